@@ -1,0 +1,165 @@
+"""`make run`: build the artifact, start it on the embedded PostgreSQL, load its data, print where
+it is.
+
+Everything that runs here for long is the built artifact, started without site-packages: only what
+is inside it can be imported. `--smoke` checks what it claims, prints the figures, and exits 0 or 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import data
+import smoke
+
+from forge_min import db
+from forge_min.db import EmbeddedServer
+
+HERE = Path(__file__).resolve().parent
+ARTIFACT = HERE / "dist" / "departures.pyz"
+# -I and -S: no site-packages, no PYTHON* variables. The artifact has all it needs.
+PYTHON = [sys.executable, "-I", "-S"]
+
+
+def main() -> int:
+    """Returns 0 when it was stopped by a signal or every check held, 1 otherwise."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--smoke", action="store_true", help="check everything, then exit")
+    options.add_argument("--state", type=Path, default=HERE.parents[1] / ".run" / "departures")
+    arguments = options.parse_args()
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return run(arguments.state, smoking=arguments.smoke)
+    except KeyboardInterrupt:
+        return 0
+
+
+def run(state: Path, *, smoking: bool) -> int:
+    """Build, start, load; then check (smoke) or wait."""
+    figures: dict[str, float] = {}
+    with _step("build", figures):
+        _forge("build")
+    with ExitStack() as stack:
+        server = EmbeddedServer(state / "postgres", database="departures")
+        with _step("PostgreSQL", figures):
+            server.start()
+        stack.callback(server.stop)
+        web, admin = (_free_port(), _free_port()) if smoking else (8000, 9090)
+        environ = _environment(server, web, admin)
+        with _step("migrate", figures):
+            _artifact(environ, "migrate", "up")
+        _start(stack, environ, "serve", "--no-jobs")
+        with _step("serve", figures):
+            _wait_ready(admin)
+        loaded = _load(server, environ, state / "data", figures)
+        _start(stack, environ, "worker")
+        print(f"board     http://127.0.0.1:{web}/")
+        print(f"API docs  http://127.0.0.1:{web}/api/docs")
+        print(f"admin     http://127.0.0.1:{admin}/metrics")
+        if smoking:
+            return smoke.check(server.owner_url, web, admin, figures, loaded=loaded)
+        print("Ctrl+C stops it; the data stays in", state, flush=True)
+        smoke.keep_changing(web)
+    return 0
+
+
+def _environment(server: EmbeddedServer, web: int, admin: int) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("FORGE_")}
+    return kept | {
+        "FORGE_DATABASE_URL": server.app_url,
+        "FORGE_DATABASE_MIGRATE_URL": server.owner_url,
+        "FORGE_DATABASE_APP_ROLE": db.conninfo(server.app_url)["user"],
+        "FORGE_SERVER_PORT": str(web),
+        "FORGE_ADMIN_PORT": str(admin),
+        "FORGE_JOBS_QUEUES": "{default = 2, nearest = 4}",
+    }
+
+
+def _load(
+    server: EmbeddedServer, environ: dict[str, str], folder: Path, figures: dict[str, float]
+) -> bool:
+    """Through the artifact's own import; False when an earlier run has done it."""
+    with db.connect(server.owner_url) as conn:
+        if conn.execute("select exists (select 1 from flights)").fetchone() == (True,):
+            return False
+        kept = conn.execute("select count(*) from airports").fetchone()
+    day = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    for topic, file in data.write_all(folder, day).items():
+        if topic == "flights" or not (kept and kept[0]):
+            with _step(f"import {topic}", figures):
+                _artifact(environ, "import", topic, str(file))
+    return True
+
+
+@contextmanager
+def _step(name: str, figures: dict[str, float]) -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    figures[name] = time.monotonic() - started
+    print(f"{name:18} {figures[name]:6.2f} s", flush=True)
+
+
+def _forge(*command: str) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "forge_min", "--project", str(HERE), *command], check=True
+    )
+
+
+def _artifact(environ: dict[str, str], *command: str) -> None:
+    subprocess.run([*PYTHON, str(ARTIFACT), *command], env=environ, check=True)
+
+
+def _start(stack: ExitStack, environ: dict[str, str], *command: str) -> None:
+    process = subprocess.Popen([*PYTHON, str(ARTIFACT), *command], env=environ)
+    stack.callback(_stop, process, command)
+
+
+def _stop(process: subprocess.Popen[bytes], command: Sequence[str]) -> None:
+    process.terminate()
+    try:
+        code = process.wait(30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        code = process.wait()
+    if code:
+        print(f"{command[0]} ended with {code}", file=sys.stderr)
+
+
+def _wait_ready(admin: int, deadline: float = 30.0) -> None:
+    until = time.monotonic() + deadline
+    while True:
+        try:
+            with urlopen(f"http://127.0.0.1:{admin}/readyz", timeout=2) as answer:
+                json.load(answer)
+                return
+        except (URLError, OSError):
+            if time.monotonic() > until:
+                raise SystemExit("the application did not get ready in time") from None
+            time.sleep(0.05)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

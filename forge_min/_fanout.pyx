@@ -1,0 +1,1612 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+# cython: embedsignature=True
+"""The compiled core: topics, stream writer, limiter, metric cells. Linux only.
+
+Same names and same behaviour as `_fanout_py.py`, whose docstrings hold the promises; `_fanout.pyi` is
+the contract. What it adds: the writer's thread runs without the GIL, so that a busy Python thread
+never delays a frame.
+
+Who owns what
+* A Frame is a counted block of bytes. The ring owns one count, a stream that still has to send it
+  another. Counts are atomic, so the last owner frees it, on any thread and without the GIL.
+* A Ring belongs to its Topic. Every Subscription holds its Topic, every _Entry its Subscriptions, and
+  an entry goes only after the writer's thread has let go of the stream: the thread may therefore use
+  plain Ring pointers.
+* A Stream is counted: one for the entry, one for the thread, one for each queue that it stands in.
+
+LOCK: order and rules. Ring.lock guards one ring; StreamWriter.lock guards the commands to one writer.
+Neither is taken inside the other. No Python object is made, dropped or called while one is held, and
+nobody who holds one asks for the GIL; so a thread that waits for one while it holds the GIL waits
+for a few copied pointers only, and no cycle is possible.
+"""
+
+cimport cython
+from cpython.buffer cimport PyBUF_CONTIG, PyBUF_FORMAT, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.dict cimport PyDict_GetItemWithError
+from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
+from cpython.object cimport PyObject
+from libc.errno cimport EAGAIN, EINTR, errno
+from libc.stdint cimport uint32_t, uint64_t
+from libc.stdio cimport snprintf
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memcpy, memset
+
+import math
+import threading
+
+from .errors import TooManyConnections, TooManyConnectionsForUser
+
+cdef extern from *:
+    """
+    #ifndef _GNU_SOURCE
+    #define _GNU_SOURCE
+    #endif
+    #include <pthread.h>
+    #include <signal.h>
+    #include <stdint.h>
+    #include <time.h>
+
+    static inline void forge_ref(long *count) { __atomic_fetch_add(count, 1, __ATOMIC_RELAXED); }
+    /* True for the last one. Acquire and release: what others did to the block is done before it is freed. */
+    static inline int forge_unref(long *count) { return __atomic_sub_fetch(count, 1, __ATOMIC_ACQ_REL) == 0; }
+    static inline void forge_add(uint64_t *cell, uint64_t n) { __atomic_fetch_add(cell, n, __ATOMIC_RELAXED); }
+    static inline uint64_t forge_load(uint64_t *cell) { return __atomic_load_n(cell, __ATOMIC_ACQUIRE); }
+    static inline void forge_store(uint64_t *cell, uint64_t n) { __atomic_store_n(cell, n, __ATOMIC_RELEASE); }
+    static inline int forge_flag(int *flag) { return __atomic_load_n(flag, __ATOMIC_ACQUIRE); }
+    static inline int forge_swap(int *flag, int value) { return __atomic_exchange_n(flag, value, __ATOMIC_SEQ_CST); }
+
+    static inline double forge_now(void) {
+        struct timespec t;
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+    }
+
+    /* Python's handlers run in the main thread: let the kernel give its signals to another one. */
+    static void forge_enter_thread(const char *name) {
+        sigset_t all;
+        sigfillset(&all);
+        sigdelset(&all, SIGSEGV); sigdelset(&all, SIGBUS); sigdelset(&all, SIGFPE);
+        sigdelset(&all, SIGILL); sigdelset(&all, SIGABRT);
+        pthread_sigmask(SIG_BLOCK, &all, NULL);
+        pthread_setname_np(pthread_self(), name);
+    }
+    """
+    void forge_ref(long* count) noexcept nogil
+    bint forge_unref(long* count) noexcept nogil
+    void forge_add(uint64_t* cell, uint64_t n) noexcept nogil
+    uint64_t forge_load(uint64_t* cell) noexcept nogil
+    void forge_store(uint64_t* cell, uint64_t n) noexcept nogil
+    bint forge_flag(int* flag) noexcept nogil
+    bint forge_swap(int* flag, int value) noexcept nogil
+    double forge_now() noexcept nogil
+    void forge_enter_thread(const char* name) noexcept nogil
+
+cdef extern from "<pthread.h>" nogil:
+    ctypedef struct pthread_mutex_t:
+        pass
+    int pthread_mutex_init(pthread_mutex_t*, void*)
+    int pthread_mutex_lock(pthread_mutex_t*)
+    int pthread_mutex_unlock(pthread_mutex_t*)
+    int pthread_mutex_destroy(pthread_mutex_t*)
+
+cdef extern from "<sys/epoll.h>" nogil:
+    ctypedef union epoll_data_t:
+        void* ptr
+    struct epoll_event:
+        uint32_t events
+        epoll_data_t data
+    enum:
+        EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLHUP, EPOLLERR, EPOLLET
+        EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL
+    int epoll_create1(int)
+    int epoll_ctl(int, int, int, epoll_event*)
+    int epoll_wait(int, epoll_event*, int, int)
+
+cdef extern from "<sys/eventfd.h>" nogil:
+    enum:
+        EFD_CLOEXEC, EFD_NONBLOCK
+    int eventfd(unsigned int, int)
+
+cdef extern from "<poll.h>" nogil:
+    struct pollfd:
+        int fd
+        short events
+        short revents
+    enum:
+        POLLIN
+    int poll(pollfd*, unsigned long, int)
+
+cdef extern from "<sys/uio.h>" nogil:
+    struct iovec:
+        void* iov_base
+        size_t iov_len
+
+cdef extern from "<sys/socket.h>" nogil:
+    struct msghdr:
+        iovec* msg_iov
+        size_t msg_iovlen
+    enum:
+        MSG_DONTWAIT, MSG_NOSIGNAL, SOL_SOCKET, SO_TYPE
+    ssize_t sendmsg(int, msghdr*, int)
+    ssize_t recv(int, void*, size_t, int)
+    int getsockopt(int, int, int, void*, unsigned int*)
+
+cdef extern from "<unistd.h>" nogil:
+    int close(int)
+    ssize_t read(int, void*, size_t)
+    ssize_t write(int, void*, size_t)
+
+cdef enum:
+    BATCH = 64  # frames in one system call
+    EVENTS = 128
+    MAX_RECEIVED = 65536  # bytes: a client of a stream has nothing to say
+    MAX_TAKE = 256
+
+cdef double STALLED = 1.0  # seconds without progress after which a client that shall go is given up
+cdef double LONGEST_WAIT = 1e6  # seconds
+
+
+# -- frames ----------------------------------------------------------------------------------------
+
+cdef struct Frame:
+    long refs
+    size_t size  # bytes that follow this header
+
+
+cdef inline char* frame_data(Frame* frame) noexcept nogil:
+    return <char*>frame + sizeof(Frame)
+
+
+cdef Frame* frame_new(const char* data, size_t size) noexcept nogil:
+    """A frame with one count, or NULL."""
+    cdef Frame* frame = <Frame*>malloc(sizeof(Frame) + size)
+    if frame != NULL:
+        frame.refs = 1
+        frame.size = size
+        memcpy(frame_data(frame), data, size)
+    return frame
+
+
+cdef inline void frame_drop(Frame* frame) noexcept nogil:
+    if frame != NULL and forge_unref(&frame.refs):
+        free(frame)
+
+
+cdef Frame* frame_of(bytes data) except? NULL:
+    """NULL without an error for empty bytes, which mean "no frame"."""
+    cdef Frame* frame
+    if PyBytes_GET_SIZE(data) == 0:
+        return NULL
+    frame = frame_new(PyBytes_AS_STRING(data), <size_t>PyBytes_GET_SIZE(data))
+    if frame == NULL:
+        raise MemoryError
+    return frame
+
+
+cdef Frame* frame_refresh(uint64_t missed) noexcept nogil:
+    """The frame that tells a client to read everything again (contract.md, HTTP), or NULL."""
+    cdef char text[128]
+    cdef int size = snprintf(
+        text, sizeof(text), b'event: refresh\ndata: {"reason":"overflow","missed":%llu}\n\n',
+        <unsigned long long>missed,
+    )
+    return frame_new(text, <size_t>size)
+
+
+cdef bytes _frame(frame):
+    """`frame`, when it is bytes; TypeError otherwise."""
+    if not isinstance(frame, bytes):
+        raise TypeError(f"a frame must be bytes, not {type(frame).__name__}")
+    return bytes(frame)  # the same object, unless it is a subclass
+
+
+cdef object _whole(str name, value, least, most):
+    """`value`, when it is an int in the range; TypeError or ValueError otherwise."""
+    if not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, not {type(value).__name__}")
+    if not least <= value <= most:
+        raise ValueError(f"{name} must lie in {least}..{most}, not {value}")
+    return value
+
+
+cdef double _seconds(str name, double value) except -1:
+    """`value` clipped to what a clock can wait for; ValueError when it is not a number."""
+    if value != value:
+        raise ValueError(f"{name} must be a number of seconds, not {value}")
+    return min(max(value, 0.0), LONGEST_WAIT)
+
+
+# -- limiter ---------------------------------------------------------------------------------------
+
+# LOCK: the limiter has none of its own; the GIL is it. Between the check and the count nothing may give
+# the GIL away. A dict with keys of exactly type str calls no Python code, and neither class below takes
+# part in garbage collection (no_gc: they can form no cycle), so making one runs no finalizer. The lease
+# itself is made before the check for the same reason. PERF: a lock of our own would double the cost
+# (benchmarks/limiter.py).
+
+
+@cython.final
+@cython.no_gc
+@cython.freelist(256)
+cdef class _Slot:
+    """The leases of one user."""
+
+    cdef int count
+
+
+@cython.final
+@cython.no_gc
+@cython.freelist(256)
+cdef class Lease:
+    """One place in a Limiter. Whoever ends the stream releases it; so does leaving a `with`."""
+
+    cdef Limiter limiter
+    cdef _Slot slot  # None once released
+    cdef readonly str user
+
+    def __init__(self, *args, **kwargs):
+        raise TypeError("a Lease comes from Limiter.acquire()")
+
+    def release(self):
+        """Give the place back: True the first time, False (and nothing happens) ever after."""
+        cdef _Slot slot = self.slot
+        if slot is None:
+            return False
+        self.slot = None
+        self.limiter.count -= 1
+        slot.count -= 1
+        if slot.count == 0:
+            del self.limiter.slots[self.user]
+        return True
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, traceback):
+        self.release()
+
+
+@cython.final
+cdef class Limiter:
+    """Counts live streams: at most `max_total` at once, and `max_per_user` of one user. Exact.
+
+    A user is any string. A user without a lease costs no memory.
+    """
+
+    cdef dict slots
+    cdef int count
+    cdef readonly int max_total
+    cdef readonly int max_per_user
+
+    # __cinit__ here and below: unlike __init__ it always runs, and only once.
+    def __cinit__(self, *, max_total, max_per_user):
+        self.max_total = _whole("max_total", max_total, 0, 2**31 - 1)
+        self.max_per_user = _whole("max_per_user", max_per_user, 0, 2**31 - 1)
+        self.count = 0
+        self.slots = {}
+
+    def acquire(self, str user not None):
+        """A place for `user`. TooManyConnections (F501) at the global cap, which is looked at
+        first; TooManyConnectionsForUser (F502) at the user's."""
+        cdef Lease lease = Lease.__new__(Lease)
+        cdef PyObject* found
+        cdef _Slot slot
+        if self.count >= self.max_total:
+            raise TooManyConnections(f"all {self.max_total} live connections are taken")
+        found = PyDict_GetItemWithError(self.slots, user)
+        if found == NULL:
+            slot = _Slot.__new__(_Slot)
+        else:
+            slot = <_Slot>found
+        if slot.count >= self.max_per_user:
+            raise TooManyConnectionsForUser(
+                f"all {self.max_per_user} live connections of one user are taken"
+            )
+        if found == NULL:
+            self.slots[user] = slot
+        slot.count += 1
+        self.count += 1
+        lease.limiter = self
+        lease.slot = slot
+        lease.user = user
+        return lease
+
+    @property
+    def active(self):
+        """Leases that are held now."""
+        return self.count
+
+    def active_for(self, user):
+        """Leases that `user` holds now."""
+        cdef _Slot slot = self.slots.get(user)
+        return 0 if slot is None else slot.count
+
+    @property
+    def users(self):
+        """Users that hold a lease now."""
+        return len(self.slots)
+
+
+# -- topics ----------------------------------------------------------------------------------------
+
+cdef struct Waker:
+    int fd  # an eventfd
+    int pending  # 1 from the first wake until its owner looks around again
+
+
+cdef struct Watch:  # one waker's interest in one ring
+    Waker* waker
+    Watch* prev
+    Watch* next
+    # The rest is for the writer's thread alone.
+    Ring* ring
+    Cursor* cursors
+    uint64_t seen  # the head when the thread last looked
+    size_t index  # its place in StreamWriter.watches
+
+
+cdef struct Ring:
+    # LOCK: lock guards slots, head (which may also be read atomically without it) and watches.
+    pthread_mutex_t lock
+    Frame** slots
+    uint64_t size
+    uint64_t head
+    Watch* watches
+    long subscribers  # atomic
+
+
+cdef inline void waker_wake(Waker* waker) noexcept nogil:
+    """PERF: one system call per look-around of the owner, not one per frame.
+
+    SAFETY: the owner clears `pending` BEFORE it reads the heads, we set it AFTER the head is written,
+    both sequentially consistent. So either we see 0 and write, or it will still read our head.
+    """
+    cdef uint64_t one = 1
+    if not forge_swap(&waker.pending, 1):
+        write(waker.fd, &one, sizeof(one))  # cannot block; full means awake
+
+
+cdef void waker_clear(Waker* waker) noexcept nogil:
+    cdef uint64_t count
+    read(waker.fd, &count, sizeof(count))
+    forge_swap(&waker.pending, 0)
+
+
+cdef void ring_attach(Ring* ring, Watch* watch) noexcept nogil:
+    pthread_mutex_lock(&ring.lock)
+    watch.prev = NULL
+    watch.next = ring.watches
+    if watch.next != NULL:
+        watch.next.prev = watch
+    ring.watches = watch
+    pthread_mutex_unlock(&ring.lock)
+
+
+cdef void ring_detach(Ring* ring, Watch* watch) noexcept nogil:
+    """SAFETY: afterwards no publisher can reach the watch or its waker: they wake inside the lock."""
+    pthread_mutex_lock(&ring.lock)
+    if watch.prev != NULL:
+        watch.prev.next = watch.next
+    else:
+        ring.watches = watch.next
+    if watch.next != NULL:
+        watch.next.prev = watch.prev
+    pthread_mutex_unlock(&ring.lock)
+
+
+cdef void ring_wake(Ring* ring) noexcept nogil:
+    """The caller holds the lock."""
+    cdef Watch* watch = ring.watches
+    while watch != NULL:
+        waker_wake(watch.waker)
+        watch = watch.next
+
+
+cdef uint64_t ring_publish(Ring* ring, Frame* frame) noexcept nogil:
+    cdef uint64_t number
+    cdef Frame** slot
+    cdef Frame* old
+    pthread_mutex_lock(&ring.lock)
+    number = ring.head + 1
+    slot = &ring.slots[number % ring.size]
+    old = slot[0]
+    slot[0] = frame
+    forge_store(&ring.head, number)
+    ring_wake(ring)
+    pthread_mutex_unlock(&ring.lock)
+    frame_drop(old)
+    return number
+
+
+cdef size_t ring_read(Ring* ring, uint64_t start, size_t limit, Frame** out) noexcept nogil:
+    """Up to `limit` counted frames from number `start`. The caller holds the lock."""
+    cdef size_t count = 0
+    while count < limit and start <= ring.head:
+        out[count] = ring.slots[start % ring.size]
+        forge_ref(&out[count].refs)
+        count += 1
+        start += 1
+    return count
+
+
+@cython.final
+cdef class Topic:
+    """A ring of the last `size` frames (1 to 65536), numbered from 1. Publishing costs the same
+    however many subscribe."""
+
+    cdef Ring ring
+
+    def __cinit__(self, size=64):
+        cdef uint64_t count = _whole("size", size, 1, 65536)
+        pthread_mutex_init(&self.ring.lock, NULL)
+        self.ring.slots = <Frame**>calloc(count, sizeof(Frame*))
+        if self.ring.slots == NULL:
+            raise MemoryError
+        self.ring.size = count
+
+    def __dealloc__(self):
+        # SAFETY: no subscription is left, hence no watch and no writer that reads this ring.
+        cdef uint64_t index
+        if self.ring.slots != NULL:
+            for index in range(self.ring.size):
+                frame_drop(self.ring.slots[index])
+            free(self.ring.slots)
+            pthread_mutex_destroy(&self.ring.lock)
+
+    @property
+    def head(self):
+        """The number of the newest frame; 0 before the first."""
+        return forge_load(&self.ring.head)
+
+    @property
+    def size(self):
+        """Frames that the ring keeps."""
+        return self.ring.size
+
+    @property
+    def subscribers(self):
+        """Subscriptions that are open now."""
+        return self.ring.subscribers
+
+    def publish(self, frame):
+        """Append one frame, return its number. Never blocks on a reader. ValueError when empty."""
+        cdef Frame* block = frame_of(_frame(frame))
+        if block == NULL:
+            raise ValueError("a frame must not be empty")
+        return ring_publish(&self.ring, block)
+
+    def subscribe(self, after=None):
+        """A cursor on this topic: None gives what comes next; a number gives the frames after it,
+        as far as the ring still has them."""
+        return Subscription.__new__(Subscription, self, after)
+
+
+@cython.final
+@cython.no_gc  # it can form no cycle, and __dealloc__ needs the topic
+cdef class Subscription:
+    """One reader's place in a topic. Made by Topic.subscribe().
+
+    `take` and `wait` are for one reader at a time; once a StreamWriter has adopted the subscription
+    they raise RuntimeError. Closing an adopted one stops its frames; the stream lives on.
+    """
+
+    cdef Topic topic
+    cdef uint64_t number  # of the next frame to take
+    cdef int shut  # atomic: the writer's thread reads it
+    cdef bint adopted
+
+    def __cinit__(self, Topic topic not None, after):
+        cdef uint64_t head, oldest
+        cdef uint64_t wanted = 0
+        if after is not None:
+            wanted = _whole("after", after, 0, 2**63 - 1)
+        head = forge_load(&topic.ring.head)
+        oldest = head - topic.ring.size + 1 if head > topic.ring.size else 1
+        self.number = head + 1 if after is None else min(max(wanted + 1, oldest), head + 1)
+        self.topic = topic
+        forge_ref(&topic.ring.subscribers)
+
+    def __dealloc__(self):
+        # SAFETY: nobody waits on it (a waiter would hold it), so no lock and no wake are needed. The
+        # topic's reference is still there: Cython drops object fields after __dealloc__.
+        if self.topic is not None and not self.shut:
+            forge_unref(&self.topic.ring.subscribers)
+
+    def take(self, limit=64):
+        """(missed, frames): at most `limit` frames, in order, without waiting.
+
+        A reader that fell off the ring gets (missed, []) once, missed > 0, and goes on at the head:
+        what it shows is stale, so it reads everything again anyway.
+        """
+        cdef uint64_t missed = 0
+        cdef size_t wanted = _whole("limit", limit, 1, 2**31 - 1)
+        cdef list frames = []
+        self.own()
+        while wanted > 0 and not self.shut:
+            missed = self.take_some(min(wanted, <size_t>MAX_TAKE), frames)
+            if missed or <size_t>len(frames) == <size_t>limit or not self.ready():
+                break
+            wanted = <size_t>limit - <size_t>len(frames)
+        return missed, frames
+
+    cdef uint64_t take_some(self, size_t wanted, list frames) except? 0:
+        """Append at most MAX_TAKE frames; returns how many were missed, and then appends none."""
+        cdef Frame* blocks[MAX_TAKE]
+        cdef Ring* ring = &self.topic.ring
+        cdef uint64_t waiting, missed = 0
+        cdef size_t count = 0, index
+        pthread_mutex_lock(&ring.lock)
+        waiting = ring.head + 1 - self.number
+        if waiting > ring.size:
+            if not frames:  # else what was taken is handed out first; the next take() reports it
+                missed = waiting
+                self.number = ring.head + 1
+        else:
+            count = ring_read(ring, self.number, wanted, blocks)
+            self.number += count
+        pthread_mutex_unlock(&ring.lock)
+        try:
+            for index in range(count):
+                frames.append(
+                    PyBytes_FromStringAndSize(frame_data(blocks[index]), <Py_ssize_t>blocks[index].size)
+                )
+        finally:
+            for index in range(count):
+                frame_drop(blocks[index])
+        return missed
+
+    def wait(self, timeout):
+        """Wait at most `timeout` seconds; True when a frame is there or it is closed."""
+        return wait_any((self,), timeout)
+
+    def close(self):
+        """Leave the topic. Idempotent."""
+        cdef Ring* ring = &self.topic.ring
+        if not forge_swap(&self.shut, 1):
+            forge_unref(&ring.subscribers)
+            pthread_mutex_lock(&ring.lock)
+            ring_wake(ring)
+            pthread_mutex_unlock(&ring.lock)
+
+    @property
+    def closed(self):
+        """Whether close() was called."""
+        return self.shut != 0
+
+    cdef int own(self) except -1:
+        if self.adopted:
+            raise RuntimeError("this subscription belongs to a StreamWriter")
+        return 0
+
+    cdef bint ready(self) noexcept:
+        return self.shut or forge_load(&self.topic.ring.head) >= self.number
+
+
+def wait_any(subscriptions, timeout):
+    """Wait at most `timeout` seconds; True when one of the subscriptions has a frame or is closed.
+    ValueError when there is none; RuntimeError when a StreamWriter has adopted one."""
+    cdef tuple found = tuple(subscriptions)
+    cdef Subscription subscription
+    cdef double deadline
+    cdef Watch* watches
+    cdef Waker waker
+    cdef size_t count = <size_t>len(found), index
+    if not found:
+        raise ValueError("there is nothing to wait for")
+    for subscription in found:
+        subscription.own()
+    deadline = forge_now() + _seconds("timeout", timeout)
+    for subscription in found:
+        if subscription.ready():
+            return True
+    watches = <Watch*>calloc(count, sizeof(Watch))
+    if watches == NULL:
+        raise MemoryError
+    waker.pending = 0
+    waker.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
+    if waker.fd < 0:
+        free(watches)
+        PyErr_SetFromErrno(OSError)
+    for index in range(count):
+        subscription = found[index]
+        watches[index].waker = &waker
+        ring_attach(&subscription.topic.ring, &watches[index])
+    try:
+        return wait_for(&waker, found, deadline)
+    finally:
+        for index in range(count):
+            subscription = found[index]
+            ring_detach(&subscription.topic.ring, &watches[index])
+        close(waker.fd)
+        free(watches)
+
+
+cdef bint wait_for(Waker* waker, tuple found, double deadline) except -1:
+    cdef Subscription subscription
+    cdef pollfd entry
+    cdef double left
+    cdef int answer
+    entry.fd = waker.fd
+    entry.events = POLLIN
+    while True:
+        for subscription in found:
+            if subscription.ready():
+                return True
+        left = deadline - forge_now()
+        if left <= 0:
+            return False
+        with nogil:
+            answer = poll(&entry, 1, <int>(left * 1000) + 1)
+        if answer < 0:
+            PyErr_CheckSignals()
+        waker_clear(waker)
+
+
+# -- stream writer ---------------------------------------------------------------------------------
+
+cdef struct Cursor:  # one subscription of one stream; the writer's thread alone
+    Ring* ring
+    int* shut  # of the Subscription, which the entry keeps alive
+    uint64_t number  # of the next frame to begin
+    Stream* stream
+    Watch* watch
+    Cursor* prev  # among the watch's cursors
+    Cursor* next
+
+
+cdef struct Stream:
+    long refs
+    uint64_t id
+    int fd
+    Frame* asked_farewell  # LOCK: StreamWriter.lock, until the thread takes the command
+    Stream* next_incoming
+    Stream* next_asked
+    # The rest is for the writer's thread alone.
+    Stream* prev
+    Stream* next
+    Stream* next_ready
+    Stream* next_ended
+    Frame* current  # the frame that is partly out (or shall go first)
+    size_t offset  # bytes of it that left
+    Frame* farewell
+    double blocked_since  # 0.0: not waiting for the socket
+    double sent_at
+    uint32_t received
+    uint32_t turn  # the cursor that goes first, so that no topic starves another
+    uint32_t count
+    bint current_counts  # whether `current` is a topic's frame
+    bint closing
+    bint slow  # the socket was full, and the backlog is not yet worked off
+    bint queued
+    bint begun
+    bint ended
+    Cursor* cursors  # `count` of them, in the same block
+
+
+cdef struct Piece:  # a frame on its way out, and what changes when its first byte leaves
+    Frame* frame
+    Cursor* cursor
+    uint64_t next
+    bint refresh
+
+
+cdef void stream_drop(Stream* stream) noexcept nogil:
+    if forge_unref(&stream.refs):
+        frame_drop(stream.current)
+        frame_drop(stream.farewell)
+        frame_drop(stream.asked_farewell)
+        free(stream)
+
+
+cdef Stream* stream_new(int fd, size_t count) except NULL:
+    cdef Stream* stream = <Stream*>calloc(1, sizeof(Stream) + count * sizeof(Cursor))
+    if stream == NULL:
+        raise MemoryError
+    stream.refs = 1
+    stream.fd = fd
+    stream.count = <uint32_t>count
+    stream.cursors = <Cursor*>(<char*>stream + sizeof(Stream))
+    return stream
+
+
+cdef void close_gently(int fd) noexcept nogil:
+    """Read, then close: unread input turns the last frames into a reset (RFC 1122, 4.2.2.13)."""
+    cdef char scratch[4096]
+    cdef int rounds = 16
+    while rounds > 0 and recv(fd, scratch, sizeof(scratch), MSG_DONTWAIT) > 0:
+        rounds -= 1
+    close(fd)
+
+
+@cython.final
+cdef class _Entry:
+    """What Python holds for one stream, until the thread has let go of it."""
+
+    cdef tuple subscriptions
+    cdef Lease lease
+    cdef Stream* stream
+    cdef bint dropped
+
+
+@cython.final
+cdef class StreamWriter:
+    """One thread (`stream-writer`) that writes topics' frames to every socket it was given.
+
+    heartbeat: seconds of silence after which `: hb` is sent. write_timeout: seconds without
+    progress after which a client is given up. buffer_size: frames that a client whose socket is
+    full may lag behind; one that keeps up may use the whole ring. A subscription that lags more
+    gets ONE refresh frame, at a frame boundary, and goes on at the head.
+    """
+
+    cdef double heartbeat, write_timeout
+    cdef uint64_t buffer_size
+    cdef Frame* heartbeat_frame
+    # The GIL guards these.
+    cdef dict entries
+    cdef object thread, starting
+    cdef uint64_t last_id
+    # LOCK: lock guards the commands: everything down to stop_farewell.
+    cdef pthread_mutex_t lock
+    cdef Stream* incoming
+    cdef Stream* asked
+    cdef bint live, stop_asked
+    cdef double stop_deadline
+    cdef Frame* stop_farewell
+    # The writer's thread alone; the counters are read by others, atomically.
+    cdef int epoll
+    cdef Waker waker
+    cdef Stream* streams
+    cdef Stream* ready_first
+    cdef Stream* ready_last
+    cdef Stream* ended
+    cdef Watch** watches
+    cdef size_t watch_count, watch_room
+    cdef bint stopping
+    cdef double deadline, swept
+    cdef uint64_t frames, sent_bytes, refresh_count, by_peer, late
+
+    def __cinit__(self, *, heartbeat=15.0, write_timeout=30.0, buffer_size=32):
+        pthread_mutex_init(&self.lock, NULL)
+        for name, value in (("heartbeat", heartbeat), ("write_timeout", write_timeout)):
+            if not value > 0:
+                raise ValueError(f"{name} must be a positive number of seconds, not {value}")
+        self.heartbeat = _seconds("heartbeat", heartbeat)
+        self.write_timeout = _seconds("write_timeout", write_timeout)
+        self.buffer_size = _whole("buffer_size", buffer_size, 1, 65536)
+        self.heartbeat_frame = frame_of(b": hb\n\n")
+        self.entries = {}
+        self.starting = threading.Lock()
+
+    def __dealloc__(self):
+        # SAFETY: the running thread holds this object, so there is none, and no stream either.
+        free(self.watches)
+        frame_drop(self.heartbeat_frame)
+        pthread_mutex_destroy(&self.lock)
+
+    # -- any thread --------------------------------------------------------------------------------
+
+    def start(self):
+        """Start the thread. Idempotent."""
+        with self.starting:
+            if self.thread is not None:
+                return
+            self.open_files()
+            thread = threading.Thread(target=self._run, name="stream-writer", daemon=True)
+            self.thread = thread
+            try:
+                thread.start()
+            except BaseException:
+                self.close_files()
+                self.thread = None
+                raise
+
+    cdef int open_files(self) except -1:
+        cdef epoll_event event
+        self.epoll = epoll_create1(EPOLL_CLOEXEC)
+        if self.epoll < 0:
+            PyErr_SetFromErrno(OSError)
+        self.waker.pending = 0
+        self.waker.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
+        event.events = EPOLLIN
+        event.data.ptr = NULL
+        if self.waker.fd < 0 or epoll_ctl(self.epoll, EPOLL_CTL_ADD, self.waker.fd, &event) < 0:
+            try:
+                PyErr_SetFromErrno(OSError)
+            finally:
+                close(self.epoll)
+                if self.waker.fd >= 0:
+                    close(self.waker.fd)
+        self.stopping = False
+        self.stop_asked = False
+        self.live = True
+        return 0
+
+    cdef void close_files(self) noexcept:
+        pthread_mutex_lock(&self.lock)  # adopt, drop and stop wake us inside it
+        self.live = False
+        close(self.epoll)
+        close(self.waker.fd)
+        frame_drop(self.stop_farewell)
+        self.stop_farewell = NULL
+        pthread_mutex_unlock(&self.lock)
+
+    def stop(self, timeout=5.0, farewell=b""):
+        """Send `farewell`, at a frame boundary, to all who can read; close all; end the thread.
+
+        Idempotent. A client that makes no progress for a second is closed without it; all others
+        after `timeout` seconds at the latest.
+        """
+        cdef Frame* frame = frame_of(_frame(farewell))
+        cdef double wait
+        try:
+            wait = _seconds("timeout", timeout)
+            thread = self.thread
+            pthread_mutex_lock(&self.lock)
+            if self.live and not self.stop_asked:
+                self.stop_asked = True
+                self.stop_deadline = forge_now() + wait
+                self.stop_farewell = frame
+                frame = NULL
+                waker_wake(&self.waker)
+            pthread_mutex_unlock(&self.lock)
+        finally:
+            frame_drop(frame)
+        if thread is not None:
+            thread.join()
+
+    def adopt(self, fd, subscriptions, lease=None, first=b""):
+        """Take over a connected stream socket; returns the stream's number, from 1.
+
+        `first` is sent before anything else. From this call on, whatever happens, fd, subscriptions
+        and lease are the writer's to give back: also when it does not run, or when fd is -1 (the
+        peer was already gone); then it returns 0. Raises after giving back: OSError when fd is no
+        socket, ValueError when a subscription was adopted before, TypeError.
+        """
+        cdef list found = []
+        cdef int number = -1
+        cdef uint64_t made = 0
+        try:
+            number = _whole("fd", fd, -1, 2**31 - 1)
+            _frame(first)
+            if lease is not None and not isinstance(lease, Lease):
+                raise TypeError("lease must be a Lease")
+            if number >= 0:
+                check_socket(number)
+            claim(subscriptions, found)
+            if number >= 0:
+                made = self.enqueue(number, tuple(found), lease, _frame(first))
+        finally:
+            if made == 0:
+                if number >= 0:
+                    close(number)
+                give_back(found, lease if isinstance(lease, Lease) else None)
+        return made
+
+    cdef uint64_t enqueue(
+        self, int fd, tuple subscriptions, Lease lease, bytes first
+    ) except? 0:
+        """The stream's number, or 0 when the writer does not run (or with an error)."""
+        cdef _Entry entry = _Entry.__new__(_Entry)
+        cdef Stream* stream = stream_new(fd, <size_t>len(subscriptions))
+        cdef bint accepted
+        try:
+            stream.current = frame_of(first)
+            fill_cursors(stream, subscriptions)
+            self.last_id += 1
+            stream.id = self.last_id
+            entry.subscriptions = subscriptions
+            entry.lease = lease
+            entry.stream = stream
+            # SAFETY: before the thread can see the stream; ending one looks its entry up.
+            self.entries[stream.id] = entry
+        except BaseException:
+            stream_drop(stream)
+            raise
+        number = stream.id
+        pthread_mutex_lock(&self.lock)
+        accepted = self.live and not self.stop_asked
+        if accepted:
+            forge_ref(&stream.refs)
+            stream.next_incoming = self.incoming
+            self.incoming = stream
+            waker_wake(&self.waker)
+        pthread_mutex_unlock(&self.lock)
+        if not accepted:
+            del self.entries[number]
+            stream_drop(stream)
+            return 0
+        return number
+
+    def drop(self, stream, farewell=b""):
+        """End one stream at the next frame boundary, after `farewell`. True: this call ends it."""
+        cdef _Entry entry = self.entries.get(stream)
+        cdef Frame* frame = frame_of(_frame(farewell))
+        cdef bint accepted = False
+        if entry is not None and not entry.dropped:
+            pthread_mutex_lock(&self.lock)
+            if self.live and not self.stop_asked:
+                accepted = True
+                forge_ref(&entry.stream.refs)
+                entry.stream.asked_farewell = frame
+                entry.stream.next_asked = self.asked
+                self.asked = entry.stream
+                waker_wake(&self.waker)
+            pthread_mutex_unlock(&self.lock)
+            entry.dropped = accepted
+        if not accepted:
+            frame_drop(frame)
+        return accepted
+
+    @property
+    def running(self):
+        """Whether streams are adopted now."""
+        return self.live and not self.stop_asked
+
+    @property
+    def connections(self):
+        """Streams that are not ended; each holds its lease."""
+        return len(self.entries)
+
+    @property
+    def frames_sent(self):
+        """Topics' frames that left completely: no heartbeats, refreshes, `first` or farewells."""
+        return forge_load(&self.frames)
+
+    @property
+    def bytes_sent(self):
+        """Bytes of any kind that the kernel took."""
+        return forge_load(&self.sent_bytes)
+
+    @property
+    def refreshes(self):
+        """Refresh frames begun because a subscription fell off."""
+        return forge_load(&self.refresh_count)
+
+    @property
+    def closed_by_peer(self):
+        """Streams ended because the peer closed (half or whole), broke, or talked too much."""
+        return forge_load(&self.by_peer)
+
+    @property
+    def timed_out(self):
+        """Streams ended because the peer took nothing for `write_timeout` seconds."""
+        return forge_load(&self.late)
+
+    # -- the thread --------------------------------------------------------------------------------
+
+    def _run(self):
+        """The thread. It holds the GIL only to give back what ended streams held.
+
+        SAFETY: at the end of the process it is a daemon thread inside `nogil`: it touches no Python
+        object, and the interpreter stops it for good when it asks for the GIL again. This object
+        and all that its streams use stay alive through this very call, which then never returns.
+        """
+        cdef bint done = False
+        with nogil:
+            forge_enter_thread(b"stream-writer")
+        while not done:
+            with nogil:
+                done = self.loop()
+            self.release_ended()
+        self.close_files()
+        self.thread = None
+
+    cdef void release_ended(self) noexcept:
+        cdef Stream* stream
+        cdef _Entry entry
+        while self.ended != NULL:
+            stream = self.ended
+            self.ended = stream.next_ended
+            entry = self.entries.pop(stream.id)
+            stream_drop(stream)  # the entry's count
+            stream_drop(stream)  # the thread's
+            give_back(entry.subscriptions, entry.lease)
+
+    cdef bint loop(self) noexcept nogil:
+        """Work until a stream ended (False) or everything is done (True)."""
+        cdef epoll_event events[EVENTS]
+        cdef int count, index
+        cdef double now
+        while True:
+            count = epoll_wait(self.epoll, events, EVENTS, self.pause())
+            for index in range(count):
+                self.on_event(<Stream*>events[index].data.ptr, events[index].events)
+            self.take_commands()
+            self.look_at_rings()
+            self.serve_ready()
+            now = forge_now()
+            if self.stopping or now - self.swept >= self.sweep_period():
+                self.swept = now
+                self.sweep(now)
+            if self.stopping and self.streams == NULL:
+                self.clear_ready()
+                return True
+            if self.ended != NULL:
+                return False
+
+    cdef double sweep_period(self) noexcept nogil:
+        return min(max(min(self.heartbeat, self.write_timeout) / 4, 0.01), 1.0)
+
+    cdef int pause(self) noexcept nogil:
+        """Milliseconds to sleep; -1 for ever."""
+        if self.ready_first != NULL:
+            return 0
+        if self.stopping:
+            return 20
+        return <int>(self.sweep_period() * 1000) if self.streams != NULL else -1
+
+    cdef void on_event(self, Stream* stream, uint32_t mask) noexcept nogil:
+        if stream == NULL:
+            waker_clear(&self.waker)
+            return
+        if stream.ended:
+            return
+        if mask & (EPOLLRDHUP | EPOLLHUP | EPOLLERR) or (mask & EPOLLIN and not self.listen(stream)):
+            forge_add(&self.by_peer, 1)
+            self.end(stream)
+            return
+        if mask & EPOLLOUT and stream.blocked_since != 0.0:
+            stream.blocked_since = 0.0
+            self.queue(stream)
+
+    cdef bint listen(self, Stream* stream) noexcept nogil:
+        """Read and forget what the client says. False when it is gone, or says too much."""
+        cdef char scratch[4096]
+        cdef ssize_t got
+        while True:  # edge-triggered: until nothing is left; MAX_RECEIVED bounds it
+            got = recv(stream.fd, scratch, sizeof(scratch), MSG_DONTWAIT)
+            if got < 0:
+                return errno == EAGAIN or errno == EINTR
+            stream.received += <uint32_t>got
+            if got == 0 or stream.received > MAX_RECEIVED:
+                return False
+
+    cdef void take_commands(self) noexcept nogil:
+        cdef Stream* incoming
+        cdef Stream* asked
+        cdef Stream* stream
+        cdef Frame* farewell = NULL
+        cdef bint stop
+        pthread_mutex_lock(&self.lock)
+        incoming = self.incoming
+        asked = self.asked
+        self.incoming = self.asked = NULL
+        stop = self.stop_asked and not self.stopping
+        self.deadline = self.stop_deadline
+        if stop:
+            farewell = self.stop_farewell
+            self.stop_farewell = NULL
+        pthread_mutex_unlock(&self.lock)
+        while incoming != NULL:
+            stream = incoming
+            incoming = stream.next_incoming
+            self.begin(stream)
+        while asked != NULL:
+            stream = asked
+            asked = stream.next_asked
+            self.dismiss(stream, stream.asked_farewell)
+            stream_drop(stream)
+        if stop:
+            self.stopping = True
+            self.dismiss_all(farewell)
+        frame_drop(farewell)
+
+    cdef void begin(self, Stream* stream) noexcept nogil:
+        cdef epoll_event event
+        cdef uint32_t index
+        stream.next = self.streams
+        if stream.next != NULL:
+            stream.next.prev = stream
+        self.streams = stream
+        stream.sent_at = forge_now()
+        event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
+        event.data.ptr = stream
+        if epoll_ctl(self.epoll, EPOLL_CTL_ADD, stream.fd, &event) < 0:
+            forge_add(&self.by_peer, 1)
+            self.end(stream)
+            return
+        stream.begun = True
+        for index in range(stream.count):
+            if not self.watch(&stream.cursors[index]):
+                self.end(stream)  # out of memory
+                return
+        self.queue(stream)
+
+    cdef bint watch(self, Cursor* cursor) noexcept nogil:
+        """Put a cursor under its ring's watch, which is made when there is none."""
+        cdef size_t index
+        cdef Watch* watch = NULL
+        for index in range(self.watch_count):
+            if self.watches[index].ring == cursor.ring:
+                watch = self.watches[index]
+                break
+        if watch == NULL:
+            watch = self.new_watch(cursor.ring)
+            if watch == NULL:
+                return False
+        cursor.watch = watch
+        cursor.next = watch.cursors
+        if cursor.next != NULL:
+            cursor.next.prev = cursor
+        watch.cursors = cursor
+        return True
+
+    cdef Watch* new_watch(self, Ring* ring) noexcept nogil:
+        cdef Watch** grown
+        cdef Watch* watch
+        if self.watch_count == self.watch_room:
+            grown = <Watch**>realloc(self.watches, (self.watch_room * 2 + 8) * sizeof(Watch*))
+            if grown == NULL:
+                return NULL
+            self.watches = grown
+            self.watch_room = self.watch_room * 2 + 8
+        watch = <Watch*>calloc(1, sizeof(Watch))
+        if watch != NULL:
+            watch.waker = &self.waker
+            watch.ring = ring
+            watch.index = self.watch_count
+            self.watches[self.watch_count] = watch
+            self.watch_count += 1
+            ring_attach(ring, watch)
+        return watch
+
+    cdef void unwatch(self, Cursor* cursor) noexcept nogil:
+        cdef Watch* watch = cursor.watch
+        if watch == NULL:
+            return
+        if cursor.prev != NULL:
+            cursor.prev.next = cursor.next
+        else:
+            watch.cursors = cursor.next
+        if cursor.next != NULL:
+            cursor.next.prev = cursor.prev
+        cursor.watch = NULL
+        if watch.cursors == NULL:
+            ring_detach(watch.ring, watch)
+            self.watch_count -= 1
+            self.watches[watch.index] = self.watches[self.watch_count]
+            self.watches[watch.index].index = watch.index
+            free(watch)
+
+    cdef void dismiss(self, Stream* stream, Frame* farewell) noexcept nogil:
+        """Let a stream end at the next frame boundary; at once when it waits only to say nothing."""
+        if stream.ended or stream.closing:
+            return
+        stream.closing = True
+        if farewell != NULL:
+            forge_ref(&farewell.refs)
+            stream.farewell = farewell
+        if stream.blocked_since != 0.0 and farewell == NULL and stream.current == NULL:
+            self.end(stream)
+        else:
+            self.queue(stream)
+
+    cdef void dismiss_all(self, Frame* farewell) noexcept nogil:
+        cdef Stream* stream = self.streams
+        cdef Stream* following
+        while stream != NULL:
+            following = stream.next
+            self.dismiss(stream, farewell)
+            stream = following
+
+    cdef void look_at_rings(self) noexcept nogil:
+        """Queue the readers of every ring that has news. Ends no stream, so the lists hold still."""
+        cdef size_t index
+        cdef uint64_t head
+        cdef Cursor* cursor
+        for index in range(self.watch_count):
+            head = forge_load(&self.watches[index].ring.head)
+            if head != self.watches[index].seen:
+                self.watches[index].seen = head
+                cursor = self.watches[index].cursors
+                while cursor != NULL:
+                    self.queue(cursor.stream)
+                    cursor = cursor.next
+
+    cdef inline void queue(self, Stream* stream) noexcept nogil:
+        if stream.queued or stream.blocked_since != 0.0 or stream.ended:
+            return
+        stream.queued = True
+        forge_ref(&stream.refs)
+        stream.next_ready = NULL
+        if self.ready_last != NULL:
+            self.ready_last.next_ready = stream
+        else:
+            self.ready_first = stream
+        self.ready_last = stream
+
+    cdef Stream* unqueue(self) noexcept nogil:
+        cdef Stream* stream = self.ready_first
+        self.ready_first = stream.next_ready
+        if self.ready_first == NULL:
+            self.ready_last = NULL
+        stream.queued = False
+        return stream
+
+    cdef void serve_ready(self) noexcept nogil:
+        """One system call for each stream that is ready now; those with more to say queue again."""
+        cdef Stream* last = self.ready_last
+        cdef Stream* stream = NULL
+        while stream != last:
+            stream = self.unqueue()
+            if not stream.ended:
+                self.service(stream)
+            stream_drop(stream)  # the queue's count; the thread's own is still there
+
+    cdef void clear_ready(self) noexcept nogil:
+        while self.ready_first != NULL:
+            stream_drop(self.unqueue())
+
+    cdef void service(self, Stream* stream) noexcept nogil:
+        """Everything that is due for one stream, as far as its socket takes it."""
+        cdef Piece pieces[BATCH]
+        cdef iovec vectors[BATCH]
+        cdef msghdr message
+        cdef ssize_t sent
+        cdef int index
+        cdef int count = self.gather(stream, pieces)
+        if count <= 0:
+            if count < 0 or stream.closing:
+                self.end(stream)
+            return
+        for index in range(count):
+            vectors[index].iov_base = frame_data(pieces[index].frame)
+            vectors[index].iov_len = pieces[index].frame.size
+        if stream.current != NULL:
+            vectors[0].iov_base = frame_data(stream.current) + stream.offset
+            vectors[0].iov_len = stream.current.size - stream.offset
+        memset(&message, 0, sizeof(message))
+        message.msg_iov = vectors
+        message.msg_iovlen = <size_t>count
+        sent = sendmsg(stream.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL)
+        if sent >= 0:
+            self.account(stream, pieces, count, <size_t>sent)
+            self.queue(stream)  # until there is nothing to send or the socket is full
+        elif errno == EAGAIN:
+            stream.slow = True
+            stream.blocked_since = forge_now()
+        elif errno == EINTR:
+            self.queue(stream)
+        else:
+            forge_add(&self.by_peer, 1)
+            self.end(stream)
+        for index in range(count):
+            frame_drop(pieces[index].frame)
+
+    cdef int gather(self, Stream* stream, Piece* pieces) noexcept nogil:
+        """Fill `pieces`, each with a count of its frame; -1 when out of memory."""
+        cdef int count = 0
+        cdef uint32_t index
+        if stream.current == NULL and stream.farewell != NULL:
+            stream.current = stream.farewell
+            stream.farewell = NULL
+            stream.offset = 0
+            stream.current_counts = False
+        if stream.current != NULL:
+            forge_ref(&stream.current.refs)
+            pieces[0].frame = stream.current
+            pieces[0].cursor = NULL
+            pieces[0].refresh = False
+            count = 1
+        if stream.closing:
+            return count
+        for index in range(stream.count):
+            count = self.gather_from(
+                &stream.cursors[(stream.turn + index) % stream.count], stream.slow, pieces, count
+            )
+            if count < 0:
+                return -1
+        stream.turn += 1
+        return count
+
+    cdef int gather_from(
+        self, Cursor* cursor, bint slow, Piece* pieces, int count
+    ) noexcept nogil:
+        cdef Frame* blocks[BATCH]
+        cdef Ring* ring = cursor.ring
+        cdef uint64_t after, waiting
+        cdef uint64_t allowed = min(ring.size, self.buffer_size) if slow else ring.size
+        cdef int got = 0, index
+        if count == BATCH or forge_flag(cursor.shut) or forge_load(&ring.head) < cursor.number:
+            return count
+        pthread_mutex_lock(&ring.lock)
+        after = ring.head + 1
+        waiting = after - cursor.number
+        if waiting <= allowed:
+            got = <int>ring_read(ring, cursor.number, <size_t>(BATCH - count), blocks)
+        pthread_mutex_unlock(&ring.lock)
+        if waiting > allowed:
+            blocks[0] = frame_refresh(waiting)
+            if blocks[0] == NULL:
+                for index in range(count):
+                    frame_drop(pieces[index].frame)
+                return -1
+            got = 1
+        for index in range(got):
+            pieces[count].frame = blocks[index]
+            pieces[count].cursor = cursor
+            pieces[count].refresh = waiting > allowed
+            pieces[count].next = after if waiting > allowed else cursor.number + <uint64_t>index + 1
+            count += 1
+        return count
+
+    cdef void account(self, Stream* stream, Piece* pieces, int count, size_t sent) noexcept nogil:
+        """Move cursors past every frame whose first byte left; keep the rest of the last one."""
+        cdef int index
+        cdef size_t left
+        cdef bint counts
+        forge_add(&self.sent_bytes, sent)
+        stream.sent_at = forge_now()
+        stream.slow = False
+        for index in range(count):
+            if sent == 0:
+                stream.slow = True
+                return
+            counts = stream.current_counts if stream.current != NULL else False
+            left = pieces[index].frame.size
+            if index == 0 and stream.current != NULL:
+                left -= stream.offset
+            if pieces[index].cursor != NULL:
+                pieces[index].cursor.number = pieces[index].next
+                counts = not pieces[index].refresh
+                forge_add(&self.refresh_count, <uint64_t>pieces[index].refresh)
+            if sent < left:
+                self.keep(stream, pieces[index].frame, sent, counts)
+                stream.slow = True
+                return
+            sent -= left
+            if index == 0 and stream.current != NULL:
+                frame_drop(stream.current)
+                stream.current = NULL
+            forge_add(&self.frames, <uint64_t>counts)
+
+    cdef void keep(self, Stream* stream, Frame* frame, size_t sent, bint counts) noexcept nogil:
+        """`sent` more bytes of this frame left; the rest goes first next time."""
+        if frame == stream.current:
+            stream.offset += sent
+            return
+        forge_ref(&frame.refs)
+        stream.current = frame
+        stream.offset = sent
+        stream.current_counts = counts
+
+    cdef void sweep(self, double now) noexcept nogil:
+        """Heartbeats and deadlines."""
+        cdef Stream* stream = self.streams
+        cdef Stream* following
+        cdef bint over = self.stopping and now >= self.deadline
+        cdef double patience
+        while stream != NULL:
+            following = stream.next
+            patience = min(self.write_timeout, STALLED) if stream.closing else self.write_timeout
+            if over or (stream.blocked_since != 0.0 and now - stream.blocked_since >= patience):
+                forge_add(&self.late, <uint64_t>(not stream.closing))
+                self.end(stream)
+            elif stream.blocked_since == 0.0 and now - stream.sent_at >= self.heartbeat:
+                if stream.current == NULL:
+                    forge_ref(&self.heartbeat_frame.refs)
+                    stream.current = self.heartbeat_frame
+                    stream.offset = 0
+                    stream.current_counts = False
+                self.queue(stream)
+            stream = following
+
+    cdef void end(self, Stream* stream) noexcept nogil:
+        """Close one stream; release_ended() gives back what it held. The one place where it ends."""
+        cdef uint32_t index
+        cdef epoll_event unused
+        if stream.begun:
+            # SAFETY: not left to close(): a child process that is just being started may hold a copy of
+            # the socket, and epoll would go on to report a stream that is freed.
+            epoll_ctl(self.epoll, EPOLL_CTL_DEL, stream.fd, &unused)
+        for index in range(stream.count):
+            self.unwatch(&stream.cursors[index])
+        close_gently(stream.fd)
+        if stream.prev != NULL:
+            stream.prev.next = stream.next
+        else:
+            self.streams = stream.next
+        if stream.next != NULL:
+            stream.next.prev = stream.prev
+        stream.ended = True
+        stream.next_ended = self.ended
+        self.ended = stream
+
+
+cdef int check_socket(int fd) except -1:
+    """OSError when `fd` is not an open socket."""
+    cdef int kind
+    cdef unsigned int size = sizeof(kind)
+    if getsockopt(fd, SOL_SOCKET, SO_TYPE, &kind, &size) < 0:
+        PyErr_SetFromErrno(OSError)
+    return 0
+
+
+cdef int claim(subscriptions, list found) except -1:
+    """Mark each subscription as the writer's; `found` holds those, also when it raises."""
+    for subscription in subscriptions:
+        if not isinstance(subscription, Subscription):
+            raise TypeError("subscriptions must be Subscription objects")
+        if (<Subscription>subscription).adopted:
+            raise ValueError("a subscription can be adopted only once")
+        (<Subscription>subscription).adopted = True
+        found.append(subscription)
+    return 0
+
+
+cdef void fill_cursors(Stream* stream, tuple subscriptions) noexcept:
+    cdef Subscription subscription
+    cdef Cursor* cursor = stream.cursors
+    for subscription in subscriptions:
+        cursor.ring = &subscription.topic.ring
+        cursor.shut = &subscription.shut
+        cursor.number = subscription.number
+        cursor.stream = stream
+        cursor += 1
+
+
+cdef void give_back(subscriptions, Lease lease) noexcept:
+    cdef Subscription subscription
+    for subscription in subscriptions:
+        subscription.close()
+    if lease is not None:
+        lease.release()
+
+
+# -- metric cells ----------------------------------------------------------------------------------
+
+cdef int current_lane = 0
+
+
+def set_lane(lane):
+    """Choose the lane of shared memory that this process writes.
+
+    Called in a forked child before its first increment. ValueError outside 0..65535.
+    """
+    global current_lane
+    current_lane = _whole("lane", lane, 0, 65535)
+
+
+@cython.final
+@cython.no_gc  # the buffer must not be cleared while somebody may still count
+cdef class _Cells:
+    """Doubles to count in: those given, whole lanes of `width`, or one private lane.
+
+    LOCK: the GIL guards this process's lane; other lanes are only read, a whole double at a time.
+    """
+
+    cdef Py_buffer buffer
+    cdef double* cells
+    cdef Py_ssize_t count, width
+    cdef bint private
+
+    def __cinit__(self, memory, Py_ssize_t width):
+        self.width = width
+        if memory is None:
+            self.private = True
+            self.count = width
+            self.cells = <double*>calloc(<size_t>width, sizeof(double))
+            if self.cells == NULL:
+                raise MemoryError
+            return
+        view = memoryview(memory)
+        if view.format != "d" or view.ndim != 1 or view.readonly or not view.c_contiguous:
+            raise ValueError("memory must be writable, contiguous doubles (format 'd')")
+        if not len(view) or len(view) % width:
+            raise ValueError(f"memory must hold whole lanes of {width} doubles, not {len(view)}")
+        PyObject_GetBuffer(view, &self.buffer, PyBUF_CONTIG | PyBUF_FORMAT)
+        self.cells = <double*>self.buffer.buf
+        self.count = len(view)
+
+    def __dealloc__(self):
+        if self.private:
+            free(self.cells)
+        elif self.buffer.obj is not None:
+            PyBuffer_Release(&self.buffer)
+
+    cdef inline Py_ssize_t offset(self) except -1:
+        cdef Py_ssize_t start
+        if self.private:
+            return 0
+        start = current_lane * self.width
+        if start >= self.count:
+            raise IndexError(
+                f"lane {current_lane} lies outside the memory of {self.count // self.width} lanes"
+            )
+        return start
+
+    # SAFETY: memcpy, since a caller's memory need not be aligned; it compiles to one move.
+    cdef inline double get(self, Py_ssize_t index) noexcept:
+        cdef double value
+        memcpy(&value, &self.cells[index], sizeof(double))
+        return value
+
+    cdef inline void add(self, Py_ssize_t index, double n) noexcept:
+        cdef double value = self.get(index) + n
+        memcpy(&self.cells[index], &value, sizeof(double))
+
+
+@cython.final
+cdef class Counter:
+    """A cell that adds, exact under threads.
+
+    memory: doubles (format 'd'), one a lane, shared by forked processes; each writes its own lane
+    and `value` is the sum. Whether it may fall is the registry's business.
+    """
+
+    cdef _Cells cells
+
+    def __cinit__(self, memory=None):
+        self.cells = _Cells(memory, 1)
+
+    def inc(self, double n=1.0):
+        """Add `n`. IndexError when this process's lane lies outside the memory."""
+        self.cells.add(self.cells.offset(), n)
+
+    @property
+    def value(self):
+        """The sum of all lanes."""
+        cdef double total = 0.0
+        cdef Py_ssize_t index
+        for index in range(self.cells.count):
+            total += self.cells.get(index)
+        return total
+
+
+@cython.final
+cdef class Histogram:
+    """Counts observations by upper bound (inclusive; the last bucket is +Inf), exact under threads.
+
+    bounds: finite and rising. memory: whole lanes of len(bounds) + 2 doubles: the buckets, +Inf,
+    the sum.
+    """
+
+    cdef _Cells cells
+    cdef readonly tuple bounds
+    cdef double* limits
+    cdef Py_ssize_t count
+
+    def __cinit__(self, bounds, memory=None):
+        found = tuple([float(bound) for bound in bounds])
+        if not all(map(math.isfinite, found)):
+            raise ValueError("bounds must be finite; +Inf is always there")
+        if any([found[index] >= found[index + 1] for index in range(len(found) - 1)]):
+            raise ValueError("bounds must rise")
+        self.cells = _Cells(memory, len(found) + 2)
+        self.limits = <double*>malloc((len(found) + 1) * sizeof(double))
+        if self.limits == NULL:
+            raise MemoryError
+        for index in range(len(found)):
+            self.limits[<Py_ssize_t>index] = found[index]
+        self.bounds = found
+        self.count = len(found)
+
+    def __dealloc__(self):
+        free(self.limits)
+
+    def observe(self, double x):
+        """Count one observation. ValueError when it is not a number."""
+        cdef Py_ssize_t low = 0, high = self.count, middle, start
+        if x != x:
+            raise ValueError("an observation must be a number, not nan")
+        start = self.cells.offset()
+        while low < high:
+            middle = (low + high) // 2
+            if self.limits[middle] < x:
+                low = middle + 1
+            else:
+                high = middle
+        self.cells.add(start + low, 1.0)
+        self.cells.add(start + self.count + 1, x)
+
+    def snapshot(self):
+        """(count of each bucket, +Inf last, not cumulative; sum; count) over all lanes."""
+        cdef list buckets = [0] * (self.count + 1)
+        cdef double total = 0.0
+        cdef Py_ssize_t start, index
+        for start in range(0, self.cells.count, self.count + 2):
+            for index in range(self.count + 1):
+                buckets[index] += <long long>self.cells.get(start + index)
+            total += self.cells.get(start + self.count + 1)
+        return buckets, total, sum(buckets)

@@ -1,0 +1,91 @@
+"""The registry: which actions, routes and workers an application has. gen/ fills it, `app` reads
+it.
+
+It also fills in by name what a worker or a handler asks for: a dependency of `app.provide`, or the
+actions of a resource, which are known by its topic.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, TypeVar
+
+from .. import db
+from ..errors import ForgeError
+from .actions import Actions
+
+A = TypeVar("A", bound=Actions[Any])
+
+
+class Registry:
+    """Names → services of one running application. Filled once at start, then read by any
+    thread.
+    """
+
+    def __init__(self, database: db.Database, dependencies: Mapping[str, object]) -> None:
+        self.database = database
+        self.actions: dict[str, Actions[Any]] = {}
+        self._dependencies = dict(dependencies)
+        self._workers: dict[str, type[Any]] = {}
+
+    def add(self, actions: type[A]) -> A:
+        """Make the actions of a resource; they are known by the resource's topic from now on."""
+        made = actions(self.database)
+        self.actions[made.resource.topic] = made
+        return made
+
+    def add_workers(self, workers: Iterable[type[Any]]) -> None:
+        """Register worker classes by their `kind`.
+
+        Raises ForgeError F701 when a kind has two classes.
+        """
+        for worker in workers:
+            if self._workers.setdefault(worker.kind, worker) is not worker:
+                raise ForgeError(
+                    f"two worker classes have the kind {worker.kind}",
+                    code="F701",
+                    hint="a kind is one class; several hooks and resources may use it",
+                )
+
+    def check_hooks(self) -> None:
+        """Raise ForgeError F702 when a hook names a kind that no worker class has."""
+        for topic, actions in self.actions.items():
+            for hook in actions.resource.hooks:
+                if hook.kind not in self._workers:
+                    raise ForgeError(
+                        f"{topic} enqueues {hook.kind}, and no worker class has this kind",
+                        code="F702",
+                        hint=f"write class {hook.kind} in the resource's jobs.py, list it in WORKERS",
+                    )
+
+    def handlers(self) -> dict[str, Callable[[Any], None]]:
+        """kind → work method, each of an instance that got what its __init__ asks for by name.
+
+        Raises ForgeError F703 for a dependency that nobody provides.
+        """
+        return {kind: self.fill(made, 0)().work for kind, made in self._workers.items()}
+
+    def fill(self, function: Callable[..., Any], given: int) -> Callable[..., Any]:
+        """`function` with every parameter after the first `given` ones filled in by its name.
+
+        Raises ForgeError F703 for a name that nobody provides; a parameter with a default may stay
+        without.
+        """
+        values: dict[str, object] = {}
+        for parameter in list(inspect.signature(function).parameters.values())[given:]:
+            name = parameter.name
+            if name in self._dependencies:
+                values[name] = self._dependencies[name]
+            elif name in self.actions:
+                values[name] = self.actions[name]
+            elif parameter.default is parameter.empty and parameter.kind is not (
+                parameter.VAR_KEYWORD
+            ):
+                raise ForgeError(
+                    f"{function.__qualname__} asks for {name}, which nobody provides",
+                    code="F703",
+                    hint=f"app.provide({name}=...), or the topic of a resource",
+                )
+        return partial(function, **values) if values else function

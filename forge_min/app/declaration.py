@@ -1,0 +1,101 @@
+"""`App`: what a project adds to its generated code. It only declares; nothing runs before start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib.resources.abc import Traversable
+from typing import Any, NamedTuple, TypeVar
+
+from ..actions import Registry
+from ..config import Config
+from ..wsgi import Middleware, Route
+from .running import Running
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Generated(NamedTuple):
+    """What gen/ gives: `register` of gen/registry.py and the content of gen/openapi.json."""
+
+    register: Callable[[Registry, str], list[Route]]
+    openapi: Mapping[str, Any]
+
+
+class App:
+    """The declarations of one project; app.py holds it as `app`.
+
+    A function's parameters after the documented ones are filled in by name: dependencies given to
+    `provide`, and the actions of every resource, known by its topic.
+    """
+
+    def __init__(self) -> None:
+        self.routes: list[tuple[str, str, Callable[..., Any], str]] = []
+        self.pages: list[tuple[str, Callable[..., str]]] = []
+        self.verbs: list[tuple[str, str, Callable[..., Any]]] = []
+        self.fragments: dict[str, Callable[..., str]] = {}
+        self.middlewares: list[Middleware] = []
+        self.dependencies: dict[str, object] = {}
+        self.start_hooks: list[Callable[..., object]] = []
+        self.stop_hooks: list[Callable[..., object]] = []
+
+    def route(self, method: str, path: str, *, name: str = "") -> Callable[[F], F]:
+        """A route of your own: the function takes (request, ...) and returns a Response."""
+        return _declares(lambda f: self.routes.append((method, path, f, name)))
+
+    def page(self, path: str) -> Callable[[F], F]:
+        """A page: the function takes (request, ...) and returns HTML text."""
+        return _declares(lambda f: self.pages.append((path, f)))
+
+    def verb(self, topic: str, name: str) -> Callable[[F], F]:
+        """POST {prefix}/<path>/{id}/<name>: takes (id, request, ...), returns the resource's
+        row.
+        """
+        return _declares(lambda f: self.verbs.append((topic, name, f)))
+
+    def fragment(self, topic: str) -> Callable[[F], F]:
+        """One row of a live page: takes (row, ...), returns HTML whose id is <topic>-<row's id>."""
+        return _declares(lambda f: self.fragments.__setitem__(topic, f))
+
+    def middleware(self, function: Middleware) -> Middleware:
+        """Stand around every route: takes (request, handler) and returns a Response."""
+        self.middlewares.append(function)
+        return function
+
+    def provide(self, **dependencies: object) -> None:
+        """Values that workers, handlers and hooks may ask for by name."""
+        self.dependencies.update(dependencies)
+
+    def on_start(self, function: F) -> F:
+        """Called, filled in by name, when every service runs, before the first request or job."""
+        self.start_hooks.append(function)
+        return function
+
+    def on_stop(self, function: F) -> F:
+        """Called, filled in by name, after the last request and job, before connections close."""
+        self.stop_hooks.append(function)
+        return function
+
+    def start(
+        self,
+        config: Config,
+        generated: Generated,
+        root: Traversable,
+        *,
+        build: Mapping[str, Any],
+        serving: bool = True,
+    ) -> Running:
+        """Build and start every service.
+
+        root: the project's folder, for static/. build: build-info.json, or {}. serving: False for a
+        process that only works jobs. Raises ConfigError, Unavailable (database) and ForgeError F70x
+        (workers).
+        """
+        return Running(self, config, generated, root, build=build, serving=serving)
+
+
+def _declares(add: Callable[[Any], None]) -> Callable[[F], F]:
+    def declare(function: F) -> F:
+        add(function)
+        return function
+
+    return declare

@@ -1,0 +1,49 @@
+"""Events become frames here: JSON for programs, patches of elements for pages. Runs on the hub's
+thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from uuid import UUID
+
+from .. import sse
+from ..actions import Registry
+from ..errors import NotFound
+from ..notify import Event
+
+
+class Encoder:
+    """Gives the hub its `encode`. fragments: topic → the user's function that renders one row."""
+
+    def __init__(self, registry: Registry, fragments: Mapping[str, Callable[..., str]]) -> None:
+        self._registry = registry
+        self._fragments = {
+            topic: registry.fill(function, 1) for topic, function in fragments.items()
+        }
+
+    def encode(self, event: Event, audience: str, format: str) -> bytes:
+        """One whole frame. Formats: "json", and "html" where the topic has a fragment."""
+        if format == "html" and event.topic in self._fragments and event.resource_id:
+            return self._patch(event, event.resource_id)
+        return sse.encode_json(event, audience, format)
+
+    def _patch(self, event: Event, id: str) -> bytes:
+        element = f"{event.topic}-{id}"
+        if event.kind.endswith(".deleted"):
+            return _frame(event, f"mode remove\nselector #{element}")
+        try:
+            row = self._registry.actions[event.topic].get(UUID(id))
+        except NotFound:  # deleted meanwhile: its own event follows, this one says the same
+            return _frame(event, f"mode remove\nselector #{element}")
+        html = self._fragments[event.topic](row).strip()
+        lines = "\n".join(f"elements {line}" for line in html.splitlines())
+        if event.kind.endswith(".created"):
+            lines = f"mode append\nselector #{event.topic}\n{lines}"
+        return _frame(event, lines)
+
+
+def _frame(event: Event, lines: str) -> bytes:
+    """The wire format of Datastar 1: an event whose data lines start with a word."""
+    data = "".join(f"data: {line}\n" for line in lines.split("\n"))
+    return f"event: datastar-patch-elements\nid: {event.window}.{event.id}\n{data}\n".encode()

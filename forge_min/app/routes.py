@@ -1,0 +1,76 @@
+"""Every route of an application on one router: generated, declared, and our own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import TYPE_CHECKING
+
+from ..actions import Registry
+from ..config import Config
+from ..errors import ConfigError
+from ..wsgi import Handler, Request, Response, Route, Router, StaticFiles, html_response
+from ..wsgi.api import ResourceAPI
+from ..wsgi.openapi import document, handlers
+
+if TYPE_CHECKING:
+    from .declaration import App, Generated
+
+
+def build_router(
+    app: App,
+    registry: Registry,
+    generated: Generated,
+    routes: Sequence[Route],
+    events: Handler,
+    root: Traversable,
+    config: Config,
+) -> Router:
+    """The router. Raises ServerError F505 for a route that is declared twice."""
+    router = Router()
+    for route in [*routes, *_verbs(app, registry, routes), *_declared(app, registry)]:
+        router.add(route.method, route.pattern, route.handler, name=route.name)
+    router.add("GET", "/events", events, name="events")
+    if config.api.docs:
+        described = document(
+            generated.openapi,
+            router.routes(),
+            title=config.project.name,
+            version=config.project.version,
+            prefix=config.api.prefix,
+        )
+        contract, docs = handlers(described)
+        router.add("GET", "/api/openapi.json", contract, name="openapi")
+        router.add("GET", "/api/docs", docs, name="docs")
+    ours = StaticFiles(files("forge_min.wsgi") / "assets")
+    router.add("GET", "/static/forge/{path...}", ours)
+    router.add("GET", "/static/{path...}", StaticFiles(root / "static"))
+    return router
+
+
+def _declared(app: App, registry: Registry) -> list[Route]:
+    own = [Route(m, path, registry.fill(f, 1), name) for m, path, f, name in app.routes]
+    pages = [Route("GET", path, _page(registry.fill(f, 1), f), "") for path, f in app.pages]
+    return own + pages
+
+
+def _page(function: Callable[..., str], declared: Callable[..., str]) -> Handler:
+    def handler(request: Request) -> Response:
+        return html_response(function(request))
+
+    handler.__doc__ = declared.__doc__
+    return handler
+
+
+def _verbs(app: App, registry: Registry, routes: Sequence[Route]) -> list[Route]:
+    paths = {route.name: route.pattern for route in routes}
+    found = []
+    for topic, name, function in app.verbs:
+        if topic not in registry.actions:
+            known = ", ".join(registry.actions)
+            raise ConfigError(f"app.verb: no resource has the topic {topic}; topics: {known}")
+        api = ResourceAPI(registry.actions[topic], paths[f"{topic}.list"])
+        handler = api.verb(registry.fill(function, 2), function.__doc__)
+        found.append(Route("POST", f"{paths[f'{topic}.get']}/{name}", handler, f"{topic}.{name}"))
+    return found

@@ -1,0 +1,168 @@
+"""A started application. Config is read here and nowhere below: services take plain values.
+
+`__init__` builds in an order in which each part finds what it needs; `stop` goes the other way.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from importlib.resources.abc import Traversable
+from typing import TYPE_CHECKING, Any
+
+from .. import db, fanout, jobs, notify, observe
+from ..actions import Registry
+from ..config import Config
+from ..wsgi import Application
+from ..wsgi.events import events_handler
+from .encoder import Encoder
+from .metrics import Metrics
+from .routes import build_router
+from .tracing import job_span, new_telemetry, request_span
+
+if TYPE_CHECKING:
+    from .declaration import App, Generated
+
+log = logging.getLogger("forge_min.app")
+
+
+class Running:
+    """The services of one process. application: the PEP 3333 callable, when it serves."""
+
+    application: Application
+
+    def __init__(
+        self,
+        app: App,
+        config: Config,
+        generated: Generated,
+        root: Traversable,
+        *,
+        build: Mapping[str, Any],
+        serving: bool,
+    ) -> None:
+        self._config = config
+        self.metrics = Metrics(observe.Registry(), build)
+        with ExitStack() as stack:
+            telemetry = new_telemetry(config.observe, config.project.name)
+            if telemetry is not None:
+                stack.callback(telemetry.shutdown)
+            self._connect(stack)
+            self.registry = Registry(self.database, app.dependencies)
+            routes = generated.register(self.registry, config.api.prefix)
+            self.registry.check_hooks()
+            self._listen(stack, app, serving)
+            if serving:
+                self._serve(stack, app, generated, routes, root)
+            stack.callback(self._call, app.stop_hooks)
+            self._call(app.start_hooks)
+            self._stack = stack.pop_all()
+
+    def new_worker(self, queues: Mapping[str, int]) -> jobs.Worker:
+        """A worker of these queues (name → threads), not started yet; `stop` stops it.
+
+        Raises ForgeError F703 when a worker class asks for what nobody provides.
+        """
+        c = self._config.jobs
+        self._worker = jobs.Worker(
+            self.database.open,
+            self.registry.handlers(),
+            queues=queues,
+            poll_interval=c.poll_interval,
+            prefetch=c.prefetch,
+            timeout=c.timeout,
+            heartbeat=c.heartbeat,
+            rescue_after=c.rescue_after,
+            observer=self.metrics.job_done,
+            around=job_span,
+        )
+        self._stack.callback(self._worker.stop, c.shutdown_timeout)
+        return self._worker
+
+    def ready(self) -> tuple[bool, Mapping[str, str]]:
+        """Whether requests can be answered, and the reason of each part that cannot."""
+        reasons = {}
+        good, reason = self.hub.ready
+        if not good:
+            reasons["hub"] = reason
+        try:
+            with db.errors_translated():
+                self.database.connection().execute("select 1")
+        except Exception as err:
+            reasons["database"] = str(err)
+        return not reasons, reasons
+
+    def stop(self) -> None:
+        """Stop every service, the last started first. Idempotent."""
+        self._stack.close()
+
+    def _connect(self, stack: ExitStack) -> None:
+        c = self._config.database
+        self._nudger = notify.Nudger(self._open_direct)
+        self.database = db.Database(
+            c.url,
+            application_name=self._config.project.name,
+            prepare=c.prepare,
+            nudge=self._nudger.nudge,
+            observe=self.metrics.query_done,
+        )
+        stack.callback(self.database.close)
+        self._nudger.start()
+        stack.callback(self._nudger.stop)
+
+    def _open_direct(self) -> db.Connection:
+        """A connection past any pooler: LISTEN and NOTIFY."""
+        c = self._config.database
+        return db.connect(c.direct_url or c.url, application_name=self._config.project.name)
+
+    def _listen(self, stack: ExitStack, app: App, serving: bool) -> None:
+        c = self._config.notify
+        encoder = Encoder(self.registry, app.fragments)
+        self._worker: jobs.Worker | None = None
+        self.hub = notify.PostgresHub(
+            self._open_direct,
+            encoder.encode,
+            poll_interval=c.poll_interval,
+            listen=c.listen,
+            retention=c.retention,
+            ring=max(64, self._config.sse.buffer_size),
+            on_jobs=self._wake,
+            events=serving,
+        )
+        self.hub.start()
+        stack.callback(self.hub.stop)
+
+    def _wake(self, queue: str) -> None:
+        if self._worker is not None:
+            self._worker.wake(queue)
+
+    def _serve(
+        self,
+        stack: ExitStack,
+        app: App,
+        generated: Generated,
+        routes: Sequence[Any],
+        root: Traversable,
+    ) -> None:
+        c = self._config.sse
+        limiter = fanout.Limiter(max_total=c.max_connections, max_per_user=c.max_per_user)
+        writer = fanout.StreamWriter(heartbeat=c.heartbeat, buffer_size=c.buffer_size)
+        writer.start()
+        stack.callback(writer.stop, 5.0, sse.close_frame("shutdown"))
+        self.metrics.watch(self.hub, writer, limiter)
+        events = events_handler(
+            self.hub, limiter, writer, topics=self.registry.actions, heartbeat=c.heartbeat
+        )
+        router = build_router(app, self.registry, generated, routes, events, root, self._config)
+        self.application = Application(
+            router,
+            middleware=app.middlewares,
+            observe=self.metrics.request_done,
+            around=request_span,
+            max_body=self._config.server.max_body,
+        )
+
+    def _call(self, hooks: Sequence[Callable[..., object]]) -> None:
+        for hook in hooks:
+            self.registry.fill(hook, 0)()

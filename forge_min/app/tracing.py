@@ -1,0 +1,56 @@
+"""Where spans begin: one around each request, one around each job, joined by the job's
+traceparent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from .. import observe
+from ..jobs import Job
+from ..observe.otlp import OTLPExporter
+from ..wsgi import Request
+
+
+def new_telemetry(config: Any, project: str) -> observe.Telemetry | None:
+    """The SDK's providers with an exporter to observe.otlp_endpoint; None where there is none.
+
+    Without an endpoint nobody would read a span, so none is recorded; trace ids go on all the same.
+    """
+    if not config.otlp_endpoint:
+        return None
+    name = config.service_name or project
+    exporter = OTLPExporter(config.otlp_endpoint)
+    return observe.setup(name, sample_ratio=config.sample_ratio, exporter=exporter)
+
+
+@contextmanager
+def request_span(request: Request) -> Iterator[Callable[[int], None]]:
+    """A server span of the stable HTTP conventions of OpenTelemetry."""
+    with observe.span(request.method, kind="server", parent=request.header("traceparent")) as span:
+
+        def finish(status: int) -> None:
+            if span.recording:
+                span.update_name(f"{request.method} {request.route}".rstrip())
+                span.set_attribute("http.request.method", request.method)
+                span.set_attribute("http.route", request.route)
+                span.set_attribute("http.response.status_code", status)
+                if status >= 500:
+                    span.fail()
+
+        yield finish
+
+
+@contextmanager
+def job_span(job: Job) -> Iterator[None]:
+    """A consumer span that continues the trace in which the job was inserted."""
+    parent = job.metadata.get("traceparent")
+    with observe.span(f"job {job.kind}", kind="consumer", parent=parent) as span:
+        if span.recording:
+            span.set_attribute("messaging.system", "forge")
+            span.set_attribute("messaging.destination.name", job.queue)
+            span.set_attribute("messaging.message.id", str(job.id))
+            span.set_attribute("forge.job.attempt", job.attempt)
+        yield

@@ -1,0 +1,11 @@
+"""Configuration: defaults < forge.toml < environment, from one table of every key.
+
+Imports errors only. Only the root takes a Config; every service takes plain values.
+"""
+
+from .frozen import Config
+from .load import load
+from .table import TABLE, Key
+from .values import parse_duration, parse_size
+
+__all__ = ["TABLE", "Config", "Key", "load", "parse_duration", "parse_size"]

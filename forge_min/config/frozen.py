@@ -1,0 +1,78 @@
+"""What a load gives: every value, where it came from, and how it may be shown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from .table import KEYS, Key
+
+
+class Section:
+    """The values of one section, as attributes. Frozen."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, object]) -> None:
+        object.__setattr__(self, "_values", MappingProxyType(dict(values)))
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_values" or name not in self._values:  # "_values": while it is being unpickled
+            raise AttributeError(name)
+        return self._values[name]
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"configuration is frozen: {name} cannot be set")
+
+
+class Config:
+    """Every value: `config.server.port` or `config["server.port"]`. Frozen.
+
+    Durations are seconds (float), sizes bytes (int), lists tuples of str, tables read-only
+    mappings. env: "development", "test" or "production". sources: where each key's
+    value is from ("default", "forge.toml:12", a variable, "production"). warnings: what the
+    caller should print.
+    """
+
+    def __init__(
+        self,
+        env: str,
+        values: Mapping[str, object],
+        sources: Mapping[str, str],
+        warnings: tuple[str, ...] = (),
+    ) -> None:
+        self.env = env
+        self.sources = MappingProxyType(dict(sources))
+        self.warnings = warnings
+        self._values = MappingProxyType(dict(values))
+        sections: dict[str, dict[str, object]] = {}
+        for name, value in values.items():
+            section, _, rest = name.partition(".")
+            sections.setdefault(section, {})[rest] = value
+        self.__dict__.update((name, Section(part)) for name, part in sections.items())
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+
+    def masked(self) -> dict[str, object]:
+        """{"section.key": value} in the table's order, fit for JSON, secrets replaced by ***."""
+        return {name: _mask(KEYS[name], value) for name, value in self._values.items()}
+
+
+def _mask(key: Key, value: Any) -> object:
+    if isinstance(value, tuple):
+        return list(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if not key.secret or not value:
+        return value
+    if key.secret == "all":
+        return "***"
+    hidden = re.sub(r"(://[^:@/]*:).*@", r"\1***@", value)
+    return re.sub(r"(password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)", r"\1***", hidden)

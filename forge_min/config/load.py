@@ -1,0 +1,200 @@
+"""Loading: defaults, then forge.toml, then the environment, and all errors at once."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from urllib.parse import unquote
+
+from ..errors import ConfigError, ErrorGroup
+from .frozen import Config
+from .table import KEYS, TABLE, Key
+from .values import as_toml
+
+_DEFAULT_FILE = "forge.toml"
+_ENVIRONMENTS = ("development", "test", "production")
+_OTHER_VARIABLES = ("FORGE_IMPL", "FORGE_PURE", "FORGE_CONFIG", "FORGE_ENV")
+
+
+def load(root: Path | None, environ: Mapping[str, str], text: str | None = None) -> Config:
+    """Read the configuration: defaults < forge.toml < environment.
+
+    root: the project's folder; None: no file. text: the content of forge.toml where there is no
+    folder (an artifact). FORGE_CONFIG names a file that is read instead of either. Raises
+    ConfigError (F202) for a file that cannot be read or parsed, else one ErrorGroup with a
+    ConfigError for every bad value (F200), unknown key (F201) and refused development default
+    (F203).
+    """
+    file, text = _source(root, environ, text)
+    run = _Loading(environ, file, text)
+    return run.finish()
+
+
+def _source(root: Path | None, environ: Mapping[str, str], text: str | None) -> tuple[str, str]:
+    named = environ.get("FORGE_CONFIG")
+    path = Path(named) if named else root / _DEFAULT_FILE if root else None
+    if not named and (text is not None or path is None or not path.exists()):
+        return _DEFAULT_FILE, text or ""
+    assert path is not None
+    shown = str(named or _DEFAULT_FILE)
+    try:
+        return shown, path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as err:
+        hint = "FORGE_CONFIG names this file" if named else None
+        raise ConfigError(f"cannot read {shown}: {err}", code="F202", hint=hint) from err
+
+
+class _Loading:
+    """One load. Goes through all of it before it raises: every error is reported at once."""
+
+    def __init__(self, environ: Mapping[str, str], file: str, text: str) -> None:
+        self._environ = environ
+        self._file = file
+        self._text = text
+        self._errors: list[ConfigError] = []
+        self._values = {key.name: key.accept(key.default) for key in TABLE}
+        self._sources = {key.name: "default" for key in TABLE}
+
+    def finish(self) -> Config:
+        env = self._environ.get("FORGE_ENV") or "development"
+        if env not in _ENVIRONMENTS:
+            known = ", ".join(_ENVIRONMENTS)
+            self._refuse(f"FORGE_ENV must be one of {known}, not {env!r}", "F200")
+        if env == "production":
+            self._values["observe.sample_ratio"] = 0.01
+        self._read_file()
+        self._read_variables()
+        self._derive(env)
+        if self._errors:
+            count = len(self._errors)
+            raise ErrorGroup(f"{count} configuration error{'s' * (count > 1)}", self._errors)
+        warnings = tuple(_unknown_variables(self._environ))
+        return Config(env, self._values, self._sources, warnings)
+
+    def _refuse(self, message: str, code: str, hint: str | None = None) -> None:
+        self._errors.append(ConfigError(message, code=code, hint=hint))
+
+    def _read_file(self) -> None:
+        try:
+            sections = tomllib.loads(self._text)
+        except (tomllib.TOMLDecodeError, RecursionError) as err:
+            found = re.search(r"\(at line (\d+)", str(err))
+            line = found[1] if found else self._text.count("\n") + 1
+            raise ConfigError(f"{self._file}:{line}: {err}", code="F202") from err
+        known = sorted({name.partition(".")[0] for name in KEYS})
+        for section, content in sections.items():
+            if not isinstance(content, dict) or section not in known:
+                where = f"{self._file}:{_line_of(self._text, section)}"
+                what = "is not a section" if section not in known else "must be a [section]"
+                self._refuse(f"{where}: {section!r} {what}", "F201", _meant(section, known))
+                continue
+            for name, raw in content.items():
+                self._read_entry(section, name, raw)
+
+    def _read_entry(self, section: str, name: str, raw: object) -> None:
+        where = f"{self._file}:{_line_of(self._text, section, name)}"
+        key = KEYS.get(f"{section}.{name}")
+        if key is not None:
+            self._put(key, raw, where)
+            return
+        known = [k.partition(".")[2] for k in KEYS if k.startswith(section + ".")]
+        self._refuse(f"{where}: {section!r} has no key {name!r}", "F201", _meant(name, known))
+
+    def _read_variables(self) -> None:
+        for key in TABLE:
+            for variable in (key.variable, *key.aliases):
+                if variable in self._environ:
+                    self._put(key, as_toml(key.type, self._environ[variable]), variable)
+                    break
+
+    def _put(self, key: Key, raw: object, where: str) -> None:
+        try:
+            self._values[key.name] = key.accept(raw)
+            self._sources[key.name] = where
+        except ValueError as err:
+            shown = "the value given" if key.secret else repr(raw)[:80]
+            hint = f"the default is {json.dumps(key.default)}"
+            self._refuse(f"{where}: {key.name} must be {err}, not {shown}", "F200", hint)
+
+    def _derive(self, env: str) -> None:
+        """Values that follow from others, and rules between them."""
+        values, url = self._values, str(self._values["database.url"])
+        for name, value in (
+            ("database.migrate_url", url),
+            ("database.direct_url", url),
+            ("database.app_role", _user(url) or _role(str(values["project.name"]))),
+            ("observe.service_name", values["project.name"]),
+        ):
+            values[name] = values[name] or value
+        if _user(url) not in ("", values["database.app_role"]):
+            where = self._sources["database.app_role"]
+            message = f"{where}: database.app_role must be the user of database.url"
+            self._refuse(message, "F200", "leave app_role out, or correct the URL")
+        open_admin = values["admin.enabled"] and not values["admin.token"]
+        if open_admin and not _is_loopback(str(values["admin.host"])):
+            where = self._sources["admin.host"]
+            message = f"{where}: admin.token is required where admin.host is not loopback"
+            self._refuse(message, "F203", "set FORGE_ADMIN_TOKEN")
+        if env == "production":
+            self._harden(url)
+
+    def _harden(self, url: str) -> None:
+        self._values["observe.log_format"] = "json"
+        self._sources["observe.log_format"] = "production"
+        if not url:
+            hint = "set FORGE_DATABASE_URL; only development has an embedded database"
+            self._refuse("database.url is required in production", "F203", hint)
+        if "*" in self._values["api.cors_origins"]:
+            where = self._sources["api.cors_origins"]
+            message = f"{where}: api.cors_origins may not be '*' in production"
+            self._refuse(message, "F203", "name the origins")
+
+
+def _line_of(text: str, section: str, name: str | None = None) -> int:
+    """The line that sets a key, else the first of its section. Good for messages, no parser."""
+    wanted = [section] if name is None else [section, name]
+    current: list[str] = []
+    first = 0
+    for number, line in enumerate(text.splitlines(), 1):
+        code = line.partition("#")[0]
+        header = re.match(r"\s*\[+([^\]]*)\]", code)
+        if not header and "=" not in code:
+            continue
+        words = re.findall(r"[\w-]+", header[1] if header else code.partition("=")[0])
+        path = words if header else current + words
+        if path[: len(wanted)] == wanted:
+            return number
+        current = words if header else current
+        first = first or number * (path[:1] == [section])
+    return first or 1
+
+
+def _meant(name: str, known: list[str]) -> str | None:
+    close = get_close_matches(name, known, 1)
+    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+
+
+def _unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:
+    known = [v for key in TABLE for v in (key.variable, *key.aliases)] + [*_OTHER_VARIABLES]
+    ours = [name for name in sorted(environ) if name.startswith("FORGE_")]
+    for name in ours:
+        if name not in known and not name.startswith("FORGE_REQUIRE_"):
+            close = get_close_matches(name[6:], [v.removeprefix("FORGE_") for v in known], 1)
+            yield f"{name} is not known" + (f": did you mean FORGE_{close[0]}?" if close else "")
+
+
+def _user(url: str) -> str:
+    found = re.match(r"\w+://([^:/@?]+)(:[^@]*)?@", url)
+    return unquote(found[1]) if found else ""
+
+
+def _role(project: str) -> str:
+    return re.sub(r"\W", "_", project.lower(), flags=re.ASCII)[:59] + "_app"
+
+
+def _is_loopback(host: str) -> bool:
+    return host in ("localhost", "::1") or bool(re.fullmatch(r"127(\.[0-9]{1,3}){3}", host))

@@ -1,0 +1,124 @@
+"""The one table of configuration, keys.toml, as rows that know which values they accept."""
+
+from __future__ import annotations
+
+import math
+import re
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from ipaddress import ip_network
+from typing import Any, Literal
+
+from .values import EXPECTED, Type, convert, freeze, parse_duration
+
+_LONGEST = 3650 * 86400.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One row of the table. name: "section.key". default: as a user would write it."""
+
+    name: str
+    type: Type
+    default: object
+    help: str
+    low: float = 0
+    high: float = math.inf
+    choices: Sequence[str] = ()
+    aliases: Sequence[str] = ()
+    secret: Literal["", "url", "all"] = ""
+
+    @property
+    def variable(self) -> str:
+        """Its environment variable."""
+        return "FORGE_" + self.name.replace(".", "_").upper()
+
+    def accept(self, raw: object) -> Any:
+        """The value as services get it. Raises ValueError saying what it must be."""
+        value = convert(self.type, raw)
+        expected = EXPECTED[self.type]
+        if value is None:
+            raise ValueError(expected)
+        if isinstance(value, int | float):
+            time = self.type == "duration"
+            high, unit = (min(self.high, _LONGEST), " s") if time else (self.high, "")
+            if not self.low <= value <= high:
+                limit = "" if high == math.inf else f" and at most {high:.10g}{unit}"
+                raise ValueError(f"{expected}, at least {self.low:.10g}{unit}{limit}")
+        if self.choices and value not in self.choices:
+            raise ValueError(" or ".join(repr(choice) for choice in self.choices))
+        wrong = _CHECKS[self.name](value) if self.name in _CHECKS else ""
+        if wrong:
+            raise ValueError(wrong)
+        return freeze(value)
+
+
+def _path(value: str) -> str:
+    return "" if re.fullmatch(r"(/[\w.~-]+)+", value) else "a path like '/api/v1'"
+
+
+def _url(value: str) -> str:
+    known = re.match(r"(postgres|postgresql)://|\w+\s*=", value)
+    return "" if not value or known else "a URL like 'postgresql://user@host/name'"
+
+
+def _http(value: str) -> str:
+    ok = not value or re.fullmatch(r"https?://[^\s/?#@]+[^\s?#]*", value)
+    return "" if ok else "an address like 'http://127.0.0.1:4318'"
+
+
+def _networks(value: list[str]) -> str:
+    try:
+        [ip_network(item) for item in value]
+    except ValueError:
+        return "a list of addresses and networks like ['10.0.0.0/8']"
+    return ""
+
+
+def _queues(value: Mapping[str, object]) -> str:
+    good = all(type(n) is int and n > 0 for n in value.values())
+    return "" if good and value else "a table of queue = threads like {default = 10, mail = 2}"
+
+
+def _rates(value: Mapping[str, object]) -> str:
+    def good(rate: object) -> bool:
+        count, _, window = str(rate).partition("/")
+        return count.isdecimal() and int(count) > 0 and bool(parse_duration(window))
+
+    return "" if all(map(good, value.values())) else 'a table like {default = "100/1m"}'
+
+
+def _scripts(value: Mapping[str, object]) -> str:
+    parts = {"wheel", "member", "sha256"}
+    good = all(isinstance(v, dict) and set(v) == parts for v in value.values())
+    return "" if good else "a table of name = {wheel, member, sha256}"
+
+
+_CHECKS: dict[str, Callable[[Any], str]] = {
+    "database.url": _url,
+    "database.migrate_url": _url,
+    "database.direct_url": _url,
+    "server.trusted_proxies": _networks,
+    "jobs.queues": _queues,
+    "observe.otlp_endpoint": _http,
+    "api.prefix": _path,
+    "api.rate_limit": _rates,
+    "assets.scripts": _scripts,
+}
+"""Rules beyond type and range: "" or what the value must be."""
+
+
+def _read() -> tuple[Key, ...]:
+    text = files(__package__).joinpath("keys.toml").read_text("utf-8")
+    return tuple(
+        Key(f"{section}.{name}", **row)
+        for section, rows in tomllib.loads(text).items()
+        for name, row in rows.items()
+    )
+
+
+TABLE = _read()
+KEYS = {key.name: key for key in TABLE}
+"""The table by name."""

@@ -1,0 +1,43 @@
+"""The database: connections, transactions with commit hooks, errors, named SQL, migrations, roles.
+
+Everything above talks to PostgreSQL through this room; statements belong to the rooms that need
+them.
+"""
+
+from __future__ import annotations
+
+from ._libpq import psycopg  # noqa: F401  (first: a missing libpq gets its error)
+from .connection import Connection, Database, connect
+from .embedded import EmbeddedServer
+from .migrate import MigrationStatus, migrate, migrate_down, migration_lock, migration_status
+from .migration_files import MigrationFile, forge_migrations, read_migrations
+from .roles import ensure_app_role
+from .scratch import scratch_database
+from .statements import load_sql
+from .transaction import after_commit, nudge, transaction
+from .translate import errors_translated, translate
+
+FORGE_MIGRATIONS = tuple(forge_migrations())
+
+__all__ = [
+    "FORGE_MIGRATIONS",
+    "Connection",
+    "Database",
+    "EmbeddedServer",
+    "MigrationFile",
+    "MigrationStatus",
+    "after_commit",
+    "connect",
+    "ensure_app_role",
+    "errors_translated",
+    "load_sql",
+    "migrate",
+    "migrate_down",
+    "migration_lock",
+    "migration_status",
+    "nudge",
+    "read_migrations",
+    "scratch_database",
+    "transaction",
+    "translate",
+]

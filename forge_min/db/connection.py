@@ -1,0 +1,224 @@
+"""Connections: how one is opened, and one per worker thread. Not a pool: a thread owns its own.
+
+A connection is in autocommit mode and gives rows as tuples. It belongs to the thread that opened
+it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import TupleRow
+
+from ..errors import ConfigError, ForgeError, Unavailable
+
+Nudge = Callable[[str], None]
+Observe = Callable[[str, float], None]
+Hook = Callable[[], None]
+
+OLDEST_SERVER = 150000
+# Defaults of the connection string; whatever the URL says wins. Seconds. libpq manual, section
+# 34.1.2.
+DEFAULTS: dict[str, str | int] = {
+    "connect_timeout": 10,
+    "keepalives": 1,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "client_encoding": "utf8",
+}
+OPERATIONS = frozenset(
+    ["select", "insert", "update", "delete", "with", "copy", "begin", "commit", "call"]
+)
+
+# Part of libpq's or the server's text → what we say, and the next step. Texts of PostgreSQL 15 to
+# 18.
+REFUSALS = (
+    ("Connection refused", "nothing listens at {at}", "start PostgreSQL, or correct the port"),
+    ("No such file", "no PostgreSQL socket at {at}", "start PostgreSQL, or name a host"),
+    ("resolve host", "the host of {at} is unknown", "correct the host in database.url"),
+    ("translate host", "the host of {at} is unknown", "correct the host in database.url"),
+    ("password", "{at} wants another password of user {user}", "see database.url"),
+    ("pg_hba.conf", "{at} does not let user {user} in from here", "see the server's pg_hba.conf"),
+    ("role ", "user {user} does not exist at {at}", "`migrate up` creates the app's role"),
+    ("database ", "database {name} does not exist at {at}", "create it, or correct the URL"),
+    ("too many", "{at} has no connection left", "raise max_connections, or use fewer threads"),
+    ("starting up", "{at} is starting up", "try again in a moment"),
+    ("shutting down", "{at} is shutting down", "start PostgreSQL again"),
+    ("timeout", "{at} did not answer in time", "is there a firewall in between?"),
+    ("certificate", "the certificate of {at} is not accepted", "see sslmode and sslrootcert"),
+    ("SSL", "{at} and this client do not agree on TLS", "see sslmode in database.url"),
+)
+
+
+class Connection(psycopg.Connection[TupleRow]):
+    """A connection of forge_min: what `transaction` and `after_commit` know how to use.
+
+    nudge: called by `db.nudge` after a commit, with its payload; None = readers find out by
+    polling.
+    """
+
+    nudge: Nudge | None = None
+    observe: Observe | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # One list of commit hooks per open level; None marks a level inside the caller's own BEGIN.
+        self.hook_levels: list[list[Hook] | None] = []
+
+
+class TimedCursor(psycopg.Cursor[TupleRow]):
+    """A cursor that tells its connection's `observe` how many seconds each execute took."""
+
+    def execute(self, query: Any, *args: Any, **kwargs: Any) -> TimedCursor:
+        """As psycopg's; the observer gets the statement's first word, or "other"."""
+        started = time.perf_counter()
+        try:
+            return super().execute(query, *args, **kwargs)
+        finally:
+            observe = getattr(self.connection, "observe", None)
+            if observe is not None:
+                observe(_operation(query), time.perf_counter() - started)
+
+
+def connect(
+    url: str,
+    *,
+    application_name: str = "forge_min",
+    prepare: str = "auto",
+    nudge: Nudge | None = None,
+    observe: Observe | None = None,
+) -> Connection:
+    """Open a connection in autocommit mode.
+
+    url: a libpq URI or keyword string; what it sets wins over our defaults. prepare: "auto"
+    prepares a statement that is used often, "off" never does (PgBouncer before 1.21). observe:
+    gets (operation, seconds) of every statement. Raises ConfigError F403 when url is no such
+    address, Unavailable F401 when no server answers or it refuses. The message never holds the
+    password.
+    """
+    try:
+        given = conninfo_to_dict(url)
+    except psycopg.Error:
+        raise ConfigError(
+            "database.url is not the address of a PostgreSQL database",
+            code="F403",
+            hint="it looks like postgresql://user:password@host:5432/name; "
+            "a special character of the password is written as %XX",
+        ) from None
+    values = {**DEFAULTS, "application_name": application_name, **given}
+    try:
+        conn = Connection.connect(
+            make_conninfo("", **values),
+            autocommit=True,
+            prepare_threshold=None if prepare == "off" else 5,
+            cursor_factory=TimedCursor if observe else None,
+        )
+    except psycopg.Error as err:
+        raise _refusal(str(err), values) from None
+    if conn.info.server_version < OLDEST_SERVER:
+        version = conn.info.server_version // 10000
+        conn.close()
+        raise Unavailable(
+            f"the server is PostgreSQL {version}, and 15 is the oldest that is supported",
+            code="F404",
+        )
+    conn.nudge, conn.observe = nudge, observe
+    return conn
+
+
+class Database:
+    """The connections of one process to one database: each thread has its own, opened on first use.
+
+    `close()` closes those of all threads; the next `connection()` opens a new one. After a fork the
+    child opens its own and leaves the parent's alone.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        application_name: str = "forge_min",
+        prepare: str = "auto",
+        nudge: Nudge | None = None,
+        observe: Observe | None = None,
+    ) -> None:
+        self.url = url
+        self.nudge = nudge
+        self._options: dict[str, Any] = {
+            "application_name": application_name,
+            "prepare": prepare,
+            "observe": observe,
+        }
+        self._local = threading.local()
+        self._lock = threading.Lock()  # LOCK: guards _open
+        self._open: dict[threading.Thread, Connection] = {}
+        self._pid = os.getpid()
+
+    def connection(self) -> Connection:
+        """This thread's connection; a broken one is replaced. Raises as `connect`."""
+        conn: Connection | None = getattr(self._local, "conn", None)
+        if conn is not None and not conn.closed and self._pid == os.getpid():
+            return conn
+        return self._reopen()
+
+    def open(self) -> Connection:
+        """A connection that the caller owns and closes. Raises as `connect`."""
+        return connect(self.url, nudge=self.nudge, **self._options)
+
+    def close(self) -> None:
+        """Close every thread's connection. Idempotent."""
+        with self._lock:
+            conns, self._open = list(self._open.values()), {}
+        for conn in conns:
+            conn.close()
+
+    def _reopen(self) -> Connection:
+        self._forget_after_fork()
+        conn = self.open()
+        with self._lock:
+            dead = [thread for thread in self._open if not thread.is_alive()]
+            unused = [self._open.pop(thread) for thread in dead]
+            unused += [old for old in [self._open.get(threading.current_thread())] if old]
+            self._open[threading.current_thread()] = conn
+        for old in unused:
+            old.close()
+        self._local.conn = conn
+        return conn
+
+    def _forget_after_fork(self) -> None:
+        # SAFETY: closing a connection of the parent would end the parent's session; psycopg itself
+        # leaves a connection alone that another process opened.
+        if self._pid != os.getpid():
+            self._pid, self._lock, self._open = os.getpid(), threading.Lock(), {}
+            self._local = threading.local()
+
+
+@lru_cache(maxsize=1024)
+def _first_word(query: str | bytes) -> str:
+    text = query.decode("utf-8", "replace") if isinstance(query, bytes) else query
+    word = text.lstrip()[:10].split(None, 1)[:1]
+    return word[0].lower() if word and word[0].lower() in OPERATIONS else "other"
+
+
+def _operation(query: object) -> str:
+    return _first_word(query) if isinstance(query, (str, bytes)) else "other"
+
+
+def _refusal(text: str, values: dict[str, Any]) -> ForgeError:
+    """One line for a person, from what libpq said. The server's own words are not repeated."""
+    where = f"{values.get('host') or 'the local socket'}:{values.get('port') or 5432}"
+    user, name = values.get("user") or "(you)", values.get("dbname") or values.get("user")
+    for part, message, hint in REFUSALS:
+        if part in text:
+            return Unavailable(
+                message.format(at=where, user=user, name=name), code="F401", hint=hint
+            )
+    return Unavailable(f"the database at {where} cannot be reached", code="F401")

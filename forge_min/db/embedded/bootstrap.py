@@ -1,0 +1,63 @@
+"""What a fresh embedded server needs: passwords in a file, the owner's role, the database."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from psycopg import sql
+
+from ...errors import Unavailable
+from ..connection import Connection
+
+WHO = ("admin", "owner", "app")
+
+
+def load_credentials(data: Path) -> dict[str, str]:
+    """The passwords of admin, owner and app; made at random for a new folder, kept with mode 0600.
+
+    Raises Unavailable F424 when the folder has data and no passwords.
+    """
+    path = data / "credentials.json"
+    if path.exists():
+        passwords: dict[str, str] = json.loads(path.read_text("utf-8"))
+        return passwords
+    if (data / "pg").exists():
+        raise Unavailable(
+            f"{path} is missing, so nobody can log in to the data beside it",
+            code="F424",
+            hint="restore the file, or remove the folder and start with an empty database",
+        )
+    passwords = {who: os.urandom(24).hex() for who in WHO}
+    new = path.with_suffix(".new")
+    new.unlink(missing_ok=True)
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+        json.dump(passwords, out)
+    new.replace(path)
+    return passwords
+
+
+def ensure_database(conn: Connection, owner: str, password: str, database: str) -> None:
+    """Create the owner's role and the database where missing. conn: as superuser.
+
+    The owner is no superuser; it may create roles and databases, which a test suite and
+    `ensure_app_role` need.
+    """
+    if not conn.execute("select 1 from pg_roles where rolname = %s", [owner]).fetchone():
+        conn.execute(
+            sql.SQL("create role {} login createdb createrole password {}").format(
+                sql.Identifier(owner), sql.Literal(password)
+            )
+        )
+    if not conn.execute("select 1 from pg_database where datname = %s", [database]).fetchone():
+        conn.execute(
+            sql.SQL("create database {} owner {}").format(
+                sql.Identifier(database), sql.Identifier(owner)
+            )
+        )
+
+
+def url(role: str, password: str, port: int, database: str) -> str:
+    """The address of a database of the server on this machine."""
+    return f"postgresql://{role}:{password}@127.0.0.1:{port}/{database}"

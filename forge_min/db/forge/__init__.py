@@ -1,0 +1,1 @@
+"""The DDL of the forge_ tables: files `NNNN_name.sql` of the migration source "forge"."""

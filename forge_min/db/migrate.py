@@ -1,0 +1,302 @@
+"""The migration runner: applies files, takes them back, says where a database stands.
+
+One runner at a time per database, by an advisory lock. A file is one transaction, so a crash
+leaves it applied or not. A `no transaction` file notes each statement it has done and goes on
+after the last one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import psycopg
+from psycopg import sql
+
+from ..errors import BuildError, Unavailable
+from .migration_files import MigrationFile, digest, statements
+
+LOCK_KEY = 0x666F7267655F6D69  # "forge_mi"
+LOCK_POLL = 0.1  # seconds
+TABLE = """
+create table public.forge_migration (
+  source text not null,
+  name text not null,
+  checksum text not null,
+  steps integer not null default 0,
+  applied_at timestamptz,
+  primary key (source, name)
+)"""
+ROWS = "select source, name, checksum, steps, applied_at from public.forge_migration"
+
+Progress = Callable[[str], None]
+Connection = psycopg.Connection[Any]
+State = Literal["applied", "pending", "changed", "half applied", "missing"]
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationStatus:
+    """Where one file stands. "missing": applied, but its file is not here (a newer release's?)."""
+
+    source: str
+    name: str
+    state: State
+    applied_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Applied:
+    source: str
+    name: str
+    checksum: str
+    steps: int
+    applied_at: datetime | None
+
+
+def migrate(
+    conn: Connection,
+    files: Sequence[MigrationFile],
+    *,
+    progress: Progress | None = None,
+    lock_timeout: float = 5.0,
+    wait: float = 300.0,
+) -> list[str]:
+    """Apply every file that is not applied yet, in the order given; the labels of those applied.
+
+    conn: in autocommit mode, as owner, not through a transaction pooler. lock_timeout: seconds
+    that a statement may wait for a table, so that a migration never queues the whole site behind
+    itself. wait: seconds to wait for another runner. Raises BuildError F320 before anything is
+    done when an applied file was changed, F322 when a file fails (that file is rolled back,
+    earlier ones stay), Unavailable F326 when a table or another runner holds us up.
+    """
+    done = []
+    with migration_lock(conn, wait=wait):
+        create_migration_table(conn)
+        applied = _applied(conn)
+        for file in files:
+            _check_unchanged(file, applied.get((file.source, file.name)))
+        for file in files:
+            row = applied.get((file.source, file.name))
+            if row is None or row.applied_at is None:
+                _apply(conn, file, row.steps if row else 0, lock_timeout)
+                done.append(file.label)
+                if progress:
+                    progress(file.label)
+    return done
+
+
+def migrate_down(
+    conn: Connection,
+    files: Sequence[MigrationFile],
+    steps: int = 1,
+    *,
+    lock_timeout: float = 5.0,
+    wait: float = 300.0,
+) -> list[str]:
+    """Undo the last `steps` applied files of those given, newest first; their labels.
+
+    Raises BuildError F323, before anything is done, when one of them has no down part; else as
+    migrate.
+    """
+    with migration_lock(conn, wait=wait):
+        create_migration_table(conn)
+        applied = _applied(conn)
+        chosen = [f for f in reversed(files) if (f.source, f.name) in applied][:steps]
+        for file in chosen:
+            _check_unchanged(file, applied[file.source, file.name])
+            if not file.down:
+                raise BuildError(
+                    f"{file.label} has no `-- forge: down` part, so it cannot be undone",
+                    code="F323",
+                    hint="write a new migration that does the opposite",
+                )
+        for file in chosen:
+            _undo(conn, file, lock_timeout)
+    return [file.label for file in chosen]
+
+
+def migration_status(conn: Connection, files: Sequence[MigrationFile]) -> list[MigrationStatus]:
+    """Where each file stands, and applied ones without a file. Only reads; the app role may call
+    it.
+    """
+    applied = _applied(conn) if _table_exists(conn) else {}
+    rows = []
+    for file in files:
+        row = applied.pop((file.source, file.name), None)
+        rows.append(
+            MigrationStatus(
+                file.source, file.name, _state(file, row), row.applied_at if row else None
+            )
+        )
+    sources = {file.source for file in files}
+    rows += [
+        MigrationStatus(row.source, row.name, "missing", row.applied_at)
+        for row in applied.values()
+        if row.source in sources
+    ]
+    return rows
+
+
+@contextmanager
+def migration_lock(conn: Connection, *, wait: float = 300.0) -> Iterator[None]:
+    """Be the only one who changes this database's schema. Raises Unavailable F326 after `wait`
+    seconds.
+
+    LOCK: a session's advisory lock, so it ends with the connection. It is polled for: a session
+    that blocks in pg_advisory_lock holds a snapshot, and CREATE INDEX CONCURRENTLY waits for all
+    of those.
+    """
+    deadline = time.monotonic() + wait
+    while not _one(conn, "select pg_try_advisory_lock(%s)", LOCK_KEY):
+        if time.monotonic() > deadline:
+            raise Unavailable("another migration has been running for too long", code="F326")
+        time.sleep(LOCK_POLL)
+    try:
+        yield
+    finally:
+        if not conn.closed:
+            conn.execute("select pg_advisory_unlock(%s)", [LOCK_KEY])
+
+
+def create_migration_table(conn: Connection) -> None:
+    """Create forge_migration where it is missing. LOCK: the caller holds migration_lock."""
+    if not _table_exists(conn):
+        conn.execute(TABLE)
+
+
+def _apply(conn: Connection, file: MigrationFile, steps: int, lock_timeout: float) -> None:
+    if not file.transactional:
+        _apply_by_step(conn, file, steps, lock_timeout)
+        return
+    with _failures_named(file), conn.transaction():
+        _run_whole(conn, file, file.up, lock_timeout)
+        conn.execute(
+            "insert into public.forge_migration (source, name, checksum, applied_at)"
+            " values (%s, %s, %s, now())",
+            [file.source, file.name, file.checksum],
+        )
+
+
+def _run_whole(conn: Connection, file: MigrationFile, text: str, lock_timeout: float) -> None:
+    _limits(conn, lock_timeout, local=True)
+    before = _one(conn, "select pg_current_xact_id()::text")
+    conn.execute(text, prepare=False)
+    if before != _one(conn, "select pg_current_xact_id()::text"):
+        raise BuildError(
+            f"{file.label} commits or rolls back by itself, so part of it may be applied",
+            code="F324",
+            hint="remove COMMIT and ROLLBACK, or start the file with -- forge: no transaction",
+        )
+
+
+def _apply_by_step(conn: Connection, file: MigrationFile, steps: int, lock_timeout: float) -> None:
+    todo = file.statements
+    _limits(conn, lock_timeout, local=False)
+    try:
+        for number, statement in enumerate(todo[steps:], steps + 1):
+            with _failures_named(file, number):
+                conn.execute(statement, prepare=False)
+            last = number == len(todo)
+            _note_step(conn, file, number, file.checksum if last else _done(todo, number), last)
+        if not todo[steps:]:
+            _note_step(conn, file, len(todo), file.checksum, True)
+    finally:
+        if not conn.closed:
+            conn.execute("reset lock_timeout")
+            conn.execute("reset statement_timeout")
+
+
+def _note_step(
+    conn: Connection, file: MigrationFile, steps: int, checksum: str, last: bool
+) -> None:
+    conn.execute(
+        "insert into public.forge_migration (source, name, checksum, steps, applied_at)"
+        " values (%s, %s, %s, %s, case when %s then now() end)"
+        " on conflict (source, name) do update set checksum = excluded.checksum,"
+        " steps = excluded.steps, applied_at = excluded.applied_at",
+        [file.source, file.name, checksum, steps, last],
+    )
+
+
+def _undo(conn: Connection, file: MigrationFile, lock_timeout: float) -> None:
+    forget = "delete from public.forge_migration where source = %s and name = %s"
+    if file.transactional:
+        with _failures_named(file), conn.transaction():
+            _run_whole(conn, file, file.down, lock_timeout)
+            conn.execute(forget, [file.source, file.name])
+        return
+    for number, statement in enumerate(statements(file.down), 1):
+        with _failures_named(file, number):
+            conn.execute(statement, prepare=False)
+    conn.execute(forget, [file.source, file.name])
+
+
+def _limits(conn: Connection, lock_timeout: float, *, local: bool) -> None:
+    milliseconds = str(max(1, round(lock_timeout * 1000)))
+    conn.execute("select set_config('lock_timeout', %s, %s)", [milliseconds, local])
+    conn.execute("select set_config('statement_timeout', '0', %s)", [local])
+
+
+@contextmanager
+def _failures_named(file: MigrationFile, statement: int = 0) -> Iterator[None]:
+    try:
+        yield
+    except psycopg.errors.LockNotAvailable as err:
+        raise Unavailable(
+            f"{file.label}: a table stayed in use, so the migration gave way",
+            code="F326",
+            hint="try again; see pg_stat_activity for a transaction that stays open",
+        ) from err
+    except psycopg.Error as err:
+        place = f", statement {statement}" if statement else _line(file, err)
+        raise BuildError(
+            f"{file.label}{place}: {err.diag.message_primary or 'the connection was lost'}",
+            code="F322",
+            hint=err.diag.message_hint,
+        ) from err
+
+
+def _line(file: MigrationFile, err: psycopg.Error) -> str:
+    position = err.diag.statement_position
+    return f":{file.up.count(chr(10), 0, int(position) - 1) + 1}" if position else ""
+
+
+def _check_unchanged(file: MigrationFile, row: _Applied | None) -> None:
+    if row is not None and _state(file, row) == "changed":
+        raise BuildError(
+            f"{file.label} was changed after it was applied",
+            code="F320",
+            hint="restore it, and put the change into a new migration",
+        )
+
+
+def _state(file: MigrationFile, row: _Applied | None) -> State:
+    if row is None:
+        return "pending"
+    if row.applied_at is None:
+        unchanged = row.checksum == _done(file.statements, row.steps)
+        return "half applied" if unchanged else "changed"
+    return "applied" if row.checksum == file.checksum else "changed"
+
+
+def _done(todo: list[str], steps: int) -> str:
+    """The checksum of the statements done so far: what is still to come may be corrected."""
+    return digest("\n;\n".join(todo[:steps]))
+
+
+def _applied(conn: Connection) -> dict[tuple[str, str], _Applied]:
+    rows = conn.execute(ROWS + " order by source, name").fetchall()
+    return {(row[0], row[1]): _Applied(*row) for row in rows}
+
+
+def _table_exists(conn: Connection) -> bool:
+    return _one(conn, "select to_regclass('public.forge_migration') is not null") is True
+
+
+def _one(conn: Connection, query: str, *params: object) -> Any:
+    row = conn.execute(sql.SQL(query), params or None).fetchone()
+    return row[0] if row else None

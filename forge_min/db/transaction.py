@@ -1,0 +1,103 @@
+"""Transactions and what runs after their commit.
+
+The rule: a hook runs once the data it speaks about is committed, and never when it is rolled
+back. Where we cannot know (the caller wrote BEGIN, or the connection is not ours) it is dropped,
+and readers find out by polling.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from ..errors import DatabaseError, Unavailable
+from .connection import Connection, Hook
+
+log = logging.getLogger("forge_min.db")
+
+
+@contextmanager
+def transaction(conn: psycopg.Connection[Any]) -> Iterator[None]:
+    """BEGIN and COMMIT around the block, ROLLBACK when it raises; nested: a savepoint.
+
+    `raise psycopg.Rollback` leaves the block without an error. Hooks of a level that was rolled
+    back are dropped. Raises DatabaseError F411 when a failed statement was hidden inside the
+    block (the server would turn COMMIT into ROLLBACK without an error), Unavailable F405 when the
+    connection was lost inside it.
+    """
+    if not isinstance(conn, Connection):
+        with conn.transaction():
+            yield
+            _check_unhurt(conn)
+        return
+    levels, depth = conn.hook_levels, len(conn.hook_levels)
+    own = bool(levels[-1] is not None) if levels else _idle(conn)
+    levels.append([] if own else None)
+    try:
+        with conn.transaction() as tx:
+            yield
+            _check_unhurt(conn)
+        hooks = levels[depth] if tx.status is tx.Status.COMMITTED else None
+    finally:
+        del levels[depth:]
+    if hooks and depth:
+        levels[-1].extend(hooks)  # type: ignore[union-attr]
+    elif hooks:
+        _run(hooks)
+
+
+def after_commit(conn: psycopg.Connection[Any], hook: Hook) -> None:
+    """Run `hook` after the outermost COMMIT of `transaction`; at once when nothing is open.
+
+    Inside a transaction that is the caller's own (BEGIN by hand), inside a pipeline, or on a
+    connection that is not ours, the hook is dropped. A hook that raises is logged: the data is
+    committed, so the caller must not see an error.
+    """
+    if not isinstance(conn, Connection):
+        return
+    if conn.hook_levels:
+        level = conn.hook_levels[-1]
+        if level is not None:
+            level.append(hook)
+    elif conn.autocommit and _idle(conn):
+        _run([hook])
+
+
+def nudge(conn: psycopg.Connection[Any], payload: str) -> None:
+    """After the commit, wake readers: "e" for events, "j:<queue>" for jobs.
+
+    Does nothing on a connection without a nudger. The same payload twice in one transaction is
+    sent as often as asked; the nudger coalesces.
+    """
+    send = conn.nudge if isinstance(conn, Connection) else None
+    if send is not None:
+        after_commit(conn, lambda: send(payload))
+
+
+def _idle(conn: psycopg.Connection[Any]) -> bool:
+    return conn.pgconn.transaction_status == TransactionStatus.IDLE
+
+
+def _check_unhurt(conn: psycopg.Connection[Any]) -> None:
+    status = conn.pgconn.transaction_status
+    if status == TransactionStatus.UNKNOWN:
+        raise Unavailable("the connection was lost before the commit", code="F405")
+    if status == TransactionStatus.INERROR:
+        raise DatabaseError(
+            "a statement in this transaction failed, so nothing of it was committed",
+            code="F411",
+            hint="let the error leave the block, or give the statement a transaction() of its own",
+        )
+
+
+def _run(hooks: list[Hook]) -> None:
+    for hook in hooks:
+        try:
+            hook()
+        except Exception:
+            log.exception("a commit hook failed; what it follows is committed")

@@ -1,0 +1,116 @@
+"""The artifact's main: `departures.pyz serve|worker|migrate|import|config|version`.
+
+Each command loads what it needs, so that `serve` binds its ports before the slow imports (psycopg)
+and `version` needs neither. No module of MAKE is loaded here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from .ops.door import run
+from .ops.project import Project, load_project
+
+
+def main(argv: Sequence[str] | None = None, *, prog: str | None = None) -> int:
+    """Run one command; returns the exit code: 0 done, 1 failed, 2 wrong use."""
+    arguments = parser(prog).parse_args(argv)
+    command: Callable[[argparse.Namespace], int] = arguments.run
+    return run(lambda: command(arguments), verbose=arguments.verbose)
+
+
+def parser(prog: str | None = None) -> argparse.ArgumentParser:
+    """The argparse tree of the operating commands."""
+    top = argparse.ArgumentParser(
+        prog=prog,
+        description="Runs this application.",
+        epilog="example: FORGE_DATABASE_URL=postgresql://… %(prog)s serve",
+    )
+    top.add_argument("-v", "--verbose", action="store_true", help="tracebacks of defects")
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+
+    def add(
+        name: str, run: Callable[[argparse.Namespace], int], help: str, example: str
+    ) -> argparse.ArgumentParser:
+        command = commands.add_parser(
+            name, help=help, description=help, epilog=f"example: %(prog)s {example}"
+        )
+        command.set_defaults(run=run)
+        return command
+
+    serve = add("serve", _serve, "answer requests, and work jobs", "--no-jobs")
+    serve.add_argument("--processes", type=int, help="server.processes for this run")
+    serve.add_argument("--no-jobs", action="store_true", help="another process works the jobs")
+    worker = add("worker", _worker, "work jobs", "--queues default=10,mail=2")
+    worker.add_argument("--queues", help="queue=threads,… in place of jobs.queues")
+    migrate = add("migrate", _migrate, "bring the database's tables up to date", "up")
+    migrate.add_argument("direction", choices=["up", "down", "status"])
+    migrate.add_argument("--steps", type=int, default=1, help="files to undo (down)")
+    transfer = add("import", _import, "create rows from JSON lines or CSV", "airports rows.jsonl")
+    transfer.add_argument("resource", help="the resource's topic, such as airports")
+    transfer.add_argument("file", type=Path)
+    config = add("config", _config, "the configuration, secrets masked", "--sources")
+    config.add_argument("--sources", action="store_true", help="where each value comes from")
+    version = add("version", _version, "what runs here", "--json")
+    for command in (migrate, transfer, config, version):
+        command.add_argument("--json", action="store_true", help="the answer as JSON")
+    return top
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from .ops.serve import serve
+
+    return serve(load_project(), processes=arguments.processes, jobs=not arguments.no_jobs)
+
+
+def _worker(arguments: argparse.Namespace) -> int:
+    from .ops.serve import work
+
+    return work(load_project(), queues=arguments.queues)
+
+
+def _migrate(arguments: argparse.Namespace) -> int:
+    from .ops import migrate
+
+    project = load_project()
+    if arguments.direction == "down":
+        return migrate.down(project, arguments.steps, as_json=arguments.json)
+    command = migrate.up if arguments.direction == "up" else migrate.status
+    return command(project, as_json=arguments.json)
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    from .ops.transfer import import_file
+
+    return import_file(load_project(), arguments.resource, arguments.file, as_json=arguments.json)
+
+
+def _config(arguments: argparse.Namespace) -> int:
+    from .ops.show import show_config
+
+    return show_config(load_project(), sources=arguments.sources, as_json=arguments.json)
+
+
+def _version(arguments: argparse.Namespace) -> int:
+    from .ops.show import show_version
+
+    return show_version(_build(), as_json=arguments.json)
+
+
+def _build() -> dict[str, object]:
+    """build-info.json, where this is an artifact; a broken configuration must not hide the
+    version.
+    """
+    try:
+        return dict(load_project({}).build)
+    except Exception:
+        return {}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
+
+__all__ = ["Project", "main", "parser"]

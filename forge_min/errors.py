@@ -1,0 +1,229 @@
+"""The one tree of errors. Domain words only: HTTP statuses are given in `wsgi/`, exit codes in
+`cli`.
+
+Every error says what went wrong (`message`), has a stable `code` that `forge-min help CODE`
+explains (the texts lie in codes.toml) and may say what to do next (`hint`). Libraries raise; only
+the command line prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class ForgeError(Exception):
+    """Root of the tree.
+
+    message: one sentence, no trailing newline. code: "F" and three digits. hint: the next step, or
+    None.
+    """
+
+    default_code = "F001"
+
+    def __init__(self, message: str, *, code: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code or self.default_code
+        self.hint = hint
+
+
+# -- before anything runs: what a person wrote -----------------------------------------------------
+
+
+class UsageError(ForgeError):
+    """A command was called in a way that cannot mean anything. The command line exits with 2."""
+
+    default_code = "F010"
+
+
+class ConfigError(ForgeError):
+    """A configuration value is missing or wrong."""
+
+    default_code = "F200"
+
+
+class SchemaError(ForgeError):
+    """A resource schema is wrong. `file`, `line` (from 1) and `col` (from 1) say where."""
+
+    default_code = "F100"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        hint: str | None = None,
+        file: str = "",
+        line: int = 0,
+        col: int = 0,
+    ) -> None:
+        super().__init__(message, code=code, hint=hint)
+        self.file = file
+        self.line = line
+        self.col = col
+
+
+class ErrorGroup(ForgeError):
+    """Several errors of one run, all reported at once. `errors` keeps their order."""
+
+    def __init__(self, message: str, errors: Sequence[ForgeError]) -> None:
+        super().__init__(message, code=errors[0].code if errors else None)
+        self.errors = tuple(errors)
+
+
+class BuildError(ForgeError):
+    """An artifact, a migration or a generated file could not be made."""
+
+    default_code = "F300"
+
+
+# -- at run time: what the domain refuses ----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One wrong value. pointer: RFC 6901 JSON pointer ("/price"). code: a stable word
+    ("required").
+    """
+
+    pointer: str
+    code: str
+    message: str
+
+
+class DomainError(ForgeError):
+    """What an action refuses. Everything below it may be shown to the client."""
+
+    default_code = "F600"
+
+
+class NotFound(DomainError):
+    """No such row, or none that this caller may see."""
+
+    default_code = "F601"
+
+
+class Conflict(DomainError):
+    """A unique rule or a version stands in the way. `constraint` is PostgreSQL's name of it, or
+    "".
+    """
+
+    default_code = "F602"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        constraint: str = "",
+        errors: Sequence[FieldError] = (),
+        code: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, code=code, hint=hint)
+        self.constraint = constraint
+        self.errors = tuple(errors)
+
+
+class StaleVersion(Conflict):
+    """The row changed since the caller read it (If-Match, RFC 9110 section 13.1.1)."""
+
+    default_code = "F607"
+
+
+class Invalid(DomainError):
+    """Values that break the schema's rules; `errors` holds every one of them."""
+
+    default_code = "F603"
+
+    def __init__(
+        self,
+        errors: Sequence[FieldError],
+        message: str = "some values are not valid",
+        *,
+        code: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, code=code, hint=hint)
+        self.errors = tuple(errors)
+
+
+class BadRequest(DomainError):
+    """A request that cannot be understood: malformed JSON, an unknown filter, a broken cursor."""
+
+    default_code = "F608"
+
+
+class Unauthenticated(DomainError):
+    """The caller is nobody, and somebody is needed."""
+
+    default_code = "F604"
+
+
+class Forbidden(DomainError):
+    """The caller is known, and may not."""
+
+    default_code = "F605"
+
+
+class ConstraintViolation(DomainError):
+    """PostgreSQL refused a write. Raised by `db/`; `actions/` gives it the field from gen's map.
+
+    kind: "foreign_key", "check", "not_null" or "exclusion". column: only known for "not_null".
+    """
+
+    default_code = "F606"
+
+    def __init__(self, message: str, *, kind: str, constraint: str = "", column: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.constraint = constraint
+        self.column = column
+
+
+# -- at run time: what the machine refuses ---------------------------------------------------------
+
+
+class Unavailable(ForgeError):
+    """Something that is needed does not answer now. `retry_after`: seconds after which to try
+    again.
+    """
+
+    default_code = "F400"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        hint: str | None = None,
+        retry_after: int = 1,
+    ) -> None:
+        super().__init__(message, code=code, hint=hint)
+        self.retry_after = retry_after
+
+
+class DatabaseError(ForgeError):
+    """PostgreSQL answered with an error that no rule above names: a defect of ours or the user's
+    SQL.
+    """
+
+    default_code = "F410"
+
+
+class TooManyConnections(Unavailable):
+    """The limiter's global cap is reached."""
+
+    default_code = "F501"
+
+
+class TooManyConnectionsForUser(TooManyConnections):
+    """The limiter's cap of one user is reached."""
+
+    default_code = "F502"
+
+
+class ServerError(ForgeError):
+    """A server could not start: a port in use, a file limit, a bad address."""
+
+    default_code = "F500"

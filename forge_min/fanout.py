@@ -1,0 +1,78 @@
+"""Chooses the compiled core (`_fanout`) or its Python twin (`_fanout_py`) once, at import.
+
+`IMPL` is "c" or "python". FORGE_IMPL=c or =python forces one: a missing compiled core is then a
+ConfigError (F280) instead of the twin. The contract of both is `_fanout.pyi`. For the rooms, not
+for users: the limiter's public home is `forge_min.sse`.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from .errors import ConfigError
+
+__all__ = [
+    "IMPL",
+    "Counter",
+    "Histogram",
+    "Lease",
+    "Limiter",
+    "StreamWriter",
+    "Subscription",
+    "Topic",
+    "set_lane",
+    "wait_any",
+]
+
+
+def _choose() -> str:
+    """The twin to use, "c" or "python". Raises ConfigError when FORGE_IMPL cannot be honoured."""
+    wanted = os.environ.get("FORGE_IMPL", "")
+    if wanted not in ("", "c", "python"):
+        raise ConfigError(
+            f"FORGE_IMPL must be 'c' or 'python', not {wanted!r}",
+            code="F280",
+            hint="unset FORGE_IMPL to take the compiled core where it is there",
+        )
+    if wanted == "python":
+        return "python"
+    try:
+        from . import _fanout  # noqa: F401
+    except ImportError as err:
+        if wanted == "c":
+            raise ConfigError(
+                "FORGE_IMPL=c, but the compiled core cannot be loaded",
+                code="F280",
+                hint="build it with `python setup.py build_ext --inplace`, or unset FORGE_IMPL",
+            ) from err
+        return "python"
+    return "c"
+
+
+IMPL = _choose()
+
+if TYPE_CHECKING or IMPL == "c":
+    from ._fanout import (
+        Counter,
+        Histogram,
+        Lease,
+        Limiter,
+        StreamWriter,
+        Subscription,
+        Topic,
+        set_lane,
+        wait_any,
+    )
+else:
+    from ._fanout_py import (
+        Counter,
+        Histogram,
+        Lease,
+        Limiter,
+        StreamWriter,
+        Subscription,
+        Topic,
+        set_lane,
+        wait_any,
+    )

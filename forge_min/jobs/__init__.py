@@ -1,0 +1,26 @@
+"""Background jobs in PostgreSQL: inserted with the row that caused them, worked by threads, never
+lost.
+"""
+
+from .fragment import JobRef, job_fragment, job_params
+from .insert import Client, insert_many_tx, insert_tx
+from .job import Cancel, Discard, Job, NewJob, Snooze, StaleClaim
+from .pool import Observer as WorkerObserver
+from .worker import Worker
+
+__all__ = [
+    "Cancel",
+    "Client",
+    "Discard",
+    "Job",
+    "JobRef",
+    "NewJob",
+    "Snooze",
+    "StaleClaim",
+    "Worker",
+    "WorkerObserver",
+    "insert_many_tx",
+    "insert_tx",
+    "job_fragment",
+    "job_params",
+]

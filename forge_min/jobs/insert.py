@@ -1,0 +1,114 @@
+"""Inserting jobs: in the caller's transaction, one by one or in bulk. Nothing here commits.
+
+Arguments are checked here, where the caller can still do something about them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+
+from .. import db
+from ..db import Connection, Database
+from ..errors import FieldError, Invalid
+from .job import NewJob
+from .statements import SQL
+
+
+def insert_tx(
+    conn: psycopg.Connection[Any],
+    kind: str,
+    args: Mapping[str, Any],
+    *,
+    queue: str = "default",
+    priority: int = 2,
+    max_attempts: int = 25,
+    delay: float = 0.0,
+    metadata: Mapping[str, Any] | None = None,
+) -> int:
+    """Insert a job that exists if and when the caller's transaction commits; its id.
+
+    args, metadata: what JSON can say. delay: seconds. Raises Invalid F711 for arguments that JSON
+    cannot say, else the errors of `db.translate`.
+    """
+    params = {
+        "kind": kind,
+        "queue": queue,
+        "args": to_json(args, "/args"),
+        "priority": priority,
+        "max_attempts": max_attempts,
+        "metadata": to_json(metadata or {}, "/metadata"),
+        "delay": delay,
+    }
+    with db.errors_translated():
+        row = conn.execute(SQL["insert"], params).fetchone()
+    assert row is not None
+    if delay <= 0:
+        db.nudge(conn, "j:" + queue)
+    return int(row[0])
+
+
+def insert_many_tx(conn: psycopg.Connection[Any], jobs: Iterable[NewJob]) -> int:
+    """Insert many jobs by COPY; how many. All or none of them. Raises as `insert_tx`."""
+    count = 0
+    queues = set()
+    with db.errors_translated():
+        now = conn.execute("select now()").fetchone()
+        assert now is not None
+        with conn.cursor() as cursor, cursor.copy(SQL["copy"]) as copy:
+            for job in jobs:
+                copy.write_row(_row(job, now[0]))
+                queues.add(job.queue)
+                count += 1
+    for queue in queues:
+        db.nudge(conn, "j:" + queue)
+    return count
+
+
+class Client:
+    """Inserts jobs outside any transaction of the caller's, on the thread's own connection."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def insert(self, kind: str, args: Mapping[str, Any], **options: Any) -> int:
+        """As `insert_tx`, committed at once unless the thread's connection is in a transaction."""
+        conn: Connection = self._database.connection()
+        return insert_tx(conn, kind, args, **options)
+
+
+def to_json(value: Mapping[str, Any], pointer: str) -> str:
+    """JSON text that PostgreSQL's jsonb takes. Raises Invalid F711 naming what cannot be said."""
+    try:
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        text.encode()
+    except (TypeError, ValueError, RecursionError) as err:
+        raise _refused(pointer, str(err)) from None
+    if not text.startswith("{"):
+        raise _refused(pointer, "they are no object")
+    if "\\u0000" in text:
+        raise _refused(pointer, "a string holds the character NUL, which PostgreSQL refuses")
+    return text
+
+
+def _refused(pointer: str, why: str) -> Invalid:
+    error = FieldError(pointer, "not_json", f"cannot be stored as JSON: {why}")
+    return Invalid([error], f"a job's {pointer[1:]} cannot be stored as JSON: {why}", code="F711")
+
+
+def _row(job: NewJob, now: Any) -> tuple[Any, ...]:
+    later = job.delay > 0
+    return (
+        job.kind,
+        job.queue,
+        to_json(job.args, "/args"),
+        job.priority,
+        job.max_attempts,
+        to_json(job.metadata, "/metadata"),
+        "scheduled" if later else "available",
+        now + timedelta(seconds=job.delay) if later else now,
+    )

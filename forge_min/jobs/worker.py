@@ -1,0 +1,226 @@
+"""The worker: its threads and their order of starting and stopping, and the thread `job-fetch`."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+
+import psycopg
+
+from ..db import Connection
+from ..errors import ForgeError
+from ..notify import Backoff
+from .acks import Acknowledger
+from .heart import Heart
+from .job import Job
+from .lane import Around, Handler
+from .own import Own
+from .pool import Observer, Pool
+from .result import Result
+from .statements import SQL
+
+log = logging.getLogger("forge_min.jobs")
+MOST_PENDING = 2_000  # results not written yet; above it nothing is fetched
+
+
+class Worker:
+    """Works jobs of `queues` (name → threads) whose kind is in `handlers`; others wait.
+
+    A handler that returns completes its job; one that raises has it tried again, unless it raises
+    Cancel, Discard or Snooze. connect: opens a connection; each thread has its own. poll_interval:
+    seconds between looks when nothing wakes the worker. prefetch: jobs waiting per thread while
+    they are short. timeout: seconds per job. heartbeat, rescue_after: seconds; a worker silent for
+    longer than the second loses its jobs. observer: told (job, outcome, seconds) after each run,
+    with outcome completed, retried, discarded, cancelled or snoozed. around: a context manager
+    around each run.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Connection],
+        handlers: Mapping[str, Handler],
+        *,
+        queues: Mapping[str, int],
+        poll_interval: float = 1.0,
+        prefetch: int = 1,
+        timeout: float = 60.0,
+        heartbeat: float = 5.0,
+        rescue_after: float = 30.0,
+        observer: Observer | None = None,
+        around: Around | None = None,
+    ) -> None:
+        self._connect = connect
+        self._handlers = dict(handlers)
+        self._queues = dict(queues)
+        self._poll_interval = poll_interval
+        self._prefetch = prefetch
+        self._timeout = timeout
+        self._heartbeat = heartbeat
+        self._rescue_after = rescue_after
+        self._observer = observer
+        self._around = around or (lambda job: nullcontext())
+        self._signal = threading.Event()
+        self._stopping = threading.Event()
+        self._fetcher: threading.Thread | None = None
+        self._pools: dict[str, Pool] = {}
+        self.fetched = 0
+
+    @property
+    def stale(self) -> int:
+        """Results that were refused because the job had been taken from this worker."""
+        return self._acks.stale if self._fetcher is not None else 0
+
+    @property
+    def rescued(self) -> int:
+        """Jobs of dead workers that this one rescued."""
+        return self._heart.rescued if self._fetcher is not None else 0
+
+    def start(self) -> None:
+        """Start the threads `job-fetch`, `job-N`, `job-ack` and `job-heart`. Idempotent."""
+        if self._fetcher is not None:
+            return
+        self._stopping.clear()
+        self._id = (
+            uuid.uuid4()
+        )  # never a host name: fresh per start, so a claim is of one life only
+        self._pools = {}
+        for name, size in self._queues.items():
+            self._pools[name] = self._pool(name, size)
+        self._acks = Acknowledger(self._connect, self._id, self._backlog)
+        self._heart = Heart(
+            self._connect,
+            self._id,
+            self._queues,
+            heartbeat=self._heartbeat,
+            rescue_after=self._rescue_after,
+            check=self._check,
+            tick=min(0.5, self._timeout / 4),
+        )
+        self._fetcher = threading.Thread(target=self._run, name="job-fetch", daemon=True)
+        self._acks.start()
+        self._heart.start()
+        for pool in self._pools.values():
+            pool.start()
+        self._fetcher.start()
+
+    def stop(self, timeout: float = 20.0) -> None:
+        """Fetch no more, hand back what has not started, wait for what has. Idempotent.
+
+        What still runs after `timeout` seconds counts as a failed attempt; its thread is left
+        behind.
+        """
+        if self._fetcher is None:
+            return
+        deadline = time.monotonic() + timeout
+        self._stopping.set()
+        self._signal.set()
+        self._fetcher.join()
+        for pool in self._pools.values():
+            for result in pool.take_back():
+                self._acks.put(result)
+            pool.close()
+        for pool in self._pools.values():
+            self._end(pool, deadline)
+        written = self._acks.stop(max(1.0, deadline - time.monotonic()))
+        self._heart.stop(leave=written)
+        self._fetcher = None
+
+    def wake(self, queue: str) -> None:
+        """Look into `queue` now, "" = into all. Never blocks; called by the hub."""
+        for pool in list(self._pools.values()):
+            if queue in ("", pool.name):
+                pool.more = True
+        self._signal.set()
+
+    # -- parts ------------------------------------------------------------------------------------
+
+    def _pool(self, name: str, size: int) -> Pool:
+        return Pool(
+            name,
+            size,
+            connect=self._connect,
+            handlers=self._handlers,
+            around=self._around,
+            timeout=self._timeout,
+            prefetch=self._prefetch,
+            first_number=1 + sum(pool.size for pool in self._pools.values()),
+            done=self._done,
+            hungry=self._signal.set,
+        )
+
+    def _done(self, result: Result, seconds: float) -> None:
+        self._acks.put(result)
+        if self._observer is not None:
+            try:
+                self._observer(result.job, result.outcome, seconds)
+            except Exception:
+                log.exception("the observer of jobs failed")
+
+    def _backlog(self) -> bool:
+        return any(not pool.inbox.empty() for pool in self._pools.values())
+
+    def _check(self, now: float) -> None:
+        for pool in self._pools.values():
+            pool.check(now)
+
+    def _end(self, pool: Pool, deadline: float) -> None:
+        for lane in pool.lanes:
+            lane.thread.join(max(0.0, deadline - time.monotonic()))
+            if lane.thread.is_alive():
+                result = lane.abandon("the worker stopped before the job was done")
+                if result is not None:
+                    self._acks.put(result)
+
+    # -- thread job-fetch -------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        own = Own(self._connect)
+        backoff = Backoff()
+        due = 0.0
+        while not self._heart.beaten.wait(0.05) and not self._stopping.is_set():
+            pass
+        while not self._stopping.is_set():
+            self._signal.clear()
+            try:
+                if time.monotonic() >= due:
+                    self._look(own.connection())
+                    due = time.monotonic() + self._poll_interval * random.uniform(0.95, 1.05)
+                fetched = sum([self._fetch(own.connection(), p) for p in self._pools.values()])
+                backoff.reset()
+            except (psycopg.Error, ForgeError, OSError) as err:
+                log.warning("jobs cannot be fetched: %s", err)
+                own.close()
+                self._stopping.wait(backoff.next())
+                continue
+            if not fetched:
+                self._signal.wait(max(0.0, due - time.monotonic()))
+        own.close()
+
+    def _look(self, conn: Connection) -> None:
+        params = {"queues": list(self._pools), "kinds": list(self._handlers)}
+        for (name,) in conn.execute(SQL["look"], params):
+            self._pools[name].more = True
+
+    def _fetch(self, conn: Connection, pool: Pool) -> int:
+        limit = pool.room() if pool.more and self._acks.pending < MOST_PENDING else 0
+        if not limit:
+            return 0
+        pool.more = False  # before the statement: a wake during it means another look
+        params = {
+            "queue": pool.name,
+            "kinds": list(self._handlers),
+            "limit": limit,
+            "worker": self._id,
+        }
+        rows = conn.execute(SQL["fetch"], params).fetchall()
+        if len(rows) == limit:
+            pool.more = True
+        rows.sort(key=lambda row: (row[10], row[9], row[0]))
+        pool.add([Job(*row) for row in rows])
+        self.fetched += len(rows)
+        return len(rows)

@@ -1,0 +1,96 @@
+"""The manifest of an artifact: the SHA-256 of every member, as `sha256sum -c` reads it.
+
+Written by `ship`, checked by `verify` and `doctor`.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from .errors import BuildError
+
+NAME = "manifest.sha256"
+INFO = "build-info.json"
+_UNLISTED = frozenset({NAME, INFO})
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Names of members (with "/") → SHA-256 in hexadecimal. Folders are not listed."""
+
+    hashes: Mapping[str, str]
+
+    @classmethod
+    def of(cls, members: Mapping[str, bytes]) -> Manifest:
+        """The manifest of these members; the manifest itself and the build info are left out."""
+        return cls(
+            {
+                name: sha256(data).hexdigest()
+                for name, data in sorted(members.items())
+                if name not in _UNLISTED
+            }
+        )
+
+    @classmethod
+    def read(cls, text: str) -> Manifest:
+        """The opposite of `write`. Raises BuildError F349 when a line is none of `sha256sum`'s."""
+        hashes: dict[str, str] = {}
+        for number, line in enumerate(text.splitlines(), 1):
+            digest, gap, name = line[:64], line[64:66], line[66:]
+            if (
+                gap != "  "
+                or not name
+                or name in hashes
+                or not set(digest) <= set("0123456789abcdef")
+            ):
+                raise BuildError(f"{NAME}, line {number}, is not a hash and a name", code="F349")
+            hashes[name] = digest
+        return cls(hashes)
+
+    def write(self) -> str:
+        """One line a member, sorted by name."""
+        return "".join(f"{digest}  {name}\n" for name, digest in sorted(self.hashes.items()))
+
+    @property
+    def digest(self) -> str:
+        """One hash that stands for all of them."""
+        return sha256(self.write().encode()).hexdigest()
+
+    def only(self, names: Iterable[str]) -> Manifest:
+        """The part of it that lists these names. Raises KeyError for one that is not listed."""
+        return Manifest({name: self.hashes[name] for name in names})
+
+    def verify(self, members: Mapping[str, bytes]) -> list[str]:
+        """What differs, one sentence each: missing, added and altered members, sorted."""
+        found = Manifest.of(members).hashes
+        missing = [f"{name} is missing" for name in self.hashes.keys() - found.keys()]
+        added = [f"{name} was added" for name in found.keys() - self.hashes.keys()]
+        altered = [
+            f"{name} was altered"
+            for name in self.hashes.keys() & found.keys()
+            if self.hashes[name] != found[name]
+        ]
+        return sorted(missing + added + altered)
+
+
+def read_members(artifact: Path) -> dict[str, bytes]:
+    """Every file of an artifact, zipapp or folder, by its name inside.
+
+    Raises BuildError F349 when it is neither.
+    """
+    if artifact.is_dir():
+        files = sorted(p for p in artifact.rglob("*") if p.is_file() or p.is_symlink())
+        return {p.relative_to(artifact).as_posix(): p.read_bytes() for p in files}
+    try:
+        with zipfile.ZipFile(artifact) as archive:
+            return {i.filename: archive.read(i) for i in archive.infolist() if not i.is_dir()}
+    except (OSError, zipfile.BadZipFile) as err:
+        raise BuildError(
+            f"{artifact} cannot be read as an artifact: {err}",
+            code="F349",
+            hint="name a .pyz, or a folder that build --format dir made",
+        ) from err

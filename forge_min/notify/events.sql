@@ -1,0 +1,70 @@
+Every statement on forge_event and forge_boot but the fragment that actions compose (publish.py).
+
+-- name: publish
+insert into forge_event (tenant_id, topic, kind, resource_id, version, changed, payload)
+values (%(tenant_id)s::uuid, %(topic)s, %(kind)s, %(resource_id)s, %(version)s, %(changed)s::text[], %(payload)s);
+
+-- name: notify
+select pg_notify('forge', payload) from unnest(%(payloads)s::text[]) payload;
+
+-- name: identify
+select pg_is_in_recovery(),
+  case when not pg_is_in_recovery() then
+    (select system_identifier::text from pg_control_system())
+    || '.' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)
+  end;
+
+-- One statement: the rows that the snapshot (xmax, xip) could not see, and the snapshot that sees them.
+-- name: read
+select pg_current_snapshot()::text, b.token, b.deleted_before::text, clock_timestamp(),
+  e.id, e.tenant_id, e.topic, e.kind, e.resource_id, e.version, e.changed, e.payload, e.created_at
+from (select 1) one
+left join (select token, deleted_before from forge_boot limit 1) b on true
+left join (select * from (
+    select * from forge_event where xid >= %(xmax)s::xid8
+    union all
+    select * from forge_event where xid = any(%(xip)s::xid8[])) u
+  where xid < pg_snapshot_xmax(pg_current_snapshot()) limit 10001) e on true
+order by e.id;
+
+-- What a client that had seen everything below xid `window` may have missed, whether all of it is still
+-- there, and how many rows of all topics that is: a window too far back is not worth reading.
+-- name: since
+with rows as materialized (
+  select * from forge_event
+  where xid >= %(window)s::xid8 and xid < pg_snapshot_xmax(pg_current_snapshot())
+  order by xid limit %(limit)s)
+select b.token, b.deleted_before::text, pg_snapshot_xmin(pg_current_snapshot())::text, (select count(*) from rows),
+  e.id, e.tenant_id, e.topic, e.kind, e.resource_id, e.version, e.changed, e.payload, e.created_at
+from forge_boot b
+left join rows e on e.topic = %(topic)s and e.tenant_id is not distinct from %(tenant)s::uuid
+order by e.id;
+
+-- name: position
+select pg_current_snapshot()::text, (select token from forge_boot limit 1);
+
+-- name: lock_boot
+lock table forge_boot in share row exclusive mode;
+
+-- name: forget_boot
+delete from forge_boot;
+
+-- name: boot
+insert into forge_boot (token) values (%(token)s);
+
+-- Rows of another cluster, or of xids that a crash took back: a visible row of our own lies below.
+-- name: delete_ahead
+delete from forge_event where xid >= pg_snapshot_xmax(pg_current_snapshot());
+
+-- Eight marks, one per eighth of the retention: when the next is due, the oldest is a whole retention old.
+-- name: mark
+update forge_boot set
+  deleted_before = case when cardinality(marks) >= 8 then marks[1] else deleted_before end,
+  marks = (marks || pg_snapshot_xmin(pg_current_snapshot()))[greatest(1, cardinality(marks) - 6):],
+  marked_at = now()
+where marked_at <= now() - %(period)s * interval '1 second';
+
+-- name: delete_old
+delete from forge_event where ctid = any(array(
+  select ctid from forge_event where xid < (select deleted_before from forge_boot limit 1)
+  order by xid limit %(limit)s for update skip locked));

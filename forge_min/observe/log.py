@@ -1,0 +1,150 @@
+"""The log handler: one record, one line, text for people or JSON for machines.
+
+Nothing that a client sends can begin a line of its own: text escapes every character that is not
+printable, JSON is pure ASCII. Fields come from `extra=`, from `log_fields` and from the current
+span.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Mapping
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from math import isfinite
+from types import MappingProxyType
+from typing import Literal, TextIO
+
+from .tracing import current
+
+Format = Literal["text", "json"]
+Level = Literal["debug", "info", "warning", "error"]
+Plain = str | int | float | bool | None
+
+log_fields: ContextVar[Mapping[str, object]] = ContextVar(
+    "forge_log_fields", default=MappingProxyType({})
+)
+"""Fields of every record logged in this context: request_id, user_id, tenant_id, route, job..."""
+
+_OWN = frozenset(vars(logging.makeLogRecord({}))) | {
+    "message",
+    "asctime",
+    "taskName",
+    "color_message",
+}
+_COLOURS = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "31;1"}
+
+
+def new_handler(
+    stream: TextIO | None = None, *, format: Format = "text", level: Level | str = "info"
+) -> logging.Handler:
+    """A handler for `logging.getLogger().addHandler()`.
+
+    stream: default stderr. format: "text" (coloured on a terminal unless NO_COLOR is set) or
+    "json". level: what is lower is not written. Raises ValueError for another format or level.
+    """
+    stream = sys.stderr if stream is None else stream
+    handler = logging.StreamHandler(stream)
+    handler.setLevel(level.upper())
+    if format == "json":
+        handler.setFormatter(_JSONFormatter())
+    elif format == "text":
+        colour = stream.isatty() and not os.environ.get("NO_COLOR")
+        handler.setFormatter(_TextFormatter(colour))
+    else:
+        raise ValueError(f"format must be 'text' or 'json', not {format!r}")
+    return handler
+
+
+class _JSONFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        row: dict[str, Plain] = {
+            "time": _time(record).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": _message(record),
+        }
+        for key, value in _fields(record).items():
+            row.setdefault(key, value)
+        exception = _exception(record)
+        if exception:
+            row["exception"] = exception
+        return json.dumps(row)
+
+
+class _TextFormatter(logging.Formatter):
+    def __init__(self, colour: bool) -> None:
+        super().__init__()
+        self._colour = colour
+
+    def format(self, record: logging.LogRecord) -> str:
+        level = f"{record.levelname:<7}"
+        if self._colour:
+            level = f"\x1b[{_COLOURS.get(record.levelname, '0')}m{level}\x1b[0m"
+        clock = _time(record).astimezone().isoformat(" ", "milliseconds")[:23]
+        parts = [clock, level, _printable(record.name), _printable(_message(record))]
+        parts += [f"{_printable(key)}={_quoted(value)}" for key, value in _fields(record).items()]
+        line = " ".join(parts)
+        for row in _exception(record).splitlines():
+            line += "\n    | " + _printable(row)
+        return line
+
+
+def _time(record: logging.LogRecord) -> datetime:
+    return datetime.fromtimestamp(record.created, UTC)
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception:  # a wrong format string must not hide what was to be said
+        return f"{record.msg!r} % {record.args!r}"
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Plain]:
+    fields: dict[str, object] = {**log_fields.get()}
+    context = current.get()
+    if context is not None:
+        fields["trace_id"] = f"{context.trace_id:032x}"
+        fields["span_id"] = f"{context.span_id:016x}"
+    fields.update((k, v) for k, v in vars(record).items() if k not in _OWN)
+    return {key: _plain(value) for key, value in fields.items()}
+
+
+def _plain(value: object) -> Plain:
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return value if isfinite(value) else str(value)
+    try:
+        return str(value)
+    except Exception as err:
+        return f"<{type(value).__name__}: {type(err).__name__} in str()>"
+
+
+def _exception(record: logging.LogRecord) -> str:
+    text = ""
+    if record.exc_info and record.exc_info[0] is not None:
+        text = "".join(traceback.format_exception(*record.exc_info))
+    if record.stack_info:
+        text += record.stack_info
+    return text.rstrip("\n")
+
+
+def _printable(text: str) -> str:
+    """Escape what could end the line, move the cursor or hide: what str.isprintable() refuses."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _quoted(value: Plain) -> str:
+    """A value of `key=value`: in quotes where it could be taken for the next field."""
+    text = str(value)
+    if text and text.isprintable() and not any(c in ' "=' for c in text):
+        return text
+    return '"' + _printable(text.replace("\\", "\\\\").replace('"', '\\"')) + '"'

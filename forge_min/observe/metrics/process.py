@@ -1,0 +1,75 @@
+"""Metrics of the process itself: `process_*` and `python_gc_*`, read when somebody scrapes.
+
+Names and units as Prometheus asks of client libraries
+(https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics). What a system does
+not tell (no /proc) is left out.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from .registry import Callback, Labels, Registry
+
+_STAT = Path("/proc/self/stat")
+_FDS = Path("/proc/self/fd")
+_PAGE = resource.getpagesize()
+
+
+def add_process_metrics(registry: Registry) -> None:
+    """Add the `process_*` and `python_gc_*` series to a registry."""
+    registry.counter(
+        "process_cpu_seconds_total", "User and system CPU time spent.", callback=time.process_time
+    )
+    registry.gauge(
+        "process_max_fds",
+        "Most file descriptors that may be open.",
+        callback=lambda: resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+    )
+    registry.gauge("process_threads", "Python threads.", callback=threading.active_count)
+    if _STAT.exists():
+        _add_proc(registry)
+    _add_gc(registry)
+
+
+def _add_proc(registry: Registry) -> None:
+    gauges: dict[str, tuple[str, Callback]] = {
+        "process_resident_memory_bytes": ("Memory in RAM.", lambda: int(_stat()[21]) * _PAGE),
+        "process_virtual_memory_bytes": ("Address space.", lambda: int(_stat()[20])),
+        "process_open_fds": ("Open file descriptors.", lambda: len(os.listdir(_FDS))),
+        "process_start_time_seconds": ("Start, seconds since 1970.", _start_time),
+    }
+    for name, (help, callback) in gauges.items():
+        registry.gauge(name, help, callback=callback)
+
+
+def _stat() -> list[str]:
+    """Fields of proc(5) stat from number 3 on: the command's name may hold spaces and brackets."""
+    return _STAT.read_text(errors="replace").rpartition(")")[2].split()
+
+
+def _start_time() -> float:
+    since_boot = int(_stat()[19]) / os.sysconf("SC_CLK_TCK")
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + since_boot
+
+
+def _add_gc(registry: Registry) -> None:
+    for name, field, help in (
+        ("python_gc_collections_total", "collections", "Collections of a generation."),
+        ("python_gc_objects_collected_total", "collected", "Objects collected."),
+        ("python_gc_objects_uncollectable_total", "uncollectable", "Objects found uncollectable."),
+    ):
+        registry.counter(name, help, ("generation",), callback=_gc_reader(field))
+
+
+def _gc_reader(field: str) -> Callback:
+    def read() -> Mapping[Labels, float]:
+        return {(str(i),): float(row[field]) for i, row in enumerate(gc.get_stats())}
+
+    return read

@@ -1,0 +1,101 @@
+"""`trace_wsgi`: one server span per request around any WSGI application (PEP 3333)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from .tracing import Span, Value, span
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+_METHODS = frozenset(
+    ("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE")
+)
+
+
+def trace_wsgi(app: WSGIApplication) -> WSGIApplication:
+    """Wrap a WSGI application: a span from the call to the close of the body.
+
+    Reads `traceparent`; names and attributes as the stable OpenTelemetry conventions for HTTP say.
+    The application may put the route's pattern into `environ["forge.route"]` before it answers.
+    """
+
+    def traced(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        active = _span(environ)
+        active.__enter__()
+        try:
+            body = app(environ, _noting(environ, start_response, active))
+        except BaseException:
+            active.__exit__(*sys.exc_info())
+            raise
+        return _Body(body, active)
+
+    return traced
+
+
+def _span(environ: WSGIEnvironment) -> Span:
+    method = environ.get("REQUEST_METHOD", "")
+    known = method if method in _METHODS else "_OTHER"
+    attributes: dict[str, Value] = {
+        "http.request.method": known,
+        "url.path": environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""),
+        "url.scheme": environ.get("wsgi.url_scheme", "http"),
+        "server.address": environ.get("SERVER_NAME", ""),
+    }
+    if known == "_OTHER":
+        attributes["http.request.method_original"] = method[:32]
+    name = "HTTP" if known == "_OTHER" else known
+    return span(name, kind="server", attributes=attributes, parent=environ.get("HTTP_TRACEPARENT"))
+
+
+def _noting(environ: WSGIEnvironment, start_response: StartResponse, active: Span) -> StartResponse:
+    def start(
+        status: str, headers: list[tuple[str, str]], exc_info: Any = None
+    ) -> Callable[[bytes], object]:
+        if active.recording:
+            _note(environ, active, status)
+        if exc_info is None:  # some servers' start_response takes two arguments
+            return start_response(status, headers)
+        return start_response(status, headers, exc_info)
+
+    return start
+
+
+def _note(environ: WSGIEnvironment, active: Span, status: str) -> None:
+    code = int(status[:3])
+    active.set_attribute("http.response.status_code", code)
+    route = environ.get("forge.route")
+    if route:
+        active.set_attribute("http.route", route)
+        active.update_name(f"{environ['REQUEST_METHOD']} {route}")
+    if code >= 500:
+        active.set_attribute("error.type", str(code))
+        active.fail()
+
+
+class _Body:
+    """The body; its close ends the span, after the application's own close."""
+
+    def __init__(self, body: Iterable[bytes], active: Span) -> None:
+        self._body = body
+        self._active = active
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._body
+        except Exception:
+            self._active.__exit__(*sys.exc_info())
+            raise
+
+    def close(self) -> None:
+        try:
+            close = getattr(self._body, "close", None)
+            if close is not None:
+                close()
+        except BaseException:
+            self._active.__exit__(*sys.exc_info())
+            raise
+        self._active.__exit__(None, None, None)

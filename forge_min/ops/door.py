@@ -1,0 +1,53 @@
+"""The one error door: what a person sees of an error, and the exit code. Only this prints
+errors.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import TextIO
+
+from ..errors import ErrorGroup, ForgeError, UsageError
+
+DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+def report(error: BaseException, stream: TextIO, *, verbose: bool = False) -> int:
+    """Print `error[CODE]: what` and `hint: what to do`; return the exit code.
+
+    verbose: print the traceback of an unexpected error as well.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    if isinstance(error, ErrorGroup):
+        for one in error.errors:
+            report(one, stream)
+        return FAILED
+    if isinstance(error, ForgeError):
+        print(f"error[{error.code}]: {error.message}", file=stream)
+        if error.hint:
+            print(f"hint: {error.hint}", file=stream)
+        return USAGE if isinstance(error, UsageError) else FAILED
+    if verbose:
+        traceback.print_exception(error, file=stream)
+    print(f"error[F001]: {type(error).__name__}: {error}", file=stream)
+    if not verbose:
+        print("hint: this is a defect; -v shows where it happened", file=stream)
+    return FAILED
+
+
+def run(command: Callable[[], int], *, verbose: bool = False) -> int:
+    """Run a command behind the door; its exit code. A closed stdout ends it quietly."""
+    try:
+        code = command()
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # Python flushes stdout at exit: give it somewhere to flush to (Python manual, signal).
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except (Exception, KeyboardInterrupt) as error:
+        return report(error, sys.stderr, verbose=verbose)

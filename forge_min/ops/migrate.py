@@ -1,0 +1,81 @@
+"""migrate up, down and status on the site's own database, as its owner."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from .. import db
+from ..db.roles import ensure_app_role
+from ..errors import ConfigError
+from .project import Project
+
+
+def files_of(project: Project) -> list[db.MigrationFile]:
+    """forge's own migrations, then the project's."""
+    return [*db.FORGE_MIGRATIONS, *db.read_migrations(project.root / "migrations", "app")]
+
+
+def connect_owner(project: Project) -> db.Connection:
+    """As database.migrate_url, else database.url. Raises Unavailable, ConfigError."""
+    c = project.config.database
+    url = c.migrate_url or c.direct_url or c.url
+    if not url:
+        raise ConfigError(
+            "database.url is not set",
+            code="F204",
+            hint="export FORGE_DATABASE_URL=postgresql://user:password@host:5432/name",
+        )
+    return db.connect(url, application_name=f"{project.config.project.name} migrate")
+
+
+def up(project: Project, *, as_json: bool = False) -> int:
+    """Apply what is missing, then give the app role its rights. Prints one line per file."""
+    with connect_owner(project) as conn:
+        done = db.migrate(conn, files_of(project), progress=None if as_json else print)
+        missing = _grant(project, conn)
+    if as_json:
+        print(json.dumps({"applied": done, "role_sql": missing}))
+    elif not done:
+        print("nothing to apply")
+    if missing and not as_json:
+        print("-- this role may not do the following; run it as a superuser:", file=sys.stderr)
+        print(missing, file=sys.stderr)
+    return 1 if missing else 0
+
+
+def down(project: Project, steps: int, *, as_json: bool = False) -> int:
+    """Undo the last `steps` files of the project; forge's own stay."""
+    with connect_owner(project) as conn:
+        own = db.read_migrations(project.root / "migrations", "app")
+        done = db.migrate_down(conn, own, steps)
+    print(json.dumps({"undone": done}) if as_json else "\n".join(done) or "nothing to undo")
+    return 0
+
+
+def status(project: Project, *, as_json: bool = False) -> int:
+    """One line per file: applied, pending, changed or missing. Exit 1 when not all is applied."""
+    with connect_owner(project) as conn:
+        rows = db.migration_status(conn, files_of(project))
+    if as_json:
+        print(json.dumps([{"file": r.label, "state": r.state} for r in rows]))
+    else:
+        for row in rows:
+            print(f"{row.state:8}  {row.label}")
+    return 0 if all(row.state == "applied" for row in rows) else 1
+
+
+def _grant(project: Project, conn: db.Connection) -> str | None:
+    c = project.config.database
+    given = db.conninfo(c.url)
+    password = given.get("password") if given.get("user") == c.app_role else None
+    return ensure_app_role(
+        conn,
+        c.app_role,
+        password=password,
+        database=conn.info.dbname,
+        settings={
+            "statement_timeout": f"{int(c.statement_timeout * 1000)}ms",
+            "lock_timeout": f"{int(c.lock_timeout * 1000)}ms",
+        },
+    )

@@ -1,0 +1,71 @@
+"""The project that this process runs: where its files lie, its configuration, its code.
+
+Works the same from a project's folder, a folder artifact and a zip: gen/ says where the rest is.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+from collections.abc import Mapping
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from ..config import Config, load
+from ..errors import ForgeError
+
+if TYPE_CHECKING:
+    from ..app import App, Generated, Running
+
+
+class Project:
+    """root: the folder of app.py, gen/, migrations/ and static/, inside a zip or not.
+
+    build: build-info.json of an artifact; {} elsewhere.
+    """
+
+    def __init__(self, root: Traversable, config: Config) -> None:
+        self.root = root
+        self.config = config
+        info = root / "build-info.json"
+        self.build: Mapping[str, Any] = json.loads(info.read_text()) if info.is_file() else {}
+
+    def start(self, *, serving: bool) -> Running:
+        """Import the project's code and start its services. Raises as `App.start`."""
+        app, generated = self._code()
+        return app.start(self.config, generated, self.root, build=self.build, serving=serving)
+
+    def _code(self) -> tuple[App, Generated]:
+        """Runs user code: app.py and what it imports."""
+        from ..app import App, Generated
+
+        registry = importlib.import_module("gen.registry")
+        module = importlib.import_module("app")
+        app = getattr(module, "app", None)
+        if not isinstance(app, App):
+            raise ForgeError(
+                "app.py has no App of the name app", code="F530", hint="write: app = App()"
+            )
+        contract = json.loads((self.root / "gen" / "openapi.json").read_text(encoding="utf-8"))
+        return app, Generated(registry.register, contract)
+
+
+def load_project(environ: Mapping[str, str] = os.environ) -> Project:
+    """The project whose gen/ can be imported.
+
+    Raises ForgeError F531 where there is none, ConfigError for a bad configuration.
+    """
+    try:
+        gen = files("gen")
+    except ModuleNotFoundError:
+        raise ForgeError(
+            "there is no generated code here", code="F531", hint="run: python -m forge_min generate"
+        ) from None
+    root = cast(Path, gen).parent
+    toml = root / "forge.toml"
+    text = toml.read_text(encoding="utf-8") if toml.is_file() else ""
+    folder = root if isinstance(root, Path) else None
+    return Project(root, load(folder, environ, None if folder else text))

@@ -1,0 +1,162 @@
+"""serve and worker: the processes of a site in production, from bound ports to a clean end.
+
+SIGTERM and SIGINT drain: readiness turns off, accepted requests are answered, jobs end or are
+handed back, streams get a close event. A second signal ends at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ..admin import AdminServer
+from ..config import Config
+from ..errors import ConfigError, ServerError, UsageError
+from ..observe import new_handler, render_metrics
+from ..wsgi import Server
+from .health import Health
+from .project import Project
+
+if TYPE_CHECKING:
+    from ..app import Running
+
+log = logging.getLogger("forge_min")
+
+
+def serve(project: Project, *, processes: int | None = None, jobs: bool = True) -> int:
+    """Answer requests until a signal comes. jobs: also work the jobs of jobs.queues.
+
+    Raises ServerError F503 for a port in use, ConfigError, Unavailable (no database).
+    """
+    config = project.config
+    if (processes or config.server.processes) != 1:
+        raise ServerError(
+            "several processes are not built yet: server.processes must be 1",
+            code="F506",
+            hint="start several `serve`, each with its own FORGE_SERVER_PORT, behind a proxy",
+        )
+    _log_to_stderr(config)
+    health = Health(project.build)
+    with _signals() as ended, ExitStack() as stack:
+        server = stack.enter_context(_bound(_server(config)))
+        _admin(stack, config, health, config.admin.enabled)
+        # The ports are bound: a probe gets "starting" while the slow imports run.
+        running = project.start(serving=True)
+        stack.callback(running.stop)
+        health.attach(running)
+        server.set_app(running.application)
+        server.start()
+        stack.callback(server.stop, config.server.shutdown_timeout)
+        stack.callback(health.drain)
+        if jobs and config.jobs.enabled:
+            running.new_worker(config.jobs.queues).start()
+        log.info("serving on %s", server.url)
+        ended.wait()
+    return 0
+
+
+def work(project: Project, *, queues: str | None = None) -> int:
+    """Work jobs until a signal comes. queues: "default=10,mail=2" in place of jobs.queues."""
+    config = project.config
+    chosen = config.jobs.queues if queues is None else read_queues(queues)
+    _log_to_stderr(config)
+    health = Health(project.build)
+    with _signals() as ended, ExitStack() as stack:
+        # Beside `serve` on one host only one process can have the admin port: it must be asked for.
+        _admin(stack, config, health, config.admin.enabled and "admin.port" in explicit(config))
+        running = project.start(serving=False)
+        stack.callback(running.stop)
+        health.attach(running)
+        running.new_worker(chosen).start()
+        log.info("working the queues %s", ", ".join(f"{q}={n}" for q, n in chosen.items()))
+        ended.wait()
+    return 0
+
+
+def read_queues(text: str) -> Mapping[str, int]:
+    """ "default=10,mail=2" as a mapping. Raises UsageError."""
+    found: dict[str, int] = {}
+    for part in text.split(","):
+        name, _, threads = part.strip().partition("=")
+        if not name or not threads.isascii() or not threads.isdigit() or int(threads) < 1:
+            raise UsageError(
+                f"--queues {text}: {part!r} is not queue=threads", hint="for example default=10"
+            )
+        found[name] = int(threads)
+    return found
+
+
+def explicit(config: Config) -> set[str]:
+    """The keys that somebody has set."""
+    return {key for key, source in config.sources.items() if source != "default"}
+
+
+def _server(config: Config) -> Server:
+    c = config.server
+    return Server(
+        (c.host, c.port),
+        threads=c.threads,
+        max_body=c.max_body,
+        header_timeout=c.header_timeout,
+        body_timeout=c.body_timeout,
+        keepalive=c.keepalive,
+        max_connections=c.max_connections,
+        unix_socket=c.unix_socket,
+    )
+
+
+@contextmanager
+def _bound(server: Server) -> Iterator[Server]:
+    try:
+        yield server
+    finally:
+        server.server_close()
+
+
+def _admin(stack: ExitStack, config: Config, health: Health, enabled: bool) -> None:
+    if not enabled:
+        return
+    c = config.admin
+    admin = AdminServer(
+        c.host,
+        c.port,
+        token=c.token,
+        metrics=health.metrics,
+        health=health.alive,
+        ready=health.ready,
+    )
+    admin.start()
+    stack.callback(admin.stop)
+
+
+@contextmanager
+def _signals() -> Iterator[threading.Event]:
+    """Set at the first SIGTERM or SIGINT; the second one has its usual effect again."""
+    ended = threading.Event()
+
+    def end(number: int, frame: Any) -> None:
+        signal.signal(number, before[number])
+        ended.set()
+
+    before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
+    for number in before:
+        signal.signal(number, end)
+    try:
+        yield ended
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _log_to_stderr(config: Config) -> None:
+    c = config.observe
+    root = logging.getLogger()
+    root.handlers = [new_handler(sys.stderr, format=c.log_format, level=c.log_level)]
+    root.setLevel(c.log_level.upper())
+    for warning in config.warnings:
+        log.warning("%s", warning)

@@ -1,0 +1,9 @@
+"""Pages of string.Template text, compiled to Python functions; placeholders only where safe."""
+
+from __future__ import annotations
+
+from .compile import compile_page
+from .project import compile_pages
+from .tokens import PageSource
+
+__all__ = ["PageSource", "compile_page", "compile_pages"]

@@ -1,0 +1,162 @@
+"""Which names may be used, and the names that follow from others: folder, table, path."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import keyword
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from .diagnostic import quote
+
+MAX_NAME = 63  # bytes: NAMEDATALEN - 1, PostgreSQL manual, section 4.1.1
+RESERVED_COLUMNS = frozenset({"id", "version", "created_at", "updated_at", "deleted_at"}) | {
+    "tenant_id"
+}
+# PostgreSQL manual, section 5.6: names that no column may have.
+SYSTEM_COLUMNS = frozenset({"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"})
+# Query parameters of a list; a filter of the same name could never be told from them.
+LIST_PARAMETERS = frozenset({"limit", "cursor", "sort", "q", "page", "per_page"})
+RESERVED_PATHS = frozenset({"api", "events", "static"})
+RESERVED_FOLDERS = frozenset({"pages"})
+_PYTHON = frozenset(keyword.kwlist) | {"self", "cls"}
+
+_SNAKE = re.compile(r"[a-z][a-z0-9_]*")
+_PASCAL = re.compile(r"[A-Z][A-Za-z0-9]*")
+_QUEUE = re.compile(r"[a-z][a-z0-9_-]*")
+_WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+
+
+class Problem(NamedTuple):
+    """What is wrong with a name. hint may be ""."""
+
+    code: str
+    message: str
+    hint: str
+
+
+def snake(name: str) -> str:
+    """BoardingPass → boarding_pass, HTTPServer → http_server."""
+    return _WORD_START.sub("_", name).lower()
+
+
+def plural(word: str) -> str:
+    """country → countries, day → days, bus → buses, airport → airports."""
+    if word.endswith("y") and word[-2:-1] not in tuple("aeiou"):
+        return word[:-1] + "ies"
+    return word + ("es" if word.endswith(("s", "x", "z", "ch", "sh")) else "s")
+
+
+def kebab(table: str) -> str:
+    """The path of a table: boarding_passes → boarding-passes."""
+    return table.replace("_", "-")
+
+
+def constraint_name(table: str, column: str, kind: str) -> str:
+    """The name of a table's constraint or index; kind: "key", "fkey", "check", "idx".
+
+    Always the same for the same arguments, and never longer than PostgreSQL keeps.
+    """
+    name = f"{table}_{column}_{kind}"
+    if len(name) <= MAX_NAME:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{name[: MAX_NAME - len(kind) - 10]}_{digest}_{kind}"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A hint with the nearest of `known`, or all of them when none is near."""
+    names = sorted(set(known))
+    near = difflib.get_close_matches(word[:100], names, n=1)
+    if near:
+        return f'did you mean "{near[0]}"?'
+    return "known: " + ", ".join(names) if names else ""
+
+
+def _snake_problem(name: str, what: str) -> Problem | None:
+    if not _SNAKE.fullmatch(name):
+        better = re.sub(r"[^a-z0-9_]+", "_", snake(name)).strip("_")
+        hint = f'for example "{better}"' if _SNAKE.fullmatch(better) else "for example seat_count"
+        message = f"{what} {quote(name)} is not a lower-case identifier (a-z, 0-9, _)"
+        return Problem("F120", message, hint)
+    if len(name) > MAX_NAME:
+        message = f"{what} {quote(name)} is longer than {MAX_NAME} bytes"
+        return Problem("F123", message, "PostgreSQL would cut it off: choose a shorter one")
+    return None
+
+
+def field_problem(name: str, suffix: str = "") -> Problem | None:
+    """Why `name` may not name a field, None if it may. suffix: "_id" for a relation's column."""
+    problem = _snake_problem(name, "the name")
+    if problem is None and suffix:
+        problem = _snake_problem(name + suffix, "the column")
+    if problem:
+        return problem
+    if name in _PYTHON:
+        message = f'"{name}" is a word of Python and cannot name an attribute'
+        return Problem("F122", message, f'for example "{name}_"')
+    column = name + suffix
+    if column in RESERVED_COLUMNS or column.startswith("forge_"):
+        hint = 'the columns id and version are there by themselves; "forge_" begins our own names'
+        return Problem("F121", f'"{column}" is reserved', hint)
+    if column in SYSTEM_COLUMNS:
+        return Problem("F121", f'"{column}" is a system column of PostgreSQL', "choose another")
+    return None
+
+
+def table_problem(table: str) -> Problem | None:
+    """Why `table` may not name a table; None if it may."""
+    problem = _snake_problem(table, "the table name")
+    if problem:
+        return problem
+    if table.startswith("forge_"):
+        return Problem("F121", f'the table name "{table}" is reserved', '"forge_" is our prefix')
+    if kebab(table) in RESERVED_PATHS:
+        message = f'the table name "{table}" would take the address /{kebab(table)}'
+        return Problem("F121", message, f'choose another: plural="our_{table}"')
+    return None
+
+
+def resource_problem(name: str) -> Problem | None:
+    """Why `name` may not name a resource; None if it may."""
+    if not _PASCAL.fullmatch(name):
+        return Problem(
+            "F112", f"the resource name {quote(name)} is not a class name", _pascal(name)
+        )
+    if len(name) > MAX_NAME:
+        message = f"the resource name {quote(name)} is longer than {MAX_NAME} bytes"
+        return Problem("F123", message, "choose a shorter one")
+    folder = snake(name)
+    if folder in _PYTHON or name in _PYTHON:
+        message = f'"{name}" needs the package "{folder}", which is a word of Python'
+        return Problem("F122", message, f'for example "{name}Item"')
+    if folder in RESERVED_FOLDERS or folder.startswith("forge_"):
+        return Problem("F121", f'the resource name "{name}" is reserved', f'try "{name}Item"')
+    return None
+
+
+def kind_problem(kind: str) -> Problem | None:
+    """Why `kind` may not be a job's kind, which is the name of its worker class; None if it may."""
+    if not _PASCAL.fullmatch(kind):
+        return Problem("F131", f"the job kind {quote(kind)} is not a class name", _pascal(kind))
+    if kind in _PYTHON:
+        return Problem("F131", f'the job kind "{kind}" is a word of Python', f'try "{kind}Job"')
+    if len(kind) > MAX_NAME:
+        return Problem("F131", f"the job kind {quote(kind)} is too long", f"at most {MAX_NAME}")
+    return None
+
+
+def queue_problem(queue: str) -> Problem | None:
+    """Why `queue` may not name a queue; None if it may."""
+    if _QUEUE.fullmatch(queue) and len(queue) <= MAX_NAME:
+        return None
+    message = f"the queue name {quote(queue)} is not of a-z, 0-9, _ and -"
+    return Problem("F132", message, 'for example queue="mail"')
+
+
+def _pascal(name: str) -> str:
+    words = re.findall(r"[A-Za-z0-9]+", name)
+    better = "".join(word[:1].upper() + word[1:] for word in words)[:MAX_NAME]
+    return f'for example "{better if _PASCAL.fullmatch(better) else "BoardingPass"}"'

@@ -1,0 +1,6 @@
+"""Ship: from a project to one artifact, and to the files that put it into an image."""
+
+from .dockerfile import Deployed, deploy
+from .pipeline import Built, build
+
+__all__ = ["Built", "Deployed", "build", "deploy"]

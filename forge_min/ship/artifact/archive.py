@@ -1,0 +1,115 @@
+"""Members to disk: one deterministic zip or one folder, whole or not at all, with SHA256SUMS."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
+
+from ...errors import BuildError
+from ...manifest import Manifest
+
+_SHEBANG = b"#!/usr/bin/env python3\n"
+_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can tell
+
+
+def write_zipapp(members: Mapping[str, bytes], path: Path) -> None:
+    """Replaces `path` by an executable zip: sorted, fixed times, an entry for each folder.
+
+    zipimport finds a namespace package only through its folder's entry. Raises BuildError F345.
+    """
+
+    def fill(temp: Path) -> None:
+        with open(temp, "wb") as file:
+            file.write(_SHEBANG)
+            with zipfile.ZipFile(file, "w") as archive:
+                for name in sorted(set(members) | _folders(members)):
+                    _add(archive, name, members.get(name))
+        temp.chmod(0o755)
+
+    _replace(path, fill)
+
+
+def write_folder(members: Mapping[str, bytes], path: Path) -> None:
+    """Replaces the folder `path` by these members.
+
+    Raises BuildError F345, also when the folder holds anything but an artifact.
+    """
+    if path.exists() and not (path / "build-info.json").is_file() and any(path.iterdir()):
+        raise BuildError(
+            f"{path} exists and was not made by build",
+            code="F345",
+            hint="give another --output, or remove it",
+        )
+
+    def fill(temp: Path) -> None:
+        temp.mkdir()
+        for name in sorted(members):
+            file = temp / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(members[name])
+
+    _replace(path, fill)
+
+
+def write_sums(path: Path) -> None:
+    """SHA256SUMS beside the artifact, for `sha256sum -c`. Lines of others that exist stay."""
+    sums = path.parent / "SHA256SUMS"
+    kept = Manifest.read(sums.read_text()) if sums.is_file() else Manifest({})
+    hashes = {
+        name: digest
+        for name, digest in kept.hashes.items()
+        if PurePosixPath(name).parts[0] != path.name and (path.parent / name).is_file()
+    }
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file():
+            name = file.relative_to(path.parent).as_posix()
+            hashes[name] = sha256(file.read_bytes()).hexdigest()
+    _replace(sums, lambda temp: _write_text(temp, Manifest(hashes).write()))
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
+def _folders(names: Iterable[str]) -> set[str]:
+    return {f"{parent}/" for name in names for parent in PurePosixPath(name).parents if parent.name}
+
+
+def _add(archive: zipfile.ZipFile, name: str, data: bytes | None) -> None:
+    entry = zipfile.ZipInfo(name, _TIME)
+    entry.create_system = 3  # Unix: the meaning of external_attr
+    entry.external_attr = (0o40755 << 16) | 0x10 if data is None else 0o100644 << 16
+    entry.compress_type = zipfile.ZIP_STORED if data is None else zipfile.ZIP_DEFLATED
+    archive.writestr(entry, data or b"")
+
+
+def _replace(path: Path, fill: Callable[[Path], None]) -> None:
+    """Fills a temporary neighbour, then renames it over `path`; what was there stays until then."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=".forge-", dir=path.parent))
+    except OSError as err:
+        raise _cannot_write(path, err) from err
+    try:
+        fill(work / "new")
+        if path.is_dir():
+            path.rename(work / "old")
+        (work / "new").rename(path)
+    except OSError as err:
+        if (work / "old").exists() and not path.exists():
+            (work / "old").rename(path)
+        raise _cannot_write(path, err) from err
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _cannot_write(path: Path, err: OSError) -> BuildError:
+    return BuildError(
+        f"{path} could not be written: {err.strerror or err}",
+        code="F345",
+        hint="nothing was replaced; make room, or give another place with --output",
+    )

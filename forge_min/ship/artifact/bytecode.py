@@ -1,0 +1,79 @@
+"""Compiled modules (.pyc) whose bytes depend on the sources alone.
+
+marshal's output depends on what the compiling process did before (which strings it has interned),
+so every run compiles in a fresh isolated child that has done nothing else. The .pyc are of the kind
+"unchecked hash" (PEP 552): they hold no time, and the reader compares nothing.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib.util import cache_from_source
+
+from ...errors import BuildError
+
+_CHILD = """
+import sys, marshal, importlib.util
+head = importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little")
+done = []
+for name, source in marshal.load(sys.stdin.buffer):
+    try:
+        code = compile(source, name, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError) as err:
+        line = getattr(err, "lineno", None) or 1
+        done.append((name, line, str(getattr(err, "msg", err))))
+        break
+    done.append(head + importlib.util.source_hash(source) + marshal.dumps(code))
+sys.stdout.buffer.write(marshal.dumps(done))
+"""
+
+
+def compile_members(sources: Mapping[str, bytes], *, beside: bool) -> dict[str, bytes]:
+    """The .pyc of every `.py` among the sources, by name.
+
+    sources: name inside the artifact → text; the name is also what tracebacks show. beside: where
+    zipimport looks (`a.pyc`); else where the import from folders does (`__pycache__/`).
+    Raises BuildError F344 for source that does not compile, naming file and line.
+    """
+    names = sorted(name for name in sources if name.endswith(".py"))
+    results = _run_child([(name, sources[name]) for name in names])
+    compiled: dict[str, bytes] = {}
+    for name, result in zip(names, results, strict=False):  # a failure ends the list early
+        if isinstance(result, tuple):
+            file, line, message = result
+            raise BuildError(
+                f"{file}:{line}: {message}",
+                code="F344",
+                hint="the artifact holds compiled Python only: correct the file, or remove it",
+            )
+        compiled[_target(name, beside)] = result
+    return compiled
+
+
+def _target(name: str, beside: bool) -> str:
+    if beside:
+        return name + "c"
+    return cache_from_source(name, optimization="")
+
+
+def _run_child(work: list[tuple[str, bytes]]) -> list[bytes | tuple[str, int, str]]:
+    keep = {k: v for k, v in os.environ.items() if k == "LD_LIBRARY_PATH"}
+    child = subprocess.run(
+        [sys.executable, "-I", "-S", "-X", "utf8", "-c", _CHILD],
+        input=marshal.dumps(work),
+        env=keep,
+        capture_output=True,
+        check=False,
+    )
+    if child.returncode:
+        raise BuildError(
+            f"the compiling child process ended with {child.returncode}: "
+            + child.stderr.decode(errors="replace").strip()[-400:],
+            code="F344",
+            hint=f"try {sys.executable} -I -S -c pass",
+        )
+    return list(marshal.loads(child.stdout))

@@ -1,0 +1,76 @@
+"""The build info: what an artifact is, from which named inputs, for which Python and machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import zlib
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from importlib.machinery import EXTENSION_SUFFIXES
+from importlib.metadata import Distribution
+from pathlib import Path
+
+from ..errors import BuildError
+from ..manifest import Manifest
+from .project import Project
+
+
+def build_info(
+    project: Project,
+    members: Mapping[str, bytes],
+    distributions: Iterable[Distribution],
+    *,
+    driver: str,
+) -> dict[str, object]:
+    """The value of build-info.json. driver: psycopg's implementation, "binary" or "c".
+
+    Raises BuildError F347 when SOURCE_DATE_EPOCH is no date.
+    """
+    manifest = Manifest.of(members)
+    native = sorted(name for name in members if name.startswith("_native/"))
+    core = any(name.startswith("_native/forge_min/_fanout") for name in native)
+    commit = _git(project.root, "rev-parse", "HEAD") or "unknown"
+    return {
+        "name": project.name,
+        "version": project.version,
+        "commit": commit + ("+changes" if _git(project.root, "status", "--porcelain", ".") else ""),
+        "date": _date(project.root),
+        "python": platform.python_version(),
+        "suffix": EXTENSION_SUFFIXES[0],
+        "machine": platform.machine(),
+        "zlib": zlib.ZLIB_RUNTIME_VERSION,
+        "impl": "c" if core else "python",
+        "driver": driver,
+        "inputs": {dist.name: dist.version for dist in distributions},
+        "manifest": manifest.digest,
+        "native": manifest.only(native).digest,
+        "native_files": {name: len(members[name]) for name in native},
+    }
+
+
+def _date(root: Path) -> str:
+    """ISO 8601, UTC: SOURCE_DATE_EPOCH, else the commit's, else "unknown"; never the clock's."""
+    given = os.environ.get("SOURCE_DATE_EPOCH") or _git(root, "log", "-1", "--format=%ct")
+    if not given:
+        return "unknown"
+    try:
+        return datetime.fromtimestamp(int(given), UTC).isoformat()
+    except (ValueError, OverflowError, OSError) as err:
+        raise BuildError(
+            f"SOURCE_DATE_EPOCH is {given!r}, and must be seconds since 1970",
+            code="F347",
+            hint="unset it, or give whole seconds, such as the output of: git log -1 --format=%ct",
+        ) from err
+
+
+def _git(root: Path, *arguments: str) -> str:
+    """git's answer, or "" where there is no git, no repository, or one of another user's."""
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return ""
+    return answer.stdout.strip() if answer.returncode == 0 else ""

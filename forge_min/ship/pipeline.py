@@ -1,0 +1,161 @@
+"""The build: generate → pages → css → package. No database, no network, no user code executed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from importlib.metadata import Distribution
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+from ..errors import BuildError, ErrorGroup, SchemaError
+from ..generate import generate
+from ..manifest import INFO, NAME, Manifest
+from ..parse import ResourceIR, parse_project
+from . import artifact
+from .info import build_info
+from .offline import no_network
+from .project import Project, project_members, read_project
+from .stylesheets import check_stylesheets
+
+Format = Literal["zipapp", "dir"]
+Step = Callable[[str, float | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What a build made. steps: name → seconds, in order. size: bytes. info: build-info.json."""
+
+    path: Path
+    format: Format
+    size: int
+    steps: Mapping[str, float]
+    info: Mapping[str, object]
+
+
+def build(
+    root: Path,
+    *,
+    output: Path | None = None,
+    format: Format = "zipapp",
+    offline: bool = False,
+    skip_css: bool = False,
+    step: Step | None = None,
+) -> Built:
+    """Builds the project at `root` into one artifact; the old one stays until the new one is whole.
+
+    output: the file or folder to make, by default dist/<name>.pyz or dist/<name> in the project; a
+    folder that exists takes the file. step: called with a step's name and None when it begins, and
+    with its seconds when it ends. offline: an attempt to reach the network is an error.
+
+    Raises ErrorGroup of SchemaErrors, ConfigError, and BuildError F34x: nothing was replaced then.
+    """
+    clock = _Clock(step)
+    with no_network() if offline else nullcontext():
+        with clock("generate"):
+            project = read_project(root)
+            generate(root, _resources(root))
+        with clock("css"):
+            if not skip_css:
+                check_stylesheets(root)
+        with clock("package"):
+            path, info = _package(project, output, format)
+    size = sum(p.stat().st_size for p in (path, *path.rglob("*")) if p.is_file())
+    return Built(path, format, size, clock.seconds, info)
+
+
+class _Clock:
+    """Times the steps and tells the listener."""
+
+    def __init__(self, listener: Step | None) -> None:
+        self.seconds: dict[str, float] = {}
+        self._listener = listener
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        self._tell(name, None)
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - start
+        self._tell(name, self.seconds[name])
+
+    def _tell(self, name: str, seconds: float | None) -> None:
+        if self._listener is not None:
+            self._listener(name, seconds)
+
+
+def _resources(root: Path) -> tuple[ResourceIR, ...]:
+    parsed = parse_project(root)
+    if parsed.diagnostics:
+        raise ErrorGroup(
+            "the schemas cannot be used",
+            [
+                SchemaError(
+                    d.message, code=d.code, hint=d.hint or None, file=d.file, line=d.line, col=d.col
+                )
+                for d in parsed.diagnostics
+            ],
+        )
+    return parsed.resources
+
+
+def _package(
+    project: Project, output: Path | None, format: Format
+) -> tuple[Path, dict[str, object]]:
+    driver = _driver(format)
+    distributions = artifact.collect([*artifact.BASE, artifact.DRIVERS[driver]])
+    members = _members(project, distributions, zipped=format == "zipapp")
+    members[NAME] = Manifest.of(members).write().encode()
+    info = build_info(project, members, distributions, driver=driver)
+    members[INFO] = (json.dumps(info, indent=1) + "\n").encode()
+    if format == "zipapp":
+        path = _path(project, output, f"{project.name}.pyz")
+        artifact.write_zipapp(members, path)
+        artifact.write_sums(path)
+    else:
+        path = output or project.root / "dist" / project.name
+        artifact.write_folder(members, path)
+    return path, info
+
+
+def _path(project: Project, output: Path | None, name: str) -> Path:
+    if output is None:
+        return project.root / "dist" / name
+    return output / name if output.is_dir() else output
+
+
+def _driver(format: Format) -> str:
+    """psycopg's implementation: with its own libpq in a zip; in a folder the system's, if there."""
+    if format == "dir" and artifact.is_installed(artifact.DRIVERS["c"]):
+        return "c"
+    return "binary"
+
+
+def _members(
+    project: Project, distributions: list[Distribution], *, zipped: bool
+) -> dict[str, bytes]:
+    boot = files(artifact.__name__).joinpath("boot.py").read_bytes()
+    members = {"__main__.py": boot}
+    for part in (
+        project_members(project.root),
+        artifact.package_members(artifact.package_root()),
+        *map(artifact.members, distributions),
+    ):
+        for name in part.keys() & members.keys():
+            raise BuildError(
+                f"two things want to be {name} in the artifact",
+                code="F343",
+                hint="rename the project's own",
+            )
+        members |= part
+    on_disk = {name: text for name, text in members.items() if name.startswith("_native/")}
+    others = {name: text for name, text in members.items() if name not in on_disk}
+    return {
+        **members,
+        **artifact.compile_members(on_disk, beside=False),
+        **artifact.compile_members(others, beside=zipped),
+    }

@@ -1,0 +1,136 @@
+"""A user's project as members of an artifact: code, gen/, migrations, static files, forge.toml.
+
+Reads and parses; imports nothing of it. What goes in of the code: app.py, gen/, resources/ without
+schemas and views, and every module beside app.py that one of those imports.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import BuildError, ConfigError
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
+_SOURCES = ("gen", "resources")
+_MADE = {"schema.py", "views"}  # of a resource: gen/ holds what they became
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """What forge.toml says of a project. root: its folder; name is also the artifact's."""
+
+    root: Path
+    name: str
+    version: str
+
+
+def read_project(root: Path) -> Project:
+    """Reads forge.toml alone, not the environment.
+
+    Raises BuildError F340 without forge.toml, app.py or a usable name; ConfigError for broken TOML.
+    """
+    file = root / "forge.toml"
+    if not file.is_file() or not (root / "app.py").is_file():
+        raise BuildError(
+            f"{root} holds no project: forge.toml and app.py must be there",
+            code="F340",
+            hint="name the folder with --project, or make one with: python -m forge_min init NAME",
+        )
+    try:
+        table = tomllib.loads(file.read_text("utf-8")).get("project", {})
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
+        raise ConfigError(f"{file}: {err}", hint="correct the TOML syntax there") from err
+    name, version = table.get("name", root.resolve().name), table.get("version", "0.1.0")
+    for key, value in (("name", name), ("version", version)):
+        if not isinstance(value, str) or not _NAME.match(value):
+            raise BuildError(
+                f"project.{key} is {value!r}: it takes letters, digits, dot, underscore, hyphen",
+                code="F340",
+                hint=f'write {key} = "..." below [project] in {file}',
+            )
+    return Project(root, name, version)
+
+
+def project_members(root: Path) -> dict[str, bytes]:
+    """Every file of the project that an artifact carries, by its name inside.
+
+    Raises BuildError F343 for a symbolic link or a special file, F344 for Python that is none.
+    """
+    data = [root / "forge.toml", *(root / "migrations").glob("*.sql"), *_files(root / "static")]
+    chosen = sorted({*data, *_code(root)})
+    return {path.relative_to(root).as_posix(): _read(root, path) for path in chosen}
+
+
+def _code(root: Path) -> set[Path]:
+    """app.py, the sources, and what they import from beside app.py, followed to the end."""
+    resources = root / "resources"
+    waiting = [root / "app.py", *_files(root / "gen")]
+    waiting += [
+        p for p in _files(resources) if not _MADE.intersection(p.relative_to(resources).parts[1:2])
+    ]
+    found: set[Path] = set()
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting += _beside(root, _imported(root, path) if path.suffix == ".py" else ())
+    return found
+
+
+def _imported(root: Path, path: Path) -> set[str]:
+    """The top-level names that a file imports absolutely."""
+    try:
+        tree = ast.parse(_read(root, path))
+    except (SyntaxError, ValueError) as err:
+        line = getattr(err, "lineno", None) or 1
+        raise BuildError(
+            f"{path.relative_to(root)}:{line}: {getattr(err, 'msg', err)}",
+            code="F344",
+            hint="correct the Python there",
+        ) from err
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names.update(alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.partition(".")[0])
+    return names
+
+
+def _beside(root: Path, names: Iterable[str]) -> Iterator[Path]:
+    for name in names:
+        if name in _SOURCES or name == "forge_min":
+            continue
+        if (root / f"{name}.py").is_file():
+            yield root / f"{name}.py"
+        elif (root / name).is_dir():
+            yield from _files(root / name)
+
+
+def _files(folder: Path) -> list[Path]:
+    """Every file below the folder, hidden ones and caches left out."""
+    return [
+        p
+        for p in sorted(folder.rglob("*"))
+        if (p.is_symlink() or not p.is_dir())
+        and not any(
+            part.startswith(".") or part == "__pycache__" for part in p.parts[len(folder.parts) :]
+        )
+    ]
+
+
+def _read(root: Path, path: Path) -> bytes:
+    """The file's bytes; nothing outside the project gets in through a link."""
+    way = [path, *path.parents][: len(path.parts) - len(root.parts)]
+    if any(step.is_symlink() for step in way) or not path.is_file():
+        raise BuildError(
+            f"{path.relative_to(root)} is, or lies behind, a symbolic link or a special file",
+            code="F343",
+            hint="put a copy of the file there: an artifact holds only what lies in the project",
+        )
+    return path.read_bytes()

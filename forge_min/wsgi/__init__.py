@@ -1,0 +1,39 @@
+"""The web room: our own HTTP server, and an application that runs on any PEP 3333 server.
+
+Loads neither psycopg nor OpenTelemetry, so that a process can bind its port first. `api`, `events`
+and `openapi` are imported by path.
+"""
+
+from .application import Application, Around, Observe
+from .html import Raw, check_url, escape
+from .problem import HTTPProblem, MethodNotAllowed, problem_response
+from .request import Request
+from .response import Response, html_response, json_response, no_content, redirect
+from .router import Handler, Match, Middleware, Route, Router
+from .server import Server
+from .static import StaticFiles
+
+__all__ = [
+    "Application",
+    "Around",
+    "HTTPProblem",
+    "Handler",
+    "Match",
+    "MethodNotAllowed",
+    "Middleware",
+    "Observe",
+    "Raw",
+    "Request",
+    "Response",
+    "Route",
+    "Router",
+    "Server",
+    "StaticFiles",
+    "check_url",
+    "escape",
+    "html_response",
+    "json_response",
+    "no_content",
+    "problem_response",
+    "redirect",
+]

@@ -1,0 +1,132 @@
+"""The OpenAPI 3.1 document: gen's part with the prefix put on, and every other route of the router.
+
+Made once at start. The page at /api/docs is plain HTML of the same document, so it works with no
+internet.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .html import escape
+from .request import Request
+from .response import Response, html_response, to_json
+from .router import Handler, Route
+
+Json = dict[str, Any]
+
+_SHARED: Json = {
+    "Problem": {
+        "type": "object",
+        "description": "RFC 9457 problem details",
+        "required": ["type", "title", "status", "detail", "code", "request_id"],
+        "properties": {
+            "type": {"type": "string"},
+            "title": {"type": "string"},
+            "status": {"type": "integer"},
+            "detail": {"type": "string"},
+            "code": {"type": "string"},
+            "request_id": {"type": "string"},
+            "errors": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["pointer", "code", "message"],
+                    "properties": {
+                        "pointer": {"type": "string", "description": "RFC 6901"},
+                        "code": {"type": "string"},
+                        "message": {"type": "string"},
+                    },
+                },
+            },
+        },
+    },
+    "Pagination": {
+        "type": "object",
+        "required": ["has_more"],
+        "properties": {
+            "next": {"type": ["string", "null"]},
+            "prev": {"type": ["string", "null"]},
+            "has_more": {"type": "boolean"},
+            "page": {"type": "integer"},
+            "per_page": {"type": "integer"},
+            "total": {"type": "integer"},
+            "pages": {"type": "integer"},
+        },
+    },
+}
+
+
+def document(
+    generated: Mapping[str, Any], routes: Iterable[Route], *, title: str, version: str, prefix: str
+) -> Json:
+    """The whole document. generated: gen/openapi.json. routes: every route that the router has."""
+    paths: Json = {prefix + path: dict(item) for path, item in generated["paths"].items()}
+    for route in routes:
+        item = paths.setdefault(route.pattern.replace("...}", "}"), {})
+        if route.method.lower() not in item:
+            item[route.method.lower()] = _plain(route)
+    schemas = {**_SHARED, **generated["components"]["schemas"]}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": title, "version": version},
+        "paths": paths,
+        "components": {"schemas": schemas},
+    }
+
+
+def _plain(route: Route) -> Json:
+    """What can be said of a route that the user wrote: its name, parameters and docstring."""
+    text = (route.handler.__doc__ or route.name or route.pattern).strip().splitlines()[0]
+    operation: Json = {
+        "summary": text,
+        "responses": {"default": {"description": "See the summary"}},
+    }
+    if route.name:
+        operation["operationId"] = route.name
+    names = re.findall(r"\{([a-z_][a-z0-9_]*)(?:\.\.\.)?\}", route.pattern)
+    if names:
+        operation["parameters"] = [
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+            for name in names
+        ]
+    return operation
+
+
+def handlers(made: Json) -> tuple[Handler, Handler]:
+    """The handlers of /api/openapi.json and /api/docs."""
+    body = to_json(made)
+    page = _page(made)
+
+    def contract(request: Request) -> Response:
+        """This API as OpenAPI 3.1."""
+        return Response(200, body, [("Content-Type", "application/json")])
+
+    def docs(request: Request) -> Response:
+        """This API for people."""
+        return html_response(page)
+
+    return contract, docs
+
+
+def _page(made: Json) -> str:
+    rows = "".join(
+        f"<tr><td><code>{escape(method.upper())}</code></td><td><code>{escape(path)}</code></td>"
+        f"<td>{escape(operation.get('summary', ''))}</td></tr>\n"
+        for path, item in made["paths"].items()
+        for method, operation in item.items()
+        if isinstance(operation, dict)
+    )
+    title = escape(made["info"]["title"])
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{title} API</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="stylesheet" href="/static/forge/forge.css"></head>
+<body><main><h1>{title} API</h1>
+<p><a href="/api/openapi.json">OpenAPI 3.1 document</a></p>
+<table><thead><tr><th>Method</th><th>Path</th><th>What it does</th></tr></thead>
+<tbody>
+{rows}</tbody></table></main></body></html>
+"""

@@ -1,0 +1,123 @@
+"""Errors as answers: RFC 9457 problem+json, and the one map from domain errors to HTTP statuses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from http import HTTPStatus
+
+from ..errors import (
+    BadRequest,
+    Conflict,
+    ConstraintViolation,
+    DomainError,
+    FieldError,
+    Forbidden,
+    ForgeError,
+    Invalid,
+    NotFound,
+    StaleVersion,
+    TooManyConnectionsForUser,
+    Unauthenticated,
+    Unavailable,
+)
+from .response import Headers, Response, to_json
+
+STATUSES: tuple[tuple[type[ForgeError], int], ...] = (
+    (NotFound, 404),
+    (StaleVersion, 412),
+    (Conflict, 409),
+    (Invalid, 422),
+    (ConstraintViolation, 422),
+    (BadRequest, 400),
+    (Unauthenticated, 401),
+    (Forbidden, 403),
+    (DomainError, 422),
+    (TooManyConnectionsForUser, 429),
+    (Unavailable, 503),
+)
+"""The first class that fits gives the status; whatever is not here is a defect: 500."""
+
+_INTERNAL = "something went wrong here; the log holds the details under this request id"
+_UNAVAILABLE = "something that is needed does not answer now; try again"
+
+
+class HTTPProblem(ForgeError):
+    """A refusal that only HTTP knows, such as 405 or 415.
+
+    message: shown to the client as `detail`. headers: go out with the answer.
+    """
+
+    default_code = "F520"
+
+    def __init__(
+        self,
+        status: int,
+        message: str = "",
+        *,
+        code: str | None = None,
+        headers: Headers = (),
+    ) -> None:
+        super().__init__(message or HTTPStatus(status).description, code=code)
+        self.status = status
+        self.headers = tuple(headers)
+
+
+class MethodNotAllowed(HTTPProblem):
+    """The path exists, this method does not; `allow` lists those that do (RFC 9110 section
+    15.5.6).
+    """
+
+    default_code = "F521"
+
+    def __init__(self, allow: Sequence[str]) -> None:
+        text = ", ".join(allow)
+        super().__init__(405, f"this path answers {text}", headers=[("Allow", text)])
+        self.allow = tuple(allow)
+
+
+def status_of(error: BaseException) -> int:
+    """The HTTP status of an error; 500 for what no rule names."""
+    if isinstance(error, HTTPProblem):
+        return error.status
+    return next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
+
+
+def _detail(error: BaseException, status: int) -> str:
+    """Domain errors speak to the client; the machine's troubles stay in the log."""
+    if isinstance(error, DomainError | HTTPProblem) or status == 429:
+        return str(error)
+    return _UNAVAILABLE if status == 503 else _INTERNAL
+
+
+def _field_errors(error: BaseException) -> list[dict[str, str]]:
+    """The wrong values, of the errors that name some."""
+    found: Sequence[FieldError] = getattr(error, "errors", ())
+    return [asdict(item) for item in found if isinstance(item, FieldError)]
+
+
+def _extra_headers(error: BaseException) -> list[tuple[str, str]]:
+    if isinstance(error, HTTPProblem):
+        return list(error.headers)
+    if isinstance(error, Unavailable):
+        return [("Retry-After", str(error.retry_after))]
+    if isinstance(error, Unauthenticated):
+        return [("WWW-Authenticate", "Bearer")]
+    return []
+
+
+def problem_response(error: BaseException, request_id: str) -> Response:
+    """The answer to an error: `application/problem+json` without any internal detail (RFC 9457)."""
+    status = status_of(error)
+    body: dict[str, object] = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": _detail(error, status),
+        "code": error.code if isinstance(error, ForgeError) and status != 500 else "F510",
+        "request_id": request_id,
+    }
+    if found := _field_errors(error):
+        body["errors"] = found
+    kind = ("Content-Type", "application/problem+json")
+    return Response(status, to_json(body), [kind, *_extra_headers(error)])

@@ -1,0 +1,152 @@
+"""What a handler is asked: one request, read from a PEP 3333 environ when a part of it is
+wanted.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+from urllib.parse import parse_qs
+
+from ..errors import BadRequest
+from .problem import HTTPProblem
+
+_FORM = "application/x-www-form-urlencoded"
+_MAX_PAIRS = 1000
+
+
+def _not_json(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no JSON")
+
+
+# PERF: json.loads with any option builds a decoder at each call.
+_decode = json.JSONDecoder(parse_constant=_not_json).decode
+
+
+def _pairs(text: str, what: str) -> dict[str, list[str]]:
+    """Decoded pairs of a query or form (WHATWG URL section 5.1), at most 1,000 of them."""
+    try:
+        return parse_qs(text, keep_blank_values=True, errors="strict", max_num_fields=_MAX_PAIRS)
+    except ValueError as err:
+        raise BadRequest(f"the {what} cannot be read: {err}") from err
+
+
+def _path_of(environ: dict[str, Any]) -> str:
+    """PEP 3333 hands the bytes of the path over as latin-1."""
+    path: str = environ.get("PATH_INFO") or "/"
+    if path.isascii():
+        return path
+    try:
+        return path.encode("latin-1").decode()
+    except UnicodeError as err:
+        raise BadRequest("the path is not UTF-8") from err
+
+
+class Request:
+    """One request. Attributes may be read by every middleware and the handler of this request only.
+
+    method: as sent. path: decoded, starts with "/". params: what the route's pattern named. route:
+    the pattern that matched, "" before routing or when none did. id: the request id. environ: PEP
+    3333's. max_body: bytes; a larger body is HTTPProblem 413.
+    """
+
+    __slots__ = (
+        "_body",
+        "_query",
+        "environ",
+        "id",
+        "max_body",
+        "method",
+        "params",
+        "path",
+        "route",
+    )
+
+    def __init__(self, environ: dict[str, Any], id: str = "", max_body: int = 1 << 20) -> None:
+        self.environ = environ
+        self.method: str = environ["REQUEST_METHOD"]
+        self.path = "/"
+        self.params: dict[str, str] = {}
+        self.route = ""
+        self.id = id
+        self.max_body = max_body
+        self._query: dict[str, list[str]] | None = None
+        self._body: bytes | None = None
+
+    def read_path(self) -> None:
+        """Decode the path into `path`. Raises BadRequest when its bytes are not UTF-8."""
+        self.path = _path_of(self.environ)
+
+    @property
+    def query(self) -> dict[str, list[str]]:
+        """The query's pairs, in order, blank values kept. Raises BadRequest."""
+        if self._query is None:
+            text: str = self.environ.get("QUERY_STRING") or ""
+            self._query = _pairs(text, "query") if text else {}
+        return self._query
+
+    def header(self, name: str) -> str | None:
+        """A header's value (repeated ones joined by the server), or None."""
+        key = name.upper().replace("-", "_")
+        if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+            key = "HTTP_" + key
+        value: str | None = self.environ.get(key)
+        return value
+
+    @property
+    def content_type(self) -> str:
+        """The media type without parameters, in lower case; "" when there is none."""
+        value: str = self.environ.get("CONTENT_TYPE") or ""
+        return value.partition(";")[0].strip().lower()
+
+    @property
+    def body(self) -> bytes:
+        """The whole body, decoded from chunks already. Raises HTTPProblem 413 above `max_body`."""
+        if self._body is None:
+            self._body = self._read_body()
+        return self._body
+
+    def _read_body(self) -> bytes:
+        length: str = self.environ.get("CONTENT_LENGTH") or ""
+        if length:
+            limit = int(length) if length.isdecimal() else self.max_body + 1
+        elif self.environ.get("wsgi.input_terminated"):
+            limit = self.max_body + 1
+        else:
+            return b""
+        if limit <= self.max_body or not length:
+            data: bytes = self.environ["wsgi.input"].read(limit)
+            if len(data) <= self.max_body:
+                return data
+        raise HTTPProblem(413, f"at most {self.max_body} bytes are read here", code="F523")
+
+    def json(self) -> Any:
+        """The body as JSON (RFC 8259).
+
+        Raises BadRequest when it is malformed, HTTPProblem 415 when its type is not JSON.
+        """
+        kind = self.content_type
+        if kind != "application/json" and not kind.endswith("+json"):
+            raise HTTPProblem(415, "send application/json", code="F522")
+        try:
+            return _decode(self.body.decode())
+        except json.JSONDecodeError as err:
+            raise BadRequest(
+                f"malformed JSON: {err.msg} at line {err.lineno} column {err.colno}"
+            ) from err
+        except UnicodeDecodeError as err:
+            raise BadRequest("malformed JSON: not UTF-8") from err
+        except (ValueError, RecursionError) as err:
+            raise BadRequest("malformed JSON: a number or nesting is beyond any limit") from err
+
+    def form(self) -> dict[str, list[str]]:
+        """The pairs of a posted HTML form. Raises BadRequest, or HTTPProblem 415 for another
+        type.
+        """
+        if self.content_type != _FORM:
+            raise HTTPProblem(415, f"send {_FORM}", code="F522")
+        try:
+            text = self.body.decode("ascii")
+        except UnicodeDecodeError as err:
+            raise BadRequest("the form cannot be read: it is not percent-encoded") from err
+        return _pairs(text, "form")

@@ -1,0 +1,95 @@
+"""What a handler answers: a status, headers and a body. It knows nothing of sockets or environ."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import enum
+import json
+import uuid
+from collections.abc import Iterable
+
+Headers = Iterable[tuple[str, str]]
+
+SECURITY_HEADERS: tuple[tuple[str, str], ...] = (
+    (
+        "Content-Security-Policy",
+        "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
+        "object-src 'none'",
+    ),
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "same-origin"),
+)
+"""Sent with every answer (contract.md, HTTP). A handler that sets one of these names wins."""
+
+
+class Response:
+    """One answer.
+
+    status: the number, 200 to 599. body: bytes, or an iterable of bytes for what has no known
+    length (its `close()` is called, PEP 3333). headers: a list that middleware may change; no
+    Content-Length, Date or Connection, which the application and the server give.
+    """
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(
+        self, status: int, body: bytes | Iterable[bytes] = b"", headers: Headers = ()
+    ) -> None:
+        self.status = status
+        self.body = body
+        self.headers = list(headers)
+
+    def header(self, name: str) -> str | None:
+        """The first value of a header, or None. Names compare without case (RFC 9110 section
+        5.1).
+        """
+        lower = name.lower()
+        return next((value for key, value in self.headers if key.lower() == lower), None)
+
+
+def _plain(value: object) -> object:
+    """Values of PostgreSQL that JSON has no word for; numerics stay exact as text."""
+    if isinstance(value, uuid.UUID | decimal.Decimal):
+        return str(value)
+    if isinstance(value, datetime.datetime | datetime.date | datetime.time):
+        return value.isoformat()
+    if isinstance(value, enum.Enum):
+        return value.value
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+# PERF: json.dumps with any option builds an encoder at each call (benchmarks/http, case hello).
+_encode = json.JSONEncoder(
+    ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_plain
+).encode
+
+
+def to_json(value: object) -> bytes:
+    """UTF-8 JSON (RFC 8259). UUID, Decimal, dates and enums become strings.
+
+    Raises TypeError for other objects, ValueError for NaN and infinities.
+    """
+    return _encode(value).encode()
+
+
+def json_response(value: object, status: int = 200, headers: Headers = ()) -> Response:
+    """An answer of `application/json`."""
+    return Response(status, to_json(value), [("Content-Type", "application/json"), *headers])
+
+
+def html_response(text: str, status: int = 200, headers: Headers = ()) -> Response:
+    """An answer of `text/html`. `text` is HTML already: escape what you put in (`wsgi.html`)."""
+    kind = ("Content-Type", "text/html; charset=utf-8")
+    return Response(status, text.encode(), [kind, *headers])
+
+
+def no_content(headers: Headers = ()) -> Response:
+    """204: done, and nothing to say (RFC 9110 section 15.3.5)."""
+    return Response(204, b"", headers)
+
+
+def redirect(url: str, status: int = 303) -> Response:
+    """To another page; 303 makes the browser GET it (RFC 9110 section 15.4.4)."""
+    return Response(status, b"", [("Location", url)])

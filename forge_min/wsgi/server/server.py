@@ -1,0 +1,213 @@
+"""The server's outside: binding, lifecycle and threads, on top of the stdlib's HTTPServer.
+
+The request side of http.server is not used: its parser lets through what RFC 9112 forbids.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import ServerError
+from .core import Core, Limits
+from .refusal import starting
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+
+class Server(HTTPServer):
+    """An HTTP/1.1 server for any PEP 3333 application.
+
+    address: (host, port); port 0 takes a free one, `server_port` says which. app: may come later by
+    `set_app`; until then every answer is 503. threads: workers; they hold requests, never waiting
+    clients. max_body: bytes. Timeouts in seconds: header and body as a whole, write and keepalive
+    since the last progress. max_connections: open ones; what was handed over by `forge.stream` does
+    not count. unix_socket: a path to listen on instead of the address. thread_name: what the
+    workers are called, "http-1" and so on. Raises ServerError F503 when the address is in use, F504
+    when it cannot be bound.
+    """
+
+    request_queue_size = 1024
+    allow_reuse_address = True
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        app: WSGIApplication | None = None,
+        *,
+        threads: int = 8,
+        max_body: int = 1 << 20,
+        header_timeout: float = 5.0,
+        body_timeout: float = 10.0,
+        write_timeout: float = 10.0,
+        keepalive: float = 15.0,
+        max_connections: int = 2000,
+        unix_socket: str = "",
+        server_name: str = "",
+        thread_name: str = "http",
+    ) -> None:
+        self._unix = unix_socket
+        self._given_name = server_name
+        self._thread_name = thread_name
+        self._count = threads
+        self._workers: list[threading.Thread] = []
+        self._lock = threading.Lock()  # LOCK: start and stop exclude each other.
+        self._stopped = threading.Event()
+        if unix_socket:
+            self.address_family = socket.AF_UNIX
+        elif ":" in address[0]:
+            self.address_family = socket.AF_INET6
+        super().__init__(address, BaseHTTPRequestHandler, bind_and_activate=False)
+        try:
+            self.server_bind()
+            self.server_activate()
+        except OSError as err:
+            self.socket.close()
+            raise self._cannot_bind(err) from err
+        limits = Limits(
+            max_body, header_timeout, body_timeout, write_timeout, keepalive, max_connections
+        )
+        self._core = Core(self.socket, app or starting, limits, self._environ())
+
+    # -- binding -----------------------------------------------------------------------------------
+
+    def server_bind(self) -> None:
+        """Bind. HTTPServer's own looks the host up in DNS and fails for Unix paths."""
+        if self._unix:
+            _remove_stale(self._unix)
+            self.socket.bind(self._unix)
+            self.server_address = (self._unix, 0)
+            self.server_name, self.server_port = self._given_name or "localhost", 0
+            return
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind(self.server_address)
+        self.server_address = self.socket.getsockname()
+        host, port = self.server_address[:2]
+        self.server_name, self.server_port = self._given_name or str(host), int(port)
+
+    def server_activate(self) -> None:
+        """Listen, without blocking."""
+        super().server_activate()
+        self.socket.setblocking(False)
+
+    def _cannot_bind(self, err: OSError) -> ServerError:
+        where = self._unix or f"{self.server_address[0]!s}:{self.server_address[1]}"
+        if err.errno == errno.EADDRINUSE:
+            return ServerError(
+                f"{where} is in use",
+                code="F503",
+                hint="stop what listens there, or choose another port (FORGE_SERVER_PORT)",
+            )
+        return ServerError(
+            f"cannot listen on {where}: {err.strerror or err}",
+            code="F504",
+            hint="check server.host and server.port (FORGE_SERVER_HOST, FORGE_SERVER_PORT)",
+        )
+
+    def _environ(self) -> dict[str, Any]:
+        """What is the same in every environ (PEP 3333)."""
+        return {
+            "SCRIPT_NAME": "",
+            "SERVER_NAME": self.server_name,
+            "SERVER_PORT": str(self.server_port),
+            "REMOTE_ADDR": "",
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": "http",
+            "wsgi.errors": sys.stderr,
+            "wsgi.multithread": True,
+            "wsgi.multiprocess": False,
+            "wsgi.run_once": False,
+            "wsgi.input_terminated": True,
+        }
+
+    @property
+    def url(self) -> str:
+        """The address as a client types it; a Unix socket's path as it is."""
+        if self._unix:
+            return self._unix
+        host = f"[{self.server_name}]" if ":" in self.server_name else self.server_name
+        return f"http://{host}:{self.server_port}"
+
+    @property
+    def connections(self) -> int:
+        """Open connections, without those that were handed over."""
+        return self._core.connections
+
+    # -- lifecycle ---------------------------------------------------------------------------------
+
+    def set_app(self, app: WSGIApplication) -> None:
+        """Answer with this application from the next request on."""
+        self._core.app = app
+
+    def start(self) -> None:
+        """Start the workers. A second call does nothing."""
+        with self._lock:
+            if self._workers or self._stopped.is_set():
+                return
+            self._core.listen()
+            self._workers = [
+                threading.Thread(
+                    target=self._core.work, name=f"{self._thread_name}-{n}", daemon=True
+                )
+                for n in range(1, self._count + 1)
+            ]
+            for worker in self._workers:
+                worker.start()
+
+    def serve_forever(self, poll_interval: float = 0.5) -> None:
+        """Start, and return when another thread has called `stop`."""
+        self.start()
+        while not self._stopped.wait(poll_interval):
+            pass
+
+    def stop(self, timeout: float = 20.0) -> bool:
+        """Accept nothing more, answer what was accepted, close. True when all was answered in time.
+
+        timeout: seconds; what is not answered then is cut. A second call does nothing.
+        """
+        with self._lock:
+            if self._stopped.is_set():
+                return True
+            until = time.monotonic() + timeout
+            done = self._core.drain(timeout) if self._workers else True
+            self._core.stopping = True
+            self._core.wake()
+            for worker in self._workers:
+                worker.join(max(until - time.monotonic(), 0.5))
+            self._core.close()
+            self.server_close()
+            self._stopped.set()
+            return done
+
+    def shutdown(self) -> None:
+        """The stdlib's name for `stop`."""
+        self.stop()
+
+    def server_close(self) -> None:
+        """Close the listening socket; a Unix socket's path goes with it."""
+        super().server_close()
+        if self._unix:
+            Path(self._unix).unlink(missing_ok=True)
+
+
+def _remove_stale(path: str) -> None:
+    """Remove a Unix socket that nobody listens on; anything else stays and makes bind fail."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)

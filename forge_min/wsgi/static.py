@@ -1,0 +1,85 @@
+"""Files of one folder, or of one package in a zip, as answers. It never follows a path out of
+the folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mimetypes
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from ..errors import NotFound
+from .request import Request
+from .response import Response
+
+_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
+    ".webmanifest": "application/manifest+json",
+    ".woff2": "font/woff2",
+}
+
+
+def content_type(name: str) -> str:
+    """The media type by the name's ending, the same on every machine for what browsers execute."""
+    ending = "." + name.rpartition(".")[2].lower()
+    return _TYPES.get(ending) or mimetypes.guess_type(name)[0] or "application/octet-stream"
+
+
+def _parts(path: str) -> list[str]:
+    """The segments of a path that stays inside; hidden files are not served. Raises NotFound."""
+    parts = path.split("/")
+    for part in parts:
+        if not part or part.startswith(".") or "\\" in part or "\0" in part:
+            raise NotFound("no such file")
+    return parts
+
+
+def _matches(sent: str | None, tag: str) -> bool:
+    """If-None-Match, compared weakly (RFC 9110 section 13.1.2)."""
+    if sent is None:
+        return False
+    tags = [item.strip().removeprefix("W/") for item in sent.split(",")]
+    return tag in tags or "*" in tags
+
+
+class StaticFiles:
+    """A handler for a route that ends in `{path...}`.
+
+    root: a folder, or a Traversable (a package's files, also from a zip). max_age: seconds for
+    which browsers need not ask again; 0 makes them ask every time, with the ETag. Raises NotFound
+    for whatever is no plain file inside root, symbolic links out of it included.
+    """
+
+    def __init__(self, root: Path | Traversable, *, max_age: int = 0) -> None:
+        self._root = root.resolve() if isinstance(root, Path) else root
+        self._cache = f"public, max-age={max_age}, immutable" if max_age else "no-cache"
+
+    def __call__(self, request: Request) -> Response:
+        """Answer with the file that `request.params["path"]` names: 200, or 304 by ETag."""
+        data = self._read(_parts(request.params["path"]))
+        tag = f'"{hashlib.blake2b(data, digest_size=16).hexdigest()}"'
+        headers = [("ETag", tag), ("Cache-Control", self._cache)]
+        if _matches(request.header("If-None-Match"), tag):
+            return Response(304, b"", headers)
+        kind = content_type(request.params["path"])
+        return Response(200, data, [("Content-Type", kind), *headers])
+
+    def _read(self, parts: list[str]) -> bytes:
+        place = self._root.joinpath(*parts)
+        if isinstance(place, Path) and isinstance(self._root, Path):
+            place = place.resolve()
+            if not place.is_relative_to(self._root):
+                raise NotFound("no such file")
+        try:
+            if place.is_file():
+                return place.read_bytes()
+        except (OSError, ValueError, KeyError):
+            pass
+        raise NotFound("no such file")

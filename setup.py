@@ -1,0 +1,47 @@
+"""The compiled core's build. Everything else about the package is in pyproject.toml.
+
+FORGE_PURE=1 builds no extension (a py3-none-any wheel). FORGE_REQUIRE_EXT=1 turns a missing Cython
+or compiler into an error; without it the wheel is then simply built without the core, and the
+Python twin runs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from setuptools import Extension, setup
+
+PURE = os.environ.get("FORGE_PURE", "") not in ("", "0")
+REQUIRED = os.environ.get("FORGE_REQUIRE_EXT", "") not in ("", "0")
+
+
+def extensions() -> list[Extension]:
+    """The extension modules to build: one or none."""
+    if PURE:
+        return []
+    if not sys.platform.startswith("linux"):  # epoll and eventfd
+        if REQUIRED:
+            raise SystemExit("FORGE_REQUIRE_EXT=1: the compiled core exists for Linux only")
+        return []
+    try:
+        from Cython.Build import cythonize
+    except ImportError:
+        if REQUIRED:
+            raise
+        return []
+    core = Extension(
+        "forge_min._fanout",
+        ["forge_min/_fanout.pyx"],
+        extra_compile_args=["-O2", "-g0", "-pthread"],
+        extra_link_args=["-pthread"],
+    )
+    # The C file goes below build/, which neither sdist nor wheel takes in.
+    built: list[Extension] = cythonize([core], build_dir="build/cython")
+    for extension in built:
+        # cythonize() drops what was given as Extension(optional=...): set it on the result.
+        extension.optional = not REQUIRED
+    return built
+
+
+setup(ext_modules=extensions())

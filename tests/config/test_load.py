@@ -1,0 +1,345 @@
+"""Loading: what wins, what is refused, and that nothing secret is shown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forge_min.config import TABLE, Config, load
+from forge_min.errors import ConfigError, ErrorGroup
+
+GOOD = {
+    "text": ("other", "other"),
+    "int": ("99", 99),
+    "float": ("0.5", 0.5),
+    "bool": ("false", False),
+    "duration": ("3s", 3.0),
+    "size": ("2KiB", 2048),
+    "list": ('["10.0.0.0/8"]', ("10.0.0.0/8",)),
+    "table": ("{}", {}),
+}
+SPECIAL = {
+    "database.url": ("postgresql://me@host/db", "postgresql://me@host/db"),
+    "database.migrate_url": ("postgresql://o@host/db", "postgresql://o@host/db"),
+    "database.direct_url": ("host=/tmp dbname=x", "host=/tmp dbname=x"),
+    "database.prepare": ("off", "off"),
+    "admin.host": ("127.0.0.2", "127.0.0.2"),
+    "jobs.queues": ("{mail = 2}", {"mail": 2}),
+    "notify.hub": ("memory", "memory"),
+    "observe.log_level": ("debug", "debug"),
+    "observe.log_format": ("json", "json"),
+    "observe.otlp_endpoint": ("http://collector:4318", "http://collector:4318"),
+    "tenancy.strategy": ("path", "path"),
+    "api.prefix": ("/v2", "/v2"),
+}
+
+
+def errors_of(environ: dict[str, str], text: str = "") -> list[ConfigError]:
+    with pytest.raises(ErrorGroup) as caught:
+        load(None, environ, text)
+    assert all(isinstance(error, ConfigError) for error in caught.value.errors)
+    return list(caught.value.errors)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("key", TABLE, ids=lambda key: key.name)
+def test_every_key_is_set_by_its_variable(key) -> None:
+    raw, value = SPECIAL.get(key.name, GOOD[key.type])
+    config = load(None, {key.variable: raw})
+    section, name = key.name.split(".")
+    assert config[key.name] == value
+    assert getattr(getattr(config, section), name) == value
+    assert config.sources[key.name] == key.variable
+    others = {k: s for k, s in config.sources.items() if k != key.name}
+    assert set(others.values()) == {"default"}
+
+
+@pytest.mark.parametrize("key", TABLE, ids=lambda key: key.name)
+def test_every_key_is_set_by_the_file_and_the_variable_wins(key) -> None:
+    section, name = key.name.split(".")
+    raw, value = SPECIAL.get(key.name, GOOD[key.type])
+    toml = raw if key.type in ("int", "float", "bool", "list", "table") else json.dumps(raw)
+    text = f"# a comment\n[{section}]\n{name} = {toml}\n"
+    config = load(None, {}, text)
+    assert config[key.name] == value
+    assert config.sources[key.name] == "forge.toml:3"
+    default = json.dumps(key.default) if key.type in ("list", "bool") else str(key.default)
+    if key.type != "table":
+        won = load(None, {key.variable: default}, text)
+        assert won.sources[key.name] == key.variable
+
+
+@pytest.mark.parametrize(
+    ("alias", "key", "raw"),
+    [
+        ("DATABASE_URL", "database.url", "postgresql://a@b/c"),
+        ("PORT", "server.port", "8123"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "observe.otlp_endpoint", "http://o:4318"),
+        ("FORGE_OTEL_ENDPOINT", "observe.otlp_endpoint", "http://f:4318"),
+        ("FORGE_SSE_MAX_TOTAL_CONNECTIONS", "sse.max_connections", "7"),
+        ("FORGE_LOG_LEVEL", "observe.log_level", "error"),
+        ("FORGE_LOG_FORMAT", "observe.log_format", "json"),
+    ],
+)
+def test_an_alias_sets_its_key_and_the_full_name_wins(alias: str, key: str, raw: str) -> None:
+    config = load(None, {alias: raw})
+    assert str(config[key]) == raw
+    assert config.sources[key] == alias
+    assert config.warnings == ()
+    variable = next(k for k in TABLE if k.name == key).variable
+    both = load(None, {alias: "nonsense", variable: raw})
+    assert str(both[key]) == raw and both.sources[key] == variable
+
+
+def test_all_bad_values_are_reported_at_once_with_their_places() -> None:
+    environ = {"FORGE_SERVER_PORT": "eighty", "FORGE_JOBS_ENABLED": "maybe", "PORT": "1"}
+    text = '[sse]\nheartbeat = "soon"\n\n[server]\nthreads = 0\nmax_body = true\n'
+    messages = [error.message for error in errors_of(environ, text)]
+    assert [message.partition(": ")[0] for message in messages] == [
+        "forge.toml:2",
+        "forge.toml:5",
+        "forge.toml:6",
+        "FORGE_SERVER_PORT",
+        "FORGE_JOBS_ENABLED",
+    ]
+    assert "'eighty'" in messages[3] and "whole number" in messages[3]
+    assert all(error.hint for error in errors_of(environ, text))
+
+
+@pytest.mark.parametrize(
+    ("variable", "raw"),
+    [
+        ("FORGE_SERVER_PORT", "65536"),
+        ("FORGE_SERVER_PORT", "-1"),
+        ("FORGE_SERVER_PORT", ""),
+        ("FORGE_SERVER_PORT", "9" * 5000),
+        ("FORGE_SERVER_PORT", "٨٠"),
+        ("FORGE_SERVER_THREADS", "0"),
+        ("FORGE_SSE_HEARTBEAT", "0"),
+        ("FORGE_SSE_HEARTBEAT", "15"),
+        ("FORGE_SSE_HEARTBEAT", "15 s"),
+        ("FORGE_SSE_HEARTBEAT", "-1s"),
+        ("FORGE_SSE_HEARTBEAT", "99999999d"),
+        ("FORGE_SERVER_MAX_BODY", "lots"),
+        ("FORGE_SERVER_MAX_BODY", "-1"),
+        ("FORGE_OBSERVE_SAMPLE_RATIO", "1.5"),
+        ("FORGE_OBSERVE_SAMPLE_RATIO", "nan"),
+        ("FORGE_OBSERVE_LOG_LEVEL", "loud"),
+        ("FORGE_JOBS_QUEUES", "default=10"),
+        ("FORGE_JOBS_QUEUES", "{}"),
+        ("FORGE_JOBS_QUEUES", "{default = 0}"),
+        ("FORGE_JOBS_QUEUES", '{default = "x"}'),
+        ("FORGE_JOBS_QUEUES", "{default = 1}\nother = 2"),
+        ("FORGE_AUTH_ROLES", "admin"),
+        ("FORGE_AUTH_ROLES", "[1]"),
+        ("FORGE_SERVER_TRUSTED_PROXIES", '["10.0.0.0/99"]'),
+        ("FORGE_API_PREFIX", "api"),
+        ("FORGE_API_PREFIX", "/api/"),
+        ("FORGE_API_RATE_LIMIT", '{default = "many"}'),
+        ("FORGE_ASSETS_SCRIPTS", '{live = "x"}'),
+        ("FORGE_DATABASE_URL", "mysql://x"),
+        ("FORGE_OBSERVE_OTLP_ENDPOINT", "collector:4318"),
+        ("FORGE_ENV", "prod"),
+    ],
+)
+def test_a_value_outside_its_type_or_range_is_one_error_naming_it(variable: str, raw: str) -> None:
+    (error,) = errors_of({variable: raw})
+    assert error.code == "F200"
+    assert variable in error.message
+
+
+def test_unknown_keys_and_sections_of_the_file_are_errors_with_a_suggestion() -> None:
+    text = "[server]\nprot = 1\n\n[sever]\nport = 1\n"
+    first, second = errors_of({}, text + 'loose = "x"\n')
+    assert (first.code, second.code) == ("F201", "F201")
+    assert "forge.toml:2" in first.message and "'port'" in (first.hint or "")
+    assert "forge.toml:4" in second.message and "'server'" in (second.hint or "")
+
+
+def test_a_section_that_is_no_table_is_an_error() -> None:
+    (error,) = errors_of({}, "\nserver = 8000\n")
+    assert error.code == "F201" and "forge.toml:2" in error.message
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("[server]\n\nport = 'x'\n", 3),
+        ("server.port = 'x'\n", 1),
+        ("\nserver = {port = 'x'}\n", 2),
+        ('[sse]\n[ "server" ]\n"port" = "x"\n', 3),
+        ("[api]\nprefix = '/v1'\n# port = 1\n[server]\nhost = 'port = 2'\nport = 'x'\n", 6),
+    ],
+)
+def test_the_line_of_a_bad_value_is_found(text: str, line: int) -> None:
+    (error,) = errors_of({}, text)
+    assert error.message.startswith(f"forge.toml:{line}: server.port")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("x = " + "[" * 5000, 1), ("[server\nport = 1", 1), ("[a]\nx = \n", 2), ("[a]\n\nx = '''", 3)],
+)
+def test_broken_toml_is_one_error_with_its_line(text: str, line: int) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(None, {"FORGE_SERVER_PORT": "bad"}, text)
+    assert caught.value.code == "F202"
+    assert caught.value.message.startswith(f"forge.toml:{line}:")
+
+
+def test_the_file_of_the_project_is_read_and_forge_config_names_another(tmp_path: Path) -> None:
+    (tmp_path / "forge.toml").write_text("[server]\nport = 1\n")
+    other = tmp_path / "other.toml"
+    other.write_text("[server]\nthreads = 2\n")
+    assert load(tmp_path, {}).server.port == 1
+    config = load(tmp_path, {"FORGE_CONFIG": str(other)})
+    assert (config.server.port, config.server.threads) == (8000, 2)
+    assert config.sources["server.threads"] == f"{other}:2"
+
+
+def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    missing = str(tmp_path / "missing.toml")
+    with pytest.raises(ConfigError, match=r"missing\.toml") as caught:
+        load(tmp_path, {"FORGE_CONFIG": missing})
+    assert caught.value.code == "F202"
+    (tmp_path / "forge.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError):
+        load(tmp_path, {})
+
+
+def test_a_project_without_a_file_has_the_defaults(tmp_path: Path) -> None:
+    assert load(tmp_path, {}).masked() == load(None, {}).masked()
+
+
+def test_unknown_variables_warn_with_a_suggestion() -> None:
+    config = load(None, {"FORGE_SEVER_PORT": "1", "FORGE_XYZ": "1", "OTHER": "1"})
+    assert config.warnings == (
+        "FORGE_SEVER_PORT is not known: did you mean FORGE_SERVER_PORT?",
+        "FORGE_XYZ is not known",
+    )
+
+
+def test_the_variables_of_the_tools_are_known() -> None:
+    environ = {"FORGE_IMPL": "c", "FORGE_REQUIRE_ALL": "1", "FORGE_PURE": "1", "FORGE_ENV": "test"}
+    assert load(None, environ).warnings == ()
+
+
+# -- production -----------------------------------------------------------------------------------
+
+PRODUCTION = {"FORGE_ENV": "production", "FORGE_DATABASE_URL": "postgresql://shop@db/shop"}
+
+
+def test_production_forces_json_logs_and_samples_little() -> None:
+    config = load(None, {**PRODUCTION, "FORGE_LOG_FORMAT": "text"})
+    assert config.env == "production"
+    assert config.observe.log_format == "json"
+    assert config.sources["observe.log_format"] == "production"
+    assert config.observe.sample_ratio == 0.01
+    assert load(None, {**PRODUCTION, "FORGE_OBSERVE_SAMPLE_RATIO": "1"}).observe.sample_ratio == 1
+
+
+def test_development_is_the_default_and_samples_everything() -> None:
+    config = load(None, {})
+    assert (config.env, config.observe.log_format, config.observe.sample_ratio) == (
+        "development",
+        "text",
+        1.0,
+    )
+
+
+def test_production_refuses_development_defaults() -> None:
+    errors = errors_of({"FORGE_ENV": "production", "FORGE_API_CORS_ORIGINS": '["*"]'})
+    assert {error.code for error in errors} == {"F203"}
+    text = " ".join(error.message for error in errors)
+    assert "database.url" in text and "api.cors_origins" in text
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "admin.example"])
+def test_an_open_admin_server_without_a_token_is_refused(host: str) -> None:
+    (error,) = errors_of({"FORGE_ADMIN_HOST": host})
+    assert error.code == "F203" and "admin.token" in error.message
+    load(None, {"FORGE_ADMIN_HOST": host, "FORGE_ADMIN_TOKEN": "x"})
+    load(None, {"FORGE_ADMIN_HOST": host, "FORGE_ADMIN_ENABLED": "false"})
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
+def test_loopback_needs_no_token(host: str) -> None:
+    assert load(None, {"FORGE_ADMIN_HOST": host}).admin.host == host
+
+
+# -- what follows from other values ---------------------------------------------------------------
+
+
+def test_urls_roles_and_names_follow_from_others() -> None:
+    config = load(None, {"DATABASE_URL": "postgresql://web:s@h/d"}, '[project]\nname = "my shop"')
+    assert config.database.migrate_url == config.database.direct_url == config.database.url
+    assert config.database.app_role == "web"
+    assert config.observe.service_name == "my shop"
+    assert load(None, {}, '[project]\nname = "My-Shop"').database.app_role == "my_shop_app"
+
+
+def test_an_app_role_that_is_not_the_urls_user_is_refused() -> None:
+    environ = {"DATABASE_URL": "postgresql://web@h/d", "FORGE_DATABASE_APP_ROLE": "other"}
+    (error,) = errors_of(environ)
+    assert "app_role" in error.message
+
+
+# -- secrets and freezing -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:hunter2@host/db",
+        "postgresql://me:hunter2@x@host:5432/db?sslmode=require",
+        "postgresql://me@host/db?password=hunter2&x=1",
+        "host=h password=hunter2 user=me",
+        "host=h password = 'hunter2 and more' user=me",
+    ],
+)
+def test_passwords_are_masked_and_the_rest_of_the_url_is_shown(url: str) -> None:
+    config = load(None, {"DATABASE_URL": url, "FORGE_AUTH_SECRET": "hunter2"})
+    shown = json.dumps(config.masked())
+    assert "hunter2" not in shown and "more" not in shown
+    assert "me" in str(config.masked()["database.url"])
+    assert config.masked()["auth.secret"] == "***"
+    assert "hunter2" in config.database.url
+
+
+def test_a_bad_secret_is_not_shown_in_its_error() -> None:
+    (error,) = errors_of({"FORGE_DATABASE_URL": "mysql://me:hunter2@host"})
+    assert "hunter2" not in error.message + (error.hint or "")
+    (error,) = errors_of({}, "[admin]\ntoken = ['hunter2']")
+    assert "hunter2" not in error.message + (error.hint or "")
+
+
+def test_values_cannot_be_changed() -> None:
+    config = load(None, {})
+    with pytest.raises(AttributeError):
+        config.server.port = 1
+    with pytest.raises(TypeError):
+        config.jobs.queues["x"] = 1
+    with pytest.raises(AttributeError):
+        config.server.prot  # noqa: B018
+    with pytest.raises(AttributeError):
+        config.sever  # noqa: B018
+    assert isinstance(config, Config)
+
+
+@given(st.dictionaries(st.sampled_from([key.variable for key in TABLE]), st.text(max_size=30)))
+def test_any_text_in_any_variable_gives_a_config_or_errors(environ: dict[str, str]) -> None:
+    try:
+        json.dumps(load(None, environ).masked())
+    except ErrorGroup as group:
+        assert group.errors
+
+
+@given(st.text(max_size=200))
+def test_any_file_gives_a_config_or_errors(text: str) -> None:
+    try:
+        load(None, {}, text)
+    except (ErrorGroup, ConfigError):
+        pass

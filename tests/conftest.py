@@ -1,0 +1,80 @@
+"""Fixtures of the whole suite: PostgreSQL servers that live as long as the session, fresh
+databases.
+
+The rooms that talk to PostgreSQL directly run on every server that this machine has; all others
+on the best one.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from forge_min.db import EmbeddedServer
+from forge_min.db.embedded.binaries import Binaries, find, installed
+from forge_min.testing import TestDatabase
+from forge_min.testing import fresh_database as make_fresh_database
+
+ON_EVERY_SERVER = ("db", "notify", "jobs", "migrations")
+QUICK = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_connections": "200",
+}
+
+Starter = Callable[[Binaries], EmbeddedServer]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "server" not in metafunc.fixturenames:
+        return
+    tests = Path(__file__).parent
+    place = Path(metafunc.definition.path).relative_to(tests).parts[0]
+    found = installed() or [find()]
+    chosen = found if place in ON_EVERY_SERVER else found[:1]
+    metafunc.parametrize(
+        "server", chosen, indirect=True, scope="session", ids=[f"pg{b.major}" for b in chosen]
+    )
+
+
+@pytest.fixture(scope="session")
+def start_server() -> Iterator[Starter]:
+    """Gives a running server of the session for some binaries; started when first asked for."""
+    running: dict[Binaries, EmbeddedServer] = {}
+    with tempfile.TemporaryDirectory(prefix="forge-tests-") as folder:
+
+        def start(binaries: Binaries) -> EmbeddedServer:
+            if binaries not in running:
+                server = EmbeddedServer(
+                    Path(folder, f"pg{binaries.major}-{len(running)}"),
+                    settings=QUICK,
+                    bin=binaries.folder,
+                )
+                server.start()
+                running[binaries] = server
+            return running[binaries]
+
+        try:
+            yield start
+        finally:
+            for server in running.values():
+                server.stop()
+
+
+@pytest.fixture(scope="session")
+def server(request: pytest.FixtureRequest, start_server: Starter) -> EmbeddedServer:
+    """A running PostgreSQL; shared by the session, so use `fresh_database` for anything you
+    write.
+    """
+    return start_server(request.param)
+
+
+@pytest.fixture
+def fresh_database(server: EmbeddedServer) -> Iterator[TestDatabase]:
+    """A database of this test alone: forge's migrations applied, `.owner_url`, `.app_url`."""
+    with make_fresh_database(server) as database:
+        yield database

@@ -1,0 +1,216 @@
+"""connect and Database: what a connection is like, and what a person reads when there is none."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from forge_min.db import Database, connect, transaction
+from forge_min.errors import ConfigError, ForgeError, Unavailable
+
+SECRET = "hunter2-very-secret"
+
+
+@pytest.mark.db
+def test_a_connection_is_in_autocommit_and_gives_tuples(fresh_database):
+    with connect(fresh_database.app_url, application_name="me") as conn:
+        assert conn.autocommit
+        row = conn.execute("select current_setting('application_name'), 1").fetchone()
+        assert row == ("me", 1)
+
+
+@pytest.mark.db
+def test_the_url_wins_over_our_defaults(fresh_database):
+    url = make_conninfo(fresh_database.app_url, application_name="theirs", keepalives_idle=77)
+    with connect(url) as conn:
+        given = conn.info.get_parameters()
+        assert given["keepalives_idle"] == "77"
+        assert given["keepalives_count"] == "3"
+        assert given["application_name"] == "theirs"
+
+
+@pytest.mark.db
+@pytest.mark.parametrize(("prepare", "expected"), [("auto", 1), ("off", 0)])
+def test_prepare_off_prepares_nothing(fresh_database, prepare, expected):
+    with connect(fresh_database.app_url, prepare=prepare) as conn:
+        for _ in range(8):
+            conn.execute("select 1 where 1 = %s", [1])
+        count = conn.execute("select count(*) from pg_prepared_statements where not from_sql")
+        assert count.fetchone() == (expected,)
+
+
+@pytest.mark.db
+def test_observe_hears_of_every_statement(fresh_database):
+    heard: list[tuple[str, float]] = []
+    with connect(fresh_database.app_url, observe=lambda *each: heard.append(each)) as conn:
+        conn.execute("select 1")
+        conn.execute("  WITH a as (select 1) select * from a")
+        conn.execute("explain select 1")
+        with pytest.raises(psycopg.Error):
+            conn.execute("select nothing_like_it")
+    assert [operation for operation, _ in heard] == ["select", "with", "other", "select"]
+    assert all(0 < seconds < 10 for _, seconds in heard)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql://me:{SECRET}@host:notaport:5/x",
+        f"postgresql://me:{SECRET}@[::1/x",
+        f"host=x password={SECRET} nonsense",
+        f"postgresql://me:{SECRET}%zz@localhost/x",
+    ],
+)
+def test_a_malformed_url_is_a_config_error_without_the_password(url):
+    with pytest.raises(ForgeError) as caught:
+        connect(url)
+    _is_clear(caught.value)
+    assert isinstance(caught.value, ConfigError) or caught.value.code == "F401"
+
+
+def test_a_refused_connection_is_one_clear_line():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound and not listening: nobody else can take the port
+        port = taken.getsockname()[1]
+        with pytest.raises(Unavailable) as caught:
+            connect(f"postgresql://me:{SECRET}@127.0.0.1:{port}/x")
+    assert caught.value.message == f"nothing listens at 127.0.0.1:{port}"
+    _is_clear(caught.value)
+
+
+def test_an_unknown_host_is_one_clear_line():
+    with pytest.raises(Unavailable) as caught:
+        connect(f"postgresql://me:{SECRET}@no-such-host.invalid/x")
+    assert "no-such-host.invalid" in caught.value.message
+    _is_clear(caught.value)
+
+
+def test_a_missing_socket_is_one_clear_line(tmp_path):
+    with pytest.raises(Unavailable) as caught:
+        connect(f"host={tmp_path} password={SECRET}")
+    assert "no PostgreSQL socket" in caught.value.message
+    _is_clear(caught.value)
+
+
+@pytest.mark.db
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"password": SECRET}, "another password of user app"),
+        ({"user": "stranger", "password": SECRET}, "user stranger"),
+        ({"dbname": "nowhere"}, "database nowhere does not exist"),
+        ({"sslmode": "require"}, "TLS"),
+    ],
+)
+def test_each_refusal_says_what_to_correct(fresh_database, change, expected):
+    url = make_conninfo(fresh_database.app_url, **change)
+    with pytest.raises(Unavailable) as caught:
+        connect(url)
+    assert expected in caught.value.message
+    assert conninfo_to_dict(url)["password"] not in str(caught.value.message)
+    _is_clear(caught.value)
+
+
+def _is_clear(err: ForgeError) -> None:
+    said = f"{err.message} {err.hint} {err!r} {err.__cause__!r}"
+    assert SECRET not in said
+    assert "\n" not in err.message
+    assert err.hint
+
+
+@pytest.mark.db
+def test_each_thread_has_its_own_connection_and_keeps_it(fresh_database):
+    database = Database(fresh_database.app_url)
+    mine = database.connection()
+    seen = []
+
+    def other() -> None:
+        seen.append(database.connection())
+        seen.append(database.connection())
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    thread.join()
+    assert database.connection() is mine
+    assert seen[0] is seen[1] is not mine
+    database.close()
+    database.close()
+    assert mine.closed and seen[0].closed
+
+
+@pytest.mark.db
+def test_a_finished_threads_connection_is_closed_when_another_thread_comes(fresh_database):
+    database = Database(fresh_database.app_url)
+    seen = []
+    for _ in range(3):
+        thread = threading.Thread(target=lambda: seen.append(database.connection()))
+        thread.start()
+        thread.join()
+    assert [conn.closed for conn in seen] == [True, True, False]
+    database.close()
+
+
+@pytest.mark.db
+def test_a_killed_connection_is_replaced_at_the_next_use(fresh_database):
+    database = Database(fresh_database.app_url)
+    first = database.connection()
+    with connect(fresh_database.owner_url) as owner, connect(fresh_database.app_url) as killer:
+        assert owner
+        killer.execute("select pg_terminate_backend(%s)", [first.info.backend_pid])
+    with pytest.raises(psycopg.OperationalError):
+        first.execute("select 1")
+    second = database.connection()
+    assert second is not first
+    assert second.execute("select 1").fetchone() == (1,)
+    database.close()
+
+
+@pytest.mark.db
+def test_a_forked_child_opens_its_own_connection(fresh_database):
+    code = """
+import os, sys
+from forge_min.db import Database
+database = Database(sys.argv[1])
+pid = database.connection().info.backend_pid
+child = os.fork()
+if child == 0:
+    os._exit(0 if database.connection().info.backend_pid != pid else 1)
+assert os.waitpid(child, 0)[1] == 0
+assert database.connection().execute("select pg_backend_pid()").fetchone() == (pid,)
+database.close()
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, fresh_database.app_url],
+        cwd=os.getcwd(),
+        timeout=60,
+    )
+    assert done.returncode == 0
+
+
+@pytest.mark.db
+def test_a_transaction_is_seen_through_the_threads_connection(fresh_database):
+    database = Database(fresh_database.app_url)
+    with transaction(database.connection()):
+        before = database.connection().execute("select pg_current_xact_id()").fetchone()
+        assert database.connection().execute("select pg_current_xact_id()").fetchone() == before
+    database.close()
+
+
+def test_without_libpq_the_error_has_a_code():
+    code = """
+import sys
+sys.modules["psycopg"] = None
+try:
+    import forge_min.db
+except Exception as err:
+    print(type(err).__name__, err.code)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["Unavailable", "F402"]
