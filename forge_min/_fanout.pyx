@@ -1,144 +1,47 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-# cython: embedsignature=True
+# cython: embedsignature=True, auto_pickle=False
 """The compiled core: topics, stream writer, limiter, metric cells. Linux only.
 
-Same names and same behaviour as `_fanout_py.py`, whose docstrings hold the promises; `_fanout.pyi` is
-the contract. What it adds: the writer's thread runs without the GIL, so that a busy Python thread
-never delays a frame.
+Same names and same behaviour as `_fanout_py.py`; `_fanout.pyi` is the contract, and the docstrings
+of the Python twin hold its promises: here they are cut to a line. What this one adds: the writer's
+thread runs without the GIL, so that a busy Python thread never delays a frame. The plain C below
+is in `_fanout_ring.pxd` and `_fanout_stream.pxd`, the system's part in `_fanout_os.pxd`.
 
 Who owns what
 * A Frame is a counted block of bytes. The ring owns one count, a stream that still has to send it
   another. Counts are atomic, so the last owner frees it, on any thread and without the GIL.
-* A Ring belongs to its Topic. Every Subscription holds its Topic, every _Entry its Subscriptions, and
-  an entry goes only after the writer's thread has let go of the stream: the thread may therefore use
-  plain Ring pointers.
-* A Stream is counted: one for the entry, one for the thread, one for each queue that it stands in.
+* A Ring belongs to its Topic. Every Subscription holds its Topic, every _Entry its Subscriptions,
+  and an entry goes only after the writer's thread has let go of the stream: the thread may
+  therefore use plain Ring pointers.
+* A Stream is counted: one for the entry, one for the thread, one for each queue it stands in.
 
-LOCK: order and rules. Ring.lock guards one ring; StreamWriter.lock guards the commands to one writer.
-Neither is taken inside the other. No Python object is made, dropped or called while one is held, and
-nobody who holds one asks for the GIL; so a thread that waits for one while it holds the GIL waits
-for a few copied pointers only, and no cycle is possible.
+LOCK: order and rules. Ring.lock guards one ring; StreamWriter.lock guards the commands to one
+writer. Neither is taken inside the other. No Python object is made, dropped or called while one is
+held, and nobody who holds one asks for the GIL; so a thread that waits for one while it holds the
+GIL waits for a few copied pointers only, and no cycle is possible.
 """
 
 cimport cython
-from cpython.buffer cimport PyBUF_CONTIG, PyBUF_FORMAT, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_CONTIG, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_GetItemWithError
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
 from cpython.object cimport PyObject
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint32_t, uint64_t
-from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memset
+
+from forge_min._fanout_os cimport *
+from forge_min._fanout_ring cimport *
+from forge_min._fanout_stream cimport *
 
 import math
 import threading
 
 from .errors import TooManyConnections, TooManyConnectionsForUser
 
-cdef extern from *:
-    """
-    #ifndef _GNU_SOURCE
-    #define _GNU_SOURCE
-    #endif
-    #include <pthread.h>
-    #include <signal.h>
-    #include <stdint.h>
-    #include <time.h>
-
-    static inline void forge_ref(long *count) { __atomic_fetch_add(count, 1, __ATOMIC_RELAXED); }
-    /* True for the last one. Acquire and release: what others did to the block is done before it is freed. */
-    static inline int forge_unref(long *count) { return __atomic_sub_fetch(count, 1, __ATOMIC_ACQ_REL) == 0; }
-    static inline void forge_add(uint64_t *cell, uint64_t n) { __atomic_fetch_add(cell, n, __ATOMIC_RELAXED); }
-    static inline uint64_t forge_load(uint64_t *cell) { return __atomic_load_n(cell, __ATOMIC_ACQUIRE); }
-    static inline void forge_store(uint64_t *cell, uint64_t n) { __atomic_store_n(cell, n, __ATOMIC_RELEASE); }
-    static inline int forge_flag(int *flag) { return __atomic_load_n(flag, __ATOMIC_ACQUIRE); }
-    static inline int forge_swap(int *flag, int value) { return __atomic_exchange_n(flag, value, __ATOMIC_SEQ_CST); }
-
-    static inline double forge_now(void) {
-        struct timespec t;
-        clock_gettime(CLOCK_MONOTONIC, &t);
-        return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-    }
-
-    /* Python's handlers run in the main thread: let the kernel give its signals to another one. */
-    static void forge_enter_thread(const char *name) {
-        sigset_t all;
-        sigfillset(&all);
-        sigdelset(&all, SIGSEGV); sigdelset(&all, SIGBUS); sigdelset(&all, SIGFPE);
-        sigdelset(&all, SIGILL); sigdelset(&all, SIGABRT);
-        pthread_sigmask(SIG_BLOCK, &all, NULL);
-        pthread_setname_np(pthread_self(), name);
-    }
-    """
-    void forge_ref(long* count) noexcept nogil
-    bint forge_unref(long* count) noexcept nogil
-    void forge_add(uint64_t* cell, uint64_t n) noexcept nogil
-    uint64_t forge_load(uint64_t* cell) noexcept nogil
-    void forge_store(uint64_t* cell, uint64_t n) noexcept nogil
-    bint forge_flag(int* flag) noexcept nogil
-    bint forge_swap(int* flag, int value) noexcept nogil
-    double forge_now() noexcept nogil
-    void forge_enter_thread(const char* name) noexcept nogil
-
-cdef extern from "<pthread.h>" nogil:
-    ctypedef struct pthread_mutex_t:
-        pass
-    int pthread_mutex_init(pthread_mutex_t*, void*)
-    int pthread_mutex_lock(pthread_mutex_t*)
-    int pthread_mutex_unlock(pthread_mutex_t*)
-    int pthread_mutex_destroy(pthread_mutex_t*)
-
-cdef extern from "<sys/epoll.h>" nogil:
-    ctypedef union epoll_data_t:
-        void* ptr
-    struct epoll_event:
-        uint32_t events
-        epoll_data_t data
-    enum:
-        EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLHUP, EPOLLERR, EPOLLET
-        EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL
-    int epoll_create1(int)
-    int epoll_ctl(int, int, int, epoll_event*)
-    int epoll_wait(int, epoll_event*, int, int)
-
-cdef extern from "<sys/eventfd.h>" nogil:
-    enum:
-        EFD_CLOEXEC, EFD_NONBLOCK
-    int eventfd(unsigned int, int)
-
-cdef extern from "<poll.h>" nogil:
-    struct pollfd:
-        int fd
-        short events
-        short revents
-    enum:
-        POLLIN
-    int poll(pollfd*, unsigned long, int)
-
-cdef extern from "<sys/uio.h>" nogil:
-    struct iovec:
-        void* iov_base
-        size_t iov_len
-
-cdef extern from "<sys/socket.h>" nogil:
-    struct msghdr:
-        iovec* msg_iov
-        size_t msg_iovlen
-    enum:
-        MSG_DONTWAIT, MSG_NOSIGNAL, SOL_SOCKET, SO_TYPE
-    ssize_t sendmsg(int, msghdr*, int)
-    ssize_t recv(int, void*, size_t, int)
-    int getsockopt(int, int, int, void*, unsigned int*)
-
-cdef extern from "<unistd.h>" nogil:
-    int close(int)
-    ssize_t read(int, void*, size_t)
-    ssize_t write(int, void*, size_t)
-
 cdef enum:
-    BATCH = 64  # frames in one system call
     EVENTS = 128
     MAX_RECEIVED = 65536  # bytes: a client of a stream has nothing to say
     MAX_TAKE = 256
@@ -148,30 +51,6 @@ cdef double LONGEST_WAIT = 1e6  # seconds
 
 
 # -- frames ----------------------------------------------------------------------------------------
-
-cdef struct Frame:
-    long refs
-    size_t size  # bytes that follow this header
-
-
-cdef inline char* frame_data(Frame* frame) noexcept nogil:
-    return <char*>frame + sizeof(Frame)
-
-
-cdef Frame* frame_new(const char* data, size_t size) noexcept nogil:
-    """A frame with one count, or NULL."""
-    cdef Frame* frame = <Frame*>malloc(sizeof(Frame) + size)
-    if frame != NULL:
-        frame.refs = 1
-        frame.size = size
-        memcpy(frame_data(frame), data, size)
-    return frame
-
-
-cdef inline void frame_drop(Frame* frame) noexcept nogil:
-    if frame != NULL and forge_unref(&frame.refs):
-        free(frame)
-
 
 cdef Frame* frame_of(bytes data) except? NULL:
     """NULL without an error for empty bytes, which mean "no frame"."""
@@ -184,14 +63,8 @@ cdef Frame* frame_of(bytes data) except? NULL:
     return frame
 
 
-cdef Frame* frame_refresh(uint64_t missed) noexcept nogil:
-    """The frame that tells a client to read everything again (contract.md, HTTP), or NULL."""
-    cdef char text[128]
-    cdef int size = snprintf(
-        text, sizeof(text), b'event: refresh\ndata: {"reason":"overflow","missed":%llu}\n\n',
-        <unsigned long long>missed,
-    )
-    return frame_new(text, <size_t>size)
+cdef inline bytes frame_bytes(Frame* frame):
+    return PyBytes_FromStringAndSize(frame_data(frame), <Py_ssize_t>frame.size)
 
 
 cdef bytes _frame(frame):
@@ -219,11 +92,10 @@ cdef double _seconds(str name, double value) except -1:
 
 # -- limiter ---------------------------------------------------------------------------------------
 
-# LOCK: the limiter has none of its own; the GIL is it. Between the check and the count nothing may give
-# the GIL away. A dict with keys of exactly type str calls no Python code, and neither class below takes
-# part in garbage collection (no_gc: they can form no cycle), so making one runs no finalizer. The lease
-# itself is made before the check for the same reason. PERF: a lock of our own would double the cost
-# (benchmarks/limiter.py).
+# LOCK: the limiter has none of its own; the GIL is it. Between the check and the count nothing may
+# give the GIL away. A dict with keys of exactly type str calls no Python code, and neither class
+# below takes part in garbage collection (no_gc: they can form no cycle), so making one runs no
+# finalizer. PERF: a lock of our own would double the cost (benchmarks/limiter.py).
 
 
 @cython.final
@@ -239,7 +111,7 @@ cdef class _Slot:
 @cython.no_gc
 @cython.freelist(256)
 cdef class Lease:
-    """One place in a Limiter. Whoever ends the stream releases it; so does leaving a `with`."""
+    """One place in a Limiter."""
 
     cdef Limiter limiter
     cdef _Slot slot  # None once released
@@ -254,7 +126,7 @@ cdef class Lease:
         if slot is None:
             return False
         self.slot = None
-        self.limiter.count -= 1
+        self.limiter.active -= 1
         slot.count -= 1
         if slot.count == 0:
             del self.limiter.slots[self.user]
@@ -269,30 +141,24 @@ cdef class Lease:
 
 @cython.final
 cdef class Limiter:
-    """Counts live streams: at most `max_total` at once, and `max_per_user` of one user. Exact.
-
-    A user is any string. A user without a lease costs no memory.
-    """
+    """Counts live streams: at most `max_total` at once, and `max_per_user` of one user. Exact."""
 
     cdef dict slots
-    cdef int count
-    cdef readonly int max_total
-    cdef readonly int max_per_user
+    cdef readonly int active  # leases that are held now
+    cdef readonly int max_total, max_per_user
 
     # __cinit__ here and below: unlike __init__ it always runs, and only once.
     def __cinit__(self, *, max_total, max_per_user):
         self.max_total = _whole("max_total", max_total, 0, 2**31 - 1)
         self.max_per_user = _whole("max_per_user", max_per_user, 0, 2**31 - 1)
-        self.count = 0
         self.slots = {}
 
     def acquire(self, str user not None):
-        """A place for `user`. TooManyConnections (F501) at the global cap, which is looked at
-        first; TooManyConnectionsForUser (F502) at the user's."""
+        """A place for `user`, or TooManyConnections (F501), TooManyConnectionsForUser (F502)."""
         cdef Lease lease = Lease.__new__(Lease)
         cdef PyObject* found
         cdef _Slot slot
-        if self.count >= self.max_total:
+        if self.active >= self.max_total:
             raise TooManyConnections(f"all {self.max_total} live connections are taken")
         found = PyDict_GetItemWithError(self.slots, user)
         if found == NULL:
@@ -306,16 +172,11 @@ cdef class Limiter:
         if found == NULL:
             self.slots[user] = slot
         slot.count += 1
-        self.count += 1
+        self.active += 1
         lease.limiter = self
         lease.slot = slot
         lease.user = user
         return lease
-
-    @property
-    def active(self):
-        """Leases that are held now."""
-        return self.count
 
     def active_for(self, user):
         """Leases that `user` holds now."""
@@ -330,110 +191,9 @@ cdef class Limiter:
 
 # -- topics ----------------------------------------------------------------------------------------
 
-cdef struct Waker:
-    int fd  # an eventfd
-    int pending  # 1 from the first wake until its owner looks around again
-
-
-cdef struct Watch:  # one waker's interest in one ring
-    Waker* waker
-    Watch* prev
-    Watch* next
-    # The rest is for the writer's thread alone.
-    Ring* ring
-    Cursor* cursors
-    uint64_t seen  # the head when the thread last looked
-    size_t index  # its place in StreamWriter.watches
-
-
-cdef struct Ring:
-    # LOCK: lock guards slots, head (which may also be read atomically without it) and watches.
-    pthread_mutex_t lock
-    Frame** slots
-    uint64_t size
-    uint64_t head
-    Watch* watches
-    long subscribers  # atomic
-
-
-cdef inline void waker_wake(Waker* waker) noexcept nogil:
-    """PERF: one system call per look-around of the owner, not one per frame.
-
-    SAFETY: the owner clears `pending` BEFORE it reads the heads, we set it AFTER the head is written,
-    both sequentially consistent. So either we see 0 and write, or it will still read our head.
-    """
-    cdef uint64_t one = 1
-    if not forge_swap(&waker.pending, 1):
-        write(waker.fd, &one, sizeof(one))  # cannot block; full means awake
-
-
-cdef void waker_clear(Waker* waker) noexcept nogil:
-    cdef uint64_t count
-    read(waker.fd, &count, sizeof(count))
-    forge_swap(&waker.pending, 0)
-
-
-cdef void ring_attach(Ring* ring, Watch* watch) noexcept nogil:
-    pthread_mutex_lock(&ring.lock)
-    watch.prev = NULL
-    watch.next = ring.watches
-    if watch.next != NULL:
-        watch.next.prev = watch
-    ring.watches = watch
-    pthread_mutex_unlock(&ring.lock)
-
-
-cdef void ring_detach(Ring* ring, Watch* watch) noexcept nogil:
-    """SAFETY: afterwards no publisher can reach the watch or its waker: they wake inside the lock."""
-    pthread_mutex_lock(&ring.lock)
-    if watch.prev != NULL:
-        watch.prev.next = watch.next
-    else:
-        ring.watches = watch.next
-    if watch.next != NULL:
-        watch.next.prev = watch.prev
-    pthread_mutex_unlock(&ring.lock)
-
-
-cdef void ring_wake(Ring* ring) noexcept nogil:
-    """The caller holds the lock."""
-    cdef Watch* watch = ring.watches
-    while watch != NULL:
-        waker_wake(watch.waker)
-        watch = watch.next
-
-
-cdef uint64_t ring_publish(Ring* ring, Frame* frame) noexcept nogil:
-    cdef uint64_t number
-    cdef Frame** slot
-    cdef Frame* old
-    pthread_mutex_lock(&ring.lock)
-    number = ring.head + 1
-    slot = &ring.slots[number % ring.size]
-    old = slot[0]
-    slot[0] = frame
-    forge_store(&ring.head, number)
-    ring_wake(ring)
-    pthread_mutex_unlock(&ring.lock)
-    frame_drop(old)
-    return number
-
-
-cdef size_t ring_read(Ring* ring, uint64_t start, size_t limit, Frame** out) noexcept nogil:
-    """Up to `limit` counted frames from number `start`. The caller holds the lock."""
-    cdef size_t count = 0
-    while count < limit and start <= ring.head:
-        out[count] = ring.slots[start % ring.size]
-        forge_ref(&out[count].refs)
-        count += 1
-        start += 1
-    return count
-
-
 @cython.final
 cdef class Topic:
-    """A ring of the last `size` frames (1 to 65536), numbered from 1. Publishing costs the same
-    however many subscribe."""
+    """A ring of the last `size` frames (1 to 65536), numbered from 1."""
 
     cdef Ring ring
 
@@ -477,19 +237,14 @@ cdef class Topic:
         return ring_publish(&self.ring, block)
 
     def subscribe(self, after=None):
-        """A cursor on this topic: None gives what comes next; a number gives the frames after it,
-        as far as the ring still has them."""
+        """A cursor: None gives what comes next, a number what came after it and is still there."""
         return Subscription.__new__(Subscription, self, after)
 
 
 @cython.final
 @cython.no_gc  # it can form no cycle, and __dealloc__ needs the topic
 cdef class Subscription:
-    """One reader's place in a topic. Made by Topic.subscribe().
-
-    `take` and `wait` are for one reader at a time; once a StreamWriter has adopted the subscription
-    they raise RuntimeError. Closing an adopted one stops its frames; the stream lives on.
-    """
+    """One reader's place in a topic. Made by Topic.subscribe()."""
 
     cdef Topic topic
     cdef uint64_t number  # of the next frame to take
@@ -508,29 +263,23 @@ cdef class Subscription:
         forge_ref(&topic.ring.subscribers)
 
     def __dealloc__(self):
-        # SAFETY: nobody waits on it (a waiter would hold it), so no lock and no wake are needed. The
-        # topic's reference is still there: Cython drops object fields after __dealloc__.
+        # SAFETY: nobody waits on it (a waiter would hold it), so no lock and no wake are needed.
+        # The topic is still there: Cython drops object fields after __dealloc__.
         if self.topic is not None and not self.shut:
             forge_unref(&self.topic.ring.subscribers)
 
     def take(self, limit=64):
-        """(missed, frames): at most `limit` frames, in order, without waiting.
-
-        A reader that fell off the ring gets (missed, []) once, missed > 0, and goes on at the head:
-        what it shows is stale, so it reads everything again anyway.
-        """
+        """(missed, frames): at most `limit` frames, or (missed, []) once after falling off."""
         cdef uint64_t missed = 0
-        cdef size_t wanted = _whole("limit", limit, 1, 2**31 - 1)
+        cdef Py_ssize_t before = -1, wanted = _whole("limit", limit, 1, 2**31 - 1)
         cdef list frames = []
-        self.own()
-        while wanted > 0 and not self.shut:
-            missed = self.take_some(min(wanted, <size_t>MAX_TAKE), frames)
-            if missed or <size_t>len(frames) == <size_t>limit or not self.ready():
-                break
-            wanted = <size_t>limit - <size_t>len(frames)
+        own(self)
+        while before < len(frames) < wanted and not self.shut:  # in steps of MAX_TAKE
+            before = len(frames)
+            missed = self.take_some(min(wanted - before, MAX_TAKE), frames)
         return missed, frames
 
-    cdef uint64_t take_some(self, size_t wanted, list frames) except? 0:
+    cdef uint64_t take_some(self, Py_ssize_t wanted, list frames) except? 0:
         """Append at most MAX_TAKE frames; returns how many were missed, and then appends none."""
         cdef Frame* blocks[MAX_TAKE]
         cdef Ring* ring = &self.topic.ring
@@ -543,14 +292,12 @@ cdef class Subscription:
                 missed = waiting
                 self.number = ring.head + 1
         else:
-            count = ring_read(ring, self.number, wanted, blocks)
+            count = ring_read(ring, self.number, <size_t>wanted, blocks)
             self.number += count
         pthread_mutex_unlock(&ring.lock)
         try:
             for index in range(count):
-                frames.append(
-                    PyBytes_FromStringAndSize(frame_data(blocks[index]), <Py_ssize_t>blocks[index].size)
-                )
+                frames.append(frame_bytes(blocks[index]))
         finally:
             for index in range(count):
                 frame_drop(blocks[index])
@@ -574,18 +321,20 @@ cdef class Subscription:
         """Whether close() was called."""
         return self.shut != 0
 
-    cdef int own(self) except -1:
-        if self.adopted:
-            raise RuntimeError("this subscription belongs to a StreamWriter")
-        return 0
-
     cdef bint ready(self) noexcept:
         return self.shut or forge_load(&self.topic.ring.head) >= self.number
 
 
+cdef int own(item) except -1:
+    if not isinstance(item, Subscription):
+        raise TypeError(f"a subscription is needed, not {type(item).__name__}")
+    if (<Subscription>item).adopted:
+        raise RuntimeError("this subscription belongs to a StreamWriter")
+    return 0
+
+
 def wait_any(subscriptions, timeout):
-    """Wait at most `timeout` seconds; True when one of the subscriptions has a frame or is closed.
-    ValueError when there is none; RuntimeError when a StreamWriter has adopted one."""
+    """Wait at most `timeout` seconds; True when one has a frame or is closed."""
     cdef tuple found = tuple(subscriptions)
     cdef Subscription subscription
     cdef double deadline
@@ -594,8 +343,8 @@ def wait_any(subscriptions, timeout):
     cdef size_t count = <size_t>len(found), index
     if not found:
         raise ValueError("there is nothing to wait for")
-    for subscription in found:
-        subscription.own()
+    for item in found:
+        own(item)
     deadline = forge_now() + _seconds("timeout", timeout)
     for subscription in found:
         if subscription.ready():
@@ -645,60 +394,6 @@ cdef bint wait_for(Waker* waker, tuple found, double deadline) except -1:
 
 # -- stream writer ---------------------------------------------------------------------------------
 
-cdef struct Cursor:  # one subscription of one stream; the writer's thread alone
-    Ring* ring
-    int* shut  # of the Subscription, which the entry keeps alive
-    uint64_t number  # of the next frame to begin
-    Stream* stream
-    Watch* watch
-    Cursor* prev  # among the watch's cursors
-    Cursor* next
-
-
-cdef struct Stream:
-    long refs
-    uint64_t id
-    int fd
-    Frame* asked_farewell  # LOCK: StreamWriter.lock, until the thread takes the command
-    Stream* next_incoming
-    Stream* next_asked
-    # The rest is for the writer's thread alone.
-    Stream* prev
-    Stream* next
-    Stream* next_ready
-    Stream* next_ended
-    Frame* current  # the frame that is partly out (or shall go first)
-    size_t offset  # bytes of it that left
-    Frame* farewell
-    double blocked_since  # 0.0: not waiting for the socket
-    double sent_at
-    uint32_t received
-    uint32_t turn  # the cursor that goes first, so that no topic starves another
-    uint32_t count
-    bint current_counts  # whether `current` is a topic's frame
-    bint closing
-    bint slow  # the socket was full, and the backlog is not yet worked off
-    bint queued
-    bint begun
-    bint ended
-    Cursor* cursors  # `count` of them, in the same block
-
-
-cdef struct Piece:  # a frame on its way out, and what changes when its first byte leaves
-    Frame* frame
-    Cursor* cursor
-    uint64_t next
-    bint refresh
-
-
-cdef void stream_drop(Stream* stream) noexcept nogil:
-    if forge_unref(&stream.refs):
-        frame_drop(stream.current)
-        frame_drop(stream.farewell)
-        frame_drop(stream.asked_farewell)
-        free(stream)
-
-
 cdef Stream* stream_new(int fd, size_t count) except NULL:
     cdef Stream* stream = <Stream*>calloc(1, sizeof(Stream) + count * sizeof(Cursor))
     if stream == NULL:
@@ -708,15 +403,6 @@ cdef Stream* stream_new(int fd, size_t count) except NULL:
     stream.count = <uint32_t>count
     stream.cursors = <Cursor*>(<char*>stream + sizeof(Stream))
     return stream
-
-
-cdef void close_gently(int fd) noexcept nogil:
-    """Read, then close: unread input turns the last frames into a reset (RFC 1122, 4.2.2.13)."""
-    cdef char scratch[4096]
-    cdef int rounds = 16
-    while rounds > 0 and recv(fd, scratch, sizeof(scratch), MSG_DONTWAIT) > 0:
-        rounds -= 1
-    close(fd)
 
 
 @cython.final
@@ -731,13 +417,7 @@ cdef class _Entry:
 
 @cython.final
 cdef class StreamWriter:
-    """One thread (`stream-writer`) that writes topics' frames to every socket it was given.
-
-    heartbeat: seconds of silence after which `: hb` is sent. write_timeout: seconds without
-    progress after which a client is given up. buffer_size: frames that a client whose socket is
-    full may lag behind; one that keeps up may use the whole ring. A subscription that lags more
-    gets ONE refresh frame, at a frame boundary, and goes on at the head.
-    """
+    """One thread (`stream-writer`) that writes topics' frames to every socket it was given."""
 
     cdef double heartbeat, write_timeout
     cdef uint64_t buffer_size
@@ -757,11 +437,10 @@ cdef class StreamWriter:
     cdef int epoll
     cdef Waker waker
     cdef Stream* streams
-    cdef Stream* ready_first
-    cdef Stream* ready_last
+    cdef Queue ready
     cdef Stream* ended
-    cdef Watch** watches
-    cdef size_t watch_count, watch_room
+    cdef Interest** interests
+    cdef size_t interest_count, interest_room
     cdef bint stopping
     cdef double deadline, swept
     cdef uint64_t frames, sent_bytes, refresh_count, by_peer, late
@@ -780,7 +459,7 @@ cdef class StreamWriter:
 
     def __dealloc__(self):
         # SAFETY: the running thread holds this object, so there is none, and no stream either.
-        free(self.watches)
+        free(self.interests)
         frame_drop(self.heartbeat_frame)
         pthread_mutex_destroy(&self.lock)
 
@@ -832,11 +511,7 @@ cdef class StreamWriter:
         pthread_mutex_unlock(&self.lock)
 
     def stop(self, timeout=5.0, farewell=b""):
-        """Send `farewell`, at a frame boundary, to all who can read; close all; end the thread.
-
-        Idempotent. A client that makes no progress for a second is closed without it; all others
-        after `timeout` seconds at the latest.
-        """
+        """Send `farewell` to all who can read; close all; end the thread. Idempotent."""
         cdef Frame* frame = frame_of(_frame(farewell))
         cdef double wait
         try:
@@ -856,13 +531,7 @@ cdef class StreamWriter:
             thread.join()
 
     def adopt(self, fd, subscriptions, lease=None, first=b""):
-        """Take over a connected stream socket; returns the stream's number, from 1.
-
-        `first` is sent before anything else. From this call on, whatever happens, fd, subscriptions
-        and lease are the writer's to give back: also when it does not run, or when fd is -1 (the
-        peer was already gone); then it returns 0. Raises after giving back: OSError when fd is no
-        socket, ValueError when a subscription was adopted before, TypeError.
-        """
+        """Own a connected socket, its subscriptions and its lease; the stream's number, or 0."""
         cdef list found = []
         cdef int number = -1
         cdef uint64_t made = 0
@@ -1020,7 +689,8 @@ cdef class StreamWriter:
                 self.swept = now
                 self.sweep(now)
             if self.stopping and self.streams == NULL:
-                self.clear_ready()
+                while self.ready.first != NULL:
+                    stream_drop(queue_pop(&self.ready))
                 return True
             if self.ended != NULL:
                 return False
@@ -1030,7 +700,7 @@ cdef class StreamWriter:
 
     cdef int pause(self) noexcept nogil:
         """Milliseconds to sleep; -1 for ever."""
-        if self.ready_first != NULL:
+        if self.ready.first != NULL:
             return 0
         if self.stopping:
             return 20
@@ -1042,7 +712,9 @@ cdef class StreamWriter:
             return
         if stream.ended:
             return
-        if mask & (EPOLLRDHUP | EPOLLHUP | EPOLLERR) or (mask & EPOLLIN and not self.listen(stream)):
+        if mask & EPOLLIN and not self.listen(stream):
+            mask |= EPOLLHUP
+        if mask & (EPOLLRDHUP | EPOLLHUP | EPOLLERR):
             forge_add(&self.by_peer, 1)
             self.end(stream)
             return
@@ -1095,10 +767,7 @@ cdef class StreamWriter:
     cdef void begin(self, Stream* stream) noexcept nogil:
         cdef epoll_event event
         cdef uint32_t index
-        stream.next = self.streams
-        if stream.next != NULL:
-            stream.next.prev = stream
-        self.streams = stream
+        stream_link(stream, &self.streams)
         stream.sent_at = forge_now()
         event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
         event.data.ptr = stream
@@ -1114,63 +783,55 @@ cdef class StreamWriter:
         self.queue(stream)
 
     cdef bint watch(self, Cursor* cursor) noexcept nogil:
-        """Put a cursor under its ring's watch, which is made when there is none."""
+        """Put a cursor under the interest in its ring, which is made when there is none."""
         cdef size_t index
-        cdef Watch* watch = NULL
-        for index in range(self.watch_count):
-            if self.watches[index].ring == cursor.ring:
-                watch = self.watches[index]
+        cdef Interest* interest = NULL
+        for index in range(self.interest_count):
+            if self.interests[index].ring == cursor.ring:
+                interest = self.interests[index]
                 break
-        if watch == NULL:
-            watch = self.new_watch(cursor.ring)
-            if watch == NULL:
+        if interest == NULL:
+            interest = self.new_interest(cursor.ring)
+            if interest == NULL:
                 return False
-        cursor.watch = watch
-        cursor.next = watch.cursors
-        if cursor.next != NULL:
-            cursor.next.prev = cursor
-        watch.cursors = cursor
+        cursor_link(cursor, interest)
         return True
 
-    cdef Watch* new_watch(self, Ring* ring) noexcept nogil:
-        cdef Watch** grown
-        cdef Watch* watch
-        if self.watch_count == self.watch_room:
-            grown = <Watch**>realloc(self.watches, (self.watch_room * 2 + 8) * sizeof(Watch*))
+    cdef Interest* new_interest(self, Ring* ring) noexcept nogil:
+        """NULL when out of memory."""
+        cdef size_t room = self.interest_room * 2 + 8
+        cdef Interest** grown
+        cdef Interest* interest
+        if self.interest_count == self.interest_room:
+            grown = <Interest**>realloc(self.interests, room * sizeof(Interest*))
             if grown == NULL:
                 return NULL
-            self.watches = grown
-            self.watch_room = self.watch_room * 2 + 8
-        watch = <Watch*>calloc(1, sizeof(Watch))
-        if watch != NULL:
-            watch.waker = &self.waker
-            watch.ring = ring
-            watch.index = self.watch_count
-            self.watches[self.watch_count] = watch
-            self.watch_count += 1
-            ring_attach(ring, watch)
-        return watch
+            self.interests = grown
+            self.interest_room = room
+        interest = <Interest*>calloc(1, sizeof(Interest))
+        if interest != NULL:
+            interest.watch.waker = &self.waker
+            interest.ring = ring
+            interest.index = self.interest_count
+            self.interests[self.interest_count] = interest
+            self.interest_count += 1
+            ring_attach(ring, &interest.watch)
+        return interest
 
     cdef void unwatch(self, Cursor* cursor) noexcept nogil:
-        cdef Watch* watch = cursor.watch
-        if watch == NULL:
+        cdef Interest* interest = cursor.interest
+        if interest == NULL:
             return
-        if cursor.prev != NULL:
-            cursor.prev.next = cursor.next
-        else:
-            watch.cursors = cursor.next
-        if cursor.next != NULL:
-            cursor.next.prev = cursor.prev
-        cursor.watch = NULL
-        if watch.cursors == NULL:
-            ring_detach(watch.ring, watch)
-            self.watch_count -= 1
-            self.watches[watch.index] = self.watches[self.watch_count]
-            self.watches[watch.index].index = watch.index
-            free(watch)
+        cursor_unlink(cursor)
+        if interest.cursors == NULL:
+            ring_detach(interest.ring, &interest.watch)
+            self.interest_count -= 1
+            self.interests[interest.index] = self.interests[self.interest_count]
+            self.interests[interest.index].index = interest.index
+            free(interest)
 
     cdef void dismiss(self, Stream* stream, Frame* farewell) noexcept nogil:
-        """Let a stream end at the next frame boundary; at once when it waits only to say nothing."""
+        """Let a stream end at the next frame boundary; at once when it waits to say nothing."""
         if stream.ended or stream.closing:
             return
         stream.closing = True
@@ -1191,52 +852,32 @@ cdef class StreamWriter:
             stream = following
 
     cdef void look_at_rings(self) noexcept nogil:
-        """Queue the readers of every ring that has news. Ends no stream, so the lists hold still."""
+        """Queue the readers of every ring that has news. Ends none: the lists hold still."""
         cdef size_t index
         cdef uint64_t head
         cdef Cursor* cursor
-        for index in range(self.watch_count):
-            head = forge_load(&self.watches[index].ring.head)
-            if head != self.watches[index].seen:
-                self.watches[index].seen = head
-                cursor = self.watches[index].cursors
+        for index in range(self.interest_count):
+            head = forge_load(&self.interests[index].ring.head)
+            if head != self.interests[index].seen:
+                self.interests[index].seen = head
+                cursor = self.interests[index].cursors
                 while cursor != NULL:
                     self.queue(cursor.stream)
                     cursor = cursor.next
 
     cdef inline void queue(self, Stream* stream) noexcept nogil:
-        if stream.queued or stream.blocked_since != 0.0 or stream.ended:
-            return
-        stream.queued = True
-        forge_ref(&stream.refs)
-        stream.next_ready = NULL
-        if self.ready_last != NULL:
-            self.ready_last.next_ready = stream
-        else:
-            self.ready_first = stream
-        self.ready_last = stream
-
-    cdef Stream* unqueue(self) noexcept nogil:
-        cdef Stream* stream = self.ready_first
-        self.ready_first = stream.next_ready
-        if self.ready_first == NULL:
-            self.ready_last = NULL
-        stream.queued = False
-        return stream
+        if not stream.queued and stream.blocked_since == 0.0 and not stream.ended:
+            queue_push(&self.ready, stream)
 
     cdef void serve_ready(self) noexcept nogil:
         """One system call for each stream that is ready now; those with more to say queue again."""
-        cdef Stream* last = self.ready_last
+        cdef Stream* last = self.ready.last
         cdef Stream* stream = NULL
         while stream != last:
-            stream = self.unqueue()
+            stream = queue_pop(&self.ready)
             if not stream.ended:
                 self.service(stream)
             stream_drop(stream)  # the queue's count; the thread's own is still there
-
-    cdef void clear_ready(self) noexcept nogil:
-        while self.ready_first != NULL:
-            stream_drop(self.unqueue())
 
     cdef void service(self, Stream* stream) noexcept nogil:
         """Everything that is due for one stream, as far as its socket takes it."""
@@ -1276,6 +917,8 @@ cdef class StreamWriter:
 
     cdef int gather(self, Stream* stream, Piece* pieces) noexcept nogil:
         """Fill `pieces`, each with a count of its frame; -1 when out of memory."""
+        cdef Cursor* cursor
+        cdef uint64_t allowed
         cdef int count = 0
         cdef uint32_t index
         if stream.current == NULL and stream.farewell != NULL:
@@ -1292,43 +935,14 @@ cdef class StreamWriter:
         if stream.closing:
             return count
         for index in range(stream.count):
-            count = self.gather_from(
-                &stream.cursors[(stream.turn + index) % stream.count], stream.slow, pieces, count
-            )
+            cursor = &stream.cursors[(stream.turn + index) % stream.count]
+            allowed = cursor.ring.size
+            if stream.slow:
+                allowed = min(allowed, self.buffer_size)
+            count = cursor_gather(cursor, allowed, pieces, count)
             if count < 0:
                 return -1
         stream.turn += 1
-        return count
-
-    cdef int gather_from(
-        self, Cursor* cursor, bint slow, Piece* pieces, int count
-    ) noexcept nogil:
-        cdef Frame* blocks[BATCH]
-        cdef Ring* ring = cursor.ring
-        cdef uint64_t after, waiting
-        cdef uint64_t allowed = min(ring.size, self.buffer_size) if slow else ring.size
-        cdef int got = 0, index
-        if count == BATCH or forge_flag(cursor.shut) or forge_load(&ring.head) < cursor.number:
-            return count
-        pthread_mutex_lock(&ring.lock)
-        after = ring.head + 1
-        waiting = after - cursor.number
-        if waiting <= allowed:
-            got = <int>ring_read(ring, cursor.number, <size_t>(BATCH - count), blocks)
-        pthread_mutex_unlock(&ring.lock)
-        if waiting > allowed:
-            blocks[0] = frame_refresh(waiting)
-            if blocks[0] == NULL:
-                for index in range(count):
-                    frame_drop(pieces[index].frame)
-                return -1
-            got = 1
-        for index in range(got):
-            pieces[count].frame = blocks[index]
-            pieces[count].cursor = cursor
-            pieces[count].refresh = waiting > allowed
-            pieces[count].next = after if waiting > allowed else cursor.number + <uint64_t>index + 1
-            count += 1
         return count
 
     cdef void account(self, Stream* stream, Piece* pieces, int count, size_t sent) noexcept nogil:
@@ -1352,7 +966,7 @@ cdef class StreamWriter:
                 counts = not pieces[index].refresh
                 forge_add(&self.refresh_count, <uint64_t>pieces[index].refresh)
             if sent < left:
-                self.keep(stream, pieces[index].frame, sent, counts)
+                stream_keep(stream, pieces[index].frame, sent, counts)
                 stream.slow = True
                 return
             sent -= left
@@ -1360,16 +974,6 @@ cdef class StreamWriter:
                 frame_drop(stream.current)
                 stream.current = NULL
             forge_add(&self.frames, <uint64_t>counts)
-
-    cdef void keep(self, Stream* stream, Frame* frame, size_t sent, bint counts) noexcept nogil:
-        """`sent` more bytes of this frame left; the rest goes first next time."""
-        if frame == stream.current:
-            stream.offset += sent
-            return
-        forge_ref(&frame.refs)
-        stream.current = frame
-        stream.offset = sent
-        stream.current_counts = counts
 
     cdef void sweep(self, double now) noexcept nogil:
         """Heartbeats and deadlines."""
@@ -1393,22 +997,17 @@ cdef class StreamWriter:
             stream = following
 
     cdef void end(self, Stream* stream) noexcept nogil:
-        """Close one stream; release_ended() gives back what it held. The one place where it ends."""
+        """Close one stream: the one place where it ends. release_ended() gives back its things."""
         cdef uint32_t index
         cdef epoll_event unused
         if stream.begun:
-            # SAFETY: not left to close(): a child process that is just being started may hold a copy of
-            # the socket, and epoll would go on to report a stream that is freed.
+            # SAFETY: not left to close(): a child process that is just being started may hold a
+            # copy of the socket, and epoll would go on to report a stream that is freed.
             epoll_ctl(self.epoll, EPOLL_CTL_DEL, stream.fd, &unused)
         for index in range(stream.count):
             self.unwatch(&stream.cursors[index])
         close_gently(stream.fd)
-        if stream.prev != NULL:
-            stream.prev.next = stream.next
-        else:
-            self.streams = stream.next
-        if stream.next != NULL:
-            stream.next.prev = stream.prev
+        stream_unlink(stream, &self.streams)
         stream.ended = True
         stream.next_ended = self.ended
         self.ended = stream
@@ -1460,10 +1059,7 @@ cdef int current_lane = 0
 
 
 def set_lane(lane):
-    """Choose the lane of shared memory that this process writes.
-
-    Called in a forked child before its first increment. ValueError outside 0..65535.
-    """
+    """Choose the lane of shared memory that this process writes."""
     global current_lane
     current_lane = _whole("lane", lane, 0, 65535)
 
@@ -1471,10 +1067,9 @@ def set_lane(lane):
 @cython.final
 @cython.no_gc  # the buffer must not be cleared while somebody may still count
 cdef class _Cells:
-    """Doubles to count in: those given, whole lanes of `width`, or one private lane.
+    """Doubles to count in: those given, whole lanes of `width`, or one private lane."""
 
-    LOCK: the GIL guards this process's lane; other lanes are only read, a whole double at a time.
-    """
+    # LOCK: the GIL guards this process's lane; other lanes are only read, a double at a time.
 
     cdef Py_buffer buffer
     cdef double* cells
@@ -1495,7 +1090,7 @@ cdef class _Cells:
             raise ValueError("memory must be writable, contiguous doubles (format 'd')")
         if not len(view) or len(view) % width:
             raise ValueError(f"memory must hold whole lanes of {width} doubles, not {len(view)}")
-        PyObject_GetBuffer(view, &self.buffer, PyBUF_CONTIG | PyBUF_FORMAT)
+        PyObject_GetBuffer(view, &self.buffer, PyBUF_CONTIG)
         self.cells = <double*>self.buffer.buf
         self.count = len(view)
 
@@ -1529,11 +1124,7 @@ cdef class _Cells:
 
 @cython.final
 cdef class Counter:
-    """A cell that adds, exact under threads.
-
-    memory: doubles (format 'd'), one a lane, shared by forked processes; each writes its own lane
-    and `value` is the sum. Whether it may fall is the registry's business.
-    """
+    """A cell that adds, exact under threads."""
 
     cdef _Cells cells
 
@@ -1556,11 +1147,7 @@ cdef class Counter:
 
 @cython.final
 cdef class Histogram:
-    """Counts observations by upper bound (inclusive; the last bucket is +Inf), exact under threads.
-
-    bounds: finite and rising. memory: whole lanes of len(bounds) + 2 doubles: the buckets, +Inf,
-    the sum.
-    """
+    """Counts observations by upper bound (inclusive; the last bucket is +Inf)."""
 
     cdef _Cells cells
     cdef readonly tuple bounds

@@ -298,8 +298,10 @@ def wait_any(subscriptions: Sequence[Subscription], timeout: float) -> bool:
     found = tuple(subscriptions)
     if not found:
         raise ValueError("there is nothing to wait for")
-    for subscription in found:
-        subscription._own()
+    for item in found:
+        if not isinstance(item, Subscription):
+            raise TypeError(f"a subscription is needed, not {type(item).__name__}")
+        item._own()
     deadline = time.monotonic() + _seconds("timeout", timeout)
     waker = _EventWaker()
     topics = {subscription._topic for subscription in found}

@@ -61,31 +61,38 @@ def parser(prog: str | None = None) -> argparse.ArgumentParser:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
+    from .ops.development import with_database
     from .ops.serve import serve
 
-    return serve(load_project(), processes=arguments.processes, jobs=not arguments.no_jobs)
+    with with_database(load_project()) as project:
+        return serve(project, processes=arguments.processes, jobs=not arguments.no_jobs)
 
 
 def _worker(arguments: argparse.Namespace) -> int:
+    from .ops.development import with_database
     from .ops.serve import work
 
-    return work(load_project(), queues=arguments.queues)
+    with with_database(load_project()) as project:
+        return work(project, queues=arguments.queues)
 
 
 def _migrate(arguments: argparse.Namespace) -> int:
     from .ops import migrate
+    from .ops.development import with_database
 
-    project = load_project()
-    if arguments.direction == "down":
-        return migrate.down(project, arguments.steps, as_json=arguments.json)
-    command = migrate.up if arguments.direction == "up" else migrate.status
-    return command(project, as_json=arguments.json)
+    with with_database(load_project(), migrated=False) as project:
+        if arguments.direction == "down":
+            return migrate.down(project, arguments.steps, as_json=arguments.json)
+        command = migrate.up if arguments.direction == "up" else migrate.status
+        return command(project, as_json=arguments.json)
 
 
 def _import(arguments: argparse.Namespace) -> int:
+    from .ops.development import with_database
     from .ops.transfer import import_file
 
-    return import_file(load_project(), arguments.resource, arguments.file, as_json=arguments.json)
+    with with_database(load_project()) as project:
+        return import_file(project, arguments.resource, arguments.file, as_json=arguments.json)
 
 
 def _config(arguments: argparse.Namespace) -> int:

@@ -53,7 +53,12 @@ def run(state: Path, *, smoking: bool) -> int:
     with _step("build", figures):
         _forge("build")
     with ExitStack() as stack:
-        server = EmbeddedServer(state / "postgres", database="departures")
+        server = EmbeddedServer(
+            state / "postgres",
+            database="departures",
+            owner_role="departures_owner",
+            app_role="departures_app",
+        )
         with _step("PostgreSQL", figures):
             server.start()
         stack.callback(server.stop)
@@ -65,6 +70,8 @@ def run(state: Path, *, smoking: bool) -> int:
         with _step("serve", figures):
             _wait_ready(admin)
         loaded = _load(server, environ, state / "data", figures)
+        # One admin server per host: serve has it, and a worker whose admin.port is set would want it.
+        del environ["FORGE_ADMIN_PORT"]
         _start(stack, environ, "worker")
         print(f"board     http://127.0.0.1:{web}/")
         print(f"API docs  http://127.0.0.1:{web}/api/docs")
@@ -81,7 +88,6 @@ def _environment(server: EmbeddedServer, web: int, admin: int) -> dict[str, str]
     return kept | {
         "FORGE_DATABASE_URL": server.app_url,
         "FORGE_DATABASE_MIGRATE_URL": server.owner_url,
-        "FORGE_DATABASE_APP_ROLE": db.conninfo(server.app_url)["user"],
         "FORGE_SERVER_PORT": str(web),
         "FORGE_ADMIN_PORT": str(admin),
         "FORGE_JOBS_QUEUES": "{default = 2, nearest = 4}",

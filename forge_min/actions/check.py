@@ -66,17 +66,17 @@ class Check:
         self,
         name: str,
         *,
-        precision: tuple[_Int, _Int],
+        precision: tuple[_Int, _Int] | None = None,
         min: _Int | None = None,
         max: _Int | None = None,
         **rules: Any,
     ) -> None:
-        """An exact number. precision: digits in all, and of those after the point."""
+        """An exact number. precision: digits in all, and of those after the point; None: any."""
         value = self._read(name, "decimal", **rules)
         if value is None:
             return
-        digits, scale = precision
-        if not fits(value, digits, scale):
+        if precision and not fits(value, *precision):
+            digits, scale = precision
             self.error(
                 name,
                 "out_of_range",

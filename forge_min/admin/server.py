@@ -38,7 +38,7 @@ class AdminServer:
     bearer token. metrics: the scrape's body. health: what /healthz adds to its status. ready:
     whether this process can serve, and why not. The callables run on the threads `admin-N`.
 
-    Raises ServerError: F505 off loopback without a token, F503 when the address cannot be had.
+    Raises ServerError: F507 off loopback without a token, F503 when the address cannot be had.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class AdminServer:
         if not token and not _is_loopback(host):
             raise ServerError(
                 f"the admin server may not listen on {host!r} without a token",
-                code="F505",
+                code="F507",
                 hint="set FORGE_ADMIN_TOKEN, or FORGE_ADMIN_HOST=127.0.0.1",
             )
         self._token = token.encode()
@@ -67,7 +67,11 @@ class AdminServer:
             "/readyz": self._readyz,
             "/debug/pprof/threads": lambda: ("200 OK", _TEXT, all_stacks().encode()),
         }
-        self._server = Server((host, port), self._answer, threads=2, thread_name="admin")
+        try:
+            self._server = Server((host, port), self._answer, threads=2, thread_name="admin")
+        except ServerError as err:
+            err.hint = "choose another address with FORGE_ADMIN_PORT and FORGE_ADMIN_HOST"
+            raise
 
     @property
     def port(self) -> int:

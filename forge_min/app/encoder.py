@@ -46,4 +46,4 @@ class Encoder:
 def _frame(event: Event, lines: str) -> bytes:
     """The wire format of Datastar 1: an event whose data lines start with a word."""
     data = "".join(f"data: {line}\n" for line in lines.split("\n"))
-    return f"event: datastar-patch-elements\nid: {event.window}.{event.id}\n{data}\n".encode()
+    return f"event: datastar-patch-elements\nid: {event.sse_id}\n{data}\n".encode()

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING, Any
 
-from .. import db, fanout, jobs, notify, observe
+from .. import db, fanout, jobs, notify, observe, sse
 from ..actions import Registry
 from ..config import Config
 from ..wsgi import Application
@@ -43,6 +43,7 @@ class Running:
         serving: bool,
     ) -> None:
         self._config = config
+        self._worker: jobs.Worker | None = None
         self.metrics = Metrics(observe.Registry(), build)
         with ExitStack() as stack:
             telemetry = new_telemetry(config.observe, config.project.name)
@@ -119,7 +120,6 @@ class Running:
     def _listen(self, stack: ExitStack, app: App, serving: bool) -> None:
         c = self._config.notify
         encoder = Encoder(self.registry, app.fragments)
-        self._worker: jobs.Worker | None = None
         self.hub = notify.PostgresHub(
             self._open_direct,
             encoder.encode,

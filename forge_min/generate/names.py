@@ -4,19 +4,26 @@ field's.
 
 from __future__ import annotations
 
-from ..parse.ir import FieldIR, ResourceIR
+from ..parse.ir import FieldIR, RelationIR, ResourceIR
 from ..parse.names import constraint_name
+
+
+RULES = ("min", "max", "min_len", "max_len")
 
 
 def constraints_of(resource: ResourceIR) -> dict[str, str]:
     """Constraint name → field, for every constraint that a migration of this resource makes."""
-    found: dict[str, str] = {}
-    for member in resource.members:
-        column = member.column
-        if not isinstance(member, FieldIR):
-            found[constraint_name(resource.table, column, "fkey")] = column
-            continue
-        if member.unique:
-            found[constraint_name(resource.table, column, "key")] = column
-        found[constraint_name(resource.table, column, "check")] = column
-    return found
+    return {
+        constraint_name(resource.table, member.column, kind): member.column
+        for member in resource.members
+        for kind in _kinds(member)
+    }
+
+
+def _kinds(member: FieldIR | RelationIR) -> list[str]:
+    if isinstance(member, RelationIR):
+        return ["fkey"]
+    kinds = ["key"] if member.unique else []
+    if member.choices:
+        kinds.append("check")
+    return kinds + [rule for rule in RULES if getattr(member, rule) is not None]

@@ -12,7 +12,7 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 def check_paths(paths: Iterable[str]) -> None:
-    """BuildError F333 for a path that leaves the folder, and for two that cannot both be there."""
+    """BuildError F303 for a path that leaves the folder, and for two that cannot both be there."""
     seen: dict[str, str] = {}
     folders: dict[str, str] = {}
     for path in sorted(paths):
@@ -31,4 +31,4 @@ def check_paths(paths: Iterable[str]) -> None:
 
 
 def _collision(message: str) -> BuildError:
-    return BuildError(message, code="F333", hint="rename the resource or the page")
+    return BuildError(message, code="F303", hint="rename the resource or the page")

@@ -19,7 +19,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 def generate(root: Path, resources: Sequence[ResourceIR], *, check: bool = False) -> Report:
     """Write gen/ below `root` for all `resources` and pages; with `check` only compare.
 
-    BuildError F331 to F334 of the tree, ErrorGroup with what is wrong in pages.
+    BuildError F301 to F304 of the tree, ErrorGroup with what is wrong in pages.
     """
     by_name = {resource.name: resource for resource in resources}
     ordered = sorted(resources, key=lambda resource: resource.folder)
@@ -28,7 +28,7 @@ def generate(root: Path, resources: Sequence[ResourceIR], *, check: bool = False
     files: dict[str, str] = {}
     for one in sets:
         for path in one.keys() & files.keys():
-            raise BuildError(f'"{path}" is generated twice', code="F333", hint="rename a resource")
+            raise BuildError(f'"{path}" is generated twice', code="F303", hint="rename a resource")
         files |= one
     return write_tree(root / "gen", files, check=check)
 

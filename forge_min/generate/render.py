@@ -8,7 +8,8 @@ enters Python through repr() only, and SQL as a checked identifier only.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from string import Template
 
@@ -73,6 +74,22 @@ def scaffold_files(resource: ResourceIR) -> dict[str, str]:
     if resource.hooks.all:
         found[f"{folder}/jobs.py"] = _fill("user_jobs.py", _common(resource) | _jobs(resource))
     return found
+
+
+_PROJECT = {
+    ".gitignore": "gitignore",
+    "README.md": "readme",
+    "app.py": "app.py",
+    "forge.toml": "forge.toml",
+    "resources/item/schema.py": "schema.py",
+    "views/home.html": "home.html",
+    "views/item.html": "item.html",
+}
+
+
+def project_files(name: str) -> dict[str, str]:
+    """Path below the project → text, of a new project: one resource and one live page."""
+    return {path: _fill(f"init/{file}", {"name": name}) for path, file in _PROJECT.items()}
 
 
 def _fill(name: str, values: Mapping[str, str]) -> str:
@@ -146,11 +163,16 @@ def _json_item(name: str, kind: str, nullable: bool) -> str:
 def _sql(resource: ResourceIR) -> dict[str, str]:
     written = [("id", "uuid"), *((m.column, _array_type(m)) for m in resource.members)]
     return {
-        "columns": ", ".join(f'"{c}"' for c in resource.columns),
-        "insert_columns": ", ".join(f'"{name}"' for name, _ in written),
-        "insert_values": ", ".join(f"%({name})s" for name, _ in written),
+        "columns": _wrap(f'"{c}"' for c in resource.columns),
+        "insert_columns": _wrap(f'"{name}"' for name, _ in written),
+        "insert_values": _wrap(f"%({name})s" for name, _ in written),
         "insert_arrays": ",\n  ".join(f"%({name})s::{kind}[]" for name, kind in written),
     }
+
+
+def _wrap(items: Iterable[str]) -> str:
+    """Comma separated, in lines that fit."""
+    return textwrap.fill(", ".join(items), 90, break_long_words=False).replace("\n", "\n  ")
 
 
 def _array_type(member: FieldIR | RelationIR) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,9 +12,9 @@ from .paths import check_paths
 
 
 def scaffold(root: Path, files: Mapping[str, str]) -> list[str]:
-    """Write those of `files` (path below `root` → text) that are not there yet; their paths, sorted.
+    """Write those of `files` (path below `root` → text) that are not there; their paths, sorted.
 
-    A file appears whole or not at all. BuildError F331 when a folder cannot be written.
+    A file appears whole or not at all. BuildError F301 when a folder cannot be written.
     """
     check_paths(files)
     return [path for path in sorted(files) if _write_once(root, path, files[path])]
@@ -30,31 +30,23 @@ def _write_once(root: Path, path: str, text: str) -> bool:
     except OSError as err:
         message = f"{target} cannot be written: {err.strerror or err}"
         hint = "check who owns the folder, and that the disk is not full or read-only"
-        raise BuildError(message, code="F331", hint=hint) from err
+        raise BuildError(message, code="F301", hint=hint) from err
 
 
 def _place(target: Path, data: bytes) -> bool:
     """Write beside the target, then link: unlike a rename, a link never replaces a file."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
+    beside = target.with_name(f".{target.name}-{secrets.token_hex(8)}")
     try:
-        with open(descriptor, "wb") as file:
+        with open(beside, "xb") as file:
             file.write(data)
-            os.fchmod(file.fileno(), 0o666 & ~_umask())
         try:
-            os.link(name, target)
+            os.link(beside, target)
         except FileExistsError:
             return False
         except OSError:  # no hard links here: the small gap is the best there is
             if os.path.lexists(target):
                 return False
-            os.rename(name, target)
+            os.rename(beside, target)
         return True
     finally:
-        if os.path.lexists(name):
-            os.unlink(name)
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
+        beside.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """A folder of generated files, written whole: at every moment the old tree or the new one is there.
 
 It is built beside the folder and put in its place by one rename. Who is killed leaves a folder
-".gen-..." that the next run removes.
+".gen.forge-..." that the next run removes.
 """
 
 from __future__ import annotations
@@ -43,22 +43,22 @@ class Report:
 def write_tree(folder: Path, files: Mapping[str, str], *, check: bool = False) -> Report:
     """Make `folder` hold exactly `files` (path with "/" → text), and __pycache__.
 
-    check: only compare. Files that stay the same keep their modification time. BuildError F331 when the
-    folder cannot be written, F332 when a .py file does not compile, F333 when paths collide, F334 when the
-    folder is not one of ours. In all of them nothing was changed.
+    check: only compare. Files that stay the same keep their modification time. BuildError F301 when
+    the folder cannot be written, F302 when a .py file does not compile, F303 when paths collide,
+    F304 when the folder is not one of ours. In all of them nothing was changed.
     """
     check_paths(files)
     wanted = {path: text.encode() for path, text in files.items()}
     wanted[MARKER] = _MARKER_TEXT.encode()
-    if check:
-        return _compare(folder, wanted)
     try:
+        if check:
+            return _compare(folder, wanted)
         with _locked(folder.parent):
             return _replace(folder, wanted)
     except OSError as err:
         message = f"{folder} cannot be written: {err.strerror or err}"
         hint = "check who owns the folder above it, and that the disk is not full or read-only"
-        raise BuildError(message, code="F331", hint=hint) from err
+        raise BuildError(message, code="F301", hint=hint) from err
 
 
 @contextlib.contextmanager
@@ -78,7 +78,7 @@ def _replace(folder: Path, wanted: Mapping[str, bytes]) -> Report:
     report = _compare(folder, wanted)
     if not report.stale:
         return report
-    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.forge-", dir=folder.parent))
     try:
         new = scratch / "new"
         new.mkdir()
@@ -97,7 +97,7 @@ def _replace(folder: Path, wanted: Mapping[str, bytes]) -> Report:
 
 def _recover(folder: Path) -> None:
     """Undo what a killed run left; the lock is held, so nobody else is at work."""
-    for scratch in sorted(folder.parent.glob(f".{folder.name}-*")):
+    for scratch in sorted(folder.parent.glob(f".{folder.name}.forge-*")):
         old = scratch / "old"
         if old.is_dir() and not os.path.lexists(folder):
             old.rename(folder)
@@ -109,7 +109,7 @@ def _compare(folder: Path, wanted: Mapping[str, bytes]) -> Report:
     if present and MARKER not in present:
         message = f"{folder} holds files that forge_min did not write"
         hint = f"move {folder.name}/ away: the folder is replaced as a whole"
-        raise BuildError(message, code="F334", hint=hint)
+        raise BuildError(message, code="F304", hint=hint)
     same = {path for path in present & wanted.keys() if _same(folder / path, wanted[path])}
     written = wanted.keys() - same
     for path in sorted(written):
@@ -123,15 +123,19 @@ def _present(folder: Path) -> set[str]:
     """Everything below the folder that is no folder; links count as themselves."""
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         message = f"{folder} is not a folder"
-        raise BuildError(message, code="F334", hint="move it away: generated files go there")
+        raise BuildError(message, code="F304", hint="move it away: generated files go there")
     found = set()
-    for base, folders, names in os.walk(folder):
+    for base, folders, names in os.walk(folder, onerror=_raise if folder.exists() else None):
         inside = Path(base)
         folders[:] = [name for name in folders if name != "__pycache__"]
         links = [name for name in folders if (inside / name).is_symlink()]
         for name in [*names, *links]:
             found.add((inside / name).relative_to(folder).as_posix())
     return found
+
+
+def _raise(err: OSError) -> None:
+    raise err
 
 
 def _same(path: Path, data: bytes) -> bool:
@@ -155,4 +159,4 @@ def _compile(path: str, data: bytes) -> None:
         place = f", line {err.lineno}" if isinstance(err, SyntaxError) and err.lineno else ""
         message = f"the generated {path} is not Python{place}: {err.args[0]}"
         hint = "this is a defect of forge_min: please report it with the schema"
-        raise BuildError(message, code="F332", hint=hint) from err
+        raise BuildError(message, code="F302", hint=hint) from err

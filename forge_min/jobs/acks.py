@@ -19,9 +19,8 @@ import psycopg
 from ..db import Connection
 from ..errors import ForgeError
 from ..notify import Backoff
-from .own import Own
 from .result import Result
-from .statements import SQL
+from .session import SQL, Own
 
 log = logging.getLogger("forge_min.jobs")
 LINGER = 0.005  # seconds

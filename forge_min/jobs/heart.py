@@ -17,8 +17,7 @@ import psycopg
 
 from ..db import Connection
 from ..errors import ForgeError
-from .own import Own
-from .statements import SQL
+from .session import SQL, Own
 
 log = logging.getLogger("forge_min.jobs")
 
@@ -53,6 +52,7 @@ class Heart:
             "rescue_after": rescue_after,
         }
         self._stopping = threading.Event()
+        self._leave = False
         self._thread = threading.Thread(target=self._run, name="job-heart", daemon=True)
         self.beaten = threading.Event()
         self.rescued = 0

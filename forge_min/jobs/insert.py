@@ -16,7 +16,7 @@ from .. import db
 from ..db import Connection, Database
 from ..errors import FieldError, Invalid
 from .job import NewJob
-from .statements import SQL
+from .session import SQL
 
 
 def insert_tx(

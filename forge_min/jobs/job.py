@@ -12,7 +12,7 @@ import psycopg
 from .. import db
 from ..db import Connection
 from ..errors import ForgeError
-from .statements import SQL
+from .session import SQL
 
 LONGEST = 10 * 365 * 86_400.0  # seconds; what PostgreSQL's timestamps surely hold
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from ..db import Connection
 from ..errors import ForgeError
 from .job import Job
-from .own import Own
 from .result import Result, completed, failed, judge
+from .session import Own
 
 if TYPE_CHECKING:
     from .pool import Pool

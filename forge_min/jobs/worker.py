@@ -19,10 +19,9 @@ from .acks import Acknowledger
 from .heart import Heart
 from .job import Job
 from .lane import Around, Handler
-from .own import Own
 from .pool import Observer, Pool
 from .result import Result
-from .statements import SQL
+from .session import SQL, Own
 
 log = logging.getLogger("forge_min.jobs")
 MOST_PENDING = 2_000  # results not written yet; above it nothing is fetched

@@ -2,9 +2,8 @@
 nudger.
 """
 
-from .backoff import Backoff
-from .event import CLOSE, Event, Opened, TopicKey, refresh_frame
-from .hub import Encode, Hub
+from .hub import CLOSE, Encode, Event, Hub, Opened, TopicKey, refresh_frame
+from .link import Backoff
 from .memory import MemoryHub
 from .nudger import Nudger
 from .postgres import PostgresHub

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from uuid import UUID
 
 from ..fanout import Subscription, Topic
-from .event import Event, TopicKey, refresh_frame
+from .hub import Event, TopicKey, refresh_frame
 
 
 class Channel:

@@ -14,8 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from .channels import Channel, Channels
-from .event import Event, TopicKey, refresh_frame
-from .hub import Encode
+from .hub import Encode, Event, TopicKey, refresh_frame
 
 log = logging.getLogger("forge_min.notify")
 SLOW = 0.05  # seconds after which a frame is not worth waiting for

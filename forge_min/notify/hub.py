@@ -1,15 +1,81 @@
-"""What every hub promises, whatever carries its events. One conformance suite runs on each of
-them.
+"""The words of this room: event, topic key, subscription, the hub's own frames and its promise.
+
+No I/O. One conformance suite runs on everything that calls itself a hub.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol
+from uuid import UUID
 
 import psycopg
 
-from .event import Event, Opened, TopicKey
+from ..fanout import Subscription
+
+CHANNEL = "forge"  # the LISTEN channel
+CLOSE = b"event: close\ndata: {}\n\n"
+ID = re.compile(r"([0-9]{1,30})\.([0-9]{1,19})")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One change. topic: a table's name. kind: "flight.updated". version: of the row after the
+    change.
+
+    id, window and created_at are given by the log. Ids are not commit order: whoever has seen
+    everything that was visible when the batch of `window` began may ask for the rest by `sse_id`.
+    """
+
+    topic: str
+    kind: str
+    resource_id: str | None = None
+    version: int | None = None
+    changed: tuple[str, ...] = ()
+    payload: Mapping[str, Any] | None = None
+    tenant_id: UUID | None = None
+    id: int = 0
+    window: int = 0
+    created_at: datetime | None = None
+
+    @property
+    def sse_id(self) -> str:
+        """The id of this event's frame: "<window>.<id>"."""
+        return f"{self.window}.{self.id}"
+
+
+class TopicKey(NamedTuple):
+    """Who hears what: a tenant's topic, as one audience may see it, in one wire format."""
+
+    tenant: UUID | None
+    topic: str
+    audience: str
+    format: str
+
+
+class Opened(NamedTuple):
+    """An open subscription. first: bytes to send before anything else, mostly empty."""
+
+    subscription: Subscription
+    first: bytes
+
+
+def refresh_frame(reason: str, missed: int | None = None) -> bytes:
+    """The frame that tells a page to read everything again. reason: overflow, reconnect or
+    resume.
+    """
+    count = "null" if missed is None else str(missed)
+    return f'event: refresh\ndata: {{"reason":"{reason}","missed":{count}}}\n\n'.encode("ascii")
+
+
+def parse_id(text: str) -> tuple[int, int] | None:
+    """(window, id) of an `sse_id`, or None for anything else: the text comes from a client."""
+    found = ID.fullmatch(text)
+    return (int(found[1]), int(found[2])) if found else None
+
 
 # (event, audience, format) → one whole SSE frame, with its id, or b"" for nothing at all.
 Encode = Callable[[Event, str, str], bytes]

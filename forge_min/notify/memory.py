@@ -14,8 +14,7 @@ import psycopg
 from .. import db
 from .channels import Channels
 from .encoder import Encoder
-from .event import Event, Opened, TopicKey, refresh_frame
-from .hub import Encode
+from .hub import Encode, Event, Opened, TopicKey, refresh_frame
 
 
 class MemoryHub:

@@ -13,7 +13,7 @@ import psycopg
 
 from ..db import Connection
 from ..errors import ForgeError
-from .backoff import Backoff
+from .link import Backoff
 from .publish import SQL
 
 log = logging.getLogger("forge_min.notify")

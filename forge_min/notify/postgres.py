@@ -20,12 +20,10 @@ from psycopg import sql
 from .. import db
 from ..db import Connection
 from ..errors import ForgeError, Unavailable
-from .backoff import Backoff
 from .channels import Channels
 from .encoder import Encoder
-from .event import CHANNEL, Event, Opened, TopicKey, parse_id, refresh_frame
-from .hub import Encode
-from .link import Shared, Watch
+from .hub import CHANNEL, Encode, Event, Opened, TopicKey, parse_id, refresh_frame
+from .link import Backoff, Shared, Watch
 from .publish import SQL, publish_tx
 from .reader import Reader
 from .retention import Retention
@@ -197,7 +195,7 @@ class PostgresHub:
                 conn.execute("select 1")
                 return
             events = self._read(conn)
-        if events is None:
+        if events is None and len(self._channels):
             self._encoder.refresh_all("reconnect")
         elif events:
             self._encoder.submit(events)

@@ -11,7 +11,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from .. import db
-from .event import Event
+from .hub import Event
 
 SQL = db.load_sql("forge_min.notify", "events.sql")
 NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from ..db import Connection
 from ..errors import Unavailable
-from .event import Event
+from .hub import Event
 from .publish import SQL
 
 MOST = 10_000  # rows of one batch; more mean "read everything again"

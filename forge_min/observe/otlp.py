@@ -12,7 +12,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
@@ -31,14 +31,9 @@ class OTLPExporter(SpanExporter):
     """
 
     def __init__(self, endpoint: str, *, timeout: float = 10.0) -> None:
-        url = urlsplit(endpoint)
-        if url.scheme not in ("http", "https") or not url.hostname:
-            raise ConfigError(
-                f"observe.otlp_endpoint must be an http:// or https:// address, not {endpoint!r}",
-                hint="for example http://127.0.0.1:4318",
-            )
+        url = _split(endpoint)
         self._tls = url.scheme == "https"
-        self._host = url.hostname
+        self._host = url.hostname or ""
         self._port = url.port
         self._path = url.path.rstrip("/") + "/v1/traces"
         self._timeout = timeout
@@ -63,6 +58,20 @@ class OTLPExporter(SpanExporter):
             return connection.getresponse().status
         finally:
             connection.close()
+
+
+def _split(endpoint: str) -> SplitResult:
+    try:
+        url = urlsplit(endpoint)
+        usable = url.scheme in ("http", "https") and url.hostname and url.port != 0
+    except ValueError:  # a port that is no number, a broken IPv6 address
+        usable = False
+    if not usable:
+        raise ConfigError(
+            f"observe.otlp_endpoint must be an http:// or https:// address, not {endpoint!r}",
+            hint="for example http://127.0.0.1:4318",
+        )
+    return url
 
 
 def encode_spans(spans: Sequence[ReadableSpan]) -> bytes:

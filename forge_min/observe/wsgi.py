@@ -70,7 +70,8 @@ def _note(environ: WSGIEnvironment, active: Span, status: str) -> None:
     route = environ.get("forge.route")
     if route:
         active.set_attribute("http.route", route)
-        active.update_name(f"{environ['REQUEST_METHOD']} {route}")
+        method = environ["REQUEST_METHOD"]
+        active.update_name(f"{method if method in _METHODS else 'HTTP'} {route}")
     if code >= 500:
         active.set_attribute("error.type", str(code))
         active.fail()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import sys
 
+from psycopg.conninfo import conninfo_to_dict
+
 from .. import db
 from ..db.roles import ensure_app_role
-from ..errors import ConfigError
 from .project import Project
 
 
@@ -17,15 +18,9 @@ def files_of(project: Project) -> list[db.MigrationFile]:
 
 
 def connect_owner(project: Project) -> db.Connection:
-    """As database.migrate_url, else database.url. Raises Unavailable, ConfigError."""
+    """As database.migrate_url, else database.url. Raises Unavailable."""
     c = project.config.database
     url = c.migrate_url or c.direct_url or c.url
-    if not url:
-        raise ConfigError(
-            "database.url is not set",
-            code="F204",
-            hint="export FORGE_DATABASE_URL=postgresql://user:password@host:5432/name",
-        )
     return db.connect(url, application_name=f"{project.config.project.name} migrate")
 
 
@@ -33,7 +28,7 @@ def up(project: Project, *, as_json: bool = False) -> int:
     """Apply what is missing, then give the app role its rights. Prints one line per file."""
     with connect_owner(project) as conn:
         done = db.migrate(conn, files_of(project), progress=None if as_json else print)
-        missing = _grant(project, conn)
+        missing = grant(project, conn)
     if as_json:
         print(json.dumps({"applied": done, "role_sql": missing}))
     elif not done:
@@ -58,21 +53,22 @@ def status(project: Project, *, as_json: bool = False) -> int:
     with connect_owner(project) as conn:
         rows = db.migration_status(conn, files_of(project))
     if as_json:
-        print(json.dumps([{"file": r.label, "state": r.state} for r in rows]))
+        print(json.dumps([{"file": f"{r.source}/{r.name}", "state": r.state} for r in rows]))
     else:
         for row in rows:
-            print(f"{row.state:8}  {row.label}")
+            print(f"{row.state:12}  {row.source}/{row.name}")
     return 0 if all(row.state == "applied" for row in rows) else 1
 
 
-def _grant(project: Project, conn: db.Connection) -> str | None:
+def grant(project: Project, conn: db.Connection) -> str | None:
+    """Create and grant database.app_role. None when done, else the SQL somebody else must run."""
     c = project.config.database
-    given = db.conninfo(c.url)
+    given = conninfo_to_dict(c.url)
     password = given.get("password") if given.get("user") == c.app_role else None
     return ensure_app_role(
         conn,
         c.app_role,
-        password=password,
+        password=None if password is None else str(password),
         database=conn.info.dbname,
         settings={
             "statement_timeout": f"{int(c.statement_timeout * 1000)}ms",

@@ -37,7 +37,7 @@ def serve(project: Project, *, processes: int | None = None, jobs: bool = True) 
     if (processes or config.server.processes) != 1:
         raise ServerError(
             "several processes are not built yet: server.processes must be 1",
-            code="F506",
+            code="F532",
             hint="start several `serve`, each with its own FORGE_SERVER_PORT, behind a proxy",
         )
     _log_to_stderr(config)
@@ -143,7 +143,7 @@ def _signals() -> Iterator[threading.Event]:
         signal.signal(number, before[number])
         ended.set()
 
-    before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
+    before: dict[int, Any] = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
     for number in before:
         signal.signal(number, end)
     try:

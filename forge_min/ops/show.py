@@ -28,7 +28,7 @@ def show_config(project: Project, *, sources: bool = False, as_json: bool = Fals
 
 def show_version(build: dict[str, Any], *, as_json: bool = False) -> int:
     """forge_min, Python, which core runs, and of an artifact its version and commit."""
-    facts = {
+    facts: dict[str, Any] = {
         "forge_min": __version__,
         "python": platform.python_version(),
         "core": fanout.IMPL,

@@ -14,7 +14,8 @@ from .attributes import UNSAFE_HINT, is_url, unsafe, url_mode
 Mode = Literal["text", "attribute", "url"]
 _RAW_TEXT = frozenset({"script", "style", "xmp", "iframe", "noembed", "noframes"})
 _RCDATA = frozenset({"title", "textarea"})
-# HTML's white space is these five: \s of Python has more, and would split names that no browser does.
+_FOREIGN = frozenset({"svg", "math"})
+# HTML's white space is these five: \s of Python has more, and would split what no browser does.
 _SPACES = " \t\n\f\r"
 _OPEN = re.compile(rf"<(?:(?P<name>/?[a-zA-Z][^{_SPACES}/>]*)|(?P<declaration>[!?/]))")
 _SPLIT = re.compile(r"<(?:[!/]|!-)?\Z")
@@ -38,6 +39,7 @@ class Place(NamedTuple):
     tag: str
     attribute: str
     quote: str
+    foreign: int
 
 
 class Context:
@@ -53,6 +55,7 @@ class Context:
         self._prefix = ""  # the value so far; a placeholder counts as "\0"
         self._refresh = False  # a placeholder stands in the content of this meta tag
         self._split = False  # the text ended in the middle of a token
+        self._foreign = 0  # open svg and math elements: scripts and styles in them are no raw text
 
     def feed(self, text: str) -> None:
         """Go on through literal text. Misuse F317 for HTML that a browser would repair."""
@@ -94,9 +97,9 @@ class Context:
         if self._state == "quoted":
             if is_url(self._tag, self._attribute):
                 raise Misuse("F315", "a marker cannot stand inside a URL", "repeat the attribute")
-            return Place("quoted", self._tag, self._attribute, self._quote)
+            return Place("quoted", self._tag, self._attribute, self._quote, self._foreign)
         tag = "" if self._state == "data" else self._tag
-        return Place(self._state, tag, "", "")
+        return Place(self._state, tag, "", "", self._foreign)
 
     def finish(self) -> None:
         """The page ends. Misuse F317 when it ends inside something."""
@@ -153,7 +156,7 @@ class Context:
         if at == len(text):
             return at
         if text[at] == ">":
-            self._tag_end(at)
+            self._tag_end(at, empty=text[at - 1 : at] == "/")
             return at + 1
         name = _ATTRIBUTE.match(text, at)
         if not name:
@@ -196,7 +199,10 @@ class Context:
 
     def _in_quoted(self, text: str, at: int) -> int:
         end = text.find(self._quote, at)
-        self._prefix += text[at:] if end < 0 else text[at:end]
+        value = text[at:] if end < 0 else text[at:end]
+        if "</" in value:  # inside <noscript>, browsers end that first
+            self._bad(at + value.index("</"), '"</" in an attribute', "write &lt;/")
+        self._prefix += value
         if end < 0:
             return len(text)
         self._state = "before_attribute"
@@ -205,8 +211,10 @@ class Context:
     def _in_rawtext(self, text: str, at: int) -> int:
         end = re.compile(rf"</{self._tag}(?=[{_SPACES}/>])", re.I).search(text, at)
         content = text[at : end.start() if end else len(text)]
-        if "<!--" in content and self._tag == "script":
-            self._bad(at + content.index("<!--"), "a comment inside a script")
+        # Where browsers ignore the tag (in a <select>) they would read what looks like tags.
+        looks = re.compile("<!--" if self._tag == "script" else "<[a-zA-Z!/?]").search(content)
+        if looks:
+            self._bad(at + looks.start(), f"{looks[0]!r} inside <{self._tag}>")
         if not end:
             self._split = True
             return len(text)
@@ -225,13 +233,17 @@ class Context:
 
     # -- steps -------------------------------------------------------------------------------------
 
-    def _tag_end(self, at: int) -> None:
+    def _tag_end(self, at: int, empty: bool) -> None:
         if self._refresh and "http-equiv" in self._names:
             raise Misuse("F312", "a placeholder in a meta tag with http-equiv", UNSAFE_HINT, at)
         if self._tag == "plaintext":
             self._bad(at, "<plaintext> cannot be closed")
         self._state = "data"
+        if self._tag in _FOREIGN and not empty:
+            self._foreign = max(0, self._foreign + (-1 if self._closing else 1))
         if not self._closing and self._tag in _RAW_TEXT:
+            if self._foreign:
+                self._bad(at, f"<{self._tag}> inside svg or math")
             self._state = "rawtext"
         elif not self._closing and self._tag in _RCDATA:
             self._state = "rcdata"

@@ -50,7 +50,8 @@ class _Page(string.Template):
 
 _PATH = r"[a-zA-Z][a-zA-Z0-9_]*(?:\.[a-zA-Z][a-zA-Z0-9_]*)*"
 # A marker alone on its line takes the line with it.
-_MARKER = re.compile(r"^[ \t]*<!--\$([^\n]*?)-->[ \t]*(?:\r?\n|\Z)|<!--\$(.*?)-->", re.M | re.S)
+_ALONE = r"^[ \t]*<!--\$((?:(?!-->)[^\n])*)-->[ \t]*(?:\r?\n|\Z)"
+_MARKER = re.compile(_ALONE + r"|<!--\$(.*?)-->", re.M | re.S)
 _FOR = re.compile(rf"for\s+([a-zA-Z][a-zA-Z0-9_]*)\s+in\s+({_PATH})")
 _IF = re.compile(rf"if\s+(not\s+)?({_PATH})")
 _FILE = re.compile(r"(include|layout)\s+([a-zA-Z0-9_][a-zA-Z0-9_.-]*)")

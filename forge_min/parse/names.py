@@ -20,7 +20,7 @@ SYSTEM_COLUMNS = frozenset({"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"})
 # Query parameters of a list; a filter of the same name could never be told from them.
 LIST_PARAMETERS = frozenset({"limit", "cursor", "sort", "q", "page", "per_page"})
 RESERVED_PATHS = frozenset({"api", "events", "static"})
-RESERVED_FOLDERS = frozenset({"pages"})
+RESERVED_FOLDERS = frozenset({"pages", "registry"})
 _PYTHON = frozenset(keyword.kwlist) | {"self", "cls"}
 
 _SNAKE = re.compile(r"[a-z][a-z0-9_]*")
@@ -55,11 +55,12 @@ def kebab(table: str) -> str:
 
 
 def constraint_name(table: str, column: str, kind: str) -> str:
-    """The name of a table's constraint or index; kind: "key", "fkey", "check", "idx".
+    """The name of a table's constraint or index: airports_code_key. column may be "".
 
-    Always the same for the same arguments, and never longer than PostgreSQL keeps.
+    Always the same for the same arguments; one that is longer than PostgreSQL keeps is cut and gets
+    a hash of the whole.
     """
-    name = f"{table}_{column}_{kind}"
+    name = "_".join(part for part in (table, column, kind) if part)
     if len(name) <= MAX_NAME:
         return name
     digest = hashlib.sha256(name.encode()).hexdigest()[:8]

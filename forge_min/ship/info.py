@@ -12,6 +12,7 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.metadata import Distribution
 from pathlib import Path
 
+from .. import __version__
 from ..errors import BuildError
 from ..manifest import Manifest
 from .project import Project
@@ -31,11 +32,10 @@ def build_info(
     manifest = Manifest.of(members)
     native = sorted(name for name in members if name.startswith("_native/"))
     core = any(name.startswith("_native/forge_min/_fanout") for name in native)
-    commit = _git(project.root, "rev-parse", "HEAD") or "unknown"
     return {
         "name": project.name,
         "version": project.version,
-        "commit": commit + ("+changes" if _git(project.root, "status", "--porcelain", ".") else ""),
+        "commit": _commit(project.root),
         "date": _date(project.root),
         "python": platform.python_version(),
         "suffix": EXTENSION_SUFFIXES[0],
@@ -43,11 +43,19 @@ def build_info(
         "zlib": zlib.ZLIB_RUNTIME_VERSION,
         "impl": "c" if core else "python",
         "driver": driver,
-        "inputs": {dist.name: dist.version for dist in distributions},
+        "inputs": {"forge-min": __version__, **{d.name: d.version for d in distributions}},
         "manifest": manifest.digest,
         "native": manifest.only(native).digest,
         "native_files": {name: len(members[name]) for name in native},
     }
+
+
+def _commit(root: Path) -> str:
+    """The commit's full name, "+changes" after it where the project differs, or "unknown"."""
+    commit = _git(root, "rev-parse", "HEAD")
+    made = (":(exclude)gen", ":(exclude)dist")  # what a build itself writes
+    changes = _git(root, "status", "--porcelain", "--", ".", *made)
+    return f"{commit}+changes" if changes else commit or "unknown"
 
 
 def _date(root: Path) -> str:

@@ -15,6 +15,7 @@ from typing import Literal
 from ..errors import BuildError, ErrorGroup, SchemaError
 from ..generate import generate
 from ..manifest import INFO, NAME, Manifest
+from ..pages import compile_pages
 from ..parse import ResourceIR, parse_project
 from . import artifact
 from .info import build_info
@@ -59,6 +60,8 @@ def build(
         with clock("generate"):
             project = read_project(root)
             generate(root, _resources(root))
+        with clock("pages"):
+            _check_pages(root)
         with clock("css"):
             if not skip_css:
                 check_stylesheets(root)
@@ -101,6 +104,13 @@ def _resources(root: Path) -> tuple[ResourceIR, ...]:
             ],
         )
     return parsed.resources
+
+
+def _check_pages(root: Path) -> None:
+    """An editor may have saved a view since `generate` read it: the artifact holds one state."""
+    for name, text in compile_pages(root).items():
+        if (root / "gen" / name).read_text("utf-8") != text:
+            raise BuildError(f"the view of gen/{name} changed meanwhile", hint="build again")
 
 
 def _package(

@@ -65,8 +65,27 @@ def fresh_database(
             name, _with_name(server.owner_url, name), _with_name(server.app_url, name)
         )
     finally:
-        with connect(server.owner_url, application_name="fresh_database") as conn:
-            conn.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+        _drop(server, name)
+
+
+def _drop(server: Server, name: str) -> None:
+    drop = sql.SQL("drop database {} with (force)").format(sql.Identifier(name))
+    with connect(server.owner_url, application_name="fresh_database") as conn:
+        try:
+            conn.execute(drop)
+        except errors.InsufficientPrivilege:
+            _end_sessions(server.app_url, name)
+            conn.execute(drop)
+
+
+def _end_sessions(url: str, name: str) -> None:
+    """End that role's sessions in a database: the owner may not, but the role itself may."""
+    with connect(url, application_name="fresh_database") as conn:
+        conn.execute(
+            "select pg_terminate_backend(pid, 5000) from pg_stat_activity"
+            " where datname = %s and usename = current_user",
+            [name],
+        )
 
 
 def _ensure_template(

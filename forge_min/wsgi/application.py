@@ -10,12 +10,14 @@ import itertools
 import logging
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from ..observe import log_fields
 from .problem import problem_response, status_of
 from .request import Request
 from .response import SECURITY_HEADERS, Response
@@ -82,23 +84,43 @@ class Application:
         """Answer one request (PEP 3333)."""
         started = time.perf_counter()
         request = Request(environ, self._request_id(environ), self._max_body)
-        if self._around is None:
-            response = self._answer(request)
-        else:
-            with self._around(request) as finish:
-                response = self._answer(request)
-                finish(response.status)
-        headers = self._finish(request, response)
-        seconds = time.perf_counter() - started
-        if self._observe is not None:
-            method = request.method if request.method in _METHODS else "OTHER"
-            self._observe(method, request.route, response.status, seconds)
-        if _access.isEnabledFor(logging.INFO):
-            self._log_access(request, response.status, seconds)
-        status = response.status
-        start_response(_STATUS_LINES.get(status) or f"{status} Unknown", headers)
+        token = log_fields.set({"request_id": request.id})
+        try:
+            response = self._start(request, self._traced(request), start_response)
+            self._record(request, response.status, time.perf_counter() - started)
+        finally:
+            log_fields.reset(token)
         body = response.body
         return [body] if isinstance(body, bytes) else body
+
+    def _start(self, request: Request, response: Response, start: StartResponse) -> Response:
+        """Begin the answer; one that the server refuses, say for a line end in a header, is a 500."""
+        try:
+            start(_status_line(response.status), self._headers(request, response))
+            return response
+        except Exception as err:
+            _close(response.body)
+            response = self._failed(request, err)
+            headers = self._headers(request, response)
+            start(_status_line(response.status), headers, sys.exc_info())
+            return response
+
+    def _traced(self, request: Request) -> Response:
+        if self._around is None:
+            return self._answer(request)
+        with self._around(request) as finish:
+            response = self._answer(request)
+            finish(response.status)
+        return response
+
+    def _record(self, request: Request, status: int, seconds: float) -> None:
+        """Metrics and the access log."""
+        if self._observe is not None:
+            method = request.method if request.method in _METHODS else "OTHER"
+            self._observe(method, request.route, status, seconds)
+        # PERF: the arguments of a line that nobody writes are not even put together.
+        if _access.isEnabledFor(logging.INFO):
+            _access.info("%s %s %d %.1fms", request.method, request.path, status, seconds * 1e3)
 
     def _request_id(self, environ: dict[str, Any]) -> str:
         sent: str | None = environ.get("HTTP_X_REQUEST_ID")
@@ -112,7 +134,8 @@ class Application:
         """Through the middleware; whatever is raised there becomes an answer too."""
         try:
             request.read_path()
-            return self._chain(request)
+            response = self._chain(request)
+            return response if type(response) is Response else _checked(response)
         except Exception as err:
             return self._failed(request, err)
 
@@ -121,11 +144,9 @@ class Application:
         try:
             match = self._router.match(request.method, request.path)
             request.params = match.params
-            request.route = match.pattern
+            request.route = request.environ["forge.route"] = match.pattern
             response = match.handler(request)
-            if type(response) is Response:
-                return response
-            return _checked(response)
+            return response if type(response) is Response else _checked(response)
         except Exception as err:
             return self._failed(request, err)
 
@@ -139,7 +160,7 @@ class Application:
             _log.warning("request %s: %s", request.id, error)
         return problem_response(error, request.id)
 
-    def _finish(self, request: Request, response: Response) -> list[tuple[str, str]]:
+    def _headers(self, request: Request, response: Response) -> list[tuple[str, str]]:
         """The headers of every answer; a name that the handler set stays as it is."""
         headers = response.headers
         names = {name.lower() for name, _ in headers}
@@ -154,15 +175,16 @@ class Application:
             out.append(_HSTS)
         return out
 
-    def _log_access(self, request: Request, status: int, seconds: float) -> None:
-        _access.info(
-            "%s %s %d %.1fms id=%s",
-            request.method,
-            request.path,
-            status,
-            seconds * 1e3,
-            request.id,
-        )
+
+def _status_line(status: int) -> str:
+    return _STATUS_LINES.get(status) or f"{status} Unknown"
+
+
+def _close(body: object) -> None:
+    """Let go of a body that nobody will read (PEP 3333)."""
+    close = getattr(body, "close", None)
+    if close is not None:
+        close()
 
 
 def _checked(response: object) -> Response:

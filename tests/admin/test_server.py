@@ -146,7 +146,7 @@ def test_with_the_token_everything_is_shown(serve: Callable[..., Get]) -> None:
 def test_off_loopback_a_token_is_required(host: str) -> None:
     with pytest.raises(ServerError) as caught:
         new_server(host=host)
-    assert caught.value.code == "F505" and "FORGE_ADMIN_TOKEN" in (caught.value.hint or "")
+    assert caught.value.code == "F507" and "FORGE_ADMIN_TOKEN" in (caught.value.hint or "")
 
 
 def test_a_taken_port_is_a_coded_error() -> None:

@@ -1,4 +1,4 @@
-"""translate: every refusal of PostgreSQL becomes a domain error that names the rule, never a value."""
+"""translate: every refusal of PostgreSQL becomes a domain error that names the rule, no value."""
 
 from __future__ import annotations
 

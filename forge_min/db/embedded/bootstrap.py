@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from urllib.parse import quote
 
 from psycopg import sql
 
@@ -60,4 +61,4 @@ def ensure_database(conn: Connection, owner: str, password: str, database: str) 
 
 def url(role: str, password: str, port: int, database: str) -> str:
     """The address of a database of the server on this machine."""
-    return f"postgresql://{role}:{password}@127.0.0.1:{port}/{database}"
+    return f"postgresql://{quote(role)}:{password}@127.0.0.1:{port}/{quote(database, safe='')}"

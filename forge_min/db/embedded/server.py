@@ -92,27 +92,18 @@ class EmbeddedServer:
         """Start, and return when both roles can connect. Idempotent.
 
         Raises Unavailable: F420 no PostgreSQL here, F421 cannot run as root here, F422 it did not
-        start, F423 another server runs on this folder, F424 the folder's passwords are gone.
+        start, F423 another server runs on this folder, F424 the folder's passwords are gone, F425
+        port in use.
         """
         if self.running:
             return
+        self.stop()  # what is left of a server that ended by itself
         _make_folder(self.data)
         lock = _lock(self.data)
         try:
             self._passwords = load_credentials(self.data)
             found = self._find()
-            for attempt in range(5):
-                self.port = self._wanted_port or _free_port()
-                try:
-                    self._launch(found, lock)
-                    break
-                except Unavailable as err:
-                    if (
-                        self._wanted_port
-                        or attempt == 4
-                        or "Address already in use" not in str(err)
-                    ):
-                        raise
+            self._launch_at_free_port(found, lock)
         finally:
             os.close(lock)
         try:
@@ -147,6 +138,23 @@ class EmbeddedServer:
             return binaries.Binaries(self._bin, binaries.major_of(self._bin))
         made_by = self.data / "pg" / "PG_VERSION"
         return binaries.find(int(made_by.read_text()) if made_by.exists() else None)
+
+    def _launch_at_free_port(self, found: binaries.Binaries, lock: int) -> None:
+        """Somebody may take the port between our look and PostgreSQL's: then another one."""
+        for last in (False, False, False, True):
+            self.port = self._wanted_port or _free_port()
+            try:
+                self._launch(found, lock)
+                return
+            except Unavailable as err:
+                if "Address already in use" not in err.message:
+                    raise
+                if self._wanted_port or last:
+                    raise Unavailable(
+                        f"port {self.port} is in use, so PostgreSQL cannot listen there",
+                        code="F425",
+                        hint="stop the other program, or take port 0 for any free one",
+                    ) from None
 
     def _launch(self, found: binaries.Binaries, lock: int) -> None:
         refusals = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import zipfile
@@ -10,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 from ...errors import BuildError
+from ...generate.exchange import exchange
 from ...manifest import Manifest
 
 _SHEBANG = b"#!/usr/bin/env python3\n"
@@ -59,15 +61,8 @@ def write_sums(path: Path) -> None:
     """SHA256SUMS beside the artifact, for `sha256sum -c`. Lines of others that exist stay."""
     sums = path.parent / "SHA256SUMS"
     kept = Manifest.read(sums.read_text()) if sums.is_file() else Manifest({})
-    hashes = {
-        name: digest
-        for name, digest in kept.hashes.items()
-        if PurePosixPath(name).parts[0] != path.name and (path.parent / name).is_file()
-    }
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if file.is_file():
-            name = file.relative_to(path.parent).as_posix()
-            hashes[name] = sha256(file.read_bytes()).hexdigest()
+    hashes = {n: digest for n, digest in kept.hashes.items() if (path.parent / n).is_file()}
+    hashes[path.name] = sha256(path.read_bytes()).hexdigest()
     _replace(sums, lambda temp: _write_text(temp, Manifest(hashes).write()))
 
 
@@ -91,25 +86,31 @@ def _replace(path: Path, fill: Callable[[Path], None]) -> None:
     """Fills a temporary neighbour, then renames it over `path`; what was there stays until then."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=".forge-", dir=path.parent))
+        _sweep(path)
+        work = Path(tempfile.mkdtemp(prefix=f"{_scratch(path)}{os.getpid()}-", dir=path.parent))
+        try:
+            fill(work / "new")
+            if path.is_dir():
+                exchange(work / "new", path, work / "old")
+            else:
+                (work / "new").rename(path)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
     except OSError as err:
-        raise _cannot_write(path, err) from err
-    try:
-        fill(work / "new")
-        if path.is_dir():
-            path.rename(work / "old")
-        (work / "new").rename(path)
-    except OSError as err:
-        if (work / "old").exists() and not path.exists():
-            (work / "old").rename(path)
-        raise _cannot_write(path, err) from err
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+        raise BuildError(
+            f"{path} could not be written: {err.strerror or err}",
+            code="F345",
+            hint="nothing was replaced; make room, or give another place with --output",
+        ) from err
 
 
-def _cannot_write(path: Path, err: OSError) -> BuildError:
-    return BuildError(
-        f"{path} could not be written: {err.strerror or err}",
-        code="F345",
-        hint="nothing was replaced; make room, or give another place with --output",
-    )
+def _scratch(path: Path) -> str:
+    return f".{path.name}.forge-"
+
+
+def _sweep(path: Path) -> None:
+    """Removes what killed builds left beside the artifact; their process is gone."""
+    for left in path.parent.glob(f"{_scratch(path)}*"):
+        pid = left.name.removeprefix(_scratch(path)).partition("-")[0]
+        if pid.isdecimal() and not Path("/proc", pid).exists():
+            shutil.rmtree(left, ignore_errors=True)

@@ -142,7 +142,7 @@ def native_folder(root: str, info: "dict[str, Any]", read: "Callable[[str], byte
 def main() -> None:
     """What `python3 artifact.pyz` runs."""
     root = os.path.dirname(os.path.abspath(__file__))
-    sys.path[0] = root  # absolute: it must hold after a change of folder
+    sys.path[:1] = [root]  # absolute: it must hold after a change of folder
     read = reader(root)
     info = json.loads(read("build-info.json"))
     check_machine(info, EXTENSION_SUFFIXES[0], sys.version.split()[0])

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .answer import date_text
 from .connection import Connection, Gone
+from .crew import Crew
 from .exchange import Exchange
 from .reader import Phase
 from .refusal import Refused, refusal
@@ -75,6 +76,7 @@ class Core:
             Phase.HEAD: limits.header_timeout,
             Phase.BODY: limits.body_timeout,
         }
+        self._crew = Crew()
         self._next_sweep = 0.0
         self._emptied = threading.Event()
         self._epoll.register(self._wake, select.EPOLLIN)
@@ -96,11 +98,18 @@ class Core:
         poll = self._epoll.poll
         take = self._parked.pop
         listener = self._listener.fileno()
+        crew = self._crew
+        me = threading.get_ident()
         while not self.stopping:
+            if crew.alone and crew.alone != me:
+                crew.rest()
+                continue
             for fd, _ in poll(_TICK, 1):
                 conn = take(fd, None)
                 if conn is not None:
+                    began = crew.begin()
                     self._serve(conn)
+                    crew.end(me, began)
                 elif fd == listener:
                     self._accept()
             now = time.monotonic()
@@ -321,6 +330,7 @@ class Core:
     def wake(self) -> None:
         """Make every worker look at `stopping`."""
         os.eventfd_write(self._wake, 1)
+        self._crew.gather_all()
 
     def close(self) -> None:
         """Cut what is left. The workers have ended, or will never."""

@@ -18,18 +18,17 @@ MAX_FIELDS = 100
 MAX_HEADERS = 16384
 """Bytes of all header lines with their ends; more are 431."""
 
-# Possessive quantifiers: no input can make these patterns try twice.
-_LINE = re.compile(
-    # RFC 9112 section 3
-    r"([!#$%&'*+\-.^_`|~0-9A-Za-z]++) ([\x21\x22\x24-\x7e]++) HTTP/(1\.[01])\r\n"
-)
-# A target has no fragment, hence no "#". A field line, or (third group) all that is left when a
+# Possessive quantifiers: no input can make these patterns try twice. A target has no fragment, hence
+# no "#" (RFC 9112 section 3).
+_METHOD_TARGET = r"([!#$%&'*+\-.^_`|~0-9A-Za-z]++) ([\x21\x22\x24-\x7e]++)"
+_LINE = re.compile(_METHOD_TARGET + r" HTTP/(1\.[01])\r\n")
+_OTHER_VERSION = re.compile(_METHOD_TARGET + r" HTTP/[0-9]\.[0-9]\r\n")
+# A field line, or (third group) all that is left when a
 # line is none (RFC 9112 section 5). No underscore in names: it would collide with "-" in an
 # environ. No control character in values.
 _FIELD = re.compile(
     r"([!#$%&'*+\-.^`|~0-9A-Za-z]++):[ \t]*+([^\x00-\x08\x0a-\x1f\x7f]*+)\r\n|(.+)", re.DOTALL
 )
-_OTHER_VERSION = re.compile(r"[^ \r\n]+ [^ \r\n]+ HTTP/\d\.\d\r\n")
 _HOST = re.compile(
     r"(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})++(?::[0-9]{0,5})?+"
     r"|\[[0-9A-Fa-f:.]{2,45}+\](?::[0-9]{0,5})?+"

@@ -1,4 +1,4 @@
-"""A thread's own connection: opened when first needed, opened anew when it broke."""
+"""A thread's session with the database: its own connection, and the statements of jobs.sql."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ from collections.abc import Callable
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from ..db import Connection
+from ..db import Connection, load_sql
+
+SQL = load_sql("forge_min.jobs", "jobs.sql")
 
 
 class Own:
-    """Belongs to one thread; only `cancel` may be called by another."""
+    """A thread's own connection, opened when first needed, opened anew when it broke.
+
+    Only `cancel` may be called by another thread.
+    """
 
     def __init__(self, connect: Callable[[], Connection]) -> None:
         self._connect = connect

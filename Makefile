@@ -1,0 +1,64 @@
+# Everything that is done with this checkout. `make help` lists it; `make run` and `make test` are all
+# that a fresh machine needs: Python >= 3.11 and make. PYTHON=... chooses the Python.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+PY := $(VENV)/bin/python
+PEERS := .venv-peers
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+export PIP_ROOT_USER_ACTION = ignore
+
+# What the environment is made from: it is made anew when one of these changes, or the folder moves.
+SOURCES := pyproject.toml setup.py $(wildcard forge_min/_fanout*.pyx forge_min/_fanout*.pxd)
+STAMP := $(VENV)/.made-$(shell { pwd; cat $(SOURCES); } | cksum | cut -d' ' -f1)
+
+.PHONY: help run test lint types check install bench fuzz clean dist elsewhere
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-10s %s\n", $$1, $$2 }'
+
+run: $(STAMP)  ## build examples/departures, serve it, load its data; SMOKE=1: check it and exit
+	@$(PY) examples/departures/run.py $(if $(filter-out 0,$(SMOKE)),--smoke)
+
+test: lint types check  ## lint, types and every test; FORGE_REQUIRE_ALL=1: a skip is a failure
+
+lint: $(STAMP)  ## ruff: rules and format
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+
+types: $(STAMP)
+	@$(PY) -m mypy
+
+check: $(STAMP)
+	@$(PY) -m pytest
+
+install: $(STAMP)  ## the virtual environment .venv, with the compiled core where there is a compiler
+
+bench: $(STAMP) $(PEERS)/.made  ## compare with the named peers, in the same run
+	@$(PY) benchmarks/run.py
+
+fuzz: $(STAMP)  ## the property tests, with many more examples
+	@$(PY) -m pytest -m hypothesis --hypothesis-profile=fuzz
+
+dist: $(STAMP)  ## sdist and wheel, into dist/
+	@$(PY) -m build --outdir dist .
+
+elsewhere: $(STAMP)  ## the example from a wheel in an empty environment, and once from _vendor/
+	@FORGE_ELSEWHERE=1 $(PY) -m pytest tests/ship/test_from_elsewhere.py
+
+clean:  ## remove all that these commands made, the environments and the example's data too
+	@rm -rf build dist .run $(VENV) $(PEERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf *.egg-info examples/*/dist forge_min/_fanout*.so
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP):
+	@tools/environment.sh $(VENV) $(STAMP)
+
+$(PEERS)/.made: benchmarks/requirements-peers.txt | $(STAMP)
+	@rm -rf $(PEERS)
+	@$(PY) -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip install -q -r benchmarks/requirements-peers.txt
+	@touch $@

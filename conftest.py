@@ -1,0 +1,34 @@
+"""Rules of every test run: FORGE_REQUIRE_ALL=1 makes a skip a failure; a profile for `make fuzz`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from typing import TypeVar
+
+import pytest
+from hypothesis import settings
+
+REQUIRE_ALL = os.environ.get("FORGE_REQUIRE_ALL", "") not in ("", "0")
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
+settings.register_profile("fuzz", max_examples=20_000, deadline=None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that was skipped has failed, where all are required."""
+    return _without_skips((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """The same for a whole file."""
+    return _without_skips((yield))
+
+
+def _without_skips(report: Report) -> Report:
+    if REQUIRE_ALL and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"FORGE_REQUIRE_ALL=1 allows no skip: {report.longrepr}"
+    return report

@@ -1,0 +1,7 @@
+"""Airport, generated from resources/airport/schema.py. Do not edit: the next `forge-min generate` writes it anew."""
+
+from .actions import AirportActions
+from .model import AirportRow, to_json
+from .resource import RESOURCE
+
+__all__ = ["RESOURCE", "AirportActions", "AirportRow", "to_json"]

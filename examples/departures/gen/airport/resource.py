@@ -1,0 +1,79 @@
+"""Airport as data: columns, rules, constraints and hooks.
+
+Generated from resources/airport/schema.py. Do not edit.
+"""
+
+from forge_min.actions import Check, Column, JobHook, Resource
+
+from . import sql
+from .model import AirportRow, to_json
+
+
+def check(c: Check) -> None:
+    """The rules of the schema, one line per field."""
+    c.string("icao", max_len=4, required=True)
+    c.string("iata", min_len=3, max_len=3)
+    c.string("name", max_len=100, required=True)
+    c.string("city", max_len=60)
+    c.uuid("country_id", required=True)
+    c.decimal("latitude", precision=(9, 6), min=-90, max=90, required=True)
+    c.decimal("longitude", precision=(9, 6), min=-180, max=180, required=True)
+    c.int("elevation")
+    c.string("time_zone", max_len=40)
+    c.uuid("nearest_id")
+    c.decimal("nearest_km", precision=(8, 3), min=0)
+    c.unknown()
+
+
+RESOURCE: Resource[AirportRow] = Resource(
+    name="Airport",
+    event="airport",
+    table="airports",
+    topic="airports",
+    columns=(
+        Column("id", "uuid", nullable=False, filterable=True, sortable=True),
+        Column("icao", "string", nullable=False, filterable=True, sortable=True),
+        Column("iata", "string", filterable=True, sortable=True),
+        Column("name", "string", nullable=False, filterable=True, sortable=True),
+        Column("city", "string", filterable=True, sortable=True),
+        Column("country_id", "uuid", nullable=False, filterable=True),
+        Column("latitude", "decimal", nullable=False),
+        Column("longitude", "decimal", nullable=False),
+        Column("elevation", "int"),
+        Column("time_zone", "string"),
+        Column("nearest_id", "uuid", filterable=True),
+        Column("nearest_km", "decimal"),
+        Column("version", "bigint", nullable=False),
+        Column("created_at", "datetime", nullable=False, filterable=True, sortable=True),
+        Column("updated_at", "datetime", nullable=False, filterable=True, sortable=True),
+    ),
+    row=AirportRow,
+    to_json=to_json,
+    check=check,
+    select=sql.SELECT.rstrip(),
+    insert=sql.INSERT.rstrip(),
+    insert_many=sql.INSERT_MANY.rstrip(),
+    constraints={
+        'airports_icao_key': 'icao',
+        'airports_icao_max_len': 'icao',
+        'airports_iata_key': 'iata',
+        'airports_iata_min_len': 'iata',
+        'airports_iata_max_len': 'iata',
+        'airports_name_max_len': 'name',
+        'airports_city_max_len': 'city',
+        'airports_country_id_fkey': 'country_id',
+        'airports_latitude_min': 'latitude',
+        'airports_latitude_max': 'latitude',
+        'airports_longitude_min': 'longitude',
+        'airports_longitude_max': 'longitude',
+        'airports_time_zone_max_len': 'time_zone',
+        'airports_nearest_id_fkey': 'nearest_id',
+        'airports_nearest_km_min': 'nearest_km',
+    },
+    timestamps=True,
+    after_create=(
+        JobHook('FindNearest', 'nearest', 2, None, 0),
+    ),
+    after_update=(),
+    after_delete=(),
+)

@@ -1,0 +1,28 @@
+"""The statements of countries, generated from resources/country/schema.py. Do not edit."""
+
+SELECT = """\
+select
+  "id", "code", "name", "version", "created_at", "updated_at"
+from "countries"
+"""
+
+INSERT = """\
+insert into "countries" (
+  "id", "code", "name"
+) values (
+  %(id)s, %(code)s, %(name)s
+)
+returning *
+"""
+
+INSERT_MANY = """\
+insert into "countries" (
+  "id", "code", "name"
+)
+select * from unnest(
+  %(id)s::uuid[],
+  %(code)s::text[],
+  %(name)s::text[]
+)
+returning *
+"""

@@ -1,0 +1,61 @@
+"""Flight as data: columns, rules, constraints and hooks.
+
+Generated from resources/flight/schema.py. Do not edit.
+"""
+
+from forge_min.actions import Check, Column, JobHook, Resource
+
+from . import sql
+from .model import FlightRow, to_json
+
+
+def check(c: Check) -> None:
+    """The rules of the schema, one line per field."""
+    c.string("number", max_len=8, required=True)
+    c.uuid("origin_id", required=True)
+    c.uuid("destination_id", required=True)
+    c.enum("status", ('scheduled', 'boarding', 'delayed', 'departed', 'cancelled'), default='scheduled', required=True)
+    c.string("gate", max_len=4)
+    c.datetime("departs_at", required=True)
+    c.datetime("arrives_at", required=True)
+    c.unknown()
+
+
+RESOURCE: Resource[FlightRow] = Resource(
+    name="Flight",
+    event="flight",
+    table="flights",
+    topic="flights",
+    columns=(
+        Column("id", "uuid", nullable=False, filterable=True, sortable=True),
+        Column("number", "string", nullable=False, filterable=True, sortable=True),
+        Column("origin_id", "uuid", nullable=False, filterable=True),
+        Column("destination_id", "uuid", nullable=False, filterable=True),
+        Column("status", "enum", nullable=False, filterable=True, sortable=True, choices=('scheduled', 'boarding', 'delayed', 'departed', 'cancelled')),
+        Column("gate", "string", filterable=True),
+        Column("departs_at", "datetime", nullable=False, filterable=True, sortable=True),
+        Column("arrives_at", "datetime", nullable=False, sortable=True),
+        Column("version", "bigint", nullable=False),
+        Column("created_at", "datetime", nullable=False, filterable=True, sortable=True),
+        Column("updated_at", "datetime", nullable=False, filterable=True, sortable=True),
+    ),
+    row=FlightRow,
+    to_json=to_json,
+    check=check,
+    select=sql.SELECT.rstrip(),
+    insert=sql.INSERT.rstrip(),
+    insert_many=sql.INSERT_MANY.rstrip(),
+    constraints={
+        'flights_number_max_len': 'number',
+        'flights_origin_id_fkey': 'origin_id',
+        'flights_destination_id_fkey': 'destination_id',
+        'flights_status_check': 'status',
+        'flights_gate_max_len': 'gate',
+    },
+    timestamps=True,
+    after_create=(),
+    after_update=(
+        JobHook('NotifyGate', 'default', 2, None, 0),
+    ),
+    after_delete=(),
+)

@@ -1,0 +1,117 @@
+# What the compiled core borrows from Linux, and the atomic operations of GCC and Clang.
+
+from libc.stdint cimport uint32_t, uint64_t
+
+cdef extern from *:
+    """
+    #ifndef _GNU_SOURCE
+    #define _GNU_SOURCE
+    #endif
+    #include <pthread.h>
+    #include <signal.h>
+    #include <stdint.h>
+    #include <time.h>
+
+    static inline void forge_ref(long *count) {
+        __atomic_fetch_add(count, 1, __ATOMIC_RELAXED);
+    }
+    /* True for the last one. What others did to the block comes before its free(). */
+    static inline int forge_unref(long *count) {
+        return __atomic_sub_fetch(count, 1, __ATOMIC_ACQ_REL) == 0;
+    }
+    static inline void forge_add(uint64_t *cell, uint64_t n) {
+        __atomic_fetch_add(cell, n, __ATOMIC_RELAXED);
+    }
+    static inline uint64_t forge_load(uint64_t *cell) {
+        return __atomic_load_n(cell, __ATOMIC_ACQUIRE);
+    }
+    static inline void forge_store(uint64_t *cell, uint64_t n) {
+        __atomic_store_n(cell, n, __ATOMIC_RELEASE);
+    }
+    static inline int forge_flag(int *flag) {
+        return __atomic_load_n(flag, __ATOMIC_ACQUIRE);
+    }
+    static inline int forge_swap(int *flag, int value) {
+        return __atomic_exchange_n(flag, value, __ATOMIC_SEQ_CST);
+    }
+
+    static inline double forge_now(void) {
+        struct timespec t;
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+    }
+
+    /* Python's handlers run in the main thread: let the kernel give its signals to another one. */
+    static void forge_enter_thread(const char *name) {
+        sigset_t all;
+        sigfillset(&all);
+        sigdelset(&all, SIGSEGV); sigdelset(&all, SIGBUS); sigdelset(&all, SIGFPE);
+        sigdelset(&all, SIGILL); sigdelset(&all, SIGABRT);
+        pthread_sigmask(SIG_BLOCK, &all, NULL);
+        pthread_setname_np(pthread_self(), name);
+    }
+    """
+    void forge_ref(long* count) noexcept nogil
+    bint forge_unref(long* count) noexcept nogil
+    void forge_add(uint64_t* cell, uint64_t n) noexcept nogil
+    uint64_t forge_load(uint64_t* cell) noexcept nogil
+    void forge_store(uint64_t* cell, uint64_t n) noexcept nogil
+    bint forge_flag(int* flag) noexcept nogil
+    bint forge_swap(int* flag, int value) noexcept nogil
+    double forge_now() noexcept nogil
+    void forge_enter_thread(const char* name) noexcept nogil
+
+cdef extern from "<pthread.h>" nogil:
+    ctypedef struct pthread_mutex_t:
+        pass
+    int pthread_mutex_init(pthread_mutex_t*, void*)
+    int pthread_mutex_lock(pthread_mutex_t*)
+    int pthread_mutex_unlock(pthread_mutex_t*)
+    int pthread_mutex_destroy(pthread_mutex_t*)
+
+cdef extern from "<sys/epoll.h>" nogil:
+    ctypedef union epoll_data_t:
+        void* ptr
+    struct epoll_event:
+        uint32_t events
+        epoll_data_t data
+    enum:
+        EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLHUP, EPOLLERR, EPOLLET
+        EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL
+    int epoll_create1(int)
+    int epoll_ctl(int, int, int, epoll_event*)
+    int epoll_wait(int, epoll_event*, int, int)
+
+cdef extern from "<sys/eventfd.h>" nogil:
+    enum:
+        EFD_CLOEXEC, EFD_NONBLOCK
+    int eventfd(unsigned int, int)
+
+cdef extern from "<poll.h>" nogil:
+    struct pollfd:
+        int fd
+        short events
+        short revents
+    enum:
+        POLLIN
+    int poll(pollfd*, unsigned long, int)
+
+cdef extern from "<sys/uio.h>" nogil:
+    struct iovec:
+        void* iov_base
+        size_t iov_len
+
+cdef extern from "<sys/socket.h>" nogil:
+    struct msghdr:
+        iovec* msg_iov
+        size_t msg_iovlen
+    enum:
+        MSG_DONTWAIT, MSG_NOSIGNAL, SOL_SOCKET, SO_TYPE
+    ssize_t sendmsg(int, msghdr*, int)
+    ssize_t recv(int, void*, size_t, int)
+    int getsockopt(int, int, int, void*, unsigned int*)
+
+cdef extern from "<unistd.h>" nogil:
+    int close(int)
+    ssize_t read(int, void*, size_t)
+    ssize_t write(int, void*, size_t)

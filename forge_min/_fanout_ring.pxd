@@ -1,0 +1,141 @@
+# Frames, rings and wakers of the compiled core: plain C, used with and without the GIL.
+
+from libc.stdint cimport uint64_t
+from libc.stdio cimport snprintf
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+
+from forge_min._fanout_os cimport *
+
+
+# -- frames ----------------------------------------------------------------------------------------
+
+cdef struct Frame:
+    long refs
+    size_t size  # bytes that follow this header
+
+
+cdef inline char* frame_data(Frame* frame) noexcept nogil:
+    return <char*>frame + sizeof(Frame)
+
+
+cdef inline Frame* frame_new(const char* data, size_t size) noexcept nogil:
+    """A frame with one count, or NULL."""
+    cdef Frame* frame = <Frame*>malloc(sizeof(Frame) + size)
+    if frame != NULL:
+        frame.refs = 1
+        frame.size = size
+        memcpy(frame_data(frame), data, size)
+    return frame
+
+
+cdef inline void frame_drop(Frame* frame) noexcept nogil:
+    if frame != NULL and forge_unref(&frame.refs):
+        free(frame)
+
+
+cdef inline Frame* frame_refresh(uint64_t missed) noexcept nogil:
+    """The frame that tells a client to read everything again (contract.md, HTTP), or NULL."""
+    cdef char text[128]
+    cdef int size = snprintf(
+        text, sizeof(text), b'event: refresh\ndata: {"reason":"overflow","missed":%llu}\n\n',
+        <unsigned long long>missed,
+    )
+    return frame_new(text, <size_t>size)
+
+
+# -- rings -----------------------------------------------------------------------------------------
+
+cdef struct Waker:
+    int fd  # an eventfd
+    int pending  # 1 from the first wake until its owner looks around again
+
+
+cdef struct Watch:  # one waker's interest in one ring
+    Waker* waker
+    Watch* prev
+    Watch* next
+
+
+cdef struct Ring:
+    # LOCK: lock guards slots, head (which may also be read atomically without it) and watches.
+    pthread_mutex_t lock
+    Frame** slots
+    uint64_t size
+    uint64_t head
+    Watch* watches
+    long subscribers  # atomic
+
+
+cdef inline void waker_wake(Waker* waker) noexcept nogil:
+    """PERF: one system call per look-around of the owner, not one per frame.
+
+    SAFETY: the owner clears `pending` BEFORE it reads the heads, we set it AFTER the head is
+    written, both sequentially consistent. So we see 0 and write, or it will still read our head.
+    """
+    cdef uint64_t one = 1
+    if not forge_swap(&waker.pending, 1):
+        write(waker.fd, &one, sizeof(one))  # cannot block; full means awake
+
+
+cdef inline void waker_clear(Waker* waker) noexcept nogil:
+    cdef uint64_t count
+    read(waker.fd, &count, sizeof(count))
+    forge_swap(&waker.pending, 0)
+
+
+cdef inline void ring_attach(Ring* ring, Watch* watch) noexcept nogil:
+    pthread_mutex_lock(&ring.lock)
+    watch.prev = NULL
+    watch.next = ring.watches
+    if watch.next != NULL:
+        watch.next.prev = watch
+    ring.watches = watch
+    pthread_mutex_unlock(&ring.lock)
+
+
+cdef inline void ring_detach(Ring* ring, Watch* watch) noexcept nogil:
+    """SAFETY: no publisher can reach the watch or its waker any more: they wake inside the lock."""
+    pthread_mutex_lock(&ring.lock)
+    if watch.prev != NULL:
+        watch.prev.next = watch.next
+    else:
+        ring.watches = watch.next
+    if watch.next != NULL:
+        watch.next.prev = watch.prev
+    pthread_mutex_unlock(&ring.lock)
+
+
+cdef inline void ring_wake(Ring* ring) noexcept nogil:
+    """The caller holds the lock."""
+    cdef Watch* watch = ring.watches
+    while watch != NULL:
+        waker_wake(watch.waker)
+        watch = watch.next
+
+
+cdef inline uint64_t ring_publish(Ring* ring, Frame* frame) noexcept nogil:
+    cdef uint64_t number
+    cdef Frame** slot
+    cdef Frame* old
+    pthread_mutex_lock(&ring.lock)
+    number = ring.head + 1
+    slot = &ring.slots[number % ring.size]
+    old = slot[0]
+    slot[0] = frame
+    forge_store(&ring.head, number)
+    ring_wake(ring)
+    pthread_mutex_unlock(&ring.lock)
+    frame_drop(old)
+    return number
+
+
+cdef inline size_t ring_read(Ring* ring, uint64_t start, size_t limit, Frame** out) noexcept nogil:
+    """Up to `limit` counted frames from number `start`. The caller holds the lock."""
+    cdef size_t count = 0
+    while count < limit and start <= ring.head:
+        out[count] = ring.slots[start % ring.size]
+        forge_ref(&out[count].refs)
+        count += 1
+        start += 1
+    return count

@@ -1,0 +1,186 @@
+# One client of the compiled core's stream writer, as its thread sees it: plain C.
+
+from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport free
+
+from forge_min._fanout_os cimport *
+from forge_min._fanout_ring cimport *
+
+cdef enum:
+    BATCH = 64  # frames in one system call
+
+
+cdef struct Cursor:  # one subscription of one stream; the writer's thread alone
+    Ring* ring
+    int* shut  # of the Subscription, which the entry keeps alive
+    uint64_t number  # of the next frame to begin
+    Stream* stream
+    Interest* interest
+    Cursor* prev  # among the interest's cursors
+    Cursor* next
+
+
+cdef struct Interest:  # the thread's watch on one ring, and who reads it
+    Watch watch
+    Ring* ring
+    Cursor* cursors
+    uint64_t seen  # the head when the thread last looked
+    size_t index  # its place in StreamWriter.interests
+
+
+cdef struct Stream:
+    long refs
+    uint64_t id
+    int fd
+    Frame* asked_farewell  # LOCK: StreamWriter.lock, until the thread takes the command
+    Stream* next_incoming
+    Stream* next_asked
+    # The rest is for the writer's thread alone.
+    Stream* prev
+    Stream* next
+    Stream* next_ready
+    Stream* next_ended
+    Frame* current  # the frame that is partly out (or shall go first)
+    size_t offset  # bytes of it that left
+    Frame* farewell
+    double blocked_since  # 0.0: not waiting for the socket
+    double sent_at
+    uint32_t received
+    uint32_t turn  # the cursor that goes first, so that no topic starves another
+    uint32_t count
+    bint current_counts  # whether `current` is a topic's frame
+    bint closing
+    bint slow  # the socket was full, and the backlog is not yet worked off
+    bint queued
+    bint begun
+    bint ended
+    Cursor* cursors  # `count` of them, in the same block
+
+
+cdef struct Piece:  # a frame on its way out, and what changes when its first byte leaves
+    Frame* frame
+    Cursor* cursor
+    uint64_t next
+    bint refresh
+
+
+cdef inline void stream_drop(Stream* stream) noexcept nogil:
+    if forge_unref(&stream.refs):
+        frame_drop(stream.current)
+        frame_drop(stream.farewell)
+        frame_drop(stream.asked_farewell)
+        free(stream)
+
+
+cdef inline void stream_link(Stream* stream, Stream** first) noexcept nogil:
+    """Into the list of all streams."""
+    stream.next = first[0]
+    if stream.next != NULL:
+        stream.next.prev = stream
+    first[0] = stream
+
+
+cdef inline void stream_unlink(Stream* stream, Stream** first) noexcept nogil:
+    if stream.prev != NULL:
+        stream.prev.next = stream.next
+    else:
+        first[0] = stream.next
+    if stream.next != NULL:
+        stream.next.prev = stream.prev
+
+
+cdef inline void cursor_link(Cursor* cursor, Interest* interest) noexcept nogil:
+    cursor.interest = interest
+    cursor.next = interest.cursors
+    if cursor.next != NULL:
+        cursor.next.prev = cursor
+    interest.cursors = cursor
+
+
+cdef inline void cursor_unlink(Cursor* cursor) noexcept nogil:
+    if cursor.prev != NULL:
+        cursor.prev.next = cursor.next
+    else:
+        cursor.interest.cursors = cursor.next
+    if cursor.next != NULL:
+        cursor.next.prev = cursor.prev
+    cursor.interest = NULL
+
+
+cdef struct Queue:  # streams that may have something to send, each counted
+    Stream* first
+    Stream* last
+
+
+cdef inline void queue_push(Queue* queue, Stream* stream) noexcept nogil:
+    forge_ref(&stream.refs)
+    stream.queued = True
+    stream.next_ready = NULL
+    if queue.last != NULL:
+        queue.last.next_ready = stream
+    else:
+        queue.first = stream
+    queue.last = stream
+
+
+cdef inline Stream* queue_pop(Queue* queue) noexcept nogil:
+    """The first one, with the queue's count."""
+    cdef Stream* stream = queue.first
+    queue.first = stream.next_ready
+    if queue.first == NULL:
+        queue.last = NULL
+    stream.queued = False
+    return stream
+
+
+cdef inline int cursor_gather(
+    Cursor* cursor, uint64_t allowed, Piece* pieces, int count
+) noexcept nogil:
+    """Append what the cursor has to say, up to BATCH: frames, or one refresh when more than
+    `allowed` wait. The new count; -1 when out of memory, and then `pieces` holds nothing."""
+    cdef Frame* blocks[BATCH]
+    cdef Ring* ring = cursor.ring
+    cdef uint64_t after, waiting
+    cdef int got = 0, index
+    if count == BATCH or forge_flag(cursor.shut) or forge_load(&ring.head) < cursor.number:
+        return count
+    pthread_mutex_lock(&ring.lock)
+    after = ring.head + 1
+    waiting = after - cursor.number
+    if waiting <= allowed:
+        got = <int>ring_read(ring, cursor.number, <size_t>(BATCH - count), blocks)
+    pthread_mutex_unlock(&ring.lock)
+    if waiting > allowed:
+        blocks[0] = frame_refresh(waiting)
+        if blocks[0] == NULL:
+            for index in range(count):
+                frame_drop(pieces[index].frame)
+            return -1
+        got = 1
+    for index in range(got):
+        pieces[count].frame = blocks[index]
+        pieces[count].cursor = cursor
+        pieces[count].refresh = waiting > allowed
+        pieces[count].next = after if waiting > allowed else cursor.number + <uint64_t>index + 1
+        count += 1
+    return count
+
+
+cdef inline void stream_keep(Stream* stream, Frame* frame, size_t sent, bint counts) noexcept nogil:
+    """`sent` more bytes of this frame left; the rest goes first next time."""
+    if frame == stream.current:
+        stream.offset += sent
+        return
+    forge_ref(&frame.refs)
+    stream.current = frame
+    stream.offset = sent
+    stream.current_counts = counts
+
+
+cdef inline void close_gently(int fd) noexcept nogil:
+    """Read, then close: unread input turns the last frames into a reset (RFC 1122, 4.2.2.13)."""
+    cdef char scratch[4096]
+    cdef int rounds = 16
+    while rounds > 0 and recv(fd, scratch, sizeof(scratch), MSG_DONTWAIT) > 0:
+        rounds -= 1
+    close(fd)

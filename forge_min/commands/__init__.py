@@ -1,0 +1,10 @@
+"""The commands, one file per group. Each loads the room it needs when it runs, not before."""
+
+from __future__ import annotations
+
+from . import build, generate, help, init, migrate, operate, routes
+
+GROUPS = (init, generate, migrate, operate, build, routes, help)
+"""Modules with `add(commands)`, in the order of `--help`."""
+
+__all__ = ["GROUPS"]

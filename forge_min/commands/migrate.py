@@ -1,0 +1,109 @@
+"""migrate: the next migration file from the schemas; up, down and status as the artifact does."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from ..errors import BuildError
+from .operate import delegate
+from .project import find_root, read_resources, use_code
+from .tree import add_command, add_delegate
+
+if TYPE_CHECKING:
+    from ..migrations import Migration
+    from ..parse import ResourceIR
+    from .tree import Commands
+
+
+def add(commands: Commands) -> None:
+    """Declare the command."""
+    parser = add_command(
+        commands,
+        "migrate",
+        lambda args: delegate(args, "migrate"),
+        help="bring files and database up to date with the schemas",
+        example="migrate diff && forge-min migrate up",
+    )
+    steps = parser.add_subparsers(metavar="diff|up|down|status", required=True)
+    diff = add_command(
+        steps,
+        "diff",
+        _diff,
+        help="write the migration that the schemas ask for; review it before you apply it",
+        example="migrate diff add_gate",
+    )
+    diff.add_argument("name", metavar="NAME", nargs="?", default="", help="what it does")
+    diff.add_argument(
+        "--allow-destructive", action="store_true", help="also steps that lose data or lock long"
+    )
+    for name, help in (
+        ("up", "apply what is missing, as the owner"),
+        ("down", "undo the last file"),
+        ("status", "what is applied"),
+    ):
+        add_delegate(steps, name, _delegate(name), help=help)
+
+
+def _delegate(name: str) -> Callable[[argparse.Namespace], int]:
+    return lambda args: delegate(args, "migrate", name)
+
+
+def _diff(args: argparse.Namespace) -> int:
+    root = find_root(args)
+    resources = read_resources(root)
+    if resources is None:
+        return 1
+    migration = _missing(root, resources, args.name)
+    if migration is not None and migration.risks and not args.allow_destructive:
+        _refuse(migration)
+    path = migration.write() if migration else None
+    if args.json:
+        changes = migration.changes if migration else ()
+        print(json.dumps({"path": path and str(path), "changes": changes}))
+    elif migration is None:
+        print("nothing to do: the migrations give what the schemas ask for")
+    else:
+        print("\n".join([*migration.changes, f"wrote {path}: review it, then migrate up"]))
+    return 0
+
+
+def _missing(root: Path, resources: Sequence[ResourceIR], name: str) -> Migration | None:
+    """Connects only where earlier generated files have to be compared with."""
+    from .. import db
+    from ..migrations import diff
+
+    files = db.read_migrations(root / "migrations", "app")
+    if not any(file.generated for file in files):
+        return diff(root, resources, files, name=name)
+    from ..ops.development import with_database
+    from ..ops.project import load_project
+
+    use_code(root)
+    with ExitStack() as stack:
+        project = stack.enter_context(with_database(load_project(), migrated=False))
+        c = project.config.database
+        owner = c.migrate_url or c.direct_url or c.url
+        return diff(
+            root,
+            resources,
+            files,
+            base=db.FORGE_MIGRATIONS,
+            scratch=lambda: db.scratch_database(owner),
+            name=name,
+        )
+
+
+def _refuse(migration: Migration) -> NoReturn:
+    for risk in migration.risks:
+        print(f"{risk.kind}: {risk.step}\n    {risk.advice}", file=sys.stderr)
+    raise BuildError(
+        "this migration loses data or locks a table for long; nothing was written",
+        code="F334",
+        hint="read the steps above; --allow-destructive writes it all the same",
+    )

@@ -1,0 +1,60 @@
+"""The frames of a stream as bytes (WHATWG HTML, section 9.2, "Server-sent events")."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+
+from ..notify import Event, refresh_frame
+
+# A field ends at CR, LF or CRLF (9.2.5), and an id with NUL is ignored (9.2.6).
+_FORBIDDEN = re.compile(r"[\r\n\0]")
+_REASONS = ("overflow", "reconnect", "resume")
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+
+def frame(event: str, data: Mapping[str, object], id: str | None = None) -> bytes:
+    """One event: its name, one JSON object, and the id that a client resumes from (None: no id).
+
+    Raises ValueError when name or id hold a line break or NUL, when the name is empty, or when the
+    data hold NaN or an infinity; TypeError when they hold what JSON has no word for. The data
+    themselves cannot break out of their line: JSON escapes control characters (RFC 8259, 7).
+    """
+    if not event or _FORBIDDEN.search(event):
+        raise ValueError(f"an event's name must be one line, not {event!r}")
+    if id is not None and _FORBIDDEN.search(id):
+        raise ValueError(f"an event's id must be one line, not {id!r}")
+    head = f"event: {event}\n" if id is None else f"event: {event}\nid: {id}\n"
+    text = f"{head}data: {_encode(dict(data))}\n\n"
+    # A lone surrogate has no UTF-8; its backslash escape is JSON's own.
+    return text.encode("utf-8", "backslashreplace")
+
+
+def refresh(reason: str, missed: int | None = None) -> bytes:
+    """ "Read everything again." reason: overflow, reconnect or resume (ValueError otherwise).
+    missed: events that are lost, None when nobody knows."""
+    if reason not in _REASONS:
+        raise ValueError(f"reason must be one of {', '.join(_REASONS)}, not {reason!r}")
+    return refresh_frame(reason, missed)
+
+
+def close_frame(reason: str) -> bytes:
+    """The last frame of a stream. A client comes back after "shutdown", and after nothing else."""
+    return frame("close", {"reason": reason})
+
+
+def encode_json(event: Event, audience: str, format: str) -> bytes:
+    """A committed event as a frame: named by its kind, data {"id", "version", "changed"}, and
+    "payload" where the publisher gave one. The same for every audience and format: it names a row
+    and says nothing of what is in it, so nobody learns from it what they may not read.
+    """
+    data: dict[str, object] = {}
+    if event.resource_id is not None:
+        data["id"] = event.resource_id
+        data["version"] = event.version
+        data["changed"] = list(event.changed)
+    if event.payload is not None:
+        data["payload"] = dict(event.payload)
+    return frame(event.kind, data, event.sse_id)

@@ -1,0 +1,73 @@
+"""A stream as an iterator of bytes: the fallback where no StreamWriter can take the socket over.
+
+It costs one thread for as long as it lives, which is what the writer is there to avoid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ..fanout import Lease, Subscription, wait_any
+from .frames import refresh
+
+HEARTBEAT = b": hb\n\n"
+
+
+class ByteStream(Iterator[bytes]):
+    """Merges subscriptions; each item is one or more whole frames. Ends when all are closed.
+
+    A class and not a generator: close() must release the lease also when nobody asked for the first
+    item (PEP 3333 lets a server do so), and may come from another thread while one waits here.
+    """
+
+    def __init__(
+        self,
+        subscriptions: Sequence[Subscription],
+        lease: Lease | None,
+        first: bytes,
+        heartbeat: float,
+    ) -> None:
+        self._subscriptions = tuple(subscriptions)
+        self._lease = lease
+        self._first = first
+        self._heartbeat = heartbeat
+
+    def __next__(self) -> bytes:
+        """The frames that are there, else the next to come, else a heartbeat comment."""
+        if self._first:
+            first, self._first = self._first, b""
+            return first
+        while waiting := [one for one in self._subscriptions if not one.closed]:
+            if frames := b"".join(map(_frames, waiting)):
+                return frames
+            if not wait_any(waiting, self._heartbeat):
+                return HEARTBEAT
+        self.close()
+        raise StopIteration
+
+    def close(self) -> None:
+        """Leave the topics and release the lease. Idempotent, from any thread."""
+        self._first = b""
+        for subscription in self._subscriptions:
+            subscription.close()
+        if self._lease is not None:
+            self._lease.release()
+
+
+def _frames(subscription: Subscription) -> bytes:
+    missed, frames = subscription.take()
+    return (refresh("overflow", missed) if missed else b"") + b"".join(frames)
+
+
+def stream(
+    subscriptions: Sequence[Subscription],
+    lease: Lease | None = None,
+    first: bytes = b"",
+    heartbeat: float = 15.0,
+) -> ByteStream:
+    """The bytes of one client's stream: `first`, then every frame of the subscriptions.
+
+    heartbeat: seconds of silence before a comment. A subscription that fell off its ring gives one
+    refresh. Whoever iterates must close() it, which releases the lease.
+    """
+    return ByteStream(subscriptions, lease, first, heartbeat)

@@ -1,0 +1,317 @@
+"""Actions on a real PostgreSQL, as the app role."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from forge_min import db
+from forge_min.errors import (
+    Conflict,
+    Invalid,
+    NotFound,
+    StaleVersion,
+)
+
+pytestmark = pytest.mark.db
+
+
+def flight(example: Any, **fields: object) -> Any:
+    country = example.country()
+    here, there = example.airport("AAAA", country), example.airport("BBBB", country)
+    departs = datetime(2026, 11, 25, 8, 30, tzinfo=UTC)
+    return example["flights"].create(
+        {
+            "number": "FM1",
+            "origin_id": str(here.id),
+            "destination_id": str(there.id),
+            "departs_at": departs.isoformat(),
+            "arrives_at": (departs + timedelta(hours=2)).isoformat(),
+        }
+        | fields
+    )
+
+
+def pointers(error: Invalid) -> set[str]:
+    return {e.pointer for e in error.errors}
+
+
+def test_create_returns_the_row_as_stored_and_get_finds_it(example: Any) -> None:
+    made = example.airport("EDDB", example.country(), elevation=157)
+    assert made == example["airports"].get(made.id)
+    assert made.version == 1 and made.id.version == 7 and made.elevation == 157
+    assert made.latitude == Decimal("52.5") and made.created_at.utcoffset() == timedelta(0)
+
+
+def test_row_event_and_job_of_a_create_come_together(example: Any) -> None:
+    made = example.airport("EDDB", example.country())
+    events = example.sql(
+        "select kind, version, topic from forge_event where resource_id = %s", str(made.id)
+    )
+    assert events == [("airport.created", 1, "airports")]
+    ((kind, queue, args),) = example.sql("select kind, queue, args from forge_job")
+    assert (kind, queue) == ("FindNearest", "nearest")
+    assert args["resource"] == "Airport" and args["id"] == str(made.id)
+    assert args["operation"] == "create" and args["version"] == 1
+
+
+def test_row_event_and_job_vanish_together_when_the_transaction_rolls_back(example: Any) -> None:
+    country = example.country()
+    conn = example.registry.database.connection()
+    with pytest.raises(RuntimeError), db.transaction(conn):
+        example["airports"].create(
+            {"icao": "X", "name": "X", "country_id": str(country.id)}
+            | {"latitude": 1, "longitude": 1},
+            conn=conn,
+        )
+        raise RuntimeError("after the insert, before the commit")
+    assert example.sql("select count(*) from airports") == [(0,)]
+    assert example.sql("select count(*) from forge_job") == [(0,)]
+    assert example.sql("select count(*) from forge_event where topic = 'airports'") == [(0,)]
+
+
+def test_a_refused_row_leaves_neither_event_nor_job(example: Any) -> None:
+    country = example.country()
+    example.airport("EDDB", country)
+    with pytest.raises(Conflict) as caught:
+        example.airport("EDDB", country)
+    assert caught.value.constraint == "airports_icao_key"
+    assert [e.pointer for e in caught.value.errors] == ["/icao"]
+    assert example.sql("select count(*) from forge_job") == [(1,)]
+    assert example.sql("select count(*) from forge_event where topic = 'airports'") == [(1,)]
+
+
+def test_every_wrong_field_is_reported_at_once(example: Any) -> None:
+    with pytest.raises(Invalid) as caught:
+        example["airports"].create(
+            {
+                "icao": "TOOLONG",
+                "name": None,
+                "latitude": "90.0000001",
+                "longitude": 181,
+                "elevation": "high",
+                "country_id": "42",
+                "wings": 2,
+            }
+        )
+    assert pointers(caught.value) == {
+        "/icao",
+        "/name",
+        "/latitude",
+        "/longitude",
+        "/elevation",
+        "/country_id",
+        "/wings",
+    }
+
+
+def test_a_reference_to_nothing_names_its_field(example: Any) -> None:
+    with pytest.raises(Invalid) as caught:
+        example["airports"].create(
+            {"icao": "X", "name": "X", "latitude": 1, "longitude": 1, "country_id": str(uuid4())}
+        )
+    assert [(e.pointer, e.code) for e in caught.value.errors] == [("/country_id", "no_such_row")]
+
+
+def test_a_referenced_row_is_not_deleted(example: Any) -> None:
+    country = example.country()
+    example.airport("EDDB", country)
+    with pytest.raises(Conflict):
+        example["countries"].delete(country.id)
+    assert example["countries"].get(country.id) == country
+
+
+def test_update_changes_what_is_given_and_raises_the_version(example: Any) -> None:
+    made = flight(example)
+    changed = example["flights"].update(made.id, {"gate": "A1"})
+    assert (changed.gate, changed.version, changed.number) == ("A1", 2, "FM1")
+    assert changed.updated_at > made.updated_at and changed.created_at == made.created_at
+    cleared = example["flights"].update(made.id, {"gate": None})
+    assert cleared.gate is None
+
+
+def test_update_tells_event_and_job_what_changed_and_what_was(example: Any) -> None:
+    made = flight(example, gate="A1")
+    example["flights"].update(made.id, {"gate": "B2", "number": "FM1", "status": "boarding"})
+    ((kind, changed, version),) = example.sql(
+        "select kind, changed, version from forge_event where kind = 'flight.updated'"
+    )
+    assert (kind, sorted(changed), version) == ("flight.updated", ["gate", "status"], 2)
+    ((args,),) = example.sql("select args from forge_job where kind = 'NotifyGate'")
+    assert args["before"]["gate"] == "A1" and args["version"] == 2
+    assert args["operation"] == "update"
+
+
+def test_an_update_that_changes_nothing_writes_nothing(example: Any) -> None:
+    made = flight(example, gate="A1")
+    same = example["flights"].update(made.id, {"gate": "A1"})
+    assert same == made
+    assert example["flights"].update(made.id, {}) == made
+    assert example.sql("select count(*) from forge_event where kind = 'flight.updated'") == [(0,)]
+
+
+def test_replace_gives_absent_fields_their_defaults(example: Any) -> None:
+    made = flight(example, gate="A1", status="boarding")
+    whole = {
+        name: value
+        for name, value in example["flights"].resource.to_json(made).items()
+        if name in ("number", "origin_id", "destination_id", "departs_at", "arrives_at")
+    }
+    replaced = example["flights"].replace(made.id, whole)
+    assert (replaced.gate, replaced.status, replaced.version) == (None, "scheduled", 2)
+
+
+@pytest.mark.parametrize("verb", ["update", "delete"])
+def test_a_stale_version_is_refused_and_changes_nothing(example: Any, verb: str) -> None:
+    made = flight(example)
+    now = example["flights"].update(made.id, {"gate": "A1"})
+    with pytest.raises(StaleVersion):
+        if verb == "update":
+            example["flights"].update(made.id, {"gate": "B2"}, version=1)
+        else:
+            example["flights"].delete(made.id, version=1)
+    assert example["flights"].get(made.id) == now
+
+
+def test_a_fresh_version_is_taken(example: Any) -> None:
+    made = flight(example)
+    assert example["flights"].update(made.id, {"gate": "A1"}, version=1).version == 2
+    example["flights"].delete(made.id, version=2)
+    with pytest.raises(NotFound):
+        example["flights"].get(made.id)
+
+
+@pytest.mark.parametrize("verb", ["get", "update", "delete", "replace"])
+def test_what_is_not_there_is_not_found(example: Any, verb: str) -> None:
+    whole = {"code": "FR", "name": "France"}
+    calls: dict[str, Any] = {
+        "get": lambda a: a.get(uuid4()),
+        "update": lambda a: a.update(uuid4(), {"name": "x"}),
+        "replace": lambda a: a.replace(uuid4(), whole),
+        "delete": lambda a: a.delete(uuid4()),
+    }
+    with pytest.raises(NotFound):
+        calls[verb](example["countries"])
+
+
+def test_concurrent_updates_of_one_row_all_count_and_report_the_row_before_them(
+    example: Any,
+) -> None:
+    made = flight(example, gate="0")
+    failures: list[BaseException] = []
+
+    def change(worker: int) -> None:
+        try:
+            for n in range(20):
+                example["flights"].update(made.id, {"gate": f"{worker}{n:02}"})
+        except BaseException as err:
+            failures.append(err)
+
+    threads = [threading.Thread(target=change, args=(w,)) for w in range(1, 5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not failures
+    assert example["flights"].get(made.id).version == 81
+    jobs = example.sql(
+        "select (args->>'version')::int, args->'before'->>'version', args->'before'->>'gate'"
+        " from forge_job where kind = 'NotifyGate' order by 1"
+    )
+    assert [j[0] for j in jobs] == list(range(2, 82))
+    assert [int(j[1]) for j in jobs] == list(range(1, 81))
+    gates = example.sql(
+        "select version from forge_event where kind = 'flight.updated' order by version"
+    )
+    assert [g[0] for g in gates] == list(range(2, 82))
+
+
+def test_delete_enqueues_nothing_without_a_hook_but_tells_the_event(example: Any) -> None:
+    made = example.country()
+    example["countries"].delete(made.id)
+    kinds = example.sql("select kind from forge_event order by id")
+    assert kinds == [("country.created",), ("country.deleted",)]
+
+
+def test_create_many_inserts_rows_events_and_jobs_or_nothing(example: Any) -> None:
+    country = example.country()
+    items = [
+        {
+            "icao": f"{n:04}",
+            "name": f"N{n}",
+            "country_id": str(country.id),
+            "latitude": "1.5",
+            "longitude": "2.5",
+        }
+        for n in range(2500)
+    ]
+    own = uuid4()
+    items[7]["id"] = str(own)
+    assert example["airports"].create_many(items) == 2500
+    assert example["airports"].get(own).icao == "0007"
+    assert example.sql("select count(*), count(distinct args->>'id') from forge_job") == [
+        (2500, 2500)
+    ]
+    wrong = [{"icao": f"{n:03x}z", "name": "x", "latitude": 1, "longitude": 1} for n in range(1100)]
+    for item in wrong:
+        item["country_id"] = str(country.id)
+    wrong[1050]["name"] = None  # type: ignore[assignment]
+    with pytest.raises(Invalid) as caught:
+        example["airports"].create_many(wrong)
+    assert pointers(caught.value) == {"/1050/name"}
+    assert example.sql("select count(*) from airports") == [(2500,)]
+
+
+def test_rules_of_the_user_are_asked(example: Any) -> None:
+    made = flight(example)
+    with pytest.raises(Invalid) as caught:
+        example["flights"].replace(
+            made.id,
+            {
+                "number": "FM1",
+                "origin_id": str(made.origin_id),
+                "destination_id": str(made.origin_id),
+                "departs_at": "2026-11-25T10:00:00Z",
+                "arrives_at": "2026-11-25T09:00:00Z",
+            },
+        )
+    assert pointers(caught.value) == {"/destination_id", "/arrives_at"}
+
+
+def test_hostile_text_stays_text(example: Any) -> None:
+    nasty = "'; drop table flights; -- %(id)s %s {} \\ \" $$"
+    made = example["countries"].create({"code": "XX", "name": nasty})
+    assert example["countries"].get(made.id).name == nasty
+    assert example["countries"].update(made.id, {"name": nasty + "!"}).name == nasty + "!"
+
+
+def test_a_write_is_one_statement_and_one_round_trip(example: Any) -> None:
+    country = example.country()
+    conn = example.registry.database.connection()
+    seen: list[str] = []
+    execute = conn.execute
+
+    def counting(query: Any, *args: Any, **kwargs: Any) -> Any:
+        seen.append(str(query))
+        return execute(query, *args, **kwargs)
+
+    conn.execute = counting  # type: ignore[method-assign]
+    made = example.airport("EDDB", country)
+    example["airports"].update(made.id, {"city": "Berlin"})
+    example["airports"].delete(made.id)
+    assert len(seen) == 3
+
+
+def test_ids_are_ordered_by_time() -> None:
+    from forge_min.actions import uuid7
+
+    ids = [uuid7() for _ in range(2000)]
+    assert len(set(ids)) == 2000 and all(i.version == 7 for i in ids)
+    assert all(isinstance(i, UUID) and i.variant == "specified in RFC 4122" for i in ids)
+    stamps = [i.int >> 80 for i in ids]
+    assert stamps == sorted(stamps)

@@ -1,0 +1,104 @@
+"""Migration files: names, parts, checksums, and where one statement ends."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forge_min.db import FORGE_MIGRATIONS, MigrationFile, read_migrations
+from forge_min.db.migration_files import statements
+from forge_min.errors import BuildError
+
+
+def test_files_come_in_order_and_other_files_are_left_alone(tmp_path):
+    for name in ("0010_b.sql", "0002_a.sql", "README.md"):
+        (tmp_path / name).write_text("select 1;")
+    found = read_migrations(tmp_path)
+    assert [(file.source, file.name) for file in found] == [
+        ("app", "0002_a.sql"),
+        ("app", "0010_b.sql"),
+    ]
+
+
+def test_a_missing_folder_has_no_files(tmp_path):
+    assert read_migrations(tmp_path / "none") == []
+
+
+@pytest.mark.parametrize("name", ["1_a.sql", "0001-a.sql", "0001_A.sql", "a.sql", "0001_.sql"])
+def test_a_wrong_name_is_refused(tmp_path, name):
+    (tmp_path / name).write_text("select 1;")
+    with pytest.raises(BuildError) as caught:
+        read_migrations(tmp_path)
+    assert caught.value.code == "F321" and name in caught.value.message
+
+
+def test_a_number_that_comes_twice_is_refused_with_both_names(tmp_path):
+    for name in ("0001_a.sql", "0001_b.sql"):
+        (tmp_path / name).write_text("select 1;")
+    with pytest.raises(BuildError, match=r"0001_a\.sql and 0001_b\.sql"):
+        read_migrations(tmp_path)
+
+
+def test_windows_line_ends_do_not_change_the_checksum(tmp_path):
+    (tmp_path / "0001_a.sql").write_bytes(b"select 1;\r\n-- forge: down\r\nselect 2;\r\n")
+    [file] = read_migrations(tmp_path)
+    assert file.checksum == MigrationFile("", "", "select 1;\n-- forge: down\nselect 2;\n").checksum
+    assert file.down == "select 2;"
+
+
+def test_up_and_down_are_taken_apart_at_a_line_of_its_own():
+    file = MigrationFile("app", "0001_a.sql", "select '-- forge: down';\n-- forge: down\nselect 2;")
+    assert file.statements == ["select '-- forge: down'"]
+    assert file.down == "select 2;"
+    assert MigrationFile("app", "0001_a.sql", "select 1;").down == ""
+
+
+def test_flags_count_in_the_leading_comments_only():
+    head = MigrationFile("app", "x", "-- forge: generated\n-- forge: no transaction\n\nselect 1;")
+    later = MigrationFile("app", "x", "select 1;\n-- forge: generated\n-- forge: no transaction\n")
+    assert (head.generated, head.transactional) == (True, False)
+    assert (later.generated, later.transactional) == (False, True)
+
+
+def test_forge_brings_migrations_of_its_own():
+    assert FORGE_MIGRATIONS
+    assert {file.source for file in FORGE_MIGRATIONS} == {"forge"}
+    assert FORGE_MIGRATIONS[0].label.startswith("forge/0001_")
+
+
+TRICKY = [
+    "select 1",
+    "select ';', 'it''s;', E'a\\';b'",
+    'select 1 as "a;b"',
+    "select 1 /* ; /* nested ; */ ; */ + 1",
+    "select 1 -- no end; here\n, 2",
+    "create function f() returns int language sql as $$ select 1; select 2; $$",
+    "create function g() returns int language plpgsql as $body$ begin return $$;$$; end $body$",
+    "create function h() returns int language sql begin atomic select 1; select case when true"
+    " then 1 else 2 end; end",
+    "do $$ begin perform ';'; end $$",
+    "select case when true then 'a;' end",
+    "select 'begin atomic', 'end'",
+]
+
+
+@pytest.mark.parametrize("tricky", TRICKY)
+def test_a_semicolon_that_ends_nothing_is_left_alone(tricky):
+    assert statements(f"{tricky};\n\nselect 'last'\n") == [tricky, "select 'last'"]
+
+
+def test_empty_statements_and_comments_are_no_statements():
+    assert statements(" ;; -- only a comment\n; /* and ; another */ ;\n-- the end") == []
+
+
+@given(st.lists(st.sampled_from(TRICKY), max_size=6))
+def test_any_mixture_is_taken_apart_again(several):
+    assert statements(";\n".join(several)) == several
+
+
+@given(st.text(alphabet="ab;'\"$-/*E\n \\", max_size=60))
+def test_any_text_is_taken_apart_without_loss(text):
+    joined = "".join(statements(text))
+    assert len(joined) <= len(text)
+    assert all(part in text for part in statements(text))

@@ -1,0 +1,155 @@
+"""The app role: it can do its work in every table, present and future, and nothing else."""
+
+from __future__ import annotations
+
+import os
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from forge_min.db import connect, ensure_app_role
+
+pytestmark = pytest.mark.db
+
+
+@pytest.fixture
+def conn(fresh_database):
+    with connect(fresh_database.owner_url) as conn:
+        yield conn
+
+
+@pytest.fixture
+def admin(server, fresh_database):
+    with connect(make_conninfo(server.admin_url, dbname=fresh_database.name)) as admin:
+        yield admin
+
+
+@pytest.fixture
+def role(admin):
+    name = 'site "app" ' + os.urandom(4).hex()
+    yield name
+    if admin.execute("select 1 from pg_roles where rolname = %s", [name]).fetchone():
+        admin.execute(sql.SQL("drop owned by {0}; drop role {0}").format(sql.Identifier(name)))
+
+
+def as_role(database, role: str, password: str):
+    return connect(make_conninfo(database.owner_url, user=role, password=password))
+
+
+def test_a_missing_role_is_created_with_its_rights_and_settings(conn, role, fresh_database):
+    conn.execute("create table old (id int generated always as identity, name text)")
+    conn.execute("create function twice(n int) returns int language sql as 'select 2 * n'")
+    conn.execute("create view seen as select * from old")
+    done = ensure_app_role(conn, role, password="p'w\"d", database=fresh_database.name)
+    assert done is None
+    conn.execute("create table new (id serial primary key)")
+    with as_role(fresh_database, role, "p'w\"d") as app:
+        app.execute("insert into old (name) values ('a'); update old set name = 'b'")
+        app.execute("insert into new default values; delete from new")
+        row = app.execute("select twice(4), name, current_setting('statement_timeout') from seen")
+        assert row.fetchone() == (8, "b", "30s")
+        assert app.execute("show timezone").fetchone() == ("UTC",)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "create table mine (id int)",
+        "alter table forge_job add column x int",
+        "drop table forge_event",
+        "truncate forge_event",
+        "insert into forge_migration values ('app', 'x', 'y')",
+        "update forge_migration set checksum = ''",
+        "create role friend",
+        "create database another",
+        "set role owner",
+    ],
+)
+def test_the_app_role_may_not(fresh_database, statement):
+    with connect(fresh_database.app_url) as app:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            app.execute(statement)
+
+
+def test_the_app_role_owns_nothing(fresh_database):
+    with connect(fresh_database.app_url) as app:
+        query = "select count(*) from pg_class where pg_get_userbyid(relowner) = current_user"
+        assert app.execute(query).fetchone() == (0,)
+        query = "select rolsuper, rolcreaterole, rolcreatedb, rolbypassrls from pg_roles where"
+        row = app.execute(query + " rolname = current_user").fetchone()
+        assert row == (False, False, False, False)
+
+
+def test_a_second_call_changes_nothing_and_keeps_the_password(conn, role, fresh_database):
+    assert ensure_app_role(conn, role, password="first", database=fresh_database.name) is None
+    assert ensure_app_role(conn, role, password="other", database=fresh_database.name) is None
+    as_role(fresh_database, role, "first").close()
+
+
+def test_changed_settings_are_written_again(conn, role, fresh_database):
+    ensure_app_role(conn, role, password="pw", database=fresh_database.name)
+    ensure_app_role(
+        conn,
+        role,
+        password="pw",
+        database=fresh_database.name,
+        settings={"statement_timeout": "7s"},
+    )
+    with as_role(fresh_database, role, "pw") as app:
+        assert app.execute("show statement_timeout").fetchone() == ("7s",)
+
+
+def test_who_may_not_create_roles_gets_the_sql_without_the_password(admin, role, fresh_database):
+    plain = "plain_" + os.urandom(4).hex()
+    name = sql.Identifier(plain)
+    admin.execute(sql.SQL("create role {} login password 'pw'").format(name))
+    admin.execute(sql.SQL("create database {0} owner {0}").format(name))
+    url = make_conninfo(fresh_database.owner_url, user=plain, password="pw", dbname=plain)
+    try:
+        with connect(url) as owner:
+            text = ensure_app_role(owner, role, password="very-secret", database=plain)
+            assert text is not None and "very-secret" not in text and "SCRAM" not in text
+            admin.execute(text)  # somebody with more rights runs it
+            owner.execute("create table theirs (id int)")
+            assert ensure_app_role(owner, role, password=None, database=plain) is None
+        app_url = make_conninfo(url, user=role, password="<the password of database.url>")
+        with connect(app_url) as app:
+            assert app.execute("show lock_timeout").fetchone() == ("5s",)
+            app.execute("insert into theirs values (1)")
+    finally:
+        admin.execute(sql.SQL("drop database {} with (force)").format(name))
+        admin.execute(sql.SQL("drop owned by {0}; drop role {0}").format(name))
+
+
+def test_the_owner_as_its_own_app_role_gets_settings_only(fresh_database, role, conn):
+    ensure_app_role(conn, role, password="pw", database=fresh_database.name)
+    with as_role(fresh_database, role, "pw") as single:
+        settings = {"statement_timeout": "9s"}
+        done = ensure_app_role(
+            single, role, password=None, database=fresh_database.name, settings=settings
+        )
+        assert done is None
+    with as_role(fresh_database, role, "pw") as single:
+        assert single.execute("show statement_timeout").fetchone() == ("9s",)
+        privileges = "has_table_privilege('forge_migration', 'INSERT')"
+        assert single.execute(f"select {privileges}").fetchone() == (False,)
+
+
+def test_no_password_reaches_the_servers_log(admin, role, fresh_database, server):
+    admin.execute("alter role owner set log_statement = 'all'")
+    try:
+        with connect(fresh_database.owner_url) as logged:
+            done = ensure_app_role(
+                logged, role, password="plainly-visible", database=fresh_database.name
+            )
+    finally:
+        admin.execute("alter role owner reset log_statement")
+    assert done is None
+    query = "select rolpassword from pg_authid where rolname = %s"
+    [stored] = admin.execute(query, [role]).fetchone()
+    assert stored.startswith("SCRAM-SHA-256$")
+    log = (server.data / "server.log").read_text()
+    assert role.replace('"', '""') in log
+    assert "plainly-visible" not in log

@@ -1,0 +1,149 @@
+"""The same random operations on both twins give the same answers, errors included."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+QUICK = settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+small = st.integers(-1, 12)
+floats = st.floats(-100, 100) | st.sampled_from([0.1, 1.0, float("inf"), float("nan")])
+
+
+def outcome(call: Any, *args: Any) -> Any:
+    """What a call gives, or the kind and text of its error."""
+    try:
+        return call(*args)
+    except Exception as err:
+        return type(err).__name__, getattr(err, "code", ""), str(err)
+
+
+def same(left: Any, right: Any) -> bool:
+    return repr(left) == repr(right)  # so that nan equals nan
+
+
+def topic_trace(core: ModuleType, size: int, steps: list[tuple[str, int, int]]) -> list[Any]:
+    topic = core.Topic(size)
+    subscriptions = [topic.subscribe()]
+    trace: list[Any] = []
+    for what, number, other in steps:
+        mine = subscriptions[number % len(subscriptions)]
+        if what == "publish":
+            for turn in range(max(other, 1)):
+                trace.append(topic.publish(b"%d %d" % (number, turn)))
+        elif what == "subscribe":
+            made = outcome(topic.subscribe, None if number > 10 else number + other)
+            if isinstance(made, tuple):
+                trace.append(made)
+            else:
+                subscriptions.append(made)
+        elif what == "take":
+            trace.append(outcome(mine.take, other))
+        elif what == "wait":
+            trace.append(outcome(core.wait_any, [mine] * (other % 3), 0.0))
+        else:
+            mine.close()
+        trace.append((topic.head, topic.subscribers, mine.closed))
+    return trace
+
+
+@QUICK
+@given(
+    st.integers(1, 9),
+    st.lists(
+        st.tuples(
+            st.sampled_from(["publish", "subscribe", "take", "take", "wait", "close"]), small, small
+        ),
+        max_size=60,
+    ),
+)
+def test_topics_and_subscriptions(
+    twins: tuple[ModuleType, ModuleType], size: int, steps: list[tuple[str, int, int]]
+) -> None:
+    compiled, python = (topic_trace(core, size, steps) for core in twins)
+    assert compiled == python
+
+
+def limiter_trace(
+    core: ModuleType, caps: tuple[int, int], steps: list[tuple[bool, int]]
+) -> list[Any]:
+    limiter = core.Limiter(max_total=caps[0], max_per_user=caps[1])
+    leases: list[Any] = []
+    trace: list[Any] = []
+    for acquire, number in steps:
+        user = f"user{number % 4}"
+        if acquire or not leases:
+            got = outcome(limiter.acquire, user)
+            if isinstance(got, tuple):
+                trace.append(got)
+            else:
+                leases.append(got)
+        else:
+            lease = leases[number % len(leases)]
+            trace.append((lease.user, lease.release()))
+        trace.append((limiter.active, limiter.users, limiter.active_for(user)))
+    return trace
+
+
+@QUICK
+@given(
+    st.tuples(st.integers(0, 8), st.integers(0, 4)),
+    st.lists(st.tuples(st.booleans(), st.integers(0, 50)), max_size=80),
+)
+def test_limiters(
+    twins: tuple[ModuleType, ModuleType], caps: tuple[int, int], steps: list[tuple[bool, int]]
+) -> None:
+    compiled, python = (limiter_trace(core, caps, steps) for core in twins)
+    assert compiled == python
+
+
+def cells_trace(
+    core: ModuleType, bounds: list[float], lanes: int, steps: list[tuple[int, float]]
+) -> list[Any]:
+    block = bytearray(8 * lanes)
+    trace: list[Any] = []
+    counter = core.Counter(memoryview(block).cast("d"))
+    histogram = outcome(core.Histogram, bounds)
+    if isinstance(histogram, tuple):
+        return [histogram]
+    for lane, x in steps:
+        trace.append(outcome(core.set_lane, lane))
+        trace.append(outcome(counter.inc, x))
+        trace.append(outcome(histogram.observe, x))
+        trace.append((counter.value, histogram.snapshot()))
+    core.set_lane(0)
+    return [*trace, bytes(block)]
+
+
+@QUICK
+@given(
+    st.lists(floats, max_size=6) | st.lists(st.floats(-50, 50), max_size=6).map(sorted),
+    st.integers(1, 4),
+    st.lists(st.tuples(st.integers(-1, 5), floats), max_size=30),
+)
+def test_counters_and_histograms(
+    twins: tuple[ModuleType, ModuleType],
+    bounds: list[float],
+    lanes: int,
+    steps: list[tuple[int, float]],
+) -> None:
+    compiled, python = (cells_trace(core, bounds, lanes, steps) for core in twins)
+    assert same(compiled, python)
+
+
+def test_both_have_the_same_public_names(twins: tuple[ModuleType, ModuleType]) -> None:
+    names = ["Lease", "Limiter", "Topic", "Subscription", "StreamWriter", "Counter", "Histogram"]
+    for name in names:
+        public = [
+            {member for member in dir(getattr(core, name)) if not member.startswith("_")}
+            for core in twins
+        ]
+        assert public[0] == public[1], name

@@ -1,0 +1,180 @@
+"""Inserting jobs: with the row that caused them, in bulk, and what the table refuses."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import pytest
+
+from forge_min import db, jobs, notify
+from forge_min.errors import ConstraintViolation, ForgeError, Invalid
+from forge_min.jobs import NewJob
+
+pytestmark = pytest.mark.db
+
+
+@dataclass(frozen=True)
+class Ref:
+    kind: str = "Welcome"
+    queue: str = "mail"
+    priority: int = 1
+    max_attempts: int | None = None
+    delay: int = 0
+
+
+def test_a_job_exists_if_and_only_if_its_transaction_commits(shop: Any) -> None:
+    with pytest.raises(ZeroDivisionError), db.transaction(shop.conn):
+        shop.insert()
+        raise ZeroDivisionError
+    assert shop.states() == {}
+    with db.transaction(shop.conn):
+        shop.insert()
+        assert shop.mine().execute("select count(*) from forge_job").fetchone() == (0,)
+    assert shop.states() == {"available": 1}
+
+
+def test_an_insert_nudges_its_queue_after_the_commit(shop: Any) -> None:
+    nudges: list[str] = []
+    conn = db.connect(shop.database.app_url, nudge=nudges.append)
+    with conn, db.transaction(conn):
+        jobs.insert_tx(conn, "a", {}, queue="mail")
+        jobs.insert_many_tx(conn, [NewJob("a", {}, queue="bulk")])
+        jobs.insert_tx(conn, "a", {}, delay=60, queue="later")
+        assert nudges == []
+    assert sorted(nudges) == ["j:bulk", "j:mail"]
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        {"x": math.nan},
+        {"x": math.inf},
+        {"x": object()},
+        {"x": "a\0b"},
+        {"x": "\ud800"},
+        {"x": {1, 2}},
+        {("a", "b"): 1},
+    ],
+)
+def test_arguments_that_json_cannot_say_are_refused_before_anything_is_sent(
+    shop: Any, args: dict[Any, Any]
+) -> None:
+    with pytest.raises(Invalid) as caught:
+        shop.insert(args=args)
+    assert caught.value.code == "F711" and caught.value.errors[0].pointer == "/args"
+    with pytest.raises(Invalid):
+        jobs.insert_many_tx(shop.conn, [NewJob("a", {}), NewJob("a", args)])
+    assert shop.states() == {}
+
+
+def test_a_text_that_only_looks_like_nul_is_stored(shop: Any) -> None:
+    job = shop.insert(args={"x": "\\u0000", "y": "Zürich 🛫"})
+    assert shop.row(job, "args") == ({"x": "\\u0000", "y": "Zürich 🛫"},)
+
+
+def test_bulk_inserts_keep_every_option(shop: Any) -> None:
+    many = [NewJob("a", {"n": n, "s": "tab\t\\N\n"}, "bulk", 3, 7) for n in range(1000)]
+    many.append(NewJob("b", {}, delay=3600, metadata={"traceparent": "x"}))
+    assert jobs.insert_many_tx(shop.conn, iter(many)) == 1001
+    rows = shop.conn.execute(
+        "select kind, queue, priority, max_attempts, state, args ->> 's', metadata,"
+        " scheduled_at > now() + interval '59 minutes' from forge_job order by id"
+    ).fetchall()
+    assert rows[0] == ("a", "bulk", 3, 7, "available", "tab\t\\N\n", {}, False)
+    assert rows[-1] == ("b", "default", 2, 25, "scheduled", None, {"traceparent": "x"}, True)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"priority": 0}, {"priority": 5}, {"max_attempts": 0}, {"queue": ""}, {"queue": "q" * 101}],
+)
+def test_the_table_refuses_options_out_of_range(shop: Any, options: dict[str, Any]) -> None:
+    with pytest.raises(ConstraintViolation):
+        shop.insert(**options)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "state = 'running'",
+        "state = 'completed'",
+        "state = 'asleep'",
+        "claim = 1",
+        "finalized_at = now()",
+        "attempt = 26",
+        "errors = '{}'",
+        "args = '[]'",
+    ],
+)
+def test_the_table_enforces_the_state_machine(shop: Any, change: str) -> None:
+    shop.insert()
+    with pytest.raises(psycopg.errors.CheckViolation):
+        shop.conn.execute(f"update forge_job set {change}")
+
+
+def test_row_event_and_job_of_one_statement_commit_and_vanish_together(shop: Any) -> None:
+    with db.connect(shop.database.owner_url) as owner:
+        owner.execute(
+            "create table users (id uuid primary key default forge_uuid7(), name text unique,"
+            " version bigint not null default 1)"
+        )
+    before = "jsonb_build_object('name', row.name)"
+    statement = (
+        "with row as (insert into users (name) select unnest(%(names)s::text[]) returning *),"
+        f" event as ({notify.event_fragment('row')}),"
+        f" job_0 as ({jobs.job_fragment('row', 'job_0_', before=before)}),"
+        f" job_1 as ({jobs.job_fragment('row', 'job_1_')}) select id from row"
+    )
+    params: dict[str, Any] = {"event_topic": "users", "event_kind": "user.created"}
+    params |= jobs.job_params("job_0_", Ref(), "User", "create", "00-aa-bb-01")
+    params |= jobs.job_params("job_1_", Ref("Later", delay=60, max_attempts=3), "User", "create", None)
+
+    def counts() -> list[int]:
+        tables = ("users", "forge_event", "forge_job")
+        found = [shop.conn.execute(f"select count(*) from {t}").fetchone() for t in tables]
+        return [row[0] for row in found]
+
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        shop.conn.execute(statement, params | {"names": ["a", "a"]})
+    assert counts() == [0, 0, 0]
+    ids = [str(r[0]) for r in shop.conn.execute(statement, params | {"names": ["a", "b"]})]
+    assert counts() == [2, 2, 4]
+    rows = shop.conn.execute(
+        "select kind, queue, priority, max_attempts, state, args, metadata from forge_job"
+        " where args ->> 'id' = %s order by kind desc",
+        [ids[0]],
+    ).fetchall()
+    args = {"resource": "User", "id": ids[0], "operation": "create", "version": 1}
+    assert rows == [
+        ("Welcome", "mail", 1, 25, "available", {**args, "before": {"name": "a"}},
+         {"traceparent": "00-aa-bb-01"}),
+        ("Later", "mail", 1, 3, "scheduled", args, {}),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("names", [("row; drop", "p_"), ("row", "p)s; --"), ("Row", "p_")])
+def test_a_fragment_takes_plain_names_only(names: tuple[str, str]) -> None:
+    with pytest.raises(ValueError, match="plain SQL name"):
+        jobs.job_fragment(*names)
+
+
+def test_a_client_inserts_and_commits_on_its_own(shop: Any) -> None:
+    database = db.Database(shop.database.app_url)
+    try:
+        job = jobs.Client(database).insert("a", {"n": 1}, priority=4, delay=5)
+        assert shop.row(job, "state", "priority") == ("scheduled", 4)
+    finally:
+        database.close()
+
+
+def test_a_job_made_by_hand_has_no_connection() -> None:
+    import datetime
+
+    now = datetime.datetime.now(datetime.UTC)
+    job = jobs.Job(1, "a", "default", {}, 1, 25, 1, {}, now, now)
+    with pytest.raises(ForgeError) as caught:
+        job.conn  # noqa: B018
+    assert caught.value.code == "F712"

@@ -1,0 +1,448 @@
+"""The worker: outcomes, retries, fencing, time limits, rescue, stopping."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import time
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+
+from forge_min import db, jobs
+from forge_min.jobs import Cancel, Discard, Job, NewJob, Snooze, StaleClaim
+from forge_min.jobs import lane as lane_module
+
+pytestmark = pytest.mark.db
+
+
+def nothing(job: Job) -> None:
+    pass
+
+
+def test_a_job_runs_once_with_its_arguments_and_is_completed(shop: Any) -> None:
+    seen: list[Job] = []
+    job = shop.insert(args={"n": 1}, metadata={"k": "v"})
+    shop.worker({"a": seen.append})
+    shop.until(job, "completed")
+    (run,) = seen
+    assert (run.id, run.args, run.metadata, run.attempt) == (job, {"n": 1}, {"k": "v"}, 1)
+    assert shop.row(job, "claim", "attempt", "errors", "finalized_at is null") == (
+        None, 1, [], False,
+    )  # fmt: skip
+
+
+def test_priority_comes_before_age(shop: Any) -> None:
+    order: list[int] = []
+    jobs.insert_many_tx(shop.conn, [NewJob("a", {"n": n}, priority=4 - n % 4) for n in range(40)])
+    shop.worker({"a": lambda job: order.append(job.args["n"])}, queues={"default": 1}, prefetch=0)
+    shop.settle()
+    assert order == sorted(order, key=lambda n: (4 - n % 4, n))
+
+
+def test_a_failed_run_is_retried_later_with_its_error_kept(shop: Any) -> None:
+    job = shop.insert()
+
+    def fail(job: Job) -> None:
+        if job.attempt == 1:
+            raise RuntimeError("no\0pe \ud800")
+
+    shop.worker({"a": fail})
+    shop.until(job, "retryable")
+    seconds, (error,) = shop.row(
+        job, "extract(epoch from scheduled_at - attempted_at)::float8", "errors"
+    )
+    assert 0.85 <= seconds <= 1.6
+    assert error["error"].startswith("RuntimeError: no") and "Traceback" in error["trace"]
+    assert error["attempt"] == 1 and "at" in error
+    shop.until(job, "completed")
+    assert shop.row(job, "attempt") == (2,)
+
+
+def test_the_last_attempt_discards(shop: Any) -> None:
+    job = shop.insert(max_attempts=1)
+    shop.worker({"a": lambda job: 1 / 0})
+    shop.until(job, "discarded")
+    assert shop.row(job, "errors")[0][0]["error"] == "ZeroDivisionError: division by zero"
+
+
+@pytest.mark.parametrize(
+    ("raised", "state", "attempt"),
+    [
+        (Cancel("gone"), "cancelled", 1),
+        (Discard("useless"), "discarded", 1),
+        (Snooze(3600), "scheduled", 0),
+        (Snooze(float("inf")), "scheduled", 0),
+        (Snooze(float("nan")), "completed", 1),
+        (SystemExit(3), "retryable", 1),
+        (KeyboardInterrupt(), "retryable", 1),
+    ],
+)
+def test_what_a_handler_raises_says_how_its_run_ends(
+    shop: Any, raised: BaseException, state: str, attempt: int
+) -> None:
+    runs: list[int] = []
+
+    def work(job: Job) -> None:
+        runs.append(job.id)
+        if len(runs) == 1:
+            raise raised
+
+    job = shop.insert()
+    shop.worker({"a": work})
+    shop.until(job, state)
+    assert shop.row(job, "attempt") == (attempt,)
+
+
+def test_a_huge_traceback_is_bounded(shop: Any) -> None:
+    def deep(n: int) -> None:
+        if n:
+            deep(n - 1)
+        raise ValueError("x" * 100_000)
+
+    job = shop.insert()
+    shop.worker({"a": lambda job: deep(500)})
+    shop.until(job, "retryable")
+    assert shop.row(job, "length(errors::text) < 8000") == (True,)
+
+
+def test_a_kind_without_a_handler_waits_and_holds_up_nobody(shop: Any) -> None:
+    unknown = [shop.insert("future") for _ in range(5)]
+    known = shop.insert("a", priority=4)
+    shop.worker({"a": nothing})
+    shop.until(known, "completed")
+    assert [shop.row(job, "state", "attempt") for job in unknown] == [("available", 0)] * 5
+
+
+def test_a_queue_without_threads_here_waits(shop: Any) -> None:
+    other = shop.insert(queue="mail")
+    done = shop.insert()
+    shop.worker({"a": nothing})
+    shop.until(done, "completed")
+    assert shop.row(other, "state") == ("available",)
+
+
+def test_a_delayed_job_runs_when_it_is_due_and_not_before(shop: Any) -> None:
+    job = shop.insert(delay=0.3)
+    shop.worker({"a": nothing})
+    shop.until(job, "completed")
+    assert shop.row(job, "attempted_at >= scheduled_at", "attempted_at < scheduled_at + '2 s'") == (
+        True, True,
+    )  # fmt: skip
+
+
+def test_waking_is_quicker_than_polling(shop: Any) -> None:
+    worker = shop.worker({"a": nothing}, poll_interval=30.0)
+    shop.wait_for(lambda: worker._heart.beaten.is_set())
+    started = time.monotonic()
+    for _ in range(5):
+        job = shop.insert()
+        worker.wake("default")
+        shop.until(job, "completed")
+        worker.wake("no such queue")
+    job = shop.insert()
+    worker.wake("")
+    shop.until(job, "completed")
+    assert time.monotonic() - started < 5
+
+
+def test_complete_tx_commits_effect_and_completion_together(shop: Any) -> None:
+    def work(job: Job) -> None:
+        with db.transaction(job.conn):
+            jobs.insert_tx(job.conn, "effect", {"of": job.id})
+            job.complete_tx(job.conn)
+
+    job = shop.insert()
+    worker = shop.worker({"a": work})
+    shop.until(job, "completed")
+    worker.stop()
+    assert shop.states() == {"completed": 1, "available": 1} and worker.stale == 0
+
+
+def test_a_stale_claim_rolls_the_effect_back(shop: Any) -> None:
+    caught: list[Exception] = []
+
+    def work(job: Job) -> None:
+        if job.attempt > 1:
+            return
+        shop.mine().execute(  # a rescue happens in the middle of the run
+            "update forge_job set state = 'available', claim = null where id = %s", [job.id]
+        )
+        try:
+            with db.transaction(job.conn):
+                jobs.insert_tx(job.conn, "effect", {})
+                job.complete_tx(job.conn)
+        except StaleClaim as err:
+            caught.append(err)
+
+    job = shop.insert()
+    worker = shop.worker({"a": work})
+    shop.until(job, "completed")
+    shop.wait_for(lambda: worker.stale == 1)
+    assert len(caught) == 1 and shop.states() == {"completed": 1}
+
+
+def test_a_late_answer_of_an_earlier_run_never_completes_a_later_one(shop: Any) -> None:
+    """The attempt is the same after a snooze; only the claim tells the runs apart."""
+    gate, started = threading.Event(), threading.Event()
+    runs: list[Job] = []
+
+    def work(job: Job) -> None:
+        runs.append(job)
+        if len(runs) == 1:
+            started.set()
+            gate.wait(10)
+        else:
+            raise Snooze(3600)
+
+    job = shop.insert()
+    worker = shop.worker({"a": work})
+    assert started.wait(10)
+    shop.conn.execute(
+        "update forge_job set state = 'available', claim = null, attempt = 0 where id = %s", [job]
+    )
+    shop.until(job, "scheduled")
+    gate.set()
+    shop.wait_for(lambda: worker.stale == 1)
+    assert runs[0].attempt == runs[1].attempt and runs[0].claim != runs[1].claim
+    assert shop.row(job, "state") == ("scheduled",)
+
+
+def test_a_transaction_left_open_is_a_failure_and_never_half_committed(shop: Any) -> None:
+    def work(job: Job) -> None:
+        if job.attempt == 1:
+            job.conn.execute("begin")
+            jobs.insert_tx(job.conn, "effect", {})
+
+    job = shop.insert()
+    shop.worker({"a": work})
+    shop.until(job, "completed")
+    assert "left a transaction open" in shop.row(job, "errors")[0][0]["error"]
+    assert shop.states() == {"completed": 1}
+
+
+def test_a_broken_connection_of_a_job_is_replaced_for_the_next_one(shop: Any) -> None:
+    def work(job: Job) -> None:
+        if job.args["first"]:
+            job.conn.execute("select pg_terminate_backend(pg_backend_pid())")
+        job.conn.execute("select 1")
+
+    first = shop.insert(args={"first": True}, max_attempts=1)
+    second = shop.insert(args={"first": False})
+    shop.worker({"a": work}, queues={"default": 1})
+    shop.until(second, "completed")
+    shop.until(first, "discarded")
+
+
+def test_every_connection_of_the_worker_may_be_terminated_at_any_time(shop: Any) -> None:
+    count = 400
+    jobs.insert_many_tx(shop.conn, [NewJob("a", {}) for _ in range(count)])
+    seen: list[int] = []
+
+    def work(job: Job) -> None:
+        seen.append(job.id)
+        threading.Event().wait(0.002)
+
+    shop.worker({"a": work}, heartbeat=0.1, rescue_after=1.0)
+    while shop.states().get("completed", 0) < count:
+        shop.conn.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where datname = current_database() and pid <> pg_backend_pid() and usename = user"
+        )
+        threading.Event().wait(0.3)
+    assert set(shop.states()) == {"completed"} and len(set(seen)) == count
+
+
+def test_a_job_that_takes_too_long_is_ended_and_counted_as_a_failed_attempt(shop: Any) -> None:
+    def spin(job: Job) -> None:
+        while True:
+            pass
+
+    job = shop.insert(max_attempts=1)
+    worker = shop.worker({"a": spin, "b": nothing}, timeout=0.2, queues={"default": 1})
+    shop.until(job, "discarded")
+    assert "longer than 0.2 s" in shop.row(job, "errors")[0][0]["error"]
+    after = shop.insert("b")
+    shop.until(after, "completed")
+    assert worker.stale == 0
+
+
+def test_a_query_that_takes_too_long_is_cancelled(shop: Any) -> None:
+    def query(job: Job) -> None:
+        try:
+            job.conn.execute("select pg_sleep(60)")
+        except psycopg.Error as err:
+            raise RuntimeError("translated by the user") from err
+
+    job = shop.insert(max_attempts=1)
+    shop.worker({"a": query}, timeout=0.2)
+    shop.until(job, "discarded")
+    assert "longer than 0.2 s" in shop.row(job, "errors")[0][0]["error"]
+    active = "select count(*) from pg_stat_activity where query like '%%pg_sleep(60)' and state = 'active'"
+    shop.wait_for(lambda: shop.conn.execute(active).fetchone() == (0,))
+
+
+def test_a_job_that_does_not_react_to_its_time_out_costs_its_thread_only(
+    shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane_module, "GRACE", 0.2)
+    libc = ctypes.CDLL(None)
+    job = shop.insert(max_attempts=1)
+    shop.worker(
+        {"a": lambda job: libc.usleep(3_000_000), "b": nothing}, timeout=0.2, queues={"default": 1}
+    )
+    shop.until(job, "discarded")
+    assert "does not return" in shop.row(job, "errors")[0][0]["error"]
+    after = shop.insert("b")
+    shop.until(after, "completed", 2.0)
+
+
+def test_time_outs_never_hit_the_next_job(shop: Any) -> None:
+    """Jobs that end about when their time is over: each ends one way, and the threads live on."""
+    end = 0.05
+    jobs.insert_many_tx(
+        shop.conn, [NewJob("a", {"s": end + n / 20_000}, max_attempts=1) for n in range(-100, 100)]
+    )
+
+    def busy(job: Job) -> None:
+        until = time.monotonic() + job.args["s"]
+        while time.monotonic() < until:
+            pass
+
+    worker = shop.worker({"a": busy, "b": nothing}, timeout=end, queues={"default": 2})
+    shop.settle(60)
+    last = [shop.insert("b") for _ in range(20)]
+    for job in last:
+        shop.until(job, "completed")
+    found = shop.states()
+    assert found["completed"] + found.get("discarded", 0) == 220 and worker.stale == 0
+
+
+def test_the_observer_and_the_context_hear_of_every_run(shop: Any) -> None:
+    heard: list[tuple[int, str]] = []
+    inside: list[int] = []
+
+    @contextmanager
+    def around(job: Job) -> Any:
+        inside.append(job.id)
+        yield
+
+    def observe(job: Job, outcome: str, seconds: float) -> None:
+        heard.append((job.id, outcome))
+        assert seconds >= 0
+        raise RuntimeError("an observer must not matter")
+
+    good, bad = shop.insert("a"), shop.insert("b", max_attempts=1)
+    shop.worker({"a": nothing, "b": lambda job: 1 / 0}, observer=observe, around=around)
+    shop.settle()
+    assert sorted(heard) == [(good, "completed"), (bad, "discarded")]
+    assert sorted(inside) == [good, bad]
+
+
+def test_a_soft_stop_hands_back_what_has_not_started_without_costing_an_attempt(shop: Any) -> None:
+    gate, started = threading.Event(), threading.Event()
+
+    def work(job: Job) -> None:
+        started.set()
+        gate.wait(10)
+
+    jobs.insert_many_tx(shop.conn, [NewJob("a", {}) for _ in range(10)])
+    worker = shop.worker({"a": work}, queues={"default": 1}, prefetch=5)
+    assert started.wait(10)
+    shop.wait_for(lambda: worker.fetched >= 2)
+    stopper = threading.Thread(target=worker.stop)
+    stopper.start()
+    shop.wait_for(lambda: shop.states() == {"running": 1, "available": 9})
+    gate.set()
+    stopper.join(10)
+    assert shop.states() == {"completed": 1, "available": 9}
+    assert shop.conn.execute("select max(attempt) from forge_job where state <> 'completed'").fetchone() == (0,)
+    assert shop.conn.execute("select count(*) from forge_worker").fetchone() == (0,)
+    assert not [t for t in threading.enumerate() if t.name.startswith("job-")]
+
+
+def test_a_hard_stop_counts_the_attempt_and_refuses_the_late_answer(shop: Any) -> None:
+    gate, started = threading.Event(), threading.Event()
+
+    def work(job: Job) -> None:
+        started.set()
+        gate.wait(30)
+
+    job = shop.insert()
+    worker = shop.worker({"a": work})
+    assert started.wait(10)
+    worker.stop(0.2)
+    assert shop.row(job, "state", "attempt") == ("retryable", 1)
+    gate.set()
+    assert "stopped before" in shop.row(job, "errors")[0][0]["error"]
+
+
+def test_starting_and_stopping_twice_is_harmless(shop: Any) -> None:
+    worker = shop.worker({"a": nothing})
+    worker.start()
+    worker.stop()
+    worker.stop()
+    worker.start()
+    job = shop.insert()
+    shop.until(job, "completed")
+
+
+def test_jobs_of_a_worker_that_fell_silent_are_rescued_and_poison_is_discarded(shop: Any) -> None:
+    ok, poison = shop.insert(), shop.insert(max_attempts=1)
+    shop.conn.execute(
+        "update forge_job set state = 'running', attempt = 1, attempted_at = now(),"
+        " worker_id = gen_random_uuid(), claim = nextval('forge_job_claim')"
+    )
+    worker = shop.worker({"a": nothing})
+    shop.until(poison, "discarded")
+    shop.until(ok, "completed")
+    assert worker.rescued == 2 and shop.row(ok, "attempt") == (2,)
+    assert "died" in shop.row(ok, "errors")[0][0]["error"]
+
+
+def test_a_long_job_of_a_living_worker_is_never_rescued(shop: Any) -> None:
+    gate, runs = threading.Event(), []
+
+    def work(job: Job) -> None:
+        runs.append(job.attempt)
+        gate.wait(10)
+
+    job = shop.insert()
+    shop.worker({"a": work}, heartbeat=0.1, rescue_after=0.5)
+    other = shop.worker({"a": work}, heartbeat=0.1, rescue_after=0.5)
+    shop.wait_for(lambda: len(runs) == 1)
+    shop.conn.execute("select pg_sleep(1.5)")
+    assert shop.row(job, "state") == ("running",) and other.rescued == 0
+    gate.set()
+    shop.until(job, "completed")
+    assert runs == [1]
+
+
+def test_a_worker_whose_heartbeat_has_run_out_fetches_nothing(shop: Any) -> None:
+    worker = shop.worker({"a": nothing}, heartbeat=60.0, rescue_after=0.3)
+    first = shop.insert()
+    shop.until(first, "completed")
+    shop.conn.execute("select pg_sleep(0.5)")
+    job = shop.insert()
+    worker.wake("default")
+    shop.conn.execute("select pg_sleep(0.3)")
+    assert shop.row(job, "state") == ("available",)
+
+
+def test_an_idle_worker_asks_at_most_twice_a_second(shop: Any) -> None:
+    asked: list[str] = []
+
+    def connect() -> db.Connection:
+        return db.connect(shop.database.app_url, observe=lambda word, seconds: asked.append(word))
+
+    worker = jobs.Worker(connect, {"a": nothing}, queues={"default": 10, "mail": 2})
+    shop.workers.append(worker)
+    worker.start()
+    shop.wait_for(lambda: len(asked) >= 5)
+    asked.clear()
+    shop.conn.execute("select pg_sleep(5)")
+    assert len(asked) <= 10
+
+

@@ -1,0 +1,280 @@
+"""desired_sql on a real PostgreSQL: every type, rule and name holds, and no user's text is run."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import psycopg
+import pytest
+
+from forge_min.errors import BuildError
+from forge_min.migrations import constraint_name, desired_sql
+
+HOSTILE = "'; drop table victim; --\\'); drop table victim; --\n-- forge: down\ndrop table victim;"
+TYPES = [
+    ("uuid", {}, "uuid", "6f0c2a7e-9b1d-7c3e-8a4f-0123456789ab", None),
+    ("string", {"max_len": 7}, "character varying(7)", "seven", "seven"),
+    ("string", {}, "text", "any", "any"),
+    ("text", {"max_len": 9}, "text", "O'Hara\\", "O'Hara\\"),
+    ("int", {}, "integer", -5, -5),
+    ("decimal", {"precision": (6, 2)}, "numeric(6,2)", "12.50", Decimal("12.50")),
+    ("decimal", {}, "numeric", 3, Decimal(3)),
+    ("bool", {}, "boolean", False, False),
+    ("datetime", {}, "timestamp with time zone", "2026-01-31T12:00:00+01:00", None),
+    ("date", {}, "date", "2026-01-31", date(2026, 1, 31)),
+    ("enum", {"choices": ("a", "b'c")}, "text", "b'c", "b'c"),
+]
+
+
+def test_the_text_is_what_a_person_would_write(schema):
+    country = schema.define(
+        "Country",
+        schema.field("code", required=True, unique=True, max_len=2, min_len=2),
+        schema.field("name", sortable=True),
+        table="countries",
+        timestamps=True,
+    )
+    city = schema.define(
+        "City",
+        schema.field("status", "enum", choices=("open", "shut"), default="open", required=True),
+        schema.belongs_to("country", "Country", required=True, on_delete="cascade"),
+        table="cities",
+    )
+    assert desired_sql([country, city]) == EXPECTED
+    assert desired_sql([city, country]) == EXPECTED
+
+
+EXPECTED = """\
+create table cities (
+  id uuid default forge_uuid7() not null,
+  status text default 'open' not null,
+  country_id uuid not null,
+  version bigint default 1 not null,
+  constraint cities_pkey primary key (id),
+  constraint cities_status_check check (status in ('open', 'shut'))
+);
+
+create table countries (
+  id uuid default forge_uuid7() not null,
+  code varchar(2) not null,
+  name text,
+  version bigint default 1 not null,
+  created_at timestamptz default now() not null,
+  updated_at timestamptz default now() not null,
+  constraint countries_pkey primary key (id),
+  constraint countries_code_min_len check (char_length(code) >= 2),
+  constraint countries_code_key unique (code)
+);
+
+alter table cities
+  add constraint cities_country_id_fkey foreign key (country_id)\
+ references countries (id) on delete cascade;
+
+create index cities_country_id_idx on cities (country_id);
+create index countries_name_idx on countries (name, id);
+"""
+
+
+@pytest.mark.db
+@pytest.mark.parametrize(("type", "options", "expected", "default", "value"), TYPES)
+def test_each_type_and_its_default_is_what_it_says(
+    conn, schema, type, options, expected, default, value
+):
+    full = schema.field("full", type, default=default, has_default=True, required=True, **options)
+    conn.execute(
+        desired_sql([schema.define("Thing", full, schema.field("empty", type, **options))])
+    )
+    row = conn.execute('insert into things default values returning "full", empty').fetchone()
+    kinds = dict(
+        conn.execute(
+            "select attname, format_type(atttypid, atttypmod) from pg_attribute"
+            " where attrelid = 'things'::regclass"
+        ).fetchall()
+    )
+    assert kinds["full"] == kinds["empty"] == expected
+    if type == "uuid":
+        value = uuid.UUID(default)
+    if type == "datetime":
+        value = datetime(2026, 1, 31, 11, tzinfo=UTC)
+    assert row == (value, None)
+
+
+@pytest.mark.db
+def test_ids_are_ordered_by_time_and_version_begins_at_one(conn, schema):
+    conn.execute(desired_sql([schema.define("Thing", timestamps=True)]))
+    found = []
+    for _ in range(200):
+        row = conn.execute(
+            "insert into things default values returning id, version, created_at, now()"
+        ).fetchone()
+        found.append(row[0])
+        assert row[1] == 1 and row[2] == row[3]
+    assert found == sorted(found)
+    assert {each.version for each in found} == {7}
+    assert {each.variant for each in found} == {uuid.RFC_4122}
+    age = conn.execute("select extract(epoch from now())::float8").fetchone()[0]
+    assert abs((found[-1].int >> 80) / 1000 - age) < 5
+
+
+@pytest.mark.db
+@pytest.mark.parametrize(
+    ("options", "bad", "kind"),
+    [
+        ({"type": "int", "min": -3}, "-4", "min"),
+        ({"type": "decimal", "max": 3}, "3.01", "max"),
+        ({"type": "string", "min_len": 2}, "'é'", "min_len"),
+        ({"type": "text", "max_len": 2}, "'äöü'", "max_len"),
+        ({"type": "enum", "choices": ("a",)}, "'b'", "check"),
+    ],
+)
+def test_each_rule_refuses_by_its_stable_name(conn, schema, options, bad, kind):
+    conn.execute(desired_sql([schema.define("Thing", schema.field("size", **options))]))
+    conn.execute("insert into things (size) values (null)")
+    with pytest.raises(psycopg.errors.CheckViolation) as caught:
+        conn.execute(f"insert into things (size) values ({bad})")
+    assert caught.value.diag.constraint_name == constraint_name("things", "size", kind)
+
+
+@pytest.mark.db
+def test_unique_required_and_foreign_keys_refuse(conn, schema):
+    parent = schema.define("Parent", schema.field("code", unique=True, required=True))
+    child = schema.define(
+        "Child", schema.belongs_to("parent", "Parent", required=True), table="children"
+    )
+    conn.execute(desired_sql([parent, child]))
+    conn.execute("insert into parents (code) values ('a')")
+    conn.execute("insert into children (parent_id) select id from parents")
+    for statement, error, name in (
+        ("insert into parents (code) values ('a')", "UniqueViolation", "parents_code_key"),
+        ("insert into parents default values", "NotNullViolation", None),
+        ("delete from parents", "IntegrityError", "children_parent_id_fkey"),
+        (
+            "insert into children (parent_id) values (gen_random_uuid())",
+            "ForeignKeyViolation",
+            "children_parent_id_fkey",
+        ),
+    ):
+        with pytest.raises(psycopg.IntegrityError) as caught:
+            conn.execute(statement)
+        assert error in [each.__name__ for each in type(caught.value).__mro__]
+        assert name is None or caught.value.diag.constraint_name == name
+
+
+@pytest.mark.db
+def test_references_to_itself_and_in_a_circle_work(conn, schema):
+    circle = [
+        schema.define("Node", schema.belongs_to("up", "Node", on_delete="cascade")),
+        schema.define("Hen", schema.belongs_to("egg", "Egg", on_delete="set_null")),
+        schema.define("Egg", schema.belongs_to("hen", "Hen", on_delete="set_null")),
+    ]
+    conn.execute(desired_sql(circle))
+    [top] = conn.execute("insert into nodes default values returning id").fetchone()
+    conn.execute("insert into nodes (up_id) values (%s)", [top])
+    conn.execute("delete from nodes where id = %s", [top])
+    assert conn.execute("select count(*) from nodes").fetchone() == (0,)
+
+
+@pytest.mark.db
+def test_every_foreign_key_and_filter_has_its_index(conn, schema):
+    thing = schema.define(
+        "Thing",
+        schema.belongs_to("owner", "Thing"),
+        schema.field("a", index=True),
+        schema.field("b", filterable=True),
+        schema.field("c", sortable=True),
+        schema.field("d", unique=True, filterable=True, sortable=True),
+        schema.field("e"),
+    )
+    conn.execute(desired_sql([thing]))
+    query = "select indexdef from pg_indexes where tablename = 'things' order by 1"
+    found = [row[0].partition(" USING ")[2] for row in conn.execute(query)]
+    assert sorted(found) == sorted(
+        ["btree (id)", "btree (owner_id)", "btree (a)", "btree (b)", "btree (c, id)", "btree (d)"]
+    )
+
+
+@pytest.mark.db
+def test_reserved_words_and_longest_names_work(conn, schema):
+    long = "l" * 63
+    options = {"unique": True, "min_len": 1, "max_len": 5, "required": True, "type": "text"}
+    order = schema.define(
+        "Order",
+        *(schema.field(word, **options) for word in ("select", "user", "table", "end", "group")),
+        schema.field("l" * 59, "enum", choices=("a",), index=True),
+        schema.belongs_to("l" * 60, "Long"),
+        table="order",
+    )
+    twins = [schema.field("l" * 62 + end, **options) for end in "ab"]
+    conn.execute(desired_sql([order, schema.define("Long", *twins, table=long)]))
+    names = [
+        row[0]
+        for row in conn.execute(
+            "select conname from pg_constraint where conrelid in (%s::regclass, %s::regclass)"
+            " and contype <> 'n'",
+            ['"order"', long],
+        )
+    ]
+    wanted = [constraint_name(long, field.column, k) for field in twins for k in ("key", "min_len")]
+    assert set(wanted) <= set(names)
+    assert constraint_name("order", "l" * 60 + "_id", "fkey") in names
+
+
+@pytest.mark.db
+def test_hostile_defaults_and_choices_are_texts_and_nothing_else(conn, schema):
+    conn.execute("create table victim (id int)")
+    thing = schema.define(
+        "Thing",
+        schema.field("a", default=HOSTILE),
+        schema.field("b", "text", default="now()"),
+        schema.field("c", "enum", choices=(HOSTILE, "x"), default=HOSTILE),
+    )
+    sql = desired_sql([thing])
+    conn.execute(sql)
+    row = conn.execute("insert into things default values returning a, b, c").fetchone()
+    assert row == (HOSTILE, "now()", HOSTILE)
+    conn.execute("insert into victim values (1)")
+    assert "\n-- forge: down" not in sql
+
+
+@pytest.mark.parametrize(
+    ("type", "default"),
+    [
+        ("int", "1"),
+        ("int", "0); drop table victim; --"),
+        ("decimal", "NaN"),
+        ("decimal", "1; drop table victim"),
+        ("bool", "true"),
+        ("date", "today"),
+        ("datetime", "now"),
+        ("datetime", "infinity"),
+        ("uuid", "gen_random_uuid()"),
+        ("string", "a\0b"),
+        ("string", 5),
+    ],
+)
+def test_a_default_of_another_type_is_refused(schema, type, default):
+    with pytest.raises(BuildError) as caught:
+        desired_sql([schema.define("Thing", schema.field("a", type, default=default))])
+    assert caught.value.code == "F330"
+
+
+def test_what_cannot_be_a_database_is_refused_with_the_name(schema):
+    cases = {
+        "ctid": [schema.define("Thing", schema.field("ctid"))],
+        "Nobody": [schema.define("Thing", schema.belongs_to("x", "Nobody"))],
+        "a_b_c_idx": [
+            schema.define("A", schema.field("b_c", index=True), table="a"),
+            schema.define("B", schema.field("c", index=True), table="a_b"),
+        ],
+        "x" * 64: [schema.define("Thing", schema.field("x" * 64))],
+    }
+    for name, resources in cases.items():
+        with pytest.raises(BuildError, match=name) as caught:
+            desired_sql(resources)
+        assert caught.value.code == "F330"
+
+
+def test_no_resources_are_no_ddl():
+    assert desired_sql([]) == ""

@@ -1,0 +1,150 @@
+"""What the tests of notify share: an encoder, a listener with a deadline, and a hub with its database."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from forge_min import db, notify
+from forge_min.fanout import Subscription
+from forge_min.testing import TestDatabase
+
+ID = re.compile(rb"^id: (\S+)$", re.M)
+DATA = re.compile(rb"^data: (.*)$", re.M)
+DEADLINE = 15.0
+
+
+def encode(event: notify.Event, audience: str, format: str) -> bytes:
+    """A frame that says everything a test wants to know."""
+    text = f"{event.resource_id}|{audience}|{format}"
+    return f"id: {event.sse_id}\nevent: {event.kind}\ndata: {text}\n\n".encode()
+
+
+@dataclass
+class Listener:
+    """Reads one subscription. frames: all so far. missed: frames that fell off the ring."""
+
+    subscription: Subscription
+    frames: list[bytes] = field(default_factory=list)
+    missed: int = 0
+
+    def until(self, done: Callable[[Listener], bool], seconds: float = DEADLINE) -> None:
+        """Read until `done`; fails when that takes too long."""
+        end = time.monotonic() + seconds
+        while not done(self):
+            left = end - time.monotonic()
+            assert left > 0, f"heard only {self.frames[-5:]} ({len(self.frames)} frames)"
+            if self.subscription.wait(min(left, 0.5)):
+                missed, frames = self.subscription.take(10_000)
+                self.missed += missed
+                self.frames += frames
+
+    def count(self, number: int) -> None:
+        """Read until `number` frames are there, refreshes included."""
+        self.until(lambda me: len(me.frames) >= number)
+
+    @property
+    def heard(self) -> list[str]:
+        """The resource ids of the events, in order."""
+        found = [DATA.search(f) for f in self.frames if b"event: refresh" not in f]
+        return [m[1].decode().split("|")[0] for m in found if m]
+
+    @property
+    def refreshes(self) -> int:
+        """Refresh frames so far."""
+        return sum(b"event: refresh" in f for f in self.frames)
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of the frames that have one."""
+        return [m[1].decode() for f in self.frames if (m := ID.search(f))]
+
+
+@dataclass
+class House:
+    """A hub factory over one fresh database, as the app's role."""
+
+    database: TestDatabase
+    hubs: list[notify.Hub] = field(default_factory=list)
+    nudgers: list[notify.Nudger] = field(default_factory=list)
+    conns: list[db.Connection] = field(default_factory=list)
+
+    def open(self) -> db.Connection:
+        """What a hub gets as `connect`: the hub closes it."""
+        return db.connect(self.database.app_url)
+
+    def conn(self, nudge: Callable[[str], None] | None = None) -> db.Connection:
+        """A connection as the app's role, closed at the end of the test."""
+        self.conns.append(db.connect(self.database.app_url, nudge=nudge))
+        return self.conns[-1]
+
+    def owner(self) -> db.Connection:
+        """A connection as the owner of the tables."""
+        self.conns.append(db.connect(self.database.owner_url))
+        return self.conns[-1]
+
+    def nudger(self) -> notify.Nudger:
+        """A started nudger."""
+        self.nudgers.append(notify.Nudger(self.open))
+        self.nudgers[-1].start()
+        return self.nudgers[-1]
+
+    def hub(self, encoder: notify.Encode = encode, **options: object) -> notify.PostgresHub:
+        """A started hub that is ready."""
+        hub = notify.PostgresHub(self.open, encoder, **options)  # type: ignore[arg-type]
+        self.hubs.append(hub)
+        hub.start()
+        wait_for(lambda: hub.ready[0])
+        return hub
+
+    def close(self) -> None:
+        """Stop and close everything."""
+        for part in (*self.hubs, *self.nudgers):
+            part.stop()
+        for conn in self.conns:
+            conn.close()
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = DEADLINE) -> None:
+    """Until `condition` holds; fails after `seconds`."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.005)
+
+
+def key(
+    topic: str = "flights", audience: str = "public", format: str = "json", tenant: object = None
+) -> notify.TopicKey:
+    """A topic key with the usual values."""
+    return notify.TopicKey(tenant, topic, audience, format)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Kit:
+    """The helpers above, for tests: they cannot import a conftest."""
+
+    Listener = Listener
+    encode = staticmethod(encode)
+    wait_for = staticmethod(wait_for)
+    key = staticmethod(key)
+
+
+@pytest.fixture
+def kit() -> Kit:
+    """The helpers."""
+    return Kit()
+
+
+@pytest.fixture
+def house(fresh_database: TestDatabase) -> Iterator[House]:
+    """Hubs, nudgers and connections over a fresh database."""
+    house = House(fresh_database)
+    try:
+        yield house
+    finally:
+        house.close()

@@ -1,0 +1,415 @@
+"""The hub over the event log: late commits, lost connections, crashes, floods, polling, retention."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from forge_min import db, notify
+from forge_min.notify import Event
+
+pytestmark = pytest.mark.db
+PUBLISH = (
+    "insert into forge_event (topic, kind, resource_id) select 'flights', 'flight.updated', n::text"
+    " from generate_series(%s::int, %s::int) n"
+)
+
+
+def event(number: int) -> Event:
+    return Event("flights", "flight.updated", resource_id=str(number), version=1)
+
+
+def pids(conn: db.Connection, like: str) -> list[int]:
+    rows = conn.execute(
+        "select pid from pg_stat_activity where datname = current_database() and query ilike %s"
+        " and pid <> pg_backend_pid()",
+        [like],
+    )
+    return [row[0] for row in rows]
+
+
+def listening(conn: db.Connection) -> list[int]:
+    """The hub's backend: the only one that reads the log."""
+    return pids(conn, "select pg_current_snapshot()%") + pids(conn, "listen%")
+
+
+def test_a_commit_reaches_the_subscriber_by_a_nudge_and_not_by_the_poll(
+    house: Any, kit: Any
+) -> None:
+    hub = house.hub(poll_interval=60.0, heartbeat=60.0)
+    conn = house.conn(house.nudger().nudge)
+    listener = kit.Listener(hub.subscribe(kit.key())[0])
+    times = []
+    for n in range(20):
+        started = time.monotonic()
+        hub.publish_tx(conn, event(n))
+        listener.count(n + 1)
+        times.append(time.monotonic() - started)
+    assert listener.heard == [str(n) for n in range(20)]
+    assert sorted(times)[10] < 1.0
+
+
+def test_without_listen_and_nudges_polling_delivers_everything(house: Any, kit: Any) -> None:
+    hub = house.hub(listen=False, poll_interval=0.05)
+    listener = kit.Listener(hub.subscribe(kit.key())[0])
+    conn = house.conn()
+    for n in range(50):
+        notify.publish_tx(conn, event(n))
+    listener.count(50)
+    assert sorted(map(int, listener.heard)) == list(range(50)) and listener.refreshes == 0
+    assert listening(house.owner()) == [] or not pids(house.owner(), "listen%")
+
+
+def test_a_late_commit_is_delivered_after_newer_ones_and_never_before_it_commits(
+    house: Any, kit: Any
+) -> None:
+    hub = house.hub(poll_interval=0.02)
+    listener = kit.Listener(hub.subscribe(kit.key())[0])
+    late, quick = house.conn(), house.conn()
+    late.execute("begin")
+    notify.publish_tx(late, event(0))
+    for n in range(1, 40):
+        notify.publish_tx(quick, event(n))
+    listener.count(39)
+    assert "0" not in listener.heard
+    late.execute("commit")
+    listener.count(40)
+    assert listener.heard[-1] == "0" and listener.refreshes == 0
+
+
+def test_savepoints_that_are_rolled_back_take_their_events_with_them(house: Any, kit: Any) -> None:
+    hub = house.hub(poll_interval=0.02)
+    listener = kit.Listener(hub.subscribe(kit.key())[0])
+    conn = house.conn()
+    conn.execute("begin")
+    for n in range(6):
+        conn.execute("savepoint s")
+        notify.publish_tx(conn, event(n))
+        conn.execute("rollback to savepoint s" if n % 2 else "release savepoint s")
+    conn.execute("commit")
+    listener.count(3)
+    notify.publish_tx(conn, event(6))
+    listener.count(4)
+    assert listener.heard == ["0", "2", "4", "6"]
+
+
+def test_many_writers_at_every_isolation_level_lose_and_repeat_nothing(
+    house: Any, kit: Any
+) -> None:
+    hub = house.hub(poll_interval=0.01, ring=4096)
+    listener = kit.Listener(hub.subscribe(kit.key())[0])
+    levels = ["read committed", "repeatable read", "serializable"]
+
+    def write(writer: int) -> list[str]:
+        rng, conn, committed = random.Random(writer), db.connect(house.database.app_url), []
+        with conn:
+            for n in range(80):
+                name = str(writer * 1000 + n)
+                conn.execute(f"begin isolation level {rng.choice(levels)}")
+                notify.publish_tx(conn, event(int(name)))
+                if rng.random() < 0.3:
+                    conn.execute("select pg_sleep(0.005)")
+                keep = rng.random() < 0.8
+                conn.execute("commit" if keep else "rollback")
+                committed += [name] if keep else []
+        return committed
+
+    with ThreadPoolExecutor(6) as pool:
+        done = [n for part in pool.map(write, range(6)) for n in part]
+    listener.count(len(done))
+    marker = house.conn()
+    notify.publish_tx(marker, event(999_999))
+    listener.until(lambda me: "999999" in me.heard)
+    assert sorted([*done, "999999"]) == sorted(listener.heard)
+    assert listener.refreshes == 0 and listener.missed == 0
+
+
+def test_a_terminated_listener_reconnects_and_every_commit_arrives(house: Any, kit: Any) -> None:
+    hub = house.hub(poll_interval=0.05, ring=4096)
+    listener = kit.Listener(hub.subscribe(kit.key())[0])
+    conn, killer = house.conn(house.nudger().nudge), house.conn()
+    for n in range(300):
+        notify.publish_tx(conn, event(n))
+        if n % 60 == 30:
+            killed = 0
+            while not killed:
+                killed = sum(
+                    killer.execute("select pg_terminate_backend(%s)", [pid]).rowcount
+                    for pid in listening(killer)
+                )
+    listener.until(lambda me: len(set(me.heard)) == 300)
+    assert hub.reconnects >= 3 and len(listener.heard) == 300 and listener.refreshes == 0
+
+
+def test_the_hub_is_not_ready_while_it_has_no_connection(house: Any, kit: Any) -> None:
+    broken = threading.Event()
+
+    def connect() -> db.Connection:
+        if broken.is_set():
+            raise db.translate(__import__("psycopg").OperationalError("gone"))
+        return house.open()
+
+    hub = notify.PostgresHub(connect, kit.encode, poll_interval=0.05)
+    house.hubs.append(hub)
+    assert hub.ready == (False, "F452: the hub is not connected to the database")
+    hub.start()
+    kit.wait_for(lambda: hub.ready[0])
+    broken.set()
+    conn = house.conn()
+    for pid in listening(conn):
+        conn.execute("select pg_terminate_backend(%s)", [pid])
+    kit.wait_for(lambda: not hub.ready[0])
+    assert hub.ready[1].startswith("F4")
+    broken.clear()
+    kit.wait_for(lambda: hub.ready[0])
+
+
+def test_a_burst_of_more_than_ten_thousand_is_one_refresh(house: Any, kit: Any) -> None:
+    hub = house.hub(poll_interval=0.2)
+    listener = kit.Listener(hub.subscribe(kit.key())[0])
+    conn = house.conn()
+    conn.execute(PUBLISH, [1, 10_001])
+    listener.until(lambda me: me.refreshes == 1)
+    notify.publish_tx(conn, event(0))
+    listener.until(lambda me: me.heard == ["0"])
+    assert listener.refreshes == 1
+
+
+def test_a_burst_of_ten_thousand_is_delivered_or_counted(house: Any, kit: Any) -> None:
+    hub = house.hub(poll_interval=0.2, ring=16_384)
+    listener = kit.Listener(hub.subscribe(kit.key())[0])
+    house.conn().execute(PUBLISH, [1, 10_000])
+    listener.until(lambda me: len(me.heard) == 10_000)
+    assert listener.refreshes == 0
+
+
+def test_after_a_crash_of_the_server_everybody_is_refreshed_and_old_ids_are_worth_nothing(
+    house: Any, kit: Any
+) -> None:
+    hub = house.hub(poll_interval=0.05)
+    listener = kit.Listener(hub.subscribe(kit.key())[0])
+    conn = house.conn()
+    notify.publish_tx(conn, event(1))
+    listener.count(1)
+    house.owner().execute("truncate forge_boot")  # what a crash does to an unlogged table
+    listener.until(lambda me: me.refreshes == 1)
+    notify.publish_tx(conn, event(2))
+    listener.until(lambda me: "2" in me.heard)
+    other = house.hub(poll_interval=0.05)
+    assert b'"resume"' in other.subscribe(kit.key(), listener.ids[0]).first
+    opened = other.subscribe(kit.key(), listener.ids[1])
+    assert b"|public|json" in opened.first and b"refresh" not in opened.first
+
+
+def test_two_hubs_agree_on_one_token_after_a_crash(house: Any, kit: Any) -> None:
+    hubs = [house.hub(poll_interval=0.02) for _ in range(3)]
+    listeners = [kit.Listener(hub.subscribe(kit.key())[0]) for hub in hubs]
+    house.owner().execute("truncate forge_boot")
+    for listener in listeners:
+        listener.until(lambda me: me.refreshes >= 1)
+    conn = house.conn()
+    notify.publish_tx(conn, event(1))
+    for listener in listeners:
+        listener.until(lambda me: me.heard == ["1"])
+    assert conn.execute("select count(*) from forge_boot").fetchone() == (1,)
+
+
+def test_events_of_another_cluster_are_deleted_and_never_delivered(house: Any, kit: Any) -> None:
+    owner = house.owner()
+    owner.execute(
+        "insert into forge_event (xid, topic, kind, resource_id)"
+        " values ('99999999999'::xid8, 'flights', 'flight.updated', 'foreign')"
+    )
+    owner.execute("insert into forge_boot (token) values ('123.00000001/dumped')")
+    hub = house.hub(poll_interval=0.02)
+    listener = kit.Listener(hub.subscribe(kit.key())[0])
+    notify.publish_tx(house.conn(), event(1))
+    listener.until(lambda me: "1" in me.heard)
+    assert listener.heard == ["1"]
+    found = owner.execute("select count(*) from forge_event where resource_id = 'foreign'")
+    assert found.fetchone() == (0,)
+    token = owner.execute("select token from forge_boot").fetchone()
+    assert token is not None and not token[0].startswith("123.")
+
+
+def test_a_reader_whose_position_lies_ahead_of_the_cluster_starts_again(
+    house: Any, kit: Any
+) -> None:
+    hub = house.hub(poll_interval=0.05)
+    listener = kit.Listener(hub.subscribe(kit.key())[0])
+    ahead = hub._reader._snapshot._replace(xmax=10**12, xmin=10**12)
+    hub._reader._snapshot = ahead
+    listener.until(lambda me: me.refreshes >= 1)
+    notify.publish_tx(house.conn(), event(1))
+    listener.until(lambda me: me.heard == ["1"])
+
+
+def test_resuming_in_another_process_reads_the_log_and_repeats_rather_than_loses(
+    house: Any, kit: Any
+) -> None:
+    one, two = house.hub(poll_interval=0.02), house.hub(poll_interval=0.02)
+    conn, late = house.conn(), house.conn()
+    first = kit.Listener(one.subscribe(kit.key())[0])
+    late.execute("begin")
+    notify.publish_tx(late, event(100))
+    for n in range(10):
+        notify.publish_tx(conn, event(n))
+        first.count(n + 1)
+    late.execute("commit")
+    first.count(11)
+    for place in range(11):
+        opened = two.subscribe(kit.key(), first.ids[place])
+        again = kit.Listener(opened.subscription, [f + b"\n\n" for f in opened.first.split(b"\n\n")])
+        wanted = set(first.heard[place + 1 :])
+        assert wanted <= set(again.heard) and again.refreshes == 0
+        opened.subscription.close()
+
+
+def test_resuming_from_before_the_deletion_is_a_refresh(house: Any, kit: Any) -> None:
+    hub = house.hub(poll_interval=0.02, retention=0.4, heartbeat=0.4)
+    conn = house.conn()
+    listener = kit.Listener(hub.subscribe(kit.key())[0])
+    notify.publish_tx(conn, event(1))
+    listener.count(1)
+
+    def gone() -> bool:
+        conn.execute("select pg_current_xact_id()")
+        return conn.execute("select count(*) from forge_event").fetchone() == (0,)
+
+    kit.wait_for(gone, 30)
+    other = house.hub(poll_interval=0.02)
+    assert b'"resume"' in other.subscribe(kit.key(), listener.ids[0]).first
+
+
+def test_retention_leaves_what_an_open_transaction_has_written(house: Any, kit: Any) -> None:
+    hub = house.hub(poll_interval=0.02, retention=0.2, heartbeat=0.4)
+    listener = kit.Listener(hub.subscribe(kit.key())[0])
+    conn, late = house.conn(), house.conn()
+    late.execute("begin")
+    notify.publish_tx(late, event(0))
+    for n in range(1, 4):
+        notify.publish_tx(conn, event(n))
+    kit.wait_for(lambda: conn.execute("select cardinality(marks) from forge_boot").fetchone() == (8,))
+    assert conn.execute("select count(*) from forge_event").fetchone() == (3,)
+    late.execute("commit")
+    listener.count(4)
+    assert "0" in listener.heard and listener.refreshes == 0
+
+
+def test_a_reader_that_was_paused_past_the_retention_is_refreshed(house: Any, kit: Any) -> None:
+    hub = house.hub(poll_interval=0.05)
+    listener = kit.Listener(hub.subscribe(kit.key())[0])
+    known = hub._reader._snapshot
+    conn = house.conn()
+    for n in range(5):
+        notify.publish_tx(conn, event(n))
+    listener.count(5)
+    conn.execute("update forge_boot set deleted_before = pg_snapshot_xmin(pg_current_snapshot())")
+    conn.execute("delete from forge_event")
+    hub._reader._snapshot = known  # as it was before it fell asleep
+    listener.until(lambda me: me.refreshes >= 1)
+
+
+def test_a_server_that_stops_answering_is_given_up_within_two_heartbeats(
+    house: Any, kit: Any
+) -> None:
+    hub = house.hub(poll_interval=0.1, heartbeat=0.4)
+    listener = kit.Listener(hub.subscribe(kit.key())[0])
+    conn = house.conn(house.nudger().nudge)
+    (pid,) = {*listening(conn)}
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        started = time.monotonic()
+        kit.wait_for(lambda: hub.reconnects >= 1)
+        assert time.monotonic() - started < 4
+        notify.publish_tx(conn, event(1))
+        listener.until(lambda me: "1" in me.heard)
+        assert listener.refreshes == 0
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_a_hub_for_wake_ups_alone_calls_on_jobs_and_reads_no_events(house: Any, kit: Any) -> None:
+    woken: list[str] = []
+    hub = house.hub(on_jobs=woken.append, events=False)
+    conn = house.conn(house.nudger().nudge)
+    db.nudge(conn, "j:mail")
+    kit.wait_for(lambda: "mail" in woken)
+    for pid in pids(conn, "listen%") + pids(conn, "select 1%"):
+        conn.execute("select pg_terminate_backend(%s)", [pid])
+    kit.wait_for(lambda: woken.count("") >= 2)
+    assert hub.reconnects == 1
+    assert conn.execute("select count(*) from forge_boot").fetchone() == (0,)
+
+
+def test_the_nudger_coalesces_and_survives_a_lost_connection(house: Any, kit: Any) -> None:
+    woken: list[str] = []
+    house.hub(on_jobs=woken.append, events=False)
+    nudger, conn = house.nudger(), house.conn()
+    for _ in range(2000):
+        nudger.nudge("j:default")
+    kit.wait_for(lambda: "default" in woken)
+    assert nudger.sent < 1000
+    for pid in pids(conn, "select pg_notify%"):
+        conn.execute("select pg_terminate_backend(%s)", [pid])
+    nudger.nudge("j:mail")
+    kit.wait_for(lambda: "mail" in woken)
+
+
+def test_row_event_and_nothing_else_in_one_statement(house: Any, kit: Any) -> None:
+    owner, conn = house.owner(), house.conn()
+    owner.execute("create table things (id uuid primary key default forge_uuid7(), version bigint)")
+    hub = house.hub(poll_interval=0.02)
+    listener = kit.Listener(hub.subscribe(kit.key(topic="things"))[0])
+    body = notify.event_fragment("row", changed_sql="array['name']")
+    conn.execute(
+        f"with row as (insert into things (version) values (1), (1) returning *), event as ({body})"
+        " select * from row",
+        {"event_topic": "things", "event_kind": "thing.created"},
+    )
+    listener.count(2)
+    rows = {str(r[0]) for r in conn.execute("select id from things")}
+    assert set(listener.heard) == rows
+
+
+@pytest.mark.parametrize("name", ["row; drop table x", "", "Row", "a" * 64, "%(x)s"])
+def test_a_fragment_takes_plain_names_only(name: str) -> None:
+    with pytest.raises(ValueError, match="plain SQL name"):
+        notify.event_fragment(name)
+
+
+def test_the_read_touches_few_buffers_beside_an_open_writer_and_many_events(
+    house: Any, kit: Any
+) -> None:
+    hub = house.hub(poll_interval=60.0, heartbeat=60.0)
+    late, conn = house.conn(), house.conn()
+    late.execute("begin")
+    notify.publish_tx(late, event(0))
+    conn.execute(PUBLISH, [1, 100_000])
+    snapshot = conn.execute("select pg_current_snapshot()::text").fetchone()
+    conn.execute("set enable_seqscan = off")
+    xmin, xmax, xip = snapshot[0].split(":")
+    from forge_min.notify.publish import SQL
+
+    plan = conn.execute(
+        "explain (analyze, buffers, format json) " + SQL["read"],
+        {"xmax": xmax, "xip": f"{{{xip}}}"},
+    ).fetchone()
+    top = plan[0][0]["Plan"]
+    assert top["Shared Hit Blocks"] + top["Shared Read Blocks"] <= 200
+    assert hub.ready[0]
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Lost connections are logged; here they are meant."""
+    caplog.set_level("CRITICAL", "forge_min.notify")
+    yield

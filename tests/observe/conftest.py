@@ -1,0 +1,40 @@
+"""Telemetry of one test: the SDK with its in-memory exporter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from forge_min import observe
+
+Spans = Callable[[], Sequence[ReadableSpan]]
+
+
+@pytest.fixture
+def record() -> Iterator[Callable[[float], Spans]]:
+    """record(sample_ratio) starts telemetry and gives a function that returns the ended spans."""
+    started = []
+
+    def start(sample_ratio: float) -> Spans:
+        exporter = InMemorySpanExporter()
+        telemetry = observe.setup("tests", sample_ratio=sample_ratio, exporter=exporter)
+        started.append(telemetry)
+
+        def spans() -> Sequence[ReadableSpan]:
+            assert telemetry.flush()
+            return exporter.get_finished_spans()
+
+        return spans
+
+    yield start
+    for telemetry in started:
+        telemetry.shutdown()
+
+
+@pytest.fixture
+def spans(record: Callable[[float], Spans]) -> Spans:
+    """Everything is sampled."""
+    return record(1.0)

@@ -1,0 +1,124 @@
+"""trace_connection on a real PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import psycopg
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanKind, StatusCode
+from psycopg import sql
+
+from forge_min.db import connect
+from forge_min.observe import span, trace_connection
+
+pytestmark = pytest.mark.db
+Spans = Callable[[], Sequence[ReadableSpan]]
+Connection = psycopg.Connection[tuple[object, ...]]
+
+
+@pytest.fixture
+def conn(fresh_database) -> Iterator[Connection]:
+    with connect(fresh_database.app_url) as opened:
+        yield trace_connection(opened)
+
+
+def texts(spans: Spans) -> list[str]:
+    made = [s for s in spans() if s.kind is SpanKind.CLIENT]
+    return [str((s.attributes or {})["db.query.text"]) for s in made]
+
+
+def test_a_statement_is_one_client_span_below_the_current_one(
+    conn: Connection, spans: Spans
+) -> None:
+    with span("request"):
+        row = conn.execute("select %s::int + 1", (41,)).fetchone()
+    assert row == (42,)
+    statement, request = spans()
+    attributes = statement.attributes or {}
+    assert (statement.name, statement.kind) == ("SELECT", SpanKind.CLIENT)
+    assert statement.parent is not None
+    assert statement.parent.span_id == request.context.span_id
+    assert attributes["db.system.name"] == "postgresql"
+    assert attributes["db.query.text"] == "select %s::int + 1"
+    assert attributes["db.namespace"] == conn.info.dbname
+    assert attributes["db.response.returned_rows"] == 1
+
+
+def test_values_never_appear(conn: Connection, spans: Spans) -> None:
+    with span("request"):
+        conn.execute("select %s, %s", ("hunter2", 77123))
+        conn.execute("select 'hunter2 it''s', 77123, E'x'")
+        conn.execute(sql.SQL("select {}, {}").format("hunter2", 77123))
+        conn.execute(b"select 'hunter2'")
+    shown = " ".join(texts(spans))
+    assert "hunter2" not in shown and "77123" not in shown
+    assert texts(spans)[1] == "select ?, ?, E?"
+
+
+def test_a_failing_statement_is_a_failed_span_without_values(
+    conn: Connection, spans: Spans
+) -> None:
+    with pytest.raises(psycopg.errors.DivisionByZero), span("request"):
+        conn.execute("select 1 / %s", (0,))
+    statement, _ = spans()
+    assert statement.status.status_code is StatusCode.ERROR
+    assert (statement.attributes or {})["error.type"] == "DivisionByZero"
+
+
+def test_many_rows_copies_and_named_cursors_are_spans_too(conn: Connection, spans: Spans) -> None:
+    with span("request"), conn.transaction():
+        conn.execute("create temporary table t (n int) on commit drop")
+        with conn.cursor() as cursor:
+            cursor.executemany("insert into t values (%s)", [(1,), (2,)])
+            with cursor.copy("copy t from stdin") as copy:
+                copy.write_row((3,))
+        with conn.cursor("named") as server:
+            server.execute("select n from t order by n")
+            assert server.fetchall() == [(1,), (2,), (3,)]
+    names = [made.name for made in spans()]
+    for name in ("CREATE", "INSERT", "COPY", "SELECT"):
+        assert name in names
+
+
+def test_outside_of_a_sampled_span_nothing_is_recorded(
+    conn: Connection, record: Callable[[float], Spans]
+) -> None:
+    spans = record(0.0)
+    conn.execute("select 1")
+    with span("request"):
+        conn.execute("select 1")
+    assert spans() == ()
+
+
+def test_tracing_twice_makes_one_span(conn: Connection, spans: Spans) -> None:
+    trace_connection(trace_connection(conn))
+    with span("request"):
+        conn.execute("select 1")
+    assert len(texts(spans)) == 1
+
+
+def test_the_cursor_class_of_the_owner_stays(fresh_database, spans: Spans) -> None:
+    with psycopg.connect(fresh_database.app_url, cursor_factory=psycopg.ClientCursor) as opened:
+        traced = trace_connection(opened)
+        cursor = traced.cursor()
+        assert isinstance(cursor, psycopg.ClientCursor)
+        with span("request"):
+            cursor.execute("select %s", ("x",))
+        assert cursor.fetchone() == ("x",)
+        assert cursor.mogrify("select %s", ("x",)) == "select 'x'"
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("-- a comment\n select 1", "SELECT"),
+        ("/* x */ with a as (select 1) select * from a", "WITH"),
+        ("  \n", "QUERY"),
+    ],
+)
+def test_the_name_is_the_operation(conn: Connection, spans: Spans, text: str, name: str) -> None:
+    with span("request"):
+        conn.execute(text)
+    assert spans()[0].name == name

@@ -1,0 +1,230 @@
+"""No value can leave its place in the HTML: what is refused, and that what is accepted holds."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from forge_min.errors import BuildError
+
+from .helpers import page, refused
+
+REFUSED = [
+    ("<script>var x = ${x}</script>", "F310"),
+    ('<script>var x = "${x}"</script>', "F310"),
+    ('<script type="application/json">${x}</script>', "F310"),
+    ("<SCRIPT>${x}</SCRIPT>", "F310"),
+    ("<script\n>${x}</script>", "F310"),
+    ("<script></style>${x}</script>", "F310"),
+    ("<script></scriptx>${x}</script>", "F310"),
+    ("<script></script\x0b>${x}</script>", "F310"),
+    ("<script>/*<!--$if x-->*/<!--$end--></script>", "F310"),
+    ("<style>p { color: ${x} }</style>", "F310"),
+    ("<iframe>${x}</iframe>", "F310"),
+    ("<xmp>${x}</xmp>", "F310"),
+    ("<noembed>${x}</noembed>", "F310"),
+    ("<!-- ${x} -->", "F310"),
+    ("<!-- > ${x} -->", "F310"),
+    ("<!-- --!x> ${x} -->", "F310"),
+    ("<!doctype ${x}>", "F310"),
+    ("<? ${x} ?>", "F310"),
+    ("</ ${x}>", "F310"),
+    ("<${x}>", "F310"),
+    ("</${x}>", "F310"),
+    ("<!${x}>", "F310"),
+    ("<!-${x}-->", "F310"),
+    ("<p${x}>", "F310"),
+    ("<p ${x}>", "F310"),
+    ('<p ${x}="y">', "F310"),
+    ('<p a${x}="y">', "F310"),
+    ("<p a ${x}>", "F310"),
+    ('<p a="x"${x}>', "F310"),
+    ('</p title="${x}">', "F310"),
+    ("<textarea>${x!raw}</textarea>", "F310"),
+    ("<p title=${x}>", "F311"),
+    ("<p title=a${x}>", "F311"),
+    ("<p title= ${x}>", "F311"),
+    ('<p onclick="${x}">', "F312"),
+    ('<p ONCLICK="f(${x})">', "F312"),
+    ("<p\x0conclick='${x}'>", "F312"),
+    ('<p/onclick="${x}">', "F312"),
+    ('<p a="b"onclick="${x}">', "F312"),
+    ('<p style="color: ${x}">', "F312"),
+    ('<iframe srcdoc="${x}">', "F312"),
+    ('<img srcset="${x} 2x">', "F312"),
+    ('<p data-on-click="${x}">', "F312"),
+    ('<p data-on:click="${x}">', "F312"),
+    ('<p data-signals="${x}">', "F312"),
+    ('<svg><set attributeName="href" to="${x}"/></svg>', "F312"),
+    ('<meta http-equiv="refresh" content="0; url=${x}">', "F312"),
+    ('<meta content="${x}" http-equiv="refresh">', "F312"),
+    ('<p title="${x!raw}">', "F312"),
+    ('<a href="${x!raw}">', "F312"),
+    ('<a href="javascript:${x}">', "F313"),
+    ('<a href="&#106;avascript:${x}">', "F313"),
+    ('<a href="java\nscript:/${x}">', "F313"),
+    ('<a href="data:text/html,/${x}">', "F313"),
+    ('<a href="java${x}">', "F313"),
+    ('<a href="${x}${y}">', "F313"),
+    ('<a href="${x}:${y}">', "F313"),
+    ('<a href="//${x}">', "F313"),
+    ('<a href="https://${x}/">', "F313"),
+    ('<script src="${x}"></script>', "F313"),
+    ('<script src="/${x}"></script>', "F313"),
+    ('<script src="//${x}/a.js"></script>', "F313"),
+    ('<script src="https://example.org/${x}"></script>', "F313"),
+    ('<a href="<!--$if x-->javascript:<!--$end-->${y}">', "F315"),
+    ("<!--$if x--><script><!--$end-->", "F315"),
+    ('<!--$if x--><p title="<!--$end-->${y}">', "F315"),
+    ('<p <!--$if x-->on<!--$end-->click="${y}">', "F315"),
+    ('<p on<!--$if x-->click<!--$end-->="${y}">', "F315"),
+    ('<p title=<!--$if x-->"<!--$end-->${y}">', "F315"),
+    ('<p title="a<!--$if x-->" title=\'<!--$end-->">', "F315"),
+    ("<<!--$if x-->p<!--$end-->>", "F310"),
+    ("<p", "F317"),
+    ('<p title="x', "F317"),
+    ("<script>", "F317"),
+    ("<!-- x", "F317"),
+    ("x <", "F317"),
+    ("<title>x", "F317"),
+    ("<p title=>", "F317"),
+    ('<p "x">', "F317"),
+    ("<p <b>", "F317"),
+    ("<p<b>", "F317"),
+    ("<p a=b'c>", "F317"),
+    ("<![CDATA[x]]>", "F317"),
+    ("<svg><title><a href='${x}'></a></title></svg>", "F317"),
+    ("<script><!-- <script> </script> --></script>", "F317"),
+    ("<plaintext>${x}", "F317"),
+    ("<select><iframe><script></iframe>${x}</script></select>", "F317"),
+    ("<select><style><script></style>${x}</script></select>", "F317"),
+    ("<svg><script>'<a onclick=\"</script>${x}'</script></svg>", "F317"),
+    ("<svg><style>p</style></svg>", "F317"),
+    ("<!--$if x--><svg><!--$end-->", "F315"),
+    ("<noscript><p title='</noscript><script>${x}</script>'>", "F317"),
+]
+
+
+@pytest.mark.parametrize(("source", "code"), REFUSED, ids=[r[0] for r in REFUSED])
+def test_an_unsafe_page_does_not_compile(source: str, code: str) -> None:
+    assert refused(source).code == code
+
+
+def test_a_tag_cannot_be_made_of_two_files() -> None:
+    assert refused("<!--$layout base.html-->cript>", base="<s<!--$body-->").code == "F310"
+    assert refused("<!--$layout base.html-->/script>", base="<script>x<<!--$body-->").code == "F310"
+    assert refused("<<!--$include p.html-->", p="p>").code == "F310"
+
+
+ACCEPTED = [
+    "<p>${x}</p>",
+    '<p title="${x}" title=\'a ${x} b\' data-id="${x}">',
+    "<title>${x}</title><textarea>${x}</textarea>",
+    '<a href="${x}">${x}</a>',
+    '<a href="/a/${x}?b=${x}#${x}">',
+    '<a href="mailto:${x}">',
+    '<a href="https://example.org/${x}">',
+    '<img src="${x}" alt="${x}">',
+    '<form action="${x}"><input value="${x}" checked></form>',
+    '<script src="/static/${x}"></script><p>${x}</p>',
+    "<script>var a = '<p>' + \"</p>\";</script><p>${x}</p>",
+    "<style>p > a { color: red }</style><p>${x}</p>",
+    "<!-- a comment with > in it --><p>${x}</p><!--><p>${x}</p><!---><p>${x}</p>",
+    "<!doctype html><p>1 < 2 & 3 > 2 ${x}</p>",
+    '<P\n  CLASS="${x}"\n  hidden\n>${x}</P >',
+    '<br/><img src="/a.png" alt=""/>${x}',
+    "<p>&${x};</p>",
+    '<meta name="a" content="${x}">',
+    '<svg><title>${x}</title><path d="${x}"/></svg><svg/><script>1</script>${x}',
+]
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '" onclick=alert(1) x="',
+    "' onclick=alert(1) x='",
+    "javascript:alert(1)",
+    "-->",
+    "]]>",
+    "</textarea><script>",
+    "</title>",
+    "`",
+    "&quot;",
+    "\0",
+    "a b=c>",
+]
+
+
+class _Shape(HTMLParser):
+    """Tags with the names of their attributes, in order, and every URL."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, ...]] = []
+        self.urls: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, *(name for name, _ in attrs)))
+        self.urls += [value or "" for name, value in attrs if name in ("href", "src", "action")]
+
+    def handle_endtag(self, tag: str) -> None:
+        self.tags.append(("/" + tag,))
+
+    def handle_comment(self, data: str) -> None:
+        self.tags.append(("#comment",))
+
+
+def shape(html: str) -> _Shape:
+    parser = _Shape()
+    parser.feed(html)
+    parser.close()
+    return parser
+
+
+@pytest.mark.parametrize("source", ACCEPTED)
+@pytest.mark.parametrize("value", HOSTILE)
+def test_a_hostile_value_changes_no_tag_and_no_attribute(source: str, value: str) -> None:
+    render = page(source)
+    plain, attacked = shape(render(x="x")), shape(render(x=value))
+    assert attacked.tags == plain.tags
+    assert not [url for url in attacked.urls if url.strip().lower().startswith("javascript:")]
+
+
+PIECES = st.sampled_from(
+    ["<", ">", "/", "!", "--", "-", "=", '"', "'", " ", "\n", "p", "script", "title", "style"]
+    + ["<p>", "</p>", "<script>", "</script>", "<title>", "</title>", "<!--", "-->", "href", "on"]
+    + ["title=", 'title="', "${x}", "${x}", "<!--$if y-->", "<!--$else-->", "<!--$end-->", "&", ":"]
+)
+
+
+@given(st.lists(PIECES, max_size=14).map("".join), st.sampled_from(HOSTILE), st.booleans())
+@settings(max_examples=1500, deadline=None)
+def test_any_page_is_refused_or_keeps_its_shape(source: str, value: str, yes: bool) -> None:
+    try:
+        render = page(source)
+    except BuildError as err:
+        assert err.code.startswith("F31")
+        assert err.message.startswith("page.html:")
+        return
+    assert shape(render(x=value, y=yes)).tags == shape(render(x="x", y=yes)).tags
+
+
+@given(st.text(max_size=60))
+@settings(max_examples=300, deadline=None)
+def test_any_text_compiles_or_is_a_build_error(source: str) -> None:
+    try:
+        page(source)
+    except BuildError as err:
+        assert err.code.startswith("F31")
+
+
+@pytest.mark.parametrize("source", ["<p>\n<script>\n  ${x}</script>", "a\nb\n  <p title=${x}>"])
+def test_the_place_of_the_placeholder_is_named(source: str) -> None:
+    at = source.index("$")
+    line, col = source.count("\n", 0, at) + 1, at - source.rfind("\n", 0, at)
+    assert refused(source).message.startswith(f"page.html:{line}:{col}: ")
+
+
+def test_the_place_of_broken_html_is_named() -> None:
+    assert refused('<p>\n<p\n  "x">').message.startswith("page.html:3:3: ")

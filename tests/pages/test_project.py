@@ -1,0 +1,66 @@
+"""The pages of a project: which files give which modules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from forge_min.errors import ErrorGroup
+from forge_min.pages import compile_pages
+
+
+def write(root: Path, **files: str) -> None:
+    for name, text in files.items():
+        path = root / name.replace("__", "/").replace("_html", ".html")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def test_pages_are_named_after_their_resource_and_layouts_are_no_pages(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        views__board_html="<!--$layout base.html--><p>${x}</p>",
+        views__base_html="<html><!--$body--></html>",
+        resources__flight__views__list_html="<!--$layout base.html--><!--$include row.html-->",
+        resources__flight__views__row_html="<i>${row.x}</i>",
+    )
+    compiled = compile_pages(tmp_path)
+    assert sorted(compiled) == [
+        "pages/__init__.py",
+        "pages/board.py",
+        "pages/flight_list.py",
+        "pages/flight_row.py",
+    ]
+    assert "resources/flight/views/list.html" in compiled["pages/flight_list.py"].splitlines()[0]
+    for path, text in compiled.items():
+        compile(text, path, "exec")
+
+
+def test_a_project_without_pages_gives_nothing(tmp_path: Path) -> None:
+    assert compile_pages(tmp_path) == {}
+
+
+def test_the_mistakes_of_all_pages_are_reported_together(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        views__a_html="<script>${x}</script>",
+        views__b_html="<p title=${x}>",
+        views__flight_list_html="",
+        resources__flight__views__list_html="",
+    )
+    (tmp_path / "views" / "Ä.html").write_text("")
+    (tmp_path / "views" / "latin.html").write_bytes(b"\xe4")
+    (tmp_path / "views" / "class.html").write_text("")
+    with pytest.raises(ErrorGroup) as caught:
+        compile_pages(tmp_path)
+    assert sorted(error.code for error in caught.value.errors) == [
+        "F310",
+        "F311",
+        "F319",
+        "F319",
+        "F319",
+        "F319",
+    ]
+    for error in caught.value.errors:
+        assert error.message.startswith(("views/", "resources/"))

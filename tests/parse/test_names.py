@@ -1,0 +1,98 @@
+"""Names that follow from names."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forge_min.parse.names import constraint_name, plural, snake
+
+from .helpers import IMPORT, parse, resource
+
+
+@pytest.mark.parametrize(
+    ("word", "many"),
+    [
+        ("country", "countries"),
+        ("airport", "airports"),
+        ("bus", "buses"),
+        ("box", "boxes"),
+        ("day", "days"),
+        ("branch", "branches"),
+        ("dish", "dishes"),
+        ("boarding_pass", "boarding_passes"),
+        ("y", "ies"),
+    ],
+)
+def test_the_plural_rule(word: str, many: str) -> None:
+    assert plural(word) == many
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("Country", "country"),
+        ("BoardingPass", "boarding_pass"),
+        ("HTTPServer", "http_server"),
+        ("Airport2Go", "airport2_go"),
+        ("A", "a"),
+    ],
+)
+def test_the_folder_of_a_name(name: str, folder: str) -> None:
+    assert snake(name) == folder
+
+
+def test_table_and_path_follow_from_the_name_unless_a_plural_is_given() -> None:
+    text = IMPORT + "p = schema.define('BoardingPass')"
+    (found,) = parse(boarding_pass=text).resources
+    assert (found.folder, found.table, found.path) == (
+        "boarding_pass",
+        "boarding_passes",
+        "boarding-passes",
+    )
+    text = IMPORT + "p = schema.define('BoardingPass', plural='pass_papers')"
+    (found,) = parse(boarding_pass=text).resources
+    assert (found.table, found.path) == ("pass_papers", "pass-papers")
+
+
+def test_words_of_sql_may_name_fields_and_tables() -> None:
+    found = resource("schema.string('select')", "schema.int('order')", "schema.bool('user')")
+    assert [field.name for field in found.fields] == ["select", "order", "user"]
+    (order,) = parse(order=IMPORT + "o = schema.define('Order', plural='table')").resources
+    assert order.table == "table"
+
+
+def test_names_of_63_bytes_are_allowed() -> None:
+    assert resource(f"schema.string({'x' * 63!r})").columns[1] == "x" * 63
+    assert resource(f"schema.belongs_to('Thing', {'x' * 60!r})").columns[1] == "x" * 60 + "_id"
+
+
+def test_a_relation_is_named_after_its_target() -> None:
+    (relation,) = resource("schema.belongs_to('Thing')").relations
+    assert (relation.name, relation.column) == ("thing", "thing_id")
+
+
+@given(st.text("ab_", min_size=1, max_size=63), st.text("ab_", min_size=1, max_size=63))
+def test_constraint_names_fit_and_do_not_depend_on_the_run(table: str, column: str) -> None:
+    name = constraint_name(table, column, "fkey")
+    assert len(name) <= 63 and name.endswith("_fkey")
+    assert name == constraint_name(table, column, "fkey")
+
+
+def test_long_constraint_names_that_begin_alike_differ() -> None:
+    names = {constraint_name("t" * 63, f"{'c' * 60}{i}", "key") for i in range(50)}
+    assert len(names) == 50
+
+
+def test_the_schema_language_is_found_under_every_name_that_an_import_gives_it() -> None:
+    for head, call in [
+        ("from forge_min import schema as s", "s.define('Thing', s.uuid('x'))"),
+        ("from forge_min.schema import define, uuid as u", "define('Thing', u('x'))"),
+        ("import forge_min.schema as s", "s.define('Thing', s.uuid('x'))"),
+    ]:
+        parsed = parse(
+            thing=f"'doc'\nfrom __future__ import annotations\n{head}\nt: object = {call}"
+        )
+        assert parsed.diagnostics == ()
+        assert parsed.resources[0].fields[0].type == "uuid"

@@ -1,0 +1,138 @@
+"""Artifacts on disk: the same bytes for the same members, and whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from forge_min.errors import BuildError
+from forge_min.ship.artifact import write_folder, write_sums, write_zipapp
+
+MEMBERS = {
+    "__main__.py": b"import space.inner.x as x; print(x.y)\n",
+    "space/inner/x.py": b"y = 'found'\n",
+    "build-info.json": b"{}",
+}
+
+
+def test_a_zip_is_the_same_in_any_order_and_folder(tmp_path: Path) -> None:
+    write_zipapp(MEMBERS, tmp_path / "a" / "x.pyz")
+    write_zipapp(dict(reversed(MEMBERS.items())), tmp_path / "b" / "y.pyz")
+    assert (tmp_path / "a/x.pyz").read_bytes() == (tmp_path / "b/y.pyz").read_bytes()
+
+
+def test_a_zip_runs_and_finds_namespace_packages(tmp_path: Path) -> None:
+    write_zipapp(MEMBERS, tmp_path / "x.pyz")
+    assert os.access(tmp_path / "x.pyz", os.X_OK)
+    shown = subprocess.run([sys.executable, tmp_path / "x.pyz"], capture_output=True, check=True)
+    assert shown.stdout == b"found\n"
+
+
+def test_a_zip_lists_folders_and_sorts_its_entries(tmp_path: Path) -> None:
+    write_zipapp(MEMBERS, tmp_path / "x.pyz")
+    with zipfile.ZipFile(tmp_path / "x.pyz") as archive:
+        names = archive.namelist()
+        times = {entry.date_time for entry in archive.infolist()}
+    assert names == sorted(names)
+    assert {"space/", "space/inner/"} <= set(names)
+    assert times == {(1980, 1, 1, 0, 0, 0)}
+
+
+def test_a_folder_replaces_the_old_one_as_a_whole(tmp_path: Path) -> None:
+    write_folder({**MEMBERS, "old.py": b""}, tmp_path / "x")
+    write_folder(MEMBERS, tmp_path / "x")
+    found = {p.relative_to(tmp_path / "x").as_posix() for p in (tmp_path / "x").rglob("*.*")}
+    assert found == set(MEMBERS)
+    assert os.listdir(tmp_path) == ["x"]
+
+
+def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "thesis.txt").write_text("years of work")
+    with pytest.raises(BuildError) as caught:
+        write_folder(MEMBERS, tmp_path / "x")
+    assert caught.value.code == "F345"
+    assert (tmp_path / "x" / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_file_where_the_folder_should_be_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("a file")
+    with pytest.raises(BuildError):
+        write_folder(MEMBERS, tmp_path / "x")
+    assert (tmp_path / "x").read_text() == "a file"
+
+
+def test_a_failing_write_leaves_the_old_artifact_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_zipapp(MEMBERS, tmp_path / "x.pyz")
+    before = (tmp_path / "x.pyz").read_bytes()
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(zipfile.ZipFile, "writestr", full)
+    with pytest.raises(BuildError, match="No space left") as caught:
+        write_zipapp({**MEMBERS, "new.py": b""}, tmp_path / "x.pyz")
+    assert caught.value.code == "F345"
+    assert (tmp_path / "x.pyz").read_bytes() == before
+    assert os.listdir(tmp_path) == ["x.pyz"]
+
+
+KILLED = """
+import os, signal, sys, zipfile
+from pathlib import Path
+from forge_min.ship.artifact import write_zipapp
+real = zipfile.ZipFile.writestr
+def stop(self, entry, data):
+    real(self, entry, data)
+    if entry.filename == "m050":
+        os.kill(os.getpid(), signal.SIGKILL)
+zipfile.ZipFile.writestr = stop
+write_zipapp({f"m{n:03}": os.urandom(1000) for n in range(100)}, Path(sys.argv[1]))
+"""
+
+
+def test_a_killed_build_leaves_the_old_artifact_and_the_next_one_tidies(tmp_path: Path) -> None:
+    path = tmp_path / "x.pyz"
+    write_zipapp(MEMBERS, path)
+    before = path.read_bytes()
+    killed = subprocess.run([sys.executable, "-c", KILLED, path], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert path.read_bytes() == before
+    assert len(os.listdir(tmp_path)) == 2
+    write_zipapp(MEMBERS, path)
+    assert os.listdir(tmp_path) == ["x.pyz"]
+
+
+def test_a_place_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BuildError) as caught:
+        write_zipapp(MEMBERS, tmp_path / "file" / "x.pyz")
+    assert caught.value.code == "F345"
+
+
+def test_sums_are_those_of_sha256sum_and_keep_other_artifacts(tmp_path: Path) -> None:
+    for name in ("b.pyz", "a.pyz"):
+        write_zipapp(MEMBERS, tmp_path / name)
+        write_sums(tmp_path / name)
+    subprocess.run(["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=tmp_path, check=True)
+    assert len((tmp_path / "SHA256SUMS").read_text().splitlines()) == 2
+    (tmp_path / "b.pyz").unlink()
+    write_sums(tmp_path / "a.pyz")
+    assert len((tmp_path / "SHA256SUMS").read_text().splitlines()) == 1
+
+
+def test_the_artifact_can_be_read_by_others_than_its_builder(tmp_path: Path) -> None:
+    write_folder(MEMBERS, tmp_path / "x")
+    mode = stat.S_IMODE((tmp_path / "x").stat().st_mode)
+    umask = os.umask(0o022)
+    os.umask(umask)
+    assert mode == 0o777 & ~umask

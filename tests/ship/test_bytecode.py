@@ -1,0 +1,50 @@
+"""Compiled modules: the same bytes from the same sources, whatever this process did before."""
+
+from __future__ import annotations
+
+import marshal
+from importlib.util import MAGIC_NUMBER
+
+import pytest
+
+from forge_min.errors import BuildError
+from forge_min.ship.artifact import compile_members
+
+SOURCES = {
+    "a/__init__.py": b"def f(x):\n    return x in {'one', 'two', 'three', f.__name__}\n",
+    "a/b.py": b"NAMES = frozenset(['a', 'b'])\nprint(1 if __name__ in {'p', 'q'} else 2)\n",
+    "a/data.json": b"{}",
+}
+
+
+def test_the_bytes_depend_on_the_sources_alone() -> None:
+    first = compile_members(SOURCES, beside=True)
+    assert all(compile_members(SOURCES, beside=True) == first for _ in range(3))
+
+
+def test_they_hold_no_time_and_the_hash_is_not_checked() -> None:
+    data = compile_members(SOURCES, beside=True)["a/b.pyc"]
+    assert data[:4] == MAGIC_NUMBER
+    assert int.from_bytes(data[4:8], "little") == 0b01  # PEP 552: hash-based, unchecked
+
+
+def test_tracebacks_name_the_file_inside_the_artifact() -> None:
+    code = marshal.loads(compile_members(SOURCES, beside=True)["a/__init__.pyc"][16:])
+    assert code.co_filename == "a/__init__.py"
+
+
+def test_each_lies_where_its_importer_looks() -> None:
+    assert set(compile_members(SOURCES, beside=True)) == {"a/__init__.pyc", "a/b.pyc"}
+    names = set(compile_members(SOURCES, beside=False))
+    assert all(name.startswith("a/__pycache__/") and "opt" not in name for name in names)
+
+
+@pytest.mark.parametrize("source", [b"x = (\n", b"\n\n1 +\n", b"x = '\xff'\n", b"\0"])
+def test_a_syntax_error_names_file_and_line(source: bytes) -> None:
+    with pytest.raises(BuildError, match=r"a/z\.py:\d+: ") as caught:
+        compile_members({**SOURCES, "a/z.py": source}, beside=True)
+    assert caught.value.code == "F344"
+
+
+def test_nothing_of_the_source_is_run() -> None:
+    compile_members({"a.py": b"raise SystemExit(9)\n"}, beside=True)

@@ -1,0 +1,49 @@
+"""Every hostile request gets its refusal over a real socket, and nothing after it is answered."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from forge_min.wsgi import Server
+
+SECOND = b"GET /second HTTP/1.1\r\nHost: a\r\n\r\n"
+reached: list[str] = []
+
+
+def app(environ, start_response):
+    reached.append(environ["PATH_INFO"])
+    start_response("200 OK", [])
+    return [b"reached"]
+
+
+@pytest.fixture(scope="module")
+def target() -> Iterator[Server]:
+    server = Server(("127.0.0.1", 0), app, threads=2)
+    server.start()
+    yield server
+    server.stop(timeout=1.0)
+
+
+def test_a_hostile_request_is_refused_and_the_connection_ends(target, connect, hostile_request):
+    _, status, raw = hostile_request
+    reached.clear()
+    got = connect(target).send(raw).send(SECOND).rest()
+    assert got.startswith(b"HTTP/1.1 %d " % status), got[:300]
+    assert len(re.findall(rb"HTTP/1\.1 \d{3} ", got)) == 1
+    assert b"\r\nConnection: close\r\n" in got
+    assert b"\r\nContent-Security-Policy: default-src 'self'" in got
+    assert reached == []
+
+
+def test_the_corpus_names_a_hundred_different_requests(request):
+    from_file = request.path.parent / "corpus"
+    names = [
+        line
+        for path in from_file.glob("*.toml")
+        for line in path.read_text().splitlines()
+        if line.startswith("name = ")
+    ]
+    assert len(names) == len(set(names)) >= 100
