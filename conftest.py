@@ -1,4 +1,4 @@
-"""Rules of every test run: FORGE_REQUIRE_ALL=1 makes a skip a failure; a profile for `make fuzz`."""
+"""Rules of every test run: FORGE_REQUIRE_ALL=1 makes a skip a failure; `make fuzz` has more."""
 
 from __future__ import annotations
 

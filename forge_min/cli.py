@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from . import __version__
 from .commands import GROUPS
-from .commands.tree import add_options
-from .ops.door import run
+from .commands.tree import add_options, run_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,8 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.no_color:
         os.environ["NO_COLOR"] = "1"
     args.rest, args.parser = rest, parser
-    command: Callable[[argparse.Namespace], int] = args.run
-    return run(lambda: command(args), verbose=args.verbose)
+    return run_command(args)
 
 
 def new_parser() -> argparse.ArgumentParser:

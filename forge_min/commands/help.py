@@ -31,8 +31,9 @@ def _help(args: argparse.Namespace) -> int:
         parser.print_help()
         return 0
     if args.topic in known:
-        chosen, chosen.rest = parser.parse_known_args([args.topic, "--help"])
-        return int(chosen.run(chosen))  # only a delegate comes here: argparse has left otherwise
+        delegate, rest = parser.parse_known_args([args.topic, "--help"])  # others exit here
+        delegate.rest = rest
+        return int(delegate.run(delegate))
     return _explain(args.topic, known, args.json)
 
 

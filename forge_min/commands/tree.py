@@ -49,3 +49,11 @@ def add_delegate(commands: Commands, name: str, run: Run, *, help: str) -> None:
     parser = commands.add_parser(name, help=help, add_help=False, allow_abbrev=False)
     add_options(parser)
     parser.set_defaults(run=run, takes_rest=True)
+
+
+def run_command(args: argparse.Namespace) -> int:
+    """Run the chosen command behind the one error door; its exit code."""
+    from ..ops.door import run
+
+    command: Run = args.run
+    return run(lambda: command(args), verbose=args.verbose)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -39,13 +39,13 @@ class Config:
     def __init__(
         self,
         env: str,
-        values: Mapping[str, object],
+        values: Mapping[str, Any],
         sources: Mapping[str, str],
-        warnings: tuple[str, ...] = (),
+        warnings: Sequence[str],
     ) -> None:
         self.env = env
         self.sources = MappingProxyType(dict(sources))
-        self.warnings = warnings
+        self.warnings = tuple(warnings)
         self._values = MappingProxyType(dict(values))
         sections: dict[str, dict[str, object]] = {}
         for name, value in values.items():

@@ -29,23 +29,19 @@ def load(root: Path | None, environ: Mapping[str, str], text: str | None = None)
     ConfigError for every bad value (F200), unknown key (F201) and refused development default
     (F203).
     """
-    file, text = _source(root, environ, text)
-    run = _Loading(environ, file, text)
-    return run.finish()
+    return _Loading(environ, *_source(root, environ, text)).finish()
 
 
 def _source(root: Path | None, environ: Mapping[str, str], text: str | None) -> tuple[str, str]:
     named = environ.get("FORGE_CONFIG")
-    path = Path(named) if named else root / _DEFAULT_FILE if root else None
-    if not named and (text is not None or path is None or not path.exists()):
+    path = Path(named) if named else (root or Path()) / _DEFAULT_FILE
+    if not named and (text is not None or root is None or not path.exists()):
         return _DEFAULT_FILE, text or ""
-    assert path is not None
-    shown = str(named or _DEFAULT_FILE)
+    shown = named or _DEFAULT_FILE
     try:
         return shown, path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as err:
-        hint = "FORGE_CONFIG names this file" if named else None
-        raise ConfigError(f"cannot read {shown}: {err}", code="F202", hint=hint) from err
+        raise ConfigError(f"cannot read {shown}: {err}", code="F202") from err
 
 
 class _Loading:
@@ -70,10 +66,8 @@ class _Loading:
         self._read_variables()
         self._derive(env)
         if self._errors:
-            count = len(self._errors)
-            raise ErrorGroup(f"{count} configuration error{'s' * (count > 1)}", self._errors)
-        warnings = tuple(_unknown_variables(self._environ))
-        return Config(env, self._values, self._sources, warnings)
+            raise ErrorGroup("the configuration cannot be used", self._errors)
+        return Config(env, self._values, self._sources, [*_unknown_variables(self._environ)])
 
     def _refuse(self, message: str, code: str, hint: str | None = None) -> None:
         self._errors.append(ConfigError(message, code=code, hint=hint))

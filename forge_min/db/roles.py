@@ -13,8 +13,8 @@ from psycopg import sql
 
 from .migrate import Connection, create_migration_table, migration_lock
 
-# The session's time zone is part of what the app relies on: rows come back in UTC.
-SETTINGS = {"statement_timeout": "30s", "lock_timeout": "5s", "timezone": "UTC"}
+# Written where the role has no such setting yet. The app relies on UTC: rows come back in it.
+DEFAULTS = {"statement_timeout": "30s", "lock_timeout": "5s", "timezone": "UTC"}
 OWN_OBJECTS = """
 select case when c.relkind = 'S' then 'sequence' else 'table' end, c.relname
 from pg_class c
@@ -38,13 +38,14 @@ def ensure_app_role(
     *,
     password: str | None,
     database: str,
-    settings: Mapping[str, str] = SETTINGS,
+    settings: Mapping[str, str] | None = None,
 ) -> str | None:
     """Create the role if it is missing, give it its rights in schema public and its settings.
 
     It may select, insert, update and delete in every table of the connected owner, present and
     future, use sequences and call functions; forge_migration it may only read. `settings` are
-    written with ALTER ROLE, so that they hold behind a pooler too. A role that is the owner
+    written with ALTER ROLE, so that they hold behind a pooler too; DEFAULTS fill in what the
+    role has no setting for. A role that is the owner
     itself only gets settings. A role that exists keeps its password. Returns None when all is
     done, else the SQL that somebody with more rights has to run (it holds a placeholder, never
     the password); after that, call again. Raises psycopg.Error on a lost connection.
@@ -52,9 +53,9 @@ def ensure_app_role(
     with migration_lock(conn):
         create = _create(conn, role, password)
         if not _exists(conn, role) and not _try(conn, create):
-            missing = [_create(conn, role, None), *_settings(conn, role, settings)]
+            missing = [_create(conn, role, None), *_settings(conn, role, settings or {})]
         else:
-            steps = [*_grants(conn, role, database), *_settings(conn, role, settings)]
+            steps = [*_grants(conn, role, database), *_settings(conn, role, settings or {})]
             missing = [step for step in steps if not _try(conn, step)]
         return "".join(step.as_string(conn) + ";\n" for step in missing) or None
 
@@ -111,12 +112,13 @@ def _grants(conn: Connection, role: str, database: str) -> list[sql.Composed]:
 def _settings(conn: Connection, role: str, settings: Mapping[str, str]) -> list[sql.Composed]:
     found = _scalar(conn, SET_NOW, sql.Identifier(role).as_string(conn)) or []
     now = {entry.partition("=")[0].lower(): entry.partition("=")[2] for entry in found}
+    wanted = {name: value for name, value in DEFAULTS.items() if name not in now} | dict(settings)
     return [
         sql.SQL("alter role {} set {} = {}").format(
-            sql.Identifier(role), sql.Identifier(key), sql.Literal(value)
+            sql.Identifier(role), sql.Identifier(name), sql.Literal(value)
         )
-        for key, value in settings.items()
-        if now.get(key.lower()) != value
+        for name, value in wanted.items()
+        if now.get(name.lower()) != value
     ]
 
 

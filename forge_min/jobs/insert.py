@@ -6,6 +6,7 @@ Arguments are checked here, where the caller can still do something about them.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
@@ -17,6 +18,8 @@ from ..db import Connection, Database
 from ..errors import FieldError, Invalid
 from .job import NewJob
 from .session import SQL
+
+NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # the escape, not a text that shows one
 
 
 def insert_tx(
@@ -90,7 +93,7 @@ def to_json(value: Mapping[str, Any], pointer: str) -> str:
         raise _refused(pointer, str(err)) from None
     if not text.startswith("{"):
         raise _refused(pointer, "they are no object")
-    if "\\u0000" in text:
+    if NUL.search(text):
         raise _refused(pointer, "a string holds the character NUL, which PostgreSQL refuses")
     return text
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.resources import files
@@ -103,7 +104,8 @@ def _write(path: Path, text: str) -> None:
         temp.write_text(text, "utf-8")
         temp.replace(path)
     except OSError as err:
-        temp.unlink(missing_ok=True)
+        with suppress(OSError):
+            temp.unlink()
         raise BuildError(
             f"{path} could not be written: {err.strerror or err}",
             code="F345",

@@ -5,6 +5,7 @@ wanted.
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any, NoReturn
 from urllib.parse import parse_qs
 
@@ -20,7 +21,7 @@ def _not_json(word: str) -> NoReturn:
 
 
 # PERF: json.loads with any option builds a decoder at each call.
-_decode = json.JSONDecoder(parse_constant=_not_json).decode
+_decode = json.JSONDecoder(parse_constant=_not_json, parse_float=Decimal).decode
 
 
 def _pairs(text: str, what: str) -> dict[str, list[str]]:
@@ -121,7 +122,7 @@ class Request:
         raise HTTPProblem(413, f"at most {self.max_body} bytes are read here", code="F523")
 
     def json(self) -> Any:
-        """The body as JSON (RFC 8259).
+        """The body as JSON (RFC 8259); numbers with a point come as Decimal, exact.
 
         Raises BadRequest when it is malformed, HTTPProblem 415 when its type is not JSON.
         """

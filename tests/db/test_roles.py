@@ -99,6 +99,17 @@ def test_changed_settings_are_written_again(conn, role, fresh_database):
     )
     with as_role(fresh_database, role, "pw") as app:
         assert app.execute("show statement_timeout").fetchone() == ("7s",)
+        assert app.execute("show lock_timeout").fetchone() == ("5s",)
+
+
+def test_a_call_without_settings_keeps_those_that_were_chosen(conn, role, fresh_database):
+    for settings in ({"statement_timeout": "7s", "timezone": "Europe/Berlin"}, None):
+        ensure_app_role(conn, role, password="pw", database=fresh_database.name, settings=settings)
+    with as_role(fresh_database, role, "pw") as app:
+        row = app.execute(
+            "select current_setting('statement_timeout'), current_setting('timezone')"
+        ).fetchone()
+    assert row == ("7s", "Europe/Berlin")
 
 
 def test_who_may_not_create_roles_gets_the_sql_without_the_password(admin, role, fresh_database):

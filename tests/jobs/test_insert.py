@@ -130,7 +130,9 @@ def test_row_event_and_job_of_one_statement_commit_and_vanish_together(shop: Any
     )
     params: dict[str, Any] = {"event_topic": "users", "event_kind": "user.created"}
     params |= jobs.job_params("job_0_", Ref(), "User", "create", "00-aa-bb-01")
-    params |= jobs.job_params("job_1_", Ref("Later", delay=60, max_attempts=3), "User", "create", None)
+    params |= jobs.job_params(
+        "job_1_", Ref("Later", delay=60, max_attempts=3), "User", "create", None
+    )
 
     def counts() -> list[int]:
         tables = ("users", "forge_event", "forge_job")

@@ -1,4 +1,6 @@
-"""What the tests of notify share: an encoder, a listener with a deadline, and a hub with its database."""
+"""What the tests of notify share: an encoder, a listener with a deadline, and a hub with its
+database.
+"""
 
 from __future__ import annotations
 

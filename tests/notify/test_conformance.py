@@ -34,7 +34,9 @@ def event(number: int, topic: str = "flights", **more: Any) -> Event:
     return Event(topic, "flight.updated", resource_id=str(number), version=1, **more)
 
 
-def test_an_event_reaches_every_subscriber_of_its_topic_and_nobody_else(make: Make, kit: Any) -> None:
+def test_an_event_reaches_every_subscriber_of_its_topic_and_nobody_else(
+    make: Make, kit: Any
+) -> None:
     hub = make()
     one, two = kit.Listener(hub.subscribe(kit.key())[0]), kit.Listener(hub.subscribe(kit.key())[0])
     other = kit.Listener(hub.subscribe(kit.key(topic="airports"))[0])
@@ -157,7 +159,8 @@ def test_a_subscriber_that_comes_back_gets_exactly_what_it_missed(make: Make, ki
 
 
 @pytest.mark.parametrize(
-    "wrong", ["", "x", "1", "1.2", "-1.5", "9" * 31 + ".1", "١.٢", "1.2.3", "1.2\n", "0." + "9" * 19]
+    "wrong",
+    ["", "x", "1", "1.2", "-1.5", "9" * 31 + ".1", "١.٢", "1.2.3", "1.2\n", "0." + "9" * 19],
 )
 def test_an_id_that_is_not_ours_is_a_refresh(make: Make, kit: Any, wrong: str) -> None:
     hub = make()

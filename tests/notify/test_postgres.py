@@ -1,4 +1,6 @@
-"""The hub over the event log: late commits, lost connections, crashes, floods, polling, retention."""
+"""The hub over the event log: late commits, lost connections, crashes, floods, polling,
+retention.
+"""
 
 from __future__ import annotations
 
@@ -267,7 +269,9 @@ def test_resuming_in_another_process_reads_the_log_and_repeats_rather_than_loses
     first.count(11)
     for place in range(11):
         opened = two.subscribe(kit.key(), first.ids[place])
-        again = kit.Listener(opened.subscription, [f + b"\n\n" for f in opened.first.split(b"\n\n")])
+        again = kit.Listener(
+            opened.subscription, [f + b"\n\n" for f in opened.first.split(b"\n\n")]
+        )
         wanted = set(first.heard[place + 1 :])
         assert wanted <= set(again.heard) and again.refreshes == 0
         opened.subscription.close()
@@ -297,7 +301,9 @@ def test_retention_leaves_what_an_open_transaction_has_written(house: Any, kit: 
     notify.publish_tx(late, event(0))
     for n in range(1, 4):
         notify.publish_tx(conn, event(n))
-    kit.wait_for(lambda: conn.execute("select cardinality(marks) from forge_boot").fetchone() == (8,))
+    kit.wait_for(
+        lambda: conn.execute("select cardinality(marks) from forge_boot").fetchone() == (8,)
+    )
     assert conn.execute("select count(*) from forge_event").fetchone() == (3,)
     late.execute("commit")
     listener.count(4)

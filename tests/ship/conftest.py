@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,17 +11,22 @@ import pytest
 EXAMPLE = Path(__file__).parents[2] / "examples" / "departures"
 
 
+@pytest.fixture(scope="session")
+def copy_example() -> Callable[[Path], Path]:
+    """Puts the example's own files into a folder, and gives it back."""
+
+    def copy(folder: Path) -> Path:
+        made = shutil.ignore_patterns("dist", "gen", "__pycache__", "_vendor", ".gen.*")
+        shutil.copytree(EXAMPLE, folder, ignore=made)
+        return folder
+
+    return copy
+
+
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
+def project(tmp_path: Path, copy_example: Callable[[Path], Path]) -> Path:
     """The example, where no repository is: its commit is unknown."""
     return copy_example(tmp_path / "departures")
-
-
-def copy_example(folder: Path) -> Path:
-    """The example's own files, in this folder."""
-    made = shutil.ignore_patterns("dist", "gen", "__pycache__", "_vendor", ".gen.*")
-    shutil.copytree(EXAMPLE, folder, ignore=made)
-    return folder
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from ...errors import BuildError
 from ...generate.exchange import exchange
-from ...manifest import Manifest
+from ...manifest import INFO, Manifest
 
 _SHEBANG = b"#!/usr/bin/env python3\n"
 _TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can tell
@@ -40,7 +40,8 @@ def write_folder(members: Mapping[str, bytes], path: Path) -> None:
 
     Raises BuildError F345, also when the folder holds anything but an artifact.
     """
-    if path.exists() and not (path / "build-info.json").is_file() and any(path.iterdir()):
+    ours = (path / INFO).is_file() or (path.is_dir() and not any(path.iterdir()))
+    if path.exists() and not ours:
         raise BuildError(
             f"{path} exists and was not made by build",
             code="F345",

@@ -58,7 +58,10 @@ def places() -> "Iterator[str]":
     for folder in (cache, os.environ.get("XDG_RUNTIME_DIR", "")):
         if os.path.isabs(folder):
             yield os.path.join(folder, "forge_min")
-    private = tempfile.mkdtemp(prefix="forge_min-")
+    try:
+        private = tempfile.mkdtemp(prefix="forge_min-")
+    except OSError:  # nothing here is writable
+        return
     atexit.register(_remove, private, os.getpid())
     yield private
 

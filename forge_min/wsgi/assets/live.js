@@ -18,11 +18,8 @@
   let root = null;
   let source = null;
   let failures = 0;
-  let openTimer = 0;
-  let hideTimer = 0;
-  let readTimer = 0;
-  let reading = false;
-  let again = false;
+  let [openTimer, hideTimer, readTimer] = [0, 0, 0];
+  let [reading, again] = [false, false];
   let held = []; // patches that arrive while the page is read: they may be newer than it
 
   const jitter = (ms) => ms / 2 + Math.random() * ms;
@@ -82,8 +79,8 @@
     if (!target) return;
     if (!ADDING.has(mode)) return place(target, nodes);
     // A replayed event must not add a second row: what is there already is replaced where it is.
-    const isNew = (node) => !byId(node) || byId(node).replaceWith(node);
-    const fresh = nodes.filter(isNew);
+    const fresh = nodes.filter((node) => !byId(node));
+    for (const node of nodes) if (byId(node)) byId(node).replaceWith(node);
     if (fresh.length) place(target, fresh);
   }
 
@@ -92,7 +89,7 @@
   // -- reading the page again ------------------------------------------------------------------
 
   function readSoon() {
-    if (document.hidden && !source) return; // resume() reads
+    if (document.hidden && !source) return; // the next open reads
     if (reading) again = true;
     else if (!readTimer) readTimer = setTimeout(read, jitter(200));
   }
@@ -137,9 +134,12 @@
     if (source || !root || document.hidden) return;
     show("connecting");
     source = new EventSource(root.dataset.live);
+    let fresh = true; // knows no last id: what changed since the page was made must be read
     source.addEventListener("open", () => {
       failures = 0;
       show("live");
+      if (fresh) readSoon();
+      fresh = false;
     });
     source.addEventListener("error", () => {
       show("connecting");
@@ -164,22 +164,17 @@
     show(state);
   }
 
-  // Refused (a cap, a restart behind a proxy): a new stream knows no last id, so read the page too.
   function reopen() {
+    // Refused: a cap, or a restart behind a proxy.
     shut("connecting");
     failures = Math.min(failures + 1, 5);
-    openTimer = setTimeout(resume, jitter(1000 * 2 ** failures));
-  }
-
-  function resume() {
-    open();
-    readSoon();
+    openTimer = setTimeout(open, jitter(1000 * 2 ** failures));
   }
 
   function onVisibility() {
     clearTimeout(hideTimer);
     if (document.hidden) hideTimer = setTimeout(() => shut("paused"), HIDDEN_FOR);
-    else if (root && !source && !openTimer) resume();
+    else if (root && !source && !openTimer) open();
   }
 
   function on(name, patcher) {

@@ -31,7 +31,7 @@ _KINDS_LIMIT = 1000
 class Head(NamedTuple):
     """Checked header lines. length: the application's Content-Length, or None when it gave none."""
 
-    lines: list[str]
+    lines: bytes
     length: int | None
     dated: bool
 
@@ -82,8 +82,8 @@ def check_status(status: str) -> int:
 def check_headers(headers: Sequence[tuple[str, str]]) -> Head:
     """Header lines of an application.
 
-    Raises ValueError for a name that is no token, a value with CR, LF or NUL, or a hop-by-hop
-    field, which PEP 3333 leaves to the server; TypeError for what is no text.
+    Raises ValueError for a name that is no token, a value with CR, LF, NUL or beyond latin-1, or a
+    hop-by-hop field, which PEP 3333 leaves to the server; TypeError for what is no text.
     """
     lines: list[str] = []
     length: int | None = None
@@ -105,7 +105,7 @@ def check_headers(headers: Sequence[tuple[str, str]]) -> Head:
     count = len(lines) >> 2
     if text.count("\n") != count or text.count("\r") != count or "\0" in text:
         raise ValueError("a header value holds CR, LF or NUL")
-    return Head([text], length, dated)
+    return Head(text.encode("latin-1"), length, dated)
 
 
 def _length(value: str, known: int | None) -> int:

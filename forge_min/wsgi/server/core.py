@@ -152,7 +152,7 @@ class Core:
             if environ is None:
                 self._park(conn)
                 return
-            exchange = Exchange(conn, environ, self.draining)
+            exchange = Exchange(conn, environ, self)
             exchange.run(self.app)
             conn.phase = Phase.FRESH
             if exchange.streams:
@@ -185,7 +185,10 @@ class Core:
         """Give the connection up and let epoll wake somebody for it."""
         # SAFETY: parked before armed, or the woken thread would find nobody to serve.
         self._parked[conn.fd] = conn
-        self._epoll.modify(conn.fd, events)
+        try:
+            self._epoll.modify(conn.fd, events)
+        except OSError:
+            pass  # the sweeper took it between these two lines, and closed it
 
     def _sweep(self, now: float) -> None:
         """End what is past its deadline, and accept again after a pause."""
@@ -259,10 +262,13 @@ class Core:
 
     def _accept(self) -> None:
         """Take in who waits, as far as the cap and the file limit allow."""
-        for _ in range(_ACCEPTS):
-            if len(self._open) >= self._limits.max_connections and not self._evict():
-                self._paused = True
-                return
+        for turn in range(_ACCEPTS):
+            if len(self._open) >= self._limits.max_connections:
+                if turn:
+                    break  # epoll tells whether one more waits: nobody is evicted for no one
+                if not self._evict():
+                    self._paused = True
+                    return
             try:
                 sock, address = self._listener.accept()
             except BlockingIOError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .answer import Head, check_headers, check_status, date_text
 from .connection import Connection, Gone
@@ -34,6 +34,14 @@ def _keeps_alive(environ: dict[str, Any]) -> bool:
     return "close" not in names and (modern or "keep-alive" in names)
 
 
+class Draining(Protocol):
+    """What an exchange wants to know of the server."""
+
+    @property
+    def draining(self) -> bool:
+        """It stops: nothing new is taken in."""
+
+
 class Exchange:
     """One run of an application.
 
@@ -45,6 +53,7 @@ class Exchange:
         "_adopt",
         "_chunked",
         "_conn",
+        "_core",
         "_environ",
         "_head",
         "_last",
@@ -55,10 +64,11 @@ class Exchange:
         "_status_text",
     )
 
-    def __init__(self, conn: Connection, environ: dict[str, Any], last: bool) -> None:
+    def __init__(self, conn: Connection, environ: dict[str, Any], core: Draining) -> None:
         self._conn = conn
         self._environ = environ
-        self._last = last
+        self._core = core
+        self._last = False
         self._head: Head | None = None
         self._status = 0
         self._status_text = ""
@@ -140,6 +150,7 @@ class Exchange:
     # -- the body ----------------------------------------------------------------------------------
 
     def _answer(self, body: Iterable[bytes]) -> None:
+        self._last = self._core.draining
         if self._adopt is not None and (self._last or self._status != 200 or self._is_head()):
             self.hand_over(-1)
         # PERF: one list item and its head leave in one send (benchmarks/http, hello).
@@ -166,8 +177,9 @@ class Exchange:
         if not self._has_body():
             size = size if head.length is None else head.length
             data = b""
+        out = self._head_bytes(head, size) + data
         self._sent = True
-        self._conn.send(self._head_bytes(head, size) + data)
+        self._conn.send(out)
 
     def _write(self, data: bytes) -> None:
         """One piece of the body; the first one sends the head (also PEP 3333's `write`)."""
@@ -216,7 +228,7 @@ class Exchange:
 
     def _head_bytes(self, head: Head, length: int | None) -> bytes:
         """The head as it goes out. length: of the body, None when its end tells."""
-        lines = ["HTTP/1.1 ", self._status_text, "\r\n", *head.lines]
+        lines: list[str] = []
         if not head.dated:
             lines += ("Date: ", date_text(), "\r\n")
         if self._chunked:
@@ -230,7 +242,8 @@ class Exchange:
         elif self._environ["SERVER_PROTOCOL"] == "HTTP/1.0":
             lines.append("Connection: keep-alive\r\n")
         lines.append("\r\n")
-        return "".join(lines).encode("latin-1")
+        first = f"HTTP/1.1 {self._status_text}\r\n"
+        return first.encode("latin-1") + head.lines + "".join(lines).encode("latin-1")
 
     def _failed(self) -> None:
         """An application that raised: one clean 500, or a cut connection when its answer had

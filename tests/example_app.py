@@ -17,7 +17,7 @@ from forge_min.migrations import desired_sql
 from forge_min.parse import parse_project
 from forge_min.testing import TestDatabase
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "departures"
+EXAMPLE = Path(__file__).parents[1] / "examples" / "departures"
 
 
 class Example:

@@ -1,0 +1,271 @@
+"""The commands that make things: init, generate, migrate diff, build, deploy, and config."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import Cli, environment
+
+WRONG = """\
+from forge_min import schema
+
+item = schema.define("Item", schema.strin("name"), schema.string("name", max_len="x"))
+"""
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {
+        str(p.relative_to(folder)): p.read_bytes()
+        for p in folder.rglob("*")
+        if p.is_file() and "__pycache__" not in p.parts
+    }
+
+
+def test_a_new_project_is_whole_from_the_start(cli: Cli, project: Path) -> None:
+    assert cli("generate", "--check", cwd=project).returncode == 0
+    done = cli("migrate", "diff", "--help", cwd=project)
+    assert done.returncode == 0
+    assert list((project / "migrations").glob("0001_*.sql"))
+    assert (project / "resources/item/actions.py").is_file()
+    rows = json.loads(cli("routes", "--json", cwd=project).stdout)
+    assert {"method": "POST", "pattern": "/api/v1/items", "name": "items.create"} in rows
+
+
+@pytest.mark.parametrize("name", ["Shop", "1shop", "../shop", "shop/x", "", "a b"])
+def test_a_name_that_cannot_be_one_is_refused_and_nothing_is_written(
+    cli: Cli, tmp_path: Path, name: str
+) -> None:
+    done = cli("init", name)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_init_never_touches_a_folder_that_holds_something(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "mine").write_text("mine")
+    done = cli("init", "shop")
+    assert done.returncode == 2
+    assert snapshot(tmp_path) == {"shop/mine": b"mine"}
+
+
+def test_wrong_schemas_are_all_shown_with_their_places_and_nothing_is_written(
+    cli: Cli, project: Path
+) -> None:
+    (project / "resources/item/schema.py").write_text(WRONG)
+    before = snapshot(project)
+    for command in (
+        ["generate"],
+        ["build"],
+        ["migrate", "diff"],
+        ["generate", "resource", "Item"],
+    ):
+        done = cli(*command, cwd=project)
+        assert done.returncode == 1, command
+        assert len(re.findall(r"^error\[F1\d\d\]: ", done.stderr, re.M)) >= 2
+        assert "resources/item/schema.py:3:" in done.stderr and "^" in done.stderr
+        assert "\x1b" not in done.stderr and "Traceback" not in done.stderr
+        assert done.stdout == ""
+    assert snapshot(project) == before
+
+
+def test_check_fails_when_gen_is_stale_and_writes_nothing(cli: Cli, project: Path) -> None:
+    schema = project / "resources/item/schema.py"
+    schema.write_text(schema.read_text().replace("max_len=", "max_len=1"))
+    before = snapshot(project)
+    done = cli("generate", "--check", cwd=project)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error[F305]: ") and "hint: " in done.stderr
+    assert snapshot(project) == before
+    done = cli("generate", "--json", cwd=project)
+    assert done.returncode == 0 and json.loads(done.stdout)["written"]
+    assert cli("generate", "--check", cwd=project).returncode == 0
+
+
+def test_the_files_of_a_new_resource_are_written_once(cli: Cli, project: Path) -> None:
+    folder = project / "resources" / "pet"
+    folder.mkdir()
+    (folder / "schema.py").write_text(
+        'from forge_min import schema\n\npet = schema.define("Pet", schema.string("name"))\n'
+    )
+    assert cli("generate", "resource", "Nothing", cwd=project).returncode == 2
+    assert cli("generate", "resource", "Pet", cwd=project).returncode == 0
+    (folder / "actions.py").write_text(mine := (folder / "actions.py").read_text() + "# mine\n")
+    for command in (["generate", "resource", "Pet"], ["generate"]):
+        assert cli(*command, cwd=project).returncode == 0
+    assert (folder / "actions.py").read_text() == mine
+    assert "/api/v1/pets" in cli("routes", cwd=project).stdout
+
+
+def test_generate_writes_the_users_files_that_gen_needs(cli: Cli, project: Path) -> None:
+    (project / "resources/item/actions.py").unlink()
+    assert cli("generate", cwd=project).returncode == 0
+    assert cli("routes", cwd=project).returncode == 0
+
+
+def test_the_first_migration_needs_no_database(cli: Cli, project: Path) -> None:
+    for path in (project / "migrations").iterdir():
+        path.unlink()
+    done = cli("migrate", "diff", "--json", cwd=project)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert Path(answer["path"]).parent == project / "migrations"
+    assert "create table items" in answer["changes"]
+
+
+@pytest.mark.db
+def test_a_later_migration_is_compared_in_a_database(
+    cli: Cli, project: Path, fresh_database
+) -> None:
+    environ = {
+        "FORGE_DATABASE_URL": fresh_database.app_url,
+        "FORGE_DATABASE_MIGRATE_URL": fresh_database.owner_url,
+    }
+    done = cli("migrate", "diff", cwd=project, **environ)
+    assert (done.returncode, "nothing to do" in done.stdout) == (0, True), done.stderr
+    schema = project / "resources/item/schema.py"
+    text = schema.read_text()
+    schema.write_text(text.replace("schema.timestamps", 'schema.text("extra"), schema.timestamps'))
+    assert schema.read_text() != text
+    done = cli("migrate", "diff", "add extra", cwd=project, **environ)
+    assert done.returncode == 0, done.stderr
+    assert (project / "migrations" / "0002_add_extra.sql").is_file()
+
+
+@pytest.mark.db
+def test_migrate_up_status_and_down_reach_the_database(
+    cli: Cli, project: Path, fresh_database
+) -> None:
+    environ = {
+        "FORGE_DATABASE_URL": fresh_database.app_url,
+        "FORGE_DATABASE_MIGRATE_URL": fresh_database.owner_url,
+    }
+    assert cli("migrate", "status", cwd=project, **environ).returncode == 1
+    done = cli("migrate", "up", "--json", cwd=project, **environ)
+    assert done.returncode == 0, done.stderr
+    assert any("0001" in name for name in json.loads(done.stdout)["applied"])
+    rows = json.loads(cli("--json", "migrate", "status", cwd=project, **environ).stdout)
+    assert {row["state"] for row in rows} == {"applied"}
+    assert cli("migrate", "down", cwd=project, **environ).returncode == 0
+    assert cli("migrate", "status", cwd=project, **environ).returncode == 1
+
+
+def test_an_unreachable_database_is_one_clear_error(cli: Cli, project: Path) -> None:
+    url = "postgresql://me:hunter2@127.0.0.1:1/none"
+    done = cli("migrate", "status", cwd=project, FORGE_DATABASE_URL=url)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error[F4") and "hint: " in done.stderr
+    assert "Traceback" not in done.stderr and "hunter2" not in done.stderr
+
+
+def test_build_names_its_steps_with_times_in_text_and_json(cli: Cli, project: Path) -> None:
+    done = cli("build", "--offline", cwd=project)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    *steps, last = done.stdout.splitlines()
+    assert len(steps) >= 3 and all(re.fullmatch(r"\w+ +\d+\.\d\d s", step) for step in steps)
+    artifact = project / "dist" / "shop.pyz"
+    assert last.startswith(f"{artifact}  ") and artifact.is_file()
+    answer = json.loads(cli("build", "--json", "-o", "other.pyz", cwd=project).stdout)
+    assert answer["size"] > 1e6 and answer["steps"].keys() == {s.split()[0] for s in steps}
+    assert (project / "other.pyz").is_file()
+
+
+def test_deploy_writes_once_and_checks(cli: Cli, project: Path) -> None:
+    assert cli("deploy", "--check", cwd=project).returncode == 1
+    assert cli("deploy", cwd=project).returncode == 0
+    assert json.loads(cli("deploy", "--check", "--json", cwd=project).stdout)["written"] == []
+    (project / "Dockerfile").write_text("FROM scratch\n")
+    done = cli("deploy", cwd=project)
+    assert done.returncode == 1 and "--force" in done.stderr
+    assert (project / "Dockerfile").read_text() == "FROM scratch\n"
+    assert cli("deploy", "--force", cwd=project).returncode == 0
+
+
+# -- configuration ---------------------------------------------------------------------------------
+
+
+def test_bad_values_are_reported_together(cli: Cli, project: Path) -> None:
+    with (project / "forge.toml").open("a") as file:
+        file.write('\n[sse]\nheartbeat = "soon"\n')
+    done = cli("config", cwd=project, FORGE_SERVER_PORT="x", FORGE_JOBS_ENABLED="maybe")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stderr.count("error[F200]: ") == 3 == done.stderr.count("hint: ")
+    for place in ("forge.toml:", "FORGE_SERVER_PORT", "FORGE_JOBS_ENABLED"):
+        assert place in done.stderr
+
+
+@pytest.mark.parametrize("command", ["config", "serve", "routes"])
+def test_a_broken_forge_toml_is_one_error_with_its_line(
+    cli: Cli, project: Path, command: str
+) -> None:
+    (project / "forge.toml").write_text("[project]\nname = \n")
+    done = cli(command, cwd=project)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error[F202]: ") and "forge.toml:2" in done.stderr
+    assert done.stderr.count("error[") == 1 and "Traceback" not in done.stderr
+
+
+def test_values_are_shown_with_their_sources_and_without_secrets(cli: Cli, project: Path) -> None:
+    environ = {"DATABASE_URL": "postgresql://me:hunter2@h/d", "FORGE_ADMIN_TOKEN": "hunter2"}
+    done = cli("config", "--sources", "--json", cwd=project, **environ)
+    rows = json.loads(done.stdout)
+    assert rows["database.url"] == {"value": "postgresql://me:***@h/d", "source": "DATABASE_URL"}
+    assert rows["admin.token"]["value"] == "***"
+    assert rows["project.name"]["source"].startswith("forge.toml:")
+    plain = cli("config", cwd=project, **environ)
+    assert "hunter2" not in done.stdout + plain.stdout + plain.stderr
+
+
+def test_the_version_is_told_anywhere(cli: Cli, tmp_path: Path) -> None:
+    facts = json.loads(cli("version", "--json").stdout)
+    assert facts["forge_min"] and facts["core"] in ("c", "python")
+    assert facts["forge_min"] in cli("--version").stdout
+
+
+# -- progress and colour ---------------------------------------------------------------------------
+
+
+def on_a_terminal(arguments: list[str], cwd: Path) -> tuple[int, str]:
+    """Run with stderr on a pseudo terminal; what it showed there."""
+    leader, follower = pty.openpty()
+    child = subprocess.Popen(
+        [sys.executable, "-m", "forge_min", *arguments],
+        cwd=cwd,
+        env=environment(NO_COLOR=""),
+        stdout=subprocess.DEVNULL,
+        stderr=follower,
+    )
+    os.close(follower)
+    shown = b""
+    while True:
+        try:
+            part = os.read(leader, 4096)
+        except OSError:  # Linux: the other side is closed
+            break
+        if not part:
+            break
+        shown += part
+    os.close(leader)
+    return child.wait(60), shown.decode()
+
+
+def test_progress_is_for_terminals_that_want_it(project: Path) -> None:
+    code, shown = on_a_terminal(["build"], project)
+    assert code == 0 and re.search(r"package +\d+\.\d\d s", shown)
+    code, shown = on_a_terminal(["build", "-q"], project)
+    assert (code, shown) == (0, "")
+
+
+def test_diagnostics_are_coloured_on_terminals_that_want_it(project: Path) -> None:
+    (project / "resources/item/schema.py").write_text(WRONG)
+    code, shown = on_a_terminal(["generate"], project)
+    assert code == 1 and "\x1b[31" in shown
+    code, shown = on_a_terminal(["generate", "--no-color"], project)
+    assert code == 1 and "\x1b" not in shown and "error[F1" in shown

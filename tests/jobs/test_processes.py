@@ -1,0 +1,134 @@
+"""Worker processes side by side: each job done once, and nothing lost when one is killed."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from forge_min import db, jobs
+from forge_min.jobs import NewJob
+
+pytestmark = pytest.mark.db
+
+PROCESS = """
+import os, sys, time
+from forge_min import db, jobs
+
+url, mode = sys.argv[1:]
+
+def work(job):
+    if mode == "once":
+        with db.transaction(job.conn):
+            job.conn.execute("insert into done (job) values (%s)", [job.id])
+            time.sleep(job.args["s"])
+            job.complete_tx(job.conn)
+    else:
+        job.conn.execute("insert into done (job) values (%s)", [job.id])
+
+worker = jobs.Worker(lambda: db.connect(url), {"a": work}, queues={"default": 4},
+                     poll_interval=0.05, heartbeat=0.1, rescue_after=1.0)
+worker.start()
+print("started", flush=True)
+sys.stdin.read()
+worker.stop()
+print(worker.stale, flush=True)
+"""
+
+
+@pytest.fixture
+def spawn(shop: Any) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
+    """Starts worker processes; those that still run at the end are killed."""
+    with db.connect(shop.database.owner_url) as owner:
+        owner.execute("create table done (job bigint not null)")
+    running: list[subprocess.Popen[str]] = []
+
+    def start(mode: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", PROCESS, shop.database.app_url, mode],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        running.append(process)
+        assert process.stdout is not None and process.stdout.readline() == "started\n"
+        return process
+
+    yield start
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def test_four_processes_on_one_queue_do_each_job_once(shop: Any, spawn: Any) -> None:
+    count = 3000
+    jobs.insert_many_tx(shop.conn, [NewJob("a", {}) for _ in range(count)])
+    workers = [spawn("plain") for _ in range(4)]
+    shop.settle(60)
+    for worker in workers:
+        assert worker.communicate("", timeout=30)[0] == "0\n"
+    found = shop.conn.execute("select count(*), count(distinct job) from done").fetchone()
+    assert found == (count, count)
+    assert shop.conn.execute("select count(*) from forge_worker").fetchone() == (0,)
+    used = shop.conn.execute("select count(distinct worker_id), max(attempt) from forge_job")
+    workers_used, attempts = used.fetchone()
+    assert workers_used >= 2 and attempts == 1
+
+
+def test_a_killed_worker_loses_no_job_and_repeats_no_effect(shop: Any, spawn: Any) -> None:
+    count, rng = 250, random.Random()
+    jobs.insert_many_tx(shop.conn, [NewJob("a", {"s": 0.01}) for _ in range(count)])
+    workers = [spawn("once") for _ in range(2)]
+    hit = 0
+    for _ in range(4):
+        threading.Event().wait(rng.uniform(0.05, 0.25))
+        open_transactions = shop.conn.execute(
+            "select count(*) from pg_stat_activity where datname = current_database()"
+            " and pid <> pg_backend_pid() and xact_start is not null and backend_xid is not null"
+        ).fetchone()
+        os.kill(workers[0].pid, signal.SIGKILL)
+        hit += open_transactions[0] > 0
+        workers = [*workers[1:], spawn("once")]
+    shop.settle(90)
+    assert hit >= 1, "no kill came while a transaction was open: the test shows nothing"
+    assert shop.states() == {"completed": count}
+    found = shop.conn.execute("select count(*), count(distinct job) from done").fetchone()
+    assert found == (count, count)
+    again = shop.conn.execute(
+        "select count(*) from forge_job"
+        " where attempt > 1 and attempt <> 1 + jsonb_array_length(errors)"
+    ).fetchone()
+    assert again == (0,), "every further attempt is explained by an error that was kept"
+
+
+def test_a_stopped_process_that_comes_back_cannot_answer_for_rescued_jobs(
+    shop: Any, spawn: Any
+) -> None:
+    job = shop.insert(args={"s": 2.0})
+    frozen = spawn("once")
+    shop.until(job, "running")
+    shop.wait_for(
+        lambda: (
+            shop.conn.execute(
+                "select count(*) from pg_stat_activity where state = 'idle in transaction'"
+                " and datname = current_database()"
+            ).fetchone()
+            == (1,)
+        )
+    )
+    os.kill(frozen.pid, signal.SIGSTOP)
+    try:
+        spawn("once")
+        shop.wait_for(lambda: shop.row(job, "attempt", "state") == (2, "running"))
+    finally:
+        os.kill(frozen.pid, signal.SIGCONT)
+    shop.until(job, "completed")
+    frozen.communicate("", timeout=30)
+    assert shop.conn.execute("select count(*) from done").fetchone() == (1,)

@@ -1,0 +1,115 @@
+"""The image's files: linted by hadolint, and never written over an edit."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from forge_min.errors import BuildError
+from forge_min.ship import deploy
+
+BASES: list[Literal["alpine", "debian"]] = ["alpine", "debian"]
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_hadolint_has_nothing_to_say(project: Path, base: Literal["alpine", "debian"]) -> None:
+    deploy(project, base=base)
+    hadolint = Path(sys.executable).with_name("hadolint")
+    said = subprocess.run(
+        [hadolint, project / "Dockerfile"], capture_output=True, text=True, check=False
+    )
+    assert (said.returncode, said.stdout) == (0, "")
+
+
+def instructions(project: Path) -> list[tuple[str, str]]:
+    """The Dockerfile as (instruction, rest), continued lines joined."""
+    text = (project / "Dockerfile").read_text().replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    return [(line.partition(" ")[0], line.partition(" ")[2]) for line in lines]
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_the_image_runs_as_nobody_and_without_a_shell(
+    project: Path, base: Literal["alpine", "debian"]
+) -> None:
+    deploy(project, base=base)
+    said = dict(instructions(project))
+    assert all(part.isdecimal() and int(part) for part in said["USER"].split(":"))
+    assert json.loads(said["ENTRYPOINT"]) == ["python", "/app"]
+    assert json.loads(said["HEALTHCHECK"].partition("CMD ")[2])[:2] == ["python", "-c"]
+    assert said["STOPSIGNAL"] == "SIGTERM"
+    assert "org.opencontainers.image.title" in said["LABEL"]
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_both_base_images_are_arguments(project: Path, base: Literal["alpine", "debian"]) -> None:
+    deploy(project, base=base)
+    images = [rest for name, rest in instructions(project) if name == "FROM"]
+    assert images == ["${BUILD_IMAGE} AS build", "${RUNTIME_IMAGE}"]
+
+
+def test_the_health_check_is_python_that_compiles(project: Path) -> None:
+    deploy(project)
+    said = dict(instructions(project))
+    compile(json.loads(said["HEALTHCHECK"].partition("CMD ")[2])[2], "healthcheck", "exec")
+
+
+def test_secrets_and_history_stay_out(project: Path) -> None:
+    deploy(project)
+    ignored = (project / ".dockerignore").read_text().splitlines()
+    assert {".git", ".env", "**/.env", "**/*.pem", "**/*.key", ".venv"} <= set(ignored)
+
+
+def test_a_second_time_writes_nothing(project: Path) -> None:
+    assert deploy(project).written == (".dockerignore", "Dockerfile")
+    again = deploy(project)
+    assert again.written == ()
+    assert again.unchanged == (".dockerignore", "Dockerfile")
+
+
+def test_our_own_older_file_is_renewed(project: Path) -> None:
+    deploy(project, base="debian")
+    assert deploy(project, base="alpine").written == ("Dockerfile",)
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", ".dockerignore"])
+def test_an_edited_file_is_kept_unless_forced(project: Path, name: str) -> None:
+    deploy(project)
+    edited = (project / name).read_text() + "# mine\n"
+    (project / name).write_text(edited)
+    with pytest.raises(BuildError, match=name) as caught:
+        deploy(project, base="debian")
+    assert caught.value.code == "F360"
+    assert (project / name).read_text() == edited
+    assert deploy(project, force=True).written == (name,)
+
+
+def test_one_edited_file_keeps_the_other_from_being_written(project: Path) -> None:
+    (project / "Dockerfile").write_text("FROM scratch\n")
+    with pytest.raises(BuildError):
+        deploy(project)
+    assert not (project / ".dockerignore").exists()
+
+
+def test_check_tells_drift_and_writes_nothing(project: Path) -> None:
+    with pytest.raises(BuildError, match=r"\.dockerignore, Dockerfile") as caught:
+        deploy(project, check=True)
+    assert caught.value.code == "F361"
+    assert not (project / "Dockerfile").exists()
+    deploy(project)
+    assert deploy(project, check=True).written == ()
+    (project / "Dockerfile").write_text("FROM scratch\n")
+    with pytest.raises(BuildError):
+        deploy(project, check=True)
+
+
+def test_a_place_that_cannot_be_written_is_one_error(project: Path) -> None:
+    (project / "Dockerfile.forge-new").mkdir()
+    with pytest.raises(BuildError) as caught:
+        deploy(project)
+    assert caught.value.code == "F345"

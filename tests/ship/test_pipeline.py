@@ -1,0 +1,258 @@
+"""The build of the example: its steps, its bytes, what is in it, and that it runs nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from forge_min.errors import BuildError, ErrorGroup
+from forge_min.manifest import INFO, NAME, Manifest, read_members
+from forge_min.ship import Built, build
+from forge_min.ship import pipeline as pipeline_module
+from forge_min.ship.offline import no_network
+
+MAKE = ("schema", "parse", "pages", "generate", "migrations", "ship")
+Copy = Callable[[Path], Path]
+TOP = ("testing", "dev", "commands", "cli.py", "__main__.py")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory, copy_example: Copy) -> Built:
+    """The example as a zip, built once for the tests that only look at it."""
+    return build(copy_example(tmp_path_factory.mktemp("built") / "departures"))
+
+
+def run(artifact: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """The artifact with the site-packages out of reach: it holds all that it needs."""
+    return subprocess.run(
+        [sys.executable, "-I", "-S", artifact, *arguments],
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_four_named_steps_are_told_and_timed(project: Path) -> None:
+    told: list[tuple[str, bool]] = []
+    done = build(project, step=lambda name, seconds: told.append((name, seconds is not None)))
+    assert list(done.steps) == ["generate", "pages", "css", "package"]
+    assert told == [(name, ended) for name in done.steps for ended in (False, True)]
+    assert all(seconds >= 0 for seconds in done.steps.values())
+
+
+def test_the_artifact_lies_in_dist_with_its_sums(project: Path) -> None:
+    done = build(project)
+    assert done.path == project / "dist" / "departures.pyz"
+    assert sorted(os.listdir(project / "dist")) == ["SHA256SUMS", "departures.pyz"]
+    assert done.size == done.path.stat().st_size < 8_000_000
+
+
+@pytest.mark.parametrize("format", ["zipapp", "dir"])
+def test_it_runs_without_site_packages(project: Path, format: str) -> None:
+    done = build(project, format=format)  # type: ignore[arg-type]
+    shown = run(done.path, "version", "--json")
+    assert shown.stderr == ""
+    assert json.loads(shown.stdout)["name"] == "departures"
+
+
+LOADS = """
+import sys
+from pathlib import Path
+from forge_min.ship import build
+build(Path(sys.argv[1]))
+names = {m.partition(".")[0] for m in sys.modules}
+print(*sorted(names & {"psycopg", "psycopg_binary", "psycopg_c", "opentelemetry", "app", "gen"}))
+"""
+
+
+def test_a_build_loads_neither_psycopg_nor_opentelemetry_nor_the_project(project: Path) -> None:
+    shown = subprocess.run(
+        [sys.executable, "-c", LOADS, project], capture_output=True, text=True, check=True
+    )
+    assert shown.stdout.split() == []
+
+
+def test_a_build_runs_no_user_code(project: Path) -> None:
+    for path in [project / "app.py", *project.glob("resources/*/*.py")]:
+        text = f"{path.read_text()}\nopen({str(project / 'ran')!r}, 'w')\n"
+        if path.name != "schema.py":  # parse itself refuses calls in a schema
+            path.write_text(text)
+    build(project)
+    assert not (project / "ran").exists()
+
+
+def test_nothing_that_builds_is_inside(built: Built) -> None:
+    names = set(read_members(built.path))
+    inside = {name.split("/")[1] for name in names if name.startswith("forge_min/")}
+    assert {"entry.py", "db", "wsgi", "app", "ops"} <= inside
+    assert not inside & {*MAKE, *TOP}
+    assert not [name for name in names if name.endswith(("schema.py", ".pyx", ".tmpl", ".c"))]
+
+
+def test_what_a_project_must_have_is_inside(built: Built) -> None:
+    names = set(read_members(built.path))
+    assert {"app.py", "app.pyc", "forge.toml", "gen/registry.py", "gen/openapi.json"} <= names
+    assert {"resources/airport/jobs.py", "migrations/0002_airport_position.sql"} <= names
+    assert {"typing_extensions.py", "psycopg/__init__.py", "static/css/board.css"} <= names
+    assert "opentelemetry/sdk/trace/__init__.py" in names
+    assert any(name.startswith("_native/psycopg_binary.libs/libpq") for name in names)
+    with zipfile.ZipFile(built.path) as archive:
+        assert "opentelemetry/" in archive.namelist()
+
+
+def test_every_member_is_in_the_manifest_and_that_in_the_build_info(built: Built) -> None:
+    members = read_members(built.path)
+    manifest = Manifest.read(members[NAME].decode())
+    info = json.loads(members[INFO])
+    assert manifest.verify(members) == []
+    assert info["manifest"] == manifest.digest
+    assert set(members) == set(manifest.hashes) | {NAME, INFO}
+
+
+def test_the_build_info_names_the_inputs(built: Built) -> None:
+    info = json.loads(read_members(built.path)[INFO])
+    assert info == json.loads(json.dumps(dict(built.info)))
+    assert (info["name"], info["commit"], info["date"]) == ("departures", "unknown", "unknown")
+    assert info["python"] == sys.version.split()[0]
+    assert {"psycopg", "psycopg-binary", "opentelemetry-sdk", "forge-min"} <= set(info["inputs"])
+
+
+def test_the_date_is_source_date_epoch(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
+    assert build(project).info["date"] == "1970-01-02T00:00:00+00:00"
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
+    with pytest.raises(BuildError) as caught:
+        build(project)
+    assert caught.value.code == "F347"
+
+
+def test_commit_and_date_come_from_git(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key, value in (("NAME", "a"), ("EMAIL", "a@example.invalid"), ("DATE", "@5 +0000")):
+        monkeypatch.setenv(f"GIT_AUTHOR_{key}", value)
+        monkeypatch.setenv(f"GIT_COMMITTER_{key}", value)
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
+        subprocess.run(["git", "-C", project, *command], check=True)
+    info = build(project).info
+    assert len(str(info["commit"])) == 40
+    assert info["date"] == "1970-01-01T00:00:05+00:00"
+    (project / "app.py").write_text((project / "app.py").read_text() + "\n")
+    assert build(project).info["commit"] == f"{info['commit']}+changes"
+
+
+def test_two_folders_give_the_same_bytes(tmp_path: Path, copy_example: Copy, built: Built) -> None:
+    other = copy_example(tmp_path / "deeper" / "elsewhere" / "departures")
+    for path in sorted(other.rglob("*"), reverse=True):
+        os.utime(path, (1, 1))
+    done = build(other, output=tmp_path / "out" / "any.name")
+    assert done.path.read_bytes() == built.path.read_bytes()
+
+
+BUILDS = """
+import os, sys
+os.umask(0o077)
+import decimal, email.message, html.parser, logging.config, unittest.mock
+from pathlib import Path
+from forge_min.ship import build
+build(Path(sys.argv[1]), output=Path(sys.argv[2]))
+"""
+
+
+def test_another_process_gives_the_same_bytes(tmp_path: Path, project: Path, built: Built) -> None:
+    """Another history, hash seed, locale, time zone and umask, optimised."""
+    environ = {**os.environ, "PYTHONHASHSEED": "7", "LC_ALL": "C", "TZ": "Asia/Tokyo"}
+    subprocess.run(
+        [sys.executable, "-O", "-c", BUILDS, project, tmp_path / "x.pyz"], env=environ, check=True
+    )
+    assert (tmp_path / "x.pyz").read_bytes() == built.path.read_bytes()
+
+
+def test_a_second_build_replaces_the_first_by_the_same(project: Path) -> None:
+    first = build(project).path.read_bytes()
+    assert build(project).path.read_bytes() == first
+
+
+def test_a_folder_that_exists_takes_the_file(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    done = build(project, output=tmp_path / "out")
+    assert done.path == tmp_path / "out" / "departures.pyz"
+
+
+Harm = Callable[[Path], object]
+
+
+@pytest.mark.parametrize(
+    ("harm", "code"),
+    [
+        (lambda p: (p / "app.py").write_text("def f(:\n"), "F344"),
+        (lambda p: (p / "static" / "x").symlink_to("/etc/passwd"), "F343"),
+        (lambda p: (p / "forge.toml").unlink(), "F340"),
+        (lambda p: (p / "static/css/b.css").write_text("@import '//x.invalid/a.css';"), "F343"),
+    ],
+)
+def test_a_failing_build_leaves_the_old_artifact(project: Path, harm: Harm, code: str) -> None:
+    path = build(project).path
+    before = path.read_bytes()
+    harm(project)
+    with pytest.raises(BuildError) as caught:
+        build(project)
+    assert caught.value.code == code
+    assert path.read_bytes() == before
+    assert sorted(os.listdir(path.parent)) == ["SHA256SUMS", "departures.pyz"]
+
+
+def test_skip_css_leaves_stylesheets_unread(project: Path) -> None:
+    (project / "static/css/b.css").write_text("@import '//x.invalid/a.css';")
+    build(project, skip_css=True)
+
+
+def test_all_mistakes_in_schemas_come_at_once_and_nothing_is_written(project: Path) -> None:
+    for name in ("airport", "country"):
+        schema = project / "resources" / name / "schema.py"
+        schema.write_text(schema.read_text().replace("schema.string(", "schema.strange(", 1))
+    with pytest.raises(ErrorGroup) as caught:
+        build(project)
+    assert len(caught.value.errors) >= 2
+    assert not (project / "gen").exists()
+    assert not (project / "dist").exists()
+
+
+def test_a_member_that_two_want_is_an_error(project: Path) -> None:
+    (project / "psycopg").mkdir()
+    (project / "psycopg" / "__init__.py").write_text("")
+    (project / "app.py").write_text("import psycopg\n" + (project / "app.py").read_text())
+    with pytest.raises(BuildError, match="psycopg/__init__.py") as caught:
+        build(project)
+    assert caught.value.code == "F343"
+
+
+def test_an_offline_build_reaches_for_nothing(project: Path) -> None:
+    assert build(project, offline=True).path.is_file()
+
+
+def test_an_offline_build_stops_what_reaches_for_the_network(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reach(root: Path) -> int:
+        return len(socket.getaddrinfo("localhost", 80))
+
+    monkeypatch.setattr(pipeline_module, "check_stylesheets", reach)
+    assert build(project).path.is_file()
+    with pytest.raises(BuildError) as caught:
+        build(project, offline=True)
+    assert caught.value.code == "F346"
+
+
+def test_after_an_offline_build_the_network_is_there_again() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        with no_network(), pytest.raises(BuildError):
+            socket.create_connection(server.getsockname())
+        socket.create_connection(server.getsockname()).close()

@@ -1,0 +1,272 @@
+"""GET /events, over real sockets through our own server, and as a plain WSGI answer elsewhere."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from importlib.resources import files
+from typing import Any
+from wsgiref.util import setup_testing_defaults
+
+import pytest
+
+from forge_min import sse
+from forge_min.fanout import Limiter, StreamWriter
+from forge_min.notify import Event, MemoryHub, Opened, TopicKey
+from forge_min.wsgi import Application, Router, Server
+from forge_min.wsgi.events import MAX_TOPICS, Viewer, events_handler
+
+DEADLINE = 10.0
+
+
+class Site:
+    """A running server with /events on two topics, and everything behind it."""
+
+    def __init__(self) -> None:
+        self.hub = MemoryHub(sse.encode_json)
+        self.limiter = Limiter(max_total=4, max_per_user=2)
+        self.writer = StreamWriter(heartbeat=0.5)
+        self.user = "ann"
+        self.known = ["flights", "gates"]
+        handler = events_handler(
+            self.hub,
+            self.limiter,
+            self.writer,
+            topics=self.known,
+            heartbeat=0.05,
+            viewer=lambda request: Viewer(self.user),
+        )
+        router = Router()
+        router.add("GET", "/events", handler)
+        self.app = Application(router)
+        self.server = Server(("127.0.0.1", 0), self.app, threads=2)
+        self.socks: list[socket.socket] = []
+
+    def ask(self, target: str, extra: str = "", method: str = "GET") -> socket.socket:
+        sock = socket.create_connection(("127.0.0.1", self.server.server_port), timeout=DEADLINE)
+        self.socks.append(sock)
+        sock.sendall(f"{method} {target} HTTP/1.1\r\nHost: a\r\n{extra}\r\n".encode())
+        return sock
+
+    def publish(self, topic: str, kind: str, id: str = "1") -> None:
+        self.hub.publish(Event(topic, kind, id, 1))
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    made = Site()
+    made.hub.start()
+    made.writer.start()
+    made.server.start()
+    yield made
+    for sock in made.socks:
+        sock.close()
+    made.server.stop(5)
+    made.writer.stop(1.0)
+    made.hub.stop()
+
+
+def read_until(sock: socket.socket, mark: bytes) -> bytes:
+    data = b""
+    while mark not in data:
+        got = sock.recv(65536)
+        assert got, data
+        data += got
+    return data
+
+
+def eventually(condition: Callable[[], object]) -> None:
+    limit = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < limit
+        time.sleep(0.002)
+
+
+def test_events_of_several_topics_reach_the_client(site: Site) -> None:
+    sock = site.ask("/events?topic=flights&topic=gates&topic=flights")
+    head = read_until(sock, b"retry: ").lower()
+    assert head.startswith(b"http/1.1 200 ")
+    for line in (
+        b"content-type: text/event-stream\r\n",
+        b"cache-control: no-store\r\n",
+        b"x-accel-buffering: no\r\n",
+        b"connection: close\r\n",
+    ):
+        assert line in head
+    assert b"content-length" not in head and b"transfer-encoding" not in head
+    site.publish("flights", "flight.updated")
+    site.publish("gates", "gate.created")
+    assert read_until(sock, b"gate.created").count(b"flight.updated") == 1
+    assert (site.limiter.active, site.writer.connections) == (1, 1)
+    sock.close()
+    eventually(lambda: site.limiter.active == 0)
+
+
+def test_a_stream_holds_no_worker(site: Site) -> None:
+    for user in ("ann", "bob"):  # two workers, four streams, and still an answer
+        site.user = user
+        for _ in range(2):
+            read_until(site.ask("/events?topic=flights"), b"retry: ")
+    sock = site.ask("/nothing")
+    assert b" 404 " in read_until(sock, b"\r\n")
+
+
+def test_caps_are_answered_before_anything_is_subscribed(site: Site) -> None:
+    for _ in range(2):
+        read_until(site.ask("/events?topic=flights"), b"retry: ")
+    refused = read_until(site.ask("/events?topic=flights"), b"}")
+    assert b" 429 " in refused and b"application/problem+json" in refused
+    assert b"retry-after: " in refused.lower() and b'"F502"' in refused
+    site.user = "bob"
+    for _ in range(2):
+        read_until(site.ask("/events?topic=flights"), b"retry: ")
+    refused = read_until(site.ask("/events?topic=flights"), b"}")
+    assert b" 503 " in refused and b"retry-after: " in refused.lower() and b'"F501"' in refused
+    assert site.limiter.active == 4
+
+
+@pytest.mark.parametrize(
+    ("target", "status", "words"),
+    [
+        ("/events", 400, "name a topic"),
+        ("/events?topic=", 404, "''"),
+        ("/events?topic=flights&topic=secrets", 404, "'secrets'"),
+        ("/events?topic=flights&format=xml", 400, "format"),
+        ("/events?" + "&".join(f"topic=t{n}" for n in range(MAX_TOPICS + 1)), 400, "at most"),
+        ("/events?topic=%0d%0aX-Evil:1", 404, "there is no topic"),
+        ("/events?topic=" + "x" * 5000, 404, "there is no topic"),
+    ],
+)
+def test_bad_questions_get_a_problem_and_take_nothing(
+    site: Site, target: str, status: int, words: str
+) -> None:
+    answer = read_until(site.ask(target), b"}")
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status) and b"X-Evil" not in head
+    problem = json.loads(body)
+    assert problem["status"] == status and words in problem["detail"]
+    assert len(body) < 1000
+    assert (site.limiter.active, site.writer.connections) == (0, 0)
+
+
+def test_topics_are_looked_up_for_each_request(site: Site) -> None:
+    site.known.append("late")
+    assert b" 200 " in read_until(site.ask("/events?topic=late"), b"retry: ")
+
+
+def test_head_opens_no_stream(site: Site) -> None:
+    sock = site.ask("/events?topic=flights", "Connection: close\r\n", "HEAD")
+    data = b""
+    while got := sock.recv(65536):
+        data += got
+    assert b" 200 " in data and data.endswith(b"\r\n\r\n")
+    assert (site.limiter.active, site.writer.connections) == (0, 0)
+
+
+def test_an_unknown_last_event_id_gets_one_refresh_for_all_topics(site: Site) -> None:
+    extra = "Last-Event-ID: 1.1\r\n"
+    sock = site.ask("/events?topic=flights&topic=gates", extra)
+    read_until(sock, b'"reason":"resume","missed":null}\n\n')
+    site.publish("flights", "flight.updated")
+    assert b"refresh" not in read_until(sock, b"flight.updated")
+
+
+def test_a_client_resumes_after_its_last_id(site: Site) -> None:
+    sock = site.ask("/events?topic=flights")
+    read_until(sock, b"retry: ")
+    site.publish("flights", "flight.updated", "first")
+    data = read_until(sock, b'"first"')
+    found = re.search(rb"id: (\S+)", data)
+    assert found
+    sock.close()
+    site.publish("flights", "flight.updated", "second")
+    again = site.ask("/events?topic=flights", f"Last-Event-ID: {found[1].decode()}\r\n")
+    data = read_until(again, b'"second"')
+    assert b"refresh" not in data and b'"first"' not in data
+
+
+def test_clients_that_vanish_around_the_head_leave_no_lease(site: Site) -> None:
+    site.user = "ann"
+    for turn in range(60):
+        sock = site.ask("/events?topic=flights")
+        if turn % 2:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        sock.close()
+        eventually(lambda: site.limiter.active < 2)
+    eventually(lambda: site.limiter.active == 0 and site.writer.connections == 0)
+
+
+def test_shutdown_says_close(site: Site) -> None:
+    sock = site.ask("/events?topic=flights")
+    read_until(sock, b"retry: ")
+    site.server.stop(5)
+    site.writer.stop(farewell=sse.close_frame("shutdown"))
+    assert b'event: close\ndata: {"reason":"shutdown"}\n\n' in read_until(sock, b'shutdown"}\n\n')
+    assert site.limiter.active == 0
+
+
+class BrokenHub(MemoryHub):
+    """Fails at the second topic."""
+
+    def subscribe(self, key: TopicKey, last_event_id: str | None = None) -> Opened:
+        if key.topic == "gates":
+            raise OSError("no more")
+        return super().subscribe(key, last_event_id)
+
+
+def _call(app: Application, query: str) -> tuple[str, dict[str, str], Any]:
+    environ: dict[str, Any] = {"PATH_INFO": "/events", "QUERY_STRING": query}
+    setup_testing_defaults(environ)
+    seen: list[Any] = []
+    body = app(environ, lambda status, headers, exc_info=None: seen.extend((status, headers)))  # type: ignore[arg-type,func-returns-value]
+    return seen[0], dict(seen[1]), body
+
+
+def test_without_our_server_the_answer_is_the_stream(site: Site) -> None:
+    status, headers, body = _call(site.app, "topic=flights")
+    assert status.startswith("200") and headers["Content-Type"] == "text/event-stream"
+    assert "Connection" not in headers and "Content-Length" not in headers
+    items = iter(body)
+    assert next(items).startswith(b"retry: ")
+    site.publish("flights", "flight.updated")
+    assert b"flight.updated" in next(item for item in items if item != sse.HEARTBEAT)
+    assert next(items) == sse.HEARTBEAT
+    assert site.limiter.active == 1
+    body.close()
+    assert (site.limiter.active, site.writer.connections) == (0, 0)
+
+
+def test_a_hub_that_fails_gives_the_lease_back() -> None:
+    limiter = Limiter(max_total=1, max_per_user=1)
+    router = Router()
+    hub = BrokenHub(sse.encode_json)
+    handler = events_handler(hub, limiter, StreamWriter(), topics={"flights", "gates"})
+    router.add("GET", "/events", handler)
+    status, _, _ = _call(Application(router), "topic=flights&topic=gates")
+    assert status.startswith("500")
+    assert limiter.active == 0
+
+
+def test_threads_that_open_at_once_never_pass_the_cap(site: Site) -> None:
+    answers: list[bytes] = []
+
+    def open_one() -> None:
+        answers.append(read_until(site.ask("/events?topic=flights"), b"\r\n"))
+
+    threads = [threading.Thread(target=open_one) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(DEADLINE)
+    assert sorted(answer[9:12] for answer in answers) == [b"200"] * 2 + [b"429"] * 10
+
+
+def test_live_js_stays_small_and_evaluates_nothing() -> None:
+    text = (files("forge_min.wsgi") / "assets" / "live.js").read_text("utf-8")
+    assert len(text.splitlines()) <= 200
+    for word in ("eval(", "Function(", "import(", 'setTimeout("', "document.write", "http://"):
+        assert word not in text

@@ -1,0 +1,170 @@
+"""Slow and greedy clients hold no worker, meet their deadlines, and shut nobody else out."""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import socket
+import threading
+import time
+
+import pytest
+
+from forge_min.wsgi.server.reader import Phase
+
+BIG = b"x" * 20_000_000
+
+
+def app(environ, start_response):
+    path = environ["PATH_INFO"]
+    start_response("200 OK", [("X-Path", path)])
+    if path == "/big":
+        return [BIG]
+    if path == "/pieces":
+        return (BIG[:1_000_000] for _ in range(40))
+    return [b"ok"]
+
+
+def in_head(server):
+    """How many connections wait for the rest of a head."""
+    return sum(conn.phase is Phase.HEAD for conn in list(server._core._parked.values()))
+
+
+def test_half_sent_heads_and_bodies_hold_no_worker(serve, connect):
+    server = serve(app, threads=2)
+    heads = [connect(server).send("GET / HTT") for _ in range(20)]
+    bodies = [connect(server).get("/", "Content-Length: 5\r\n", "POST").send("ab") for _ in range(20)]
+    assert connect(server).get().answer().status == 200
+    for peer in heads:
+        assert peer.send("P/1.1\r\nHost: a\r\n\r\n").answer().status == 200
+    for peer in bodies:
+        assert peer.send("cde").answer().status == 200
+
+
+def test_slow_readers_of_whole_answers_hold_no_worker(serve, connect):
+    server = serve(app, threads=2)
+    slow = [connect(server).get("/big") for _ in range(6)]
+    assert connect(server).get().answer().status == 200
+    for peer in slow:
+        assert peer.answer().body == BIG
+        assert peer.get().answer().status == 200
+
+
+@pytest.mark.parametrize("path", ["/big", "/pieces"])
+def test_a_reader_that_stops_is_cut(serve, connect, eventually, path):
+    server = serve(app, threads=1, write_timeout=0.2)
+    connect(server).get(path)
+    eventually(lambda: server.connections == 1)
+    eventually(lambda: server.connections == 0)
+    assert connect(server).get().answer().status == 200
+
+
+def test_a_head_that_does_not_end_gets_408(serve, connect):
+    server = serve(app, header_timeout=0.3)
+    peer = connect(server).send("GET / HTTP/1.1\r\nHost")
+    answer = peer.answer()
+    assert (answer.status, answer.headers["connection"]) == (408, "close")
+    assert peer.rest() == b""
+
+
+def test_a_trickle_does_not_move_the_deadline_of_a_head(serve, connect):
+    server = serve(app, header_timeout=0.5)
+    peer = connect(server)
+    peer.sock.settimeout(0.05)
+    began = time.monotonic()
+    while time.monotonic() - began < 8:
+        peer.send("G")
+        try:
+            if peer.sock.recv(4096).startswith(b"HTTP/1.1 408 "):
+                return
+        except TimeoutError:
+            pass
+    pytest.fail("it went on for ever")
+
+
+def test_a_body_that_does_not_end_gets_408(serve, connect):
+    server = serve(app, body_timeout=0.3)
+    peer = connect(server).get("/", "Content-Length: 5\r\n", "POST").send("ab")
+    assert peer.answer().status == 408
+
+
+def test_an_idle_connection_is_closed_without_a_word(serve, connect):
+    server = serve(app, keepalive=0.3)
+    peer = connect(server).get()
+    assert peer.answer().status == 200
+    assert peer.rest() == b""
+    assert connect(server).rest() == b""
+
+
+def test_the_cap_makes_room_by_closing_the_longest_idle(serve, connect):
+    server = serve(app, max_connections=10, threads=1)
+    peers = [connect(server) for _ in range(10)]
+    for peer in peers:
+        assert peer.get().answer().status == 200
+    assert connect(server).get().answer().status == 200
+    assert peers[0].rest() == b""
+    assert peers[9].get().answer().status == 200
+
+
+def test_above_the_cap_of_busy_connections_new_ones_wait(serve, connect, eventually):
+    server = serve(app, max_connections=4, header_timeout=30)
+    busy = [connect(server).send("GET /") for _ in range(4)]
+    eventually(lambda: in_head(server) == 4)
+    waiting = connect(server).get()
+    assert busy[0].send(" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").answer().status == 200
+    assert waiting.answer().status == 200
+    assert server.connections <= 4
+
+
+def test_a_thousand_idle_connections_cost_no_thread(serve, connect, eventually):
+    server = serve(app, threads=2)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 4096)), hard))
+    try:
+        before = threading.active_count()
+        peers = [connect(server) for _ in range(1000)]
+        for peer in peers:
+            peer.get()
+        assert all(peer.answer().status == 200 for peer in peers)
+        assert threading.active_count() == before
+        assert server.connections == 1000
+    finally:
+        for peer in peers:
+            peer.close()
+        eventually(lambda: server.connections == 0)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_running_out_of_files_is_survived(serve, connect, caplog, eventually, request):
+    caplog.set_level(logging.WARNING, "forge_min.wsgi.server")
+    server = serve(app, header_timeout=30)
+    busy = connect(server).send("GET /")
+    eventually(lambda: in_head(server) == 1)
+    waiting = socket.socket()
+    request.addfinalizer(waiting.close)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+        waiting.settimeout(10)
+        waiting.connect(("127.0.0.1", server.server_port))
+        waiting.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        eventually(lambda: "no connection can be accepted now" in caplog.text)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert waiting.recv(4096).startswith(b"HTTP/1.1 200 OK")
+    assert busy.send(" HTTP/1.1\r\nHost: a\r\n\r\n").answer().status == 200
+    assert caplog.text.count("no connection can be accepted now") < 30
+
+
+def test_a_peer_that_resets_in_the_middle_harms_nobody(serve, connect, eventually, caplog):
+    server = serve(app, threads=1)
+    for path in ("/", "/big", "/pieces"):
+        peer = connect(server).get(path)
+        peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        peer.close()
+    assert connect(server).get().answer().status == 200
+    eventually(lambda: server.connections <= 1)
+    assert "Traceback" not in caplog.text
