@@ -1,6 +1,6 @@
 """Writes docs/reference/config.md and errors.md from the package's own tables; `--check` compares.
 
-    python docs/reference.py [--check]
+python docs/reference.py [--check]
 """
 
 from __future__ import annotations
@@ -31,14 +31,15 @@ def config() -> str:
     lines = [
         "# Configuration",
         "",
-        "defaults < `forge.toml` < environment. `section.key` is `FORGE_SECTION_KEY`, for every key.",
+        "defaults < `forge.toml` < environment. `section.key` is `FORGE_SECTION_KEY`, always.",
         "Durations are written `250ms`, `5s`, `10m`, `24h`, `7d`; sizes `64KiB`, `1MiB`; lists and",
         "tables take TOML syntax: `FORGE_JOBS_QUEUES='{default = 10, mail = 2}'`.",
         "`python -m forge_min config --sources` shows each value and where it came from.",
         "",
-        "`FORGE_ENV` is development (default), test or production; `FORGE_CONFIG` names another file",
-        "than forge.toml. At build time: `FORGE_REQUIRE_EXT=1` makes a missing compiler an error,",
-        "`FORGE_PURE=1` builds without the compiled core. `FORGE_IMPL=c` or `python` forces a core.",
+        "`FORGE_ENV` is development (default), test or production; `FORGE_CONFIG` names a file to",
+        "read in place of forge.toml. `FORGE_IMPL=c` or `python` forces a core. At build time",
+        "`FORGE_REQUIRE_EXT=1` makes a missing compiler an error, and `FORGE_PURE=1` builds without",
+        "the compiled core.",
     ]
     section = ""
     for key in TABLE:

@@ -26,31 +26,27 @@ __all__ = [
 ]
 
 
-def _choose() -> str:
-    """The twin to use, "c" or "python". Raises ConfigError when FORGE_IMPL cannot be honoured."""
-    wanted = os.environ.get("FORGE_IMPL", "")
-    if wanted not in ("", "c", "python"):
-        raise ConfigError(
-            f"FORGE_IMPL must be 'c' or 'python', not {wanted!r}",
-            code="F280",
-            hint="unset FORGE_IMPL to take the compiled core where it is there",
-        )
-    if wanted == "python":
-        return "python"
+_wanted = os.environ.get("FORGE_IMPL", "")
+if _wanted not in ("", "c", "python"):
+    raise ConfigError(
+        f"FORGE_IMPL must be 'c' or 'python', not {_wanted!r}",
+        code="F280",
+        hint="unset FORGE_IMPL to take the compiled core where it is there",
+    )
+
+IMPL = "python"
+if _wanted != "python":
     try:
         from . import _fanout  # noqa: F401
+
+        IMPL = "c"
     except ImportError as err:
-        if wanted == "c":
+        if _wanted == "c":
             raise ConfigError(
                 "FORGE_IMPL=c, but the compiled core cannot be loaded",
                 code="F280",
                 hint="build it with `python setup.py build_ext --inplace`, or unset FORGE_IMPL",
             ) from err
-        return "python"
-    return "c"
-
-
-IMPL = _choose()
 
 if TYPE_CHECKING or IMPL == "c":
     from ._fanout import (

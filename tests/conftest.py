@@ -18,7 +18,7 @@ from forge_min.db.embedded.binaries import Binaries, find, installed
 from forge_min.testing import TestDatabase
 from forge_min.testing import fresh_database as make_fresh_database
 
-pytest_plugins = ["example_app"]
+pytest_plugins = ["artifact_runner", "example_app"]
 
 ON_EVERY_SERVER = ("db", "notify", "jobs", "migrations")
 QUICK = {

@@ -49,7 +49,7 @@ class Running:
             telemetry = new_telemetry(config.observe, config.project.name)
             if telemetry is not None:
                 stack.callback(telemetry.shutdown)
-            self._connect(stack)
+            self._connect(stack, traced=telemetry is not None)
             self.registry = Registry(self.database, app.dependencies)
             routes = generated.register(self.registry, config.api.prefix)
             self.registry.check_hooks()
@@ -98,7 +98,7 @@ class Running:
         """Stop every service, the last started first. Idempotent."""
         self._stack.close()
 
-    def _connect(self, stack: ExitStack) -> None:
+    def _connect(self, stack: ExitStack, *, traced: bool) -> None:
         c = self._config.database
         self._nudger = notify.Nudger(self._open_direct)
         self.database = db.Database(
@@ -107,8 +107,10 @@ class Running:
             prepare=c.prepare,
             nudge=self._nudger.nudge,
             observe=self.metrics.query_done,
+            opened=observe.trace_connection if traced else None,
         )
         stack.callback(self.database.close)
+        self.database.connection()  # raises now what nobody would see later
         self._nudger.start()
         stack.callback(self._nudger.stop)
 

@@ -40,7 +40,7 @@ def _read() -> list[Route]:
     from ..ops.project import load_project
 
     project = load_project()
-    app, generated = project._code()
+    app, generated = project.code()
     registry = Registry(db.Database(""), app.dependencies)
     made = generated.register(registry, project.config.api.prefix)
     router = build_router(app, registry, generated, made, _no_events, project.root, project.config)

@@ -137,8 +137,9 @@ def connect(
 class Database:
     """The connections of one process to one database: each thread has its own, opened on first use.
 
-    `close()` closes those of all threads; the next `connection()` opens a new one. After a fork the
-    child opens its own and leaves the parent's alone.
+    opened: called with each new connection. `close()` closes those of all threads; the next
+    `connection()` opens a new one. After a fork the child opens its own and leaves the parent's
+    alone.
     """
 
     def __init__(
@@ -149,6 +150,7 @@ class Database:
         prepare: str = "auto",
         nudge: Nudge | None = None,
         observe: Observe | None = None,
+        opened: Callable[[Connection], object] | None = None,
     ) -> None:
         self.url = url
         self.nudge = nudge
@@ -157,21 +159,23 @@ class Database:
             "prepare": prepare,
             "observe": observe,
         }
-        self._local = threading.local()
-        self._lock = threading.Lock()  # LOCK: guards _open
-        self._open: dict[threading.Thread, Connection] = {}
-        self._pid = os.getpid()
+        self._opened = opened
+        self._open: dict[threading.Thread, Connection]
+        self._begin()
 
     def connection(self) -> Connection:
         """This thread's connection; a broken one is replaced. Raises as `connect`."""
-        conn: Connection | None = getattr(self._local, "conn", None)
-        if conn is not None and not conn.closed and self._pid == os.getpid():
-            return conn
-        return self._reopen()
+        if self._pid != os.getpid():
+            self._begin()
+        conn = self._open.get(threading.current_thread())
+        return self._reopen() if conn is None or conn.closed else conn
 
     def open(self) -> Connection:
         """A connection that the caller owns and closes. Raises as `connect`."""
-        return connect(self.url, nudge=self.nudge, **self._options)
+        conn = connect(self.url, nudge=self.nudge, **self._options)
+        if self._opened:
+            self._opened(conn)
+        return conn
 
     def close(self) -> None:
         """Close every thread's connection. Idempotent."""
@@ -180,25 +184,23 @@ class Database:
         for conn in conns:
             conn.close()
 
-    def _reopen(self) -> Connection:
-        self._forget_after_fork()
-        conn = self.open()
-        with self._lock:
-            dead = [thread for thread in self._open if not thread.is_alive()]
-            unused = [self._open.pop(thread) for thread in dead]
-            unused += [old for old in [self._open.get(threading.current_thread())] if old]
-            self._open[threading.current_thread()] = conn
-        for old in unused:
-            old.close()
-        self._local.conn = conn
-        return conn
+    def _begin(self) -> None:
+        # SAFETY: in a forked child the parent's connections are only forgotten: closing one would
+        # end the parent's session.
+        self._pid = os.getpid()
+        self._lock = threading.Lock()  # LOCK: guards changes of _open
+        self._open = {}
 
-    def _forget_after_fork(self) -> None:
-        # SAFETY: closing a connection of the parent would end the parent's session; psycopg itself
-        # leaves a connection alone that another process opened.
-        if self._pid != os.getpid():
-            self._pid, self._lock, self._open = os.getpid(), threading.Lock(), {}
-            self._local = threading.local()
+    def _reopen(self) -> Connection:
+        conn = self.open()
+        me = threading.current_thread()
+        with self._lock:
+            unused = [thread for thread in self._open if thread is me or not thread.is_alive()]
+            old = [self._open.pop(thread) for thread in unused]
+            self._open[me] = conn
+        for each in old:
+            each.close()
+        return conn
 
 
 @lru_cache(maxsize=1024)

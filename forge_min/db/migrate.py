@@ -1,37 +1,34 @@
 """The migration runner: applies files, takes them back, says where a database stands.
 
 One runner at a time per database, by an advisory lock. A file is one transaction, so a crash
-leaves it applied or not. A `no transaction` file notes each statement it has done and goes on
-after the last one.
+leaves it applied or not. In a `no transaction` file each statement is one, and the next run goes
+on after the last; what PostgreSQL runs only alone (CREATE INDEX CONCURRENTLY) is noted afterwards.
 """
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import psycopg
-from psycopg import sql
 
 from ..errors import BuildError, Unavailable
 from .migration_files import MigrationFile, digest, statements
+from .statements import load_sql
 
 LOCK_KEY = 0x666F7267655F6D69  # "forge_mi"
 LOCK_POLL = 0.1  # seconds
-TABLE = """
-create table public.forge_migration (
-  source text not null,
-  name text not null,
-  checksum text not null,
-  steps integer not null default 0,
-  applied_at timestamptz,
-  primary key (source, name)
-)"""
-ROWS = "select source, name, checksum, steps, applied_at from public.forge_migration"
+SQL = load_sql("forge_min.db", "migrate.sql")
+# What PostgreSQL refuses inside a transaction: CONCURRENTLY, VACUUM; COMMIT inside DO or CALL.
+RUNS_ALONE = (psycopg.errors.ActiveSqlTransaction, psycopg.errors.InvalidTransactionTermination)
+# Done again before the statement after it is, of which it removes what an interrupted run left.
+REPEATED = re.compile(r"(--[^\n]*\n|\s)*drop index concurrently if exists\b", re.IGNORECASE)
 
 Progress = Callable[[str], None]
 Connection = psycopg.Connection[Any]
@@ -48,8 +45,7 @@ class MigrationStatus:
     applied_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Applied:
+class _Applied(NamedTuple):
     source: str
     name: str
     checksum: str
@@ -69,14 +65,13 @@ def migrate(
 
     conn: in autocommit mode, as owner, not through a transaction pooler. lock_timeout: seconds
     that a statement may wait for a table, so that a migration never queues the whole site behind
-    itself. wait: seconds to wait for another runner. Raises BuildError F320 before anything is
+    itself; a statement that PostgreSQL runs only alone waits as long as it must, since it keeps
+    nobody waiting. wait: seconds to wait for another runner. Raises BuildError F320 before anything is
     done when an applied file was changed, F322 when a file fails (that file is rolled back,
     earlier ones stay), Unavailable F326 when a table or another runner holds us up.
     """
     done = []
-    with migration_lock(conn, wait=wait):
-        create_migration_table(conn)
-        applied = _applied(conn)
+    with _runner(conn, wait) as applied:
         for file in files:
             _check_unchanged(file, applied.get((file.source, file.name)))
         for file in files:
@@ -102,9 +97,7 @@ def migrate_down(
     Raises BuildError F323, before anything is done, when one of them has no down part; else as
     migrate.
     """
-    with migration_lock(conn, wait=wait):
-        create_migration_table(conn)
-        applied = _applied(conn)
+    with _runner(conn, wait) as applied:
         chosen = [f for f in reversed(files) if (f.source, f.name) in applied][:steps]
         for file in chosen:
             _check_unchanged(file, applied[file.source, file.name])
@@ -115,7 +108,8 @@ def migrate_down(
                     hint="write a new migration that does the opposite",
                 )
         for file in chosen:
-            _undo(conn, file, lock_timeout)
+            with _failures_named(file):
+                _undo(conn, file, lock_timeout)
     return [file.label for file in chosen]
 
 
@@ -123,21 +117,16 @@ def migration_status(conn: Connection, files: Sequence[MigrationFile]) -> list[M
     """Where each file stands, and applied ones without a file. Only reads; the app role may call
     it.
     """
-    applied = _applied(conn) if _table_exists(conn) else {}
+    applied = _applied(conn) if _one(conn, SQL["exists"]) else {}
     rows = []
     for file in files:
         row = applied.pop((file.source, file.name), None)
-        rows.append(
-            MigrationStatus(
-                file.source, file.name, _state(file, row), row.applied_at if row else None
-            )
-        )
+        since = row.applied_at if row else None
+        rows.append(MigrationStatus(file.source, file.name, _state(file, row), since))
     sources = {file.source for file in files}
-    rows += [
-        MigrationStatus(row.source, row.name, "missing", row.applied_at)
-        for row in applied.values()
-        if row.source in sources
-    ]
+    for row in applied.values():
+        if row.source in sources:
+            rows.append(MigrationStatus(row.source, row.name, "missing", row.applied_at))
     return rows
 
 
@@ -164,81 +153,84 @@ def migration_lock(conn: Connection, *, wait: float = 300.0) -> Iterator[None]:
 
 def create_migration_table(conn: Connection) -> None:
     """Create forge_migration where it is missing. LOCK: the caller holds migration_lock."""
-    if not _table_exists(conn):
-        conn.execute(TABLE)
+    if not _one(conn, SQL["exists"]):
+        conn.execute(SQL["create"])
 
 
-def _apply(conn: Connection, file: MigrationFile, steps: int, lock_timeout: float) -> None:
-    if not file.transactional:
-        _apply_by_step(conn, file, steps, lock_timeout)
-        return
-    with _failures_named(file), conn.transaction():
-        _run_whole(conn, file, file.up, lock_timeout)
-        conn.execute(
-            "insert into public.forge_migration (source, name, checksum, applied_at)"
-            " values (%s, %s, %s, now())",
-            [file.source, file.name, file.checksum],
-        )
+@contextmanager
+def _runner(conn: Connection, wait: float) -> Iterator[dict[tuple[str, str], _Applied]]:
+    """What is applied; the session's limits are put back at the end."""
+    with migration_lock(conn, wait=wait):
+        create_migration_table(conn)
+        try:
+            yield _applied(conn)
+        finally:
+            if not conn.closed:
+                conn.execute("reset lock_timeout")
+                conn.execute("reset statement_timeout")
 
 
-def _run_whole(conn: Connection, file: MigrationFile, text: str, lock_timeout: float) -> None:
-    _limits(conn, lock_timeout, local=True)
-    before = _one(conn, "select pg_current_xact_id()::text")
-    conn.execute(text, prepare=False)
-    if before != _one(conn, "select pg_current_xact_id()::text"):
-        raise BuildError(
-            f"{file.label} commits or rolls back by itself, so part of it may be applied",
-            code="F324",
-            hint="remove COMMIT and ROLLBACK, or start the file with -- forge: no transaction",
-        )
-
-
-def _apply_by_step(conn: Connection, file: MigrationFile, steps: int, lock_timeout: float) -> None:
-    todo = file.statements
-    _limits(conn, lock_timeout, local=False)
-    try:
-        for number, statement in enumerate(todo[steps:], steps + 1):
-            with _failures_named(file, number):
-                conn.execute(statement, prepare=False)
-            last = number == len(todo)
-            _note_step(conn, file, number, file.checksum if last else _done(todo, number), last)
-        if not todo[steps:]:
-            _note_step(conn, file, len(todo), file.checksum, True)
-    finally:
-        if not conn.closed:
-            conn.execute("reset lock_timeout")
-            conn.execute("reset statement_timeout")
-
-
-def _note_step(
-    conn: Connection, file: MigrationFile, steps: int, checksum: str, last: bool
-) -> None:
-    conn.execute(
-        "insert into public.forge_migration (source, name, checksum, steps, applied_at)"
-        " values (%s, %s, %s, %s, case when %s then now() end)"
-        " on conflict (source, name) do update set checksum = excluded.checksum,"
-        " steps = excluded.steps, applied_at = excluded.applied_at",
-        [file.source, file.name, checksum, steps, last],
-    )
+def _apply(conn: Connection, file: MigrationFile, done: int, lock_timeout: float) -> None:
+    todo = [file.up] if file.transactional else file.statements
+    while done and REPEATED.match(todo[done - 1]):
+        done -= 1
+    for number, text in enumerate(todo[done:] or [""], done + 1):
+        last = number >= len(todo)
+        checksum = file.checksum if last else _done(todo, number)
+        values = [file.source, file.name, checksum, number, last]
+        with _failures_named(file, 0 if file.transactional else number):
+            _step(conn, file, text, partial(conn.execute, SQL["note"], values), lock_timeout)
 
 
 def _undo(conn: Connection, file: MigrationFile, lock_timeout: float) -> None:
-    forget = "delete from public.forge_migration where source = %s and name = %s"
-    if file.transactional:
-        with _failures_named(file), conn.transaction():
-            _run_whole(conn, file, file.down, lock_timeout)
-            conn.execute(forget, [file.source, file.name])
-        return
-    for number, statement in enumerate(statements(file.down), 1):
-        with _failures_named(file, number):
-            conn.execute(statement, prepare=False)
-    conn.execute(forget, [file.source, file.name])
+    """All in one transaction where PostgreSQL allows it, whatever the file's head says."""
+    forget = partial(conn.execute, SQL["forget"], [file.source, file.name])
+    try:
+        _together(conn, file, file.down, forget, lock_timeout)
+    except RUNS_ALONE:
+        if file.transactional:
+            raise
+        for statement in statements(file.down):
+            _step(conn, file, statement, lambda: None, lock_timeout)
+        forget()
 
 
-def _limits(conn: Connection, lock_timeout: float, *, local: bool) -> None:
-    milliseconds = str(max(1, round(lock_timeout * 1000)))
-    conn.execute("select set_config('lock_timeout', %s, %s)", [milliseconds, local])
-    conn.execute("select set_config('statement_timeout', '0', %s)", [local])
+def _step(
+    conn: Connection,
+    file: MigrationFile,
+    text: str,
+    note: Callable[[], object],
+    lock_timeout: float,
+) -> None:
+    try:
+        _together(conn, file, text, note, lock_timeout)
+    except RUNS_ALONE:
+        if file.transactional:
+            raise
+        conn.execute(SQL["limit"], ["0"])
+        conn.execute(text, prepare=False)
+        note()
+
+
+def _together(
+    conn: Connection,
+    file: MigrationFile,
+    text: str,
+    note: Callable[[], object],
+    lock_timeout: float,
+) -> None:
+    """Run `text` and note it, in one transaction."""
+    conn.execute(SQL["limit"], [str(max(1, round(lock_timeout * 1000)))])
+    with conn.transaction():
+        before = _one(conn, "select pg_current_xact_id()::text")
+        conn.execute(text, prepare=False)
+        if before != _one(conn, "select pg_current_xact_id()::text"):
+            raise BuildError(
+                f"{file.label} commits or rolls back by itself, so part of it may be applied",
+                code="F324",
+                hint="remove COMMIT and ROLLBACK, or start the file with -- forge: no transaction",
+            )
+        note()
 
 
 @contextmanager
@@ -289,14 +281,10 @@ def _done(todo: list[str], steps: int) -> str:
 
 
 def _applied(conn: Connection) -> dict[tuple[str, str], _Applied]:
-    rows = conn.execute(ROWS + " order by source, name").fetchall()
+    rows = conn.execute(SQL["applied"]).fetchall()
     return {(row[0], row[1]): _Applied(*row) for row in rows}
 
 
-def _table_exists(conn: Connection) -> bool:
-    return _one(conn, "select to_regclass('public.forge_migration') is not null") is True
-
-
 def _one(conn: Connection, query: str, *params: object) -> Any:
-    row = conn.execute(sql.SQL(query), params or None).fetchone()
+    row = conn.execute(query, params or None).fetchone()
     return row[0] if row else None

@@ -26,7 +26,12 @@ where exists (select 1 from due where due.queue = q.name)
    or exists (select 1 from forge_job j
      where j.state = 'available' and j.queue = q.name and j.kind = any(%(kinds)s::text[]));
 
--- A worker whose heartbeat has run out gets nothing: what it took would be rescued from it at once.
+-- name: claim
+select nextval('forge_job_claim');
+
+-- The claim is known before the statement runs, so a fetch whose answer was lost can be taken back; the last
+-- column is the claim of the next fetch. A worker whose heartbeat has run out gets nothing: what it took would
+-- be rescued from it at once.
 -- name: fetch
 with picked as (
   select id from forge_job
@@ -38,9 +43,14 @@ with picked as (
 )
 update forge_job set
   state = 'running', attempt = attempt + 1, attempted_at = now(), worker_id = %(worker)s,
-  claim = nextval('forge_job_claim')
+  claim = %(claim)s
 where id = any(array(select id from picked))
-returning id, kind, queue, args, attempt, max_attempts, claim, metadata, created_at, scheduled_at, priority;
+returning id, kind, queue, args, attempt, max_attempts, claim, metadata, created_at, scheduled_at, priority,
+  (select nextval('forge_job_claim'));
+
+-- name: release
+update forge_job set state = 'available', attempt = attempt - 1, claim = null
+where worker_id = %(worker)s and state = 'running' and claim = any(%(claims)s::bigint[]);
 
 -- name: complete
 update forge_job j set state = 'completed', finalized_at = now(), claim = null

@@ -73,11 +73,13 @@ class Lane:
         return False
 
     def abandon(self, why: str) -> Result | None:
-        """Give the lane up; the failed result of the job it is running, if any. Its thread ends
-        when it can.
+        """Give the lane up: the failed result of its job; its thread ends when it can.
+
+        None, and nothing changes, when it is in no job: then it goes on or ends by itself.
         """
         with self._lock:
-            job, self._job, self._abandoned = self._job, None, True
+            job, self._job = self._job, None
+            self._abandoned = job is not None
         return failed(job, why) if job is not None else None
 
     def _run(self) -> None:
@@ -92,7 +94,7 @@ class Lane:
     def _attempt(self, job: Job) -> Result:
         # SAFETY: TimedOut comes at most once per job and never after a _disarm() that returned; so
         # the second _disarm, after it came, cannot be interrupted.
-        result = late = failed(job, f"the job took longer than {self._timeout:g} s")
+        result: Result | None = None
         try:
             try:
                 self._arm(job)
@@ -103,7 +105,8 @@ class Lane:
             self._disarm()
         if self._fired:
             self._own.close()
-            return result if result.state == "completed" else late
+        if result is None or (self._fired and result.state != "completed"):
+            return failed(job, f"the job took longer than {self._timeout:g} s")
         return result
 
     def _handle(self, job: Job) -> Result:

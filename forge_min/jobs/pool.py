@@ -88,9 +88,8 @@ class Pool:
 
     def check(self, now: float) -> None:
         """Enforce time limits; a lane whose job never returns is replaced."""
-        for lane in self.lanes:
+        for lane in list(self.lanes):
             if lane.check(now):
-                log.error("job-%d does not return from its job; it is replaced", lane.number)
                 self._replace(lane)
 
     def take_back(self) -> list[Result]:
@@ -111,9 +110,11 @@ class Pool:
 
     def _replace(self, lane: Lane) -> None:
         result = lane.abandon("the job took too long and does not return")
+        if result is None:
+            return  # it has just returned
+        log.error("job-%d does not return from its job; it is replaced", lane.number)
         fresh = Lane(self, lane.number, self._connect, self._timeout)
         with self._lock:
             self.lanes[self.lanes.index(lane)] = fresh
         fresh.thread.start()
-        if result is not None:
-            self.finished(result, self._timeout)
+        self.finished(result, self._timeout)

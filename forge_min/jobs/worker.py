@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from typing import Any
 
 import psycopg
 
@@ -24,6 +25,7 @@ from .result import Result
 from .session import SQL, Own
 
 log = logging.getLogger("forge_min.jobs")
+REMEMBER = 600.0  # seconds that a fetch without an answer is looked for
 MOST_PENDING = 2_000  # results not written yet; above it nothing is fetched
 
 
@@ -65,42 +67,28 @@ class Worker:
         self._around = around or (lambda job: nullcontext())
         self._signal = threading.Event()
         self._stopping = threading.Event()
-        self._fetcher: threading.Thread | None = None
-        self._pools: dict[str, Pool] = {}
+        self._running = False
         self.fetched = 0
+        self._build()
 
     @property
     def stale(self) -> int:
         """Results that were refused because the job had been taken from this worker."""
-        return self._acks.stale if self._fetcher is not None else 0
+        return self._acks.stale
 
     @property
     def rescued(self) -> int:
         """Jobs of dead workers that this one rescued."""
-        return self._heart.rescued if self._fetcher is not None else 0
+        return self._heart.rescued
 
     def start(self) -> None:
         """Start the threads `job-fetch`, `job-N`, `job-ack` and `job-heart`. Idempotent."""
-        if self._fetcher is not None:
+        if self._running:
             return
+        if self._stopping.is_set():
+            self._build()
+        self._running = True
         self._stopping.clear()
-        self._id = (
-            uuid.uuid4()
-        )  # never a host name: fresh per start, so a claim is of one life only
-        self._pools = {}
-        for name, size in self._queues.items():
-            self._pools[name] = self._pool(name, size)
-        self._acks = Acknowledger(self._connect, self._id, self._backlog)
-        self._heart = Heart(
-            self._connect,
-            self._id,
-            self._queues,
-            heartbeat=self._heartbeat,
-            rescue_after=self._rescue_after,
-            check=self._check,
-            tick=min(0.5, self._timeout / 4),
-        )
-        self._fetcher = threading.Thread(target=self._run, name="job-fetch", daemon=True)
         self._acks.start()
         self._heart.start()
         for pool in self._pools.values():
@@ -113,7 +101,7 @@ class Worker:
         What still runs after `timeout` seconds counts as a failed attempt; its thread is left
         behind.
         """
-        if self._fetcher is None:
+        if not self._running:
             return
         deadline = time.monotonic() + timeout
         self._stopping.set()
@@ -127,7 +115,7 @@ class Worker:
             self._end(pool, deadline)
         written = self._acks.stop(max(1.0, deadline - time.monotonic()))
         self._heart.stop(leave=written)
-        self._fetcher = None
+        self._running = False
 
     def wake(self, queue: str) -> None:
         """Look into `queue` now, "" = into all. Never blocks; called by the hub."""
@@ -137,6 +125,26 @@ class Worker:
         self._signal.set()
 
     # -- parts ------------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        """New parts, for one life: a fresh id, never a host name, so that old claims stay old."""
+        self._id = uuid.uuid4()
+        self._pools: dict[str, Pool] = {}
+        for name, size in self._queues.items():
+            self._pools[name] = self._pool(name, size)
+        self._acks = Acknowledger(self._connect, self._id, self._backlog)
+        self._heart = Heart(
+            self._connect,
+            self._id,
+            self._queues,
+            heartbeat=self._heartbeat,
+            rescue_after=self._rescue_after,
+            check=self._check,
+            tick=min(0.5, self._timeout / 4),
+        )
+        self._fetcher = threading.Thread(target=self._run, name="job-fetch", daemon=True)
+        self._claim: int | None = None  # of the next fetch, None = ask for one
+        self._lost: dict[int, float] = {}  # claim of a fetch without an answer → when to forget it
 
     def _pool(self, name: str, size: int) -> Pool:
         return Pool(
@@ -174,6 +182,8 @@ class Worker:
                 result = lane.abandon("the worker stopped before the job was done")
                 if result is not None:
                     self._acks.put(result)
+                else:
+                    lane.thread.join(1.0)  # it was about to end
 
     # -- thread job-fetch -------------------------------------------------------------------------
 
@@ -194,6 +204,7 @@ class Worker:
             except (psycopg.Error, ForgeError, OSError) as err:
                 log.warning("jobs cannot be fetched: %s", err)
                 own.close()
+                due = 0.0
                 self._stopping.wait(backoff.next())
                 continue
             if not fetched:
@@ -201,6 +212,11 @@ class Worker:
         own.close()
 
     def _look(self, conn: Connection) -> None:
+        now = time.monotonic()
+        self._lost = {claim: until for claim, until in self._lost.items() if until > now}
+        if self._lost:
+            # Its statement may commit after we asked, so ask for a while.
+            conn.execute(SQL["release"], {"worker": self._id, "claims": list(self._lost)})
         params = {"queues": list(self._pools), "kinds": list(self._handlers)}
         for (name,) in conn.execute(SQL["look"], params):
             self._pools[name].more = True
@@ -210,16 +226,31 @@ class Worker:
         if not limit:
             return 0
         pool.more = False  # before the statement: a wake during it means another look
-        params = {
-            "queue": pool.name,
-            "kinds": list(self._handlers),
-            "limit": limit,
-            "worker": self._id,
-        }
-        rows = conn.execute(SQL["fetch"], params).fetchall()
+        rows = self._take(conn, pool.name, limit)
         if len(rows) == limit:
             pool.more = True
         rows.sort(key=lambda row: (row[10], row[9], row[0]))
-        pool.add([Job(*row) for row in rows])
+        pool.add([Job(*row[:11]) for row in rows])
         self.fetched += len(rows)
         return len(rows)
+
+    def _take(self, conn: Connection, queue: str, limit: int) -> list[tuple[Any, ...]]:
+        """Claim up to `limit` jobs. A fetch whose answer is lost is remembered and taken back."""
+        if self._claim is None:
+            ((self._claim,),) = conn.execute(SQL["claim"])
+        params = {
+            "queue": queue,
+            "kinds": list(self._handlers),
+            "limit": limit,
+            "worker": self._id,
+            "claim": self._claim,
+        }
+        try:
+            rows = conn.execute(SQL["fetch"], params).fetchall()
+        except BaseException:
+            self._lost[self._claim] = time.monotonic() + REMEMBER
+            self._claim = None
+            raise
+        if rows:
+            self._claim = rows[0][11]
+        return rows

@@ -35,10 +35,10 @@ class Project:
 
     def start(self, *, serving: bool) -> Running:
         """Import the project's code and start its services. Raises as `App.start`."""
-        app, generated = self._code()
+        app, generated = self.code()
         return app.start(self.config, generated, self.root, build=self.build, serving=serving)
 
-    def _code(self) -> tuple[App, Generated]:
+    def code(self) -> tuple[App, Generated]:
         """Runs user code: app.py and what it imports."""
         from ..app import App, Generated
 

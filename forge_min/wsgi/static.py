@@ -73,13 +73,13 @@ class StaticFiles:
 
     def _read(self, parts: list[str]) -> bytes:
         place = self._root.joinpath(*parts)
-        if isinstance(place, Path) and isinstance(self._root, Path):
-            place = place.resolve()
-            if not place.is_relative_to(self._root):
-                raise NotFound("no such file")
         try:
+            if isinstance(place, Path) and isinstance(self._root, Path):
+                place = place.resolve()
+                if not place.is_relative_to(self._root):
+                    raise NotFound("no such file")
             if place.is_file():
                 return place.read_bytes()
-        except (OSError, ValueError, KeyError):
-            pass
+        except (OSError, ValueError, KeyError, RuntimeError):
+            pass  # a loop of links, a name that is too long, a file that went away
         raise NotFound("no such file")

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from forge_min import db, jobs
+from forge_min.errors import Unavailable
 from forge_min.jobs import Cancel, Discard, Job, NewJob, Snooze, StaleClaim
 from forge_min.jobs import lane as lane_module
 
@@ -342,7 +343,7 @@ def test_the_observer_and_the_context_hear_of_every_run(shop: Any) -> None:
 
 
 def test_a_soft_stop_hands_back_what_has_not_started_without_costing_an_attempt(shop: Any) -> None:
-    gate, started = threading.Event(), threading.Event()
+    gate, started, before = threading.Event(), threading.Event(), set(threading.enumerate())
 
     def work(job: Job) -> None:
         started.set()
@@ -362,7 +363,7 @@ def test_a_soft_stop_hands_back_what_has_not_started_without_costing_an_attempt(
         "select max(attempt) from forge_job where state <> 'completed'"
     ).fetchone() == (0,)
     assert shop.conn.execute("select count(*) from forge_worker").fetchone() == (0,)
-    assert not [t for t in threading.enumerate() if t.name.startswith("job-")]
+    assert not set(threading.enumerate()) - before
 
 
 def test_a_hard_stop_counts_the_attempt_and_refuses_the_late_answer(shop: Any) -> None:
@@ -446,3 +447,79 @@ def test_an_idle_worker_asks_at_most_twice_a_second(shop: Any) -> None:
     asked.clear()
     shop.conn.execute("select pg_sleep(5)")
     assert len(asked) <= 10
+
+
+class Deaf:
+    """A connection whose fetches are done by the server, and whose answers get lost at times."""
+
+    def __init__(self, conn: db.Connection, lose: list[int]) -> None:
+        self._conn = conn
+        self._lose = lose
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._conn, name)
+
+    def execute(self, query: str, *args: Any) -> Any:
+        found = self._conn.execute(query, *args)
+        if "with picked" in query and found.rowcount and self._lose:
+            self._lose.pop()
+            self._conn.close()
+            raise psycopg.OperationalError("the answer was lost")
+        return found
+
+
+def test_a_fetch_whose_answer_was_lost_is_taken_back_without_costing_an_attempt(shop: Any) -> None:
+    lose = [1, 2, 3]
+    jobs.insert_many_tx(shop.conn, [NewJob("a", {}) for _ in range(50)])
+    worker = jobs.Worker(
+        lambda: Deaf(shop.open(), lose),  # type: ignore[arg-type, return-value]
+        {"a": nothing},
+        queues={"default": 4},
+        poll_interval=0.05,
+    )
+    shop.workers.append(worker)
+    worker.start()
+    shop.settle()
+    assert lose == [] and shop.states() == {"completed": 50}
+    assert shop.conn.execute("select max(attempt) from forge_job").fetchone() == (1,)
+
+
+def test_a_worker_without_a_database_waits_and_stops_in_time(shop: Any) -> None:
+    def connect() -> db.Connection:
+        raise Unavailable("away", code="F401")
+
+    worker = shop.worker({"a": nothing})
+    worker.stop()
+    worker._connect = connect
+    worker.start()
+    started = time.monotonic()
+    worker.stop(2.0)
+    assert time.monotonic() - started < 5
+
+
+def test_what_a_job_did_is_written_down_once_the_database_is_back(shop: Any) -> None:
+    away, ran = threading.Event(), threading.Event()
+
+    def connect() -> db.Connection:
+        if away.is_set():
+            raise Unavailable("away", code="F401")
+        return shop.open()
+
+    def work(job: Job) -> None:
+        away.set()
+        shop.conn.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where datname = current_database() and pid <> pg_backend_pid() and usename = user"
+        )
+        ran.set()
+
+    job = shop.insert()
+    worker = jobs.Worker(connect, {"a": work}, queues={"default": 1}, poll_interval=0.05)
+    shop.workers.append(worker)
+    worker.start()
+    assert ran.wait(10)
+    threading.Event().wait(0.2)
+    assert shop.row(job, "state") == ("running",)
+    away.clear()
+    shop.until(job, "completed")
+    assert shop.row(job, "attempt") == (1,)

@@ -138,15 +138,14 @@ def test_a_terminated_listener_reconnects_and_every_commit_arrives(house: Any, k
     hub = house.hub(poll_interval=0.05, ring=4096)
     listener = kit.Listener(hub.subscribe(kit.key())[0])
     conn, killer = house.conn(house.nudger().nudge), house.conn()
+    killed: set[int] = set()
     for n in range(300):
         notify.publish_tx(conn, event(n))
         if n % 60 == 30:
-            killed = 0
-            while not killed:
-                killed = sum(
-                    killer.execute("select pg_terminate_backend(%s)", [pid]).rowcount
-                    for pid in listening(killer)
-                )
+            kit.wait_for(lambda: set(listening(killer)) - killed)
+            for pid in set(listening(killer)) - killed:
+                killer.execute("select pg_terminate_backend(%s)", [pid])
+                killed.add(pid)
     listener.until(lambda me: len(set(me.heard)) == 300)
     assert hub.reconnects >= 3 and len(listener.heard) == 300 and listener.refreshes == 0
 
@@ -419,3 +418,30 @@ def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """Lost connections are logged; here they are meant."""
     caplog.set_level("CRITICAL", "forge_min.notify")
     yield
+
+
+def test_a_hot_standby_is_not_ready_and_a_promotion_refreshes_everybody(
+    house: Any, kit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from forge_min.notify.publish import SQL
+
+    hub = house.hub(poll_interval=0.05)
+    listener = kit.Listener(hub.subscribe(kit.key())[0])
+    conn = house.conn()
+    monkeypatch.setitem(SQL, "identify", "select true, null::text")
+    for pid in listening(conn):
+        conn.execute("select pg_terminate_backend(%s)", [pid])
+    kit.wait_for(lambda: hub.ready[1].startswith("F451"))
+    monkeypatch.setitem(SQL, "identify", "select false, 'same.00000002'")
+    listener.until(lambda me: me.refreshes == 1)
+    kit.wait_for(lambda: hub.ready[0])
+    notify.publish_tx(conn, event(1))
+    listener.until(lambda me: me.heard == ["1"])
+
+
+def test_the_app_role_sees_which_cluster_this_is(house: Any) -> None:
+    from forge_min.notify.publish import SQL
+
+    standby, cluster = house.conn().execute(SQL["identify"]).fetchone()
+    system, timeline = cluster.split(".")
+    assert not standby and int(system) > 0 and int(timeline, 16) >= 1

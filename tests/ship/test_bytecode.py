@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import marshal
+import sys
 from importlib.util import MAGIC_NUMBER
 
 import pytest
@@ -20,6 +21,14 @@ SOURCES = {
 def test_the_bytes_depend_on_the_sources_alone() -> None:
     first = compile_members(SOURCES, beside=True)
     assert all(compile_members(SOURCES, beside=True) == first for _ in range(3))
+
+
+def test_what_this_process_has_interned_changes_nothing() -> None:
+    fresh = {name.encode().decode(): text for name, text in SOURCES.items()}
+    interned = {sys.intern(name): text for name, text in SOURCES.items()}
+    holders = [list(interned) for _ in range(3)]
+    assert compile_members(fresh, beside=True) == compile_members(interned, beside=True)
+    assert holders
 
 
 def test_they_hold_no_time_and_the_hash_is_not_checked() -> None:

@@ -19,6 +19,8 @@ from forge_min.ship import Built, build
 from forge_min.ship import pipeline as pipeline_module
 from forge_min.ship.offline import no_network
 
+pytestmark = pytest.mark.slow
+
 MAKE = ("schema", "parse", "pages", "generate", "migrations", "ship")
 Copy = Callable[[Path], Path]
 TOP = ("testing", "dev", "commands", "cli.py", "__main__.py")

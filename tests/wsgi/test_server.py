@@ -155,7 +155,9 @@ def test_wsgiref_finds_nothing_to_complain_about(serve, connect):
 
     peer = connect(serve(validator(app)))
     for _ in range(3):
-        assert peer.get("/x?y", "Content-Length: 3\r\n", "POST").send("abc").answer().body == b"abcd"
+        assert (
+            peer.get("/x?y", "Content-Length: 3\r\n", "POST").send("abc").answer().body == b"abcd"
+        )
 
 
 # -- bodies of unknown length ----------------------------------------------------------------------
@@ -243,7 +245,9 @@ def broken(kind):
     return app
 
 
-KINDS = "raises exits|never starts|gives none|gives text|gives a number|twice".replace(" exits", "|exits")
+KINDS = "raises exits|never starts|gives none|gives text|gives a number|twice".replace(
+    " exits", "|exits"
+)
 
 
 @pytest.mark.parametrize("kind", KINDS.split("|"))

@@ -34,7 +34,9 @@ def in_head(server):
 def test_half_sent_heads_and_bodies_hold_no_worker(serve, connect):
     server = serve(app, threads=2)
     heads = [connect(server).send("GET / HTT") for _ in range(20)]
-    bodies = [connect(server).get("/", "Content-Length: 5\r\n", "POST").send("ab") for _ in range(20)]
+    bodies = [
+        connect(server).get("/", "Content-Length: 5\r\n", "POST").send("ab") for _ in range(20)
+    ]
     assert connect(server).get().answer().status == 200
     for peer in heads:
         assert peer.send("P/1.1\r\nHost: a\r\n\r\n").answer().status == 200

@@ -42,11 +42,8 @@ def candidates() -> Iterator[Path]:
 
 def installed() -> list[Binaries]:
     """Every usable server on this machine, best first, each folder once."""
-    found = {}
-    for folder in candidates():
-        if folder not in found and (major := _major(folder)) is not None and major >= 15:
-            found[folder] = Binaries(folder, major)
-    return list(found.values())
+    found = [Binaries(folder, _major(folder)) for folder in dict.fromkeys(candidates())]
+    return [binaries for binaries in found if binaries.major >= 15]
 
 
 def find(major: int | None = None) -> Binaries:
@@ -65,22 +62,23 @@ def find(major: int | None = None) -> Binaries:
     )
 
 
-def major_of(folder: Path) -> int:
-    """The major version of the server in a folder. Raises Unavailable F420 when none runs there."""
+def at(folder: Path) -> Binaries:
+    """The server in a folder. Raises Unavailable F420 when none runs there."""
     major = _major(folder)
-    if major is None:
+    if not major:
         raise Unavailable(f"no PostgreSQL that runs here lies in {folder}", code="F420")
-    return major
+    return Binaries(folder, major)
 
 
-def _major(folder: Path) -> int | None:
+def _major(folder: Path) -> int:
+    """0 where no server runs, or its folder has no initdb (Debian's client package)."""
     if not (folder / "initdb").exists():
-        return None
+        return 0
     try:
         answer = subprocess.run(
             [folder / "postgres", "--version"], capture_output=True, text=True, timeout=10
         )
     except (OSError, subprocess.SubprocessError):
-        return None
+        return 0
     match = re.search(r"\(PostgreSQL\) (\d+)", answer.stdout)
-    return int(match.group(1)) if match else None
+    return int(match.group(1)) if match else 0

@@ -32,11 +32,16 @@ def load_credentials(data: Path) -> dict[str, str]:
         )
     passwords = {who: os.urandom(24).hex() for who in WHO}
     new = path.with_suffix(".new")
-    new.unlink(missing_ok=True)
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-        json.dump(passwords, out)
+    write_private(new, json.dumps(passwords))
     new.replace(path)
     return passwords
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file of mode 0600, from its first byte on."""
+    path.unlink(missing_ok=True)
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+        out.write(text)
 
 
 def ensure_database(conn: Connection, owner: str, password: str, database: str) -> None:

@@ -7,15 +7,11 @@ server listens on 127.0.0.1 only and wants SCRAM passwords.
 from __future__ import annotations
 
 import fcntl
-import json
 import os
-import select
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 
 from ...errors import ForgeError, Unavailable
@@ -23,10 +19,10 @@ from ..connection import connect
 from ..roles import ensure_app_role
 from . import binaries
 from .bootstrap import ensure_database, load_credentials, url
+from .places import Keeper, Place, Refused, bring_home, find_place
 
-START_TIMEOUT = 60.0  # seconds, initdb included
 LOCK_TIMEOUT = 20.0  # seconds that a server whose starter was killed gets to end
-SHUTDOWN_TIMEOUT = 10.0  # seconds of a fast shutdown, before an immediate one
+STOP_TIMEOUT = 30.0  # seconds for a stop; the keeper makes it an immediate one after 10
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -66,7 +62,8 @@ class EmbeddedServer:
         self._roles = {"admin": "postgres", "owner": owner_role, "app": app_role}
         self._bin = bin
         self._passwords: dict[str, str] = {}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Keeper | None = None
+        self._lock: int | None = None  # a descriptor, held from start to stop
 
     @property
     def running(self) -> bool:
@@ -98,33 +95,34 @@ class EmbeddedServer:
         if self.running:
             return
         self.stop()  # what is left of a server that ended by itself
-        _make_folder(self.data)
-        lock = _lock(self.data)
+        if not self.data.exists():
+            self.data.mkdir(parents=True)
+            self.data.chmod(0o711)  # user nobody passes; what lies inside is 0700 and 0600
         try:
-            self._passwords = load_credentials(self.data)
-            found = self._find()
-            self._launch_at_free_port(found, lock)
-        finally:
-            os.close(lock)
-        try:
-            self._bootstrap()
-        except BaseException:
+            self._start(_lock(self.data))
+        except BaseException as err:
             self.stop()
+            if isinstance(err, Refused):
+                raise self._failed(str(err)) from None
             raise
 
     def stop(self) -> None:
         """A fast shutdown: clients are disconnected, nothing committed is lost. Idempotent."""
         process, self._process = self._process, None
-        if process is None:
-            return
-        assert process.stdin is not None and process.stdout is not None
-        process.stdin.close()
-        try:
-            process.wait(SHUTDOWN_TIMEOUT + 30.0)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        process.stdout.close()
+        lock, self._lock = self._lock, None
+        if process is not None and process.stdin is not None:
+            process.stdin.close()
+            try:
+                process.wait(STOP_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        if lock is not None:
+            try:
+                if process is None or process.returncode in (0, 1):
+                    bring_home(self.data)  # else somebody may run still: the next start does it
+            finally:
+                os.close(lock)
 
     def __enter__(self) -> EmbeddedServer:
         self.start()
@@ -133,77 +131,42 @@ class EmbeddedServer:
     def __exit__(self, *exc: object) -> None:
         self.stop()
 
+    def _start(self, lock: int) -> None:
+        self._lock = lock
+        self._passwords = load_credentials(self.data)
+        place = find_place(self.data, self._find(), lock)
+        place.initialise(self._passwords["admin"])
+        self.mode, self.port = place.mode, _port(self._wanted_port)
+        self._process = self._launch(place)
+        if not place.wait_ready(self._process):
+            log = (self.data / "server.log").read_text("utf-8", "replace")
+            raise self._failed(log.strip()[-800:])
+        self._bootstrap()
+
     def _find(self) -> binaries.Binaries:
         if self._bin is not None:
-            return binaries.Binaries(self._bin, binaries.major_of(self._bin))
+            return binaries.at(self._bin)
         made_by = self.data / "pg" / "PG_VERSION"
         return binaries.find(int(made_by.read_text()) if made_by.exists() else None)
 
-    def _launch_at_free_port(self, found: binaries.Binaries, lock: int) -> None:
-        """Somebody may take the port between our look and PostgreSQL's: then another one."""
-        for last in (False, False, False, True):
-            self.port = self._wanted_port or _free_port()
-            try:
-                self._launch(found, lock)
-                return
-            except Unavailable as err:
-                if "Address already in use" not in err.message:
-                    raise
-                if self._wanted_port or last:
-                    raise Unavailable(
-                        f"port {self.port} is in use, so PostgreSQL cannot listen there",
-                        code="F425",
-                        hint="stop the other program, or take port 0 for any free one",
-                    ) from None
+    def _launch(self, place: Place) -> Keeper:
+        # SAFETY: whoever holds the lock knows that no server runs on this folder, so the file is
+        # stale. PostgreSQL would believe it where another process has the number by now.
+        (place.pg / "postmaster.pid").unlink(missing_ok=True)
+        log = self.data / "server.log"
+        if log.exists():
+            log.replace(self.data / "server.log.1")
+        values = {**SETTINGS, **self._settings, "port": str(self.port)}
+        settings = [f"--{name}={value}" for name, value in values.items()]
+        with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as out:
+            return place.keep("postgres", "-D", str(place.pg), *settings, output=out)
 
-    def _launch(self, found: binaries.Binaries, lock: int) -> None:
-        refusals = []
-        modes = ("namespace", "nobody", "staged") if os.geteuid() == 0 else ("direct",)
-        for mode in modes:
-            answer = self._supervise(mode, found, lock)
-            if "ready" in answer:
-                self.mode = mode
-                return
-            self.stop()
-            if "refused" not in answer:
-                raise Unavailable(
-                    f"PostgreSQL did not start: {answer.get('failed', 'no answer in time')}",
-                    code="F422",
-                    hint=f"see {self.data / 'server.log'}",
-                )
-            refusals.append(f"{mode}: {answer['refused']}")
-        raise Unavailable(
-            "PostgreSQL cannot run here as root (" + "; ".join(refusals) + ")",
-            code="F421",
-            hint="run as another user, or set FORGE_DATABASE_URL to a server that runs",
+    def _failed(self, said: str) -> Unavailable:
+        return Unavailable(
+            f"PostgreSQL did not start: {said}",
+            code="F422",
+            hint=f"see {self.data / 'server.log'}",
         )
-
-    def _supervise(self, mode: str, found: binaries.Binaries, lock: int) -> dict[str, object]:
-        code = (files(__package__ or "") / "supervisor.py").read_text("utf-8")
-        task = {
-            "mode": mode,
-            "bin": str(found.folder),
-            "data": str(self.data),
-            "initdb": _initdb_arguments(found.major),
-            "settings": {**SETTINGS, **self._settings, "port": str(self.port)},
-            "lock": lock,
-            "shutdown": SHUTDOWN_TIMEOUT,
-        }
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", code, json.dumps(task)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for the starter, which then stops us in its order
-            pass_fds=[lock],
-            cwd="/",
-        )
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(self._passwords["admin"].encode() + b"\n")
-        self._process.stdin.flush()
-        if not select.select([self._process.stdout], [], [], START_TIMEOUT)[0]:
-            return {}
-        answer: dict[str, object] = json.loads(self._process.stdout.readline() or b"{}")
-        return answer
 
     def _bootstrap(self) -> None:
         admin = url(self._roles["admin"], self._passwords["admin"], self.port, "postgres")
@@ -223,16 +186,8 @@ class EmbeddedServer:
         return url(self._roles[who], self._passwords[who], self.port, self.database)
 
 
-def _make_folder(data: Path) -> None:
-    if not data.exists():
-        data.mkdir(parents=True)
-        data.chmod(0o711)  # user nobody must be able to pass; what lies inside is 0700 and 0600
-
-
 def _lock(data: Path) -> int:
-    """LOCK: one server per folder. Supervisor and postgres inherit it, so it ends with the last of
-    them.
-    """
+    """LOCK: one server per folder. Keeper and postgres inherit it, so it ends with the last of us."""
     descriptor = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     deadline = time.monotonic() + LOCK_TIMEOUT
     while True:
@@ -250,17 +205,16 @@ def _lock(data: Path) -> int:
             time.sleep(0.05)
 
 
-def _free_port() -> int:
+def _port(wanted: int) -> int:
+    """The port if it is free, or any free one for 0. Raises Unavailable F425."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError as err:
+            raise Unavailable(
+                f"port {wanted} cannot be had, so PostgreSQL cannot listen there: {err.strerror}",
+                code="F425",
+                hint="stop the other program, or take port 0 for any free one",
+            ) from None
         return int(probe.getsockname()[1])
-
-
-def _initdb_arguments(major: int) -> list[list[str]]:
-    """What to try, best first: UTF-8 rules for letters, from PostgreSQL itself where it has
-    them.
-    """
-    common = ["--username=postgres", "--auth=scram-sha-256", "--encoding=UTF8", "--no-sync"]
-    builtin = [["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]]
-    system = [["--locale=C.UTF-8"], ["--no-locale"]]
-    return [[*common, *more] for more in (builtin if major >= 17 else []) + system]

@@ -64,7 +64,8 @@ def _run_child(work: list[tuple[str, bytes]]) -> list[bytes | tuple[str, int, st
     keep = {k: v for k, v in os.environ.items() if k == "LD_LIBRARY_PATH"}
     child = subprocess.run(
         [sys.executable, "-I", "-S", "-X", "utf8", "-c", _CHILD],
-        input=marshal.dumps(work),
+        # SAFETY: version 0 tells nothing of what is interned or shared in this process.
+        input=marshal.dumps(work, 0),
         env=keep,
         capture_output=True,
         check=False,

@@ -33,11 +33,11 @@ def render(*, flights: Any, **_more: Any) -> str:
         "<main>\n"
         '<header class="bar">\n'
         "<h1>Departures</h1>\n"
-        '<p class="status" data-live-status role="status">times in UTC</p>\n'
+        '<p class="status" data-live-status role="status"></p>\n'
         "</header>\n"
         '<div class="scroll">\n'
         '<table class="board">\n'
-        '<thead><tr><th scope="col">Time</th><th scope="col">Flight</th><th scope="col">From</th><th scope="col">To</th><th scope="col">Gate</th><th scope="col">Status</th></tr></thead>\n'
+        '<thead><tr><th scope="col">Time (UTC)</th><th scope="col">Flight</th><th scope="col">From</th><th scope="col">To</th><th scope="col">Gate</th><th scope="col">Status</th></tr></thead>\n'
         '<tbody id="flights" data-live-region>\n',
         _raw(flights),
         "\n"

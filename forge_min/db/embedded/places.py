@@ -1,0 +1,210 @@
+"""Where and as whom PostgreSQL runs. It refuses to be root: then three ways are tried in turn.
+
+A user namespace in which we are nobody; user nobody itself; user nobody with a copy of all it needs
+in a folder of its own under /var/tmp, the stage, from which the data comes home at the stop.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import IO
+
+from ...errors import Unavailable
+from .binaries import Binaries
+from .bootstrap import write_private
+
+STAGES = Path("/var/tmp")
+START_TIMEOUT = 60.0  # seconds
+TICK = 0.005  # seconds between two looks at postmaster.pid
+
+
+class Refused(Exception):
+    """A program did not do its work; the text is what it said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """How PostgreSQL's programs are run. user: as `keeper` takes it. owner: of the data, "" = as it
+    is. home: the folder that holds `pg`. lock: a descriptor that all programs inherit.
+    """
+
+    mode: str
+    user: str
+    owner: str
+    binaries: Binaries
+    home: Path
+    lock: int
+
+    @property
+    def pg(self) -> Path:
+        """PostgreSQL's data."""
+        return self.home / "pg"
+
+    def keep(self, program: str, *arguments: str, output: int | IO[bytes]) -> Keeper:
+        """Start one of PostgreSQL's programs; it ends when the keeper's stdin is closed."""
+        code = (files(__package__ or "") / "keeper.py").read_text("utf-8")
+        command = [str(self.binaries.folder / program), *arguments]
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", code, self.user, *command],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is for the starter, which then stops us in its order
+            pass_fds=[self.lock],
+            cwd="/",
+            # No PG* variable of the caller, messages in English.
+            env={"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C", "TZ": "UTC"},
+        )
+
+    def run(self, program: str, *arguments: str) -> None:
+        """Run one of PostgreSQL's programs to its end. Raises Refused with what it said."""
+        with self.keep(program, *arguments, output=subprocess.PIPE) as process:
+            said = process.stdout.read() if process.stdout else b""
+        if process.returncode != 0:
+            raise Refused(said.decode("utf-8", "replace").strip()[-500:])
+
+    def claim(self) -> Place:
+        """Try it, and give the data to its user. Raises Refused."""
+        look = 'cd "$0" && exec "$1" --version'
+        program = str(self.binaries.folder / "postgres")
+        self.run("/bin/sh", "-c", look, str(self.home), program)
+        self.give(self.pg)
+        return self
+
+    def give(self, path: Path) -> None:
+        """Make a file or folder of our own the user's. Raises Refused."""
+        if self.owner and path.exists():
+            command = ["chown", "-hR", self.owner, str(path)]
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode != 0:
+                raise Refused(done.stderr.strip()[-500:])
+
+    def initialise(self, password: str) -> None:
+        """Run initdb where there is no data. A crash leaves pg.new, which the next start removes.
+
+        Letters follow the rules of UTF-8, PostgreSQL's own where it has them.
+        """
+        if self.pg.exists():
+            return
+        new, secret = self.home / "pg.new", self.home / "pg.password"
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(0o700)
+        write_private(secret, password + "\n")
+        rules = ["--locale=C.UTF-8"]
+        if self.binaries.major >= 17:
+            rules = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
+        common = ["--username=postgres", "--auth=scram-sha-256", "--encoding=UTF8", "--no-sync"]
+        try:
+            self.give(new)
+            self.give(secret)
+            self.run("initdb", f"--pgdata={new}", f"--pwfile={secret}", *common, *rules)
+        finally:
+            secret.unlink()
+        new.rename(self.pg)
+
+    def wait_ready(self, server: Keeper) -> bool:
+        """Wait until postmaster.pid says "ready" (its 8th line, as pg_ctl reads it)."""
+        deadline = time.monotonic() + START_TIMEOUT
+        note = self.pg / "postmaster.pid"
+        while server.poll() is None and time.monotonic() < deadline:
+            lines = note.read_text().splitlines() if note.exists() else []
+            if len(lines) >= 8 and lines[7].strip() == "ready":
+                return True
+            time.sleep(TICK)
+        return False
+
+
+Keeper = subprocess.Popen[bytes]
+
+
+def find_place(data: Path, binaries: Binaries, lock: int) -> Place:
+    """The best place that works here. Raises Unavailable F421 when none does."""
+    bring_home(data)
+    if os.geteuid() != 0:
+        return Place("direct", "", "", binaries, data, lock)
+    refusals = []
+    for way in (_namespace, _nobody, _staged):
+        try:
+            return way(data, binaries, lock)
+        except Refused as err:
+            refusals.append(f"{way.__name__.strip('_')}: {err}")
+    bring_home(data)
+    raise Unavailable(
+        "PostgreSQL cannot run here as root (" + "; ".join(refusals) + ")",
+        code="F421",
+        hint="run as another user, or set FORGE_DATABASE_URL to a server that runs",
+    )
+
+
+def _namespace(data: Path, binaries: Binaries, lock: int) -> Place:
+    return Place("namespace", "namespace", "0:0", binaries, data, lock).claim()
+
+
+def _nobody(data: Path, binaries: Binaries, lock: int) -> Place:
+    ids = _ids()
+    return Place("nobody", ids, ids, binaries, data, lock).claim()
+
+
+def _staged(data: Path, binaries: Binaries, lock: int) -> Place:
+    ids = _ids()
+    stage = STAGES / f"forge-postgres-{os.urandom(8).hex()}"
+    (data / "stage").write_text(str(stage))
+    stage.mkdir()
+    stage.chmod(0o711)
+    if (data / "pg").exists():
+        shutil.copytree(data / "pg", stage / "pg", symlinks=True)
+    try:
+        return Place("staged", ids, ids, binaries, stage, lock).claim()
+    except Refused:
+        copied = Binaries(_copy_programs(binaries.folder, stage / "install"), binaries.major)
+        return Place("staged", ids, ids, copied, stage, lock).claim()
+
+
+def _ids() -> str:
+    try:
+        entry = pwd.getpwnam("nobody")
+    except KeyError:
+        raise Refused("there is no user nobody") from None
+    return f"{entry.pw_uid}:{entry.pw_gid}"
+
+
+def _copy_programs(bin: Path, target: Path) -> Path:
+    """Copy an installation, and the folder of libraries that a wheel puts beside its package."""
+    unused = shutil.ignore_patterns("*.a", "pgxs", "include", "doc", "__pycache__")
+    root, package = bin.parent, bin.parents[1]
+    copy = target / package.name / root.name
+    shutil.copytree(root, copy, symlinks=True, ignore=unused)
+    libraries = package.with_name(package.name + ".libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, target / libraries.name, symlinks=True)
+    for folder in (target, copy.parent, copy):
+        folder.chmod(0o755)
+    return copy / "bin"
+
+
+def bring_home(data: Path) -> None:
+    """Bring the data of a stage home and remove the stage, also one that a killed run left behind.
+
+    No server may run in it. Every step may be interrupted and done again.
+    """
+    note = data / "stage"
+    if not note.exists():
+        return
+    stage = Path(note.read_text())
+    if stage.parent == STAGES:
+        if (stage / "pg").exists():
+            shutil.rmtree(data / "pg.new", ignore_errors=True)
+            shutil.copytree(stage / "pg", data / "pg.new", symlinks=True)
+            shutil.rmtree(data / "pg", ignore_errors=True)
+            (data / "pg.new").rename(data / "pg")
+            (stage / "pg").rename(stage / "home")
+        shutil.rmtree(stage, ignore_errors=True)
+    note.unlink()

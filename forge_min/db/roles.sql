@@ -1,0 +1,63 @@
+-- The application's role. Each statement gives the statements to run, one a row, as text.
+
+-- name: create
+select format('create role %%I login password %%L', %(role)s::text, %(password)s::text)
+where not exists (select from pg_roles where rolname = %(role)s)
+
+-- name: grants
+-- Objects of other owners (an extension's) are left out. A role that owns the tables needs nothing.
+with me as (select %(role)s::text as role, %(database)s::text as database),
+own as (
+  select c.relkind = 'S' as sequence, 'public.' || quote_ident(c.relname) as name
+  from pg_class c
+  where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
+    and pg_has_role(c.relowner, 'USAGE') and c.relname <> 'forge_migration'
+),
+rights(kind, rights, names) as (
+  select 'table', 'select, insert, update, delete', string_agg(name, ', ' order by name)
+  from own where not sequence
+  union all
+  select 'sequence', 'usage, select', string_agg(name, ', ' order by name)
+  from own where sequence
+  union all
+  select 'function', 'execute', string_agg(p.oid::regprocedure::text, ', ' order by p.oid)
+  from pg_proc p
+  where p.pronamespace = 'public'::regnamespace and pg_has_role(p.proowner, 'USAGE')
+    and p.prokind = 'f' and not p.prosecdef
+)
+select statement from me, lateral (
+  select format('grant connect on database %%I to %%I', database, role) as statement
+  where not has_database_privilege(role, database, 'CONNECT')
+  union all
+  select format('grant usage on schema public to %%I', role)
+  where not has_schema_privilege(role, 'public', 'USAGE')
+  union all
+  select format('grant %%s on %%s %%s to %%I', rights, kind, names, role) from rights
+  where names is not null
+  union all
+  select format('alter default privileges in schema public grant %%s on %%ss to %%I', rights, kind, role)
+  from rights
+  union all
+  select format('grant select on public.forge_migration to %%I', role)
+  union all
+  select format('revoke insert, update, delete on public.forge_migration from %%I', role)
+) statements
+where role <> current_user
+
+-- name: settings
+-- A default is written where the role has no such setting, a wanted one where it has another value.
+with now as (
+  select lower(split_part(entry, '=', 1)) as name, substr(entry, strpos(entry, '=') + 1) as value
+  from pg_db_role_setting s join pg_roles r on r.oid = s.setrole, unnest(s.setconfig) entry
+  where r.rolname = %(role)s and s.setdatabase = 0
+),
+wanted as (
+  select name, value from jsonb_each_text(%(settings)s) given(name, value)
+  union all
+  select name, value from jsonb_each_text(%(defaults)s) preset(name, value)
+  where name not in (select name from now)
+    and name not in (select jsonb_object_keys(%(settings)s))
+)
+select format('alter role %%I set %%I = %%L', %(role)s::text, name, value)
+from wanted w
+where not exists (select from now n where n.name = lower(w.name) and n.value = w.value)

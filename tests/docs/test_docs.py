@@ -1,0 +1,79 @@
+"""The documentation tells the truth: what the package has is in it, and what it shows works."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from forge_min.app.metrics import Metrics
+from forge_min.cli import new_parser
+from forge_min.observe import Registry
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted([ROOT / "README.md", *DOCS.rglob("*.md")])
+
+
+def text(name: str) -> str:
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+def test_the_reference_of_keys_and_codes_is_what_the_tables_say() -> None:
+    done = subprocess.run(
+        [sys.executable, str(DOCS / "reference.py"), "--check"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, f"run python docs/reference.py: {done.stdout}{done.stderr}"
+
+
+def test_every_command_is_documented() -> None:
+    (commands,) = [a for a in new_parser()._actions if hasattr(a, "choices") and a.choices]
+    documented = text("reference/commands.md")
+    missing = [name for name in commands.choices if f"`{name}" not in documented]
+    assert not missing
+
+
+def test_every_metric_is_documented() -> None:
+    names = {family.name for family in Metrics(Registry(), {}).registry.collect()}
+    documented = text("reference/metrics.md")
+    missing = [
+        n for n in names if not n.startswith(("process_", "python_gc_")) and n not in documented
+    ]
+    assert not missing
+
+
+def test_every_code_is_explained() -> None:
+    codes = tomllib.loads((ROOT / "forge_min" / "codes.toml").read_text(encoding="utf-8"))
+    assert all(entry["title"] and entry["text"] for entry in codes.values())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+def test_rooms_and_threads_of_the_architecture_exist() -> None:
+    architecture = text("architecture.md")
+    for name in re.findall(r"^\| `([a-z_]+)/`", architecture, re.M):
+        assert (ROOT / "forge_min" / name).is_dir(), name
+    source = "".join(
+        p.read_text() for p in (ROOT / "forge_min").rglob("*.py*") if p.suffix != ".pyc"
+    )
+    table = architecture.split("## Threads")[1].split("##")[0]
+    for name in re.findall(r"`([a-z]+(?:-[a-zN]+)?)`", table):
+        if "." not in name and not name.startswith("start") and name != "stop":
+            assert name.replace("-N", "") in source, name
+
+
+def test_every_thread_of_the_package_is_in_the_architecture() -> None:
+    architecture = text("architecture.md")
+    for path in (ROOT / "forge_min").rglob("*.py"):
+        for name in re.findall(r"name=f?\"([a-z]+(?:-[a-z]+)*)-?\{?", path.read_text()):
+            if "Thread(" in path.read_text():
+                assert name in architecture, (path, name)

@@ -1,0 +1,95 @@
+"""A request gives its parts when they are asked for, and refuses what cannot be read."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from forge_min.errors import BadRequest
+from forge_min.wsgi import HTTPProblem, Request
+
+
+def request(body=b"", kind="application/json", **extra):
+    environ = {"REQUEST_METHOD": "POST", "PATH_INFO": "/p", "wsgi.input": io.BytesIO(body)}
+    environ |= {"CONTENT_LENGTH": str(len(body)), "CONTENT_TYPE": kind}
+    max_body = extra.pop("max_body", 1 << 20)
+    return Request({**environ, **extra}, "id-1", max_body)
+
+
+def test_query_pairs_are_decoded_in_order():
+    asked = request(QUERY_STRING="a=1&b=%C3%A4+x&a=2&c=")
+    assert asked.query == {"a": ["1", "2"], "b": ["\xe4 x"], "c": [""]}
+    assert request().query == {}
+
+
+@pytest.mark.parametrize("text", ["a=%ff", "&".join(["a=1"] * 1001)])
+def test_a_query_that_cannot_be_read_is_a_bad_request(text):
+    with pytest.raises(BadRequest):
+        _ = request(QUERY_STRING=text).query
+
+
+def test_headers_are_found_without_case():
+    asked = request(HTTP_X_Y="z")
+    assert asked.header("x-Y") == "z"
+    assert asked.header("content-type") == "application/json"
+    assert asked.header("Content-Length") == "0"
+    assert asked.header("nope") is None
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/json", "Application/JSON; charset=utf-8", "a/b+json"]
+)
+def test_json_is_read(kind):
+    assert request('{"a": [1, "ä"]}'.encode(), kind).json() == {"a": [1, "ä"]}
+
+
+@pytest.mark.parametrize("kind", ["", "text/plain", "application/x-www-form-urlencoded", "a/json"])
+def test_json_of_another_type_is_415(kind):
+    with pytest.raises(HTTPProblem) as caught:
+        request(b"{}", kind).json()
+    assert caught.value.status == 415
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b'{"a":}', b"NaN", b"[Infinity]", b"\xff", b"[" * 100_000, b"1" * 5000, b'"\n"']
+    + ['{"a":1}'.encode("utf-16"), b"\xef\xbb\xbf{}", b"{} x"],
+)
+def test_malformed_json_is_a_bad_request(body):
+    with pytest.raises(BadRequest, match="malformed JSON"):
+        request(body).json()
+
+
+def test_the_place_of_malformed_json_is_told():
+    with pytest.raises(BadRequest, match="line 2 column 6"):
+        request(b'{\n"a": x}').json()
+
+
+def test_a_form_is_read():
+    asked = request(b"a=1&a=2&b=x+%26", "application/x-www-form-urlencoded; charset=utf-8")
+    assert asked.form() == {"a": ["1", "2"], "b": ["x &"]}
+
+
+def test_a_form_that_cannot_be_read_is_refused():
+    with pytest.raises(BadRequest):
+        request(b"a=\xff", "application/x-www-form-urlencoded").form()
+    with pytest.raises(HTTPProblem) as caught:
+        request(b"a=1", "multipart/form-data; boundary=x").form()
+    assert caught.value.status == 415
+
+
+def test_a_body_is_read_once_and_capped():
+    asked = request(b"abc", max_body=3)
+    assert asked.body == asked.body == b"abc"
+    with pytest.raises(HTTPProblem) as caught:
+        _ = request(b"abcd", max_body=3).body
+    assert caught.value.status == 413
+
+
+def test_a_body_without_a_length_is_read_where_the_server_ends_it():
+    extra = {"CONTENT_LENGTH": "", "wsgi.input_terminated": True}
+    assert request(b"abc", **extra).body == b"abc"
+    with pytest.raises(HTTPProblem):
+        _ = request(b"abcd", max_body=3, **extra).body
+    assert request(b"abc", CONTENT_LENGTH="").body == b""
