@@ -5,7 +5,8 @@ python benchmarks/http/bench.py --forge forge.json     all cases, against a runn
 python benchmarks/http/bench.py --forge forge.json --database postgresql://...   Flask's database
 
 forge.json: {"base": "http://127.0.0.1:8000", "pid": 123, "cases": {"hello": "/hello",
-"row": "/api/v1/products/...", "list": "...", "create": ["/api/v1/products", {"name": ...}], "html": "..."}}
+"row": "/api/v1/products/...", "list": "...", "create": ["/api/v1/products", {"name": ...}],
+"html": "..."}}
 """
 
 from __future__ import annotations
@@ -196,16 +197,15 @@ def compare(sides: list[Side], arguments: argparse.Namespace) -> dict[str, Any]:
 
 def show(table: dict[str, Any], sides: list[Side]) -> None:
     """The table for people."""
-    print(
-        f"{'case':8}{'':11}{'req/s':>9}{'p50 ms':>9}{'p99 ms':>9}{'CPU µs':>9}{'ratio':>8}{'goal':>7}"
-    )
+    names = ("req/s", "p50 ms", "p99 ms", "CPU µs", "ratio", "goal")
+    print(f"{'case':19}" + "".join(f"{name:>9}" for name in names))
     for case, row in table.items():
         for side in sides:
             item = row[side.name]
             line = f"{case:8}{side.name:11}{item['per_second']:9.0f}{item['p50_ms']:9.2f}"
             line += f"{item['p99_ms']:9.2f}{item['cpu_us']:9.1f}"
             if side is sides[0]:
-                line += f"{row['ratio']:7.2f}x{GOALS[case]:6.1f}x"
+                line += f"{row['ratio']:8.2f}x{GOALS[case]:8.1f}x"
             print(line + (f"  {item['failed']} failed" if item["failed"] else ""))
     for side in sides:
         print(f"{side.name}: {rss_mib(side.pid):.1f} MiB resident")

@@ -1,4 +1,4 @@
-"""Load on one URL: wrk where it is installed, else processes of our own with raw keep-alive sockets."""
+"""Load on one URL: wrk where it is installed, else processes of our own with raw sockets."""
 
 from __future__ import annotations
 

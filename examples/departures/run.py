@@ -24,7 +24,6 @@ from urllib.request import urlopen
 
 import data
 import smoke
-
 from forge_min import db
 from forge_min.db import EmbeddedServer
 

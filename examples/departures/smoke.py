@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 import data
-
 from forge_min import db
 
 STATUSES = ("boarding", "delayed", "scheduled")

@@ -7,10 +7,10 @@ it.
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 import psycopg
@@ -34,8 +34,8 @@ DEFAULTS: dict[str, str | int] = {
     "keepalives_count": 3,
     "client_encoding": "utf8",
 }
-OPERATIONS = frozenset(
-    ["select", "insert", "update", "delete", "with", "copy", "begin", "commit", "call"]
+OPERATION = re.compile(
+    r"\s*(select|insert|update|delete|with|copy|begin|commit|call)\b", re.IGNORECASE
 )
 
 # Part of libpq's or the server's text → what we say, and the next step. Texts of PostgreSQL 15 to
@@ -203,15 +203,9 @@ class Database:
         return conn
 
 
-@lru_cache(maxsize=1024)
-def _first_word(query: str | bytes) -> str:
-    text = query.decode("utf-8", "replace") if isinstance(query, bytes) else query
-    word = text.lstrip()[:10].split(None, 1)[:1]
-    return word[0].lower() if word and word[0].lower() in OPERATIONS else "other"
-
-
 def _operation(query: object) -> str:
-    return _first_word(query) if isinstance(query, (str, bytes)) else "other"
+    found = OPERATION.match(query) if isinstance(query, str) else None
+    return found[1].lower() if found else "other"
 
 
 def _refusal(text: str, values: dict[str, Any]) -> ForgeError:

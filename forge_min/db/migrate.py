@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import psycopg
@@ -65,19 +64,19 @@ def migrate(
 
     conn: in autocommit mode, as owner, not through a transaction pooler. lock_timeout: seconds
     that a statement may wait for a table, so that a migration never queues the whole site behind
-    itself; a statement that PostgreSQL runs only alone waits as long as it must, since it keeps
-    nobody waiting. wait: seconds to wait for another runner. Raises BuildError F320 before anything is
-    done when an applied file was changed, F322 when a file fails (that file is rolled back,
-    earlier ones stay), Unavailable F326 when a table or another runner holds us up.
+    itself; what PostgreSQL runs only alone waits as long as it must, since it keeps nobody waiting.
+    wait: seconds to wait for another runner. Raises BuildError F320 before anything is done when
+    an applied file was changed, F322 when a file fails (that file is rolled back, earlier ones
+    stay), Unavailable F326 when a table or another runner holds us up.
     """
     done = []
-    with _runner(conn, wait) as applied:
+    with _running(conn, lock_timeout, wait) as (runner, applied):
         for file in files:
             _check_unchanged(file, applied.get((file.source, file.name)))
         for file in files:
             row = applied.get((file.source, file.name))
             if row is None or row.applied_at is None:
-                _apply(conn, file, row.steps if row else 0, lock_timeout)
+                runner.apply(file, row.steps if row else 0)
                 done.append(file.label)
                 if progress:
                     progress(file.label)
@@ -97,7 +96,7 @@ def migrate_down(
     Raises BuildError F323, before anything is done, when one of them has no down part; else as
     migrate.
     """
-    with _runner(conn, wait) as applied:
+    with _running(conn, lock_timeout, wait) as (runner, applied):
         chosen = [f for f in reversed(files) if (f.source, f.name) in applied][:steps]
         for file in chosen:
             _check_unchanged(file, applied[file.source, file.name])
@@ -108,8 +107,7 @@ def migrate_down(
                     hint="write a new migration that does the opposite",
                 )
         for file in chosen:
-            with _failures_named(file):
-                _undo(conn, file, lock_timeout)
+            runner.undo(file)
     return [file.label for file in chosen]
 
 
@@ -158,79 +156,72 @@ def create_migration_table(conn: Connection) -> None:
 
 
 @contextmanager
-def _runner(conn: Connection, wait: float) -> Iterator[dict[tuple[str, str], _Applied]]:
-    """What is applied; the session's limits are put back at the end."""
+def _running(
+    conn: Connection, lock_timeout: float, wait: float
+) -> Iterator[tuple[_Runner, dict[tuple[str, str], _Applied]]]:
     with migration_lock(conn, wait=wait):
         create_migration_table(conn)
         try:
-            yield _applied(conn)
+            yield _Runner(conn, lock_timeout), _applied(conn)
         finally:
             if not conn.closed:
                 conn.execute("reset lock_timeout")
                 conn.execute("reset statement_timeout")
 
 
-def _apply(conn: Connection, file: MigrationFile, done: int, lock_timeout: float) -> None:
-    todo = [file.up] if file.transactional else file.statements
-    while done and REPEATED.match(todo[done - 1]):
-        done -= 1
-    for number, text in enumerate(todo[done:] or [""], done + 1):
-        last = number >= len(todo)
-        checksum = file.checksum if last else _done(todo, number)
-        values = [file.source, file.name, checksum, number, last]
-        with _failures_named(file, 0 if file.transactional else number):
-            _step(conn, file, text, partial(conn.execute, SQL["note"], values), lock_timeout)
+class _Runner:
+    """Applies and undoes single files."""
 
+    def __init__(self, conn: Connection, lock_timeout: float) -> None:
+        self._conn = conn
+        self._lock_timeout = str(max(1, round(lock_timeout * 1000)))
 
-def _undo(conn: Connection, file: MigrationFile, lock_timeout: float) -> None:
-    """All in one transaction where PostgreSQL allows it, whatever the file's head says."""
-    forget = partial(conn.execute, SQL["forget"], [file.source, file.name])
-    try:
-        _together(conn, file, file.down, forget, lock_timeout)
-    except RUNS_ALONE:
-        if file.transactional:
-            raise
-        for statement in statements(file.down):
-            _step(conn, file, statement, lambda: None, lock_timeout)
-        forget()
+    def apply(self, file: MigrationFile, done: int) -> None:
+        """Run what is to come after the first `done` statements."""
+        todo = [file.up] if file.transactional else file.statements
+        while done and REPEATED.match(todo[done - 1]):
+            done -= 1
+        for number, text in enumerate(todo[done:] or [""], done + 1):
+            last = number >= len(todo)
+            checksum = file.checksum if last else _done(todo, number)
+            values = [file.source, file.name, checksum, number, last]
+            with _failures_named(file, 0 if file.transactional else number):
+                self._step(file, text, SQL["note"], values)
 
+    def undo(self, file: MigrationFile) -> None:
+        """All in one transaction where PostgreSQL allows it, whatever the file's head says."""
+        forget = SQL["forget"], [file.source, file.name]
+        with _failures_named(file):
+            try:
+                self._together(file, file.down, *forget)
+            except RUNS_ALONE:
+                for statement in statements(file.down):
+                    self._step(file, statement, "", [])
+                self._conn.execute(*forget)
 
-def _step(
-    conn: Connection,
-    file: MigrationFile,
-    text: str,
-    note: Callable[[], object],
-    lock_timeout: float,
-) -> None:
-    try:
-        _together(conn, file, text, note, lock_timeout)
-    except RUNS_ALONE:
-        if file.transactional:
-            raise
-        conn.execute(SQL["limit"], ["0"])
-        conn.execute(text, prepare=False)
-        note()
+    def _step(self, file: MigrationFile, text: str, note: str, values: list[object]) -> None:
+        try:
+            self._together(file, text, note, values)
+        except RUNS_ALONE:
+            if file.transactional:
+                raise
+            self._conn.execute(SQL["limit"], ["0"])
+            self._conn.execute(text, prepare=False)
+            self._conn.execute(note, values)
 
-
-def _together(
-    conn: Connection,
-    file: MigrationFile,
-    text: str,
-    note: Callable[[], object],
-    lock_timeout: float,
-) -> None:
-    """Run `text` and note it, in one transaction."""
-    conn.execute(SQL["limit"], [str(max(1, round(lock_timeout * 1000)))])
-    with conn.transaction():
-        before = _one(conn, "select pg_current_xact_id()::text")
-        conn.execute(text, prepare=False)
-        if before != _one(conn, "select pg_current_xact_id()::text"):
-            raise BuildError(
-                f"{file.label} commits or rolls back by itself, so part of it may be applied",
-                code="F324",
-                hint="remove COMMIT and ROLLBACK, or start the file with -- forge: no transaction",
-            )
-        note()
+    def _together(self, file: MigrationFile, text: str, note: str, values: list[object]) -> None:
+        """Run `text` and note it, in one transaction."""
+        self._conn.execute(SQL["limit"], [self._lock_timeout])
+        with self._conn.transaction():
+            before = _one(self._conn, "select pg_current_xact_id()::text")
+            self._conn.execute(text, prepare=False)
+            if before != _one(self._conn, "select pg_current_xact_id()::text"):
+                raise BuildError(
+                    f"{file.label} commits or rolls back by itself, so part of it may be applied",
+                    code="F324",
+                    hint="remove COMMIT and ROLLBACK, or begin with -- forge: no transaction",
+                )
+            self._conn.execute(note, values)
 
 
 @contextmanager

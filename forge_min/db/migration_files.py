@@ -19,6 +19,7 @@ from pathlib import Path
 from ..errors import BuildError
 
 FILE_NAME = re.compile(r"\d{4}_[a-z0-9_]+\.sql")
+HEAD = re.compile(r"([ \t]*--.*\n?)*")
 DOWN_LINE = re.compile(r"^-- forge: down[ \t]*$", re.MULTILINE)
 # What may hide a semicolon: strings, quoted names, dollar quotes, comments (nested ones by
 # _skip_comment).
@@ -74,9 +75,8 @@ class MigrationFile:
 
     @property
     def _head(self) -> list[str]:
-        lines = [line.strip() for line in self.sql.splitlines()]
-        end = next((i for i, line in enumerate(lines) if not line.startswith("--")), len(lines))
-        return lines[:end]
+        head = HEAD.match(self.sql)
+        return [line.strip() for line in head[0].splitlines()] if head else []
 
 
 def read_migrations(folder: Path | Traversable, source: str = "app") -> list[MigrationFile]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 from ..parse.ir import FieldIR, RelationIR, ResourceIR
 from ..parse.names import constraint_name
 
-
 RULES = ("min", "max", "min_len", "max_len")
 
 

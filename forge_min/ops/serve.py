@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..admin import AdminServer
 from ..config import Config
-from ..errors import ConfigError, ServerError, UsageError
-from ..observe import new_handler, render_metrics
+from ..errors import ServerError, UsageError
+from ..observe import new_handler
 from ..wsgi import Server
 from .health import Health
 from .project import Project
 
 if TYPE_CHECKING:
-    from ..app import Running
+    pass
 
 log = logging.getLogger("forge_min")
 

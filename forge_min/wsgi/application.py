@@ -49,7 +49,11 @@ class _AccessRecord(logging.LogRecord):
     caller, the thread and the process each time, for 11 µs (benchmarks/http, hello).
     """
 
-    _same = vars(logging.makeLogRecord({"name": _access.name, "levelname": "INFO", "levelno": 20}))
+    _same = vars(
+        logging.makeLogRecord(
+            {"name": _access.name, "levelname": "INFO", "levelno": 20, "threadName": ""}
+        )
+    )
 
     def __init__(self, message: str) -> None:
         now = time.time()

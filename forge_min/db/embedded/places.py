@@ -7,7 +7,6 @@ in a folder of its own under /var/tmp, the stage, from which the data comes home
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from .binaries import Binaries
 from .bootstrap import write_private
 
 STAGES = Path("/var/tmp")
+NOBODY = "65534:65534"
 START_TIMEOUT = 60.0  # seconds
 TICK = 0.005  # seconds between two looks at postmaster.pid
 
@@ -113,13 +113,18 @@ class Place:
     def wait_ready(self, server: Keeper) -> bool:
         """Wait until postmaster.pid says "ready" (its 8th line, as pg_ctl reads it)."""
         deadline = time.monotonic() + START_TIMEOUT
-        note = self.pg / "postmaster.pid"
         while server.poll() is None and time.monotonic() < deadline:
-            lines = note.read_text().splitlines() if note.exists() else []
-            if len(lines) >= 8 and lines[7].strip() == "ready":
+            if self._state() == "ready":
                 return True
             time.sleep(TICK)
         return False
+
+    def _state(self) -> str:
+        try:
+            lines = (self.pg / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return ""
+        return lines[7].strip() if len(lines) > 7 else ""
 
 
 Keeper = subprocess.Popen[bytes]
@@ -127,7 +132,6 @@ Keeper = subprocess.Popen[bytes]
 
 def find_place(data: Path, binaries: Binaries, lock: int) -> Place:
     """The best place that works here. Raises Unavailable F421 when none does."""
-    bring_home(data)
     if os.geteuid() != 0:
         return Place("direct", "", "", binaries, data, lock)
     refusals = []
@@ -136,7 +140,6 @@ def find_place(data: Path, binaries: Binaries, lock: int) -> Place:
             return way(data, binaries, lock)
         except Refused as err:
             refusals.append(f"{way.__name__.strip('_')}: {err}")
-    bring_home(data)
     raise Unavailable(
         "PostgreSQL cannot run here as root (" + "; ".join(refusals) + ")",
         code="F421",
@@ -149,12 +152,10 @@ def _namespace(data: Path, binaries: Binaries, lock: int) -> Place:
 
 
 def _nobody(data: Path, binaries: Binaries, lock: int) -> Place:
-    ids = _ids()
-    return Place("nobody", ids, ids, binaries, data, lock).claim()
+    return Place("nobody", NOBODY, NOBODY, binaries, data, lock).claim()
 
 
 def _staged(data: Path, binaries: Binaries, lock: int) -> Place:
-    ids = _ids()
     stage = STAGES / f"forge-postgres-{os.urandom(8).hex()}"
     (data / "stage").write_text(str(stage))
     stage.mkdir()
@@ -162,18 +163,10 @@ def _staged(data: Path, binaries: Binaries, lock: int) -> Place:
     if (data / "pg").exists():
         shutil.copytree(data / "pg", stage / "pg", symlinks=True)
     try:
-        return Place("staged", ids, ids, binaries, stage, lock).claim()
+        return Place("staged", NOBODY, NOBODY, binaries, stage, lock).claim()
     except Refused:
         copied = Binaries(_copy_programs(binaries.folder, stage / "install"), binaries.major)
-        return Place("staged", ids, ids, copied, stage, lock).claim()
-
-
-def _ids() -> str:
-    try:
-        entry = pwd.getpwnam("nobody")
-    except KeyError:
-        raise Refused("there is no user nobody") from None
-    return f"{entry.pw_uid}:{entry.pw_gid}"
+        return Place("staged", NOBODY, NOBODY, copied, stage, lock).claim()
 
 
 def _copy_programs(bin: Path, target: Path) -> Path:

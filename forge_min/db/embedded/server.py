@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
-import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +21,6 @@ from .bootstrap import ensure_database, load_credentials, url
 from .places import Keeper, Place, Refused, bring_home, find_place
 
 LOCK_TIMEOUT = 20.0  # seconds that a server whose starter was killed gets to end
-STOP_TIMEOUT = 30.0  # seconds for a stop; the keeper makes it an immediate one after 10
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -103,7 +101,9 @@ class EmbeddedServer:
         except BaseException as err:
             self.stop()
             if isinstance(err, Refused):
-                raise self._failed(str(err)) from None
+                log = self.data / "server.log"
+                why = f"PostgreSQL did not start: {err}"
+                raise Unavailable(why, code="F422", hint=f"see {log}") from None
             raise
 
     def stop(self) -> None:
@@ -112,11 +112,7 @@ class EmbeddedServer:
         lock, self._lock = self._lock, None
         if process is not None and process.stdin is not None:
             process.stdin.close()
-            try:
-                process.wait(STOP_TIMEOUT)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            process.wait()
         if lock is not None:
             try:
                 if process is None or process.returncode in (0, 1):
@@ -133,21 +129,20 @@ class EmbeddedServer:
 
     def _start(self, lock: int) -> None:
         self._lock = lock
+        bring_home(self.data)
         self._passwords = load_credentials(self.data)
         place = find_place(self.data, self._find(), lock)
         place.initialise(self._passwords["admin"])
         self.mode, self.port = place.mode, _port(self._wanted_port)
         self._process = self._launch(place)
         if not place.wait_ready(self._process):
-            log = (self.data / "server.log").read_text("utf-8", "replace")
-            raise self._failed(log.strip()[-800:])
+            raise Refused((self.data / "server.log").read_text("utf-8", "replace").strip()[-800:])
         self._bootstrap()
 
     def _find(self) -> binaries.Binaries:
-        if self._bin is not None:
-            return binaries.at(self._bin)
         made_by = self.data / "pg" / "PG_VERSION"
-        return binaries.find(int(made_by.read_text()) if made_by.exists() else None)
+        major = int(made_by.read_text()) if made_by.exists() else None
+        return binaries.find(major, [self._bin] if self._bin else None)
 
     def _launch(self, place: Place) -> Keeper:
         # SAFETY: whoever holds the lock knows that no server runs on this folder, so the file is
@@ -161,24 +156,13 @@ class EmbeddedServer:
         with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as out:
             return place.keep("postgres", "-D", str(place.pg), *settings, output=out)
 
-    def _failed(self, said: str) -> Unavailable:
-        return Unavailable(
-            f"PostgreSQL did not start: {said}",
-            code="F422",
-            hint=f"see {self.data / 'server.log'}",
-        )
-
     def _bootstrap(self) -> None:
         admin = url(self._roles["admin"], self._passwords["admin"], self.port, "postgres")
         with connect(admin) as conn:
             ensure_database(conn, self._roles["owner"], self._passwords["owner"], self.database)
         with connect(self.owner_url) as conn:
-            ensure_app_role(
-                conn,
-                self._roles["app"],
-                password=self._passwords["app"],
-                database=self.database,
-            )
+            app, password = self._roles["app"], self._passwords["app"]
+            ensure_app_role(conn, app, password=password, database=self.database)
 
     def _url(self, who: str) -> str:
         if not self.running:
@@ -187,7 +171,7 @@ class EmbeddedServer:
 
 
 def _lock(data: Path) -> int:
-    """LOCK: one server per folder. Keeper and postgres inherit it, so it ends with the last of us."""
+    """LOCK: one server per folder. Keeper and postgres inherit it: it ends with the last of us."""
     descriptor = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     deadline = time.monotonic() + LOCK_TIMEOUT
     while True:

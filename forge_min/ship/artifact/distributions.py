@@ -6,12 +6,13 @@ Reads metadata and files; imports none of them. Format: PyPA "Recording installe
 from __future__ import annotations
 
 import base64
+import csv
 from collections.abc import Iterable
 from hashlib import sha256
 from importlib.machinery import EXTENSION_SUFFIXES
-from importlib.metadata import Distribution, PackagePath
+from importlib.metadata import Distribution
 from importlib.metadata import PackageNotFoundError as NotInstalled
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ...errors import BuildError
 from .markers import normalise, required_names
@@ -51,32 +52,33 @@ def members(dist: Distribution) -> dict[str, bytes]:
 
     Raises BuildError: F341 when its files are not recorded, F342 when one differs from its record.
     """
-    if dist.files is None:
+    record = dist.read_text("RECORD")  # not dist.files: that leaves out what is missing
+    if record is None:
         raise _missing(dist.name, "has no RECORD of its files")
-    files = [f for f in dist.files if _is_wanted(f)]
-    compiled = any(f.name.endswith(tuple(EXTENSION_SUFFIXES)) for f in files)
+    rows = [row for row in csv.reader(record.splitlines()) if len(row) == 3 and _is_wanted(row[0])]
+    compiled = any(name.endswith(tuple(EXTENSION_SUFFIXES)) for name, _, _ in rows)
     prefix = "_native/" if compiled else ""
-    return {prefix + f.as_posix(): _read(dist, f) for f in files}
+    return {prefix + name: _read(dist, name, recorded) for name, recorded, _ in rows}
 
 
-def _is_wanted(file: PackagePath) -> bool:
-    inside = not file.is_absolute() and ".." not in file.parts  # scripts lie outside: ../../bin
-    return inside and file.name not in _LEFT_OUT and not file.name.endswith(_LEFT_OUT_SUFFIXES)
+def _is_wanted(name: str) -> bool:
+    path = PurePosixPath(name)
+    inside = not path.is_absolute() and ".." not in path.parts  # scripts lie outside: ../../bin
+    return inside and path.name not in _LEFT_OUT and not name.endswith(_LEFT_OUT_SUFFIXES)
 
 
-def _read(dist: Distribution, file: PackagePath) -> bytes:
+def _read(dist: Distribution, name: str, recorded: str) -> bytes:
     try:
-        data = Path(str(file.locate())).read_bytes()
+        data = Path(str(dist.locate_file(name))).read_bytes()
     except OSError as err:
-        raise _missing(dist.name, f"lacks its file {file}") from err
-    if file.hash is not None and file.hash.mode == "sha256":
-        digest = base64.urlsafe_b64encode(sha256(data).digest()).rstrip(b"=").decode()
-        if digest != file.hash.value:
-            raise BuildError(
-                f"{file} of the distribution {dist.name} was changed after its installation",
-                code="F342",
-                hint=f"python -m pip install --force-reinstall {dist.name}",
-            )
+        raise _missing(dist.name, f"lacks its file {name}") from err
+    digest = base64.urlsafe_b64encode(sha256(data).digest()).rstrip(b"=").decode()
+    if recorded.startswith("sha256=") and recorded != f"sha256={digest}":
+        raise BuildError(
+            f"{name} of the distribution {dist.name} was changed after its installation",
+            code="F342",
+            hint=f"python -m pip install --force-reinstall {dist.name}",
+        )
     return data
 
 

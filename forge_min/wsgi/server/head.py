@@ -18,8 +18,8 @@ MAX_FIELDS = 100
 MAX_HEADERS = 16384
 """Bytes of all header lines with their ends; more are 431."""
 
-# Possessive quantifiers: no input can make these patterns try twice. A target has no fragment, hence
-# no "#" (RFC 9112 section 3).
+# Possessive quantifiers: no input can make these patterns try twice. A target has no fragment,
+# hence no "#" (RFC 9112 section 3).
 _METHOD_TARGET = r"([!#$%&'*+\-.^_`|~0-9A-Za-z]++) ([\x21\x22\x24-\x7e]++)"
 _LINE = re.compile(_METHOD_TARGET + r" HTTP/(1\.[01])\r\n")
 _OTHER_VERSION = re.compile(_METHOD_TARGET + r" HTTP/[0-9]\.[0-9]\r\n")

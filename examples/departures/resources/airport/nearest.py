@@ -27,7 +27,7 @@ def boxes(latitude: float, longitude: float, degrees: float) -> str:
     """
     south, north = latitude - degrees, latitude + degrees
     reach = 180.0
-    if -90 < south and north < 90:
+    if south > -90 and north < 90:
         # The meridians converge: the widest latitude of the box decides how far east and west it
         # must go.
         reach = min(180.0, degrees / math.cos(math.radians(max(abs(south), abs(north)))))

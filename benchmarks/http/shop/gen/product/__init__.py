@@ -1,0 +1,7 @@
+"""Product, generated from resources/product/schema.py. Do not edit: the next `forge-min generate` writes it anew."""
+
+from .actions import ProductActions
+from .model import ProductRow, to_json
+from .resource import RESOURCE
+
+__all__ = ["RESOURCE", "ProductActions", "ProductRow", "to_json"]

@@ -1,0 +1,21 @@
+"""The JSON API of Product, generated from resources/product/schema.py. Do not edit."""
+
+from forge_min.actions import Actions
+from forge_min.wsgi.api import ResourceAPI
+from forge_min.wsgi.router import Route
+
+from .model import ProductRow
+
+
+def routes(actions: Actions[ProductRow], prefix: str) -> list[Route]:
+    """The routes below `prefix`, for example "/api/v1"."""
+    path = prefix + "/products"
+    api = ResourceAPI(actions, path)
+    return [
+        Route("GET", path, api.list, "products.list"),
+        Route("POST", path, api.create, "products.create"),
+        Route("GET", path + "/{id}", api.get, "products.get"),
+        Route("PATCH", path + "/{id}", api.update, "products.update"),
+        Route("PUT", path + "/{id}", api.replace, "products.replace"),
+        Route("DELETE", path + "/{id}", api.delete, "products.delete"),
+    ]

@@ -1,0 +1,16 @@
+"""What this project has, generated from resources/. Do not edit."""
+
+from forge_min.actions import Registry
+from forge_min.wsgi.router import Route
+from resources.product.actions import ProductActions
+from resources.product.jobs import WORKERS as product_workers
+
+from .product.routes import routes as product_routes
+
+
+def register(registry: Registry, prefix: str) -> list[Route]:
+    """Make every resource's actions, register every worker, and return the routes of the JSON API."""
+    routes: list[Route] = []
+    routes += product_routes(registry.add(ProductActions), prefix)
+    registry.add_workers(product_workers)
+    return routes

@@ -1,0 +1,14 @@
+"""The actions of Product. This file is yours: it was written once and is never touched again.
+
+Override what you need; every method is documented in forge_min.actions.Actions.
+"""
+
+from forge_min.actions import Check
+from gen.product import ProductActions as Generated
+
+
+class ProductActions(Generated):
+    """What the generated actions of products do, with this project's own rules."""
+
+    def validate(self, check: Check) -> None:
+        """Rules beyond the schema's: check.error("field", "code", "what is wrong")."""

@@ -1,0 +1,132 @@
+"""`make bench`: every comparison of this folder, one after the other, each with its peer in the
+same run.
+
+    python benchmarks/run.py [--json FOLDER]
+
+http: the built artifact of http/shop beside Flask on gunicorn, both on one embedded PostgreSQL.
+limiter: acquire and release on both twins.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from urllib.request import urlopen
+
+from forge_min import db
+from forge_min.db import EmbeddedServer
+
+HERE = Path(__file__).resolve().parent
+SHOP = HERE / "http" / "shop"
+ROWS = """
+insert into products (id, name, price, status, created_at)
+select ('00000000-0000-0000-0000-' || lpad(to_hex(n), 12, '0'))::uuid,
+       'Product <' || n || '> & more', n % 1000,
+       (array['active', 'draft', 'sold', 'archived'])[1 + n % 4], now() - n * interval '1 minute'
+from generate_series(1, 2000) n;
+create index on products (status, created_at desc);
+analyze products;
+"""
+CASES = {
+    "hello": "/hello",
+    "row": "/api/v1/products/00000000-0000-0000-0000-000000000032",
+    "list": "/api/v1/products?status=active&sort=-created_at&page=1&per_page=25",
+    "create": ["/api/v1/products", {"name": "Thing one", "price": 12, "status": "new"}],
+    "html": "/html",
+}
+
+
+def main() -> int:
+    """0 when every comparison ran."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--json", type=Path, help="a folder for the figures")
+    folder = options.parse_args().json
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="forge-bench-")))
+        server = stack.enter_context(EmbeddedServer(work / "postgres", app_role="shop_app"))
+        forge = serve_shop(stack, server, work)
+        peer = peer_database(server)
+        bench("http/bench.py", folder, "--forge", str(forge), "--database", peer)
+    bench("limiter.py", folder)
+    return 0
+
+
+def bench(script: str, folder: Path | None, *arguments: str) -> None:
+    """Run one comparison; its figures go to a file of its own."""
+    print(f"== {script}", flush=True)
+    more = (
+        ["--json", str(folder / f"{Path(script).parent.name or 'limiter'}.json")] if folder else []
+    )
+    subprocess.run([sys.executable, str(HERE / script), *arguments, *more], check=True)
+
+
+def serve_shop(stack: ExitStack, server: EmbeddedServer, work: Path) -> Path:
+    """Build and start the artifact; the file that describes it to http/bench.py."""
+    artifact = work / "shop.pyz"
+    command = [sys.executable, "-m", "forge_min", "--project", str(SHOP)]
+    subprocess.run([*command, "-q", "build", "-o", str(artifact)], check=True, stdout=sys.stderr)
+    port, admin = free_port(), free_port()
+    environ = os.environ | {
+        "FORGE_DATABASE_URL": server.app_url,
+        "FORGE_DATABASE_MIGRATE_URL": server.owner_url,
+        "FORGE_SERVER_PORT": str(port),
+        "FORGE_ADMIN_PORT": str(admin),
+        "FORGE_ENV": "production",
+    }
+    run = [sys.executable, "-I", "-S", str(artifact)]
+    subprocess.run([*run, "migrate", "up"], env=environ, check=True, stdout=sys.stderr)
+    with db.connect(server.owner_url) as conn:
+        conn.execute(ROWS)
+    log = stack.enter_context((work / "serve.log").open("wb"))
+    process = subprocess.Popen([*run, "serve"], env=environ, stdout=log, stderr=log)
+    stack.callback(process.wait, 30)
+    stack.callback(process.terminate)
+    wait_for(f"http://127.0.0.1:{admin}/readyz")
+    told = {"base": f"http://127.0.0.1:{port}", "pid": process.pid, "cases": CASES}
+    path = work / "forge.json"
+    path.write_text(json.dumps(told))
+    return path
+
+
+def peer_database(server: EmbeddedServer) -> str:
+    """A database with the peers' tables."""
+    with db.connect(server.admin_url) as conn:
+        conn.execute("create database peers")
+    url = server.admin_url.rpartition("/")[0] + "/peers"
+    with db.connect(url) as conn:
+        conn.execute((HERE / "http" / "schema.sql").read_text(encoding="utf-8"))
+    return url
+
+
+def wait_for(url: str) -> None:
+    """Until it answers 200."""
+    until = time.monotonic() + 30
+    while True:
+        try:
+            urlopen(url, timeout=2).close()
+            return
+        except OSError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
