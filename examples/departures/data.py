@@ -83,7 +83,7 @@ def flights(airports: Iterable[Mapping[str, Any]], day: datetime) -> Iterable[di
 def _country_names() -> dict[str, str]:
     table = (files("tzdata") / "zoneinfo" / "iso3166.tab").read_text(encoding="utf-8")
     lines = (line.split("\t") for line in table.splitlines() if not line.startswith("#"))
-    return UNLISTED | {code: name for code, name in lines}
+    return UNLISTED | {line[0]: line[1] for line in lines}
 
 
 def _id(kind: str, name: str) -> str:

@@ -69,7 +69,7 @@ def run(state: Path, *, smoking: bool) -> int:
         with _step("serve", figures):
             _wait_ready(admin)
         loaded = _load(server, environ, state / "data", figures)
-        # One admin server per host: serve has it, and a worker whose admin.port is set would want it.
+        # serve has the admin port; a worker that is told one would want it too.
         del environ["FORGE_ADMIN_PORT"]
         _start(stack, environ, "worker")
         print(f"board     http://127.0.0.1:{web}/")

@@ -57,7 +57,7 @@ class Registry:
                     raise ForgeError(
                         f"{topic} enqueues {hook.kind}, and no worker class has this kind",
                         code="F702",
-                        hint=f"write class {hook.kind} in the resource's jobs.py, list it in WORKERS",
+                        hint=f"write class {hook.kind} in its jobs.py, and list it in WORKERS",
                     )
 
     def handlers(self) -> dict[str, Callable[[Any], None]]:

@@ -60,7 +60,8 @@ select {new}
 update {table} t set {", ".join(sets)}
 from prior, given
 where t."id" = prior."id"{fresh} and ({differs})
-returning t.*, array_remove(array[{names_changed}], null) as forge_changed, to_jsonb(prior) as forge_before
+returning t.*, to_jsonb(prior) as forge_before,
+  array_remove(array[{names_changed}], null) as forge_changed
 ){effects}
 select true, {columns(resource, "row")} from row
 union all

@@ -1,4 +1,6 @@
-"""The JSON API of the example as a PEP 3333 application on a real database: the contract, spelt out."""
+"""The JSON API of the example as a PEP 3333 application on a real database: the contract, spelt
+out.
+"""
 
 from __future__ import annotations
 

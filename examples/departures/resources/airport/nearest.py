@@ -32,10 +32,11 @@ def boxes(latitude: float, longitude: float, degrees: float) -> str:
         # must go.
         reach = min(180.0, degrees / math.cos(math.radians(max(abs(south), abs(north)))))
     shifts = (0, 360 if longitude < 0 else -360)
-    return "{%s}" % ";".join(
-        f"({longitude - reach + s!r},{south!r}),({longitude + reach + s!r},{north!r})"
-        for s in shifts
-    )
+    found = [
+        f"({longitude - reach + shift!r},{south!r}),({longitude + reach + shift!r},{north!r})"
+        for shift in shifts
+    ]
+    return "{" + ";".join(found) + "}"
 
 
 def nearest(conn: Any, id: UUID, latitude: float, longitude: float) -> tuple[UUID, float] | None:
