@@ -62,7 +62,7 @@ def run(state: Path, *, smoking: bool) -> int:
             server.start()
         stack.callback(server.stop)
         web, admin = (_free_port(), _free_port()) if smoking else (8000, 9090)
-        environ = _environment(server, web, admin)
+        environ = _environment(server, web, admin) | {"XDG_CACHE_HOME": str(state / "cache")}
         with _step("migrate", figures):
             _artifact(environ, "migrate", "up")
         _start(stack, environ, "serve", "--no-jobs")

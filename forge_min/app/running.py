@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .. import db, fanout, jobs, notify, observe, sse
 from ..actions import Registry
 from ..config import Config
+from ..errors import ForgeError
 from ..wsgi import Application
 from ..wsgi.events import events_handler
 from .encoder import Encoder
@@ -43,6 +44,7 @@ class Running:
         serving: bool,
     ) -> None:
         self._config = config
+        self._migrations = [*db.FORGE_MIGRATIONS, *db.read_migrations(root / "migrations", "app")]
         self._worker: jobs.Worker | None = None
         self.metrics = Metrics(observe.Registry(), build)
         with ExitStack() as stack:
@@ -89,9 +91,14 @@ class Running:
             reasons["hub"] = reason
         try:
             with db.errors_translated():
-                self.database.connection().execute("select 1")
-        except Exception as err:
-            reasons["database"] = str(err)
+                rows = db.migration_status(self.database.connection(), self._migrations)
+        except ForgeError as err:
+            reasons["database"] = err.message
+        else:
+            # "missing" is a newer release's, which keeps its tables readable for us.
+            behind = [row.name for row in rows if row.state not in ("applied", "missing")]
+            if behind:
+                reasons["migrations"] = "not applied: " + ", ".join(behind)
         return not reasons, reasons
 
     def stop(self) -> None:

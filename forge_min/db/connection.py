@@ -28,7 +28,6 @@ OLDEST_SERVER = 150000
 # 34.1.2.
 DEFAULTS: dict[str, str | int] = {
     "connect_timeout": 10,
-    "keepalives": 1,
     "keepalives_idle": 30,
     "keepalives_interval": 10,
     "keepalives_count": 3,
@@ -43,17 +42,13 @@ OPERATION = re.compile(
 REFUSALS = (
     ("Connection refused", "nothing listens at {at}", "start PostgreSQL, or correct the port"),
     ("No such file", "no PostgreSQL socket at {at}", "start PostgreSQL, or name a host"),
-    ("resolve host", "the host of {at} is unknown", "correct the host in database.url"),
-    ("translate host", "the host of {at} is unknown", "correct the host in database.url"),
+    ("host name", "the host of {at} is unknown", "correct the host in database.url"),
     ("password", "{at} wants another password of user {user}", "see database.url"),
     ("pg_hba.conf", "{at} does not let user {user} in from here", "see the server's pg_hba.conf"),
     ("role ", "user {user} does not exist at {at}", "`migrate up` creates the app's role"),
     ("database ", "database {name} does not exist at {at}", "create it, or correct the URL"),
     ("too many", "{at} has no connection left", "raise max_connections, or use fewer threads"),
-    ("starting up", "{at} is starting up", "try again in a moment"),
-    ("shutting down", "{at} is shutting down", "start PostgreSQL again"),
     ("timeout", "{at} did not answer in time", "is there a firewall in between?"),
-    ("certificate", "the certificate of {at} is not accepted", "see sslmode and sslrootcert"),
     ("SSL", "{at} and this client do not agree on TLS", "see sslmode in database.url"),
 )
 
@@ -153,12 +148,9 @@ class Database:
         opened: Callable[[Connection], object] | None = None,
     ) -> None:
         self.url = url
-        self.nudge = nudge
-        self._options: dict[str, Any] = {
-            "application_name": application_name,
-            "prepare": prepare,
-            "observe": observe,
-        }
+        self._connect: Callable[[], Connection] = lambda: connect(
+            url, application_name=application_name, prepare=prepare, nudge=nudge, observe=observe
+        )
         self._opened = opened
         self._open: dict[threading.Thread, Connection]
         self._begin()
@@ -172,7 +164,7 @@ class Database:
 
     def open(self) -> Connection:
         """A connection that the caller owns and closes. Raises as `connect`."""
-        conn = connect(self.url, nudge=self.nudge, **self._options)
+        conn = self._connect()
         if self._opened:
             self._opened(conn)
         return conn
@@ -217,4 +209,5 @@ def _refusal(text: str, values: dict[str, Any]) -> ForgeError:
             return Unavailable(
                 message.format(at=where, user=user, name=name), code="F401", hint=hint
             )
-    return Unavailable(f"the database at {where} cannot be reached", code="F401")
+    hint = "see the server's log"
+    return Unavailable(f"the database at {where} does not let us in", code="F401", hint=hint)

@@ -23,6 +23,8 @@ from .statements import load_sql
 
 LOCK_KEY = 0x666F7267655F6D69  # "forge_mi"
 LOCK_POLL = 0.1  # seconds
+LOCK_WAIT = 300.0  # seconds to wait for another runner
+TABLE_WAIT = 5.0  # seconds that a statement may wait for a table
 SQL = load_sql("forge_min.db", "migrate.sql")
 # What PostgreSQL refuses inside a transaction: CONCURRENTLY, VACUUM; COMMIT inside DO or CALL.
 RUNS_ALONE = (psycopg.errors.ActiveSqlTransaction, psycopg.errors.InvalidTransactionTermination)
@@ -31,6 +33,8 @@ REPEATED = re.compile(r"(--[^\n]*\n|\s)*drop index concurrently if exists\b", re
 
 Progress = Callable[[str], None]
 Connection = psycopg.Connection[Any]
+Key = tuple[str, str]  # source and name of a file
+Note = tuple[str, Sequence[object]]  # a statement of migrate.sql and its values
 State = Literal["applied", "pending", "changed", "half applied", "missing"]
 
 
@@ -45,8 +49,6 @@ class MigrationStatus:
 
 
 class _Applied(NamedTuple):
-    source: str
-    name: str
     checksum: str
     steps: int
     applied_at: datetime | None
@@ -57,46 +59,37 @@ def migrate(
     files: Sequence[MigrationFile],
     *,
     progress: Progress | None = None,
-    lock_timeout: float = 5.0,
-    wait: float = 300.0,
 ) -> list[str]:
     """Apply every file that is not applied yet, in the order given; the labels of those applied.
 
-    conn: in autocommit mode, as owner, not through a transaction pooler. lock_timeout: seconds
-    that a statement may wait for a table, so that a migration never queues the whole site behind
-    itself; what PostgreSQL runs only alone waits as long as it must, since it keeps nobody waiting.
-    wait: seconds to wait for another runner. Raises BuildError F320 before anything is done when
-    an applied file was changed, F322 when a file fails (that file is rolled back, earlier ones
-    stay), Unavailable F326 when a table or another runner holds us up.
+    conn: in autocommit mode, as owner, not through a transaction pooler. A statement waits
+    TABLE_WAIT for a table, so that a migration never queues the whole site behind itself; what
+    PostgreSQL runs only alone waits as long as it must, since it keeps nobody waiting. Raises
+    BuildError F320 before anything is done when an applied file was changed, F322 when a file fails
+    (that file is rolled back, earlier ones stay), Unavailable F326 when a table or another runner
+    holds us up.
     """
     done = []
-    with _running(conn, lock_timeout, wait) as (runner, applied):
+    with _running(conn) as applied:
         for file in files:
             _check_unchanged(file, applied.get((file.source, file.name)))
         for file in files:
             row = applied.get((file.source, file.name))
             if row is None or row.applied_at is None:
-                runner.apply(file, row.steps if row else 0)
+                _apply(conn, file, row.steps if row else 0)
                 done.append(file.label)
                 if progress:
                     progress(file.label)
     return done
 
 
-def migrate_down(
-    conn: Connection,
-    files: Sequence[MigrationFile],
-    steps: int = 1,
-    *,
-    lock_timeout: float = 5.0,
-    wait: float = 300.0,
-) -> list[str]:
+def migrate_down(conn: Connection, files: Sequence[MigrationFile], steps: int = 1) -> list[str]:
     """Undo the last `steps` applied files of those given, newest first; their labels.
 
     Raises BuildError F323, before anything is done, when one of them has no down part; else as
     migrate.
     """
-    with _running(conn, lock_timeout, wait) as (runner, applied):
+    with _running(conn) as applied:
         chosen = [f for f in reversed(files) if (f.source, f.name) in applied][:steps]
         for file in chosen:
             _check_unchanged(file, applied[file.source, file.name])
@@ -107,7 +100,7 @@ def migrate_down(
                     hint="write a new migration that does the opposite",
                 )
         for file in chosen:
-            runner.undo(file)
+            _undo(conn, file)
     return [file.label for file in chosen]
 
 
@@ -122,22 +115,21 @@ def migration_status(conn: Connection, files: Sequence[MigrationFile]) -> list[M
         since = row.applied_at if row else None
         rows.append(MigrationStatus(file.source, file.name, _state(file, row), since))
     sources = {file.source for file in files}
-    for row in applied.values():
-        if row.source in sources:
-            rows.append(MigrationStatus(row.source, row.name, "missing", row.applied_at))
+    for (source, name), row in applied.items():
+        if source in sources:
+            rows.append(MigrationStatus(source, name, "missing", row.applied_at))
     return rows
 
 
 @contextmanager
-def migration_lock(conn: Connection, *, wait: float = 300.0) -> Iterator[None]:
-    """Be the only one who changes this database's schema. Raises Unavailable F326 after `wait`
-    seconds.
+def migration_lock(conn: Connection) -> Iterator[None]:
+    """Be the only one who changes this database's schema. Raises Unavailable F326 after LOCK_WAIT.
 
     LOCK: a session's advisory lock, so it ends with the connection. It is polled for: a session
     that blocks in pg_advisory_lock holds a snapshot, and CREATE INDEX CONCURRENTLY waits for all
     of those.
     """
-    deadline = time.monotonic() + wait
+    deadline = time.monotonic() + LOCK_WAIT
     while not _one(conn, "select pg_try_advisory_lock(%s)", LOCK_KEY):
         if time.monotonic() > deadline:
             raise Unavailable("another migration has been running for too long", code="F326")
@@ -156,72 +148,68 @@ def create_migration_table(conn: Connection) -> None:
 
 
 @contextmanager
-def _running(
-    conn: Connection, lock_timeout: float, wait: float
-) -> Iterator[tuple[_Runner, dict[tuple[str, str], _Applied]]]:
-    with migration_lock(conn, wait=wait):
+def _running(conn: Connection) -> Iterator[dict[Key, _Applied]]:
+    """Alone in this database; what is applied, and at the end the session's limits as before."""
+    with migration_lock(conn):
         create_migration_table(conn)
         try:
-            yield _Runner(conn, lock_timeout), _applied(conn)
+            yield _applied(conn)
         finally:
             if not conn.closed:
                 conn.execute("reset lock_timeout")
                 conn.execute("reset statement_timeout")
 
 
-class _Runner:
-    """Applies and undoes single files."""
+def _apply(conn: Connection, file: MigrationFile, done: int) -> None:
+    todo = [file.up] if file.transactional else file.statements
+    while done and REPEATED.match(todo[done - 1]):
+        done -= 1
+    for number, text in enumerate(todo[done:] or [""], done + 1):
+        last = number >= len(todo)
+        checksum = file.checksum if last else _done(todo, number)
+        values = [file.source, file.name, checksum, number, last]
+        with _failures_named(file, 0 if file.transactional else number):
+            _step(conn, file, text, (SQL["note"], values))
 
-    def __init__(self, conn: Connection, lock_timeout: float) -> None:
-        self._conn = conn
-        self._lock_timeout = str(max(1, round(lock_timeout * 1000)))
 
-    def apply(self, file: MigrationFile, done: int) -> None:
-        """Run what is to come after the first `done` statements."""
-        todo = [file.up] if file.transactional else file.statements
-        while done and REPEATED.match(todo[done - 1]):
-            done -= 1
-        for number, text in enumerate(todo[done:] or [""], done + 1):
-            last = number >= len(todo)
-            checksum = file.checksum if last else _done(todo, number)
-            values = [file.source, file.name, checksum, number, last]
-            with _failures_named(file, 0 if file.transactional else number):
-                self._step(file, text, SQL["note"], values)
-
-    def undo(self, file: MigrationFile) -> None:
-        """All in one transaction where PostgreSQL allows it, whatever the file's head says."""
-        forget = SQL["forget"], [file.source, file.name]
-        with _failures_named(file):
-            try:
-                self._together(file, file.down, *forget)
-            except RUNS_ALONE:
-                for statement in statements(file.down):
-                    self._step(file, statement, "", [])
-                self._conn.execute(*forget)
-
-    def _step(self, file: MigrationFile, text: str, note: str, values: list[object]) -> None:
+def _undo(conn: Connection, file: MigrationFile) -> None:
+    """All in one transaction where PostgreSQL allows it, whatever the file's head says."""
+    forget = SQL["forget"], [file.source, file.name]
+    with _failures_named(file):
         try:
-            self._together(file, text, note, values)
+            _together(conn, file, file.down, forget)
         except RUNS_ALONE:
             if file.transactional:
                 raise
-            self._conn.execute(SQL["limit"], ["0"])
-            self._conn.execute(text, prepare=False)
-            self._conn.execute(note, values)
+            for statement in statements(file.down):
+                _step(conn, file, statement, ("select", []))
+            conn.execute(*forget)
 
-    def _together(self, file: MigrationFile, text: str, note: str, values: list[object]) -> None:
-        """Run `text` and note it, in one transaction."""
-        self._conn.execute(SQL["limit"], [self._lock_timeout])
-        with self._conn.transaction():
-            before = _one(self._conn, "select pg_current_xact_id()::text")
-            self._conn.execute(text, prepare=False)
-            if before != _one(self._conn, "select pg_current_xact_id()::text"):
-                raise BuildError(
-                    f"{file.label} commits or rolls back by itself, so part of it may be applied",
-                    code="F324",
-                    hint="remove COMMIT and ROLLBACK, or begin with -- forge: no transaction",
-                )
-            self._conn.execute(note, values)
+
+def _step(conn: Connection, file: MigrationFile, text: str, note: Note) -> None:
+    try:
+        _together(conn, file, text, note)
+    except RUNS_ALONE:
+        if file.transactional:
+            raise
+        conn.execute(SQL["limit"], ["0"])
+        conn.execute(text, prepare=False)
+        conn.execute(*note)
+
+
+def _together(conn: Connection, file: MigrationFile, text: str, note: Note) -> None:
+    """Run `text` and note it, in one transaction."""
+    conn.execute(SQL["limit"], [f"{TABLE_WAIT}s"])
+    with conn.transaction():
+        before = _one(conn, "select pg_current_xact_id()::text")
+        conn.execute(text, prepare=False)
+        if before != _one(conn, "select pg_current_xact_id()::text"):
+            raise BuildError(
+                f"{file.label} commits or rolls back by itself, so part of it may be applied",
+                code="F324",
+                hint="remove COMMIT and ROLLBACK, or start the file with -- forge: no transaction",
+            )
+        conn.execute(*note)
 
 
 @contextmanager
@@ -271,9 +259,9 @@ def _done(todo: list[str], steps: int) -> str:
     return digest("\n;\n".join(todo[:steps]))
 
 
-def _applied(conn: Connection) -> dict[tuple[str, str], _Applied]:
+def _applied(conn: Connection) -> dict[Key, _Applied]:
     rows = conn.execute(SQL["applied"]).fetchall()
-    return {(row[0], row[1]): _Applied(*row) for row in rows}
+    return {(source, name): _Applied(*rest) for source, name, *rest in rows}
 
 
 def _one(conn: Connection, query: str, *params: object) -> Any:

@@ -21,20 +21,18 @@ def scratch_database(owner_url: str) -> Iterator[Connection]:
     Raises Unavailable F408 when that role may not create databases, else as `connect`.
     """
     name = "forge_scratch_" + os.urandom(6).hex()
-    with connect(owner_url) as conn:
+    database = sql.Identifier(name)
+    with connect(owner_url) as owner:
         try:
-            conn.execute(
-                sql.SQL("create database {} template template0").format(sql.Identifier(name))
-            )
+            owner.execute(sql.SQL("create database {} template template0").format(database))
         except psycopg.errors.InsufficientPrivilege:
             raise Unavailable(
                 "this role may not create a scratch database",
                 code="F408",
                 hint="give the owner CREATEDB (alter role ... createdb)",
             ) from None
-    try:
-        with connect(make_conninfo(owner_url, dbname=name)) as conn:
-            yield conn
-    finally:
-        with connect(owner_url) as conn:
-            conn.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+        try:
+            with connect(make_conninfo(owner_url, dbname=name)) as conn:
+                yield conn
+        finally:
+            owner.execute(sql.SQL("drop database {} with (force)").format(database))

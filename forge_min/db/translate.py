@@ -18,10 +18,8 @@ UNAVAILABLE = {
     "57014": ("F407", "the statement took longer than allowed, or was cancelled"),
     "53300": ("F401", "the server has no connection left"),
     "25P03": ("F405", "the transaction was idle for too long and was ended"),
-    "57P01": ("F405", "the server ended the connection"),
-    "57P02": ("F405", "the server ended the connection"),
     "57P03": ("F401", "the server is not ready for connections"),
-    "57P05": ("F405", "the session was idle for too long and was ended"),
+    "57P": ("F405", "the server ended the connection"),
     "08": ("F405", "the connection to the database was lost"),
     "53": ("F401", "the server has run out of a resource"),
 }
@@ -50,7 +48,7 @@ def translate(err: psycopg.Error) -> ForgeError:
         return ConstraintViolation(
             message, kind=kind, constraint=constraint, column=err.diag.column_name or ""
         )
-    found = UNAVAILABLE.get(state) or UNAVAILABLE.get(state[:2])
+    found = next((UNAVAILABLE[state[:n]] for n in (5, 3, 2) if state[:n] in UNAVAILABLE), None)
     if found:
         return Unavailable(found[1], code=found[0])
     if not state and isinstance(err, (pg.OperationalError, pg.InterfaceError)):

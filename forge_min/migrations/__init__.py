@@ -7,6 +7,5 @@ from __future__ import annotations
 
 from .desired import desired_sql
 from .diff import Migration, Risk, diff
-from .names import constraint_name
 
-__all__ = ["Migration", "Risk", "constraint_name", "desired_sql", "diff"]
+__all__ = ["Migration", "Risk", "desired_sql", "diff"]

@@ -9,7 +9,8 @@ from uuid import UUID
 
 from ..errors import BuildError
 from ..parse.ir import FieldIR, RelationIR
-from .names import constraint_name, identifier, literal
+from ..parse.names import constraint_name
+from .names import identifier, literal
 
 PLAIN_TYPES = {
     "uuid": "uuid",

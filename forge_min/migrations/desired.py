@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from ..errors import BuildError
 from ..parse.ir import FieldIR, RelationIR, ResourceIR
+from ..parse.names import SYSTEM_COLUMNS, constraint_name
 from .columns import checks, column_sql
-from .names import SYSTEM_COLUMNS, constraint_name, identifier
+from .names import identifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +42,13 @@ class Table:
         lines += [f"constraint {identifier(part.name)} {part.sql}" for part in self.constraints]
         return f"create table {identifier(self.name)} (\n  " + ",\n  ".join(lines) + "\n);\n"
 
+    def alter(self, change: str) -> str:
+        """An ALTER TABLE statement."""
+        return f"alter table {identifier(self.name)}\n  {change};\n"
+
     def add(self, part: Part) -> str:
         """The statement that adds a constraint or foreign key to the table."""
-        return (
-            f"alter table {identifier(self.name)}\n"
-            f"  add constraint {identifier(part.name)} {part.sql};\n"
-        )
+        return self.alter(f"add constraint {identifier(part.name)} {part.sql}")
 
 
 def desired_sql(resources: Sequence[ResourceIR]) -> str:

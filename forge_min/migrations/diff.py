@@ -2,6 +2,10 @@
 
 Both are built for real in scratch databases and compared by catalog. What cannot be done without a
 decision of a person (a type, a rename, a removal) is named and refused, never guessed.
+
+A file that adds rules or indexes to a table that exists is no transaction: each step locks the
+table for a moment only, and rows are read (VALIDATE, CONCURRENTLY) while others write. (PostgreSQL
+manual, ALTER TABLE and CREATE INDEX; a CHECK in ADD COLUMN reads the whole table under its lock.)
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from .desired import Part, Table, desired_tables, tables_sql
 from .names import identifier
 
 HEAD = "-- forge: generated\n"
+BY_STEP = "-- forge: no transaction\n"
 DOWN = "\n-- forge: down\n"
 
 Scratch = Callable[[], AbstractContextManager[Executor]]
@@ -45,7 +50,7 @@ class File(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Risk:
-    """What a step may do to a site that runs. kind "lock": writes wait while it works."""
+    """What a step may do to a site that runs. kind: "lock" or "data"."""
 
     kind: str
     step: str
@@ -140,9 +145,9 @@ class _Difference:
         self, now: dict[str, TableState], wanted: dict[str, TableState], tables: Sequence[Table]
     ) -> None:
         self.up: list[str] = []
+        self.by_step: list[str] = []  # after `up`: what must not share a transaction with it
         self.down: list[str] = []
         self.changes: list[str] = []
-        self.risks: list[Risk] = []
         self.refused = [f"table {name} is gone" for name in sorted(now.keys() - wanted.keys())]
         created = [table for table in tables if table.name not in now]
         self._create(created)
@@ -161,9 +166,10 @@ class _Difference:
             )
         if not self.changes:
             return None
-        sql = HEAD + "\n" + "\n".join(self.up) + DOWN + "".join(reversed(self.down))
-        path = _path(root, files, name or self.changes[0])
-        return Migration(path, sql, tuple(self.changes), tuple(self.risks))
+        head = HEAD + BY_STEP if self.by_step else HEAD
+        up = "\n".join(self.up + self.by_step)
+        sql = f"{head}\n{up}{DOWN}" + "".join(reversed(self.down))
+        return Migration(_path(root, files, name or self.changes[0]), sql, tuple(self.changes))
 
     def _create(self, tables: Sequence[Table]) -> None:
         if tables:
@@ -179,8 +185,7 @@ class _Difference:
                 self._add_column(table, part)
         for part in (*table.constraints, *table.foreign_keys):
             if part.name not in now.constraints and part.column in new:
-                self.up.append(table.add(part))
-                self._risk(f"add constraint {part.name} to {table.name}")
+                self._add_constraint(table, part)
         for part in table.indexes:
             if part.name not in now.indexes:
                 self._add_index(table, part)
@@ -196,20 +201,29 @@ class _Difference:
             why = "is required and has no default for present rows"
             self.refused.append(f"{table.name}: column {part.column} {why}")
             return
-        owner, column = identifier(table.name), identifier(part.column)
-        self.up.append(f"alter table {owner}\n  add column {part.sql};\n")
-        self.down.append(f"alter table {owner}\n  drop column {column};\n")
+        self.up.append(table.alter(f"add column {part.sql}"))
+        self.down.append(table.alter(f"drop column {identifier(part.column)}"))
         self.changes.append(f"add column {part.column} to {table.name}")
 
-    def _add_index(self, table: Table, part: Part) -> None:
-        self.up.append(part.sql)
-        self.down.append(f"drop index {identifier(part.name)};\n")
-        self.changes.append(f"create index {part.name}")
-        self._risk(f"create index {part.name} on {table.name}")
+    def _add_constraint(self, table: Table, part: Part) -> None:
+        name = identifier(part.name)
+        if part.sql.startswith("unique "):
+            place = f"{identifier(table.name)} {part.sql.removeprefix('unique ')}"
+            self._build(name, f"create unique index concurrently {name} on {place};\n")
+            self.by_step.append(table.alter(f"add constraint {name} unique using index {name}"))
+        else:
+            self.by_step.append(table.alter(f"add constraint {name} {part.sql} not valid"))
+            self.by_step.append(table.alter(f"validate constraint {name}"))
 
-    def _risk(self, step: str) -> None:
-        advice = "writes to the table wait until it is done; for a big table do it by hand"
-        self.risks.append(Risk("lock", step, advice))
+    def _add_index(self, table: Table, part: Part) -> None:
+        name = identifier(part.name)
+        self._build(name, part.sql.replace("create index", "create index concurrently", 1))
+        self.down.append(f"drop index {name};\n")
+        self.changes.append(f"create index {part.name}")
+
+    def _build(self, name: str, create: str) -> None:
+        """An interrupted build leaves an invalid index: it is removed before another try."""
+        self.by_step.append(f"drop index concurrently if exists {name};\n{create}")
 
     def _refuse(
         self, what: str, now: dict[str, str], wanted: dict[str, str], ours: set[str]

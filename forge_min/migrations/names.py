@@ -1,10 +1,7 @@
-"""Names and literals in SQL text: quoting, and the stable names of constraints and indexes.
-Pure.
-"""
+"""Names and literals in SQL text: quoting. Pure."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 
 from ..errors import BuildError
@@ -30,22 +27,6 @@ verbose when where window with xmlattributes xmlconcat xmlelement xmlexists xmlf
 xmlnamespaces xmlparse xmlpi xmlroot xmlserialize xmltable
 """
 RESERVED = frozenset(_RESERVED_WORDS.split())
-# Names a table has anyway (PostgreSQL manual, section 5.6).
-SYSTEM_COLUMNS = frozenset(["tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"])
-
-
-def constraint_name(table: str, column: str, kind: str) -> str:
-    """The name of a constraint or index of one column.
-
-    kind: "pkey", "key" (unique), "fkey", "check" (the choices of an enum), "min", "max", "min_len",
-    "max_len" or "idx". At most 63 bytes: a longer one is cut and gets a hash of the whole.
-    """
-    name = "_".join(part for part in (table, column, kind) if part)
-    if len(name.encode()) <= LONGEST:
-        return name
-    mark = "_" + hashlib.sha256(name.encode()).hexdigest()[:8] + "_" + kind
-    kept = f"{table}_{column}".encode()[: LONGEST - len(mark)]
-    return kept.decode("utf-8", "ignore") + mark
 
 
 def identifier(name: str) -> str:

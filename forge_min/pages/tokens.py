@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import bisect
 import keyword
 import re
-import string
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
 from ..errors import BuildError
-
-Kind = Literal["text", "value", "for", "if", "else", "end", "include", "layout", "body"]
 
 
 class PageSource(NamedTuple):
@@ -26,126 +21,92 @@ class PageSource(NamedTuple):
 class Token:
     """One piece of a page.
 
-    text: the literal text, the dotted name of a value, for or if, or the file of an include or
-    layout. variable: the loop's. negate: `if not`. raw: `!raw`. line, col: from 1.
+    kind: "text", "value", or the first word of a marker. line, col: from 1. text: the literal text,
+    the dotted name of a value, for or if, or the file of an include or layout. variable: the
+    loop's. negate: "not " or "". raw: "!raw" or "".
     """
 
-    kind: Kind
-    text: str
+    kind: str
     file: str
     line: int
     col: int
+    text: str = ""
     variable: str = ""
-    negate: bool = False
-    raw: bool = False
+    negate: str = ""
+    raw: str = ""
 
 
-class _Page(string.Template):
-    """string.Template whose braces also take `name.attribute` and `name!raw`."""
-
-    flags = re.ASCII
-    idpattern = r"[a-zA-Z][a-zA-Z0-9_]*"
-    braceidpattern = r"[a-zA-Z][a-zA-Z0-9_]*(?:\.[a-zA-Z][a-zA-Z0-9_]*)*(?:!raw)?"
-
-
-_PATH = r"[a-zA-Z][a-zA-Z0-9_]*(?:\.[a-zA-Z][a-zA-Z0-9_]*)*"
-# A marker alone on its line takes the line with it.
-_ALONE = r"^[ \t]*<!--\$((?:(?!-->)[^\n])*)-->[ \t]*(?:\r?\n|\Z)"
-_MARKER = re.compile(_ALONE + r"|<!--\$(.*?)-->", re.M | re.S)
-_FOR = re.compile(rf"for\s+([a-zA-Z][a-zA-Z0-9_]*)\s+in\s+({_PATH})")
-_IF = re.compile(rf"if\s+(not\s+)?({_PATH})")
-_FILE = re.compile(r"(include|layout)\s+([a-zA-Z0-9_][a-zA-Z0-9_.-]*)")
-_MARKERS = "for x in xs, if x, if not x, else, end, include part.html, layout base.html, body"
+_NAME = r"[a-zA-Z][a-zA-Z0-9_]*"
+_PATH = rf"{_NAME}(?:\.{_NAME})*"
+_FILE = r"(?P<text>[a-zA-Z0-9_][a-zA-Z0-9_.-]*)"
+# A marker alone on its line takes the line with it. What follows is string.Template's syntax.
+_PIECE = re.compile(
+    r"(?P<alone>^[ \t]*)?<!--\$(?P<marker>(?:(?!-->).)*)(?:-->|(?P<unclosed>\Z))"
+    r"(?(alone)[ \t]*(?:\r?\n|\Z))"
+    rf"|\$(?:(?P<dollar>\$)|(?P<name>{_NAME})|\{{(?P<path>{_PATH})(?P<raw>!raw)?\}}|)",
+    re.M | re.S,
+)
+_MARKERS = {
+    "for": rf"(?P<variable>{_NAME})\s+in\s+(?P<text>{_PATH})",
+    "if": rf"(?P<negate>not )?\s*(?P<text>{_PATH})",
+    "include": _FILE,
+    "layout": _FILE,
+    "else": "",
+    "end": "",
+    "body": "",
+}
+_KNOWN = "for x in xs, if x, if not x, else, end, include part.html, layout base.html, body"
 
 
 def fail(
-    file: str, line: int, col: int, code: str, message: str, hint: str | None = None
+    token: Token, code: str, message: str, hint: str | None = None, offset: int = 0
 ) -> NoReturn:
-    """Raise the BuildError of a place in a page."""
-    raise BuildError(f"{file}:{line}:{col}: {message}", code=code, hint=hint)
+    """Raise the BuildError of a token's place. offset: characters into its literal text."""
+    before = token.text[:offset]
+    line = token.line + before.count("\n")
+    col = offset - before.rfind("\n") if "\n" in before else token.col + offset
+    raise BuildError(f"{token.file}:{line}:{col}: {message}", code=code, hint=hint)
 
 
 def tokenize(source: PageSource) -> list[Token]:
-    """The tokens of one file. BuildError F314 for a wrong placeholder, F315 for a wrong marker."""
-    return list(_Reader(source).tokens())
+    """The tokens of one file. BuildError F314 for a wrong placeholder, F315 for a wrong marker,
+    F318 for a word of Python."""
+    tokens, at = [], 0
+    for found in _PIECE.finditer(source.text):
+        if found.start() > at:
+            tokens.append(_at(source, at, "text", text=source.text[at : found.start()]))
+        read = _value if found["marker"] is None else _marker
+        tokens.append(read(source, found))
+        at = found.end()
+    if at < len(source.text):
+        tokens.append(_at(source, at, "text", text=source.text[at:]))
+    return tokens
 
 
-class _Reader:
-    """Goes once through one file."""
+def _value(source: PageSource, found: re.Match[str]) -> Token:
+    path = found["name"] or found["path"]
+    if found["dollar"]:
+        return _at(source, found.start(), "text", text="$")
+    if path is None:
+        hint = "write $$ for a dollar sign, ${name} or ${name.attribute} for a value"
+        fail(_at(source, found.start(), "value"), "F314", '"$" begins no placeholder', hint)
+    return _at(source, found.start(), "value", text=path, raw=found["raw"] or "")
 
-    def __init__(self, source: PageSource) -> None:
-        self._file, self._text = source
-        self._lines = [0] + [m.end() for m in re.finditer("\n", self._text)]
 
-    def tokens(self) -> Iterator[Token]:
-        at = 0
-        for marker in _MARKER.finditer(self._text):
-            yield from self._values(at, marker.start())
-            words = marker[2] if marker[1] is None else marker[1]
-            yield self._marker(words.strip(), self._text.index("<!--$", marker.start()))
-            at = marker.end()
-        unclosed = self._text.find("<!--$", at)
-        if unclosed >= 0:
-            self._fail(unclosed, "F315", "the marker has no end", "close it with -->")
-        yield from self._values(at, len(self._text))
+def _marker(source: PageSource, found: re.Match[str]) -> Token:
+    start = found.start("marker") - len("<!--$")
+    kind, rest = (*found["marker"].split(None, 1), "", "")[:2]
+    words = re.fullmatch(_MARKERS.get(kind, "(?!)"), rest.strip())
+    if words is None or found["unclosed"] is not None:
+        hint = f"known, each closed with -->: {_KNOWN}"
+        fail(_at(source, start, kind), "F315", "the marker cannot be understood", hint)
+    return _at(source, start, kind, **words.groupdict(""))
 
-    def _values(self, start: int, end: int) -> Iterator[Token]:
-        at = start
-        for found in _Page.pattern.finditer(self._text, start, end):
-            name = found["named"] or found["braced"]
-            if found["escaped"]:
-                yield from self._literal(at, found.start(), "$")
-            elif name is None:
-                hint = "write $$ for a dollar sign, ${name} or ${name.attribute} for a value"
-                self._fail(found.start(), "F314", '"$" begins no placeholder', hint)
-            else:
-                yield from self._literal(at, found.start())
-                plain = name.removesuffix("!raw")
-                self._check(plain, found.start())
-                yield self._token("value", plain, found.start(), raw=plain != name)
-            at = found.end()
-        yield from self._literal(at, end)
 
-    def _literal(self, start: int, end: int, more: str = "") -> Iterator[Token]:
-        text = self._text[start:end] + more
-        if text:
-            yield self._token("text", text, start)
-
-    def _marker(self, words: str, at: int) -> Token:
-        if words in ("else", "end", "body"):
-            return self._token(words, "", at)  # type: ignore[arg-type]
-        if loop := _FOR.fullmatch(words):
-            self._check(loop[1], at)
-            self._check(loop[2], at)
-            return self._token("for", loop[2], at, variable=loop[1])
-        if condition := _IF.fullmatch(words):
-            self._check(condition[2], at)
-            return self._token("if", condition[2], at, negate=bool(condition[1]))
-        if other := _FILE.fullmatch(words):
-            return self._token(other[1], other[2], at)  # type: ignore[arg-type]
-        return self._fail(at, "F315", "the marker cannot be understood", f"known: {_MARKERS}")
-
-    def _check(self, path: str, at: int) -> None:
-        for word in path.split("."):
-            if keyword.iskeyword(word):
-                self._fail(at, "F318", f'"{word}" is a word of Python', "choose another name")
-
-    def _token(
-        self,
-        kind: Kind,
-        text: str,
-        at: int,
-        *,
-        variable: str = "",
-        negate: bool = False,
-        raw: bool = False,
-    ) -> Token:
-        line, col = self._place(at)
-        return Token(kind, text, self._file, line, col, variable, negate, raw)
-
-    def _place(self, at: int) -> tuple[int, int]:
-        line = bisect.bisect_right(self._lines, at)
-        return line, at - self._lines[line - 1] + 1
-
-    def _fail(self, at: int, code: str, message: str, hint: str | None = None) -> NoReturn:
-        fail(self._file, *self._place(at), code, message, hint)
+def _at(source: PageSource, at: int, kind: str, **parts: str) -> Token:
+    line, col = source.text.count("\n", 0, at) + 1, at - source.text.rfind("\n", 0, at)
+    token = Token(kind, source.file, line, col, **parts)
+    for word in [token.variable, *token.text.split(".")]:
+        if kind in ("value", "for", "if") and keyword.iskeyword(word):
+            fail(token, "F318", f'"{word}" is a word of Python', "choose another name")
+    return token

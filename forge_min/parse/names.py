@@ -55,16 +55,18 @@ def kebab(table: str) -> str:
 
 
 def constraint_name(table: str, column: str, kind: str) -> str:
-    """The name of a table's constraint or index: airports_code_key. column may be "".
+    """The name of a table's constraint or index: airports_code_key.
 
-    Always the same for the same arguments; one that is longer than PostgreSQL keeps is cut and gets
-    a hash of the whole.
+    kind: "pkey" (column is ""), "key" (unique), "fkey", "check" (the choices of an enum), "min",
+    "max", "min_len", "max_len" or "idx". Always the same for the same arguments; one of more than
+    MAX_NAME bytes is cut and gets a hash of the whole.
     """
     name = "_".join(part for part in (table, column, kind) if part)
-    if len(name) <= MAX_NAME:
+    if len(name.encode()) <= MAX_NAME:
         return name
-    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-    return f"{name[: MAX_NAME - len(kind) - 10]}_{digest}_{kind}"
+    mark = f"_{hashlib.sha256(name.encode()).hexdigest()[:8]}_{kind}"
+    kept = name.encode()[: MAX_NAME - len(mark)]
+    return kept.decode("utf-8", "ignore") + mark
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -146,6 +146,19 @@ def test_each_thread_has_its_own_connection_and_keeps_it(fresh_database):
 
 
 @pytest.mark.db
+def test_each_new_connection_is_shown_to_opened_once(fresh_database):
+    seen: list[object] = []
+    database = Database(fresh_database.app_url, opened=seen.append)
+    first = database.connection()
+    assert database.connection() is first
+    first.close()
+    second = database.connection()
+    with database.open() as third:
+        assert seen == [first, second, third]
+    database.close()
+
+
+@pytest.mark.db
 def test_a_finished_threads_connection_is_closed_when_another_thread_comes(fresh_database):
     database = Database(fresh_database.app_url)
     seen = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
@@ -13,10 +14,10 @@ import psycopg
 import pytest
 
 from forge_min.db import MigrationFile, connect, migrate, migrate_down, migration_status
-from forge_min.db.migrate import LOCK_KEY
 from forge_min.errors import BuildError, Unavailable
 
 pytestmark = pytest.mark.db
+runner_module = importlib.import_module("forge_min.db.migrate")  # the room's name is the function
 
 
 def file(number: int, sql: str, name: str = "x") -> MigrationFile:
@@ -151,6 +152,46 @@ def test_what_a_half_applied_file_has_done_may_not_be_changed(conn):
     assert caught.value.code == "F320"
 
 
+def test_a_statement_and_its_note_are_committed_together(conn):
+    migrate(conn, [file(1, STEPS.format("select 1"))])
+    row = conn.execute(
+        "select m.xmin = c.xmin from forge_migration m, pg_class c"
+        " where m.name = '0001_x.sql' and c.relname = 'i'"
+    ).fetchone()
+    assert row == (True,)
+
+
+def test_a_failed_build_of_an_index_is_removed_and_begun_anew(conn):
+    text = (
+        "-- forge: no transaction\ncreate table a as select 1 as id from generate_series(1, 2);\n"
+    )
+    text += "-- as `migrate diff` writes it\ndrop index concurrently if exists i;\n"
+    text += "create unique index concurrently i on a (id);"
+    with pytest.raises(BuildError, match="statement 3"):
+        migrate(conn, [file(1, text)])
+    conn.execute("delete from a where ctid = '(0,1)'")
+    assert migrate(conn, [file(1, text)]) == ["0001_x.sql"]
+    query = "select indisvalid from pg_index where indexrelid = 'i'::regclass"
+    assert conn.execute(query).fetchone() == (True,)
+
+
+def test_a_failing_down_of_a_file_without_transaction_undoes_nothing(conn):
+    bad = file(1, STEPS.format("select 1") + "-- forge: down\ndrop table a; drop table nothing;")
+    migrate(conn, [bad])
+    with pytest.raises(BuildError):
+        migrate_down(conn, [bad])
+    assert tables(conn) == {"a"}
+
+
+def test_what_commits_inside_a_statement_needs_a_file_without_transaction(conn):
+    text = "do $$ begin create table a (id int); commit; create table b (id int); end $$;"
+    with pytest.raises(BuildError):
+        migrate(conn, [file(1, text)])
+    assert tables(conn) == set()
+    migrate(conn, [file(1, "-- forge: no transaction\n" + text)])
+    assert tables(conn) == {"a", "b"}
+
+
 def test_an_index_can_be_built_concurrently(conn):
     text = "-- forge: no transaction\ncreate index concurrently two_id on two (id);"
     down = "\n-- forge: down\ndrop index concurrently two_id;"
@@ -159,21 +200,23 @@ def test_an_index_can_be_built_concurrently(conn):
     assert migrate_down(conn, files) == ["0003_x.sql"]
 
 
-def test_a_locked_table_makes_the_migration_give_way(conn, fresh_database):
+def test_a_locked_table_makes_the_migration_give_way(conn, fresh_database, monkeypatch):
+    monkeypatch.setattr(runner_module, "TABLE_WAIT", 0.05)
     migrate(conn, [ONE])
     with connect(fresh_database.app_url) as reader, reader.transaction():
         reader.execute("select * from one")
         with pytest.raises(Unavailable) as caught:
-            migrate(conn, [ONE, file(2, "alter table one add column x int")], lock_timeout=0.05)
+            migrate(conn, [ONE, file(2, "alter table one add column x int")])
     assert caught.value.code == "F326"
     assert migrate(conn, [ONE, file(2, "alter table one add column x int")]) == ["0002_x.sql"]
 
 
-def test_another_runner_is_waited_for_and_not_for_ever(conn, fresh_database):
+def test_another_runner_is_waited_for_and_not_for_ever(conn, fresh_database, monkeypatch):
+    monkeypatch.setattr(runner_module, "LOCK_WAIT", 0.15)
     with connect(fresh_database.owner_url) as other:
-        other.execute("select pg_advisory_lock(%s)", [LOCK_KEY])
+        other.execute("select pg_advisory_lock(%s)", [runner_module.LOCK_KEY])
         with pytest.raises(Unavailable) as caught:
-            migrate(conn, [ONE], wait=0.15)
+            migrate(conn, [ONE])
         assert caught.value.code == "F326"
     assert migrate(conn, [ONE]) == ["0001_x.sql"]
 
@@ -229,7 +272,7 @@ def test_a_killed_runner_leaves_nothing_half_applied(conn, fresh_database):
     runner.stdout.close()
     conn.execute("select pg_terminate_backend(%s, 10000)", [backend])
     assert tables(conn) == set()
-    assert migrate(conn, [ONE], wait=10) == ["0001_x.sql"]
+    assert migrate(conn, [ONE]) == ["0001_x.sql"]
 
 
 def test_a_server_that_ends_the_session_leaves_nothing_half_applied(conn, fresh_database):

@@ -23,6 +23,7 @@ import os, sys, time
 from forge_min import db, jobs
 
 url, mode = sys.argv[1:]
+silence = 1.0 if mode == "once" else 30.0
 
 def work(job):
     if mode == "once":
@@ -34,7 +35,7 @@ def work(job):
         job.conn.execute("insert into done (job) values (%s)", [job.id])
 
 worker = jobs.Worker(lambda: db.connect(url), {"a": work}, queues={"default": 4},
-                     poll_interval=0.05, heartbeat=0.1, rescue_after=1.0)
+                     poll_interval=0.05, heartbeat=0.1, rescue_after=silence)
 worker.start()
 print("started", flush=True)
 sys.stdin.read()
@@ -69,8 +70,8 @@ def spawn(shop: Any) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
 
 def test_four_processes_on_one_queue_do_each_job_once(shop: Any, spawn: Any) -> None:
     count = 3000
-    jobs.insert_many_tx(shop.conn, [NewJob("a", {}) for _ in range(count)])
     workers = [spawn("plain") for _ in range(4)]
+    jobs.insert_many_tx(shop.conn, [NewJob("a", {}) for _ in range(count)])
     shop.settle(60)
     for worker in workers:
         assert worker.communicate("", timeout=30)[0] == "0\n"

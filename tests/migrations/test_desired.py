@@ -10,7 +10,8 @@ import psycopg
 import pytest
 
 from forge_min.errors import BuildError
-from forge_min.migrations import constraint_name, desired_sql
+from forge_min.migrations import desired_sql
+from forge_min.parse.names import constraint_name
 
 HOSTILE = "'; drop table victim; --\\'); drop table victim; --\n-- forge: down\ndrop table victim;"
 TYPES = [

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+import threading
+import time
 from functools import partial
 
 import pytest
 
 from forge_min.db import (
     FORGE_MIGRATIONS,
+    connect,
     migrate,
     migrate_down,
     read_migrations,
@@ -118,15 +122,116 @@ def test_new_tables_columns_and_indexes_are_added(world, conn, schema):
     migration = world.next(*second)
     assert migration.path.name.startswith("0002_")
     assert set(migration.changes) >= {"create table persons", "add column size to things"}
-    assert {risk.kind for risk in migration.risks} == {"lock"}
-    assert any("things_old_idx" in risk.step for risk in migration.risks)
+    assert migration.risks == ()
     migration.write()
+    assert not world.files()[-1].transactional
     world.up()
     assert world.leads_to(*second)
     assert conn.execute("select old, state from things").fetchall() == [("kept", "a")]
     assert world.next(*second) is None
     migrate_down(conn, world.files())
     assert world.leads_to(*first)
+
+
+@pytest.mark.db
+def test_new_columns_and_tables_alone_are_one_transaction(world, schema):
+    world.next(schema.define("Thing")).write()
+    migration = world.next(schema.define("Thing", schema.field("a")), schema.define("Other"))
+    migration.write()
+    assert world.files()[-1].transactional
+
+
+@pytest.fixture
+def busy(world, conn, schema, fresh_database, monkeypatch):
+    """A table with a row that is not committed yet, and the next migration: an index on it."""
+    monkeypatch.setattr(importlib.import_module("forge_min.db.migrate"), "TABLE_WAIT", 0.1)
+    wanted = schema.define("Thing", schema.field("old", sortable=True))
+    world.next(schema.define("Thing", schema.field("old"))).write()
+    world.up()
+    world.next(wanted).write()
+
+    class Busy:
+        builder = connect(fresh_database.owner_url)
+        holder = connect(fresh_database.owner_url)
+        resource = wanted
+
+        def run(self):
+            try:
+                migrate(self.builder, world.files())
+            except BaseException as err:
+                self.errors.append(err)
+
+        def until_it_waits(self):
+            """For longer than a statement may wait for a table."""
+            query = "select wait_event_type from pg_stat_activity where pid = %s and query ilike %s"
+            query += " and query_start < clock_timestamp() - interval '0.3 s'"
+            values = [self.builder.info.backend_pid, "create index concurrently%"]
+            deadline = time.monotonic() + 20
+            while conn.execute(query, values).fetchone() != ("Lock",):
+                assert time.monotonic() < deadline and self.thread.is_alive()
+
+    busy = Busy()
+    busy.errors = []
+    with busy.builder, busy.holder:
+        busy.holder.execute("begin; insert into things (old) values ('held')")
+        busy.thread = threading.Thread(target=busy.run)
+        busy.thread.start()
+        busy.until_it_waits()
+        try:
+            yield busy
+        finally:
+            busy.holder.execute("rollback")
+            busy.thread.join(20)
+
+
+@pytest.mark.db
+def test_writers_go_on_while_an_index_is_built(world, busy, conn):
+    conn.execute("set lock_timeout = '2s'")
+    conn.execute("insert into things (old) values ('meanwhile')")
+    query = "select mode from pg_locks where relation = 'things'::regclass and pid = %s"
+    modes = {row[0] for row in conn.execute(query, [busy.builder.info.backend_pid])}
+    assert modes == {"ShareUpdateExclusiveLock"}
+    busy.holder.execute("commit")
+    busy.thread.join(20)
+    assert busy.errors == []
+    assert world.leads_to(busy.resource)
+
+
+@pytest.mark.db
+def test_a_build_that_was_ended_is_begun_anew(world, busy, conn):
+    conn.execute("select pg_terminate_backend(%s)", [busy.builder.info.backend_pid])
+    busy.thread.join(20)
+    assert [type(err) for err in busy.errors] == [BuildError]
+    busy.holder.execute("commit")
+    query = "select indisvalid from pg_index where indexrelid = 'things_old_idx'::regclass"
+    assert conn.execute(query).fetchone() == (False,)
+    world.up()
+    assert conn.execute(query).fetchone() == (True,)
+    assert world.leads_to(busy.resource)
+
+
+@pytest.mark.db
+def test_present_rows_are_checked_while_others_write(world, conn, schema):
+    world.next(schema.define("Thing")).write()
+    world.up()
+    size = schema.field("size", "int", min=1)
+    world.next(schema.define("Thing", size, schema.belongs_to("up", "Thing"))).write()
+    query = "select distinct mode from pg_locks where pid = pg_backend_pid()"
+    query += " and relation = 'things'::regclass"
+    seen = []
+    for statement in world.files()[-1].statements:
+        if "concurrently" in statement:
+            conn.execute(statement)
+            continue
+        with conn.transaction():
+            conn.execute(statement)
+            modes = {row[0] for row in conn.execute(query)}
+        if "validate" in statement:
+            seen.append(statement)
+            assert modes <= {"ShareUpdateExclusiveLock", "AccessShareLock", "RowShareLock"}
+        else:
+            assert " check " not in statement or "not valid" in statement
+    assert len(seen) == 2
 
 
 @pytest.mark.db

@@ -311,3 +311,12 @@ def test_healthz_answers_and_metrics_have_the_series(site: Any) -> None:
     assert 'forge_http_request_duration_seconds_count{method="POST",route="/api/v1/flights"' in text
     assert "forge_db_query_duration_seconds" in text and "process_cpu_seconds_total" in text
     assert headers["content-type"].startswith("text/plain; version=0.0.4")
+
+
+def test_a_site_whose_migrations_are_behind_serves_and_says_so(site: Any) -> None:
+    process = site.start("serve", "--no-jobs")
+    process.wait_for(lambda: site.status(site.port, "/api/docs") == 200, "answers")
+    status, _, body = site.ask("GET", "/readyz", port=site.admin)
+    assert status == 503 and "0001_initial.sql" in body.decode()
+    assert site.run("migrate", "up").returncode == 0
+    process.wait_for(lambda: site.status(site.admin, "/readyz") == 200, "ready")

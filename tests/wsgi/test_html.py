@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forge_min.wsgi import Raw, check_url, escape
+from forge_min.wsgi.html import raw
 
 
 class Reader(HTMLParser):
@@ -42,15 +43,21 @@ def test_any_text_stays_text_in_an_element_and_an_attribute(text):
 def test_none_is_nothing_and_numbers_are_text():
     assert escape(None) == ""
     assert escape(7) == "7"
-    assert escape(Raw("<b>")) == "<b>"
-    assert escape(str(Raw("<b>"))) == "&lt;b&gt;"
 
 
-def test_a_subclass_of_str_is_escaped():
+def test_a_subclass_of_str_is_escaped_and_a_raw_is_one():
     class Text(str):
         pass
 
     assert escape(Text("<")) == "&lt;"
+    assert escape(Raw("<")) == "&lt;"
+
+
+def test_only_a_raw_goes_out_as_it_is():
+    assert raw(Raw("<b>")) == "<b>"
+    for value in ("<b>", None, 7, b"<b>"):
+        with pytest.raises(TypeError, match="needs a Raw, not "):
+            raw(value)
 
 
 @pytest.mark.parametrize(

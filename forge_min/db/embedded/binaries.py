@@ -64,9 +64,7 @@ def find(major: int | None = None, folders: Iterable[Path] | None = None) -> Bin
 
 
 def _major(folder: Path) -> int:
-    """0 where no server runs, or its folder has no initdb (Debian's client package)."""
-    if not (folder / "initdb").exists():
-        return 0
+    """0 where no server runs."""
     try:
         answer = subprocess.run(
             [folder / "postgres", "--version"], capture_output=True, text=True, timeout=10

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from urllib.parse import quote
 
 from ...errors import Unavailable
 from ..connection import Connection
@@ -54,8 +53,3 @@ def ensure_database(conn: Connection, owner: str, password: str, database: str) 
     for name in ("owner", "database"):
         for row in conn.execute(SQL[name], values).fetchall():
             conn.execute(row[0])
-
-
-def url(role: str, password: str, port: int, database: str) -> str:
-    """The address of a database of the server on this machine."""
-    return f"postgresql://{quote(role)}:{password}@127.0.0.1:{port}/{quote(database, safe='')}"

@@ -41,27 +41,21 @@ def main(user: str, *command: str) -> int:
 
 def enter_namespace() -> None:
     """Become user 65534 of a new user namespace: the same files, and root for nobody (man 7
-    user_namespaces).
+    user_namespaces). Raises OSError.
     """
     if libc.unshare(CLONE_NEWUSER) != 0:
-        sys.exit(f"user namespaces: {os.strerror(ctypes.get_errno())}")
+        raise OSError(ctypes.get_errno(), "no user namespaces")
     identity = f"{NOBODY} 0 1"
     for name, text in (("setgroups", "deny"), ("uid_map", identity), ("gid_map", identity)):
-        try:
-            with open(f"/proc/self/{name}", "w") as file:
-                file.write(text)
-        except OSError as err:
-            sys.exit(f"user namespaces: {name}: {err.strerror}")
+        with open(f"/proc/self/{name}", "w") as file:
+            file.write(text)
 
 
 def become(uid: int, gid: int) -> None:
-    """Become that user, for good."""
-    try:
-        os.setgroups([])
-        os.setresgid(gid, gid, gid)
-        os.setresuid(uid, uid, uid)
-    except OSError as err:
-        sys.exit(f"user {uid}: {err.strerror}")
+    """Become that user, for good. Raises OSError."""
+    os.setgroups([])
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
 
 
 def end_with_parent() -> None:

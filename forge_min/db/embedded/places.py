@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -24,10 +25,6 @@ STAGES = Path("/var/tmp")
 NOBODY = "65534:65534"
 START_TIMEOUT = 60.0  # seconds
 TICK = 0.005  # seconds between two looks at postmaster.pid
-
-
-class Refused(Exception):
-    """A program did not do its work; the text is what it said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,27 +62,26 @@ class Place:
         )
 
     def run(self, program: str, *arguments: str) -> None:
-        """Run one of PostgreSQL's programs to its end. Raises Refused with what it said."""
+        """Run one of PostgreSQL's programs to its end. Raises Unavailable F422."""
         with self.keep(program, *arguments, output=subprocess.PIPE) as process:
             said = process.stdout.read() if process.stdout else b""
         if process.returncode != 0:
-            raise Refused(said.decode("utf-8", "replace").strip()[-500:])
+            raise failed(program, said.decode("utf-8", "replace"))
 
-    def claim(self) -> Place:
-        """Try it, and give the data to its user. Raises Refused."""
+    def claim(self) -> None:
+        """Try it, and give the data to its user. Raises Unavailable F422."""
         look = 'cd "$0" && exec "$1" --version'
         program = str(self.binaries.folder / "postgres")
         self.run("/bin/sh", "-c", look, str(self.home), program)
         self.give(self.pg)
-        return self
 
     def give(self, path: Path) -> None:
-        """Make a file or folder of our own the user's. Raises Refused."""
+        """Make a file or folder of our own the user's. Raises Unavailable F422."""
         if self.owner and path.exists():
             command = ["chown", "-hR", self.owner, str(path)]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode != 0:
-                raise Refused(done.stderr.strip()[-500:])
+                raise failed("chown", done.stderr)
 
     def initialise(self, password: str) -> None:
         """Run initdb where there is no data. A crash leaves pg.new, which the next start removes.
@@ -110,14 +106,16 @@ class Place:
             secret.unlink()
         new.rename(self.pg)
 
-    def wait_ready(self, server: Keeper) -> bool:
-        """Wait until postmaster.pid says "ready" (its 8th line, as pg_ctl reads it)."""
+    def wait_ready(self, server: Keeper, log: Path) -> None:
+        """Wait until postmaster.pid says "ready" (its 8th line, as pg_ctl reads it).
+
+        Raises Unavailable F422.
+        """
         deadline = time.monotonic() + START_TIMEOUT
-        while server.poll() is None and time.monotonic() < deadline:
-            if self._state() == "ready":
-                return True
+        while self._state() != "ready":
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise failed("postgres", log.read_text("utf-8", "replace"))
             time.sleep(TICK)
-        return False
 
     def _state(self) -> str:
         try:
@@ -130,16 +128,22 @@ class Place:
 Keeper = subprocess.Popen[bytes]
 
 
+def failed(program: str, said: str) -> Unavailable:
+    """The error of a program that ended, with the last of what it said."""
+    return Unavailable(f"{Path(program).name} failed: {said.strip()[-800:]}", code="F422")
+
+
 def find_place(data: Path, binaries: Binaries, lock: int) -> Place:
     """The best place that works here. Raises Unavailable F421 when none does."""
     if os.geteuid() != 0:
         return Place("direct", "", "", binaries, data, lock)
     refusals = []
-    for way in (_namespace, _nobody, _staged):
+    for place in _ways(data, binaries, lock):
         try:
-            return way(data, binaries, lock)
-        except Refused as err:
-            refusals.append(f"{way.__name__.strip('_')}: {err}")
+            place.claim()
+            return place
+        except Unavailable as err:
+            refusals.append(f"{place.mode}: {err.message.splitlines()[-1]}")
     raise Unavailable(
         "PostgreSQL cannot run here as root (" + "; ".join(refusals) + ")",
         code="F421",
@@ -147,40 +151,34 @@ def find_place(data: Path, binaries: Binaries, lock: int) -> Place:
     )
 
 
-def _namespace(data: Path, binaries: Binaries, lock: int) -> Place:
-    return Place("namespace", "namespace", "0:0", binaries, data, lock).claim()
+def _ways(data: Path, binaries: Binaries, lock: int) -> Iterator[Place]:
+    yield Place("namespace", "namespace", "0:0", binaries, data, lock)
+    yield Place("nobody", NOBODY, NOBODY, binaries, data, lock)
+    stage = _stage(data)
+    yield Place("staged", NOBODY, NOBODY, binaries, stage, lock)
+    copied = Binaries(_copy_programs(binaries.folder, stage / "install"), binaries.major)
+    yield Place("staged", NOBODY, NOBODY, copied, stage, lock)
 
 
-def _nobody(data: Path, binaries: Binaries, lock: int) -> Place:
-    return Place("nobody", NOBODY, NOBODY, binaries, data, lock).claim()
-
-
-def _staged(data: Path, binaries: Binaries, lock: int) -> Place:
+def _stage(data: Path) -> Path:
+    """A folder of its own with a copy of the data; the note is there before it is."""
     stage = STAGES / f"forge-postgres-{os.urandom(8).hex()}"
     (data / "stage").write_text(str(stage))
     stage.mkdir()
     stage.chmod(0o711)
     if (data / "pg").exists():
         shutil.copytree(data / "pg", stage / "pg", symlinks=True)
-    try:
-        return Place("staged", NOBODY, NOBODY, binaries, stage, lock).claim()
-    except Refused:
-        copied = Binaries(_copy_programs(binaries.folder, stage / "install"), binaries.major)
-        return Place("staged", NOBODY, NOBODY, copied, stage, lock).claim()
+    return stage
 
 
 def _copy_programs(bin: Path, target: Path) -> Path:
-    """Copy an installation, and the folder of libraries that a wheel puts beside its package."""
-    unused = shutil.ignore_patterns("*.a", "pgxs", "include", "doc", "__pycache__")
-    root, package = bin.parent, bin.parents[1]
-    copy = target / package.name / root.name
-    shutil.copytree(root, copy, symlinks=True, ignore=unused)
-    libraries = package.with_name(package.name + ".libs")
-    if libraries.is_dir():
-        shutil.copytree(libraries, target / libraries.name, symlinks=True)
-    for folder in (target, copy.parent, copy):
-        folder.chmod(0o755)
-    return copy / "bin"
+    """Copy a wheel's package, and the folder of libraries that lies beside it."""
+    package = bin.parents[1]
+    for folder in (package, package.with_name(package.name + ".libs")):
+        if folder.is_dir():
+            shutil.copytree(folder, target / folder.name, symlinks=True)
+    subprocess.run(["chmod", "-R", "a+rX", target], check=True)
+    return target / bin.relative_to(package.parent)
 
 
 def bring_home(data: Path) -> None:

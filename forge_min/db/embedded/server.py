@@ -12,22 +12,17 @@ import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 from ...errors import ForgeError, Unavailable
 from ..connection import connect
 from ..roles import ensure_app_role
 from . import binaries
-from .bootstrap import ensure_database, load_credentials, url
-from .places import Keeper, Place, Refused, bring_home, find_place
+from .bootstrap import ensure_database, load_credentials
+from .places import Keeper, Place, bring_home, find_place
 
 LOCK_TIMEOUT = 20.0  # seconds that a server whose starter was killed gets to end
-SETTINGS = {
-    "listen_addresses": "127.0.0.1",
-    "unix_socket_directories": "",
-    "timezone": "UTC",
-    "log_timezone": "UTC",
-    "lc_messages": "C",
-}
+SETTINGS = {"listen_addresses": "127.0.0.1", "unix_socket_directories": ""}
 
 
 class EmbeddedServer:
@@ -98,12 +93,8 @@ class EmbeddedServer:
             self.data.chmod(0o711)  # user nobody passes; what lies inside is 0700 and 0600
         try:
             self._start(_lock(self.data))
-        except BaseException as err:
+        except BaseException:
             self.stop()
-            if isinstance(err, Refused):
-                log = self.data / "server.log"
-                why = f"PostgreSQL did not start: {err}"
-                raise Unavailable(why, code="F422", hint=f"see {log}") from None
             raise
 
     def stop(self) -> None:
@@ -135,8 +126,7 @@ class EmbeddedServer:
         place.initialise(self._passwords["admin"])
         self.mode, self.port = place.mode, _port(self._wanted_port)
         self._process = self._launch(place)
-        if not place.wait_ready(self._process):
-            raise Refused((self.data / "server.log").read_text("utf-8", "replace").strip()[-800:])
+        place.wait_ready(self._process, self.data / "server.log")
         self._bootstrap()
 
     def _find(self) -> binaries.Binaries:
@@ -157,17 +147,18 @@ class EmbeddedServer:
             return place.keep("postgres", "-D", str(place.pg), *settings, output=out)
 
     def _bootstrap(self) -> None:
-        admin = url(self._roles["admin"], self._passwords["admin"], self.port, "postgres")
-        with connect(admin) as conn:
+        with connect(self._url("admin", "postgres")) as conn:
             ensure_database(conn, self._roles["owner"], self._passwords["owner"], self.database)
         with connect(self.owner_url) as conn:
             app, password = self._roles["app"], self._passwords["app"]
             ensure_app_role(conn, app, password=password, database=self.database)
 
-    def _url(self, who: str) -> str:
+    def _url(self, who: str, database: str = "") -> str:
         if not self.running:
             raise ForgeError("the embedded server does not run, so it has no address", code="F422")
-        return url(self._roles[who], self._passwords[who], self.port, self.database)
+        name = quote(database or self.database, safe="")
+        role = f"{quote(self._roles[who])}:{self._passwords[who]}"
+        return f"postgresql://{role}@127.0.0.1:{self.port}/{name}"
 
 
 def _lock(data: Path) -> int:
