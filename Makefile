@@ -15,7 +15,7 @@ export PIP_ROOT_USER_ACTION = ignore
 SOURCES := pyproject.toml setup.py $(wildcard forge_min/_fanout*.pyx forge_min/_fanout*.pxd)
 STAMP := $(VENV)/.made-$(shell { pwd; cat $(SOURCES); } | cksum | cut -d' ' -f1)
 
-.PHONY: help run test lint types check install bench fuzz clean dist elsewhere
+.PHONY: help run test system lint types check install bench fuzz clean dist elsewhere
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-10s %s\n", $$1, $$2 }'
@@ -23,7 +23,10 @@ help:  ## this list
 run: $(STAMP)  ## build examples/departures, serve it, load its data; SMOKE=1: check it and exit
 	@$(PY) examples/departures/run.py $(if $(filter-out 0,$(SMOKE)),--smoke)
 
-test: lint types check  ## lint, types and every test; FORGE_REQUIRE_ALL=1: a skip is a failure
+test: system lint types check  ## lint, types and every test; FORGE_REQUIRE_ALL=1: a skip is a failure
+
+system:
+	@[ "$(FORGE_REQUIRE_ALL)" != 1 ] || tools/system.sh
 
 lint: $(STAMP)  ## ruff: rules and format
 	@$(PY) -m ruff check .

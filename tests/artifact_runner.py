@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from forge_min.ship import build
 from forge_min.testing import TestDatabase
 

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
 from forge_min.db import EmbeddedServer
 from forge_min.db.embedded.binaries import Binaries, find, installed
 from forge_min.testing import TestDatabase

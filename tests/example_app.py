@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from forge_min import db
 from forge_min.generate import generate
 from forge_min.migrations import desired_sql

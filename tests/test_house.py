@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 import forge_min
+import pytest
 from forge_min.ship.artifact.package import CARRIED
 
 PACKAGE = Path(forge_min.__file__).parent

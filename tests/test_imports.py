@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from forge_min.ship.artifact.package import CARRIED
 
 SLOW = {"psycopg", "psycopg_c", "psycopg_binary", "opentelemetry"}

@@ -7,11 +7,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from forge_min.errors import BuildError
 from forge_min.manifest import INFO, NAME, Manifest, read_members
+from hypothesis import given
+from hypothesis import strategies as st
 
 MEMBERS = {"app.py": b"x = 1\n", "static/a b.css": b"", "gen/__init__.py": b'""'}
 NAMES = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), min_size=1)

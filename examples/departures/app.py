@@ -5,6 +5,7 @@ from uuid import UUID
 from forge_min.actions import ListQuery
 from forge_min.app import App
 from forge_min.wsgi import Raw, Request
+
 from gen.airport import AirportRow
 from gen.flight import FlightRow
 from gen.pages import board, flight

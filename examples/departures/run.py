@@ -22,10 +22,11 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-import data
-import smoke
 from forge_min import db
 from forge_min.db import EmbeddedServer
+
+import data
+import smoke
 
 HERE = Path(__file__).resolve().parent
 ARTIFACT = HERE / "dist" / "departures.pyz"

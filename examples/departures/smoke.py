@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import data
 from forge_min import db
+
+import data
 
 STATUSES = ("boarding", "delayed", "scheduled")
 JOBS_DEADLINE = 180.0  # seconds

@@ -6,18 +6,21 @@ them.
 
 from __future__ import annotations
 
+from importlib.resources import files
+
 from ._libpq import psycopg  # noqa: F401  (first: a missing libpq gets its error)
 from .connection import Connection, Database, connect
 from .embedded import EmbeddedServer
 from .migrate import MigrationStatus, migrate, migrate_down, migration_lock, migration_status
-from .migration_files import MigrationFile, forge_migrations, read_migrations
+from .migration_files import MigrationFile, read_migrations
 from .roles import ensure_app_role
 from .scratch import scratch_database
 from .statements import load_sql
 from .transaction import after_commit, nudge, transaction
 from .translate import errors_translated, translate
 
-FORGE_MIGRATIONS = tuple(forge_migrations())
+# The forge_ tables; they come before the project's own files.
+FORGE_MIGRATIONS = tuple(read_migrations(files(__name__) / "forge", "forge"))
 
 __all__ = [
     "FORGE_MIGRATIONS",

@@ -62,11 +62,8 @@ class Connection(psycopg.Connection[TupleRow]):
 
     nudge: Nudge | None = None
     observe: Observe | None = None
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        # One list of commit hooks per open level; None marks a level inside the caller's own BEGIN.
-        self.hook_levels: list[list[Hook] | None] = []
+    # Of the innermost db.transaction(); None outside, and inside a BEGIN of the caller's own.
+    hooks: list[Hook] | None = None
 
 
 class TimedCursor(psycopg.Cursor[TupleRow]):

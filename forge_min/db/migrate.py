@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 import psycopg
@@ -45,20 +44,16 @@ class MigrationStatus:
     source: str
     name: str
     state: State
-    applied_at: datetime | None = None
 
 
 class _Applied(NamedTuple):
     checksum: str
     steps: int
-    applied_at: datetime | None
+    whole: bool
 
 
 def migrate(
-    conn: Connection,
-    files: Sequence[MigrationFile],
-    *,
-    progress: Progress | None = None,
+    conn: Connection, files: Sequence[MigrationFile], *, progress: Progress | None = None
 ) -> list[str]:
     """Apply every file that is not applied yet, in the order given; the labels of those applied.
 
@@ -75,7 +70,7 @@ def migrate(
             _check_unchanged(file, applied.get((file.source, file.name)))
         for file in files:
             row = applied.get((file.source, file.name))
-            if row is None or row.applied_at is None:
+            if row is None or not row.whole:
                 _apply(conn, file, row.steps if row else 0)
                 done.append(file.label)
                 if progress:
@@ -112,13 +107,10 @@ def migration_status(conn: Connection, files: Sequence[MigrationFile]) -> list[M
     rows = []
     for file in files:
         row = applied.pop((file.source, file.name), None)
-        since = row.applied_at if row else None
-        rows.append(MigrationStatus(file.source, file.name, _state(file, row), since))
+        rows.append(MigrationStatus(file.source, file.name, _state(file, row)))
     sources = {file.source for file in files}
-    for (source, name), row in applied.items():
-        if source in sources:
-            rows.append(MigrationStatus(source, name, "missing", row.applied_at))
-    return rows
+    gone = [MigrationStatus(*key, "missing") for key in applied if key[0] in sources]
+    return rows + gone
 
 
 @contextmanager
@@ -248,7 +240,7 @@ def _check_unchanged(file: MigrationFile, row: _Applied | None) -> None:
 def _state(file: MigrationFile, row: _Applied | None) -> State:
     if row is None:
         return "pending"
-    if row.applied_at is None:
+    if not row.whole:
         unchanged = row.checksum == _done(file.statements, row.steps)
         return "half applied" if unchanged else "changed"
     return "applied" if row.checksum == file.checksum else "changed"

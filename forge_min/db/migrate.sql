@@ -14,7 +14,8 @@ create table public.forge_migration (
 select to_regclass('public.forge_migration') is not null
 
 -- name: applied
-select source, name, checksum, steps, applied_at from public.forge_migration order by source, name
+select source, name, checksum, steps, applied_at is not null
+from public.forge_migration order by source, name
 
 -- name: note
 insert into public.forge_migration (source, name, checksum, steps, applied_at)

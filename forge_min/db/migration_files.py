@@ -12,7 +12,6 @@ import hashlib
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
@@ -104,11 +103,6 @@ def read_migrations(folder: Path | Traversable, source: str = "app") -> list[Mig
         text = entry.read_bytes().decode("utf-8").replace("\r\n", "\n")
         found[number] = MigrationFile(source, entry.name, text)
     return list(found.values())
-
-
-def forge_migrations() -> list[MigrationFile]:
-    """forge's own files: the forge_ tables. They come before the project's."""
-    return read_migrations(files(__package__ or "") / "forge", "forge")
 
 
 def digest(text: str) -> str:

@@ -35,18 +35,18 @@ def transaction(conn: psycopg.Connection[Any]) -> Iterator[None]:
             yield
             _check_unhurt(conn)
         return
-    levels, depth = conn.hook_levels, len(conn.hook_levels)
-    own = bool(levels[-1] is not None) if levels else _idle(conn)
-    levels.append([] if own else None)
+    outer, hooks = conn.hooks, None
+    conn.hooks = [] if outer is not None or _idle(conn) else None
     try:
         with conn.transaction() as tx:
             yield
             _check_unhurt(conn)
-        hooks = levels[depth] if tx.status is tx.Status.COMMITTED else None
+        if tx.status is tx.Status.COMMITTED:
+            hooks = conn.hooks
     finally:
-        del levels[depth:]
-    if hooks and depth:
-        levels[-1].extend(hooks)  # type: ignore[union-attr]
+        conn.hooks = outer
+    if hooks and outer is not None:
+        outer.extend(hooks)
     elif hooks:
         _run(hooks)
 
@@ -60,10 +60,8 @@ def after_commit(conn: psycopg.Connection[Any], hook: Hook) -> None:
     """
     if not isinstance(conn, Connection):
         return
-    if conn.hook_levels:
-        level = conn.hook_levels[-1]
-        if level is not None:
-            level.append(hook)
+    if conn.hooks is not None:
+        conn.hooks.append(hook)
     elif conn.autocommit and _idle(conn):
         _run([hook])
 

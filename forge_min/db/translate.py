@@ -53,18 +53,11 @@ def translate(err: psycopg.Error) -> ForgeError:
         return Unavailable(found[1], code=found[0])
     if not state and isinstance(err, (pg.OperationalError, pg.InterfaceError)):
         return Unavailable("the connection to the database was lost", code="F405")
-    return DatabaseError(describe(err))
-
-
-def describe(err: psycopg.Error) -> str:
-    """What PostgreSQL said, where that cannot hold a value: class 42 speaks of names and syntax
-    only.
-    """
-    state = err.sqlstate
-    if state is None:
-        return f"the database driver refused a statement ({type(err).__name__})"
+    if not state:
+        return DatabaseError(f"the database driver refused a statement ({type(err).__name__})")
+    # Class 42 speaks of names and syntax only; any other text may hold a value.
     said = f": {err.diag.message_primary}" if state.startswith("42") else ""
-    return f"PostgreSQL refused a statement ({state} {type(err).__name__}){said}"
+    return DatabaseError(f"PostgreSQL refused a statement ({state} {type(err).__name__}){said}")
 
 
 @contextmanager

@@ -192,6 +192,7 @@ def _resource(resource: ResourceIR) -> dict[str, str]:
         "column_items": "\n".join(f"        {line}," for line in columns),
         "constraints": "\n".join(f"        {k!r}: {v!r}," for k, v in constraints.items()),
         "timestamps": repr(resource.timestamps),
+        "hook_import": " JobHook," if resource.hooks.all else "",
         "after_create": _hooks(resource.hooks.after_create),
         "after_update": _hooks(resource.hooks.after_update),
         "after_delete": _hooks(resource.hooks.after_delete),

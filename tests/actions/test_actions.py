@@ -9,7 +9,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-
 from forge_min import db
 from forge_min.errors import (
     Conflict,

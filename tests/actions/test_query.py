@@ -6,7 +6,6 @@ import random
 from typing import Any
 
 import pytest
-
 from forge_min.actions import ListQuery
 from forge_min.errors import BadRequest
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
-
 from forge_min.admin import AdminServer
 from forge_min.errors import ServerError
 

@@ -9,9 +9,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 import forge_min
+import pytest
 
 PACKAGE = Path(forge_min.__file__).parent
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -10,7 +10,6 @@ import tomllib
 from pathlib import Path
 
 import pytest
-
 from forge_min.cli import new_parser
 
 from .conftest import PACKAGE, Cli, environment

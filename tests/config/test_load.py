@@ -6,11 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from forge_min.config import TABLE, Config, load
 from forge_min.errors import ConfigError, ErrorGroup
+from hypothesis import given
+from hypothesis import strategies as st
 
 GOOD = {
     "text": ("other", "other"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from forge_min.config import parse_duration, parse_size
 
 

@@ -10,10 +10,9 @@ import threading
 
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
-
 from forge_min.db import Database, connect, transaction
 from forge_min.errors import ConfigError, ForgeError, Unavailable
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 SECRET = "hunter2-very-secret"
 

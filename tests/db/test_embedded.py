@@ -16,7 +16,6 @@ from pathlib import Path
 
 import psycopg
 import pytest
-
 from forge_min.db import EmbeddedServer, connect
 from forge_min.db.embedded import binaries
 from forge_min.db.embedded import server as server_module

@@ -12,7 +12,6 @@ import time
 
 import psycopg
 import pytest
-
 from forge_min.db import MigrationFile, connect, migrate, migrate_down, migration_status
 from forge_min.errors import BuildError, Unavailable
 

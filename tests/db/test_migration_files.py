@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from forge_min.db import FORGE_MIGRATIONS, MigrationFile, read_migrations
 from forge_min.db.migration_files import statements
 from forge_min.errors import BuildError
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 def test_files_come_in_order_and_other_files_are_left_alone(tmp_path):

@@ -6,10 +6,9 @@ import os
 
 import psycopg
 import pytest
+from forge_min.db import connect, ensure_app_role
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
-
-from forge_min.db import connect, ensure_app_role
 
 pytestmark = pytest.mark.db
 

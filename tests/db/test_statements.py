@@ -6,7 +6,6 @@ import sys
 import zipfile
 
 import pytest
-
 from forge_min.db import load_sql
 from forge_min.errors import BuildError
 

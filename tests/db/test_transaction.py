@@ -6,7 +6,6 @@ import logging
 
 import psycopg
 import pytest
-
 from forge_min.db import after_commit, connect, nudge, transaction
 from forge_min.errors import DatabaseError, Unavailable
 

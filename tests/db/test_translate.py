@@ -6,7 +6,6 @@ import threading
 
 import psycopg
 import pytest
-
 from forge_min.db import connect, errors_translated, translate
 from forge_min.errors import Conflict, ConstraintViolation, DatabaseError, ForgeError, Unavailable
 

@@ -9,7 +9,6 @@ import tomllib
 from pathlib import Path
 
 import pytest
-
 from forge_min.app.metrics import Metrics
 from forge_min.cli import new_parser
 from forge_min.observe import Registry

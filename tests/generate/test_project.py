@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-
 from forge_min.errors import ErrorGroup, UsageError
 from forge_min.generate import generate, scaffold_project, scaffold_resource
 from forge_min.parse import parse_project
+from hypothesis import given, settings
 
 from ..parse.helpers import parse
 from ..parse.strategies import schema_files

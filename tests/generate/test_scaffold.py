@@ -7,7 +7,6 @@ import threading
 from pathlib import Path
 
 import pytest
-
 from forge_min.errors import BuildError
 from forge_min.generate import scaffold
 

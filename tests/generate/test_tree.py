@@ -10,11 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from forge_min.errors import BuildError
 from forge_min.generate import Report, exchange, tree, write_tree
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 FILES = {"__init__.py": "", "a/one.py": "x = 1\n", "a/two.py": "y = 'é'\n", "data.json": "{}\n"}
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-
 from forge_min import db, jobs
 from forge_min.testing import TestDatabase
 

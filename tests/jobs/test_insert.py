@@ -8,7 +8,6 @@ from typing import Any
 
 import psycopg
 import pytest
-
 from forge_min import db, jobs, notify
 from forge_min.errors import ConstraintViolation, ForgeError, Invalid
 from forge_min.jobs import NewJob

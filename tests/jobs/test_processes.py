@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-
 from forge_min import db, jobs
 from forge_min.jobs import NewJob
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import psycopg
 import pytest
-
 from forge_min import db, jobs
 from forge_min.errors import Unavailable
 from forge_min.jobs import Cancel, Discard, Job, NewJob, Snooze, StaleClaim

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-
 from forge_min.db import Connection, connect
 from forge_min.parse.ir import FieldIR, RelationIR, ResourceIR, Span
 

@@ -8,7 +8,6 @@ from decimal import Decimal
 
 import psycopg
 import pytest
-
 from forge_min.errors import BuildError
 from forge_min.migrations import desired_sql
 from forge_min.parse.names import constraint_name

@@ -8,7 +8,6 @@ import time
 from functools import partial
 
 import pytest
-
 from forge_min.db import (
     FORGE_MIGRATIONS,
     connect,

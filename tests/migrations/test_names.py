@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from forge_min.db import connect
 from forge_min.errors import BuildError
 from forge_min.migrations.names import RESERVED, identifier, literal
 from forge_min.parse.names import constraint_name
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 def test_a_short_name_is_what_postgresql_would_choose_itself():

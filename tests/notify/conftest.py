@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
-
 from forge_min import db, notify
 from forge_min.fanout import Subscription
 from forge_min.testing import TestDatabase

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-
 from forge_min import db, notify
 from forge_min.notify import Event
 

@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-
 from forge_min import db, notify
 from forge_min.notify import Event
 

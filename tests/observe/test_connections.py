@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 import psycopg
 import pytest
+from forge_min.db import connect
+from forge_min.observe import span, trace_connection
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 from psycopg import sql
-
-from forge_min.db import connect
-from forge_min.observe import span, trace_connection
 
 pytestmark = pytest.mark.db
 Spans = Callable[[], Sequence[ReadableSpan]]

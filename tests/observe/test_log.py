@@ -9,10 +9,9 @@ import re
 from collections.abc import Callable, Iterator
 
 import pytest
+from forge_min.observe import log_fields, new_handler, span
 from hypothesis import given
 from hypothesis import strategies as st
-
-from forge_min.observe import log_fields, new_handler, span
 
 Lines = Callable[[], list[str]]
 

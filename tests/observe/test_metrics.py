@@ -8,11 +8,10 @@ import re
 import threading
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from forge_min.observe import Registry, add_process_metrics, render_metrics
 from forge_min.observe.metrics.registry import OVERFLOW
+from hypothesis import given
+from hypothesis import strategies as st
 
 LINE = re.compile(
     r'(?P<name>[a-zA-Z_:][\w:]*)(\{(?P<labels>(\w+="([^"\\\n]|\\[\\n"])*",?)*)\})? (?P<value>\S+)'

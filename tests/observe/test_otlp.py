@@ -11,12 +11,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
-from opentelemetry.sdk.trace.export import SpanExportResult
-
 from forge_min import observe
 from forge_min.errors import ConfigError
 from forge_min.observe import span
 from forge_min.observe.otlp import OTLPExporter
+from opentelemetry.sdk.trace.export import SpanExportResult
 
 
 class Collector(HTTPServer):

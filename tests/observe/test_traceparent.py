@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from forge_min.observe.traceparent import (
     SpanContext,
     format_traceparent,
     new_root,
     parse_traceparent,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 

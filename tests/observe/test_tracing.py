@@ -8,12 +8,11 @@ import threading
 from collections.abc import Callable, Sequence
 
 import pytest
+from forge_min import observe
+from forge_min.observe import current_traceparent, span
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
-
-from forge_min import observe
-from forge_min.observe import current_traceparent, span
 
 Spans = Callable[[], Sequence[ReadableSpan]]
 SAMPLED = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

@@ -9,10 +9,9 @@ from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
 import pytest
+from forge_min.observe import current_traceparent, trace_wsgi
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
-
-from forge_min.observe import current_traceparent, trace_wsgi
 
 Spans = Callable[[], Sequence[ReadableSpan]]
 SAMPLED = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

@@ -18,7 +18,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-
 from forge_min import db
 
 pytestmark = pytest.mark.db

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-
 from forge_min.errors import BuildError
 from forge_min.pages import PageSource, compile_page
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from types import SimpleNamespace as Row
 
 import pytest
-
 from forge_min.pages import compile_page
 from forge_min.wsgi.html import Raw
 

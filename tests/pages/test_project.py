@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from forge_min.errors import ErrorGroup
 from forge_min.pages import compile_pages
 

@@ -7,9 +7,8 @@ import keyword
 import random
 from typing import Any
 
-from hypothesis import strategies as st
-
 from forge_min.parse.names import field_problem
+from hypothesis import strategies as st
 
 NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,20}", fullmatch=True).filter(
     lambda name: field_problem(name, "_id") is None and field_problem(name) is None

@@ -8,7 +8,6 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-
 from forge_min.parse import Diagnostic, parse_project
 
 from .helpers import IMPORT, codes, marked, parse, parse_parts

@@ -6,11 +6,10 @@ import ast
 import dataclasses
 import json
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from forge_min import schema
 from forge_min.parse import FieldIR, RelationIR, ResourceIR, Span, lower
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from .helpers import parse
 from .strategies import schema_files, spoil_text, spoil_tree

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from forge_min.parse.names import constraint_name, plural, snake
 from hypothesis import given
 from hypothesis import strategies as st
-
-from forge_min.parse.names import constraint_name, plural, snake
 
 from .helpers import IMPORT, parse, resource
 

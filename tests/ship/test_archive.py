@@ -11,7 +11,6 @@ import zipfile
 from pathlib import Path
 
 import pytest
-
 from forge_min.errors import BuildError
 from forge_min.ship.artifact import write_folder, write_sums, write_zipapp
 

@@ -11,7 +11,6 @@ import threading
 from pathlib import Path
 
 import pytest
-
 from forge_min.ship.artifact import boot
 
 FILES = {"_native/a/core.so": 4, "_native/a/__init__.py": 0}

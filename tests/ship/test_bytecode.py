@@ -7,7 +7,6 @@ import sys
 from importlib.util import MAGIC_NUMBER
 
 import pytest
-
 from forge_min.errors import BuildError
 from forge_min.ship.artifact import compile_members
 

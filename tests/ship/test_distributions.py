@@ -9,7 +9,6 @@ from importlib.metadata import Distribution, PathDistribution
 from pathlib import Path
 
 import pytest
-
 from forge_min.errors import BuildError
 from forge_min.ship.artifact import BASE, collect, is_installed, members
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-
 from forge_min.errors import BuildError
 from forge_min.ship import deploy
 

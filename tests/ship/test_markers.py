@@ -5,11 +5,10 @@ from __future__ import annotations
 from importlib.metadata import distributions
 
 import pytest
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
-
 from forge_min.errors import BuildError
 from forge_min.ship.artifact.markers import environment, required_names
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 HERE = {**environment(), "python_version": "3.11", "python_full_version": "3.11.7"}
 

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from forge_min.errors import BuildError, ErrorGroup
 from forge_min.manifest import INFO, NAME, Manifest, read_members
 from forge_min.ship import Built, build

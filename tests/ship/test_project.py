@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 import pytest
-
 from forge_min.errors import BuildError, ConfigError
 from forge_min.ship.project import project_members, read_project
 

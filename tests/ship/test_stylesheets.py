@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from forge_min.errors import BuildError
 from forge_min.ship.stylesheets import check_stylesheets
 

@@ -13,7 +13,6 @@ from typing import Any
 from wsgiref.util import setup_testing_defaults
 
 import pytest
-
 from forge_min import sse
 from forge_min.fanout import Limiter, StreamWriter
 from forge_min.notify import Event, MemoryHub, Opened, TopicKey

@@ -7,11 +7,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from forge_min import sse
 from forge_min.notify import Event
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 def parse(stream: bytes) -> list[tuple[str, str, str]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 
 import pytest
-
 from forge_min import sse
 from forge_min.fanout import Limiter, Topic
 

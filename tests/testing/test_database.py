@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 import pytest
-
 from forge_min.db import FORGE_MIGRATIONS, MigrationFile, connect, migration_status
 from forge_min.errors import BuildError
 from forge_min.testing import fresh_database as make

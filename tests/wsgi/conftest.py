@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-
 from forge_min.wsgi import Server
 
 DEADLINE = 10.0

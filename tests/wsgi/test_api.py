@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 import pytest
-
 from forge_min.wsgi import Application, Router
 
 pytestmark = pytest.mark.db

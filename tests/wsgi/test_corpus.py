@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 
 import pytest
-
 from forge_min.wsgi import Server
 
 SECOND = b"GET /second HTTP/1.1\r\nHost: a\r\n\r\n"

@@ -6,7 +6,6 @@ import threading
 import time
 
 import pytest
-
 from forge_min.wsgi.server.crew import QUICK, Crew
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from forge_min.wsgi import Raw, check_url, escape
 from forge_min.wsgi.html import raw
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 class Reader(HTMLParser):

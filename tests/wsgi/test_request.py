@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 
 import pytest
-
 from forge_min.errors import BadRequest
 from forge_min.wsgi import HTTPProblem, Request
 

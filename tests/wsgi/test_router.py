@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from forge_min.errors import NotFound, ServerError
 from forge_min.wsgi import MethodNotAllowed, Response, Router
 

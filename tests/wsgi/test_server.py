@@ -9,7 +9,6 @@ import threading
 from wsgiref.validate import validator
 
 import pytest
-
 from forge_min.errors import ServerError
 from forge_min.wsgi import Server
 

@@ -10,7 +10,6 @@ import threading
 import time
 
 import pytest
-
 from forge_min.wsgi.server.reader import Phase
 
 BIG = b"x" * 20_000_000

@@ -7,7 +7,6 @@ import sys
 import zipfile
 
 import pytest
-
 from forge_min.errors import NotFound
 from forge_min.wsgi import Request, StaticFiles
 

@@ -6,7 +6,6 @@ import socket
 import threading
 
 import pytest
-
 from forge_min.wsgi import Application, Response, Router
 
 

@@ -3,6 +3,7 @@
 from forge_min.actions import ListQuery
 from forge_min.app import App
 from forge_min.wsgi import Handler, Request, Response, json_response
+
 from gen.pages import products as page
 from resources.product.actions import ProductActions
 

@@ -2,6 +2,7 @@
 
 from forge_min.actions import Registry
 from forge_min.wsgi.router import Route
+
 from resources.airport.actions import AirportActions
 from resources.airport.jobs import WORKERS as airport_workers
 from resources.country.actions import CountryActions

@@ -50,6 +50,5 @@ def ensure_database(conn: Connection, owner: str, password: str, database: str) 
     `ensure_app_role` need.
     """
     values = {"owner": owner, "password": password, "database": database}
-    for name in ("owner", "database"):
-        for row in conn.execute(SQL[name], values).fetchall():
-            conn.execute(row[0])
+    for row in conn.execute(SQL["missing"], values).fetchall():
+        conn.execute(row[0])

@@ -1,9 +1,10 @@
--- What a fresh server lacks. Each statement gives the statement to run, if any, as text.
+-- What a fresh server lacks.
 
--- name: owner
-select format('create role %%I login createdb createrole password %%L', %(owner)s::text, %(password)s::text)
+-- name: missing
+-- The statements to run, one a row, as text: the owner's role, then the database.
+select format(
+  'create role %%I login createdb createrole password %%L', %(owner)s::text, %(password)s::text)
 where not exists (select from pg_roles where rolname = %(owner)s)
-
--- name: database
+union all
 select format('create database %%I owner %%I', %(database)s::text, %(owner)s::text)
 where not exists (select from pg_database where datname = %(database)s)

@@ -3,7 +3,7 @@
 Generated from resources/country/schema.py. Do not edit.
 """
 
-from forge_min.actions import Check, Column, JobHook, Resource
+from forge_min.actions import Check, Column, Resource
 
 from . import sql
 from .model import CountryRow, to_json

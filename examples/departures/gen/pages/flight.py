@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from forge_min.wsgi.html import escape as _escape
+from forge_min.wsgi.html import check_url as _check_url, escape as _escape, raw as _raw
 
 
 def render(*, departs: Any, destination: Any, flight: Any, gate: Any, origin: Any, **_more: Any) -> str:
@@ -13,21 +13,21 @@ def render(*, departs: Any, destination: Any, flight: Any, gate: Any, origin: An
     _out: list[str] = []
     _out += (
         '<tr id="flights-',
-        _escape(flight.id).replace('"', "&#34;"),
+        _escape(flight.id),
         '" class="is-',
-        _escape(flight.status).replace('"', "&#34;"),
+        _escape(flight.status),
         '"><td><time>',
         _escape(departs),
         '</time></td><th scope="row">',
         _escape(flight.number),
-        "</th><td>",
+        '</th><td>',
         _escape(origin),
-        "</td><td>",
+        '</td><td>',
         _escape(destination),
-        "</td><td>",
+        '</td><td>',
         _escape(gate),
         '</td><td><span class="tag">',
         _escape(flight.status),
-        "</span></td></tr>\n",
+        '</span></td></tr>\n',
     )
     return "".join(_out)

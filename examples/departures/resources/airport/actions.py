@@ -1,6 +1,7 @@
 """The actions of Airport, with this project's own rule: an airport is not its own neighbour."""
 
 from forge_min.actions import Check
+
 from gen.airport import AirportActions as Generated
 
 

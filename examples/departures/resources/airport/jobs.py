@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from forge_min.jobs import Job
+
 from resources.airport.actions import AirportActions
 from resources.airport.nearest import nearest
 

@@ -4,6 +4,7 @@ from uuid import UUID
 
 from forge_min.actions import Check
 from forge_min.errors import Conflict
+
 from gen.flight import FlightActions as Generated
 from gen.flight import FlightRow
 

@@ -5,35 +5,37 @@ from __future__ import annotations
 
 from typing import Any
 
-from forge_min.wsgi.html import escape as _escape
+from forge_min.wsgi.html import check_url as _check_url, escape as _escape, raw as _raw
 
 
 def render(*, rows: Any, total: Any, **_more: Any) -> str:
     """The page as text."""
     _out: list[str] = []
     _out += (
-        "<!doctype html>\n"
+        '<!doctype html>\n'
         '<html lang="en"><head><title>Products</title></head><body>\n'
-        "<h1>Products (",
+        '<h1>Products (',
         _escape(total),
-        ")</h1>\n"
-        "<table><thead><tr><th>Name</th><th>Price</th><th>Status</th><th>Created</th></tr></thead><tbody>\n",
+        ')</h1>\n'
+        '<table><thead><tr><th>Name</th><th>Price</th><th>Status</th><th>Created</th></tr></thead><tbody>\n',
     )
     for row in rows:  # views/products.html:5
         _out += (
             '<tr id="products-',
-            _escape(row.id).replace('"', "&#34;"),
+            _escape(row.id),
             '"><td><a href="/products/',
-            _escape(row.id).replace('"', "&#34;"),
+            _escape(row.id),
             '">',
             _escape(row.name),
-            "</a></td><td>",
+            '</a></td><td>',
             _escape(row.price),
-            "</td><td>",
+            '</td><td>',
             _escape(row.status),
-            "</td><td>",
+            '</td><td>',
             _escape(row.created_at),
-            "</td></tr>\n",
+            '</td></tr>\n',
         )
-    _out.append("</tbody></table></body></html>\n")
+    _out += (
+        '</tbody></table></body></html>\n',
+    )
     return "".join(_out)

@@ -4,6 +4,7 @@ Override what you need; every method is documented in forge_min.actions.Actions.
 """
 
 from forge_min.actions import Check
+
 from gen.product import ProductActions as Generated
 
 

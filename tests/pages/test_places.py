@@ -5,10 +5,9 @@ from __future__ import annotations
 from html.parser import HTMLParser
 
 import pytest
+from forge_min.errors import BuildError
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from forge_min.errors import BuildError
 
 from .helpers import page, refused
 

@@ -1,0 +1,20 @@
+#!/bin/sh
+# What a test run that allows no skip needs from the system: a C compiler and Python's headers.
+# Installed through apt-get, only when missing and only as root; otherwise a loud line.
+set -eu
+missing=
+command -v gcc >/dev/null || missing="gcc libc6-dev"
+if [ -x /usr/bin/python3 ]; then
+    /usr/bin/python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
+    headers=$(/usr/bin/python3 -c 'import sysconfig; print(sysconfig.get_path("include"))')
+    [ -e "$headers/Python.h" ] || missing="$missing python3-dev"
+fi
+[ -n "$missing" ] || exit 0
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo "forge_min: installing $missing" >&2
+    apt-get update -q
+    # shellcheck disable=SC2086  # a list of names
+    apt-get install -qy --no-install-recommends $missing
+else
+    echo "forge_min: NOT INSTALLED, only root can: $missing" >&2
+fi
