@@ -1,6 +1,6 @@
 """What a place in the limiter costs: acquire + release in nanoseconds, on both twins.
 
-    python benchmarks/limiter.py [--json]
+    python benchmarks/limiter.py [--json FILE]
 
 The peer is what one writes by hand: a dict of counts under a threading.Lock. One thread, then eight
 that compete; medians of five rounds, twins interleaved. Goal: at most 250 ns compiled, one thread.
@@ -126,10 +126,12 @@ def table(result: dict[str, dict[str, float]]) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    as_json = parser.parse_args().json
+    parser.add_argument("--json", type=Path, help="a file for the figures as well")
+    file = parser.parse_args().json
     result = measure()
-    print(json.dumps({"unit": "ns", "limiter": result}) if as_json else table(result))
+    print(table(result))
+    if file:
+        file.write_text(json.dumps({"unit": "ns", "limiter": result}) + "\n")
     return 0
 
 

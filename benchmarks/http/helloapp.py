@@ -5,12 +5,12 @@ python benchmarks/http/helloapp.py PORT
 
 from __future__ import annotations
 
-import logging
 import signal
 import sys
 import threading
 
-from forge_min.observe import Registry, new_handler
+from forge_min.observe import Registry
+from forge_min.observe.access import AccessLog
 from forge_min.wsgi import Application, Handler, Request, Response, Router, Server, json_response
 
 BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
@@ -34,7 +34,7 @@ def tagged(request: Request, handler: Handler) -> Response:
     return response
 
 
-def application() -> Application:
+def application(access: AccessLog) -> Application:
     """Fifty routes and everything that the product has on by default."""
     router = Router()
     router.add("GET", "/hello", hello)
@@ -49,20 +49,21 @@ def application() -> Application:
     def observe(method: str, route: str, status: int, seconds: float) -> None:
         durations.labels(method, route, str(status)).observe(seconds)
 
-    return Application(router, middleware=[tagged], observe=observe)
+    return Application(router, middleware=[tagged], observe=observe, access=access)
 
 
 def main() -> None:
     """Serve until SIGTERM."""
-    # new_handler is what the product logs with; the lines go to where stderr goes.
-    logging.getLogger().addHandler(new_handler(format="json"))
-    logging.getLogger().setLevel(logging.INFO)
-    server = Server(("127.0.0.1", int(sys.argv[1])), application(), threads=8)
+    # What the product logs with; the lines go to where stderr goes.
+    access = AccessLog(format="json")
+    server = Server(("127.0.0.1", int(sys.argv[1])), application(access), threads=8)
+    access.start()
     server.start()
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     ended.wait()
     server.stop()
+    access.stop()
 
 
 if __name__ == "__main__":

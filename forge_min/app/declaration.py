@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from importlib.resources.abc import Traversable
 from typing import Any, NamedTuple, TypeVar
 
 from ..actions import Registry
-from ..config import Config
 from ..wsgi import Middleware, Route
-from .running import Running
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -74,23 +71,6 @@ class App:
         """Called, filled in by name, after the last request and job, before connections close."""
         self.stop_hooks.append(function)
         return function
-
-    def start(
-        self,
-        config: Config,
-        generated: Generated,
-        root: Traversable,
-        *,
-        build: Mapping[str, Any],
-        serving: bool = True,
-    ) -> Running:
-        """Build and start every service.
-
-        root: the project's folder, for static/. build: build-info.json, or {}. serving: False for a
-        process that only works jobs. Raises ConfigError, Unavailable (database) and ForgeError F70x
-        (workers).
-        """
-        return Running(self, config, generated, root, build=build, serving=serving)
 
 
 def _declares(add: Callable[[Any], None]) -> Callable[[F], F]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from typing import TYPE_CHECKING
 
 from ..actions import Registry
 from ..config import Config
@@ -13,9 +12,7 @@ from ..errors import ConfigError
 from ..wsgi import Handler, Request, Response, Route, Router, StaticFiles, html_response
 from ..wsgi.api import ResourceAPI
 from ..wsgi.openapi import document, handlers
-
-if TYPE_CHECKING:
-    from .declaration import App, Generated
+from .declaration import App, Generated
 
 
 def build_router(

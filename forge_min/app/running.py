@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from importlib.resources.abc import Traversable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .. import db, fanout, jobs, notify, observe, sse
 from ..actions import Registry
@@ -17,19 +17,22 @@ from ..config import Config
 from ..errors import ForgeError
 from ..wsgi import Application
 from ..wsgi.events import events_handler
+from .declaration import App, Generated
 from .encoder import Encoder
 from .metrics import Metrics
 from .routes import build_router
 from .tracing import job_span, new_telemetry, request_span
 
-if TYPE_CHECKING:
-    from .declaration import App, Generated
-
 log = logging.getLogger("forge_min.app")
 
 
 class Running:
-    """The services of one process. application: the PEP 3333 callable, when it serves."""
+    """The services of one process, built and started by the constructor.
+
+    root: the project's folder, for static/ and migrations/. build: build-info.json, or {}. serving:
+    False for a process that only works jobs. application: the PEP 3333 callable, when it serves.
+    The constructor raises ConfigError, Unavailable (database) and ForgeError F70x (workers).
+    """
 
     application: Application
 

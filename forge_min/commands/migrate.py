@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from ..errors import BuildError
 from .operate import delegate
 from .project import find_root, read_resources, use_code
 from .tree import add_command, add_delegate
@@ -39,9 +37,6 @@ def add(commands: Commands) -> None:
         example="migrate diff add_gate",
     )
     diff.add_argument("name", metavar="NAME", nargs="?", default="", help="what it does")
-    diff.add_argument(
-        "--allow-destructive", action="store_true", help="also steps that lose data or lock long"
-    )
     for name, help in (
         ("up", "apply what is missing, as the owner"),
         ("down", "undo the last file"),
@@ -60,8 +55,6 @@ def _diff(args: argparse.Namespace) -> int:
     if resources is None:
         return 1
     migration = _missing(root, resources, args.name)
-    if migration is not None and migration.risks and not args.allow_destructive:
-        _refuse(migration)
     path = migration.write() if migration else None
     if args.json:
         changes = migration.changes if migration else ()
@@ -98,12 +91,3 @@ def _missing(root: Path, resources: Sequence[ResourceIR], name: str) -> Migratio
             name=name,
         )
 
-
-def _refuse(migration: Migration) -> NoReturn:
-    for risk in migration.risks:
-        print(f"{risk.kind}: {risk.step}\n    {risk.advice}", file=sys.stderr)
-    raise BuildError(
-        "this migration loses data or locks a table for long; nothing was written",
-        code="F334",
-        hint="read the steps above; --allow-destructive writes it all the same",
-    )

@@ -28,6 +28,7 @@ _PYTHON_TYPES = {
     "datetime": "datetime",
     "date": "date",
 }
+_MODULES = {"UUID": "uuid", "Decimal": "decimal", "date": "datetime", "datetime": "datetime"}
 _ARRAY_TYPES = {
     "uuid": "uuid",
     "string": "text",
@@ -125,17 +126,11 @@ def _columns(resource: ResourceIR) -> list[tuple[str, str, bool]]:
 
 def _model(resource: ResourceIR) -> dict[str, str]:
     columns = _columns(resource)
-    used = {_PYTHON_TYPES[kind] for _, kind, _ in columns}
-    imports = []
-    if stamps := sorted(used & {"date", "datetime"}):
-        imports.append(f"from datetime import {', '.join(stamps)}")
-    if "Decimal" in used:
-        imports.append("from decimal import Decimal")
-    imports.append("from uuid import UUID")
-    if "datetime" in used:
+    types, imports = _types(columns)
+    if any(kind == "datetime" for _, kind, _ in columns):
         imports += ["", "from forge_min.actions import iso_utc"]
     attributes = [
-        f"    {name}: {_PYTHON_TYPES[kind]}{' | None' if nullable else ''}"
+        f"    {name}: {types[_PYTHON_TYPES[kind]]}{' | None' if nullable else ''}"
         for name, kind, nullable in columns
     ]
     items = [f'        "{name}": {_json_item(name, kind, null)},' for name, kind, null in columns]
@@ -144,6 +139,23 @@ def _model(resource: ResourceIR) -> dict[str, str]:
         "attributes": "\n".join(attributes),
         "items": "\n".join(items),
     }
+
+
+def _types(columns: Sequence[tuple[str, str, bool]]) -> tuple[dict[str, str], list[str]]:
+    """Type → its name in the class body, and the imports of the types.
+
+    A type that a column is called like has a capital there (Date, Str), which no column has.
+    """
+    taken = {name for name, _, _ in columns}
+    types: dict[str, str] = {}
+    imports: dict[str, list[str]] = {}
+    for name in sorted({_PYTHON_TYPES[kind] for _, kind, _ in columns}):
+        types[name] = name.capitalize() if name in taken else name
+        if name in taken or name in _MODULES:
+            wanted = f"{name} as {types[name]}" if name in taken else name
+            imports.setdefault(_MODULES.get(name, "builtins"), []).append(wanted)
+    lines = [f"from {module} import {', '.join(names)}" for module, names in imports.items()]
+    return types, sorted(lines)
 
 
 def _json_item(name: str, kind: str, nullable: bool) -> str:

@@ -6,6 +6,6 @@ Knows no database driver: a connection to an empty database is handed in.
 from __future__ import annotations
 
 from .desired import desired_sql
-from .diff import Migration, Risk, diff
+from .diff import Migration, diff
 
-__all__ = ["Migration", "Risk", "desired_sql", "diff"]
+__all__ = ["Migration", "desired_sql", "diff"]

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from ..errors import BuildError
 from ..parse.ir import FieldIR, RelationIR, ResourceIR
-from ..parse.names import SYSTEM_COLUMNS, constraint_name
+from ..parse.names import constraint_name
 from .columns import checks, column_sql
-from .names import identifier
+from .names import SYSTEM_COLUMNS, identifier
 
 
 @dataclass(frozen=True, slots=True)

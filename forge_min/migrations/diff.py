@@ -49,22 +49,12 @@ class File(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Risk:
-    """What a step may do to a site that runs. kind: "lock" or "data"."""
-
-    kind: str
-    step: str
-    advice: str
-
-
-@dataclass(frozen=True, slots=True)
 class Migration:
     """A file that is not written yet. changes: one line for each, for a person."""
 
     path: Path
     sql: str
     changes: tuple[str, ...]
-    risks: tuple[Risk, ...] = ()
 
     def write(self) -> Path:
         """Write it, whole or not at all. Raises BuildError F333 when the file is there by now."""

@@ -27,6 +27,8 @@ verbose when where window with xmlattributes xmlconcat xmlelement xmlexists xmlf
 xmlnamespaces xmlparse xmlpi xmlroot xmlserialize xmltable
 """
 RESERVED = frozenset(_RESERVED_WORDS.split())
+# Names a table has anyway (PostgreSQL manual, section 5.6).
+SYSTEM_COLUMNS = frozenset(["tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"])
 
 
 def identifier(name: str) -> str:

@@ -53,11 +53,15 @@ def new_handler(
     if format == "json":
         handler.setFormatter(_JSONFormatter())
     elif format == "text":
-        colour = stream.isatty() and not os.environ.get("NO_COLOR")
-        handler.setFormatter(_TextFormatter(colour))
+        handler.setFormatter(_TextFormatter(colours(stream)))
     else:
         raise ValueError(f"format must be 'text' or 'json', not {format!r}")
     return handler
+
+
+def colours(stream: TextIO) -> bool:
+    """Whether text on this stream is coloured."""
+    return stream.isatty() and not os.environ.get("NO_COLOR")
 
 
 class _JSONFormatter(logging.Formatter):
@@ -82,16 +86,19 @@ class _TextFormatter(logging.Formatter):
         self._colour = colour
 
     def format(self, record: logging.LogRecord) -> str:
-        level = f"{record.levelname:<7}"
-        if self._colour:
-            level = f"\x1b[{_COLOURS.get(record.levelname, '0')}m{level}\x1b[0m"
+        level = level_text(record.levelname, self._colour)
         clock = _time(record).astimezone().isoformat(" ", "milliseconds")[:23]
-        parts = [clock, level, _printable(record.name), _printable(_message(record))]
-        parts += [f"{_printable(key)}={_quoted(value)}" for key, value in _fields(record).items()]
+        parts = [clock, level, printable(record.name), printable(_message(record))]
+        parts += [f"{printable(key)}={quoted(value)}" for key, value in _fields(record).items()]
         line = " ".join(parts)
         for row in _exception(record).splitlines():
-            line += "\n    | " + _printable(row)
+            line += "\n    | " + printable(row)
         return line
+
+
+def level_text(name: str, colour: bool) -> str:
+    """A level as it stands in a line of text."""
+    return f"\x1b[{_COLOURS.get(name, '0')}m{name:<7}\x1b[0m" if colour else f"{name:<7}"
 
 
 def _time(record: logging.LogRecord) -> datetime:
@@ -107,15 +114,21 @@ def _message(record: logging.LogRecord) -> str:
 
 def _fields(record: logging.LogRecord) -> dict[str, Plain]:
     fields: dict[str, object] = {**log_fields.get()}
-    context = current.get()
-    if context is not None:
-        fields["trace_id"] = f"{context.trace_id:032x}"
-        fields["span_id"] = f"{context.span_id:016x}"
+    fields.update(span_fields())
     fields.update((k, v) for k, v in vars(record).items() if k not in _OWN)
-    return {key: _plain(value) for key, value in fields.items()}
+    return {key: plain(value) for key, value in fields.items()}
 
 
-def _plain(value: object) -> Plain:
+def span_fields() -> dict[str, str]:
+    """The ids of the span that this thread is in."""
+    context = current.get()
+    if context is None:
+        return {}
+    return {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}
+
+
+def plain(value: object) -> Plain:
+    """A value that JSON has a word for; whatever fails to become one is described."""
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, float):
@@ -135,16 +148,16 @@ def _exception(record: logging.LogRecord) -> str:
     return text.rstrip("\n")
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Escape what could end the line, move the cursor or hide: what str.isprintable() refuses."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def _quoted(value: Plain) -> str:
+def quoted(value: Plain) -> str:
     """A value of `key=value`: in quotes where it could be taken for the next field."""
     text = str(value)
     if text and text.isprintable() and not any(c in ' "=' for c in text):
         return text
-    return '"' + _printable(text.replace("\\", "\\\\").replace('"', '\\"')) + '"'
+    return '"' + printable(text.replace("\\", "\\\\").replace('"', '\\"')) + '"'

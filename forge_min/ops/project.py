@@ -34,9 +34,11 @@ class Project:
         self.build: Mapping[str, Any] = json.loads(info.read_text()) if info.is_file() else {}
 
     def start(self, *, serving: bool) -> Running:
-        """Import the project's code and start its services. Raises as `App.start`."""
+        """Import the project's code and start its services. Raises as `Running`."""
+        from ..app import Running
+
         app, generated = self.code()
-        return app.start(self.config, generated, self.root, build=self.build, serving=serving)
+        return Running(app, self.config, generated, self.root, build=self.build, serving=serving)
 
     def code(self) -> tuple[App, Generated]:
         """Runs user code: app.py and what it imports."""

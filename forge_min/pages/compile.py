@@ -14,9 +14,7 @@ _MODULE = '''\
 from __future__ import annotations
 
 from typing import Any
-
-from forge_min.wsgi.html import check_url as _check_url, escape as _escape, raw as _raw
-
+{imports}
 
 def render({names}**_more: Any) -> str:
     """The page as text."""
@@ -35,8 +33,16 @@ def compile_page(source: str, name: str, *, file: str = "", load: Load | None = 
     """
     page = PageSource(file or f"{name}.html", source)
     tokens = assemble(page, load or (lambda _: None))
-    names, body = _Writer().function(tokens)
-    return _MODULE.format(file=printable(page.file), name=name, names=names, body=body)
+    writer = _Writer()
+    names, body = writer.function(tokens)
+    lines = [f"from forge_min.wsgi.html import {f} as _{f}\n" for f in sorted(writer.used)]
+    return _MODULE.format(
+        file=printable(page.file),
+        name=name,
+        imports="\n" * bool(lines) + "".join(lines),
+        names=names,
+        body=body,
+    )
 
 
 class _Writer:
@@ -49,6 +55,7 @@ class _Writer:
         self._open: list[tuple[Token, Place]] = []
         self._names: set[str] = set()
         self._loops: set[str] = set()
+        self.used: set[str] = set()  # functions of wsgi.html that the body calls
 
     def function(self, tokens: list[Token]) -> tuple[str, str]:
         """The parameters of the function and its body."""
@@ -62,16 +69,21 @@ class _Writer:
 
     def _step(self, token: Token, place: Place) -> None:
         if token.kind == "text":
-            # One line of the page is one line here; Python joins adjacent literals.
+            # One line of the page is one line here.
             self._add(*map(repr, token.text.splitlines(keepends=True)))
         elif token.kind == "value":
-            path = self._path(token)
-            text = f"_check_url({path})" if place.url else path
-            self._add(f"_raw({text})" if token.raw else f"_escape({text})")
+            text = self._path(token)
+            if place.url:
+                text = self._call("check_url", text)
+            self._add(self._call("raw" if token.raw else "escape", text))
         elif token.kind in ("for", "if"):
             self._begin(token, place)
         else:
             self._end(token, place)
+
+    def _call(self, function: str, text: str) -> str:
+        self.used.add(function)
+        return f"_{function}({text})"
 
     def _path(self, token: Token) -> str:
         root = token.text.partition(".")[0]
@@ -118,9 +130,8 @@ class _Writer:
         if not self._adding:
             self._line("_out += (")
         self._adding = True
-        for piece in pieces[:-1]:
-            self._line("    " + piece)
-        self._line("    " + pieces[-1] + ",")
+        for piece in pieces:
+            self._line("    " + piece + ",")
 
     def _close(self) -> None:
         if self._adding:

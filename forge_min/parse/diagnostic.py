@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from .ir import Span
-
 _RED, _BLUE, _BOLD, _RESET = "\x1b[31;1m", "\x1b[34;1m", "\x1b[1m", "\x1b[0m"
 
 
@@ -22,19 +20,6 @@ class Diagnostic:
     end_col: int
     source_line: str
     hint: str = ""
-
-    @classmethod
-    def at(
-        cls, span: Span, code: str, message: str, *, source_line: str = "", hint: str = ""
-    ) -> Diagnostic:
-        """A diagnostic about the place `span`."""
-        place = (span.file, span.line, span.col, span.end_col)
-        return cls(code, message, *place, source_line, hint)
-
-    @property
-    def key(self) -> tuple[str, int, int, str, str]:
-        """What diagnostics are sorted by: their order in the files."""
-        return (self.file, self.line, self.col, self.code, self.message)
 
     def format(self, color: bool = False) -> str:
         """Several lines for a person, no final newline, no control character of the file."""
@@ -54,19 +39,6 @@ class Diagnostic:
         if self.hint:
             lines.append(f"{gutter} {blue}={reset} hint: {printable(self.hint)}")
         return "\n".join(lines)
-
-    def to_json(self) -> dict[str, str | int]:
-        """The same as a JSON object."""
-        return {
-            "code": self.code,
-            "message": self.message,
-            "file": self.file,
-            "line": self.line,
-            "col": self.col,
-            "end_col": self.end_col,
-            "source_line": self.source_line,
-            "hint": self.hint,
-        }
 
 
 def printable(text: str) -> str:

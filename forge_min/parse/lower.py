@@ -4,31 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import PurePosixPath
-from typing import Any
 
 from .. import schema
-from .evaluate import Call, Node
 from .ir import FieldIR, HooksIR, JobRefIR, RelationIR, ResourceIR, Span
-from .names import kebab, plural, snake
-from .signature import FUNCTIONS
-
-
-def run(call: Call) -> schema.Resource:
-    """The resource of a checked define: calls the schema language's own functions, nothing else."""
-    resource = _value(call)
-    assert isinstance(resource, schema.Resource)
-    return resource
-
-
-def _value(node: Node) -> Any:
-    if isinstance(node, Call):
-        named = {name: _value(arg) for name, arg in node.args.items()}
-        function = FUNCTIONS[node.function].function
-        if node.parts:
-            name = named.pop("name")
-            return function(name, *map(_value, node.parts), **named)
-        return function(**named)
-    return tuple(_value(item) for item in node.items) if node.items else node.value
+from .names import kebab, snake, table_of
 
 
 def lower(
@@ -40,11 +19,10 @@ def lower(
     part; none (a resource that was imported) means `span` for all.
     """
     places = tuple(spans) or (span,) * len(resource.parts)
-    folder = PurePosixPath(source).parent.name
-    table = resource.plural or plural(snake(resource.name))
+    table = table_of(resource)
     return ResourceIR(
         name=resource.name,
-        folder=folder,
+        folder=PurePosixPath(source).parent.name,
         table=table,
         path=kebab(table),
         source=source,
@@ -68,12 +46,10 @@ def _member(part: schema.Field | schema.BelongsTo, span: Span) -> FieldIR | Rela
 
 
 def _hooks(parts: Sequence[schema.Part]) -> HooksIR:
-    for part in parts:
-        if isinstance(part, schema.WithHooks):
-            hooks = part.hooks
-            groups = (hooks.after_create, hooks.after_update, hooks.after_delete)
-            return HooksIR(*(tuple(map(_job, group)) for group in groups))
-    return HooksIR()
+    given = [part.hooks for part in parts if isinstance(part, schema.WithHooks)]
+    hooks = given[0] if given else schema.Hooks()
+    groups = (hooks.after_create, hooks.after_update, hooks.after_delete)
+    return HooksIR(*(tuple(map(_job, group)) for group in groups))
 
 
 def _job(job: schema.JobRef) -> JobRefIR:

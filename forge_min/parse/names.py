@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from .. import schema
 from .diagnostic import quote
 
 MAX_NAME = 63  # bytes: NAMEDATALEN - 1, PostgreSQL manual, section 4.1.1
@@ -49,6 +50,11 @@ def plural(word: str) -> str:
     return word + ("es" if word.endswith(("s", "x", "z", "ch", "sh")) else "s")
 
 
+def table_of(resource: schema.Resource) -> str:
+    """The resource's table: the plural that it gives, or the rule's."""
+    return resource.plural or plural(snake(resource.name))
+
+
 def kebab(table: str) -> str:
     """The path of a table: boarding_passes → boarding-passes."""
     return table.replace("_", "-")
@@ -80,75 +86,61 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 def _snake_problem(name: str, what: str) -> Problem | None:
     if not _SNAKE.fullmatch(name):
-        better = re.sub(r"[^a-z0-9_]+", "_", snake(name)).strip("_")
-        hint = f'for example "{better}"' if _SNAKE.fullmatch(better) else "for example seat_count"
         message = f"{what} {quote(name)} is not a lower-case identifier (a-z, 0-9, _)"
-        return Problem("F120", message, hint)
+        return Problem("F120", message, "for example seat_count")
     if len(name) > MAX_NAME:
         message = f"{what} {quote(name)} is longer than {MAX_NAME} bytes"
         return Problem("F123", message, "PostgreSQL would cut it off: choose a shorter one")
+    if name.startswith("forge_"):
+        return Problem("F121", f"{what} {quote(name)} is reserved", '"forge_" begins our own')
     return None
 
 
 def field_problem(name: str, suffix: str = "") -> Problem | None:
     """Why `name` may not name a field, None if it may. suffix: "_id" for a relation's column."""
-    problem = _snake_problem(name, "the name")
-    if problem is None and suffix:
-        problem = _snake_problem(name + suffix, "the column")
+    column = name + suffix
+    problem = _snake_problem(column, "the column" if suffix else "the name")
     if problem:
         return problem
     if name in _PYTHON:
         message = f'"{name}" is a word of Python and cannot name an attribute'
         return Problem("F122", message, f'for example "{name}_"')
-    column = name + suffix
-    if column in RESERVED_COLUMNS or column.startswith("forge_"):
-        hint = 'the columns id and version are there by themselves; "forge_" begins our own names'
+    if column in RESERVED_COLUMNS | SYSTEM_COLUMNS:
+        hint = "forge_min or PostgreSQL has such a column already: choose another"
         return Problem("F121", f'"{column}" is reserved', hint)
-    if column in SYSTEM_COLUMNS:
-        return Problem("F121", f'"{column}" is a system column of PostgreSQL', "choose another")
     return None
 
 
 def table_problem(table: str) -> Problem | None:
     """Why `table` may not name a table; None if it may."""
     problem = _snake_problem(table, "the table name")
-    if problem:
-        return problem
-    if table.startswith("forge_"):
-        return Problem("F121", f'the table name "{table}" is reserved', '"forge_" is our prefix')
-    if kebab(table) in RESERVED_PATHS:
+    if problem is None and kebab(table) in RESERVED_PATHS:
         message = f'the table name "{table}" would take the address /{kebab(table)}'
         return Problem("F121", message, f'choose another: plural="our_{table}"')
-    return None
+    return problem
+
+
+def _class_problem(name: str, code: str, what: str) -> Problem | None:
+    if _PASCAL.fullmatch(name) and len(name) <= MAX_NAME and name not in _PYTHON:
+        return None
+    message = f"{what} {quote(name)} is not a class name of at most {MAX_NAME} letters and digits"
+    return Problem(code, message, 'for example "BoardingPass"')
 
 
 def resource_problem(name: str) -> Problem | None:
     """Why `name` may not name a resource; None if it may."""
-    if not _PASCAL.fullmatch(name):
-        return Problem(
-            "F112", f"the resource name {quote(name)} is not a class name", _pascal(name)
-        )
-    if len(name) > MAX_NAME:
-        message = f"the resource name {quote(name)} is longer than {MAX_NAME} bytes"
-        return Problem("F123", message, "choose a shorter one")
-    folder = snake(name)
-    if folder in _PYTHON or name in _PYTHON:
+    problem, folder = _class_problem(name, "F112", "the resource name"), snake(name)
+    if problem is None and folder in _PYTHON:
         message = f'"{name}" needs the package "{folder}", which is a word of Python'
         return Problem("F122", message, f'for example "{name}Item"')
-    if folder in RESERVED_FOLDERS or folder.startswith("forge_"):
+    if problem is None and (folder in RESERVED_FOLDERS or folder.startswith("forge_")):
         return Problem("F121", f'the resource name "{name}" is reserved', f'try "{name}Item"')
-    return None
+    return problem
 
 
 def kind_problem(kind: str) -> Problem | None:
     """Why `kind` may not be a job's kind, which is the name of its worker class; None if it may."""
-    if not _PASCAL.fullmatch(kind):
-        return Problem("F131", f"the job kind {quote(kind)} is not a class name", _pascal(kind))
-    if kind in _PYTHON:
-        return Problem("F131", f'the job kind "{kind}" is a word of Python', f'try "{kind}Job"')
-    if len(kind) > MAX_NAME:
-        return Problem("F131", f"the job kind {quote(kind)} is too long", f"at most {MAX_NAME}")
-    return None
+    return _class_problem(kind, "F131", "the job kind")
 
 
 def queue_problem(queue: str) -> Problem | None:
@@ -157,9 +149,3 @@ def queue_problem(queue: str) -> Problem | None:
         return None
     message = f"the queue name {quote(queue)} is not of a-z, 0-9, _ and -"
     return Problem("F132", message, 'for example queue="mail"')
-
-
-def _pascal(name: str) -> str:
-    words = re.findall(r"[A-Za-z0-9]+", name)
-    better = "".join(word[:1].upper() + word[1:] for word in words)[:MAX_NAME]
-    return f'for example "{better if _PASCAL.fullmatch(better) else "BoardingPass"}"'

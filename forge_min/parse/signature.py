@@ -1,4 +1,4 @@
-"""The signatures of the schema language as a table, and which literal fits which annotation."""
+"""The signatures of the schema language as a table, and which values fit which annotation."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from .. import schema
 
 Hint: TypeAlias = Any  # an annotation at run time: a class, a union, Sequence[...], Literal[...]
 
-FIELD_TYPES: tuple[str, ...] = get_args(schema.FieldType)
-PARTS = (*FIELD_TYPES, "belongs_to", "timestamps", "with_hooks")
-_WORDS = (*PARTS, "define", "Hooks", "JobRef")
+PARTS = (*get_args(schema.FieldType), "belongs_to", "timestamps", "with_hooks")
 _UNIONS = (types.UnionType, Union)
 
 
@@ -24,15 +22,14 @@ class Signature:
 
     function: Callable[..., Any]
     positional: tuple[str, ...]
-    required: frozenset[str]
+    required: tuple[str, ...]
     hints: Mapping[str, Hint]
     variadic: Hint | None
-    returns: type
 
 
 def _signature(function: Callable[..., Any]) -> Signature:
     annotations = get_type_hints(function)
-    positional, required, variadic = [], set(), None
+    positional, required, variadic = [], [], None
     hints: dict[str, Hint] = {}
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind is parameter.VAR_POSITIONAL:
@@ -44,55 +41,42 @@ def _signature(function: Callable[..., Any]) -> Signature:
             if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
                 positional.append(name)
             if parameter.default is parameter.empty:
-                required.add(name)
-    returns = function if isinstance(function, type) else annotations["return"]
-    return Signature(function, tuple(positional), frozenset(required), hints, variadic, returns)
+                required.append(name)
+    return Signature(function, tuple(positional), tuple(required), hints, variadic)
 
 
-FUNCTIONS: dict[str, Signature] = {word: _signature(getattr(schema, word)) for word in _WORDS}
+FUNCTIONS = {
+    word: _signature(getattr(schema, word)) for word in (*PARTS, "define", "Hooks", "JobRef")
+}
 
 
 def accepts(hint: Hint, value: object) -> bool:
-    """Whether a literal without elements is of the type `hint`. True is no number here."""
+    """Whether a value is of the type `hint`. True is no number here."""
     origin: Any = get_origin(hint)
+    args = get_args(hint)
     if origin in _UNIONS:
-        return any(accepts(one, value) for one in get_args(hint))
+        return any(accepts(one, value) for one in args)
     if origin is Literal:
-        return isinstance(value, str) and value in get_args(hint)
+        return value in args
     if origin is Sequence:
-        return value == ()
+        return isinstance(value, list | tuple) and all(accepts(args[0], one) for one in value)
+    if origin is tuple:
+        if not isinstance(value, tuple) or len(value) != len(args):
+            return False
+        return all(map(accepts, args, value))
     return type(value) is hint
 
 
-def item_hint(hint: Hint, length: int | None) -> Hint | None:
-    """The annotation of the elements if `hint` takes a list, or a tuple of `length`; else None."""
-    outer: Any = get_origin(hint)
-    for one in get_args(hint) if outer in _UNIONS else (hint,):
-        origin: Any = get_origin(one)
-        if origin is Sequence:
-            return get_args(one)[0]
-        if origin is tuple and length == len(get_args(one)):
-            return get_args(one)[0]
-    return None
-
-
-def result(function: str, hint: Hint) -> bool:
-    """Whether a call of `function` may stand where `hint` is asked for."""
-    returns = FUNCTIONS[function].returns
-    return returns is hint or returns in get_args(hint)
-
-
-_DESCRIPTIONS = {
+_WORDS = {
     str: "text in quotes",
     int: "a whole number",
     bool: "True or False",
-    schema.JobRef: 'schema.JobRef(kind="...")',
-    schema.Hooks: "schema.Hooks(...)",
     schema.Field: "a field",
-    schema.BelongsTo: "a relation",
+    schema.BelongsTo: "schema.belongs_to(...)",
     schema.Timestamps: "schema.timestamps()",
     schema.WithHooks: "schema.with_hooks(...)",
-    types.NoneType: "None",
+    schema.Hooks: "schema.Hooks(...)",
+    schema.JobRef: "schema.JobRef(...)",
 }
 
 
@@ -108,4 +92,4 @@ def describe(hint: Hint) -> str:
         return f"a list of {describe(args[0])}"
     if origin is tuple:
         return "two whole numbers in parentheses, as (9, 2)"
-    return _DESCRIPTIONS[hint]
+    return _WORDS[hint]

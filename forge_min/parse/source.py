@@ -16,10 +16,6 @@ MAX_BYTES = 1 << 20
 _NEWLINE = re.compile(r"\r\n|\r|\n")
 
 
-class Refused(Exception):
-    """The file has no syntax tree; the one diagnostic of the source says why."""
-
-
 class Source:
     """One schema file and the diagnostics found in it so far."""
 
@@ -34,7 +30,8 @@ class Source:
     def report(self, span: Span, code: str, message: str, hint: str = "") -> None:
         """Note one diagnostic."""
         line = self.lines[span.line - 1] if 0 < span.line <= len(self.lines) else ""
-        found = Diagnostic.at(span, code, message, source_line=line, hint=hint)
+        place = (span.file, span.line, span.col, span.end_col)
+        found = Diagnostic(code, message, *place, line, hint)
         if found not in self.diagnostics:
             self.diagnostics.append(found)
 
@@ -54,38 +51,31 @@ class Source:
         """The file as a whole."""
         return Span(self.file, 1, 1, 2)
 
-    def tree(self) -> ast.Module:
-        """The syntax tree. Refused when there is none: the reason was reported."""
-        text = self._text()
+    def tree(self) -> ast.Module | None:
+        """The syntax tree; None when there is none, and the reason was reported."""
+        if not self._is_text():
+            message = f"the file is not UTF-8 text of at most {MAX_BYTES} bytes"
+            self.report(self.top, "F102", message, "save it as plain UTF-8, without null bytes")
+            return None
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # an escape such as "\d" is the user's own affair
-                return ast.parse(text)
+                return ast.parse(self.data.decode("utf-8-sig"))
         except SyntaxError as err:
             self.report(_syntax_span(self.file, err), "F101", f"syntax error: {err.msg}")
         except (RecursionError, MemoryError, ValueError):
-            self.report(
-                self.top, "F102", "the file cannot be read as Python", "nest it less deeply"
-            )
-        raise Refused
+            message = "the file cannot be read as Python"
+            self.report(self.top, "F102", message, "nest it less deeply")
+        return None
 
-    def _text(self) -> str:
-        if len(self.data) > MAX_BYTES:
-            return self._refuse(f"the file is larger than {MAX_BYTES} bytes", "split the resource")
-        if b"\0" in self.data:
-            return self._refuse("the file holds a null byte", "save it as plain UTF-8 text")
+    def _is_text(self) -> bool:
         try:
             encoding, _ = tokenize.detect_encoding(io.BytesIO(self.data).readline)
-            text = self.data.decode("utf-8-sig")
+            self.data.decode("utf-8-sig")
         except (SyntaxError, UnicodeDecodeError):
-            return self._refuse("the file is not UTF-8 text", "save it as UTF-8")
-        if encoding not in ("utf-8", "utf-8-sig"):
-            return self._refuse("the file declares another encoding than UTF-8", "save it as UTF-8")
-        return text
-
-    def _refuse(self, message: str, hint: str) -> str:
-        self.report(self.top, "F102", message, hint)
-        raise Refused
+            return False
+        plain = encoding in ("utf-8", "utf-8-sig") and b"\0" not in self.data
+        return plain and len(self.data) <= MAX_BYTES
 
 
 def _syntax_span(file: str, err: SyntaxError) -> Span:
@@ -101,6 +91,5 @@ def read_source(path: Path, file: str) -> Source:
         return Source(file, path.read_bytes())
     except OSError as err:
         source = Source(file, b"")
-        reason = err.strerror or type(err).__name__
-        source.report(source.top, "F102", f"the file cannot be read: {reason}")
+        source.report(source.top, "F102", f"the file cannot be read: {err.strerror}")
         return source

@@ -4,24 +4,21 @@ Loads neither psycopg nor OpenTelemetry, so that a process can bind its port fir
 and `openapi` are imported by path.
 """
 
-from .application import Application, Around, Observe
+from .application import Application
 from .html import Raw, check_url, escape
 from .problem import HTTPProblem, MethodNotAllowed, problem_response
 from .request import Request
 from .response import Response, html_response, json_response, no_content, redirect
-from .router import Handler, Match, Middleware, Route, Router
+from .router import Handler, Middleware, Route, Router
 from .server import Server
 from .static import StaticFiles
 
 __all__ = [
     "Application",
-    "Around",
     "HTTPProblem",
     "Handler",
-    "Match",
     "MethodNotAllowed",
     "Middleware",
-    "Observe",
     "Raw",
     "Request",
     "Response",

@@ -31,21 +31,14 @@ class ResourceAPI:
         """GET: one page."""
         query = ListQuery.parse(self._actions.resource, request.query)
         page = self._actions.list(query)
-        pagination: dict[str, Any] = {
-            "next": page.next,
-            "prev": page.prev,
-            "has_more": page.next is not None,
-        }
+        pagination: dict[str, Any] = {"next": page.next, "prev": page.prev}
+        more = page.next is not None
         if query.page is not None:
             pages = -(-(page.total or 0) // query.limit)
+            pagination = {"page": query.page, "per_page": query.limit}
+            pagination |= {"total": page.total, "pages": pages}
             more = query.page < pages
-            pagination = {
-                "page": query.page,
-                "per_page": query.limit,
-                "total": page.total,
-                "pages": pages,
-                "has_more": more,
-            }
+        pagination["has_more"] = more
         body = {"data": [self._to_json(row) for row in page.rows], "pagination": pagination}
         return json_response(body, headers=self._links(request, page))
 
@@ -53,7 +46,7 @@ class ResourceAPI:
         """GET one, 304 when the client has this version."""
         row = self._actions.get(self._id(request))
         etag = _etag(row)
-        if _matches(request.header("If-None-Match"), etag):
+        if request.has_match(etag):
             return Response(304, b"", [("ETag", etag)])
         return json_response(self._to_json(row), headers=[("ETag", etag)])
 
@@ -116,14 +109,6 @@ def _object(request: Request) -> dict[str, Any]:
 
 def _etag(row: Any) -> str:
     return f'"{row.version}"'
-
-
-def _matches(header: str | None, etag: str) -> bool:
-    """If-None-Match compares weakly (RFC 9110 section 13.1.2)."""
-    if header is None:
-        return False
-    tags = [tag.strip().removeprefix("W/") for tag in header.split(",")]
-    return "*" in tags or etag in tags
 
 
 def _version(request: Request) -> int | None:

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -29,56 +30,29 @@ if TYPE_CHECKING:
 Observe = Callable[[str, str, int, float], None]
 """Told (method, route pattern, status, seconds) after every request: metrics."""
 
+Access = Callable[[str, str, int, float], None]
+"""Told (method, path, status, seconds) after every request: `observe.access.AccessLog`."""
+
 Around = Callable[[Request], AbstractContextManager[Callable[[int], None]]]
 """Opened around every request: a span. What it gives is called with the status before it closes."""
 
 _STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_SECURITY = tuple((name.lower(), (name, value)) for name, value in SECURITY_HEADERS)
+_SECURITY_NAMES = frozenset(name.lower() for name, _ in SECURITY_HEADERS)
 _HSTS = ("Strict-Transport-Security", "max-age=31536000")
 
-_access = logging.getLogger("forge_min.access")
 _log = logging.getLogger("forge_min.wsgi")
-
-
-class _AccessRecord(logging.LogRecord):
-    """A record of the access log.
-
-    PERF: what is the same in each of them is copied; logging's own way looks for the
-    caller, the thread and the process each time, for 11 µs (benchmarks/http, hello).
-    """
-
-    _same = vars(
-        logging.makeLogRecord(
-            {"name": _access.name, "levelname": "INFO", "levelno": 20, "threadName": ""}
-        )
-    )
-
-    def __init__(self, message: str) -> None:
-        now = time.time()
-        self.__dict__ = {**self._same, "msg": message, "created": now, "msecs": now % 1 * 1000}
-
-
-def _compose(middleware: Sequence[Middleware], inner: Handler) -> Handler:
-    """The first of `middleware` is the outermost."""
-
-    def wrap(outer: Middleware, handler: Handler) -> Handler:
-        return lambda request: outer(request, handler)
-
-    for item in reversed(middleware):
-        inner = wrap(item, inner)
-    return inner
 
 
 class Application:
     """A web application for any PEP 3333 server.
 
     middleware: stands around the router, the first one outermost; sees errors of handlers as
-    answers already. observe: see Observe. around: see Around. max_body: bytes, checked here too,
-    for servers without a cap. Every answer carries a request id (`X-Request-ID`, the client's own
-    when it is well formed), the headers of contract.md and a Content-Length when the body is bytes.
-    One line per request goes to the logger `forge_min.access`, at INFO.
+    answers already. observe, access, around: see Observe, Access, Around; access is called within
+    `around`. max_body: bytes, checked here too, for servers without a cap. Every answer carries a
+    request id (`X-Request-ID`, the client's own when it is well formed), the headers of contract.md
+    and a Content-Length when the body is bytes.
     """
 
     def __init__(
@@ -87,12 +61,16 @@ class Application:
         *,
         middleware: Sequence[Middleware] = (),
         observe: Observe | None = None,
+        access: Access | None = None,
         around: Around | None = None,
         max_body: int = 1 << 20,
     ) -> None:
         self._router = router
-        self._chain = _compose(middleware, self._dispatch)
+        self._chain: Handler = self._dispatch
+        for item in reversed(middleware):
+            self._chain = partial(_through, item, self._chain)
         self._observe = observe
+        self._access = access
         self._around = around
         self._max_body = max_body
         self._id_prefix = os.urandom(6).hex()
@@ -100,16 +78,31 @@ class Application:
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request (PEP 3333)."""
-        started = time.perf_counter()
         request = Request(environ, self._request_id(environ), self._max_body)
         token = log_fields.set({"request_id": request.id})
         try:
-            response = self._start(request, self._traced(request), start_response)
-            self._record(request, response.status, time.perf_counter() - started)
+            if self._around is None:
+                response = self._respond(request, start_response)
+            else:
+                with self._around(request) as finish:
+                    response = self._respond(request, start_response)
+                    finish(response.status)
         finally:
             log_fields.reset(token)
         body = response.body
         return [body] if isinstance(body, bytes) else body
+
+    def _respond(self, request: Request, start: StartResponse) -> Response:
+        """Answer, and tell metrics and the access log."""
+        started = time.perf_counter()
+        response = self._start(request, self._answer(request), start)
+        seconds = time.perf_counter() - started
+        method = request.method if request.method in _METHODS else "OTHER"
+        if self._observe is not None:
+            self._observe(method, request.route, response.status, seconds)
+        if self._access is not None:
+            self._access(request.method, request.path, response.status, seconds)
+        return response
 
     def _start(self, request: Request, response: Response, start: StartResponse) -> Response:
         """Begin the answer; one that the server refuses, say for a line end in a header, is a
@@ -117,30 +110,13 @@ class Application:
         """
         try:
             start(_status_line(response.status), self._headers(request, response))
-            return response
         except Exception as err:
-            _close(response.body)
+            if hasattr(response.body, "close"):
+                response.body.close()  # nobody will read it (PEP 3333)
             response = self._failed(request, err)
             headers = self._headers(request, response)
             start(_status_line(response.status), headers, sys.exc_info())
-            return response
-
-    def _traced(self, request: Request) -> Response:
-        if self._around is None:
-            return self._answer(request)
-        with self._around(request) as finish:
-            response = self._answer(request)
-            finish(response.status)
         return response
-
-    def _record(self, request: Request, status: int, seconds: float) -> None:
-        """Metrics and the access log."""
-        if self._observe is not None:
-            method = request.method if request.method in _METHODS else "OTHER"
-            self._observe(method, request.route, status, seconds)
-        if _access.isEnabledFor(logging.INFO):
-            line = f"{request.method} {request.path} {status} {seconds * 1e3:.1f}ms"
-            _access.handle(_AccessRecord(line))
 
     def _request_id(self, environ: dict[str, Any]) -> str:
         sent: str | None = environ.get("HTTP_X_REQUEST_ID")
@@ -182,13 +158,15 @@ class Application:
 
     def _headers(self, request: Request, response: Response) -> list[tuple[str, str]]:
         """The headers of every answer; a name that the handler set stays as it is."""
-        headers = response.headers
-        names = {name.lower() for name, _ in headers}
-        out = [
-            *headers,
-            *[pair for name, pair in _SECURITY if name not in names],
-            ("X-Request-ID", request.id),
-        ]
+        out = list(response.headers)
+        taken = _SECURITY_NAMES.intersection([name.lower() for name, _ in out])
+        out += SECURITY_HEADERS
+        if taken:
+            out = [
+                *response.headers,
+                *(pair for pair in SECURITY_HEADERS if pair[0].lower() not in taken),
+            ]
+        out.append(("X-Request-ID", request.id))
         if isinstance(response.body, bytes) and response.status not in (204, 304):
             out.append(("Content-Length", str(len(response.body))))
         if request.environ.get("wsgi.url_scheme") == "https":
@@ -196,15 +174,12 @@ class Application:
         return out
 
 
+def _through(outer: Middleware, inner: Handler, request: Request) -> Response:
+    return outer(request, inner)
+
+
 def _status_line(status: int) -> str:
     return _STATUS_LINES.get(status) or f"{status} Unknown"
-
-
-def _close(body: object) -> None:
-    """Let go of a body that nobody will read (PEP 3333)."""
-    close = getattr(body, "close", None)
-    if close is not None:
-        close()
 
 
 def _checked(response: object) -> Response:

@@ -17,45 +17,32 @@ from .router import Handler, Route
 
 Json = dict[str, Any]
 
+
+def _object(required: str, properties: Json) -> Json:
+    return {"type": "object", "required": required.split(), "properties": properties}
+
+
+def _types(type: str | list[str], names: str) -> Json:
+    return {name: {"type": type} for name in names.split()}
+
+
+_ERROR = _object("pointer code message", _types("string", "pointer code message"))
+_PROBLEM = {
+    **_types("string", "type title detail code request_id"),
+    **_types("integer", "status"),
+    "errors": {"type": "array", "items": _ERROR},
+}
+_PAGINATION = {
+    **_types(["string", "null"], "next prev"),
+    **_types("boolean", "has_more"),
+    **_types("integer", "page per_page total pages"),
+}
 _SHARED: Json = {
     "Problem": {
-        "type": "object",
-        "description": "RFC 9457 problem details",
-        "required": ["type", "title", "status", "detail", "code", "request_id"],
-        "properties": {
-            "type": {"type": "string"},
-            "title": {"type": "string"},
-            "status": {"type": "integer"},
-            "detail": {"type": "string"},
-            "code": {"type": "string"},
-            "request_id": {"type": "string"},
-            "errors": {
-                "type": "array",
-                "items": {
-                    "type": "object",
-                    "required": ["pointer", "code", "message"],
-                    "properties": {
-                        "pointer": {"type": "string", "description": "RFC 6901"},
-                        "code": {"type": "string"},
-                        "message": {"type": "string"},
-                    },
-                },
-            },
-        },
+        "description": "RFC 9457 problem details; a pointer is one of RFC 6901",
+        **_object("type title status detail code request_id", _PROBLEM),
     },
-    "Pagination": {
-        "type": "object",
-        "required": ["has_more"],
-        "properties": {
-            "next": {"type": ["string", "null"]},
-            "prev": {"type": ["string", "null"]},
-            "has_more": {"type": "boolean"},
-            "page": {"type": "integer"},
-            "per_page": {"type": "integer"},
-            "total": {"type": "integer"},
-            "pages": {"type": "integer"},
-        },
-    },
+    "Pagination": _object("has_more", _PAGINATION),
 }
 
 

@@ -6,34 +6,21 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from http import HTTPStatus
 
-from ..errors import (
-    BadRequest,
-    Conflict,
-    ConstraintViolation,
-    DomainError,
-    FieldError,
-    Forbidden,
-    ForgeError,
-    Invalid,
-    NotFound,
-    StaleVersion,
-    TooManyConnectionsForUser,
-    Unauthenticated,
-    Unavailable,
-)
+from .. import errors
+from ..errors import DomainError, FieldError, ForgeError, Unauthenticated, Unavailable
 from .response import Headers, Response, to_json
 
 STATUSES: tuple[tuple[type[ForgeError], int], ...] = (
-    (NotFound, 404),
-    (StaleVersion, 412),
-    (Conflict, 409),
-    (Invalid, 422),
-    (ConstraintViolation, 422),
-    (BadRequest, 400),
+    (errors.NotFound, 404),
+    (errors.StaleVersion, 412),
+    (errors.Conflict, 409),
+    (errors.Invalid, 422),
+    (errors.ConstraintViolation, 422),
+    (errors.BadRequest, 400),
     (Unauthenticated, 401),
-    (Forbidden, 403),
+    (errors.Forbidden, 403),
     (DomainError, 422),
-    (TooManyConnectionsForUser, 429),
+    (errors.TooManyConnectionsForUser, 429),
     (Unavailable, 503),
 )
 """The first class that fits gives the status; whatever is not here is a defect: 500."""

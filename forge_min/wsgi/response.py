@@ -32,8 +32,6 @@ class Response:
     Content-Length, Date or Connection, which the application and the server give.
     """
 
-    __slots__ = ("body", "headers", "status")
-
     def __init__(
         self, status: int, body: bytes | Iterable[bytes] = b"", headers: Headers = ()
     ) -> None:

@@ -1,5 +1,5 @@
-"""From a method and a path to a handler: a dict for fixed paths, a trie of segments for the
-rest.
+"""From a method and a path to a handler: a dict for fixed paths, regular expressions for the
+others, looked up by the text before their first parameter.
 """
 
 from __future__ import annotations
@@ -40,48 +40,41 @@ class Route(NamedTuple):
     name: str
 
 
-class _Node:
-    """One segment of the trie: children by literal, one for a parameter, methods that end here."""
+Methods = dict[str, tuple[Route, tuple[str, ...]]]
+"""By method: the route and the names of its parameters."""
 
-    __slots__ = ("children", "methods", "param", "rest")
+_LITERAL, _PARAMETER, _REST = range(3)
+_EXPRESSIONS = {_PARAMETER: "([^/]+)", _REST: "(.*)"}
 
-    def __init__(self) -> None:
-        self.children: dict[str, _Node] = {}
-        self.param: _Node | None = None
-        self.rest: _Node | None = None
-        self.methods: dict[str, tuple[Route, tuple[str, ...]]] = {}
+
+class _Shape(NamedTuple):
+    """All patterns that match the same paths. kinds: of the segments; the lower the better."""
+
+    kinds: tuple[int, ...]
+    matches: re.Pattern[str]
+    methods: Methods
 
 
 def _wrong(pattern: str, why: str) -> ServerError:
     return ServerError(f"route {pattern!r}: {why}", code="F505")
 
 
-def _segments(pattern: str) -> list[tuple[str, str]]:
-    """(kind, text) of each segment; kind is "literal", "param" or "rest"."""
+def _segments(pattern: str) -> list[tuple[int, str]]:
+    """(kind, literal text or parameter's name) of each segment. Raises ServerError."""
     if not pattern.startswith("/"):
         raise _wrong(pattern, "a pattern starts with /")
-    out: list[tuple[str, str]] = []
+    out: list[tuple[int, str]] = []
     for text in pattern[1:].split("/"):
         found = _PARAM.fullmatch(text)
         if found:
-            out.append(("rest" if found[2] else "param", found[1]))
+            out.append((_REST if found[2] else _PARAMETER, found[1]))
         elif "{" in text or "}" in text:
             raise _wrong(pattern, "a parameter is one whole segment, {name} or {name...}")
         else:
-            out.append(("literal", text))
-    if any(kind == "rest" for kind, _ in out[:-1]):
+            out.append((_LITERAL, text))
+    if any(kind == _REST for kind, _ in out[:-1]):
         raise _wrong(pattern, "{name...} stands only at the end")
     return out
-
-
-def _descend(node: _Node, kind: str, text: str) -> _Node:
-    if kind == "literal":
-        return node.children.setdefault(text, _Node())
-    if kind == "param":
-        node.param = node.param or _Node()
-        return node.param
-    node.rest = node.rest or _Node()
-    return node.rest
 
 
 class Router:
@@ -92,8 +85,9 @@ class Router:
     """
 
     def __init__(self) -> None:
-        self._static: dict[str, dict[str, Route]] = {}
-        self._root = _Node()
+        self._fixed: dict[str, Methods] = {}
+        self._shapes: dict[str, list[_Shape]] = {}
+        self._longest = 0
         self._routes: list[Route] = []
 
     def add(self, method: str, pattern: str, handler: Handler, *, name: str = "") -> None:
@@ -101,19 +95,29 @@ class Router:
         if not _METHOD.fullmatch(method):
             raise _wrong(pattern, f"{method!r} is no method in capitals")
         segments = _segments(pattern)
-        names = tuple(text for kind, text in segments if kind != "literal")
+        names = tuple(text for kind, text in segments if kind != _LITERAL)
         if len(set(names)) < len(names):
             raise _wrong(pattern, "a parameter is named twice")
         route = Route(method, pattern, handler, name)
-        node = self._root
-        for kind, text in segments:
-            node = _descend(node, kind, text)
-        if method in node.methods:
+        methods = self._shape(pattern, segments) if names else self._fixed.setdefault(pattern, {})
+        if method in methods:
             raise _wrong(pattern, f"{method} is declared twice")
-        node.methods[method] = (route, names)
-        if not names:
-            self._static.setdefault(pattern, {})[method] = route
+        methods[method] = (route, names)
         self._routes.append(route)
+
+    def _shape(self, pattern: str, segments: list[tuple[int, str]]) -> Methods:
+        """The methods of this shape, which is put into its place when it is new."""
+        texts = [_EXPRESSIONS.get(kind) or re.escape(text) for kind, text in segments]
+        matches = re.compile("/" + "/".join(texts), re.DOTALL)
+        start = pattern[: pattern.index("{")]
+        self._longest = max(self._longest, len(start))
+        shapes = self._shapes.setdefault(start, [])
+        for shape in shapes:
+            if shape.matches == matches:
+                return shape.methods
+        shapes.append(_Shape(tuple(kind for kind, _ in segments), matches, {}))
+        shapes.sort(key=lambda shape: shape.kinds)
+        return next(shape.methods for shape in shapes if shape.matches == matches)
 
     def routes(self) -> list[Route]:
         """All routes, in the order of their declaration."""
@@ -123,40 +127,31 @@ class Router:
         """Find the handler. Raises NotFound, or MethodNotAllowed with what the path does answer."""
         # PERF: a fixed path costs one lookup, whatever the number of routes (benchmarks/http,
         # hello).
-        fixed = self._static.get(path)
-        if fixed is not None:
-            route = fixed.get(method)
-            if route is not None:
-                return Match(route.handler, {}, route.pattern)
-        found = list(self._find(self._root, path[1:].split("/"), 0, ()))
-        wanted = (method, "GET") if method == "HEAD" else (method,)
-        for name in wanted:
-            for node, values in found:
-                if name in node.methods:
-                    route, names = node.methods[name]
+        fixed = self._fixed.get(path)
+        if fixed is not None and method in fixed:
+            route = fixed[method][0]
+            return Match(route.handler, {}, route.pattern)
+        found = list(self._find(path))
+        for name in (method, "GET") if method == "HEAD" else (method,):
+            for methods, values in found:
+                if name in methods:
+                    route, names = methods[name]
                     return Match(route.handler, dict(zip(names, values)), route.pattern)
-        return self._none_of(method, path, [node for node, _ in found])
+        return self._none_of(method, path, [methods for methods, _ in found])
 
-    def _find(
-        self, node: _Node, parts: list[str], at: int, values: tuple[str, ...]
-    ) -> Iterator[tuple[_Node, tuple[str, ...]]]:
-        """Every node that the path ends on, the best first."""
-        if at == len(parts):
-            if node.methods:
-                yield node, values
-            return
-        part = parts[at]
-        child = node.children.get(part)
-        if child is not None:
-            yield from self._find(child, parts, at + 1, values)
-        if node.param is not None and part:
-            yield from self._find(node.param, parts, at + 1, (*values, part))
-        if node.rest is not None:
-            yield node.rest, (*values, "/".join(parts[at:]))
+    def _find(self, path: str) -> Iterator[tuple[Methods, tuple[str, ...]]]:
+        """The methods, and the parameters' values, of all that matches the path, the best first."""
+        if path in self._fixed:
+            yield self._fixed[path], ()
+        end = min(len(path), self._longest)
+        while (end := path.rfind("/", 0, end)) >= 0:
+            for shape in self._shapes.get(path[: end + 1], ()):
+                if found := shape.matches.fullmatch(path):
+                    yield shape.methods, found.groups()
 
-    def _none_of(self, method: str, path: str, nodes: list[_Node]) -> Match:
+    def _none_of(self, method: str, path: str, found: list[Methods]) -> Match:
         """What is left when no route takes the method."""
-        known = {name for node in nodes for name in node.methods}
+        known = {name for methods in found for name in methods}
         if path == "*" and method == "OPTIONS":
             known = {route.method for route in self._routes}
         if not known:
@@ -167,9 +162,6 @@ class Router:
         if method != "OPTIONS":
             raise MethodNotAllowed(allow)
         answer = Response(204, b"", [("Allow", ", ".join(allow))])
-        return Match(lambda _: answer, {}, nodes and path_of(nodes) or "*")
-
-
-def path_of(nodes: list[_Node]) -> str:
-    """The pattern of the best node: the label of metrics must never be a raw path."""
-    return next(iter(nodes[0].methods.values()))[0].pattern
+        # The label of metrics must never be a raw path.
+        best = next(iter(found[0].values()))[0].pattern if found else "*"
+        return Match(lambda _: answer, {}, best)

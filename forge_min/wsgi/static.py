@@ -41,14 +41,6 @@ def _parts(path: str) -> list[str]:
     return parts
 
 
-def _matches(sent: str | None, tag: str) -> bool:
-    """If-None-Match, compared weakly (RFC 9110 section 13.1.2)."""
-    if sent is None:
-        return False
-    tags = [item.strip().removeprefix("W/") for item in sent.split(",")]
-    return tag in tags or "*" in tags
-
-
 class StaticFiles:
     """A handler for a route that ends in `{path...}`.
 
@@ -66,7 +58,7 @@ class StaticFiles:
         data = self._read(_parts(request.params["path"]))
         tag = f'"{hashlib.blake2b(data, digest_size=16).hexdigest()}"'
         headers = [("ETag", tag), ("Cache-Control", self._cache)]
-        if _matches(request.header("If-None-Match"), tag):
+        if request.has_match(tag):
             return Response(304, b"", headers)
         kind = content_type(request.params["path"])
         return Response(200, data, [("Content-Type", kind), *headers])

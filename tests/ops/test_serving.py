@@ -80,7 +80,7 @@ def test_a_change_reaches_open_streams_as_json_and_as_html(site: Any) -> None:
         assert status == 200
         text = plain(b'"changed":["gate"]').decode()
         assert f'"id":"{made["id"]}"' in text and "event: flight.updated" in text
-        patch = page(b"</tr>").decode()
+        patch = page(b"A&lt;1").decode()
         assert "event: datastar-patch-elements" in patch
         assert f'id="flights-{made["id"]}"' in patch
         assert "A&lt;1" in patch and "FM&lt;1&gt;" in patch and "A<1" not in patch

@@ -7,7 +7,8 @@ import dataclasses
 import json
 
 from forge_min import schema
-from forge_min.parse import FieldIR, RelationIR, ResourceIR, Span, lower
+from forge_min.parse import lower
+from forge_min.parse.ir import FieldIR, RelationIR, ResourceIR, Span
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -56,7 +57,7 @@ def survives(data: bytes) -> None:
         text = diagnostic.format(color=False)
         text.encode()
         assert all(c.isprintable() or c == "\n" for c in text)
-        assert json.dumps(diagnostic.to_json())
+        assert json.dumps(dataclasses.asdict(diagnostic))
         assert diagnostic.code.startswith("F1") and 1 <= diagnostic.col < diagnostic.end_col
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from contextlib import contextmanager
 from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
 import pytest
+
 from forge_min import errors
 from forge_min.observe import log_fields
 from forge_min.wsgi import Application, HTTPProblem, Response, Router, json_response
@@ -223,14 +223,35 @@ def test_one_span_stands_around_each_request():
     assert seen == [answer["headers"]["X-Request-ID"], 403, "/x/{id}"]
 
 
-def test_one_line_is_logged_per_request(caplog):
-    caplog.set_level(logging.INFO, "forge_min.access")
-    ask(application(plain), "/x/7")
-    (record,) = caplog.records
-    assert record.getMessage().startswith("GET /x/7 200 ")
-    caplog.set_level(logging.WARNING, "forge_min.access")
-    ask(application(plain), "/x/7")
-    assert len(caplog.records) == 1
+def test_the_access_log_is_told_of_every_request_within_its_span():
+    seen = []
+
+    @contextmanager
+    def around(request):
+        seen.append("in")
+        yield seen.append
+        seen.append("out")
+
+    app = application(
+        plain, access=lambda *row: seen.append((row, log_fields.get())), around=around
+    )
+    answer = ask(app, "/x/7", "GET")
+    (row, fields) = seen[1]
+    assert row[:3] == ("GET", "/x/7", 200) and 0 < row[3] < 5
+    assert fields == {"request_id": answer["headers"]["X-Request-ID"]}
+    assert seen[0] == "in" and seen[2:] == [200, "out"]
+
+
+def test_the_access_log_has_the_status_that_was_sent(caplog):
+    seen = []
+
+    def start(status, headers, exc_info=None):
+        if exc_info is None:
+            raise ValueError("a bad header")
+
+    app = application(plain, access=lambda *row: seen.append(row))
+    app({"REQUEST_METHOD": "GET", "PATH_INFO": "/x"}, start)
+    assert seen[0][2] == 500
 
 
 def test_log_fields_hold_the_request_id_for_as_long_as_the_request():

@@ -5,46 +5,59 @@ from __future__ import annotations
 import threading
 import time
 
-import pytest
-from forge_min.wsgi.server.crew import QUICK, Crew
+from forge_min.wsgi.server.crew import QUICK, TRIAL, Crew
+
+ME = threading.get_ident()
 
 
-def alone(crew: Crew) -> int:
-    """Drive a crew until this thread is alone."""
-    me = threading.get_ident()
+def answers(crew: Crew, count: int, seconds: float = 0.0) -> None:
+    for _ in range(count):
+        crew.answered(ME, time.perf_counter() - seconds)
+
+
+def alone() -> Crew:
+    """A crew of which this thread is alone."""
+    crew = Crew()
     until = time.monotonic() + 10
-    while crew.alone != me:
+    while crew.alone != ME:
         assert time.monotonic() < until
-        crew.end(me, crew.begin())
-    return me
+        answers(crew, 1)
+    return crew
 
 
 def test_many_quick_answers_make_one_thread_poll_alone():
-    crew = Crew()
-    alone(crew)
+    crew = alone()
+    answers(crew, 10 * TRIAL)
+    assert crew.alone == ME
 
 
-def test_slow_answers_bring_everybody_back():
-    crew = Crew()
-    me = alone(crew)
-    for _ in range(5):
-        crew.end(me, crew.begin() - 2 * QUICK)
+def test_slow_answers_bring_everybody_back_and_the_next_try_comes_later():
+    crew = alone()
+    answers(crew, TRIAL, 1.1 * QUICK)
     assert crew.alone == 0
+    answers(crew, TRIAL)
+    assert crew.alone == 0
+    answers(crew, 2 * TRIAL)
+    assert crew.alone == ME
 
 
 def test_one_slow_answer_among_many_is_forgiven():
-    crew = Crew()
-    me = alone(crew)
-    for _ in range(100):
-        crew.end(me, time.perf_counter())
-    crew.end(me, crew.begin() - 2 * QUICK)
-    assert crew.alone == me
+    crew = alone()
+    answers(crew, 20)
+    answers(crew, 1, 20 * QUICK)
+    answers(crew, 20)
+    assert crew.alone == ME
 
 
-@pytest.mark.parametrize("stuck", [True, False])
-def test_resting_threads_come_back_when_one_is_stuck_or_has_nothing_to_do(stuck):
-    crew = Crew()
-    alone(crew)
+def test_answers_of_other_threads_do_not_count_against_the_one_that_is_alone():
+    crew = alone()
+    for _ in range(10 * TRIAL):
+        crew.answered(ME + 1, time.perf_counter() - 1)
+    assert crew.alone == ME
+
+
+def test_resting_threads_come_back_when_one_is_stuck_or_has_nothing_to_do():
+    crew = alone()
     back = threading.Barrier(4)
 
     def rest():
@@ -54,8 +67,6 @@ def test_resting_threads_come_back_when_one_is_stuck_or_has_nothing_to_do(stuck)
     threads = [threading.Thread(target=rest) for _ in range(3)]
     for thread in threads:
         thread.start()
-    if stuck:
-        crew.begin()
     back.wait(10)
     assert crew.alone == 0
     for thread in threads:

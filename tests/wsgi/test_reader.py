@@ -6,11 +6,12 @@ import time
 from typing import Any
 
 import pytest
-from forge_min.wsgi.server.head import MAX_FIELDS, MAX_HEADERS, MAX_LINE
-from forge_min.wsgi.server.reader import Phase, Reader
-from forge_min.wsgi.server.refusal import Refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from forge_min.wsgi.server.head import MAX_FIELDS, MAX_HEADERS, MAX_LINE
+from forge_min.wsgi.server.reader import Phase, read_requests
+from forge_min.wsgi.server.refusal import Refused
 
 GET = b"GET /a%20b?x=1 HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"
@@ -22,12 +23,13 @@ CHUNKED = (
 
 def read(parts: list[bytes], limit: int = 1 << 20) -> list[Any]:
     """Every request and the refusal that end a stream given in parts."""
-    reader = Reader({}, limit)
+    buffer = bytearray()
+    requests = read_requests(buffer, {}, limit)
     out: list[Any] = []
     try:
         for part in parts:
-            reader.buffer += part
-            while (environ := reader.take()) is not None:
+            buffer += part
+            while isinstance(environ := next(requests), dict):
                 environ["wsgi.input"] = environ["wsgi.input"].read()
                 out.append(environ)
     except Refused as err:
@@ -152,14 +154,20 @@ def test_a_body_of_exactly_the_limit_is_read_and_one_byte_more_is_not():
 
 
 def test_phases_say_what_is_waited_for():
-    reader = Reader({}, 100)
-    assert reader.phase is Phase.IDLE
-    reader.buffer += POST[:5]
-    assert reader.take() is None
-    assert reader.phase is Phase.HEAD
-    reader.buffer += POST[5:-1]
-    assert reader.take() is None
-    assert reader.phase is Phase.BODY
+    buffer = bytearray()
+    requests = read_requests(buffer, {}, 100)
+    assert next(requests) is Phase.IDLE
+    for part, phase in ((POST[:5], Phase.HEAD), (POST[5:-1], Phase.BODY)):
+        buffer += part
+        assert next(requests) is phase
+
+
+def test_a_client_that_waits_to_send_its_body_is_waited_for_once():
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-Continue\r\nContent-Length: 2\r\n\r\n"
+    buffer = bytearray(head)
+    requests = read_requests(buffer, {}, 100)
+    assert [next(requests) for _ in range(2)] == [Phase.EXPECT, Phase.BODY]
+    assert read([head + b"a", b"b"])[0]["wsgi.input"] == b"ab"
 
 
 def test_hostile_lengths_cost_linear_time():

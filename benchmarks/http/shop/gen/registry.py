@@ -2,6 +2,7 @@
 
 from forge_min.actions import Registry
 from forge_min.wsgi.router import Route
+
 from resources.product.actions import ProductActions
 from resources.product.jobs import WORKERS as product_workers
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from forge_min.wsgi.html import check_url as _check_url, escape as _escape, raw as _raw
+from forge_min.wsgi.html import escape as _escape
 
 
 def render(*, rows: Any, total: Any, **_more: Any) -> str:
     """The page as text."""
     _out: list[str] = []
     _out += (
-        '<!doctype html>\n'
-        '<html lang="en"><head><title>Products</title></head><body>\n'
+        '<!doctype html>\n',
+        '<html lang="en"><head><title>Products</title></head><body>\n',
         '<h1>Products (',
         _escape(total),
-        ')</h1>\n'
+        ')</h1>\n',
         '<table><thead><tr><th>Name</th><th>Price</th><th>Status</th><th>Created</th></tr></thead><tbody>\n',
     )
     for row in rows:  # views/products.html:5

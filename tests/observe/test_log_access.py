@@ -1,0 +1,169 @@
+"""The access log writes what the log handler would, later and together, and loses nothing."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import re
+import threading
+import time
+from datetime import datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forge_min.observe import log_fields, new_handler, span
+from forge_min.observe.access import AccessLog
+
+
+def both(format: Any, path: str, fields: dict[str, object]) -> tuple[str, str]:
+    """The access log's line, and the handler's for the same."""
+    ours, theirs = io.StringIO(), io.StringIO()
+    logger = logging.Logger("forge_min.access")
+    logger.addHandler(new_handler(theirs, format=format))
+    token = log_fields.set(fields)
+    try:
+        AccessLog(ours, format=format)("GET", path, 200, 0.00123)
+        logger.info("%s", f"GET {path} 200 1.2ms")
+    finally:
+        log_fields.reset(token)
+    return without_time(ours.getvalue()), without_time(theirs.getvalue())
+
+
+def without_time(line: str) -> str:
+    stamp = r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d\.\d{3}"
+    assert re.search(stamp, line)
+    return re.sub(stamp, "", line, count=1)
+
+
+@pytest.mark.parametrize("format", ["text", "json"])
+def test_a_line_is_the_log_handlers_own(format: str) -> None:
+    with span("x"):
+        fields = {"request_id": "r-1", "user id": 'a "b"', "n": 1, "x": 0.5, "o": object}
+        ours, theirs = both(format, "/a", fields)
+    assert ours == theirs
+    assert "trace_id" in ours and "r-1" in ours
+
+
+@pytest.mark.parametrize("format", ["text", "json"])
+def test_a_field_cannot_replace_what_the_line_says_itself(format: str) -> None:
+    ours, theirs = both(format, "/a", {"level": "debug", "message": "forged"})
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("format", ["text", "json"])
+@given(path=st.text(), key=st.text(min_size=1), value=st.text())
+def test_no_path_and_no_field_can_forge_a_line(
+    format: str, path: str, key: str, value: str
+) -> None:
+    ours, theirs = both(format, path, {key: value})
+    assert ours == theirs
+    assert len(ours.splitlines()) == 1 and ours[:-1].isprintable()
+
+
+def test_times_are_now_and_utc_in_json() -> None:
+    stream = io.StringIO()
+    before = time.time()
+    AccessLog(stream, format="json")("GET", "/", 200, 0.0)
+    told = datetime.fromisoformat(json.loads(stream.getvalue())["time"]).timestamp()
+    assert before - 0.002 <= told <= time.time()
+
+
+class Stream(io.StringIO):
+    """Counts its flushes; may be told to wait or to fail."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flushed = threading.Semaphore(0)
+        self.flushes = 0
+        self.error: Exception | None = None
+
+    def flush(self) -> None:
+        self.flushes += 1
+        if self.error is not None:
+            raise self.error
+        super().flush()
+        self.flushed.release()
+
+
+def lines(stream: Stream) -> list[str]:
+    return stream.getvalue().splitlines()
+
+
+def test_an_idle_log_writes_its_last_lines_soon() -> None:
+    stream = Stream()
+    log = AccessLog(stream)
+    log.start()
+    try:
+        for round in (1, 2):
+            for _ in range(5):
+                log("GET", "/", 200, 0.0)
+            until = time.monotonic() + 10
+            while len(lines(stream)) < 5 * round:
+                assert stream.flushed.acquire(timeout=until - time.monotonic())
+        assert stream.flushes < 10
+    finally:
+        log.stop()
+
+
+def test_many_threads_lose_and_double_no_line() -> None:
+    stream = Stream()
+    log = AccessLog(stream, format="json")
+    log.start()
+
+    def ask(thread: int) -> None:
+        for n in range(2000):
+            log("GET", f"/{thread}/{n}", 200, 0.0)
+
+    threads = [threading.Thread(target=ask, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    log.stop()
+    paths = [json.loads(line)["message"].split()[1] for line in lines(stream)]
+    assert sorted(paths) == sorted(f"/{thread}/{n}" for thread in range(8) for n in range(2000))
+    assert stream.flushes < 1000
+    own = [path for path in paths if path.startswith("/3/")]
+    assert own == [f"/3/{n}" for n in range(2000)]
+
+
+def test_a_stop_writes_what_is_there_and_ends_the_thread() -> None:
+    stream = Stream()
+    log = AccessLog(stream)
+    log.start()
+    log.start()
+    assert [t.name for t in threading.enumerate()].count("access-log") == 1
+    log("GET", "/", 200, 0.0)
+    log.stop()
+    log.stop()
+    assert len(lines(stream)) == 1
+    assert "access-log" not in [t.name for t in threading.enumerate()]
+    log("GET", "/late", 200, 0.0)
+    assert len(lines(stream)) == 2
+    log.start()
+    assert "access-log" not in [t.name for t in threading.enumerate()]
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(), ValueError("I/O operation on closed file")])
+def test_a_stream_that_fails_harms_no_request(error: Exception) -> None:
+    stream = Stream()
+    stream.error = error
+    AccessLog(stream)("GET", "/", 200, 0.0)
+    assert stream.flushes == 1
+
+
+@pytest.mark.parametrize(("level", "count"), [("debug", 1), ("info", 1), ("warning", 0)])
+def test_the_level_is_honoured(level: str, count: int) -> None:
+    stream = Stream()
+    AccessLog(stream, level=level)("GET", "/", 200, 0.0)
+    assert len(lines(stream)) == count
+
+
+@pytest.mark.parametrize("options", [{"format": "xml"}, {"level": "loud"}])
+def test_unknown_formats_and_levels_are_refused(options: Any) -> None:
+    with pytest.raises(ValueError):
+        AccessLog(io.StringIO(), **options)
