@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from functools import partial, update_wrapper
 from typing import Any, TypeVar
 
 from .. import db
@@ -88,4 +88,4 @@ class Registry:
                     code="F703",
                     hint=f"app.provide({name}=...), or the topic of a resource",
                 )
-        return partial(function, **values) if values else function
+        return update_wrapper(partial(function, **values), function) if values else function

@@ -15,6 +15,7 @@ from .. import db, fanout, jobs, notify, observe, sse
 from ..actions import Registry
 from ..config import Config
 from ..errors import ForgeError
+from ..observe.access import AccessLog
 from ..wsgi import Application
 from ..wsgi.events import events_handler
 from .declaration import App, Generated
@@ -167,11 +168,16 @@ class Running:
             self.hub, limiter, writer, topics=self.registry.actions, heartbeat=c.heartbeat
         )
         router = build_router(app, self.registry, generated, routes, events, root, self._config)
+        o = self._config.observe
+        access = AccessLog(format=o.log_format, level=o.log_level)
+        access.start()
+        stack.callback(access.stop)
         self.application = Application(
             router,
             middleware=app.middlewares,
             observe=self.metrics.request_done,
             around=request_span,
+            access=access,
             max_body=self._config.server.max_body,
         )
 

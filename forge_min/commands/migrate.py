@@ -90,4 +90,3 @@ def _missing(root: Path, resources: Sequence[ResourceIR], name: str) -> Migratio
             scratch=lambda: db.scratch_database(owner),
             name=name,
         )
-

@@ -2,8 +2,7 @@
 lost.
 """
 
-from .fragment import JobRef, job_fragment, job_params
-from .insert import Client, insert_many_tx, insert_tx
+from .insert import Client, JobRef, insert_many_tx, insert_tx, job_fragment, job_params
 from .job import Cancel, Discard, Job, NewJob, Snooze, StaleClaim
 from .pool import Observer as WorkerObserver
 from .worker import Worker

@@ -8,23 +8,19 @@ from __future__ import annotations
 
 import logging
 import queue
-import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
 import psycopg
 
-from ..db import Connection
-from ..errors import ForgeError
-from ..notify import Backoff
-from .result import Result
-from .session import SQL, Own
+from ..notify.link import Connect, Loop
+from .job import SQL, Result
 
 log = logging.getLogger("forge_min.jobs")
 LINGER = 0.005  # seconds
-BATCH = 1_000
 
 
 class Acknowledger:
@@ -32,107 +28,82 @@ class Acknowledger:
     jobs wait.
     """
 
-    def __init__(
-        self, connect: Callable[[], Connection], worker: UUID, backlog: Callable[[], bool]
-    ) -> None:
-        self._own = Own(connect)
+    def __init__(self, connect: Connect, worker: UUID, backlog: Callable[[], bool]) -> None:
+        self._loop = Loop("job-ack", self._step, connect)
         self._worker = worker
         self._backlog = backlog
-        self._inbox: queue.SimpleQueue[Result | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="job-ack", daemon=True)
-        self._hurry = threading.Event()
+        self._inbox: queue.SimpleQueue[Result] = queue.SimpleQueue()
+        self._batch: list[Result] = []
         self.stale = 0
 
     def start(self) -> None:
         """Start the thread."""
-        self._thread.start()
+        self._loop.start()
 
     def put(self, result: Result) -> None:
         """Write `result` down soon. Never blocks."""
         self._inbox.put(result)
+        self._loop.wake.set()
 
     @property
     def pending(self) -> int:
-        """Results that wait."""
-        return self._inbox.qsize()
+        """Results that are not written yet."""
+        return self._inbox.qsize() + len(self._batch)
 
     def stop(self, timeout: float) -> bool:
         """Write down what waits and end the thread; whether all of it was in `timeout` seconds."""
-        self._inbox.put(None)
-        self._thread.join(timeout)
-        if self._thread.is_alive():
-            self._hurry.set()
-            self._thread.join(timeout=2.0)
-        return not self._hurry.is_set()
+        self._loop.stop(patience=timeout)
+        return not self.pending
 
-    def _run(self) -> None:
-        more = True
-        while more:
-            batch, more = self._collect()
-            if batch:
-                self._flush(batch)
-        self._own.close()
+    def _step(self) -> None:
+        if not self._batch:
+            self._loop.rest()
+        self._collect()
+        self._write(self._batch)
+        self._batch = []
 
-    def _collect(self) -> tuple[list[Result], bool]:
-        """The next batch, and whether more may come."""
-        batch: list[Result] = []
-        result = self._inbox.get()
+    def _collect(self) -> None:
+        """Add what has come, which is bounded: above MOST_PENDING the worker fetches nothing."""
         deadline = time.monotonic() + LINGER
-        while result is not None:
-            batch.append(result)
-            if len(batch) == BATCH:
-                return batch, True
-            try:
+        with suppress(queue.Empty):
+            while True:
                 wait = deadline - time.monotonic() if self._backlog() else 0.0
-                result = self._inbox.get(timeout=wait) if wait > 0 else self._inbox.get_nowait()
-            except queue.Empty:
-                return batch, True
-        return batch, False
-
-    def _flush(self, batch: Sequence[Result]) -> None:
-        backoff = Backoff()
-        while not self._hurry.is_set():
-            try:
-                return self._write(batch)
-            except (psycopg.OperationalError, psycopg.InterfaceError, ForgeError, OSError) as err:
-                log.warning("%d results of jobs wait to be written: %s", len(batch), err)
-                self._own.close()
-                self._hurry.wait(backoff.next())
-            except psycopg.Error:
-                return self._one_by_one(batch)
-        return None
-
-    def _one_by_one(self, batch: Sequence[Result]) -> None:
-        """One result was refused: it must not hold up the others."""
-        if len(batch) == 1:
-            log.exception("job %d stays running: its result was refused", batch[0].job.id)
-            return
-        for result in batch:
-            self._flush([result])
+                self._batch.append(self._inbox.get(wait > 0, max(wait, 0.0)))
 
     def _write(self, batch: Sequence[Result]) -> None:
-        good = [r for r in batch if r.state == "completed"]
-        rest = [r for r in batch if r.state != "completed"]
-        if good:
-            self._execute("complete", good, {})
-        if rest:
-            columns = {
-                "states": [r.state for r in rest],
-                "refunds": [r.refund for r in rest],
-                "delays": [r.delay for r in rest],
-                "errors": [r.error for r in rest],
-            }
-            self._execute("settle", rest, columns)
+        try:
+            self._execute("complete", [r for r in batch if r.state == "completed"])
+            self._settle([r for r in batch if r.state != "completed"])
+        except (psycopg.OperationalError, psycopg.InterfaceError):
+            raise
+        except psycopg.Error:
+            if len(batch) == 1:
+                log.exception("job %d stays running: its result was refused", batch[0].job.id)
+                return
+            for result in batch:  # the one that was refused must not hold up the others
+                self._write([result])
 
-    def _execute(self, name: str, results: Sequence[Result], columns: dict[str, Any]) -> None:
+    def _settle(self, results: Sequence[Result]) -> None:
+        self._execute(
+            "settle",
+            results,
+            states=[r.state for r in results],
+            refunds=[r.refund for r in results],
+            delays=[r.delay for r in results],
+            errors=[r.error for r in results],
+        )
+
+    def _execute(self, name: str, results: Sequence[Result], **columns: Any) -> None:
+        if not results:
+            return
         params = {
             "worker": self._worker,
             "ids": [r.job.id for r in results],
             "claims": [r.job.claim for r in results],
             **columns,
         }
-        found = {row[0] for row in self._own.connection().execute(SQL[name], params)}
-        lost = [r for r in results if r.job.id not in found and not r.job.completed]
-        self.stale += len(lost)
-        for result in lost:
-            log.warning("job %d was taken from this worker meanwhile", result.job.id)
+        found = {row[0] for row in self._loop.connection().execute(SQL[name], params)}
+        for result in results:
+            if result.job.id not in found and not result.job.completed:
+                self.stale += 1
+                log.warning("job %d was taken from this worker meanwhile", result.job.id)

@@ -5,7 +5,6 @@ watches time.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import socket
 import threading
@@ -13,13 +12,8 @@ import time
 from collections.abc import Callable, Mapping
 from uuid import UUID
 
-import psycopg
-
-from ..db import Connection
-from ..errors import ForgeError
-from .session import SQL, Own
-
-log = logging.getLogger("forge_min.jobs")
+from ..notify.link import Connect, Loop
+from .job import SQL
 
 
 class Heart:
@@ -31,7 +25,7 @@ class Heart:
 
     def __init__(
         self,
-        connect: Callable[[], Connection],
+        connect: Connect,
         worker: UUID,
         queues: Mapping[str, int],
         *,
@@ -40,7 +34,7 @@ class Heart:
         check: Callable[[float], None],
         tick: float,
     ) -> None:
-        self._own = Own(connect)
+        self._loop = Loop("job-heart", self._step, connect)
         self._heartbeat = heartbeat
         self._check = check
         self._tick = min(tick, heartbeat)
@@ -51,48 +45,35 @@ class Heart:
             "queues": json.dumps(dict(queues)),
             "rescue_after": rescue_after,
         }
-        self._stopping = threading.Event()
+        self._due = 0.0
         self._leave = False
-        self._thread = threading.Thread(target=self._run, name="job-heart", daemon=True)
         self.beaten = threading.Event()
         self.rescued = 0
 
     def start(self) -> None:
         """Start the thread."""
-        self._thread.start()
+        self._loop.start()
 
     def stop(self, *, leave: bool) -> None:
         """End the thread. leave: also strike the worker off the list, because nothing of
         it runs.
         """
         self._leave = leave
-        self._stopping.set()
-        self._thread.join()
+        self._loop.stop()
 
-    def _run(self) -> None:
-        due = 0.0
-        while not self._stopping.is_set():
-            now = time.monotonic()
-            if now >= due:
-                due = now + (self._heartbeat if self._beat() else min(1.0, self._heartbeat))
-            self._check(now)
-            self._stopping.wait(min(self._tick, max(0.0, due - time.monotonic())))
-        if self._leave:
-            self._try("leave")
-        self._own.close()
+    def _step(self) -> None:
+        if self._loop.stopping.is_set():
+            if self._leave:
+                self._execute("leave")
+            return
+        self._check(time.monotonic())
+        if time.monotonic() >= self._due:
+            self._execute("beat")
+            self.beaten.set()
+            self._due = time.monotonic() + self._heartbeat
+            self.rescued += self._execute("rescue")
+            self._execute("forget")
+        self._loop.rest(self._tick)
 
-    def _beat(self) -> bool:
-        if self._try("beat") is None:
-            return False
-        self.beaten.set()
-        self.rescued += self._try("rescue") or 0
-        return self._try("forget") is not None
-
-    def _try(self, name: str) -> int | None:
-        """Execute a statement: the number of rows, or None when the database is away."""
-        try:
-            return self._own.connection().execute(SQL[name], self._params).rowcount
-        except (psycopg.Error, ForgeError, OSError) as err:
-            log.warning("the worker's %s failed: %s", name, err)
-            self._own.close()
-            return None
+    def _execute(self, name: str) -> int:
+        return self._loop.connection().execute(SQL[name], self._params).rowcount

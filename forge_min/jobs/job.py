@@ -1,7 +1,10 @@
-"""A job as its handler sees it, and the exceptions by which a handler steers. No SQL."""
+"""A job as its handler sees it, and how its run ends: by an exception's word or by judgement."""
 
 from __future__ import annotations
 
+import json
+import random
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,29 +15,27 @@ import psycopg
 from .. import db
 from ..db import Connection
 from ..errors import ForgeError
-from .session import SQL
 
+SQL = db.load_sql("forge_min.jobs", "jobs.sql")
 LONGEST = 10 * 365 * 86_400.0  # seconds; what PostgreSQL's timestamps surely hold
+MESSAGE = 1_000  # characters kept of an error's own text
+TRACE = 4_000  # characters kept of its traceback, the end of it
 
 
 class Outcome(Exception):
     """Raised by a handler to say how the run ends; anything else that it raises means retry."""
 
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+
 
 class Cancel(Outcome):
     """End the job as cancelled. reason: kept with it."""
 
-    def __init__(self, reason: str = "") -> None:
-        super().__init__(reason)
-        self.reason = reason
-
 
 class Discard(Outcome):
     """Give the job up, whatever attempts are left. reason: kept with it."""
-
-    def __init__(self, reason: str = "") -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 class Snooze(Outcome):
@@ -105,3 +106,70 @@ class NewJob:
     max_attempts: int = 25
     delay: float = 0.0
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """state: the job's next one. refund: attempts given back. delay: seconds from now, None = as
+    it was.
+
+    error: JSON text of {"error", "trace"?}, or None. outcome: the word for metrics.
+    """
+
+    job: Job
+    outcome: str
+    state: str
+    refund: int = 0
+    delay: float | None = None
+    error: str | None = None
+
+
+def completed(job: Job) -> Result:
+    """The handler returned."""
+    return Result(job, "completed", "completed")
+
+
+def handed_back(job: Job) -> Result:
+    """The job was fetched and never started."""
+    return Result(job, "handed_back", "available", refund=1)
+
+
+def failed(job: Job, message: str, trace: str = "") -> Result:
+    """Try again after attempt⁴ seconds ± 10 %, or give up after the last attempt."""
+    text = _error(message, trace)
+    if job.attempt >= job.max_attempts:
+        return Result(job, "discarded", "discarded", error=text)
+    delay = job.attempt**4 * random.uniform(0.9, 1.1)
+    return Result(job, "retried", "retryable", delay=delay, error=text)
+
+
+def judge(job: Job, err: BaseException) -> Result:
+    """What a run means whose handler raised `err`."""
+    match err:
+        case Snooze():
+            return Result(job, "snoozed", "scheduled", refund=1, delay=err.seconds)
+        case Cancel() | Discard():
+            state = "cancelled" if isinstance(err, Cancel) else "discarded"
+            return Result(job, state, state, error=_error(err.reason or state))
+    lines = traceback.format_exception(err, limit=-20)
+    return failed(job, _describe(err), "".join(lines)[-TRACE:])
+
+
+def _error(message: str, trace: str = "") -> str:
+    """JSON text that PostgreSQL always takes, whatever an exception says."""
+    kept = {"error": _printable(message[:MESSAGE])}
+    if trace:
+        kept["trace"] = _printable(trace)
+    return json.dumps(kept)
+
+
+def _describe(err: BaseException) -> str:
+    try:
+        return f"{type(err).__name__}: {err}"
+    except Exception:
+        return type(err).__name__
+
+
+def _printable(text: str) -> str:
+    """Without NUL and lone surrogates, which jsonb refuses."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()

@@ -1,4 +1,4 @@
-Every statement on forge_job and forge_worker but the fragment that actions compose (fragment.py).
+Every statement on forge_job and forge_worker but the fragment that actions compose (insert.py).
 Times are the database's. A statement that ends a run is fenced by the run's claim.
 
 -- name: insert

@@ -8,23 +8,22 @@ its thread replaced.
 from __future__ import annotations
 
 import ctypes
-import logging
 import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING
 
-from ..db import Connection
+import psycopg
+from psycopg.pq import TransactionStatus
+
 from ..errors import ForgeError
-from .job import Job
-from .result import Result, completed, failed, judge
-from .session import Own
+from ..notify.link import Link
+from .job import Job, Result, completed, failed, judge
 
 if TYPE_CHECKING:
     from .pool import Pool
 
-log = logging.getLogger("forge_min.jobs")
 GRACE = 5.0  # seconds that a job may take to react to its time-out
 
 Handler = Callable[[Job], object]
@@ -38,19 +37,13 @@ class TimedOut(BaseException):
 
 
 class Lane:
-    """A thread that works for `pool`. connect opens its own connection. timeout: seconds
-    per job.
-    """
+    """A thread that works for `pool`, on a connection of its own."""
 
-    def __init__(
-        self, pool: Pool, number: int, connect: Callable[[], Connection], timeout: float
-    ) -> None:
+    def __init__(self, pool: Pool, number: int) -> None:
         self._pool = pool
-        self._own = Own(connect)
-        self._timeout = timeout
-        self._lock = (
-            threading.Lock()
-        )  # LOCK: guards the four below, between this thread and check()
+        self._link = Link(pool.connect)
+        # LOCK: guards the four below, between this thread and check()
+        self._lock = threading.Lock()
         self._job: Job | None = None
         self._deadline = 0.0
         self._fired = False
@@ -69,7 +62,7 @@ class Lane:
                 return now >= self._deadline + GRACE
             self._fired = True
             _raise_in(self.thread, TimedOut)
-        self._own.cancel()
+        self._cancel()
         return False
 
     def abandon(self, why: str) -> Result | None:
@@ -89,7 +82,7 @@ class Lane:
             if self._abandoned:
                 break
             self._pool.finished(result, time.monotonic() - started)
-        self._own.close()
+        self._link.close()
 
     def _attempt(self, job: Job) -> Result:
         # SAFETY: TimedOut comes at most once per job and never after a _disarm() that returned; so
@@ -104,13 +97,13 @@ class Lane:
         except TimedOut:
             self._disarm()
         if self._fired:
-            self._own.close()
+            self._link.close()
         if result is None or (self._fired and result.state != "completed"):
-            return failed(job, f"the job took longer than {self._timeout:g} s")
+            return failed(job, f"the job took longer than {self._pool.timeout:g} s")
         return result
 
     def _handle(self, job: Job) -> Result:
-        job.connect = self._own.connection
+        job.connect = self._link.connection
         try:
             with self._pool.around(job):
                 self._pool.handlers[job.kind](job)
@@ -119,21 +112,34 @@ class Lane:
         except TimedOut:
             raise
         except BaseException as err:
-            self._own.close() if not self._own.clean else None
+            if not self._clean():
+                self._link.close()
             return judge(job, err)
 
     def _check_clean(self) -> None:
-        if not self._own.clean:
+        if not self._clean():
             raise ForgeError(
                 "the job left a transaction open, which was rolled back",
                 code="F714",
                 hint="use `with db.transaction(job.conn):`",
             )
 
+    def _clean(self) -> bool:
+        conn = self._link.conn
+        return conn is None or conn.closed or conn.info.transaction_status == TransactionStatus.IDLE
+
+    def _cancel(self) -> None:
+        """End the query that runs now. It may arrive late: the connection is closed afterwards."""
+        conn = self._link.conn
+        if conn is not None:
+            # An error: it ended by itself, or the server is gone: it will not go on either.
+            with suppress(psycopg.Error):
+                conn.cancel_safe(timeout=2.0)
+
     def _arm(self, job: Job) -> None:
         with self._lock:
             self._job, self._fired = job, False
-            self._deadline = time.monotonic() + self._timeout
+            self._deadline = time.monotonic() + self._pool.timeout
 
     def _disarm(self) -> None:
         with self._lock:

@@ -7,10 +7,9 @@ import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
-from ..db import Connection
-from .job import Job
+from ..notify.link import Connect
+from .job import Job, Result, handed_back
 from .lane import Around, Handler, Lane
-from .result import Result, handed_back
 
 log = logging.getLogger("forge_min.jobs")
 QUICK = 0.1  # seconds: longer jobs are not fetched ahead, other processes may be free for them
@@ -30,7 +29,7 @@ class Pool:
         name: str,
         size: int,
         *,
-        connect: Callable[[], Connection],
+        connect: Connect,
         handlers: Mapping[str, Handler],
         around: Around,
         timeout: float,
@@ -43,17 +42,17 @@ class Pool:
         self.size = size
         self.handlers = handlers
         self.around = around
+        self.connect = connect
+        self.timeout = timeout
         self.inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self.more = False
-        self._connect = connect
-        self._timeout = timeout
         self._ahead = size * prefetch
         self._done = done
         self._hungry = hungry
         self._lock = threading.Lock()  # LOCK: guards _in_hand, _mean and lanes
         self._in_hand = 0
         self._mean = 0.0
-        self.lanes = [Lane(self, first_number + n, connect, timeout) for n in range(size)]
+        self.lanes = [Lane(self, first_number + n) for n in range(size)]
 
     def start(self) -> None:
         """Start the lanes' threads."""
@@ -113,8 +112,8 @@ class Pool:
         if result is None:
             return  # it has just returned
         log.error("job-%d does not return from its job; it is replaced", lane.number)
-        fresh = Lane(self, lane.number, self._connect, self._timeout)
+        fresh = Lane(self, lane.number)
         with self._lock:
             self.lanes[self.lanes.index(lane)] = fresh
         fresh.thread.start()
-        self.finished(result, self._timeout)
+        self.finished(result, self.timeout)

@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import logging
 import random
-import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
 
-import psycopg
-
-from ..db import Connection
-from ..errors import ForgeError
-from ..notify import Backoff
+from ..notify.link import Connect, Loop
 from .acks import Acknowledger
 from .heart import Heart
-from .job import Job
+from .job import SQL, Job, Result
 from .lane import Around, Handler
 from .pool import Observer, Pool
-from .result import Result
-from .session import SQL, Own
 
 log = logging.getLogger("forge_min.jobs")
 REMEMBER = 600.0  # seconds that a fetch without an answer is looked for
@@ -43,7 +36,7 @@ class Worker:
 
     def __init__(
         self,
-        connect: Callable[[], Connection],
+        connect: Connect,
         handlers: Mapping[str, Handler],
         *,
         queues: Mapping[str, int],
@@ -65,8 +58,6 @@ class Worker:
         self._rescue_after = rescue_after
         self._observer = observer
         self._around = around or (lambda job: nullcontext())
-        self._signal = threading.Event()
-        self._stopping = threading.Event()
         self._running = False
         self.fetched = 0
         self._build()
@@ -85,15 +76,13 @@ class Worker:
         """Start the threads `job-fetch`, `job-N`, `job-ack` and `job-heart`. Idempotent."""
         if self._running:
             return
-        if self._stopping.is_set():
-            self._build()
+        self._build()
         self._running = True
-        self._stopping.clear()
         self._acks.start()
         self._heart.start()
         for pool in self._pools.values():
             pool.start()
-        self._fetcher.start()
+        self._loop.start()
 
     def stop(self, timeout: float = 20.0) -> None:
         """Fetch no more, hand back what has not started, wait for what has. Idempotent.
@@ -104,9 +93,7 @@ class Worker:
         if not self._running:
             return
         deadline = time.monotonic() + timeout
-        self._stopping.set()
-        self._signal.set()
-        self._fetcher.join()
+        self._loop.stop()
         for pool in self._pools.values():
             for result in pool.take_back():
                 self._acks.put(result)
@@ -122,13 +109,14 @@ class Worker:
         for pool in list(self._pools.values()):
             if queue in ("", pool.name):
                 pool.more = True
-        self._signal.set()
+        self._loop.wake.set()
 
     # -- parts ------------------------------------------------------------------------------------
 
     def _build(self) -> None:
         """New parts, for one life: a fresh id, never a host name, so that old claims stay old."""
         self._id = uuid.uuid4()
+        self._loop = Loop("job-fetch", self._step, self._connect)
         self._pools: dict[str, Pool] = {}
         for name, size in self._queues.items():
             self._pools[name] = self._pool(name, size)
@@ -142,7 +130,7 @@ class Worker:
             check=self._check,
             tick=min(0.5, self._timeout / 4),
         )
-        self._fetcher = threading.Thread(target=self._run, name="job-fetch", daemon=True)
+        self._due = 0.0  # when to look next
         self._claim: int | None = None  # of the next fetch, None = ask for one
         self._lost: dict[int, float] = {}  # claim of a fetch without an answer → when to forget it
 
@@ -157,7 +145,7 @@ class Worker:
             prefetch=self._prefetch,
             first_number=1 + sum(pool.size for pool in self._pools.values()),
             done=self._done,
-            hungry=self._signal.set,
+            hungry=self._loop.wake.set,
         )
 
     def _done(self, result: Result, seconds: float) -> None:
@@ -187,32 +175,20 @@ class Worker:
 
     # -- thread job-fetch -------------------------------------------------------------------------
 
-    def _run(self) -> None:
-        own = Own(self._connect)
-        backoff = Backoff()
-        due = 0.0
-        while not self._heart.beaten.wait(0.05) and not self._stopping.is_set():
-            pass
-        while not self._stopping.is_set():
-            self._signal.clear()
-            try:
-                if time.monotonic() >= due:
-                    self._look(own.connection())
-                    due = time.monotonic() + self._poll_interval * random.uniform(0.95, 1.05)
-                fetched = sum([self._fetch(own.connection(), p) for p in self._pools.values()])
-                backoff.reset()
-            except (psycopg.Error, ForgeError, OSError) as err:
-                log.warning("jobs cannot be fetched: %s", err)
-                own.close()
-                due = 0.0
-                self._stopping.wait(backoff.next())
-                continue
-            if not fetched:
-                self._signal.wait(max(0.0, due - time.monotonic()))
-        own.close()
+    def _step(self) -> None:
+        if self._loop.stopping.is_set() or not self._heart.beaten.wait(0.05):
+            return
+        if time.monotonic() >= self._due:
+            self._look()
+            self._due = time.monotonic() + self._poll_interval * random.uniform(0.95, 1.05)
+        due, self._due = self._due, 0.0  # a fetch that fails is followed by a look
+        fetched = sum([self._fetch(pool) for pool in self._pools.values()])
+        self._due = due
+        if not fetched:
+            self._loop.rest(max(0.0, due - time.monotonic()))
 
-    def _look(self, conn: Connection) -> None:
-        now = time.monotonic()
+    def _look(self) -> None:
+        conn, now = self._loop.connection(), time.monotonic()
         self._lost = {claim: until for claim, until in self._lost.items() if until > now}
         if self._lost:
             # Its statement may commit after we asked, so ask for a while.
@@ -221,12 +197,12 @@ class Worker:
         for (name,) in conn.execute(SQL["look"], params):
             self._pools[name].more = True
 
-    def _fetch(self, conn: Connection, pool: Pool) -> int:
+    def _fetch(self, pool: Pool) -> int:
         limit = pool.room() if pool.more and self._acks.pending < MOST_PENDING else 0
         if not limit:
             return 0
         pool.more = False  # before the statement: a wake during it means another look
-        rows = self._take(conn, pool.name, limit)
+        rows = self._take(pool.name, limit)
         if len(rows) == limit:
             pool.more = True
         rows.sort(key=lambda row: (row[10], row[9], row[0]))
@@ -234,8 +210,9 @@ class Worker:
         self.fetched += len(rows)
         return len(rows)
 
-    def _take(self, conn: Connection, queue: str, limit: int) -> list[tuple[Any, ...]]:
+    def _take(self, queue: str, limit: int) -> list[tuple[Any, ...]]:
         """Claim up to `limit` jobs. A fetch whose answer is lost is remembered and taken back."""
+        conn = self._loop.connection()
         if self._claim is None:
             ((self._claim,),) = conn.execute(SQL["claim"])
         params = {

@@ -1,16 +1,36 @@
-"""The topics of this process: one ring per key, and beside it where each event's id stands in that
-ring.
+"""The topics of this process, and the thread `hub-encode` that turns events into their frames.
+
+One ring per key, and beside it where each event's id stands in that ring. An event is encoded once
+per audience and format that listens. An encoder that raises or is slow costs its own key a refresh.
+One that never returns holds up the others: `stuck` tells, and the hub is not ready any more.
 """
 
 from __future__ import annotations
 
+import logging
+import queue
 import threading
 import time
-from collections import OrderedDict
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
 from uuid import UUID
 
 from ..fanout import Subscription, Topic
-from .hub import Event, TopicKey, refresh_frame
+from .hub import Encode, Event, TopicKey, refresh_frame
+from .link import Loop
+
+log = logging.getLogger("forge_min.notify")
+SLOW = 0.05  # seconds of the thread's own time after which a frame is refused
+# ... and on the clock, which holds the waiting for a database too. It is wider because a frame that
+# only waited for its turn on a busy machine is a good one.
+SLOW_WAITING = 0.25
+LONG = 1.0  # seconds on one frame: it may never return
+STUCK = "F453: the encoder of events does not return"
+BACKLOG = 10_000  # events that may wait; more become one refresh to all
+ANSWER = 2.0  # seconds that a returning subscriber waits for its frames before it gets a refresh
+TICK = 0.5  # seconds between two calls of `idle`
+RESUME_WINDOW = 600.0  # seconds that a key without subscribers is kept
 
 
 class Channel:
@@ -19,22 +39,43 @@ class Channel:
     def __init__(self, key: TopicKey, size: int) -> None:
         self.key = key
         self.topic = Topic(size)
-        self.ids: OrderedDict[str, int] = OrderedDict()
+        self.ids: dict[str, int] = {}
         self.used = time.monotonic()
 
 
 class Channels:
     """Every channel that had a subscriber within the resume window, by (tenant, topic).
 
-    ring: frames kept per channel. resume_window: seconds that a channel without subscribers is
-    kept on.
+    ring: frames kept per channel. idle: called on the thread now and then; it
+    may not raise.
     """
 
-    def __init__(self, ring: int, resume_window: float) -> None:
+    def __init__(
+        self, encode: Encode, ring: int, idle: Callable[[], object] = lambda: None
+    ) -> None:
+        self._encode = encode
         self._ring = ring
-        self._window = resume_window
-        self._lock = threading.Lock()  # LOCK: guards everything below, held for moments only
+        self._idle = idle
+        self._lock = threading.Lock()  # LOCK: guards _groups and what is in it, for moments only
         self._groups: dict[tuple[UUID | None, str], dict[TopicKey, Channel]] = {}
+        self._inbox: deque[Callable[[], object]] = deque()
+        self._loop = Loop("hub-encode", self._step, None)
+        self._began: float | None = None  # when the frame that is being encoded was begun
+        self._idle_at = 0.0
+
+    def start(self) -> None:
+        """Start the thread `hub-encode`. Idempotent."""
+        self._loop.start()
+
+    def stop(self) -> None:
+        """End the thread. Idempotent."""
+        self._loop.stop()
+
+    @property
+    def stuck(self) -> bool:
+        """Whether the encoder does not return."""
+        began = self._began
+        return began is not None and time.monotonic() - began > LONG
 
     def subscribe(
         self, key: TopicKey, last_event_id: str | None = None
@@ -42,26 +83,19 @@ class Channels:
         """A subscription, and whether it goes on exactly after `last_event_id`."""
         with self._lock:
             group = self._groups.setdefault((key.tenant, key.topic), {})
-            channel = group.get(key)
-            if channel is None:
-                channel = group[key] = Channel(key, self._ring)
+            channel = group.setdefault(key, Channel(key, self._ring))
             channel.used = time.monotonic()
             after = None if last_event_id is None else channel.ids.get(last_event_id)
             return channel.topic.subscribe(after), after is not None
 
-    def of(self, event: Event) -> list[Channel]:
-        """The channels that hear `event`. Another tenant's are never among them."""
-        with self._lock:
-            return list(self._groups.get((event.tenant_id, event.topic), {}).values())
-
-    def publish(self, channel: Channel, frame: bytes, event_id: str | None = None) -> None:
-        """Append a frame to the channel's ring. O(1), never waits for a subscriber."""
-        with self._lock:
-            seq = channel.topic.publish(frame)
-            if event_id is not None:
-                channel.ids[event_id] = seq
-                if len(channel.ids) > self._ring:
-                    channel.ids.popitem(last=False)
+    def submit(self, events: Sequence[Event]) -> None:
+        """Encode and publish `events` in this order. Never blocks. One thread at a time."""
+        if len(self._inbox) + len(events) > BACKLOG:
+            self._inbox = deque()  # who waits for a replay gets none, in time
+            self.refresh_all("overflow")
+        else:
+            self._inbox.extend(partial(self._deliver, event) for event in events)
+            self._loop.wake.set()
 
     def refresh_all(self, reason: str) -> None:
         """Tell every subscriber to read everything again."""
@@ -71,6 +105,20 @@ class Channels:
                 for channel in group.values():
                     channel.topic.publish(frame)
 
+    def replay(
+        self, key: TopicKey, read: Callable[[], Sequence[Event] | None]
+    ) -> list[bytes] | None:
+        """Frames as `key` sees them of what `read`, called on the thread, gives; None when they
+        could not be had in time.
+        """
+        answer: queue.SimpleQueue[list[bytes] | None] = queue.SimpleQueue()
+        self._inbox.append(lambda: answer.put(self._frames(key, read())))
+        self._loop.wake.set()
+        try:
+            return answer.get(timeout=ANSWER)
+        except queue.Empty:
+            return None
+
     def sweep(self) -> None:
         """Forget the channels that had no subscriber for a whole resume window."""
         now = time.monotonic()
@@ -79,11 +127,57 @@ class Channels:
                 for key, channel in list(group.items()):
                     if channel.topic.subscribers:
                         channel.used = now
-                    elif now - channel.used > self._window:
+                    elif now - channel.used > RESUME_WINDOW:
                         del group[key]
                 if not group:
                     del self._groups[name]
 
-    def __len__(self) -> int:
+    # -- thread hub-encode ------------------------------------------------------------------------
+
+    def _step(self) -> None:
+        if not self._inbox:
+            self._loop.rest(TICK)
+        if time.monotonic() >= self._idle_at:
+            self._idle_at = time.monotonic() + TICK
+            self.sweep()
+            self._idle()
+        inbox = self._inbox  # SAFETY: `submit` may put another in its place
+        if inbox:
+            inbox.popleft()()
+
+    def _deliver(self, event: Event) -> None:
+        # Another tenant's channels are never among these.
         with self._lock:
-            return sum(len(group) for group in self._groups.values())
+            channels = list(self._groups.get((event.tenant_id, event.topic), {}).values())
+        for channel in channels:
+            frame = self._frame(channel.key, event)
+            if frame is None:
+                channel.topic.publish(refresh_frame("overflow", 1))
+            elif frame:
+                with self._lock:
+                    channel.ids[event.sse_id] = channel.topic.publish(frame)
+                    if len(channel.ids) > self._ring:
+                        del channel.ids[next(iter(channel.ids))]
+
+    def _frames(self, key: TopicKey, events: Sequence[Event] | None) -> list[bytes] | None:
+        """A frame for each event, or None when one of them could not be had."""
+        if events is None:
+            return None
+        frames = [self._frame(key, event) for event in events]
+        return None if None in frames else [frame for frame in frames if frame]
+
+    def _frame(self, key: TopicKey, event: Event) -> bytes | None:
+        """What the encoder makes of `event`; None when it raised or took too long."""
+        self._began = clock = time.monotonic()
+        own = time.thread_time()
+        try:
+            frame = self._encode(event, key.audience, key.format)
+        except Exception:
+            log.exception("the encoder failed for topic %s", key.topic)
+            return None
+        finally:
+            self._began = None
+        if time.thread_time() - own > SLOW or time.monotonic() - clock > SLOW_WAITING:
+            log.warning("the encoder took too long for topic %s", key.topic)
+            return None
+        return frame

@@ -1,4 +1,4 @@
-Every statement on forge_event and forge_boot but the fragment that actions compose (publish.py).
+Every statement on forge_event and forge_boot but the fragment that actions compose (eventlog.py).
 
 -- name: publish
 insert into forge_event (tenant_id, topic, kind, resource_id, version, changed, payload)
@@ -7,6 +7,9 @@ values (%(tenant_id)s::uuid, %(topic)s, %(kind)s, %(resource_id)s, %(version)s, 
 -- name: notify
 select pg_notify('forge', payload) from unnest(%(payloads)s::text[]) payload;
 
+-- name: listen
+listen forge;
+
 -- name: identify
 select pg_is_in_recovery(),
   case when not pg_is_in_recovery() then
@@ -14,30 +17,36 @@ select pg_is_in_recovery(),
     || '.' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)
   end;
 
--- One statement: the rows that the snapshot (xmax, xip) could not see, and the snapshot that sees them.
+-- One statement: the rows that the snapshot `seen` could not see, and the snapshot that sees them; whether
+-- `seen` is of this cluster's present life, whether all that it could not see is still there, and its xmin.
 -- name: read
-select pg_current_snapshot()::text, b.token, b.deleted_before::text, clock_timestamp(),
-  e.id, e.tenant_id, e.topic, e.kind, e.resource_id, e.version, e.changed, e.payload, e.created_at
+select e.topic, e.kind, e.resource_id, e.version, coalesce(e.changed, '{}'), e.payload, e.tenant_id, e.id, e.created_at,
+  pg_current_snapshot()::text,
+  b.token is not distinct from %(token)s
+    and pg_snapshot_xmax(pg_current_snapshot()) >= pg_snapshot_xmax(%(seen)s::pg_snapshot),
+  coalesce(b.deleted_before <= pg_snapshot_xmin(%(seen)s::pg_snapshot), true),
+  pg_snapshot_xmin(%(seen)s::pg_snapshot)::text, clock_timestamp()
 from (select 1) one
 left join (select token, deleted_before from forge_boot limit 1) b on true
 left join (select * from (
-    select * from forge_event where xid >= %(xmax)s::xid8
+    select * from forge_event where xid >= pg_snapshot_xmax(%(seen)s::pg_snapshot)
     union all
-    select * from forge_event where xid = any(%(xip)s::xid8[])) u
+    select * from forge_event where xid = any(array(select pg_snapshot_xip(%(seen)s::pg_snapshot)))) u
   where xid < pg_snapshot_xmax(pg_current_snapshot()) limit 10001) e on true
 order by e.id;
 
--- What a client that had seen everything below xid `window` may have missed, whether all of it is still
--- there, and how many rows of all topics that is: a window too far back is not worth reading.
+-- What a client that had seen everything below xid `window` may have missed, at least one row; none when not
+-- all of it is there any more, when xid is none of this life's, or when it lies too far back to be worth reading.
 -- name: since
 with rows as materialized (
   select * from forge_event
   where xid >= %(window)s::xid8 and xid < pg_snapshot_xmax(pg_current_snapshot())
-  order by xid limit %(limit)s)
-select b.token, b.deleted_before::text, pg_snapshot_xmin(pg_current_snapshot())::text, (select count(*) from rows),
-  e.id, e.tenant_id, e.topic, e.kind, e.resource_id, e.version, e.changed, e.payload, e.created_at
+  order by xid limit 10001)
+select e.topic, e.kind, e.resource_id, e.version, coalesce(e.changed, '{}'), e.payload, e.tenant_id, e.id, e.created_at
 from forge_boot b
 left join rows e on e.topic = %(topic)s and e.tenant_id is not distinct from %(tenant)s::uuid
+where b.token = %(token)s and pg_snapshot_xmin(pg_current_snapshot()) >= %(window)s::xid8
+  and coalesce(b.deleted_before <= %(window)s::xid8, true) and (select count(*) from rows) <= 10000
 order by e.id;
 
 -- name: position

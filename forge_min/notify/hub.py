@@ -5,7 +5,6 @@ No I/O. One conformance suite runs on everything that calls itself a hub.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,9 +15,7 @@ import psycopg
 
 from ..fanout import Subscription
 
-CHANNEL = "forge"  # the LISTEN channel
 CLOSE = b"event: close\ndata: {}\n\n"
-ID = re.compile(r"([0-9]{1,30})\.([0-9]{1,19})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +66,6 @@ def refresh_frame(reason: str, missed: int | None = None) -> bytes:
     """
     count = "null" if missed is None else str(missed)
     return f'event: refresh\ndata: {{"reason":"{reason}","missed":{count}}}\n\n'.encode("ascii")
-
-
-def parse_id(text: str) -> tuple[int, int] | None:
-    """(window, id) of an `sse_id`, or None for anything else: the text comes from a client."""
-    found = ID.fullmatch(text)
-    return (int(found[1]), int(found[2])) if found else None
 
 
 # (event, audience, format) → one whole SSE frame, with its id, or b"" for nothing at all.

@@ -1,115 +1,101 @@
-"""Keeping connections: when to try again, when to cut one, how threads share one."""
+"""A thread's own connection, and the one loop of every thread that works with the database.
+
+Nothing here knows what the thread does. A database that is away costs a pause, never the thread.
+"""
 
 from __future__ import annotations
 
-import os
+import logging
 import random
-import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import psycopg
 
 from ..db import Connection
-from ..errors import Unavailable
+from ..errors import ForgeError
+
+Connect = Callable[[], Connection]
+log = logging.getLogger("forge_min.notify")
+AWAY = (psycopg.Error, ForgeError, OSError)  # what a database that is away, or refuses, raises
+FIRST, MOST = 0.05, 5.0  # seconds between attempts, each ± half: under 40 in the first second
+HANGS = 2.0  # seconds
 
 
-class Backoff:
-    """Seconds to wait before the next attempt: about 0.05, 0.1, ... up to 5, each ± half.
+class Link:
+    """One thread's connection, opened when first needed; `conn` is the open one, or None."""
 
-    So a process makes fewer than 40 attempts in the first second and one in two later, and a
-    hundred processes do not come back in the same moment.
-    """
-
-    def __init__(self, first: float = 0.05, most: float = 5.0) -> None:
-        self._first = first
-        self._most = most
-        self._step = first
-
-    def next(self) -> float:
-        """The next waiting time in seconds."""
-        step = self._step
-        self._step = min(self._most, step * 2)
-        return step * random.uniform(0.5, 1.5)
-
-    def reset(self) -> None:
-        """Begin again: the last attempt succeeded."""
-        self._step = self._first
-
-
-class Watch:
-    """Cuts a connection whose server does not answer within `limit` seconds.
-
-    A stopped backend keeps TCP alive, so only a question without an answer finds it. Another
-    thread calls `check`; the one that waits then gets an OperationalError.
-    """
-
-    def __init__(self, limit: float) -> None:
-        self._limit = limit
-        self._lock = threading.Lock()  # LOCK: guards _asked; its fd is open while it is set
-        self._asked: tuple[int, float] | None = None
-
-    @contextmanager
-    def asking(self, conn: Connection) -> Iterator[None]:
-        """Around a statement of `conn`."""
-        with self._lock:
-            self._asked = (conn.fileno(), time.monotonic())
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._asked = None
-
-    def check(self) -> bool:
-        """Cut the connection when it is overdue; whether it was."""
-        with self._lock:
-            if self._asked is None or time.monotonic() - self._asked[1] < self._limit:
-                return False
-            with socket.socket(fileno=os.dup(self._asked[0])) as twin:
-                twin.shutdown(socket.SHUT_RDWR)
-            self._asked = None
-            return True
-
-
-class Shared:
-    """One connection that threads use by turns, opened when first needed.
-
-    setup: a statement to run on each new one, or "".
-    """
-
-    def __init__(self, connect: Callable[[], Connection], setup: str = "") -> None:
+    def __init__(self, connect: Connect | None) -> None:
         self._connect = connect
-        self._setup = setup
-        self._turn = threading.Lock()
-        self._conn: Connection | None = None
+        self.conn: Connection | None = None
 
-    @contextmanager
-    def turn(self, timeout: float = 2.0) -> Iterator[Connection]:
-        """The connection, for this block. Raises Unavailable when no turn comes in `timeout`
-        seconds.
-        """
-        if not self._turn.acquire(timeout=timeout):
-            raise Unavailable("the hub's second connection is busy", code="F453")
-        try:
-            if self._conn is None or self._conn.closed:
-                self._conn = self._connect()
-                if self._setup:
-                    self._conn.execute(self._setup)
-            yield self._conn
-        except (psycopg.Error, OSError):
-            self._drop()
-            raise
-        finally:
-            self._turn.release()
+    def connection(self) -> Connection:
+        """The connection; a broken one is replaced. Raises as `db.connect`."""
+        if self.conn is None or self.conn.closed:
+            assert self._connect is not None, "this thread has no database"
+            self.conn = self._connect()
+        return self.conn
 
     def close(self) -> None:
-        """Close the connection after the turn that is under way. Idempotent."""
-        with self._turn:
-            self._drop()
+        """Close the connection; the next `connection()` opens a new one. Idempotent."""
+        if self.conn is not None:
+            self.conn.close()
+            self.conn = None
 
-    def _drop(self) -> None:
-        if self._conn is not None:
-            self._conn.close()
-            self._conn = None
+
+class Loop(Link):
+    """A thread that repeats `step`, and does it once more after `stop`, to tidy up.
+
+    A step that fails is done again, on a new connection and after a pause that grows. `wake` is
+    what a step rests on; `stop` sets it too. `stopping`: no step but the last will follow.
+    """
+
+    def __init__(self, name: str, step: Callable[[], object], connect: Connect | None) -> None:
+        super().__init__(connect)
+        self._name = name
+        self._step = step
+        self._thread: threading.Thread | None = None
+        self._give_up = 0.0
+        self.wake = threading.Event()
+        self.stopping = threading.Event()
+
+    def start(self) -> None:
+        """Start the thread. Idempotent."""
+        if self._thread is None:
+            self.stopping.clear()
+            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            self._thread.start()
+
+    def stop(self, patience: float = 0.0) -> None:
+        """End the thread. patience: seconds in which a last step that fails is tried again. A
+        thread that hangs much longer is left behind. Idempotent.
+        """
+        if self._thread is not None:
+            self._give_up = time.monotonic() + patience
+            self.stopping.set()
+            self.wake.set()
+            self._thread.join(patience + HANGS)
+            self._thread = None
+
+    def rest(self, seconds: float | None = None) -> None:
+        """For the step: wait for `wake`, at most `seconds`; not at all once it shall end."""
+        if not self.stopping.is_set():
+            self.wake.wait(seconds)
+        self.wake.clear()
+
+    def _run(self) -> None:
+        pause, going = FIRST, True
+        while going:
+            last = self.stopping.is_set()
+            try:
+                self._step()
+                pause, going = FIRST, not last
+            except AWAY as err:
+                log.warning("%s tries again soon: %s", self._name, err)
+                self.close()
+                if self.stopping.wait(pause * random.uniform(0.5, 1.5)):
+                    time.sleep(FIRST)
+                    going = time.monotonic() < self._give_up
+                pause = min(MOST, 2 * pause)
+        self.close()

@@ -12,9 +12,10 @@ from typing import Any
 import psycopg
 
 from .. import db
-from .channels import Channels
-from .encoder import Encoder
+from .channels import STUCK, Channels
 from .hub import Encode, Event, Opened, TopicKey, refresh_frame
+
+NOT_STARTED = (False, "F452: the hub is not started")
 
 
 class MemoryHub:
@@ -22,31 +23,29 @@ class MemoryHub:
     refresh.
 
     encode: (event, audience, format) → one whole SSE frame. ring: frames kept per topic key.
-    resume_window: seconds that a key without subscribers is kept.
     """
 
-    def __init__(self, encode: Encode, *, ring: int = 64, resume_window: float = 600.0) -> None:
-        self._channels = Channels(ring, resume_window)
-        self._encoder = Encoder(self._channels, encode, idle=self._channels.sweep)
+    def __init__(self, encode: Encode, *, ring: int = 64) -> None:
+        self._channels = Channels(encode, ring)
         self._ids = itertools.count(1)
         self._window = secrets.randbits(63)  # no id of another process is ever ours
         self._lock = threading.Lock()  # LOCK: an event gets its id and its place together
-        self._running = False
+        self._state = NOT_STARTED
 
     @property
     def ready(self) -> tuple[bool, str]:
         """As `Hub.ready`."""
-        return (True, "") if self._running else (False, "F452: the hub is not started")
+        return (False, STUCK) if self._channels.stuck else self._state
 
     def start(self) -> None:
         """As `Hub.start`."""
-        self._running = True
-        self._encoder.start()
+        self._state = (True, "")
+        self._channels.start()
 
     def stop(self) -> None:
         """As `Hub.stop`."""
-        self._running = False
-        self._encoder.stop()
+        self._state = NOT_STARTED
+        self._channels.stop()
 
     def subscribe(self, key: TopicKey, last_event_id: str | None = None) -> Opened:
         """As `Hub.subscribe`."""
@@ -60,7 +59,7 @@ class MemoryHub:
             numbered = replace(
                 event, id=next(self._ids), window=self._window, created_at=datetime.now(UTC)
             )
-            self._encoder.submit([numbered])
+            self._channels.submit([numbered])
 
     def publish_tx(self, conn: psycopg.Connection[Any], event: Event) -> None:
         """As `Hub.publish_tx`; on a transaction that is not `db.transaction()` the event

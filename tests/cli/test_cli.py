@@ -95,7 +95,7 @@ def test_every_code_of_the_package_has_a_row_and_every_row_is_used() -> None:
     used = set()
     for path in PACKAGE.rglob("*"):
         if path.suffix in (".py", ".pyx", ".tmpl"):
-            used |= set(re.findall(r"[\"'](F\d{3})[\"']", path.read_text("utf-8")))
+            used |= set(re.findall(r"\b(F\d{3})\b", path.read_text("utf-8")))
     assert used - codes.keys() == set()
     assert codes.keys() - used == set()
     for code, row in codes.items():

@@ -12,11 +12,10 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from forge_min.observe import log_fields, new_handler, span
 from forge_min.observe.access import AccessLog
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 def both(format: Any, path: str, fields: dict[str, object]) -> tuple[str, str]:

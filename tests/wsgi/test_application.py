@@ -9,7 +9,6 @@ from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
 import pytest
-
 from forge_min import errors
 from forge_min.observe import log_fields
 from forge_min.wsgi import Application, HTTPProblem, Response, Router, json_response

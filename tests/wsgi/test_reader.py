@@ -6,12 +6,11 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from forge_min.wsgi.server.head import MAX_FIELDS, MAX_HEADERS, MAX_LINE
 from forge_min.wsgi.server.reader import Phase, read_requests
 from forge_min.wsgi.server.refusal import Refused
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 GET = b"GET /a%20b?x=1 HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"

@@ -1,4 +1,4 @@
-"""One client's connection: its socket, what is read of it, what is still to be written, its
+"""One client's connection: its socket, the requests on it, what is still to be written, its
 deadline.
 
 Exactly one thread owns a connection at a time: the worker that was woken for it, or the sweeper
@@ -11,7 +11,7 @@ import select
 import socket
 from typing import Any
 
-from .reader import Phase, Reader
+from .reader import Phase, read_requests
 
 CHUNK = 65536
 """Bytes asked of the kernel at once."""
@@ -24,42 +24,27 @@ class Gone(Exception):
 class Connection:
     """A socket and its two directions.
 
-    deadline: on the monotonic clock, of `phase`, which says what a parked connection waits for.
-    closing: no further request is read. lingering: only waiting for the peer's end. pending: the
-    reader's buffer may hold whole requests.
+    phase: what a parked connection waits for, until `deadline` on the monotonic clock; None after
+    an answer. last: the next answer is the last one, the server stops. closing: the last answer is
+    given.
     """
-
-    __slots__ = (
-        "closing",
-        "deadline",
-        "fd",
-        "lingering",
-        "out",
-        "pending",
-        "phase",
-        "reader",
-        "sock",
-        "write_timeout",
-    )
 
     def __init__(
         self, sock: socket.socket, base: dict[str, Any], max_body: int, write_timeout: float
     ) -> None:
         self.sock = sock
         self.fd = sock.fileno()
-        self.reader = Reader(base, max_body)
+        self.buffer = bytearray()
+        self.requests = read_requests(self.buffer, base, max_body)
         self.out: bytes | memoryview = b""
-        self.deadline = 0.0
-        self.phase = Phase.FRESH
-        self.pending = False
-        self.closing = False
-        self.lingering = False
         self.write_timeout = write_timeout
+        self.deadline = 0.0
+        self.phase: Phase | None = None
+        self.last = False
+        self.closing = False
 
     def receive(self) -> bool:
-        """Read once into the reader's buffer; False when nothing was there. Raises Gone at the
-        end.
-        """
+        """Read once into `buffer`; False when nothing was there. Raises Gone at the end."""
         try:
             data = self.sock.recv(CHUNK)
         except BlockingIOError:
@@ -68,11 +53,14 @@ class Connection:
             raise Gone from err
         if not data:
             raise Gone
-        self.reader.buffer += data
+        self.buffer += data
         return True
 
     def send(self, data: bytes | memoryview) -> None:
-        """Write what the kernel takes now and keep the rest in `out`. Raises Gone."""
+        """Write what the kernel takes now and keep the rest in `out`, after waiting for what an
+        earlier call has left there. Raises Gone.
+        """
+        self.send_rest()
         try:
             sent = self.sock.send(data)
         except BlockingIOError:
@@ -83,28 +71,20 @@ class Connection:
             self.out = memoryview(data)[sent:]
 
     def flush(self) -> None:
-        """Write on what `out` holds. Raises Gone."""
+        """Write on what `out` holds, without waiting. Raises Gone."""
         data, self.out = self.out, b""
-        self.send(data)
+        if data:
+            self.send(data)
 
-    def send_all(self, data: bytes) -> None:
-        """Write everything, waiting for the peer. Raises Gone after `write_timeout` without
-        progress.
+    def send_rest(self) -> None:
+        """Wait until the peer has taken what `out` holds. Raises Gone after `write_timeout`
+        without progress.
 
         For answers that are made piece by piece, whose application holds the thread anyway.
         """
-        self.send(data)
-        if self.out:
+        while self.out:
             writable = select.poll()
             writable.register(self.fd, select.POLLOUT)
-            while self.out:
-                if not writable.poll(self.write_timeout * 1000):
-                    raise Gone
-                self.flush()
-
-    def try_send(self, data: bytes) -> None:
-        """Write a last word if the peer takes it at once."""
-        try:
-            self.sock.send(data)
-        except OSError:
-            pass
+            if not writable.poll(self.write_timeout * 1000):
+                raise Gone
+            self.flush()

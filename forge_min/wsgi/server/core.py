@@ -13,14 +13,14 @@ import select
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from .answer import date_text
 from .connection import Connection, Gone
 from .crew import Crew
 from .exchange import Exchange
 from .reader import Phase
-from .refusal import Refused, refusal
+from .refusal import Refused, problem
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -29,56 +29,50 @@ _log = logging.getLogger("forge_min.wsgi.server")
 _READ = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT
 _WRITE = select.EPOLLOUT | select.EPOLLONESHOT
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_UNREAD = {"REQUEST_METHOD": "GET", "SERVER_PROTOCOL": "HTTP/1.1", "PATH_INFO": ""}
+"""Stands for a request that was refused."""
 _IN_A_ROW = 16
 """Pipelined requests that one connection may have answered before others get their turn."""
 _LINGER = 1.0
 """Seconds to wait for the peer's end after a last answer (RFC 9112 section 9.6)."""
-_ACCEPTS = 64
 _TICK = 0.5
 _NO_ROOM = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
-
-
-class Limits(NamedTuple):
-    """What a server grants. Times in seconds, max_body in bytes."""
-
-    max_body: int
-    header_timeout: float
-    body_timeout: float
-    write_timeout: float
-    keepalive: float
-    max_connections: int
 
 
 class Core:
     """Accepts, reads, answers and closes; knows nothing of binding and of processes.
 
     listener: bound, listening, non-blocking. environ: the constant part of every request's.
+    seconds: how long each phase may last. max_body: bytes. max_connections: open ones.
     """
 
     def __init__(
-        self, listener: socket.socket, app: WSGIApplication, limits: Limits, environ: dict[str, Any]
+        self,
+        listener: socket.socket,
+        app: WSGIApplication,
+        environ: dict[str, Any],
+        seconds: Mapping[Phase, float],
+        max_body: int,
+        max_connections: int,
     ) -> None:
         self.app = app
-        self.draining = False
         self.stopping = False
         self._listener = listener
-        self._limits = limits
         self._environ = environ
-        self._epoll = select.epoll()
-        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._seconds = {**seconds, Phase.LINGER: _LINGER}
+        self._max_body = max_body
+        self._max_connections = max_connections
         self._open: set[Connection] = set()
         # LOCK: none. dict.pop is atomic, and whoever popped a connection owns it.
         self._parked: dict[int, Connection] = {}
-        self._accepting = False
-        self._paused = False
-        self._seconds = {
-            Phase.IDLE: limits.keepalive,
-            Phase.HEAD: limits.header_timeout,
-            Phase.BODY: limits.body_timeout,
-        }
         self._crew = Crew()
         self._next_sweep = 0.0
-        self._emptied = threading.Event()
+        self._idle_until = float("inf")
+        self._paused = False
+        self._accepting = threading.Lock()  # LOCK: a drain sees every connection that was accepted.
+        self._epoll = select.epoll()
+        self._epoll.register(listener.fileno(), select.EPOLLIN | select.EPOLLONESHOT)
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._wake, select.EPOLLIN)
 
     @property
@@ -87,11 +81,6 @@ class Core:
         return len(self._open)
 
     # -- the workers -------------------------------------------------------------------------------
-
-    def listen(self) -> None:
-        """Let the workers see the listening socket."""
-        self._accepting = True
-        self._epoll.register(self._listener.fileno(), select.EPOLLIN | select.EPOLLONESHOT)
 
     def work(self) -> None:
         """The life of one worker thread."""
@@ -107,11 +96,12 @@ class Core:
             for fd, _ in poll(_TICK, 1):
                 conn = take(fd, None)
                 if conn is not None:
-                    began = crew.begin()
+                    began = time.perf_counter()
                     self._serve(conn)
-                    crew.end(me, began)
+                    crew.answered(me, began)
                 elif fd == listener:
                     self._accept()
+                    self._listen()
             now = time.monotonic()
             if now >= self._next_sweep:
                 self._next_sweep = now + _TICK
@@ -120,10 +110,7 @@ class Core:
     def _serve(self, conn: Connection) -> None:
         """Do for a connection what can be done now, then park or close it."""
         try:
-            if conn.lingering:
-                self._linger(conn)
-            else:
-                self._progress(conn)
+            self._progress(conn)
         except Gone:
             self._close(conn)
         except Refused as err:
@@ -134,52 +121,47 @@ class Core:
 
     def _progress(self, conn: Connection) -> None:
         """Write what is left, read what is there, answer what is complete."""
-        if conn.out:
+        if conn.phase is Phase.WRITE:
             conn.flush()
-        elif conn.pending:
-            conn.pending = False
+            conn.phase = None
         elif not conn.receive():
-            self._park(conn)
+            self._arm(conn, _READ)
+            return
+        if conn.phase is Phase.LINGER:
+            conn.buffer.clear()
+            self._arm(conn, _READ)
             return
         for _ in range(_IN_A_ROW):
             if conn.out:
-                self._park_writing(conn)
-                return
+                break
             if conn.closing:
-                self._finish(conn)
+                self._end(conn)
                 return
-            environ = conn.reader.take()
-            if environ is None:
-                self._park(conn)
+            request = next(conn.requests)
+            if isinstance(request, Phase):
+                self._park(conn, request)
                 return
-            exchange = Exchange(conn, environ, self)
-            exchange.run(self.app)
-            conn.phase = Phase.FRESH
+            exchange = Exchange(conn, request)
+            exchange.run(self.app, request)
+            conn.phase = None
             if exchange.streams:
-                self._hand_over(conn, exchange)
+                self._epoll.unregister(conn.fd)
+                self._open.discard(conn)
+                exchange.hand_over(conn.sock.detach())
                 return
-        conn.pending = True
-        self._park_writing(conn)
+        self._park(conn, Phase.WRITE)
 
     # -- waiting -----------------------------------------------------------------------------------
 
-    def _park(self, conn: Connection) -> None:
-        """Wait for bytes. Each head and each body has one deadline, from its first byte on."""
-        reader = conn.reader
-        phase = reader.phase
+    def _park(self, conn: Connection, phase: Phase) -> None:
+        """Wait for the peer. A head and a body have one deadline each, from the first byte on."""
+        if phase is Phase.EXPECT:
+            conn.send(_CONTINUE)
+            phase = Phase.BODY
         if phase is not conn.phase:
             conn.phase = phase
             conn.deadline = time.monotonic() + self._seconds[phase]
-        if reader.expects:
-            reader.expects = False
-            conn.try_send(_CONTINUE)
-        self._arm(conn, _READ)
-
-    def _park_writing(self, conn: Connection) -> None:
-        """Wait until the peer has read something."""
-        conn.phase = Phase.WRITE
-        conn.deadline = time.monotonic() + conn.write_timeout
-        self._arm(conn, _WRITE)
+        self._arm(conn, _WRITE if phase is Phase.WRITE else _READ)
 
     def _arm(self, conn: Connection, events: int) -> None:
         """Give the connection up and let epoll wake somebody for it."""
@@ -187,103 +169,76 @@ class Core:
         self._parked[conn.fd] = conn
         try:
             self._epoll.modify(conn.fd, events)
-        except OSError:
-            pass  # the sweeper took it between these two lines, and closed it
+        except (OSError, ValueError):
+            pass  # the sweeper took it between these two lines, and closed it; or all is closed
 
     def _sweep(self, now: float) -> None:
         """End what is past its deadline, and accept again after a pause."""
-        idle = self._limits.keepalive - _LINGER if self.draining else 0.0
+        idle_ends = now >= self._idle_until
         for fd, conn in list(self._parked.items()):
-            late = now >= conn.deadline - (idle if conn.phase is Phase.IDLE else 0.0)
+            late = now >= conn.deadline or (idle_ends and conn.phase is Phase.IDLE)
             if late and self._parked.pop(fd, None) is not None:
-                self._expire(conn)
-        if self._paused:
-            self._resume()
-
-    def _expire(self, conn: Connection) -> None:
-        if conn.phase in (Phase.HEAD, Phase.BODY) and not conn.lingering:
-            self._refuse(conn, 408, "the request did not arrive in time")
-        else:
-            self._close(conn)
+                if conn.phase in (Phase.HEAD, Phase.BODY):
+                    self._refuse(conn, 408, "the request did not arrive in time")
+                else:
+                    self._close(conn)
+        self._listen(after_pause=True)
 
     # -- the end of a connection -------------------------------------------------------------------
 
     def _refuse(self, conn: Connection, status: int, detail: str) -> None:
         """Answer with an error, read no further request, close."""
-        conn.try_send(refusal(status, detail, date_text()))
-        self._half_close(conn)
-
-    def _finish(self, conn: Connection) -> None:
-        """Close after a last answer; gently where the peer may have sent more."""
-        if conn.reader.buffer or self.draining:
-            self._half_close(conn)
-        else:
+        conn.last = True
+        environ = dict(_UNREAD)
+        try:
+            Exchange(conn, environ).run(problem(status, detail), environ)
+        except Gone:
             self._close(conn)
+        else:
+            self._end(conn)
 
-    def _half_close(self, conn: Connection) -> None:
+    def _end(self, conn: Connection) -> None:
         """End our side and wait a moment: a reset would take the answer from the peer's hands."""
-        conn.closing = conn.lingering = True
-        conn.reader.buffer.clear()
+        conn.buffer.clear()
         try:
             conn.sock.shutdown(socket.SHUT_WR)
         except OSError:
             self._close(conn)
-            return
-        conn.phase = Phase.IDLE
-        conn.deadline = time.monotonic() + _LINGER
-        self._arm(conn, _READ)
-
-    def _linger(self, conn: Connection) -> None:
-        """Throw away what still comes. Raises Gone at the peer's end."""
-        if conn.receive():
-            conn.reader.buffer.clear()
-        self._arm(conn, _READ)
+        else:
+            self._park(conn, Phase.LINGER)
 
     def _close(self, conn: Connection) -> None:
         self._open.discard(conn)
         conn.sock.close()
-        self._left()
-
-    def _left(self) -> None:
-        """One connection less."""
-        if self._paused:
-            self._resume()
-        if self.draining and not self._open:
-            self._emptied.set()
-
-    def _hand_over(self, conn: Connection, exchange: Exchange) -> None:
-        """Give the socket to a stream's owner; this thread is free at once."""
-        self._epoll.unregister(conn.fd)
-        self._open.discard(conn)
-        exchange.hand_over(conn.sock.detach())
-        self._left()
+        self._listen(after_pause=True)
 
     # -- new connections ---------------------------------------------------------------------------
 
-    def _accept(self) -> None:
-        """Take in who waits, as far as the cap and the file limit allow."""
-        for turn in range(_ACCEPTS):
-            if len(self._open) >= self._limits.max_connections:
-                if turn:
-                    break  # epoll tells whether one more waits: nobody is evicted for no one
-                if not self._evict():
-                    self._paused = True
-                    return
+    def _listen(self, after_pause: bool = False) -> None:
+        """Let epoll wake somebody for the next connection."""
+        if self._paused == after_pause:
+            self._paused = False
             try:
-                sock, address = self._listener.accept()
+                self._epoll.modify(self._listener.fileno(), select.EPOLLIN | select.EPOLLONESHOT)
+            except (OSError, ValueError):
+                pass  # the listener is closed: a drain began
+
+    def _accept(self) -> bool:
+        """Take one connection in; False when none waits, or when there is no room for it."""
+        with self._accepting:
+            try:
+                if len(self._open) >= self._max_connections and not self._evict():
+                    self._paused = True
+                    return False
+                self._admit(*self._listener.accept())
             except BlockingIOError:
-                break
+                return False
             except OSError as err:
                 if err.errno in _NO_ROOM:
                     _log.warning("no connection can be accepted now: %s", err)
                     self._paused = not self._evict()
-                    break
-                if self.draining:
-                    return
-                continue
-            self._admit(sock, address)
-        if not self._paused and not self.draining:
-            self._resume()
+                    return False
+            return True
 
     def _admit(self, sock: socket.socket, address: Any) -> None:
         """Make a connection of an accepted socket and wait for its first bytes."""
@@ -292,29 +247,18 @@ class Core:
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             environ = {**environ, "REMOTE_ADDR": address[0], "REMOTE_PORT": str(address[1])}
-        limits = self._limits
-        conn = Connection(sock, environ, limits.max_body, limits.write_timeout)
-        conn.phase = Phase.IDLE
-        conn.deadline = time.monotonic() + limits.keepalive
+        conn = Connection(sock, environ, self._max_body, self._seconds[Phase.WRITE])
+        self._epoll.register(conn.fd, select.EPOLLONESHOT)
         self._open.add(conn)
-        self._parked[conn.fd] = conn
-        self._epoll.register(conn.fd, _READ)
+        self._park(conn, Phase.IDLE)
 
     def _evict(self) -> bool:
         """Close the connection that is idle for the longest time; False when none is."""
         for fd, conn in list(self._parked.items()):
-            if conn.phase is Phase.IDLE and self._parked.pop(fd, None) is not None:
+            if conn.phase in (Phase.IDLE, Phase.LINGER) and self._parked.pop(fd, None) is not None:
                 self._close(conn)
                 return True
         return False
-
-    def _resume(self) -> None:
-        """Let epoll wake somebody for the next connection."""
-        self._paused = False
-        try:
-            self._epoll.modify(self._listener.fileno(), select.EPOLLIN | select.EPOLLONESHOT)
-        except (OSError, ValueError):
-            pass  # the listener is closed: a drain began
 
     # -- the end -----------------------------------------------------------------------------------
 
@@ -322,24 +266,26 @@ class Core:
         """Take nothing new in and answer what was accepted; True when all is done in time
         (seconds).
         """
-        self.draining = True
-        self._paused = False
-        if self._accepting:
-            self._accepting = False
-            self._epoll.unregister(self._listener.fileno())
-            self._accept()
+        until = time.monotonic() + timeout
+        self._idle_until = time.monotonic() + _LINGER
+        while self._accept():
+            pass
+        self._epoll.unregister(self._listener.fileno())
         self._listener.close()
-        if not self._open:
-            return True
-        return self._emptied.wait(timeout)
+        with self._accepting:
+            for conn in list(self._open):
+                conn.last = True
+        while self._open and time.monotonic() < until:
+            time.sleep(0.01)
+        return not self._open
 
-    def wake(self) -> None:
-        """Make every worker look at `stopping`."""
+    def close(self, workers: list[threading.Thread], timeout: float) -> None:
+        """End the workers, waiting for them so many seconds, and cut what is left."""
+        self.stopping = True
         os.eventfd_write(self._wake, 1)
-        self._crew.gather_all()
-
-    def close(self) -> None:
-        """Cut what is left. The workers have ended, or will never."""
+        until = time.monotonic() + timeout
+        for worker in workers:
+            worker.join(max(until - time.monotonic(), 0))
         for conn in list(self._open):
             self._close(conn)
         self._epoll.close()

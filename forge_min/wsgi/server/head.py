@@ -9,6 +9,7 @@ import re
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from ..request import environ_key
 from .refusal import Refused
 
 MAX_LINE = 8190
@@ -37,33 +38,11 @@ _ABSOLUTE = re.compile(r"https?://([^/?]*+)(.*+)", re.IGNORECASE)
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 
-_SINGLE = frozenset(
-    (
-        "CONTENT_LENGTH",
-        "CONTENT_TYPE",
-        "HTTP_HOST",
-        "HTTP_AUTHORIZATION",
-        "HTTP_IF_MATCH",
-        "HTTP_IF_MODIFIED_SINCE",
-        "HTTP_IF_UNMODIFIED_SINCE",
-        "HTTP_IDEMPOTENCY_KEY",
-        "HTTP_LAST_EVENT_ID",
-    )
+_SINGLE = re.compile(
+    r"CONTENT_(?:LENGTH|TYPE)|HTTP_(?:HOST|AUTHORIZATION|IF_MATCH|IF_(?:UN)?MODIFIED_SINCE"
+    r"|IDEMPOTENCY_KEY|LAST_EVENT_ID)"
 )
 """Fields that are one value: two of them are refused, never joined."""
-
-_KEYS: dict[str, str] = {"Content-Type": "CONTENT_TYPE", "Content-Length": "CONTENT_LENGTH"}
-_KEYS_LIMIT = 1000
-
-
-def _key(name: str) -> str:
-    """The environ's key of a header name, remembered for the next time."""
-    key = name.upper().replace("-", "_")
-    if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
-        key = "HTTP_" + key
-    if len(_KEYS) < _KEYS_LIMIT:
-        _KEYS[name] = key
-    return key
 
 
 def check_partial(data: bytearray, start: int) -> None:
@@ -109,7 +88,7 @@ def parse_head(data: bytes | bytearray, environ: dict[str, Any]) -> None:
     environ["REQUEST_METHOD"] = method
     environ["SERVER_PROTOCOL"] = "HTTP/" + version
     for name, value, _ in fields:
-        key = _KEYS.get(name) or _key(name)
+        key = environ_key(name)
         value = value.rstrip(" \t")
         if key in environ:
             environ[key] = _joined(key, environ[key], value)
@@ -128,7 +107,7 @@ def parse_head(data: bytes | bytearray, environ: dict[str, Any]) -> None:
 
 def _joined(key: str, first: str, second: str) -> str:
     """Two fields of one name as one value (RFC 9110 section 5.3; cookies RFC 6265 section 5.4)."""
-    if key in _SINGLE:
+    if _SINGLE.fullmatch(key):
         raise Refused(400, "a header field that is one value was sent twice")
     return first + ("; " if key == "HTTP_COOKIE" else ", ") + second
 

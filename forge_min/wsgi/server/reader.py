@@ -6,115 +6,146 @@ from __future__ import annotations
 
 import enum
 import io
+import re
+from collections.abc import Generator
 from typing import Any
 
-from .body import Chunked, Sized, body_of
 from .head import MAX_LINE, check_partial, parse_head
 from .refusal import Refused
 
+MAX_CHUNK_LINE = 1024
+"""Bytes of a chunk-size line with its extensions and end."""
+MAX_TRAILERS = 16384
+"""Bytes of all trailer lines; they are checked and thrown away (RFC 9110 section 6.5.1)."""
+
+_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16}+)[ \t]*+(?:;[^\x00-\x08\x0a-\x1f\x7f]*+)?\r\n")
+_TRAILER = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[^\x00-\x08\x0a-\x1f\x7f]*+\r\n")
+
 
 class Phase(enum.Enum):
-    """What a connection waits for."""
+    """What a connection waits for. EXPECT: for a body whose client waits for 100 Continue."""
 
-    FRESH = 0
     IDLE = 1
     HEAD = 2
     BODY = 3
-    WRITE = 4
+    EXPECT = 4
+    WRITE = 5
+    LINGER = 6
 
 
-class Reader:
-    """The incoming side of one connection.
+Environ = dict[str, Any]
+Waits = Generator[Phase, None, bytes]
 
-    base: the environ's constant part, copied for each request. max_body: bytes.
-    Fill `buffer`, then call `take` until it gives None.
+
+def read_requests(
+    data: bytearray, base: Environ, max_body: int
+) -> Generator[Environ | Phase, None, None]:
+    """Every request of a stream as an environ, in order; a Phase where more of `data` is needed.
+
+    data: filled by the caller, emptied here. base: the environ's constant part, copied for each
+    request. max_body: bytes. Raises Refused, and ends with it.
     """
-
-    __slots__ = (
-        "_base",
-        "_body",
-        "_environ",
-        "_max_body",
-        "_seen",
-        "_skipped",
-        "buffer",
-        "expects",
-    )
-
-    def __init__(self, base: dict[str, Any], max_body: int) -> None:
-        self.buffer = bytearray()
-        self.expects = False
-        self._base = base
-        self._max_body = max_body
-        self._seen = 0
-        self._skipped = False
-        self._environ: dict[str, Any] = {}
-        self._body: Sized | Chunked | None = None
-
-    @property
-    def phase(self) -> Phase:
-        """What the next bytes belong to."""
-        if self._body is not None:
-            return Phase.BODY
-        return Phase.HEAD if self.buffer else Phase.IDLE
-
-    def take(self) -> dict[str, Any] | None:
-        """The next complete request as an environ, or None while it is not all there. Raises
-        Refused.
-
-        `expects` tells afterwards whether the client waits for 100 Continue (RFC 9110 section
-        10.1.1).
-        """
-        if self._body is None:
-            environ = self._take_head()
-            if environ is None:
-                return None
-            if self._body is None:
-                environ["wsgi.input"] = io.BytesIO()
-                return environ
-            self._environ = environ
-        body = self._body.take(self.buffer)
-        if body is None:
-            return None
-        environ, self._environ = self._environ, {}
-        environ["CONTENT_LENGTH"] = str(len(body))
-        environ["wsgi.input"] = io.BytesIO(body)
-        self._body = None
-        self.expects = False
-        return environ
-
-    def _take_head(self) -> dict[str, Any] | None:
-        buffer = self.buffer
-        if not buffer:
-            return None
-        if not self._skipped and buffer.startswith(b"\r\n"):
-            del buffer[:2]  # RFC 9112 section 2.2: one empty line before a request is ignored
-            self._skipped = True
-        end = buffer.find(b"\r\n\r\n", max(self._seen - 3, 0)) + 4
-        if end < 4:
-            check_partial(buffer, self._seen)
-            self._seen = len(buffer)
-            return None
+    while True:
+        while len(data) < 2:
+            yield Phase.HEAD if data else Phase.IDLE
+        if data.startswith(b"\r\n"):
+            del data[:2]  # RFC 9112 section 2.2: one empty line before a request is ignored
+        seen = 0
+        while (end := data.find(b"\r\n\r\n", max(seen - 3, 0)) + 4) < 4:
+            check_partial(data, seen)
+            seen = len(data)
+            yield Phase.HEAD if data else Phase.IDLE
         if end > MAX_LINE:
-            check_partial(buffer[: end - 1], 0)
-        environ = self._base.copy()
-        if end == len(buffer):
-            parse_head(buffer, environ)
-            buffer.clear()
-        else:
-            parse_head(buffer[:end], environ)
-            del buffer[:end]
-        self._seen = 0
-        self._skipped = False
-        # PERF: most requests have no body and expect nothing (benchmarks/http, hello).
-        if "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ:
-            self._body = body_of(environ, self._max_body)
-        if "HTTP_EXPECT" in environ:
-            self._check_expect(environ)
-        return environ
-
-    def _check_expect(self, environ: dict[str, Any]) -> None:
-        if environ["HTTP_EXPECT"].lower() != "100-continue":
+            check_partial(data[: end - 1], 0)
+        environ = base.copy()
+        parse_head(data[:end], environ)
+        del data[:end]
+        expected = environ.get("HTTP_EXPECT")
+        if expected is not None and expected.lower() != "100-continue":
             raise Refused(417, "no expectation but 100-continue is known")
-        if self._body is not None and environ["SERVER_PROTOCOL"] == "HTTP/1.1":
-            self.expects = not self.buffer
+        body = b""
+        # PERF: most requests have no body (benchmarks/http, hello).
+        if "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ:
+            length = body_length(environ, max_body)
+            if expected and length != 0 and not data and environ["SERVER_PROTOCOL"] == "HTTP/1.1":
+                yield Phase.EXPECT  # RFC 9110 section 10.1.1
+            body = yield from _chunked(data, max_body) if length is None else _sized(data, length)
+            environ["CONTENT_LENGTH"] = str(len(body))
+        environ["wsgi.input"] = io.BytesIO(body)
+        yield environ
+
+
+def body_length(environ: Environ, limit: int) -> int | None:
+    """The bytes of a body as its head declares them (RFC 9112 section 6.3), None for chunks.
+
+    Raises Refused for every declaration that two programs could read in two ways, and above
+    `limit` bytes.
+    """
+    length: str | None = environ.get("CONTENT_LENGTH")
+    coding: str | None = environ.pop("HTTP_TRANSFER_ENCODING", None)
+    if coding is None:
+        if length is None or not (length.isascii() and length.isdigit()):
+            raise Refused(400, "Content-Length is not one number")
+        if len(length) > 19 or int(length) > limit:
+            raise _too_large(limit)
+        return int(length)
+    if length is not None:
+        raise Refused(400, "Content-Length and Transfer-Encoding exclude each other")
+    if environ["SERVER_PROTOCOL"] != "HTTP/1.1":
+        raise Refused(400, "Transfer-Encoding needs HTTP/1.1")
+    names = [name.strip(" \t").lower() for name in coding.split(",")]
+    if names.count("chunked") != 1 or names[-1] != "chunked" or "" in names:
+        raise Refused(400, "Transfer-Encoding is malformed")
+    if len(names) > 1:
+        raise Refused(501, "no transfer coding but chunked is understood")
+    return None
+
+
+def _too_large(limit: int) -> Refused:
+    return Refused(413, f"at most {limit} bytes are read here")
+
+
+def _sized(data: bytearray, length: int) -> Waits:
+    """A body of a known length (RFC 9112 section 6.2)."""
+    while len(data) < length:
+        yield Phase.BODY
+    body = bytes(data[:length])
+    del data[:length]
+    return body
+
+
+def _chunked(data: bytearray, limit: int) -> Waits:
+    """A chunked body (RFC 9112 section 7.1), decoded. Raises Refused 400, 413 above the limit."""
+    body = bytearray()
+    while True:
+        found = _SIZE.fullmatch((yield from _line(data, MAX_CHUNK_LINE)))
+        if found is None:
+            raise Refused(400, "a chunk size is malformed")
+        size = int(found[1], 16)
+        if len(body) + size > limit:
+            raise _too_large(limit)
+        if not size:
+            break
+        while (end := data[size : size + 2]) != b"\r\n":
+            if not b"\r\n".startswith(end):
+                raise Refused(400, "a chunk is longer than its size")
+            yield Phase.BODY
+        body += data[:size]
+        del data[: size + 2]
+    left = MAX_TRAILERS
+    while (line := (yield from _line(data, left))) != b"\r\n":
+        if not _TRAILER.fullmatch(line):
+            raise Refused(400, "a trailer field is malformed")
+        left -= len(line)
+    return bytes(body)
+
+
+def _line(data: bytearray, limit: int) -> Waits:
+    """A line with its end, of at most `limit` bytes. Raises Refused when it is longer."""
+    while not (end := data.find(b"\n", 0, limit) + 1):
+        if len(data) >= limit:
+            raise Refused(400, "a line of the chunked framing is too long")
+        yield Phase.BODY
+    line = bytes(data[:end])
+    del data[:end]
+    return line

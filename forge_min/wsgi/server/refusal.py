@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from ..response import SECURITY_HEADERS, to_json
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse
-
-_HEADERS = "".join(f"{name}: {value}\r\n" for name, value in SECURITY_HEADERS)
+    from _typeshed.wsgi import StartResponse, WSGIApplication
 
 
 class Refused(Exception):
@@ -25,27 +23,21 @@ class Refused(Exception):
         self.detail = detail
 
 
-def _problem(status: int, detail: str, code: str) -> bytes:
-    """RFC 9457."""
+def problem(
+    status: int, detail: str, code: str = "F524", headers: Sequence[tuple[str, str]] = ()
+) -> WSGIApplication:
+    """An application that always answers this, as RFC 9457 has it."""
     phrase = HTTPStatus(status).phrase
-    row = {"type": "about:blank", "title": phrase, "status": status, "detail": detail}
-    return to_json({**row, "code": code})
+    row = {"type": "about:blank", "title": phrase, "status": status, "detail": detail, "code": code}
+    fields = [("Content-Type", "application/problem+json"), *headers, *SECURITY_HEADERS]
+
+    def answer(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        start_response(f"{status} {phrase}", fields)
+        return [to_json(row)]
+
+    return answer
 
 
-def refusal(status: int, detail: str, date: str, code: str = "F524") -> bytes:
-    """A whole answer that closes the connection, as problem+json."""
-    body = _problem(status, detail, code)
-    head = (
-        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{_HEADERS}Date: {date}\r\n"
-        f"Content-Type: application/problem+json\r\nContent-Length: {len(body)}\r\n"
-        "Connection: close\r\n\r\n"
-    )
-    return head.encode("latin-1") + body
-
-
-def starting(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-    """The application of a server that has none yet (PEP 3333): come again in a second."""
-    kind = ("Content-Type", "application/problem+json")
-    headers = [kind, ("Retry-After", "1"), *SECURITY_HEADERS]
-    start_response("503 Service Unavailable", headers)
-    return [_problem(503, "the application is starting", "F506")]
+STARTING = problem(503, "the application is starting", "F506", [("Retry-After", "1")])
+"""The application of a server that has none yet: come again in a second."""
+FAILED = problem(500, "something went wrong here; the log holds the details", "F510")

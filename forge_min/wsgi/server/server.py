@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import stat
 import sys
 import threading
 import time
@@ -17,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ServerError
-from .core import Core, Limits
-from .refusal import starting
+from .core import Core
+from .reader import Phase
+from .refusal import STARTING
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -52,11 +52,9 @@ class Server(HTTPServer):
         keepalive: float = 15.0,
         max_connections: int = 2000,
         unix_socket: str = "",
-        server_name: str = "",
         thread_name: str = "http",
     ) -> None:
         self._unix = unix_socket
-        self._given_name = server_name
         self._thread_name = thread_name
         self._count = threads
         self._workers: list[threading.Thread] = []
@@ -70,13 +68,19 @@ class Server(HTTPServer):
         try:
             self.server_bind()
             self.server_activate()
+            self.socket.setblocking(False)
         except OSError as err:
             self.socket.close()
             raise self._cannot_bind(err) from err
-        limits = Limits(
-            max_body, header_timeout, body_timeout, write_timeout, keepalive, max_connections
+        seconds = {
+            Phase.IDLE: keepalive,
+            Phase.HEAD: header_timeout,
+            Phase.BODY: body_timeout,
+            Phase.WRITE: write_timeout,
+        }
+        self._core = Core(
+            self.socket, app or STARTING, self._environ(), seconds, max_body, max_connections
         )
-        self._core = Core(self.socket, app or starting, limits, self._environ())
 
     # -- binding -----------------------------------------------------------------------------------
 
@@ -86,31 +90,22 @@ class Server(HTTPServer):
             _remove_stale(self._unix)
             self.socket.bind(self._unix)
             self.server_address = (self._unix, 0)
-            self.server_name, self.server_port = self._given_name or "localhost", 0
+            self.server_name, self.server_port = "localhost", 0
             return
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
         host, port = self.server_address[:2]
-        self.server_name, self.server_port = self._given_name or str(host), int(port)
-
-    def server_activate(self) -> None:
-        """Listen, without blocking."""
-        super().server_activate()
-        self.socket.setblocking(False)
+        self.server_name, self.server_port = str(host), int(port)
 
     def _cannot_bind(self, err: OSError) -> ServerError:
         where = self._unix or f"{self.server_address[0]!s}:{self.server_address[1]}"
-        if err.errno == errno.EADDRINUSE:
-            return ServerError(
-                f"{where} is in use",
-                code="F503",
-                hint="stop what listens there, or choose another port (FORGE_SERVER_PORT)",
-            )
+        taken = err.errno == errno.EADDRINUSE
+        why = "is in use" if taken else f"cannot be listened on: {err.strerror or err}"
         return ServerError(
-            f"cannot listen on {where}: {err.strerror or err}",
-            code="F504",
-            hint="check server.host and server.port (FORGE_SERVER_HOST, FORGE_SERVER_PORT)",
+            f"{where} {why}",
+            code="F503" if taken else "F504",
+            hint="stop what is there, or choose another (FORGE_SERVER_HOST, FORGE_SERVER_PORT)",
         )
 
     def _environ(self) -> dict[str, Any]:
@@ -153,21 +148,16 @@ class Server(HTTPServer):
         with self._lock:
             if self._workers or self._stopped.is_set():
                 return
-            self._core.listen()
-            self._workers = [
-                threading.Thread(
-                    target=self._core.work, name=f"{self._thread_name}-{n}", daemon=True
-                )
-                for n in range(1, self._count + 1)
-            ]
-            for worker in self._workers:
+            for n in range(1, self._count + 1):
+                name = f"{self._thread_name}-{n}"
+                worker = threading.Thread(target=self._core.work, name=name, daemon=True)
                 worker.start()
+                self._workers.append(worker)
 
     def serve_forever(self, poll_interval: float = 0.5) -> None:
-        """Start, and return when another thread has called `stop`."""
+        """Start, and return when another thread has called `stop`. poll_interval: not needed."""
         self.start()
-        while not self._stopped.wait(poll_interval):
-            pass
+        self._stopped.wait()
 
     def stop(self, timeout: float = 20.0) -> bool:
         """Accept nothing more, answer what was accepted, close. True when all was answered in time.
@@ -179,11 +169,7 @@ class Server(HTTPServer):
                 return True
             until = time.monotonic() + timeout
             done = self._core.drain(timeout) if self._workers else True
-            self._core.stopping = True
-            self._core.wake()
-            for worker in self._workers:
-                worker.join(max(until - time.monotonic(), 0.5))
-            self._core.close()
+            self._core.close(self._workers, max(until - time.monotonic(), 0.5))
             self.server_close()
             self._stopped.set()
             return done
@@ -201,13 +187,9 @@ class Server(HTTPServer):
 
 def _remove_stale(path: str) -> None:
     """Remove a Unix socket that nobody listens on; anything else stays and makes bind fail."""
-    try:
-        if not stat.S_ISSOCK(os.stat(path).st_mode):
-            return
-    except FileNotFoundError:
-        return
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            os.unlink(path)
+    if Path(path).is_socket():
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(path)
+            except ConnectionRefusedError:
+                os.unlink(path)

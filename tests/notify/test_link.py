@@ -1,0 +1,79 @@
+"""The loop of a thread that works with the database: pauses, new connections, the last step."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import psycopg
+from forge_min.notify.link import Link, Loop
+
+
+class Fake:
+    """As much of a connection as a link knows."""
+
+    closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_a_broken_connection_is_replaced() -> None:
+    link = Link(Fake)  # type: ignore[arg-type]
+    first = link.connection()
+    assert link.connection() is first
+    first.close()
+    assert link.connection() is not first
+    link.close()
+    link.close()
+    assert link.conn is None
+
+
+def test_a_step_that_fails_is_done_again_on_a_new_connection(kit: Any) -> None:
+    seen: list[Any] = []
+
+    def step() -> None:
+        seen.append(loop.connection())
+        if len(seen) < 4:
+            raise psycopg.OperationalError("gone")
+        loop.rest()
+
+    loop = Loop("test", step, Fake)  # type: ignore[arg-type]
+    loop.start()
+    loop.start()
+    kit.wait_for(lambda: len(seen) == 4)
+    loop.stop()
+    loop.stop()
+    assert len(set(map(id, seen[:4]))) == 4 and all(conn.closed for conn in seen)
+    assert "test" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_the_last_step_follows_the_stop_and_is_tried_again_while_there_is_patience() -> None:
+    steps: list[bool] = []
+
+    def step() -> None:
+        steps.append(loop.stopping.is_set())
+        loop.rest()
+        if loop.stopping.is_set() and steps.count(True) < 3:
+            raise OSError("away")
+
+    loop = Loop("test", step, None)
+    loop.start()
+    loop.stop(patience=5.0)
+    assert steps.count(True) == 3
+
+
+def test_a_stop_without_patience_does_not_wait_for_a_database_that_is_away(kit: Any) -> None:
+    tried = threading.Event()
+
+    def step() -> None:
+        tried.set()
+        raise OSError("away")
+
+    loop = Loop("test", step, None)
+    loop.start()
+    assert tried.wait(5)
+    started = time.monotonic()
+    loop.stop()
+    assert time.monotonic() - started < 1.5
