@@ -15,7 +15,6 @@ from .. import db, fanout, jobs, notify, observe, sse
 from ..actions import Registry
 from ..config import Config
 from ..errors import ForgeError
-from ..observe.access import AccessLog
 from ..wsgi import Application
 from ..wsgi.events import events_handler
 from .declaration import App, Generated
@@ -169,7 +168,7 @@ class Running:
         )
         router = build_router(app, self.registry, generated, routes, events, root, self._config)
         o = self._config.observe
-        access = AccessLog(format=o.log_format, level=o.log_level)
+        access = observe.AccessLog(format=o.log_format, level=o.log_level)
         access.start()
         stack.callback(access.stop)
         self.application = Application(

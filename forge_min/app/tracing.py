@@ -10,7 +10,6 @@ from typing import Any
 
 from .. import observe
 from ..jobs import Job
-from ..observe.otlp import OTLPExporter
 from ..wsgi import Request
 
 
@@ -22,7 +21,7 @@ def new_telemetry(config: Any, project: str) -> observe.Telemetry | None:
     if not config.otlp_endpoint:
         return None
     name = config.service_name or project
-    exporter = OTLPExporter(config.otlp_endpoint)
+    exporter = observe.OTLPExporter(config.otlp_endpoint)
     return observe.setup(name, sample_ratio=config.sample_ratio, exporter=exporter)
 
 

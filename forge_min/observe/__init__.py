@@ -1,8 +1,7 @@
 """Seeing inside: logs, metrics, traces. Loads neither psycopg nor OpenTelemetry.
 
-`setup` and `Telemetry` need the OpenTelemetry SDK: they are loaded when they are first asked for
-(PEP 562), so that a server can bind its port before. The OTLP exporter is imported by path
-(`observe.otlp`).
+`setup`, `Telemetry` and `OTLPExporter` need the OpenTelemetry SDK: they are loaded when they are
+first asked for (PEP 562), so a process that exports no spans never pays for it (40 ms, 10 MiB).
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from .access import AccessLog
 from .connections import trace_connection
 from .log import log_fields, new_handler
 from .metrics import CONTENT_TYPE, Registry, add_process_metrics, render_metrics
@@ -17,10 +17,13 @@ from .tracing import Span, current_traceparent, span
 from .wsgi import trace_wsgi
 
 if TYPE_CHECKING:
+    from .otlp import OTLPExporter
     from .sdk import Telemetry, setup
 
 __all__ = [
+    "AccessLog",
     "CONTENT_TYPE",
+    "OTLPExporter",
     "Registry",
     "Span",
     "Telemetry",
@@ -37,6 +40,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name in ("setup", "Telemetry"):
-        return getattr(import_module(".sdk", __name__), name)
+    home = {"setup": ".sdk", "Telemetry": ".sdk", "OTLPExporter": ".otlp"}.get(name)
+    if home is not None:
+        return getattr(import_module(home, __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
