@@ -115,9 +115,10 @@ def _same(text: str) -> object:
 
 def iso_utc(value: datetime) -> str:
     """RFC 3339 in UTC with "Z"."""
-    if value.tzinfo is not UTC:
-        value = value.astimezone(UTC)
-    return value.isoformat().replace("+00:00", "Z")
+    text = value.isoformat()
+    if not text.endswith("+00:00"):
+        text = value.astimezone(UTC).isoformat()
+    return text[:-6] + "Z"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from .declaration import App, Generated
 from .encoder import Encoder
 from .metrics import Metrics
 from .routes import build_router
-from .tracing import job_span, new_telemetry, request_span
+from .tracing import RequestSpan, job_span, new_telemetry
 
 log = logging.getLogger("forge_min.app")
 
@@ -175,7 +175,7 @@ class Running:
             router,
             middleware=app.middlewares,
             observe=self.metrics.request_done,
-            around=request_span,
+            around=RequestSpan,
             access=access,
             max_body=self._config.server.max_body,
         )
