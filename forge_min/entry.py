@@ -48,7 +48,7 @@ def parser(prog: str | None = None) -> argparse.ArgumentParser:
     worker.add_argument("--queues", help="queue=threads,… in place of jobs.queues")
     migrate = add("migrate", _migrate, "bring the database's tables up to date", "up")
     migrate.add_argument("direction", choices=["up", "down", "status"])
-    migrate.add_argument("--steps", type=int, default=1, help="files to undo (down)")
+    migrate.add_argument("--steps", type=_count, default=1, help="files to undo (down)")
     transfer = add("import", _import, "create rows from JSON lines or CSV", "airports rows.jsonl")
     transfer.add_argument("resource", help="the resource's topic, such as airports")
     transfer.add_argument("file", type=Path)
@@ -58,6 +58,14 @@ def parser(prog: str | None = None) -> argparse.ArgumentParser:
     for command in (migrate, transfer, config, version):
         command.add_argument("--json", action="store_true", help="the answer as JSON")
     return top
+
+
+def _count(text: str) -> int:
+    """A number of things, from 1. argparse turns the ValueError into wrong use."""
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
 
 
 def _serve(arguments: argparse.Namespace) -> int:

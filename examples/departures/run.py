@@ -24,6 +24,7 @@ from urllib.request import urlopen
 
 from forge_min import db
 from forge_min.db import EmbeddedServer
+from forge_min.ops import door
 
 import data
 import smoke
@@ -41,10 +42,8 @@ def main() -> int:
     options.add_argument("--state", type=Path, default=HERE.parents[1] / ".run" / "departures")
     arguments = options.parse_args()
     signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        return run(arguments.state, smoking=arguments.smoke)
-    except KeyboardInterrupt:
-        return 0
+    code = door.run(lambda: run(arguments.state, smoking=arguments.smoke))
+    return 0 if code == door.INTERRUPTED else code
 
 
 def run(state: Path, *, smoking: bool) -> int:
@@ -66,9 +65,9 @@ def run(state: Path, *, smoking: bool) -> int:
         environ = _environment(server, web, admin) | {"XDG_CACHE_HOME": str(state / "cache")}
         with _step("migrate", figures):
             _artifact(environ, "migrate", "up")
-        _start(stack, environ, "serve", "--no-jobs")
+        serving = _start(stack, environ, "serve", "--no-jobs")
         with _step("serve", figures):
-            _wait_ready(admin)
+            _wait_ready(serving, admin)
         loaded = _load(server, environ, state / "data", figures)
         # serve has the admin port; a worker that is told one would want it too.
         del environ["FORGE_ADMIN_PORT"]
@@ -128,9 +127,10 @@ def _artifact(environ: dict[str, str], *command: str) -> None:
     subprocess.run([*PYTHON, str(ARTIFACT), *command], env=environ, check=True)
 
 
-def _start(stack: ExitStack, environ: dict[str, str], *command: str) -> None:
+def _start(stack: ExitStack, environ: dict[str, str], *command: str) -> subprocess.Popen[bytes]:
     process = subprocess.Popen([*PYTHON, str(ARTIFACT), *command], env=environ)
     stack.callback(_stop, process, command)
+    return process
 
 
 def _stop(process: subprocess.Popen[bytes], command: Sequence[str]) -> None:
@@ -144,9 +144,11 @@ def _stop(process: subprocess.Popen[bytes], command: Sequence[str]) -> None:
         print(f"{command[0]} ended with {code}", file=sys.stderr)
 
 
-def _wait_ready(admin: int, deadline: float = 30.0) -> None:
+def _wait_ready(process: subprocess.Popen[bytes], admin: int, deadline: float = 30.0) -> None:
     until = time.monotonic() + deadline
     while True:
+        if process.poll() is not None:  # it has said why
+            raise SystemExit(1)
         try:
             with urlopen(f"http://127.0.0.1:{admin}/readyz", timeout=2) as answer:
                 json.load(answer)

@@ -159,10 +159,15 @@ class Actions(Generic[R]):
         sql = statement.delete(self.resource, version is not None)
         params = self._effects("deleted", "delete", self.resource.after_delete)
         params |= {"id": id, "forge_version": version}
-        ((deleted, found),) = self._write(conn, sql, params, self.resource.after_delete)
+        try:
+            ((deleted, found),) = self._write(conn, sql, params, self.resource.after_delete)
+        except Invalid as err:  # a foreign key that leads back to this table
+            raise self._referred() from err
         if deleted:
             return
-        raise self._not_found(id) if found is None else self._stale()
+        # `found` is of the statement's snapshot: where no version was asked for, a row that was
+        # not deleted was gone by the time its lock was had.
+        raise self._stale() if found is not None and version is not None else self._not_found(id)
 
     def create_many(
         self, items: Iterable[Mapping[str, object]], *, conn: db.Connection | None = None
@@ -178,6 +183,10 @@ class Actions(Generic[R]):
             for first, batch in _batches(items):
                 count += self._create_batch(own, first, batch)
         return count
+
+    def connection(self) -> db.Connection:
+        """This thread's own connection, for a `db.transaction` around several actions."""
+        return self._database.connection()
 
     # -- for the user to override ------------------------------------------------------------------
 
@@ -279,7 +288,7 @@ class Actions(Generic[R]):
             code, message = _VIOLATIONS[err.kind]
             raise Invalid([FieldError("/" + field, code, message)]) from err
         if err.kind == "foreign_key":
-            raise Conflict("other rows still refer to this one", constraint=err.constraint) from err
+            raise self._referred(err.constraint) from err
         raise err
 
     def _numbered(self, query: ListQuery, found: Rows, conn: db.Connection | None) -> Page[R]:
@@ -305,6 +314,9 @@ class Actions(Generic[R]):
 
     def _not_found(self, id: UUID) -> NotFound:
         return NotFound(f"there is no {self.resource.event} {id}")
+
+    def _referred(self, constraint: str = "") -> Conflict:
+        return Conflict("other rows still refer to this one", constraint=constraint)
 
     def _stale(self) -> StaleVersion:
         return StaleVersion(f"this {self.resource.event} has changed since it was read")

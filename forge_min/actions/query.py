@@ -71,7 +71,10 @@ class ListQuery:
         page = _number(query, "page", MAX_PAGE)
         if page is not None and token is not None:
             raise BadRequest("page and cursor exclude each other")
-        limit = _number(query, "per_page" if page else "limit", MAX_LIMIT) or DEFAULT_LIMIT
+        wrong, size = ("limit", "per_page") if page else ("per_page", "limit")
+        if wrong in query:
+            raise BadRequest(f"{wrong} does not go with this; use {size}")
+        limit = _number(query, size, MAX_LIMIT) or DEFAULT_LIMIT
         return cls(filters, sorts, limit, after, backwards, page)
 
     def statement(self, resource: Resource[Any]) -> tuple[str, dict[str, Any]]:

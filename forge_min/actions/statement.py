@@ -15,6 +15,9 @@ from .. import jobs, notify
 from .query import quote
 from .resource import JobHook, Resource
 
+# Aliases begin with forge_, which no column does: a whole-row reference to `t` would otherwise mean
+# a column of that name.
+
 
 def columns(resource: Resource[Any], source: str) -> str:
     """The resource's columns, each qualified by `source`."""
@@ -42,40 +45,44 @@ def update(resource: Resource[Any], changed: Sequence[str], versioned: bool) -> 
     table = quote(resource.table)
     names = [quote(c) for c in changed]
     sets = [f"{quote(c)} = %({c})s" for c in changed]
-    sets.append('"version" = t."version" + 1')
+    sets.append('"version" = forge_t."version" + 1')
     if resource.timestamps:
         sets.append('"updated_at" = now()')
-    differs = " or ".join(f"prior.{quote(c)} is distinct from given.{quote(c)}" for c in changed)
-    names_changed = ", ".join(
-        f"case when prior.{q} is distinct from t.{q} then '{c}' end" for q, c in zip(names, changed)
+    differs = " or ".join(
+        f"forge_prior.{quote(c)} is distinct from forge_given.{quote(c)}" for c in changed
     )
-    fresh = ' and prior."version" = %(forge_version)s' if versioned else ""
+    names_changed = ", ".join(
+        f"case when forge_prior.{q} is distinct from forge_t.{q} then '{c}' end"
+        for q, c in zip(names, changed)
+    )
+    fresh = ' and forge_prior."version" = %(forge_version)s' if versioned else ""
     new = ", ".join(f"{_cast(resource, c)} as {quote(c)}" for c in changed)
     effects = _effects(resource.after_update, changed="forge_changed", before="forge_before")
-    return f"""with prior as (
-select {columns(resource, "t")} from {table} t where t."id" = %(id)s for update
-), given as (
+    return f"""with forge_prior as (
+select {columns(resource, "forge_t")} from {table} forge_t where forge_t."id" = %(id)s for update
+), forge_given as (
 select {new}
 ), row as (
-update {table} t set {", ".join(sets)}
-from prior, given
-where t."id" = prior."id"{fresh} and ({differs})
-returning t.*, to_jsonb(prior) as forge_before,
+update {table} forge_t set {", ".join(sets)}
+from forge_prior, forge_given
+where forge_t."id" = forge_prior."id"{fresh} and ({differs})
+returning forge_t.*, to_jsonb(forge_prior) as forge_before,
   array_remove(array[{names_changed}], null) as forge_changed
 ){effects}
 select true, {columns(resource, "row")} from row
 union all
-select false, {columns(resource, "prior")} from prior where not exists (select 1 from row)"""
+select false, {columns(resource, "forge_prior")} from forge_prior
+where not exists (select 1 from row)"""
 
 
 def delete(resource: Resource[Any], versioned: bool) -> str:
     """Out: (deleted, version as the statement began or NULL when there was no such row)."""
     table = quote(resource.table)
-    fresh = ' and t."version" = %(forge_version)s' if versioned else ""
+    fresh = ' and forge_t."version" = %(forge_version)s' if versioned else ""
     effects = _effects(resource.after_delete, changed="null::text[]", before="forge_before")
     return f"""with row as (
-delete from {table} t where t."id" = %(id)s{fresh}
-returning t.*, to_jsonb(t) as forge_before
+delete from {table} forge_t where forge_t."id" = %(id)s{fresh}
+returning forge_t.*, to_jsonb(forge_t) as forge_before
 ){effects}
 select exists (select 1 from row), (select "version" from {table} where "id" = %(id)s)"""
 

@@ -14,6 +14,11 @@ from typing import Any
 from uuid import UUID
 
 _INT = re.compile(r"-?[0-9]{1,20}", re.ASCII)
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)  # RFC 3339 section 5.6
+_TIME = re.compile(
+    _DATE.pattern + r"[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})?",
+    re.ASCII,
+)
 _DECIMAL = re.compile(r"-?[0-9]{1,400}(\.[0-9]{1,400})?", re.ASCII)
 
 
@@ -71,7 +76,9 @@ def _datetime(value: object) -> datetime:
     """RFC 3339 with an offset; kept in UTC."""
     text = _string(value)
     try:
-        moment = datetime.fromisoformat(text)
+        if not _TIME.fullmatch(text):
+            raise ValueError(text)
+        moment = datetime.fromisoformat(text.upper())
     except ValueError:
         raise ValueError("must be a date and time as in RFC 3339, 2026-11-25T08:30:00Z") from None
     if moment.tzinfo is None:
@@ -83,8 +90,11 @@ def _datetime(value: object) -> datetime:
 
 
 def _date(value: object) -> date:
+    text = _string(value)
     try:
-        return date.fromisoformat(_string(value))
+        if not _DATE.fullmatch(text):
+            raise ValueError(text)
+        return date.fromisoformat(text)
     except ValueError:
         raise ValueError("must be a date, 2026-11-25") from None
 

@@ -34,9 +34,10 @@ _HEADERS = [
 class AdminServer:
     """Answers GET /metrics, /healthz, /readyz and /debug/pprof/threads.
 
-    host, port: where to listen (port 0: any). token: when not empty, every request needs it as a
-    bearer token. metrics: the scrape's body. health: what /healthz adds to its status. ready:
-    whether this process can serve, and why not. The callables run on the threads `admin-N`.
+    host, port: where to listen (port 0: any). token: when not empty, every request but /healthz
+    needs it as a bearer token. metrics: the scrape's body. health: what /healthz adds to its
+    status. ready: whether this process can serve, and why not. The callables run on the threads
+    `admin-N`.
 
     Raises ServerError: F507 off loopback without a token, F503 when the address cannot be had.
     """
@@ -97,9 +98,12 @@ class AdminServer:
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
     def _choose(self, environ: WSGIEnvironment) -> Answer:
-        if self._token and not self._is_allowed(environ.get("HTTP_AUTHORIZATION", "")):
+        path = environ.get("PATH_INFO", "")
+        # /healthz is for probes, which know no secret.
+        open_to_all = not self._token or path == "/healthz"
+        if not open_to_all and not self._is_allowed(environ.get("HTTP_AUTHORIZATION", "")):
             return "401 Unauthorized", _TEXT, b"a bearer token is required\n"
-        route = self._routes.get(environ.get("PATH_INFO", ""))
+        route = self._routes.get(path)
         if route is None:
             return "404 Not Found", _TEXT, "".join(f"{path}\n" for path in self._routes).encode()
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):

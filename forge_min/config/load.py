@@ -123,8 +123,8 @@ class _Loading:
         """Values that follow from others, and rules between them."""
         values, url = self._values, str(self._values["database.url"])
         for name, value in (
-            ("database.migrate_url", url),
             ("database.direct_url", url),
+            ("database.migrate_url", values["database.direct_url"] or url),
             ("database.app_role", _user(url) or _role(str(values["project.name"]))),
             ("observe.service_name", values["project.name"]),
         ):
@@ -182,7 +182,9 @@ def _unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:
 
 
 def _user(url: str) -> str:
+    """The user of a libpq URI (before the @, or user=) or keyword string; "" when it names none."""
     found = re.match(r"\w+://([^:/@?]+)(:[^@]*)?@", url)
+    found = found or re.search(r"(?:^|[\s?&])user\s*=\s*'?([^\s&']+)", url)
     return unquote(found[1]) if found else ""
 
 

@@ -85,7 +85,7 @@ def migrate_down(conn: Connection, files: Sequence[MigrationFile], steps: int = 
     migrate.
     """
     with _running(conn) as applied:
-        chosen = [f for f in reversed(files) if (f.source, f.name) in applied][:steps]
+        chosen = [f for f in reversed(files) if (f.source, f.name) in applied][: max(steps, 0)]
         for file in chosen:
             _check_unchanged(file, applied[file.source, file.name])
             if not file.down:

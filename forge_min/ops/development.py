@@ -19,7 +19,6 @@ from . import migrate
 from .project import Project, load_project
 
 FOLDER = ".forge"
-_RUNNING = "F423"  # EmbeddedServer: another process runs a server on this folder
 
 
 @contextmanager
@@ -43,13 +42,10 @@ def with_database(project: Project, *, migrated: bool = True) -> Iterator[Projec
         project.root / FOLDER / "postgres", database=name, app_role=c.database.app_role
     )
     note = project.root / FOLDER / "database.json"
-    try:
-        server.start()
-    except Unavailable as err:
-        if err.code != _RUNNING or not note.is_file():
-            raise
-        yield _with_addresses(json.loads(note.read_text()))
+    if note.is_file() and (running := _answering(json.loads(note.read_text()))):
+        yield running
         return
+    server.start()
     try:
         addresses = {
             "FORGE_DATABASE_URL": server.app_url,
@@ -63,6 +59,15 @@ def with_database(project: Project, *, migrated: bool = True) -> Iterator[Projec
     finally:
         note.unlink(missing_ok=True)
         server.stop()
+
+
+def _answering(addresses: dict[str, str]) -> Project | None:
+    """The project on the database that another command has started, if that still answers."""
+    try:
+        db.connect(addresses["FORGE_DATABASE_URL"]).close()
+    except (Unavailable, KeyError):
+        return None
+    return _with_addresses(addresses)
 
 
 def _with_addresses(addresses: dict[str, str]) -> Project:

@@ -68,6 +68,6 @@ def load_project(environ: Mapping[str, str] = os.environ) -> Project:
         ) from None
     root = cast(Path, gen).parent
     toml = root / "forge.toml"
-    text = toml.read_text(encoding="utf-8") if toml.is_file() else ""
-    folder = root if isinstance(root, Path) else None
-    return Project(root, load(folder, environ, None if folder else text))
+    if isinstance(root, Path):
+        return Project(root, load(root, environ))
+    return Project(root, load(None, environ, toml.read_text(encoding="utf-8")))

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import ast
 import re
-import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import BuildError, ConfigError
+from ..config import load
+from ..errors import BuildError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 _SOURCES = ("gen", "resources")
@@ -30,9 +30,9 @@ class Project:
 
 
 def read_project(root: Path) -> Project:
-    """Reads forge.toml alone, not the environment.
+    """Reads the whole forge.toml, but not the environment.
 
-    Raises BuildError F340 without forge.toml, app.py or a usable name; ConfigError for broken TOML.
+    Raises BuildError F340 without forge.toml, app.py or a usable name; what config.load raises.
     """
     file = root / "forge.toml"
     if not file.is_file() or not (root / "app.py").is_file():
@@ -41,19 +41,15 @@ def read_project(root: Path) -> Project:
             code="F340",
             hint="name the folder with --project, or make one with: python -m forge_min init NAME",
         )
-    try:
-        table = tomllib.loads(file.read_text("utf-8")).get("project", {})
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
-        raise ConfigError(f"{file}: {err}", hint="correct the TOML syntax there") from err
-    name, version = table.get("name", root.resolve().name), table.get("version", "0.1.0")
-    for key, value in (("name", name), ("version", version)):
-        if not isinstance(value, str) or not _NAME.match(value):
+    told = load(root, {}).project
+    for key, value in (("name", told.name), ("version", told.version)):
+        if not _NAME.match(value):
             raise BuildError(
                 f"project.{key} is {value!r}: it takes letters, digits, dot, underscore, hyphen",
                 code="F340",
                 hint=f'write {key} = "..." below [project] in {file}',
             )
-    return Project(root, name, version)
+    return Project(root, told.name, told.version)
 
 
 def project_members(root: Path) -> dict[str, bytes]:

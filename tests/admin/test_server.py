@@ -122,9 +122,7 @@ def test_other_paths_and_methods_are_refused(serve: Callable[..., Get]) -> None:
 @pytest.mark.parametrize(
     "header", [None, "", "Bearer", "Bearer wrong", "Basic s3cret", "s3cret", "Bearer s3cre\xfc"]
 )
-@pytest.mark.parametrize(
-    "path", ["/metrics", "/healthz", "/readyz", "/debug/pprof/threads", "/nothing"]
-)
+@pytest.mark.parametrize("path", ["/metrics", "/readyz", "/debug/pprof/threads", "/nothing"])
 def test_without_the_token_nothing_is_shown(
     serve: Callable[..., Get], header: str | None, path: str
 ) -> None:
@@ -169,3 +167,8 @@ def test_a_callable_that_fails_is_one_500_and_the_next_request_is_answered(
     status, _, body = get("/metrics")
     assert status == 500 and b"secret" not in body
     assert get("/healthz")[0] == 200
+
+
+def test_a_probe_needs_no_token_to_see_that_the_process_lives(serve: Callable[..., Get]) -> None:
+    status, _, body = serve(token="s3cret")("/healthz")
+    assert status == 200 and b"ok" in body

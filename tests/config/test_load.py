@@ -337,3 +337,23 @@ def test_a_key_that_nothing_reads_yet_warns_when_it_is_set() -> None:
     assert "FORGE_TENANCY_STRATEGY: tenancy.strategy" in told
     assert "forge.toml:2: jobs.retention" in told
     assert not load(None, {}).warnings
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://web:s@h/d",
+        "postgresql://h/d?user=web",
+        "host=h user=web dbname=d",
+        "user = 'web' host=h",
+    ],
+)
+def test_the_app_role_is_the_urls_user_in_every_form(url: str) -> None:
+    assert load(None, {"DATABASE_URL": url}).database.app_role == "web"
+
+
+def test_migrations_go_past_the_pooler_when_it_is_named() -> None:
+    config = load(
+        None, {"DATABASE_URL": "postgresql://w@pool/d", "FORGE_DATABASE_DIRECT_URL": "host=db"}
+    )
+    assert config.database.migrate_url == "host=db"
