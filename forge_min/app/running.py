@@ -51,7 +51,7 @@ class Running:
         self._worker: jobs.Worker | None = None
         self.metrics = Metrics(observe.Registry(), build)
         with ExitStack() as stack:
-            telemetry = new_telemetry(config.observe, config.project.name)
+            telemetry = new_telemetry(config.observe)
             if telemetry is not None:
                 stack.callback(telemetry.shutdown)
             self._connect(stack, traced=telemetry is not None)
@@ -127,7 +127,7 @@ class Running:
     def _open_direct(self) -> db.Connection:
         """A connection past any pooler: LISTEN and NOTIFY."""
         c = self._config.database
-        return db.connect(c.direct_url or c.url, application_name=self._config.project.name)
+        return db.connect(c.direct_url, application_name=self._config.project.name)
 
     def _listen(self, stack: ExitStack, app: App, serving: bool) -> None:
         c = self._config.notify

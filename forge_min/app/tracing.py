@@ -13,16 +13,15 @@ from ..jobs import Job
 from ..wsgi import Request
 
 
-def new_telemetry(config: Any, project: str) -> observe.Telemetry | None:
+def new_telemetry(config: Any) -> observe.Telemetry | None:
     """The SDK's providers with an exporter to observe.otlp_endpoint; None where there is none.
 
     Without an endpoint nobody would read a span, so none is recorded; trace ids go on all the same.
     """
     if not config.otlp_endpoint:
         return None
-    name = config.service_name or project
     exporter = observe.OTLPExporter(config.otlp_endpoint)
-    return observe.setup(name, sample_ratio=config.sample_ratio, exporter=exporter)
+    return observe.setup(config.service_name, sample_ratio=config.sample_ratio, exporter=exporter)
 
 
 class RequestSpan:

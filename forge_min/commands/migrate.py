@@ -81,12 +81,11 @@ def _missing(root: Path, resources: Sequence[ResourceIR], name: str) -> Migratio
     with ExitStack() as stack:
         project = stack.enter_context(with_database(load_project(), migrated=False))
         c = project.config.database
-        owner = c.migrate_url or c.direct_url or c.url
         return diff(
             root,
             resources,
             files,
             base=db.FORGE_MIGRATIONS,
-            scratch=lambda: db.scratch_database(owner),
+            scratch=lambda: db.scratch_database(c.migrate_url),
             name=name,
         )

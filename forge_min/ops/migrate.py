@@ -20,8 +20,7 @@ def files_of(project: Project) -> list[db.MigrationFile]:
 def connect_owner(project: Project) -> db.Connection:
     """As database.migrate_url, else database.url. Raises Unavailable."""
     c = project.config.database
-    url = c.migrate_url or c.direct_url or c.url
-    return db.connect(url, application_name=f"{project.config.project.name} migrate")
+    return db.connect(c.migrate_url, application_name=f"{project.config.project.name} migrate")
 
 
 def up(project: Project, *, as_json: bool = False) -> int:
