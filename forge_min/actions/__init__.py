@@ -4,11 +4,11 @@ statement of a write.
 
 from .actions import Actions
 from .check import Check
-from .query import ListQuery
+from .reading.query import ListQuery
 from .registry import Registry
-from .resource import Column, JobHook, Page, Resource
-from .uuid7 import uuid7
+from .resource import Column, JobHook, Page, Relation, Resource
 from .values import iso_utc
+from .writing.uuid7 import uuid7
 
 __all__ = [
     "Actions",
@@ -18,6 +18,7 @@ __all__ = [
     "ListQuery",
     "Page",
     "Registry",
+    "Relation",
     "Resource",
     "iso_utc",
     "uuid7",

@@ -23,11 +23,12 @@ from ..errors import (
     StaleVersion,
 )
 from ..observe.tracing import current_traceparent
-from . import cursor, statement
 from .check import Check
-from .query import ListQuery
+from .reading import cursor
+from .reading.query import ListQuery
 from .resource import JobHook, Page, Resource
-from .uuid7 import uuid7
+from .writing import statement
+from .writing.uuid7 import uuid7
 
 R = TypeVar("R")
 Rows = list[tuple[Any, ...]]  # named here: inside the class, `list` is the action

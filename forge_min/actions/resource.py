@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from .check import Check
 
@@ -13,14 +13,24 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of the table. type: a name of `values.TYPES`. field: the name in JSON."""
+    """One column of a row. name: in PostgreSQL and in JSON. type: a name of `values.TYPES`.
+
+    attribute: in Python, where that differs ("class_"). unique: no two rows (of a tenant, not
+    deleted) share it. immutable: only a create gives it. visible_to, writable_by: the roles that
+    may see, write it; () means everybody.
+    """
 
     name: str
     type: str
     nullable: bool = True
     filterable: bool = False
     sortable: bool = False
+    unique: bool = False
+    immutable: bool = False
     choices: tuple[str, ...] = ()
+    visible_to: tuple[str, ...] = ()
+    writable_by: tuple[str, ...] = ()
+    attribute: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +42,29 @@ class Sort:
 
 
 @dataclass(frozen=True, slots=True)
+class Relation:
+    """A way to other rows. target: their topic.
+
+    column: the key that leads there: of this table (belongs_to), of the target's (has_one,
+    has_many), or of the join table, holding this resource's key (many_to_many). join,
+    target_column: the join table and its other column. field: the JSON field with the targets'
+    keys, type: theirs; only of a many_to_many.
+    """
+
+    name: str
+    kind: Literal["belongs_to", "has_one", "has_many", "many_to_many"]
+    target: str
+    column: str
+    join: str = ""
+    target_column: str = ""
+    field: str = ""
+    type: str = "uuid"
+
+
+@dataclass(frozen=True, slots=True)
 class JobHook:
     """A job that a write enqueues in its own statement. delay in seconds; max_attempts None = the
-    default.
+    default. unique: none is added while one for the same row has not ended.
     """
 
     kind: str
@@ -42,16 +72,19 @@ class JobHook:
     priority: int = 2
     max_attempts: int | None = None
     delay: int = 0
+    unique: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Resource(Generic[R]):
     """Everything that differs from one resource to the next.
 
-    select: `select <columns> from <table>`. insert: `insert into ... values (...) returning *` with
-    one named placeholder per column. insert_many: the same from unnest of arrays. columns: in the
-    order of `select` and of `row`. constraints: PostgreSQL constraint name → field. check: the
-    straight-line validator.
+    columns: in the order of `select` and of `row`, the primary key first. select: `select <columns>
+    from <source>`; source is the table, or the view through which a tenant's rows are read. insert:
+    `insert into ... values (...) returning *` with one named placeholder per column, and one
+    %(forge_tenant)s where tenant_scoped. insert_many: the same from unnest of arrays. constraints:
+    PostgreSQL constraint name → field. check: the straight-line validator. permissions: operation →
+    roles. versioned: a change must name the version that it is based on.
     """
 
     name: str
@@ -65,11 +98,24 @@ class Resource(Generic[R]):
     select: str
     insert: str
     insert_many: str
+    source: str = ""
     constraints: Mapping[str, str] = field(default_factory=dict)
+    relations: tuple[Relation, ...] = ()
+    permissions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     timestamps: bool = False
+    soft_delete: bool = False
+    tenant_scoped: bool = False
+    auditable: bool = False
+    versioned: bool = False
+    searchable: bool = False
     after_create: tuple[JobHook, ...] = ()
     after_update: tuple[JobHook, ...] = ()
     after_delete: tuple[JobHook, ...] = ()
+
+    @property
+    def key(self) -> Column:
+        """The primary key."""
+        return self.columns[0]
 
     @property
     def hooks(self) -> tuple[JobHook, ...]:
@@ -91,3 +137,8 @@ class Page(Generic[R]):
     next: str | None = None
     prev: str | None = None
     total: int | None = None
+
+
+def quote(name: str) -> str:
+    """A checked identifier (letters, digits, underscore) as a quoted SQL name."""
+    return f'"{name}"'

@@ -6,10 +6,12 @@ whoever writes them into code uses repr(), and whoever writes them into SQL quot
 
 from __future__ import annotations
 
+import keyword
 from dataclasses import dataclass
 from typing import Literal
 
-FieldType = Literal["uuid", "string", "text", "int", "decimal", "bool", "datetime", "date", "enum"]
+from ..schema import FieldType, OnDelete
+
 Default = str | int | bool | None
 
 
@@ -42,32 +44,77 @@ class FieldIR:
     max: int | None = None
     min_len: int | None = None
     max_len: int | None = None
+    pattern: str | None = None
     precision: tuple[int, int] | None = None
     choices: tuple[str, ...] = ()
+    primary_key: bool = False
+    immutable: bool = False
+    visible_to: tuple[str, ...] = ()
+    writable_by: tuple[str, ...] = ()
+    label: str = ""
+    placeholder: str = ""
+    help: str = ""
+
+    @property
+    def column(self) -> str:
+        """The column's name in PostgreSQL, and the field's in JSON."""
+        return self.name
+
+    @property
+    def attribute(self) -> str:
+        """The attribute's name in Python: class → class_."""
+        return attribute_of(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class RelationIR:
+    """A belongs_to: a column `<name>_id` that refers to the target's primary key."""
+
+    name: str
+    target: str
+    span: Span
+    required: bool = False
+    unique: bool = False
+    immutable: bool = False
+    visible_to: tuple[str, ...] = ()
+    writable_by: tuple[str, ...] = ()
+    on_delete: OnDelete = "restrict"
     label: str = ""
     help: str = ""
 
     @property
     def column(self) -> str:
         """The column's name in PostgreSQL."""
-        return self.name
+        return self.name + "_id"
+
+    @property
+    def attribute(self) -> str:
+        """The attribute's name in Python."""
+        return self.column
 
 
 @dataclass(frozen=True, slots=True)
-class RelationIR:
-    """A belongs_to: a column `<name>_id` that refers to the target's id."""
+class ManyIR:
+    """A relation that needs no column here: has_many, has_one or many_to_many, as written.
 
+    via: the belongs_to of the target that leads back; table: the join table of a many_to_many. ""
+    means the rule, which `links` applies.
+    """
+
+    kind: Literal["has_many", "has_one", "many_to_many"]
     name: str
     target: str
     span: Span
-    required: bool = False
-    on_delete: Literal["restrict", "cascade", "set_null"] = "restrict"
-    label: str = ""
+    via: str = ""
+    table: str = ""
 
-    @property
-    def column(self) -> str:
-        """The column's name in PostgreSQL."""
-        return self.name + "_id"
+
+@dataclass(frozen=True, slots=True)
+class PermissionIR:
+    """Who may do what. operation: read, create, update, delete, restore or a verb of the user's."""
+
+    operation: str
+    roles: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +126,7 @@ class JobRefIR:
     priority: int = 2
     max_attempts: int | None = None
     delay: int = 0
+    unique: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +148,20 @@ class ResourceIR:
     """One resource. `members` keeps the declared order of fields and relations."""
 
     name: str  # class name: "BoardingPass"
-    folder: str  # resources/<folder>/, gen/<folder>/: "boarding_pass"
+    folder: str  # resources/<folder>/, gen/<folder>/: "boarding_pass"; "class_" for Class
     table: str  # table and topic: "boarding_passes"
     path: str  # URL: "boarding-passes"
     source: str  # "resources/boarding_pass/schema.py", always with "/"
     span: Span
     members: tuple[FieldIR | RelationIR, ...]
-    timestamps: bool = False
+    many: tuple[ManyIR, ...] = ()
+    permissions: tuple[PermissionIR, ...] = ()
     hooks: HooksIR = HooksIR()
+    timestamps: bool = False
+    soft_delete: bool = False
+    tenant_scoped: bool = False
+    auditable: bool = False
+    versioned: bool = False  # If-Match is mandatory; the column version is always there
 
     @property
     def fields(self) -> tuple[FieldIR, ...]:
@@ -120,7 +174,32 @@ class ResourceIR:
         return tuple(m for m in self.members if isinstance(m, RelationIR))
 
     @property
+    def searchable(self) -> tuple[FieldIR, ...]:
+        """The fields that full-text search reads, the weightiest first."""
+        return tuple(field for field in self.fields if field.searchable)
+
+    @property
+    def key(self) -> FieldIR:
+        """The primary key: the declared one, or id."""
+        declared = [field for field in self.fields if field.primary_key]
+        return declared[0] if declared else FieldIR("id", "uuid", self.span, primary_key=True)
+
+    @property
+    def others(self) -> tuple[FieldIR | RelationIR, ...]:
+        """The members without the primary key."""
+        return tuple(m for m in self.members if isinstance(m, RelationIR) or not m.primary_key)
+
+    @property
     def columns(self) -> tuple[str, ...]:
-        """Every column in table order: id, the declared ones, version, the timestamps."""
-        stamps = ("created_at", "updated_at") if self.timestamps else ()
-        return ("id", *(m.column for m in self.members), "version", *stamps)
+        """Every column of a row in order: the key, the declared ones, version, the times.
+
+        tenant_id is none of them: it is the tenant's that asks.
+        """
+        times = ("created_at", "updated_at") if self.timestamps else ()
+        times += ("deleted_at",) if self.soft_delete else ()
+        return (self.key.column, *(m.column for m in self.others), "version", *times)
+
+
+def attribute_of(name: str) -> str:
+    """A name that Python allows: words of the language get an underscore."""
+    return name + "_" if keyword.iskeyword(name) else name

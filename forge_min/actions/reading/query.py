@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import BadRequest
+from ...errors import BadRequest
+from ..resource import Column, Resource, Sort, quote
+from ..values import read_text
 from . import cursor
-from .resource import Column, Resource, Sort
-from .values import read_text
 
 DEFAULT_LIMIT = 25
 MAX_LIMIT = 100
@@ -114,11 +114,6 @@ def total_order(resource: Resource[Any], sorts: tuple[Sort, ...]) -> tuple[Sort,
     if any(s.column is identity for s in sorts):
         return sorts
     return (*sorts, Sort(identity, sorts[-1].descending))
-
-
-def quote(name: str) -> str:
-    """A checked identifier (letters, digits, underscore) as a quoted SQL name."""
-    return f'"{name}"'
 
 
 def _one(query: Mapping[str, Sequence[str]], name: str) -> str | None:

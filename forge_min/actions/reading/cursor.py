@@ -13,9 +13,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import BadRequest
-from .resource import Sort
-from .values import read_text, to_text
+from ...errors import BadRequest
+from ..resource import Sort
+from ..values import read_text, to_text
 
 MAX_LENGTH = 4096
 

@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .. import jobs, notify
-from .query import quote
-from .resource import JobHook, Resource
+from ... import jobs, notify
+from ..resource import JobHook, Resource, quote
 
 # Aliases begin with forge_, which no column does: a whole-row reference to `t` would otherwise mean
 # a column of that name.

@@ -1,0 +1,1 @@
+"""Reading: list queries, cursors, related rows. Nothing here writes."""

@@ -1,0 +1,92 @@
+"""How the resources of a project hang together: each relation with its columns filled in.
+
+Only for resources whose relations `parse_project` has found to be right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from .ir import ManyIR, RelationIR, ResourceIR
+from .names import plural, snake
+
+Kind = Literal["belongs_to", "has_one", "has_many", "many_to_many"]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One relation as seen from its owner.
+
+    column: the key that leads there: of the owner's own table (belongs_to), of the target's
+    (has_one, has_many), or the one of the join table that holds the owner (many_to_many). join,
+    target_column: the join table and its other column. field: the JSON field with the targets' ids,
+    only of a many_to_many.
+    """
+
+    name: str
+    kind: Kind
+    target: ResourceIR
+    column: str
+    join: str = ""
+    target_column: str = ""
+    field: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """A join table: the two resources that it joins, and the column that holds each one's key."""
+
+    table: str
+    left: ResourceIR
+    left_column: str
+    right: ResourceIR
+    right_column: str
+
+
+def links(resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> tuple[Link, ...]:
+    """The relations of `resource`, belongs_to first. resources: all of them by name."""
+    found = [Link(r.name, "belongs_to", resources[r.target], r.column) for r in resource.relations]
+    for many in resource.many:
+        target = resources[many.target]
+        if many.kind == "many_to_many":
+            found.append(_across(resource, many, target))
+        else:
+            (back, *_) = way_back(resource, many, target)
+            found.append(Link(many.name, many.kind, target, back.column))
+    return tuple(found)
+
+
+def way_back(resource: ResourceIR, many: ManyIR, target: ResourceIR) -> list[RelationIR]:
+    """The belongs_to relations of `target` that a has_one or has_many may mean; right is one."""
+    back = [r for r in target.relations if r.target == resource.name]
+    return [r for r in back if not many.via or r.name == many.via]
+
+
+def joins(resources: Iterable[ResourceIR]) -> tuple[Join, ...]:
+    """The join tables, each once, by name. Two resources may name the same one."""
+    by_name = {resource.name: resource for resource in resources}
+    found: dict[str, Join] = {}
+    for owner in by_name.values():
+        for link in links(owner, by_name):
+            if link.join:
+                join = Join(link.join, owner, link.column, link.target, link.target_column)
+                found.setdefault(link.join, join)
+    return tuple(found[table] for table in sorted(found))
+
+
+def _across(owner: ResourceIR, many: ManyIR, target: ResourceIR) -> Link:
+    word = snake(target.name)
+    regular = many.name == plural(word)
+    column = snake(owner.name) + "_id"
+    other = word + "_id" if target is not owner else f"other_{word}_id"
+    return Link(
+        many.name,
+        "many_to_many",
+        target,
+        column,
+        many.table or f"{owner.table}_{many.name}",
+        other,
+        f"{word}_ids" if regular else f"{many.name}_ids",
+    )
