@@ -4,7 +4,8 @@ same run.
     python benchmarks/run.py [--json FOLDER]
 
 http: the built artifact of http/shop beside Flask on gunicorn, both on one embedded PostgreSQL.
-limiter: acquire and release on both twins.
+limiter: acquire and release on both twins. generate, transfer, fresh_database: seconds and memory
+of making gen/, of import and export, of a test's database, each beside its goal.
 """
 
 from __future__ import annotations
@@ -57,16 +58,17 @@ def main() -> int:
         forge = serve_shop(stack, server, work)
         peer = peer_database(server)
         bench("http/bench.py", folder, "--forge", str(forge), "--database", peer)
-    bench("limiter.py", folder)
+    for script in ("limiter.py", "generate.py", "transfer.py"):
+        bench(script, folder)
+    bench("fresh_database.py", None)
     return 0
 
 
 def bench(script: str, folder: Path | None, *arguments: str) -> None:
     """Run one comparison; its figures go to a file of its own."""
     print(f"== {script}", flush=True)
-    more = (
-        ["--json", str(folder / f"{Path(script).parent.name or 'limiter'}.json")] if folder else []
-    )
+    name = Path(script).parent.name or Path(script).stem
+    more = ["--json", str(folder / f"{name}.json")] if folder else []
     subprocess.run([sys.executable, str(HERE / script), *arguments, *more], check=True)
 
 

@@ -10,6 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypedDict, Unpack
+
+
+class _About(TypedDict, total=False):
+    """What every error takes besides its message."""
+
+    code: str | None
+    hint: str | None
 
 
 class ForgeError(Exception):
@@ -49,16 +57,9 @@ class SchemaError(ForgeError):
     default_code = "F100"
 
     def __init__(
-        self,
-        message: str,
-        *,
-        code: str | None = None,
-        hint: str | None = None,
-        file: str = "",
-        line: int = 0,
-        col: int = 0,
+        self, message: str, *, file: str = "", line: int = 0, col: int = 0, **about: Unpack[_About]
     ) -> None:
-        super().__init__(message, code=code, hint=hint)
+        super().__init__(message, **about)
         self.file = file
         self.line = line
         self.col = col
@@ -105,8 +106,8 @@ class NotFound(DomainError):
 
 
 class Conflict(DomainError):
-    """A unique rule or a version stands in the way. `constraint` is PostgreSQL's name of it, or
-    "".
+    """A unique rule or a version stands in the way. `constraint` is PostgreSQL's name of it and
+    `table` the table's, or "".
     """
 
     default_code = "F602"
@@ -116,12 +117,13 @@ class Conflict(DomainError):
         message: str,
         *,
         constraint: str = "",
+        table: str = "",
         errors: Sequence[FieldError] = (),
-        code: str | None = None,
-        hint: str | None = None,
+        **about: Unpack[_About],
     ) -> None:
-        super().__init__(message, code=code, hint=hint)
+        super().__init__(message, **about)
         self.constraint = constraint
+        self.table = table
         self.errors = tuple(errors)
 
 
@@ -129,6 +131,12 @@ class StaleVersion(Conflict):
     """The row changed since the caller read it (If-Match, RFC 9110 section 13.1.1)."""
 
     default_code = "F607"
+
+
+class PreconditionRequired(DomainError):
+    """A change must name the version that it is based on (If-Match; RFC 6585 section 3)."""
+
+    default_code = "F621"
 
 
 class Invalid(DomainError):
@@ -140,11 +148,9 @@ class Invalid(DomainError):
         self,
         errors: Sequence[FieldError],
         message: str = "some values are not valid",
-        *,
-        code: str | None = None,
-        hint: str | None = None,
+        **about: Unpack[_About],
     ) -> None:
-        super().__init__(message, code=code, hint=hint)
+        super().__init__(message, **about)
         self.errors = tuple(errors)
 
 
@@ -170,15 +176,19 @@ class ConstraintViolation(DomainError):
     """PostgreSQL refused a write. Raised by `db/`; `actions/` gives it the field from gen's map.
 
     kind: "foreign_key", "check", "not_null" or "exclusion". column: only known for "not_null".
+    table: the one with the rule.
     """
 
     default_code = "F606"
 
-    def __init__(self, message: str, *, kind: str, constraint: str = "", column: str = "") -> None:
+    def __init__(
+        self, message: str, *, kind: str, constraint: str = "", column: str = "", table: str = ""
+    ) -> None:
         super().__init__(message)
         self.kind = kind
         self.constraint = constraint
         self.column = column
+        self.table = table
 
 
 # -- at run time: what the machine refuses ---------------------------------------------------------
@@ -191,15 +201,8 @@ class Unavailable(ForgeError):
 
     default_code = "F400"
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        code: str | None = None,
-        hint: str | None = None,
-        retry_after: int = 1,
-    ) -> None:
-        super().__init__(message, code=code, hint=hint)
+    def __init__(self, message: str, *, retry_after: int = 1, **about: Unpack[_About]) -> None:
+        super().__init__(message, **about)
         self.retry_after = retry_after
 
 

@@ -21,6 +21,7 @@ REPOSITORY = PACKAGE.parent
 GROUND = {
     "__init__": 0,
     "errors": 1,
+    "text": 2,
     "_fanout": 2,
     "_fanout_py": 2,
     "config": 3,
@@ -57,6 +58,7 @@ LAZY = {
 BY_NAME = {
     "observe/__init__.py": "setup loads the SDK, 40 ms that only a sampling process should pay",
     "ops/project.py": "the user's code: gen.registry and app",
+    "testing/factory.py": "gen.<resource>.factory, which nothing else imports",
     "ship/artifact/boot.py": "it is the artifact's __main__: outside the package, when it runs",
 }
 

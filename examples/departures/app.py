@@ -1,37 +1,30 @@
 """Departures: a live board over the airports of the world. What is not generated is here."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
-from forge_min.actions import ListQuery
 from forge_min.app import App
 from forge_min.wsgi import Raw, Request
 
 from gen.airport import AirportRow
 from gen.flight import FlightRow
 from gen.pages import board, flight
-from resources.airport.actions import AirportActions
 from resources.flight.actions import FlightActions
 
 app = App()
 
-SHOWN = {"sort": ["departs_at"], "limit": ["50"], "status[ne]": ["departed"]}
-
 
 @app.page("/")
-def show_board(request: Request, flights: FlightActions, airports: AirportActions) -> str:
+def show_board(request: Request, flights: FlightActions) -> str:
     """The departures board: the next fifty flights, live."""
-    rows = flights.list(ListQuery.parse(flights.resource, SHOWN)).rows
-    ids = {id for row in rows for id in (row.origin_id, row.destination_id)}
-    places = {id: airports.get(id) for id in ids}
-    shown = "".join(_render(row, places) for row in rows)
-    return board.render(flights=Raw(shown))
+    query = flights.query({"status[ne]": "departed"}, sort="departs_at", limit=50)
+    return board.render(flights=Raw(_lines(flights, flights.list(query).rows)))
 
 
 @app.fragment("flights")
-def show_flight(row: FlightRow, airports: AirportActions) -> str:
+def show_flight(row: FlightRow, flights: FlightActions) -> str:
     """One line of the board, as every open board gets it when the flight changes."""
-    places = {id: airports.get(id) for id in (row.origin_id, row.destination_id)}
-    return _render(row, places)
+    return _lines(flights, [row])
 
 
 @app.verb("flights", "cancel")
@@ -40,8 +33,13 @@ def cancel(id: UUID, request: Request, flights: FlightActions) -> FlightRow:
     return flights.cancel(id)
 
 
-def _render(row: FlightRow, places: dict[UUID, AirportRow]) -> str:
-    origin, destination = places[row.origin_id], places[row.destination_id]
+def _lines(flights: FlightActions, rows: Sequence[FlightRow]) -> str:
+    """One line for each; the airports of all of them are two queries."""
+    ends = flights.related(rows, ["origin", "destination"])
+    return "".join(_line(row, ends["origin"][row.id], ends["destination"][row.id]) for row in rows)
+
+
+def _line(row: FlightRow, origin: AirportRow, destination: AirportRow) -> str:
     return flight.render(
         flight=row,
         departs=row.departs_at.strftime("%H:%M"),

@@ -106,6 +106,8 @@ def _load(
         if topic == "flights" or not (kept and kept[0]):
             with _step(f"import {topic}", figures):
                 _artifact(environ, "import", topic, str(file))
+    with _step("export airports", figures):
+        _artifact(environ, "export", "airports", "-o", str(folder / "exported.csv"))
     return True
 
 

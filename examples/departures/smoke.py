@@ -64,6 +64,7 @@ def check(owner_url: str, web: int, admin: int, figures: dict[str, float], *, lo
         _nearest(checks, conn, figures)
         _live(checks, conn, Site(web), figures)
     _api(checks, Site(web))
+    _related(checks, Site(web))
     _operations(checks, Site(admin))
     print("\n".join(f"{name}: {value:.4g}" for name, value in figures.items()))
     print(f"{'all checks held' if not checks.failed else f'{checks.failed} checks FAILED'}")
@@ -181,6 +182,32 @@ def _api(checks: Checks, site: Site) -> None:
     )
     status, _, body = site.ask("GET", "/api/openapi.json")
     checks.that("OpenAPI 3.1", status == 200 and json.loads(body)["openapi"].startswith("3.1"))
+
+
+def _related(checks: Checks, site: Site) -> None:
+    """Search, relations, history, and a create that is sent twice."""
+
+    def get(path: str) -> Any:
+        return json.loads(site.ask("GET", f"/api/v1/{path}")[2])
+
+    found = [airport["icao"] for airport in get("airports?q=heathrow+london")["data"]]
+    checks.that("search finds an airport", "EGLL" in found, found)
+    flight = get(f"flights/{data.flight_id(7)}?include=origin,destination")
+    good = all(flight[end]["id"] == flight[f"{end}_id"] for end in ("origin", "destination"))
+    checks.that("a flight with its airports", good)
+    departures = get(f"airports/{flight['origin_id']}?include=departures")["departures"]
+    checks.that("an airport with its flights", flight["id"] in {row["id"] for row in departures})
+    last = get(f"flights/{flight['id']}/audit")["data"][0]
+    good = last["operation"] == "update" and last["changes"]["gate"][1] == flight["gate"]
+    checks.that("its history has the change of gate", good, last["changes"])
+    names = ("number", "origin_id", "destination_id", "departs_at", "arrives_at")
+    body = {name: flight[name] for name in names}
+    key = f"smoke-{time.time_ns()}"
+    sent = [site.ask("POST", "/api/v1/flights", body, Idempotency_Key=key) for _ in range(2)]
+    good = sent[0][0] == sent[1][0] == 201 and sent[0][2] == sent[1][2]
+    checks.that("a create that is sent twice is done once", good, [status for status, _, _ in sent])
+    status, _, _ = site.ask("DELETE", sent[0][1]["location"])
+    checks.that("and is deleted", status == 204, status)
 
 
 def _operations(checks: Checks, site: Site) -> None:

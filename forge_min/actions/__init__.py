@@ -8,7 +8,7 @@ from .reading.query import ListQuery
 from .registry import Registry
 from .resource import Column, JobHook, Page, Relation, Resource
 from .values import iso_utc
-from .writing.uuid7 import uuid7
+from .writing import Upserted, uuid7
 
 __all__ = [
     "Actions",
@@ -20,6 +20,7 @@ __all__ = [
     "Registry",
     "Relation",
     "Resource",
+    "Upserted",
     "iso_utc",
     "uuid7",
 ]

@@ -4,19 +4,29 @@ the first only.
 def check(c: Check) -> None:
     c.string("code", required=True, max_len=2)
     c.int("seats", min=1)
+    c.many("tag_ids", "uuid")
     c.unknown()
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
+
+from psycopg.types.json import Jsonb
 
 from ..errors import FieldError, Invalid
+from ..text import text
 from .values import TYPES
 
-_MISSING = object()
+Operation = Literal["create", "update", "replace"]
+
+MOST_KEYS = 1000
+"""That a many field takes; more are a bulk operation of their own."""
+
+_NUMERIC = (131_072 + 16_383, 16_383)  # digits of a numeric without precision (manual, 8.1.2)
 
 # The methods below are named after the schema's types and hide the built-in names inside the class.
 _Int = int
@@ -24,37 +34,70 @@ _Bool = bool
 
 
 class Check:
-    """Reads `data` (a JSON object, field → value) into `values` (column → Python value).
+    """Reads `data` (a JSON object, or the same as Python values; field → value) into `values`
+    (column → Python value).
 
-    partial: a PATCH: what is absent stays absent, and null is a value. Otherwise what is absent
-    gets its default or NULL. Lengths are in characters.
+    operation: "update" is a PATCH: what is absent stays absent (`partial`), and null is a value.
+    Otherwise what is absent gets its default or NULL; but what is `locked` stays absent. id: the
+    key of the row that is changed, None for a create. Every method for a value takes `required` and
+    `default`. Lengths are in characters.
     """
 
-    __slots__ = ("_seen", "data", "errors", "partial", "values")
-
-    def __init__(self, data: Mapping[str, object], *, partial: _Bool = False) -> None:
+    def __init__(
+        self,
+        data: Mapping[str, object],
+        *,
+        operation: Operation = "create",
+        id: object = None,
+        locked: Collection[str] = (),
+    ) -> None:
         self.data = data
-        self.partial = partial
+        self.operation = operation
+        self.partial = operation == "update"
+        self.id = id
+        self.locked = locked
         self.values: dict[str, Any] = {}
         self.errors: list[FieldError] = []
         self._seen: set[str] = set()
+        self._json: list[str] = []
 
-    def error(self, name: str, code: str, message: str) -> None:
-        """Note a wrong value. name: the field; it becomes an RFC 6901 pointer."""
+    def error(self, name: str, code: str, message: str, place: _Int | None = None) -> None:
+        """Note a wrong value. name: the field; it becomes an RFC 6901 pointer. place: in its
+        list, from 0.
+        """
         pointer = "/" + name.replace("~", "~0").replace("/", "~1")
+        pointer += "" if place is None else f"/{place}"
         self.errors.append(FieldError(pointer, code, message))
 
-    def string(self, name: str, *, min_len: _Int = 0, max_len: _Int = 0, **rules: Any) -> None:
-        """Characters. max_len 0 = no limit."""
-        value = self._read(name, "string", **rules)
+    def string(
+        self, name: str, *, min_len: _Int = 0, max_len: _Int = 0, pattern: str = "", **rules: Any
+    ) -> None:
+        """Characters. max_len 0 = no limit. pattern: what the whole value matches, where letters
+        and digits are ASCII's.
+        """
+        value = self._read(name, **rules)
         if value is None:
             return
         if max_len and len(value) > max_len:
-            self.error(name, "too_long", f"must have at most {max_len} characters")
+            self.error(name, "too_long", text("must have at most {max} characters", max=max_len))
         elif len(value) < min_len:
-            self.error(name, "too_short", f"must have at least {min_len} characters")
+            self.error(name, "too_short", text("must have at least {min} characters", min=min_len))
+        elif pattern and not re.fullmatch(pattern, value, re.ASCII):
+            self.error(name, "pattern", text("must match {pattern}", pattern=pattern))
 
     text = string
+
+    def slug(self, name: str, *, max_len: _Int = 100, **rules: Any) -> None:
+        """Lowercase words of ASCII letters and digits, joined by hyphens."""
+        self.string(name, max_len=max_len, type="slug", **rules)
+
+    def email(self, name: str, *, max_len: _Int = 320, **rules: Any) -> None:
+        """An address as in RFC 5321 and RFC 6531, without quoting; kept as it is given."""
+        self.string(name, max_len=max_len, type="email", **rules)
+
+    def url(self, name: str, *, max_len: _Int = 2048, **rules: Any) -> None:
+        """An absolute URL of http or https."""
+        self.string(name, max_len=max_len, type="url", **rules)
 
     def int(
         self, name: str, *, min: _Int | None = None, max: _Int | None = None, **rules: Any
@@ -62,28 +105,27 @@ class Check:
         """A whole number of 32 bits."""
         self._range(name, self._read(name, "int", **rules), min, max)
 
-    def decimal(
-        self,
-        name: str,
-        *,
-        precision: tuple[_Int, _Int] | None = None,
-        min: _Int | None = None,
-        max: _Int | None = None,
-        **rules: Any,
+    def bigint(
+        self, name: str, *, min: _Int | None = None, max: _Int | None = None, **rules: Any
     ) -> None:
-        """An exact number. precision: digits in all, and of those after the point; None: any."""
+        """A whole number of 64 bits."""
+        self._range(name, self._read(name, "bigint", **rules), min, max)
+
+    def decimal(
+        self, name: str, *, min: Any = None, max: Any = None, precision: Any = None, **rules: Any
+    ) -> None:
+        """An exact number. precision: (digits in all, those of them after the point); None: any."""
         value = self._read(name, "decimal", **rules)
-        if value is None:
-            return
-        if precision and not fits(value, *precision):
-            digits, scale = precision
-            self.error(
-                name,
-                "out_of_range",
-                f"must have at most {digits - scale} digits before and {scale} after the point",
-            )
-        else:
+        digits, after = precision or _NUMERIC
+        if value is None or fits(value, digits, after):
             self._range(name, value, min, max)
+        else:
+            message = text(
+                "must have at most {before} digits before and {after} after the point",
+                before=digits - after,
+                after=after,
+            )
+            self.error(name, "out_of_range", message)
 
     def bool(self, name: str, **rules: Any) -> None:
         """true or false."""
@@ -105,61 +147,89 @@ class Check:
         """One of `choices`."""
         value = self._read(name, "enum", **rules)
         if value is not None and value not in choices:
-            self.error(name, "not_a_choice", "must be one of " + ", ".join(choices))
+            self.error(name, "not_a_choice", text("must be one of {all}", all=", ".join(choices)))
+
+    def json(self, name: str, **rules: Any) -> None:
+        """Any JSON value; null is NULL. In `values` it is plain, in `result()` a Jsonb."""
+        self._read(name, "json", **rules)
+        self._json.append(name)
+
+    def many(self, name: str, type: str) -> None:
+        """A list of keys, no two the same, at most MOST_KEYS; absent means none. type: theirs."""
+        self._seen.add(name)
+        if name not in self.data and (self.partial or name in self.locked):
+            return
+        given = self.data.get(name, ())
+        if not isinstance(given, (list, tuple)):
+            self.error(name, "type", text("must be a list"))
+        elif len(given) > MOST_KEYS:
+            self.error(name, "too_long", text("must have at most {max} entries", max=MOST_KEYS))
+        else:
+            self.values[name] = self._keys(name, type, given)
 
     def unknown(self) -> None:
-        """Refuse every field of the data that no line above has read."""
-        for name in self.data:
-            if name not in self._seen:
-                self.error(str(name), "unknown", "is not a field of this resource")
+        """Refuse every field of the data that no line above has read; the first hundred are
+        named.
+        """
+        for name in [n for n in self.data if n not in self._seen][:100]:
+            self.error(str(name), "unknown", text("is not a field of this resource"))
 
     def result(self) -> dict[str, Any]:
         """The values by column. Raises Invalid with every error found."""
         if self.errors:
-            raise Invalid(self.errors)
+            raise Invalid(self.errors, text("some values are not valid"))
+        for name in self._json:
+            value = self.values.get(name)  # as it was read, or as a rule of the user's has set it
+            if value is not None and not isinstance(value, Jsonb):
+                self.values[name] = Jsonb(value)
         return self.values
 
     def _read(
-        self, name: str, type_name: str, *, required: _Bool = False, default: object = None
+        self, name: str, type: str = "string", *, required: _Bool = False, default: object = None
     ) -> Any:
         self._seen.add(name)
-        given = self.data.get(name, _MISSING)
-        if given is _MISSING:
-            if self.partial:
-                return None
-            if default is None:
-                if required:
-                    self.error(name, "required", "is required")
-                self.values[name] = None
-                return None
-            given = default
-        if given is None:
-            if required:
-                self.error(name, "required", "must not be null")
-            self.values[name] = None
+        if name not in self.data and (self.partial or name in self.locked):
             return None
-        try:
-            value = TYPES[type_name].read(given)
-        except ValueError as err:
-            self.error(name, "type", str(err))
-            return None
+        value = self.data.get(name, default)
+        if value is not None:
+            try:
+                value = TYPES[type].read(value)
+            except ValueError as err:
+                self.error(name, "type", str(err))
+                return None
+        elif required:
+            message = text("must not be null") if name in self.data else text("is required")
+            self.error(name, "required", message)
         self.values[name] = value
         return value
+
+    def _keys(self, name: str, type: str, given: Sequence[object]) -> list[Any]:
+        found: dict[Any, None] = {}
+        for place, item in enumerate(given):
+            try:
+                value = TYPES[type].read(item)
+                if value in found:
+                    self.error(name, "duplicate", text("stands twice in the list"), place)
+                found[value] = None
+            except ValueError as err:
+                self.error(name, "type", str(err), place)
+        return list(found)
 
     def _range(self, name: str, value: Any, low: Any, high: Any) -> None:
         if value is None:
             return
         if low is not None and value < low:
-            self.error(name, "too_small", f"must be at least {low}")
+            self.error(name, "too_small", text("must be at least {min}", min=low))
         elif high is not None and value > high:
-            self.error(name, "too_large", f"must be at most {high}")
+            self.error(name, "too_large", text("must be at most {max}", max=high))
 
 
 def fits(value: Decimal, digits: _Int, scale: _Int) -> _Bool:
     """Whether numeric(digits, scale) holds `value` exactly (PostgreSQL manual, 8.1.2)."""
     _, figures, exponent = value.as_tuple()
-    if not isinstance(exponent, _Int):
-        return False
-    while exponent < 0 and figures and figures[-1] == 0:
-        figures, exponent = figures[:-1], exponent + 1
-    return -exponent <= scale and (value == 0 or value.adjusted() + 1 <= digits - scale)
+    if not isinstance(exponent, _Int) or exponent < -_NUMERIC[1]:
+        return False  # more than PostgreSQL reads, be it zeros
+    last = len(figures)
+    while exponent < -scale and last and figures[last - 1] == 0:
+        last, exponent = last - 1, exponent + 1
+    return not value or exponent >= -scale and value.adjusted() < digits - scale

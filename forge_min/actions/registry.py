@@ -8,6 +8,7 @@ actions of a resource, which are known by its topic.
 from __future__ import annotations
 
 import inspect
+import secrets
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial, update_wrapper
 from typing import Any, TypeVar
@@ -16,23 +17,33 @@ from .. import db
 from ..errors import ForgeError
 from .actions import Actions
 
-A = TypeVar("A", bound=Actions[Any])
+A = TypeVar("A", bound=Actions[Any, Any, Any])
 
 
 class Registry:
     """Names → services of one running application. Filled once at start, then read by any
     thread.
+
+    secret: what cursors are signed with; by default one of this process alone.
     """
 
-    def __init__(self, database: db.Database, dependencies: Mapping[str, object]) -> None:
+    def __init__(
+        self,
+        database: db.Database,
+        dependencies: Mapping[str, object],
+        *,
+        secret: bytes = b"",
+    ) -> None:
         self.database = database
-        self.actions: dict[str, Actions[Any]] = {}
+        self.secret = secret or secrets.token_bytes(32)
+        self.actions: dict[str, Actions[Any, Any, Any]] = {}
         self._dependencies = dict(dependencies)
         self._workers: dict[str, type[Any]] = {}
 
     def add(self, actions: type[A]) -> A:
         """Make the actions of a resource; they are known by the resource's topic from now on."""
         made = actions(self.database)
+        made.registry = self
         self.actions[made.resource.topic] = made
         return made
 

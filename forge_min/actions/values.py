@@ -1,17 +1,25 @@
 """The types of columns: how a value is read from JSON, from a URL, and written back.
 
-A reader returns the Python value or raises ValueError with a sentence for the person who sent it.
+A reader takes a JSON value, or the Python value that a row holds, and returns the latter. It raises
+ValueError with a sentence, in the current language, for the person who sent it.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from uuid import UUID
+
+from ..text import later, text
+
+JSON_DEPTH = 64  # of arrays and objects inside each other
 
 _INT = re.compile(r"-?[0-9]{1,20}", re.ASCII)
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)  # RFC 3339 section 5.6
@@ -20,145 +28,190 @@ _TIME = re.compile(
     re.ASCII,
 )
 _DECIMAL = re.compile(r"-?[0-9]{1,400}(\.[0-9]{1,400})?", re.ASCII)
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+# A dot-string and a domain of RFC 5321 section 4.1.2 with the letters of RFC 6531; no quoting.
+_LETTER = r"[A-Za-z0-9\x80-\U0010ffff]"
+_LABEL = rf"{_LETTER}(?:(?:{_LETTER}|-){{0,61}}{_LETTER})?"
+_EMAIL = re.compile(rf'[^\s@"(),:;<>\[\]\\]{{1,64}}@(?=.{{1,255}}$){_LABEL}(\.{_LABEL})+')
+# An absolute URI of RFC 3986 section 3 with the letters of RFC 3987: user, host, port, the rest.
+_URL = re.compile(
+    r'https?://([^\s/?#@\\<>"{}|^`]*@)?(\[[0-9a-f:.]+\]|[^\s/?#@:\\<>"{}|^`\[\]]+)(:[0-9]{1,5})?'
+    r'([/?#][^\s\\<>"{}|^`]*)?',
+    re.IGNORECASE,
+)
 
 
 def _string(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError("must be a string")
+        raise ValueError(text("must be a string"))
     if "\x00" in value:
-        raise ValueError("must not contain a null character")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise ValueError("must not contain a lone surrogate") from None
+        raise ValueError(text("must not contain a null character"))
+    # PERF: most strings are ASCII, and know it (benchmarks/http, create).
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ValueError(text("must not contain a lone surrogate")) from None
     return value
+
+
+def _written_as(pattern: re.Pattern[str], refusal: str) -> Callable[[object], str]:
+    """A reader of printable strings that match as a whole."""
+
+    def read(value: object) -> str:
+        if not (pattern.fullmatch(word := _string(value)) and word.isprintable()):
+            raise ValueError(text(refusal))
+        return word
+
+    return read
 
 
 def _whole(value: object, bits: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError("must be a whole number")
+        raise ValueError(text("must be a whole number"))
     limit = 1 << (bits - 1)
     if not -limit <= value < limit:
-        raise ValueError(f"must lie between {-limit} and {limit - 1}")
+        raise ValueError(text("must lie between {min} and {max}", min=-limit, max=limit - 1))
     return value
-
-
-def _int(value: object) -> int:
-    return _whole(value, 32)
-
-
-def _bigint(value: object) -> int:
-    return _whole(value, 64)
 
 
 def _decimal(value: object) -> Decimal:
     """Exact: a JSON number comes as Decimal (the JSON reader sees to that), a string is taken as
     digits.
     """
-    if isinstance(value, bool):
-        raise ValueError("must be a decimal number")
-    if isinstance(value, (int, Decimal)) or isinstance(value, str) and _DECIMAL.fullmatch(value):
-        number = Decimal(value)
-    else:
-        raise ValueError("must be a decimal number")
-    if not number.is_finite():
-        raise ValueError("must be a finite decimal number")
-    return number
+    exact = isinstance(value, (int, Decimal)) and not isinstance(value, bool)
+    if exact or isinstance(value, str) and _DECIMAL.fullmatch(value):
+        number = Decimal(value)  # type: ignore[arg-type]
+        if number.is_finite():
+            return number
+    raise ValueError(text("must be a decimal number"))
 
 
 def _bool(value: object) -> bool:
     if not isinstance(value, bool):
-        raise ValueError("must be true or false")
+        raise ValueError(text("must be true or false"))
     return value
 
 
 def _datetime(value: object) -> datetime:
     """RFC 3339 with an offset; kept in UTC."""
-    text = _string(value)
-    try:
-        if not _TIME.fullmatch(text):
-            raise ValueError(text)
-        moment = datetime.fromisoformat(text.upper())
-    except ValueError:
-        raise ValueError("must be a date and time as in RFC 3339, 2026-11-25T08:30:00Z") from None
+    moment = value
+    if not isinstance(moment, datetime):
+        try:
+            if not _TIME.fullmatch(written := _string(value)):
+                raise ValueError(written)
+            moment = datetime.fromisoformat(written.upper())
+        except ValueError:
+            form = text("must be a date and time as in RFC 3339, 2026-11-25T08:30:00Z")
+            raise ValueError(form) from None
     if moment.tzinfo is None:
-        raise ValueError("must have a UTC offset, such as Z or +02:00")
+        raise ValueError(text("must have a UTC offset, such as Z or +02:00"))
     try:
         return moment.astimezone(UTC)
     except OverflowError:
-        raise ValueError("must lie between the years 1 and 9999") from None
+        raise ValueError(text("must lie between the years 1 and 9999")) from None
 
 
 def _date(value: object) -> date:
-    text = _string(value)
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value
     try:
-        if not _DATE.fullmatch(text):
-            raise ValueError(text)
-        return date.fromisoformat(text)
+        if not _DATE.fullmatch(written := _string(value)):
+            raise ValueError(written)
+        return date.fromisoformat(written)
     except ValueError:
-        raise ValueError("must be a date, 2026-11-25") from None
+        raise ValueError(text("must be a date, 2026-11-25")) from None
 
 
 def _uuid(value: object) -> UUID:
     if isinstance(value, UUID):
         return value
-    text = _string(value)
-    if len(text) != 36:
-        raise ValueError("must be a UUID")
+    if not isinstance(value, str) or not _UUID.fullmatch(value):
+        raise ValueError(text("must be a UUID"))
+    return UUID(value)
+
+
+def _json(value: object, depth: int = JSON_DEPTH) -> Any:
+    """What jsonb takes and gives back: text without NUL, whole numbers, doubles (RFC 7493)."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return _string(value)
+    if isinstance(value, (int, float, Decimal)):
+        number = value if isinstance(value, int) else float(value)
+        if not -_LARGEST <= number <= _LARGEST:  # false for NaN too
+            raise ValueError(text("must contain only numbers that a double holds"))
+        return number
+    if not isinstance(value, (Mapping, list, tuple)):
+        raise ValueError(text("must be a JSON value"))
+    if depth == 0:
+        raise ValueError(text("must not be nested deeper than {max} levels", max=JSON_DEPTH))
+    if isinstance(value, Mapping):
+        return {_string(name): _json(item, depth - 1) for name, item in value.items()}
+    return [_json(item, depth - 1) for item in value]
+
+
+_LARGEST = int(sys.float_info.max)
+
+
+def _int_from_text(cell: str) -> object:
+    return int(cell) if _INT.fullmatch(cell) else cell
+
+
+def _bool_from_text(cell: str) -> object:
+    return {"true": True, "false": False}.get(cell, cell)
+
+
+def _json_from_text(cell: str) -> object:
     try:
-        return UUID(text)
-    except ValueError:
-        raise ValueError("must be a UUID") from None
-
-
-def _int_from_text(text: str) -> object:
-    return int(text) if _INT.fullmatch(text) else text
-
-
-def _bool_from_text(text: str) -> object:
-    return {"true": True, "false": False}.get(text, text)
-
-
-def _same(text: str) -> object:
-    return text
+        return json.loads(cell)
+    except (ValueError, RecursionError):
+        return cell.encode()  # which no reader takes
 
 
 def iso_utc(value: datetime) -> str:
     """RFC 3339 in UTC with "Z"."""
-    text = value.isoformat()
-    if not text.endswith("+00:00"):
-        text = value.astimezone(UTC).isoformat()
-    return text[:-6] + "Z"
+    written = value.isoformat()
+    if not written.endswith("+00:00"):
+        written = value.astimezone(UTC).isoformat()
+    return written[:-6] + "Z"
 
 
 @dataclass(frozen=True, slots=True)
 class ValueType:
-    """read: from a JSON value. from_text: from a URL or CSV cell to what `read` takes."""
+    """read: from a JSON or Python value. from_text: from a URL or CSV cell to what `read` takes."""
 
     read: Callable[[object], Any]
-    from_text: Callable[[str], object] = _same
+    from_text: Callable[[str], object] = str
 
 
 TYPES: dict[str, ValueType] = {
     "string": ValueType(_string),
     "text": ValueType(_string),
     "enum": ValueType(_string),
-    "int": ValueType(_int, _int_from_text),
-    "bigint": ValueType(_bigint, _int_from_text),
+    "int": ValueType(partial(_whole, bits=32), _int_from_text),
+    "bigint": ValueType(partial(_whole, bits=64), _int_from_text),
     "decimal": ValueType(_decimal),
     "bool": ValueType(_bool, _bool_from_text),
     "datetime": ValueType(_datetime),
     "date": ValueType(_date),
     "uuid": ValueType(_uuid),
+    "slug": ValueType(
+        _written_as(_SLUG, later("must be lowercase letters and digits, joined by single hyphens"))
+    ),
+    "email": ValueType(_written_as(_EMAIL, later("must be an email address"))),
+    "url": ValueType(_written_as(_URL, later("must be a URL of http or https"))),
+    "json": ValueType(_json, _json_from_text),
 }
 
 
-def read_text(type_name: str, text: str) -> Any:
-    """The value that `text` (from a URL, a CSV cell or a cursor) means for this type. Raises
+def read_text(type_name: str, cell: str) -> Any:
+    """The value that a text (of a URL, a CSV cell or a cursor) means for this type. Raises
     ValueError.
     """
     kind = TYPES[type_name]
-    return kind.read(kind.from_text(text))
+    return kind.read(kind.from_text(cell))
 
 
 def to_text(value: object) -> str:

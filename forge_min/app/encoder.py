@@ -1,16 +1,19 @@
 """Events become frames here: JSON for programs, patches of elements for pages. Runs on the hub's
-thread.
+thread, as nobody in the event's tenant: a patch shows what everybody may see who may read.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from uuid import UUID
 
 from .. import sse
 from ..actions import Registry
+from ..auth import Identity, as_identity
 from ..errors import NotFound
 from ..notify import Event
+
+PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class Encoder:
@@ -29,18 +32,29 @@ class Encoder:
         return sse.encode_json(event, audience, format)
 
     def _patch(self, event: Event, id: str) -> bytes:
-        element = f"{event.topic}-{id}"
+        selector = _selector(f"{event.topic}-{id}")
         if event.kind.endswith(".deleted"):
-            return _frame(event, f"mode remove\nselector #{element}")
-        try:
-            row = self._registry.actions[event.topic].get(UUID(id))
-        except NotFound:  # deleted meanwhile: its own event follows, this one says the same
-            return _frame(event, f"mode remove\nselector #{element}")
-        html = self._fragments[event.topic](row).strip()
+            return _frame(event, f"mode remove\nselector {selector}")
+        actions = self._registry.actions[event.topic]
+        # Who listens was asked for the permission to read when the stream was opened.
+        with as_identity(Identity(user="hub", tenant=event.tenant_id)):
+            try:
+                row = actions.public(actions.read_key(id))
+            except NotFound:  # deleted meanwhile: its own event follows, this one says the same
+                return _frame(event, f"mode remove\nselector {selector}")
+            html = self._fragments[event.topic](row).strip()
         lines = "\n".join(f"elements {line}" for line in html.splitlines())
-        if event.kind.endswith(".created"):
+        if event.kind.endswith((".created", ".restored")):
             lines = f"mode append\nselector #{event.topic}\n{lines}"
         return _frame(event, lines)
+
+
+def _selector(element: str) -> str:
+    """The CSS selector of an element's id, whatever a key of text holds (CSS Syntax, 4.3.7)."""
+    if PLAIN.fullmatch(element):
+        return "#" + element
+    text = "".join(c if c.isalnum() else f"\\{ord(c):x} " for c in element)
+    return f'[id="{text}"]'
 
 
 def _frame(event: Event, lines: str) -> bytes:

@@ -14,6 +14,8 @@ from ..wsgi.api import ResourceAPI
 from ..wsgi.openapi import document, handlers
 from .declaration import App, Generated
 
+OPERATIONS = ("read", "create", "update", "delete", "restore")
+
 
 def build_router(
     app: App,
@@ -62,12 +64,25 @@ def _page(function: Callable[..., str], declared: Callable[..., str]) -> Handler
 
 def _verbs(app: App, registry: Registry, routes: Sequence[Route]) -> list[Route]:
     paths = {route.name: route.pattern for route in routes}
+    _check_permissions(registry, {(topic, name) for topic, name, _ in app.verbs})
     found = []
     for topic, name, function in app.verbs:
         if topic not in registry.actions:
             known = ", ".join(registry.actions)
             raise ConfigError(f"app.verb: no resource has the topic {topic}; topics: {known}")
         api = ResourceAPI(registry.actions[topic], paths[f"{topic}.list"])
-        handler = api.verb(registry.fill(function, 2), function.__doc__)
+        handler = api.verb(registry.fill(function, 2), function.__doc__, name)
         found.append(Route("POST", f"{paths[f'{topic}.get']}/{name}", handler, f"{topic}.{name}"))
     return found
+
+
+def _check_permissions(registry: Registry, verbs: set[tuple[str, str]]) -> None:
+    """A permission for an operation that nothing has would protect nothing."""
+    for topic, actions in registry.actions.items():
+        for operation in actions.resource.permissions:
+            if operation not in OPERATIONS and (topic, operation) not in verbs:
+                raise ConfigError(
+                    f"{topic} has a permission for {operation!r}, which is no verb of app.py",
+                    code="F704",
+                    hint=f'declare @app.verb("{topic}", "{operation}"), or correct the schema',
+                )

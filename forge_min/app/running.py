@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from importlib.resources.abc import Traversable
 from typing import Any
+from uuid import UUID
 
-from .. import db, fanout, jobs, notify, observe, sse
+from .. import db, fanout, jobs, notify, observe, sse, text
 from ..actions import Registry
 from ..config import Config
 from ..errors import ForgeError
@@ -31,7 +32,8 @@ class Running:
 
     root: the project's folder, for static/ and migrations/. build: build-info.json, or {}. serving:
     False for a process that only works jobs. application: the PEP 3333 callable, when it serves.
-    The constructor raises ConfigError, Unavailable (database) and ForgeError F70x (workers).
+    The constructor raises ConfigError (F412: the role is not bound by policies), Unavailable
+    (database) and ForgeError F70x (workers).
     """
 
     application: Application
@@ -55,9 +57,13 @@ class Running:
             if telemetry is not None:
                 stack.callback(telemetry.shutdown)
             self._connect(stack, traced=telemetry is not None)
-            self.registry = Registry(self.database, app.dependencies)
+            secret = config.auth.secret.encode()
+            self.registry = Registry(self.database, app.dependencies, secret=secret)
             routes = generated.register(self.registry, config.api.prefix)
             self.registry.check_hooks()
+            if any(made.resource.tenant_scoped for made in self.registry.actions.values()):
+                db.check_bound_role(self.database.connection())
+            text.load(root / "locale")
             self._listen(stack, app, serving)
             if serving:
                 self._serve(stack, app, generated, routes, root)
@@ -164,7 +170,12 @@ class Running:
         stack.callback(writer.stop, 5.0, sse.close_frame("shutdown"))
         self.metrics.watch(self.hub, writer, limiter)
         events = events_handler(
-            self.hub, limiter, writer, topics=self.registry.actions, heartbeat=c.heartbeat
+            self.hub,
+            limiter,
+            writer,
+            topics=self.registry.actions,
+            heartbeat=c.heartbeat,
+            admit=self._admit,
         )
         router = build_router(app, self.registry, generated, routes, events, root, self._config)
         o = self._config.observe
@@ -179,6 +190,12 @@ class Running:
             access=access,
             max_body=self._config.server.max_body,
         )
+
+    def _admit(self, topic: str) -> UUID | None:
+        """The tenant whose events the current identity hears. Raises for who may not read."""
+        actions = self.registry.actions[topic]
+        actions.allow("read")
+        return actions.tenant()
 
     def _call(self, hooks: Sequence[Callable[..., object]]) -> None:
         for hook in hooks:

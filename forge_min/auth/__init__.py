@@ -2,6 +2,24 @@
 here yet.
 """
 
-from .identity import ANONYMOUS, Identity, as_identity, current_identity, require
+from .identity import (
+    ANONYMOUS,
+    SYSTEM,
+    Identity,
+    as_identity,
+    current_identity,
+    for_job,
+    require,
+    to_metadata,
+)
 
-__all__ = ["ANONYMOUS", "Identity", "as_identity", "current_identity", "require"]
+__all__ = [
+    "ANONYMOUS",
+    "SYSTEM",
+    "Identity",
+    "as_identity",
+    "current_identity",
+    "for_job",
+    "require",
+    "to_metadata",
+]

@@ -6,27 +6,37 @@ own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from ..errors import Forbidden, Unauthenticated
+from ..text import text
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Somebody, or nobody. user: a stable id, "" for nobody. tenant: the tenant acted in, or
     None.
+
+    system: no person but the system itself (a job, an operator at a terminal): it passes every
+    rule about roles, never one about tenants. time_zone: an IANA name, for what is shown. language:
+    a BCP 47 tag, "" = what the request asks for.
     """
 
     user: str = ""
     roles: frozenset[str] = frozenset()
     tenant: UUID | None = None
+    system: bool = False
+    time_zone: str = "UTC"
+    language: str = ""
 
 
 ANONYMOUS = Identity()
+SYSTEM = Identity(user="system", system=True)
 
 _current: ContextVar[Identity] = ContextVar("forge_identity", default=ANONYMOUS)
 
@@ -48,13 +58,34 @@ def as_identity(identity: Identity) -> Iterator[Identity]:
 
 def require(*roles: str) -> Identity:
     """The current identity, when it is somebody and has one of `roles` (any role when none is
-    named).
+    named), or is the system.
 
     Raises Unauthenticated for nobody, Forbidden for somebody without a fitting role.
     """
     identity = _current.get()
+    if identity.system:
+        return identity
     if not identity.user:
-        raise Unauthenticated("this needs an identity")
+        raise Unauthenticated(text("this needs an identity"))
     if roles and identity.roles.isdisjoint(roles):
-        raise Forbidden(f"this needs the role {' or '.join(roles)}")
+        raise Forbidden(text("this identity may not do this here"))
     return identity
+
+
+def to_metadata(identity: Identity) -> dict[str, str]:
+    """What a job keeps of who caused it: {"user", "tenant"}, without what is empty."""
+    kept = {"user": identity.user, "tenant": str(identity.tenant or "")}
+    return {name: value for name, value in kept.items() if value}
+
+
+def for_job(metadata: Mapping[str, Any]) -> Identity:
+    """Who a job runs as: the system, in the name and the tenant of who caused it.
+
+    metadata: as `to_metadata` gives, and more. Raises ValueError for a tenant that is no UUID.
+    """
+    tenant = metadata.get("tenant")
+    return Identity(
+        user=str(metadata.get("user") or SYSTEM.user),
+        tenant=UUID(str(tenant)) if tenant else None,
+        system=True,
+    )

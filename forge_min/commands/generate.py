@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,53 +36,70 @@ def add(commands: Commands) -> None:
         example="generate resource Product",
     )
     resource.add_argument("name", metavar="NAME", help="as in its schema: Product")
+    how = resource.add_mutually_exclusive_group()
+    how.add_argument("--diff", action="store_true", help="show what a fresh scaffold would change")
+    how.add_argument("--force", action="store_true", help="write them anew, edited or not")
 
 
 def _generate(args: argparse.Namespace) -> int:
     from ..generate import generate
 
     root = find_root(args)
-    resources = read_resources(root)
+    resources = read_resources(root, as_json=args.json)
     if resources is None:
         return 1
     written = [] if args.check else scaffold_all(root, resources)
     report = generate(root, resources, check=args.check)
-    if args.check and report.stale:
-        names = [*report.written, *report.removed]
-        shown = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
-        raise BuildError(f"gen/ is stale: {shown}", code="F305", hint="run: forge-min generate")
     if args.json:
         changes = {"written": report.written, "removed": report.removed, "scaffolded": written}
         print(json.dumps(changes))
+    elif args.check:
+        found = {"stale": report.written, "left over": report.removed}
+        print("".join(f"{word}: gen/{path}\n" for word in found for path in found[word]), end="")
     else:
         for path in written:
             print(f"wrote {path}: it is yours from now on")
         changed = f"{len(report.written)} written, {len(report.removed)} removed"
         print(f"gen/: {changed}, {len(report.unchanged)} unchanged")
+    if args.check and report.stale:
+        count = len(report.written) + len(report.removed)
+        raise BuildError(
+            f"gen/ is stale: files that differ: {count}",
+            code="F305",
+            hint="run: forge-min generate",
+        )
     return 0
 
 
 def _resource(args: argparse.Namespace) -> int:
-    from ..generate import generate, scaffold_resource
+    from ..generate import compare_scaffold, generate, scaffold_resource
 
     root = find_root(args)
-    resources = read_resources(root)
+    resources = read_resources(root, as_json=args.json)
     if resources is None:
         return 1
-    written = scaffold_resource(root, _named(args.name, resources))
-    generate(root, resources)
-    if args.json:
-        print(json.dumps({"written": written}))
+    resource = _named(args.name, resources)
+    states, changes = compare_scaffold(root, resource, known=resources)
+    answer: dict[str, object] = {"files": states}
+    lines = [f"{path}: {state}" for path, state in states.items()]
+    if args.diff:
+        answer["diff"] = changes
+        lines.append(changes.rstrip("\n"))
     else:
-        print("\n".join(f"wrote {path}" for path in written) or "nothing to write: all is there")
+        written = scaffold_resource(root, resource, known=resources, overwrite=args.force)
+        generate(root, resources)
+        answer["written"] = written
+        lines = [f"wrote {path}: it was {states[path]}" for path in written]
+        lines = lines or ["nothing to write: all is there"]
+    print(json.dumps(answer) if args.json else "\n".join(lines).rstrip("\n"))
     return 0
 
 
-def scaffold_all(root: Path, resources: Iterable[ResourceIR]) -> list[str]:
+def scaffold_all(root: Path, resources: Sequence[ResourceIR]) -> list[str]:
     """Write what is missing of the files that are the user's; gen/ imports them. Paths written."""
     from ..generate import scaffold_resource
 
-    return [path for resource in resources for path in scaffold_resource(root, resource)]
+    return scaffold_resource(root, *resources)
 
 
 def _named(name: str, resources: tuple[ResourceIR, ...]) -> ResourceIR:

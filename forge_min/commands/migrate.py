@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
+import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,16 @@ def add(commands: Commands) -> None:
         example="migrate diff add_gate",
     )
     diff.add_argument("name", metavar="NAME", nargs="?", default="", help="what it does")
+    for flag, what, help in (
+        ("--rename", "TABLE.OLD=NEW", "a column's new name, or a table's: OLD=NEW; repeatable"),
+        ("--drop", "TABLE.COLUMN", "it was not renamed, it is gone; also TABLE; repeatable"),
+    ):
+        diff.add_argument(flag, metavar=what, action="append", default=[], help=help)
+    diff.add_argument(
+        "--allow-destructive",
+        action="store_true",
+        help="accept steps that lose data or lock a table while its rows are written anew",
+    )
     for name, help in (
         ("up", "apply what is missing, as the owner"),
         ("down", "undo the last file"),
@@ -54,32 +65,36 @@ def _diff(args: argparse.Namespace) -> int:
     resources = read_resources(root)
     if resources is None:
         return 1
-    migration = _missing(root, resources, args.name)
+    migration = _missing(root, resources, args)
     path = migration.write() if migration else None
+    changes, risks = (migration.changes, migration.risks) if migration else ((), ())
     if args.json:
-        changes = migration.changes if migration else ()
-        print(json.dumps({"path": path and str(path), "changes": changes}))
+        found = [dataclasses.asdict(risk) for risk in risks]
+        print(json.dumps({"path": path and str(path), "changes": changes, "risks": found}))
     elif migration is None:
         print("nothing to do: the migrations give what the schemas ask for")
     else:
-        print("\n".join([*migration.changes, f"wrote {path}: review it, then migrate up"]))
+        lines = [*changes, *(f"{risk.kind}: {risk}" for risk in risks)]
+        print("\n".join([*lines, f"wrote {path}: review it, then migrate up"]))
     return 0
 
 
-def _missing(root: Path, resources: Sequence[ResourceIR], name: str) -> Migration | None:
+def _missing(
+    root: Path, resources: Sequence[ResourceIR], args: argparse.Namespace
+) -> Migration | None:
     """Connects only where earlier generated files have to be compared with."""
     from .. import db
-    from ..migrations import diff
+    from ..migrations import Decisions, diff
 
     files = db.read_migrations(root / "migrations", "app")
     if not any(file.generated for file in files):
-        return diff(root, resources, files, name=name)
+        return diff(root, resources, files, name=args.name)
     from ..ops.development import with_database
     from ..ops.project import load_project
 
     use_code(root)
-    with ExitStack() as stack:
-        project = stack.enter_context(with_database(load_project(), migrated=False))
+    answered = sys.stdin.isatty() and not args.json
+    with with_database(load_project(), migrated=False) as project:
         c = project.config.database
         return diff(
             root,
@@ -87,5 +102,12 @@ def _missing(root: Path, resources: Sequence[ResourceIR], name: str) -> Migratio
             files,
             base=db.FORGE_MIGRATIONS,
             scratch=lambda: db.scratch_database(c.migrate_url),
-            name=name,
+            name=args.name,
+            decisions=Decisions(args.rename, args.drop, _ask if answered else None),
+            allow_destructive=args.allow_destructive,
         )
+
+
+def _ask(question: str) -> bool:
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -20,6 +20,7 @@ _COMMANDS = {
     "serve": "answer requests, and work jobs",
     "worker": "work jobs only",
     "import": "create rows from JSON lines or CSV",
+    "export": "write rows as JSON lines or CSV",
     "config": "the configuration, secrets masked",
     "version": "what runs here",
 }

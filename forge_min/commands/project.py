@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from pathlib import Path
@@ -37,12 +38,17 @@ def use_code(root: Path) -> None:
     sys.path[:0] = [str(vendor), str(root)] if vendor.is_dir() else [str(root)]
 
 
-def read_resources(root: Path) -> tuple[ResourceIR, ...] | None:
-    """The project's resources. None when a schema is wrong: every diagnostic is printed then."""
+def read_resources(root: Path, *, as_json: bool = False) -> tuple[ResourceIR, ...] | None:
+    """The project's resources. None when a schema is wrong: every diagnostic is printed then.
+
+    as_json: on stdout, as {"diagnostics": [...]}; else for people, on stderr.
+    """
     from ..parse import parse_project
 
     parsed = parse_project(root)
-    for diagnostic in parsed.diagnostics:
+    if parsed.diagnostics and as_json:
+        print(json.dumps({"diagnostics": [found.as_json() for found in parsed.diagnostics]}))
+    for diagnostic in () if as_json else parsed.diagnostics:
         print(diagnostic.format(color=has_colour()), file=sys.stderr)
     return None if parsed.diagnostics else parsed.resources
 

@@ -13,10 +13,11 @@ from .connection import Connection, Database, connect
 from .embedded import EmbeddedServer
 from .migrate import MigrationStatus, migrate, migrate_down, migration_lock, migration_status
 from .migration_files import MigrationFile, read_migrations
-from .roles import ensure_app_role
+from .roles import check_bound_role, ensure_app_role
+from .run import run
 from .scratch import scratch_database
 from .statements import load_sql
-from .transaction import after_commit, nudge, transaction
+from .transaction import after_commit, is_idle, nudge, transaction
 from .translate import errors_translated, translate
 
 # The forge_ tables; they come before the project's own files.
@@ -30,9 +31,11 @@ __all__ = [
     "MigrationFile",
     "MigrationStatus",
     "after_commit",
+    "check_bound_role",
     "connect",
     "ensure_app_role",
     "errors_translated",
+    "is_idle",
     "load_sql",
     "migrate",
     "migrate_down",
@@ -40,6 +43,7 @@ __all__ = [
     "migration_status",
     "nudge",
     "read_migrations",
+    "run",
     "scratch_database",
     "transaction",
     "translate",

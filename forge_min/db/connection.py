@@ -76,8 +76,8 @@ class TimedCursor(psycopg.Cursor[TupleRow]):
             return super().execute(query, *args, **kwargs)
         finally:
             observe = getattr(self.connection, "observe", None)
-            if observe is not None:
-                observe(_operation(query), time.perf_counter() - started)
+            if observe is not None and not self.connection.pgconn.pipeline_status:
+                observe(operation(query), time.perf_counter() - started)
 
 
 def connect(
@@ -192,7 +192,8 @@ class Database:
         return conn
 
 
-def _operation(query: object) -> str:
+def operation(query: object) -> str:
+    """The first word of a statement when it is a usual one, else "other"."""
     found = OPERATION.match(query) if isinstance(query, str) else None
     return found[1].lower() if found else "other"
 

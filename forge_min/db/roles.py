@@ -10,8 +10,10 @@ from collections.abc import Mapping
 import psycopg
 from psycopg.types.json import Jsonb
 
+from ..errors import ConfigError
 from .migrate import Connection, create_migration_table, migration_lock
 from .statements import load_sql
+from .translate import errors_translated
 
 SQL = load_sql("forge_min.db", "roles.sql")
 # Written where the role has no such setting yet. The app relies on UTC: rows come back in it.
@@ -53,6 +55,23 @@ def ensure_app_role(
             missing = _refused(conn, _statements(conn, "grants", values))
             missing += _refused(conn, _statements(conn, "settings", values))
     return "".join(statement + ";\n" for statement in missing) or None
+
+
+def check_bound_role(conn: Connection) -> None:
+    """That row-level security binds the connected role.
+
+    Raises ConfigError F412 for a superuser, BYPASSRLS, or (a member of) the owner of a table of
+    schema public with policies: a tenant's rows would be everybody's.
+    """
+    with errors_translated():
+        reasons = [row[0] for row in conn.execute(SQL["unbound"]).fetchall()]
+    if reasons:
+        raise ConfigError(
+            f"the role {conn.info.user} of database.url {' and '.join(reasons)}, so no policy "
+            "would keep one tenant's rows from another",
+            code="F412",
+            hint="name the app's role in database.url and the owner in database.migrate_url",
+        )
 
 
 def _hashed(conn: Connection, role: str, password: str | None) -> str:

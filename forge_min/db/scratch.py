@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psycopg
 from psycopg import sql
@@ -12,13 +14,15 @@ from psycopg.conninfo import make_conninfo
 
 from ..errors import Unavailable
 from .connection import Connection, connect
+from .embedded import EmbeddedServer
 
 
 @contextmanager
 def scratch_database(owner_url: str) -> Iterator[Connection]:
     """A connection to a new, empty database of the server at `owner_url`; dropped afterwards.
 
-    Raises Unavailable F408 when that role may not create databases, else as `connect`.
+    Where that role may not create databases, it is one of an embedded server in a temporary folder.
+    Raises Unavailable F408 when there is none here either, else as `connect`.
     """
     name = "forge_scratch_" + os.urandom(6).hex()
     database = sql.Identifier(name)
@@ -26,13 +30,27 @@ def scratch_database(owner_url: str) -> Iterator[Connection]:
         try:
             owner.execute(sql.SQL("create database {} template template0").format(database))
         except psycopg.errors.InsufficientPrivilege:
-            raise Unavailable(
-                "this role may not create a scratch database",
-                code="F408",
-                hint="give the owner CREATEDB (alter role ... createdb)",
-            ) from None
+            with _embedded() as conn:
+                yield conn
+            return
         try:
             with connect(make_conninfo(owner_url, dbname=name)) as conn:
                 yield conn
         finally:
             owner.execute(sql.SQL("drop database {} with (force)").format(database))
+
+
+@contextmanager
+def _embedded() -> Iterator[Connection]:
+    with TemporaryDirectory(prefix="forge-scratch-", ignore_cleanup_errors=True) as folder:
+        server = EmbeddedServer(Path(folder, "server"), settings={"fsync": "off"})
+        try:
+            server.start()
+        except Unavailable as err:
+            raise Unavailable(
+                f"this role may not create a scratch database, and here is no other: {err.message}",
+                code="F408",
+                hint="give the owner CREATEDB (alter role ... createdb)",
+            ) from err
+        with server, connect(server.owner_url) as conn:
+            yield conn

@@ -19,6 +19,7 @@ from ..errors import DatabaseError, Unavailable
 from .connection import Connection, Hook
 
 log = logging.getLogger("forge_min.db")
+IDLE = TransactionStatus.IDLE
 
 
 @contextmanager
@@ -36,7 +37,7 @@ def transaction(conn: psycopg.Connection[Any]) -> Iterator[None]:
             _check_unhurt(conn)
         return
     outer, hooks = conn.hooks, None
-    conn.hooks = [] if outer is not None or _idle(conn) else None
+    conn.hooks = [] if outer is not None or conn.pgconn.transaction_status == IDLE else None
     try:
         with conn.transaction() as tx:
             yield
@@ -62,7 +63,7 @@ def after_commit(conn: psycopg.Connection[Any], hook: Hook) -> None:
         return
     if conn.hooks is not None:
         conn.hooks.append(hook)
-    elif conn.autocommit and _idle(conn):
+    elif is_idle(conn):
         _run([hook])
 
 
@@ -77,8 +78,9 @@ def nudge(conn: psycopg.Connection[Any], payload: str) -> None:
         after_commit(conn, lambda: send(payload))
 
 
-def _idle(conn: psycopg.Connection[Any]) -> bool:
-    return conn.pgconn.transaction_status == TransactionStatus.IDLE
+def is_idle(conn: psycopg.Connection[Any]) -> bool:
+    """Whether a statement on `conn` would be a transaction of its own, which may be tried again."""
+    return conn.autocommit and conn.pgconn.transaction_status == IDLE
 
 
 def _check_unhurt(conn: psycopg.Connection[Any]) -> None:

@@ -35,18 +35,24 @@ KINDS = {
 def translate(err: psycopg.Error) -> ForgeError:
     """The domain error that `err` means.
 
-    unique → Conflict(constraint); foreign key, check, not null, exclusion → ConstraintViolation;
-    serialization, deadlock, timeouts, lost or refused connections → Unavailable (F401, F405 to
-    F407); anything else → DatabaseError F410. No message holds a value of a row.
+    unique → Conflict(constraint, table); foreign key, check, not null, exclusion →
+    ConstraintViolation; serialization, deadlock, timeouts, lost or refused connections →
+    Unavailable (F401, F405 to F407); anything else, and whatever a table of ours refuses →
+    DatabaseError F410. No message holds a value of a row.
     """
     state = err.sqlstate or ""
-    constraint = err.diag.constraint_name or ""
+    constraint, table = err.diag.constraint_name or "", err.diag.table_name or ""
+    if state.startswith("23") and table.startswith("forge_"):
+        rule = constraint or f"{table}.{err.diag.column_name or ''}"
+        return DatabaseError(f"a write broke the rule {rule} of a table of forge_min's own")
     if state == "23505":
-        return Conflict("another row already has this value", constraint=constraint)
+        message = "another row already has this value"
+        return Conflict(message, constraint=constraint, table=table)
     if state in KINDS:
         kind, message = KINDS[state]
+        column = err.diag.column_name or ""
         return ConstraintViolation(
-            message, kind=kind, constraint=constraint, column=err.diag.column_name or ""
+            message, kind=kind, constraint=constraint, column=column, table=table
         )
     found = next((UNAVAILABLE[state[:n]] for n in (5, 3, 2) if state[:n] in UNAVAILABLE), None)
     if found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from ..errors import BuildError, UsageError
 from ..pages import compile_pages
 from ..parse import ResourceIR
-from . import render
+from .render import project_files, render, scaffold_files, state
 from .scaffold import scaffold
 from .tree import Report, write_tree
 
@@ -21,21 +22,67 @@ def generate(root: Path, resources: Sequence[ResourceIR], *, check: bool = False
 
     BuildError F301 to F304 of the tree, ErrorGroup with what is wrong in pages.
     """
-    by_name = {resource.name: resource for resource in resources}
     ordered = sorted(resources, key=lambda resource: resource.folder)
-    sets = [render.render_resource(resource, by_name) for resource in ordered]
-    sets += [render.render_project(ordered), compile_pages(root)]
     files: dict[str, str] = {}
-    for one in sets:
+    for one in (*render(ordered), compile_pages(root)):
         for path in one.keys() & files.keys():
             raise BuildError(f'"{path}" is generated twice', code="F303", hint="rename a resource")
         files |= one
     return write_tree(root / "gen", files, check=check)
 
 
-def scaffold_resource(root: Path, resource: ResourceIR) -> list[str]:
-    """Write the files of a resource that are the user's; never one that is there. Paths written."""
-    return scaffold(root, render.scaffold_files(resource))
+def scaffold_resource(
+    root: Path, *chosen: ResourceIR, known: Sequence[ResourceIR] = (), overwrite: bool = False
+) -> list[str]:
+    """Write the files of the `chosen` resources that are the user's; the paths written.
+
+    One that is there stays as it is, unless `overwrite`. known: all resources of the project, when
+    they are more: a job kind that several of them name has its class in one file.
+    """
+    fresh = _fresh(root, chosen, known)
+    if overwrite:
+        fresh = {path: text for path, text in fresh.items() if _text(root / path) != text}
+    return scaffold(root, fresh, overwrite=overwrite)
+
+
+def compare_scaffold(
+    root: Path, *chosen: ResourceIR, known: Sequence[ResourceIR] = ()
+) -> tuple[dict[str, str], str]:
+    """Path → what has become of each scaffolded file of the `chosen` (see `render.state`), and the
+    unified diff from them to fresh ones. Raises BuildError F307 for a file that is no text.
+    """
+    states, changes = {}, ""
+    for path, fresh in _fresh(root, chosen, known).items():
+        present = _text(root / path)
+        states[path] = state(present, fresh)
+        lines = ((present or "").splitlines(True), fresh.splitlines(True))
+        changes += "".join(difflib.unified_diff(*lines, path, f"{path} (fresh)"))
+    return states, changes
+
+
+def _fresh(root: Path, chosen: Sequence[ResourceIR], known: Sequence[ResourceIR]) -> dict[str, str]:
+    homes = _homes(root, known or chosen)
+    return {path: text for r in chosen for path, text in scaffold_files(r, homes).items()}
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_bytes().decode() if path.is_file() else None
+    except (OSError, UnicodeDecodeError) as err:
+        raise BuildError(f"{path} cannot be read as text: {err}", code="F307") from err
+
+
+def _homes(root: Path, resources: Sequence[ResourceIR]) -> dict[str, str]:
+    """Job kind → folder: where its class stands already, else the first that names it."""
+    homes: dict[str, str] = {}
+    ordered = sorted((r for r in resources if r.hooks.all), key=lambda resource: resource.folder)
+    texts = [_text(root / "resources" / r.folder / "jobs.py") or "" for r in ordered]
+    for anywhere in (False, True):
+        for resource, text in zip(ordered, texts, strict=True):
+            for job in resource.hooks.all:
+                if anywhere or re.search(rf"^class {job.kind}\b", text, re.MULTILINE):
+                    homes.setdefault(job.kind, resource.folder)
+    return homes
 
 
 def scaffold_project(path: Path, name: str) -> list[str]:
@@ -46,4 +93,4 @@ def scaffold_project(path: Path, name: str) -> list[str]:
         )
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UsageError(f"{path} is already there and not empty", hint="choose another name")
-    return scaffold(path, render.project_files(name))
+    return scaffold(path, project_files(name))

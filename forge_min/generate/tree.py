@@ -82,9 +82,10 @@ def _replace(folder: Path, wanted: Mapping[str, bytes]) -> Report:
     try:
         new = scratch / "new"
         new.mkdir()
+        for parent in {(new / path).parent for path in wanted}:
+            parent.mkdir(parents=True, exist_ok=True)
         for path, data in wanted.items():
             target = new / path
-            target.parent.mkdir(parents=True, exist_ok=True)
             if path in report.unchanged:
                 _keep(folder / path, target)
             else:

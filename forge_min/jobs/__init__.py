@@ -3,12 +3,13 @@ lost.
 """
 
 from .insert import Client, JobRef, insert_many_tx, insert_tx, job_fragment, job_params
-from .job import Cancel, Discard, Job, NewJob, Snooze, StaleClaim
+from .job import Cancel, Change, Discard, Job, NewJob, Snooze, StaleClaim
 from .pool import Observer as WorkerObserver
 from .worker import Worker
 
 __all__ = [
     "Cancel",
+    "Change",
     "Client",
     "Discard",
     "Job",

@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
+from string import Template
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import psycopg
 
 from .. import db
+from ..auth import current_identity, to_metadata
 from ..db import Connection, Database
 from ..errors import FieldError, Invalid
+from ..observe.tracing import current_traceparent
 from .job import SQL, NewJob
 
 PREFIX = re.compile(r"[a-z_][a-z0-9_]{0,50}")
+COLUMN = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # the escape, not a text that shows one
 
 
@@ -33,11 +38,13 @@ def insert_tx(
     max_attempts: int = 25,
     delay: float = 0.0,
     metadata: Mapping[str, Any] | None = None,
+    unique_key: str | None = None,
 ) -> int:
     """Insert a job that exists if and when the caller's transaction commits; its id.
 
-    args, metadata: what JSON can say. delay: seconds. Raises Invalid F711 for arguments that JSON
-    cannot say, else the errors of `db.translate`.
+    args, metadata: what JSON can say; metadata None = `caused_by`. delay: seconds. unique_key: when
+    a job of this key has not ended, none is inserted, and the id is that job's. Raises Invalid F711
+    for arguments that JSON cannot say, else the errors of `db.translate`.
     """
     params = {
         "kind": kind,
@@ -45,32 +52,41 @@ def insert_tx(
         "args": to_json(args, "/args"),
         "priority": priority,
         "max_attempts": max_attempts,
-        "metadata": to_json(metadata or {}, "/metadata"),
+        "metadata": to_json(caused_by() if metadata is None else metadata, "/metadata"),
         "delay": delay,
+        "unique_key": unique_key,
     }
-    with db.errors_translated():
-        row = conn.execute(SQL["insert"], params).fetchone()
-    assert row is not None
+    rows: list[tuple[Any, ...]] = []
+    while not rows:  # none: the job that was in the way ended while we looked
+        rows = db.run(conn, SQL["insert"], params)
     if delay <= 0:
         db.nudge(conn, "j:" + queue)
-    return int(row[0])
+    return int(rows[0][0])
 
 
 def insert_many_tx(conn: psycopg.Connection[Any], jobs: Iterable[NewJob]) -> int:
     """Insert many jobs by COPY; how many. All or none of them. Raises as `insert_tx`."""
-    count = 0
-    queues = set()
+    count, queues, cause = 0, set(), caused_by()
     with db.errors_translated():
         now = conn.execute("select now()").fetchone()
         assert now is not None
         with conn.cursor() as cursor, cursor.copy(SQL["copy"]) as copy:
             for job in jobs:
-                copy.write_row(_row(job, now[0]))
+                copy.write_row(_row(job, now[0], cause))
                 queues.add(job.queue)
                 count += 1
     for queue in queues:
         db.nudge(conn, "j:" + queue)
     return count
+
+
+def caused_by() -> dict[str, str]:
+    """What a job keeps of its cause: {"traceparent", "user", "tenant"} of this context, without
+    what is unknown.
+    """
+    traceparent = current_traceparent()
+    trace = {"traceparent": traceparent} if traceparent else {}
+    return trace | to_metadata(current_identity())
 
 
 class Client:
@@ -86,7 +102,10 @@ class Client:
 
 
 class JobRef(Protocol):
-    """What a hook says about its job. delay: seconds. max_attempts None = 25."""
+    """What a hook says about its job. delay: seconds. max_attempts None = 25.
+
+    Whether it is unique is said to `job_fragment`.
+    """
 
     @property
     def kind(self) -> str:
@@ -109,41 +128,64 @@ class JobRef(Protocol):
         """Seconds until the job is due."""
 
 
-def job_fragment(source: str, prefix: str, *, before: str | None = None) -> str:
-    """The body of a CTE that inserts one job per row of the CTE `source`, which has id and
-    version.
+def job_fragment(
+    source: str,
+    prefix: str,
+    *,
+    before: str | None = None,
+    key: str = "id",
+    unique: bool = False,
+    tenant_param: str | None = None,
+    without: Sequence[str] = (),
+) -> str:
+    """The body of a CTE that inserts one job per row of the CTE `source`, which has version and the
+    column `key`.
 
     The job's args are {resource, id, operation, version} and, with `before` (an SQL expression
-    over `source`, written by our own code, that gives jsonb), also before. Every placeholder
-    begins with `prefix` and is filled by `job_params`. Raises ValueError for a name that is none.
+    over `source`, written by our own code, that gives jsonb), also before, less the names in
+    `without`. unique: none is added while one of the same kind and row has not ended; tenant_param:
+    the placeholder with the tenant of a row whose key another tenant's row may have too. Every
+    other placeholder begins with `prefix` and is filled by `job_params`. Raises ValueError for a
+    name that is none.
     """
     for name in (source, prefix):
         if not PREFIX.fullmatch(name):
             raise ValueError(f"not a plain SQL name: {name!r}")
-    extra = f", 'before', {before}" if before else ""
-    return (
-        "insert into forge_job\n"
-        "  (kind, queue, priority, max_attempts, metadata, args, state, scheduled_at)\n"
-        f"select %({prefix}kind)s::text, %({prefix}queue)s::text, %({prefix}priority)s::smallint,\n"
-        f"  %({prefix}max_attempts)s::smallint, %({prefix}metadata)s::jsonb,\n"
-        f"  jsonb_build_object('resource', %({prefix}resource)s::text, 'id', {source}.id,\n"
-        f"    'operation', %({prefix}operation)s::text, 'version', {source}.version{extra}),\n"
-        f"  case when %({prefix}delay)s::float8 > 0 then 'scheduled' else 'available' end,\n"
-        f"  now() + %({prefix}delay)s::float8 * interval '1 second'\n"
-        f"from {source}"
+    for name in (key, tenant_param or "none", *without):
+        if not COLUMN.fullmatch(name):
+            raise ValueError(f"not a plain SQL name: {name!r}")
+    less = f" - '{{{','.join(without)}}}'::text[]" if without else ""
+    id, owner = f'{source}."{key}"', f"%({tenant_param})s::text, " if tenant_param else ""
+    names = f"%({prefix}kind)s, %({prefix}resource)s, {owner}{id}"
+    return Template(SQL["fragment"]).substitute(
+        source=source,
+        p=prefix,
+        id=id,
+        before=f", 'before', ({before}){less}" if before else "",
+        unique_key=f"concat_ws(':', {names})" if unique else "null",
+        unless_taken=SQL["unless_taken"] if unique else "",
     )
 
 
 def job_params(
-    prefix: str, ref: JobRef, resource: str, operation: str, traceparent: str | None
+    prefix: str,
+    ref: JobRef,
+    resource: str,
+    operation: str,
+    traceparent: str | None,
+    metadata: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """The values of `job_fragment`'s placeholders. operation: create, update or delete."""
+    """The values of `job_fragment`'s placeholders. operation: create, update, delete or restore.
+
+    metadata: who causes it, as `auth.to_metadata` says.
+    """
+    known = {"traceparent": traceparent, **metadata} if traceparent else metadata
     return {
         f"{prefix}kind": ref.kind,
         f"{prefix}queue": ref.queue,
         f"{prefix}priority": ref.priority,
         f"{prefix}max_attempts": ref.max_attempts or 25,
-        f"{prefix}metadata": json.dumps({"traceparent": traceparent} if traceparent else {}),
+        f"{prefix}metadata": json.dumps(dict(known)) if known else "{}",
         f"{prefix}resource": resource,
         f"{prefix}operation": operation,
         f"{prefix}delay": float(ref.delay),
@@ -169,7 +211,7 @@ def _refused(pointer: str, why: str) -> Invalid:
     return Invalid([error], f"a job's {pointer[1:]} cannot be stored as JSON: {why}", code="F711")
 
 
-def _row(job: NewJob, now: Any) -> tuple[Any, ...]:
+def _row(job: NewJob, now: Any, cause: Mapping[str, Any]) -> tuple[Any, ...]:
     later = job.delay > 0
     return (
         job.kind,
@@ -177,7 +219,7 @@ def _row(job: NewJob, now: Any) -> tuple[Any, ...]:
         to_json(job.args, "/args"),
         job.priority,
         job.max_attempts,
-        to_json(job.metadata, "/metadata"),
+        to_json(cause if job.metadata is None else job.metadata, "/metadata"),
         "scheduled" if later else "available",
         now + timedelta(seconds=job.delay) if later else now,
     )

@@ -17,6 +17,7 @@ from ..db import Connection
 from ..errors import ForgeError
 
 SQL = db.load_sql("forge_min.jobs", "jobs.sql")
+CHANGE = ("resource", "id", "operation", "version")  # the args of every hook's job
 LONGEST = 10 * 365 * 86_400.0  # seconds; what PostgreSQL's timestamps surely hold
 MESSAGE = 1_000  # characters kept of an error's own text
 TRACE = 4_000  # characters kept of its traceback, the end of it
@@ -52,11 +53,28 @@ class StaleClaim(ForgeError):
     default_code = "F713"
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a hook's job tells about the write that enqueued it.
+
+    resource: its name ("Flight"). id: the row's key as JSON says it: a uuid is text. operation:
+    create, update, delete or restore. version: of the row after it. before: the row's columns
+    before an update or a delete, as JSON.
+    """
+
+    resource: str
+    id: Any
+    operation: str
+    version: int
+    before: Mapping[str, Any] | None = None
+
+
 @dataclass(eq=False)
 class Job:
     """One run of a job. attempt counts from 1. claim: this run's own number, never used again.
 
-    The times are the database's. metadata may hold "traceparent" (W3C Trace Context).
+    The times are the database's. metadata may hold "traceparent" (W3C Trace Context), and "user"
+    and "tenant" of who caused the job.
     """
 
     id: int
@@ -72,6 +90,19 @@ class Job:
     priority: int = 2
     connect: Callable[[], Connection] | None = field(default=None, repr=False)
     completed: bool = field(default=False, init=False)
+
+    @property
+    def change(self) -> Change:
+        """The write that enqueued the job. Raises ForgeError F715 when no hook did."""
+        try:
+            known = {name: self.args[name] for name in CHANGE}
+        except KeyError:
+            raise ForgeError(
+                f"job {self.id} ({self.kind}) tells of no change: no hook enqueued it",
+                code="F715",
+                hint="read job.args, which holds what was inserted",
+            ) from None
+        return Change(**known, before=self.args.get("before"))
 
     @property
     def conn(self) -> Connection:
@@ -97,7 +128,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job to insert. delay: seconds. priority: 1 (first) to 4."""
+    """A job to insert. delay: seconds. priority: 1 (first) to 4. metadata None = who inserts it."""
 
     kind: str
     args: Mapping[str, Any]
@@ -105,7 +136,7 @@ class NewJob:
     priority: int = 2
     max_attempts: int = 25
     delay: float = 0.0
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

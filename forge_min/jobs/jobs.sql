@@ -1,12 +1,39 @@
-Every statement on forge_job and forge_worker but the fragment that actions compose (insert.py).
+Every statement on forge_job and forge_worker.
 Times are the database's. A statement that ends a run is fenced by the run's claim.
 
+-- The new job, or the one of the same unique_key that has not ended. No row: that one came or went meanwhile.
 -- name: insert
-insert into forge_job (kind, queue, args, priority, max_attempts, metadata, state, scheduled_at)
-values (%(kind)s, %(queue)s, %(args)s::jsonb, %(priority)s, %(max_attempts)s, %(metadata)s::jsonb,
-  case when %(delay)s::float8 > 0 then 'scheduled' else 'available' end,
-  now() + %(delay)s::float8 * interval '1 second')
-returning id;
+with made as (
+  insert into forge_job (kind, queue, args, priority, max_attempts, metadata, state, scheduled_at, unique_key)
+  values (%(kind)s, %(queue)s, %(args)s::jsonb, %(priority)s, %(max_attempts)s, %(metadata)s::jsonb,
+    case when %(delay)s::float8 > 0 then 'scheduled' else 'available' end,
+    now() + %(delay)s::float8 * interval '1 second', %(unique_key)s::text)
+  on conflict (unique_key)
+    where unique_key is not null and state in ('available', 'scheduled', 'running', 'retryable') do nothing
+  returning id
+)
+select id from made
+union all
+select id from forge_job
+where unique_key = %(unique_key)s::text and state in ('available', 'scheduled', 'running', 'retryable')
+limit 1;
+
+-- A part of a write's statement: one job per row of $source. What stands for a $word comes from insert.py, which
+-- checks every name; values are placeholders all the same. unless_taken: the words of the index forge_job_unique.
+-- name: fragment
+insert into forge_job
+  (kind, queue, priority, max_attempts, metadata, args, state, scheduled_at, unique_key)
+select %(${p}kind)s::text, %(${p}queue)s::text, %(${p}priority)s::smallint, %(${p}max_attempts)s::smallint,
+  %(${p}metadata)s::jsonb,
+  jsonb_build_object('resource', %(${p}resource)s::text, 'id', $id,
+    'operation', %(${p}operation)s::text, 'version', $source.version$before),
+  case when %(${p}delay)s::float8 > 0 then 'scheduled' else 'available' end,
+  now() + %(${p}delay)s::float8 * interval '1 second', $unique_key
+from $source $unless_taken
+
+-- name: unless_taken
+on conflict (unique_key)
+  where unique_key is not null and state in ('available', 'scheduled', 'running', 'retryable') do nothing
 
 -- name: copy
 copy forge_job (kind, queue, args, priority, max_attempts, metadata, state, scheduled_at) from stdin;

@@ -1,4 +1,5 @@
-"""One thread `job-N`: runs a job after the other, each within its time limit.
+"""One thread `job-N`: runs a job after the other, each within its time limit, as the system in the
+name and the tenant of who caused it.
 
 When the time is over another thread calls `check`: an exception is raised in this one and its
 query is cancelled. Code that does not even react to that is left behind: its attempt is recorded,
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg.pq import TransactionStatus
 
+from ..auth import as_identity, for_job
 from ..errors import ForgeError
 from ..notify.link import Link
 from .job import Job, Result, completed, failed, judge
@@ -105,7 +107,7 @@ class Lane:
     def _handle(self, job: Job) -> Result:
         job.connect = self._link.connection
         try:
-            with self._pool.around(job):
+            with as_identity(for_job(job.metadata)), self._pool.around(job):
                 self._pool.handlers[job.kind](job)
                 self._check_clean()
             return completed(job)

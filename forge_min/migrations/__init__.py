@@ -5,7 +5,10 @@ Knows no database driver: a connection to an empty database is handed in.
 
 from __future__ import annotations
 
+from .catalog import read_catalog
 from .desired import desired_sql
 from .diff import Migration, diff
+from .renames import Decisions
+from .risks import Risk
 
-__all__ = ["Migration", "desired_sql", "diff"]
+__all__ = ["Decisions", "Migration", "Risk", "desired_sql", "diff", "read_catalog"]

@@ -1,166 +1,219 @@
-"""The tables that the schemas ask for, as DDL. Pure: no database, no files."""
+"""The tables that the schemas ask for, as parts and as DDL. Pure: no database, no files."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..errors import BuildError
 from ..parse.ir import FieldIR, RelationIR, ResourceIR
+from ..parse.links import Join, joins
 from ..parse.names import constraint_name
-from .columns import checks, column_sql
+from .columns import checks, column_sql, column_type
 from .names import SYSTEM_COLUMNS, identifier
+from .parts import Part, create, create_table
 
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A named piece of a table. column: the one it belongs to. sql: as in CREATE TABLE, or a whole
-    CREATE INDEX.
-    """
-
-    name: str
-    column: str
-    sql: str
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """One table: columns and constraints in order; foreign keys are added when all tables are
-    there, so that they may point in circles.
-    """
-
-    name: str
-    columns: tuple[Part, ...]
-    constraints: tuple[Part, ...]
-    foreign_keys: tuple[Part, ...]
-    indexes: tuple[Part, ...]
-
-    @property
-    def create(self) -> str:
-        """The CREATE TABLE statement."""
-        lines = [part.sql for part in self.columns]
-        lines += [f"constraint {identifier(part.name)} {part.sql}" for part in self.constraints]
-        return f"create table {identifier(self.name)} (\n  " + ",\n  ".join(lines) + "\n);\n"
-
-    def alter(self, change: str) -> str:
-        """An ALTER TABLE statement."""
-        return f"alter table {identifier(self.name)}\n  {change};\n"
-
-    def add(self, part: Part) -> str:
-        """The statement that adds a constraint or foreign key to the table."""
-        return self.alter(f"add constraint {identifier(part.name)} {part.sql}")
+# The tenant that asks; nobody's is null. (Unset it would raise; after a local set it is "".)
+TENANT = "tenant_id = nullif(current_setting('forge.tenant_id', true), '')::uuid"
+RLS = "row level security"
 
 
 def desired_sql(resources: Sequence[ResourceIR]) -> str:
-    """The whole DDL: tables, then foreign keys, then indexes. Needs forge's own migrations first.
+    """The whole DDL: tables, foreign keys, indexes, policies, views. Needs forge's own migrations
+    first.
 
     Raises BuildError F330 for what PostgreSQL cannot hold: a name of more than 63 bytes or that
     comes twice, a default of the wrong type.
     """
-    return tables_sql(desired_tables(resources))
+    return parts_sql(desired_parts(resources))
 
 
-def tables_sql(tables: Sequence[Table]) -> str:
-    """The DDL that makes these tables."""
-    creates = [table.create for table in tables]
-    keys = [table.add(part) for table in tables for part in table.foreign_keys]
-    indexes = [part.sql for table in tables for part in table.indexes]
-    blocks = ["\n".join(creates), "".join(keys), "".join(indexes)]
+def parts_sql(parts: Sequence[Part]) -> str:
+    """The DDL that makes these parts. Foreign keys come last: they may go in circles."""
+    tables = [create_table(part.table, parts) for part in parts if part.kind == "table"]
+    keys = [part for part in parts if part.begins("foreign key")]
+    others = [[p for p in parts if p.kind in k] for k in ("index", "security policy", "view")]
+    blocks = ["\n".join(tables), *("".join(map(create, each)) for each in (keys, *others))]
     return "\n".join(block for block in blocks if block)
 
 
-def desired_tables(resources: Sequence[ResourceIR]) -> list[Table]:
-    """The tables by name. Raises as desired_sql."""
-    targets = {resource.name: resource.table for resource in resources}
-    tables = [_table(resource, targets) for resource in sorted(resources, key=lambda r: r.table)]
-    _check_names(tables)
-    return tables
+def desired_parts(resources: Sequence[ResourceIR]) -> list[Part]:
+    """Every part, by table. Raises as desired_sql."""
+    by_name = {resource.name: resource for resource in resources}
+    tables = [_of_resource(resource, by_name) for resource in resources]
+    tables += [_of_join(join, by_name) for join in joins(resources)]
+    tables.sort(key=lambda table: table.name)
+    parts = [part for table in tables for part in table.parts]
+    _check_names(parts)
+    return parts
 
 
-def _table(resource: ResourceIR, targets: dict[str, str]) -> Table:
-    table = resource.table
-    return Table(
-        name=table,
-        columns=(
-            Part("id", "id", "id uuid default forge_uuid7() not null"),
-            *(Part(m.column, m.column, column_sql(m)) for m in resource.members),
-            Part("version", "version", "version bigint default 1 not null"),
-            *(Part(n, n, f"{n} timestamptz default now() not null") for n in _stamps(resource)),
-        ),
-        constraints=(
-            Part(constraint_name(table, "", "pkey"), "id", "primary key (id)"),
-            *(part for field in resource.fields for part in _constraints(table, field)),
-        ),
-        foreign_keys=tuple(_foreign_key(resource, r, targets) for r in resource.relations),
-        indexes=tuple(_index(table, member) for member in resource.members if _wants_index(member)),
-    )
+class _Table:
+    """Collects the parts of one table. Of a tenant's, rules and indexes begin with the tenant."""
 
+    def __init__(self, name: str, *, tenant: bool, soft_delete: bool = False) -> None:
+        self.name = name
+        self.tenant = tenant
+        self.soft_delete = soft_delete
+        self.parts = [Part("table", name, "")]
 
-def _stamps(resource: ResourceIR) -> tuple[str, ...]:
-    return ("created_at", "updated_at") if resource.timestamps else ()
+    def column(self, name: str, sql: str) -> None:
+        self.parts.append(Part("column", self.name, name, sql=sql))
 
+    def add(self, kind: str, column: str, suffix: str, sql: str) -> None:
+        name = constraint_name(self.name, column, suffix)
+        self.parts.append(Part(kind, self.name, name, sql=sql))
 
-def _constraints(table: str, field: FieldIR) -> list[Part]:
-    found = [
-        Part(name, field.column, f"check ({condition})") for name, condition in checks(table, field)
-    ]
-    if field.unique:
-        name = constraint_name(table, field.column, "key")
-        found.append(Part(name, field.column, f"unique ({identifier(field.column)})"))
-    return found
+    def of_tenant(self, *columns: str) -> str:
+        """These columns, after the tenant's where there is one: "(tenant_id, code)"."""
+        names = ("tenant_id", *columns) if self.tenant else columns
+        return "(" + ", ".join(identifier(name) for name in names) + ")"
 
+    def unique(self, column: str) -> None:
+        """Deleted rows do not count, which a constraint cannot say."""
+        sql = f"unique {self.of_tenant(column)}"
+        if self.soft_delete:
+            self.add("index", column, "key", f"{sql} where deleted_at is null")
+        else:
+            self.add("constraint", column, "key", sql)
 
-def _foreign_key(resource: ResourceIR, relation: RelationIR, targets: dict[str, str]) -> Part:
-    if relation.target not in targets:
-        raise BuildError(
-            f"{relation.span.file}:{relation.span.line}: there is no resource {relation.target}",
-            code="F330",
+    def foreign_key(self, column: str, target: ResourceIR, on_delete: str) -> None:
+        """A check of a foreign key passes by the policies: so the tenant is part of the key."""
+        key = target.key.column
+        within = self.tenant and target.tenant_scoped
+        own = self.of_tenant(column) if within else f"({identifier(column)})"
+        other = self.of_tenant(key) if within else f"({identifier(key)})"
+        only = f" ({identifier(column)})" if within and on_delete == "set_null" else ""
+        self.add(
+            "constraint",
+            column,
+            "fkey",
+            f"foreign key {own} references {identifier(target.table)} {other}"
+            f" on delete {on_delete.replace('_', ' ')}{only}",
         )
-    name = constraint_name(resource.table, relation.column, "fkey")
-    return Part(
-        name,
-        relation.column,
-        f"foreign key ({identifier(relation.column)})"
-        f" references {identifier(targets[relation.target])} (id)"
-        f" on delete {relation.on_delete.replace('_', ' ')}",
+
+    def separate_tenants(self) -> None:
+        """Not FORCEd: backfills of the owner would touch no row, without an error."""
+        if self.tenant:
+            self.parts.append(Part("security", self.name, RLS, sql=f"enable {RLS}"))
+            self.add("policy", "", "tenant", f"using ({TENANT})")
+
+    def view_of_tenant(self) -> None:
+        """What a tenant's rows are read through. It is the owner's and no security barrier, so its
+        condition is a plain one, beside which operators that are not leakproof may use an index.
+        The check option: what is written through it stays the tenant's.
+        """
+        if self.tenant:
+            names = [identifier(part.name) for part in self.parts if part.kind == "column"]
+            rows = f"select {', '.join(names)}\n  from {identifier(self.name)}\n  where {TENANT}"
+            self.add("view", "", "tenant", f"with (check_option = local) as\n  {rows}")
+
+
+def _of_resource(resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> _Table:
+    table = _Table(resource.table, tenant=resource.tenant_scoped, soft_delete=resource.soft_delete)
+    _columns(table, resource, resources)
+    key = resource.key
+    declared = key in resource.members
+    single = f"primary key ({identifier(key.column)})"
+    whole = f"primary key {table.of_tenant(key.column)}"
+    table.add("constraint", "", "pkey", whole if declared else single)
+    if table.tenant and not declared:
+        table.add("constraint", "", "tenant_key", f"unique {table.of_tenant(key.column)}")
+    for field in resource.fields:
+        for name, condition in checks(table.name, field):
+            table.parts.append(Part("constraint", table.name, name, sql=f"check ({condition})"))
+        if field.unique and not field.primary_key:
+            table.unique(field.column)
+    for relation in resource.relations:
+        if relation.unique:
+            table.unique(relation.column)
+        table.foreign_key(relation.column, resources[relation.target], relation.on_delete)
+    _indexes(table, resource)
+    table.separate_tenants()
+    table.view_of_tenant()
+    return table
+
+
+def _columns(table: _Table, resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> None:
+    key = resource.key
+    declared = key in resource.members
+    table.column(
+        key.column,
+        column_sql(key, resources) if declared else "uuid default forge_uuid7() not null",
+    )
+    if table.tenant:
+        table.column("tenant_id", "uuid not null")
+    for member in resource.others:
+        table.column(member.column, column_sql(member, resources))
+    table.column("version", "bigint default 1 not null")
+    if resource.timestamps:
+        table.column("created_at", "timestamptz default now() not null")
+        table.column("updated_at", "timestamptz default now() not null")
+    if resource.soft_delete:
+        table.column("deleted_at", "timestamptz")
+    if resource.searchable:
+        sql = f"tsvector generated always as ({_search(resource.searchable)}) stored"
+        table.column("forge_search", sql)
+
+
+def _search(fields: Sequence[FieldIR]) -> str:
+    """The words of the fields; the first weighs most (PostgreSQL manual, section 12.3.1)."""
+    return " || ".join(
+        f"setweight(to_tsvector('simple', coalesce({identifier(f.column)}, '')), '{weight}')"
+        for f, weight in zip(fields, "ABC" + "D" * len(fields))
     )
 
 
-def _wants_index(member: FieldIR | RelationIR) -> bool:
-    if isinstance(member, RelationIR):
-        return True
-    return (member.index or member.filterable or member.sortable) and not member.unique
+def _indexes(table: _Table, resource: ResourceIR) -> None:
+    """A sortable column's index ends with the key, which is what a keyset page is ordered by. A
+    unique relation of rows that are deleted softly needs one of its own: the partial one does not
+    serve the foreign key.
+    """
+    for member in resource.others:
+        column = member.column
+        if isinstance(member, RelationIR):
+            if not member.unique or resource.soft_delete:
+                table.add("index", column, "idx", table.of_tenant(column))
+        elif (member.index or member.filterable or member.sortable) and not member.unique:
+            end = (resource.key.column,) if member.sortable else ()
+            table.add("index", column, "idx", table.of_tenant(column, *end))
+    if resource.searchable:
+        table.add("index", "", "search", "using gin (forge_search)")
 
 
-def _index(table: str, member: FieldIR | RelationIR) -> Part:
-    """A sortable column's index ends with id, which is what a keyset page is ordered by."""
-    name = constraint_name(table, member.column, "idx")
-    sortable = isinstance(member, FieldIR) and member.sortable
-    columns = identifier(member.column) + (", id" if sortable else "")
-    sql = f"create index {identifier(name)} on {identifier(table)} ({columns});\n"
-    return Part(name, member.column, sql)
+def _of_join(join: Join, resources: Mapping[str, ResourceIR]) -> _Table:
+    table = _Table(join.table, tenant=join.left.tenant_scoped or join.right.tenant_scoped)
+    sides = ((join.left, join.left_column), (join.right, join.right_column))
+    if table.tenant:
+        table.column("tenant_id", "uuid not null")
+    for target, column in sides:
+        table.column(column, f"{column_type(target.key, resources)} not null")
+    names = table.of_tenant(join.left_column, join.right_column)
+    table.add("constraint", "", "pkey", f"primary key {names}")
+    for target, column in sides:
+        table.foreign_key(column, target, "cascade")
+    table.add("index", join.right_column, "idx", table.of_tenant(join.right_column))
+    table.separate_tenants()
+    return table
 
 
-def _check_names(tables: Sequence[Table]) -> None:
-    """Tables, indexes and unique constraints share one space of names in a schema."""
-    seen: dict[str, str] = {}
-    for table in tables:
-        names = [(table.name, "the table itself")]
-        names += [(p.name, p.column) for p in table.indexes]
-        names += [(p.name, p.column) for p in table.constraints if not p.sql.startswith("check")]
-        for name, what in names:
-            place = f"{table.name} ({what})"
-            if name in seen:
-                raise BuildError(
-                    f"{seen[name]} and {place} would both need the name {name}",
-                    code="F330",
-                    hint="rename a field, or give a resource another plural",
-                )
-            seen[name] = place
-        for part in table.columns:
-            if part.column in SYSTEM_COLUMNS:
-                raise BuildError(
-                    f"{table.name}.{part.column}: every table has such a column already",
-                    code="F330",
-                    hint="give the field another name",
-                )
+def _check_names(parts: Iterable[Part]) -> None:
+    """Tables, views, indexes and unique constraints share one space of names in a schema."""
+    seen: dict[tuple[str, ...], str] = {}
+    for part in parts:
+        if part.kind == "column" and part.name in SYSTEM_COLUMNS:
+            raise BuildError(
+                f"{part.table}.{part.name}: every table has such a column already",
+                code="F330",
+                hint="give the field another name",
+            )
+        shared = part.kind in ("table", "view", "index") or part.sql.startswith(("unique", "prim"))
+        name = part.name or part.table
+        key = (name,) if shared else (part.kind, part.table, name)
+        place = f"{part.table} ({part.kind})"
+        if key in seen:
+            raise BuildError(
+                f"{seen[key]} and {place} would both need the name {name}",
+                code="F330",
+                hint="rename a field, or give a resource another plural",
+            )
+        seen[key] = place

@@ -1,11 +1,8 @@
 """The next migration: what the schemas ask for, against what the migration files give.
 
-Both are built for real in scratch databases and compared by catalog. What cannot be done without a
-decision of a person (a type, a rename, a removal) is named and refused, never guessed.
-
-A file that adds rules or indexes to a table that exists is no transaction: each step locks the
-table for a moment only, and rows are read (VALIDATE, CONCURRENTLY) while others write. (PostgreSQL
-manual, ALTER TABLE and CREATE INDEX; a CHECK in ADD COLUMN reads the whole table under its lock.)
+Both are built for real in scratch databases and compared by catalog. The file is tried there
+before it is given: it leads exactly to what the schemas ask for, and back. What cannot be done
+without a decision of a person (a rename, a removal, a primary key) is named and refused.
 """
 
 from __future__ import annotations
@@ -16,36 +13,29 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from ..errors import BuildError
 from ..parse.ir import ResourceIR
-from .catalog import Executor, TableState, read_catalog
-from .desired import Part, Table, desired_tables, tables_sql
+from .catalog import Executor, read_catalog, read_files
+from .desired import desired_parts, parts_sql
 from .names import identifier
+from .parts import Key, Part, State
+from .plan import Plan, together
+from .renames import Decisions, name_not_null, rename
+from .replay import File, build, replay
+from .risks import Risk
 
 HEAD = "-- forge: generated\n"
 BY_STEP = "-- forge: no transaction\n"
 DOWN = "\n-- forge: down\n"
+BY_HAND = (
+    "write migrations/NNNN_what_it_does.sql; its first line `-- forge: generated` makes it part of"
+    " the generated state"
+)
+LACKING = "give it a default, or add it as optional, fill it, and require it after that"
+NO_WAY_BACK = "\n-- There is no way back that gives the same again: {}\n"
 
 Scratch = Callable[[], AbstractContextManager[Executor]]
-Script = tuple[str, Sequence[str]]  # name, statements
-
-
-class File(Protocol):
-    """A migration file that exists: `db.MigrationFile` is one."""
-
-    @property
-    def name(self) -> str:
-        """As in the folder: "0001_initial.sql"."""
-
-    @property
-    def statements(self) -> Sequence[str]:
-        """Of the part that is applied."""
-
-    @property
-    def generated(self) -> bool:
-        """Whether it is one of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +45,7 @@ class Migration:
     path: Path
     sql: str
     changes: tuple[str, ...]
+    risks: tuple[Risk, ...] = ()
 
     def write(self) -> Path:
         """Write it, whole or not at all. Raises BuildError F333 when the file is there by now."""
@@ -78,31 +69,39 @@ def diff(
     base: Sequence[File] = (),
     scratch: Scratch | None = None,
     name: str = "",
+    decisions: Decisions | None = None,
+    allow_destructive: bool = False,
 ) -> Migration | None:
     """The migration that is missing, or None when the files already give what the schemas ask for.
 
     root: the project's folder. files: its migrations, in order. base: forge's own. scratch: gives
     a connection to an empty database, owned by its user; asked for twice, and only when there are
-    generated files. name: the new file's ("add_gate"); "" takes one from the changes. Raises
-    BuildError: F330 as desired_sql, F331 for changes that have to be written by hand, F332 when
-    the files or the schemas do not make a database.
+    generated files. name: the new file's ("add_gate"); "" takes one from the changes. decisions:
+    renames and removals. allow_destructive: accept every Risk. Raises BuildError: F330 as
+    desired_sql, F331 for changes that have to be written by hand, F332 when the files or the
+    schemas do not make a database, F334 for risks that are not accepted, F335 where a rename is
+    likely and nobody says so, F336 for required columns that present rows lack, F337 for decisions
+    about nothing.
     """
-    tables = desired_tables(resources)
+    parts, decisions = desired_parts(resources), decisions or Decisions()
     if not any(file.generated for file in files):
-        return _initial(root, tables, files, name) if tables else None
+        return _initial(root, parts, files, name) if parts else None
     if scratch is None:
         raise BuildError("comparing with earlier migrations needs a database", code="F332")
-    by_hand = [file for file in files if not file.generated]
-    ours = ("the schemas", [tables_sql(tables)])
-    now = _replayed(scratch, [*_scripts(base), *_scripts(files)])
-    wanted = _replayed(scratch, [*_scripts(base), ours, *_scripts(by_hand)])
-    return _Difference(now, wanted, tables).migration(root, files, name)
+    with scratch() as conn:
+        wanted, ours = build(conn, base, parts, files)
+    with scratch() as conn:
+        theirs = replay(conn, base, files)
+        found = _Difference(conn, wanted, ours, theirs, decisions)
+        return found.migration(root, files, name, allow_destructive)
 
 
-def _initial(root: Path, tables: list[Table], files: Sequence[File], name: str) -> Migration:
-    names = ", ".join(identifier(table.name) for table in tables)
-    sql = f"{HEAD}\n{tables_sql(tables)}{DOWN}drop table {names};\n"
-    changes = tuple(f"create table {table.name}" for table in tables)
+def _initial(root: Path, parts: list[Part], files: Sequence[File], name: str) -> Migration:
+    sql = f"{HEAD}\n{parts_sql(parts)}{DOWN}"
+    for kind in ("view", "table"):
+        names = ", ".join(identifier(p.name or p.table) for p in parts if p.kind == kind)
+        sql += f"drop {kind} {names};\n" if names else ""
+    changes = tuple(f"create table {part.table}" for part in parts if part.kind == "table")
     return Migration(_path(root, files, name or "initial"), sql, changes)
 
 
@@ -112,120 +111,95 @@ def _path(root: Path, files: Sequence[File], name: str) -> Path:
     return root / "migrations" / f"{number:04}_{word}.sql"
 
 
-def _scripts(files: Sequence[File]) -> list[Script]:
-    return [(file.name, file.statements) for file in files]
-
-
-def _replayed(scratch: Scratch, scripts: Sequence[Script]) -> dict[str, TableState]:
-    with scratch() as conn:
-        for name, statements in scripts:
-            try:
-                for statement in statements:
-                    conn.execute(statement)
-            except Exception as err:
-                said = str(err).splitlines()[0]
-                raise BuildError(f"{name} fails in an empty database: {said}", code="F332") from err
-        return read_catalog(conn)
-
-
 class _Difference:
-    """Collects the steps from one state to the other; what has no step is kept in `refused`."""
+    """The way from what the files give to what the schemas ask for, and back."""
 
     def __init__(
-        self, now: dict[str, TableState], wanted: dict[str, TableState], tables: Sequence[Table]
+        self,
+        conn: Executor,
+        wanted: State,
+        ours: set[Key],
+        theirs: set[str],
+        decisions: Decisions,
     ) -> None:
-        self.up: list[str] = []
-        self.by_step: list[str] = []  # after `up`: what must not share a transaction with it
-        self.down: list[str] = []
-        self.changes: list[str] = []
-        self.refused = [f"table {name} is gone" for name in sorted(now.keys() - wanted.keys())]
-        created = [table for table in tables if table.name not in now]
-        self._create(created)
-        for table in tables:
-            if table.name in now:
-                self._compare(table, now[table.name], wanted[table.name])
+        self._conn, self._wanted, self._ours, self._theirs = conn, wanted, ours, theirs
+        self._start = read_catalog(conn)
+        self._renames = rename(conn, wanted, theirs, decisions)
+        now = read_catalog(conn)
+        self._up = Plan(now, wanted, self._compared(now), online=True)
+        self._down = Plan(wanted, now, self._compared(now), online=False)
 
-    def migration(self, root: Path, files: Sequence[File], name: str) -> Migration | None:
-        """The result. Raises BuildError F331 naming everything that was refused."""
-        if self.refused:
+    def migration(
+        self, root: Path, files: Sequence[File], name: str, allow_destructive: bool
+    ) -> Migration | None:
+        """The result, tried in this database. Raises BuildError F331, F336 and F334, naming
+        everything.
+        """
+        up, down = self._up, self._down
+        changes = (*map(str, self._renames), *up.changes)
+        self._refuse(up.refused, up.missing)
+        risks = self._try_up()
+        if risks and not allow_destructive:
             raise BuildError(
-                "these changes have to be written by hand for now: " + "; ".join(self.refused),
-                code="F331",
-                hint="write migrations/NNNN_what_it_does.sql; its first line `-- forge: generated`"
-                " makes it part of the generated state",
+                "these steps lose data or lock a table for long: " + "; ".join(map(str, risks)),
+                code="F334",
+                hint="when that is meant, say so with --allow-destructive",
             )
-        if not self.changes:
+        if not changes:
             return None
-        head = HEAD + BY_STEP if self.by_step else HEAD
-        up = "\n".join(self.up + self.by_step)
-        sql = f"{head}\n{up}{DOWN}" + "".join(reversed(self.down))
-        return Migration(_path(root, files, name or self.changes[0]), sql, tuple(self.changes))
+        quick = [*(r.sql() for r in self._renames), *name_not_null(self._renames), *up.quick]
+        steps = [together(quick)] * bool(quick) + up.steps if up.steps else quick
+        sql = f"{HEAD}{BY_STEP if up.steps else ''}\n" + "\n".join(steps + up.last)
+        back = [*down.quick, *down.last, *(r.sql(back=True) for r in reversed(self._renames))]
+        back += name_not_null(self._renames, back=True)
+        failed = self._try(back, self._start)
+        sql += NO_WAY_BACK.format(failed) if failed else DOWN + "\n".join(back)
+        return Migration(_path(root, files, name or changes[0]), sql, changes, tuple(risks))
 
-    def _create(self, tables: Sequence[Table]) -> None:
-        if tables:
-            names = ", ".join(identifier(table.name) for table in tables)
-            self.up.append(tables_sql(tables))
-            self.down.append(f"drop table {names};\n")
-            self.changes += [f"create table {table.name}" for table in tables]
+    def _refuse(self, refused: list[str], missing: list[str]) -> None:
+        lacking = [f"{column} is required, and present rows have no value" for column in missing]
+        if refused or missing:
+            message = "these changes have to be written by hand: " + "; ".join(refused + lacking)
+            code, hint = ("F331", BY_HAND) if refused else ("F336", LACKING)
+            raise BuildError(message, code=code, hint=hint)
 
-    def _compare(self, table: Table, now: TableState, wanted: TableState) -> None:
-        new = wanted.columns.keys() - now.columns.keys()
-        for part in table.columns:
-            if part.column in new:
-                self._add_column(table, part)
-        for part in (*table.constraints, *table.foreign_keys):
-            if part.name not in now.constraints and part.column in new:
-                self._add_constraint(table, part)
-        for part in table.indexes:
-            if part.name not in now.indexes:
-                self._add_index(table, part)
-        for kind in ("columns", "constraints", "indexes"):
-            ours = {p.name for p in table.indexes} if kind == "indexes" else set()
-            ours |= {p.name for p in table.constraints + table.foreign_keys if p.column in new}
-            ours |= new if kind == "columns" else set()
-            what = f"{table.name}: {kind.removesuffix('s').removesuffix('e')}"
-            self._refuse(what, getattr(now, kind), getattr(wanted, kind), ours)
+    def _try_up(self) -> list[Risk]:
+        """The risks: what the steps say, what PostgreSQL wrote anew or took with it just now."""
+        up, before = self._up, read_files(self._conn)
+        failed = self._try([*up.quick, *up.steps, *up.last], self._wanted)
+        if failed:
+            self._refuse([failed], [])
+        after = read_files(self._conn)
+        locked = [t for t in sorted(before) if before[t] != after.get(t, before[t])]
+        why = "all its rows are written anew under a lock"
+        risks = up.risks + [Risk("locking", f"rewrite table {table}", why) for table in locked]
+        left = {part.identity for part in read_catalog(self._conn).values()}
+        why = "a hand-written migration made it"
+        for kind, table, name in (p.key for p in self._made_by_hand() if p.identity not in left):
+            risks.append(Risk("destructive", f"drop {kind} {name} of {table}", why))
+        return risks
 
-    def _add_column(self, table: Table, part: Part) -> None:
-        if part.sql.endswith(" not null") and " default " not in part.sql:
-            why = "is required and has no default for present rows"
-            self.refused.append(f"{table.name}: column {part.column} {why}")
-            return
-        self.up.append(table.alter(f"add column {part.sql}"))
-        self.down.append(table.alter(f"drop column {identifier(part.column)}"))
-        self.changes.append(f"add column {part.column} to {table.name}")
+    def _made_by_hand(self) -> list[Part]:
+        grants = ("grant",)  # a view that is made anew gets them back
+        mine = [p for p in self._start.values() if p.identity in self._theirs]
+        return [part for part in mine if part.kind not in grants]
 
-    def _add_constraint(self, table: Table, part: Part) -> None:
-        name = identifier(part.name)
-        if part.sql.startswith("unique "):
-            place = f"{identifier(table.name)} {part.sql.removeprefix('unique ')}"
-            self._build(name, f"create unique index concurrently {name} on {place};\n")
-            self.by_step.append(table.alter(f"add constraint {name} unique using index {name}"))
-        else:
-            self.by_step.append(table.alter(f"add constraint {name} {part.sql} not valid"))
-            self.by_step.append(table.alter(f"validate constraint {name}"))
+    def _compared(self, state: State) -> set[Key]:
+        return self._ours | {k for k, part in state.items() if part.identity not in self._theirs}
 
-    def _add_index(self, table: Table, part: Part) -> None:
-        name = identifier(part.name)
-        self._build(name, part.sql.replace("create index", "create index concurrently", 1))
-        self.down.append(f"drop index {name};\n")
-        self.changes.append(f"create index {part.name}")
-
-    def _build(self, name: str, create: str) -> None:
-        """An interrupted build leaves an invalid index: it is removed before another try."""
-        self.by_step.append(f"drop index concurrently if exists {name};\n{create}")
-
-    def _refuse(
-        self, what: str, now: dict[str, str], wanted: dict[str, str], ours: set[str]
-    ) -> None:
-        for name in sorted(now.keys() | wanted.keys()):
-            old, new = now.get(name), wanted.get(name)
-            if old == new or (old is None and name in ours):
-                continue
-            self.refused.append(f"{what} {name} {_change(old, new)}")
+    def _try(self, statements: Sequence[str], wanted: State) -> str:
+        """Run them; what went wrong, "" for nothing."""
+        try:
+            for statement in statements:
+                self._conn.execute(statement)
+        except Exception as err:
+            return str(err).splitlines()[0]
+        now = read_catalog(self._conn)
+        keys = self._compared(wanted if wanted is self._start else now)
+        wrong = [" ".join(key) for key in sorted(keys) if _text(now, key) != _text(wanted, key)]
+        return ", ".join(wrong) and ", ".join(wrong) + " would not come out as asked for"
 
 
-def _change(old: str | None, new: str | None) -> str:
-    if old is None:
-        return f"is new: {new}"
-    return "is gone" if new is None else f"changes from ({old}) to ({new})"
+def _text(state: State, key: Key) -> str | None:
+    part = state.get(key)
+    return part.definition if part else None

@@ -3,30 +3,15 @@
 from __future__ import annotations
 
 import re
+from importlib.resources import files
 
 from ..errors import BuildError
 
 LONGEST = 63  # bytes: NAMEDATALEN - 1 (PostgreSQL manual, section 4.1.1)
 PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 CONTROL = re.compile(r"[\x01-\x1f\x7f\\]")
-# Every word that quote_ident() quotes on PostgreSQL 15 to 18 (a test compares).
-_RESERVED_WORDS = """
-all analyse analyze and any array as asc asymmetric authorization between bigint binary bit
-boolean both case cast char character check coalesce collate collation column concurrently
-constraint create cross current_catalog current_date current_role current_schema current_time
-current_timestamp current_user dec decimal default deferrable desc distinct do else end except
-exists extract false fetch float for foreign freeze from full grant greatest group grouping having
-ilike in initially inner inout int integer intersect interval into is isnull join json json_array
-json_arrayagg json_exists json_object json_objectagg json_query json_scalar json_serialize
-json_table json_value lateral leading least left like limit localtime localtimestamp merge_action
-national natural nchar none normalize not notnull null nullif numeric offset on only or order out
-outer overlaps overlay placing position precision primary real references returning right row
-select session_user setof similar smallint some substring symmetric system_user table tablesample
-then time timestamp to trailing treat trim true union unique user using values varchar variadic
-verbose when where window with xmlattributes xmlconcat xmlelement xmlexists xmlforest
-xmlnamespaces xmlparse xmlpi xmlroot xmlserialize xmltable
-"""
-RESERVED = frozenset(_RESERVED_WORDS.split())
+_WORDS = files(__package__).joinpath("reserved.sql").read_text("utf-8").partition("\n")[2]
+RESERVED = frozenset(_WORDS.split())
 # Names a table has anyway (PostgreSQL manual, section 5.6).
 SYSTEM_COLUMNS = frozenset(["tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"])
 

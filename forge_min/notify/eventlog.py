@@ -50,21 +50,24 @@ def event_fragment(
     topic_param: str = "event_topic",
     kind_param: str = "event_kind",
     changed_sql: str = "null::text[]",
+    key: str = "id",
+    tenant_param: str | None = None,
 ) -> str:
-    """The body of a CTE that appends one event for every row of the CTE `source`, which has id and
-    version.
+    """The body of a CTE that appends one event for every row of the CTE `source`, which has version
+    and the column `key`.
 
-    topic_param, kind_param: names of psycopg placeholders that the caller fills. changed_sql: an
-    SQL expression over `source`, written by our own code. Raises ValueError for a name that is
-    none.
+    topic_param, kind_param, tenant_param: names of psycopg placeholders that the caller fills; None
+    = of no tenant. changed_sql: an SQL expression over `source`, written by our own code. Raises
+    ValueError for a name that is none.
     """
-    for name in (source, topic_param, kind_param):
+    for name in (source, topic_param, kind_param, key, tenant_param or "none"):
         if not NAME.fullmatch(name):
             raise ValueError(f"not a plain SQL name: {name!r}")
+    tenant = f"%({tenant_param})s" if tenant_param else "null"
     return (
-        "insert into forge_event (topic, kind, resource_id, version, changed)\n"
-        f"select %({topic_param})s::text, %({kind_param})s::text,"
-        f" {source}.id::text, {source}.version, {changed_sql} from {source}"
+        "insert into forge_event (tenant_id, topic, kind, resource_id, version, changed)\n"
+        f"select {tenant}::uuid, %({topic_param})s::text, %({kind_param})s::text,"
+        f' {source}."{key}"::text, {source}.version, {changed_sql} from {source}'
     )
 
 

@@ -1,129 +1,167 @@
-"""import: a file of JSON lines or CSV through the actions, in bulk. All of it, or none.
+"""import: a file of JSON lines or CSV through the actions, in bulk.
 
-A wrong line stops the import and is named by its number; nothing of the file is kept.
+Every wrong line is named by its number. Nothing of its file is kept, or with `skip` all the others.
 """
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from decimal import Decimal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ..actions import Actions
-from ..actions.values import TYPES
-from ..errors import BadRequest, ErrorGroup, ForgeError, Invalid, NotFound
+from psycopg import Rollback
+
+from .. import db
+from ..actions import Actions, Resource
+from ..auth import Identity, as_identity
+from ..errors import Conflict, ConstraintViolation, FieldError, Forbidden, ForgeError, Invalid
+from . import door
+from .lines import Line, read_lines
 from .project import Project
 
-EVERY = 1000  # lines between two reports of progress
+AnyActions = Actions[Any, Any, Any]
+Send = Callable[..., int | tuple[int, int, int]]
+BATCH = 1000  # lines of one statement, and between two reports of progress
+SHOWN = 1000  # errors that --json lists; all are counted
+DONE = ("created", "updated", "unchanged")
+KEPT = {"version", "created_at", "updated_at", "deleted_at"}  # the table's own: passed over
 
 
-def import_file(project: Project, topic: str, file: Path, *, as_json: bool = False) -> int:
+def import_file(
+    project: Project, topic: str, file: Path, who: Identity, skip: bool, update: str, as_json: bool
+) -> int:
     """Create a row of `topic` from each line of `file` (.csv with a header line, else JSON lines).
 
-    Raises NotFound for a topic, BadRequest F610 for a file or line, ErrorGroup F611 with one error
-    per wrong field, by line.
+    skip: keep the good lines; else a wrong one undoes all. update: the unique field by which a row
+    that is there is found, and updated; "" creates only. Returns 1 when a line was refused. Raises
+    as `opened`, BadRequest for a file (F610) and for a field to update by that is not unique.
     """
     started = time.monotonic()
+    with opened(project, topic, who) as actions:
+        send: Send = partial(actions.upsert_many, key=update) if update else actions.create_many
+        load = Load(actions, file, send, quiet=as_json)
+        load.run(skip=skip)
+    counts, seconds = load.counts, time.monotonic() - started
+    if as_json:
+        report = {"resource": topic, "rows": sum(counts[n] for n in DONE), **counts}
+        print(json.dumps({**report, "seconds": round(seconds, 3), "errors": load.errors}))
+    else:
+        words = ", ".join(f"{n} {name}" for name, n in counts.items() if n) or "no lines"
+        print(f"{topic}: {words} in {seconds:.1f} s")
+    return 1 if counts["refused"] else 0
+
+
+@contextmanager
+def opened(project: Project, topic: str, who: Identity) -> Iterator[AnyActions]:
+    """The actions of `topic` in a running project, as `who`.
+
+    Raises ForgeError F601 where there is no such resource; Forbidden gets a hint.
+    """
     running = project.start(serving=False)
     try:
-        actions = running.registry.actions.get(topic)
-        if actions is None:
+        if topic not in running.registry.actions:
             known = ", ".join(running.registry.actions)
-            raise NotFound(f"there is no resource {topic}", hint=f"resources: {known}")
-        count = _create(actions, file)
+            raise ForgeError(f"no resource {topic}", code="F601", hint=f"resources: {known}")
+        with as_identity(who):
+            yield running.registry.actions[topic]
+    except Forbidden as err:
+        err.hint = "--as-role, --tenant and --all-fields (export) say as whom this is done"
+        raise
     finally:
         running.stop()
-    seconds = time.monotonic() - started
-    if as_json:
-        print(json.dumps({"resource": topic, "rows": count, "seconds": round(seconds, 3)}))
-    else:
-        print(f"{topic}: {count} rows in {seconds:.1f} s")
-    return 0
 
 
-def _create(actions: Actions[Any], file: Path) -> int:
-    lines: list[int] = []
-    try:
-        return actions.create_many(_progress(read_items(actions, file), lines))
-    except Invalid as err:
-        raise ErrorGroup(
-            f"{file} was not imported", [_by_line(file, lines, e) for e in err.errors]
-        ) from err
+class Load:
+    """One file on its way into one resource.
 
+    counts: lines by what became of them. errors: {line, field, code, message} of the first wrong
+    values. quiet: tell nobody of them.
+    """
 
-def _by_line(file: Path, lines: list[int], error: Any) -> ForgeError:
-    place, _, field = error.pointer[1:].partition("/")
-    return ForgeError(
-        f"{file}:{lines[int(place)]}: {field} {error.message}",
-        code="F611",
-        hint="nothing was imported; correct the line and start again",
-    )
+    def __init__(self, actions: AnyActions, file: Path, send: Send, *, quiet: bool) -> None:
+        self.counts = dict.fromkeys((*DONE, "refused"), 0)
+        self.errors: list[dict[str, object]] = []
+        self._actions, self._file, self._send, self._quiet = actions, file, send, quiet
 
+    def run(self, *, skip: bool) -> None:
+        """All batches. skip: each is committed by itself; else all are, or none."""
+        conn, lines = self._actions.connection(), self._lines()
+        with nullcontext() if skip else db.transaction(conn):
+            for batch in iter(lambda: list(islice(lines, BATCH)), []):
+                with db.transaction(conn):
+                    self._write(batch, conn)
+                if self.counts["refused"] and not skip:
+                    break
+            if self.counts["refused"] and not skip:
+                self.counts.update(dict.fromkeys(DONE, 0))
+                self._tell("nothing of it was imported", hint="correct it, or use --on-error skip")
+                raise Rollback
 
-def _progress(
-    items: Iterator[tuple[int, Mapping[str, object]]], lines: list[int]
-) -> Iterator[Mapping[str, object]]:
-    show = sys.stderr.isatty()
-    for line, item in items:
-        lines.append(line)
-        if show and len(lines) % EVERY == 0:
-            print(f"\r{len(lines)} lines", end="", file=sys.stderr, flush=True)
-        yield item
-    if show and len(lines) >= EVERY:
-        print(file=sys.stderr)
-
-
-def read_items(actions: Actions[Any], file: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
-    """(line number, object) of each line. Raises BadRequest F610 naming the line."""
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            if file.suffix.lower() == ".csv":
-                yield from _csv(actions, file, stream)
+    def _lines(self) -> Iterator[Line]:
+        """The lines that can be read; the others are refused. Tells a terminal how many."""
+        resource = self._actions.resource
+        kept = KEPT & {column.name for column in resource.columns}
+        show = sys.stderr.isatty() and not self._quiet
+        for count, line in enumerate(read_lines(self._file, field_types(resource)), 1):
+            if line.error:
+                self._refuse(line, [FieldError("", "malformed", line.error)])
             else:
-                yield from _json(file, stream)
-    except OSError as err:
-        raise BadRequest(f"cannot read {file}: {err.strerror}", code="F610") from err
-    except UnicodeDecodeError:
-        raise BadRequest(f"{file} is not UTF-8", code="F610") from None
+                yield Line(line.number, {n: v for n, v in line.item.items() if n not in kept})
+            if show and count % BATCH == 0:
+                print(f"{count} lines\r", end="", file=sys.stderr, flush=True)
 
-
-def _json(file: Path, stream: Any) -> Iterator[tuple[int, Mapping[str, object]]]:
-    for number, line in enumerate(stream, 1):
-        if not line.strip():
-            continue
+    def _write(self, lines: Sequence[Line], conn: db.Connection) -> None:
+        """Write these lines but for those that are refused, which are halved out of the others."""
+        if not lines:
+            return
         try:
-            item = json.loads(line, parse_float=Decimal)
-        except (ValueError, RecursionError) as err:
-            raise BadRequest(f"{file}:{number}: malformed JSON: {err}", code="F610") from None
-        if not isinstance(item, dict):
-            raise BadRequest(f"{file}:{number}: not a JSON object", code="F610")
-        yield number, item
+            done = self._send([line.item for line in lines], conn=conn)
+        except (Invalid, Conflict, ConstraintViolation) as err:
+            errors = getattr(err, "errors", ()) or [FieldError("", "refused", err.message)]
+            wrong = _by_place(errors) or ({0: errors} if len(lines) == 1 else {})
+            for n in sorted(wrong):
+                self._refuse(lines[n], wrong[n])
+            rest = [line for n, line in enumerate(lines) if n not in wrong]
+            middle = len(rest) if wrong else len(rest) // 2
+            self._write(rest[:middle], conn)
+            self._write(rest[middle:], conn)
+        else:
+            for name, count in zip(DONE, done if isinstance(done, tuple) else (done,)):
+                self.counts[name] += count
+
+    def _refuse(self, line: Line, errors: Iterable[FieldError]) -> None:
+        self.counts["refused"] += 1
+        for error in errors:
+            field = error.pointer[1:]
+            if len(self.errors) < SHOWN:
+                wrong = {"field": field, "code": error.code, "message": error.message}
+                self.errors.append({"line": line.number, **wrong})
+            self._tell(f"{field} {error.message}".strip(), line.number)
+
+    def _tell(self, what: str, line: int = 0, hint: str = "") -> None:
+        place = f"{self._file}:{line}" if line else self._file
+        if not self._quiet:
+            door.report(ForgeError(f"{place}: {what}", code="F611", hint=hint), sys.stderr)
 
 
-def _csv(
-    actions: Actions[Any], file: Path, stream: Any
-) -> Iterator[tuple[int, Mapping[str, object]]]:
-    """An empty cell is NULL; other cells are read by their column's type."""
-    reader = csv.DictReader(stream, strict=True)
-    try:
-        for row in reader:
-            if None in row or None in row.values():
-                raise BadRequest(
-                    f"{file}:{reader.line_num}: another number of cells than the header",
-                    code="F610",
-                )
-            yield reader.line_num, {k: _cell(actions, k, v) for k, v in row.items()}
-    except csv.Error as err:
-        raise BadRequest(f"{file}:{reader.line_num}: {err}", code="F610") from None
+def field_types(resource: Resource[Any]) -> Mapping[str, str]:
+    """Every field of the JSON object with its type; "many" for the ids of a many_to_many."""
+    columns = {column.name: column.type for column in resource.columns}
+    return columns | {r.field: "many" for r in resource.relations if r.field}
 
 
-def _cell(actions: Actions[Any], name: str, text: str) -> object:
-    if text == "":
-        return None
-    column = actions.resource.column(name)
-    return TYPES[column.type].from_text(text) if column else text
+def _by_place(errors: Iterable[FieldError]) -> dict[int, list[FieldError]]:
+    """Errors whose pointer begins with an item's place: "/17/name" is "/name" of the 17th."""
+    found: dict[int, list[FieldError]] = {}
+    for error in errors:
+        place, _, field = error.pointer[1:].partition("/")
+        if place.isdigit():
+            one = FieldError("/" + field, error.code, error.message)
+            found.setdefault(int(place), []).append(one)
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 _RED, _BLUE, _BOLD, _RESET = "\x1b[31;1m", "\x1b[34;1m", "\x1b[1m", "\x1b[0m"
 
@@ -39,6 +39,10 @@ class Diagnostic:
         if self.hint:
             lines.append(f"{gutter} {blue}={reset} hint: {printable(self.hint)}")
         return "\n".join(lines)
+
+    def as_json(self) -> dict[str, str | int]:
+        """The same as data: each attribute by its name."""
+        return asdict(self)
 
 
 def printable(text: str) -> str:

@@ -195,7 +195,7 @@ class ResourceIR:
 
         tenant_id is none of them: it is the tenant's that asks.
         """
-        times = ("created_at", "updated_at") if self.timestamps else ()
+        times: tuple[str, ...] = ("created_at", "updated_at") if self.timestamps else ()
         times += ("deleted_at",) if self.soft_delete else ()
         return (self.key.column, *(m.column for m in self.others), "version", *times)
 

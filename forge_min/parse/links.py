@@ -51,7 +51,7 @@ def links(resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> tuple[Li
     for many in resource.many:
         target = resources[many.target]
         if many.kind == "many_to_many":
-            found.append(_across(resource, many, target))
+            found.append(across(resource, many, target))
         else:
             (back, *_) = way_back(resource, many, target)
             found.append(Link(many.name, many.kind, target, back.column))
@@ -76,9 +76,17 @@ def joins(resources: Iterable[ResourceIR]) -> tuple[Join, ...]:
     return tuple(found[table] for table in sorted(found))
 
 
-def _across(owner: ResourceIR, many: ManyIR, target: ResourceIR) -> Link:
+def ids_field(target: str, name: str) -> str:
+    """The JSON field with the keys of a many_to_many's targets: tags → tag_ids."""
+    word = snake(target)
+    if name != plural(word):
+        word = name[:-3] + "y" if name.endswith("ies") else name.removesuffix("s")
+    return f"{word}_ids"
+
+
+def across(owner: ResourceIR, many: ManyIR, target: ResourceIR) -> Link:
+    """The link of a many_to_many."""
     word = snake(target.name)
-    regular = many.name == plural(word)
     column = snake(owner.name) + "_id"
     other = word + "_id" if target is not owner else f"other_{word}_id"
     return Link(
@@ -88,5 +96,5 @@ def _across(owner: ResourceIR, many: ManyIR, target: ResourceIR) -> Link:
         column,
         many.table or f"{owner.table}_{many.name}",
         other,
-        f"{word}_ids" if regular else f"{many.name}_ids",
+        ids_field(target.name, many.name),
     )

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
+from typing import Any, TypeAlias
 
 from .. import schema
-from .ir import FieldIR, HooksIR, JobRefIR, RelationIR, ResourceIR, Span
-from .names import kebab, snake, table_of
+from .ir import FieldIR, HooksIR, JobRefIR, ManyIR, PermissionIR, RelationIR, ResourceIR, Span
+from .links import way_back
+from .names import kebab, name_of, table_of
+
+_Member: TypeAlias = schema.Field | schema.BelongsTo
 
 
 def lower(
     resource: schema.Resource, source: str, span: Span, spans: Sequence[Span] = ()
 ) -> ResourceIR:
-    """The IR of a resource without mistakes.
+    """The IR of a resource without mistakes; `settle` adds what other resources say about it.
 
     source: its file, relative to the project. span: where its name stands. spans: one for each
     part; none (a resource that was imported) means `span` for all.
     """
-    places = tuple(spans) or (span,) * len(resource.parts)
+    parts = tuple(zip(resource.parts, spans or (span,) * len(resource.parts), strict=True))
+    traits = {part.name for part in resource.parts if isinstance(part, schema.Trait)}
     table = table_of(resource)
     return ResourceIR(
         name=resource.name,
@@ -27,30 +33,56 @@ def lower(
         path=kebab(table),
         source=source,
         span=span,
-        members=tuple(
-            _member(part, place)
-            for part, place in zip(resource.parts, places, strict=True)
-            if isinstance(part, schema.Field | schema.BelongsTo)
+        members=tuple(_member(part, at) for part, at in parts if isinstance(part, _Member)),
+        many=tuple(_many(part, at) for part, at in parts if isinstance(part, schema.Many)),
+        permissions=tuple(
+            PermissionIR(part.operation, tuple(part.roles))
+            for part in resource.parts
+            if isinstance(part, schema.Permission)
         ),
-        timestamps=any(isinstance(part, schema.Timestamps) for part in resource.parts),
         hooks=_hooks(resource.parts),
+        timestamps="timestamps" in traits,
+        soft_delete="soft_delete" in traits,
+        tenant_scoped="tenant_scoped" in traits,
+        auditable="auditable" in traits,
+        versioned="version" in traits,
     )
 
 
-def _member(part: schema.Field | schema.BelongsTo, span: Span) -> FieldIR | RelationIR:
-    if isinstance(part, schema.Field):
-        values = {name: getattr(part, name) for name in part.__slots__}
-        return FieldIR(span=span, has_default=part.default is not None, **values)
-    name = part.name or snake(part.target)
-    return RelationIR(name, part.target, span, part.required, part.on_delete, part.label)
+def settle(resources: Iterable[ResourceIR]) -> tuple[ResourceIR, ...]:
+    """The same, with each belongs_to that a has_one leads back by made unique."""
+    by_name = {resource.name: resource for resource in resources}
+    for owner in tuple(by_name.values()):
+        for many in owner.many:
+            target = by_name.get(many.target)
+            if many.kind == "has_one" and target:
+                back = way_back(owner, many, target)
+                members = (replace(m, unique=True) if m in back else m for m in target.members)
+                by_name[target.name] = replace(target, members=tuple(members))
+    return tuple(by_name.values())
+
+
+def _member(part: _Member, span: Span) -> FieldIR | RelationIR:
+    values = _values(part)
+    for roles in ("visible_to", "writable_by"):
+        values[roles] = tuple(values[roles] or ())
+    if isinstance(part, schema.BelongsTo):
+        return RelationIR(span=span, **values | {"name": name_of(part)})
+    if part.primary_key:
+        values |= {"required": True, "unique": True, "immutable": True}
+    return FieldIR(span=span, has_default=part.default is not None, **values)
+
+
+def _many(part: schema.Many, span: Span) -> ManyIR:
+    return ManyIR(part.kind, name_of(part), part.target, span, part.via or "", part.table or "")
 
 
 def _hooks(parts: Sequence[schema.Part]) -> HooksIR:
     given = [part.hooks for part in parts if isinstance(part, schema.WithHooks)]
     hooks = given[0] if given else schema.Hooks()
     groups = (hooks.after_create, hooks.after_update, hooks.after_delete)
-    return HooksIR(*(tuple(map(_job, group)) for group in groups))
+    return HooksIR(*(tuple(JobRefIR(**_values(job)) for job in group) for group in groups))
 
 
-def _job(job: schema.JobRef) -> JobRefIR:
-    return JobRefIR(job.kind, job.queue, job.priority, job.max_attempts, job.delay)
+def _values(part: _Member | schema.JobRef) -> dict[str, Any]:
+    return {name: getattr(part, name) for name in part.__slots__}

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from .. import schema
 from .diagnostic import quote
+from .ir import attribute_of
 
 MAX_NAME = 63  # bytes: NAMEDATALEN - 1, PostgreSQL manual, section 4.1.1
 RESERVED_COLUMNS = frozenset({"id", "version", "created_at", "updated_at", "deleted_at"}) | {
@@ -19,14 +20,13 @@ RESERVED_COLUMNS = frozenset({"id", "version", "created_at", "updated_at", "dele
 # PostgreSQL manual, section 5.6: names that no column may have.
 SYSTEM_COLUMNS = frozenset({"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"})
 # Query parameters of a list; a filter of the same name could never be told from them.
-LIST_PARAMETERS = frozenset({"limit", "cursor", "sort", "q", "page", "per_page"})
+LIST_PARAMETERS = frozenset({"limit", "cursor", "sort", "q", "page", "per_page", "include"})
 RESERVED_PATHS = frozenset({"api", "events", "static"})
 RESERVED_FOLDERS = frozenset({"pages", "registry"})
-_PYTHON = frozenset(keyword.kwlist) | {"self", "cls"}
 
 _SNAKE = re.compile(r"[a-z][a-z0-9_]*")
 _PASCAL = re.compile(r"[A-Z][A-Za-z0-9]*")
-_QUEUE = re.compile(r"[a-z][a-z0-9_-]*")
+_LABEL = re.compile(r"[a-z][a-z0-9_-]*")
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
@@ -55,6 +55,19 @@ def table_of(resource: schema.Resource) -> str:
     return resource.plural or plural(snake(resource.name))
 
 
+def name_of(part: schema.BelongsTo | schema.Many) -> str:
+    """The relation's name: the one that it gives, or the rule's."""
+    word = snake(part.target)
+    if part.name is not None:
+        return part.name
+    return word if isinstance(part, schema.BelongsTo) or part.kind == "has_one" else plural(word)
+
+
+def folder_of(name: str) -> str:
+    """The folder and package of a resource: BoardingPass → boarding_pass, Class → class_."""
+    return attribute_of(snake(name))
+
+
 def kebab(table: str) -> str:
     """The path of a table: boarding_passes → boarding-passes."""
     return table.replace("_", "-")
@@ -63,9 +76,10 @@ def kebab(table: str) -> str:
 def constraint_name(table: str, column: str, kind: str) -> str:
     """The name of a table's constraint or index: airports_code_key.
 
-    kind: "pkey" (column is ""), "key" (unique), "fkey", "check" (the choices of an enum), "min",
-    "max", "min_len", "max_len" or "idx". Always the same for the same arguments; one of more than
-    MAX_NAME bytes is cut and gets a hash of the whole.
+    kind: "key" (unique), "fkey", "check" (the choices of an enum), "min", "max", "min_len",
+    "max_len" or "idx"; where column is "": "pkey", "search" (index), "tenant" (policy and view),
+    "tenant_key" (unique). Always the same for the same arguments; one of more than MAX_NAME bytes
+    is cut and gets a hash of the whole.
     """
     name = "_".join(part for part in (table, column, kind) if part)
     if len(name.encode()) <= MAX_NAME:
@@ -84,7 +98,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return "known: " + ", ".join(names) if names else ""
 
 
-def _snake_problem(name: str, what: str) -> Problem | None:
+def word_problem(name: str, what: str) -> Problem | None:
+    """Why `name` is none in lower case that PostgreSQL can keep; None if it is. what: it names."""
     if not _SNAKE.fullmatch(name):
         message = f"{what} {quote(name)} is not a lower-case identifier (a-z, 0-9, _)"
         return Problem("F120", message, "for example seat_count")
@@ -96,16 +111,16 @@ def _snake_problem(name: str, what: str) -> Problem | None:
     return None
 
 
-def field_problem(name: str, suffix: str = "") -> Problem | None:
-    """Why `name` may not name a field, None if it may. suffix: "_id" for a relation's column."""
+def field_problem(name: str, suffix: str = "", free: str = "") -> Problem | None:
+    """Why `name` may not name a field, None if it may.
+
+    suffix: "_id" for a relation's column. free: a reserved name that is allowed: "id" for a key.
+    """
     column = name + suffix
-    problem = _snake_problem(column, "the column" if suffix else "the name")
+    problem = word_problem(column, "the column" if suffix else "the name")
     if problem:
         return problem
-    if name in _PYTHON:
-        message = f'"{name}" is a word of Python and cannot name an attribute'
-        return Problem("F122", message, f'for example "{name}_"')
-    if column in RESERVED_COLUMNS | SYSTEM_COLUMNS:
+    if column in RESERVED_COLUMNS | SYSTEM_COLUMNS and column != free:
         hint = "forge_min or PostgreSQL has such a column already: choose another"
         return Problem("F121", f'"{column}" is reserved', hint)
     return None
@@ -113,7 +128,7 @@ def field_problem(name: str, suffix: str = "") -> Problem | None:
 
 def table_problem(table: str) -> Problem | None:
     """Why `table` may not name a table; None if it may."""
-    problem = _snake_problem(table, "the table name")
+    problem = word_problem(table, "the table name")
     if problem is None and kebab(table) in RESERVED_PATHS:
         message = f'the table name "{table}" would take the address /{kebab(table)}'
         return Problem("F121", message, f'choose another: plural="our_{table}"')
@@ -121,7 +136,7 @@ def table_problem(table: str) -> Problem | None:
 
 
 def _class_problem(name: str, code: str, what: str) -> Problem | None:
-    if _PASCAL.fullmatch(name) and len(name) <= MAX_NAME and name not in _PYTHON:
+    if _PASCAL.fullmatch(name) and len(name) <= MAX_NAME and not keyword.iskeyword(name):
         return None
     message = f"{what} {quote(name)} is not a class name of at most {MAX_NAME} letters and digits"
     return Problem(code, message, 'for example "BoardingPass"')
@@ -130,9 +145,6 @@ def _class_problem(name: str, code: str, what: str) -> Problem | None:
 def resource_problem(name: str) -> Problem | None:
     """Why `name` may not name a resource; None if it may."""
     problem, folder = _class_problem(name, "F112", "the resource name"), snake(name)
-    if problem is None and folder in _PYTHON:
-        message = f'"{name}" needs the package "{folder}", which is a word of Python'
-        return Problem("F122", message, f'for example "{name}Item"')
     if problem is None and (folder in RESERVED_FOLDERS or folder.startswith("forge_")):
         return Problem("F121", f'the resource name "{name}" is reserved', f'try "{name}Item"')
     return problem
@@ -143,9 +155,9 @@ def kind_problem(kind: str) -> Problem | None:
     return _class_problem(kind, "F131", "the job kind")
 
 
-def queue_problem(queue: str) -> Problem | None:
-    """Why `queue` may not name a queue; None if it may."""
-    if _QUEUE.fullmatch(queue) and len(queue) <= MAX_NAME:
+def label_problem(name: str, code: str, what: str) -> Problem | None:
+    """Why `name` may not name a queue or a role, None if it may. what: of the two it is."""
+    if _LABEL.fullmatch(name) and len(name) <= MAX_NAME:
         return None
-    message = f"the queue name {quote(queue)} is not of a-z, 0-9, _ and -"
-    return Problem("F132", message, 'for example queue="mail"')
+    message = f"{what} {quote(name)} is not of a-z, 0-9, _ and -, a letter first"
+    return Problem(code, message, 'for example "sales-team"')

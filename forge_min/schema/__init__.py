@@ -5,46 +5,12 @@ Some names are those of builtins on purpose (`schema.int`): import the package, 
 
 from __future__ import annotations
 
-from .fields import Field, FieldType, date, datetime, decimal, enum, string, text, uuid
+from . import fields, resource
+from .fields import *  # noqa: F403
 from .fields import bool_ as bool
 from .fields import int_ as int
-from .resource import (
-    BelongsTo,
-    Hooks,
-    JobRef,
-    OnDelete,
-    Part,
-    Resource,
-    Timestamps,
-    WithHooks,
-    belongs_to,
-    define,
-    timestamps,
-    with_hooks,
-)
+from .resource import *  # noqa: F403
 
-__all__ = [
-    "BelongsTo",
-    "Field",
-    "FieldType",
-    "Hooks",
-    "JobRef",
-    "OnDelete",
-    "Part",
-    "Resource",
-    "Timestamps",
-    "WithHooks",
-    "belongs_to",
-    "bool",
-    "date",
-    "datetime",
-    "decimal",
-    "define",
-    "enum",
-    "int",
-    "string",
-    "text",
-    "timestamps",
-    "uuid",
-    "with_hooks",
-]
+__all__ = ["bool", "int"]
+__all__ += fields.__all__
+__all__ += resource.__all__

@@ -10,12 +10,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypedDict, Unpack
 
-FieldType = Literal["uuid", "string", "text", "int", "decimal", "bool", "datetime", "date", "enum"]
+__all__ = [
+    "Field", "FieldType", "bigint", "date", "datetime", "decimal", "email", "enum", "json",
+    "slug", "string", "text", "url", "uuid",
+]  # fmt: skip
+
+FieldType = Literal[
+    "uuid", "string", "text", "int", "bigint", "decimal", "bool",
+    "datetime", "date", "enum", "json", "slug", "email", "url",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One column. `default` None means no default; FieldOptions explains the other options."""
+    """One column. `default` None means no default; the typed options explain the others."""
 
     name: str
     type: FieldType
@@ -30,47 +38,113 @@ class Field:
     max: int | None = None
     min_len: int | None = None
     max_len: int | None = None
+    pattern: str | None = None
     precision: tuple[int, int] | None = None
     choices: tuple[str, ...] = ()
+    primary_key: bool = False
+    immutable: bool = False
+    visible_to: Sequence[str] | None = None
+    writable_by: Sequence[str] | None = None
     label: str = ""
+    placeholder: str = ""
     help: str = ""
 
 
-class FieldOptions(TypedDict, total=False):
-    """Options of every type.
+class MemberOptions(TypedDict, total=False):
+    """Options of every field and of belongs_to.
 
-    required: a create must give it, and it is never null. unique: no two rows share it. index: an
-    index of its own. sortable, filterable: clients may sort, filter by it. label, help: what people
-    read in forms.
+    required: a create must give it, and it is never null. immutable: only a create gives it.
+    visible_to, writable_by: the roles that see it, that may give it; None means everybody. label,
+    help: what people read in forms.
     """
 
     required: bool
-    unique: bool
-    index: bool
-    sortable: bool
-    filterable: bool
+    immutable: bool
+    visible_to: Sequence[str] | None
+    writable_by: Sequence[str] | None
     label: str
     help: str
 
 
-class TextOptions(FieldOptions, total=False):
-    """Options of string and text. Lengths count characters."""
+class FieldOptions(MemberOptions, total=False):
+    """Options of every type. placeholder: what an empty input of a form shows."""
+
+    placeholder: str
+
+
+class ColumnOptions(FieldOptions, total=False):
+    """Options of every type but json.
+
+    unique: no two rows share it; of one tenant, where the resource is tenant-scoped, and deleted
+    rows don't count. index: an index of its own. sortable, filterable: clients may sort, filter by
+    it.
+    """
+
+    unique: bool
+    index: bool
+    sortable: bool
+    filterable: bool
+
+
+class KeyOptions(ColumnOptions, total=False):
+    """Options of the types that may be the primary key.
+
+    primary_key: takes the place of `id`; it is then required, unique and immutable.
+    """
+
+    primary_key: bool
+
+
+class WrittenOptions(ColumnOptions, total=False):
+    """Options of the types whose default is written as text: datetime, date."""
 
     default: str | None
+
+
+class UuidOptions(WrittenOptions, KeyOptions, total=False):
+    """Options of uuid."""
+
+
+class EnumOptions(WrittenOptions, total=False):
+    """Options of enum. searchable: full-text search reads it."""
+
     searchable: bool
+
+
+class TextOptions(EnumOptions, total=False):
+    """Options of email and url. Lengths count characters."""
+
     min_len: int | None
     max_len: int | None
 
 
-class IntOptions(FieldOptions, total=False):
-    """Options of int. min and max are allowed values themselves."""
+class SlugOptions(TextOptions, KeyOptions, total=False):
+    """Options of slug."""
+
+
+class PatternOptions(TextOptions, total=False):
+    """Options of text.
+
+    pattern: a regular expression that the whole value matches, of what Python and ECMAScript have
+    in common. Requests are checked by it; the database is not told.
+    """
+
+    pattern: str | None
+
+
+class StringOptions(PatternOptions, KeyOptions, total=False):
+    """Options of string."""
+
+
+class IntOptions(KeyOptions, total=False):
+    """Options of int and bigint. min and max are allowed values themselves."""
 
     default: int | None
     min: int | None
     max: int | None
 
 
-class DecimalOptions(FieldOptions, total=False):
+class DecimalOptions(ColumnOptions, total=False):
     """Options of decimal. precision: (digits in all, digits after the point), as numeric(p, s)."""
 
     default: str | int | None
@@ -79,31 +153,45 @@ class DecimalOptions(FieldOptions, total=False):
     precision: tuple[int, int] | None
 
 
-class BoolOptions(FieldOptions, total=False):
+class BoolOptions(ColumnOptions, total=False):
     """Options of bool."""
 
     default: bool | None
 
 
-class WrittenOptions(FieldOptions, total=False):
-    """Options of the types whose default is written as text: uuid, datetime, date, enum."""
-
-    default: str | None
-
-
-def string(name: str, **options: Unpack[TextOptions]) -> Field:
+def string(name: str, **options: Unpack[StringOptions]) -> Field:
     """A line of text."""
     return Field(name, "string", **options)
 
 
-def text(name: str, **options: Unpack[TextOptions]) -> Field:
+def text(name: str, **options: Unpack[PatternOptions]) -> Field:
     """Text of many lines."""
     return Field(name, "text", **options)
+
+
+def slug(name: str, **options: Unpack[SlugOptions]) -> Field:
+    """A part of an address, as "my-first-post": a-z, 0-9 and single "-". max_len None is 100."""
+    return Field(name, "slug", **options)
+
+
+def email(name: str, **options: Unpack[TextOptions]) -> Field:
+    """An e-mail address of at most 320 characters, kept as it was given."""
+    return Field(name, "email", **options)
+
+
+def url(name: str, **options: Unpack[TextOptions]) -> Field:
+    """An address that begins with http:// or https://. max_len None is 2048."""
+    return Field(name, "url", **options)
 
 
 def int_(name: str, **options: Unpack[IntOptions]) -> Field:
     """A whole number of PostgreSQL's `integer`: -2147483648 to 2147483647."""
     return Field(name, "int", **options)
+
+
+def bigint(name: str, **options: Unpack[IntOptions]) -> Field:
+    """A whole number of 64 bits. Readers of JSON that use doubles keep it exact up to 2^53."""
+    return Field(name, "bigint", **options)
 
 
 def decimal(name: str, **options: Unpack[DecimalOptions]) -> Field:
@@ -126,11 +214,16 @@ def date(name: str, **options: Unpack[WrittenOptions]) -> Field:
     return Field(name, "date", **options)
 
 
-def uuid(name: str, **options: Unpack[WrittenOptions]) -> Field:
+def uuid(name: str, **options: Unpack[UuidOptions]) -> Field:
     """A UUID. A default is its canonical text."""
     return Field(name, "uuid", **options)
 
 
-def enum(name: str, choices: Sequence[str], **options: Unpack[WrittenOptions]) -> Field:
+def enum(name: str, choices: Sequence[str], **options: Unpack[EnumOptions]) -> Field:
     """One of the texts of `choices`."""
     return Field(name, "enum", choices=tuple(choices), **options)
+
+
+def json(name: str, **options: Unpack[FieldOptions]) -> Field:
+    """Any JSON value. JSON's null is no value: the column's NULL."""
+    return Field(name, "json", **options)

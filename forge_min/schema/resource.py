@@ -1,14 +1,23 @@
-"""A resource and the parts that are no fields: relations, timestamps, hooks."""
+"""A resource and the parts that are no fields: relations, traits, permissions, hooks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, Unpack
 
-from .fields import Field
+from .fields import Field, MemberOptions
+
+__all__ = [
+    "BelongsTo", "Hooks", "JobRef", "Many", "ManyKind", "OnDelete", "Part", "Permission",
+    "Resource", "Trait", "TraitName", "WithHooks", "auditable", "belongs_to", "define",
+    "has_many", "has_one", "many_to_many", "permission", "soft_delete", "tenant_scoped",
+    "timestamps", "version", "with_hooks",
+]  # fmt: skip
 
 OnDelete = Literal["restrict", "cascade", "set_null"]
+ManyKind = Literal["has_many", "has_one", "many_to_many"]
+TraitName = Literal["timestamps", "soft_delete", "tenant_scoped", "auditable", "version"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,13 +27,51 @@ class BelongsTo:
     target: str
     name: str | None = None
     required: bool = False
+    unique: bool = False
+    immutable: bool = False
     on_delete: OnDelete = "restrict"
+    visible_to: Sequence[str] | None = None
+    writable_by: Sequence[str] | None = None
     label: str = ""
+    help: str = ""
+
+
+class RelationOptions(MemberOptions, total=False):
+    """Options of belongs_to.
+
+    unique: no two rows refer to the same one. on_delete: what happens to this row when that one is
+    deleted: refuse the deletion ("restrict"), delete this one too ("cascade"), or forget the
+    reference ("set_null").
+    """
+
+    unique: bool
+    on_delete: OnDelete
 
 
 @dataclass(frozen=True, slots=True)
-class Timestamps:
-    """The columns created_at and updated_at."""
+class Many:
+    """A relation that needs no column in this table. None means the rule, as its function says."""
+
+    kind: ManyKind
+    target: str
+    name: str | None = None
+    via: str | None = None
+    table: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trait:
+    """Something that a resource is or isn't."""
+
+    name: TraitName
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """The roles that may do one operation."""
+
+    operation: str
+    roles: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +79,8 @@ class JobRef:
     """A job that a hook enqueues.
 
     kind: the worker's class name. queue: where it waits. priority: 1 (first) to 4 (last).
-    max_attempts: None is the configuration's. delay: seconds before it may run.
+    max_attempts: None is the configuration's. delay: seconds before it may run. unique: none is
+    added while one for the same row has not ended.
     """
 
     kind: str
@@ -40,6 +88,7 @@ class JobRef:
     priority: int = 2
     max_attempts: int | None = None
     delay: int = 0
+    unique: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +107,7 @@ class WithHooks:
     hooks: Hooks
 
 
-Part: TypeAlias = Field | BelongsTo | Timestamps | WithHooks
+Part: TypeAlias = Field | BelongsTo | Many | Trait | Permission | WithHooks
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,23 +125,68 @@ def define(name: str, *parts: Part, plural: str | None = None) -> Resource:
 
 
 def belongs_to(
-    target: str,
-    name: str | None = None,
-    required: bool = False,
-    on_delete: OnDelete = "restrict",
-    label: str = "",
+    target: str, name: str | None = None, **options: Unpack[RelationOptions]
 ) -> BelongsTo:
-    """A reference to one row of the resource `target`.
+    """A reference to one row of the resource `target`."""
+    return BelongsTo(target, name, **options)
 
-    on_delete: what happens to this row when that one is deleted: refuse the deletion ("restrict"),
-    delete this one too ("cascade"), or forget the reference ("set_null").
+
+def has_many(target: str, name: str | None = None, via: str | None = None) -> Many:
+    """The rows of `target` that belong to this one. name None: the target's plural.
+
+    via: the belongs_to of `target` that leads back; None where it has only one.
     """
-    return BelongsTo(target, name, required, on_delete, label)
+    return Many("has_many", target, name, via)
 
 
-def timestamps() -> Timestamps:
+def has_one(target: str, name: str | None = None, via: str | None = None) -> Many:
+    """The one row of `target` that belongs to this one; its belongs_to becomes unique.
+
+    name None: the target's snake name. via: as of has_many.
+    """
+    return Many("has_one", target, name, via)
+
+
+def many_to_many(target: str, name: str | None = None, table: str | None = None) -> Many:
+    """Rows of `target`, of which each may belong to many of these. name None: the plural.
+
+    table: the join table, <this table>_<name> when None. Both ends may declare the relation by
+    naming the same one.
+    """
+    return Many("many_to_many", target, name, table=table)
+
+
+def timestamps() -> Trait:
     """created_at and updated_at, kept by the database's clock."""
-    return Timestamps()
+    return Trait("timestamps")
+
+
+def soft_delete() -> Trait:
+    """Deleted rows stay, marked by deleted_at, and can be restored."""
+    return Trait("soft_delete")
+
+
+def tenant_scoped() -> Trait:
+    """Each row belongs to a tenant, and only that tenant can see it."""
+    return Trait("tenant_scoped")
+
+
+def auditable() -> Trait:
+    """Every write leaves who changed what, in its own transaction."""
+    return Trait("auditable")
+
+
+def version() -> Trait:
+    """A change must name the version that it is based on (If-Match)."""
+    return Trait("version")
+
+
+def permission(operation: str, roles: Sequence[str]) -> Permission:
+    """Only somebody with one of `roles` may do it; an operation without a permission is open.
+
+    operation: "read", "create", "update", "delete", "restore" or the name of a verb.
+    """
+    return Permission(operation, roles)
 
 
 def with_hooks(hooks: Hooks) -> WithHooks:

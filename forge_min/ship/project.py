@@ -17,6 +17,7 @@ from ..errors import BuildError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 _SOURCES = ("gen", "resources")
+_FOR_TESTS = {"factory.py", "messages.pot"}  # in gen/: for tests and translators
 _MADE = {"schema.py", "views"}  # of a resource: gen/ holds what they became
 
 
@@ -58,6 +59,7 @@ def project_members(root: Path) -> dict[str, bytes]:
     Raises BuildError F343 for a symbolic link or a special file, F344 for Python that is none.
     """
     data = [root / "forge.toml", *(root / "migrations").glob("*.sql"), *_files(root / "static")]
+    data += (root / "locale").rglob("*.mo")
     chosen = sorted({*data, *_code(root)})
     return {path.relative_to(root).as_posix(): _read(root, path) for path in chosen}
 
@@ -65,7 +67,7 @@ def project_members(root: Path) -> dict[str, bytes]:
 def _code(root: Path) -> set[Path]:
     """app.py, the sources, and what they import from beside app.py, followed to the end."""
     resources = root / "resources"
-    waiting = [root / "app.py", *_files(root / "gen")]
+    waiting = [root / "app.py", *(p for p in _files(root / "gen") if p.name not in _FOR_TESTS)]
     waiting += [
         p for p in _files(resources) if not _MADE.intersection(p.relative_to(resources).parts[1:2])
     ]

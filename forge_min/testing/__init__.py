@@ -1,9 +1,24 @@
-"""What tests of forge_min and of projects stand on: databases of their own, made in
-milliseconds.
+"""What tests of forge_min and of projects stand on: databases of their own, made in milliseconds;
+rows, requests, jobs and events without a server.
 """
 
 from __future__ import annotations
 
+from .client import Answer, Client, running_app
 from .database import TestDatabase, fresh_database
+from .factory import Factory
+from .queue import Drained, JobsFailed, drain_jobs, event_position, read_events
 
-__all__ = ["TestDatabase", "fresh_database"]
+__all__ = [
+    "Answer",
+    "Client",
+    "Drained",
+    "Factory",
+    "JobsFailed",
+    "TestDatabase",
+    "drain_jobs",
+    "event_position",
+    "fresh_database",
+    "read_events",
+    "running_app",
+]

@@ -5,7 +5,7 @@ and `openapi` are imported by path.
 """
 
 from .application import Application
-from .html import Raw, check_url, escape
+from .html import Raw, check_url, escape, show_time, time_tag
 from .problem import HTTPProblem, MethodNotAllowed, problem_response
 from .request import Request
 from .response import Response, html_response, json_response, no_content, redirect
@@ -33,4 +33,6 @@ __all__ = [
     "no_content",
     "problem_response",
     "redirect",
+    "show_time",
+    "time_tag",
 ]

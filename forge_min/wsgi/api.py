@@ -2,30 +2,39 @@
 
 The contract is docs/reference/http.md: lists with cursors and a Link header (RFC 8288), ETag from
 the row's version, If-Match and If-None-Match (RFC 9110 section 13.1), PATCH as a merge (RFC 7396),
-PUT as a whole.
+PUT as a whole, Idempotency-Key on POST, related rows by `?include=`.
 """
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
-from urllib.parse import urlencode
-from uuid import UUID
+from urllib.parse import quote, urlencode
 
 from ..actions import Actions, ListQuery, Page
-from ..errors import BadRequest, NotFound
+from ..db import Connection
+from ..errors import BadRequest
+from ..text import text
 from .request import Request
-from .response import Headers, Response, json_response, no_content
+from .response import Headers, Response, json_response, no_content, to_json
 from .router import Handler
+
+_TAG = re.compile(r'(?:^|,)\s*"([0-9]{1,18})"\s*(?=,|$)', re.ASCII)  # a strong one of ours
+_VISIBLE = re.compile(r"[!-~]{1,255}")
+
+Answer = tuple[int, list[tuple[str, str]], bytes]
+"""Status, headers and body, as an Idempotency-Key keeps them."""
 
 
 class ResourceAPI:
     """Handlers of one resource. path: where its list lies, "/api/v1/flights"."""
 
-    def __init__(self, actions: Actions[Any], path: str) -> None:
+    def __init__(self, actions: Actions[Any, Any, Any], path: str) -> None:
         self._actions = actions
         self._path = path
-        self._to_json = actions.resource.to_json
 
     def list(self, request: Request) -> Response:
         """GET: one page."""
@@ -39,85 +48,126 @@ class ResourceAPI:
             pagination |= {"total": page.total, "pages": pages}
             more = query.page < pages
         pagination["has_more"] = more
-        body = {"data": [self._to_json(row) for row in page.rows], "pagination": pagination}
-        return json_response(body, headers=self._links(request, page))
+        data = self._actions.to_json_many(page.rows, query.include)
+        body = {"data": data, "pagination": pagination}
+        return json_response(body, headers=_links(request, page))
 
     def get(self, request: Request) -> Response:
         """GET one, 304 when the client has this version."""
-        row = self._actions.get(self._id(request))
+        given = {name: v for name, v in request.query.items() if name == "include"}
+        names = ListQuery.parse(self._actions.resource, given).include if given else ()
+        row = self._actions.get(self._key(request))
         etag = _etag(row)
-        if request.has_match(etag):
+        if not names and request.has_match(etag):  # the version knows nothing of other rows
             return Response(304, b"", [("ETag", etag)])
-        return json_response(self._to_json(row), headers=[("ETag", etag)])
+        (shown,) = self._actions.to_json_many([row], names)
+        return json_response(shown, headers=[("ETag", etag)])
 
     def create(self, request: Request) -> Response:
-        """POST: 201 with Location."""
-        row = self._actions.create(_object(request))
-        headers = [("Location", f"{self._path}/{row.id}"), ("ETag", _etag(row))]
-        return json_response(self._to_json(row), 201, headers)
+        """POST: 201 with Location; with Idempotency-Key at most once."""
+        data = _object(request)
+        key = request.header("Idempotency-Key")
+        replayed = False
+        if key is None:
+            status, headers, body = self._created(data)
+        elif _VISIBLE.fullmatch(key):
+            digest = hashlib.sha256(request.body).hexdigest()
+            run = partial(self._created, data)
+            status, headers, body, replayed = self._actions.once(key, digest, run)
+        else:
+            raise BadRequest(text("Idempotency-Key must be 1 to 255 visible ASCII characters"))
+        mark = [("Idempotency-Replayed", "true")] if replayed else []
+        return Response(status, body, [*headers, *mark])
 
     def update(self, request: Request) -> Response:
         """PATCH: what is absent stays, null clears."""
-        row = self._actions.update(self._id(request), _object(request), version=_version(request))
-        return json_response(self._to_json(row), headers=[("ETag", _etag(row))])
+        return self._changed(self._actions.update, request)
 
     def replace(self, request: Request) -> Response:
         """PUT: what is absent gets its default."""
-        row = self._actions.replace(self._id(request), _object(request), version=_version(request))
-        return json_response(self._to_json(row), headers=[("ETag", _etag(row))])
+        return self._changed(self._actions.replace, request)
 
     def delete(self, request: Request) -> Response:
         """DELETE: 204."""
-        self._actions.delete(self._id(request), version=_version(request))
+        key = self._key(request)
+        self._actions.delete(key, version=self._version(request, key))
         return no_content()
 
-    def verb(self, function: Callable[..., Any], doc: str | None) -> Handler:
-        """A handler of the user's verb: function(id, request) → row."""
+    def restore(self, request: Request) -> Response:
+        """POST: a deleted row is there again."""
+        return self._shown(self._actions.restore(self._key(request)))
+
+    def audit(self, request: Request) -> Response:
+        """GET: the changes of one row, the newest first."""
+        if not request.query.keys() <= {"limit", "cursor"}:
+            raise BadRequest(text("this list takes limit and cursor only"))
+        query = ListQuery.parse(self._actions.resource, request.query)
+        key = self._key(request)
+        page = self._actions.audit_log(key, limit=query.limit, cursor=query.cursor)
+        pagination = {"next": page.next, "prev": None, "has_more": page.next is not None}
+        body = {"data": [entry.to_json() for entry in page.rows], "pagination": pagination}
+        return json_response(body, headers=_links(request, page))
+
+    def verb(self, function: Callable[..., Any], doc: str | None, operation: str = "") -> Handler:
+        """A handler of the user's verb: function(key, request) → row. operation: the name that a
+        permission may give it.
+        """
 
         def handler(request: Request) -> Response:
-            row = function(self._id(request), request)
-            return json_response(self._to_json(row), headers=[("ETag", _etag(row))])
+            self._actions.allow(operation)
+            return self._shown(function(self._key(request), request))
 
         handler.__doc__ = doc
         return handler
 
-    def _id(self, request: Request) -> UUID:
-        text = request.params["id"]
-        try:
-            if len(text) != 36:
-                raise ValueError(text)
-            return UUID(text)
-        except ValueError:
-            raise NotFound(f"there is no {self._actions.resource.event} of this id") from None
+    def _created(self, data: dict[str, Any], conn: Connection | None = None) -> Answer:
+        row = self._actions.create(data, conn=conn)
+        place = f"{self._path}/{quote(str(self._actions.key_of(row)), safe='')}"
+        headers = [("Content-Type", "application/json"), ("Location", place), ("ETag", _etag(row))]
+        return 201, headers, to_json(self._actions.to_json(row))
 
-    def _links(self, request: Request, page: Page[Any]) -> Headers:
-        given = {name: values for name, values in request.query.items() if name != "cursor"}
-        links = [
-            f'<{self._path}?{urlencode({**given, "cursor": [token]}, doseq=True)}>; rel="{rel}"'
-            for rel, token in (("next", page.next), ("prev", page.prev))
-            if token is not None
-        ]
-        return [("Link", ", ".join(links))] if links else []
+    def _changed(self, action: Callable[..., Any], request: Request) -> Response:
+        key = self._key(request)
+        version = self._version(request, key)
+        return self._shown(action(key, _object(request), version=version))
+
+    def _shown(self, row: Any) -> Response:
+        return json_response(self._actions.to_json(row), headers=[("ETag", _etag(row))])
+
+    def _key(self, request: Request) -> Any:
+        return self._actions.read_key(request.params["id"])
+
+    def _version(self, request: Request, key: Any) -> int | None:
+        """The version that If-Match asks for; None for any. What can match nothing is -1: a weak
+        tag, a foreign one, or several of which none is the row's.
+        """
+        header = request.header("If-Match")
+        if header is None or (header.strip() == "*" and not self._actions.resource.versioned):
+            return None
+        named = {int(number) for number in _TAG.findall(header)}
+        if header.strip() != "*" and len(named) < 2:
+            return named.pop() if named else -1
+        now = self._actions.version_of(key)
+        return now if now is not None and (now in named or not named) else -1
+
+
+def _links(request: Request, page: Page[Any]) -> Headers:
+    given = {name: values for name, values in request.query.items() if name != "cursor"}
+    path = quote(request.path)
+    links = [
+        f'<{path}?{urlencode({**given, "cursor": [token]}, doseq=True)}>; rel="{rel}"'
+        for rel, token in (("next", page.next), ("prev", page.prev))
+        if token is not None
+    ]
+    return [("Link", ", ".join(links))] if links else []
 
 
 def _object(request: Request) -> dict[str, Any]:
     data = request.json()
     if not isinstance(data, dict):
-        raise BadRequest("the body must be a JSON object")
+        raise BadRequest(text("the body must be a JSON object"))
     return data
 
 
 def _etag(row: Any) -> str:
     return f'"{row.version}"'
-
-
-def _version(request: Request) -> int | None:
-    """The version that If-Match names; None for none or "*". A foreign or weak tag can match
-    nothing.
-    """
-    header = request.header("If-Match")
-    if header is None or header.strip() == "*":
-        return None
-    text = header.strip()
-    number = text[1:-1] if len(text) > 2 and text[0] == text[-1] == '"' else ""
-    return int(number) if number.isascii() and number.isdigit() and len(number) < 19 else -1

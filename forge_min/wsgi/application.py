@@ -18,7 +18,9 @@ from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from ..auth import current_identity
 from ..observe import log_fields
+from ..text import choose, in_language, known
 from .problem import problem_response, status_of
 from .request import Request
 from .response import SECURITY_HEADERS, Response
@@ -66,7 +68,8 @@ class Application:
         max_body: int = 1 << 20,
     ) -> None:
         self._router = router
-        self._chain: Handler = self._dispatch
+        # Twice: middleware in between sets the identity, which may have a language of its own.
+        self._chain: Handler = partial(_spoken, self._dispatch)
         for item in reversed(middleware):
             self._chain = partial(_through, item, self._chain)
         self._observe = observe
@@ -95,7 +98,8 @@ class Application:
     def _respond(self, request: Request, start: StartResponse) -> Response:
         """Answer, and tell metrics and the access log."""
         started = time.perf_counter()
-        response = self._start(request, self._answer(request), start)
+        response = _labelled(request, _spoken(self._answer, request))
+        response = self._start(request, response, start)
         seconds = time.perf_counter() - started
         method = request.method if request.method in _METHODS else "OTHER"
         if self._observe is not None:
@@ -176,6 +180,30 @@ class Application:
 
 def _through(outer: Middleware, inner: Handler, request: Request) -> Response:
     return outer(request, inner)
+
+
+def _spoken(handler: Handler, request: Request) -> Response:
+    """What the handler gives, in the identity's language or the one that is asked for."""
+    if not known():  # PERF: English alone costs nothing (benchmarks/http, hello)
+        return handler(request)
+    wanted = current_identity().language or request.header("Accept-Language") or ""
+    language = request.environ["forge.language"] = choose(wanted)
+    with in_language(language):
+        return handler(request)
+
+
+def _labelled(request: Request, response: Response) -> Response:
+    """What people read says its language (RFC 9110 sections 8.5 and 12.5.5). A new Response: a
+    handler may give the same one to every request.
+    """
+    kind = known() and response.header("Content-Type") or ""
+    if not kind.startswith(("text/html", "application/problem+json")):
+        return response
+    headers = [*response.headers, ("Vary", "Accept-Language")]
+    language = request.environ.get("forge.language")
+    if language and response.header("Content-Language") is None:
+        headers.append(("Content-Language", language))
+    return Response(response.status, response.body, headers)
 
 
 def _status_line(status: int) -> str:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from .. import sse
+from ..auth import current_identity
 from ..errors import BadRequest, NotFound
 from ..fanout import Lease, Limiter, StreamWriter
 from ..notify import Hub, Opened, TopicKey
@@ -31,16 +32,21 @@ HEADERS = (
 
 
 class Viewer(NamedTuple):
-    """Whose stream it is. user: the key of the per-user cap. tenant and audience: which frames."""
+    """Whose stream it is. user: the key of the per-user cap. audience: which frames."""
 
     user: str
-    tenant: UUID | None = None
     audience: str = ""
 
 
-def by_address(request: Request) -> Viewer:
-    """Everybody sees the same; the cap counts by network address."""
-    return Viewer(str(request.environ.get("REMOTE_ADDR") or ""))
+def by_identity(request: Request) -> Viewer:
+    """Everybody sees the same; the cap counts by user, and nobody by network address."""
+    user = current_identity().user
+    return Viewer(f"user {user}" if user else str(request.environ.get("REMOTE_ADDR") or ""))
+
+
+def open_to_all(topic: str) -> UUID | None:
+    """Anybody may hear of any topic, and none belongs to a tenant."""
+    return None
 
 
 def events_handler(
@@ -50,22 +56,25 @@ def events_handler(
     *,
     topics: Container[str],
     heartbeat: float = 15.0,
-    viewer: Callable[[Request], Viewer] = by_address,
+    viewer: Callable[[Request], Viewer] = by_identity,
+    admit: Callable[[str], UUID | None] = open_to_all,
 ) -> Handler:
     """The handler of /events.
 
     topics: the names that exist; looked at for each request. heartbeat: seconds, for the fallback
-    (the writer has its own). The handler raises BadRequest for no topic, too many or an unknown
-    format, NotFound for unknown topics, and what Limiter.acquire raises at its caps. The lease is
-    released by whoever ends the stream, and here when none comes to be.
+    (the writer has its own). admit: the tenant whose events of a topic the current identity hears;
+    it raises for who may not. The handler raises BadRequest for no topic, too many or an unknown
+    format, NotFound for unknown topics, what `admit` raises, and what Limiter.acquire raises at its
+    caps. The lease is released by whoever ends the stream, and here when none comes to be.
     """
 
     def handler(request: Request) -> Response:
         names, format = _topics(request, topics), _format(request)
+        places = [(admit(name), name) for name in names]
         if request.method == "HEAD":
             return Response(200, b"", HEADERS)
         who = viewer(request)
-        keys = [TopicKey(who.tenant, name, who.audience, format) for name in names]
+        keys = [TopicKey(tenant, name, who.audience, format) for tenant, name in places]
         lease = limiter.acquire(who.user)
         opened: list[Opened] = []
         try:

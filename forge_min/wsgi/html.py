@@ -1,8 +1,14 @@
-"""HTML text from values: escaping, the mark of what is HTML already, and the check of URLs."""
+"""HTML text from values: escaping, the mark of what is HTML already, the check of URLs, and times
+in the reader's zone.
+"""
 
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from ..auth import current_identity
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):")
 _ALLOWED = frozenset(("http", "https", "mailto", "tel"))
@@ -56,3 +62,26 @@ def check_url(value: object) -> str:
     if scheme and scheme[1].lower() not in _ALLOWED:
         return "#"
     return text.strip()
+
+
+def show_time(moment: datetime | None, form: str = "%Y-%m-%d %H:%M") -> str:
+    """An aware time in the time zone of the current identity; None is "". Not escaped yet.
+
+    form: as datetime.strftime takes it. A zone that this machine does not know is shown as UTC.
+    """
+    if moment is None:
+        return ""
+    moment = moment.astimezone(UTC)
+    try:
+        moment = moment.astimezone(ZoneInfo(current_identity().time_zone))
+    except (KeyError, ValueError, OSError, OverflowError):
+        pass  # no such zone, no name of one, a folder of them, a day outside the calendar
+    return moment.strftime(form)
+
+
+def time_tag(moment: datetime | None, form: str = "%Y-%m-%d %H:%M") -> Raw:
+    """A <time> element: for people as `show_time`, for machines to the second in UTC."""
+    if moment is None:
+        return Raw()
+    exact = moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
+    return Raw(f'<time datetime="{exact}Z">{escape(show_time(moment, form))}</time>')

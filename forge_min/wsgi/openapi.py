@@ -7,7 +7,10 @@ internet.
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from string import Template
 from typing import Any
 
 from .html import escape
@@ -18,32 +21,9 @@ from .router import Handler, Route
 Json = dict[str, Any]
 
 
-def _object(required: str, properties: Json) -> Json:
-    return {"type": "object", "required": required.split(), "properties": properties}
-
-
-def _types(type: str | list[str], names: str) -> Json:
-    return {name: {"type": type} for name in names.split()}
-
-
-_ERROR = _object("pointer code message", _types("string", "pointer code message"))
-_PROBLEM = {
-    **_types("string", "type title detail code request_id"),
-    **_types("integer", "status"),
-    "errors": {"type": "array", "items": _ERROR},
-}
-_PAGINATION = {
-    **_types(["string", "null"], "next prev"),
-    **_types("boolean", "has_more"),
-    **_types("integer", "page per_page total pages"),
-}
-_SHARED: Json = {
-    "Problem": {
-        "description": "RFC 9457 problem details; a pointer is one of RFC 6901",
-        **_object("type title status detail code request_id", _PROBLEM),
-    },
-    "Pagination": _object("has_more", _PAGINATION),
-}
+_PLACE = files("forge_min.wsgi")
+_SHARED: Json = tomllib.loads((_PLACE / "openapi.toml").read_text("utf-8"))
+_PAGE = Template((_PLACE / "docs.html").read_text("utf-8"))
 
 
 def document(
@@ -106,14 +86,4 @@ def _page(made: Json) -> str:
         for method, operation in item.items()
         if isinstance(operation, dict)
     )
-    title = escape(made["info"]["title"])
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title} API</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="stylesheet" href="/static/forge/forge.css"></head>
-<body><main><h1>{title} API</h1>
-<p><a href="/api/openapi.json">OpenAPI 3.1 document</a></p>
-<table><thead><tr><th>Method</th><th>Path</th><th>What it does</th></tr></thead>
-<tbody>
-{rows}</tbody></table></main></body></html>
-"""
+    return _PAGE.substitute(title=escape(made["info"]["title"]), rows=rows)

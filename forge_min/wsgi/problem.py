@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from http import HTTPStatus
 
 from .. import errors
 from ..errors import DomainError, FieldError, ForgeError, Unauthenticated, Unavailable
+from ..text import text
 from .response import Headers, Response, to_json
 
 STATUSES: tuple[tuple[type[ForgeError], int], ...] = (
     (errors.NotFound, 404),
     (errors.StaleVersion, 412),
+    (errors.PreconditionRequired, 428),
     (errors.Conflict, 409),
     (errors.Invalid, 422),
     (errors.ConstraintViolation, 422),
@@ -24,9 +27,6 @@ STATUSES: tuple[tuple[type[ForgeError], int], ...] = (
     (Unavailable, 503),
 )
 """The first class that fits gives the status; whatever is not here is a defect: 500."""
-
-_INTERNAL = "something went wrong here; the log holds the details under this request id"
-_UNAVAILABLE = "something that is needed does not answer now; try again"
 
 
 class HTTPProblem(ForgeError):
@@ -58,8 +58,9 @@ class MethodNotAllowed(HTTPProblem):
     default_code = "F521"
 
     def __init__(self, allow: Sequence[str]) -> None:
-        text = ", ".join(allow)
-        super().__init__(405, f"this path answers {text}", headers=[("Allow", text)])
+        methods = ", ".join(allow)
+        message = text("this path answers {methods}", methods=methods)
+        super().__init__(405, message, headers=[("Allow", methods)])
         self.allow = tuple(allow)
 
 
@@ -73,14 +74,10 @@ def status_of(error: BaseException) -> int:
 def _detail(error: BaseException, status: int) -> str:
     """Domain errors speak to the client; the machine's troubles stay in the log."""
     if isinstance(error, DomainError | HTTPProblem) or status == 429:
-        return str(error)
-    return _UNAVAILABLE if status == 503 else _INTERNAL
-
-
-def _field_errors(error: BaseException) -> list[dict[str, str]]:
-    """The wrong values, of the errors that name some."""
-    found: Sequence[FieldError] = getattr(error, "errors", ())
-    return [asdict(item) for item in found if isinstance(item, FieldError)]
+        return text(str(error))  # a sentence of `later`; what was translated already stays
+    if status == 503:
+        return text("something that is needed does not answer now; try again")
+    return text("something went wrong here; the log holds the details under this request id")
 
 
 def _extra_headers(error: BaseException) -> list[tuple[str, str]]:
@@ -94,17 +91,23 @@ def _extra_headers(error: BaseException) -> list[tuple[str, str]]:
 
 
 def problem_response(error: BaseException, request_id: str) -> Response:
-    """The answer to an error: `application/problem+json` without any internal detail (RFC 9457)."""
+    """The answer to an error: `application/problem+json` without any internal detail (RFC 9457),
+    its title and sentences in the current language.
+    """
     status = status_of(error)
     body: dict[str, object] = {
         "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
+        "title": text(HTTPStatus(status).phrase),
         "status": status,
         "detail": _detail(error, status),
         "code": error.code if isinstance(error, ForgeError) and status != 500 else "F510",
         "request_id": request_id,
     }
-    if found := _field_errors(error):
+    if found := [asdict(e) for e in getattr(error, "errors", ()) if isinstance(e, FieldError)]:
         body["errors"] = found
     kind = ("Content-Type", "application/problem+json")
-    return Response(status, to_json(body), [kind, *_extra_headers(error)])
+    try:
+        data = to_json(body)
+    except UnicodeEncodeError:  # a pointer to a field whose name is no text
+        data = json.dumps(body).encode()
+    return Response(status, data, [kind, *_extra_headers(error)])

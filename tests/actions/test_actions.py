@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -10,14 +12,28 @@ from uuid import UUID, uuid4
 
 import pytest
 from forge_min import db
+from forge_min.auth import as_identity
 from forge_min.errors import (
     Conflict,
+    ConstraintViolation,
     Invalid,
     NotFound,
     StaleVersion,
+    Unavailable,
 )
+from forge_min.testing import TestDatabase
+
+from round_trips import counting_proxy
+from workshop import BOSS, Workshop, together, workshop
 
 pytestmark = pytest.mark.db
+
+
+@pytest.fixture
+def works(fresh_database: TestDatabase) -> Iterator[Workshop]:
+    """An empty workshop on a database of this test alone."""
+    with workshop(fresh_database) as made:
+        yield made
 
 
 def flight(example: Any, **fields: object) -> Any:
@@ -289,21 +305,154 @@ def test_hostile_text_stays_text(example: Any) -> None:
     assert example["countries"].update(made.id, {"name": nasty + "!"}).name == nasty + "!"
 
 
-def test_a_write_is_one_statement_and_one_round_trip(example: Any) -> None:
-    country = example.country()
-    conn = example.registry.database.connection()
-    seen: list[str] = []
-    execute = conn.execute
+def test_a_write_is_one_round_trip(fresh_database: TestDatabase, works: Workshop) -> None:
+    with counting_proxy(fresh_database.app_url) as proxy:
+        far = Workshop(fresh_database, proxy.url)
+        far.database.connection()
+        units = far["units"]
+        with proxy.counted() as trips:
+            units.create({"code": "kg"})
+            units.update("kg", {"name": "x", "code": "kg"}, version=1)
+            units.replace("kg", {"symbol": "k"}, version=2)
+            units.delete("kg", version=3)
+            assert trips() == 4
+        far.close()
 
-    def counting(query: Any, *args: Any, **kwargs: Any) -> Any:
-        seen.append(str(query))
-        return execute(query, *args, **kwargs)
 
-    conn.execute = counting  # type: ignore[method-assign]
-    made = example.airport("EDDB", country)
-    example["airports"].update(made.id, {"city": "Berlin"})
-    example["airports"].delete(made.id)
-    assert len(seen) == 3
+def test_a_deleted_row_is_unseen_until_it_is_restored(works: Workshop) -> None:
+    products = works["products"]
+    made = works.product("A", name="n")
+    with as_identity(BOSS):
+        products.delete(made.id)
+        for gone in (
+            lambda: products.get(made.id),
+            lambda: products.public(made.id),
+            lambda: products.update(made.id, {"name": "x"}),
+            lambda: products.update(made.id, {}),
+            lambda: products.replace(made.id, {"name": "x"}),
+            lambda: products.delete(made.id),
+        ):
+            with pytest.raises(NotFound):
+                gone()
+        assert products.list().rows == []
+        assert works.sql("select name, version from products") == [("n", 2)]
+        with pytest.raises(StaleVersion):
+            products.restore(made.id, version=1)
+        back = products.restore(made.id, version=2)
+        assert (back.name, back.version, back.deleted_at) == ("n", 3, None)
+        assert products.get(made.id) == back == products.restore(made.id)
+        with pytest.raises(NotFound):
+            products.restore(uuid4())
+        with pytest.raises(NotFound):
+            works["makers"].restore(uuid4())
+    assert [kind for kind, _, _ in works.events("products")] == [
+        "product.created",
+        "product.deleted",
+        "product.restored",
+    ]
+
+
+def test_hooks_are_told_the_operation_and_the_row_before_it(works: Workshop) -> None:
+    made = works.product("A", name="n", details={"a": 1})
+    with as_identity(BOSS):
+        works["products"].delete(made.id)
+        works["products"].restore(made.id)
+        maker = works["makers"].create({"name": "m"})
+        works["makers"].delete(maker.id)
+    jobs = [args for (args,) in works.sql("select args from forge_job where kind <> 'Index'")]
+    brief = [(a["operation"], a["version"], a.get("before", {}).get("version")) for a in jobs]
+    assert sorted(brief[:3]) == [("create", 1, None), ("delete", 2, 1), ("restore", 3, 2)]
+    deleted, gone = (a for a in jobs if a["operation"] == "delete")
+    assert deleted["before"]["details"] == {"a": 1} and deleted["before"]["deleted_at"] is None
+    assert gone["before"] == {"id": str(maker.id), "name": "m", "version": 1}
+    assert not {"forge_search", "tenant_id"} & set(deleted["before"])
+
+
+def test_a_unique_job_waits_once_for_a_row(works: Workshop) -> None:
+    made = works.product("A")
+    with as_identity(BOSS):
+        works["products"].update(made.id, {"name": "x"})
+        works["products"].update(made.id, {"name": "y"})
+    works.product("B")
+    assert works.one("select count(*) from forge_job where kind = 'Index'") == 2
+
+
+def test_json_comes_back_as_it_went(works: Workshop) -> None:
+    value = {"a": [1, "x", None, True, {"b": 1.5}], "': --": "%(id)s"}
+    made = works.product("A", details=value)
+    assert made.details == value
+    with as_identity(BOSS):
+        assert works["products"].update(made.id, {"details": value}).version == 1
+        assert works["products"].update(made.id, {"details": [1]}).details == [1]
+        assert works["products"].update(made.id, {"details": None}).details is None
+    assert works.one("select details is null from products")
+
+
+def test_a_broken_rule_of_another_table_names_no_field(works: Workshop) -> None:
+    works.owner.execute(
+        "create table others (id integer constraint products_price_min check (id > 1));"
+        "grant insert on others to public;"
+        "create function other() returns trigger language plpgsql as"
+        " $$ begin insert into others values (1); return new; end $$;"
+        "create trigger other after insert on products for each row execute function other()"
+    )
+    with pytest.raises(ConstraintViolation) as caught:
+        works.product("A")
+    assert (caught.value.constraint, caught.value.table) == ("products_price_min", "others")
+
+
+def wait_for_lock(works: Workshop) -> None:
+    waiting = "select count(*) from pg_locks where not granted"
+    deadline = time.monotonic() + 30
+    while not works.one(waiting):
+        assert time.monotonic() < deadline, "nobody waits"
+
+
+def test_a_write_that_got_in_anothers_way_is_tried_again(works: Workshop) -> None:
+    works["units"].create({"code": "kg"})
+    names: list[str] = []
+
+    def change() -> None:
+        conn = works.database.connection()
+        conn.execute("set default_transaction_isolation = 'repeatable read'")
+        names.append(works["units"].update("kg", {"name": "second"}, version=2).name)
+        with pytest.raises(Unavailable) as caught, db.transaction(conn):
+            conn.execute("select 1 from units")
+            works.owner.execute("update units set version = version + 1")
+            works["units"].update("kg", {"name": "third"}, version=3)
+        assert caught.value.code == "F406"
+
+    with db.transaction(works.owner):
+        works.owner.execute("update units set name = 'first', version = 2")
+        other = threading.Thread(target=lambda: raised.extend(together(change)))
+        raised: list[BaseException] = []
+        other.start()
+        wait_for_lock(works)
+    other.join(30)
+    assert raised == [] and names == ["second"]
+
+
+def test_a_read_over_a_lost_connection_is_tried_again_and_a_write_is_not(works: Workshop) -> None:
+    units = works["units"]
+    units.create({"code": "kg"})
+
+    def cut() -> None:
+        pid = works.database.connection().info.backend_pid
+        with works.database.open() as other:
+            other.execute("select pg_terminate_backend(%s, 5000)", [pid])
+
+    cut()
+    assert units.get("kg").version == 1
+    cut()
+    with pytest.raises(Unavailable) as caught:
+        units.create({"code": "g"})
+    assert caught.value.code == "F405"
+    conn = works.database.connection()
+    with pytest.raises(Unavailable), db.transaction(conn):
+        conn.execute("select 1")
+        cut()
+        units.get("kg")
+    assert units.get("kg").version == 1
 
 
 def test_ids_are_ordered_by_time() -> None:

@@ -14,8 +14,8 @@ from forge_min.cli import new_parser
 
 from .conftest import PACKAGE, Cli, environment
 
-COMMANDS = ["init", "generate", "migrate", "serve", "worker", "import", "config", "version",
-            "build", "deploy", "routes", "help"]  # fmt: skip
+COMMANDS = ["init", "generate", "migrate", "serve", "worker", "import", "export", "config",
+            "version", "build", "deploy", "routes", "help"]  # fmt: skip
 BELOW = ["generate resource", "migrate diff", "migrate up", "migrate down", "migrate status"]
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -76,6 +77,18 @@ def test_wrong_schemas_are_all_shown_with_their_places_and_nothing_is_written(
     assert snapshot(project) == before
 
 
+def test_wrong_schemas_are_told_as_json(cli: Cli, project: Path) -> None:
+    (project / "resources/item/schema.py").write_text(WRONG)
+    done = cli("generate", "--json", cwd=project)
+    assert (done.returncode, done.stderr) == (1, "")
+    found = json.loads(done.stdout)["diagnostics"]
+    assert len(found) >= 2
+    page = Path(__file__).parents[2] / "docs" / "reference" / "diagnostics.md"
+    (shown,) = re.findall(r'"diagnostics": \[\{([^}]*)\}', page.read_text())
+    assert set(found[0]) == set(shown.replace("\n", " ").split(", "))
+    assert (found[0]["line"], found[0]["col"]) == (3, 30)
+
+
 def test_check_fails_when_gen_is_stale_and_writes_nothing(cli: Cli, project: Path) -> None:
     schema = project / "resources/item/schema.py"
     schema.write_text(schema.read_text().replace("max_len=", "max_len=1"))
@@ -137,6 +150,41 @@ def test_a_later_migration_is_compared_in_a_database(
     done = cli("migrate", "diff", "add extra", cwd=project, **environ)
     assert done.returncode == 0, done.stderr
     assert (project / "migrations" / "0002_add_extra.sql").is_file()
+
+
+@pytest.mark.db
+def test_a_destructive_step_needs_a_flag_and_a_rename_is_told(
+    cli: Cli, project: Path, fresh_database
+) -> None:
+    environ = {
+        "FORGE_DATABASE_URL": fresh_database.app_url,
+        "FORGE_DATABASE_MIGRATE_URL": fresh_database.owner_url,
+    }
+    schema = project / "resources/item/schema.py"
+    schema.write_text(schema.read_text().replace('schema.string("title"', 'schema.string("name"'))
+    before = snapshot(project)
+    done = cli("migrate", "diff", cwd=project, **environ)
+    assert done.returncode == 1 and done.stderr.startswith("error[F335]"), done.stderr
+    assert "--rename items.title=name" in done.stderr and "--drop items.title" in done.stderr
+    done = cli("migrate", "diff", "--drop", "items.title", cwd=project, **environ)
+    assert done.returncode == 1 and "error[F33" in done.stderr, done.stderr
+    assert snapshot(project) == before
+    done = cli("migrate", "diff", "--rename", "items.title=name", "--json", cwd=project, **environ)
+    assert done.returncode == 0, done.stderr
+    assert "rename column title" in " ".join(json.loads(done.stdout)["changes"])
+    assert cli("migrate", "up", cwd=project, **environ).returncode == 0
+
+
+@pytest.mark.db
+def test_the_examples_migrations_are_complete(cli: Cli, tmp_path: Path, fresh_database) -> None:
+    environ = {
+        "FORGE_DATABASE_URL": fresh_database.app_url,
+        "FORGE_DATABASE_MIGRATE_URL": fresh_database.owner_url,
+    }
+    example = Path(__file__).parents[2] / "examples" / "departures"
+    copy = Path(shutil.copytree(example, tmp_path / "departures"))
+    done = cli("migrate", "diff", cwd=copy, **environ)
+    assert (done.returncode, "nothing to do" in done.stdout) == (0, True), done.stdout + done.stderr
 
 
 @pytest.mark.db

@@ -6,7 +6,8 @@ import os
 
 import psycopg
 import pytest
-from forge_min.db import connect, ensure_app_role
+from forge_min.db import check_bound_role, connect, ensure_app_role
+from forge_min.errors import ConfigError
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
@@ -43,10 +44,10 @@ def test_a_missing_role_is_created_with_its_rights_and_settings(conn, role, fres
     conn.execute("create view seen as select * from old")
     done = ensure_app_role(conn, role, password="p'w\"d", database=fresh_database.name)
     assert done is None
-    conn.execute("create table new (id serial primary key)")
+    conn.execute("create table new (id serial primary key); create view fresh as table new")
     with as_role(fresh_database, role, "p'w\"d") as app:
         app.execute("insert into old (name) values ('a'); update old set name = 'b'")
-        app.execute("insert into new default values; delete from new")
+        app.execute("insert into new default values; table fresh; delete from new")
         row = app.execute("select twice(4), name, current_setting('statement_timeout') from seen")
         assert row.fetchone() == (8, "b", "30s")
         assert app.execute("show timezone").fetchone() == ("UTC",)
@@ -163,3 +164,31 @@ def test_no_password_reaches_the_servers_log(admin, role, fresh_database, server
     log = (server.data / "server.log").read_text()
     assert role.replace('"', '""') in log
     assert "plainly-visible" not in log
+
+
+def test_a_role_that_policies_bind_is_fit_for_tenants(conn, admin, role, fresh_database):
+    conn.execute("create table note (tenant_id uuid); alter table note enable row level security")
+    with connect(fresh_database.app_url) as app:
+        check_bound_role(app)
+    ensure_app_role(conn, role, password="pw", database=fresh_database.name)
+    for more, said in (("bypassrls", "BYPASSRLS"), ("superuser", "superuser")):
+        admin.execute(sql.SQL("alter role {} {}").format(sql.Identifier(role), sql.SQL(more)))
+        with as_role(fresh_database, role, "pw") as unbound:
+            assert said in refusal(unbound)
+
+
+def test_a_role_that_owns_a_table_with_policies_is_unfit_for_tenants(
+    conn, admin, role, fresh_database
+):
+    assert "forge_audit" in refusal(conn)
+    text = "create role {} login password 'pw' in role owner"
+    admin.execute(sql.SQL(text).format(sql.Identifier(role)))
+    with as_role(fresh_database, role, "pw") as member:
+        assert "forge_audit" in refusal(member)
+
+
+def refusal(conn) -> str:
+    with pytest.raises(ConfigError) as caught:
+        check_bound_role(conn)
+    assert caught.value.code == "F412"
+    return caught.value.message

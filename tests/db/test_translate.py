@@ -45,7 +45,7 @@ def refused(conn, statement: str, *params: object) -> ForgeError:
 def test_a_unique_rule_is_a_conflict_with_the_constraint(conn):
     err = refused(conn, "insert into item (id, name, needed) values (2, %s, 'x')", SECRET)
     assert isinstance(err, Conflict)
-    assert err.constraint == "item_name_key"
+    assert (err.constraint, err.table) == ("item_name_key", "item")
 
 
 @pytest.mark.parametrize(
@@ -67,9 +67,27 @@ def test_a_unique_rule_is_a_conflict_with_the_constraint(conn):
 def test_each_other_rule_is_a_violation_of_its_kind(conn, statement, kind, constraint, column):
     err = refused(conn, statement)
     assert isinstance(err, ConstraintViolation)
-    assert (err.kind, err.column) == (kind, column)
+    assert (err.kind, err.column, err.table) == (kind, column, "item")
     if kind != "not_null":
         assert err.constraint == constraint
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "insert into forge_job (kind, priority) values ('a', 9)",
+        "insert into forge_job (kind) values (null)",
+        "insert into forge_job (kind, unique_key) values ('a', 'k'), ('b', 'k')",
+        "insert into forge_audit (topic, resource_id, operation, version, changes)"
+        " values ('items', '1', 'guess', 1, '{}')",
+        "with row as (insert into item (id, needed) values (2, 'x') returning id)"
+        " insert into forge_event (topic, kind) select null, 'item.created' from row",
+    ],
+)
+def test_a_rule_of_our_own_tables_never_looks_like_one_of_the_users(conn, statement):
+    err = refused(conn, statement)
+    assert isinstance(err, DatabaseError) and err.code == "F410"
+    assert "forge_" in err.message
 
 
 def test_a_wrong_statement_is_a_database_error_that_names_the_column(conn):

@@ -40,11 +40,27 @@ USE = """\
 import datetime
 import typing
 
+from forge_min.actions import Page
+from gen.thing import ThingActions
 from gen.thing.model import ThingRow, to_json
 
 
 def day(row: ThingRow) -> datetime.date | None:
     return row.day
+
+
+def right(things: ThingActions, row: ThingRow) -> Page[ThingRow]:
+    made = things.create({"date": "2026-01-31", "moment": row.moment, "order": 1, "row_id": row.id})
+    things.update(made.id, {"day": None, "int": made.order})
+    return things.list(things.query({"id[in]": [row.id], "created_at[gte]": "2026-01-31"}))
+
+
+def mistaken(things: ThingActions, row: ThingRow) -> None:
+    things.create({"date": row.date, "order": 1})  # type: ignore[typeddict-item]
+    things.create({"date": 1, "moment": "", "order": 1})  # type: ignore[typeddict-item]
+    things.update(row.id, {"dya": None})  # type: ignore[typeddict-unknown-key]
+    things.update(row.id, {"order": None})  # type: ignore[typeddict-item]
+    things.query({"select": "x"})  # type: ignore[typeddict-unknown-key]
 
 
 hints = typing.get_type_hints(ThingRow)
@@ -58,7 +74,7 @@ assert to_json(row)["date"] == "2026-01-31" and day(row) is None
 """
 
 
-def test_fields_that_are_called_like_types_keep_the_types_of_all_fields(tmp_path: Path) -> None:
+def test_the_types_find_mistakes_also_where_fields_are_called_like_types(tmp_path: Path) -> None:
     folder = tmp_path / "resources" / "thing"
     folder.mkdir(parents=True)
     (folder / "schema.py").write_text(SCHEMA)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+import uuid
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import psycopg
 import pytest
 from forge_min import db, jobs, notify
-from forge_min.errors import ConstraintViolation, ForgeError, Invalid
+from forge_min.auth import Identity, as_identity
+from forge_min.errors import DatabaseError, ForgeError, Invalid
 from forge_min.jobs import NewJob
 
 pytestmark = pytest.mark.db
@@ -91,7 +95,7 @@ def test_bulk_inserts_keep_every_option(shop: Any) -> None:
     [{"priority": 0}, {"priority": 5}, {"max_attempts": 0}, {"queue": ""}, {"queue": "q" * 101}],
 )
 def test_the_table_refuses_options_out_of_range(shop: Any, options: dict[str, Any]) -> None:
-    with pytest.raises(ConstraintViolation):
+    with pytest.raises(DatabaseError, match="forge_job_"):
         shop.insert(**options)
 
 
@@ -156,10 +160,101 @@ def test_row_event_and_job_of_one_statement_commit_and_vanish_together(shop: Any
     ]  # fmt: skip
 
 
+def test_a_unique_hook_adds_no_job_while_one_of_the_same_row_has_not_ended(shop: Any) -> None:
+    with db.connect(shop.database.owner_url) as owner:
+        owner.execute(
+            'create table seats (tenant_id uuid, "order" text, version bigint default 1,'
+            " forge_search tsvector default 'x', name text)"
+        )
+    before = "to_jsonb(row)"
+    job = jobs.job_fragment(
+        "row",
+        "job_",
+        before=before,
+        key="order",
+        unique=True,
+        tenant_param="forge_tenant",
+        without=["forge_search", "tenant_id"],
+    )
+    event = notify.event_fragment(
+        "row", topic_param="t", kind_param="k", key="order", tenant_param="forge_tenant"
+    )
+    statement = (
+        "with row as (insert into seats values (%(forge_tenant)s, %(order)s, 7) returning *),"
+        f" event as ({event}), job as ({job}) select 1 from row"
+    )
+    one, two = uuid.uuid4(), uuid.uuid4()
+
+    def write(tenant: uuid.UUID, order: str) -> None:
+        params = jobs.job_params("job_", Ref(), "Seat", "create", None, {"tenant": str(tenant)})
+        names = {"forge_tenant": tenant, "order": order, "t": "seats", "k": "seat.created"}
+        shop.conn.execute(statement, params | names)
+
+    for tenant, order in ((one, "a"), (one, "a"), (one, "b"), (two, "a"), (two, "a")):
+        write(tenant, order)
+    rows = shop.conn.execute("select args, metadata, unique_key from forge_job order by id")
+    assert rows.fetchall() == [
+        (
+            {
+                "resource": "Seat",
+                "id": order,
+                "operation": "create",
+                "version": 7,
+                "before": {"order": order, "version": 7, "name": None},
+            },
+            {"tenant": str(tenant)},
+            f"Welcome:Seat:{tenant}:{order}",
+        )
+        for tenant, order in ((one, "a"), (one, "b"), (two, "a"))
+    ]
+    events = shop.conn.execute("select tenant_id, resource_id, version from forge_event")
+    assert set(events) == {(one, "a", 7), (one, "b", 7), (two, "a", 7)}
+    shop.conn.execute(
+        "update forge_job set state = 'completed', finalized_at = now() where args ->> 'id' = 'b'"
+    )
+    write(one, "b")
+    assert shop.states() == {"available": 3, "completed": 1}
+
+
+def test_a_job_of_a_unique_key_is_inserted_once_until_it_has_ended(shop: Any) -> None:
+    first = shop.insert(unique_key="sync")
+    assert shop.insert("b", unique_key="sync", delay=60) == first
+    other = shop.insert(unique_key="other")
+    assert len({first, other, shop.insert(), shop.insert()}) == 4
+    shop.conn.execute(
+        "update forge_job set state = 'cancelled', finalized_at = now() where id = %s", [first]
+    )
+    assert shop.insert(unique_key="sync") not in (first, other)
+
+
+def test_many_who_insert_the_same_unique_key_at_once_get_one_job(shop: Any) -> None:
+    conns = [shop.mine() for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        for n in range(20):
+            insert = partial(jobs.insert_tx, kind="a", args={}, unique_key=f"k{n}")
+            assert len(set(pool.map(insert, conns))) == 1
+    assert shop.states() == {"available": 20}
+
+
+def test_a_job_keeps_who_inserted_it_unless_it_says_otherwise(shop: Any) -> None:
+    tenant = uuid.uuid4()
+    with as_identity(Identity("ann", tenant=tenant)):
+        job = shop.insert()
+        jobs.insert_many_tx(shop.conn, [NewJob("many", {})])
+        silent = shop.insert(metadata={})
+    kept = {"user": "ann", "tenant": str(tenant)}
+    assert shop.row(job, "metadata") == shop.row(job + 1, "metadata") == (kept,)
+    assert shop.row(silent, "metadata") == ({},)
+    assert shop.row(shop.insert(), "metadata") == ({},)
+
+
 @pytest.mark.parametrize("names", [("row; drop", "p_"), ("row", "p)s; --"), ("Row", "p_")])
 def test_a_fragment_takes_plain_names_only(names: tuple[str, str]) -> None:
     with pytest.raises(ValueError, match="plain SQL name"):
         jobs.job_fragment(*names)
+    for wrong in ({"key": 'id"'}, {"tenant_param": "a)s"}, {"without": ["x}'"]}):
+        with pytest.raises(ValueError, match="plain SQL name"):
+            jobs.job_fragment("row", "p_", **wrong)  # type: ignore[arg-type]
 
 
 def test_a_client_inserts_and_commits_on_its_own(shop: Any) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import ctypes
 import threading
 import time
+import uuid
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import psycopg
 import pytest
 from forge_min import db, jobs
-from forge_min.errors import Unavailable
-from forge_min.jobs import Cancel, Discard, Job, NewJob, Snooze, StaleClaim
+from forge_min.auth import SYSTEM, Identity, as_identity, current_identity
+from forge_min.errors import ForgeError, Unavailable
+from forge_min.jobs import Cancel, Change, Discard, Job, NewJob, Snooze, StaleClaim
 from forge_min.jobs import lane as lane_module
 
 pytestmark = pytest.mark.db
@@ -32,6 +35,43 @@ def test_a_job_runs_once_with_its_arguments_and_is_completed(shop: Any) -> None:
     assert shop.row(job, "claim", "attempt", "errors", "finalized_at is null") == (
         None, 1, [], False,
     )  # fmt: skip
+
+
+def test_a_job_runs_as_the_system_in_the_name_and_tenant_of_who_caused_it(shop: Any) -> None:
+    seen: list[Identity] = []
+    tenant = uuid.uuid4()
+    with as_identity(Identity("ann", frozenset({"editor"}), tenant)):
+        shop.insert()
+    shop.insert()
+    shop.worker({"a": lambda job: seen.append(current_identity())}, queues={"default": 1})
+    shop.settle()
+    assert seen == [Identity("ann", tenant=tenant, system=True), SYSTEM]
+
+
+def test_a_job_whose_tenant_is_none_does_not_run_as_everybodys(shop: Any) -> None:
+    ran: list[Job] = []
+    job = shop.insert(metadata={"tenant": "all"}, max_attempts=1)
+    shop.worker({"a": ran.append})
+    shop.until(job, "discarded")
+    assert ran == [] and "ValueError" in shop.row(job, "errors")[0][0]["error"]
+
+
+def test_a_hooks_job_tells_of_its_change_and_another_has_none(shop: Any) -> None:
+    seen: list[Any] = []
+
+    def work(job: Job) -> None:
+        try:
+            seen.append(job.change)
+        except ForgeError as err:
+            seen.append(err.code)
+
+    told = {"resource": "Flight", "id": "1", "operation": "update", "version": 2}
+    for args in (told, {**told, "before": {"gate": None}, "later": 1}, {"id": "1"}, {}):
+        shop.insert(args=args)
+    shop.worker({"a": work}, queues={"default": 1})
+    shop.settle()
+    bare = Change("Flight", "1", "update", 2)
+    assert seen == [bare, replace(bare, before={"gate": None}), "F715", "F715"]
 
 
 def test_priority_comes_before_age(shop: Any) -> None:

@@ -1,41 +1,29 @@
-"""Short ways to write the IR of a resource, and a database whose tables come from it."""
+"""Fixtures of this room: the short ways of `world`, a project with its database."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
 
 import pytest
-from forge_min.db import Connection, connect
-from forge_min.parse.ir import FieldIR, RelationIR, ResourceIR, Span
+from forge_min.db import Connection, EmbeddedServer, connect
+from forge_min.db.embedded.binaries import installed
+from forge_min.testing import TestDatabase
 
-SPAN = Span("resources/x/schema.py", 1, 1, 2)
+from migrations.world import Schema, World
 
 
-class Schema:
-    """What the DSL would say, as IR."""
-
-    @staticmethod
-    def field(name: str, type: Any = "string", **options: Any) -> FieldIR:
-        """A field; a default that is given is a default that is set."""
-        options.setdefault("has_default", options.get("default") is not None)
-        return FieldIR(name, type, SPAN, **options)
-
-    @staticmethod
-    def belongs_to(name: str, target: str, **options: Any) -> RelationIR:
-        """A relation."""
-        return RelationIR(name, target, SPAN, **options)
-
-    @staticmethod
-    def define(
-        name: str, *members: FieldIR | RelationIR, table: str = "", **options: Any
-    ) -> ResourceIR:
-        """A resource; its table is the name in lower case with an s."""
-        plural = table or name.lower() + "s"
-        source = f"resources/{name.lower()}/schema.py"
-        return ResourceIR(
-            name, name.lower(), plural, plural.replace("_", "-"), source, SPAN, members, **options
-        )
+@pytest.fixture(scope="session")
+def pg_dump(server: EmbeddedServer) -> str:
+    """The program that fits the server. Without one the catalog is compared by our query alone."""
+    with connect(server.owner_url) as conn:
+        major = conn.info.server_version // 10_000
+    for binaries in installed():
+        program = binaries.folder / "pg_dump"
+        if binaries.major == major and program.exists():
+            return str(program)
+    return shutil.which("pg_dump") or ""
 
 
 @pytest.fixture
@@ -45,7 +33,17 @@ def schema() -> Schema:
 
 
 @pytest.fixture
-def conn(fresh_database) -> Iterator[Connection]:
+def world(
+    tmp_path: Path, server: EmbeddedServer, fresh_database: TestDatabase, pg_dump: str
+) -> Iterator[World]:
+    """A project without files, and its database."""
+    world = World(tmp_path, server, fresh_database, pg_dump)
+    with world.conn:
+        yield world
+
+
+@pytest.fixture
+def conn(fresh_database: TestDatabase) -> Iterator[Connection]:
     """The owner's connection to a database of this test."""
     with connect(fresh_database.owner_url) as conn:
         yield conn

@@ -106,10 +106,16 @@ def test_a_csv_is_imported_by_its_header(site: Any, tmp_path: Path) -> None:
     file = tmp_path / "countries.csv"
     file.write_text('code,name\nDE,Germany\nFR,"France, la"\n')
     assert site.run("import", "countries", str(file)).returncode == 0
+    done = site.run("export", "countries", "--sort=-code", "--format", "csv")
+    assert [line.split(",", 1)[1][:15] for line in done.stdout.splitlines()] == [
+        "code,name,versi",
+        'FR,"France, la"',
+        "DE,Germany,1,20",
+    ]
     file.write_text("code,name\nIT,Italy\nES\n")
     refused(site.run("import", "countries", str(file)), "countries.csv:3")
     file.write_text("code,wings\nIT,2\n")
-    refused(site.run("import", "countries", str(file)), ":2: wings")
+    refused(site.run("import", "countries", str(file)), ":1: ", "wings")
 
 
 def test_an_unknown_resource_or_file(site: Any, tmp_path: Path) -> None:

@@ -7,79 +7,118 @@ import dataclasses
 import json
 
 from forge_min import schema
-from forge_min.parse import lower
-from forge_min.parse.ir import FieldIR, RelationIR, ResourceIR, Span
+from forge_min.parse import lower, settle
+from forge_min.parse.ir import ResourceIR, Span
+from forge_min.parse.links import joins, links
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from .helpers import parse
-from .strategies import schema_files, spoil_text, spoil_tree
-
-NOWHERE = Span("resources/thing/schema.py", 1, 1, 2)
+from .strategies import schema_files, schema_projects, spoil_text, spoil_tree
 
 
-def imported(source: str) -> schema.Resource:
+def imported(folder: str, source: str) -> ResourceIR:
     space: dict[str, object] = {}
     exec(compile(source, "schema.py", "exec"), space)  # noqa: S102
-    return next(value for value in space.values() if isinstance(value, schema.Resource))
+    resource = next(value for value in space.values() if isinstance(value, schema.Resource))
+    return lower(resource, f"resources/{folder}/schema.py", nowhere(folder))
+
+
+def nowhere(folder: str) -> Span:
+    return Span(f"resources/{folder}/schema.py", 1, 1, 2)
 
 
 def without_places(resource: ResourceIR) -> ResourceIR:
-    def bare(member: FieldIR | RelationIR) -> FieldIR | RelationIR:
-        return dataclasses.replace(member, span=NOWHERE)
-
-    members = tuple(bare(member) for member in resource.members)
-    return dataclasses.replace(resource, members=members, span=NOWHERE)
+    span = nowhere(resource.folder)
+    members = tuple(dataclasses.replace(member, span=span) for member in resource.members)
+    many = tuple(dataclasses.replace(one, span=span) for one in resource.many)
+    return dataclasses.replace(resource, members=members, many=many, span=span)
 
 
 @given(schema_files())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_imported_and_parsed_give_the_same_ir(source: str) -> None:
     parsed = parse(thing=source)
     assert parsed.diagnostics == ()
     (found,) = parsed.resources
-    assert without_places(found) == lower(imported(source), NOWHERE.file, NOWHERE)
+    assert (without_places(found),) == settle([imported("thing", source)])
+
+
+@given(schema_projects())
+@settings(max_examples=60, deadline=None)
+def test_several_files_imported_and_parsed_give_the_same_ir(files: dict[str, str]) -> None:
+    parsed = parse(**files)
+    assert parsed.diagnostics == ()
+    same = settle(imported(folder, text) for folder, text in files.items())
+    assert tuple(map(without_places, parsed.resources)) == same
+    thing, other = parsed.resources
+    by_name = {"Thing": thing, "Other": other}
+    assert {link.name for link in links(thing, by_name)} >= {"others", "other"}
+    one = next(relation for relation in other.relations if relation.name == "one")
+    assert one.unique
+    assert {join.table for join in joins(parsed.resources)} >= {
+        many.table for resource in parsed.resources for many in resource.many if many.table
+    }
 
 
 @given(schema_files())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_the_places_of_members_are_those_of_their_names(source: str) -> None:
     lines = source.splitlines()
-    for member in parse(thing=source).resources[0].members:
+    (found,) = parse(thing=source).resources
+    for member in (*found.members, *found.many):
         line = lines[member.span.line - 1]
         assert ast.literal_eval(line[member.span.col - 1 : member.span.end_col - 1]) == member.name
 
 
-def survives(data: bytes) -> None:
-    parsed = parse(thing=data)
-    assert bool(parsed.diagnostics) != bool(parsed.resources)
+def survives(**files: bytes) -> None:
+    """Each file gives either its resource or diagnostics; without any, the relations resolve."""
+    parsed = parse(**files)
+    bad = {diagnostic.file for diagnostic in parsed.diagnostics}
+    assert {r.source for r in parsed.resources} == {
+        f"resources/{folder}/schema.py" for folder in files
+    } - bad
     for diagnostic in parsed.diagnostics:
         text = diagnostic.format(color=False)
         text.encode()
         assert all(c.isprintable() or c == "\n" for c in text)
-        assert json.dumps(dataclasses.asdict(diagnostic))
+        assert json.dumps(diagnostic.as_json())
         assert diagnostic.code.startswith("F1") and 1 <= diagnostic.col < diagnostic.end_col
+    if not bad:
+        by_name = {resource.name: resource for resource in parsed.resources}
+        assert joins(parsed.resources) is not None
+        for resource in parsed.resources:
+            assert len(links(resource, by_name)) == len(resource.relations) + len(resource.many)
 
 
 @given(schema_files(), st.integers())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_a_file_with_spoiled_text_gives_a_resource_or_diagnostics(source: str, seed: int) -> None:
-    survives(spoil_text(source, seed))
+    survives(thing=spoil_text(source, seed))
 
 
 @given(schema_files(), st.integers())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_a_file_with_a_spoiled_tree_gives_a_resource_or_diagnostics(source: str, seed: int) -> None:
-    survives(spoil_tree(source, seed))
+    survives(thing=spoil_tree(source, seed))
+
+
+@given(schema_projects(), st.integers())
+@settings(max_examples=120, deadline=None)
+def test_spoiled_files_that_refer_to_each_other_give_resources_or_diagnostics(
+    files: dict[str, str], seed: int
+) -> None:
+    survives(**{folder: spoil_tree(text, seed) for folder, text in files.items()})
 
 
 @given(schema_files(), st.integers())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_what_is_accepted_after_spoiling_means_the_same_when_it_is_imported(
     source: str, seed: int
 ) -> None:
     data = spoil_tree(source, seed)
     parsed = parse(thing=data)
     if parsed.resources:
-        same = lower(imported(data.decode()), NOWHERE.file, NOWHERE)
-        assert without_places(parsed.resources[0]) == same
+        assert tuple(map(without_places, parsed.resources)) == settle(
+            [imported("thing", data.decode())]
+        )

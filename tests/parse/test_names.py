@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from forge_min.parse.links import links
 from forge_min.parse.names import constraint_name, plural, snake
 from hypothesis import given
 from hypothesis import strategies as st
 
-from .helpers import IMPORT, parse, resource
+from .helpers import IMPORT, codes, parse, parse_parts, resource
 
 
 @pytest.mark.parametrize(
@@ -60,6 +61,38 @@ def test_words_of_sql_may_name_fields_and_tables() -> None:
     assert [field.name for field in found.fields] == ["select", "order", "user"]
     (order,) = parse(order=IMPORT + "o = schema.define('Order', plural='table')").resources
     assert order.table == "table"
+
+
+def test_words_of_python_may_name_fields_and_resources() -> None:
+    found = resource("schema.string('class')", "schema.bool('is')", "schema.int('self')")
+    assert [field.column for field in found.fields] == ["class", "is", "self"]
+    assert [field.attribute for field in found.fields] == ["class_", "is_", "self"]
+    text = IMPORT + "x = schema.define('Class', schema.belongs_to('Class'))"
+    (found,) = parse(class_=text).resources
+    assert (found.folder, found.table, found.path) == ("class_", "classes", "classes")
+    assert found.relations[0].name == "class"
+    assert codes(parse(**{"class": text})) == ["F113"]
+
+
+def test_a_primary_key_takes_the_place_of_id() -> None:
+    found = resource("schema.int('x')", "schema.string('code', primary_key=True)")
+    assert (found.key.name, found.columns) == ("code", ("code", "x", "version"))
+    assert found.key.required and found.key.unique and found.key.immutable
+    assert resource("schema.bigint('id', primary_key=True)").key.type == "bigint"
+    assert codes(parse_parts("schema.int('id')", "schema.uuid('x', primary_key=True)")) == ["F121"]
+
+
+def test_relations_are_named_after_their_targets() -> None:
+    found = resource(
+        "schema.belongs_to('Thing', 'boss')",
+        "schema.has_many('Thing', via='boss')",
+        "schema.has_one('Thing', via='boss')",
+        "schema.many_to_many('Thing', 'friends')",
+    )
+    assert [many.name for many in found.many] == ["things", "thing", "friends"]
+    across = links(found, {"Thing": found})[-1]
+    assert (across.join, across.field) == ("things_friends", "friend_ids")
+    assert (across.column, across.target_column) == ("thing_id", "other_thing_id")
 
 
 def test_names_of_63_bytes_are_allowed() -> None:

@@ -10,14 +10,17 @@ import time
 from collections.abc import Callable, Iterator
 from importlib.resources import files
 from typing import Any
+from uuid import UUID, uuid4
 from wsgiref.util import setup_testing_defaults
 
 import pytest
 from forge_min import sse
+from forge_min.auth import Identity, as_identity
+from forge_min.errors import Forbidden, Unauthenticated
 from forge_min.fanout import Limiter, StreamWriter
 from forge_min.notify import Event, MemoryHub, Opened, TopicKey
-from forge_min.wsgi import Application, Router, Server
-from forge_min.wsgi.events import MAX_TOPICS, Viewer, events_handler
+from forge_min.wsgi import Application, Request, Router, Server
+from forge_min.wsgi.events import MAX_TOPICS, Viewer, by_identity, events_handler
 
 DEADLINE = 10.0
 
@@ -31,6 +34,7 @@ class Site:
         self.writer = StreamWriter(heartbeat=0.5)
         self.user = "ann"
         self.known = ["flights", "gates"]
+        self.admit: Callable[[str], UUID | None] = lambda topic: None
         handler = events_handler(
             self.hub,
             self.limiter,
@@ -38,6 +42,7 @@ class Site:
             topics=self.known,
             heartbeat=0.05,
             viewer=lambda request: Viewer(self.user),
+            admit=lambda topic: self.admit(topic),
         )
         router = Router()
         router.add("GET", "/events", handler)
@@ -51,8 +56,8 @@ class Site:
         sock.sendall(f"{method} {target} HTTP/1.1\r\nHost: a\r\n{extra}\r\n".encode())
         return sock
 
-    def publish(self, topic: str, kind: str, id: str = "1") -> None:
-        self.hub.publish(Event(topic, kind, id, 1))
+    def publish(self, topic: str, kind: str, id: str = "1", tenant: UUID | None = None) -> None:
+        self.hub.publish(Event(topic, kind, id, 1, tenant_id=tenant))
 
 
 @pytest.fixture
@@ -150,6 +155,46 @@ def test_bad_questions_get_a_problem_and_take_nothing(
     assert problem["status"] == status and words in problem["detail"]
     assert len(body) < 1000
     assert (site.limiter.active, site.writer.connections) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(Unauthenticated("somebody is needed"), 401), (Forbidden("no"), 403)]
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_who_may_not_hear_of_one_topic_gets_no_stream_at_all(
+    site: Site, error: Exception, status: int, method: str
+) -> None:
+    def admit(topic: str) -> UUID | None:
+        if topic == "gates":
+            raise error
+        return None
+
+    site.admit = admit
+    answer = read_until(site.ask("/events?topic=flights&topic=gates", method=method), b"\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert (site.limiter.active, site.writer.connections) == (0, 0)
+
+
+def test_a_topic_of_tenants_is_heard_in_ones_own_tenant_only(site: Site) -> None:
+    mine, yours = uuid4(), uuid4()
+    site.admit = lambda topic: mine if topic == "flights" else None
+    sock = site.ask("/events?topic=flights&topic=gates")
+    read_until(sock, b"retry: ")
+    site.publish("flights", "flight.updated", "yours", yours)
+    site.publish("flights", "flight.updated", "nobodys")
+    site.publish("gates", "gate.updated", "shared")
+    site.publish("flights", "flight.updated", "mine", mine)
+    heard = read_until(sock, b'"mine"')
+    assert b"shared" in heard and b"yours" not in heard and b"nobodys" not in heard
+
+
+def test_the_cap_counts_by_user_and_nobody_by_address() -> None:
+    environ: dict[str, Any] = {"REMOTE_ADDR": "10.0.0.7"}
+    setup_testing_defaults(environ)
+    request = Request(environ)
+    assert by_identity(request) == Viewer("10.0.0.7")
+    with as_identity(Identity("10.0.0.7")):
+        assert by_identity(request).user not in ("10.0.0.7", "")
 
 
 def test_topics_are_looked_up_for_each_request(site: Site) -> None:

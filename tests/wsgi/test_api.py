@@ -7,11 +7,17 @@ from __future__ import annotations
 import importlib
 import io
 import json
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 from uuid import uuid4
 
 import pytest
+from forge_min.auth import ANONYMOUS, Identity, as_identity
+from forge_min.testing import TestDatabase
 from forge_min.wsgi import Application, Router
+from forge_min.wsgi.api import ResourceAPI
+
+from workshop import ANN, BOB, BOSS, WRITER, Workshop, together, workshop
 
 pytestmark = pytest.mark.db
 
@@ -103,13 +109,14 @@ def test_patch_merges_and_put_replaces(ask: Client) -> None:
 def test_if_match_is_honoured_by_every_write(ask: Client) -> None:
     where = country(ask).headers["location"]
     assert ask("PATCH", where, {"name": "B"}, if_match='"1"').status == 200
-    for wrong in ('"1"', 'W/"2"', "2", '"x"', '"2", "3"', '""'):
+    for wrong in ('"1"', 'W/"2"', "2", '"x"', '"1", "3"', 'W/"2", "1"', '"2"x', '""'):
         assert ask("PATCH", where, {"name": "C"}, if_match=wrong).status == 412, wrong
         assert ask("PUT", where, {"code": "DE", "name": "C"}, if_match=wrong).status == 412
         assert ask("DELETE", where, if_match=wrong).status == 412
     assert ask("GET", where).json["name"] == "B"
     assert ask("PATCH", where, {"name": "D"}, if_match="*").status == 200
-    assert ask("DELETE", where, if_match='"3"').status == 204
+    assert ask("PATCH", where, {"name": "E"}, if_match='"x", "2",W/"9" , "3"').status == 200
+    assert ask("DELETE", where, if_match='"4"').status == 204
     assert ask("GET", where).status == 404
 
 
@@ -276,3 +283,218 @@ def test_openapi_names_every_generated_route_and_is_well_formed(
     text = json.dumps(made)
     for name in [part.split('"')[0] for part in text.split("#/components/schemas/")[1:]]:
         assert name in made["components"]["schemas"]
+
+
+# -- everything a resource may declare, on a workshop --------------------------------------------
+
+
+@pytest.fixture
+def works(fresh_database: TestDatabase) -> Iterator[Workshop]:
+    with workshop(fresh_database) as made:
+        yield made
+
+
+@pytest.fixture
+def ask_as(works: Workshop) -> Callable[..., Answer]:
+    """Ask in the name of an identity."""
+    router = Router()
+    for topic, actions in works.registry.actions.items():
+        api = ResourceAPI(actions, f"/api/v1/{topic}")
+        polish = api.verb(lambda key, _, get=actions.get: get(key), "", "delete")
+        one = f"/api/v1/{topic}/{{id}}"
+        for method, path, handler in (
+            ("GET", f"/api/v1/{topic}", api.list),
+            ("POST", f"/api/v1/{topic}", api.create),
+            ("GET", one, api.get),
+            ("PATCH", one, api.update),
+            ("PUT", one, api.replace),
+            ("DELETE", one, api.delete),
+            ("POST", one + "/restore", api.restore),
+            ("GET", one + "/audit", api.audit),
+            ("POST", one + "/polish", polish),
+        ):
+            router.add(method, path, handler)
+    client = Client(Application(router))
+
+    def ask(identity: Identity, method: str, path: str, *args: Any, **headers: Any) -> Answer:
+        with as_identity(identity):
+            return client(method, "/api/v1/" + path, *args, **headers)
+
+    return ask
+
+
+Ask = Callable[..., Answer]
+
+
+def test_related_rows_are_embedded_in_lists_and_rows(works: Workshop, ask_as: Ask) -> None:
+    works.tags("red", "new")
+    maker = ask_as(ANN, "POST", "makers", {"name": "Mill"}).json
+    body = {"code": "A", "maker_id": maker["id"], "tag_ids": ["red", "new"]}
+    made = ask_as(ANN, "POST", "products", body).json
+    assert "maker" not in made
+    got = ask_as(ANN, "GET", f"products/{made['id']}?include=maker,tags")
+    assert got.json["maker"] == maker
+    assert [tag["slug"] for tag in got.json["tags"]] == ["red", "new"]
+    listed = ask_as(ANN, "GET", "products?include=tags").json["data"]
+    assert [tag["slug"] for tag in listed[0]["tags"]] == ["red", "new"]
+    back = ask_as(ANN, "GET", "tags/red?include=products").json
+    assert [each["code"] for each in back["products"]] == ["A"]
+    for wrong in ("products?include=x", f"products/{made['id']}?include=maker,maker_id"):
+        answer = ask_as(ANN, "GET", wrong)
+        assert answer.status == 400 and "maker, tags" in answer.json["detail"]
+
+
+def test_a_row_with_related_rows_is_never_said_to_be_unchanged(
+    works: Workshop, ask_as: Ask
+) -> None:
+    made = works.product("A")
+    path = f"products/{made.id}"
+    assert ask_as(ANN, "GET", path, if_none_match='"1"').status == 304
+    assert ask_as(ANN, "GET", path + "?include=tags", if_none_match='"1"').status == 200
+
+
+def test_a_list_is_searched_with_q(works: Workshop, ask_as: Ask) -> None:
+    works.product("A", name="green lamp")
+    works.product("B", name="lamp lamp lamp")
+    works.product("C", name="chair")
+    found = ask_as(ANN, "GET", "products?q=lamp&limit=1")
+    assert [each["code"] for each in found.json["data"]] == ["B"]
+    url = found.headers["link"].split(">")[0].removeprefix("</api/v1/")
+    assert [each["code"] for each in ask_as(ANN, "GET", url).json["data"]] == ["A"]
+    assert ask_as(ANN, "GET", "makers?q=lamp").status == 400
+    assert ask_as(ANN, "GET", "products?q=" + "x" * 201).status == 400
+
+
+def test_what_few_may_see_is_absent_for_the_others_everywhere(works: Workshop, ask_as: Ask) -> None:
+    made = ask_as(BOSS, "POST", "products", {"code": "A", "cost": "1.50"})
+    assert made.json["cost"] == "1.50"
+    path = f"products/{made.json['id']}"
+    for answer in (
+        ask_as(ANN, "GET", path),
+        ask_as(ANN, "PATCH", path, {"name": "x"}),
+        ask_as(ANN, "GET", "products"),
+        ask_as(ANN, "GET", path + "/audit"),
+        ask_as(ANN, "GET", path + "?include=tags"),
+    ):
+        assert answer.status == 200 and b"cost" not in answer.body
+    (update, create) = ask_as(BOSS, "GET", path + "/audit").json["data"]
+    assert create["changes"]["cost"] == [None, "1.50"]
+
+
+def test_a_missing_identity_role_or_tenant_is_401_or_403(works: Workshop, ask_as: Ask) -> None:
+    made = works.product("A")
+    for path in ("products", f"products/{made.id}", f"products/{made.id}/audit"):
+        assert ask_as(ANONYMOUS, "GET", path).status == 401
+        assert ask_as(Identity(user="x"), "GET", path).status == 403
+    assert ask_as(ANN, "DELETE", f"products/{made.id}").status == 403
+    assert ask_as(ANN, "POST", f"products/{made.id}/polish", {}).status == 403
+    assert ask_as(BOB, "GET", f"products/{made.id}").status == 404
+    assert ask_as(BOB, "GET", f"products/{made.id}/audit").status == 404
+    assert ask_as(BOB, "PATCH", f"products/{made.id}", {"name": "x"}).status == 404
+
+
+def test_a_deleted_row_is_gone_until_it_is_restored(works: Workshop, ask_as: Ask) -> None:
+    made = works.product("A")
+    path = f"products/{made.id}"
+    assert ask_as(BOSS, "DELETE", path).status == 204
+    assert ask_as(BOSS, "GET", path).status == 404
+    assert ask_as(BOSS, "GET", "products").json["data"] == []
+    restored = ask_as(BOSS, "POST", path + "/restore")
+    assert (restored.status, restored.headers["etag"], restored.json["deleted_at"]) == (
+        200,
+        '"3"',
+        None,
+    )
+    assert ask_as(BOSS, "POST", f"products/{uuid4()}/restore").status == 404
+
+
+def test_the_audit_of_a_row_is_paged_the_newest_first(works: Workshop, ask_as: Ask) -> None:
+    made = ask_as(ANN, "POST", "products", {"code": "A", "price": "1.10"}).json
+    path = f"products/{made['id']}"
+    for n in range(3):
+        ask_as(ANN, "PATCH", path, {"price": f"{n}.00", "seen_at": "2026-11-25T08:30:00+02:00"})
+    assert ask_as(BOSS, "DELETE", path).status == 204
+    first = ask_as(ANN, "GET", path + "/audit?limit=2")
+    assert [e["operation"] for e in first.json["data"]] == ["delete", "update"]
+    entry = first.json["data"][1]
+    assert entry["changes"]["price"] == ["1.00", "2.00"]
+    assert (entry["version"], entry["actor"], entry["at"][-1]) == (4, "ann", "Z")
+    assert set(entry) == {"id", "operation", "version", "actor", "request_id", "at", "changes"}
+    assert first.json["pagination"]["has_more"] is True
+    url = first.headers["link"].split(">")[0].removeprefix("</api/v1/")
+    second = ask_as(ANN, "GET", url).json
+    third = ask_as(ANN, "GET", path + f"/audit?limit=2&cursor={second['pagination']['next']}").json
+    assert [e["operation"] for e in second["data"] + third["data"]] == [
+        "update",
+        "update",
+        "create",
+    ]
+    assert second["data"][1]["changes"]["seen_at"] == [None, "2026-11-25T06:30:00Z"]
+    assert third["pagination"] == {"next": None, "prev": None, "has_more": False}
+    other = works.product("B")
+    token = second["pagination"]["next"]
+    for wrong in ("limit=0", "cursor=x", "page=1", "sort=id", "q=x"):
+        assert ask_as(ANN, "GET", f"{path}/audit?{wrong}").status == 400
+    assert ask_as(ANN, "GET", f"products/{other.id}/audit?cursor={token}").status == 400
+    assert ask_as(ANN, "GET", f"products/{uuid4()}/audit").status == 404
+
+
+def test_a_versioned_row_is_changed_with_if_match_only(works: Workshop, ask_as: Ask) -> None:
+    made = ask_as(ANN, "POST", "units", {"code": "m/s 1", "name": "speed"})
+    assert made.headers["location"] == "/api/v1/units/m%2Fs%201"
+    ask_as(ANN, "POST", "units", {"code": "kg"})
+    whole = {"code": "kg", "name": "mass"}
+    for method, body in (("PATCH", {"name": "x"}), ("PUT", whole), ("DELETE", None)):
+        assert ask_as(ANN, method, "units/kg", body).status == 428
+        assert ask_as(ANN, method, "units/kg", body, if_match='"9"').status == 412
+        assert ask_as(ANN, method, "units/no", body, if_match="*").status == 404
+    assert ask_as(ANN, "PATCH", "units/kg", {"name": "x"}, if_match="*").status == 200
+    assert ask_as(ANN, "PUT", "units/kg", whole, if_match='"1", "2"').status == 200
+    assert ask_as(ANN, "DELETE", "units/kg", if_match='"3"').status == 204
+
+
+def test_a_create_with_a_key_happens_once(works: Workshop, ask_as: Ask) -> None:
+    body = {"code": "A", "name": "lamp"}
+    first = ask_as(ANN, "POST", "products", body, idempotency_key="k1")
+    assert first.status == 201 and "idempotency-replayed" not in first.headers
+    again = ask_as(ANN, "POST", "products", body, idempotency_key="k1")
+    assert again.headers["idempotency-replayed"] == "true"
+    for name in ("location", "etag", "content-type"):
+        assert again.headers[name] == first.headers[name]
+    assert (again.status, again.body) == (201, first.body)
+    other = ask_as(ANN, "POST", "products", {"code": "B"}, idempotency_key="k1")
+    assert (other.status, other.json["code"]) == (422, "F623")
+    assert ask_as(BOB, "POST", "products", body, idempotency_key="k1").status == 201
+    assert works.sql("select tenant_id, code from products order by 1") == [
+        (ANN.tenant, "A"),
+        (BOB.tenant, "A"),
+    ]
+
+
+def test_a_refused_create_leaves_its_key_free(works: Workshop, ask_as: Ask) -> None:
+    assert ask_as(ANN, "POST", "products", {}, idempotency_key="k").status == 422
+    assert ask_as(ANN, "POST", "products", {"code": "A"}, idempotency_key="k").status == 201
+
+
+@pytest.mark.parametrize("key", ["", "a b", "x" * 256, "\xe9", "a\tb"])
+def test_a_key_is_visible_ascii(ask_as: Ask, key: str) -> None:
+    answer = ask_as(ANN, "POST", "products", {"code": "A"}, idempotency_key=key)
+    assert answer.status == 400
+
+
+def test_one_key_at_once_makes_one_row(works: Workshop, ask_as: Ask) -> None:
+    answers: list[Answer] = []
+
+    def create() -> None:
+        answers.append(ask_as(ANN, "POST", "products", {"code": "A"}, idempotency_key="k"))
+
+    assert together(*[create] * 6) == []
+    assert {answer.status for answer in answers} <= {201, 409}
+    assert works.one("select count(*) from products") == 1
+    assert len({answer.body for answer in answers if answer.status == 201}) == 1
+
+
+@pytest.mark.parametrize("query", ["include=friends", "limit=1"])
+def test_a_permission_to_read_covers_lists(ask_as: Ask, query: str) -> None:
+    assert ask_as(ANN, "GET", "people?" + query).status == 403
+    assert ask_as(WRITER, "GET", "people?" + query).status == 200

@@ -1,30 +1,35 @@
-"""A list query: what a client may ask of a list, checked, and the SQL that answers it in one round
-trip.
+"""A list query: what a client may ask of a list, checked. `listing` makes its SQL.
 
-Values are parameters always; names come from the resource's own columns. Sorting is total (the id
-is the last key) and keyset cursors continue it exactly, NULLs included: ascending puts them last,
-descending first, as PostgreSQL does.
+Names come from the resource's own columns and relations, and only from those that the current
+identity may see.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...auth import current_identity
 from ...errors import BadRequest
-from ..resource import Column, Resource, Sort, quote
-from ..values import read_text
-from . import cursor
+from ...text import text
+from ..base import hidden_columns
+from ..resource import Column, Relation, Resource, Sort
+from ..values import TYPES, read_text
 
 DEFAULT_LIMIT = 25
 MAX_LIMIT = 100
 MAX_PAGE = 100_000
+MAX_SEARCH = 200  # characters
+OPERATORS = {"eq": "=", "ne": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+# Types whose values are any text once they are stored: a filter need not be a whole address.
+TEXTUAL = frozenset({"string", "text", "slug", "email", "url"})
 _KEY = re.compile(r"([a-z][a-z0-9_]*)(?:\[([a-z_]+)\])?")
-_OPERATORS = {"eq": "=", "ne": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 _OTHER = ("in", "contains", "is_null")
-_CONTROL = frozenset({"limit", "cursor", "sort", "page", "per_page"})
+_CONTROL = frozenset({"limit", "cursor", "sort", "page", "per_page", "q", "include"})
+
+Read = Callable[[str, Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +43,20 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class ListQuery:
-    """What to list. after: the keys of the row to go on from; backwards: towards the rows before
-    it.
+    """What to list. q: words to search for, "" for none; without `sorts` the best match comes
+    first.
 
-    page: from 1, then the answer has a total; None for cursors.
+    cursor: where to go on, as a page gave it. page: from 1, then the answer has a total; None for
+    cursors. include: names of relations whose rows are wanted too.
     """
 
     filters: tuple[Filter, ...] = ()
     sorts: tuple[Sort, ...] = ()
     limit: int = DEFAULT_LIMIT
-    after: tuple[Any, ...] | None = None
-    backwards: bool = False
+    cursor: str | None = None
     page: int | None = None
+    q: str = ""
+    include: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, resource: Resource[Any], query: Mapping[str, Sequence[str]]) -> ListQuery:
@@ -57,63 +64,78 @@ class ListQuery:
 
         Raises BadRequest naming the parameter and what would be allowed.
         """
-        sorts = _sorts(resource, _one(query, "sort"))
-        filters = tuple(
-            _filter(resource, key, value)
-            for key, values in query.items()
-            if key not in _CONTROL
-            for value in values
-        )
-        after, backwards = None, False
-        token = _one(query, "cursor")
-        if token is not None:
-            after, backwards = cursor.read(token, total_order(resource, sorts))
+        pairs = [(k, v) for k, values in query.items() if k not in _CONTROL for v in values]
+        cursor, include = _one(query, "cursor"), _one(query, "include")
         page = _number(query, "page", MAX_PAGE)
-        if page is not None and token is not None:
-            raise BadRequest("page and cursor exclude each other")
+        if page is not None and cursor is not None:
+            raise BadRequest(text("page and cursor exclude each other"))
         wrong, size = ("limit", "per_page") if page else ("per_page", "limit")
         if wrong in query:
-            raise BadRequest(f"{wrong} does not go with this; use {size}")
-        limit = _number(query, size, MAX_LIMIT) or DEFAULT_LIMIT
-        return cls(filters, sorts, limit, after, backwards, page)
-
-    def statement(self, resource: Resource[Any]) -> tuple[str, dict[str, Any]]:
-        """The SQL and its parameters. One row more than the limit tells whether there is another
-        page.
-        """
-        params: dict[str, Any] = {}
-        where = [_condition(f, f"f{n}", params) for n, f in enumerate(self.filters)]
-        matching = _where(where)
-        if self.after is not None:
-            where.append(_beyond(self.keys(resource), self.after, self.backwards, params))
-        total = f", (select count(*) from {quote(resource.table)}{matching})" if self.page else ""
-        select = resource.select.replace("\nfrom ", total + "\nfrom ", 1)
-        order = ", ".join(
-            quote(s.column.name) + (" desc" if s.descending != self.backwards else "")
-            for s in self.keys(resource)
+            raise BadRequest(
+                text("{name} does not go with this; use {size}", name=wrong, size=size)
+            )
+        return cls(
+            _filters(resource, pairs, read_text),
+            _sorts(resource, _one(query, "sort")),
+            _number(query, size, MAX_LIMIT) or DEFAULT_LIMIT,
+            cursor,
+            page,
+            _search(resource, _one(query, "q")),
+            tuple(known(resource, include.split(","))) if include else (),
         )
-        params["forge_limit"] = self.limit + 1
-        sql = f"{select}{_where(where)}\norder by {order}\nlimit %(forge_limit)s"
-        if self.page and self.page > 1:
-            params["forge_offset"] = (self.page - 1) * self.limit
-            sql += " offset %(forge_offset)s"
-        return sql, params
 
-    def keys(self, resource: Resource[Any]) -> tuple[Sort, ...]:
-        """The sort keys made total by the id."""
-        return total_order(resource, self.sorts)
+    @classmethod
+    def of(
+        cls,
+        resource: Resource[Any],
+        filters: Mapping[str, Any] | None = None,
+        *,
+        sort: str = "",
+        limit: int = DEFAULT_LIMIT,
+        q: str = "",
+        page: int | None = None,
+    ) -> ListQuery:
+        """The same from Python values: {"status": "active", "price[gte]": Decimal(10)}; None means
+        NULL, and "in" takes any iterable.
+
+        limit: from 1 to 100. page: from 1. Raises BadRequest as `parse`.
+        """
+        given = (filters or {}).items()
+        pairs = [_null(key) if value is None else (key, value) for key, value in given]
+        return cls(
+            _filters(resource, pairs, lambda type_name, value: TYPES[type_name].read(value)),
+            _sorts(resource, sort or None),
+            _between("limit", limit, MAX_LIMIT),
+            page=None if page is None else _between("page", page, MAX_PAGE),
+            q=_search(resource, q),
+        )
 
 
-def total_order(resource: Resource[Any], sorts: tuple[Sort, ...]) -> tuple[Sort, ...]:
-    """`sorts`, ended by the id when it is not among them; newest first when nothing was asked
-    for.
+def known(resource: Resource[Any], names: Iterable[str]) -> dict[str, Relation]:
+    """The relations of these names, each once. Raises BadRequest naming those that there are.
+
+    A belongs_to whose key is hidden from the current identity is not there.
     """
-    identity = resource.columns[0]
-    if not sorts:
-        return (Sort(identity, descending=True),)
-    if any(s.column is identity for s in sorts):
-        return sorts
-    return (*sorts, Sort(identity, sorts[-1].descending))
+    hidden = hidden_columns(resource, current_identity())
+    allowed = {
+        r.name: r for r in resource.relations if r.kind != "belongs_to" or r.column not in hidden
+    }
+    for name in names:
+        if name not in allowed:
+            raise not_included(name, allowed)
+    return {name: allowed[name] for name in names}
+
+
+def not_included(name: str, allowed: Iterable[str]) -> BadRequest:
+    """The error for a relation that there is not, or not for the current identity."""
+    listed = _join(allowed)
+    return BadRequest(
+        text("{name} cannot be included; relations: {allowed}", name=name, allowed=listed)
+    )
+
+
+def _join(names: Iterable[str]) -> str:
+    return ", ".join(names) or text("none")
 
 
 def _one(query: Mapping[str, Sequence[str]], name: str) -> str | None:
@@ -121,102 +143,94 @@ def _one(query: Mapping[str, Sequence[str]], name: str) -> str | None:
     if not values:
         return None
     if len(values) > 1:
-        raise BadRequest(f"{name} is given more than once")
+        raise BadRequest(text("{name} is given more than once", name=name))
     return values[0]
 
 
 def _number(query: Mapping[str, Sequence[str]], name: str, most: int) -> int | None:
-    text = _one(query, name)
-    if text is None:
+    given = _one(query, name)
+    if given is None:
         return None
-    if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) or not 1 <= int(text) <= most:
-        raise BadRequest(f"{name} must be a whole number from 1 to {most}")
-    return int(text)
+    digits = re.fullmatch(r"[0-9]{1,9}", given, re.ASCII)
+    return _between(name, int(given) if digits else 0, most)
 
 
-def _sorts(resource: Resource[Any], text: str | None) -> tuple[Sort, ...]:
-    if text is None:
+def _between(name: str, number: int, most: int) -> int:
+    if not 1 <= number <= most:
+        message = text("{name} must be a whole number from 1 to {most}", name=name, most=most)
+        raise BadRequest(message)
+    return number
+
+
+def _search(resource: Resource[Any], given: str | None) -> str:
+    if not given:
+        return ""
+    if not resource.searchable:
+        raise BadRequest(text("this list cannot be searched"))
+    if len(given) > MAX_SEARCH:
+        raise BadRequest(text("q must have at most {max} characters", max=MAX_SEARCH))
+    return str(_value("q", "string", given.strip(), read_text))
+
+
+def _sorts(resource: Resource[Any], given: str | None) -> tuple[Sort, ...]:
+    if given is None:
         return ()
-    sorts: list[Sort] = []
-    for part in text.split(","):
-        column = resource.column(part.removeprefix("-"))
-        if column is None or not column.sortable or any(s.column is column for s in sorts):
-            allowed = ", ".join(c.name for c in resource.columns if c.sortable)
-            raise BadRequest(f"sort by each of these at most once: {allowed}")
-        sorts.append(Sort(column, part.startswith("-")))
-    return tuple(sorts)
+    columns = _seen(resource, lambda c: c.sortable)
+    sorts: dict[str, Sort] = {}
+    for part in given.split(","):
+        name = part.removeprefix("-")
+        if name not in columns or name in sorts:
+            allowed = _join(columns)
+            raise BadRequest(text("sort by each of these at most once: {allowed}", allowed=allowed))
+        sorts[name] = Sort(columns[name], part.startswith("-"))
+    return tuple(sorts.values())
 
 
-def _filter(resource: Resource[Any], key: str, text: str) -> Filter:
+def _seen(resource: Resource[Any], fits: Callable[[Column], bool]) -> dict[str, Column]:
+    """The columns that fit, by name, of those that the current identity may see."""
+    hidden = hidden_columns(resource, current_identity())
+    return {c.name: c for c in resource.columns if fits(c) and c.name not in hidden}
+
+
+def _filters(
+    resource: Resource[Any], pairs: Sequence[tuple[str, Any]], read: Read
+) -> tuple[Filter, ...]:
+    if not pairs:
+        return ()
+    columns = _seen(resource, lambda c: c.filterable)
+    return tuple(_filter(columns, key, value, read) for key, value in pairs)
+
+
+def _filter(columns: Mapping[str, Column], key: str, value: Any, read: Read) -> Filter:
     match = _KEY.fullmatch(key)
-    column = resource.column(match[1]) if match else None
-    if match is None or column is None or not column.filterable:
-        allowed = ", ".join(c.name for c in resource.columns if c.filterable)
-        raise BadRequest(f"{key} is no filter of this list; filters: {allowed}")
+    column = columns.get(match[1]) if match else None
+    if match is None or column is None:
+        allowed = _join(columns)
+        raise BadRequest(
+            text("{name} is no filter of this list; filters: {allowed}", name=key, allowed=allowed)
+        )
     operator = match[2] or "eq"
-    if operator not in _OPERATORS and operator not in _OTHER:
-        raise BadRequest(f"{key}: operators are {', '.join((*_OPERATORS, *_OTHER))}")
-    if operator == "contains" and column.type not in ("string", "text"):
-        raise BadRequest(f"{key}: contains works on text only")
-    try:
-        return Filter(column, operator, _filter_value(column, operator, text))
-    except ValueError as err:
-        raise BadRequest(f"{key} {err}") from None
-
-
-def _filter_value(column: Column, operator: str, text: str) -> Any:
+    if operator not in OPERATORS and operator not in _OTHER:
+        allowed = _join((*OPERATORS, *_OTHER))
+        raise BadRequest(text("{name}: operators are {allowed}", name=key, allowed=allowed))
+    kind = "string" if column.type in TEXTUAL else column.type
+    if operator == "contains" and kind != "string":
+        raise BadRequest(text("{name}: contains works on text only", name=key))
     if operator == "is_null":
-        return read_text("bool", text)
+        kind = "bool"
     if operator == "in":
-        return [read_text(column.type, part) for part in text.split(",")]
-    return read_text(column.type, text)
+        parts = value.split(",") if isinstance(value, str) else value
+        return Filter(column, operator, [_value(key, kind, part, read) for part in parts])
+    return Filter(column, operator, _value(key, kind, value, read))
 
 
-def _condition(f: Filter, param: str, params: dict[str, Any]) -> str:
-    name = quote(f.column.name)
-    if f.operator == "is_null":
-        return f"{name} is {'' if f.value else 'not '}null"
-    params[param] = f.value
-    if f.operator == "in":
-        return f"{name} = any(%({param})s)"
-    if f.operator == "contains":
-        escaped = f.value.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-        params[param] = f"%{escaped}%"
-        return f"{name} ilike %({param})s"
-    return f"{name} {_OPERATORS[f.operator]} %({param})s"
+def _value(name: str, kind: str, value: Any, read: Read) -> Any:
+    try:
+        return read(kind, value)
+    except ValueError as err:
+        raise BadRequest(f"{name} {err}") from None
 
 
-def _where(conditions: Sequence[str]) -> str:
-    return "\nwhere " + " and ".join(conditions) if conditions else ""
-
-
-def _beyond(
-    keys: Sequence[Sort], values: Sequence[Any], backwards: bool, params: dict[str, Any]
-) -> str:
-    """The rows strictly after the one whose keys are `values`."""
-    for n, value in enumerate(values):
-        params[f"k{n}"] = value
-    directions = {s.descending for s in keys}
-    if len(directions) == 1 and not any(s.column.nullable for s in keys):
-        # PERF: a row comparison is one range on the index; the general form below is a filter.
-        columns = ", ".join(quote(s.column.name) for s in keys)
-        operator = "<" if keys[0].descending != backwards else ">"
-        marks = ", ".join(f"%(k{n})s" for n in range(len(keys)))
-        return f"({columns}) {operator} ({marks})"
-    condition = ""
-    for n in reversed(range(len(keys))):
-        ahead, level = _ahead(keys[n], values[n], f"k{n}", backwards)
-        condition = f"({ahead} or ({level} and {condition}))" if condition else f"({ahead})"
-    return condition
-
-
-def _ahead(sort: Sort, value: Any, param: str, backwards: bool) -> tuple[str, str]:
-    """SQL for "this key lies further on" and for "this key is the same"."""
-    name = quote(sort.column.name)
-    descending = sort.descending != backwards
-    if value is None:
-        return (f"{name} is not null" if descending else "false"), f"{name} is null"
-    ahead = f"{name} {'<' if descending else '>'} %({param})s"
-    if sort.column.nullable and not descending:
-        ahead = f"({ahead} or {name} is null)"
-    return ahead, f"{name} = %({param})s"
+def _null(key: str) -> tuple[str, bool]:
+    """The filter that asks for NULL, of a key without operator."""
+    return key.removesuffix("[eq]") + "[is_null]", True

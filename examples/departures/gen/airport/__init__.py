@@ -1,7 +1,15 @@
 """Airport, generated from resources/airport/schema.py. Do not edit: the next `forge-min generate` writes it anew."""
 
 from .actions import AirportActions
-from .model import AirportRow, to_json
+from .model import AirportCreate, AirportFilter, AirportRow, AirportUpdate, to_json
 from .resource import RESOURCE
 
-__all__ = ["RESOURCE", "AirportActions", "AirportRow", "to_json"]
+__all__ = [
+    "RESOURCE",
+    "AirportActions",
+    "AirportCreate",
+    "AirportFilter",
+    "AirportRow",
+    "AirportUpdate",
+    "to_json",
+]

@@ -1,12 +1,19 @@
 """The actions of Airport, generated from resources/airport/schema.py. Do not edit: rules of yours go into resources/airport/actions.py."""
 
-from forge_min.actions import Actions
+from forge_min.actions import Actions, ListQuery
 
-from .model import AirportRow
+from .model import AirportCreate, AirportFilter, AirportRow, AirportUpdate
 from .resource import RESOURCE
 
 
-class AirportActions(Actions[AirportRow]):
-    """list, get, create, update, delete and create_many of airports."""
+class AirportActions(Actions[AirportRow, AirportCreate, AirportUpdate]):
+    """Every action of airports; forge_min.actions.Actions describes them."""
 
     resource = RESOURCE
+
+    @classmethod
+    def query(
+        cls, filters: AirportFilter, *, sort: str = "", limit: int = 25, q: str = ""
+    ) -> ListQuery:
+        """What to list, with filters whose names and values are checked by type."""
+        return ListQuery.of(RESOURCE, filters, sort=sort, limit=limit, q=q)

@@ -1,10 +1,12 @@
-"""A row of airports, generated from resources/airport/schema.py. Do not edit."""
+"""A row of airports and what writes and filters take, generated from resources/airport/schema.py. Do not edit."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Required, TypedDict
 from uuid import UUID
 
 from forge_min.actions import iso_utc
@@ -29,6 +31,105 @@ class AirportRow:
     version: int
     created_at: datetime
     updated_at: datetime
+
+
+class AirportCreate(TypedDict, total=False):
+    """What a create takes."""
+
+    icao: Required[str]
+    iata: str | None
+    name: Required[str]
+    city: str | None
+    country_id: Required[UUID | str]
+    latitude: Required[Decimal | int | str]
+    longitude: Required[Decimal | int | str]
+    elevation: int | None
+    time_zone: str | None
+    nearest_id: UUID | str | None
+    nearest_km: Decimal | int | str | None
+
+
+class AirportUpdate(TypedDict, total=False):
+    """What an update takes."""
+
+    icao: str
+    iata: str | None
+    name: str
+    city: str | None
+    country_id: UUID | str
+    latitude: Decimal | int | str
+    longitude: Decimal | int | str
+    elevation: int | None
+    time_zone: str | None
+    nearest_id: UUID | str | None
+    nearest_km: Decimal | int | str | None
+
+
+# The filters of a list, as in a query string: ListQuery.of(RESOURCE, filters).
+AirportFilter = TypedDict(
+    "AirportFilter",
+    {
+        "id": UUID | str,
+        "id[ne]": UUID | str,
+        "id[in]": Sequence[UUID | str],
+        "icao": str,
+        "icao[ne]": str,
+        "icao[in]": Sequence[str],
+        "icao[gt]": str,
+        "icao[gte]": str,
+        "icao[lt]": str,
+        "icao[lte]": str,
+        "icao[contains]": str,
+        "iata": str,
+        "iata[ne]": str,
+        "iata[in]": Sequence[str],
+        "iata[gt]": str,
+        "iata[gte]": str,
+        "iata[lt]": str,
+        "iata[lte]": str,
+        "iata[contains]": str,
+        "iata[is_null]": bool,
+        "name": str,
+        "name[ne]": str,
+        "name[in]": Sequence[str],
+        "name[gt]": str,
+        "name[gte]": str,
+        "name[lt]": str,
+        "name[lte]": str,
+        "name[contains]": str,
+        "city": str,
+        "city[ne]": str,
+        "city[in]": Sequence[str],
+        "city[gt]": str,
+        "city[gte]": str,
+        "city[lt]": str,
+        "city[lte]": str,
+        "city[contains]": str,
+        "city[is_null]": bool,
+        "country_id": UUID | str,
+        "country_id[ne]": UUID | str,
+        "country_id[in]": Sequence[UUID | str],
+        "nearest_id": UUID | str,
+        "nearest_id[ne]": UUID | str,
+        "nearest_id[in]": Sequence[UUID | str],
+        "nearest_id[is_null]": bool,
+        "created_at": datetime | str,
+        "created_at[ne]": datetime | str,
+        "created_at[in]": Sequence[datetime | str],
+        "created_at[gt]": datetime | str,
+        "created_at[gte]": datetime | str,
+        "created_at[lt]": datetime | str,
+        "created_at[lte]": datetime | str,
+        "updated_at": datetime | str,
+        "updated_at[ne]": datetime | str,
+        "updated_at[in]": Sequence[datetime | str],
+        "updated_at[gt]": datetime | str,
+        "updated_at[gte]": datetime | str,
+        "updated_at[lt]": datetime | str,
+        "updated_at[lte]": datetime | str,
+    },
+    total=False,
+)
 
 
 def to_json(row: AirportRow) -> dict[str, object]:

@@ -1,9 +1,9 @@
-"""Airport as data: columns, rules, constraints and hooks.
+"""Airport as data: columns, rules, constraints, relations and hooks.
 
 Generated from resources/airport/schema.py. Do not edit.
 """
 
-from forge_min.actions import Check, Column, JobHook, Resource
+from forge_min.actions import Check, Column, JobHook, Relation, Resource
 
 from . import sql
 from .model import AirportRow, to_json
@@ -31,9 +31,9 @@ RESOURCE: Resource[AirportRow] = Resource(
     table="airports",
     topic="airports",
     columns=(
-        Column("id", "uuid", nullable=False, filterable=True, sortable=True),
-        Column("icao", "string", nullable=False, filterable=True, sortable=True),
-        Column("iata", "string", filterable=True, sortable=True),
+        Column("id", "uuid", nullable=False, filterable=True, sortable=True, unique=True),
+        Column("icao", "string", nullable=False, filterable=True, sortable=True, unique=True),
+        Column("iata", "string", filterable=True, sortable=True, unique=True),
         Column("name", "string", nullable=False, filterable=True, sortable=True),
         Column("city", "string", filterable=True, sortable=True),
         Column("country_id", "uuid", nullable=False, filterable=True),
@@ -54,26 +54,27 @@ RESOURCE: Resource[AirportRow] = Resource(
     insert=sql.INSERT.rstrip(),
     insert_many=sql.INSERT_MANY.rstrip(),
     constraints={
-        'airports_icao_key': 'icao',
-        'airports_icao_max_len': 'icao',
-        'airports_iata_key': 'iata',
-        'airports_iata_min_len': 'iata',
-        'airports_iata_max_len': 'iata',
-        'airports_name_max_len': 'name',
-        'airports_city_max_len': 'city',
-        'airports_country_id_fkey': 'country_id',
-        'airports_latitude_min': 'latitude',
-        'airports_latitude_max': 'latitude',
-        'airports_longitude_min': 'longitude',
-        'airports_longitude_max': 'longitude',
-        'airports_time_zone_max_len': 'time_zone',
-        'airports_nearest_id_fkey': 'nearest_id',
-        'airports_nearest_km_min': 'nearest_km',
+        "airports_pkey": "id",
+        "airports_icao_key": "icao",
+        "airports_iata_key": "iata",
+        "airports_iata_min_len": "iata",
+        "airports_country_id_fkey": "country_id",
+        "airports_latitude_min": "latitude",
+        "airports_latitude_max": "latitude",
+        "airports_longitude_min": "longitude",
+        "airports_longitude_max": "longitude",
+        "airports_nearest_id_fkey": "nearest_id",
+        "airports_nearest_km_min": "nearest_km",
     },
     timestamps=True,
-    after_create=(
-        JobHook('FindNearest', 'nearest', 2, None, 0),
+    searchable=True,
+    relations=(
+        Relation("country", "belongs_to", "countries", "country_id"),
+        Relation("nearest", "belongs_to", "airports", "nearest_id"),
+        Relation("departures", "has_many", "flights", "origin_id"),
+        Relation("arrivals", "has_many", "flights", "destination_id"),
     ),
-    after_update=(),
-    after_delete=(),
+    after_create=(
+        JobHook("FindNearest", "nearest", priority=2),
+    ),
 )

@@ -1,13 +1,12 @@
 """The JSON API of Airport, generated from resources/airport/schema.py. Do not edit."""
 
-from forge_min.actions import Actions
 from forge_min.wsgi.api import ResourceAPI
 from forge_min.wsgi.router import Route
 
-from .model import AirportRow
+from .actions import AirportActions
 
 
-def routes(actions: Actions[AirportRow], prefix: str) -> list[Route]:
+def routes(actions: AirportActions, prefix: str) -> list[Route]:
     """The routes below `prefix`, for example "/api/v1"."""
     path = prefix + "/airports"
     api = ResourceAPI(actions, path)

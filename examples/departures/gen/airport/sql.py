@@ -23,7 +23,7 @@ insert into "airports" (
   "id", "icao", "iata", "name", "city", "country_id", "latitude", "longitude", "elevation",
   "time_zone", "nearest_id", "nearest_km"
 )
-select * from unnest(
+select forge_given.* from unnest(
   %(id)s::uuid[],
   %(icao)s::text[],
   %(iata)s::text[],
@@ -36,6 +36,6 @@ select * from unnest(
   %(time_zone)s::text[],
   %(nearest_id)s::uuid[],
   %(nearest_km)s::numeric[]
-)
+) as forge_given
 returning *
 """

@@ -1,7 +1,15 @@
 """Country, generated from resources/country/schema.py. Do not edit: the next `forge-min generate` writes it anew."""
 
 from .actions import CountryActions
-from .model import CountryRow, to_json
+from .model import CountryCreate, CountryFilter, CountryRow, CountryUpdate, to_json
 from .resource import RESOURCE
 
-__all__ = ["RESOURCE", "CountryActions", "CountryRow", "to_json"]
+__all__ = [
+    "RESOURCE",
+    "CountryActions",
+    "CountryCreate",
+    "CountryFilter",
+    "CountryRow",
+    "CountryUpdate",
+    "to_json",
+]

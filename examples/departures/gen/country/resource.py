@@ -1,9 +1,9 @@
-"""Country as data: columns, rules, constraints and hooks.
+"""Country as data: columns, rules, constraints, relations and hooks.
 
 Generated from resources/country/schema.py. Do not edit.
 """
 
-from forge_min.actions import Check, Column, Resource
+from forge_min.actions import Check, Column, Relation, Resource
 
 from . import sql
 from .model import CountryRow, to_json
@@ -22,8 +22,8 @@ RESOURCE: Resource[CountryRow] = Resource(
     table="countries",
     topic="countries",
     columns=(
-        Column("id", "uuid", nullable=False, filterable=True, sortable=True),
-        Column("code", "string", nullable=False, filterable=True, sortable=True),
+        Column("id", "uuid", nullable=False, filterable=True, sortable=True, unique=True),
+        Column("code", "string", nullable=False, filterable=True, sortable=True, unique=True),
         Column("name", "string", nullable=False, filterable=True, sortable=True),
         Column("version", "bigint", nullable=False),
         Column("created_at", "datetime", nullable=False, filterable=True, sortable=True),
@@ -36,13 +36,12 @@ RESOURCE: Resource[CountryRow] = Resource(
     insert=sql.INSERT.rstrip(),
     insert_many=sql.INSERT_MANY.rstrip(),
     constraints={
-        'countries_code_key': 'code',
-        'countries_code_min_len': 'code',
-        'countries_code_max_len': 'code',
-        'countries_name_max_len': 'name',
+        "countries_pkey": "id",
+        "countries_code_key": "code",
+        "countries_code_min_len": "code",
     },
     timestamps=True,
-    after_create=(),
-    after_update=(),
-    after_delete=(),
+    relations=(
+        Relation("airports", "has_many", "airports", "country_id"),
+    ),
 )

@@ -1,13 +1,12 @@
 """The JSON API of Country, generated from resources/country/schema.py. Do not edit."""
 
-from forge_min.actions import Actions
 from forge_min.wsgi.api import ResourceAPI
 from forge_min.wsgi.router import Route
 
-from .model import CountryRow
+from .actions import CountryActions
 
 
-def routes(actions: Actions[CountryRow], prefix: str) -> list[Route]:
+def routes(actions: CountryActions, prefix: str) -> list[Route]:
     """The routes below `prefix`, for example "/api/v1"."""
     path = prefix + "/countries"
     api = ResourceAPI(actions, path)

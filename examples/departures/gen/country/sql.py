@@ -19,10 +19,10 @@ INSERT_MANY = """\
 insert into "countries" (
   "id", "code", "name"
 )
-select * from unnest(
+select forge_given.* from unnest(
   %(id)s::uuid[],
   %(code)s::text[],
   %(name)s::text[]
-)
+) as forge_given
 returning *
 """

@@ -1,7 +1,15 @@
 """Flight, generated from resources/flight/schema.py. Do not edit: the next `forge-min generate` writes it anew."""
 
 from .actions import FlightActions
-from .model import FlightRow, to_json
+from .model import FlightCreate, FlightFilter, FlightRow, FlightUpdate, to_json
 from .resource import RESOURCE
 
-__all__ = ["RESOURCE", "FlightActions", "FlightRow", "to_json"]
+__all__ = [
+    "RESOURCE",
+    "FlightActions",
+    "FlightCreate",
+    "FlightFilter",
+    "FlightRow",
+    "FlightUpdate",
+    "to_json",
+]

@@ -1,12 +1,19 @@
 """The actions of Flight, generated from resources/flight/schema.py. Do not edit: rules of yours go into resources/flight/actions.py."""
 
-from forge_min.actions import Actions
+from forge_min.actions import Actions, ListQuery
 
-from .model import FlightRow
+from .model import FlightCreate, FlightFilter, FlightRow, FlightUpdate
 from .resource import RESOURCE
 
 
-class FlightActions(Actions[FlightRow]):
-    """list, get, create, update, delete and create_many of flights."""
+class FlightActions(Actions[FlightRow, FlightCreate, FlightUpdate]):
+    """Every action of flights; forge_min.actions.Actions describes them."""
 
     resource = RESOURCE
+
+    @classmethod
+    def query(
+        cls, filters: FlightFilter, *, sort: str = "", limit: int = 25, q: str = ""
+    ) -> ListQuery:
+        """What to list, with filters whose names and values are checked by type."""
+        return ListQuery.of(RESOURCE, filters, sort=sort, limit=limit, q=q)

@@ -1,9 +1,11 @@
-"""A row of flights, generated from resources/flight/schema.py. Do not edit."""
+"""A row of flights and what writes and filters take, generated from resources/flight/schema.py. Do not edit."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Required, TypedDict
 from uuid import UUID
 
 from forge_min.actions import iso_utc
@@ -24,6 +26,89 @@ class FlightRow:
     version: int
     created_at: datetime
     updated_at: datetime
+
+
+class FlightCreate(TypedDict, total=False):
+    """What a create takes."""
+
+    number: Required[str]
+    origin_id: Required[UUID | str]
+    destination_id: Required[UUID | str]
+    status: str
+    gate: str | None
+    departs_at: Required[datetime | str]
+    arrives_at: Required[datetime | str]
+
+
+class FlightUpdate(TypedDict, total=False):
+    """What an update takes."""
+
+    number: str
+    origin_id: UUID | str
+    destination_id: UUID | str
+    status: str
+    gate: str | None
+    departs_at: datetime | str
+    arrives_at: datetime | str
+
+
+# The filters of a list, as in a query string: ListQuery.of(RESOURCE, filters).
+FlightFilter = TypedDict(
+    "FlightFilter",
+    {
+        "id": UUID | str,
+        "id[ne]": UUID | str,
+        "id[in]": Sequence[UUID | str],
+        "number": str,
+        "number[ne]": str,
+        "number[in]": Sequence[str],
+        "number[gt]": str,
+        "number[gte]": str,
+        "number[lt]": str,
+        "number[lte]": str,
+        "number[contains]": str,
+        "origin_id": UUID | str,
+        "origin_id[ne]": UUID | str,
+        "origin_id[in]": Sequence[UUID | str],
+        "destination_id": UUID | str,
+        "destination_id[ne]": UUID | str,
+        "destination_id[in]": Sequence[UUID | str],
+        "status": str,
+        "status[ne]": str,
+        "status[in]": Sequence[str],
+        "gate": str,
+        "gate[ne]": str,
+        "gate[in]": Sequence[str],
+        "gate[gt]": str,
+        "gate[gte]": str,
+        "gate[lt]": str,
+        "gate[lte]": str,
+        "gate[contains]": str,
+        "gate[is_null]": bool,
+        "departs_at": datetime | str,
+        "departs_at[ne]": datetime | str,
+        "departs_at[in]": Sequence[datetime | str],
+        "departs_at[gt]": datetime | str,
+        "departs_at[gte]": datetime | str,
+        "departs_at[lt]": datetime | str,
+        "departs_at[lte]": datetime | str,
+        "created_at": datetime | str,
+        "created_at[ne]": datetime | str,
+        "created_at[in]": Sequence[datetime | str],
+        "created_at[gt]": datetime | str,
+        "created_at[gte]": datetime | str,
+        "created_at[lt]": datetime | str,
+        "created_at[lte]": datetime | str,
+        "updated_at": datetime | str,
+        "updated_at[ne]": datetime | str,
+        "updated_at[in]": Sequence[datetime | str],
+        "updated_at[gt]": datetime | str,
+        "updated_at[gte]": datetime | str,
+        "updated_at[lt]": datetime | str,
+        "updated_at[lte]": datetime | str,
+    },
+    total=False,
+)
 
 
 def to_json(row: FlightRow) -> dict[str, object]:

@@ -1,9 +1,9 @@
-"""Flight as data: columns, rules, constraints and hooks.
+"""Flight as data: columns, rules, constraints, relations and hooks.
 
 Generated from resources/flight/schema.py. Do not edit.
 """
 
-from forge_min.actions import Check, Column, JobHook, Resource
+from forge_min.actions import Check, Column, JobHook, Relation, Resource
 
 from . import sql
 from .model import FlightRow, to_json
@@ -27,7 +27,7 @@ RESOURCE: Resource[FlightRow] = Resource(
     table="flights",
     topic="flights",
     columns=(
-        Column("id", "uuid", nullable=False, filterable=True, sortable=True),
+        Column("id", "uuid", nullable=False, filterable=True, sortable=True, unique=True),
         Column("number", "string", nullable=False, filterable=True, sortable=True),
         Column("origin_id", "uuid", nullable=False, filterable=True),
         Column("destination_id", "uuid", nullable=False, filterable=True),
@@ -46,16 +46,18 @@ RESOURCE: Resource[FlightRow] = Resource(
     insert=sql.INSERT.rstrip(),
     insert_many=sql.INSERT_MANY.rstrip(),
     constraints={
-        'flights_number_max_len': 'number',
-        'flights_origin_id_fkey': 'origin_id',
-        'flights_destination_id_fkey': 'destination_id',
-        'flights_status_check': 'status',
-        'flights_gate_max_len': 'gate',
+        "flights_pkey": "id",
+        "flights_origin_id_fkey": "origin_id",
+        "flights_destination_id_fkey": "destination_id",
+        "flights_status_check": "status",
     },
     timestamps=True,
-    after_create=(),
-    after_update=(
-        JobHook('NotifyGate', 'default', 2, None, 0),
+    auditable=True,
+    relations=(
+        Relation("origin", "belongs_to", "airports", "origin_id"),
+        Relation("destination", "belongs_to", "airports", "destination_id"),
     ),
-    after_delete=(),
+    after_update=(
+        JobHook("NotifyGate", "default", priority=2),
+    ),
 )

@@ -1,13 +1,12 @@
 """The JSON API of Flight, generated from resources/flight/schema.py. Do not edit."""
 
-from forge_min.actions import Actions
 from forge_min.wsgi.api import ResourceAPI
 from forge_min.wsgi.router import Route
 
-from .model import FlightRow
+from .actions import FlightActions
 
 
-def routes(actions: Actions[FlightRow], prefix: str) -> list[Route]:
+def routes(actions: FlightActions, prefix: str) -> list[Route]:
     """The routes below `prefix`, for example "/api/v1"."""
     path = prefix + "/flights"
     api = ResourceAPI(actions, path)
@@ -18,4 +17,5 @@ def routes(actions: Actions[FlightRow], prefix: str) -> list[Route]:
         Route("PATCH", path + "/{id}", api.update, "flights.update"),
         Route("PUT", path + "/{id}", api.replace, "flights.replace"),
         Route("DELETE", path + "/{id}", api.delete, "flights.delete"),
+        Route("GET", path + "/{id}/audit", api.audit, "flights.audit"),
     ]

@@ -23,7 +23,7 @@ insert into "flights" (
   "id", "number", "origin_id", "destination_id", "status", "gate", "departs_at",
   "arrives_at"
 )
-select * from unnest(
+select forge_given.* from unnest(
   %(id)s::uuid[],
   %(number)s::text[],
   %(origin_id)s::uuid[],
@@ -32,6 +32,6 @@ select * from unnest(
   %(gate)s::text[],
   %(departs_at)s::timestamptz[],
   %(arrives_at)s::timestamptz[]
-)
+) as forge_given
 returning *
 """

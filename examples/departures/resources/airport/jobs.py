@@ -18,12 +18,13 @@ class FindNearest:
 
     def work(self, job: Job) -> None:
         """Running it twice finds the same airport, and the second write changes nothing."""
-        id = UUID(job.args["id"])
+        id = UUID(job.change.id)
         airport = self.airports.get(id, conn=job.conn)
         found = nearest(job.conn, id, float(airport.latitude), float(airport.longitude))
         if found is not None:
-            change = {"nearest_id": str(found[0]), "nearest_km": f"{found[1]:.3f}"}
-            self.airports.update(id, change, conn=job.conn)
+            self.airports.update(
+                id, {"nearest_id": found[0], "nearest_km": f"{found[1]:.3f}"}, conn=job.conn
+            )
 
 
 # Every class that a hook names must stand here.

@@ -14,7 +14,7 @@ class NotifyGate:
 
     def work(self, job: Job) -> None:
         """A log line stands for the gate's display; a real one would be called here."""
-        log.info("gate told of flight %s, version %s", job.args["id"], job.args["version"])
+        log.info("gate told of flight %s, version %s", job.change.id, job.change.version)
 
 
 # Every class that a hook names must stand here.

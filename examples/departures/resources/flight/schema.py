@@ -17,5 +17,6 @@ flight = schema.define(
     schema.datetime("departs_at", required=True, sortable=True, filterable=True),
     schema.datetime("arrives_at", required=True, sortable=True),
     schema.timestamps(),
+    schema.auditable(),
     schema.with_hooks(schema.Hooks(after_update=[schema.JobRef(kind="NotifyGate")])),
 )

@@ -1,7 +1,15 @@
 """Product, generated from resources/product/schema.py. Do not edit: the next `forge-min generate` writes it anew."""
 
 from .actions import ProductActions
-from .model import ProductRow, to_json
+from .model import ProductCreate, ProductFilter, ProductRow, ProductUpdate, to_json
 from .resource import RESOURCE
 
-__all__ = ["RESOURCE", "ProductActions", "ProductRow", "to_json"]
+__all__ = [
+    "RESOURCE",
+    "ProductActions",
+    "ProductCreate",
+    "ProductFilter",
+    "ProductRow",
+    "ProductUpdate",
+    "to_json",
+]

@@ -1,12 +1,19 @@
 """The actions of Product, generated from resources/product/schema.py. Do not edit: rules of yours go into resources/product/actions.py."""
 
-from forge_min.actions import Actions
+from forge_min.actions import Actions, ListQuery
 
-from .model import ProductRow
+from .model import ProductCreate, ProductFilter, ProductRow, ProductUpdate
 from .resource import RESOURCE
 
 
-class ProductActions(Actions[ProductRow]):
-    """list, get, create, update, delete and create_many of products."""
+class ProductActions(Actions[ProductRow, ProductCreate, ProductUpdate]):
+    """Every action of products; forge_min.actions.Actions describes them."""
 
     resource = RESOURCE
+
+    @classmethod
+    def query(
+        cls, filters: ProductFilter, *, sort: str = "", limit: int = 25, q: str = ""
+    ) -> ListQuery:
+        """What to list, with filters whose names and values are checked by type."""
+        return ListQuery.of(RESOURCE, filters, sort=sort, limit=limit, q=q)

@@ -1,4 +1,4 @@
-"""Product as data: columns, rules, constraints and hooks.
+"""Product as data: columns, rules, constraints, relations and hooks.
 
 Generated from resources/product/schema.py. Do not edit.
 """
@@ -23,7 +23,7 @@ RESOURCE: Resource[ProductRow] = Resource(
     table="products",
     topic="products",
     columns=(
-        Column("id", "uuid", nullable=False, filterable=True, sortable=True),
+        Column("id", "uuid", nullable=False, filterable=True, sortable=True, unique=True),
         Column("name", "string", nullable=False, sortable=True),
         Column("price", "int", nullable=False, sortable=True),
         Column("status", "enum", nullable=False, filterable=True, choices=('active', 'draft', 'sold', 'archived', 'new')),
@@ -38,15 +38,13 @@ RESOURCE: Resource[ProductRow] = Resource(
     insert=sql.INSERT.rstrip(),
     insert_many=sql.INSERT_MANY.rstrip(),
     constraints={
-        'products_name_min_len': 'name',
-        'products_name_max_len': 'name',
-        'products_price_min': 'price',
-        'products_status_check': 'status',
+        "products_pkey": "id",
+        "products_name_min_len": "name",
+        "products_price_min": "price",
+        "products_status_check": "status",
     },
     timestamps=True,
     after_create=(
-        JobHook('Announce', 'default', 2, None, 0),
+        JobHook("Announce", "default", priority=2),
     ),
-    after_update=(),
-    after_delete=(),
 )

@@ -1,13 +1,12 @@
 """The JSON API of Product, generated from resources/product/schema.py. Do not edit."""
 
-from forge_min.actions import Actions
 from forge_min.wsgi.api import ResourceAPI
 from forge_min.wsgi.router import Route
 
-from .model import ProductRow
+from .actions import ProductActions
 
 
-def routes(actions: Actions[ProductRow], prefix: str) -> list[Route]:
+def routes(actions: ProductActions, prefix: str) -> list[Route]:
     """The routes below `prefix`, for example "/api/v1"."""
     path = prefix + "/products"
     api = ResourceAPI(actions, path)

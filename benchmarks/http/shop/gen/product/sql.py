@@ -19,11 +19,11 @@ INSERT_MANY = """\
 insert into "products" (
   "id", "name", "price", "status"
 )
-select * from unnest(
+select forge_given.* from unnest(
   %(id)s::uuid[],
   %(name)s::text[],
   %(price)s::integer[],
   %(status)s::text[]
-)
+) as forge_given
 returning *
 """

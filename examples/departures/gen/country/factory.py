@@ -1,0 +1,20 @@
+"""Rows of countries for tests, generated from resources/country/schema.py. Do not edit."""
+
+from typing import Any
+
+from forge_min.testing import Factory
+
+from .model import CountryRow
+
+
+class CountryFactory(Factory[CountryRow]):
+    """Makes rows of countries: create(), create_many(n), build()."""
+
+    topic = "countries"
+
+    def defaults(self, n: int) -> dict[str, Any]:
+        """A value for every field that a create must give. n counts the rows."""
+        return {
+            "code": f"{n:02}"[-2:],
+            "name": f"name {n}",
+        }

@@ -1,0 +1,24 @@
+"""Rows of flights for tests, generated from resources/flight/schema.py. Do not edit."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from forge_min.testing import Factory
+
+from .model import FlightRow
+
+
+class FlightFactory(Factory[FlightRow]):
+    """Makes rows of flights: create(), create_many(n), build()."""
+
+    topic = "flights"
+
+    def defaults(self, n: int) -> dict[str, Any]:
+        """A value for every field that a create must give. n counts the rows."""
+        return {
+            "number": f"{n:06}"[-8:],
+            "origin_id": self.related("airports"),
+            "destination_id": self.related("airports"),
+            "departs_at": datetime(2030, 1, 1, tzinfo=UTC) + timedelta(minutes=n),
+            "arrives_at": datetime(2030, 1, 1, tzinfo=UTC) + timedelta(minutes=n),
+        }

@@ -1,0 +1,171 @@
+"""Fragments of a write: which row is meant, what differs, its join rows, and the rows of forge_
+tables that go with it. Each is SQL text of our own names; values are placeholders.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from string import Template
+from typing import Any
+
+from ... import db, jobs, notify
+from ..base import scope
+from ..resource import JobHook, Relation, Resource, quote
+
+NOTHING = "'{}'::jsonb"  # the state of a row that is not there
+NO_NAMES = "null::text[]"
+
+_COMMENT = re.compile(r"^--.*\n?", re.MULTILINE)
+_FRAMES = {
+    name: Template(_COMMENT.sub("", text).strip())
+    for name, text in db.load_sql("forge_min.actions.writing", "statements.sql").items()
+}
+# What our types are called in PostgreSQL, where their own names are no types there.
+_SQL_TYPES = {"datetime": "timestamptz", "json": "jsonb"}
+_SQL_TYPES |= dict.fromkeys(("string", "enum", "slug", "email", "url"), "text")
+# In the audit as in the API's JSON: exact decimals, times in UTC.
+_SHOWN = {"decimal": "{}::text", "datetime": "to_json({} at time zone 'UTC') #>> '{{}}' || 'Z'"}
+_UNAUDITED = ("id", "version", "created_at", "updated_at", "deleted_at")
+
+
+def fill(
+    frame: str, resource: Resource[Any], *, also: Iterable[str] = (), **parts: str | Iterable[str]
+) -> str:
+    """A frame of statements.sql with the resource's own names and `parts`, texts or lists of them,
+    put in. also: more CTEs.
+    """
+    owned = "%(forge_tenant)s" if resource.tenant_scoped else ""
+    return _FRAMES[frame].substitute(
+        {n: part if isinstance(part, str) else ", ".join(part) for n, part in parts.items()},
+        also="".join(f", {part}" for part in also),
+        table=quote(resource.table),
+        key=quote(resource.key.name),
+        tenant=owned or "null",
+        tenant_name=owned and ', "tenant_id"',
+        tenant_value=owned and f", {owned}::uuid",
+        tenant_t=owned and f' and forge_t."tenant_id" = {owned}',
+        tenant_x=owned and f' and forge_x."tenant_id" = {owned}',
+    )
+
+
+def columns(resource: Resource[Any], source: str) -> str:
+    """The resource's columns, each qualified by `source`."""
+    return ", ".join(f"{source}.{quote(c.name)}" for c in resource.columns)
+
+
+def this_row(resource: Resource[Any], source: str, *, live: bool = True) -> str:
+    """The condition for the row of %(forge_key)s."""
+    key = f"{source}.{quote(resource.key.name)} = %(forge_key)s"
+    return " and ".join([key, *scope(resource, source, live=live)])
+
+
+def sql_type(resource: Resource[Any], name: str) -> str:
+    """The type that a value of the column, or a key in a many_to_many field, is cast to."""
+    kind = (resource.column(name) or links(resource)[name]).type
+    return _SQL_TYPES.get(kind, kind)
+
+
+def differs(names: Iterable[str], before: str, after: str) -> str:
+    """Whether one of the columns differs between two sources."""
+    found = [f"{before}.{quote(n)} is distinct from {after}.{quote(n)}" for n in names]
+    return " or ".join(found) or "false"
+
+
+def differing(names: Sequence[str], before: str, after: str) -> str:
+    """The names of the columns that differ, as text[]."""
+    found = (f"case when {differs([n], before, after)} then '{n}' end" for n in names)
+    return f"array_remove(array[{', '.join(found)}], null)" if names else "'{}'::text[]"
+
+
+# -- many_to_many ----------------------------------------------------------------------------------
+
+
+def links(resource: Resource[Any]) -> dict[str, Relation]:
+    """The many_to_many relations by the JSON field that holds the targets' keys."""
+    return {r.field: r for r in resource.relations if r.field}
+
+
+def join(frame: str, resource: Resource[Any], fields: Iterable[str]) -> list[str]:
+    """The CTEs that write many_to_many fields: "link" of new rows, "relink" of one that is there.
+    Or "targets": the keys that the row forge_t is joined to, an array named as the field.
+    """
+    return [
+        fill(
+            frame,
+            resource,
+            n=str(n),
+            field=quote(field),
+            type=sql_type(resource, field),
+            key_type=sql_type(resource, resource.key.name),
+            join=quote(links(resource)[field].join),
+            column=quote(links(resource)[field].column),
+            target_column=quote(links(resource)[field].target_column),
+        )
+        for n, field in enumerate(fields)
+    ]
+
+
+# -- what goes with the row ------------------------------------------------------------------------
+
+
+def hooks(resource: Resource[Any], operation: str) -> tuple[JobHook, ...]:
+    """The jobs that an operation enqueues; a restore counts as an update."""
+    found = {"create": resource.after_create, "delete": resource.after_delete}
+    return found.get(operation, resource.after_update)
+
+
+def state(resource: Resource[Any], source: str, joined: Mapping[str, str]) -> str:
+    """A row of `source` as the audit shows it: jsonb. joined: many_to_many field → the source that
+    has its keys; no keys are shown as null.
+    """
+    shown = [
+        _SHOWN.get(c.type, "{}").format(f"{source}.{quote(c.name)}") + f" as {quote(c.name)}"
+        for c in resource.columns
+        if c.name not in _UNAUDITED
+    ]
+    shown += [f"nullif({has}.{quote(f)}, '{{}}') as {quote(f)}" for f, has in joined.items()]
+    return f"(select to_jsonb(forge_j) from (select {', '.join(shown)}) forge_j)"
+
+
+def effects(
+    resource: Resource[Any],
+    operation: str,
+    states: tuple[str, str],
+    *,
+    source: str = "row",
+    others: str = "",
+    changed: str = NO_NAMES,
+) -> list[str]:
+    """The event, the jobs and the audit of each row in the CTE `source`, as CTEs.
+
+    states: SQL of the row before and after. others: what they read beside `source`. changed: SQL of
+    the names that the event tells. But for a create, `source` has forge_before, the row as jsonb.
+    """
+    key, tenant = resource.key.name, "forge_tenant" if resource.tenant_scoped else None
+    event = notify.event_fragment(
+        source,
+        topic_param="forge_topic",
+        kind_param=f"forge_kind_{operation}",
+        changed_sql=changed,
+        key=key,
+        tenant_param=tenant,
+    )
+    parts = [f"forge_event_{operation} as (\n{event}\n)"]
+    ours = ["tenant_id"] * resource.tenant_scoped + ["forge_search"] * resource.searchable
+    for n, hook in enumerate(hooks(resource, operation)):
+        job = jobs.job_fragment(
+            source,
+            f"forge_{operation}_{n}_",
+            before=None if operation == "create" else "forge_before",
+            key=key,
+            unique=hook.unique,
+            tenant_param=tenant if hook.unique else None,
+            without=() if operation == "create" else ours,
+        )
+        parts.append(f"forge_job_{operation}_{n} as (\n{job}\n)")
+    if resource.auditable:
+        names = {"operation": operation, "source": source, "others": others}
+        made = fill("audit", resource, before=states[0], after=states[1], **names)
+        parts.append(f"forge_audit_{operation} as (\n{made}\n)")
+    return parts

@@ -1,0 +1,204 @@
+"""What every write goes through: values are checked, the statement is sent, readers are woken, and
+a broken rule of the table becomes the error of a field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from ... import db, jobs
+from ...auth import current_identity, to_metadata
+from ...errors import (
+    Conflict,
+    ConstraintViolation,
+    FieldError,
+    Invalid,
+    PreconditionRequired,
+    Unavailable,
+)
+from ...observe import log_fields
+from ...observe.tracing import current_traceparent
+from ...text import text
+from ..base import Base, Rows
+from ..check import Check, Operation
+from . import fragments
+from .uuid7 import uuid7
+
+R = TypeVar("R")
+Params = dict[str, Any]
+OPERATIONS = ("create", "update", "delete", "restore")
+AGAIN = 10  # times that a statement is sent anew because others were faster
+
+
+class Writer(Base[R]):
+    """The writing half of a resource's actions, without the actions."""
+
+    def __init__(self, database: db.Database) -> None:
+        super().__init__(database)
+        resource = self.resource
+        key = resource.key.name
+        self._links = fragments.links(resource)
+        self._tables = {resource.table, *(link.join for link in self._links.values())}
+        self._hooks = {op: fragments.hooks(resource, op) for op in OPERATIONS}
+        self._version_at = [c.name for c in resource.columns].index("version")
+        self._guarded = [c for c in resource.columns if c.writable_by]
+        self._frozen = frozenset([key, *(c.name for c in resource.columns if c.immutable)])
+        self._kept = self._frozen.union(self._links)
+        # A declared key is a field of the data; any other is made here.
+        probe = Check({key: None})
+        resource.check(probe)
+        self._makes_key = any(e.code == "unknown" for e in probe.errors)
+        # PERF: a change of the same fields is the same text each time, so it is made once, and
+        # PostgreSQL can keep its plan.
+        self._sql = lru_cache(400)(lambda make, *what: make(resource, *what))
+
+    def validate(self, check: Check) -> None:
+        """Rules beyond the schema's: call check.error(field, code, message).
+
+        check.values has the values so far, check.operation what is done ("create", "update" of what
+        is given, "replace"), check.id the row's key, None for a new one.
+        """
+
+    # -- values ------------------------------------------------------------------------------------
+
+    def _check(self, data: Mapping[str, object], operation: Operation, id: Any = None) -> Check:
+        """The data, checked by every rule; errors are noted, not raised."""
+        refused = self._refused()
+        locked = () if operation == "create" else self._kept.union(refused, self.hidden())
+        check = Check(data, operation=operation, id=id, locked=locked)
+        self.resource.check(check)
+        for name in refused:
+            if name in data:
+                check.error(name, "not_writable", text("may not be written by this identity"))
+        self.validate(check)
+        return check
+
+    def _refused(self) -> list[str]:
+        """The columns that the current identity may not write."""
+        identity = current_identity()
+        if not self._guarded or identity.system:
+            return []
+        return [c.name for c in self._guarded if identity.roles.isdisjoint(c.writable_by)]
+
+    def _new(self, data: Mapping[str, object], id: Any = None) -> Params:
+        """The values of a new row, its key among them. Raises Invalid."""
+        key = self.resource.key.name
+        if id is not None and not self._makes_key:
+            data = {**data, key: id}
+        values = self._check(data, "create").result()
+        if self._makes_key:
+            values[key] = uuid7() if id is None else id
+        return values
+
+    def _linked(self, rows: Sequence[Params]) -> tuple[tuple[str, ...], Params]:
+        """Take the many_to_many fields out of new rows: those that are given, and their
+        parameters.
+        """
+        key = self.resource.key.name
+        fields: list[str] = []
+        params: Params = {}
+        for field in self._links:
+            pairs = [(row[key], target) for row in rows for target in row.pop(field, None) or ()]
+            if pairs:
+                n = len(fields)
+                params[f"forge_owners_{n}"], params[f"forge_ids_{n}"] = map(list, zip(*pairs))
+                fields.append(field)
+        return tuple(fields), params
+
+    def _needs_version(self, version: int | None) -> None:
+        if version is None and self.resource.versioned:
+            raise PreconditionRequired(text("a change must name the version it is based on"))
+
+    # -- statements --------------------------------------------------------------------------------
+
+    def _effects(self, operations: tuple[str, ...]) -> Params:
+        """The parameters of everything that goes with the row: event, jobs, audit."""
+        params: Params = {"forge_topic": self.resource.topic}
+        for operation in operations:
+            params[f"forge_kind_{operation}"] = f"{self.resource.event}.{operation}d"
+            for n, hook in enumerate(self._hooks[operation]):
+                params |= jobs.job_params(
+                    f"forge_{operation}_{n}_",
+                    hook,
+                    resource=self.resource.name,
+                    operation=operation,
+                    traceparent=current_traceparent(),
+                    metadata=to_metadata(current_identity()),
+                )
+        if self.resource.auditable:
+            params["forge_actor"] = current_identity().user
+            params["forge_request"] = str(log_fields.get().get("request_id", ""))
+        return params
+
+    def _write(
+        self, conn: db.Connection | None, sql: str, params: Params, *operations: str
+    ) -> Rows:
+        """The statement's rows; after the commit, readers of events and jobs are woken.
+
+        A constraint of this table or of its join tables becomes an error of its field.
+        """
+        try:
+            rows = self._run(conn, sql, params | self._effects(operations), write=True)
+        except (Conflict, ConstraintViolation) as err:
+            named = self._named(err, deleting="delete" in operations)
+            if named is None:
+                raise
+            raise named from err
+        own = conn or self._database.connection()
+        db.nudge(own, "e")
+        for operation in operations:
+            for queue in {hook.queue for hook in self._hooks[operation]}:
+                db.nudge(own, "j:" + queue)
+        return rows
+
+    def _changed(
+        self, conn: db.Connection | None, sql: str, params: Params, operation: str
+    ) -> tuple[Sequence[str], Sequence[Any]]:
+        """The frozen columns that differ, and the columns as they are now. Raises NotFound,
+        StaleVersion.
+        """
+        for _ in range(AGAIN):
+            rows = self._write(conn, sql, params, operation)
+            if not rows:
+                raise self._not_found(params["forge_key"])
+            written, again, differing, *found = rows[0]
+            if again:
+                continue
+            if not written and params["forge_version"] not in (None, found[self._version_at]):
+                raise self._stale()
+            return differing or (), found
+        raise self._crowded()
+
+    def _crowded(self) -> Unavailable:
+        return Unavailable(text("others keep changing the same rows"), code="F406")
+
+    def _named(
+        self, err: Conflict | ConstraintViolation, *, deleting: bool
+    ) -> Conflict | Invalid | None:
+        kind = "unique" if isinstance(err, Conflict) else err.kind
+        if deleting and kind == "foreign_key":
+            message = text("other rows still refer to this one")
+            return Conflict(message, constraint=err.constraint, table=err.table)
+        field = self.resource.constraints.get(err.constraint) or getattr(err, "column", "")
+        if not field or err.table not in self._tables:
+            return None
+        errors = [FieldError("/" + field, *_violation(kind))]
+        if kind != "unique":
+            return Invalid(errors, text("some values are not valid"))
+        message = text("{field} is already taken", field=field)
+        return Conflict(message, constraint=err.constraint, table=err.table, errors=errors)
+
+
+def _violation(kind: str) -> tuple[str, str]:
+    """The code and message of a wrong value that only the table could find."""
+    if kind == "unique":
+        return "taken", text("is already taken")
+    if kind == "foreign_key":
+        return "no_such_row", text("refers to a row that does not exist")
+    if kind == "not_null":
+        return "required", text("is required")
+    if kind == "exclusion":
+        return "taken", text("overlaps another row")
+    return "out_of_range", text("breaks a rule of the table")

@@ -1,0 +1,54 @@
+"""One statement in one round trip, with the tenant whose rows it may touch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import psycopg
+
+from .connection import operation
+from .translate import translate
+
+SET_TENANT = "select set_config('forge.tenant_id', %s, true)"
+Params = Mapping[str, Any] | Sequence[Any] | None
+
+
+def run(
+    conn: psycopg.Connection[Any], sql: str, params: Params = None, *, tenant: UUID | None = None
+) -> list[tuple[Any, ...]]:
+    """Execute `sql`; its rows, [] for a statement that gives none.
+
+    tenant: set for this statement's transaction, as row-level security asks. Both go out in one
+    pipeline, which is one round trip and, outside a transaction of the caller's, one implicit
+    transaction (PostgreSQL manual, section 32.5); inside one, the tenant stays set until its end.
+    Raises the errors of `db.translate`.
+    """
+    # PERF: try costs a third of what a context manager does (benchmarks/http, row).
+    try:
+        if tenant is None:
+            cursor = conn.execute(sql, params)
+        else:
+            cursor = _for_tenant(conn, sql, params, tenant)
+        # SAFETY: after the pipeline: inside it a row comes back before anything is committed.
+        # PERF: cursor.description makes an object per column.
+        result = cursor.pgresult
+        return cursor.fetchall() if result is not None and result.nfields else []
+    except psycopg.Error as err:
+        raise translate(err) from err
+
+
+def _for_tenant(
+    conn: psycopg.Connection[Any], sql: str, params: Params, tenant: UUID
+) -> psycopg.Cursor[Any]:
+    started = time.perf_counter()
+    try:
+        with conn.pipeline():
+            conn.execute(SET_TENANT, (str(tenant),))
+            return conn.execute(sql, params)
+    finally:
+        observe = getattr(conn, "observe", None)
+        if observe is not None:
+            observe(operation(sql), time.perf_counter() - started)

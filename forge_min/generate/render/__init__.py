@@ -1,0 +1,70 @@
+"""IR → the text of every generated and scaffolded file. Pure: no file is read but our own.
+
+Templates hold no logic; what varies is put together here, a line at a time. A string of the user
+enters Python through repr() only, and SQL as a checked identifier only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+
+from ...parse.ir import ResourceIR
+from .factory import factory
+from .fill import fill, lines
+from .messages import messages
+from .openapi import document
+from .resource import resource_files
+from .scaffolds import project_files, scaffold_files, state
+from .shape import shape_of
+
+__all__ = ["project_files", "render", "scaffold_files", "state"]
+
+
+def render(resources: Sequence[ResourceIR]) -> Iterator[dict[str, str]]:
+    """Path below gen/ → text, a set for each resource. resources: all of a project, by folder."""
+    by_name = {resource.name: resource for resource in resources}
+    shapes = [shape_of(resource, by_name) for resource in resources]
+    yield {
+        "__init__.py": fill("project.py", {}),
+        "registry.py": fill("registry.py", _registry(resources)),
+        "openapi.json": _json(document(shapes), 5, "\n") + "\n",
+        "messages.pot": messages(resources),
+    }
+    for shape in shapes:
+        files = resource_files(shape) | {"factory.py": factory(shape, by_name)}
+        folder = shape.resource.folder
+        yield {f"{folder}/{name}": text for name, text in files.items()}
+
+
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
+
+def _json(value: object, depth: int, margin: str) -> str:
+    """Objects of the first levels with a line for each of their names; what is below on that line.
+
+    PERF: json.dumps(indent=1) is Python to the last leaf, which was half of the time of a large
+    project (benchmarks/generate.py).
+    """
+    if not (depth and value and isinstance(value, dict)):
+        return _encode(value)
+    inside = margin + " "
+    names = (f"{_encode(k)}: {_json(v, depth - 1, inside)}" for k, v in value.items())
+    return "{" + inside + f",{inside}".join(names) + margin + "}"
+
+
+def _registry(resources: Sequence[ResourceIR]) -> Mapping[str, str]:
+    imports, actions, workers = [], [], []
+    for r in resources:
+        imports.append(f"from resources.{r.folder}.actions import {r.name}Actions")
+        if r.hooks.all:
+            imports.append(f"from resources.{r.folder}.jobs import WORKERS as {r.folder}_workers")
+            workers.append(f"registry.add_workers({r.folder}_workers)")
+        actions.append(f"routes += {r.folder}_routes(registry.add({r.name}Actions), prefix)")
+    imports.append("")
+    imports += [f"from .{r.folder}.routes import routes as {r.folder}_routes" for r in resources]
+    return {
+        "imports": "\n".join(imports) + "\n",
+        "actions": lines(actions, 4),
+        "workers": lines(workers, 4),
+    }

@@ -1,0 +1,67 @@
+"""gen/<r>/factory.py: a valid value for every field that a create must give, as plain code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from ...parse.ir import FieldIR, RelationIR, ResourceIR
+from .fill import common, fill, imports, lines
+from .shape import MODULES, Column, Shape
+
+
+def factory(shape: Shape, resources: Mapping[str, ResourceIR]) -> str:
+    """The file's text. resources: all of them by name."""
+    items, wanted = [], [("typing", "Any")]
+    for column in shape.columns:
+        if column.needed:
+            value = _value(column, shape.resource, resources)
+            items.append(f'"{column.name}": {value},' if value else f"# {column.name}: to be given")
+            if column.kind.value or column.type == "decimal":
+                names = re.findall(r"\w+", value)
+                wanted += [(MODULES[name], name) for name in names if name in MODULES]
+    inside = f"\n{lines(items, 12)}\n        " if items else ""
+    words = {"imports": "\n".join(imports(wanted)), "items": inside}
+    return fill("factory.py", common(shape.resource) | words)
+
+
+def _value(column: Column, resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> str:
+    """An expression of n, different for each n where it can be; "" where only a person knows."""
+    member = column.member
+    if isinstance(member, RelationIR):
+        target = resources[member.target]
+        return "" if target is resource else f'self.related("{target.table}")'
+    assert isinstance(member, FieldIR)
+    if member.pattern is not None:
+        return ""
+    if column.kind.value:
+        return column.kind.value
+    if member.type == "enum":
+        several = f"{member.choices!r}[n % {len(member.choices)}]"
+        return several if member.unique else repr(member.choices[0])
+    return _text(column, member) if column.kind.around else _number(member)
+
+
+def _number(field: FieldIR) -> str:
+    most = (1 << 31) - 1 if field.type == "int" else (1 << 63) - 1
+    if field.precision:
+        most = 10 ** (field.precision[0] - field.precision[1]) - 1
+    high = most if field.max is None else min(field.max, most)
+    low = min(1, high) if field.min is None else max(field.min, -most)
+    value = f"{low} + n % {high - low + 1}" if low else f"n % {high + 1}"
+    return f"Decimal({value})" if field.type == "decimal" else value
+
+
+def _text(column: Column, field: FieldIR) -> str:
+    """The field's name and n, made to fit; n alone where that is too long."""
+    before, after = column.kind.around
+    between = " " if before == "{} " else "-"
+    before = before.format(re.sub("_+", between, field.name[:30]).strip(between))
+    most, least = field.max_len or column.kind.longest, field.min_len or 0
+    if most is None or len(before) + len(after) + 9 <= most:
+        width = least - len(before) - len(after)
+        long = field.type == "email" and len(before) + max(width, 9) > 64
+        return "" if long else f'f"{before}{{n{f":0{width}" if width > 1 else ""}}}{after}"'
+    if field.type in ("email", "url"):
+        return ""
+    return f'f"{{n:0{max(least, min(most, 6))}}}"[-{most}:]'

@@ -1,0 +1,43 @@
+"""gen/messages.pot: every text that a project shows, in gettext's template format.
+
+The library's own messages first, then what the schemas say, each with the places it comes from.
+(GNU gettext manual, section 3: The Format of PO Files.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from importlib.resources import files
+
+from ...parse.ir import FieldIR, ResourceIR
+
+_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
+
+
+def messages(resources: Sequence[ResourceIR]) -> str:
+    """The file's text, the same for the same schemas."""
+    package = files(__package__.partition(".")[0])
+    library = (package / "messages.pot").read_text(encoding="utf-8").strip()
+    places: dict[str, list[str]] = {}
+    for resource in resources:
+        for text, line in _texts(resource):
+            place = f"#: {resource.source}:{line}"
+            if place not in places.setdefault(_escaped(text), []):
+                places[_escaped(text)].append(place)
+    parts = [library]
+    for text, where in places.items():
+        if f'msgid "{text}"\n' not in library:
+            parts.append("\n".join([*where, f'msgid "{text}"', 'msgstr ""']))
+    return "\n\n".join(parts) + "\n"
+
+
+def _texts(resource: ResourceIR) -> Iterator[tuple[str, int]]:
+    for member in resource.members:
+        found: list[str] = [member.label, member.help]
+        if isinstance(member, FieldIR):
+            found = [member.label, member.placeholder, member.help, *member.choices]
+        yield from ((text, member.span.line) for text in found if text)
+
+
+def _escaped(text: str) -> str:
+    return "".join(_ESCAPES.get(c) or (c if c >= " " else f"\\{ord(c):03o}") for c in text)

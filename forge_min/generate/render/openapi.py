@@ -1,0 +1,85 @@
+"""IR → the OpenAPI 3.1 description of the generated routes. Paths stand without the prefix;
+start-up adds it, and the schemas Problem and Pagination.
+
+The template has every operation with all that it may answer; here goes what a resource has not.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from .fill import common, fill
+from .schemas import Json, component, input_schema, ref, row_schema, value_schema
+from .shape import Shape
+
+_OPERATIONS = {"list": "read", "get": "read", "audit": "read", "replace": "update"}
+_WHERE = {"restore": "soft_delete", "audit": "auditable"}
+
+
+def document(shapes: Sequence[Shape]) -> Json:
+    """paths and components of every resource, in a stable order."""
+    paths: Json = {}
+    schemas: Json = {}
+    for shape in shapes:
+        paths |= _paths(shape)
+        schemas[component(shape)] = row_schema(shape)
+        schemas[component(shape, "Input")] = input_schema(shape)
+        schemas[component(shape, "Patch")] = input_schema(shape, partial=True)
+    return {"paths": paths, "components": {"schemas": schemas}}
+
+
+def _paths(shape: Shape) -> Json:
+    words = {
+        "row": component(shape),
+        "input": component(shape, "Input"),
+        "patch": component(shape, "Patch"),
+        "sorts": ", ".join(column.name for column in shape.columns if column.sortable),
+        "searched": ", ".join(field.name for field in shape.resource.searchable),
+        "relations": ", ".join(link.name for link in shape.links),
+    }
+    template: Json = json.loads(fill("openapi.json", common(shape.resource) | words))
+    key = {"name": "id", "in": "path", "required": True, "schema": value_schema(shape.columns[0])}
+    found: Json = {}
+    for path, item in template["paths"].items():
+        if getattr(shape.resource, _WHERE.get(path.rpartition("/")[2], "name")):
+            found[path] = {"parameters": [key]} if "{id}" in path else {}
+            for method, operation in item.items():
+                found[path][method] = _completed(shape, operation, template["problems"])
+    found[f"/{shape.resource.path}"]["get"]["parameters"] += _filters(shape)
+    return found
+
+
+def _completed(shape: Shape, operation: Json, problems: dict[str, str]) -> Json:
+    r, verb = shape.resource, operation["operationId"].rpartition(".")[2]
+    asked = _OPERATIONS.get(verb, verb)
+    gone = set() if r.versioned else {"428"}
+    if not r.tenant_scoped and asked not in {p.operation for p in r.permissions}:
+        gone |= {"401", "403"}
+    without = {"q": not r.searchable, "include": not shape.links}
+    parameters = [p for p in operation.pop("parameters", ()) if not without.get(p["name"])]
+    for parameter in parameters:
+        if parameter["name"] == "If-Match" and r.versioned:
+            parameter["required"] = True
+    operation["responses"] = {
+        status: answer or _problem(problems[status])
+        for status, answer in operation["responses"].items()
+        if status not in gone
+    }
+    return operation | ({"parameters": parameters} if parameters else {})
+
+
+def _problem(title: str) -> Json:
+    content = {"application/problem+json": {"schema": ref("Problem")}}
+    return {"description": title, "content": content}
+
+
+def _filters(shape: Shape) -> list[Json]:
+    found = []
+    for column in shape.columns:
+        if column.filterable:
+            more = ", ".join(f"[{operator}]" for operator in column.operators)
+            about = f"only rows with this value; also with {more}"
+            made = {"name": column.name, "in": "query", "schema": value_schema(column)}
+            found.append(made | {"description": about})
+    return found

@@ -1,0 +1,91 @@
+"""The JSON schemas of rows and of what writes take (OpenAPI 3.1, JSON Schema 2020-12)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...parse.ir import FieldIR
+from .shape import KINDS, Column, Shape
+
+Json = dict[str, Any]
+
+_RULES = {"min": "minimum", "max": "maximum", "min_len": "minLength", "max_len": "maxLength"}
+_NULL: Json = {"type": "null"}
+# Of start-up: no resource's schema may take their place.
+_SHARED = frozenset({"Problem", "Pagination"})
+
+
+def component(shape: Shape, suffix: str = "", name: str = "") -> str:
+    """The name of a schema: Flight, FlightInput, FlightPatch; with a dot where it is taken.
+
+    name: of another resource than the shape's.
+    """
+    name = name or shape.resource.name
+    taken = name + suffix in (shape.names if suffix else _SHARED)
+    return f"{name}.{suffix or 'Row'}" if taken else name + suffix
+
+
+def ref(name: str) -> Json:
+    """A reference to a schema of the document."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def value_schema(column: Column) -> Json:
+    """What a value of the column is, without null."""
+    schema, field = dict(column.kind.schema), column.member
+    if not isinstance(field, FieldIR):
+        return schema
+    if field.choices:
+        schema["enum"] = list(field.choices)
+    if field.pattern is not None:
+        schema["pattern"] = f"^(?:{field.pattern})$"
+    if field.type == "json" and field.required:
+        schema["type"] = ["object", "array", "string", "number", "boolean"]
+    if field.type != "decimal":  # it is written as a string
+        rules = {rule: getattr(field, rule) for rule in _RULES}
+        rules["max_len"] = field.max_len or column.kind.longest
+        schema |= {_RULES[rule]: value for rule, value in rules.items() if value is not None}
+    return schema
+
+
+def row_schema(shape: Shape) -> Json:
+    """One row of an answer. What not everybody sees or what was not asked for may be absent."""
+    properties = {column.name: _property(column) for column in shape.columns}
+    for link in shape.links:
+        one = ref(component(shape, name=link.target.name))
+        many: Json = {"type": "array", "items": one}
+        shown = many if link.kind in ("has_many", "many_to_many") else {"anyOf": [one, _NULL]}
+        properties[link.name] = shown | {"description": f"only with include={link.name}"}
+    required = [column.name for column in shape.columns if not column.hidden]
+    return {"type": "object", "properties": properties, "required": required}
+
+
+def input_schema(shape: Shape, *, partial: bool = False) -> Json:
+    """The body of a create; partial: of an update, which gives some of the fields."""
+    columns = [c for c in shape.written if not (partial and c.fixed)]
+    properties = {column.name: _property(column) for column in columns}
+    for link in shape.across:
+        keys = {"type": "array", "items": KINDS[link.target.key.type].schema}
+        properties[link.field] = keys | {"uniqueItems": True, "maxItems": 1000}
+    schema: Json = {"type": "object", "additionalProperties": False, "properties": properties}
+    required = [column.name for column in columns if column.needed]
+    return schema | ({"required": required} if required and not partial else {})
+
+
+def _property(column: Column) -> Json:
+    schema, member = value_schema(column), column.member
+    if column.nullable and "type" in schema:
+        schema["type"] = [schema["type"], "null"]
+        if "enum" in schema:
+            schema["enum"] = [*schema["enum"], None]
+    if isinstance(member, FieldIR):
+        if member.has_default and member.default is not None:
+            text = member.type == "decimal"
+            schema["default"] = str(member.default) if text else member.default
+        if member.placeholder and schema.get("type") in ("string", ["string", "null"]):
+            schema["examples"] = [member.placeholder]
+    if member is not None:
+        schema |= {"title": member.label} if member.label else {}
+        about = [member.help] * bool(member.help) + ["(not for everybody)"] * column.hidden
+        schema |= {"description": " ".join(about)} if about else {}
+    return schema

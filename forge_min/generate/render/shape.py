@@ -1,0 +1,169 @@
+"""A resource as generated code sees it: every column with its type, every relation with its keys.
+
+Nothing here is text of a file yet.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ...parse.ir import FieldIR, RelationIR, ResourceIR, attribute_of
+from ...parse.links import Link, links
+from ...parse.names import constraint_name
+from ...schema import FieldType
+from .fill import read
+
+
+class Kind(NamedTuple):
+    """A type of fields, as templates/types.toml describes it."""
+
+    row: str
+    given: str
+    sql: str
+    schema: Mapping[str, Any]
+    operators: Sequence[str]
+    value: str = ""
+    around: Sequence[str] = ()
+    longest: int | None = None
+
+
+_TABLE = tomllib.loads(read("types.toml"))
+MODULES: Mapping[str, str] = _TABLE["modules"]
+KINDS = {name: Kind(**values) for name, values in _TABLE["types"].items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a row. member: what declared it, None for version and the times. written:
+    whether the data of a write may have it.
+    """
+
+    name: str
+    type: FieldType
+    nullable: bool
+    member: FieldIR | RelationIR | None = None
+    written: bool = False
+
+    @property
+    def kind(self) -> Kind:
+        """Its types."""
+        return KINDS[self.type]
+
+    @property
+    def attribute(self) -> str:
+        """Its name in Python."""
+        return attribute_of(self.name)
+
+    @property
+    def hidden(self) -> bool:
+        """Whether some people do not see it."""
+        return bool(self.member and self.member.visible_to)
+
+    @property
+    def fixed(self) -> bool:
+        """Whether only a create gives it."""
+        return bool(self.member and self.member.immutable)
+
+    @property
+    def is_key(self) -> bool:
+        """Whether it is the primary key."""
+        return isinstance(self.member, FieldIR) and self.member.primary_key
+
+    @property
+    def filterable(self) -> bool:
+        """Whether lists may be filtered by it: the key, relations and times, and by choice."""
+        if isinstance(self.member, FieldIR):
+            return self.member.filterable or self.is_key
+        return self.name not in ("version", "deleted_at")
+
+    @property
+    def operators(self) -> tuple[str, ...]:
+        """What a filter can do beside "equal"; () where there is no filter."""
+        found = (*self.kind.operators, *("is_null",) * self.nullable)
+        return found if self.filterable else ()
+
+    @property
+    def sortable(self) -> bool:
+        """Whether lists may be sorted by it."""
+        if isinstance(self.member, FieldIR):
+            return self.member.sortable or self.is_key
+        return self.name in ("created_at", "updated_at")
+
+    @property
+    def optional(self) -> bool:
+        """Whether a row may have None here."""
+        return self.nullable or self.hidden
+
+    @property
+    def needed(self) -> bool:
+        """Whether a create must give it."""
+        has_default = isinstance(self.member, FieldIR) and self.member.has_default
+        return self.written and not self.nullable and not has_default
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """columns: in the order of the table. links: its relations. names: of all resources."""
+
+    resource: ResourceIR
+    columns: tuple[Column, ...]
+    links: tuple[Link, ...]
+    names: frozenset[str]
+
+    @property
+    def written(self) -> tuple[Column, ...]:
+        """The columns that the data of a write may have."""
+        return tuple(column for column in self.columns if column.written)
+
+    @property
+    def across(self) -> tuple[Link, ...]:
+        """The relations whose keys are a field of the resource."""
+        return tuple(link for link in self.links if link.field)
+
+    @property
+    def source(self) -> str:
+        """What its rows are read from: a tenant's go through the view."""
+        r = self.resource
+        return constraint_name(r.table, "", "tenant") if r.tenant_scoped else r.table
+
+
+def shape_of(resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> Shape:
+    """The shape of one of `resources` (by name)."""
+    key = resource.key
+    columns = [Column(key.name, key.type, False, key, key in resource.members)]
+    for member in resource.others:
+        kind = resources[member.target].key.type if isinstance(member, RelationIR) else member.type
+        columns.append(Column(member.column, kind, not member.required, member, True))
+    columns.append(Column("version", "bigint", False))
+    for name in resource.columns[len(columns) :]:
+        columns.append(Column(name, "datetime", name == "deleted_at"))
+    return Shape(resource, tuple(columns), links(resource, resources), frozenset(resources))
+
+
+def constraints_of(shape: Shape) -> dict[str, str]:
+    """Constraint name → field, for every constraint that a migration of this resource makes."""
+    resource, key = shape.resource, shape.resource.key.column
+    found = {constraint_name(resource.table, "", "pkey"): key}
+    if resource.tenant_scoped and resource.key not in resource.members:
+        found[constraint_name(resource.table, "", "tenant_key")] = key
+    for member in resource.members:
+        for kind in _rules(member):
+            found[constraint_name(resource.table, member.column, kind)] = member.column
+    for link in shape.across:
+        found[constraint_name(link.join, link.target_column, "fkey")] = link.field
+    return found
+
+
+def _rules(member: FieldIR | RelationIR) -> list[str]:
+    if isinstance(member, RelationIR):
+        return ["key", "fkey"] if member.unique else ["fkey"]
+    kinds = ["key"] if member.unique and not member.primary_key else []
+    if member.type in ("enum", "slug"):
+        kinds.append("check")
+    kinds += [rule for rule in ("min", "max", "min_len") if getattr(member, rule) is not None]
+    if member.type == "url" or (member.type == "text" and member.max_len is not None):
+        kinds.append("max_len")
+    return kinds

@@ -1,0 +1,103 @@
+"""Part: one named piece of a schema, and the statements about it. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import NamedTuple
+
+from .names import identifier
+
+Key = tuple[str, str, str]  # kind, table, name
+
+
+def named(file: str) -> dict[str, str]:
+    """The texts of a .sql file of this room, by their names."""
+    text = files(__package__).joinpath(file).read_text("utf-8")
+    _, *pieces = re.split(r"^-- name: (.+)\n", text, flags=re.MULTILINE)
+    return {name: body.strip() for name, body in zip(pieces[::2], pieces[1::2])}
+
+
+STATEMENTS = named("statements.sql")
+
+
+class Column(NamedTuple):
+    """What a column is, in PostgreSQL's words. generated: its expression; "" means none."""
+
+    type: str
+    default: str
+    required: bool
+    generated: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """kind: table, column, constraint, index, security, policy, view; and what only a person
+    changes: option, grant, function, sequence.
+
+    table: the one it belongs to. definition: as the catalog prints it. sql: as a person would write
+    it, "" where nobody did. identity: the object's own, which survives a rename.
+    """
+
+    kind: str
+    table: str
+    name: str
+    definition: str = ""
+    sql: str = ""
+    identity: str = ""
+    column: Column | None = None
+
+    @property
+    def key(self) -> Key:
+        """What it is called."""
+        return self.kind, self.table, self.name
+
+    @property
+    def text(self) -> str:
+        """What follows its name in a statement."""
+        return self.sql or self.definition
+
+    def begins(self, words: str) -> bool:
+        """Whether it is a constraint of this sort: "foreign key", "primary key", "unique"."""
+        return self.kind == "constraint" and self.text.lower().startswith(words)
+
+    @property
+    def indexed(self) -> str:
+        """What its index covers, or the one behind a unique constraint; "" of other parts."""
+        if self.kind != "index" and not self.begins("unique"):
+            return ""
+        return re.sub("^unique ", "", self.text, flags=re.IGNORECASE)
+
+    @property
+    def unique(self) -> bool:
+        """Whether its index lets nothing come twice."""
+        return self.text.lower().startswith("unique ")
+
+
+State = Mapping[Key, Part]
+
+
+def say(what: str, part: Part, text: str | None = None, **names: str) -> str:
+    """A statement of statements.sql about a part. text: instead of its own. names: further ones."""
+    given = {"name": part.name or part.table, "table": part.table or "x", **names}
+    values = {name: identifier(value) for name, value in given.items()}
+    text = part.text if text is None else text
+    return STATEMENTS[what].format(**values, text=text, raw=given["name"]) + "\n"
+
+
+def create(part: Part) -> str:
+    """The statement that makes it. A table's is `create_table`."""
+    unique = part.kind == "index" and part.unique
+    return say(f"create {'unique ' * unique}{part.kind}", part, part.indexed if unique else None)
+
+
+def create_table(table: str, parts: Iterable[Part]) -> str:
+    """The CREATE TABLE statement: the table's columns and constraints without foreign keys."""
+    own = [part for part in parts if part.table == table]
+    lines = [f"{identifier(part.name)} {part.text}" for part in own if part.kind == "column"]
+    for part in sorted(own, key=lambda part: not part.begins("primary key")):
+        if part.kind == "constraint" and not part.begins("foreign key"):
+            lines.append(f"constraint {identifier(part.name)} {part.text}")
+    return f"create table {identifier(table)} (\n  " + ",\n  ".join(lines) + "\n);\n"

@@ -1,0 +1,254 @@
+"""The statements that lead from one state of a database to another, in an order that works.
+
+Online, nobody waits for long: each statement locks a table for a moment only, and rows are read
+(VALIDATE, CONCURRENTLY) while others write. (PostgreSQL manual, ALTER TABLE and CREATE INDEX; a
+CHECK in ADD COLUMN reads the whole table under its lock.)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Set
+
+from ..parse.names import constraint_name
+from .names import identifier
+from .parts import Column, Key, Part, State, create, create_table, say
+from .risks import Risk, narrows, using
+
+REFERENCES = re.compile(r"references\s+(\S+?)\s*(\(.*?\))", re.IGNORECASE)
+BY_HAND = ("option", "function", "sequence", "grant")
+AT_ONCE = ("security", "policy", "view")
+ORDER = ("table", "column", "check", "index", "foreign key", *AT_ONCE)  # of making
+
+
+class Plan:
+    """The steps from `now` to `wanted`, of the parts named by `keys` only.
+
+    quick: belong together. steps: come after it, each by itself. last: what loses data. changes:
+    a line each, for a person. refused: what has no step here. missing: required columns without a
+    value for present rows.
+    """
+
+    def __init__(self, now: State, wanted: State, keys: Set[Key], *, online: bool) -> None:
+        self.quick: list[str] = []
+        self.steps: list[str] = []
+        self.last: list[str] = []
+        self.changes: list[str] = []
+        self.risks: list[Risk] = []
+        self.refused: list[str] = []
+        self.missing: list[str] = []
+        self._online, self._wanted = online, wanted
+        self._sort_out(now, wanted, [key for key in {**wanted, **now} if key in keys])
+        self._describe()
+        self._remove()
+        for old, new in self._altered:
+            if old.column and new.column:
+                self._alter(new, old.column, new.column)
+        for part in sorted(self._new.values(), key=_rank):
+            self._make(part)
+        self._give_back_grants()
+        self._lose()
+
+    # -- what is to be done ------------------------------------------------------------------------
+
+    def _sort_out(self, now: State, wanted: State, keys: list[Key]) -> None:
+        """A part that differs is gone and new, but a plain column: that is altered.
+
+        So is what stands in another one's way: views of a table whose columns change, computed
+        columns of them, and the indexes on those.
+        """
+        both = [key for key in keys if key in now and key in wanted]
+        again = {key for key in both if now[key].definition != wanted[key].definition}
+        columns = {key for key in both if key[0] == "column"}
+        computed = {k for k in columns if _computed(now[k]) or _computed(wanted[k])}
+        plain = (again & columns) - computed
+        moved = {key for key in plain if _type(now[key]) != _type(wanted[key])}
+        moved |= {key for key in keys if key[0] == "column" and key not in wanted}
+        again |= {key for key in computed if _mentions(now[key], moved)}
+        moved |= again & computed
+        remade = {key for key in moved if key in computed}
+        again |= {key for key in both if key[0] == "index" and _mentions(now[key], remade)}
+        tables = {table for _, table, _ in moved}
+        again |= {key for key in both if key[0] == "view" and key[1] in tables}
+        again -= plain
+        self._altered = [(now[key], wanted[key]) for key in both if key in plain]
+        self._gone = {k: now[k] for k in keys if k in now and (k not in wanted or k in again)}
+        self._new = {k: wanted[k] for k in keys if k in wanted and (k not in now or k in again)}
+        self._created = {part.table for part in self._new.values() if part.kind == "table"}
+        self._dropped = {part.table for part in self._gone.values() if part.kind == "table"}
+        self._pending = {  # what foreign keys may refer to, once it is built
+            f"{identifier(part.table)}{part.indexed}"
+            for part in self._new.values()
+            if part.unique and part.table not in self._created
+        }
+        taken = remade | {key for key, part in self._gone.items() if _computed(part)}
+        self._swapped = {
+            new.name: old
+            for new in self._new.values()
+            for kind in ("index", "constraint")
+            if (old := self._gone.get((kind, new.table, new.name))) and old.indexed
+            if self._online and new.indexed and not _mentions(old, taken)
+        }
+
+    def _describe(self) -> None:
+        """The changes for a person, and those that only a person can make."""
+        for key, part in sorted({**self._gone, **self._new}.items(), key=lambda i: _rank(i[1])):
+            verb = "drop" if key not in self._new else "change" if key in self._gone else "add"
+            kind, name = part.kind, part.name or part.table
+            whole = part.table in self._created | self._dropped
+            if kind in BY_HAND or (kind == "table" and verb == "change"):
+                self.refused.append(f"{verb} {kind} {name} {part.text}")
+            elif part.begins("primary key") and not whole:
+                self.refused.append(f"{verb} the key of {part.table}: {part.text}")
+            elif kind == "table":
+                self.changes.append(f"{verb.replace('add', 'create')} table {name}")
+            elif not whole:
+                place = {"add": "to", "drop": "from", "change": "of"}[verb]
+                self.changes.append(f"{verb} {kind} {name} {place} {part.table}")
+
+    # -- how it is done ----------------------------------------------------------------------------
+
+    def _remove(self) -> None:
+        """In the opposite order. What is swapped stays until the new one is built."""
+        for part in sorted(self._gone.values(), key=_rank, reverse=True):
+            whole = part.table in self._dropped and part.kind != "view"
+            lost = part.kind == "column" and not _computed(part)
+            if part not in self._swapped.values() and not (whole or lost) and not _by_hand(part):
+                self.quick.append(say(f"drop {part.kind}", part))
+
+    def _alter(self, part: Part, old: Column, new: Column) -> None:
+        what, name = f"{part.table}.{part.name}", identifier(part.name)
+        clauses = []
+        if old.type != new.type:
+            change = f"change type of {what} from {old.type} to {new.type}"
+            self.changes.append(change)
+            if narrows(old.type, new.type):
+                why = "values that do not fit are cut or refused"
+                self.risks.append(Risk("destructive", change, why))
+            clauses += ["drop default"] if old.default else []
+            clauses.append(f"type {new.type}{using(name, old.type, new.type)}")
+            clauses += [f"set default {new.default}"] if new.default else []
+        elif old.default != new.default:
+            clauses.append(f"set default {new.default}" if new.default else "drop default")
+        if old.default != new.default:
+            self.changes.append(f"change default of {what} to {new.default or 'none'}")
+        if old.required != new.required:
+            self.changes.append(f"make {what} {'required' if new.required else 'optional'}")
+            if self._online and new.required:
+                self._require(part, name)
+            else:
+                clauses.append("set not null" if new.required else "drop not null")
+        if clauses:
+            text = ",\n  ".join(f"alter column {name} {clause}" for clause in clauses)
+            self.quick.append(say("alter column", part, text))
+
+    def _require(self, part: Part, name: str) -> None:
+        """By a CHECK that is validated while others write: then SET NOT NULL reads no row."""
+        rule = constraint_name(part.table, part.name, "present")
+        check = Part("constraint", part.table, rule, f"check ({name} is not null)")
+        self._add_unchecked(check, self.quick)
+        self.steps += [say("require column", part), say("drop constraint", check)]
+
+    def _make(self, part: Part) -> None:
+        inside = part.kind == "column" or (part.kind == "constraint" and not _refers(part))
+        if _by_hand(part) or (part.table in self._created and inside):
+            return
+        elif part.kind == "table":
+            empty = "" if self._online else "-- Comes back empty.\n"
+            self.quick.append(empty + create_table(part.table, self._new.values()))
+        elif part.kind == "column":
+            self._add_column(part)
+        elif self._online and _refers(part) in self._pending:
+            self._add_unchecked(part, self.steps)
+        elif part.kind in AT_ONCE or part.table in self._created or not self._online:
+            self.quick.append(create(part))
+        elif part.indexed:
+            self._build(part)
+        else:
+            self._add_unchecked(part, self.quick)
+
+    def _add_column(self, part: Part) -> None:
+        column = part.column
+        lacks = column is not None and column.required and not column.default
+        if not self._online and lacks:
+            text = part.definition.removesuffix(" not null")
+            self.quick.append(say("restore required column", part, text))
+        else:
+            self.missing += [f"{part.table}.{part.name}"] if lacks else []
+            self.quick.append(say("create column" if self._online else "restore column", part))
+
+    def _add_unchecked(self, part: Part, when: list[str]) -> None:
+        """For new rows at once, for those that are there by a step of its own."""
+        when.append(say("create constraint", part, f"{part.text} not valid"))
+        self.steps.append(say("validate constraint", part))
+
+    def _build(self, part: Part) -> None:
+        """While others write. The old one goes when the new one is there."""
+        old = self._swapped.get(part.name)
+        name = constraint_name(part.name, "", "new") if old else part.name
+        build = f"build {'unique ' * part.unique}index"
+        self.steps.append(say("clear index", part, name=name))
+        self.steps.append(say(build, part, part.indexed, name=name))
+        swap = [say(f"drop {old.kind}", old)] if old else []
+        if part.kind == "constraint":
+            swap.append(say("take constraint", part, new=name))
+        elif old:
+            swap.append(say("rename index", part, old=name, new=part.name))
+        self.steps += [together(swap)] if swap else []
+
+    def _give_back_grants(self) -> None:
+        """A view that is made anew gets back what was granted on it."""
+        views = {part.name for part in self._new.values() if part.kind == "view"}
+        granted = [p for p in self._wanted.values() if p.kind == "grant" and p.table in views]
+        self.quick += [create(part) for part in granted]
+
+    def _lose(self) -> None:
+        for part in self._gone.values():
+            if part.kind == "column" and not (_computed(part) or part.table in self._dropped):
+                what = f"drop column {part.table}.{part.name}"
+                self.risks.append(Risk("destructive", what, "its values are lost"))
+                self.last.append(say("drop column", part))
+        tables = sorted(self._dropped)
+        self.risks += [Risk("destructive", f"drop table {t}", "its rows are lost") for t in tables]
+        if tables:
+            self.last.append(f"drop table {', '.join(map(identifier, tables))};\n")
+
+
+def together(statements: list[str]) -> str:
+    """Several statements as one, for a file that has each by itself."""
+    if len(statements) < 2:
+        return "".join(statements)
+    body, mark = "".join(statements), "$forge$"
+    while mark in body:
+        mark = mark[:-1] + "x$"
+    return f"do {mark} begin\n{body}end {mark};\n"
+
+
+def _rank(part: Part) -> int:
+    rule = "foreign key" if _refers(part) else "index" if part.indexed else "check"
+    kind = rule if part.kind == "constraint" else part.kind
+    return ORDER.index(kind) if kind in ORDER else len(ORDER)
+
+
+def _by_hand(part: Part) -> bool:
+    return part.kind in BY_HAND
+
+
+def _refers(part: Part) -> str:
+    """What a foreign key refers to: "countries(code)"; "" of other parts."""
+    match = REFERENCES.search(part.text) if part.begins("foreign key") else None
+    return f"{match[1]}{match[2]}" if match else ""
+
+
+def _type(part: Part) -> str:
+    return part.column.type if part.column else ""
+
+
+def _computed(part: Part) -> bool:
+    return part.column is not None and part.column.generated != ""
+
+
+def _mentions(part: Part, columns: Iterable[Key]) -> bool:
+    """Whether the definition names one of these columns of its table."""
+    names = [name for _, table, name in columns if table == part.table]
+    return any(re.search(rf"\b{re.escape(name)}\b", part.definition) for name in names)

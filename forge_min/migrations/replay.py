@@ -1,0 +1,86 @@
+"""Both sides of a comparison, built for real: what the files give, and what the schemas ask for.
+
+Hand-written files are part of both. What they made is theirs: it is never compared or dropped,
+whatever it is called by now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import groupby
+from typing import Protocol
+
+from ..errors import BuildError
+from .catalog import Executor, read_catalog
+from .desired import parts_sql
+from .parts import Key, Part
+
+
+class File(Protocol):
+    """A migration file that exists: `db.MigrationFile` is one."""
+
+    @property
+    def name(self) -> str:
+        """As in the folder: "0001_initial.sql"."""
+
+    @property
+    def statements(self) -> Sequence[str]:
+        """Of the part that is applied."""
+
+    @property
+    def generated(self) -> bool:
+        """Whether it is one of ours."""
+
+
+def replay(conn: Executor, base: Sequence[File], files: Sequence[File]) -> set[str]:
+    """Apply all files to an empty database; the identities of what hand-written ones made.
+
+    Raises BuildError F332 naming the file that fails.
+    """
+    theirs: set[str] = set()
+    for file in base:
+        _apply(conn, file.name, file.statements)
+    for generated, group in groupby(files, lambda file: file.generated):
+        before = {} if generated else read_catalog(conn)
+        for file in group:
+            _apply(conn, file.name, file.statements)
+        if not generated:
+            theirs |= _identities(read_catalog(conn)) - _identities(before)
+    return theirs
+
+
+def build(
+    conn: Executor, base: Sequence[File], parts: Sequence[Part], files: Sequence[File]
+) -> tuple[dict[Key, Part], set[Key]]:
+    """Make what the schemas ask for in an empty database: all that is there then, with the SQL of
+    the parts and in their order; and what was there before the hand-written files.
+
+    A statement of theirs may be about something that is no more: where it fails here, it says
+    nothing about today's schemas. Raises BuildError F332 when the schemas make no database.
+    """
+    for file in base:
+        _apply(conn, file.name, file.statements)
+    _apply(conn, "the schemas", [parts_sql(parts)] if parts else [])
+    ours = set(read_catalog(conn))
+    for statement in (s for file in files if not file.generated for s in file.statements):
+        try:
+            conn.execute(statement)
+        except Exception:
+            conn.execute("rollback")
+    there = read_catalog(conn)
+    written = {p.key: replace(there[p.key], sql=p.sql) for p in parts if p.key in there}
+    return {**written, **there, **written}, ours
+
+
+def _identities(state: dict[Key, Part]) -> set[str]:
+    return {part.identity for part in state.values()}
+
+
+def _apply(conn: Executor, name: str, statements: Iterable[str]) -> None:
+    try:
+        for statement in statements:
+            conn.execute(statement)
+    except Exception as err:
+        said = str(err).splitlines()[0]
+        raise BuildError(f"{name} fails in an empty database: {said}", code="F332") from err

@@ -1,0 +1,117 @@
+"""export: the rows of a resource as JSON lines or CSV, streamed; what `import` reads back."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+from .. import db
+from ..actions import ListQuery, Relation
+from ..actions.base import scope
+from ..actions.resource import quote
+from ..auth import Identity
+from ..errors import DomainError, ForgeError
+from .lines import STRUCTURED
+from .project import Project
+from .transfer import BATCH, AnyActions, field_types, opened
+
+Items = Iterable[Mapping[str, Any]]
+Query = Mapping[str, Sequence[str]]
+
+
+def export_rows(
+    project: Project, topic: str, output: Path | None, format: str, query: Query, who: Identity
+) -> int:
+    """Write every row of `topic` that `query` (as a list's URL has it, decoded) leaves.
+
+    output: the file; None is stdout. format: "jsonl", "csv", or "" for what the file's name says.
+    who: whose view of the rows it is. Raises as `opened`, BadRequest for a wrong query, ForgeError
+    F612 for a file that cannot be written.
+    """
+    started = time.monotonic()
+    as_csv = (format or (output or Path()).suffix[1:].lower()) == "csv"
+    with opened(project, topic, who) as actions:
+        resource, hidden = actions.resource, actions.hidden()
+        rows = actions.stream(ListQuery.parse(resource, query))
+        links = [r for r in resource.relations if r.field and _readable(actions, r)]
+        shown = {c.name for c in resource.columns} - hidden | {r.field for r in links}
+        types = {name: kind for name, kind in field_types(resource).items() if name in shown}
+        with _writing(output) as stream:
+            count = _write(stream, _items(actions, links, rows), types if as_csv else None)
+    if output:
+        print(f"{output}: {count} rows in {time.monotonic() - started:.1f} s")
+    return 0
+
+
+def _readable(actions: AnyActions, relation: Relation) -> bool:
+    try:
+        actions.registry.actions[relation.target].allow("read")
+    except DomainError:
+        return False
+    return True
+
+
+def _items(actions: AnyActions, links: Sequence[Relation], rows: Iterator[Any]) -> Items:
+    """The rows as JSON objects, with the ids of these many_to_many relations."""
+    while batch := list(islice(rows, BATCH)):
+        items = actions.to_json_many(batch)
+        keys = [actions.key_of(row) for row in batch]
+        for link in links:
+            found = _ids(actions, link, keys)
+            for key, item in zip(keys, items):
+                item[link.field] = found.get(key, [])
+        yield from items
+
+
+def _ids(actions: AnyActions, link: Relation, keys: list[Any]) -> dict[Any, list[Any]]:
+    """Key of a row → those of the living rows that it is joined to, as JSON has them."""
+    target, tenant = actions.registry.actions[link.target].resource, actions.tenant()
+    this, other, key = (quote(n) for n in (link.column, link.target_column, target.key.name))
+    where = " and ".join([f"j.{this} = any(%(keys)s)", *scope(target, "t")])
+    sql = f"""select j.{this}, jsonb_agg(j.{other} order by j.{other})
+from {quote(link.join)} j join {quote(target.source or target.table)} t on t.{key} = j.{other}
+where {where} group by j.{this}"""
+    params = {"keys": keys, "forge_tenant": tenant}
+    return dict(db.run(actions.connection(), sql, params, tenant=tenant))
+
+
+@contextmanager
+def _writing(output: Path | None) -> Iterator[IO[str]]:
+    where, closing = output or sys.stdout.fileno(), output is not None
+    try:
+        with open(where, "w", encoding="utf-8", newline="", closefd=closing) as stream:
+            yield stream
+    except OSError as err:
+        if output is None:
+            raise
+        raise ForgeError(f"cannot write {output}: {err.strerror}", code="F612") from err
+
+
+def _write(stream: IO[str], items: Items, types: Mapping[str, str] | None) -> int:
+    """The number of items. types: the columns of a CSV (RFC 4180) with their types."""
+    writer = csv.writer(stream)
+    count = 0
+    if types is not None:
+        writer.writerow(types)
+    for item in items:
+        count += 1
+        if types is None:
+            stream.write(json.dumps(item, ensure_ascii=False) + "\n")
+        else:
+            writer.writerow(_cell(kind, item[name]) for name, kind in types.items())
+    return count
+
+
+def _cell(kind: str, value: object) -> str:
+    """NULL is an empty cell, a JSON value its text."""
+    if value is None:
+        return ""
+    structured = kind in STRUCTURED or isinstance(value, bool)
+    return json.dumps(value, ensure_ascii=False) if structured else str(value)

@@ -1,0 +1,101 @@
+"""The lines of a file to import, JSON lines or CSV: one object each. Nothing here writes rows."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from ..actions.values import TYPES
+from ..errors import BadRequest
+
+MAX_LINE = 1 << 24  # characters; whatever is longer is a file of another kind
+STRUCTURED = ("json", "many")  # types whose CSV cell is JSON text
+# PERF: json.loads with any option builds a decoder at each call.
+_decode = json.JSONDecoder(parse_float=Decimal).decode
+
+
+class Line(NamedTuple):
+    """number: from 1; of a CSV row that spans several, the first. error: why there is no item."""
+
+    number: int
+    item: dict[str, Any]
+    error: str = ""
+
+
+def read_lines(file: Path, types: Mapping[str, str]) -> Iterator[Line]:
+    """The lines of `file` (.csv, else JSON lines) without the empty ones; one in memory at a time.
+
+    types: field → type, for the cells of a CSV; an empty cell is NULL. Raises BadRequest F610 for
+    a file that cannot be read, and for a CSV whose header is wrong.
+    """
+    try:
+        # Bytes that are no UTF-8 become lone surrogates, so that their line can be named.
+        with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
+            texts = _texts(file, stream)
+            yield from _csv(file, texts, types) if file.suffix.lower() == ".csv" else _json(texts)
+    except OSError as err:
+        raise BadRequest(f"cannot read {file}: {err.strerror}", code="F610") from err
+
+
+def _texts(file: Path, stream: IO[str]) -> Iterator[str]:
+    while text := stream.readline(MAX_LINE):
+        if len(text) == MAX_LINE:
+            raise BadRequest(f"{file}: a line has more than {MAX_LINE} characters", code="F610")
+        yield text
+
+
+def _json(texts: Iterator[str]) -> Iterator[Line]:
+    for number, text in enumerate(texts, 1):
+        if not text.strip():
+            continue
+        try:
+            text.encode()
+            item = _decode(text)
+        except (ValueError, RecursionError) as err:
+            yield Line(number, {}, f"malformed JSON: {err}")
+        else:
+            good = isinstance(item, dict)
+            yield Line(number, item) if good else Line(number, {}, "not a JSON object")
+
+
+def _csv(file: Path, texts: Iterator[str], types: Mapping[str, str]) -> Iterator[Line]:
+    csv.field_size_limit(MAX_LINE)
+    reader = csv.reader(texts, strict=True)
+    names: list[str] = []
+    while True:
+        number = reader.line_num + 1
+        try:
+            cells = next(reader)
+            if cells and names:
+                yield Line(number, _row(names, cells, types))
+            names = names or _header(file, cells, types)
+        except StopIteration:
+            return
+        except (csv.Error, ValueError, RecursionError) as err:
+            if not names:
+                raise BadRequest(f"{file}:1: malformed CSV: {err}", code="F610") from None
+            yield Line(number, {}, f"malformed CSV: {err}")
+
+
+def _header(file: Path, names: list[str], types: Mapping[str, str]) -> list[str]:
+    if wrong := [n for i, n in enumerate(names) if n not in types or n in names[:i]]:
+        hint = f"the first line names the fields, each once: {', '.join(types)}"
+        raise BadRequest(f"{file}:1: not a field, or twice: {wrong}", code="F610", hint=hint)
+    return names
+
+
+def _row(names: list[str], cells: list[str], types: Mapping[str, str]) -> dict[str, Any]:
+    if len(cells) != len(names):
+        raise ValueError(f"{len(cells)} cells, and the header has {len(names)}")
+    return {name: _cell(types[name], text) for name, text in zip(names, cells)}
+
+
+def _cell(type_name: str, text: str) -> object:
+    text.encode()
+    if text == "":
+        return None
+    return _decode(text) if type_name in STRUCTURED else TYPES[type_name].from_text(text)

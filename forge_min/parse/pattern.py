@@ -1,0 +1,44 @@
+"""What a field's pattern may hold: what means the same to Python and to ECMAScript.
+
+A pattern is enforced by `re` and told to clients in OpenAPI, whose readers use ECMAScript's.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+
+from .diagnostic import quote
+from .names import Problem
+
+MAX_PATTERN = 500  # characters
+_ESCAPE = r"[dDwWsSfnrtv]|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|[\^$\\.*+?()\[\]{}|/]"
+# What ECMA-262, section 22.2.1, allows with the flag u; "[" in a set is for its flag v.
+_TOKEN = re.compile(
+    rf"""\\(?: {_ESCAPE} | [bB] )                         # an escape
+    | \[ \^? (?: \\(?: {_ESCAPE} | - ) | [^\\\[\]] )+ \]  # a set
+    | \( (?: \?: | (?!\?) )                               # the start of a group
+    | (?: [*+?] | \{{[0-9]+(?:,[0-9]*)?\}} ) \?? (?![*+?{{])
+    | [^\\\[\](){{}}*+?] | \)                             # a character, ^, $, |""",
+    re.VERBOSE,
+)
+
+
+def pattern_problem(pattern: str) -> Problem | None:
+    """Why `pattern` may not stand, None if it may."""
+    if not 0 < len(pattern) <= MAX_PATTERN:
+        return Problem("F151", f"a pattern has 1 to {MAX_PATTERN} characters", "")
+    at = 0
+    while found := _TOKEN.match(pattern, at):
+        at = found.end()
+    if at < len(pattern):
+        message = f"the pattern cannot have {quote(pattern[at : at + 3])} at character {at + 1}"
+        hint = "no lookaround, backreferences, names or flags; a backslash only where it is needed"
+        return Problem("F151", message, hint)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # what a later Python will read in another way
+            re.compile(pattern, re.ASCII)
+    except (re.error, FutureWarning, OverflowError, RecursionError) as err:
+        return Problem("F151", f"the pattern is no regular expression: {err}", "")
+    return None

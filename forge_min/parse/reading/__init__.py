@@ -1,0 +1,9 @@
+"""One schema file, read: its text, the calls in it, the definition that they make."""
+
+from __future__ import annotations
+
+from .definition import Definition, read_definition, report_all
+from .evaluate import Node
+from .source import Source, read_source
+
+__all__ = ["Definition", "Node", "Source", "read_definition", "read_source", "report_all"]

@@ -1,0 +1,89 @@
+"""The signatures of the schema language as a table, and which values fit which annotation."""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
+
+from ... import schema
+
+Hint: TypeAlias = Any  # an annotation at run time: a class, a union, Sequence[...], Literal[...]
+
+PARTS = [word for word in schema.__all__ if word.islower() and word != "define"]
+_UNIONS = (types.UnionType, Union)
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What one function takes. hints: annotation by name. variadic: that of *parts, or None."""
+
+    function: Callable[..., Any]
+    positional: tuple[str, ...]
+    required: tuple[str, ...]
+    hints: Mapping[str, Hint]
+    variadic: Hint | None
+
+
+def _signature(function: Callable[..., Any]) -> Signature:
+    annotations = get_type_hints(function)
+    positional, required, variadic = [], [], None
+    hints: dict[str, Hint] = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            variadic = annotations[name]
+        elif parameter.kind is parameter.VAR_KEYWORD:
+            hints |= get_type_hints(get_args(annotations[name])[0])
+        else:
+            hints[name] = annotations[name]
+            if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
+                positional.append(name)
+            if parameter.default is parameter.empty:
+                required.append(name)
+    return Signature(function, tuple(positional), tuple(required), hints, variadic)
+
+
+FUNCTIONS = {
+    word: _signature(getattr(schema, word)) for word in (*PARTS, "define", "Hooks", "JobRef")
+}
+
+
+def accepts(hint: Hint, value: object) -> bool:
+    """Whether a value is of the type `hint`. True is no number here."""
+    origin: Any = get_origin(hint)
+    args = get_args(hint)
+    if origin in _UNIONS:
+        return any(accepts(one, value) for one in args)
+    if origin is Literal:
+        return value in args
+    if origin is Sequence:
+        return isinstance(value, list | tuple) and all(accepts(args[0], one) for one in value)
+    if origin is tuple:
+        if not isinstance(value, tuple) or len(value) != len(args):
+            return False
+        return all(map(accepts, args, value))
+    return type(value) is hint
+
+
+_WORDS = {
+    get_type_hints(one.function).get("return", one.function): f"schema.{word}(...)"
+    for word, one in FUNCTIONS.items()
+}
+_WORDS |= {schema.Field: "a field", str: "a text", int: "a whole number", bool: "True or False"}
+
+
+def describe(hint: Hint) -> str:
+    """The annotation in words."""
+    origin: Any = get_origin(hint)
+    args = get_args(hint)
+    if origin in _UNIONS:
+        return " or ".join(describe(one) for one in args if one is not types.NoneType)
+    if origin is Literal:
+        return " or ".join(f'"{one}"' for one in args)
+    if origin is Sequence:
+        return f"a list of {describe(args[0])}"
+    if origin is tuple:
+        return "two whole numbers in parentheses, as (9, 2)"
+    return _WORDS[hint]

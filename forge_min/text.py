@@ -1,0 +1,130 @@
+"""Messages in the language of whoever reads them: one gettext catalogue per language, English
+without any.
+
+A project's catalogues lie in locale/<language>/LC_MESSAGES/messages.mo; its template is
+gen/messages.pot. A language is a tag of BCP 47, here in lower case ("de", "pt-br"); "" is English.
+The catalogues belong to the process, the current language to the context (request, job, thread).
+"""
+
+from __future__ import annotations
+
+import gettext
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import lru_cache
+from importlib.resources.abc import Traversable
+
+from .errors import ConfigError
+
+_TAG = re.compile(r"[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*")
+_RANGE = re.compile(  # a language range and its weight (RFC 9110 sections 12.4.2 and 12.5.4)
+    r"\s*([A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*|\*)"
+    r"\s*(?:;\s*[qQ]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)\s*)?"
+)
+_PLACE = re.compile(r"\{([^{}]*)\}")
+
+_current: ContextVar[str] = ContextVar("forge_language", default="")
+_catalogues: dict[str, gettext.NullTranslations] = {}
+
+
+def text(message: str, /, **values: object) -> str:
+    """`message` in the current language, each {name} in it replaced by the value of that name.
+
+    message: English, a literal, because messages.pot is made from the source. Never raises for what
+    a catalogue says: a translation that asks for other values is left aside for the English.
+    """
+    if message and (catalogue := _catalogues.get(_current.get())):  # for "" it gives its head
+        try:
+            return _filled(catalogue.gettext(message), values)
+        except KeyError:
+            pass
+    return _filled(message, values)
+
+
+def later(message: str) -> str:
+    """`message` as it is: marks a sentence of a table, so that messages.pot has it. Whoever shows
+    it says text(sentence).
+    """
+    return message
+
+
+def _filled(message: str, values: dict[str, object]) -> str:
+    """Only names are replaced, so a catalogue reaches no attribute, as str.format would let it."""
+    return _PLACE.sub(lambda found: str(values[found[1]]), message) if values else message
+
+
+def load(folder: Traversable) -> tuple[str, ...]:
+    """Read <language>/LC_MESSAGES/messages.mo below `folder`, in place of what was read before.
+
+    Returns the languages, as `known` does; none when the folder is missing. Raises ConfigError F639
+    for a file that is no catalogue.
+    """
+    global _catalogues
+    found: dict[str, gettext.NullTranslations] = {}
+    for place in folder.iterdir() if folder.is_dir() else ():
+        member = place / "LC_MESSAGES" / "messages.mo"
+        if _TAG.fullmatch(place.name) and member.is_file():
+            try:
+                catalogue = gettext.GNUTranslations(io.BytesIO(member.read_bytes()))
+            except Exception as err:  # whatever the unpacking raises
+                hint = "compile it anew with msgfmt, or remove it"
+                message = f"{member} is not a catalogue of gettext: {err}"
+                raise ConfigError(message, code="F639", hint=hint) from err
+            found[_tag(place.name)] = catalogue
+    _catalogues = dict(sorted(found.items()))
+    return known()
+
+
+def known() -> tuple[str, ...]:
+    """The languages that have a catalogue, in order of their tags; () means English only."""
+    return tuple(_catalogues)
+
+
+def current_language() -> str:
+    """The language of this context; "" is English."""
+    return _current.get()
+
+
+@contextmanager
+def in_language(language: str) -> Iterator[None]:
+    """Run the block in a language; one without a catalogue, and "", give English."""
+    token = _current.set(_tag(language))
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def choose(accepted: str) -> str:
+    """The known language that fits best, or "".
+
+    accepted: the value of Accept-Language (RFC 9110 section 12.5.4), or one tag. Each range is
+    looked up as in RFC 4647 section 3.4 ("de-CH" finds "de"), then as a prefix ("pt" finds
+    "pt-br"). What cannot be read is left out.
+    """
+    for wanted in _ranges(accepted) if _catalogues else ():
+        language = wanted
+        while language and language not in _catalogues:
+            if language in ("en", "*"):
+                return ""
+            language = language.rpartition("-")[0]
+        close = language or next((k for k in _catalogues if k.startswith(wanted + "-")), "")
+        if close:
+            return close
+    return ""
+
+
+@lru_cache(256)
+def _ranges(accepted: str) -> tuple[str, ...]:
+    """The ranges in lower case, the most wanted first, without those of weight 0."""
+    parts = accepted.replace("_", "-").split(",", 20)[:20]  # browsers send six
+    found = [match for part in parts if (match := _RANGE.fullmatch(part))]
+    found.sort(key=lambda match: -float(match[2] or 1))
+    return tuple(match[1].lower() for match in found if float(match[2] or 1))
+
+
+def _tag(language: str) -> str:
+    return language.replace("_", "-").lower()

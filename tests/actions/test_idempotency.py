@@ -1,0 +1,142 @@
+"""Idempotency keys: one create, however often it is asked for."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from forge_min import db
+from forge_min.auth import Identity, as_identity
+from forge_min.errors import Conflict, Invalid
+from forge_min.testing import TestDatabase
+
+from workshop import ANN, BOB, NORTH, Workshop, together, workshop
+
+pytestmark = pytest.mark.db
+
+
+@pytest.fixture
+def works(fresh_database: TestDatabase) -> Iterator[Workshop]:
+    """An empty workshop on a database of this test alone."""
+    with workshop(fresh_database) as made:
+        yield made
+
+
+def creating(works: Workshop, code: str) -> Any:
+    """What the API does with a POST."""
+
+    def run(conn: db.Connection) -> tuple[int, list[tuple[str, str]], bytes]:
+        row = works["products"].create({"code": code}, conn=conn)
+        return 201, [("Location", f"/products/{row.id}")], f'{{"code": "{code}é"}}'.encode()
+
+    return run
+
+
+def test_a_repetition_gets_the_first_answer_and_creates_nothing(works: Workshop) -> None:
+    with as_identity(ANN):
+        first = works["products"].once("key", "hash", creating(works, "A"))
+        again = works["products"].once("key", "hash", creating(works, "B"))
+    assert first[0] == 201 and first[2] == '{"code": "Aé"}'.encode() and first[3] is False
+    assert again == (*first[:3], True)
+    assert works.sql("select code from products") == [("A",)]
+
+
+def test_another_request_with_the_same_key_is_refused(works: Workshop) -> None:
+    with as_identity(ANN):
+        works["products"].once("key", "hash", creating(works, "A"))
+        with pytest.raises(Invalid) as caught:
+            works["products"].once("key", "other", creating(works, "B"))
+    assert caught.value.code == "F623"
+    assert works.sql("select code from products") == [("A",)]
+
+
+def test_the_key_of_another_user_tenant_resource_or_operation_is_another(works: Workshop) -> None:
+    done = []
+
+    def run(conn: db.Connection) -> tuple[int, list[tuple[str, str]], bytes]:
+        done.append(1)
+        return 200, [], b""
+
+    for who in (ANN, BOB, Identity(user="ann", tenant=BOB.tenant), Identity("x", tenant=NORTH)):
+        with as_identity(who):
+            works["products"].once("key", "hash", run)
+    with as_identity(ANN):
+        works["tags"].once("key", "hash", run)
+        works["products"].once("key", "hash", run, operation="update")
+        works["products"].once("key", "hash", run)
+    assert len(done) == 6
+
+
+def test_a_create_that_fails_stores_nothing(works: Workshop) -> None:
+    works.product("A")
+    with as_identity(ANN):
+        with pytest.raises(Conflict) as caught:
+            works["products"].once("key", "hash", creating(works, "A"))
+        assert [e.pointer for e in caught.value.errors] == ["/code"]
+        assert works.one("select count(*) from forge_idempotency") == 0
+        assert works["products"].once("key", "hash", creating(works, "B"))[3] is False
+
+
+def test_the_same_key_at_once_creates_one_row(works: Workshop) -> None:
+    answers: list[Any] = []
+
+    def post() -> None:
+        with as_identity(ANN):
+            try:
+                answers.append(works["products"].once("key", "hash", creating(works, "A")))
+            except Conflict as err:
+                assert err.code == "F622"
+                answers.append(None)
+
+    assert together(*[post] * 8) == []
+    made = [answer for answer in answers if answer]
+    assert len({answer[1][0] for answer in made}) == 1
+    assert [answer[3] for answer in made].count(False) == 1
+    assert works.one("select count(*) from products") == 1
+
+
+def test_a_key_in_progress_is_a_conflict(works: Workshop) -> None:
+    started, finish = threading.Event(), threading.Event()
+    seen: list[str] = []
+
+    def slow(conn: db.Connection) -> tuple[int, list[tuple[str, str]], bytes]:
+        started.set()
+        assert finish.wait(30)
+        return 200, [], b"done"
+
+    def first() -> None:
+        with as_identity(ANN):
+            works["products"].once("key", "hash", slow)
+
+    def second() -> None:
+        try:
+            assert started.wait(30)
+            with as_identity(ANN), pytest.raises(Conflict) as caught:
+                works["products"].once("key", "hash", slow)
+            seen.append(caught.value.code)
+        finally:
+            finish.set()
+
+    assert together(first, second) == []
+    assert seen == ["F622"]
+
+
+def test_keys_are_forgotten_after_a_day(works: Workshop) -> None:
+    done = []
+
+    def run(conn: db.Connection) -> tuple[int, list[tuple[str, str]], bytes]:
+        done.append(1)
+        return 200, [], b""
+
+    with as_identity(ANN):
+        for n in range(15):
+            works["products"].once(f"key {n}", "hash", run)
+        works.owner.execute("update forge_idempotency set created_at = now() - interval '25 hours'")
+        assert works["products"].once("key 3", "other", run)[3] is False
+        assert works.one("select count(*) from forge_idempotency") == 5
+        assert works["products"].once("key 3", "other", run)[3] is True
+        works["products"].once("key 99", "hash", run)
+    assert works.one("select count(*) from forge_idempotency") == 2
+    assert len(done) == 17

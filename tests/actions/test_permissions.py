@@ -1,0 +1,175 @@
+"""Who may do what: permissions of operations, columns that few may see or write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from forge_min.auth import ANONYMOUS, SYSTEM, Identity, as_identity
+from forge_min.errors import Forbidden, Invalid, Unauthenticated
+from forge_min.testing import TestDatabase
+
+from workshop import ANN, BOSS, NORTH, WRITER, Workshop, workshop
+
+pytestmark = pytest.mark.db
+
+
+@pytest.fixture
+def works(fresh_database: TestDatabase) -> Iterator[Workshop]:
+    """An empty workshop on a database of this test alone."""
+    with workshop(fresh_database) as made:
+        yield made
+
+
+CALLS: dict[str, Any] = {
+    "get": lambda a, id: a.get(id),
+    "list": lambda a, id: a.list(),
+    "create": lambda a, id: a.create({"name": "x"}),
+    "create_many": lambda a, id: a.create_many([{"name": "x"}]),
+    "update": lambda a, id: a.update(id, {"name": "x"}),
+    "replace": lambda a, id: a.replace(id, {"name": "x"}),
+    "upsert_many": lambda a, id: a.upsert_many([{"name": "x", "id": id}], key="id"),
+    "once": lambda a, id: a.once("k", "h", lambda conn: (200, [], b"")),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_an_operation_with_a_permission_is_refused_to_others(works: Workshop, call: str) -> None:
+    with as_identity(WRITER):
+        made = works["people"].create({"name": "one"})
+    before = works.counts()
+    with as_identity(ANONYMOUS), pytest.raises(Unauthenticated):
+        CALLS[call](works["people"], made.id)
+    with as_identity(ANN), pytest.raises(Forbidden) as caught:
+        CALLS[call](works["people"], made.id)
+    assert "writer" not in caught.value.message and "reader" not in caught.value.message
+    assert works.counts() == before
+    with as_identity(SYSTEM):
+        CALLS[call](works["people"], made.id)
+
+
+def test_one_of_several_roles_is_enough(works: Workshop) -> None:
+    with as_identity(WRITER):
+        made = works["people"].create({"name": "one"})
+    with as_identity(Identity(user="ed", roles=frozenset(["editor"]))):
+        assert works["people"].update(made.id, {"name": "two"}).name == "two"
+        with pytest.raises(Forbidden):
+            works["people"].upsert_many([{"name": "x", "id": made.id}], key="id")
+
+
+def test_an_operation_without_a_permission_is_open(works: Workshop) -> None:
+    with as_identity(WRITER):
+        made = works["people"].create({"name": "one"})
+    works["people"].delete(made.id)
+
+
+def test_delete_and_restore_have_permissions_of_their_own(works: Workshop) -> None:
+    made = works.product("A")
+    for call in (works["products"].delete, works["products"].restore):
+        with as_identity(ANN), pytest.raises(Forbidden):
+            call(made.id)
+    with as_identity(BOSS):
+        works["products"].delete(made.id)
+        assert works["products"].restore(made.id).version == 3
+
+
+def test_a_verb_asks_by_its_own_name(works: Workshop) -> None:
+    with as_identity(ANN):
+        assert works["products"].allow("close") is ANN
+        with pytest.raises(Forbidden):
+            works["products"].allow("delete")
+
+
+def test_a_hidden_column_is_none_and_absent_in_json(works: Workshop) -> None:
+    made = works.product("A", who=BOSS, cost="5")
+    assert made.cost == Decimal("5.00")
+    products = works["products"]
+    with as_identity(BOSS):
+        assert products.to_json(products.get(made.id))["cost"] == "5.00"
+    with as_identity(ANN):
+        seen = products.get(made.id)
+        assert seen.cost is None and "cost" not in products.to_json(seen)
+        assert "cost" not in products.to_json(made)
+        assert products.list().rows[0].cost is None
+        assert products.update(made.id, {"name": "x"}).cost is None
+        assert products.update(made.id, {"name": "x"}).cost is None
+        assert products.replace(made.id, {"name": "y"}).cost is None
+    assert works.one("select cost from products") == Decimal("5.00")
+    with as_identity(Identity(user="job", tenant=NORTH, system=True)):
+        assert products.get(made.id).cost == Decimal("5.00")
+        assert products.public(made.id).cost is None
+
+
+def test_an_event_never_names_a_hidden_column(works: Workshop) -> None:
+    made = works.product("A", who=BOSS)
+    with as_identity(BOSS):
+        works["products"].update(made.id, {"cost": "7", "name": "x"})
+        works["products"].update(made.id, {"cost": "8"})
+        works["products"].upsert_many([{"code": "A", "cost": "9", "name": "y"}], key="code")
+    assert [changed for _, _, changed in works.events("products")] == [
+        None,
+        ["name"],
+        [],
+        ["name"],
+    ]
+
+
+@pytest.mark.parametrize("cost", ["1", None])
+def test_a_column_is_written_by_those_who_may_only(works: Workshop, cost: object) -> None:
+    made = works.product("A", who=BOSS, cost="5")
+    products = works["products"]
+    with as_identity(ANN):
+        for call in (
+            lambda: products.create({"code": "B", "cost": cost, "price": "x"}),
+            lambda: products.update(made.id, {"cost": cost, "price": "x"}),
+            lambda: products.replace(made.id, {"cost": cost, "price": "x", "name": "n"}),
+            lambda: products.upsert_many([{"code": "A", "cost": cost, "price": "x"}], key="code"),
+        ):
+            with pytest.raises(Invalid) as caught:
+                call()
+            codes = {e.pointer.removeprefix("/0"): e.code for e in caught.value.errors}
+            assert codes == {"/cost": "not_writable", "/price": "type"}
+        products.replace(made.id, {"name": "n"})
+    assert works.one("select cost from products") == Decimal("5.00")
+    with as_identity(BOSS):
+        assert products.replace(made.id, {"name": "n"}).cost is None
+
+
+def test_a_replacement_keeps_what_its_author_cannot_see(works: Workshop) -> None:
+    people = works["people"]
+    with as_identity(WRITER):
+        made = people.create({"name": "one", "age": 41})
+    with as_identity(Identity(user="ed", roles=frozenset(["editor"]))):
+        assert people.replace(made.id, {"name": "two"}).age is None
+    with as_identity(WRITER):
+        assert people.get(made.id).age == 41
+        assert people.replace(made.id, {"name": "two"}).age is None
+    assert works.one("select age from people") is None
+
+
+def test_an_immutable_column_is_given_once(works: Workshop) -> None:
+    made = works.product("A")
+    products = works["products"]
+    with as_identity(ANN):
+        assert products.update(made.id, {"code": "A", "name": "x"}).version == 2
+        assert products.replace(made.id, {"code": "A", "name": "x"}).version == 2
+        assert products.replace(made.id, {"name": "y"}).code == "A"
+        for call in (products.update, products.replace):
+            with pytest.raises(Invalid) as caught:
+                call(made.id, {"code": "B", "name": "z"})
+            assert [(e.pointer, e.code) for e in caught.value.errors] == [("/code", "immutable")]
+        with pytest.raises(Invalid) as caught:
+            products.update(made.id, {"code": "B", "price": "x", "tag_ids": 1})
+    found = {e.pointer: e.code for e in caught.value.errors}
+    assert found == {"/code": "immutable", "/price": "type", "/tag_ids": "type"}
+    assert works.sql("select code, name, version from products") == [("A", "y", 3)]
+
+
+def test_a_value_that_the_row_has_already_is_no_reason_to_hide_a_wrong_one(works: Workshop) -> None:
+    made = works.product("A")
+    with as_identity(ANN), pytest.raises(Invalid) as caught:
+        works["products"].update(made.id, {"code": "A", "price": "x", "details": {"a": 1}})
+    assert [e.pointer for e in caught.value.errors] == ["/price"]
+    assert works.one("select version from products") == 1

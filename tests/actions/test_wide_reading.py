@@ -1,0 +1,57 @@
+"""Every list of the wide project answers every sort, filter, search and relation that it offers."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from forge_min import db
+from forge_min.actions import ListQuery, Registry
+from forge_min.auth import Identity, as_identity
+from forge_min.db import EmbeddedServer
+from forge_min.errors import NotFound
+from forge_min.testing import fresh_database
+
+pytestmark = pytest.mark.db
+
+VALUES = {"uuid": uuid4(), "int": 1, "bigint": 1}
+OPERATOR = Identity(user="operator", system=True, tenant=UUID(int=1))
+
+
+def test_whatever_a_wide_schema_offers_can_be_asked(
+    wide_code: Path, server: EmbeddedServer
+) -> None:
+    files = [*db.FORGE_MIGRATIONS, *db.read_migrations(wide_code / "migrations", "app")]
+    with fresh_database(server, files) as database, as_identity(OPERATOR):
+        registry = Registry(db.Database(database.app_url), {})
+        importlib.import_module("gen.registry").register(registry, "/api/v1")
+        for actions in registry.actions.values():
+            ask_everything(actions)
+        registry.database.close()
+
+
+def ask_everything(actions: Any) -> None:
+    resource = actions.resource
+    for column in resource.columns:
+        if column.sortable:
+            for sort in (column.name, "-" + column.name):
+                assert actions.list(ListQuery.of(resource, sort=sort, page=2)).total == 0
+        if column.filterable:
+            for filter in (f"{column.name}[is_null]", f"{column.name}[in]"):
+                value = True if "null" in filter else []
+                assert actions.list(ListQuery.of(resource, {filter: value})).rows == []
+    if resource.searchable:
+        assert actions.list(ListQuery.of(resource, q="x", page=1)).total == 0
+    row = SimpleNamespace(
+        **{c.attribute or c.name: VALUES.get(c.type, "x") for c in resource.columns}
+    )
+    found = actions.related([row], [relation.name for relation in resource.relations])
+    assert [leads for each in found.values() for leads in each.values() if leads] == []
+    assert list(actions.stream()) == []
+    for read in (actions.get, actions.audit_log):
+        with pytest.raises(NotFound):
+            read(actions.key_of(row))

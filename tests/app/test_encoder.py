@@ -1,0 +1,110 @@
+"""Fragments: what is pushed to pages is what everybody may see, in the event's tenant only."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from forge_min.app import Running
+from forge_min.app.encoder import Encoder
+from forge_min.auth import Identity, as_identity, current_identity
+from forge_min.notify import Event
+from forge_min.testing import Factory, event_position, read_events
+
+pytestmark = pytest.mark.db
+
+OURS = Identity("ann", frozenset({"manager", "admin"}), uuid4())
+
+
+def lines_of(frame: bytes) -> list[str]:
+    """The data lines of a patch."""
+    head, *rest = frame.decode().removesuffix("\n\n").split("\n")
+    assert head == "event: datastar-patch-elements" and rest[0].startswith("id: ")
+    assert all(line.startswith("data: ") for line in rest[1:])
+    return [line[6:] for line in rest[1:]]
+
+
+def show(row: Any) -> str:
+    return f"<p id=x>\n{row.name}\r{row.notes}</p>"
+
+
+@pytest.fixture
+def encoder(site: Running) -> Encoder:
+    def number(row: Any) -> str:
+        return f'<p id="stations-{row.number}">{row.name}</p>'
+
+    return Encoder(site.registry, {"accounts": show, "stations": number})
+
+
+def test_a_write_becomes_a_patch_of_the_rows_element(site: Running, encoder: Encoder) -> None:
+    stations = site.registry.actions["stations"]
+    with site.database.open() as conn:
+        start = event_position(conn)
+        stations.create({"number": 7, "name": "Here"})
+        stations.update(7, {"name": "There"})
+        created, updated = read_events(conn, start)
+        assert lines_of(encoder.encode(created, "", "html")) == [
+            "mode append",
+            "selector #stations",
+            'elements <p id="stations-7">There</p>',
+        ]
+        assert lines_of(encoder.encode(updated, "", "html")) == [
+            'elements <p id="stations-7">There</p>'
+        ]
+        stations.delete(7)
+        (deleted,) = read_events(conn, start)[2:]
+    for event in (deleted, updated):
+        assert lines_of(encoder.encode(event, "", "html")) == [
+            "mode remove",
+            "selector #stations-7",
+        ]
+    assert b'"changed":["name"]' in encoder.encode(updated, "", "json")
+
+
+def test_a_deleted_row_that_is_restored_is_added_again(site: Running, encoder: Encoder) -> None:
+    accounts = site.registry.actions["accounts"]
+    with as_identity(OURS), site.database.open() as conn:
+        row: Any = Factory.of(site, "accounts").create(name="Fjord")
+        start = event_position(conn)
+        accounts.delete(row.id)
+        accounts.restore(row.id)
+        gone, back = read_events(conn, start)
+    assert (gone.kind, back.kind) == ("account.deleted", "account.restored")
+    assert lines_of(encoder.encode(gone, "", "html"))[0] == "mode remove"
+    assert lines_of(encoder.encode(back, "", "html"))[:2] == ["mode append", "selector #accounts"]
+
+
+def test_a_patch_shows_what_nobody_in_particular_may_see(site: Running) -> None:
+    seen: list[Identity] = []
+
+    def fragment(row: Any) -> str:
+        seen.append(current_identity())
+        return show(row)
+
+    encoder = Encoder(site.registry, {"accounts": fragment})
+    with as_identity(OURS):
+        row: Any = Factory.of(site, "accounts").create(name="Fjord", notes="secret")
+        event = Event("accounts", "account.updated", str(row.id), 1, tenant_id=OURS.tenant)
+        frame = encoder.encode(event, "", "html")
+    assert lines_of(frame) == ["elements <p id=x>", "elements Fjord", "elements None</p>"]
+    assert seen == [Identity("hub", tenant=OURS.tenant)]
+
+
+@pytest.mark.parametrize("tenant", [uuid4()])
+def test_another_tenants_row_is_never_read(site: Running, encoder: Encoder, tenant: UUID) -> None:
+    with as_identity(OURS):
+        row: Any = Factory.of(site, "accounts").create(name="Fjord")
+    event = Event("accounts", "account.updated", str(row.id), 1, tenant_id=tenant)
+    assert b"Fjord" not in encoder.encode(event, "", "html")
+
+
+@pytest.mark.parametrize("key", ["a b", 'x"]\ndata: evil', "é.#", "\\0", "\u2028\r\n\n"])
+def test_a_key_of_text_cannot_leave_its_selector(encoder: Encoder, key: str) -> None:
+    event = Event("accounts", "account.deleted", key)
+    mode, selector = lines_of(encoder.encode(event, "", "html"))
+    inside = re.fullmatch(r'selector \[id="((?:\w|\\[0-9a-f]+ )*)"\]', selector)
+    assert mode == "mode remove" and inside is not None
+    meant = re.sub(r"\\([0-9a-f]+) ", lambda found: chr(int(found[1], 16)), inside[1])
+    assert meant == f"accounts-{key}"

@@ -1,0 +1,60 @@
+"""A started application: what it refuses to start with, what it gives to its parts."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from forge_min import text
+from forge_min.app import Running
+from forge_min.errors import ConfigError
+from forge_min.testing import Client, TestDatabase, running_app
+
+from catalogues import catalogues, write_catalogue
+
+pytestmark = pytest.mark.db
+
+
+def test_a_project_with_tenants_does_not_start_as_the_owner_of_its_tables(
+    wide_database: TestDatabase,
+) -> None:
+    as_owner = TestDatabase("", wide_database.owner_url, wide_database.owner_url)
+    with pytest.raises(ConfigError) as caught, running_app(as_owner):
+        pass
+    assert caught.value.code == "F412"
+    for table in ("forge_audit", "orders"):
+        assert table in caught.value.message
+    assert caught.value.hint is not None
+
+
+def test_a_secret_of_the_configuration_signs_and_without_one_each_process_has_its_own(
+    wide_database: TestDatabase,
+) -> None:
+    secrets = []
+    for environ in ({"FORGE_AUTH_SECRET": "s" * 32}, {}, {}):
+        with running_app(wide_database, **environ) as running:
+            secrets.append(running.registry.secret)
+    assert secrets[0] == b"s" * 32
+    assert len(set(secrets)) == 3 and all(len(secret) >= 32 for secret in secrets)
+
+
+def test_the_catalogues_of_the_project_are_known_when_it_serves(
+    wide_code: Path, wide_database: TestDatabase
+) -> None:
+    write_catalogue(wide_code / "locale", "de", {"is required": "wird gebraucht"})
+    try:
+        with running_app(wide_database) as running:
+            assert text.known() == ("de",)
+            german = {"Accept-Language": "de"}
+            answer = Client(running).post("/api/v1/lines", json={"slug": "u1"}, headers=german)
+            assert answer.json["errors"][0]["message"] == "wird gebraucht"
+    finally:
+        shutil.rmtree(wide_code / "locale")
+        with catalogues(wide_code / "none", {}):
+            pass
+
+
+def test_it_is_ready_with_its_migrations_applied(site: Running) -> None:
+    ready, reasons = site.ready()
+    assert "migrations" not in reasons and "database" not in reasons, (ready, reasons)

@@ -1,0 +1,120 @@
+"""gen/openapi.json says what the routes do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from forge_min.generate.render.shape import shape_of
+from forge_min.parse import parse_project
+
+from ..parse.helpers import IMPORT, parse
+from .helpers import rendered
+
+RESOURCES = parse_project(Path(__file__).parents[1] / "wide").resources
+DOCUMENT: dict[str, Any] = json.loads(rendered(RESOURCES)["openapi.json"])
+PATHS: dict[str, Any] = DOCUMENT["paths"]
+SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]
+GUARDED = {"401", "403"}
+
+
+def references(value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        yield from ([value["$ref"]] if "$ref" in value else [])
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from references(item)
+
+
+def parameters(operation: dict[str, Any]) -> dict[str, Any]:
+    return {found["name"]: found for found in operation.get("parameters", ())}
+
+
+def test_every_reference_leads_somewhere_and_every_operation_has_its_own_id() -> None:
+    known = {f"#/components/schemas/{name}" for name in [*SCHEMAS, "Problem", "Pagination"]}
+    assert set(references(DOCUMENT)) <= known
+    operations = [one for item in PATHS.values() for k, one in item.items() if k != "parameters"]
+    ids = [operation["operationId"] for operation in operations]
+    assert len(ids) == len(set(ids)) and "orders.restore" in ids and "tickets.audit" in ids
+    assert all(operation["responses"] for operation in operations)
+
+
+def test_the_routes_are_those_that_are_registered() -> None:
+    by_name = {resource.name: resource for resource in RESOURCES}
+    for resource in RESOURCES:
+        shape = shape_of(resource, by_name)
+        extra = {path for path in PATHS if path.startswith(f"/{resource.path}/{{id}}/")}
+        asked = [("restore", resource.soft_delete), ("audit", resource.auditable)]
+        wanted = {f"/{resource.path}/{{id}}/{word}" for word, is_there in asked if is_there}
+        assert extra == wanted
+        (key,) = PATHS[f"/{resource.path}/{{id}}"]["parameters"]
+        assert key["schema"]["type"] == (
+            "integer" if shape.columns[0].type == "bigint" else "string"
+        )
+
+
+def test_refusals_stand_where_they_can_happen() -> None:
+    assert set(PATHS["/documents/{id}"]["delete"]["responses"]) >= GUARDED
+    assert not set(PATHS["/documents"]["get"]["responses"]) & GUARDED
+    assert set(PATHS["/tags"]["get"]["responses"]) >= GUARDED  # a tenant's
+    assert "428" in PATHS["/orders/{id}"]["patch"]["responses"]
+    assert parameters(PATHS["/orders/{id}"]["delete"])["If-Match"]["required"] is True
+    assert "428" not in PATHS["/tags/{id}"]["patch"]["responses"]
+    assert "Idempotency-Key" in parameters(PATHS["/tags"]["post"])
+
+
+def test_what_some_people_do_not_see_may_be_absent() -> None:
+    order = SCHEMAS["Order"]
+    assert "margin" in order["properties"] and "margin" not in order["required"]
+    assert "total" in order["required"]
+    assert order["properties"]["labels"]["items"] == {"$ref": "#/components/schemas/Tag"}
+    assert "labels" not in order["required"]
+
+
+def test_fields_say_their_type_rules_and_texts() -> None:
+    document = SCHEMAS["DocumentInput"]["properties"]
+    assert document["string"] | {"examples": 0} == {
+        "type": "string",
+        "minLength": 2,
+        "maxLength": 60,
+        "title": "Title",
+        "description": "What the document is called",
+        "examples": 0,
+    }
+    assert document["enum"]["enum"] == ["draft", "it's out", None]
+    assert document["url"]["format"] == "uri" and document["email"]["format"] == "email"
+    assert document["bigint"]["format"] == "int64"
+    assert document["decimal"]["default"] == "1.5"
+    assert "type" not in document["json"] and "object" in document["settings"]["type"]
+    assert SCHEMAS["Order"]["properties"]["reference"]["pattern"].startswith("^(?:")
+    assert SCHEMAS["OrderInput"]["properties"]["label_ids"]["items"]["format"] == "uuid"
+    assert "email" not in SCHEMAS["DocumentPatch"]["properties"]  # immutable
+    assert SCHEMAS["ClassInput"]["required"] == ["code", "class"]
+    assert "id" not in SCHEMAS["Class"]["properties"]
+
+
+def test_lists_say_their_filters_search_and_relations() -> None:
+    found = parameters(PATHS["/orders"]["get"])
+    assert {"q", "include", "sort", "status", "total", "account_id"} <= found.keys()
+    assert "margin" not in found and "[gte]" in found["total"]["description"]
+    assert "[gte]" not in found["status"]["description"]
+    assert "include" in parameters(PATHS["/orders/{id}"]["get"])
+    assert "q" not in parameters(PATHS["/tags"]["get"])
+
+
+def test_resources_that_are_called_like_another_ones_schema_have_schemas_of_their_own() -> None:
+    files = {
+        name.lower(): f'{IMPORT}x = schema.define("{name}", schema.bool("{name.lower()}"))\n'
+        for name in ("Problem", "Tag", "Taginput")
+    }
+    files["tag_input"] = IMPORT + 'x = schema.define("TagInput", schema.bool("tag_input"))\n'
+    parsed = parse(**files)
+    assert parsed.diagnostics == ()
+    schemas = json.loads(rendered(parsed.resources)["openapi.json"])["components"]["schemas"]
+    assert len(schemas) == 3 * len(files)
+    for name, schema in schemas.items():
+        word = {"Problem.Row": "problem", "Tag.Input": "tag", "TagInput": "tag_input"}.get(name)
+        assert word is None or word in schema["properties"]

@@ -1,0 +1,119 @@
+"""Files to import: what a line is, and which line is wrong."""
+
+from __future__ import annotations
+
+import tracemalloc
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from forge_min.errors import BadRequest
+from forge_min.ops import lines
+from forge_min.ops.lines import Line, read_lines
+
+TYPES = {"code": "string", "n": "int", "good": "bool", "data": "json", "tag_ids": "many"}
+
+
+def read(folder: Path, name: str, content: str | bytes) -> list[Line]:
+    file = folder / name
+    file.write_bytes(content.encode() if isinstance(content, str) else content)
+    return list(read_lines(file, TYPES))
+
+
+def test_json_lines_keep_their_numbers_and_numbers_are_exact(tmp_path: Path) -> None:
+    found = read(tmp_path, "a.jsonl", '\ufeff{"n": 1.10}\r\n\n  \n{"n": "x"}')
+    assert found == [Line(1, {"n": Decimal("1.10")}), Line(4, {"n": "x"})]
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        (b'{"code": ', "malformed JSON"),
+        (b"[]", "not a JSON object"),
+        (b"7", "not a JSON object"),
+        (b'{"code": "caf\xe9"}', "'utf-8' codec"),
+        (b'{"a":' * 100_000, "malformed JSON"),
+    ],
+)
+def test_a_line_that_is_no_object_is_told_and_the_next_one_is_read(
+    tmp_path: Path, line: bytes, error: str
+) -> None:
+    first, second = read(tmp_path, "a.jsonl", line + b'\n{"n": 1}\n')
+    assert error in first.error and (first.number, first.item) == (1, {})
+    assert second == Line(2, {"n": 1})
+
+
+def test_cells_are_read_by_type_and_empty_ones_are_null(tmp_path: Path) -> None:
+    content = (
+        'code,n,good,data,tag_ids\r\n"a ""b""\r\nc",7,true,"{""x"": [1.5]}","[""t""]"\r\n,,,,\r\n'
+    )
+    found = read(tmp_path, "a.CSV", content)
+    full = {
+        "code": 'a "b"\r\nc',
+        "n": 7,
+        "good": True,
+        "data": {"x": [Decimal("1.5")]},
+        "tag_ids": ["t"],
+    }
+    assert found == [Line(2, full), Line(4, dict.fromkeys(TYPES))]
+
+
+@pytest.mark.parametrize(
+    ("row", "error"),
+    [
+        (b"x", "1 cells, and the header has 2"),
+        (b"x,1,2", "3 cells"),
+        (b'x"y,"1" 2', "malformed CSV"),
+        (b"caf\xe9,1", "'utf-8' codec"),
+    ],
+)
+def test_a_wrong_row_is_told_and_the_next_one_is_read(
+    tmp_path: Path, row: bytes, error: str
+) -> None:
+    first, second = read(tmp_path, "a.csv", b"code,n\n" + row + b"\nz,3\n")
+    assert error in first.error and first.number == 2
+    assert second == Line(3, {"code": "z", "n": 3})
+
+
+def test_a_cell_may_be_longer_than_pythons_usual_limit(tmp_path: Path) -> None:
+    (line,) = read(tmp_path, "a.csv", "code\n" + "x" * 200_000 + "\n")
+    assert len(line.item["code"]) == 200_000
+
+
+@pytest.mark.parametrize("header", ["code,wings", "code,code", '"co"de'])
+def test_a_wrong_header_refuses_the_file(tmp_path: Path, header: str) -> None:
+    with pytest.raises(BadRequest, match=r"a\.csv:1: ") as caught:
+        read(tmp_path, "a.csv", header + "\nx,y\n")
+    assert caught.value.code == "F610"
+
+
+def test_a_file_of_another_kind_is_refused_before_memory_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "MAX_LINE", 1000)
+    with pytest.raises(BadRequest, match="more than 1000 characters"):
+        read(tmp_path, "a.jsonl", "[" + "1," * 600)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(BadRequest, match=r"cannot read .*none\.jsonl: No such file"):
+        list(read_lines(tmp_path / "none.jsonl", TYPES))
+    with pytest.raises(BadRequest, match="Is a directory"):
+        list(read_lines(tmp_path, TYPES))
+
+
+def test_empty_files_have_no_lines(tmp_path: Path) -> None:
+    assert read(tmp_path, "a.jsonl", "") == read(tmp_path, "a.csv", "") == []
+
+
+def test_a_long_file_takes_no_more_memory_than_a_short_one(tmp_path: Path) -> None:
+    file = tmp_path / "long.csv"
+    with file.open("w") as stream:
+        stream.write("word\n")
+        stream.writelines(f"w{n}\n" for n in range(200_000))
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in read_lines(file, {"word": "string"})) == 200_000
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()

@@ -1,0 +1,50 @@
+"""Defaults that a schema may give: the same values that a request may send."""
+
+from __future__ import annotations
+
+import pytest
+from forge_min.actions.values import TYPES as VALUES
+from hypothesis import given
+from hypothesis import strategies as st
+
+from .helpers import resource
+from .strategies import TYPES
+
+WITH_DEFAULT = sorted(name for name in TYPES if "default" in TYPES[name] and name != "enum")
+
+
+@given(st.data())
+def test_a_default_that_may_stand_is_a_value_that_a_request_may_send(data: st.DataObject) -> None:
+    kind = data.draw(st.sampled_from(WITH_DEFAULT))
+    default = data.draw(TYPES[kind]["default"])
+    (field,) = resource(f"schema.{kind}('x', default={default!r})").fields
+    assert field.default == default and field.has_default == (default is not None)
+    if default is not None:
+        VALUES[kind].read(default)
+
+
+@pytest.mark.parametrize("kind", ["slug", "email", "url"])
+def test_without_a_length_of_its_own_a_text_type_has_the_implied_one(kind: str) -> None:
+    assert resource(f"schema.{kind}('x')").fields[0].max_len is None
+
+
+def test_roles_and_choices_are_tuples_however_they_are_written() -> None:
+    found = resource(
+        "schema.enum('x', ['a', 'b'], visible_to=['r', 's'])",
+        "schema.belongs_to('Thing', writable_by=('r',))",
+        "schema.permission('read', ['r'])",
+    )
+    assert (found.fields[0].choices, found.fields[0].visible_to) == (("a", "b"), ("r", "s"))
+    assert found.relations[0].writable_by == ("r",)
+    assert found.permissions[0].roles == ("r",)
+
+
+def test_a_field_says_everything_that_was_written() -> None:
+    text = (
+        "schema.string('x', required=True, unique=True, index=True, searchable=True, min_len=1,"
+        " max_len=9, pattern='[a-z]+', default='abc', label='L', placeholder='P', help='H')"
+    )
+    (field,) = resource(text).fields
+    assert (field.min_len, field.max_len, field.pattern) == (1, 9, "[a-z]+")
+    assert (field.label, field.placeholder, field.help) == ("L", "P", "H")
+    assert field.required and field.unique and field.index and field.searchable

@@ -1,0 +1,186 @@
+"""drain_jobs, read_events: a test sees at once what would have happened soon."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from forge_min import db, jobs, notify
+from forge_min.actions import Registry
+from forge_min.app import Running
+from forge_min.auth import Identity, as_identity, current_identity
+from forge_min.testing import (
+    Factory,
+    JobsFailed,
+    TestDatabase,
+    drain_jobs,
+    event_position,
+    read_events,
+)
+
+pytestmark = pytest.mark.db
+
+Work = Callable[[jobs.Job], object]
+
+
+class Queue:
+    """A registry with the workers that a test writes, and nothing else."""
+
+    def __init__(self, database: db.Database) -> None:
+        self.database = database
+        self.registry = Registry(database, {})
+        self.conn = database.connection()
+
+    def works(self, **handlers: Work) -> None:
+        for kind, work in handlers.items():
+            members = {"kind": kind, "work": lambda self, job, work=work: work(job)}
+            self.registry.add_workers([type(kind, (), members)])
+
+    def insert(self, kind: str, **options: Any) -> int:
+        return jobs.insert_tx(self.conn, kind, options.pop("args", {}), **options)
+
+
+@pytest.fixture
+def queue(fresh_database: TestDatabase) -> Iterator[Queue]:
+    database = db.Database(fresh_database.app_url)
+    try:
+        yield Queue(database)
+    finally:
+        database.close()
+
+
+def outcomes(done: list[Any]) -> list[tuple[str, str]]:
+    return [(one.job.kind, one.outcome) for one in done]
+
+
+def test_what_is_due_is_worked_and_what_that_enqueues_in_whatever_queue(queue: Queue) -> None:
+    def chain(job: jobs.Job) -> None:
+        if job.args["n"]:
+            args = {"n": job.args["n"] - 1}
+            jobs.insert_tx(job.conn, "chain", args, queue=f"q{job.args['n']}")
+
+    queue.works(chain=chain)
+    queue.insert("chain", args={"n": 3})
+    queue.insert("chain", args={"n": 0}, delay=3600)
+    queue.insert("unknown")
+    assert outcomes(drain_jobs(queue)) == [("chain", "completed")] * 4
+    assert drain_jobs(queue) == []
+    states = queue.conn.execute("select state, count(*) from forge_job group by state").fetchall()
+    assert dict(states) == {"completed": 4, "scheduled": 1, "available": 1}
+
+
+def test_a_scheduled_job_that_is_due_is_worked(queue: Queue) -> None:
+    queue.works(a=lambda job: None)
+    queue.insert("a", delay=60)
+    queue.conn.execute("update forge_job set scheduled_at = now() - interval '1 second'")
+    assert outcomes(drain_jobs(queue.registry)) == [("a", "completed")]
+
+
+def test_only_the_queues_that_are_asked_for_are_worked(queue: Queue) -> None:
+    queue.works(a=lambda job: None)
+    for name in ("mail", "default"):
+        queue.insert("a", queue=name)
+    assert [one.job.queue for one in drain_jobs(queue, ["mail"])] == ["mail"]
+    assert [one.job.queue for one in drain_jobs(queue)] == ["default"]
+
+
+def test_jobs_that_fail_fail_the_test_and_are_all_named(queue: Queue) -> None:
+    def fail(job: jobs.Job) -> None:
+        raise RuntimeError("no luck")
+
+    def give_up(job: jobs.Job) -> None:
+        raise jobs.Discard("no use")
+
+    queue.works(fail=fail, give_up=give_up, good=lambda job: None)
+    for kind in ("fail", "give_up", "good"):
+        queue.insert(kind)
+    with pytest.raises(AssertionError) as caught:
+        drain_jobs(queue)
+    assert isinstance(caught.value, JobsFailed) and caught.value.code == "F415"
+    assert "fail (job 1): RuntimeError: no luck" in caught.value.message
+    assert "give_up (job 2): no use" in caught.value.message and "good" not in caught.value.message
+    # A failed job is tried later, so it is left alone.
+    assert drain_jobs(queue) == []
+
+
+def test_failures_are_outcomes_when_the_test_says_so(queue: Queue) -> None:
+    def decide(job: jobs.Job) -> None:
+        raise job.args and jobs.Cancel("on purpose") or ValueError("x")
+
+    queue.works(decide=decide)
+    queue.insert("decide")
+    queue.insert("decide", args={"cancel": True})
+    queue.insert("decide", max_attempts=1)
+    found = outcomes(drain_jobs(queue, failures=True))
+    assert [outcome for _, outcome in found] == ["retried", "cancelled", "discarded"]
+
+
+def test_jobs_without_end_are_an_error_after_the_timeout(queue: Queue) -> None:
+    def again(job: jobs.Job) -> None:
+        raise jobs.Snooze(0)
+
+    queue.works(again=again)
+    queue.insert("again")
+    with pytest.raises(JobsFailed) as caught:
+        drain_jobs(queue, timeout=0.3)
+    assert caught.value.code == "F414" and "default" in caught.value.message
+
+
+def test_hooks_of_a_project_run_as_the_system_in_the_tenant_of_the_write(
+    site: Running, manager: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[Identity, jobs.Change]] = []
+    monkeypatch.setattr(
+        "resources.document.jobs.Notify.work",
+        lambda self, job: seen.append((current_identity(), job.change)),
+    )
+    with as_identity(manager):
+        order: Any = Factory.of(site, "orders").create()
+        site.registry.actions["orders"].update(order.id, {"lane": "slow"}, version=order.version)
+    done = drain_jobs(site)
+    assert sorted(outcomes(done)) == [
+        ("Notify", "completed"), ("Notify", "completed"), ("Notify", "completed"),
+        ("Reindex", "completed"),
+    ]  # fmt: skip
+    assert {identity for identity, _ in seen} <= {
+        Identity(user, tenant=manager.tenant, system=True) for user in ("ann", "system")
+    }
+    changes = sorted((c.operation, c.id, c.version, bool(c.before)) for _, c in seen)
+    assert changes == [
+        ("create", str(order.id), 1, False),
+        ("update", str(order.id), 2, True),
+        ("update", str(order.id), 2, True),
+    ]
+    before = next(c.before for _, c in seen if c.before)
+    assert before["lane"] == "fast" and "forge_search" not in before
+
+
+def test_events_are_read_as_they_were_published(queue: Queue) -> None:
+    def publish(id: str, **more: Any) -> None:
+        notify.publish_tx(queue.conn, notify.Event("items", "item.updated", id, 2, **more))
+
+    publish("1", changed=("a", "b"), payload={"n": 1})
+    position = event_position(queue.conn)
+    assert read_events(queue.conn, position) == []
+    with pytest.raises(ZeroDivisionError), db.transaction(queue.conn):
+        publish("rolled back")
+        raise ZeroDivisionError
+    publish("2")
+    first, second = read_events(queue.conn)
+    assert (first.resource_id, first.changed, first.payload) == ("1", ("a", "b"), {"n": 1})
+    assert read_events(queue.conn, position) == [second]
+    assert (second.resource_id, second.version, second.changed) == ("2", 2, ())
+    assert second.id > first.id and second.created_at is not None
+
+
+def test_an_event_that_was_under_way_at_the_position_is_read_after_its_commit(
+    queue: Queue,
+) -> None:
+    late = queue.database.open()
+    with late, db.transaction(late):
+        notify.publish_tx(late, notify.Event("items", "item.created", "late"))
+        position = event_position(queue.conn)
+        notify.publish_tx(queue.conn, notify.Event("items", "item.created", "later"))
+        assert [e.resource_id for e in read_events(queue.conn, position)] == ["later"]
+    assert [e.resource_id for e in read_events(queue.conn, position)] == ["late", "later"]

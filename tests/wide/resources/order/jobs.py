@@ -1,0 +1,38 @@
+"""The jobs of Order. This file is yours: it was written once and is never touched again.
+
+A worker is a class with a `kind` and `work(job)`. Returning completes the job, raising retries it;
+raise jobs.Cancel, jobs.Snooze(seconds) or jobs.Discard to say otherwise.
+"""
+
+import logging
+
+from forge_min import jobs
+
+from resources.document.jobs import Notify
+
+log = logging.getLogger(__name__)
+
+
+class Bill:
+    """Enqueued by after_create of Order. job.change: resource, id, operation, version, before."""
+
+    kind = "Bill"
+
+    def work(self, job: jobs.Job) -> None:
+        """Do the work; it may run more than once, so make the second run harmless."""
+        log.info("%s after the %s of %s", job.kind, job.change.operation, job.change.id)
+
+
+class Reindex:
+    """Enqueued by after_update of Order. job.change: resource, id, operation, version, before."""
+
+    kind = "Reindex"
+
+    def work(self, job: jobs.Job) -> None:
+        """Do the work; it may run more than once, so make the second run harmless."""
+        log.info("%s after the %s of %s", job.kind, job.change.operation, job.change.id)
+
+
+# Every class that a hook names must stand here.
+WORKERS = [Notify, Bill, Reindex]
+# forge: scaffold 4b705c325afc1eaa

@@ -1,0 +1,353 @@
+"""The wide schema as its users meet it: built into one file, served as the app role, asked over
+HTTP. Every route is tried across tenants; what no role may see comes out nowhere.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from artifact_runner import Site
+from forge_min import db
+from forge_min.db import EmbeddedServer
+from forge_min.ship import build
+from forge_min.testing import fresh_database
+
+pytestmark = pytest.mark.db
+
+OURS, THEIRS = str(uuid4()), str(uuid4())
+ROLES = "member,manager,admin,editor,owner"
+SECRET = "only managers read this"
+THINGS = "things-yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"
+
+
+@pytest.fixture(scope="module")
+def site(
+    wide_project: Path, server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
+    """The artifact of the wide project, served; one database for this file."""
+    root = tmp_path_factory.mktemp("source") / "wide"
+    shutil.copytree(wide_project, root)
+    folder = tmp_path_factory.mktemp("site")
+    artifact = build(root, output=folder / "wide.pyz").path
+    with fresh_database(server, ()) as database:
+        made = Site(artifact, database, folder)
+        try:
+            made.serve()
+            yield made
+        finally:
+            made.stop()
+
+
+@pytest.fixture(scope="module")
+def owner(site: Site) -> Iterator[db.Connection]:
+    """The owner's view of the same database."""
+    with db.connect(site.environ["FORGE_DATABASE_MIGRATE_URL"]) as conn:
+        yield conn
+
+
+class User:
+    """Asks as one identity."""
+
+    def __init__(self, site: Site, user: str = "", roles: str = "", tenant: str = "") -> None:
+        self._site = site
+        named = {"X_Test_User": user, "X_Test_Roles": roles, "X_Test_Tenant": tenant}
+        self.headers = {name: value for name, value in named.items() if value}
+
+    def ask(
+        self, method: str, path: str, body: object = None, **headers: str
+    ) -> tuple[int, dict[str, str], Any]:
+        """(status, headers, the body as JSON or None)."""
+        path = path if path.startswith("/api/") else "/api/v1" + path
+        status, sent, answer = self._site.ask(method, path, body, **self.headers, **headers)
+        return status, sent, json.loads(answer) if answer else None
+
+    def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """POST that must succeed; the row."""
+        status, _, row = self.ask("POST", path, body)
+        assert status == 201, row
+        return dict(row)
+
+
+@pytest.fixture(scope="module")
+def ours(site: Site) -> User:
+    return User(site, "ann", ROLES, OURS)
+
+
+@pytest.fixture(scope="module")
+def rows(ours: User) -> dict[str, dict[str, Any]]:
+    """Path → a row of our tenant."""
+    account = {"slug": "fjord", "name": "Fjord", "notes": SECRET, "email": "a@fjord.example"}
+    made = {
+        "/accounts": ours.create("/accounts", account),
+        "/tags": ours.create("/tags", {"name": "red"}),
+        "/tickets": ours.create("/tickets", {"code": str(uuid4()), "seat": "1A", "price": 5}),
+        f"/{THINGS}": ours.create(f"/{THINGS}", {}),
+    }
+    account_id = made["/accounts"]["id"]
+    made["/orders"] = ours.create("/orders", order("N1", account_id, [made["/tags"]["id"]]))
+    made["/profiles"] = ours.create("/profiles", {"account_id": account_id, "contact": "c@x.org"})
+    return made
+
+
+def order(number: str, account: str, labels: list[str]) -> dict[str, Any]:
+    body = {"number": number, "kind": "sale", "lane": "fast", "total": "12.50"}
+    return body | {"account_id": account, "label_ids": labels}
+
+
+def key(row: dict[str, Any]) -> str:
+    return str(row.get("id") or row["code"])
+
+
+def routes(user: User, rows: dict[str, Any]) -> list[tuple[str, str]]:
+    """(method, path) of every described operation on a tenant's resource, keys filled in."""
+    status, _, contract = user.ask("GET", "/api/openapi.json")
+    assert status == 200
+    found = []
+    for path, item in contract["paths"].items():
+        short = path.removeprefix("/api/v1")
+        base = "/" + short.split("/")[1]
+        if base in rows:
+            filled = short.replace("{id}", key(rows[base]))
+            found += [
+                (m.upper(), filled) for m in item if m in ("get", "post", "put", "patch", "delete")
+            ]
+    return found
+
+
+def test_the_probe_knows_every_route_of_every_tenants_resource(
+    ours: User, rows: dict[str, Any]
+) -> None:
+    found = routes(ours, rows)
+    assert len({path.split("/")[1] for _, path in found}) == 6
+    assert len(found) >= 6 * 6 + 3 + 3  # six routes each; restore and audit of three each
+
+
+def test_no_route_shows_or_touches_a_row_of_another_tenant(
+    site: Site, ours: User, rows: dict[str, Any], owner: db.Connection
+) -> None:
+    theirs = User(site, "bob", ROLES, THEIRS)
+    before = {path: ours.ask("GET", f"{path}/{key(row)}")[2] for path, row in rows.items()}
+    for method, path in routes(ours, rows):
+        base, *rest = path[1:].split("/")
+        body = {} if method in ("PATCH", "PUT", "POST") else None
+        status, _, answer = theirs.ask(method, path, body, If_Match='"1"')
+        shown = json.dumps(answer)
+        if method == "GET" and not rest:
+            assert status == 200 and answer["data"] == [], (path, answer)
+        elif method == "POST" and not rest:
+            assert status in (201, 422), (path, answer)
+        elif method == "PUT" and status == 422:
+            pass  # the body is looked at before the row: nothing is said about the row
+        else:
+            assert status == 404, (method, path, status, answer)
+        for row in rows.values():
+            assert "Fjord" not in shown and SECRET not in shown
+            assert key(row) not in shown or f"/{key(row)}" in path or "there is no" in shown
+    after = {path: ours.ask("GET", f"{path}/{key(row)}")[2] for path, row in rows.items()}
+    assert after == before
+
+
+def test_nobody_and_somebody_without_a_tenant_get_nothing(
+    site: Site, ours: User, rows: dict[str, Any]
+) -> None:
+    for method, path in routes(ours, rows):
+        body = {} if method in ("PATCH", "PUT", "POST") else None
+        for user, expected in ((User(site), 401), (User(site, "eve", ROLES), 403)):
+            status, _, answer = user.ask(method, path, body, If_Match='"1"')
+            assert status == expected, (method, path, answer)
+            assert "00000000-0000" not in json.dumps(answer)
+
+
+@pytest.mark.parametrize("field", ["account_id", "label_ids", "parent_id", "ticket_id"])
+def test_a_foreign_key_in_a_body_is_a_row_that_does_not_exist(
+    site: Site, rows: dict[str, Any], field: str
+) -> None:
+    theirs = User(site, "bob", ROLES, THEIRS)
+    account = theirs.create("/accounts", {"slug": f"own-{field}".replace("_", "-"), "name": "Own"})
+    mine = order(f"X-{field}", account["id"], [])
+    foreign = {
+        "account_id": rows["/accounts"]["id"],
+        "label_ids": [rows["/tags"]["id"]],
+        "parent_id": rows["/orders"]["id"],
+        "ticket_id": rows["/tickets"]["code"],
+    }[field]
+    status, _, answer = theirs.ask("POST", "/orders", mine | {field: foreign})
+    assert status == 422, answer
+    assert [error["pointer"] for error in answer["errors"]] == [f"/{field}"]
+    made = theirs.create("/orders", mine)
+    path = f"/orders/{made['id']}"
+    status, _, answer = theirs.ask("PATCH", path, {field: foreign}, If_Match='"1"')
+    assert status == 422, answer
+    assert [error["pointer"] for error in answer["errors"]] == [f"/{field}"]
+
+
+def test_the_database_itself_isolates_tenants_from_the_app_role(
+    site: Site, rows: dict[str, Any], owner: db.Connection
+) -> None:
+    tables = ["accounts", "orders", "profiles", "tags", "tickets", "accounts_tags", "order_labels"]
+    with db.connect(site.environ["FORGE_DATABASE_URL"]) as app:
+        for tenant, sees in ((None, False), (THEIRS, False), (OURS, True)):
+            app.execute("select set_config('forge.tenant_id', %s, false)", [tenant or ""])
+            for table in tables:
+                query = f'select count(*) from "{table}" where tenant_id = %s'
+                (count,) = app.execute(query, [OURS]).fetchone() or (0,)
+                whole = owner.execute(query, [OURS]).fetchone()
+                assert whole is not None
+                assert count == (whole[0] if sees else 0), (table, tenant)
+
+
+def test_what_a_role_may_not_see_is_in_no_answer(site: Site, rows: dict[str, Any]) -> None:
+    member = User(site, "mia", "member", OURS)
+    account, profile = rows["/accounts"]["id"], rows["/profiles"]["id"]
+    for path in (
+        "/accounts",
+        f"/accounts/{account}",
+        f"/accounts/{account}?include=orders,profile,tags",
+        f"/accounts/{account}/audit",
+        f"/profiles/{profile}?include=account",
+        "/profiles",
+        "/orders?include=account",
+    ):
+        status, _, answer = member.ask("GET", path)
+        assert status == 200, (path, answer)
+        shown = json.dumps(answer)
+        assert SECRET not in shown and '"notes"' not in shown, path
+        assert "c@x.org" not in shown and '"contact"' not in shown, path
+    status, _, answer = member.ask("PATCH", f"/accounts/{account}", {"name": "Fjord"})
+    assert status == 200 and "notes" not in answer
+    for query in ("notes=x", "sort=notes", "notes[is_null]=true"):
+        assert member.ask("GET", f"/accounts?{query}")[0] == 400
+    status, _, answer = member.ask("PATCH", f"/accounts/{account}", {"notes": "mine"})
+    assert status == 422 and answer["errors"][0]["pointer"] == "/notes"
+
+
+def test_what_a_role_may_not_see_is_in_no_export(site: Site, rows: dict[str, Any]) -> None:
+    done = site.run("export", "accounts", "--tenant", OURS, "--as-role", "member")
+    assert done.returncode == 0, done.stderr
+    assert "Fjord" in done.stdout and SECRET not in done.stdout and "notes" not in done.stdout
+    whole = site.run("export", "accounts", "--tenant", OURS, "--all-fields")
+    assert SECRET in whole.stdout
+    other = site.run("export", "accounts", "--tenant", THEIRS, "--all-fields")
+    assert other.returncode == 0 and "Fjord" not in other.stdout
+
+
+def test_an_event_reaches_its_own_tenant_only_and_names_no_hidden_field(
+    site: Site, ours: User, rows: dict[str, Any]
+) -> None:
+    def stream(tenant: str) -> http.client.HTTPResponse:
+        conn = http.client.HTTPConnection("127.0.0.1", site.port, timeout=10)
+        headers = {"X-Test-User": tenant, "X-Test-Roles": ROLES, "X-Test-Tenant": tenant}
+        conn.request("GET", "/events?topic=accounts", headers=headers)
+        return conn.getresponse()
+
+    mine, other = stream(OURS), stream(THEIRS)
+    assert mine.status == other.status == 200
+    path = f"/accounts/{rows['/accounts']['id']}"
+    assert ours.ask("PATCH", path, {"notes": SECRET + "!", "plan": "team"})[0] == 200
+    theirs = User(site, "bob", ROLES, THEIRS)
+    made = theirs.create("/accounts", {"slug": "their-event", "name": "Theirs"})
+    first = read_until(mine, b"account.updated")
+    assert SECRET.encode() not in first and b"notes" not in first and b"plan" in first
+    second = read_until(other, b"account.created")
+    assert made["id"].encode() in second and rows["/accounts"]["id"].encode() not in second
+    assert b"account.updated" not in second
+
+
+def read_until(response: http.client.HTTPResponse, mark: bytes) -> bytes:
+    """The stream up to the end of the frame that has `mark`."""
+    read = b""
+    while mark not in read or not read.endswith(b"\n\n"):
+        line = response.readline()
+        assert line, read
+        read += line
+    return read
+
+
+def test_a_permission_is_asked_for_on_every_operation(
+    site: Site, ours: User, rows: dict[str, Any]
+) -> None:
+    stranger = User(site, "sam", "guest", OURS)
+    path = f"/accounts/{rows['/accounts']['id']}"
+    body = {"slug": "s", "name": "S"}
+    for method, place, sent in (
+        ("GET", "/accounts", None),
+        ("GET", path, None),
+        ("GET", path + "/audit", None),
+        ("POST", "/accounts", body),
+        ("PATCH", path, {"name": "S"}),
+        ("PUT", path, body),
+        ("DELETE", path, None),
+        ("POST", path + "/restore", None),
+    ):
+        assert stranger.ask(method, place, sent)[0] == 403, (method, place)
+    orders = f"/orders/{rows['/orders']['id']}?include=account"
+    status, _, answer = stranger.ask("GET", orders)
+    assert status == 403, answer
+    events = site.ask("GET", "/events?topic=accounts", **stranger.headers)
+    assert events[0] == 403
+
+
+def test_delete_hides_and_restore_brings_back_with_its_audit(ours: User, owner: Any) -> None:
+    row = ours.create("/accounts", {"slug": "gone", "name": "Gone"})
+    path = f"/accounts/{row['id']}"
+    assert ours.ask("DELETE", path)[0] == 204
+    assert ours.ask("GET", path)[0] == 404
+    assert ours.ask("DELETE", path)[0] == 404
+    assert all(found["id"] != row["id"] for found in ours.ask("GET", "/accounts")[2]["data"])
+    again = ours.create("/accounts", {"slug": "gone", "name": "Other"})
+    status, _, answer = ours.ask("POST", path + "/restore")
+    assert status == 409, answer  # its slug is taken by now
+    assert ours.ask("DELETE", f"/accounts/{again['id']}")[0] == 204
+    status, _, answer = ours.ask("POST", path + "/restore")
+    assert status == 200 and answer["slug"] == "gone"
+    entries = ours.ask("GET", path + "/audit")[2]["data"]
+    assert [entry["operation"] for entry in entries] == ["restore", "delete", "create"]
+    assert {entry["actor"] for entry in entries} == {"ann"}
+    assert all(entry["request_id"] for entry in entries)
+
+
+def test_a_stale_or_missing_version_changes_nothing(ours: User, rows: dict[str, Any]) -> None:
+    account = rows["/accounts"]["id"]
+    row = ours.create("/orders", order("V1", account, []))
+    path = f"/orders/{row['id']}"
+    assert ours.ask("PATCH", path, {"select": 1})[0] == 428
+    status, headers, _ = ours.ask("PATCH", path, {"select": 1}, If_Match='"1"')
+    assert status == 200 and headers["etag"] == '"2"'
+    assert ours.ask("PATCH", path, {"select": 2}, If_Match='"1"')[0] == 412
+    assert ours.ask("DELETE", path, If_Match='"1"')[0] == 412
+    assert ours.ask("GET", path)[2]["select"] == 1
+
+
+def test_the_same_idempotency_key_creates_once(ours: User, rows: dict[str, Any]) -> None:
+    body = order("IDEM", rows["/accounts"]["id"], [])
+    status, _, first = ours.ask("POST", "/orders", body, Idempotency_Key="k-1")
+    assert status == 201
+    status, headers, again = ours.ask("POST", "/orders", body, Idempotency_Key="k-1")
+    assert status == 201 and again == first and headers["location"].endswith(first["id"])
+    status, _, answer = ours.ask("POST", "/orders", body | {"number": "B"}, Idempotency_Key="k-1")
+    assert status == 422, answer
+
+
+def test_natural_keys_and_words_of_python_and_sql_work_over_http(site: Site) -> None:
+    user = User(site, "ann", ROLES)
+    row = user.create("/classes", {"code": "A1", "class": "first", "import": 3, "def": True})
+    assert (row["code"], row["class"], row["import"], row["version"]) == ("A1", "first", 3, 1)
+    assert user.ask("GET", "/classes/A1")[2] == row
+    assert user.ask("PATCH", "/classes/A1", {"code": "B2"})[0] == 422
+    status, _, answer = user.ask("PATCH", "/classes/A1", {"class": "second"})
+    assert status == 200 and answer["version"] == 2
+    found = user.ask("GET", "/classes?class=second&sort=-import")[2]["data"]
+    assert [one["code"] for one in found] == ["A1"]
+    line = user.create("/lines", {"slug": "u-1", "year": 1902})
+    stop = user.create("/stations", {"number": 7, "name": "Zoo", "line_ids": [line["slug"]]})
+    status, _, answer = user.ask("GET", "/lines/u-1?include=stops")
+    assert status == 200 and [s["number"] for s in answer["stops"]] == [stop["number"]]
+    assert user.ask("DELETE", "/stations/7")[0] == 204
+    assert user.ask("GET", "/stations/seven")[0] == 404

@@ -1,0 +1,56 @@
+"""The project of tests/wide: every field, option and relation at once, generated into a copy."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from forge_min.generate import generate
+from forge_min.migrations import diff
+from forge_min.parse import parse_project
+
+WIDE = Path(__file__).parent / "wide"
+OWN = ("gen", "resources", "app")
+
+
+@pytest.fixture(scope="session")
+def wide_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy with gen/ and migrations/0001_initial.sql. Do not change it: the session shares it."""
+    root = tmp_path_factory.mktemp("wide")
+    shutil.copytree(WIDE / "resources", root / "resources")
+    for name in ("app.py", "forge.toml"):
+        shutil.copy(WIDE / name, root / name)
+    parsed = parse_project(root)
+    assert parsed.diagnostics == (), "\n".join(d.format() for d in parsed.diagnostics)
+    generate(root, parsed.resources)
+    first = diff(root, parsed.resources, [])
+    assert first is not None
+    first.write()
+    return root
+
+
+@pytest.fixture
+def wide_code(wide_project: Path) -> Iterator[Path]:
+    """The same, while its `gen`, `resources` and `app` are what an import finds."""
+    with importable(wide_project):
+        yield wide_project
+
+
+@contextmanager
+def importable(root: Path) -> Iterator[None]:
+    """A project's modules instead of another's that may be loaded under the same names."""
+    before = {name: module for name, module in sys.modules.items() if name.split(".")[0] in OWN}
+    for name in before:
+        del sys.modules[name]
+    sys.path.insert(0, str(root))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(root))
+        for name in [name for name in sys.modules if name.split(".")[0] in OWN]:
+            del sys.modules[name]
+        sys.modules.update(before)

@@ -1,0 +1,185 @@
+"""An answer speaks the reader's language and shows times in the reader's zone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from wsgiref.util import setup_testing_defaults
+
+import pytest
+from forge_min.auth import Identity, as_identity
+from forge_min.errors import NotFound
+from forge_min.text import current_language, text
+from forge_min.wsgi import (
+    Application,
+    Raw,
+    Request,
+    Response,
+    Router,
+    html_response,
+    json_response,
+)
+from forge_min.wsgi.html import show_time, time_tag
+
+from catalogues import catalogues
+
+
+def missing(request: Request) -> Response:
+    raise NotFound(text("there is none"))
+
+
+HANDLERS: dict[str, Callable[[Request], Response]] = {
+    "/missing": missing,
+    "/html": lambda request: html_response(text("hello")),
+    "/json": lambda request: json_response({"said": text("hello")}),
+    "/own": lambda request: html_response("x", headers=[("Content-Language", "fr")]),
+    "/defect": lambda request: 1 / 0,  # type: ignore[dict-item,return-value]
+}
+
+
+def ask(path: str, accepted: str | None = None, *middleware: Any) -> tuple[str, dict[str, str]]:
+    """(body, headers); a header that comes twice is joined."""
+    router = Router()
+    for pattern, handler in HANDLERS.items():
+        router.add("GET", pattern, handler)
+    environ: dict[str, Any] = {"PATH_INFO": path}
+    if accepted is not None:
+        environ["HTTP_ACCEPT_LANGUAGE"] = accepted
+    setup_testing_defaults(environ)
+    headers: dict[str, str] = {}
+
+    def start(status: str, pairs: list[tuple[str, str]], exc_info: object = None) -> Any:
+        for name, value in pairs:
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+
+    body = b"".join(Application(router, middleware=middleware)(environ, start))
+    assert current_language() == ""
+    return body.decode(), headers
+
+
+def somebody(language: str) -> Any:
+    def middleware(request: Request, handler: Any) -> Any:
+        with as_identity(Identity("ann", language=language)):
+            return handler(request)
+
+    return middleware
+
+
+@pytest.fixture
+def german(tmp_path: Path) -> Iterator[None]:
+    words = {"hello": "hallo", "there is none": "gibt es nicht", "Not Found": "Nicht gefunden"}
+    with catalogues(tmp_path, {"de": words}):
+        yield
+
+
+def test_without_catalogues_nothing_is_said_of_languages() -> None:
+    for path in ("/html", "/missing"):
+        body, headers = ask(path, "de")
+        assert "Vary" not in headers and "Content-Language" not in headers
+        assert "hallo" not in body
+
+
+def test_the_language_that_is_asked_for_is_spoken_and_named(german: None) -> None:
+    body, headers = ask("/html", "de-AT, en;q=0.5")
+    assert (body, headers["Content-Language"], headers["Vary"]) == (
+        "hallo",
+        "de",
+        "Accept-Language",
+    )
+    body, headers = ask("/missing", "de")
+    problem = json.loads(body)
+    assert (problem["title"], problem["detail"]) == ("Nicht gefunden", "gibt es nicht")
+    assert (headers["Content-Language"], headers["Vary"]) == ("de", "Accept-Language")
+
+
+@pytest.mark.parametrize("accepted", [None, "", "en", "fr", "\xff;;", "de;q=0"])
+def test_english_is_spoken_otherwise_and_needs_no_name(accepted: str | None, german: None) -> None:
+    for path, wanted in (("/html", "hello"), ("/missing", "there is none")):
+        body, headers = ask(path, accepted)
+        assert wanted in body and headers["Vary"] == "Accept-Language"
+        assert "Content-Language" not in headers
+
+
+def test_the_identity_s_language_goes_before_the_header_s(german: None) -> None:
+    body, headers = ask("/html", "en", somebody("de"))
+    assert (body, headers["Content-Language"]) == ("hallo", "de")
+    body, headers = ask("/html", "de", somebody("en"))
+    assert body == "hello" and "Content-Language" not in headers
+    assert ask("/html", "de", somebody(""))[0] == "hallo"
+    with as_identity(Identity("ann", language="de")):
+        assert ask("/missing", "en")[1]["Content-Language"] == "de"
+
+
+def test_a_handler_may_name_its_own_language_and_data_has_none(german: None) -> None:
+    assert ask("/own", "de")[1]["Content-Language"] == "fr"
+    body, headers = ask("/json", "de")
+    assert json.loads(body) == {"said": "hallo"}
+    assert "Content-Language" not in headers and "Vary" not in headers
+
+
+def test_refusals_of_middleware_and_router_are_translated_too(german: None) -> None:
+    def refuse(request: Request, handler: Any) -> Any:
+        raise NotFound(text("there is none"))
+
+    assert json.loads(ask("/html", "de", refuse)[0])["detail"] == "gibt es nicht"
+    assert json.loads(ask("/nowhere", "de")[0])["title"] == "Nicht gefunden"
+    assert ask("/defect", "de")[1]["Content-Language"] == "de"
+
+
+def test_an_answer_that_is_given_to_everybody_collects_no_headers(german: None) -> None:
+    same = html_response("x")
+    HANDLERS["/same"] = lambda request: same
+    try:
+        for _ in range(3):
+            assert ask("/same", "de")[1]["Vary"] == "Accept-Language"
+    finally:
+        del HANDLERS["/same"]
+    assert len(same.headers) == 1
+
+
+# -- time zones ------------------------------------------------------------------------------------
+
+MOMENT = datetime(2026, 7, 1, 22, 30, 5, 123456, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("zone", "shown"),
+    [
+        ("UTC", "2026-07-01 22:30"),
+        ("Europe/Berlin", "2026-07-02 00:30"),
+        ("America/St_Johns", "2026-07-01 20:00"),
+        ("Nowhere/Land", "2026-07-01 22:30"),
+        ("Europe", "2026-07-01 22:30"),
+        ("../../etc/passwd", "2026-07-01 22:30"),
+        ("/etc/localtime", "2026-07-01 22:30"),
+        ("a\x00b", "2026-07-01 22:30"),
+        ("", "2026-07-01 22:30"),
+    ],
+)
+def test_a_time_is_shown_in_the_zone_of_the_identity(zone: str, shown: str) -> None:
+    with as_identity(Identity("ann", time_zone=zone)):
+        assert show_time(MOMENT) == shown
+    assert show_time(MOMENT) == "2026-07-01 22:30"
+
+
+def test_a_time_takes_another_form_and_none_is_nothing() -> None:
+    assert show_time(MOMENT, "%H:%M:%S") == "22:30:05"
+    assert show_time(None) == "" and time_tag(None) == ""
+
+
+def test_the_ends_of_the_calendar_are_shown_as_stored() -> None:
+    first, last = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+    for zone in ("America/New_York", "Asia/Tokyo"):
+        with as_identity(Identity("ann", time_zone=zone)):
+            assert show_time(first, "%m-%d") in ("01-01",)
+            assert show_time(last, "%m-%d") in ("12-31",)
+
+
+def test_a_time_tag_is_html_that_machines_read_in_utc() -> None:
+    with as_identity(Identity("ann", time_zone="Europe/Berlin")):
+        tag = time_tag(MOMENT, "<%H:%M>")
+    assert isinstance(tag, Raw)
+    assert tag == '<time datetime="2026-07-01T22:30:05Z">&lt;00:30&gt;</time>'
