@@ -193,7 +193,7 @@ class _Difference:
             for statement in statements:
                 self._conn.execute(statement)
         except Exception as err:
-            return str(err).splitlines()[0]
+            return " ".join(str(err).splitlines()[:2])  # the message, and its DETAIL
         now = read_catalog(self._conn)
         keys = self._compared(wanted if wanted is self._start else now)
         wrong = [" ".join(key) for key in sorted(keys) if _text(now, key) != _text(wanted, key)]

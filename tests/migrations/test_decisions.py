@@ -1,4 +1,4 @@
-"""What a person decides: renames, removals, long locks. Nothing is guessed, nothing half written."""
+"""What a person decides: renames, removals, long locks. Nothing is guessed or half written."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_every_risk_is_listed_at_once(world, schema):
         ({"max_len": 5}, {}),
         ({"type": "decimal", "precision": (6, 2)}, {"type": "decimal", "precision": (8, 2)}),
         ({"type": "enum", "choices": ("a", "b")}, {"type": "enum", "choices": ("a", "c")}),
-        ({"type": "string", "index": True}, {"type": "text", "index": True}),
+        ({"max_len": 5, "index": True}, {"type": "text", "index": True}),
         ({}, {"required": True, "unique": True, "min_len": 3}),
     ],
 )
@@ -215,7 +215,7 @@ def test_a_view_made_by_hand_on_what_would_go_is_named_by_postgresql(world, sche
     world.by_hand("0002_view.sql", "create view named as select a from things;")
     world.up()
     err = world.refused(schema.define("Thing", schema.field("b")), allow_destructive=True)
-    assert err.code == "F331" and "named" in err.message + str(err.__cause__) + err.hint
+    assert err.code == "F331" and "view named depends on" in err.message
 
 
 def test_hand_written_files_stay_on_both_sides_through_renames(world, schema):
@@ -224,10 +224,8 @@ def test_hand_written_files_stay_on_both_sides_through_renames(world, schema):
         "0002_own.sql",
         "create index lower_old on things (lower(old));\n"
         "update things set x = 1 where old is null;\n"
-        "create table extra (id int primary key references things_extra);\n".replace(
-            " references things_extra", ""
-        )
-        + "create function twice(n int) returns int language sql as 'select n * 2';\n",
+        "create table extra (id int primary key);\n"
+        "create function twice(n int) returns int language sql as 'select n * 2';\n",
     )
     world.up()
     wanted = schema.define("Item", schema.field("new"), schema.field("x", "int"))

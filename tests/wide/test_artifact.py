@@ -132,7 +132,7 @@ def test_the_probe_knows_every_route_of_every_tenants_resource(
 def test_no_route_shows_or_touches_a_row_of_another_tenant(
     site: Site, ours: User, rows: dict[str, Any], owner: db.Connection
 ) -> None:
-    theirs = User(site, "bob", ROLES, THEIRS)
+    theirs = User(site, "bob", ROLES, str(uuid4()))
     before = {path: ours.ask("GET", f"{path}/{key(row)}")[2] for path, row in rows.items()}
     for method, path in routes(ours, rows):
         base, *rest = path[1:].split("/")
