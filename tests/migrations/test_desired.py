@@ -25,6 +25,11 @@ TYPES = [
     ("datetime", {}, "timestamp with time zone", "2026-01-31T12:00:00+01:00", None),
     ("date", {}, "date", "2026-01-31", date(2026, 1, 31)),
     ("enum", {"choices": ("a", "b'c")}, "text", "b'c", "b'c"),
+    ("bigint", {}, "bigint", 2**40, 2**40),
+    ("slug", {}, "character varying(100)", "a-b-1", "a-b-1"),
+    ("slug", {"max_len": 5}, "character varying(5)", "a", "a"),
+    ("email", {}, "character varying(320)", "a@b.c", "a@b.c"),
+    ("url", {}, "text", "https://a.b/c", "https://a.b/c"),
 ]
 
 
@@ -74,6 +79,93 @@ alter table cities
 
 create index cities_country_id_idx on cities (country_id);
 create index countries_name_idx on countries (name, id);
+"""
+
+
+def test_a_tenants_tables_as_a_person_would_write_them(schema):
+    tag = schema.define("Tag", schema.field("code", "slug", primary_key=True), tenant_scoped=True)
+    post = schema.define(
+        "Post",
+        schema.field("title", required=True, unique=True, searchable=True),
+        schema.field("body", "text", searchable=True),
+        schema.field("rank", "bigint", sortable=True),
+        schema.belongs_to("lead", "Tag", on_delete="set_null"),
+        schema.many_to_many("tags", "Tag"),
+        tenant_scoped=True,
+        soft_delete=True,
+    )
+    assert desired_sql([tag, post]) == EXPECTED_OF_TENANTS
+
+
+TENANT = "tenant_id = nullif(current_setting('forge.tenant_id', true), '')::uuid"
+EXPECTED_OF_TENANTS = f"""\
+create table posts (
+  id uuid default forge_uuid7() not null,
+  tenant_id uuid not null,
+  title text not null,
+  body text,
+  rank bigint,
+  lead_id varchar(100),
+  version bigint default 1 not null,
+  deleted_at timestamptz,
+  forge_search tsvector generated always as (setweight(to_tsvector('simple',\
+ coalesce(title, '')), 'A') || setweight(to_tsvector('simple', coalesce(body, '')), 'B')) stored,
+  constraint posts_pkey primary key (id),
+  constraint posts_tenant_key unique (tenant_id, id)
+);
+
+create table posts_tags (
+  tenant_id uuid not null,
+  post_id uuid not null,
+  tag_id varchar(100) not null,
+  constraint posts_tags_pkey primary key (tenant_id, post_id, tag_id)
+);
+
+create table tags (
+  code varchar(100) not null,
+  tenant_id uuid not null,
+  version bigint default 1 not null,
+  constraint tags_pkey primary key (tenant_id, code),
+  constraint tags_code_check check (code ~ '^[a-z0-9]+(-[a-z0-9]+)*$')
+);
+
+alter table posts
+  add constraint posts_lead_id_fkey foreign key (tenant_id, lead_id)\
+ references tags (tenant_id, code) on delete set null (lead_id);
+alter table posts_tags
+  add constraint posts_tags_post_id_fkey foreign key (tenant_id, post_id)\
+ references posts (tenant_id, id) on delete cascade;
+alter table posts_tags
+  add constraint posts_tags_tag_id_fkey foreign key (tenant_id, tag_id)\
+ references tags (tenant_id, code) on delete cascade;
+
+create unique index posts_title_key on posts (tenant_id, title) where deleted_at is null;
+create index posts_rank_idx on posts (tenant_id, rank, id);
+create index posts_lead_id_idx on posts (tenant_id, lead_id);
+create index posts_search on posts using gin (forge_search);
+create index posts_tags_tag_id_idx on posts_tags (tenant_id, tag_id);
+
+alter table posts
+  enable row level security;
+create policy posts_tenant on posts
+  using ({TENANT});
+alter table posts_tags
+  enable row level security;
+create policy posts_tags_tenant on posts_tags
+  using ({TENANT});
+alter table tags
+  enable row level security;
+create policy tags_tenant on tags
+  using ({TENANT});
+
+create view posts_tenant with (check_option = local) as
+  select id, tenant_id, title, body, rank, lead_id, version, deleted_at, forge_search
+  from posts
+  where {TENANT};
+create view tags_tenant with (check_option = local) as
+  select code, tenant_id, version
+  from tags
+  where {TENANT};
 """
 
 
@@ -127,6 +219,13 @@ def test_ids_are_ordered_by_time_and_version_begins_at_one(conn, schema):
         ({"type": "string", "min_len": 2}, "'é'", "min_len"),
         ({"type": "text", "max_len": 2}, "'äöü'", "max_len"),
         ({"type": "enum", "choices": ("a",)}, "'b'", "check"),
+        ({"type": "bigint", "max": 2**40}, str(2**40 + 1), "max"),
+        ({"type": "slug"}, "'-a'", "check"),
+        ({"type": "slug"}, "'A'", "check"),
+        ({"type": "slug", "min_len": 2}, "'a'", "min_len"),
+        ({"type": "url"}, "repeat('a', 2049)", "max_len"),
+        ({"type": "url", "max_len": 5}, "'123456'", "max_len"),
+        ({"type": "email", "min_len": 5}, "'a@b'", "min_len"),
     ],
 )
 def test_each_rule_refuses_by_its_stable_name(conn, schema, options, bad, kind):
@@ -135,6 +234,46 @@ def test_each_rule_refuses_by_its_stable_name(conn, schema, options, bad, kind):
     with pytest.raises(psycopg.errors.CheckViolation) as caught:
         conn.execute(f"insert into things (size) values ({bad})")
     assert caught.value.diag.constraint_name == constraint_name("things", "size", kind)
+
+
+@pytest.mark.db
+@pytest.mark.parametrize(
+    ("type", "options", "expected"),
+    [
+        ("uuid", {}, "uuid"),
+        ("string", {"max_len": 3}, "character varying(3)"),
+        ("string", {}, "text"),
+        ("slug", {}, "character varying(100)"),
+        ("int", {}, "integer"),
+        ("bigint", {}, "bigint"),
+    ],
+)
+def test_a_declared_key_is_the_only_one_and_relations_take_its_type(
+    conn, schema, type, options, expected
+):
+    key = schema.field("code", type, primary_key=True, unique=True, required=True, **options)
+    code = schema.define("Code", key, schema.many_to_many("codes", "Code"))
+    thing = schema.define("Thing", schema.belongs_to("code", "Code"))
+    conn.execute(desired_sql([code, thing]))
+    rows = conn.execute(
+        "select attrelid::regclass::text, attname, format_type(atttypid, atttypmod)"
+        " from pg_attribute where attnum > 0 and attrelid in"
+        " ('codes'::regclass, 'things'::regclass, 'codes_codes'::regclass)"
+    ).fetchall()
+    found = {(table, column): type for table, column, type in rows}
+    places = [("codes", "code"), ("things", "code_id")]
+    places += [("codes_codes", "code_id"), ("codes_codes", "other_code_id")]
+    assert [found[place] for place in places] == [expected] * 4
+    assert ("codes", "id") not in found
+    query = "select indexdef from pg_indexes where tablename = 'codes'"
+    assert len(conn.execute(query).fetchall()) == 1
+
+
+@pytest.mark.db
+def test_json_holds_what_it_is_given(conn, schema):
+    conn.execute(desired_sql([schema.define("Thing", schema.field("a", "json"))]))
+    row = conn.execute("""insert into things (a) values ('{"b": [1, null]}') returning a""")
+    assert row.fetchone() == ({"b": [1, None]},)
 
 
 @pytest.mark.db
@@ -269,6 +408,13 @@ def test_what_cannot_be_a_database_is_refused_with_the_name(schema):
             schema.define("B", schema.field("c", index=True), table="a_b"),
         ],
         "x" * 64: [schema.define("Thing", schema.field("x" * 64))],
+        "things_tenant_key": [
+            schema.define("Thing", schema.field("tenant", unique=True), tenant_scoped=True)
+        ],
+        "a_tenant": [
+            schema.define("A", table="a", tenant_scoped=True),
+            schema.define("B", table="a_tenant"),
+        ],
     }
     for name, resources in cases.items():
         with pytest.raises(BuildError, match=name) as caught:

@@ -230,3 +230,69 @@ def test_no_scratch_database_stays(world, conn, schema):
         world.next(schema.define("Thing"))
     query = "select datname from pg_database where starts_with(datname, 'forge_scratch_')"
     assert conn.execute(query).fetchall() == []
+
+
+@pytest.mark.db
+def test_present_rows_are_found_to_have_a_value_while_others_write(world, conn, schema):
+    world.go(schema.define("Thing", schema.field("a")))
+    world.next(schema.define("Thing", schema.field("a", required=True))).write()
+    validate = [s for s in world.files()[-1].statements if "validate" in s]
+    query = "select distinct mode from pg_locks where pid = pg_backend_pid()"
+    query += " and relation = 'things'::regclass"
+    for statement in world.files()[-1].statements:
+        with conn.transaction():
+            conn.execute(statement)
+            modes = {row[0] for row in conn.execute(query)}
+        assert statement not in validate or modes <= {"ShareUpdateExclusiveLock", "AccessShareLock"}
+    assert len(validate) == 1
+
+
+@pytest.mark.db
+def test_a_replaced_unique_rule_holds_until_the_new_one_does(world, conn, schema):
+    code = schema.field("code", unique=True)
+    world.go(schema.define("Thing", code))
+    world.next(schema.define("Thing", code, soft_delete=True)).write()
+    query = "select count(*) from pg_index where indrelid = 'things'::regclass"
+    query += " and indisunique and indisvalid and indnatts = 1 and not indisprimary"
+    for statement in world.files()[-1].statements:
+        conn.execute(statement)
+        assert conn.execute(query).fetchone()[0] >= 1
+
+
+@pytest.mark.db
+def test_two_that_migrate_at_once_do_it_once(world, fresh_database, schema):
+    world.go(schema.define("Thing", schema.field("a")))
+    wanted = schema.define("Thing", schema.field("a", unique=True, required=True, max_len=5))
+    world.next(wanted, allow_destructive=True).write()
+    done = []
+
+    def up():
+        with connect(fresh_database.owner_url) as conn:
+            done.append(migrate(conn, world.files()))
+
+    threads = [threading.Thread(target=up) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(map(len, done)) == [0, 0, 0, 1]
+    assert world.shape() == world.shape_of(wanted)
+
+
+@pytest.mark.db
+def test_what_is_half_applied_goes_on_from_any_statement(world, conn, fresh_database, schema):
+    code = schema.field("code", unique=True)
+    world.go(schema.define("Thing", code))
+    wanted = schema.define(
+        "Thing", code, schema.field("n", "int", min=1, index=True), soft_delete=True
+    )
+    world.next(wanted).write()
+    file = world.files()[-1]
+    for number in range(1, len(file.statements)):
+        broken = ";\n".join([*file.statements[:number], "select no_such_thing"])
+        (world.root / "migrations" / file.name).write_text(f"{broken};\n")
+        with pytest.raises(BuildError, match="no_such_thing"):
+            world.up()
+    (world.root / "migrations" / file.name).write_text(file.sql)
+    world.up()
+    assert world.shape() == world.shape_of(wanted)

@@ -60,14 +60,10 @@ def test_only_rows_of_the_tenant_are_read(app, source):
 
 @pytest.mark.parametrize("place", ["accounts", "accounts_tenant"])
 def test_no_row_of_another_tenant_is_written(app, tables, place):
-    with pytest.raises(
-        (psycopg.errors.InsufficientPrivilege, psycopg.errors.WithCheckOptionViolation)
-    ):
+    with pytest.raises(REFUSED):
         app.execute(f"insert into {place} (tenant_id, code) values (%s, 'x')", [B])
-    with pytest.raises(
-        (psycopg.errors.InsufficientPrivilege, psycopg.errors.WithCheckOptionViolation)
-    ):
-        app.execute(f"update {place} set tenant_id = %s", [B])
+    with pytest.raises(REFUSED):
+        app.execute(f"update {place} set tenant_id = %s, code = 'x'", [B])
     app.execute(f"update {place} set code = 'changed'")
     query = "select code from accounts order by tenant_id"
     assert tables.execute(query).fetchall() == [("changed",), ("mine",)]
