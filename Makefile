@@ -8,6 +8,8 @@ MAKEFLAGS += --no-print-directory
 VENV := .venv
 PY := $(VENV)/bin/python
 PEERS := .venv-peers
+# Tests wait for each other's processes a good deal: one worker more than there are processors.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 
@@ -23,7 +25,7 @@ help:  ## this list
 run: $(STAMP)  ## build examples/departures, serve it, load its data; SMOKE=1: check it and exit
 	@$(PY) examples/departures/run.py $(if $(filter-out 0,$(SMOKE)),--smoke)
 
-test: system lint types check  ## lint, types and every test; FORGE_REQUIRE_ALL=1: a skip is a failure
+test: system lint types check  ## lint, types and every test; FORGE_REQUIRE_ALL=1: a skip is a failure; WORKERS=n
 
 system:
 	@[ "$(FORGE_REQUIRE_ALL)" != 1 ] || tools/system.sh
@@ -36,7 +38,7 @@ types: $(STAMP)
 	@$(PY) -m mypy
 
 check: $(STAMP)
-	@$(PY) -m pytest
+	@$(PY) -m pytest -n $(WORKERS)
 
 install: $(STAMP)  ## the virtual environment .venv, with the compiled core where there is a compiler
 

@@ -1,8 +1,9 @@
 """How long a test waits for a database of its own: making it, and dropping it, in milliseconds.
 
 Run with the project's Python: `python benchmarks/fresh_database.py [--json] [--count 40]
-[--folder /dev/shm]`. The goal is 50 ms each for both together. A database is 300 files, so a busy
-disk decides; the suite keeps its servers in memory where it can.
+[--folder FOLDER]`. The goal is 50 ms each for both together. A database is 300 files, so on a disk
+its file system decides: `fast_server` keeps them in memory where it can, --folder puts them
+elsewhere.
 """
 
 from __future__ import annotations
@@ -10,14 +11,11 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import tempfile
 import time
-from pathlib import Path
 
 from forge_min.db import FORGE_MIGRATIONS, EmbeddedServer, MigrationFile, connect
-from forge_min.testing import fresh_database
+from forge_min.testing import fast_server, fresh_database
 
-SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 GOAL = 50.0
 # As large as a project's schema usually is: 20 tables with an index each.
 TABLES = "".join(
@@ -46,11 +44,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--count", type=int, default=40)
-    parser.add_argument("--folder", help="where the server's data lie, default: the usual place")
+    parser.add_argument("--folder", help="where the server's data lie, default: in memory")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=given.folder) as folder:
-        with EmbeddedServer(Path(folder) / "pg", settings=SETTINGS) as server:
-            rows = measure(server, given.count)
+    with fast_server(folder=given.folder) as server:
+        rows = measure(server, given.count)
     made, used, dropped = (statistics.median(column) for column in zip(*rows))
     result = {"made_ms": round(made, 1), "used_ms": round(used, 1), "dropped_ms": round(dropped, 1)}
     result["both_ms"] = round(statistics.median(row[0] + row[2] for row in rows), 1)

@@ -22,9 +22,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from forge_min import db
+from forge_min.actions import uuid7
 from forge_min.auth import Identity, as_identity
 from forge_min.db import EmbeddedServer
 from forge_min.generate import generate, scaffold_resource
@@ -148,7 +149,7 @@ def writer(case: str, url: str, tenant: UUID | None) -> Callable[[], object]:
     database = db.Database(url)
     conn = database.connection()
     if case == "bare":
-        return lambda: conn.execute(BARE, (uuid4(), *DATA.values()))
+        return lambda: conn.execute(BARE, (uuid7(), *DATA.values()))
     registry = Registry(database, {})
     register(registry, "")
     actions = registry.actions["parts" if tenant else "items"]
@@ -168,7 +169,7 @@ def writer(case: str, url: str, tenant: UUID | None) -> Callable[[], object]:
     ((sql, params),) = sent
     if tenant:
         params = params | {"forge_tenant": tenant}
-    return lambda: db.run(conn, sql, params | {"id": uuid4()}, tenant=tenant)
+    return lambda: db.run(conn, sql, params | {"id": uuid7()}, tenant=tenant)
 
 
 if __name__ == "__main__":

@@ -7,28 +7,19 @@ on the best one.
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from forge_min.db import EmbeddedServer
 from forge_min.db.embedded.binaries import Binaries, find, installed
-from forge_min.testing import TestDatabase
+from forge_min.testing import TestDatabase, fast_server
 from forge_min.testing import fresh_database as make_fresh_database
 
 pytest_plugins = ["artifact_runner", "example_app", "wide_project"]
 
 ON_EVERY_SERVER = ("db", "notify", "jobs", "migrations")
-QUICK = {
-    "fsync": "off",
-    "synchronous_commit": "off",
-    "full_page_writes": "off",
-    "max_connections": "200",
-}
-
 Starter = Callable[[Binaries], EmbeddedServer]
 
 
@@ -44,37 +35,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     )
 
 
-def in_memory() -> str | None:
-    """A folder in memory where there is one with room: a database is 300 files, which a busy disk
-    takes 300 ms to make and memory 15. None = the usual place.
-    """
-    shared = "/dev/shm"
-    roomy = os.path.isdir(shared) and shutil.disk_usage(shared).free > 4 << 30
-    return shared if roomy and os.access(shared, os.W_OK) else None
-
-
 @pytest.fixture(scope="session")
 def start_server() -> Iterator[Starter]:
     """Gives a running server of the session for some binaries; started when first asked for."""
     running: dict[Binaries, EmbeddedServer] = {}
-    with tempfile.TemporaryDirectory(prefix="forge-tests-", dir=in_memory()) as folder:
+    with ExitStack() as stack:
 
         def start(binaries: Binaries) -> EmbeddedServer:
             if binaries not in running:
-                server = EmbeddedServer(
-                    Path(folder, f"pg{binaries.major}-{len(running)}"),
-                    settings=QUICK,
-                    bin=binaries.folder,
-                )
-                server.start()
-                running[binaries] = server
+                running[binaries] = stack.enter_context(fast_server(bin=binaries.folder))
             return running[binaries]
 
-        try:
-            yield start
-        finally:
-            for server in running.values():
-                server.stop()
+        yield start
 
 
 @pytest.fixture(scope="session")

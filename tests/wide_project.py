@@ -9,9 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from forge_min.db import EmbeddedServer
 from forge_min.generate import generate
 from forge_min.migrations import diff
 from forge_min.parse import parse_project
+from forge_min.ship import build
+from forge_min.testing import fresh_database
+
+from artifact_runner import Site
 
 WIDE = Path(__file__).parent / "wide"
 OWN = ("gen", "resources", "app")
@@ -54,3 +59,23 @@ def importable(root: Path) -> Iterator[None]:
         for name in [name for name in sys.modules if name.split(".")[0] in OWN]:
             del sys.modules[name]
         sys.modules.update(before)
+
+
+@pytest.fixture(scope="session")
+def wide_artifact(wide_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project as one file."""
+    root = tmp_path_factory.mktemp("source") / "wide"
+    shutil.copytree(wide_project, root)
+    return build(root, output=tmp_path_factory.mktemp("dist") / "wide.pyz").path
+
+
+@contextmanager
+def served(artifact: Path, server: EmbeddedServer, folder: Path) -> Iterator[Site]:
+    """The artifact, migrated and answering, on a database of its own."""
+    with fresh_database(server, ()) as database:
+        site = Site(artifact, database, folder)
+        try:
+            site.serve()
+            yield site
+        finally:
+            site.stop()

@@ -7,7 +7,7 @@ with a connection of the caller's, the write is part of the caller's transaction
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
 from .. import db
@@ -17,7 +17,6 @@ from .check import Operation
 from .reading.reader import Reader
 from .writing import Bulk, statement
 from .writing.idempotency import Headers, Run, once
-from .writing.writer import AGAIN
 
 R = TypeVar("R")
 C = TypeVar("C", bound=Mapping[str, Any])
@@ -79,21 +78,7 @@ class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
         self.allow("delete")
         self._needs_version(version)
         params = {"forge_key": id, "forge_version": version}
-        if self.resource.soft_delete:
-            self._changed(conn, self._sql(statement.soft_delete), params, "delete")
-            return
-        sql = self._sql(statement.delete)
-        for _ in range(AGAIN):
-            ((deleted, found),) = self._write(conn, sql, params, "delete")
-            if deleted:
-                return
-            if found is None:
-                raise self._not_found(id)
-            if version is not None and found != version:
-                raise self._stale()
-            # `found` is of the statement's snapshot: by the time that the lock was had, the row was
-            # gone or another one.
-        raise self._crowded()
+        self._changed(conn, self._sql(statement.delete), params, "delete")
 
     def restore(
         self, id: Any, *, version: int | None = None, conn: db.Connection | None = None
@@ -117,7 +102,8 @@ class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
         """
         identity = self.allow(operation)
         where = (identity.user, str(self.tenant() or ""), self.resource.topic, operation)
-        return once(self._database.connection(), where, key, request_hash, run)
+        sees = request_hash + " ".join(["", *sorted(self.hidden())])
+        return once(self._database.connection(), where, key, sees, run)
 
     def public(self, id: Any, *, conn: db.Connection | None = None) -> R:
         """The row as anybody may see it who may read at all: for what is shown to many at once.
@@ -142,7 +128,10 @@ class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
         check = self._check(data, operation, id)
         errors, check.errors = check.errors, []
         values = check.result()
-        frozen = tuple(name for name in values if name in self._frozen)
+        locked, hidden = [name for name in values if name in self._frozen], self.hidden()
+        # Nobody learns whether a hidden value is the given one.
+        errors += _immutable(name for name in locked if name in hidden)
+        frozen = tuple(name for name in locked if name not in hidden)
         if errors:  # what may not be changed is named with them, so it has to be compared
             if not frozen:
                 raise Invalid(errors, text("some values are not valid"))
@@ -152,7 +141,10 @@ class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
         sql = self._sql(statement.update, changed, frozen, fields)
         params = values | {"forge_key": id, "forge_version": version}
         differing, found = self._changed(conn, sql, params, "update")
-        errors += [FieldError(f"/{n}", "immutable", text("cannot be changed")) for n in differing]
-        if errors:
+        if errors := errors + _immutable(differing):
             raise Invalid(errors, text("some values are not valid"))
         return self._row(found)
+
+
+def _immutable(names: Iterable[str]) -> list[FieldError]:
+    return [FieldError("/" + name, "immutable", text("cannot be changed")) for name in names]

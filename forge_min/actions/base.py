@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from uuid import UUID
 
 from .. import db
-from ..auth import Identity, current_identity
-from ..errors import Forbidden, NotFound, StaleVersion, Unauthenticated, Unavailable
+from ..auth import Identity, current_identity, require
+from ..errors import Forbidden, NotFound, Unauthenticated, Unavailable
 from ..text import text
 from .resource import Resource, quote
 from .values import read_text
@@ -59,13 +59,8 @@ class Base(Generic[R]):
         Raises Unauthenticated for nobody, Forbidden for somebody without one of its roles, and what
         `tenant` raises.
         """
-        identity = current_identity()
         roles = self.resource.permissions.get(operation)
-        if roles is not None and not identity.system:
-            if not identity.user:
-                raise Unauthenticated(text("this needs an identity"))
-            if identity.roles.isdisjoint(roles):
-                raise Forbidden(text("this identity may not do this here"))
+        identity = current_identity() if roles is None else require(*roles)
         self.tenant()
         return identity
 
@@ -129,9 +124,6 @@ class Base(Generic[R]):
 
     def _not_found(self, key: object) -> NotFound:
         return NotFound(text("there is no {name} {key}", name=self.resource.event, key=key))
-
-    def _stale(self) -> StaleVersion:
-        return StaleVersion(text("this has changed since it was read"))
 
     # -- statements --------------------------------------------------------------------------------
 

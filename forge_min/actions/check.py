@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any, Literal
 
 from psycopg.types.json import Jsonb
 
 from ..errors import FieldError, Invalid
 from ..text import text
-from .values import TYPES
+from .values import TYPES, to_text
 
 Operation = Literal["create", "update", "replace"]
 
@@ -27,10 +27,10 @@ MOST_KEYS = 1000
 """That a many field takes; more are a bulk operation of their own."""
 
 _NUMERIC = (131_072 + 16_383, 16_383)  # digits of a numeric without precision (manual, 8.1.2)
+_EXACT = Context(prec=200_000)
 
-# The methods below are named after the schema's types and hide the built-in names inside the class.
+# The methods below are named after the schema's types and hide the built-in name inside the class.
 _Int = int
-_Bool = bool
 
 
 class Check:
@@ -61,13 +61,12 @@ class Check:
         self._seen: set[str] = set()
         self._json: list[str] = []
 
-    def error(self, name: str, code: str, message: str, place: _Int | None = None) -> None:
+    def error(self, name: str, code: str, message: str, *place: _Int) -> None:
         """Note a wrong value. name: the field; it becomes an RFC 6901 pointer. place: in its
         list, from 0.
         """
-        pointer = "/" + name.replace("~", "~0").replace("/", "~1")
-        pointer += "" if place is None else f"/{place}"
-        self.errors.append(FieldError(pointer, code, message))
+        steps = (str(step).replace("~", "~0").replace("/", "~1") for step in (name, *place))
+        self.errors.append(FieldError("/" + "/".join(steps), code, message))
 
     def string(
         self, name: str, *, min_len: _Int = 0, max_len: _Int = 0, pattern: str = "", **rules: Any
@@ -99,15 +98,11 @@ class Check:
         """An absolute URL of http or https."""
         self.string(name, max_len=max_len, type="url", **rules)
 
-    def int(
-        self, name: str, *, min: _Int | None = None, max: _Int | None = None, **rules: Any
-    ) -> None:
+    def int(self, name: str, *, min: Any = None, max: Any = None, **rules: Any) -> None:
         """A whole number of 32 bits."""
         self._range(name, self._read(name, "int", **rules), min, max)
 
-    def bigint(
-        self, name: str, *, min: _Int | None = None, max: _Int | None = None, **rules: Any
-    ) -> None:
+    def bigint(self, name: str, *, min: Any = None, max: Any = None, **rules: Any) -> None:
         """A whole number of 64 bits."""
         self._range(name, self._read(name, "bigint", **rules), min, max)
 
@@ -154,8 +149,10 @@ class Check:
         self._read(name, "json", **rules)
         self._json.append(name)
 
-    def many(self, name: str, type: str) -> None:
-        """A list of keys, no two the same, at most MOST_KEYS; absent means none. type: theirs."""
+    def many(self, name: str, type: str, *, max_len: _Int = 0) -> None:
+        """A list of keys, no two the same, at most MOST_KEYS; absent means none. type, max_len:
+        theirs.
+        """
         self._seen.add(name)
         if name not in self.data and (self.partial or name in self.locked):
             return
@@ -165,7 +162,7 @@ class Check:
         elif len(given) > MOST_KEYS:
             self.error(name, "too_long", text("must have at most {max} entries", max=MOST_KEYS))
         else:
-            self.values[name] = self._keys(name, type, given)
+            self.values[name] = self._keys(name, type, given, max_len)
 
     def unknown(self) -> None:
         """Refuse every field of the data that no line above has read; the first hundred are
@@ -185,7 +182,7 @@ class Check:
         return self.values
 
     def _read(
-        self, name: str, type: str = "string", *, required: _Bool = False, default: object = None
+        self, name: str, type: str = "string", *, required: object = False, default: object = None
     ) -> Any:
         self._seen.add(name)
         if name not in self.data and (self.partial or name in self.locked):
@@ -203,11 +200,13 @@ class Check:
         self.values[name] = value
         return value
 
-    def _keys(self, name: str, type: str, given: Sequence[object]) -> list[Any]:
+    def _keys(self, name: str, type: str, given: Sequence[object], most: _Int) -> list[Any]:
         found: dict[Any, None] = {}
         for place, item in enumerate(given):
             try:
                 value = TYPES[type].read(item)
+                if most and len(value) > most:
+                    raise ValueError(text("must have at most {max} characters", max=most))
                 if value in found:
                     self.error(name, "duplicate", text("stands twice in the list"), place)
                 found[value] = None
@@ -216,20 +215,16 @@ class Check:
         return list(found)
 
     def _range(self, name: str, value: Any, low: Any, high: Any) -> None:
-        if value is None:
-            return
-        if low is not None and value < low:
-            self.error(name, "too_small", text("must be at least {min}", min=low))
-        elif high is not None and value > high:
-            self.error(name, "too_large", text("must be at most {max}", max=high))
+        if value is not None and low is not None and value < low:
+            self.error(name, "too_small", text("must be at least {min}", min=to_text(low)))
+        elif value is not None and high is not None and value > high:
+            self.error(name, "too_large", text("must be at most {max}", max=to_text(high)))
 
 
-def fits(value: Decimal, digits: _Int, scale: _Int) -> _Bool:
+def fits(value: Decimal, digits: int, scale: int) -> bool:
     """Whether numeric(digits, scale) holds `value` exactly (PostgreSQL manual, 8.1.2)."""
-    _, figures, exponent = value.as_tuple()
-    if not isinstance(exponent, _Int) or exponent < -_NUMERIC[1]:
+    exponent = value.as_tuple().exponent
+    if not isinstance(exponent, int) or exponent < -_NUMERIC[1]:
         return False  # more than PostgreSQL reads, be it zeros
-    last = len(figures)
-    while exponent < -scale and last and figures[last - 1] == 0:
-        last, exponent = last - 1, exponent + 1
-    return not value or exponent >= -scale and value.adjusted() < digits - scale
+    small = not value or value.adjusted() < digits - scale
+    return small and value == value.quantize(Decimal(1).scaleb(-scale), context=_EXACT)

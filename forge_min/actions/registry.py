@@ -17,6 +17,7 @@ from .. import db
 from ..errors import ForgeError
 from .actions import Actions
 
+_KEYWORDS = inspect.Parameter.VAR_KEYWORD
 A = TypeVar("A", bound=Actions[Any, Any, Any])
 
 
@@ -63,7 +64,8 @@ class Registry:
     def check_hooks(self) -> None:
         """Raise ForgeError F702 when a hook names a kind that no worker class has."""
         for topic, actions in self.actions.items():
-            for hook in actions.resource.hooks:
+            resource = actions.resource
+            for hook in resource.after_create + resource.after_update + resource.after_delete:
                 if hook.kind not in self._workers:
                     raise ForgeError(
                         f"{topic} enqueues {hook.kind}, and no worker class has this kind",
@@ -84,19 +86,15 @@ class Registry:
         Raises ForgeError F703 for a name that nobody provides; a parameter with a default may stay
         without.
         """
-        values: dict[str, object] = {}
+        known: dict[str, object] = {**self.actions, **self._dependencies}
+        values = {}
         for parameter in list(inspect.signature(function).parameters.values())[given:]:
-            name = parameter.name
-            if name in self._dependencies:
-                values[name] = self._dependencies[name]
-            elif name in self.actions:
-                values[name] = self.actions[name]
-            elif parameter.default is parameter.empty and parameter.kind is not (
-                parameter.VAR_KEYWORD
-            ):
+            if parameter.name in known:
+                values[parameter.name] = known[parameter.name]
+            elif parameter.default is parameter.empty and parameter.kind is not _KEYWORDS:
                 raise ForgeError(
-                    f"{function.__qualname__} asks for {name}, which nobody provides",
+                    f"{function.__qualname__} asks for {parameter.name}, which nobody provides",
                     code="F703",
-                    hint=f"app.provide({name}=...), or the topic of a resource",
+                    hint=f"app.provide({parameter.name}=...), or the topic of a resource",
                 )
         return update_wrapper(partial(function, **values), function) if values else function

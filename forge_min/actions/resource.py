@@ -117,11 +117,6 @@ class Resource(Generic[R]):
         """The primary key."""
         return self.columns[0]
 
-    @property
-    def hooks(self) -> tuple[JobHook, ...]:
-        """Every hook of every operation."""
-        return self.after_create + self.after_update + self.after_delete
-
     def column(self, name: str) -> Column | None:
         """The column of this name, or None."""
         return next((c for c in self.columns if c.name == name), None)

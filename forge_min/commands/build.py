@@ -41,7 +41,7 @@ def _build(args: argparse.Namespace) -> int:
     from ..ship import build
 
     root = find_root(args)
-    if read_resources(root) is None:
+    if read_resources(root, as_json=args.json) is None:
         return 1
     built = build(
         root,

@@ -29,7 +29,7 @@ def _init(args: argparse.Namespace) -> int:
 
     folder = Path(args.project or ".", args.name)
     written = scaffold_project(folder, args.name)
-    resources = read_resources(folder)
+    resources = read_resources(folder, as_json=args.json)
     if resources is None:
         return 1
     written += scaffold_all(folder, resources)

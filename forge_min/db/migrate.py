@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -27,6 +27,15 @@ TABLE_WAIT = 5.0  # seconds that a statement may wait for a table
 SQL = load_sql("forge_min.db", "migrate.sql")
 # What PostgreSQL refuses inside a transaction: CONCURRENTLY, VACUUM; COMMIT inside DO or CALL.
 RUNS_ALONE = (psycopg.errors.ActiveSqlTransaction, psycopg.errors.InvalidTransactionTermination)
+# What a down part meets where the up part was not done: nothing to drop, or still there.
+NOT_DONE = (
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedObject,
+    psycopg.errors.DuplicateTable,
+    psycopg.errors.DuplicateColumn,
+    psycopg.errors.DuplicateObject,
+)
 # Done again before the statement after it is, of which it removes what an interrupted run left.
 REPEATED = re.compile(r"(--[^\n]*\n|\s)*drop index concurrently if exists\b", re.IGNORECASE)
 
@@ -34,6 +43,8 @@ Progress = Callable[[str], None]
 Connection = psycopg.Connection[Any]
 Key = tuple[str, str]  # source and name of a file
 Note = tuple[str, Sequence[object]]  # a statement of migrate.sql and its values
+Passed = tuple[type[Exception], ...]
+NOTHING: Note = ("select", [])
 State = Literal["applied", "pending", "changed", "half applied", "missing"]
 
 
@@ -57,12 +68,12 @@ def migrate(
 ) -> list[str]:
     """Apply every file that is not applied yet, in the order given; the labels of those applied.
 
-    conn: in autocommit mode, as owner, not through a transaction pooler. A statement waits
-    TABLE_WAIT for a table, so that a migration never queues the whole site behind itself; what
-    PostgreSQL runs only alone waits as long as it must, since it keeps nobody waiting. Raises
-    BuildError F320 before anything is done when an applied file was changed, F322 when a file fails
-    (that file is rolled back, earlier ones stay), Unavailable F326 when a table or another runner
-    holds us up.
+    conn: in autocommit mode, as owner, not through a transaction pooler; its settings are reset,
+    before each file too, and files run in UTC. A statement waits TABLE_WAIT for a table, so that a
+    migration never queues the whole site behind itself; what PostgreSQL runs only alone waits as
+    long as it must, since it keeps nobody waiting. Raises BuildError F320 before anything is done
+    when an applied file was changed, F322 when a file fails (that file is rolled back, earlier ones
+    stay), Unavailable F326 when a table or another runner holds us up.
     """
     done = []
     with _running(conn) as applied:
@@ -79,14 +90,23 @@ def migrate(
 
 
 def migrate_down(conn: Connection, files: Sequence[MigrationFile], steps: int = 1) -> list[str]:
-    """Undo the last `steps` applied files of those given, newest first; their labels.
+    """Undo the last `steps` applied files of those given, newest first; their labels. Of a file
+    that is half applied, what was done is undone.
 
-    Raises BuildError F323, before anything is done, when one of them has no down part; else as
-    migrate.
+    Raises BuildError F323, before anything is done, when one of them has no down part, or a newer
+    file was applied that is not given; else as migrate.
     """
     with _running(conn) as applied:
         chosen = [f for f in reversed(files) if (f.source, f.name) in applied][: max(steps, 0)]
         for file in chosen:
+            known = {f.name for f in files if f.source == file.source}
+            newer = [n for s, n in applied if s == file.source and n > file.name and n not in known]
+            if newer:
+                raise BuildError(
+                    f"{', '.join(newer)} came after {file.label}, and is not here",
+                    code="F323",
+                    hint="undo it first, by the release that has it",
+                )
             _check_unchanged(file, applied[file.source, file.name])
             if not file.down:
                 raise BuildError(
@@ -95,7 +115,7 @@ def migrate_down(conn: Connection, files: Sequence[MigrationFile], steps: int = 
                     hint="write a new migration that does the opposite",
                 )
         for file in chosen:
-            _undo(conn, file)
+            _undo(conn, file, applied[file.source, file.name].whole)
     return [file.label for file in chosen]
 
 
@@ -141,46 +161,49 @@ def create_migration_table(conn: Connection) -> None:
 
 @contextmanager
 def _running(conn: Connection) -> Iterator[dict[Key, _Applied]]:
-    """Alone in this database; what is applied, and at the end the session's limits as before."""
+    """Alone in this database; what is applied."""
     with migration_lock(conn):
         create_migration_table(conn)
         try:
             yield _applied(conn)
         finally:
             if not conn.closed:
-                conn.execute("reset lock_timeout")
-                conn.execute("reset statement_timeout")
+                conn.execute(SQL["reset"], prepare=False)
 
 
 def _apply(conn: Connection, file: MigrationFile, done: int) -> None:
+    conn.execute(SQL["reset"], prepare=False)
     todo = [file.up] if file.transactional else file.statements
     while done and REPEATED.match(todo[done - 1]):
         done -= 1
     for number, text in enumerate(todo[done:] or [""], done + 1):
         last = number >= len(todo)
         checksum = file.checksum if last else _done(todo, number)
-        values = [file.source, file.name, checksum, number, last]
-        with _failures_named(file, 0 if file.transactional else number):
-            _step(conn, file, text, (SQL["note"], values))
+        note = SQL["note"], [file.source, file.name, checksum, number, last]
+        with _failures_named(file, text, 0 if file.transactional else number):
+            _step(conn, file, text, note)
 
 
-def _undo(conn: Connection, file: MigrationFile) -> None:
+def _undo(conn: Connection, file: MigrationFile, whole: bool) -> None:
     """All in one transaction where PostgreSQL allows it, whatever the file's head says."""
+    conn.execute(SQL["reset"], prepare=False)
+    passed, todo = ((), [file.down]) if whole else (NOT_DONE, statements(file.down))
     forget = SQL["forget"], [file.source, file.name]
-    with _failures_named(file):
+    with _failures_named(file, file.down if whole else ""):
         try:
-            _together(conn, file, file.down, forget)
+            _together(conn, file, todo, forget, passed)
         except RUNS_ALONE:
             if file.transactional:
                 raise
-            for statement in statements(file.down):
-                _step(conn, file, statement, ("select", []))
+            for text in statements(file.down):
+                with suppress(*passed):
+                    _step(conn, file, text, NOTHING)
             conn.execute(*forget)
 
 
 def _step(conn: Connection, file: MigrationFile, text: str, note: Note) -> None:
     try:
-        _together(conn, file, text, note)
+        _together(conn, file, [text], note)
     except RUNS_ALONE:
         if file.transactional:
             raise
@@ -189,12 +212,16 @@ def _step(conn: Connection, file: MigrationFile, text: str, note: Note) -> None:
         conn.execute(*note)
 
 
-def _together(conn: Connection, file: MigrationFile, text: str, note: Note) -> None:
-    """Run `text` and note it, in one transaction."""
+def _together(
+    conn: Connection, file: MigrationFile, todo: list[str], note: Note, passed: Passed = ()
+) -> None:
+    """Run it and note it, in one transaction. passed: errors of a statement that do not matter."""
     conn.execute(SQL["limit"], [f"{TABLE_WAIT}s"])
     with conn.transaction():
         before = _one(conn, "select pg_current_xact_id()::text")
-        conn.execute(text, prepare=False)
+        for text in todo:
+            with suppress(*passed), conn.transaction() if passed else nullcontext():
+                conn.execute(text, prepare=False)
         if before != _one(conn, "select pg_current_xact_id()::text"):
             raise BuildError(
                 f"{file.label} commits or rolls back by itself, so part of it may be applied",
@@ -205,7 +232,8 @@ def _together(conn: Connection, file: MigrationFile, text: str, note: Note) -> N
 
 
 @contextmanager
-def _failures_named(file: MigrationFile, statement: int = 0) -> Iterator[None]:
+def _failures_named(file: MigrationFile, text: str, statement: int = 0) -> Iterator[None]:
+    """statement: its number; 0 where the line is said instead, of `text` as a whole."""
     try:
         yield
     except psycopg.errors.LockNotAvailable as err:
@@ -215,17 +243,21 @@ def _failures_named(file: MigrationFile, statement: int = 0) -> Iterator[None]:
             hint="try again; see pg_stat_activity for a transaction that stays open",
         ) from err
     except psycopg.Error as err:
-        place = f", statement {statement}" if statement else _line(file, err)
+        place = f", statement {statement}" if statement else _line(file, text, err)
+        said = [err.diag.message_primary or "the connection was lost", err.diag.message_detail]
         raise BuildError(
-            f"{file.label}{place}: {err.diag.message_primary or 'the connection was lost'}",
+            f"{file.label}{place}: {'; '.join(filter(None, said))}",
             code="F322",
             hint=err.diag.message_hint,
         ) from err
 
 
-def _line(file: MigrationFile, err: psycopg.Error) -> str:
+def _line(file: MigrationFile, text: str, err: psycopg.Error) -> str:
     position = err.diag.statement_position
-    return f":{file.up.count(chr(10), 0, int(position) - 1) + 1}" if position else ""
+    if not (position and text):
+        return ""
+    place = file.sql.rindex(text) if text == file.down else 0
+    return f":{file.sql.count(chr(10), 0, place + int(position) - 1) + 1}"
 
 
 def _check_unchanged(file: MigrationFile, row: _Applied | None) -> None:

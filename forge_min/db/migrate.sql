@@ -28,3 +28,9 @@ delete from public.forge_migration where source = %s and name = %s
 
 -- name: limit
 select set_config('lock_timeout', %s, false), set_config('statement_timeout', '0', false)
+
+-- name: reset
+-- What a file sets for its session ends with it; times without a zone are UTC.
+reset all;
+reset role;
+set time zone 'UTC'

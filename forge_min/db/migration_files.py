@@ -81,7 +81,8 @@ class MigrationFile:
 def read_migrations(folder: Path | Traversable, source: str = "app") -> list[MigrationFile]:
     """The migration files of a folder, in order; none where the folder does not exist.
 
-    Raises BuildError F321 for a .sql file with another name, or a number that comes twice.
+    Raises BuildError F321 for a .sql file with another name, a number that comes twice, or what is
+    no text.
     """
     if not folder.is_dir():
         return []
@@ -100,7 +101,11 @@ def read_migrations(folder: Path | Traversable, source: str = "app") -> list[Mig
                 code="F321",
                 hint="give the later one the next free number",
             )
-        text = entry.read_bytes().decode("utf-8").replace("\r\n", "\n")
+        try:
+            text = entry.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+        except UnicodeDecodeError as err:
+            message = f"migrations: {entry.name} is no UTF-8 text: {err.reason}"
+            raise BuildError(message, code="F321") from None
         found[number] = MigrationFile(source, entry.name, text)
     return list(found.values())
 

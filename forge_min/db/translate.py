@@ -17,6 +17,7 @@ UNAVAILABLE = {
     "55P03": ("F407", "a row or table stayed locked by another transaction"),
     "57014": ("F407", "the statement took longer than allowed, or was cancelled"),
     "53300": ("F401", "the server has no connection left"),
+    "25006": ("F401", "the server takes no writes: it follows another, or was told so"),
     "25P03": ("F405", "the transaction was idle for too long and was ended"),
     "57P03": ("F401", "the server is not ready for connections"),
     "57P": ("F405", "the server ended the connection"),
@@ -29,20 +30,21 @@ KINDS = {
     "23514": ("check", "a value breaks a rule of the table"),
     "23502": ("not_null", "a value is missing"),
     "23P01": ("exclusion", "the row overlaps another"),
+    "54000": ("size", "a value is too long for an index"),
 }
 
 
 def translate(err: psycopg.Error) -> ForgeError:
     """The domain error that `err` means.
 
-    unique → Conflict(constraint, table); foreign key, check, not null, exclusion →
-    ConstraintViolation; serialization, deadlock, timeouts, lost or refused connections →
-    Unavailable (F401, F405 to F407); anything else, and whatever a table of ours refuses →
-    DatabaseError F410. No message holds a value of a row.
+    unique → Conflict(constraint, table); foreign key, check, not null, exclusion, what is too long
+    for an index → ConstraintViolation; serialization, deadlock, timeouts, lost or refused
+    connections, a server that takes no writes → Unavailable (F401, F405 to F407); anything else,
+    and whatever a table of ours refuses → DatabaseError F410. No message holds a value of a row.
     """
     state = err.sqlstate or ""
     constraint, table = err.diag.constraint_name or "", err.diag.table_name or ""
-    if state.startswith("23") and table.startswith("forge_"):
+    if state.startswith(("23", "54")) and table.startswith("forge_"):
         rule = constraint or f"{table}.{err.diag.column_name or ''}"
         return DatabaseError(f"a write broke the rule {rule} of a table of forge_min's own")
     if state == "23505":

@@ -3,15 +3,5 @@
 from __future__ import annotations
 
 from .project import compare_scaffold, generate, scaffold_project, scaffold_resource
-from .scaffold import scaffold
-from .tree import Report, write_tree
 
-__all__ = [
-    "Report",
-    "compare_scaffold",
-    "generate",
-    "scaffold",
-    "scaffold_project",
-    "scaffold_resource",
-    "write_tree",
-]
+__all__ = ["compare_scaffold", "generate", "scaffold_project", "scaffold_resource"]

@@ -23,12 +23,7 @@ def generate(root: Path, resources: Sequence[ResourceIR], *, check: bool = False
     BuildError F301 to F304 of the tree, ErrorGroup with what is wrong in pages.
     """
     ordered = sorted(resources, key=lambda resource: resource.folder)
-    files: dict[str, str] = {}
-    for one in (*render(ordered), compile_pages(root)):
-        for path in one.keys() & files.keys():
-            raise BuildError(f'"{path}" is generated twice', code="F303", hint="rename a resource")
-        files |= one
-    return write_tree(root / "gen", files, check=check)
+    return write_tree(root / "gen", render(ordered) | compile_pages(root), check=check)
 
 
 def scaffold_resource(

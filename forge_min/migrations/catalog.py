@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from .parts import Column, Key, Part, named
@@ -23,6 +24,9 @@ class Executor(Protocol):
 
     def execute(self, query: Any, /) -> Rows:
         """Run a statement, or several without parameters."""
+
+    def transaction(self) -> AbstractContextManager[object]:
+        """Commits at its end; inside another one a savepoint, as psycopg has it."""
 
 
 def read_catalog(conn: Executor) -> dict[Key, Part]:

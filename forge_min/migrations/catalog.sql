@@ -105,17 +105,31 @@ where c.relnamespace = 'public'::regnamespace and c.relkind in ('v', 'm')
 order by c.relname
 
 -- name: grant
--- Of tables, views and sequences, without what the owner has anyway.
-select c.oid || ' ' || a.grantee, c.relname, coalesce(quote_ident(r.rolname), 'public'),
-  string_agg(lower(a.privilege_type), ', ' order by a.privilege_type)
-from pg_class c cross join aclexplode(c.relacl) a left join pg_roles r on r.oid = a.grantee
-where c.relnamespace = 'public'::regnamespace and a.grantee <> c.relowner
-  and not starts_with(c.relname, 'forge_')
-group by c.oid, c.relname, a.grantee, r.rolname
-order by c.relname, a.grantee
+-- Of tables, views and sequences and their columns, without what the owner has anyway.
+select g.oid || ' ' || g.grantee, g.relname, coalesce(quote_ident(r.rolname), 'public'),
+  string_agg(g.privilege, ', ' order by g.privilege)
+from (
+  select c.oid, c.relname, c.relowner, a.grantee, lower(a.privilege_type) as privilege
+  from pg_class c cross join aclexplode(c.relacl) a
+  where c.relnamespace = 'public'::regnamespace
+  union
+  select c.oid, c.relname, c.relowner, a.grantee,
+    lower(a.privilege_type) || ' (' || quote_ident(t.attname) || ')'
+  from pg_class c join pg_attribute t on t.attrelid = c.oid cross join aclexplode(t.attacl) a
+  where c.relnamespace = 'public'::regnamespace
+) g left join pg_roles r on r.oid = g.grantee
+where g.grantee <> g.relowner and not starts_with(g.relname, 'forge_')
+group by g.oid, g.relname, g.grantee, r.rolname
+order by g.relname, g.grantee
 
 -- name: function
-select 'function ' || p.oid, '', p.oid::regprocedure::text, pg_get_functiondef(p.oid)
+-- With what is granted on it.
+select 'function ' || p.oid, '', p.oid::regprocedure::text,
+  pg_get_functiondef(p.oid) || coalesce((
+    select string_agg(coalesce(quote_ident(r.rolname), 'public'), ', ' order by r.rolname)
+    from aclexplode(p.proacl) a left join pg_roles r on r.oid = a.grantee
+    where a.grantee <> p.proowner
+  ), '')
 from pg_proc p
 where p.pronamespace = 'public'::regnamespace and p.prokind in ('f', 'p')
   and not starts_with(p.proname, 'forge_')

@@ -9,7 +9,7 @@ from ..parse.ir import FieldIR, RelationIR, ResourceIR
 from ..parse.links import Join, joins
 from ..parse.names import constraint_name
 from .columns import checks, column_sql, column_type
-from .names import SYSTEM_COLUMNS, identifier
+from .names import identifier
 from .parts import Part, create, create_table
 
 # The tenant that asks; nobody's is null. (Unset it would raise; after a local set it is "".)
@@ -22,7 +22,7 @@ def desired_sql(resources: Sequence[ResourceIR]) -> str:
     first.
 
     Raises BuildError F330 for what PostgreSQL cannot hold: a name of more than 63 bytes or that
-    comes twice, a default of the wrong type.
+    comes twice.
     """
     return parts_sql(desired_parts(resources))
 
@@ -200,12 +200,6 @@ def _check_names(parts: Iterable[Part]) -> None:
     """Tables, views, indexes and unique constraints share one space of names in a schema."""
     seen: dict[tuple[str, ...], str] = {}
     for part in parts:
-        if part.kind == "column" and part.name in SYSTEM_COLUMNS:
-            raise BuildError(
-                f"{part.table}.{part.name}: every table has such a column already",
-                code="F330",
-                hint="give the field another name",
-            )
         shared = part.kind in ("table", "view", "index") or part.sql.startswith(("unique", "prim"))
         name = part.name or part.table
         key = (name,) if shared else (part.kind, part.table, name)

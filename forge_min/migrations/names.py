@@ -6,14 +6,12 @@ import re
 from importlib.resources import files
 
 from ..errors import BuildError
+from ..parse.names import MAX_NAME
 
-LONGEST = 63  # bytes: NAMEDATALEN - 1 (PostgreSQL manual, section 4.1.1)
 PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 CONTROL = re.compile(r"[\x01-\x1f\x7f\\]")
 _WORDS = files(__package__).joinpath("reserved.sql").read_text("utf-8").partition("\n")[2]
 RESERVED = frozenset(_WORDS.split())
-# Names a table has anyway (PostgreSQL manual, section 5.6).
-SYSTEM_COLUMNS = frozenset(["tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"])
 
 
 def identifier(name: str) -> str:
@@ -21,9 +19,9 @@ def identifier(name: str) -> str:
 
     Raises BuildError F330 for a name that PostgreSQL would cut or cannot hold.
     """
-    if not name or "\0" in name or len(name.encode()) > LONGEST:
+    if not name or "\0" in name or len(name.encode()) > MAX_NAME:
         raise BuildError(
-            f"{name!r} cannot be a name in PostgreSQL: it has more than {LONGEST} bytes or none",
+            f"{name!r} cannot be a name in PostgreSQL: it has more than {MAX_NAME} bytes or none",
             code="F330",
         )
     if PLAIN.fullmatch(name) and name not in RESERVED:

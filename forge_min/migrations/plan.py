@@ -126,7 +126,7 @@ class Plan:
                 why = "values that do not fit are cut or refused"
                 self.risks.append(Risk("destructive", change, why))
             clauses += ["drop default"] if old.default else []
-            clauses.append(f"type {new.type}{using(name, old.type, new.type)}")
+            clauses.append(f"type {new.type}{using(name, new.type)}")
             clauses += [f"set default {new.default}"] if new.default else []
         elif old.default != new.default:
             clauses.append(f"set default {new.default}" if new.default else "drop default")

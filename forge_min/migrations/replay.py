@@ -6,7 +6,8 @@ whatever it is called by now.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from itertools import groupby
 from typing import Protocol
@@ -15,6 +16,9 @@ from ..errors import BuildError
 from .catalog import Executor, read_catalog
 from .desired import parts_sql
 from .parts import Key, Part
+
+# As the runner begins a file: what another one set for its session ended with it.
+FRESH = ("rollback", "reset all", "reset role", "set time zone 'UTC'")
 
 
 class File(Protocol):
@@ -29,6 +33,10 @@ class File(Protocol):
         """Of the part that is applied."""
 
     @property
+    def transactional(self) -> bool:
+        """Whether they are applied together."""
+
+    @property
     def generated(self) -> bool:
         """Whether it is one of ours."""
 
@@ -40,13 +48,13 @@ def replay(conn: Executor, base: Sequence[File], files: Sequence[File]) -> set[s
     """
     theirs: set[str] = set()
     for file in base:
-        _apply(conn, file.name, file.statements)
+        _apply(conn, file)
     for generated, group in groupby(files, lambda file: file.generated):
         before = {} if generated else read_catalog(conn)
         for file in group:
-            _apply(conn, file.name, file.statements)
+            _apply(conn, file)
         if not generated:
-            theirs |= _identities(read_catalog(conn)) - _identities(before)
+            theirs |= identities(read_catalog(conn)) - identities(before)
     return theirs
 
 
@@ -60,27 +68,41 @@ def build(
     nothing about today's schemas. Raises BuildError F332 when the schemas make no database.
     """
     for file in base:
-        _apply(conn, file.name, file.statements)
-    _apply(conn, "the schemas", [parts_sql(parts)] if parts else [])
+        _apply(conn, file)
+    with _fresh(conn, "the schemas"):
+        conn.execute(parts_sql(parts) or "select")
     ours = set(read_catalog(conn))
-    for statement in (s for file in files if not file.generated for s in file.statements):
-        try:
-            conn.execute(statement)
-        except Exception:
-            conn.execute("rollback")
+    for file in files:
+        if not file.generated:
+            _apply(conn, file, suppress(Exception))
     there = read_catalog(conn)
     written = {p.key: replace(there[p.key], sql=p.sql) for p in parts if p.key in there}
     return {**written, **there, **written}, ours
 
 
-def _identities(state: dict[Key, Part]) -> set[str]:
+def identities(state: dict[Key, Part]) -> set[str]:
+    """Of all its parts."""
     return {part.identity for part in state.values()}
 
 
-def _apply(conn: Executor, name: str, statements: Iterable[str]) -> None:
+def _apply(conn: Executor, file: File, each: suppress | None = None) -> None:
+    """each: around each statement, to pass over what fails."""
+    together = conn.transaction if file.transactional else nullcontext
+    with _fresh(conn, file.name), together():
+        for statement in file.statements:
+            with each or nullcontext(), together() if each else nullcontext():
+                conn.execute(statement)
+
+
+@contextmanager
+def _fresh(conn: Executor, name: str) -> Iterator[None]:
+    """A session as it begins, before and after; failures are told with the name."""
+    for setting in FRESH:
+        conn.execute(setting)
     try:
-        for statement in statements:
-            conn.execute(statement)
+        yield
     except Exception as err:
         said = str(err).splitlines()[0]
         raise BuildError(f"{name} fails in an empty database: {said}", code="F332") from err
+    for setting in FRESH:
+        conn.execute(setting)

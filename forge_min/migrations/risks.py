@@ -6,17 +6,11 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-TIME = "timestamp with time zone"
 WIDER = {
     ("integer", "bigint"),
     ("integer", "numeric"),
     ("bigint", "numeric"),
-    ("date", TIME),
-}
-# Days begin in UTC, whatever the session's zone.
-UTC = {
-    ("date", TIME): " using {}::timestamp at time zone 'UTC'",
-    (TIME, "date"): " using ({} at time zone 'UTC')::date",
+    ("date", "timestamp with time zone"),
 }
 
 
@@ -34,12 +28,11 @@ class Risk:
         return f"{self.what} ({self.why})"
 
 
-def using(name: str, old: str, new: str) -> str:
+def using(name: str, new: str) -> str:
     """The USING clause of a change of type. name: the column's, quoted. A string is assigned, which
     never cuts it; a cast would.
     """
-    cast = "" if new.startswith("character varying") else f" using {name}::{new}"
-    return UTC.get((old, new), cast).format(name)
+    return "" if new.startswith("character varying") else f" using {name}::{new}"
 
 
 def narrows(old: str, new: str) -> bool:

@@ -19,6 +19,7 @@ from . import migrate
 from .project import Project, load_project
 
 FOLDER = ".forge"
+_ADDRESSES = ("FORGE_DATABASE_URL", "FORGE_DATABASE_MIGRATE_URL")
 
 
 @contextmanager
@@ -32,29 +33,27 @@ def with_database(project: Project, *, migrated: bool = True) -> Iterator[Projec
         yield project
         return
     if c.env != "development" or not isinstance(project.root, Path):
-        raise ConfigError(
-            "database.url is not set",
-            code="F204",
-            hint="export FORGE_DATABASE_URL=postgresql://user:password@host:5432/name",
-        )
-    name = c.project.name.replace("-", "_")
-    server = db.EmbeddedServer(
-        project.root / FOLDER / "postgres", database=name, app_role=c.database.app_role
-    )
-    note = project.root / FOLDER / "database.json"
+        hint = f"export {_ADDRESSES[0]}=postgresql://user:password@host:5432/name"
+        raise ConfigError("database.url is not set", code="F204", hint=hint)
+    folder, name = project.root / FOLDER, c.project.name.replace("-", "_")
+    server = db.EmbeddedServer(folder / "postgres", database=name, app_role=c.database.app_role)
+    note = folder / "database.json"
     if note.is_file() and (running := _answering(json.loads(note.read_text()))):
         yield running
         return
     server.start()
     try:
-        addresses = {
-            "FORGE_DATABASE_URL": server.app_url,
-            "FORGE_DATABASE_MIGRATE_URL": server.owner_url,
-        }
-        _write_private(note, json.dumps(addresses))
-        ready = _with_addresses(addresses)
+        addresses = dict(zip(_ADDRESSES, (server.app_url, server.owner_url)))
+        note.unlink(missing_ok=True)
+        # 0600 from the first byte: the text holds passwords.
+        with open(os.open(note, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            json.dump(addresses, file)
+        ready = load_project({**os.environ, **addresses})
         if migrated:
-            _bring_up(ready)
+            with migrate.connect_owner(ready) as conn:
+                for label in db.migrate(conn, migrate.files_of(ready)):
+                    print(f"applied {label}", file=sys.stderr)
+                migrate.grant(ready, conn)
         yield ready
     finally:
         note.unlink(missing_ok=True)
@@ -64,26 +63,7 @@ def with_database(project: Project, *, migrated: bool = True) -> Iterator[Projec
 def _answering(addresses: dict[str, str]) -> Project | None:
     """The project on the database that another command has started, if that still answers."""
     try:
-        db.connect(addresses["FORGE_DATABASE_URL"]).close()
+        db.connect(addresses[_ADDRESSES[0]]).close()
     except (Unavailable, KeyError):
         return None
-    return _with_addresses(addresses)
-
-
-def _with_addresses(addresses: dict[str, str]) -> Project:
     return load_project({**os.environ, **addresses})
-
-
-def _bring_up(project: Project) -> None:
-    with migrate.connect_owner(project) as conn:
-        for label in db.migrate(conn, migrate.files_of(project)):
-            print(f"applied {label}", file=sys.stderr)
-        migrate.grant(project, conn)
-
-
-def _write_private(path: Path, text: str) -> None:
-    """0600 from the first byte: the text holds passwords."""
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)

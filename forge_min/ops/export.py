@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import json
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -15,15 +16,16 @@ from typing import IO, Any
 from .. import db
 from ..actions import ListQuery, Relation
 from ..actions.base import scope
-from ..actions.resource import quote
+from ..actions.resource import Sort, quote
 from ..auth import Identity
-from ..errors import DomainError, ForgeError
+from ..errors import ForgeError
 from .lines import STRUCTURED
 from .project import Project
-from .transfer import BATCH, AnyActions, field_types, opened
+from .transfer import BATCH, AnyActions, opened
 
 Items = Iterable[Mapping[str, Any]]
 Query = Mapping[str, Sequence[str]]
+_PLAIN = re.compile(r'[^",\r\n]+')
 
 
 def export_rows(
@@ -38,28 +40,20 @@ def export_rows(
     started = time.monotonic()
     as_csv = (format or (output or Path()).suffix[1:].lower()) == "csv"
     with opened(project, topic, who) as actions:
-        resource, hidden = actions.resource, actions.hidden()
-        rows = actions.stream(ListQuery.parse(resource, query))
-        links = [r for r in resource.relations if r.field and _readable(actions, r)]
-        shown = {c.name for c in resource.columns} - hidden | {r.field for r in links}
-        types = {name: kind for name, kind in field_types(resource).items() if name in shown}
+        asked = ListQuery.parse(actions.resource, query)
+        # The oldest first: an import has to have a row before those that refer to it.
+        sorts = asked.sorts or (Sort(actions.resource.key),)
+        rows = actions.stream(replace(asked, sorts=sorts))
         with _writing(output) as stream:
-            count = _write(stream, _items(actions, links, rows), types if as_csv else None)
+            count = _write(stream, _items(actions, rows), actions.shown() if as_csv else None)
     if output:
         print(f"{output}: {count} rows in {time.monotonic() - started:.1f} s")
     return 0
 
 
-def _readable(actions: AnyActions, relation: Relation) -> bool:
-    try:
-        actions.registry.actions[relation.target].allow("read")
-    except DomainError:
-        return False
-    return True
-
-
-def _items(actions: AnyActions, links: Sequence[Relation], rows: Iterator[Any]) -> Items:
-    """The rows as JSON objects, with the ids of these many_to_many relations."""
+def _items(actions: AnyActions, rows: Iterator[Any]) -> Items:
+    """The rows as JSON objects, with the ids of their many_to_many relations."""
+    links = actions.lists_of_keys()
     while batch := list(islice(rows, BATCH)):
         items = actions.to_json_many(batch)
         keys = [actions.key_of(row) for row in batch]
@@ -96,22 +90,22 @@ def _writing(output: Path | None) -> Iterator[IO[str]]:
 
 def _write(stream: IO[str], items: Items, types: Mapping[str, str] | None) -> int:
     """The number of items. types: the columns of a CSV (RFC 4180) with their types."""
-    writer = csv.writer(stream)
     count = 0
     if types is not None:
-        writer.writerow(types)
+        stream.write(",".join(types) + "\r\n")
     for item in items:
         count += 1
         if types is None:
             stream.write(json.dumps(item, ensure_ascii=False) + "\n")
         else:
-            writer.writerow(_cell(kind, item[name]) for name, kind in types.items())
+            stream.write(",".join(_cell(kind, item[n]) for n, kind in types.items()) + "\r\n")
     return count
 
 
 def _cell(kind: str, value: object) -> str:
-    """NULL is an empty cell, a JSON value its text."""
+    """NULL is an empty cell, an empty text a quoted one, a JSON value its text."""
     if value is None:
         return ""
     structured = kind in STRUCTURED or isinstance(value, bool)
-    return json.dumps(value, ensure_ascii=False) if structured else str(value)
+    text = json.dumps(value, ensure_ascii=False) if structured else str(value)
+    return text if _PLAIN.fullmatch(text) else '"' + text.replace('"', '""') + '"'

@@ -44,11 +44,8 @@ class Health:
         """Whether requests should be sent here, and why not."""
         if self._draining:
             return False, {"server": "draining"}
-        if self._running is None:
-            return False, {"server": "starting"}
-        return self._running.ready()
+        return self._running.ready() if self._running else (False, {"server": "starting"})
 
     def metrics(self) -> bytes:
         """The body of /metrics."""
-        running = self._running
-        return render_metrics(running.metrics.registry if running else Registry())
+        return render_metrics(self._running.metrics.registry if self._running else Registry())

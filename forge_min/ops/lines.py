@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import json
+import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +16,9 @@ MAX_LINE = 1 << 24  # characters; whatever is longer is a file of another kind
 STRUCTURED = ("json", "many")  # types whose CSV cell is JSON text
 # PERF: json.loads with any option builds a decoder at each call.
 _decode = json.JSONDecoder(parse_float=Decimal).decode
+# A cell of RFC 4180 and what ends it; and one whose quotes do not end in this text.
+_CELL = re.compile(r'(?:"([^"]*(?:""[^"]*)*)"|((?:[^",\r\n][^,\r\n]*)?))(,|[\r\n]*\Z)')
+_OPEN = re.compile(r'"[^"]*(?:""[^"]*)*\Z')
 
 
 class Line(NamedTuple):
@@ -29,7 +32,8 @@ class Line(NamedTuple):
 def read_lines(file: Path, types: Mapping[str, str]) -> Iterator[Line]:
     """The lines of `file` (.csv, else JSON lines) without the empty ones; one in memory at a time.
 
-    types: field → type, for the cells of a CSV; an empty cell is NULL. Raises BadRequest F610 for
+    types: field → type, for the cells of a CSV; an empty cell is NULL, but a text where it is
+    quoted, as in PostgreSQL's COPY. Raises BadRequest F610 for
     a file that cannot be read, and for a CSV whose header is wrong.
     """
     try:
@@ -63,22 +67,49 @@ def _json(texts: Iterator[str]) -> Iterator[Line]:
 
 
 def _csv(file: Path, texts: Iterator[str], types: Mapping[str, str]) -> Iterator[Line]:
-    csv.field_size_limit(MAX_LINE)
-    reader = csv.reader(texts, strict=True)
+    numbered = enumerate(texts, 1)
     names: list[str] = []
-    while True:
-        number = reader.line_num + 1
+    for number, text in numbered:
         try:
-            cells = next(reader)
-            if cells and names:
-                yield Line(number, _row(names, cells, types))
-            names = names or _header(file, cells, types)
-        except StopIteration:
-            return
-        except (csv.Error, ValueError, RecursionError) as err:
             if not names:
-                raise BadRequest(f"{file}:1: malformed CSV: {err}", code="F610") from None
+                names = _header(file, [cell or "" for cell in _cells(text, numbered)], types)
+            elif text.strip("\r\n"):
+                yield Line(number, _row(names, _cells(text, numbered), types))
+        except (ValueError, RecursionError) as err:
+            if not names:
+                raise BadRequest(f"{file}:{number}: malformed CSV: {err}", code="F610") from None
             yield Line(number, {}, f"malformed CSV: {err}")
+
+
+def _cells(text: str, numbered: Iterator[tuple[int, str]]) -> list[str | None]:
+    """The cells of the record that begins with this line, and takes more of them where a quoted
+    cell goes on. A cell with nothing in it is None, a quoted one "". Raises ValueError.
+    """
+    cells: list[str | None] = []
+    at, end = 0, ","
+    while end == ",":
+        match = _CELL.match(text, at)
+        if match is None and _OPEN.match(text, at):
+            text += _until_a_quote(numbered)
+            continue
+        if match is None:
+            raise ValueError(f"cell {len(cells) + 1} goes on behind its quotes")
+        quoted, plain, end = match.groups()
+        cells.append(plain or None if quoted is None else quoted.replace('""', '"'))
+        at = match.end()
+    return cells
+
+
+def _until_a_quote(numbered: Iterator[tuple[int, str]]) -> str:
+    lines, length = [], 0
+    for _, text in numbered:
+        lines.append(text)
+        length += len(text)
+        if '"' in text:
+            return "".join(lines)
+        if length > MAX_LINE:
+            break
+    raise ValueError("a quoted cell does not end")
 
 
 def _header(file: Path, names: list[str], types: Mapping[str, str]) -> list[str]:
@@ -88,14 +119,14 @@ def _header(file: Path, names: list[str], types: Mapping[str, str]) -> list[str]
     return names
 
 
-def _row(names: list[str], cells: list[str], types: Mapping[str, str]) -> dict[str, Any]:
+def _row(names: list[str], cells: list[str | None], types: Mapping[str, str]) -> dict[str, Any]:
     if len(cells) != len(names):
         raise ValueError(f"{len(cells)} cells, and the header has {len(names)}")
     return {name: _cell(types[name], text) for name, text in zip(names, cells)}
 
 
-def _cell(type_name: str, text: str) -> object:
-    text.encode()
-    if text == "":
+def _cell(type_name: str, text: str | None) -> object:
+    if text is None or (text == "" and type_name not in ("string", "text")):
         return None
+    text.encode()
     return _decode(text) if type_name in STRUCTURED else TYPES[type_name].from_text(text)

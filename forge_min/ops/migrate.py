@@ -63,14 +63,9 @@ def grant(project: Project, conn: db.Connection) -> str | None:
     """Create and grant database.app_role. None when done, else the SQL somebody else must run."""
     c = project.config.database
     given = conninfo_to_dict(c.url)
-    password = given.get("password") if given.get("user") == c.app_role else None
+    password = str(given.get("password") or "") if given.get("user") == c.app_role else ""
+    limits = ("statement_timeout", "lock_timeout")
+    settings = {name: f"{int(getattr(c, name) * 1000)}ms" for name in limits}
     return ensure_app_role(
-        conn,
-        c.app_role,
-        password=None if password is None else str(password),
-        database=conn.info.dbname,
-        settings={
-            "statement_timeout": f"{int(c.statement_timeout * 1000)}ms",
-            "lock_timeout": f"{int(c.lock_timeout * 1000)}ms",
-        },
+        conn, c.app_role, password=password or None, database=conn.info.dbname, settings=settings
     )

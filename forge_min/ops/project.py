@@ -45,12 +45,10 @@ class Project:
         from ..app import App, Generated
 
         registry = importlib.import_module("gen.registry")
-        module = importlib.import_module("app")
-        app = getattr(module, "app", None)
+        app = getattr(importlib.import_module("app"), "app", None)
         if not isinstance(app, App):
-            raise ForgeError(
-                "app.py has no App of the name app", code="F530", hint="write: app = App()"
-            )
+            message = "app.py has no App of the name app"
+            raise ForgeError(message, code="F530", hint="write: app = App()")
         contract = json.loads((self.root / "gen" / "openapi.json").read_text(encoding="utf-8"))
         return app, Generated(registry.register, contract)
 
@@ -63,11 +61,9 @@ def load_project(environ: Mapping[str, str] = os.environ) -> Project:
     try:
         gen = files("gen")
     except ModuleNotFoundError:
-        raise ForgeError(
-            "there is no generated code here", code="F531", hint="run: python -m forge_min generate"
-        ) from None
+        hint = "run: python -m forge_min generate"
+        raise ForgeError("there is no generated code here", code="F531", hint=hint) from None
     root = cast(Path, gen).parent
-    toml = root / "forge.toml"
     if isinstance(root, Path):
         return Project(root, load(root, environ))
-    return Project(root, load(None, environ, toml.read_text(encoding="utf-8")))
+    return Project(root, load(None, environ, (root / "forge.toml").read_text(encoding="utf-8")))

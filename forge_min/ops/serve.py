@@ -23,9 +23,13 @@ from .health import Health
 from .project import Project
 
 if TYPE_CHECKING:
-    pass
+    from ..app import Running
 
 log = logging.getLogger("forge_min")
+_SERVER = (  # the settings that the server takes under their own names
+    "threads", "max_body", "header_timeout", "body_timeout", "keepalive", "max_connections",
+    "unix_socket",
+)  # fmt: skip
 
 
 def serve(project: Project, *, processes: int | None = None, jobs: bool = True) -> int:
@@ -35,22 +39,14 @@ def serve(project: Project, *, processes: int | None = None, jobs: bool = True) 
     """
     config = project.config
     if (processes or config.server.processes) != 1:
-        raise ServerError(
-            "several processes are not built yet: server.processes must be 1",
-            code="F532",
-            hint="start several `serve`, each with its own FORGE_SERVER_PORT, behind a proxy",
-        )
-    _log_to_stderr(config)
-    health = Health(project.build)
-    with _signals() as ended, ExitStack() as stack:
-        server = stack.enter_context(_bound(_server(config)))
-        _admin(stack, config, health, config.admin.enabled)
+        message = "several processes are not built yet: server.processes must be 1"
+        hint = "start several `serve`, each with its own FORGE_SERVER_PORT, behind a proxy"
+        raise ServerError(message, code="F532", hint=hint)
+    with _process(project) as (stack, health, ended):
+        server = stack.enter_context(_server(config))
         # The ports are bound: a probe gets "starting" while the slow imports run.
-        running = project.start(serving=True)
-        stack.callback(running.stop)
-        health.attach(running)
-        _, reasons = running.ready()
-        if behind := reasons.get("migrations"):
+        running = _start(project, stack, health, admin=config.admin.enabled, serving=True)
+        if behind := running.ready()[1].get("migrations"):
             log.warning("migrations are %s; run: migrate up", behind)
         server.set_app(running.application)
         server.start()
@@ -67,18 +63,43 @@ def work(project: Project, *, queues: str | None = None) -> int:
     """Work jobs until a signal comes. queues: "default=10,mail=2" in place of jobs.queues."""
     config = project.config
     chosen = config.jobs.queues if queues is None else read_queues(queues)
-    _log_to_stderr(config)
-    health = Health(project.build)
-    with _signals() as ended, ExitStack() as stack:
-        # Beside `serve` on one host only one process can have the admin port: it must be asked for.
-        _admin(stack, config, health, config.admin.enabled and "admin.port" in explicit(config))
-        running = project.start(serving=False)
-        stack.callback(running.stop)
-        health.attach(running)
+    # Beside `serve` on one host only one process can have the admin port: it must be asked for.
+    admin = config.admin.enabled and config.sources["admin.port"] != "default"
+    with _process(project) as (stack, health, ended):
+        running = _start(project, stack, health, admin=admin, serving=False)
         running.new_worker(chosen).start()
         log.info("working the queues %s", ", ".join(f"{q}={n}" for q, n in chosen.items()))
         ended.wait()
     return 0
+
+
+@contextmanager
+def _process(project: Project) -> Iterator[tuple[ExitStack, Health, threading.Event]]:
+    """What ends with the process, what it tells, and the signal that it shall end."""
+    _log_to_stderr(project.config)
+    with _signals() as ended, ExitStack() as stack:
+        yield stack, Health(project.build), ended
+
+
+def _start(
+    project: Project, stack: ExitStack, health: Health, *, admin: bool, serving: bool
+) -> Running:
+    if admin:
+        c = project.config.admin
+        server = AdminServer(
+            c.host,
+            c.port,
+            token=c.token,
+            metrics=health.metrics,
+            health=health.alive,
+            ready=health.ready,
+        )
+        server.start()
+        stack.callback(server.stop)
+    running = project.start(serving=serving)
+    stack.callback(running.stop)
+    health.attach(running)
+    return running
 
 
 def read_queues(text: str) -> Mapping[str, int]:
@@ -87,54 +108,15 @@ def read_queues(text: str) -> Mapping[str, int]:
     for part in text.split(","):
         name, _, threads = part.strip().partition("=")
         if not name or not threads.isascii() or not threads.isdigit() or int(threads) < 1:
-            raise UsageError(
-                f"--queues {text}: {part!r} is not queue=threads", hint="for example default=10"
-            )
+            message = f"--queues {text}: {part!r} is not queue=threads"
+            raise UsageError(message, hint="for example default=10")
         found[name] = int(threads)
     return found
 
 
-def explicit(config: Config) -> set[str]:
-    """The keys that somebody has set."""
-    return {key for key, source in config.sources.items() if source != "default"}
-
-
 def _server(config: Config) -> Server:
     c = config.server
-    return Server(
-        (c.host, c.port),
-        threads=c.threads,
-        max_body=c.max_body,
-        header_timeout=c.header_timeout,
-        body_timeout=c.body_timeout,
-        keepalive=c.keepalive,
-        max_connections=c.max_connections,
-        unix_socket=c.unix_socket,
-    )
-
-
-@contextmanager
-def _bound(server: Server) -> Iterator[Server]:
-    try:
-        yield server
-    finally:
-        server.server_close()
-
-
-def _admin(stack: ExitStack, config: Config, health: Health, enabled: bool) -> None:
-    if not enabled:
-        return
-    c = config.admin
-    admin = AdminServer(
-        c.host,
-        c.port,
-        token=c.token,
-        metrics=health.metrics,
-        health=health.alive,
-        ready=health.ready,
-    )
-    admin.start()
-    stack.callback(admin.stop)
+    return Server((c.host, c.port), **{name: getattr(c, name) for name in _SERVER})
 
 
 @contextmanager

@@ -12,27 +12,20 @@ from .project import Project
 
 def show_config(project: Project, *, sources: bool = False, as_json: bool = False) -> int:
     """Every key with its value; with `sources` also where it came from."""
-    config = project.config
-    values = config.masked()
+    values, known = project.config.masked(), project.config.sources
     if as_json:
-        rows: Any = values
-        if sources:
-            rows = {k: {"value": v, "source": config.sources[k]} for k, v in values.items()}
-        print(json.dumps(rows, default=str))
+        both = {key: {"value": v, "source": known[key]} for key, v in values.items()}
+        print(json.dumps(both if sources else values, default=str))
         return 0
     for key, value in values.items():
         line = f"{key} = {json.dumps(value, default=str)}"
-        print(f"{line:60}  # {config.sources[key]}" if sources else line)
+        print(f"{line:60}  # {known[key]}" if sources else line)
     return 0
 
 
 def show_version(build: dict[str, Any], *, as_json: bool = False) -> int:
     """forge_min, Python, which core runs, and of an artifact its version and commit."""
-    facts: dict[str, Any] = {
-        "forge_min": __version__,
-        "python": platform.python_version(),
-        "core": fanout.IMPL,
-        **{k: build[k] for k in ("name", "version", "commit", "date") if k in build},
-    }
+    facts = {"forge_min": __version__, "python": platform.python_version(), "core": fanout.IMPL}
+    facts |= {k: build[k] for k in ("name", "version", "commit", "date") if k in build}
     print(json.dumps(facts) if as_json else "\n".join(f"{k}: {v}" for k, v in facts.items()))
     return 0

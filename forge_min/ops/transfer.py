@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -138,16 +139,16 @@ class Load:
     def _refuse(self, line: Line, errors: Iterable[FieldError]) -> None:
         self.counts["refused"] += 1
         for error in errors:
-            field = error.pointer[1:]
+            field, why = error.pointer[1:], error.message
+            self._tell(f"{field} {why}".strip(), f":{line.number}")
             if len(self.errors) < SHOWN:
-                wrong = {"field": field, "code": error.code, "message": error.message}
-                self.errors.append({"line": line.number, **wrong})
-            self._tell(f"{field} {error.message}".strip(), line.number)
+                one = {"line": line.number, "field": field, "code": error.code, "message": why}
+                self.errors.append(one)
 
-    def _tell(self, what: str, line: int = 0, hint: str = "") -> None:
-        place = f"{self._file}:{line}" if line else self._file
+    def _tell(self, what: str, place: str = "", hint: str = "") -> None:
         if not self._quiet:
-            door.report(ForgeError(f"{place}: {what}", code="F611", hint=hint), sys.stderr)
+            error = ForgeError(f"{self._file}{place}: {what}", code="F611", hint=hint)
+            door.report(error, sys.stderr)
 
 
 def field_types(resource: Resource[Any]) -> Mapping[str, str]:
@@ -158,10 +159,9 @@ def field_types(resource: Resource[Any]) -> Mapping[str, str]:
 
 def _by_place(errors: Iterable[FieldError]) -> dict[int, list[FieldError]]:
     """Errors whose pointer begins with an item's place: "/17/name" is "/name" of the 17th."""
-    found: dict[int, list[FieldError]] = {}
+    found: defaultdict[int, list[FieldError]] = defaultdict(list)
     for error in errors:
         place, _, field = error.pointer[1:].partition("/")
         if place.isdigit():
-            one = FieldError("/" + field, error.code, error.message)
-            found.setdefault(int(place), []).append(one)
+            found[int(place)].append(FieldError("/" + field, error.code, error.message))
     return found

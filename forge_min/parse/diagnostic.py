@@ -1,23 +1,48 @@
-"""One thing that is wrong in a user's source file, and how it is shown. Nothing here finds it."""
+"""One thing that is wrong in a user's source file: what is said of it, and how it is shown. Nothing
+here finds it.
+"""
 
 from __future__ import annotations
 
 import json
+import tomllib
 from dataclasses import asdict, dataclass
+from importlib.resources import files
+from typing import NamedTuple
 
+_MESSAGES = tomllib.loads(files(__package__).joinpath("messages.toml").read_text(encoding="utf-8"))
 _RED, _BLUE, _BOLD, _RESET = "\x1b[31;1m", "\x1b[34;1m", "\x1b[1m", "\x1b[0m"
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnostic:
-    """code: "F1..", in codes.toml. line, col from 1; end_col: first column after. hint: or ""."""
+class Problem(NamedTuple):
+    """What is wrong, without its place. hint may be ""."""
 
     code: str
     message: str
+    hint: str
+
+
+def problem(entry: str, /, **words: object) -> Problem:
+    """An entry of messages.toml with its words filled in."""
+    return Problem(*(text.format(**words) for text in _MESSAGES[entry]))
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A place in a source file. line and col count from 1; end_col is the first column after it."""
+
     file: str
     line: int
     col: int
     end_col: int
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic(Span):
+    """A mistake at its place. code: "F1..", in codes.toml. hint: or ""."""
+
+    code: str
+    message: str
     source_line: str
     hint: str = ""
 

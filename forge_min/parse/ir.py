@@ -8,52 +8,24 @@ from __future__ import annotations
 
 import keyword
 from dataclasses import dataclass
-from typing import Literal
 
-from ..schema import FieldType, OnDelete
+from ..schema import FieldType, Hooks, ManyKind, OnDelete, Permission
+from ..schema.fields import FieldRules, MemberRules
+from .diagnostic import Span
 
-Default = str | int | bool | None
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A place in a source file. line and col count from 1; end_col is the first column after it."""
-
-    file: str
-    line: int
-    col: int
-    end_col: int
+LENGTHS = {"slug": 100, "email": 320, "url": 2048}  # max_len where none is given
 
 
 @dataclass(frozen=True, slots=True)
-class FieldIR:
-    """One column that the user declared with schema.<type>(name, ...)."""
+class FieldIR(FieldRules):
+    """One column that the user declared with schema.<type>(name, ...). Nobody named in visible_to
+    or writable_by means everybody; it is () then.
+    """
 
     name: str
     type: FieldType
     span: Span
-    required: bool = False
     has_default: bool = False
-    default: Default = None
-    unique: bool = False
-    index: bool = False
-    sortable: bool = False
-    filterable: bool = False
-    searchable: bool = False
-    min: int | None = None
-    max: int | None = None
-    min_len: int | None = None
-    max_len: int | None = None
-    pattern: str | None = None
-    precision: tuple[int, int] | None = None
-    choices: tuple[str, ...] = ()
-    primary_key: bool = False
-    immutable: bool = False
-    visible_to: tuple[str, ...] = ()
-    writable_by: tuple[str, ...] = ()
-    label: str = ""
-    placeholder: str = ""
-    help: str = ""
 
     @property
     def column(self) -> str:
@@ -61,36 +33,24 @@ class FieldIR:
         return self.name
 
     @property
-    def attribute(self) -> str:
-        """The attribute's name in Python: class → class_."""
-        return attribute_of(self.name)
+    def longest(self) -> int | None:
+        """The most characters that a value may have, None where there is no limit."""
+        return self.max_len or LENGTHS.get(self.type)
 
 
 @dataclass(frozen=True, slots=True)
-class RelationIR:
+class RelationIR(MemberRules):
     """A belongs_to: a column `<name>_id` that refers to the target's primary key."""
 
     name: str
     target: str
     span: Span
-    required: bool = False
-    unique: bool = False
-    immutable: bool = False
-    visible_to: tuple[str, ...] = ()
-    writable_by: tuple[str, ...] = ()
     on_delete: OnDelete = "restrict"
-    label: str = ""
-    help: str = ""
 
     @property
     def column(self) -> str:
-        """The column's name in PostgreSQL."""
+        """The column's name in PostgreSQL, and the field's in JSON."""
         return self.name + "_id"
-
-    @property
-    def attribute(self) -> str:
-        """The attribute's name in Python."""
-        return self.column
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,46 +61,12 @@ class ManyIR:
     means the rule, which `links` applies.
     """
 
-    kind: Literal["has_many", "has_one", "many_to_many"]
+    kind: ManyKind
     name: str
     target: str
     span: Span
     via: str = ""
     table: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class PermissionIR:
-    """Who may do what. operation: read, create, update, delete, restore or a verb of the user's."""
-
-    operation: str
-    roles: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class JobRefIR:
-    """A job that a hook enqueues. delay is in seconds."""
-
-    kind: str
-    queue: str = "default"
-    priority: int = 2
-    max_attempts: int | None = None
-    delay: int = 0
-    unique: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class HooksIR:
-    """The jobs of each hook, in the order written."""
-
-    after_create: tuple[JobRefIR, ...] = ()
-    after_update: tuple[JobRefIR, ...] = ()
-    after_delete: tuple[JobRefIR, ...] = ()
-
-    @property
-    def all(self) -> tuple[JobRefIR, ...]:
-        """Every reference; a kind that stands in two hooks comes twice."""
-        return self.after_create + self.after_update + self.after_delete
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +81,8 @@ class ResourceIR:
     span: Span
     members: tuple[FieldIR | RelationIR, ...]
     many: tuple[ManyIR, ...] = ()
-    permissions: tuple[PermissionIR, ...] = ()
-    hooks: HooksIR = HooksIR()
+    permissions: tuple[Permission, ...] = ()
+    hooks: Hooks = Hooks()  # as `permissions`, with tuples for every list
     timestamps: bool = False
     soft_delete: bool = False
     tenant_scoped: bool = False

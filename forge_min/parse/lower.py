@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import PurePosixPath
 from typing import Any, TypeAlias
 
 from .. import schema
-from .ir import FieldIR, HooksIR, JobRefIR, ManyIR, PermissionIR, RelationIR, ResourceIR, Span
+from .diagnostic import Span
+from .ir import FieldIR, ManyIR, RelationIR, ResourceIR
 from .links import way_back
 from .names import kebab, name_of, table_of
 
@@ -24,7 +25,7 @@ def lower(
     part; none (a resource that was imported) means `span` for all.
     """
     parts = tuple(zip(resource.parts, spans or (span,) * len(resource.parts), strict=True))
-    traits = {part.name for part in resource.parts if isinstance(part, schema.Trait)}
+    is_a: dict[str, Any] = {p.name: True for p in resource.parts if isinstance(p, schema.Trait)}
     table = table_of(resource)
     return ResourceIR(
         name=resource.name,
@@ -34,18 +35,15 @@ def lower(
         source=source,
         span=span,
         members=tuple(_member(part, at) for part, at in parts if isinstance(part, _Member)),
-        many=tuple(_many(part, at) for part, at in parts if isinstance(part, schema.Many)),
+        many=tuple(many_ir(part, at) for part, at in parts if isinstance(part, schema.Many)),
         permissions=tuple(
-            PermissionIR(part.operation, tuple(part.roles))
+            schema.Permission(part.operation, tuple(part.roles))
             for part in resource.parts
             if isinstance(part, schema.Permission)
         ),
         hooks=_hooks(resource.parts),
-        timestamps="timestamps" in traits,
-        soft_delete="soft_delete" in traits,
-        tenant_scoped="tenant_scoped" in traits,
-        auditable="auditable" in traits,
-        versioned="version" in traits,
+        versioned=is_a.pop("version", False),
+        **is_a,
     )
 
 
@@ -63,26 +61,22 @@ def settle(resources: Iterable[ResourceIR]) -> tuple[ResourceIR, ...]:
 
 
 def _member(part: _Member, span: Span) -> FieldIR | RelationIR:
-    values = _values(part)
+    values: dict[str, Any] = {field.name: getattr(part, field.name) for field in fields(part)}
     for roles in ("visible_to", "writable_by"):
         values[roles] = tuple(values[roles] or ())
     if isinstance(part, schema.BelongsTo):
         return RelationIR(span=span, **values | {"name": name_of(part)})
     if part.primary_key:
-        values |= {"required": True, "unique": True, "immutable": True}
+        values |= dict.fromkeys(("required", "unique", "immutable"), True)
     return FieldIR(span=span, has_default=part.default is not None, **values)
 
 
-def _many(part: schema.Many, span: Span) -> ManyIR:
+def many_ir(part: schema.Many, span: Span) -> ManyIR:
+    """The IR of a relation without a column."""
     return ManyIR(part.kind, name_of(part), part.target, span, part.via or "", part.table or "")
 
 
-def _hooks(parts: Sequence[schema.Part]) -> HooksIR:
+def _hooks(parts: Sequence[schema.Part]) -> schema.Hooks:
     given = [part.hooks for part in parts if isinstance(part, schema.WithHooks)]
     hooks = given[0] if given else schema.Hooks()
-    groups = (hooks.after_create, hooks.after_update, hooks.after_delete)
-    return HooksIR(*(tuple(JobRefIR(**_values(job)) for job in group) for group in groups))
-
-
-def _values(part: _Member | schema.JobRef) -> dict[str, Any]:
-    return {name: getattr(part, name) for name in part.__slots__}
+    return schema.Hooks(*map(tuple, (hooks.after_create, hooks.after_update, hooks.after_delete)))

@@ -7,18 +7,17 @@ import hashlib
 import keyword
 import re
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from .. import schema
-from .diagnostic import quote
+from .diagnostic import Problem, problem, quote
 from .ir import attribute_of
 
 MAX_NAME = 63  # bytes: NAMEDATALEN - 1, PostgreSQL manual, section 4.1.1
-RESERVED_COLUMNS = frozenset({"id", "version", "created_at", "updated_at", "deleted_at"}) | {
-    "tenant_id"
-}
-# PostgreSQL manual, section 5.6: names that no column may have.
-SYSTEM_COLUMNS = frozenset({"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"})
+# Of forge_min, and of PostgreSQL (manual, section 5.6): names that no declared column may have.
+RESERVED_COLUMNS = frozenset(
+    ("id", "version", "created_at", "updated_at", "deleted_at", "tenant_id")
+    + ("ctid", "xmin", "xmax", "cmin", "cmax", "tableoid")
+)
 # Query parameters of a list; a filter of the same name could never be told from them.
 LIST_PARAMETERS = frozenset({"limit", "cursor", "sort", "q", "page", "per_page", "include"})
 RESERVED_PATHS = frozenset({"api", "events", "static"})
@@ -28,14 +27,6 @@ _SNAKE = re.compile(r"[a-z][a-z0-9_]*")
 _PASCAL = re.compile(r"[A-Z][A-Za-z0-9]*")
 _LABEL = re.compile(r"[a-z][a-z0-9_-]*")
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-
-
-class Problem(NamedTuple):
-    """What is wrong with a name. hint may be ""."""
-
-    code: str
-    message: str
-    hint: str
 
 
 def snake(name: str) -> str:
@@ -98,17 +89,23 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return "known: " + ", ".join(names) if names else ""
 
 
-def word_problem(name: str, what: str) -> Problem | None:
-    """Why `name` is none in lower case that PostgreSQL can keep; None if it is. what: it names."""
-    if not _SNAKE.fullmatch(name):
-        message = f"{what} {quote(name)} is not a lower-case identifier (a-z, 0-9, _)"
-        return Problem("F120", message, "for example seat_count")
-    if len(name) > MAX_NAME:
-        message = f"{what} {quote(name)} is longer than {MAX_NAME} bytes"
-        return Problem("F123", message, "PostgreSQL would cut it off: choose a shorter one")
-    if name.startswith("forge_"):
-        return Problem("F121", f"{what} {quote(name)} is reserved", '"forge_" begins our own')
-    return None
+def word_problem(name: str, what: str, ours: tuple[str, ...] = ("forge_",)) -> Problem | None:
+    """Why `name` is none in lower case that PostgreSQL can keep; None if it is.
+
+    what: it names. ours: how it may not begin.
+    """
+    found = "not_yours" if name.startswith(ours) else ""
+    found = "too_long" if len(name) > MAX_NAME else found
+    found = found if _SNAKE.fullmatch(name) else "not_lower"
+    return problem(found, what=what, name=quote(name), most=MAX_NAME) if found else None
+
+
+def table_problem(table: str, what: str = "the table name") -> Problem | None:
+    """Why `table` may not name a table; None if it may.
+
+    A table pg_x could never be read: PostgreSQL looks for it in its own catalog first.
+    """
+    return word_problem(table, what, ("forge_", "pg_"))
 
 
 def field_problem(name: str, suffix: str = "", free: str = "") -> Problem | None:
@@ -117,47 +114,28 @@ def field_problem(name: str, suffix: str = "", free: str = "") -> Problem | None
     suffix: "_id" for a relation's column. free: a reserved name that is allowed: "id" for a key.
     """
     column = name + suffix
-    problem = word_problem(column, "the column" if suffix else "the name")
-    if problem:
-        return problem
-    if column in RESERVED_COLUMNS | SYSTEM_COLUMNS and column != free:
-        hint = "forge_min or PostgreSQL has such a column already: choose another"
-        return Problem("F121", f'"{column}" is reserved', hint)
-    return None
+    bad = word_problem(column, "the column" if suffix else "the name")
+    taken = column in RESERVED_COLUMNS - {free}
+    return problem("reserved_column", name=column) if taken and not bad else bad
 
 
-def table_problem(table: str) -> Problem | None:
-    """Why `table` may not name a table; None if it may."""
-    problem = word_problem(table, "the table name")
-    if problem is None and kebab(table) in RESERVED_PATHS:
-        message = f'the table name "{table}" would take the address /{kebab(table)}'
-        return Problem("F121", message, f'choose another: plural="our_{table}"')
-    return problem
-
-
-def _class_problem(name: str, code: str, what: str) -> Problem | None:
-    if _PASCAL.fullmatch(name) and len(name) <= MAX_NAME and not keyword.iskeyword(name):
+def class_problem(name: str, code: str, what: str) -> Problem | None:
+    """Why `name` may not name a class in generated code; None if it may. what: it names."""
+    taken = keyword.iskeyword(name) or name == "WORKERS"
+    if _PASCAL.fullmatch(name) and len(name) <= MAX_NAME and not taken:
         return None
-    message = f"{what} {quote(name)} is not a class name of at most {MAX_NAME} letters and digits"
-    return Problem(code, message, 'for example "BoardingPass"')
+    return problem("not_class", code=code, what=what, name=quote(name), most=MAX_NAME)
 
 
 def resource_problem(name: str) -> Problem | None:
     """Why `name` may not name a resource; None if it may."""
-    problem, folder = _class_problem(name, "F112", "the resource name"), snake(name)
-    if problem is None and (folder in RESERVED_FOLDERS or folder.startswith("forge_")):
-        return Problem("F121", f'the resource name "{name}" is reserved', f'try "{name}Item"')
-    return problem
-
-
-def kind_problem(kind: str) -> Problem | None:
-    """Why `kind` may not be a job's kind, which is the name of its worker class; None if it may."""
-    return _class_problem(kind, "F131", "the job kind")
+    bad, folder = class_problem(name, "F112", "the resource name"), snake(name)
+    taken = folder in RESERVED_FOLDERS or folder.startswith("forge_")
+    return problem("reserved_resource", name=name) if taken and not bad else bad
 
 
 def label_problem(name: str, code: str, what: str) -> Problem | None:
     """Why `name` may not name a queue or a role, None if it may. what: of the two it is."""
     if _LABEL.fullmatch(name) and len(name) <= MAX_NAME:
         return None
-    message = f"{what} {quote(name)} is not of a-z, 0-9, _ and -, a letter first"
-    return Problem(code, message, 'for example "sales-team"')
+    return problem("not_label", code=code, what=what, name=quote(name))

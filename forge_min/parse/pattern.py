@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 import warnings
 
-from .diagnostic import quote
-from .names import Problem
+from .diagnostic import Problem, problem, quote
 
 MAX_PATTERN = 500  # characters
 _ESCAPE = r"[dDwWsSfnrtv]|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|[\^$\\.*+?()\[\]{}|/]"
@@ -27,18 +26,16 @@ _TOKEN = re.compile(
 def pattern_problem(pattern: str) -> Problem | None:
     """Why `pattern` may not stand, None if it may."""
     if not 0 < len(pattern) <= MAX_PATTERN:
-        return Problem("F151", f"a pattern has 1 to {MAX_PATTERN} characters", "")
+        return problem("pattern_length", most=MAX_PATTERN)
     at = 0
     while found := _TOKEN.match(pattern, at):
         at = found.end()
     if at < len(pattern):
-        message = f"the pattern cannot have {quote(pattern[at : at + 3])} at character {at + 1}"
-        hint = "no lookaround, backreferences, names or flags; a backslash only where it is needed"
-        return Problem("F151", message, hint)
+        return problem("pattern_token", word=quote(pattern[at : at + 3]), at=at + 1)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # what a later Python will read in another way
             re.compile(pattern, re.ASCII)
     except (re.error, FutureWarning, OverflowError, RecursionError) as err:
-        return Problem("F151", f"the pattern is no regular expression: {err}", "")
+        return problem("pattern_syntax", why=err)
     return None

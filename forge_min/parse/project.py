@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from operator import attrgetter
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from .between import check_between
 from .diagnostic import Diagnostic
@@ -29,10 +29,9 @@ def parse_project(root: Path) -> Parsed:
 
 def parse_sources(sources: list[Source]) -> Parsed:
     """The same for files that were read already."""
-    read = map(read_definition, (source for source in sources if not source.diagnostics))
-    definitions = [definition for definition in read if definition]
-    spoilt = {PurePosixPath(source.file).parent.name for source in sources if source.diagnostics}
-    check_between(definitions, spoilt)
+    readable = [source for source in sources if not source.diagnostics]
+    definitions = [found for found in map(read_definition, readable) if found]
+    check_between(definitions, {source.folder for source in sources})
     found = [diagnostic for source in sources for diagnostic in source.diagnostics]
     return Parsed(
         settle(d.resource() for d in definitions if not d.source.diagnostics),

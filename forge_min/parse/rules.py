@@ -5,17 +5,38 @@ Plain functions on values, each giving the option and its problem. Places are no
 
 from __future__ import annotations
 
+import datetime
 import difflib
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from importlib.resources import files
+from typing import Any, TypeAlias
 
 from .. import schema
 from . import names
-from .diagnostic import quote
-from .fields import Problems, field_problems, out_of_range, role_problems, roles_problem
-from .names import Problem
+from .diagnostic import Problem, problem, quote
+from .ir import LENGTHS
+from .pattern import pattern_problem
 
+Problems: TypeAlias = Iterator[tuple[str, Problem | None]]  # (option, its problem or None)
+
+_VALUES = tomllib.loads(files(__package__).joinpath("values.toml").read_text(encoding="utf-8"))
+_TEXTS = ("string", "text", *LENGTHS)
+_MAX_LENGTH = 10_485_760  # of varchar(n), PostgreSQL manual, section 8.3
+_MAX_PRECISION = 1000  # of numeric(p, s), PostgreSQL manual, section 8.1.2
 _JOB_LIMITS = {"priority": (1, 4), "max_attempts": (1, 32767), "delay": (0, 10 * 366 * 86400)}
-_OPERATIONS = ("read", "create", "update", "delete", "restore")
-_COVERED = dict.fromkeys(("list", "get", "audit", "export", "events", "include"), "read") | {
+# (what is said, the option that excludes, the excluded ones)
+_CONFLICTS = (
+    ("key_conflict", "primary_key", ("visible_to", "writable_by", "default")),
+    ("leak", "visible_to", ("searchable", "sortable", "filterable")),
+)
+# What people may write for an operation that has another name.
+_OPERATIONS = {
+    **{word: word for word in ("read", "create", "update", "delete", "restore")},
+    **dict.fromkeys(("list", "get", "audit", "export", "events", "include"), "read"),
     "post": "create",
     "patch": "update",
     "put": "update",
@@ -24,23 +45,30 @@ _COVERED = dict.fromkeys(("list", "get", "audit", "export", "events", "include")
 
 def problems(value: object) -> Problems:
     """(option, its problem or None) of a part, a job or a resource; parts of it are left out."""
-    if isinstance(value, schema.Field):
-        yield from field_problems(value)
-    elif isinstance(value, schema.BelongsTo | schema.Many):
-        yield from _relation(value)
-    elif isinstance(value, schema.Permission):
-        yield "operation", _operation(value.operation)
-        yield "roles", roles_problem("the permission", value.roles)
-    elif isinstance(value, schema.JobRef):
-        yield "kind", names.kind_problem(value.kind)
-        yield "queue", names.label_problem(value.queue, "F132", "the queue name")
-        yield from out_of_range(value, _JOB_LIMITS, "F132")
-    elif isinstance(value, schema.Resource):
-        bad = names.resource_problem(value.name)
-        yield "name", bad
-        if value.plural is not None or not bad:
-            place = "name" if value.plural is None else "plural"
-            yield place, names.table_problem(names.table_of(value))
+    match value:
+        case schema.Field():
+            yield from _field(value)
+        case schema.BelongsTo() | schema.Many():
+            yield from _relation(value)
+        case schema.Permission(operation, roles):
+            yield "operation", _operation(operation)
+            yield "roles", _roles("the permission", roles)
+        case schema.JobRef(kind, queue):
+            yield "kind", names.class_problem(kind, "F131", "the job kind")
+            yield "queue", names.label_problem(queue, "F132", "the queue name")
+            yield from _out_of_range(value, _JOB_LIMITS, "F132")
+        case schema.Resource(name, plural=plural):
+            bad = names.resource_problem(name)
+            yield "name", bad
+            if plural is not None or not bad:
+                yield "name" if plural is None else "plural", _table(names.table_of(value))
+
+
+def _table(table: str) -> Problem | None:
+    path = names.kebab(table)
+    if path in names.RESERVED_PATHS:
+        return problem("reserved_path", table=table, path=path)
+    return names.table_problem(table)
 
 
 def _relation(relation: schema.BelongsTo | schema.Many) -> Problems:
@@ -51,19 +79,141 @@ def _relation(relation: schema.BelongsTo | schema.Many) -> Problems:
         suffix = "_id" if isinstance(relation, schema.BelongsTo) else ""
         yield "name", names.field_problem(name, suffix) or names.field_problem(name)
     if isinstance(relation, schema.BelongsTo):
-        yield from role_problems(relation)
+        yield from _member(relation)
         if relation.required and relation.on_delete == "set_null":
-            message = "a required relation cannot be set to null"
-            yield "on_delete", Problem("F141", message, 'use "restrict" or "cascade"')
+            yield "on_delete", problem("required_null")
     elif relation.table is not None:
-        yield "table", names.word_problem(relation.table, "the table name")
+        yield "table", names.table_problem(relation.table)
 
 
 def _operation(operation: str) -> Problem | None:
     """A verb may have any name but one that somebody would take for a protected operation."""
-    near = difflib.get_close_matches(operation[:100], _OPERATIONS, n=1, cutoff=0.8)
-    meant = _COVERED.get(operation) or (near[0] if near else operation)
+    known = set(_OPERATIONS.values())
+    near = difflib.get_close_matches(operation[:100], known, n=1, cutoff=0.8)
+    meant = _OPERATIONS.get(operation) or (near[0] if near else operation)
     if meant != operation:
-        message = f"there is no operation {quote(operation)}"
-        return Problem("F152", message, f'did you mean "{meant}"?')
+        return problem("operation", word=quote(operation), meant=meant)
     return names.word_problem(operation, "the operation")
+
+
+def _member(part: schema.Field | schema.BelongsTo) -> Problems:
+    for option in ("visible_to", "writable_by"):
+        yield option, _roles(option, getattr(part, option))
+
+
+def _roles(option: str, roles: Sequence[str] | None) -> Problem | None:
+    """None stands for everybody."""
+    if roles is not None and not roles:
+        return problem("no_role", option=option)
+    found = (names.label_problem(role, "F149", "the role") for role in roles or ())
+    return next(filter(None, found), None)
+
+
+def _out_of_range(part: object, limits: Mapping[str, tuple[int, int]], code: str) -> Problems:
+    for name, (low, high) in limits.items():
+        number = getattr(part, name)
+        if number is not None and not low <= number <= high:
+            yield name, problem("out_of_range", code=code, option=name, low=low, high=high)
+
+
+def _field(field: schema.Field) -> Problems:
+    yield "name", names.field_problem(field.name, free="id" if field.primary_key else "")
+    if (field.filterable or field.primary_key) and field.name in names.LIST_PARAMETERS:
+        place = "filterable" if field.filterable else "name"
+        yield place, problem("list_parameter", name=field.name)
+    yield from _member(field)
+    for what, one, others in _CONFLICTS:
+        for other in others if getattr(field, one) else ():
+            if getattr(field, other) is not None and getattr(field, other) is not False:
+                yield other, problem(what, option=other)
+    if field.type == "enum":
+        yield from _choices(field.choices)
+    yield from _limits(field)
+    bad = None if field.pattern is None else pattern_problem(field.pattern)
+    yield "pattern", bad
+    if field.default is not None:
+        yield "default", _default(field, None if bad else field.pattern)
+
+
+def _limits(field: schema.Field) -> Problems:
+    rule = _VALUES.get(field.type, _VALUES["bigint"])
+    numbers = (rule.get("least", 0), rule.get("most", 0))
+    longest = (1, LENGTHS["email"] if field.type == "email" else _MAX_LENGTH)
+    limits = {"min": numbers, "max": numbers, "min_len": (0, _MAX_LENGTH), "max_len": longest}
+    yield from _out_of_range(field, limits, "F127")
+    low, least, most = _bounds(field)
+    if least is not None and most is not None and least > most:
+        yield low, problem("limits_crossed", option=low)
+    if field.precision:
+        yield from _precision(field, field.precision)
+
+
+def _bounds(field: schema.Field) -> tuple[str, int | None, int | None]:
+    """(the lower limit's option, lower limit, upper limit)."""
+    if field.type in _TEXTS:
+        return "min_len", field.min_len, field.max_len or LENGTHS.get(field.type)
+    return "min", field.min, field.max
+
+
+def _choices(choices: tuple[str, ...]) -> Problems:
+    if not choices or "" in choices:
+        yield "choices", problem("no_choices")
+    twice = [choice for choice, times in Counter(choices).items() if times > 1]
+    if twice:
+        yield "choices", problem("choice_twice", choice=quote(twice[0]))
+
+
+def _precision(field: schema.Field, precision: tuple[int, int]) -> Problems:
+    digits, places = precision
+    if not (1 <= digits <= _MAX_PRECISION and 0 <= places <= digits):
+        yield "precision", problem("precision", most=_MAX_PRECISION)
+        return
+    for name in ("min", "max"):
+        number = getattr(field, name)
+        if number is not None and not _fits(Decimal(number), precision):
+            yield name, problem("not_precise", option=name, precision=precision)
+
+
+def _fits(number: Decimal, precision: tuple[int, int]) -> bool:
+    digits, places = precision
+    short = -int(number.as_tuple().exponent) <= places
+    return short and number.copy_abs() < 10 ** max(digits - places, 0)
+
+
+def _default(field: schema.Field, pattern: str | None) -> Problem | None:
+    """Why the field's default may not stand."""
+    value: Any = field.default
+    if not _is_value(field.type, value):
+        example = _VALUES.get(field.type, {}).get("example")
+        hint = f'for example "{example}"' if example else ""
+        return problem("default_type", type=field.type, hint=hint)
+    if field.type == "enum" and value not in field.choices:
+        hint = names.did_you_mean(value, field.choices)
+        return problem("default_choice", value=quote(value), hint=hint)
+    size: Any = Decimal(value) if field.type == "decimal" else value
+    size = len(value) if field.type in _TEXTS else size
+    _, least, most = _bounds(field)
+    wrong = ""
+    if pattern is not None and not re.fullmatch(pattern, value, re.ASCII):
+        wrong = "does not match the pattern"
+    elif (least is not None and size < least) or (most is not None and size > most):
+        wrong = "is not between the limits"
+    elif field.precision and not _fits(size, field.precision):
+        wrong = f"does not fit precision={field.precision}"
+    return problem("default_wrong", wrong=wrong) if wrong else None
+
+
+def _is_value(kind: str, default: Any) -> bool:
+    rule = _VALUES.get(kind, {})
+    if kind in ("int", "bigint"):
+        return bool(rule["least"] <= default <= rule["most"])
+    if "written" in rule and not re.fullmatch(rule["written"], str(default), re.ASCII):
+        return False
+    try:
+        if kind == "date":
+            datetime.date.fromisoformat(default)
+        elif kind == "datetime":
+            datetime.datetime.fromisoformat(default).astimezone(datetime.UTC)
+    except (ValueError, OverflowError):
+        return False
+    return True

@@ -21,15 +21,24 @@ FieldType = Literal[
 ]  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One column. `default` None means no default; the typed options explain the others."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberRules:
+    """What a field and a belongs_to may say alike: `MemberOptions` explains it."""
 
-    name: str
-    type: FieldType
     required: bool = False
-    default: str | int | bool | None = None
     unique: bool = False
+    immutable: bool = False
+    visible_to: Sequence[str] | None = None
+    writable_by: Sequence[str] | None = None
+    label: str = ""
+    help: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldRules(MemberRules):
+    """All that a field may say beside its name and type. `default` None means no default."""
+
+    default: str | int | bool | None = None
     index: bool = False
     sortable: bool = False
     filterable: bool = False
@@ -42,12 +51,15 @@ class Field:
     precision: tuple[int, int] | None = None
     choices: tuple[str, ...] = ()
     primary_key: bool = False
-    immutable: bool = False
-    visible_to: Sequence[str] | None = None
-    writable_by: Sequence[str] | None = None
-    label: str = ""
     placeholder: str = ""
-    help: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Field(FieldRules):
+    """One column. The typed options below explain what it may say."""
+
+    name: str
+    type: FieldType
 
 
 class MemberOptions(TypedDict, total=False):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, Unpack
 
-from .fields import Field, MemberOptions
+from .fields import Field, MemberOptions, MemberRules
 
 __all__ = [
     "BelongsTo", "Hooks", "JobRef", "Many", "ManyKind", "OnDelete", "Part", "Permission",
@@ -21,19 +21,12 @@ TraitName = Literal["timestamps", "soft_delete", "tenant_scoped", "auditable", "
 
 
 @dataclass(frozen=True, slots=True)
-class BelongsTo:
+class BelongsTo(MemberRules):
     """A column `<name>_id` that refers to a row of `target`. name None: the target's snake name."""
 
     target: str
     name: str | None = None
-    required: bool = False
-    unique: bool = False
-    immutable: bool = False
     on_delete: OnDelete = "restrict"
-    visible_to: Sequence[str] | None = None
-    writable_by: Sequence[str] | None = None
-    label: str = ""
-    help: str = ""
 
 
 class RelationOptions(MemberOptions, total=False):
@@ -98,6 +91,11 @@ class Hooks:
     after_create: Sequence[JobRef] = ()
     after_update: Sequence[JobRef] = ()
     after_delete: Sequence[JobRef] = ()
+
+    @property
+    def all(self) -> tuple[JobRef, ...]:
+        """Every reference; a kind that stands in two hooks comes twice."""
+        return (*self.after_create, *self.after_update, *self.after_delete)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ rows, requests, jobs and events without a server.
 from __future__ import annotations
 
 from .client import Answer, Client, running_app
-from .database import TestDatabase, fresh_database
+from .database import TestDatabase, fast_server, fresh_database
 from .factory import Factory
 from .queue import Drained, JobsFailed, drain_jobs, event_position, read_events
 
@@ -18,6 +18,7 @@ __all__ = [
     "TestDatabase",
     "drain_jobs",
     "event_position",
+    "fast_server",
     "fresh_database",
     "read_events",
     "running_app",

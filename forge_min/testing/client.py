@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json as jsonlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partialmethod
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
@@ -13,8 +13,9 @@ from wsgiref.headers import Headers
 from wsgiref.util import setup_testing_defaults
 
 from ..app import Running
-from ..auth import Identity, as_identity
+from ..auth import Identity, as_identity, current_identity
 from ..ops.project import load_project
+from ..wsgi.request import environ_key
 from .database import TestDatabase
 
 
@@ -80,7 +81,8 @@ class Client:
             body = jsonlib.dumps(json, default=str).encode()
             given = {"Content-Type": "application/json"} | given
         name, _, query = path.partition("?")
-        environ: dict[str, Any] = {
+        environ: dict[str, Any] = {environ_key(header): given[header] for header in given}
+        environ |= {
             "REQUEST_METHOD": method,
             "PATH_INFO": unquote_to_bytes(name).decode("latin-1"),
             "QUERY_STRING": query,
@@ -88,11 +90,9 @@ class Client:
             "CONTENT_LENGTH": str(len(body)) if body else "",
             "wsgi.input": io.BytesIO(body),
         }
-        for header, value in given.items():
-            key = header.upper().replace("-", "_")
-            environ[key if key == "CONTENT_TYPE" else "HTTP_" + key] = value
         setup_testing_defaults(environ)
-        return self._call(environ)
+        with as_identity(self.identity or current_identity()):
+            return self._call(environ)
 
     get = partialmethod(request, "GET")
     post = partialmethod(request, "POST")
@@ -101,16 +101,15 @@ class Client:
     delete = partialmethod(request, "DELETE")
 
     def _call(self, environ: dict[str, Any]) -> Answer:
-        begun: list[Any] = []
+        begun: list[tuple[int, Headers]] = []
 
         def start(status: str, headers: list[tuple[str, str]], error: Any = None) -> None:
-            begun[:] = [int(status[:3]), Headers(headers)]
+            begun.append((int(status[:3]), Headers(headers)))
 
-        with nullcontext() if self.identity is None else as_identity(self.identity):
-            result = self._application(environ, start)
-            try:
-                stream = str(begun[1]["Content-Type"]).startswith("text/event-stream")
-                return Answer(begun[0], begun[1], b"" if stream else b"".join(result))
-            finally:
-                if hasattr(result, "close"):
-                    result.close()
+        result = self._application(environ, start)
+        status, named = begun[-1]
+        try:
+            stream = str(named["Content-Type"]).startswith("text/event-stream")
+            return Answer(status, named, b"" if stream else b"".join(result))
+        finally:
+            getattr(result, "close", lambda: None)()

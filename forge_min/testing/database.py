@@ -2,42 +2,34 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
+import shutil
+import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from functools import lru_cache
+from pathlib import Path
 
-from psycopg import errors, sql
+import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from ..db import (
-    FORGE_MIGRATIONS,
-    Connection,
-    MigrationFile,
-    connect,
-    ensure_app_role,
-    migrate,
-    migration_lock,
-)
+from .. import db
 
-
-class Server(Protocol):
-    """A running server: any, not only an embedded one. The owner may create databases."""
-
-    @property
-    def owner_url(self) -> str:
-        """The address for the role that owns the tables."""
-
-    @property
-    def app_url(self) -> str:
-        """The address for the role that owns nothing."""
+SQL = db.load_sql("forge_min.testing", "testing.sql")
+QUICK = dict.fromkeys(("fsync", "synchronous_commit", "full_page_writes"), "off")
+QUICK |= {"max_connections": "200"}
+MEMORY = "/dev/shm"
+ROOM = 4 << 30  # bytes: below it a folder in memory is left to others
+PATIENCE = 0.1  # seconds in which a session that was closed may end
 
 
 @dataclass(frozen=True, slots=True)
 class TestDatabase:
-    """An address for each role of one database."""
+    """An address for each role of one database: the owner, who may create others, and the app."""
 
     __test__ = False  # pytest: this is no test class
 
@@ -46,82 +38,81 @@ class TestDatabase:
     app_url: str
 
 
+Server = db.EmbeddedServer | TestDatabase
+"""What runs already; a TestDatabase of yours stands for one that is not embedded."""
+
+
+@contextmanager
+def fast_server(folder: str | None = None, bin: Path | None = None) -> Iterator[db.EmbeddedServer]:
+    """A PostgreSQL for one run of tests, without what makes data outlive a power cut.
+
+    folder: where its data lie meanwhile; None = in memory, where there is room. bin: PostgreSQL's
+    programs, as for `EmbeddedServer`. Raises as `EmbeddedServer.start`.
+    """
+    if folder is None and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
+        folder = MEMORY
+    with tempfile.TemporaryDirectory("-tests", "forge-", folder) as place:
+        with db.EmbeddedServer(Path(place, "pg"), settings=QUICK, bin=bin) as server:
+            yield server
+
+
 @contextmanager
 def fresh_database(
-    server: Server, migrations: Sequence[MigrationFile] = FORGE_MIGRATIONS
+    server: Server, migrations: Sequence[db.MigrationFile] = db.FORGE_MIGRATIONS
 ) -> Iterator[TestDatabase]:
     """A database with `migrations` applied and the app role's rights given; dropped afterwards.
 
     The first call for a set of migrations makes a template on the server; each further one copies
     it.
     """
-    app = conninfo_to_dict(server.app_url)
-    name = "test_" + os.urandom(6).hex()
-    with connect(server.owner_url, application_name="fresh_database") as conn:
-        template = _ensure_template(conn, server, migrations, str(app["user"]))
-        _copy(conn, template, name)
-    try:
-        yield TestDatabase(
-            name, _with_name(server.owner_url, name), _with_name(server.app_url, name)
-        )
-    finally:
-        _drop(server, name)
-
-
-def _drop(server: Server, name: str) -> None:
-    drop = sql.SQL("drop database {} with (force)").format(sql.Identifier(name))
-    with connect(server.owner_url, application_name="fresh_database") as conn:
-        try:
-            conn.execute(drop)
-        except errors.InsufficientPrivilege:
-            _end_sessions(server.app_url, name)
-            conn.execute(drop)
-
-
-def _end_sessions(url: str, name: str) -> None:
-    """End that role's sessions in a database: the owner may not, but the role itself may."""
-    with connect(url, application_name="fresh_database") as conn:
-        conn.execute(
-            "select pg_terminate_backend(pid, 5000) from pg_stat_activity"
-            " where datname = %s and usename = current_user",
-            [name],
-        )
-
-
-def _ensure_template(
-    conn: Connection, server: Server, migrations: Sequence[MigrationFile], role: str
-) -> str:
+    name, owner = "test_" + os.urandom(6).hex(), _owner(server.owner_url)
     text = "\n".join(f"{file.label} {file.checksum}" for file in migrations)
-    name = "template_" + hashlib.sha256(text.encode()).hexdigest()[:16]
-    with migration_lock(conn):
-        if not conn.execute("select 1 from pg_database where datname = %s", [name]).fetchone():
-            _make_template(conn, server, migrations, role, name)
-    return name
-
-
-def _make_template(
-    conn: Connection, server: Server, migrations: Sequence[MigrationFile], role: str, name: str
-) -> None:
-    """Made under another name, so that a template whose migrations failed is never used."""
-    draft = sql.Identifier(name + "_draft")
-    conn.execute(sql.SQL("drop database if exists {} with (force)").format(draft))
-    conn.execute(sql.SQL("create database {}").format(draft))
-    with connect(_with_name(server.owner_url, name + "_draft")) as inside:
-        migrate(inside, migrations)
-        ensure_app_role(inside, role, password=None, database=name + "_draft")
-    conn.execute(sql.SQL("alter database {} rename to {}").format(draft, sql.Identifier(name)))
-
-
-def _copy(conn: Connection, template: str, name: str) -> None:
+    template = "template_" + hashlib.sha256(text.encode()).hexdigest()[:16]
+    ((made, strategy),) = db.run(owner.connection(), SQL["template"], [template])
+    if not made:
+        _make_template(server, migrations, template)
+    owner.connection().execute(f"create database {name} template {template} strategy {strategy}")
     try:
-        conn.execute(
-            sql.SQL("create database {} template {}").format(
-                sql.Identifier(name), sql.Identifier(template)
-            )
-        )
-    except errors.ObjectInUse as err:
-        raise RuntimeError(f"somebody is connected to {template}, so it cannot be copied") from err
+        urls = (make_conninfo(url, dbname=name) for url in (server.owner_url, server.app_url))
+        yield TestDatabase(name, *urls)
+    finally:
+        _drop(owner.connection(), server.app_url, name)
 
 
-def _with_name(url: str, name: str) -> str:
-    return make_conninfo(url, dbname=name)
+@lru_cache
+def _owner(url: str) -> db.Database:
+    """The owner's connections, kept open: to connect takes as long as to drop a database."""
+    owner = db.Database(url, application_name="fresh_database")
+    atexit.register(owner.close)
+    return owner
+
+
+def _make_template(server: Server, migrations: Sequence[db.MigrationFile], name: str) -> None:
+    """Made under another name, so that a template whose migrations failed is never used."""
+    draft, conn = name + "_draft", _owner(server.owner_url).connection()
+    with db.migration_lock(conn):
+        if db.run(conn, SQL["template"], [name])[0][0]:
+            return  # somebody else was faster
+        conn.execute(f"drop database if exists {draft} with (force)")
+        conn.execute(f"create database {draft}")
+        with db.connect(make_conninfo(server.owner_url, dbname=draft)) as inside:
+            db.migrate(inside, migrations)
+            role = str(conninfo_to_dict(server.app_url)["user"])
+            db.ensure_app_role(inside, role, password=None, database=draft)
+        conn.execute(f"alter database {draft} rename to {name}")
+
+
+def _drop(conn: db.Connection, app_url: str, name: str) -> None:
+    """Drop a database, whoever is connected to it."""
+    until = time.monotonic() + PATIENCE
+    # PERF: PostgreSQL sleeps for 100 ms when it meets a session that is about to end.
+    while db.run(conn, SQL["sessions"], [name]) and time.monotonic() < until:
+        time.sleep(0.001)
+    drop = f"drop database {name} with (force)"
+    try:
+        conn.execute(drop)
+    except psycopg.errors.InsufficientPrivilege:
+        # The owner may not end the sessions of the app's role, but that role itself may.
+        with db.connect(app_url, application_name="fresh_database") as app:
+            app.execute(SQL["end_sessions"], [name])
+        conn.execute(drop)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from itertools import count
 from typing import Any, ClassVar, Generic, TypeVar
 from weakref import WeakKeyDictionary
@@ -17,13 +18,6 @@ from ..errors import ForgeError
 R = TypeVar("R")
 # Rows made by topic: two factories of one resource never give the same unique value.
 _numbers: WeakKeyDictionary[Registry, dict[str, Iterator[int]]] = WeakKeyDictionary()
-
-
-@dataclass(frozen=True, slots=True)
-class _Related:
-    """Stands for the key of a row that is made where nobody gives one."""
-
-    topic: str
 
 
 class Factory(Generic[R]):
@@ -64,7 +58,7 @@ class Factory(Generic[R]):
 
     def related(self, topic: str) -> Any:
         """In `defaults`: the key of a row of `topic`, which is made unless the test gives one."""
-        return _Related(topic)
+        return partial(self._related, topic)
 
     def build(self, **fields: Any) -> dict[str, Any]:
         """What `create` would send: the defaults, with `fields` in their places. Makes the related
@@ -72,7 +66,7 @@ class Factory(Generic[R]):
         """
         numbers = _numbers.setdefault(self.registry, {}).setdefault(self.topic, count(1))
         values = self.defaults(next(numbers)) | fields
-        return {name: self._key(value) for name, value in values.items()}
+        return {n: v() if isinstance(v, partial) else v for n, v in values.items()}
 
     def create(self, **fields: Any) -> R:
         """A new row. Raises what `Actions.create` raises."""
@@ -86,8 +80,6 @@ class Factory(Generic[R]):
         with db.transaction(self.actions.connection()):
             return [self.create(**fields) for _ in range(n)]
 
-    def _key(self, value: Any) -> Any:
-        if not isinstance(value, _Related):
-            return value
-        made = Factory.of(self.registry, value.topic)
+    def _related(self, topic: str) -> Any:
+        made = Factory.of(self.registry, topic)
         return made.actions.key_of(made.create())

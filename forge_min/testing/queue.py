@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -12,9 +11,9 @@ import psycopg
 from .. import db, jobs, notify
 from ..actions import Registry
 from ..errors import ForgeError
+from .database import SQL
 
-SQL = db.load_sql("forge_min.testing", "testing.sql")
-LOOK = 0.02  # seconds between looks at the queue when no job ends
+LOOK = 0.005  # seconds between looks at the queue
 
 
 class Drained(NamedTuple):
@@ -25,7 +24,7 @@ class Drained(NamedTuple):
 
 
 class JobsFailed(ForgeError, AssertionError):
-    """Jobs that were drained raised, or were not done in time."""
+    """Jobs that were to be drained raised, were not done in time, or could not be worked."""
 
     default_code = "F415"
 
@@ -41,52 +40,46 @@ def drain_jobs(
 
     site: a started application, or its registry. queues: None = all. timeout: seconds. A job that
     is to be tried later is left alone. One at a time per queue, by the workers of the application.
-    Raises JobsFailed F414 when the time is over, and F415 for a job that raised or was discarded,
-    unless `failures` is true.
+    Raises JobsFailed F414 when the time is over; F415 inside a transaction, whose jobs no worker
+    would see, and, unless `failures` is true, for a job that raised, was discarded, or is of a kind
+    that no worker has.
     """
     registry: Registry = getattr(site, "registry", site)
     handlers = registry.handlers()
-    asked = {"kinds": list(handlers), "queues": None if queues is None else list(queues)}
+    conn = registry.database.connection()
+    if not db.is_idle(conn):
+        raise JobsFailed("a transaction is open on this thread: its jobs are not there yet")
+    asked = {"kinds": list(handlers), "queues": queues and list(queues)}
     done: list[Drained] = []
-    ended = threading.Event()
-
-    def observe(job: jobs.Job, outcome: str, seconds: float) -> None:
-        done.append(Drained(job, outcome))
-        ended.set()
-
     deadline = time.monotonic() + timeout
-    with registry.database.open() as conn:
-        while due := [row[0] for row in db.run(conn, SQL["waiting"], asked)]:
-            if time.monotonic() > deadline:
-                waits = f"jobs in {', '.join(due)} are not done after {timeout:g} s"
-                raise JobsFailed(waits, code="F414")
-            worker = jobs.Worker(
-                registry.database.open,
-                handlers,
-                queues=dict.fromkeys(due, 1),
-                poll_interval=LOOK,
-                timeout=timeout,
-                observer=observe,
-            )
-            worker.start()
-            try:
-                mine = asked | {"queues": due}
-                while time.monotonic() <= deadline and db.run(conn, SQL["waiting"], mine):
-                    ended.wait(LOOK)
-                    ended.clear()
-            finally:
-                worker.stop(1.0)
-        bad = [one.job.id for one in done if one.outcome in ("retried", "discarded")]
-        if bad and not failures:
-            told = [row[0] for row in db.run(conn, SQL["failures"], {"ids": bad})]
-            raise JobsFailed("\n".join(["jobs failed:", *told]))
+    while due := [row[0] for row in db.run(conn, SQL["waiting"], asked)]:
+        worker = jobs.Worker(
+            registry.database.open,
+            handlers,
+            queues=dict.fromkeys(due, 1),
+            poll_interval=LOOK,
+            timeout=timeout,
+            observer=lambda job, outcome, _: done.append(Drained(job, outcome)),
+        )
+        worker.start()
+        try:
+            while db.run(conn, SQL["waiting"], asked | {"queues": due}):
+                if time.monotonic() > deadline:
+                    waits = f"jobs in {', '.join(due)} are not done after {timeout:g} s"
+                    raise JobsFailed(waits, code="F414")
+                time.sleep(LOOK)
+        finally:
+            worker.stop(1.0)
+    bad = [one.job.id for one in done if one.outcome in ("retried", "discarded")]
+    told = [] if failures else db.run(conn, SQL["failures"], asked | {"ids": bad})
+    if told:
+        raise JobsFailed("\n".join(["jobs failed:", *(row[0] for row in told)]))
     return done
 
 
 def event_position(conn: psycopg.Connection[Any]) -> str:
     """Where the event log stands now, for `read_events`."""
-    position: str = db.run(conn, SQL["position"])[0][0]
-    return position
+    return str(db.run(conn, SQL["position"])[0][0])
 
 
 def read_events(conn: psycopg.Connection[Any], since: str | None = None) -> list[notify.Event]:

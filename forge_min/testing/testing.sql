@@ -1,4 +1,15 @@
-What tests ask of a database: the queue, the event log.
+What tests ask of a server and of a database: copies of a template, the queue, the event log.
+
+-- Whether the template is there. To copy its files is twice as fast as to log their pages, unless each is synced.
+-- name: template
+select exists (select from pg_database where datname = %s),
+  case current_setting('fsync') when 'off' then 'file_copy' else 'wal_log' end;
+
+-- name: sessions
+select pid from pg_stat_activity where datname = %s;
+
+-- name: end_sessions
+select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = %s and usename = current_user;
 
 -- Queues with a job that a worker would run now, among those that are asked about.
 -- name: waiting
@@ -6,12 +17,24 @@ select distinct queue from forge_job
 where kind = any(%(kinds)s::text[]) and (%(queues)s::text[] is null or queue = any(%(queues)s::text[]))
   and (state in ('available', 'running') or state in ('scheduled', 'retryable') and scheduled_at <= now());
 
+-- What was wrong with these jobs, and those due that no worker will ever take.
 -- name: failures
-select kind || ' (job ' || id || '): ' || coalesce(errors -> -1 ->> 'error', state)
-from forge_job where id = any(%(ids)s::bigint[]) order by id;
+select kind || ' (job ' || id || '): ' || case when id = any(%(ids)s::bigint[])
+  then coalesce(errors -> -1 ->> 'error', state) else 'no worker has this kind' end
+from forge_job
+where id = any(%(ids)s::bigint[])
+  or kind <> all(%(kinds)s::text[]) and (%(queues)s::text[] is null or queue = any(%(queues)s::text[]))
+    and (state = 'available' or state in ('scheduled', 'retryable') and scheduled_at <= now())
+order by id;
 
+-- A snapshot that sees nothing of the transaction that asks, either: its own events are not committed.
 -- name: position
-select pg_current_snapshot()::text;
+select case when own < pg_snapshot_xmax(seen)
+  then concat_ws(':', least(own, pg_snapshot_xmin(seen)), pg_snapshot_xmax(seen),
+    (select string_agg(xid::text, ',' order by xid)
+     from (select own union select pg_snapshot_xip(seen)) running(xid)))
+  else seen::text end
+from (select pg_current_snapshot(), pg_current_xact_id_if_assigned()) now(seen, own);
 
 -- name: events
 select topic, kind, resource_id, version, coalesce(changed, '{}'), payload, tenant_id, id, 0, created_at

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 
 from ..actions import Actions, ListQuery, Page
 from ..db import Connection
-from ..errors import BadRequest
+from ..errors import BadRequest, NotFound
 from ..text import text
 from .request import Request
 from .response import Headers, Response, json_response, no_content, to_json
@@ -142,13 +142,18 @@ class ResourceAPI:
         tag, a foreign one, or several of which none is the row's.
         """
         header = request.header("If-Match")
+        if header is None and request.header("If-None-Match") == "*":
+            return -1  # RFC 9110 section 13.1.2: there is a row, or there is none to change
         if header is None or (header.strip() == "*" and not self._actions.resource.versioned):
             return None
         named = {int(number) for number in _TAG.findall(header)}
         if header.strip() != "*" and len(named) < 2:
             return named.pop() if named else -1
-        now = self._actions.version_of(key)
-        return now if now is not None and (now in named or not named) else -1
+        try:
+            now: int = self._actions.public(key).version
+        except NotFound:  # said by the action, to whom it may be said
+            return -1
+        return now if now in named or not named else -1
 
 
 def _links(request: Request, page: Page[Any]) -> Headers:

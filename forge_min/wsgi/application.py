@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from wsgiref.types import StartResponse
 
 from ..auth import current_identity
 from ..observe import log_fields
@@ -25,9 +26,6 @@ from .problem import problem_response, status_of
 from .request import Request
 from .response import SECURITY_HEADERS, Response
 from .router import Handler, Middleware, Router
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse
 
 Observe = Callable[[str, str, int, float], None]
 """Told (method, route pattern, status, seconds) after every request: metrics."""
@@ -41,7 +39,7 @@ Around = Callable[[Request], AbstractContextManager[Callable[[int], None]]]
 _STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_SECURITY_NAMES = frozenset(name.lower() for name, _ in SECURITY_HEADERS)
+_SECURITY = {name.lower(): (name, value) for name, value in SECURITY_HEADERS}
 _HSTS = ("Strict-Transport-Security", "max-age=31536000")
 
 _log = logging.getLogger("forge_min.wsgi")
@@ -70,8 +68,8 @@ class Application:
         self._router = router
         # Twice: middleware in between sets the identity, which may have a language of its own.
         self._chain: Handler = partial(_spoken, self._dispatch)
-        for item in reversed(middleware):
-            self._chain = partial(_through, item, self._chain)
+        for outer in reversed(middleware):
+            self._chain = partial(_through, outer, self._chain)
         self._observe = observe
         self._access = access
         self._around = around
@@ -113,13 +111,14 @@ class Application:
         500.
         """
         try:
-            start(_status_line(response.status), self._headers(request, response))
+            line = _STATUS_LINES.get(response.status) or f"{response.status} Unknown"
+            start(line, self._headers(request, response))
         except Exception as err:
             if hasattr(response.body, "close"):
                 response.body.close()  # nobody will read it (PEP 3333)
             response = self._failed(request, err)
             headers = self._headers(request, response)
-            start(_status_line(response.status), headers, sys.exc_info())
+            start(_STATUS_LINES[response.status], headers, sys.exc_info())
         return response
 
     def _request_id(self, environ: dict[str, Any]) -> str:
@@ -163,13 +162,8 @@ class Application:
     def _headers(self, request: Request, response: Response) -> list[tuple[str, str]]:
         """The headers of every answer; a name that the handler set stays as it is."""
         out = list(response.headers)
-        taken = _SECURITY_NAMES.intersection([name.lower() for name, _ in out])
-        out += SECURITY_HEADERS
-        if taken:
-            out = [
-                *response.headers,
-                *(pair for pair in SECURITY_HEADERS if pair[0].lower() not in taken),
-            ]
+        taken = {name.lower() for name, _ in out}
+        out += [pair for name, pair in _SECURITY.items() if name not in taken]
         out.append(("X-Request-ID", request.id))
         if isinstance(response.body, bytes) and response.status not in (204, 304):
             out.append(("Content-Length", str(len(response.body))))
@@ -204,10 +198,6 @@ def _labelled(request: Request, response: Response) -> Response:
     if language and response.header("Content-Language") is None:
         headers.append(("Content-Language", language))
     return Response(response.status, response.body, headers)
-
-
-def _status_line(status: int) -> str:
-    return _STATUS_LINES.get(status) or f"{status} Unknown"
 
 
 def _checked(response: object) -> Response:

@@ -16,6 +16,7 @@ from ..auth import current_identity
 from ..errors import BadRequest, NotFound
 from ..fanout import Lease, Limiter, StreamWriter
 from ..notify import Hub, Opened, TopicKey
+from ..text import text
 from .request import Request
 from .response import Response
 from .router import Handler
@@ -93,18 +94,18 @@ def events_handler(
 def _topics(request: Request, known: Container[str]) -> list[str]:
     names = list(dict.fromkeys(request.query.get("topic", ())))
     if not names:
-        raise BadRequest("name a topic: /events?topic=...")
+        raise BadRequest(text("name a topic: /events?topic=..."))
     if len(names) > MAX_TOPICS:
-        raise BadRequest(f"at most {MAX_TOPICS} topics fit into one stream, not {len(names)}")
+        raise BadRequest(text("a stream has at most {max} topics", max=MAX_TOPICS))
     if unknown := [name[:64] for name in names if name not in known]:
-        raise NotFound(f"there is no topic {', '.join(map(repr, unknown))}")
+        raise NotFound(text("there is no topic {names}", names=", ".join(map(repr, unknown))))
     return names
 
 
 def _format(request: Request) -> str:
     format = request.query.get("format", ["json"])[-1]
     if format not in FORMATS:
-        raise BadRequest(f"format must be one of {', '.join(FORMATS)}, not {format[:64]!r}")
+        raise BadRequest(text("format must be one of {allowed}", allowed=", ".join(FORMATS)))
     return format
 
 

@@ -5,6 +5,7 @@ in the reader's zone.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -72,10 +73,9 @@ def show_time(moment: datetime | None, form: str = "%Y-%m-%d %H:%M") -> str:
     if moment is None:
         return ""
     moment = moment.astimezone(UTC)
-    try:
+    # No such zone, no name of one, a folder of them, a day outside the calendar.
+    with suppress(KeyError, ValueError, OSError, OverflowError):
         moment = moment.astimezone(ZoneInfo(current_identity().time_zone))
-    except (KeyError, ValueError, OSError, OverflowError):
-        pass  # no such zone, no name of one, a folder of them, a day outside the calendar
     return moment.strftime(form)
 
 

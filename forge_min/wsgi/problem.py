@@ -10,15 +10,13 @@ from http import HTTPStatus
 from .. import errors
 from ..errors import DomainError, FieldError, ForgeError, Unauthenticated, Unavailable
 from ..text import text
-from .response import Headers, Response, to_json
+from .response import Headers, Response
 
 STATUSES: tuple[tuple[type[ForgeError], int], ...] = (
     (errors.NotFound, 404),
     (errors.StaleVersion, 412),
     (errors.PreconditionRequired, 428),
     (errors.Conflict, 409),
-    (errors.Invalid, 422),
-    (errors.ConstraintViolation, 422),
     (errors.BadRequest, 400),
     (Unauthenticated, 401),
     (errors.Forbidden, 403),
@@ -38,12 +36,7 @@ class HTTPProblem(ForgeError):
     default_code = "F520"
 
     def __init__(
-        self,
-        status: int,
-        message: str = "",
-        *,
-        code: str | None = None,
-        headers: Headers = (),
+        self, status: int, message: str = "", *, code: str | None = None, headers: Headers = ()
     ) -> None:
         super().__init__(message or HTTPStatus(status).description, code=code)
         self.status = status
@@ -106,8 +99,6 @@ def problem_response(error: BaseException, request_id: str) -> Response:
     if found := [asdict(e) for e in getattr(error, "errors", ()) if isinstance(e, FieldError)]:
         body["errors"] = found
     kind = ("Content-Type", "application/problem+json")
-    try:
-        data = to_json(body)
-    except UnicodeEncodeError:  # a pointer to a field whose name is no text
-        data = json.dumps(body).encode()
+    # A field that was sent may have a name that is no text: its lone surrogates stay escapes.
+    data = json.dumps(body, ensure_ascii=False).encode(errors="backslashreplace")
     return Response(status, data, [kind, *_extra_headers(error)])

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from urllib.parse import parse_qs
 
 from ..errors import BadRequest
+from ..text import text
 from .problem import HTTPProblem
 
 _FORM = "application/x-www-form-urlencoded"
@@ -25,12 +26,13 @@ def _not_json(word: str) -> NoReturn:
 _decode = json.JSONDecoder(parse_constant=_not_json, parse_float=Decimal).decode
 
 
-def _pairs(text: str, what: str) -> dict[str, list[str]]:
+def _pairs(line: str | bytes) -> dict[str, list[str]]:
     """Decoded pairs of a query or form (WHATWG URL section 5.1), at most 1,000 of them."""
     try:
-        return parse_qs(text, keep_blank_values=True, errors="strict", max_num_fields=_MAX_PAIRS)
+        line = line if isinstance(line, str) else line.decode("ascii")
+        return parse_qs(line, keep_blank_values=True, errors="strict", max_num_fields=_MAX_PAIRS)
     except ValueError as err:
-        raise BadRequest(f"the {what} cannot be read: {err}") from err
+        raise BadRequest(text("the query or the form cannot be read: {why}", why=err)) from err
 
 
 @lru_cache(1000)
@@ -62,19 +64,17 @@ class Request:
     def read_path(self) -> None:
         """Decode the path into `path`. Raises BadRequest when its bytes are not UTF-8."""
         path: str = self.environ.get("PATH_INFO") or "/"
-        if not path.isascii():
-            try:
-                path = path.encode("latin-1").decode()  # PEP 3333 hands bytes over as latin-1
-            except UnicodeError as err:
-                raise BadRequest("the path is not UTF-8") from err
-        self.path = path
+        try:
+            self.path = path.encode("latin-1").decode()  # PEP 3333 hands bytes over as latin-1
+        except UnicodeError as err:
+            raise BadRequest(text("the path is not UTF-8")) from err
 
     @property
     def query(self) -> dict[str, list[str]]:
         """The query's pairs, in order, blank values kept. Raises BadRequest."""
         if self._query is None:
-            text: str = self.environ.get("QUERY_STRING") or ""
-            self._query = _pairs(text, "query") if text else {}
+            line: str = self.environ.get("QUERY_STRING") or ""
+            self._query = _pairs(line) if line else {}
         return self._query
 
     def header(self, name: str) -> str | None:
@@ -84,11 +84,8 @@ class Request:
 
     def has_match(self, tag: str) -> bool:
         """If-None-Match names this entity tag, compared weakly (RFC 9110 section 13.1.2)."""
-        tags = [
-            item.strip().removeprefix("W/")
-            for item in (self.header("If-None-Match") or "").split(",")
-        ]
-        return tag in tags or "*" in tags
+        given = (self.header("If-None-Match") or "").split(",")
+        return not {tag, "*"}.isdisjoint(item.strip().removeprefix("W/") for item in given)
 
     @property
     def content_type(self) -> str:
@@ -113,7 +110,8 @@ class Request:
             data: bytes = self.environ["wsgi.input"].read(size)
             if len(data) < most:
                 return data
-        raise HTTPProblem(413, f"at most {self.max_body} bytes are read here", code="F523")
+        message = text("at most {max} bytes are read here", max=self.max_body)
+        raise HTTPProblem(413, message, code="F523")
 
     def json(self) -> Any:
         """The body as JSON (RFC 8259); numbers with a point come as Decimal, exact.
@@ -122,20 +120,20 @@ class Request:
         """
         kind = self.content_type
         if kind != "application/json" and not kind.endswith("+json"):
-            raise HTTPProblem(415, "send application/json", code="F522")
+            raise _other_type("application/json")
         try:
             return _decode(self.body.decode())
         except (ValueError, RecursionError) as err:
-            raise BadRequest(f"malformed JSON: {err}") from err
+            raise BadRequest(text("malformed JSON: {why}", why=err)) from err
 
     def form(self) -> dict[str, list[str]]:
         """The pairs of a posted HTML form. Raises BadRequest, or HTTPProblem 415 for another
         type.
         """
         if self.content_type != _FORM:
-            raise HTTPProblem(415, f"send {_FORM}", code="F522")
-        try:
-            text = self.body.decode("ascii")
-        except UnicodeDecodeError as err:
-            raise BadRequest("the form cannot be read: it is not percent-encoded") from err
-        return _pairs(text, "form")
+            raise _other_type(_FORM)
+        return _pairs(self.body)
+
+
+def _other_type(wanted: str) -> HTTPProblem:
+    return HTTPProblem(415, text("send {type}", type=wanted), code="F522")

@@ -49,8 +49,10 @@ class Response:
 
 def _plain(value: object) -> object:
     """Values of PostgreSQL that JSON has no word for; numerics stay exact as text."""
-    if isinstance(value, uuid.UUID | decimal.Decimal):
+    if isinstance(value, uuid.UUID):
         return str(value)
+    if isinstance(value, decimal.Decimal):
+        return format(value, "f")  # str() gives an exponent to a small one
     if isinstance(value, datetime.datetime | datetime.date | datetime.time):
         return value.isoformat()
     if isinstance(value, enum.Enum):
@@ -79,8 +81,7 @@ def json_response(value: object, status: int = 200, headers: Headers = ()) -> Re
 
 def html_response(text: str, status: int = 200, headers: Headers = ()) -> Response:
     """An answer of `text/html`. `text` is HTML already: escape what you put in (`wsgi.html`)."""
-    kind = ("Content-Type", "text/html; charset=utf-8")
-    return Response(status, text.encode(), [kind, *headers])
+    return Response(status, text.encode(), [("Content-Type", "text/html; charset=utf-8"), *headers])
 
 
 def no_content(headers: Headers = ()) -> Response:

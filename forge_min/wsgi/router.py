@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from ..errors import NotFound, ServerError
+from ..text import text
 from .problem import MethodNotAllowed
 from .request import Request
 from .response import Response
@@ -64,14 +65,14 @@ def _segments(pattern: str) -> list[tuple[int, str]]:
     if not pattern.startswith("/"):
         raise _wrong(pattern, "a pattern starts with /")
     out: list[tuple[int, str]] = []
-    for text in pattern[1:].split("/"):
-        found = _PARAM.fullmatch(text)
+    for part in pattern[1:].split("/"):
+        found = _PARAM.fullmatch(part)
         if found:
             out.append((_REST if found[2] else _PARAMETER, found[1]))
-        elif "{" in text or "}" in text:
+        elif "{" in part or "}" in part:
             raise _wrong(pattern, "a parameter is one whole segment, {name} or {name...}")
         else:
-            out.append((_LITERAL, text))
+            out.append((_LITERAL, part))
     if any(kind == _REST for kind, _ in out[:-1]):
         raise _wrong(pattern, "{name...} stands only at the end")
     return out
@@ -95,7 +96,7 @@ class Router:
         if not _METHOD.fullmatch(method):
             raise _wrong(pattern, f"{method!r} is no method in capitals")
         segments = _segments(pattern)
-        names = tuple(text for kind, text in segments if kind != _LITERAL)
+        names = tuple(name for kind, name in segments if kind != _LITERAL)
         if len(set(names)) < len(names):
             raise _wrong(pattern, "a parameter is named twice")
         route = Route(method, pattern, handler, name)
@@ -107,8 +108,8 @@ class Router:
 
     def _shape(self, pattern: str, segments: list[tuple[int, str]]) -> Methods:
         """The methods of this shape, which is put into its place when it is new."""
-        texts = [_EXPRESSIONS.get(kind) or re.escape(text) for kind, text in segments]
-        matches = re.compile("/" + "/".join(texts), re.DOTALL)
+        parts = [_EXPRESSIONS.get(kind) or re.escape(part) for kind, part in segments]
+        matches = re.compile("/" + "/".join(parts), re.DOTALL)
         start = pattern[: pattern.index("{")]
         self._longest = max(self._longest, len(start))
         shapes = self._shapes.setdefault(start, [])
@@ -155,7 +156,7 @@ class Router:
         if path == "*" and method == "OPTIONS":
             known = {route.method for route in self._routes}
         if not known:
-            raise NotFound("nothing is at this address")
+            raise NotFound(text("nothing is at this address"))
         if "GET" in known:
             known.add("HEAD")
         allow = sorted({*known, "OPTIONS"})

@@ -10,6 +10,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from ..errors import NotFound
+from ..text import text
 from .request import Request
 from .response import Response
 
@@ -32,15 +33,6 @@ def content_type(name: str) -> str:
     return _TYPES.get(ending) or mimetypes.guess_type(name)[0] or "application/octet-stream"
 
 
-def _parts(path: str) -> list[str]:
-    """The segments of a path that stays inside; hidden files are not served. Raises NotFound."""
-    parts = path.split("/")
-    for part in parts:
-        if not part or part.startswith(".") or "\\" in part or "\0" in part:
-            raise NotFound("no such file")
-    return parts
-
-
 class StaticFiles:
     """A handler for a route that ends in `{path...}`.
 
@@ -55,23 +47,26 @@ class StaticFiles:
 
     def __call__(self, request: Request) -> Response:
         """Answer with the file that `request.params["path"]` names: 200, or 304 by ETag."""
-        data = self._read(_parts(request.params["path"]))
+        path = request.params["path"]
+        data = self._read(path.split("/"))
+        if data is None:
+            raise NotFound(text("no such file"))
         tag = f'"{hashlib.blake2b(data, digest_size=16).hexdigest()}"'
         headers = [("ETag", tag), ("Cache-Control", self._cache)]
         if request.has_match(tag):
             return Response(304, b"", headers)
-        kind = content_type(request.params["path"])
-        return Response(200, data, [("Content-Type", kind), *headers])
+        return Response(200, data, [("Content-Type", content_type(path)), *headers])
 
-    def _read(self, parts: list[str]) -> bytes:
+    def _read(self, parts: list[str]) -> bytes | None:
+        """The file's bytes; None for what does not lie inside, is hidden, or is no file."""
+        if any(not p or p.startswith(".") or "\\" in p or "\0" in p for p in parts):
+            return None
         place = self._root.joinpath(*parts)
         try:
             if isinstance(place, Path) and isinstance(self._root, Path):
                 place = place.resolve()
                 if not place.is_relative_to(self._root):
-                    raise NotFound("no such file")
-            if place.is_file():
-                return place.read_bytes()
+                    return None
+            return place.read_bytes() if place.is_file() else None
         except (OSError, ValueError, KeyError, RuntimeError):
-            pass  # a loop of links, a name that is too long, a file that went away
-        raise NotFound("no such file")
+            return None  # a loop of links, a name that is too long, a file that went away

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
@@ -16,6 +16,7 @@ from forge_min.actions.check import MOST_KEYS, fits
 from forge_min.actions.values import JSON_DEPTH, TYPES, read_text, to_text
 from forge_min.errors import Invalid
 from forge_min.testing import TestDatabase
+from forge_min.wsgi.response import to_json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
@@ -300,6 +301,29 @@ def test_keys_are_a_list_without_repetition() -> None:
     for value in (None, "x", 5, {}, True):
         assert wrong("many", value, "string") == ["type"]
     assert wrong("many", [None, True, 1.5, [1], {}], "bigint") == ["type"] * 5
+
+
+def test_a_key_that_is_longer_than_its_column_never_reaches_the_table() -> None:
+    assert read("many", ["abc"], "slug", max_len=3) == ["abc"]
+    assert wrong("many", ["abc", "abcd"], "slug", max_len=3) == ["type"]
+
+
+def test_decimals_are_written_in_digits_whatever_their_exponent() -> None:
+    for value in (Decimal("1E-7"), Decimal("1E+3"), Decimal("0E-9"), Decimal("-1.10")):
+        assert re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", to_text(value))
+        assert read_text("decimal", to_text(value)) == value
+        assert json.loads(to_json({"x": value})) == {"x": to_text(value)}
+    with pytest.raises(Invalid) as caught:
+        read("decimal", "0", min=Decimal("1E-7"))
+    assert caught.value.errors[0].message == "must be at least 0.0000001"
+
+
+def test_a_time_whose_zone_knows_no_offset_is_none() -> None:
+    class Nowhere(tzinfo):
+        def utcoffset(self, moment: object) -> None:
+            return None
+
+    assert wrong("datetime", datetime(2026, 1, 1, tzinfo=Nowhere())) == ["type"]
 
 
 def test_absent_keys_are_none_unless_the_change_is_partial() -> None:

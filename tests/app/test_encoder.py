@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+import threading
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid4
+from wsgiref.util import setup_testing_defaults
 
 import pytest
 from forge_min.app import Running
 from forge_min.app.encoder import Encoder
 from forge_min.auth import Identity, as_identity, current_identity
 from forge_min.notify import Event
-from forge_min.testing import Factory, event_position, read_events
+from forge_min.testing import Factory, TestDatabase, event_position, read_events, running_app
 
 pytestmark = pytest.mark.db
 
@@ -92,12 +95,59 @@ def test_a_patch_shows_what_nobody_in_particular_may_see(site: Running) -> None:
     assert seen == [Identity("hub", tenant=OURS.tenant)]
 
 
-@pytest.mark.parametrize("tenant", [uuid4()])
+@pytest.mark.parametrize("tenant", [UUID(int=7)])
 def test_another_tenants_row_is_never_read(site: Running, encoder: Encoder, tenant: UUID) -> None:
     with as_identity(OURS):
         row: Any = Factory.of(site, "accounts").create(name="Fjord")
     event = Event("accounts", "account.updated", str(row.id), 1, tenant_id=tenant)
     assert b"Fjord" not in encoder.encode(event, "", "html")
+
+
+def stream(site: Running, who: Identity, last: str | None = None) -> Iterator[bytes]:
+    """The frames that a page of this identity gets from /events."""
+    environ: dict[str, Any] = {"QUERY_STRING": "topic=accounts&format=html", "PATH_INFO": "/events"}
+    environ["HTTP_X_TEST_USER"], environ["HTTP_X_TEST_TENANT"] = who.user, str(who.tenant)
+    environ["HTTP_X_TEST_ROLES"] = ",".join(who.roles)
+    if last:
+        environ["HTTP_LAST_EVENT_ID"] = last
+    setup_testing_defaults(environ)
+    return iter(site.application(environ, lambda *head: lambda data: None))
+
+
+def until(frames: Iterator[bytes], word: bytes) -> bytes:
+    """All that comes up to the frame with this word."""
+    seen = b""
+    while word not in seen:
+        seen += next(frames)
+    return seen
+
+
+def test_a_page_hears_of_its_own_tenant_only_now_and_when_it_comes_back(
+    wide_database: TestDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from app import app  # type: ignore[import-not-found]
+
+    monkeypatch.setitem(app.fragments, "accounts", show)
+    theirs = Identity("eve", OURS.roles, uuid4())
+    with running_app(wide_database) as site:
+        while not site.hub.ready[0]:
+            threading.Event().wait(0.01)
+        ours, others = stream(site, OURS), stream(site, theirs)
+        assert b"retry" in next(ours) and b"retry" in next(others)
+        for who, name in ((theirs, "Theirs"), (OURS, "Ours"), (theirs, "Again"), (OURS, "More")):
+            with as_identity(who):
+                Factory.of(site, "accounts").create(name=name)
+        heard = until(ours, b"More"), until(others, b"Again")
+        assert b"Ours" in heard[0] and b"Theirs" not in heard[0] and b"Again" not in heard[0]
+        assert b"Theirs" in heard[1] and b"Ours" not in heard[1] and b"More" not in heard[1]
+        # An id of the other tenant's stream gives one's own events, or a refresh.
+        foreign = re.findall(rb"id: (\S+)", heard[1])[0].decode()
+        back = stream(site, OURS, foreign)
+        first = next(back)
+        assert b"More" in first or b"event: refresh" in first
+        assert b"Theirs" not in first and b"Again" not in first
+        for one in (ours, others, back):
+            one.close()  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("key", ["a b", 'x"]\ndata: evil', "é.#", "\\0", "\u2028\r\n\n"])

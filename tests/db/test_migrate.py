@@ -133,6 +133,39 @@ def test_a_failing_down_leaves_the_file_applied(conn):
     assert states(conn, [bad]) == {"0001": "applied"}
 
 
+def test_a_failing_down_names_its_line_in_the_file(conn):
+    bad = file(1, "create table a ();\n\n-- forge: down\n\ndrop table a;\ndrop table nothing(;")
+    migrate(conn, [bad])
+    with pytest.raises(BuildError, match=r"0001_x\.sql:6: syntax error"):
+        migrate_down(conn, [bad])
+
+
+def test_what_breaks_a_rule_is_told_with_the_row(conn):
+    text = "create table a as select 7 as id from generate_series(1, 2);"
+    with pytest.raises(BuildError, match=r"\(id\)=\(7\) is duplicated"):
+        migrate(conn, [file(1, text + "create unique index on a (id)")])
+
+
+def test_down_waits_for_the_release_that_has_the_newest_file(conn):
+    migrate(conn, [ONE, TWO])
+    with pytest.raises(BuildError, match=r"0002_x\.sql came after 0001_x\.sql") as caught:
+        migrate_down(conn, [ONE])
+    assert caught.value.code == "F323" and tables(conn) == {"one", "two"}
+
+
+def test_what_a_file_sets_ends_with_it_and_days_begin_in_utc(conn):
+    conn.execute("set timezone to 'America/Lima'")
+    files = [
+        file(1, "select set_config('search_path', '', false);"),
+        file(2, "create table a as select '2026-01-31'::timestamptz as at;"),
+        file(3, "set timezone to 'Asia/Tokyo'; set lock_timeout = 7;"),
+        file(4, "insert into a values ('2026-01-31');"),
+    ]
+    migrate(conn, files)
+    assert conn.execute("select count(*), count(distinct at) from a").fetchone() == (2, 1)
+    assert conn.execute("show lock_timeout").fetchone() == ("0",)
+
+
 def test_a_file_without_transaction_goes_on_where_it_failed(conn):
     wrong, right = file(1, STEPS.format("select no_such")), file(1, STEPS.format("select 1"))
     with pytest.raises(BuildError, match="statement 2"):
@@ -141,6 +174,29 @@ def test_a_file_without_transaction_goes_on_where_it_failed(conn):
     assert migrate(conn, [right]) == ["0001_x.sql"]
     assert states(conn, [right]) == {"0001": "applied"}
     assert conn.execute("show lock_timeout").fetchone() == ("0",)
+
+
+DOWN = "-- forge: down\ndrop index if exists i_new;\ndrop index i;\ndrop table a;\n"
+
+
+def test_what_a_half_applied_file_has_done_is_undone(conn):
+    for number in (1, 2, 3):
+        lines = (STEPS.format("select 1") + "select no_such;\n").splitlines()
+        half = file(1, "\n".join([*lines[: 1 + number], "select no_such;", DOWN]))
+        with pytest.raises(BuildError, match=f"statement {number + 1}"):
+            migrate(conn, [half])
+        assert states(conn, [half]) == {"0001": "half applied"} and tables(conn) == {"a"}
+        assert migrate_down(conn, [half]) == ["0001_x.sql"]
+        assert states(conn, [half]) == {"0001": "pending"} and tables(conn) == set()
+
+
+def test_what_cannot_be_undone_of_a_half_applied_file_is_told_and_nothing_is_done(conn):
+    text = STEPS.format("select no_such") + "-- forge: down\ndrop table a;\nselect 1/0;"
+    with pytest.raises(BuildError):
+        migrate(conn, [file(1, text)])
+    with pytest.raises(BuildError, match="division by zero"):
+        migrate_down(conn, [file(1, text)])
+    assert states(conn, [file(1, text)]) == {"0001": "half applied"} and tables(conn) == {"a"}
 
 
 def test_what_a_half_applied_file_has_done_may_not_be_changed(conn):

@@ -39,6 +39,15 @@ def test_a_number_that_comes_twice_is_refused_with_both_names(tmp_path):
         read_migrations(tmp_path)
 
 
+def test_what_is_no_utf_8_is_refused_by_name_and_a_mark_at_the_begin_is_none_of_the_text(tmp_path):
+    (tmp_path / "0001_a.sql").write_bytes(b"\xef\xbb\xbf-- forge: generated\nselect 1;")
+    assert read_migrations(tmp_path)[0].generated
+    (tmp_path / "0002_b.sql").write_bytes("select 'é';".encode("latin-1"))
+    with pytest.raises(BuildError, match=r"0002_b\.sql is no UTF-8 text") as caught:
+        read_migrations(tmp_path)
+    assert caught.value.code == "F321"
+
+
 def test_windows_line_ends_do_not_change_the_checksum(tmp_path):
     (tmp_path / "0001_a.sql").write_bytes(b"select 1;\r\n-- forge: down\r\nselect 2;\r\n")
     [file] = read_migrations(tmp_path)

@@ -78,8 +78,8 @@ def test_each_other_rule_is_a_violation_of_its_kind(conn, statement, kind, const
         "insert into forge_job (kind, priority) values ('a', 9)",
         "insert into forge_job (kind) values (null)",
         "insert into forge_job (kind, unique_key) values ('a', 'k'), ('b', 'k')",
-        "insert into forge_audit (topic, resource_id, operation, version, changes)"
-        " values ('items', '1', 'guess', 1, '{}')",
+        "insert into forge_audit (topic, resource_id, operation, version)"
+        " values ('items', '1', 'create', 1)",
         "with row as (insert into item (id, needed) values (2, 'x') returning id)"
         " insert into forge_event (topic, kind) select null, 'item.created' from row",
     ],

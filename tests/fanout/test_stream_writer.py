@@ -101,10 +101,11 @@ def test_a_slow_reader_gets_exactly_one_refresh_with_what_it_missed(
     seen = numbers(data)
     missed = [int(n) for n in REFRESH.findall(data)]
     assert seen == list(range(1, len(seen) + 1))
-    assert missed == [401 - len(seen)]
     assert data.endswith(b"\n\n") and b"\n\nevent: refresh" in data  # at a frame boundary
     topic.publish(b"data: next\n\n")
-    assert slow.read_until(b"data: next\n\n") == b"data: next\n\n"
+    rest = slow.read_until(b"data: next\n\n")
+    # The kernel may take one more frame while nobody reads: then some come after the refresh.
+    assert missed == [401 - len(seen) - rest.count(b"\n\n") + 1]
     assert (writer.refreshes, writer.timed_out) == (1, 0)
 
 

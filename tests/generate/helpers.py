@@ -10,7 +10,4 @@ from forge_min.parse import ResourceIR
 
 def rendered(resources: Sequence[ResourceIR]) -> dict[str, str]:
     """Path below gen/ → text."""
-    files: dict[str, str] = {}
-    for one in render(sorted(resources, key=lambda resource: resource.folder)):
-        files |= one
-    return files
+    return render(sorted(resources, key=lambda resource: resource.folder))

@@ -11,8 +11,8 @@ import signal
 import sys
 from pathlib import Path
 
-from forge_min.generate import exchange, write_tree
-from forge_min.generate.tree import MARKER
+from forge_min.generate import exchange
+from forge_min.generate.tree import MARKER, write_tree
 
 OLD = {"__init__.py": "", "a/one.py": "x = 1\n", "a/same.py": "s = 0\n", "b/gone.py": "y = 1\n"}
 NEW = {"__init__.py": "", "a/one.py": "x = 2\n", "a/same.py": "s = 0\n", "c/more.py": "z = 1\n"}

@@ -70,6 +70,15 @@ def test_every_mistake_of_the_schemas_is_there_as_json(
     assert not (root / "gen").exists()
 
 
+def test_every_command_that_reads_schemas_gives_their_mistakes_as_json(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(root, "thing", SCHEMA.replace("Greet", "greet"))
+    assert main(["build", "--json", "--project", str(root)]) == 1
+    (found,) = json.loads(capsys.readouterr().out)["diagnostics"]
+    assert found["code"] == "F131"
+
+
 def states(root: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
     code, found = answer(root, capsys, "resource", "Thing", "--diff")
     assert code == 0 and bool(found["diff"]) == (set(found["files"].values()) != {"as scaffolded"})

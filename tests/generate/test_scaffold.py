@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from forge_min.errors import BuildError
-from forge_min.generate import scaffold
+from forge_min.generate.scaffold import scaffold
 
 
 def test_what_is_there_is_never_overwritten(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from forge_min.errors import BuildError
-from forge_min.generate import Report, exchange, tree, write_tree
+from forge_min.generate import exchange, tree
+from forge_min.generate.tree import Report, write_tree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -211,7 +212,8 @@ AS_NOBODY = """
 import os, sys
 from pathlib import Path
 from forge_min.errors import BuildError
-from forge_min.generate import scaffold, write_tree
+from forge_min.generate.scaffold import scaffold
+from forge_min.generate.tree import write_tree
 os.chdir(sys.argv[1])
 os.chmod(".", 0o555)
 if os.getuid() == 0:

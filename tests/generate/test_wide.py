@@ -19,7 +19,7 @@ import pytest
 from forge_min import db, schema
 from forge_min.generate import compare_scaffold, generate
 from forge_min.parse import parse_project
-from forge_min.parse.ir import FieldIR, JobRefIR, RelationIR
+from forge_min.parse.ir import FieldIR, RelationIR
 from forge_min.parse.links import joins
 from forge_min.testing import TestDatabase
 
@@ -54,7 +54,7 @@ def test_the_wide_schemas_use_every_word_of_the_language() -> None:
     relations = [relation for r in RESOURCES for relation in r.relations]
     assert used(relations) == all_of(RelationIR)
     assert {r.on_delete for r in relations} == set(typing.get_args(schema.OnDelete))
-    assert used([job for r in RESOURCES for job in r.hooks.all]) == all_of(JobRefIR)
+    assert used([job for r in RESOURCES for job in r.hooks.all]) == all_of(schema.JobRef)
     assert all(many.kind for r in RESOURCES for many in r.many if many.via or many.table)
     asked = {permission.operation for r in RESOURCES for permission in r.permissions}
     assert {"read", "create", "update", "delete", "restore"} < asked

@@ -25,7 +25,11 @@ shelf = schema.define(
 )
 """,
     "tag": """
-tag = schema.define("Tag", schema.string("word", required=True, unique=True, max_len=20))
+tag = schema.define(
+    "Tag",
+    schema.string("word", required=True, unique=True, max_len=20),
+    schema.belongs_to("Tag", name="wider"),
+)
 """,
     "book": """
 book = schema.define(

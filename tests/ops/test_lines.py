@@ -58,6 +58,21 @@ def test_cells_are_read_by_type_and_empty_ones_are_null(tmp_path: Path) -> None:
     assert found == [Line(2, full), Line(4, dict.fromkeys(TYPES))]
 
 
+def test_an_empty_text_is_quoted_and_what_is_no_text_is_null_all_the_same(tmp_path: Path) -> None:
+    found = read(tmp_path, "a.csv", 'code,n,good,data\n"","","",""\n,"",,\n"",1,,"""""" \n')
+    assert found[:2] == [
+        Line(2, {"code": "", "n": None, "good": None, "data": None}),
+        Line(3, dict.fromkeys(("code", "n", "good", "data"))),
+    ]
+    assert (found[2].number, "cell 4" in found[2].error) == (4, True)
+
+
+def test_a_quoted_cell_without_an_end_is_told_by_its_first_line(tmp_path: Path) -> None:
+    found = read(tmp_path, "a.csv", 'code,n\na,1\n"b,2\nc,3\n')
+    assert found[0] == Line(2, {"code": "a", "n": 1})
+    assert [(line.number, bool(line.error)) for line in found[1:]] == [(3, True)]
+
+
 @pytest.mark.parametrize(
     ("row", "error"),
     [

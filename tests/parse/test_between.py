@@ -98,7 +98,7 @@ def test_which_relation_leads_back_is_asked_with_its_answers() -> None:
 
 def test_what_may_come_of_another_mistake_is_not_reported() -> None:
     assert codes(two("schema.has_many('Other')", "schema.belongs_to('Thing', 'X')")) == ["F120"]
-    assert codes(two("schema.has_many('Other', 'X')", "schema.int('x')")) == ["F120"]
+    assert codes(two("schema.has_many('Other', 'X')", "schema.int('x')")) == ["F143", "F120"]
 
 
 def test_a_relation_is_looked_at_beside_one_that_leads_nowhere() -> None:
@@ -114,3 +114,31 @@ def test_the_columns_of_a_join_table_have_names_that_fit() -> None:
     name = "T" + "x" * 60
     long = text.format(name, f"schema.many_to_many('{name}', 'friends'),", "long_ones")
     assert codes(parse(**{name.lower(): long})) == ["F123", "F123"]
+
+
+BESIDE = [
+    ("schema.string('X'), schema.has_many('Other')", "schema.int('x')", ["F120", "F143"]),
+    ("schema.int('x', mn=1), schema.belongs_to('Other')", TENANT, ["F106", "F145"]),
+    (
+        "schema.int('x', max=LIMIT), schema.has_one('Other')",
+        "schema.int('X')",
+        ["F104", "F120", "F143"],
+    ),
+    ("schema.many_to_many('Other', 'X')", "schema.int('x'), plural='Others'", ["F120", "F120"]),
+]
+
+
+@pytest.mark.parametrize(("thing", "other", "expected"), BESIDE, ids=range(len(BESIDE)))
+def test_mistakes_between_files_are_shown_beside_those_within_one(
+    thing: str, other: str, expected: list[str]
+) -> None:
+    assert sorted(codes(two(thing, other))) == expected
+
+
+UNREAD = ["schema.belongs_to('Thing', LIMIT)", "schema.belongs_to(LIMIT)", "*PARTS", "TENANT()"]
+
+
+@pytest.mark.parametrize("part", UNREAD)
+def test_nothing_is_said_of_relations_to_a_file_that_was_not_read_whole(part: str) -> None:
+    (found,) = two("schema.has_many('Other', via='origin')", part).diagnostics
+    assert found.code == "F104"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from importlib.resources import files
 from pathlib import Path
@@ -59,7 +60,7 @@ MISTAKES = [
     ('schema.string("ctid")', "F121", '"ctid"'),
     ('schema.belongs_to("Thing", "tenant")', "F121", '"tenant"'),
     ('schema.string("sort", filterable=True)', "F121", "True"),
-    ('schema.has_many("Thing", "version")', "F121", '"version"'),
+    ('schema.many_to_many("Thing", "version")', "F121", '"version"'),
     ('schema.many_to_many("Thing", "tenant_id")', "F121", '"tenant_id"'),
     ('schema.string("deleted_at")', "F121", '"deleted_at"'),
     ('schema.string("include", filterable=True)', "F121", "True"),
@@ -125,6 +126,7 @@ MISTAKES = [
     ('schema.with_hooks(schema.Hooks([schema.JobRef("send it")]))', "F131", '"send it"'),
     ('schema.with_hooks(schema.Hooks([schema.JobRef("sendIt")]))', "F131", '"sendIt"'),
     ('schema.with_hooks(schema.Hooks([schema.JobRef("None")]))', "F131", '"None"'),
+    ('schema.with_hooks(schema.Hooks([schema.JobRef("WORKERS")]))', "F131", '"WORKERS"'),
     ('schema.with_hooks(schema.Hooks([schema.JobRef("A", "b c")]))', "F132", '"b c"'),
     ('schema.with_hooks(schema.Hooks([schema.JobRef("A", priority=5)]))', "F132", "5"),
     ('schema.with_hooks(schema.Hooks([schema.JobRef("A", max_attempts=0)]))', "F132", "0"),
@@ -382,3 +384,25 @@ def test_nothing_of_the_file_is_run(tmp_path: Path) -> None:
     text += IMPORT + f"t = schema.define('Thing', open({str(witness)!r}, 'w'))"
     assert set(codes(parse(thing=text))) == {"F104"}
     assert not witness.exists()
+
+
+def test_a_line_with_many_thousand_mistakes_shows_them_all() -> None:
+    many = ", ".join(["schema.strng('é')"] * 2_000 + ["schema.strng('x')"] * 2_000)
+    text = IMPORT + f"t = schema.define('Thing', {many})"
+    found = parse(thing=text).diagnostics
+    assert len(found) == 4_000 and len({one.col for one in found}) == 4_000
+    assert {marked(one) for one in found} == {"schema.strng"}
+    choices = [str(n) for n in range(50_000)]
+    assert codes(parse_parts(f"schema.enum('x', {choices})")) == []
+    assert codes(parse_parts(f"schema.enum('x', {[*choices, '7']})")) == ["F129"]
+
+
+def test_every_message_is_said_somewhere_and_every_one_that_is_said_is_there() -> None:
+    package = Path(str(files("forge_min"))) / "parse"
+    code = "".join(path.read_text() for path in package.rglob("*.py"))
+    known = tomllib.loads((package / "messages.toml").read_text())
+    words = set(re.findall(r'"([a-z_]+)"', code)) | {"missing_kind", "missing_choices"}
+    assert known.keys() <= words
+    said = set(re.findall(r'problem\(\s*"(\w+)"', code))
+    said |= set(re.findall(r'_report\([\w.]+, "(\w+)"', code))
+    assert said <= known.keys() and len(said) > 30

@@ -7,7 +7,7 @@ from forge_min.actions.values import TYPES as VALUES
 from hypothesis import given
 from hypothesis import strategies as st
 
-from .helpers import resource
+from .helpers import codes, parse_parts, resource
 from .strategies import TYPES
 
 WITH_DEFAULT = sorted(name for name in TYPES if "default" in TYPES[name] and name != "enum")
@@ -21,6 +21,34 @@ def test_a_default_that_may_stand_is_a_value_that_a_request_may_send(data: st.Da
     assert field.default == default and field.has_default == (default is not None)
     if default is not None:
         VALUES[kind].read(default)
+
+
+@pytest.mark.parametrize(
+    ("kind", "default", "code"),
+    [
+        ("int", "1", "F107"),
+        ("int", "0); drop table victim; --", "F107"),
+        ("int", 2**31, "F125"),
+        ("bool", "true", "F107"),
+        ("string", 5, "F107"),
+        ("string", "a\0b", "F150"),
+        ("decimal", "NaN", "F125"),
+        ("decimal", "1; drop table victim", "F125"),
+        ("date", "today", "F125"),
+        ("datetime", "now", "F125"),
+        ("datetime", "infinity", "F125"),
+        ("uuid", "gen_random_uuid()", "F125"),
+    ],
+)
+def test_a_default_that_is_no_value_of_its_type_is_refused(
+    kind: str, default: object, code: str
+) -> None:
+    assert codes(parse_parts(f"schema.{kind}('x', default={default!r})")) == [code]
+
+
+@pytest.mark.parametrize("name", ["ctid", "xmin", "tableoid"])
+def test_what_every_table_has_already_is_no_name(name: str) -> None:
+    assert codes(parse_parts(f"schema.int('{name}')")) == ["F121"]
 
 
 @pytest.mark.parametrize("kind", ["slug", "email", "url"])

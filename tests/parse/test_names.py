@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from forge_min.parse.ir import attribute_of
 from forge_min.parse.links import links
 from forge_min.parse.names import constraint_name, plural, snake
 from hypothesis import given
@@ -66,7 +67,7 @@ def test_words_of_sql_may_name_fields_and_tables() -> None:
 def test_words_of_python_may_name_fields_and_resources() -> None:
     found = resource("schema.string('class')", "schema.bool('is')", "schema.int('self')")
     assert [field.column for field in found.fields] == ["class", "is", "self"]
-    assert [field.attribute for field in found.fields] == ["class_", "is_", "self"]
+    assert [attribute_of(field.name) for field in found.fields] == ["class_", "is_", "self"]
     text = IMPORT + "x = schema.define('Class', schema.belongs_to('Class'))"
     (found,) = parse(class_=text).resources
     assert (found.folder, found.table, found.path) == ("class_", "classes", "classes")
@@ -122,3 +123,11 @@ def test_the_schema_language_is_found_under_the_name_that_its_import_gives_it() 
     parsed = parse(thing=head + "t: object = s.define('Thing', s.uuid('x'))")
     assert parsed.diagnostics == ()
     assert parsed.resources[0].fields[0].type == "uuid"
+
+
+def test_no_table_has_a_name_that_postgresql_finds_in_its_own_catalog_first() -> None:
+    text = IMPORT + "x = schema.define('Thing', schema.int('pg_rating'), plural={!r})"
+    assert codes(parse(thing=text.format("pg_class"))) == ["F121"]
+    assert codes(parse(thing=text.format("ratings"))) == []
+    assert codes(parse_parts("schema.many_to_many('Thing', table='pg_class')")) == ["F121"]
+    assert codes(parse(pg_class=IMPORT + "x = schema.define('PgClass')")) == ["F121"]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from forge_min.db import FORGE_MIGRATIONS, MigrationFile, connect, migration_status
 from forge_min.errors import BuildError
+from forge_min.testing import TestDatabase, fast_server
 from forge_min.testing import fresh_database as make
 
 pytestmark = pytest.mark.db
@@ -24,7 +26,7 @@ def seconds(server, migrations) -> float:
 
 
 def test_a_copy_is_made_and_the_migrations_are_not_run_again(server):
-    # 25 ms on an idle machine; here only that copies cost less than the first one.
+    # 10 ms on an idle machine; here only that copies cost less than the first one.
     mark = MigrationFile("app", "0001_mark.sql", f"select '{time.time_ns()}';")
     migrations = [*FORGE_MIGRATIONS, mark]
     first = seconds(server, migrations)
@@ -71,3 +73,27 @@ def test_migrations_that_fail_leave_no_template_behind(server):
     for _ in range(2):
         with pytest.raises(BuildError), make(server, [bad]):
             pass
+
+
+def test_a_fast_server_is_a_server_and_leaves_nothing(tmp_path):
+    with fast_server(folder=str(tmp_path)) as quick, make(quick) as database:
+        with connect(database.app_url) as conn:
+            assert conn.execute("show fsync").fetchone() == ("off",)
+    assert not list(tmp_path.iterdir())
+
+
+def test_addresses_of_any_server_will_do(server):
+    elsewhere = TestDatabase("app", server.owner_url, server.app_url)
+    with make(elsewhere) as database, connect(database.app_url) as conn:
+        assert conn.execute("select current_database()").fetchone() == (database.name,)
+
+
+def test_threads_get_databases_of_their_own_at_the_same_time(server):
+    mark = MigrationFile("app", "0001_threads.sql", f"select '{time.time_ns()}';")
+
+    def use(_):
+        with make(server, [mark]) as database:
+            return database.name
+
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(use, range(8)))) == 8

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -63,11 +65,10 @@ def test_what_is_due_is_worked_and_what_that_enqueues_in_whatever_queue(queue: Q
     queue.works(chain=chain)
     queue.insert("chain", args={"n": 3})
     queue.insert("chain", args={"n": 0}, delay=3600)
-    queue.insert("unknown")
     assert outcomes(drain_jobs(queue)) == [("chain", "completed")] * 4
     assert drain_jobs(queue) == []
     states = queue.conn.execute("select state, count(*) from forge_job group by state").fetchall()
-    assert dict(states) == {"completed": 4, "scheduled": 1, "available": 1}
+    assert dict(states) == {"completed": 4, "scheduled": 1}
 
 
 def test_a_scheduled_job_that_is_due_is_worked(queue: Queue) -> None:
@@ -127,6 +128,46 @@ def test_jobs_without_end_are_an_error_after_the_timeout(queue: Queue) -> None:
     assert caught.value.code == "F414" and "default" in caught.value.message
 
 
+def test_a_job_that_blocks_until_the_time_is_over_is_not_taken_for_done(queue: Queue) -> None:
+    release = threading.Event()
+    queue.works(block=lambda job: block(release))
+    queue.insert("block")
+    try:
+        with pytest.raises(JobsFailed) as caught:
+            drain_jobs(queue, timeout=0.2)
+    finally:
+        release.set()
+    assert caught.value.code == "F414"
+
+
+def block(release: threading.Event) -> None:
+    """Wait, and do not even hear of the time-out."""
+    while not release.is_set():
+        with contextlib.suppress(BaseException):
+            release.wait()
+
+
+def test_a_job_that_no_worker_has_is_not_passed_over_in_silence(queue: Queue) -> None:
+    queue.works(good=lambda job: None)
+    queue.insert("good")
+    queue.insert("goood")
+    queue.insert("later", delay=60)
+    queue.insert("elsewhere", queue="other")
+    with pytest.raises(JobsFailed) as caught:
+        drain_jobs(queue, ["default"])
+    assert caught.value.message.splitlines()[1:] == ["goood (job 2): no worker has this kind"]
+    assert drain_jobs(queue, failures=True) == []
+
+
+def test_jobs_of_a_transaction_that_is_open_cannot_be_drained(queue: Queue) -> None:
+    queue.works(good=lambda job: None)
+    with db.transaction(queue.conn):
+        queue.insert("good")
+        with pytest.raises(JobsFailed):
+            drain_jobs(queue)
+    assert outcomes(drain_jobs(queue)) == [("good", "completed")]
+
+
 def test_hooks_of_a_project_run_as_the_system_in_the_tenant_of_the_write(
     site: Running, manager: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,6 +213,19 @@ def test_events_are_read_as_they_were_published(queue: Queue) -> None:
     assert read_events(queue.conn, position) == [second]
     assert (second.resource_id, second.version, second.changed) == ("2", 2, ())
     assert second.id > first.id and second.created_at is not None
+
+
+def test_a_position_inside_a_transaction_lies_before_all_of_it(queue: Queue) -> None:
+    def publish(conn: Any, id: str) -> None:
+        notify.publish_tx(conn, notify.Event("items", "item.created", id))
+
+    with db.transaction(queue.conn):
+        publish(queue.conn, "first")
+        with queue.database.open() as other:
+            publish(other, "committed")
+        position = event_position(queue.conn)
+        publish(queue.conn, "second")
+    assert [e.resource_id for e in read_events(queue.conn, position)] == ["first", "second"]
 
 
 def test_an_event_that_was_under_way_at_the_position_is_read_after_its_commit(

@@ -5,8 +5,8 @@ from uuid import UUID
 from forge_min.app import App
 from forge_min.auth import Identity, as_identity
 from forge_min.wsgi import Handler, Request, Response
-from gen.account import AccountRow
 
+from gen.account import AccountRow
 from resources.account.actions import AccountActions
 
 app = App()

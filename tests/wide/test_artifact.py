@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 from uuid import uuid4
 
 import pytest
@@ -148,7 +149,7 @@ def test_no_route_shows_or_touches_a_row_of_another_tenant(
         else:
             assert status == 404, (method, path, status, answer)
         for row in rows.values():
-            assert "Fjord" not in shown and SECRET not in shown
+            assert "fjord" not in shown.lower() and SECRET not in shown
             assert key(row) not in shown or f"/{key(row)}" in path or "there is no" in shown
     after = {path: ours.ask("GET", f"{path}/{key(row)}")[2] for path, row in rows.items()}
     assert after == before
@@ -231,11 +232,11 @@ def test_what_a_role_may_not_see_is_in_no_answer(site: Site, rows: dict[str, Any
 def test_what_a_role_may_not_see_is_in_no_export(site: Site, rows: dict[str, Any]) -> None:
     done = site.run("export", "accounts", "--tenant", OURS, "--as-role", "member")
     assert done.returncode == 0, done.stderr
-    assert "Fjord" in done.stdout and SECRET not in done.stdout and "notes" not in done.stdout
+    assert '"fjord"' in done.stdout and SECRET not in done.stdout and "notes" not in done.stdout
     whole = site.run("export", "accounts", "--tenant", OURS, "--all-fields")
     assert SECRET in whole.stdout
     other = site.run("export", "accounts", "--tenant", THEIRS, "--all-fields")
-    assert other.returncode == 0 and "Fjord" not in other.stdout
+    assert other.returncode == 0 and "fjord" not in other.stdout.lower()
 
 
 def test_an_event_reaches_its_own_tenant_only_and_names_no_hidden_field(
@@ -351,3 +352,46 @@ def test_natural_keys_and_words_of_python_and_sql_work_over_http(site: Site) -> 
     assert status == 200 and [s["number"] for s in answer["stops"]] == [stop["number"]]
     assert user.ask("DELETE", "/stations/7")[0] == 204
     assert user.ask("GET", "/stations/seven")[0] == 404
+
+
+HOSTILE: tuple[Any, ...] = (
+    ("", "\x00", "\ud800", "é" * 300, "x" * 3000, "1E-7", "9" * 401, "2026-02-30", "{name}", "%_\\")
+    + (True, -1, 1 << 31, 1 << 63, 10**400, 1e308, [], {}, {"\x00": 1}, ["x" * 300], [None], [[1]])
+    + (["y", "y"], "9999-12-31T23:59:59-23:59")
+)
+
+
+def test_no_value_of_a_field_is_a_defect_and_a_refused_one_is_pointed_at(
+    site: Site, ours: User, rows: dict[str, dict[str, Any]]
+) -> None:
+    made = {
+        "/documents": ours.create("/documents", {"string": "ab", "settings": {}})["id"],
+        "/classes": ours.create("/classes", {"code": "HH", "class": "hostile"})["code"],
+        "/lines": ours.create("/lines", {"slug": "hostile", "year": 1900})["slug"],
+        "/stations": ours.create("/stations", {"number": 99, "name": "Hostile"})["number"],
+    }
+    contract = ours.ask("GET", "/api/openapi.json")[2]
+    for base, at in {**{path: key(row) for path, row in rows.items()}, **made}.items():
+        patch = contract["paths"][f"/api/v1{base}/{{id}}"]["patch"]["requestBody"]["content"]
+        name = patch["application/json"]["schema"]["$ref"].split("/")[-1]
+        for field in contract["components"]["schemas"][name]["properties"]:
+            for value in HOSTILE:
+                status, _, answer = ours.ask("PATCH", f"{base}/{at}", {field: value}, If_Match="*")
+                assert status in (200, 422), (base, field, value, answer)
+                pointers = [error["pointer"] for error in answer.get("errors", ())]
+                assert status == 200 or all(p.split("/")[1] == field for p in pointers), answer
+                assert status == 200 or pointers, (base, field, value, answer)
+
+
+def test_no_parameter_of_a_list_is_a_defect_and_a_refused_one_is_named(
+    ours: User, rows: dict[str, dict[str, Any]]
+) -> None:
+    columns = [*rows["/orders"], "limit", "page", "per_page", "cursor", "sort", "q", "include", "x"]
+    for name in columns:
+        for operator in ("", "[in]", "[gte]", "[contains]", "[is_null]", "[x]"):
+            for value in (str(each)[:400] for each in HOSTILE if each != "\ud800"):
+                query = urlencode({name + operator: value})
+                status, _, answer = ours.ask("GET", f"/orders?{query}")
+                assert status in (200, 400), (query, answer)
+                named = name in answer.get("detail", name) or name in ("sort", "q")
+                assert named, (query, answer)

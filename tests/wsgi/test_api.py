@@ -8,6 +8,7 @@ import importlib
 import io
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -20,6 +21,8 @@ from forge_min.wsgi.api import ResourceAPI
 from workshop import ANN, BOB, BOSS, WRITER, Workshop, together, workshop
 
 pytestmark = pytest.mark.db
+
+ID = "2f1f7c5e-0f3c-4b6e-9b53-0d1f6b1f6a10"
 
 
 class Answer(NamedTuple):
@@ -120,6 +123,16 @@ def test_if_match_is_honoured_by_every_write(ask: Client) -> None:
     assert ask("GET", where).status == 404
 
 
+def test_a_change_that_wants_no_row_there_changes_none(ask: Client) -> None:
+    where = country(ask).headers["location"]
+    body = {"code": "DE", "name": "C"}
+    for method in ("PUT", "PATCH", "DELETE"):
+        assert ask(method, where, body, if_none_match="*").status == 412
+    assert ask("GET", where).json["version"] == 1
+    nowhere = f"/api/v1/countries/{uuid4()}"
+    assert ask("PUT", nowhere, body, if_none_match="*").status == 404
+
+
 def test_problems_are_problem_json_with_every_pointer(ask: Client) -> None:
     answer = ask("POST", "/api/v1/countries", {"code": "DEU", "wings": 1})
     assert answer.status == 422
@@ -209,7 +222,7 @@ def test_another_content_type_is_415(ask: Client) -> None:
     assert ask("POST", "/api/v1/countries", raw=b"code=DE", content_type="text/plain").status == 415
 
 
-@pytest.mark.parametrize("id", ["42", "x", str(uuid4())[:-1], "%00", str(uuid4()) + "0"])
+@pytest.mark.parametrize("id", ["42", "x", ID[:-1], "%00", ID + "0"])
 def test_an_id_that_is_none_is_404(ask: Client, id: str) -> None:
     for method in ("GET", "DELETE"):
         assert ask(method, f"/api/v1/countries/{id}").status == 404
@@ -379,6 +392,30 @@ def test_what_few_may_see_is_absent_for_the_others_everywhere(works: Workshop, a
         assert answer.status == 200 and b"cost" not in answer.body
     (update, create) = ask_as(BOSS, "GET", path + "/audit").json["data"]
     assert create["changes"]["cost"] == [None, "1.50"]
+
+
+def test_a_log_holds_no_keys_of_rows_that_may_not_be_read(
+    works: Workshop, ask_as: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works.tags("red")
+    path = f"products/{works.product('A', tag_ids=['red']).id}/audit"
+    assert ask_as(ANN, "GET", path).json["data"][0]["changes"]["tag_ids"] == [None, ["red"]]
+    tags = type(works["tags"])
+    guarded = replace(tags.resource, permissions={"read": ("boss",)})
+    monkeypatch.setattr(tags, "resource", guarded)
+    answer = ask_as(ANN, "GET", path)
+    assert answer.status == 200 and b"red" not in answer.body
+    assert b"red" in ask_as(BOSS, "GET", path).body
+
+
+def test_a_log_of_a_field_that_had_another_type_shows_what_was_there(
+    works: Workshop, ask_as: Ask
+) -> None:
+    path = f"products/{works.product('A').id}/audit"
+    old = {"seen_at": ["yesterday", 5], "price": ["cheap", True], "details": [1.5, None]}
+    works.owner.execute("update forge_audit set changes = %s", [json.dumps(old)])
+    (entry,) = ask_as(ANN, "GET", path).json["data"]
+    assert entry["changes"] == old
 
 
 def test_a_missing_identity_role_or_tenant_is_401_or_403(works: Workshop, ask_as: Ask) -> None:

@@ -12,6 +12,7 @@ from wsgiref.util import setup_testing_defaults
 import pytest
 from forge_min.auth import Identity, as_identity
 from forge_min.errors import NotFound
+from forge_min.testing import Client
 from forge_min.text import current_language, text
 from forge_min.wsgi import (
     Application,
@@ -19,6 +20,7 @@ from forge_min.wsgi import (
     Request,
     Response,
     Router,
+    StaticFiles,
     html_response,
     json_response,
 )
@@ -73,6 +75,47 @@ def german(tmp_path: Path) -> Iterator[None]:
     words = {"hello": "hallo", "there is none": "gibt es nicht", "Not Found": "Nicht gefunden"}
     with catalogues(tmp_path, {"de": words}):
         yield
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "body", "wanted"),
+    [
+        ("/nowhere", "GET", b"", "nichts hier"),
+        ("/html", "PUT", b"", "hier geht GET, HEAD, OPTIONS"),
+        ("/body", "POST", b"{", "kein JSON"),
+        ("/text", "POST", b"{}", "bitte application/json"),
+        ("/html?a=%ff", "GET", b"", "unlesbar"),
+        ("/%FF", "GET", b"", "kein UTF-8"),
+        ("/body", "POST", b"x" * 50, "hoechstens 9 Bytes"),
+        ("/static/none", "GET", b"", "keine Datei"),
+    ],
+)
+def test_what_the_router_and_the_request_refuse_is_said_in_the_readers_language(
+    tmp_path: Path, path: str, method: str, body: bytes, wanted: str
+) -> None:
+    words = {
+        "nothing is at this address": "nichts hier",
+        "this path answers {methods}": "hier geht {methods}",
+        "malformed JSON: {why}": "kein JSON",
+        "send {type}": "bitte {type}",
+        "the query or the form cannot be read: {why}": "unlesbar",
+        "the path is not UTF-8": "kein UTF-8",
+        "at most {max} bytes are read here": "hoechstens {max} Bytes",
+        "no such file": "keine Datei",
+    }
+    router = Router()
+    router.add("GET", "/html", lambda request: json_response(request.query))
+    for place in ("/body", "/text"):
+        router.add("POST", place, lambda request: json_response(request.json()))
+    router.add("GET", "/static/{path...}", StaticFiles(tmp_path))
+    kind = {} if path == "/text" else {"Content-Type": "application/json"}
+    with catalogues(tmp_path, {"de": words}):
+        client = Client(Application(router, max_body=9))
+        answer = client.request(
+            method, path, body=body, headers={"Accept-Language": "de-AT", **kind}
+        )
+    assert 400 <= answer.status < 500 and answer.json["detail"] == wanted
+    assert answer.headers["Content-Language"] == "de"
 
 
 def test_without_catalogues_nothing_is_said_of_languages() -> None:

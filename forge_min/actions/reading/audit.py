@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 from ... import db
-from ..resource import Column, Resource
-from ..values import TYPES, iso_utc, to_text
+from ..values import iso_utc
 
 SQL = db.load_sql("forge_min.actions.reading", "audit.sql")
 
@@ -36,30 +33,18 @@ class AuditEntry:
         return asdict(self) | {"at": iso_utc(self.at)}
 
 
-# A number with a point stays exact: PostgreSQL wrote the digits that the column has.
-_decode = json.JSONDecoder(parse_float=Decimal).decode
+def entry(shown: Mapping[str, str], values: Sequence[Any]) -> AuditEntry:
+    """An entry of statement `log`. shown: the fields that it may name, with their types."""
+    changes = values[-1].items()
+    told = {name: [_plain(shown[name], v) for v in pair] for name, pair in changes if name in shown}
+    return AuditEntry(*(*values[:-1], told))
 
 
-def entry(resource: Resource[Any], hidden: frozenset[str], values: Sequence[Any]) -> AuditEntry:
-    """An entry of statement `log`, with the fields that the resource has today and that are not
-    `hidden`. Its changes are JSON text, values as PostgreSQL's to_jsonb wrote them.
+def _plain(kind: str, value: Any) -> Any:
+    """The value as the resource's to_json spells it: PostgreSQL leaves out the last zeros of a
+    second. What is there from a time when the field had another type stays.
     """
-    columns: dict[str, Column | None] = {r.field: None for r in resource.relations if r.field}
-    columns |= {c.name: c for c in resource.columns if c.name not in hidden}
-    changes = {
-        name: [_plain(columns[name], value) for value in pair]
-        for name, pair in _decode(values[-1]).items()
-        if name in columns
-    }
-    return AuditEntry(*(*values[:-1], changes))
-
-
-def _plain(column: Column | None, value: Any) -> Any:
-    """The value as the resource's to_json spells it."""
-    if column is None or value is None:
+    try:
+        return iso_utc(datetime.fromisoformat(value)) if kind == "datetime" else value
+    except (TypeError, ValueError):
         return value
-    if column.type == "decimal":
-        return to_text(Decimal(value))
-    if column.type == "json":
-        return TYPES["json"].read(value)
-    return iso_utc(datetime.fromisoformat(value)) if column.type == "datetime" else value

@@ -2,7 +2,7 @@
 
 -- name: log
 -- The newest first. `is not distinct from`: NULL stands for resources that belong to no tenant.
-select id, operation, version, actor, request_id, created_at, changes::text
+select id, operation, version, actor, request_id, created_at, changes
 from forge_audit
 where topic = %(forge_topic)s and resource_id = %(forge_id)s
   and tenant_id is not distinct from %(forge_tenant)s

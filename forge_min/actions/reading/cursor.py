@@ -9,11 +9,13 @@ from __future__ import annotations
 import base64
 import hmac
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from ...errors import BadRequest
 from ...text import text
 
+T = TypeVar("T")
 MAX_LENGTH = 7000  # a request line holds 8,190 bytes
 # PERF: json.dumps with any option builds an encoder at each call.
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -26,8 +28,14 @@ def write(secret: bytes, scope: str, keys: Sequence[str | None], backwards: bool
     return _spell(_sign(secret, scope, body) + body)
 
 
-def read(secret: bytes, scope: str, token: str) -> tuple[list[str | None], bool]:
-    """The keys and the direction. Raises BadRequest for what `write` did not give for `scope`."""
+def read(
+    secret: bytes, scope: str, token: str, keys: Callable[[Sequence[str | None]], T]
+) -> tuple[T, bool]:
+    """What `keys` makes of the texts, and the direction. keys: raises ValueError for texts that a
+    release has signed in which a column had another type.
+
+    Raises BadRequest for what `write` did not give for `scope`.
+    """
     try:
         if len(token) > MAX_LENGTH:
             raise ValueError("too long")
@@ -35,16 +43,11 @@ def read(secret: bytes, scope: str, token: str) -> tuple[list[str | None], bool]
         signed = hmac.compare_digest(raw[:_MAC], _sign(secret, scope, raw[_MAC:]))
         if not signed or _spell(raw) != token:
             raise ValueError("not ours")
-        backwards, keys = json.loads(raw[_MAC:])
-        return keys, bool(backwards)
+        backwards, texts = json.loads(raw[_MAC:])
+        return keys(texts), bool(backwards)
     except ValueError:
-        raise refused() from None
-
-
-def refused() -> BadRequest:
-    """The error for a cursor that cannot be used."""
-    message = text("the cursor is not one of this list; start again without it")
-    return BadRequest(message, hint="keep sort and q unchanged")
+        message = text("the cursor is not one of this list; start again without it")
+        raise BadRequest(message, hint="keep sort and q unchanged") from None
 
 
 def _sign(secret: bytes, scope: str, body: bytes) -> bytes:

@@ -35,13 +35,14 @@ class Position:
 
 
 def order_of(resource: Resource[Any], query: ListQuery) -> Order:
-    """The sort keys made total by the primary key.
+    """The sort keys up to the primary key, which makes them total.
 
     What nobody sorted: the best match first, else the newest.
     """
     sorts = query.sorts or ((Sort(RANK, descending=True),) if query.q else ())
-    if any(s.column is resource.key for s in sorts):
-        return sorts
+    for n, sort in enumerate(sorts, 1):
+        if sort.column is resource.key:
+            return sorts[:n]
     return (*sorts, Sort(resource.key, sorts[-1].descending if sorts else True))
 
 
@@ -139,33 +140,37 @@ def _beyond(order: Order, at: Position, params: Params) -> list[tuple[int, list[
 # -- positions as tokens ---------------------------------------------------------------------------
 
 
-def places(resource: Resource[Any], order: Order) -> tuple[int, ...]:
-    """Where the keys of a row are in what `statement` gives."""
-    found = {c.name: n for n, c in enumerate((*resource.columns, RANK))}
-    return tuple(found[s.column.name] for s in order)
+class Cursors:
+    """The cursors of one tenant's list in one order; the filters may change. scope: which list
+    that is, as a cursor is signed for it.
+    """
 
+    def __init__(
+        self, resource: Resource[Any], query: ListQuery, tenant: UUID | None, secret: bytes
+    ) -> None:
+        self._order = order_of(resource, query)
+        self._secret = secret
+        found = {c.name: n for n, c in enumerate((*resource.columns, RANK))}
+        self._places = [found[s.column.name] for s in self._order]
+        spelled = ",".join(("-" if s.descending else "") + s.column.name for s in self._order)
+        words = query.q if self._order[0].column is RANK else ""
+        self.scope = f"{resource.topic} {tenant} {spelled} {words}"
 
-def cursor_scope(topic: str, tenant: UUID | None, order: Order, q: str) -> str:
-    """What a cursor is good for: a tenant's list in one order; the filters may change."""
-    words = q if order[0].column is RANK else ""
-    spelled = ",".join(("-" if s.descending else "") + s.column.name for s in order)
-    return f"{topic} {tenant} {spelled} {words}"
+    def at(self, values: Sequence[Any]) -> Position:
+        """The position after a row, as `statement` gave it."""
+        return Position(tuple(values[n] for n in self._places))
 
+    def write(self, values: Sequence[Any], backwards: bool) -> str:
+        """The cursor that leads on from a row."""
+        texts = [None if key is None else to_text(key) for key in self.at(values).keys]
+        return cursor.write(self._secret, self.scope, texts, backwards)
 
-def write_position(secret: bytes, used_for: str, keys: Sequence[Any], backwards: bool) -> str:
-    """The cursor of a position. used_for: as `cursor_scope` says."""
-    texts = [None if key is None else to_text(key) for key in keys]
-    return cursor.write(secret, used_for, texts, backwards)
+    def read(self, token: str) -> Position:
+        """The position of a cursor. Raises BadRequest when it is none of this list."""
+        return Position(*cursor.read(self._secret, self.scope, token, self._keys))
 
-
-def read_position(secret: bytes, used_for: str, order: Order, token: str) -> Position:
-    """The position of a cursor. Raises BadRequest when it is none of this list."""
-    texts, backwards = cursor.read(secret, used_for, token)
-    try:
-        keys = (
+    def _keys(self, texts: Sequence[str | None]) -> tuple[Any, ...]:
+        return tuple(
             None if text is None else read_text(kind_of(sort.column), text)
-            for sort, text in zip(order, texts, strict=True)
+            for sort, text in zip(self._order, texts, strict=True)
         )
-        return Position(tuple(keys), backwards)
-    except ValueError:  # signed by a release in which the column had another type
-        raise cursor.refused() from None

@@ -15,7 +15,7 @@ from ...auth import current_identity
 from ...errors import BadRequest
 from ...text import text
 from ..base import hidden_columns
-from ..resource import Column, Relation, Resource, Sort
+from ..resource import Column, Resource, Sort
 from ..values import TYPES, read_text
 
 DEFAULT_LIMIT = 25
@@ -23,10 +23,8 @@ MAX_LIMIT = 100
 MAX_PAGE = 100_000
 MAX_SEARCH = 200  # characters
 OPERATORS = {"eq": "=", "ne": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
-# Types whose values are any text once they are stored: a filter need not be a whole address.
-TEXTUAL = frozenset({"string", "text", "slug", "email", "url"})
 _KEY = re.compile(r"([a-z][a-z0-9_]*)(?:\[([a-z_]+)\])?")
-_OTHER = ("in", "contains", "is_null")
+_ALL = (*OPERATORS, "in", "contains", "is_null")
 _CONTROL = frozenset({"limit", "cursor", "sort", "page", "per_page", "q", "include"})
 
 Read = Callable[[str, Any], Any]
@@ -47,7 +45,7 @@ class ListQuery:
     first.
 
     cursor: where to go on, as a page gave it. page: from 1, then the answer has a total; None for
-    cursors. include: names of relations whose rows are wanted too.
+    cursors. include: names of relations whose rows are wanted too, not checked yet.
     """
 
     filters: tuple[Filter, ...] = ()
@@ -66,7 +64,7 @@ class ListQuery:
         """
         pairs = [(k, v) for k, values in query.items() if k not in _CONTROL for v in values]
         cursor, include = _one(query, "cursor"), _one(query, "include")
-        page = _number(query, "page", MAX_PAGE)
+        page = _number("page", _one(query, "page"), MAX_PAGE) if "page" in query else None
         if page is not None and cursor is not None:
             raise BadRequest(text("page and cursor exclude each other"))
         wrong, size = ("limit", "per_page") if page else ("per_page", "limit")
@@ -77,11 +75,11 @@ class ListQuery:
         return cls(
             _filters(resource, pairs, read_text),
             _sorts(resource, _one(query, "sort")),
-            _number(query, size, MAX_LIMIT) or DEFAULT_LIMIT,
+            _number(size, _one(query, size) if size in query else DEFAULT_LIMIT, MAX_LIMIT),
             cursor,
             page,
             _search(resource, _one(query, "q")),
-            tuple(known(resource, include.split(","))) if include else (),
+            tuple(include.split(",")) if include else (),
         )
 
     @classmethod
@@ -100,41 +98,26 @@ class ListQuery:
 
         limit: from 1 to 100. page: from 1. Raises BadRequest as `parse`.
         """
-        given = (filters or {}).items()
-        pairs = [_null(key) if value is None else (key, value) for key, value in given]
+        pairs = [
+            (key.removesuffix("[eq]") + "[is_null]", True) if value is None else (key, value)
+            for key, value in (filters or {}).items()
+        ]
         return cls(
             _filters(resource, pairs, lambda type_name, value: TYPES[type_name].read(value)),
             _sorts(resource, sort or None),
-            _between("limit", limit, MAX_LIMIT),
-            page=None if page is None else _between("page", page, MAX_PAGE),
+            _number("limit", limit, MAX_LIMIT),
+            page=None if page is None else _number("page", page, MAX_PAGE),
             q=_search(resource, q),
         )
 
 
-def known(resource: Resource[Any], names: Iterable[str]) -> dict[str, Relation]:
-    """The relations of these names, each once. Raises BadRequest naming those that there are.
-
-    A belongs_to whose key is hidden from the current identity is not there.
-    """
-    hidden = hidden_columns(resource, current_identity())
-    allowed = {
-        r.name: r for r in resource.relations if r.kind != "belongs_to" or r.column not in hidden
-    }
-    for name in names:
-        if name not in allowed:
-            raise not_included(name, allowed)
-    return {name: allowed[name] for name in names}
+def kind_of(column: Column) -> str:
+    """The type that its values are read as: once stored, an address or a slug is any text."""
+    return "string" if column.type in ("text", "slug", "email", "url") else column.type
 
 
-def not_included(name: str, allowed: Iterable[str]) -> BadRequest:
-    """The error for a relation that there is not, or not for the current identity."""
-    listed = _join(allowed)
-    return BadRequest(
-        text("{name} cannot be included; relations: {allowed}", name=name, allowed=listed)
-    )
-
-
-def _join(names: Iterable[str]) -> str:
+def join(names: Iterable[str]) -> str:
+    """What is allowed, in a sentence."""
     return ", ".join(names) or text("none")
 
 
@@ -147,19 +130,12 @@ def _one(query: Mapping[str, Sequence[str]], name: str) -> str | None:
     return values[0]
 
 
-def _number(query: Mapping[str, Sequence[str]], name: str, most: int) -> int | None:
-    given = _one(query, name)
-    if given is None:
-        return None
-    digits = re.fullmatch(r"[0-9]{1,9}", given, re.ASCII)
-    return _between(name, int(given) if digits else 0, most)
-
-
-def _between(name: str, number: int, most: int) -> int:
-    if not 1 <= number <= most:
-        message = text("{name} must be a whole number from 1 to {most}", name=name, most=most)
-        raise BadRequest(message)
-    return number
+def _number(name: str, given: object, most: int) -> int:
+    """A whole number from 1, as digits or as itself."""
+    digits = re.fullmatch("[0-9]{1,9}", str(given))
+    if digits and 1 <= int(digits[0]) <= most:
+        return int(digits[0])
+    raise BadRequest(text("{name} must be a whole number from 1 to {most}", name=name, most=most))
 
 
 def _search(resource: Resource[Any], given: str | None) -> str:
@@ -180,7 +156,7 @@ def _sorts(resource: Resource[Any], given: str | None) -> tuple[Sort, ...]:
     for part in given.split(","):
         name = part.removeprefix("-")
         if name not in columns or name in sorts:
-            allowed = _join(columns)
+            allowed = join(columns)
             raise BadRequest(text("sort by each of these at most once: {allowed}", allowed=allowed))
         sorts[name] = Sort(columns[name], part.startswith("-"))
     return tuple(sorts.values())
@@ -195,9 +171,7 @@ def _seen(resource: Resource[Any], fits: Callable[[Column], bool]) -> dict[str, 
 def _filters(
     resource: Resource[Any], pairs: Sequence[tuple[str, Any]], read: Read
 ) -> tuple[Filter, ...]:
-    if not pairs:
-        return ()
-    columns = _seen(resource, lambda c: c.filterable)
+    columns = _seen(resource, lambda c: c.filterable) if pairs else {}
     return tuple(_filter(columns, key, value, read) for key, value in pairs)
 
 
@@ -205,22 +179,20 @@ def _filter(columns: Mapping[str, Column], key: str, value: Any, read: Read) -> 
     match = _KEY.fullmatch(key)
     column = columns.get(match[1]) if match else None
     if match is None or column is None:
-        allowed = _join(columns)
+        allowed = join(columns)
         raise BadRequest(
             text("{name} is no filter of this list; filters: {allowed}", name=key, allowed=allowed)
         )
     operator = match[2] or "eq"
-    if operator not in OPERATORS and operator not in _OTHER:
-        allowed = _join((*OPERATORS, *_OTHER))
-        raise BadRequest(text("{name}: operators are {allowed}", name=key, allowed=allowed))
-    kind = "string" if column.type in TEXTUAL else column.type
+    if operator not in _ALL:
+        raise BadRequest(text("{name}: operators are {allowed}", name=key, allowed=join(_ALL)))
+    kind = kind_of(column)
     if operator == "contains" and kind != "string":
         raise BadRequest(text("{name}: contains works on text only", name=key))
-    if operator == "is_null":
-        kind = "bool"
     if operator == "in":
         parts = value.split(",") if isinstance(value, str) else value
         return Filter(column, operator, [_value(key, kind, part, read) for part in parts])
+    kind = "bool" if operator == "is_null" else kind
     return Filter(column, operator, _value(key, kind, value, read))
 
 
@@ -229,8 +201,3 @@ def _value(name: str, kind: str, value: Any, read: Read) -> Any:
         return read(kind, value)
     except ValueError as err:
         raise BadRequest(f"{name} {err}") from None
-
-
-def _null(key: str) -> tuple[str, bool]:
-    """The filter that asks for NULL, of a key without operator."""
-    return key.removesuffix("[eq]") + "[is_null]", True

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from ... import db
+from ...errors import BadRequest, DomainError
+from ...text import text
 from ..base import Base, Rows
-from ..resource import Page, Relation, quote
+from ..resource import Page, Relation
 from ..values import to_text
 from . import audit, listing, related
 from . import cursor as tokens
 from .audit import AuditEntry
-from .listing import Position
-from .query import DEFAULT_LIMIT, ListQuery, known, not_included
+from .listing import Cursors
+from .query import DEFAULT_LIMIT, ListQuery, join
 
 R = TypeVar("R")
+Conn = db.Connection | None
 Made = list  # inside the class, `list` is the action
 BATCH = 1000  # rows of one statement of `stream`
 
@@ -29,22 +33,20 @@ class Reader(Base[R]):
     Every method may raise Unauthenticated, Forbidden and the errors of `db.translate`.
     """
 
-    def get(self, key: Any, *, conn: db.Connection | None = None) -> R:
+    def get(self, key: Any, *, conn: Conn = None) -> R:
         """The row. Raises NotFound."""
         self.allow("read")
         return self._row(self._find(key, conn))
 
-    def list(self, query: ListQuery | None = None, *, conn: db.Connection | None = None) -> Page[R]:
+    def list(self, query: ListQuery | None = None, *, conn: Conn = None) -> Page[R]:
         """One page, by cursor or with a total; one round trip. Raises BadRequest for a cursor that
-        is not one of this list.
+        is not one of this list, and for a relation to include that there is not.
         """
         self.allow("read")
         query = query or ListQuery()
-        order = listing.order_of(self.resource, query)
-        used_for = listing.cursor_scope(self.resource.topic, self.tenant(), order, query.q)
-        at = None
-        if query.cursor is not None:
-            at = listing.read_position(self.registry.secret, used_for, order, query.cursor)
+        self.relations(query.include)
+        cursors = Cursors(self.resource, query, self.tenant(), self.registry.secret)
+        at = None if query.cursor is None else cursors.read(query.cursor)
         found = self._run(conn, *listing.statement(self.resource, query, at))
         more = len(found) > query.limit
         found = found[: query.limit]
@@ -53,22 +55,14 @@ class Reader(Base[R]):
         backwards = at is not None and at.backwards
         if backwards:
             found.reverse()
-        places = listing.places(self.resource, order)
-
-        def token(values: Sequence[Any], towards_start: bool) -> str:
-            keys = [values[n] for n in places]
-            return listing.write_position(self.registry.secret, used_for, keys, towards_start)
-
         has_next, has_prev = (bool(found), more) if backwards else (more, at is not None)
         return Page(
             self._rows(found),
-            token(found[-1], False) if has_next else None,
-            token(found[0], True) if has_prev and found else None,
+            cursors.write(found[-1], False) if has_next else None,
+            cursors.write(found[0], True) if has_prev and found else None,
         )
 
-    def stream(
-        self, query: ListQuery | None = None, *, conn: db.Connection | None = None
-    ) -> Iterator[R]:
+    def stream(self, query: ListQuery | None = None, *, conn: Conn = None) -> Iterator[R]:
         """Every row that `query` finds, in its order; its limit, page and cursor do not count.
 
         Read in batches, each a statement of its own: no transaction stays open, and a row that is
@@ -78,7 +72,7 @@ class Reader(Base[R]):
         return self._streamed(replace(query or ListQuery(), limit=BATCH, page=None), conn)
 
     def related(
-        self, rows: Sequence[R], names: Iterable[str], *, conn: db.Connection | None = None
+        self, rows: Sequence[R], names: Iterable[str], *, conn: Conn = None
     ) -> dict[str, dict[Any, Any]]:
         """The rows that relations lead to, as {name: {key of a row: what it leads to}}: a row or
         None, for has_many and many_to_many the newest 100 rows.
@@ -86,10 +80,37 @@ class Reader(Base[R]):
         One query per relation, however many rows. The permission and the hidden columns are the
         target's. Raises BadRequest for a relation that there is not.
         """
-        return {
-            name: self._related(relation, rows, conn)
-            for name, relation in known(self.resource, names).items()
-        }
+        return {r.name: self._related(r, rows, conn) for r in self.relations(names)}
+
+    def relations(self, names: Iterable[str]) -> Made[Relation]:
+        """The relations of these names, each once. Raises BadRequest naming those that there are;
+        one whose key is hidden from the current identity is not.
+        """
+        wanted = tuple(dict.fromkeys(names))
+        allowed = {r.name: r for r in self.resource.relations if wanted and not self._secret(r)}
+        for name in wanted:
+            if name not in allowed:
+                found = join(allowed)
+                message = text("{name} cannot be included; relations: {all}", name=name, all=found)
+                raise BadRequest(message)
+        return [allowed[name] for name in wanted]
+
+    def lists_of_keys(self) -> Made[Relation]:
+        """The many_to_many relations whose targets the current identity may read."""
+        found = []
+        for relation in self.resource.relations:
+            with suppress(DomainError):
+                if relation.field and self.registry.actions[relation.target].allow("read"):
+                    found.append(relation)
+        return found
+
+    def shown(self) -> dict[str, str]:
+        """The fields that the current identity may see, with their types: "many" for the keys of a
+        many_to_many.
+        """
+        hidden = self.hidden()
+        columns = {c.name: c.type for c in self.resource.columns if c.name not in hidden}
+        return columns | {link.field: "many" for link in self.lists_of_keys()}
 
     def to_json_many(self, rows: Sequence[R], include: Iterable[str] = ()) -> Made[dict[str, Any]]:
         """The rows as JSON objects, with the rows of these relations under the relations' names.
@@ -97,22 +118,18 @@ class Reader(Base[R]):
         Raises as `related`.
         """
         made = [self.to_json(row) for row in rows]
-        for name, found in self.related(rows, include).items() if include else ():
-            (relation,) = (r for r in self.resource.relations if r.name == name)
+        for relation in self.relations(include):
             show = self.registry.actions[relation.target].to_json
+            found = self._related(relation, rows, None)
             for row, shown in zip(rows, made, strict=True):
-                leads = found[self.key_of(row)]
-                many = isinstance(leads, list)
-                shown[name] = [show(each) for each in leads] if many else leads and show(leads)
+                led = found[self.key_of(row)]
+                shown[relation.name] = (
+                    [*map(show, led)] if isinstance(led, list) else led and show(led)
+                )
         return made
 
     def audit_log(
-        self,
-        key: Any,
-        *,
-        limit: int = DEFAULT_LIMIT,
-        cursor: str | None = None,
-        conn: db.Connection | None = None,
+        self, key: Any, *, limit: int = DEFAULT_LIMIT, cursor: str | None = None, conn: Conn = None
     ) -> Page[AuditEntry]:
         """The changes of a row, the newest first; also of one that was deleted.
 
@@ -120,74 +137,65 @@ class Reader(Base[R]):
         log.
         """
         self.allow("read")
-        secret, topic, tenant = self.registry.secret, self.resource.topic, self.tenant()
-        used_for = f"{topic} {tenant} audit {to_text(key)}"
-        before = None if cursor is None else tokens.read(secret, used_for, cursor)[0][0]
-        params = {"forge_topic": topic, "forge_id": to_text(key), "forge_tenant": tenant}
-        bounds = {"forge_before": before, "forge_limit": limit + 1}
-        found = self._run(conn, audit.SQL["log"], params | bounds)
+        params: dict[str, Any] = {"forge_topic": self.resource.topic, "forge_id": to_text(key)}
+        params |= {"forge_tenant": self.tenant(), "forge_limit": limit + 1, "forge_before": None}
+        used_for = "{forge_topic} {forge_tenant} audit {forge_id}".format_map(params)
+        secret = self.registry.secret
+        if cursor is not None:
+            (params["forge_before"],), _ = tokens.read(secret, used_for, cursor, tuple)
+        found = self._run(conn, audit.SQL["log"], params)
         if not found and cursor is None:
             self._find(key, conn)
-        hidden = self.hidden()
-        entries = [audit.entry(self.resource, hidden, values) for values in found[:limit]]
+        shown = self.shown()
+        entries = [audit.entry(shown, values) for values in found[:limit]]
         more = len(found) > limit
-        last = tokens.write(secret, used_for, [str(entries[-1].id)], False) if more else None
-        return Page(entries, last)
-
-    def version_of(self, key: Any, *, conn: db.Connection | None = None) -> int | None:
-        """The version of a row now, for a change that is to follow; None where there is none."""
-        resource = self.resource
-        source, name = quote(resource.source or resource.table), quote(resource.key.name)
-        where = self._where(f"{name} = %(forge_key)s")
-        found = self._run(conn, f'select "version" from {source}{where}', {"forge_key": key})
-        return found[0][0] if found else None
+        return Page(
+            entries, tokens.write(secret, used_for, [str(entries[-1].id)], False) if more else None
+        )
 
     # -- inside ------------------------------------------------------------------------------------
 
     def _rows(self, found: Rows) -> Made[R]:
         """Rows of what `listing.statement` gave."""
-        width = len(self.resource.columns)
-        if self._hides:
-            hidden = self.hidden()
-            return [self._row(values[:width], hidden) for values in found]
-        row = self.resource.row
-        return [row(*values[:width]) for values in found]
+        hidden, width = self.hidden(), len(self.resource.columns)
+        return [self._row(values[:width], hidden) for values in found]
 
-    def _numbered(self, query: ListQuery, found: Rows, conn: db.Connection | None) -> Page[R]:
+    def _numbered(self, query: ListQuery, found: Rows, conn: Conn) -> Page[R]:
         if found or query.page == 1:
             return Page(self._rows(found), total=found[0][-1] if found else 0)
         first = self.list(replace(query, limit=1, page=1), conn=conn)
         return Page([], total=first.total)
 
-    def _streamed(self, query: ListQuery, conn: db.Connection | None) -> Iterator[R]:
-        places = listing.places(self.resource, listing.order_of(self.resource, query))
+    def _streamed(self, query: ListQuery, conn: Conn) -> Iterator[R]:
+        cursors = Cursors(self.resource, query, self.tenant(), self.registry.secret)
         at, more = None, True
         while more:
             found = self._run(conn, *listing.statement(self.resource, query, at))
             more = len(found) > BATCH
             yield from self._rows(found[:BATCH])
-            if more:
-                at = Position(tuple(found[BATCH - 1][n] for n in places))
+            at = cursors.at(found[BATCH - 1]) if more else None
 
-    def _related(
-        self, relation: Relation, rows: Sequence[R], conn: db.Connection | None
-    ) -> dict[Any, Any]:
+    def _related(self, relation: Relation, rows: Sequence[R], conn: Conn) -> dict[Any, Any]:
         target = self.registry.actions[relation.target]
         target.allow("read")
-        many = relation.kind in ("has_many", "many_to_many")
         leads = {self.key_of(row): self.key_of(row) for row in rows}
         if relation.kind == "belongs_to":
             leads = {self.key_of(row): getattr(row, relation.column) for row in rows}
-        elif relation.kind != "many_to_many" and relation.column in target.hidden():
-            raise not_included(relation.name, ())
-        keys = [key for key in dict.fromkeys(leads.values()) if key is not None]
         found: dict[Any, list[Any]] = defaultdict(list)
-        if keys:
+        if keys := [key for key in dict.fromkeys(leads.values()) if key is not None]:
+            many = related.MOST if relation.kind in related.MANY else 1
             sql = related.statement(relation, self.resource, target.resource)
-            params = {"forge_keys": keys, "forge_limit": related.MOST if many else 1}
             hidden = target.hidden()
-            for lead, *values in target._run(conn, sql, params):
+            for lead, *values in target._run(conn, sql, {"forge_keys": keys, "forge_limit": many}):
                 found[lead].append(target._row(values, hidden))
-        if many:
+        if relation.kind in related.MANY:
             return {key: found[lead] for key, lead in leads.items()}
         return {key: next(iter(found[lead]), None) for key, lead in leads.items()}
+
+    def _secret(self, relation: Relation) -> bool:
+        """Whether the current identity may not see the column that leads there."""
+        if relation.kind == "many_to_many":
+            return False
+        from_here = relation.kind == "belongs_to"
+        holder = self if from_here else self.registry.actions[relation.target]
+        return relation.column in holder.hidden()

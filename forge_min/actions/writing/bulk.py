@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
 from ... import db
-from ...errors import BadRequest, FieldError, Invalid
+from ...errors import BadRequest, Conflict, FieldError, Invalid
 from ...text import text
-from ..check import Check
 from ..resource import Column
 from . import statement
 from .writer import AGAIN, Params, Writer
 
 R = TypeVar("R")
 Item = Mapping[str, object]
-Numbered = list[tuple[int, Params]]  # each with its place in the whole, from 0
+Numbered = list[tuple[int, Item]]  # each with its place in the whole, from 0
 BATCH = 1000
 
 
@@ -46,7 +45,7 @@ class Bulk(Writer[R]):
         count = 0
         with db.transaction(own):
             for batch in _batches(items):
-                rows = [values for _, _, values in self._checked(batch)]
+                rows = self._checked(batch)
                 fields, pairs = self._linked(rows)
                 sql = self._sql(statement.create, fields, True)
                 ((made,),) = self._write(own, sql, _arrays(rows) | pairs, "create")
@@ -64,74 +63,59 @@ class Bulk(Writer[R]):
         """
         self.allow("create")
         self.allow("update")
-        on = self.resource.column(key)
-        if on is None or not (on.unique or on is self.resource.key):
-            unique = [c.name for c in self.resource.columns if c.unique or c is self.resource.key]
+        unique = {c.name: c for c in self.resource.columns if c.unique or c is self.resource.key}
+        if key not in unique:
             raise BadRequest(f"{key} is not unique here; these are: {', '.join(unique)}")
         own = conn or self._database.connection()
         count: Counter[str] = Counter()
         with db.transaction(own):
             for batch in _batches(items):
-                for given, rows in self._groups(batch, on):
-                    count += self._upsert(own, given, rows, on)
+                for given, rows in self._groups(batch, unique[key]):
+                    count += self._upsert(own, given, rows, unique[key])
         return Upserted(count["created"], count["updated"], count["unchanged"])
 
-    def _checked(
-        self, batch: Iterable[tuple[int, Item]], on: Column | None = None
-    ) -> list[tuple[int, Item, Params]]:
-        """Each item with its values. Raises Invalid with the errors of all."""
-        found: list[tuple[int, Item, Params]] = []
+    def _checked(self, batch: Numbered, on: Column | None = None) -> list[Params]:
+        """The values of each item. Raises Invalid with the errors of all."""
+        found: list[Params] = []
         wrong: list[FieldError] = []
         for place, item in batch:
+            errors = [] if on is None else self._not_upsertable(item, on)
+            data = dict(item)
+            id = data.pop("id", None) if self._makes_key else None
             try:
-                values = self._values(dict(item))
-                if on is not None:
-                    self._may_upsert(item, values, on)
-                found.append((place, item, values))
+                found.append(self._new(data, id))
             except Invalid as err:
-                wrong += [FieldError(f"/{place}{e.pointer}", e.code, e.message) for e in err.errors]
+                errors += err.errors
+            once = {e.pointer: e for e in errors}.values()
+            wrong += [FieldError(f"/{place}{e.pointer}", e.code, e.message) for e in once]
         if wrong:
             raise Invalid(wrong, text("some values are not valid"))
         return found
 
-    def _values(self, item: dict[str, object]) -> Params:
-        given = item.pop("id", None) if self._makes_key else None
-        values = self._new(item)
-        if given is not None:
-            check = Check({"id": given})
-            check.uuid("id")
-            values["id"] = check.result()["id"]
-        return values
-
-    def _may_upsert(self, item: Item, values: Params, on: Column) -> None:
-        wrong = [
-            FieldError("/" + field, "unknown", text("cannot be given here"))
-            for field in self._links
-            if field in item
-        ]
-        if on.name not in item or values[on.name] is None:
+    def _not_upsertable(self, item: Item, on: Column) -> list[FieldError]:
+        refused = [field for field in self._links if field in item]
+        wrong = [FieldError("/" + f, "unknown", text("cannot be given here")) for f in refused]
+        if item.get(on.name) is None:
             wrong.append(FieldError("/" + on.name, "required", text("is required")))
-        if wrong:
-            raise Invalid(wrong)
+        return wrong
 
     def _groups(
-        self, batch: Iterable[tuple[int, Item]], on: Column
-    ) -> Iterator[tuple[tuple[str, ...], Numbered]]:
+        self, batch: Numbered, on: Column
+    ) -> Iterator[tuple[tuple[str, ...], list[tuple[int, Params]]]]:
         """Items that fit one statement: they give the same columns, and no key stands twice."""
-        groups: dict[tuple[int, tuple[str, ...]], Numbered] = {}
+        groups = defaultdict(list)
         times: Counter[Any] = Counter()
-        for place, item, values in self._checked(batch, on):
+        for (place, item), values in zip(batch, self._checked(batch, on)):
             for field in self._links:
                 values.pop(field, None)
             given = tuple(c.name for c in self.resource.columns if c.name in item)
-            group = (times[values[on.name]], given)
+            groups[times[values[on.name]], given].append((place, values))
             times[values[on.name]] += 1
-            groups.setdefault(group, []).append((place, values))
         for (_, given), rows in sorted(groups.items(), key=lambda group: group[0][0]):
             yield given, rows
 
     def _upsert(
-        self, conn: db.Connection, given: Sequence[str], rows: Numbered, on: Column
+        self, conn: db.Connection, given: Sequence[str], rows: list[tuple[int, Params]], on: Column
     ) -> Counter[str]:
         frozen = tuple(n for n in given if n in self._frozen and n != on.name)
         changed = tuple(n for n in given if n not in frozen and n != on.name)
@@ -139,9 +123,17 @@ class Bulk(Writer[R]):
         refused = {"immutable": text("cannot be changed")}
         refused["deleted"] = text("is the key of a deleted row")
         count: Counter[str] = Counter()
-        for _ in range(AGAIN):
-            params = _arrays([values for _, values in rows])
-            found = self._write(conn, sql, params, "create", "update")
+        for tried in range(AGAIN):
+            try:
+                with db.transaction(conn):
+                    params = _arrays([values for _, values in rows])
+                    found = self._write(conn, sql, params, "create", "update")
+            except Conflict:
+                # Where the same value is unique twice (a key, and with its tenant), a row that
+                # somebody is inserting now may hit the other rule. It is committed by now.
+                if tried:
+                    raise
+                continue
             wrong = [
                 FieldError(f"/{place}/{name}", state, refused[state])
                 for (place, _), (state, names) in zip(rows, found, strict=True)
@@ -161,7 +153,7 @@ def _arrays(rows: Sequence[Params]) -> Params:
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
-def _batches(items: Iterable[Item]) -> Iterator[list[tuple[int, Item]]]:
+def _batches(items: Iterable[Item]) -> Iterator[Numbered]:
     numbered = enumerate(items)
     while batch := list(islice(numbered, BATCH)):
         yield batch

@@ -13,7 +13,8 @@ from ... import db, jobs, notify
 from ..base import scope
 from ..resource import JobHook, Relation, Resource, quote
 
-NOTHING = "'{}'::jsonb"  # the state of a row that is not there
+ROW, PRIOR, GIVEN = "forge_row", "forge_prior", "forge_given"  # CTEs that several frames have
+NULL = "null::jsonb"
 NO_NAMES = "null::text[]"
 
 _COMMENT = re.compile(r"^--.*\n?", re.MULTILINE)
@@ -24,9 +25,9 @@ _FRAMES = {
 # What our types are called in PostgreSQL, where their own names are no types there.
 _SQL_TYPES = {"datetime": "timestamptz", "json": "jsonb"}
 _SQL_TYPES |= dict.fromkeys(("string", "enum", "slug", "email", "url"), "text")
-# In the audit as in the API's JSON: exact decimals, times in UTC.
-_SHOWN = {"decimal": "{}::text", "datetime": "to_json({} at time zone 'UTC') #>> '{{}}' || 'Z'"}
 _UNAUDITED = ("id", "version", "created_at", "updated_at", "deleted_at")
+# In the audit and in jobs as in the API's JSON: exact decimals, times in UTC.
+_SHOWN = {"decimal": "{}::text", "datetime": "to_json({} at time zone 'UTC') #>> '{{}}' || 'Z'"}
 
 
 def fill(
@@ -87,22 +88,24 @@ def links(resource: Resource[Any]) -> dict[str, Relation]:
 
 
 def join(frame: str, resource: Resource[Any], fields: Iterable[str]) -> list[str]:
-    """The CTEs that write many_to_many fields: "link" of new rows, "relink" of one that is there.
-    Or "targets": the keys that the row forge_t is joined to, an array named as the field.
+    """What writes many_to_many fields, a text for each: the CTEs "link" of new rows or "relink" of
+    one that is there. Or an array of keys named as the field: "targets" of the row forge_t, or
+    those that are "given".
     """
     return [
         fill(
             frame,
             resource,
             n=str(n),
+            name=field,
             field=quote(field),
             type=sql_type(resource, field),
             key_type=sql_type(resource, resource.key.name),
-            join=quote(links(resource)[field].join),
-            column=quote(links(resource)[field].column),
-            target_column=quote(links(resource)[field].target_column),
+            join=quote(link.join),
+            column=quote(link.column),
+            target_column=quote(link.target_column),
         )
-        for n, field in enumerate(fields)
+        for n, (field, link) in enumerate((f, links(resource)[f]) for f in fields)
     ]
 
 
@@ -115,44 +118,58 @@ def hooks(resource: Resource[Any], operation: str) -> tuple[JobHook, ...]:
     return found.get(operation, resource.after_update)
 
 
-def state(resource: Resource[Any], source: str, joined: Mapping[str, str]) -> str:
-    """A row of `source` as the audit shows it: jsonb. joined: many_to_many field → the source that
-    has its keys; no keys are shown as null.
+def told(resource: Resource[Any], source: str, joined: Mapping[str, str]) -> dict[str, str]:
+    """What the audit and jobs tell of a row of `source`: name → SQL. joined: many_to_many field →
+    the source that has its keys; no keys are told as null.
     """
-    shown = [
-        _SHOWN.get(c.type, "{}").format(f"{source}.{quote(c.name)}") + f" as {quote(c.name)}"
-        for c in resource.columns
-        if c.name not in _UNAUDITED
-    ]
-    shown += [f"nullif({has}.{quote(f)}, '{{}}') as {quote(f)}" for f, has in joined.items()]
+    columns = {c.name: (c.type, f"{source}.{quote(c.name)}") for c in resource.columns}
+    found = {name: _SHOWN.get(kind, "{}").format(sql) for name, (kind, sql) in columns.items()}
+    return found | {f: f"nullif({has}.{quote(f)}, '{{}}')" for f, has in joined.items()}
+
+
+def state(resource: Resource[Any], source: str, joined: Mapping[str, str]) -> str:
+    """The same as one jsonb value."""
+    shown = (f"{sql} as {quote(name)}" for name, sql in told(resource, source, joined).items())
     return f"(select to_jsonb(forge_j) from (select {', '.join(shown)}) forge_j)"
+
+
+def _changes(
+    resource: Resource[Any], operation: str, source: str, joined: Mapping[str, str]
+) -> list[str]:
+    """(name, before, after) of each field, for the audit."""
+    is_new, is_gone = operation in ("create", "restore"), operation == "delete"
+    found = []
+    for name, sql in told(resource, source, joined).items():
+        before = NULL if is_new else f"{source}.forge_before -> '{name}'"
+        after = NULL if is_gone else f"to_jsonb({sql})"
+        if name not in _UNAUDITED:
+            found.append(f"('{name}', {before}, {after})")
+    return found or [f"('', {NULL}, {NULL})"]
 
 
 def effects(
     resource: Resource[Any],
     operation: str,
-    states: tuple[str, str],
+    joined: Mapping[str, str],
     *,
-    source: str = "row",
+    source: str = ROW,
     others: str = "",
-    changed: str = NO_NAMES,
 ) -> list[str]:
     """The event, the jobs and the audit of each row in the CTE `source`, as CTEs.
 
-    states: SQL of the row before and after. others: what they read beside `source`. changed: SQL of
-    the names that the event tells. But for a create, `source` has forge_before, the row as jsonb.
+    joined: as of `told`. others: what that reads beside `source`. But for a create, `source` has
+    forge_before, the state before; and forge_names in an update, what the event tells.
     """
     key, tenant = resource.key.name, "forge_tenant" if resource.tenant_scoped else None
     event = notify.event_fragment(
         source,
         topic_param="forge_topic",
         kind_param=f"forge_kind_{operation}",
-        changed_sql=changed,
+        changed_sql="forge_names" if operation == "update" else NO_NAMES,
         key=key,
         tenant_param=tenant,
     )
     parts = [f"forge_event_{operation} as (\n{event}\n)"]
-    ours = ["tenant_id"] * resource.tenant_scoped + ["forge_search"] * resource.searchable
     for n, hook in enumerate(hooks(resource, operation)):
         job = jobs.job_fragment(
             source,
@@ -161,11 +178,12 @@ def effects(
             key=key,
             unique=hook.unique,
             tenant_param=tenant if hook.unique else None,
-            without=() if operation == "create" else ours,
         )
         parts.append(f"forge_job_{operation}_{n} as (\n{job}\n)")
     if resource.auditable:
         names = {"operation": operation, "source": source, "others": others}
-        made = fill("audit", resource, before=states[0], after=states[1], **names)
+        made = fill(
+            "audit", resource, fields=_changes(resource, operation, source, joined), **names
+        )
         parts.append(f"forge_audit_{operation} as (\n{made}\n)")
     return parts

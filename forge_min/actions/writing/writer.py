@@ -5,7 +5,7 @@ a broken rule of the table becomes the error of a field.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 from ... import db, jobs
@@ -13,9 +13,11 @@ from ...auth import current_identity, to_metadata
 from ...errors import (
     Conflict,
     ConstraintViolation,
+    DomainError,
     FieldError,
     Invalid,
     PreconditionRequired,
+    StaleVersion,
     Unavailable,
 )
 from ...observe import log_fields
@@ -23,6 +25,7 @@ from ...observe.tracing import current_traceparent
 from ...text import text
 from ..base import Base, Rows
 from ..check import Check, Operation
+from ..values import TYPES
 from . import fragments
 from .uuid7 import uuid7
 
@@ -65,7 +68,9 @@ class Writer(Base[R]):
 
     def _check(self, data: Mapping[str, object], operation: Operation, id: Any = None) -> Check:
         """The data, checked by every rule; errors are noted, not raised."""
-        refused = self._refused()
+        who = current_identity()
+        guarded = () if who.system else self._guarded
+        refused = [c.name for c in guarded if who.roles.isdisjoint(c.writable_by)]
         locked = () if operation == "create" else self._kept.union(refused, self.hidden())
         check = Check(data, operation=operation, id=id, locked=locked)
         self.resource.check(check)
@@ -75,22 +80,18 @@ class Writer(Base[R]):
         self.validate(check)
         return check
 
-    def _refused(self) -> list[str]:
-        """The columns that the current identity may not write."""
-        identity = current_identity()
-        if not self._guarded or identity.system:
-            return []
-        return [c.name for c in self._guarded if identity.roles.isdisjoint(c.writable_by)]
-
     def _new(self, data: Mapping[str, object], id: Any = None) -> Params:
         """The values of a new row, its key among them. Raises Invalid."""
         key = self.resource.key.name
         if id is not None and not self._makes_key:
             data = {**data, key: id}
-        values = self._check(data, "create").result()
+        check = self._check(data, "create")
         if self._makes_key:
-            values[key] = uuid7() if id is None else id
-        return values
+            try:
+                check.values[key] = uuid7() if id is None else TYPES["uuid"].read(id)
+            except ValueError as err:
+                check.error(key, "type", str(err))
+        return check.result()
 
     def _linked(self, rows: Sequence[Params]) -> tuple[tuple[str, ...], Params]:
         """Take the many_to_many fields out of new rows: those that are given, and their
@@ -142,10 +143,7 @@ class Writer(Base[R]):
         try:
             rows = self._run(conn, sql, params | self._effects(operations), write=True)
         except (Conflict, ConstraintViolation) as err:
-            named = self._named(err, deleting="delete" in operations)
-            if named is None:
-                raise
-            raise named from err
+            raise self._named(err, deleting="delete" in operations) from err.__cause__
         own = conn or self._database.connection()
         db.nudge(own, "e")
         for operation in operations:
@@ -167,38 +165,36 @@ class Writer(Base[R]):
             if again:
                 continue
             if not written and params["forge_version"] not in (None, found[self._version_at]):
-                raise self._stale()
-            return differing or (), found
+                raise StaleVersion(text("this has changed since it was read"))
+            return differing, found
         raise self._crowded()
 
     def _crowded(self) -> Unavailable:
         return Unavailable(text("others keep changing the same rows"), code="F406")
 
-    def _named(
-        self, err: Conflict | ConstraintViolation, *, deleting: bool
-    ) -> Conflict | Invalid | None:
+    def _named(self, err: Conflict | ConstraintViolation, *, deleting: bool) -> DomainError:
+        """The error that names the field, where the rule is one of this resource's tables."""
         kind = "unique" if isinstance(err, Conflict) else err.kind
+        conflict = partial(Conflict, constraint=err.constraint, table=err.table)
         if deleting and kind == "foreign_key":
-            message = text("other rows still refer to this one")
-            return Conflict(message, constraint=err.constraint, table=err.table)
+            return conflict(text("other rows still refer to this one"))
         field = self.resource.constraints.get(err.constraint) or getattr(err, "column", "")
-        if not field or err.table not in self._tables:
-            return None
-        errors = [FieldError("/" + field, *_violation(kind))]
-        if kind != "unique":
-            return Invalid(errors, text("some values are not valid"))
-        message = text("{field} is already taken", field=field)
-        return Conflict(message, constraint=err.constraint, table=err.table, errors=errors)
+        pointer = "/" + field if field and err.table in self._tables else ""
+        if not pointer and kind != "size":
+            return err
+        errors = [FieldError(pointer, *_violation(kind))]
+        if kind == "unique":
+            return conflict(text("{field} is already taken", field=field), errors=errors)
+        return Invalid(errors, text("some values are not valid"))
 
 
 def _violation(kind: str) -> tuple[str, str]:
     """The code and message of a wrong value that only the table could find."""
-    if kind == "unique":
-        return "taken", text("is already taken")
-    if kind == "foreign_key":
-        return "no_such_row", text("refers to a row that does not exist")
-    if kind == "not_null":
-        return "required", text("is required")
-    if kind == "exclusion":
-        return "taken", text("overlaps another row")
-    return "out_of_range", text("breaks a rule of the table")
+    known = {
+        "unique": ("taken", text("is already taken")),
+        "foreign_key": ("no_such_row", text("refers to a row that does not exist")),
+        "not_null": ("required", text("is required")),
+        "exclusion": ("taken", text("overlaps another row")),
+        "size": ("too_long", text("is too long for an index")),
+    }
+    return known.get(kind, ("out_of_range", text("breaks a rule of the table")))

@@ -7,7 +7,7 @@ enters Python through repr() only, and SQL as a checked identifier only.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from ...parse.ir import ResourceIR
 from .factory import factory
@@ -21,11 +21,11 @@ from .shape import shape_of
 __all__ = ["project_files", "render", "scaffold_files", "state"]
 
 
-def render(resources: Sequence[ResourceIR]) -> Iterator[dict[str, str]]:
-    """Path below gen/ → text, a set for each resource. resources: all of a project, by folder."""
+def render(resources: Sequence[ResourceIR]) -> dict[str, str]:
+    """Path below gen/ → text. resources: all of a project, by folder."""
     by_name = {resource.name: resource for resource in resources}
     shapes = [shape_of(resource, by_name) for resource in resources]
-    yield {
+    found = {
         "__init__.py": fill("project.py", {}),
         "registry.py": fill("registry.py", _registry(resources)),
         "openapi.json": _json(document(shapes), 5, "\n") + "\n",
@@ -33,8 +33,8 @@ def render(resources: Sequence[ResourceIR]) -> Iterator[dict[str, str]]:
     }
     for shape in shapes:
         files = resource_files(shape) | {"factory.py": factory(shape, by_name)}
-        folder = shape.resource.folder
-        yield {f"{folder}/{name}": text for name, text in files.items()}
+        found |= {f"{shape.resource.folder}/{name}": text for name, text in files.items()}
+    return found
 
 
 _encode = json.JSONEncoder(ensure_ascii=False).encode

@@ -57,7 +57,7 @@ def _text(column: Column, field: FieldIR) -> str:
     before, after = column.kind.around
     between = " " if before == "{} " else "-"
     before = before.format(re.sub("_+", between, field.name[:30]).strip(between))
-    most, least = field.max_len or column.kind.longest, field.min_len or 0
+    most, least = field.longest, field.min_len or 0
     if most is None or len(before) + len(after) + 9 <= most:
         width = least - len(before) - len(after)
         long = field.type == "email" and len(before) + max(width, 9) > 64

@@ -37,7 +37,7 @@ def _given(shape: Shape, *, new: bool) -> Items:
     """What the data of a create (new) or of an update may have, each with its type."""
     found = []
     for column in shape.written:
-        if new or not column.fixed:
+        if new or not column.member.immutable:
             kind = column.kind.given + " | None" * (column.nullable and column.type != "json")
             found.append((column.name, f"Required[{kind}]" if new and column.needed else kind))
     for link in shape.across:

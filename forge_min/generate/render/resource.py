@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from ...parse.ir import FieldIR, JobRefIR, ResourceIR
+from collections.abc import Sequence
+
+from ...parse.ir import FieldIR, ResourceIR
 from ...parse.links import Link
+from ...schema import JobRef
 from .fill import block, common, fill, lines, wrap
 from .model import model
 from .shape import Column, Shape, constraints_of
 
-_RULES = ("pattern", "precision", "min", "max", "min_len", "max_len")
 _FLAGS = ("timestamps", "soft_delete", "tenant_scoped", "auditable", "versioned", "searchable")
 _HOOKS = ("after_create", "after_update", "after_delete")
 
@@ -37,7 +39,9 @@ def _sql(shape: Shape) -> dict[str, str]:
 def _resource(shape: Shape) -> dict[str, str]:
     r = shape.resource
     checks = [_check(column) for column in shape.written]
-    checks += [f'c.many("{link.field}", "{link.target.key.type}")' for link in shape.across]
+    for link in shape.across:
+        key = link.target.key
+        checks.append(_call("c.many", [link.field, key.type], max_len=key.longest))
     options = [f"{flag}=True" for flag in _FLAGS if getattr(r, flag)]
     if shape.source != r.table:
         options.insert(0, f'source="{shape.source}"')
@@ -61,53 +65,55 @@ def _resource(shape: Shape) -> dict[str, str]:
 
 
 def _column(column: Column) -> str:
-    member = column.member
-    given: dict[str, object] = {
-        "filterable": column.filterable,
-        "sortable": column.sortable,
-        "unique": column.is_key or (member and member.unique),
-        "immutable": column.fixed,
-        "choices": getattr(member, "choices", ()),
-        "visible_to": getattr(member, "visible_to", ()),
-        "writable_by": getattr(member, "writable_by", ()),
-        "attribute": column.attribute if column.attribute != column.name else "",
-    }
-    shown = [f"{name}={value!r}" for name, value in given.items() if value]
-    names = [f'"{column.name}"', f'"{column.type}"', *["nullable=False"] * (not column.nullable)]
-    return f"Column({', '.join(names + shown)})"
+    member, attribute = column.member, column.attribute
+    return _call(
+        "Column",
+        [column.name, column.type],
+        ["nullable=False"] * (not column.nullable),
+        filterable=column.filterable,
+        sortable=column.sortable,
+        unique=column.is_key or member.unique,
+        immutable=member.immutable,
+        choices=getattr(member, "choices", ()),
+        visible_to=member.visible_to,
+        writable_by=member.writable_by,
+        attribute="" if attribute == column.name else attribute,
+    )
 
 
 def _check(column: Column) -> str:
     """The line of the validator: the type's method, with the rules of the schema."""
-    field = column.member
-    arguments, rules = [f'"{column.name}"'], {}
+    field, code = column.member, list[str]()
     if isinstance(field, FieldIR):
-        arguments += [repr(field.choices)] if field.choices else []
-        rules = {rule: getattr(field, rule) for rule in _RULES}
-        rules["max_len"] = field.max_len or column.kind.longest
-    shown = [f"{name}={value!r}" for name, value in rules.items() if value is not None]
-    if isinstance(field, FieldIR) and field.has_default:
-        shown.append(f"default={field.default!r}")
-    if not column.nullable:
-        shown.append("required=True")
-    return f"c.{column.type}({', '.join(arguments + shown)})"
+        code += [repr(field.choices)] if field.choices else []
+        code += [f"default={field.default!r}"] if field.has_default else []
+    required = not column.nullable
+    return _call(f"c.{column.type}", [column.name], code, **column.rules, required=required)
 
 
 def _relation(link: Link) -> str:
-    arguments = [f'"{word}"' for word in (link.name, link.kind, link.target.table, link.column)]
-    if link.join:
-        arguments += [f'join="{link.join}"', f'target_column="{link.target_column}"']
-        arguments.append(f'field="{link.field}"')
-        if link.target.key.type != "uuid":
-            arguments.append(f'type="{link.target.key.type}"')
-    return f"Relation({', '.join(arguments)})"
+    names = [link.name, link.kind, link.target.table, link.column]
+    kind = link.target.key.type if link.join and link.target.key.type != "uuid" else ""
+    more = {"join": link.join, "target_column": link.target_column, "field": link.field}
+    return _call("Relation", names, **more, type=kind)
 
 
-def _job(job: JobRefIR) -> str:
-    arguments = [f'"{job.kind}"', f'"{job.queue}"', f"priority={job.priority}"]
-    arguments += [f"max_attempts={job.max_attempts}"] * (job.max_attempts is not None)
-    arguments += [f"delay={job.delay}"] * bool(job.delay) + ["unique=True"] * job.unique
-    return f"JobHook({', '.join(arguments)})"
+def _job(job: JobRef) -> str:
+    options = {"max_attempts": job.max_attempts, "delay": job.delay or None, "unique": job.unique}
+    return _call("JobHook", [job.kind, job.queue], [f"priority={job.priority}"], **options)
+
+
+def _call(
+    function: str, names: Sequence[str], code: Sequence[str] = (), /, **options: object
+) -> str:
+    """A call as code: names go into quotes, code stays; options that are None, False or empty are
+    left out.
+    """
+    shown = [f'"{name}"' for name in names] + list(code)
+    for name, value in options.items():
+        if value is not False and value not in (None, "", ()):
+            shown.append(f"{name}={value!r}")
+    return f"{function}({', '.join(shown)})"
 
 
 def _routes(r: ResourceIR) -> str:

@@ -42,9 +42,8 @@ def value_schema(column: Column) -> Json:
     if field.type == "json" and field.required:
         schema["type"] = ["object", "array", "string", "number", "boolean"]
     if field.type != "decimal":  # it is written as a string
-        rules = {rule: getattr(field, rule) for rule in _RULES}
-        rules["max_len"] = field.max_len or column.kind.longest
-        schema |= {_RULES[rule]: value for rule, value in rules.items() if value is not None}
+        rules = column.rules.items()
+        schema |= {_RULES[rule]: value for rule, value in rules if rule in _RULES}
     return schema
 
 
@@ -56,13 +55,13 @@ def row_schema(shape: Shape) -> Json:
         many: Json = {"type": "array", "items": one}
         shown = many if link.kind in ("has_many", "many_to_many") else {"anyOf": [one, _NULL]}
         properties[link.name] = shown | {"description": f"only with include={link.name}"}
-    required = [column.name for column in shape.columns if not column.hidden]
+    required = [column.name for column in shape.columns if not column.member.visible_to]
     return {"type": "object", "properties": properties, "required": required}
 
 
 def input_schema(shape: Shape, *, partial: bool = False) -> Json:
     """The body of a create; partial: of an update, which gives some of the fields."""
-    columns = [c for c in shape.written if not (partial and c.fixed)]
+    columns = [c for c in shape.written if not (partial and c.member.immutable)]
     properties = {column.name: _property(column) for column in columns}
     for link in shape.across:
         keys = {"type": "array", "items": KINDS[link.target.key.type].schema}
@@ -84,8 +83,6 @@ def _property(column: Column) -> Json:
             schema["default"] = str(member.default) if text else member.default
         if member.placeholder and schema.get("type") in ("string", ["string", "null"]):
             schema["examples"] = [member.placeholder]
-    if member is not None:
-        schema |= {"title": member.label} if member.label else {}
-        about = [member.help] * bool(member.help) + ["(not for everybody)"] * column.hidden
-        schema |= {"description": " ".join(about)} if about else {}
-    return schema
+    about = [member.help, "(not for everybody)" * bool(member.visible_to)]
+    words = {"title": member.label, "description": " ".join(filter(None, about))}
+    return schema | {name: text for name, text in words.items() if text}

@@ -27,30 +27,30 @@ class Kind(NamedTuple):
     operators: Sequence[str]
     value: str = ""
     around: Sequence[str] = ()
-    longest: int | None = None
 
 
 _TABLE = tomllib.loads(read("types.toml"))
 MODULES: Mapping[str, str] = _TABLE["modules"]
 KINDS = {name: Kind(**values) for name, values in _TABLE["types"].items()}
+_RULES = ("pattern", "precision", "min", "max", "min_len", "max_len")
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a row. member: what declared it, None for version and the times. written:
-    whether the data of a write may have it.
+    """One column of a row. member: what declared it; version and the times have one of ours.
+    written: whether the data of a write may have it. longest: characters of the key that a relation
+    refers to.
     """
 
-    name: str
+    member: FieldIR | RelationIR
     type: FieldType
-    nullable: bool
-    member: FieldIR | RelationIR | None = None
     written: bool = False
+    longest: int | None = None
 
     @property
-    def kind(self) -> Kind:
-        """Its types."""
-        return KINDS[self.type]
+    def name(self) -> str:
+        """Its name in the database and in JSON."""
+        return self.member.column
 
     @property
     def attribute(self) -> str:
@@ -58,14 +58,18 @@ class Column:
         return attribute_of(self.name)
 
     @property
-    def hidden(self) -> bool:
-        """Whether some people do not see it."""
-        return bool(self.member and self.member.visible_to)
+    def kind(self) -> Kind:
+        """Its types."""
+        return KINDS[self.type]
 
     @property
-    def fixed(self) -> bool:
-        """Whether only a create gives it."""
-        return bool(self.member and self.member.immutable)
+    def rules(self) -> dict[str, Any]:
+        """What limits its values, by the names of the schema language, but for choices."""
+        if not isinstance(self.member, FieldIR):
+            return {"max_len": self.longest} if self.longest else {}
+        found = {name: getattr(self.member, name) for name in _RULES}
+        found["max_len"] = self.member.longest
+        return {name: value for name, value in found.items() if value is not None}
 
     @property
     def is_key(self) -> bool:
@@ -73,11 +77,19 @@ class Column:
         return isinstance(self.member, FieldIR) and self.member.primary_key
 
     @property
+    def nullable(self) -> bool:
+        """Whether the database may hold null here."""
+        return not (self.member.required or self.is_key)
+
+    @property
+    def optional(self) -> bool:
+        """Whether a row may have None here: it is null, or hidden from who asks."""
+        return self.nullable or bool(self.member.visible_to)
+
+    @property
     def filterable(self) -> bool:
         """Whether lists may be filtered by it: the key, relations and times, and by choice."""
-        if isinstance(self.member, FieldIR):
-            return self.member.filterable or self.is_key
-        return self.name not in ("version", "deleted_at")
+        return self.is_key or getattr(self.member, "filterable", True)
 
     @property
     def operators(self) -> tuple[str, ...]:
@@ -88,14 +100,7 @@ class Column:
     @property
     def sortable(self) -> bool:
         """Whether lists may be sorted by it."""
-        if isinstance(self.member, FieldIR):
-            return self.member.sortable or self.is_key
-        return self.name in ("created_at", "updated_at")
-
-    @property
-    def optional(self) -> bool:
-        """Whether a row may have None here."""
-        return self.nullable or self.hidden
+        return self.is_key or getattr(self.member, "sortable", False)
 
     @property
     def needed(self) -> bool:
@@ -132,14 +137,16 @@ class Shape:
 
 def shape_of(resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> Shape:
     """The shape of one of `resources` (by name)."""
-    key = resource.key
-    columns = [Column(key.name, key.type, False, key, key in resource.members)]
+    key, span = resource.key, resource.span
+    columns = [Column(key, key.type, key in resource.members)]
     for member in resource.others:
-        kind = resources[member.target].key.type if isinstance(member, RelationIR) else member.type
-        columns.append(Column(member.column, kind, not member.required, member, True))
-    columns.append(Column("version", "bigint", False))
+        field = resources[member.target].key if isinstance(member, RelationIR) else member
+        columns.append(Column(member, field.type, True, field.longest))
+    columns.append(Column(FieldIR("version", "bigint", span, required=True), "bigint"))
     for name in resource.columns[len(columns) :]:
-        columns.append(Column(name, "datetime", name == "deleted_at"))
+        stays = name != "deleted_at"
+        times = FieldIR(name, "datetime", span, required=stays, sortable=stays, filterable=stays)
+        columns.append(Column(times, "datetime"))
     return Shape(resource, tuple(columns), links(resource, resources), frozenset(resources))
 
 

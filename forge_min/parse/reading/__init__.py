@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from .definition import Definition, read_definition, report_all
-from .evaluate import Node
+from .definition import RELATIONS, Definition, read_definition, report_all
 from .source import Source, read_source
 
-__all__ = ["Definition", "Node", "Source", "read_definition", "read_source", "report_all"]
+__all__ = ["RELATIONS", "Definition", "Source", "read_definition", "read_source", "report_all"]

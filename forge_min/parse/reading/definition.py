@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from ... import schema
-from ..fields import Problems
+from ..diagnostic import problem
 from ..ir import ResourceIR, attribute_of
 from ..links import ids_field
 from ..lower import lower
 from ..names import folder_of, name_of
-from ..rules import problems
+from ..rules import Problems, problems
 from .evaluate import Evaluator, Node
 from .source import Source
 
+RELATIONS = schema.BelongsTo | schema.Many
 _EXAMPLE = 'country = schema.define("Country", schema.string("code"))'
 
 
@@ -31,8 +31,15 @@ class Definition:
         """The resource's name."""
         return str(self.call.value.name)
 
+    @property
+    def sound(self) -> bool:
+        """Whether other files may rely on its name, its table and its relations."""
+        relations = (part for part in self.call.parts if isinstance(part.value, RELATIONS))
+        named = not any(bad for _, bad in problems(self.call.value))
+        return named and all(node.whole for node in (self.call, *relations))
+
     def resource(self) -> ResourceIR:
-        """The IR. Only for a definition of a file without diagnostics."""
+        """The IR; of a file with diagnostics it is good for looking at its relations only."""
         spans = tuple(part.place("name") for part in self.call.parts)
         return lower(self.call.value, self.source.file, self.call.place("name"), spans)
 
@@ -46,65 +53,56 @@ def read_definition(source: Source) -> Definition | None:
     found = _definitions(source, evaluator, tree.body)
     for call in evaluator.calls:
         report_all(source, call, problems(call.value))
-    if not found and not source.diagnostics:
-        source.report(source.top, "F110", "the file defines no resource", _EXAMPLE)
     for extra in found[1:]:
-        message = "the file defines a second resource"
-        source.report(extra.span, "F111", message, "give it a folder of its own under resources/")
-    for call in found[:1]:
-        _check_folder(source, call)
-        _check_parts(source, call.parts)
-        return Definition(source, call)
-    return None
+        source.report(extra.span, problem("second_resource"))
+    if not found:
+        if not source.diagnostics:
+            source.report(source.top, problem("no_resource", example=_EXAMPLE))
+        return None
+    _check_folder(source, found[0])
+    _check_parts(source, found[0].parts)
+    return Definition(source, found[0])
 
 
 def report_all(source: Source, node: Node, found: Problems) -> None:
     """Report the problems that were found, each at its option of `node`."""
-    for option, problem in found:
-        if problem:
-            source.report(node.place(option), *problem)
+    for option, bad in found:
+        if bad:
+            source.report(node.place(option), bad)
 
 
 def _definitions(source: Source, evaluator: Evaluator, body: list[ast.stmt]) -> list[Node]:
     found: list[Node] = []
     for at, statement in enumerate(body):
-        value = _value(statement)
-        if isinstance(statement, ast.Import | ast.ImportFrom):
-            evaluator.bind_import(statement)
-        elif isinstance(value, ast.Call):
-            call = evaluator.call(value)
-            if call and isinstance(call.value, schema.Resource):
-                found.append(call)
-            elif call:
+        match statement:
+            case ast.Import() | ast.ImportFrom():
+                evaluator.bind_import(statement)
+            case ast.Expr(ast.Constant(str())) if at == 0:
+                pass
+            case (
+                ast.Expr(ast.Call() as expression)
+                | ast.Assign([ast.Name()], ast.Call() as expression)
+                | ast.AnnAssign(target=ast.Name(), value=ast.Call() as expression)
+            ):
+                call = evaluator.call(expression)
+                if call and isinstance(call.value, schema.Resource):
+                    found.append(call)
+                elif call:
+                    _misplaced(source, statement)
+            case _:
                 _misplaced(source, statement)
-        elif at > 0 or not (isinstance(value, ast.Constant) and isinstance(value.value, str)):
-            _misplaced(source, statement)
     return found
 
 
 def _misplaced(source: Source, statement: ast.stmt) -> None:
-    message = "a schema file holds imports and one schema.define(...), nothing else"
-    source.report(source.span(statement), "F103", message, _EXAMPLE)
-
-
-def _value(statement: ast.stmt) -> ast.expr | None:
-    """What a statement evaluates or gives to a plain name; None for any other statement."""
-    if isinstance(statement, ast.Expr):
-        return statement.value
-    targets = statement.targets if isinstance(statement, ast.Assign) else []
-    if isinstance(statement, ast.AnnAssign):
-        targets = [statement.target]
-    if targets and all(isinstance(target, ast.Name) for target in targets):
-        return getattr(statement, "value", None)
-    return None
+    source.report(source.span(statement), problem("misplaced", example=_EXAMPLE))
 
 
 def _check_folder(source: Source, call: Node) -> None:
-    folder, right = PurePosixPath(source.file).parent.name, folder_of(call.value.name)
+    name, folder, right = call.value.name, source.folder, folder_of(call.value.name)
     if folder != right:
-        message = f'the folder of "{call.value.name}" must be resources/{right}/'
-        hint = f"rename resources/{folder}/ or the resource"
-        source.report(call.place("name"), "F113", message, hint)
+        said = problem("wrong_folder", name=name, folder=folder, right=right)
+        source.report(call.place("name"), said)
 
 
 def _check_parts(source: Source, parts: list[Node]) -> None:
@@ -113,12 +111,12 @@ def _check_parts(source: Source, parts: list[Node]) -> None:
         for name in _taken(part.value):
             first = seen.setdefault(name, part)
             if first is not part:
-                message = f"{name} is there twice, first on line {first.span.line}"
                 code = "F124" if name[0] == '"' else "F142"
-                source.report(part.place("name"), code, message, "rename one, or leave it out")
+                said = problem("twice", code=code, name=name, line=first.span.line)
+                source.report(part.place("name"), said)
                 break
     for second in [part for part in parts if getattr(part.value, "primary_key", False)][1:]:
-        source.report(second.place("primary_key"), "F146", "a second primary key", "leave one out")
+        source.report(second.place("primary_key"), problem("second_key"))
 
 
 def _taken(part: schema.Part) -> tuple[str, ...]:

@@ -28,21 +28,19 @@ class Signature:
 
 
 def _signature(function: Callable[..., Any]) -> Signature:
-    annotations = get_type_hints(function)
-    positional, required, variadic = [], [], None
+    found = inspect.signature(function, eval_str=True).parameters
     hints: dict[str, Hint] = {}
-    for name, parameter in inspect.signature(function).parameters.items():
+    variadic = None
+    for name, parameter in found.items():
         if parameter.kind is parameter.VAR_POSITIONAL:
-            variadic = annotations[name]
+            variadic = parameter.annotation
         elif parameter.kind is parameter.VAR_KEYWORD:
-            hints |= get_type_hints(get_args(annotations[name])[0])
+            hints |= get_type_hints(get_args(parameter.annotation)[0])
         else:
-            hints[name] = annotations[name]
-            if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
-                positional.append(name)
-            if parameter.default is parameter.empty:
-                required.append(name)
-    return Signature(function, tuple(positional), tuple(required), hints, variadic)
+            hints[name] = parameter.annotation
+    positional = tuple(p.name for p in found.values() if p.kind is p.POSITIONAL_OR_KEYWORD)
+    required = tuple(p.name for p in found.values() if p.name in hints and p.default is p.empty)
+    return Signature(function, positional, required, hints, variadic)
 
 
 FUNCTIONS = {
@@ -61,9 +59,9 @@ def accepts(hint: Hint, value: object) -> bool:
     if origin is Sequence:
         return isinstance(value, list | tuple) and all(accepts(args[0], one) for one in value)
     if origin is tuple:
-        if not isinstance(value, tuple) or len(value) != len(args):
-            return False
-        return all(map(accepts, args, value))
+        return (
+            isinstance(value, tuple) and len(value) == len(args) and all(map(accepts, args, value))
+        )
     return type(value) is hint
 
 

@@ -7,10 +7,9 @@ import io
 import re
 import tokenize
 import warnings
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from ..diagnostic import Diagnostic
-from ..ir import Span
+from ..diagnostic import Diagnostic, Problem, Span, problem
 
 MAX_BYTES = 1 << 20
 _NEWLINE = re.compile(r"\r\n|\r|\n")
@@ -23,28 +22,28 @@ class Source:
         """file: its name in messages, relative to the project, with "/"."""
         self.file = file
         self.data = data
-        self.diagnostics: list[Diagnostic] = []
+        self.diagnostics: dict[Diagnostic, None] = {}  # a set in order
         # The lines as Python's tokenizer counts them: str.splitlines knows eight more line ends.
         self.lines = _NEWLINE.split(data.decode("utf-8", "replace").removeprefix("\ufeff"))
 
-    def report(self, span: Span, code: str, message: str, hint: str = "") -> None:
-        """Note one diagnostic."""
-        line = self.lines[span.line - 1] if 0 < span.line <= len(self.lines) else ""
+    def report(self, span: Span, said: Problem) -> None:
+        """Note one diagnostic; the same one twice is one."""
+        line = self.lines[span.line - 1] if span.line <= len(self.lines) else ""
         place = (span.file, span.line, span.col, span.end_col)
-        found = Diagnostic(code, message, *place, line, hint)
-        if found not in self.diagnostics:
-            self.diagnostics.append(found)
+        self.diagnostics[Diagnostic(*place, said.code, said.message, line, said.hint)] = None
 
     def span(self, node: ast.expr | ast.stmt | ast.keyword) -> Span:
         """The place of a node, on its first line."""
         line = self.lines[node.lineno - 1]
-        data = line.encode()
-        start = len(data[: node.col_offset].decode("utf-8", "ignore"))
+        start, end = _column(line, node.col_offset), len(line.rstrip())
         if node.end_lineno == node.lineno and node.end_col_offset is not None:
-            end = len(data[: node.end_col_offset].decode("utf-8", "ignore"))
-        else:
-            end = len(line.rstrip())
+            end = _column(line, node.end_col_offset)
         return Span(self.file, node.lineno, start + 1, max(end, start + 1) + 1)
+
+    @property
+    def folder(self) -> str:
+        """The name of the folder that it lies in."""
+        return PurePosixPath(self.file).parent.name
 
     @property
     def top(self) -> Span:
@@ -54,35 +53,36 @@ class Source:
     def tree(self) -> ast.Module | None:
         """The syntax tree; None when there is none, and the reason was reported."""
         if not self._is_text():
-            message = f"the file is not UTF-8 text of at most {MAX_BYTES} bytes"
-            self.report(self.top, "F102", message, "save it as plain UTF-8, without null bytes")
+            self.report(self.top, problem("not_text", most=MAX_BYTES))
             return None
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # an escape such as "\d" is the user's own affair
                 return ast.parse(self.data.decode("utf-8-sig"))
         except SyntaxError as err:
-            self.report(_syntax_span(self.file, err), "F101", f"syntax error: {err.msg}")
+            self.report(_syntax_span(self.file, err), problem("syntax", why=err.msg))
         except (RecursionError, MemoryError, ValueError):
-            message = "the file cannot be read as Python"
-            self.report(self.top, "F102", message, "nest it less deeply")
+            self.report(self.top, problem("not_readable"))
         return None
 
     def _is_text(self) -> bool:
         try:
             encoding, _ = tokenize.detect_encoding(io.BytesIO(self.data).readline)
-            self.data.decode("utf-8-sig")
+            plain = "\0" not in self.data.decode("utf-8-sig")
         except (SyntaxError, UnicodeDecodeError):
             return False
-        plain = encoding in ("utf-8", "utf-8-sig") and b"\0" not in self.data
-        return plain and len(self.data) <= MAX_BYTES
+        return plain and encoding.startswith("utf-8") and len(self.data) <= MAX_BYTES
+
+
+def _column(line: str, offset: int) -> int:
+    """How many characters the first `offset` bytes of a line are."""
+    return offset if line.isascii() else len(line.encode()[:offset].decode("utf-8", "ignore"))
 
 
 def _syntax_span(file: str, err: SyntaxError) -> Span:
     line, col = max(err.lineno or 1, 1), max(err.offset or 1, 1)
-    end = err.end_offset or 0
-    same_line = err.end_lineno == err.lineno
-    return Span(file, line, col, end if same_line and end > col else col + 1)
+    end = err.end_offset if err.end_lineno == err.lineno else None
+    return Span(file, line, col, max(end or 0, col + 1))
 
 
 def read_source(path: Path, file: str) -> Source:
@@ -91,5 +91,5 @@ def read_source(path: Path, file: str) -> Source:
         return Source(file, path.read_bytes())
     except OSError as err:
         source = Source(file, b"")
-        source.report(source.top, "F102", f"the file cannot be read: {err.strerror}")
+        source.report(source.top, problem("not_openable", why=err.strerror))
         return source
