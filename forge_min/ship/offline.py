@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -27,8 +27,9 @@ def no_network() -> Iterator[None]:
         _forbidden.reset(token)
 
 
-def _refuse(event: str, arguments: tuple[object, ...]) -> None:
-    if event in _EVENTS and _forbidden.get():
+def _refuse(event: str, arguments: tuple[object, ...], events: Set[str] = _EVENTS) -> None:
+    # SAFETY: at the interpreter's end the module's names are gone, and hooks are still called.
+    if event in events and _forbidden.get():
         raise BuildError(
             f"the build tried to reach the network ({event})",
             code="F346",
