@@ -4,8 +4,9 @@ same run.
     python benchmarks/run.py [--json FOLDER]
 
 http: the built artifact of http/shop beside Flask on gunicorn, both on one embedded PostgreSQL.
-limiter: acquire and release on both twins. generate, transfer, fresh_database: seconds and memory
-of making gen/, of import and export, of a test's database, each beside its goal.
+limiter: acquire and release on both twins. writes: a create's statement beside the bare insert.
+generate, transfer, fresh_database: seconds and memory of making gen/, of import and export, of a
+test's database, each beside its goal.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def main() -> int:
         forge = serve_shop(stack, server, work)
         peer = peer_database(server)
         bench("http/bench.py", folder, "--forge", str(forge), "--database", peer)
-    for script in ("limiter.py", "generate.py", "transfer.py"):
+    for script in ("limiter.py", "writes.py", "generate.py", "transfer.py"):
         bench(script, folder)
     bench("fresh_database.py", None)
     return 0

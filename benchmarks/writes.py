@@ -1,12 +1,14 @@
 """What a row's audit entry, event and job cost: the actions' create beside the bare insert.
 
-    python benchmarks/writes.py [--json FILE] [--seconds 3] [--runs 3] [--clients 16]
+    python benchmarks/writes.py [--json FILE] [--seconds 3] [--runs 3] [--clients 1]
 
 Every client is a process with a connection of its own, on one embedded PostgreSQL, each write one
-commit and one round trip. Bare: the same row by a plain INSERT through psycopg. One of them commits
-with a tenant: a pipeline of set_config and the statement, under row-level security. The clients'
-own Python time is part of both, so the database's share is larger than these ratios say;
-`statement` takes the Python of the actions out: their statement sent by psycopg with ready values.
+commit and one round trip. One client measures how long a write takes; as many as fill the
+processors, how much of them it takes. Bare: the same row by a plain INSERT through psycopg. One of
+them commits with a tenant: a pipeline of set_config and the statement, under row-level security.
+The clients' own Python time is part of both, so the database's share is larger than these ratios
+say; `statement` takes the Python of the actions out: their statement sent by psycopg with ready
+values.
 """
 
 from __future__ import annotations
@@ -60,7 +62,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--clients", type=int, default=16)
+    parser.add_argument("--clients", type=int, default=1)
     given = parser.parse_args()
     found: dict[str, dict[str, float]] = {}
     with project() as (root, server):

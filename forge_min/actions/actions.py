@@ -10,15 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
-from .. import db
 from ..errors import FieldError, Invalid
 from ..text import text
+from .base import Conn
 from .check import Operation
 from .reading.reader import Reader
+from .resource import R
 from .writing import Bulk, statement
 from .writing.idempotency import Headers, Run, once
+from .writing.writer import Item
 
-R = TypeVar("R")
 C = TypeVar("C", bound=Mapping[str, Any])
 U = TypeVar("U", bound=Mapping[str, Any])
 
@@ -35,7 +36,7 @@ class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
     again when it and another stood in each other's way.
     """
 
-    def create(self, data: C, *, id: Any = None, conn: db.Connection | None = None) -> R:
+    def create(self, data: C, *, id: Any = None, conn: Conn = None) -> R:
         """Validate and insert; the row's join rows, event, jobs and audit are in the same
         statement.
 
@@ -48,9 +49,7 @@ class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
         rows = self._write(conn, self._sql(statement.create, fields), values | pairs, "create")
         return self._row(rows[0])
 
-    def update(
-        self, id: Any, data: U, *, version: int | None = None, conn: db.Connection | None = None
-    ) -> R:
+    def update(self, id: Any, data: U, *, version: int | None = None, conn: Conn = None) -> R:
         """Change the given fields. version: the one the caller has read, or None for whatever is
         there.
 
@@ -59,17 +58,13 @@ class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
         """
         return self._change(id, data, "update", version, conn)
 
-    def replace(
-        self, id: Any, data: C, *, version: int | None = None, conn: db.Connection | None = None
-    ) -> R:
+    def replace(self, id: Any, data: C, *, version: int | None = None, conn: Conn = None) -> R:
         """As `update`, but a field that is absent gets its default or NULL; fields that may not be
         seen, written or changed, and those of many_to_many, stay as they are.
         """
         return self._change(id, data, "replace", version, conn)
 
-    def delete(
-        self, id: Any, *, version: int | None = None, conn: db.Connection | None = None
-    ) -> None:
+    def delete(self, id: Any, *, version: int | None = None, conn: Conn = None) -> None:
         """Delete the row; with soft_delete it stays in the table, unseen, until it is restored.
 
         Raises NotFound, StaleVersion, Conflict where other rows still refer to it, and
@@ -80,9 +75,7 @@ class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
         params = {"forge_key": id, "forge_version": version}
         self._changed(conn, self._sql(statement.delete), params, "delete")
 
-    def restore(
-        self, id: Any, *, version: int | None = None, conn: db.Connection | None = None
-    ) -> R:
+    def restore(self, id: Any, *, version: int | None = None, conn: Conn = None) -> R:
         """Bring a deleted row back; one that is not deleted stays as it is.
 
         Raises NotFound, StaleVersion, Conflict for a unique value that was taken meanwhile.
@@ -103,9 +96,9 @@ class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
         identity = self.allow(operation)
         where = (identity.user, str(self.tenant() or ""), self.resource.topic, operation)
         sees = request_hash + " ".join(["", *sorted(self.hidden())])
-        return once(self._database.connection(), where, key, sees, run)
+        return once(self.connection(), where, key, sees, run)
 
-    def public(self, id: Any, *, conn: db.Connection | None = None) -> R:
+    def public(self, id: Any, *, conn: Conn = None) -> R:
         """The row as anybody may see it who may read at all: for what is shown to many at once.
 
         Asks for no permission; the tenant is the current identity's. Raises NotFound.
@@ -116,12 +109,7 @@ class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
     # -- inside ------------------------------------------------------------------------------------
 
     def _change(
-        self,
-        id: Any,
-        data: Mapping[str, object],
-        operation: Operation,
-        version: int | None,
-        conn: db.Connection | None,
+        self, id: Any, data: Item, operation: Operation, version: int | None, conn: Conn
     ) -> R:
         self.allow("update")
         self._needs_version(version)

@@ -5,32 +5,32 @@ how a statement is sent. It has no action of its own.
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from string import Template
+from typing import TYPE_CHECKING, Any, ClassVar, Generic
 from uuid import UUID
 
 from .. import db
 from ..auth import Identity, current_identity, require
-from ..errors import Forbidden, NotFound, Unauthenticated, Unavailable
+from ..errors import Forbidden, NotFound, Unavailable
 from ..text import text
-from .resource import Resource, quote
+from .resource import R, Resource, quote
 from .values import read_text
 
 if TYPE_CHECKING:
     from .registry import Registry
 
-R = TypeVar("R")
+Conn = db.Connection | None
 Rows = list[tuple[Any, ...]]
+_COMMENT = re.compile(r"\n*^--.*", re.MULTILINE)
 
 
-def hidden_columns(resource: Resource[Any], identity: Identity) -> frozenset[str]:
-    """The names of the columns that `identity` may not see."""
-    if identity.system:
-        return frozenset()
-    return frozenset(
-        c.name for c in resource.columns if c.visible_to and identity.roles.isdisjoint(c.visible_to)
-    )
+def hidden_columns(resource: Resource[Any]) -> frozenset[str]:
+    """The names of the columns that the current identity may not see."""
+    guarded, who = [c for c in resource.columns if c.visible_to], current_identity()
+    return frozenset(c.name for c in guarded if not who.has_one_of(c.visible_to))
 
 
 class Base(Generic[R]):
@@ -71,16 +71,15 @@ class Base(Generic[R]):
         """
         if not self.resource.tenant_scoped:
             return None
-        identity = current_identity()
-        if identity.tenant is not None:
-            return identity.tenant
-        if not identity.user:
-            raise Unauthenticated(text("this needs an identity"))
-        raise Forbidden(text("this needs a tenant, and the identity acts in none"), code="F620")
+        tenant = current_identity().tenant
+        if tenant is None:
+            require()  # nobody is asked who they are first
+            raise Forbidden(text("this needs a tenant, and the identity acts in none"), code="F620")
+        return tenant
 
     def hidden(self) -> frozenset[str]:
         """The names of the columns that the current identity may not see."""
-        return hidden_columns(self.resource, current_identity()) if self._hides else frozenset()
+        return hidden_columns(self.resource) if self._hides else frozenset()
 
     # -- rows and keys -----------------------------------------------------------------------------
 
@@ -114,9 +113,9 @@ class Base(Generic[R]):
         row: R = self.resource.row(*values)
         return row
 
-    def _find(self, key: Any, conn: db.Connection | None = None) -> tuple[Any, ...]:
+    def _find(self, key: Any, conn: Conn = None) -> tuple[Any, ...]:
         """The columns of one row, unmasked. Raises NotFound."""
-        sql = self.resource.select + self._where(f"{quote(self.resource.key.name)} = %(forge_key)s")
+        sql = f"{self.resource.select}\nwhere {this_row(self.resource)}"
         rows = self._run(conn, sql, {"forge_key": key})
         if not rows:
             raise self._not_found(key)
@@ -127,22 +126,8 @@ class Base(Generic[R]):
 
     # -- statements --------------------------------------------------------------------------------
 
-    def _where(self, *conditions: str) -> str:
-        """A WHERE clause of these conditions and of those that every read carries: this tenant's
-        rows (`_run` gives the placeholder), and none that was deleted.
-        """
-        found = scope(self.resource, "") + list(conditions)
-        return "\nwhere " + " and ".join(found) if found else ""
-
-    def _run(
-        self,
-        conn: db.Connection | None,
-        sql: str,
-        params: Mapping[str, Any],
-        *,
-        write: bool = False,
-    ) -> Rows:
-        """The statement's rows. In a tenant's resource %(forge_tenant)s is filled in, and set for
+    def _run(self, conn: Conn, sql: str, params: Mapping[str, Any], *, write: bool = False) -> Rows:
+        """The statement's rows. %(forge_tenant)s is filled in, and in a tenant's resource set for
         row-level security in the same round trip.
 
         On this thread's own connection outside a transaction a read is sent again once when the
@@ -150,8 +135,7 @@ class Base(Generic[R]):
         `db.translate`.
         """
         tenant = self.tenant()
-        if tenant is not None:
-            params = {**params, "forge_tenant": tenant}
+        params = {**params, "forge_tenant": tenant}
         code, tries = ("F406", 2) if write else ("F405", 1)
         while True:
             own = conn or self._database.connection()
@@ -175,3 +159,16 @@ def scope(resource: Resource[Any], source: str, *, live: bool = True) -> list[st
     if resource.soft_delete and live:
         found.append(f'{prefix}"deleted_at" is null')
     return found
+
+
+def this_row(resource: Resource[Any], source: str = "", *, live: bool = True) -> str:
+    """The condition for the row of %(forge_key)s, as of `scope`."""
+    prefix = source and source + "."
+    key = f"{prefix}{quote(resource.key.name)} = %(forge_key)s"
+    return " and ".join([key, *scope(resource, source, live=live)])
+
+
+def load_frames(package: str, file: str) -> dict[str, Template]:
+    """The statements of a .sql file whose $names our own code fills, without the comments."""
+    statements = db.load_sql(package, file).items()
+    return {name: Template(_COMMENT.sub("", text)) for name, text in statements}

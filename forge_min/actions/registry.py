@@ -29,11 +29,7 @@ class Registry:
     """
 
     def __init__(
-        self,
-        database: db.Database,
-        dependencies: Mapping[str, object],
-        *,
-        secret: bytes = b"",
+        self, database: db.Database, dependencies: Mapping[str, object], *, secret: bytes = b""
     ) -> None:
         self.database = database
         self.secret = secret or secrets.token_bytes(32)

@@ -117,10 +117,6 @@ class Resource(Generic[R]):
         """The primary key."""
         return self.columns[0]
 
-    def column(self, name: str) -> Column | None:
-        """The column of this name, or None."""
-        return next((c for c in self.columns if c.name == name), None)
-
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[R]):

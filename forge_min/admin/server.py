@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from ..errors import ServerError
+from ..observe import CONTENT_TYPE
 from ..wsgi import Server
 from .stacks import all_stacks
 
@@ -23,7 +24,6 @@ Answer = tuple[str, str, bytes]
 
 _TEXT = "text/plain; charset=utf-8"
 _JSON = "application/json"
-_METRICS = "text/plain; version=0.0.4; charset=utf-8"
 _HEADERS = [
     ("Cache-Control", "no-store"),
     ("X-Content-Type-Options", "nosniff"),
@@ -59,12 +59,10 @@ class AdminServer:
                 hint="set FORGE_ADMIN_TOKEN, or FORGE_ADMIN_HOST=127.0.0.1",
             )
         self._token = token.encode()
-        self._metrics = metrics
-        self._health = health
         self._ready = ready
         self._routes: dict[str, Callable[[], Answer]] = {
-            "/metrics": lambda: ("200 OK", _METRICS, self._metrics()),
-            "/healthz": self._healthz,
+            "/metrics": lambda: ("200 OK", CONTENT_TYPE, metrics()),
+            "/healthz": lambda: ("200 OK", _JSON, _json({"status": "ok", **health()})),
             "/readyz": self._readyz,
             "/debug/pprof/threads": lambda: ("200 OK", _TEXT, all_stacks().encode()),
         }
@@ -114,9 +112,6 @@ class AdminServer:
         scheme, _, token = header.partition(" ")
         same = hmac.compare_digest(token.strip().encode("utf-8", "replace"), self._token)
         return same and scheme.lower() == "bearer"
-
-    def _healthz(self) -> Answer:
-        return "200 OK", _JSON, _json({"status": "ok", **self._health()})
 
     def _readyz(self) -> Answer:
         good, reasons = self._ready()

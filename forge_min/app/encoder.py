@@ -21,9 +21,7 @@ class Encoder:
 
     def __init__(self, registry: Registry, fragments: Mapping[str, Callable[..., str]]) -> None:
         self._registry = registry
-        self._fragments = {
-            topic: registry.fill(function, 1) for topic, function in fragments.items()
-        }
+        self._fragments = {topic: registry.fill(made, 1) for topic, made in fragments.items()}
 
     def encode(self, event: Event, audience: str, format: str) -> bytes:
         """One whole frame. Formats: "json", and "html" where the topic has a fragment."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Callable, Mapping
+from importlib.resources import files
 from typing import Any
 
 from .. import __version__, fanout, jobs, notify, observe
 
+_Read = Callable[[], float | Mapping[tuple[str, ...], float]]
+_TABLE = tomllib.loads((files(__package__) / "metrics.toml").read_text("utf-8"))
 _FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -15,33 +19,17 @@ class Metrics:
 
     def __init__(self, registry: observe.Registry, build: Mapping[str, Any]) -> None:
         self.registry = registry
-        self._requests = registry.histogram(
-            "forge_http_request_duration_seconds",
-            "Time from the request's head to its answer.",
-            ("method", "route", "status"),
-            _FAST,
-        )
-        self._queries = registry.histogram(
-            "forge_db_query_duration_seconds",
-            "Time of a statement as the application sees it.",
-            ("operation",),
-            _FAST,
-        )
-        self._jobs = registry.histogram(
-            "forge_job_duration_seconds",
-            "Time that a job's work took.",
-            ("kind", "queue", "outcome"),
-            _FAST,
-        )
+        times = {
+            name: registry.histogram(name, bounds=_FAST, **row)
+            for name, row in _TABLE["histogram"].items()
+        }
+        self._requests = times["forge_http_request_duration_seconds"]
+        self._queries = times["forge_db_query_duration_seconds"]
+        self._jobs = times["forge_job_duration_seconds"]
         observe.add_process_metrics(registry)
         version, commit = build.get("version", __version__), build.get("commit", "unknown")
         info = (version, commit, fanout.IMPL)
-        registry.gauge(
-            "forge_build_info",
-            "Always 1; the labels say what runs.",
-            ("version", "commit", "impl"),
-            callback=lambda: {info: 1.0},
-        )
+        self._gauge("forge_build_info", lambda: {info: 1.0})
 
     def request_done(self, method: str, route: str, status: int, seconds: float) -> None:
         """Told by the application after each request. route: the pattern."""
@@ -59,26 +47,14 @@ class Metrics:
         self, hub: notify.PostgresHub, writer: fanout.StreamWriter, limiter: fanout.Limiter
     ) -> None:
         """Series that are read from the live services when somebody scrapes."""
-        add = self.registry
-        add.gauge("forge_sse_connections", "Open streams.", callback=lambda: float(limiter.active))
-        add.counter(
-            "forge_sse_events_sent_total",
-            "Frames written to streams.",
-            callback=lambda: float(writer.frames_sent),
-        )
-        add.counter(
-            "forge_sse_refreshes_total",
-            "Refresh events, by reason.",
-            ("reason",),
-            callback=lambda: {("overflow",): float(writer.refreshes)},
-        )
-        add.gauge(
-            "forge_notify_lag_seconds",
-            "Age of the newest event when it was read.",
-            callback=lambda: float(hub.lag_seconds),
-        )
-        add.counter(
-            "forge_notify_reconnects_total",
-            "Times the LISTEN connection was opened anew.",
-            callback=lambda: float(hub.reconnects),
-        )
+        self._gauge("forge_sse_connections", lambda: limiter.active)
+        self._counter("forge_sse_events_sent_total", lambda: writer.frames_sent)
+        self._counter("forge_sse_refreshes_total", lambda: {("overflow",): writer.refreshes})
+        self._gauge("forge_notify_lag_seconds", lambda: hub.lag_seconds)
+        self._counter("forge_notify_reconnects_total", lambda: hub.reconnects)
+
+    def _gauge(self, name: str, read: _Read) -> None:
+        self.registry.gauge(name, callback=read, **_TABLE["gauge"][name])
+
+    def _counter(self, name: str, read: _Read) -> None:
+        self.registry.counter(name, callback=read, **_TABLE["counter"][name])

@@ -52,11 +52,12 @@ class Running:
         self._migrations = [*db.FORGE_MIGRATIONS, *db.read_migrations(root / "migrations", "app")]
         self._worker: jobs.Worker | None = None
         self.metrics = Metrics(observe.Registry(), build)
-        with ExitStack() as stack:
+        self._stack = ExitStack()  # what is running so far; closed where a later part fails
+        with self._stack:
             telemetry = new_telemetry(config.observe)
             if telemetry is not None:
-                stack.callback(telemetry.shutdown)
-            self._connect(stack, traced=telemetry is not None)
+                self._stack.callback(telemetry.shutdown)
+            self._connect(traced=telemetry is not None)
             secret = config.auth.secret.encode()
             self.registry = Registry(self.database, app.dependencies, secret=secret)
             routes = generated.register(self.registry, config.api.prefix)
@@ -64,12 +65,12 @@ class Running:
             if any(made.resource.tenant_scoped for made in self.registry.actions.values()):
                 db.check_bound_role(self.database.connection())
             text.load(root / "locale")
-            self._listen(stack, app, serving)
+            self._listen(app, serving)
             if serving:
-                self._serve(stack, app, generated, routes, root)
-            stack.callback(self._call, app.stop_hooks)
+                self._serve(app, generated, routes, root)
+            self._stack.callback(self._call, app.stop_hooks)
             self._call(app.start_hooks)
-            self._stack = stack.pop_all()
+            self._stack = self._stack.pop_all()
 
     def new_worker(self, queues: Mapping[str, int]) -> jobs.Worker:
         """A worker of these queues (name → threads), not started yet; `stop` stops it.
@@ -114,7 +115,7 @@ class Running:
         """Stop every service, the last started first. Idempotent."""
         self._stack.close()
 
-    def _connect(self, stack: ExitStack, *, traced: bool) -> None:
+    def _connect(self, *, traced: bool) -> None:
         c = self._config.database
         self._nudger = notify.Nudger(self._open_direct)
         self.database = db.Database(
@@ -125,17 +126,17 @@ class Running:
             observe=self.metrics.query_done,
             opened=observe.trace_connection if traced else None,
         )
-        stack.callback(self.database.close)
+        self._stack.callback(self.database.close)
         self.database.connection()  # raises now what nobody would see later
         self._nudger.start()
-        stack.callback(self._nudger.stop)
+        self._stack.callback(self._nudger.stop)
 
     def _open_direct(self) -> db.Connection:
         """A connection past any pooler: LISTEN and NOTIFY."""
         c = self._config.database
         return db.connect(c.direct_url, application_name=self._config.project.name)
 
-    def _listen(self, stack: ExitStack, app: App, serving: bool) -> None:
+    def _listen(self, app: App, serving: bool) -> None:
         c = self._config.notify
         encoder = Encoder(self.registry, app.fragments)
         self.hub = notify.PostgresHub(
@@ -149,25 +150,20 @@ class Running:
             events=serving,
         )
         self.hub.start()
-        stack.callback(self.hub.stop)
+        self._stack.callback(self.hub.stop)
 
     def _wake(self, queue: str) -> None:
         if self._worker is not None:
             self._worker.wake(queue)
 
     def _serve(
-        self,
-        stack: ExitStack,
-        app: App,
-        generated: Generated,
-        routes: Sequence[Any],
-        root: Traversable,
+        self, app: App, generated: Generated, routes: Sequence[Any], root: Traversable
     ) -> None:
         c = self._config.sse
         limiter = fanout.Limiter(max_total=c.max_connections, max_per_user=c.max_per_user)
         writer = fanout.StreamWriter(heartbeat=c.heartbeat, buffer_size=c.buffer_size)
         writer.start()
-        stack.callback(writer.stop, 5.0, sse.close_frame("shutdown"))
+        self._stack.callback(writer.stop, 5.0, sse.close_frame("shutdown"))
         self.metrics.watch(self.hub, writer, limiter)
         events = events_handler(
             self.hub,
@@ -181,7 +177,7 @@ class Running:
         o = self._config.observe
         access = observe.AccessLog(format=o.log_format, level=o.log_level)
         access.start()
-        stack.callback(access.stop)
+        self._stack.callback(access.stop)
         self.application = Application(
             router,
             middleware=app.middlewares,

@@ -6,7 +6,7 @@ own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -33,6 +33,10 @@ class Identity:
     system: bool = False
     time_zone: str = "UTC"
     language: str = ""
+
+    def has_one_of(self, roles: Iterable[str]) -> bool:
+        """Whether it may do what needs one of `roles`; the system may always."""
+        return self.system or not self.roles.isdisjoint(roles)
 
 
 ANONYMOUS = Identity()
@@ -63,11 +67,9 @@ def require(*roles: str) -> Identity:
     Raises Unauthenticated for nobody, Forbidden for somebody without a fitting role.
     """
     identity = _current.get()
-    if identity.system:
-        return identity
-    if not identity.user:
+    if not identity.user and not identity.system:
         raise Unauthenticated(text("this needs an identity"))
-    if roles and identity.roles.isdisjoint(roles):
+    if roles and not identity.has_one_of(roles):
         raise Forbidden(text("this identity may not do this here"))
     return identity
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from . import build, generate, help, init, migrate, operate, routes
+from . import tree
 
-GROUPS = (init, generate, migrate, operate, build, routes, help)
+GROUPS = (tree,)
 """Modules with `add(commands)`, in the order of `--help`."""
 
 __all__ = ["GROUPS"]

@@ -3,79 +3,56 @@
 from __future__ import annotations
 
 import argparse
-import json
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from .progress import Progress, step_line
 from .project import find_root, read_resources
-from .tree import add_command
-
-if TYPE_CHECKING:
-    from ..ship import Built
-    from .tree import Commands
 
 
-def add(commands: Commands) -> None:
-    """Declare the commands."""
-    build = add_command(
-        commands, "build", _build, help="build the artifact", example="build -o dist/shop.pyz"
-    )
-    build.add_argument("-o", "--output", type=Path, metavar="PATH", help="default: dist/NAME.pyz")
-    build.add_argument("--format", choices=["zipapp", "dir"], default="zipapp")
-    build.add_argument("--offline", action="store_true", help="fail where the network is asked")
-    build.add_argument("--skip-css", action="store_true", help="leave the stylesheets as they are")
-    deploy = add_command(
-        commands,
-        "deploy",
-        _deploy,
-        help="write Dockerfile and .dockerignore",
-        example="deploy --base debian",
-    )
-    deploy.add_argument("--base", choices=["alpine", "debian"], default="alpine")
-    deploy.add_argument("--force", action="store_true", help="write over edited files")
-    deploy.add_argument("--check", action="store_true", help="write nothing; fail if they differ")
-
-
-def _build(args: argparse.Namespace) -> int:
-    from ..ship import build
+def build(args: argparse.Namespace) -> int:
+    """Tells of the steps on a terminal. Raises as `ship.build`."""
+    from .. import ship
+    from ..ops.door import tell
 
     root = find_root(args)
-    if read_resources(root, as_json=args.json) is None:
-        return 1
-    built = build(
+    read_resources(root, as_json=args.json)
+    built = ship.build(
         root,
-        output=args.output,
+        output=None if args.output is None else Path(args.output),
         format=args.format,
         offline=args.offline,
         skip_css=args.skip_css,
-        step=Progress(quiet=args.quiet).step,
+        step=_show if sys.stderr.isatty() and not args.quiet else None,
     )
-    print(json.dumps(_as_json(built)) if args.json else _as_text(built))
-    return 0
-
-
-def _as_json(built: Built) -> dict[str, object]:
-    return {
+    answer = {
         "path": str(built.path),
         "format": built.format,
         "size": built.size,
         "steps": {name: round(seconds, 4) for name, seconds in built.steps.items()},
         "info": dict(built.info),
     }
+    steps = [_line(name, seconds) for name, seconds in built.steps.items()]
+    tell(answer, [*steps, f"{built.path}  {built.size / 1e6:.1f} MB"], as_json=args.json)
+    return 0
 
 
-def _as_text(built: Built) -> str:
-    steps = [step_line(name, seconds) for name, seconds in built.steps.items()]
-    return "\n".join([*steps, f"{built.path}  {built.size / 1e6:.1f} MB"])
+def _show(name: str, seconds: float | None) -> None:
+    """A step begins (None) or has ended after so many seconds."""
+    done = None if seconds is None else f"\r\x1b[K{_line(name, seconds)}\n"
+    print(done or f"{name} ...", end="", file=sys.stderr, flush=True)
 
 
-def _deploy(args: argparse.Namespace) -> int:
-    from ..ship import deploy
+def _line(name: str, seconds: float) -> str:
+    """One finished step, for a person."""
+    return f"{name:10} {seconds:6.2f} s"
 
-    done = deploy(find_root(args), base=args.base, force=args.force, check=args.check)
-    if args.json:
-        print(json.dumps({"written": done.written, "unchanged": done.unchanged}))
-    else:
-        print("\n".join(f"wrote {name}" for name in done.written) or "nothing to write")
+
+def deploy(args: argparse.Namespace) -> int:
+    """Raises as `ship.deploy`."""
+    from .. import ship
+    from ..ops.door import tell
+
+    done = ship.deploy(find_root(args), base=args.base, force=args.force, check=args.check)
+    wrote = [f"wrote {name}" for name in done.written] or ["nothing to write"]
+    tell({"written": done.written, "unchanged": done.unchanged}, wrote, as_json=args.json)
     return 0

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import UsageError
+from ..errors import ErrorGroup, UsageError
 
 if TYPE_CHECKING:
     from ..parse import ResourceIR
@@ -38,21 +38,19 @@ def use_code(root: Path) -> None:
     sys.path[:0] = [str(vendor), str(root)] if vendor.is_dir() else [str(root)]
 
 
-def read_resources(root: Path, *, as_json: bool = False) -> tuple[ResourceIR, ...] | None:
-    """The project's resources. None when a schema is wrong: every diagnostic is printed then.
-
-    as_json: on stdout, as {"diagnostics": [...]}; else for people, on stderr.
+def read_resources(root: Path, *, as_json: bool) -> tuple[ResourceIR, ...]:
+    """The project's resources. Every diagnostic of a wrong schema is printed: for people on stderr,
+    as_json on stdout, {"diagnostics": [...]}. Raises an empty ErrorGroup then: all is told.
     """
     from ..parse import parse_project
 
     parsed = parse_project(root)
-    if parsed.diagnostics and as_json:
+    if not parsed.diagnostics:
+        return parsed.resources
+    if as_json:
         print(json.dumps({"diagnostics": [found.as_json() for found in parsed.diagnostics]}))
-    for diagnostic in () if as_json else parsed.diagnostics:
-        print(diagnostic.format(color=has_colour()), file=sys.stderr)
-    return None if parsed.diagnostics else parsed.resources
-
-
-def has_colour() -> bool:
-    """Whether stderr takes colours: a terminal, and neither NO_COLOR nor --no-color."""
-    return sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    else:
+        color = sys.stderr.isatty() and not os.environ.get("NO_COLOR")  # cli sets it, --no-color
+        for diagnostic in parsed.diagnostics:
+            print(diagnostic.format(color=color), file=sys.stderr)
+    raise ErrorGroup("a schema is wrong", ())

@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import TYPE_CHECKING, NoReturn
 
 from .project import find_root, use_code
-from .tree import add_command
 
 if TYPE_CHECKING:
     from ..wsgi import Request, Route
-    from .tree import Commands
 
 
-def add(commands: Commands) -> None:
-    """Declare the command."""
-    add_command(
-        commands, "routes", _routes, help="list the routes: method and pattern", example="routes"
-    )
+def routes(args: argparse.Namespace) -> int:
+    """Method, pattern and name of each, by pattern."""
+    from ..ops.door import tell
 
-
-def _routes(args: argparse.Namespace) -> int:
     use_code(find_root(args))
     routes = sorted(_read(), key=lambda route: (route.pattern, route.method))
-    if args.json:
-        rows = [{"method": r.method, "pattern": r.pattern, "name": r.name} for r in routes]
-        print(json.dumps(rows))
-    else:
-        print("\n".join(f"{r.method:7} {r.pattern:40} {r.name}".rstrip() for r in routes))
+    rows = [{"method": r.method, "pattern": r.pattern, "name": r.name} for r in routes]
+    lines = [f"{r.method:7} {r.pattern:40} {r.name}".rstrip() for r in routes]
+    tell(rows, lines, as_json=args.json)
     return 0
 
 

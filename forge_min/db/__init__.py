@@ -11,7 +11,7 @@ from importlib.resources import files
 from ._libpq import psycopg  # noqa: F401  (first: a missing libpq gets its error)
 from .connection import Connection, Database, connect
 from .embedded import EmbeddedServer
-from .migrate import MigrationStatus, migrate, migrate_down, migration_lock, migration_status
+from .migrate import migrate, migrate_down, migration_lock, migration_status
 from .migration_files import MigrationFile, read_migrations
 from .roles import check_bound_role, ensure_app_role
 from .run import run
@@ -29,7 +29,6 @@ __all__ = [
     "Database",
     "EmbeddedServer",
     "MigrationFile",
-    "MigrationStatus",
     "after_commit",
     "check_bound_role",
     "connect",

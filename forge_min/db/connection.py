@@ -11,13 +11,14 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 
 from ..errors import ConfigError, ForgeError, Unavailable
+from .translate import TABLE
 
 Nudge = Callable[[str], None]
 Observe = Callable[[str, float], None]
@@ -33,24 +34,16 @@ DEFAULTS: dict[str, str | int] = {
     "keepalives_count": 3,
     "client_encoding": "utf8",
 }
-OPERATION = re.compile(
-    r"\s*(select|insert|update|delete|with|copy|begin|commit|call)\b", re.IGNORECASE
-)
+OPERATION = re.compile(r"(?i)\s*(select|insert|update|delete|with|copy|begin|commit|call)\b")
 
-# Part of libpq's or the server's text → what we say, and the next step. Texts of PostgreSQL 15 to
-# 18.
-REFUSALS = (
-    ("Connection refused", "nothing listens at {at}", "start PostgreSQL, or correct the port"),
-    ("No such file", "no PostgreSQL socket at {at}", "start PostgreSQL, or name a host"),
-    ("host name", "the host of {at} is unknown", "correct the host in database.url"),
-    ("password", "{at} wants another password of user {user}", "see database.url"),
-    ("pg_hba.conf", "{at} does not let user {user} in from here", "see the server's pg_hba.conf"),
-    ("role ", "user {user} does not exist at {at}", "`migrate up` creates the app's role"),
-    ("database ", "database {name} does not exist at {at}", "create it, or correct the URL"),
-    ("too many", "{at} has no connection left", "raise max_connections, or use fewer threads"),
-    ("timeout", "{at} did not answer in time", "is there a firewall in between?"),
-    ("SSL", "{at} and this client do not agree on TLS", "see sslmode in database.url"),
-)
+
+class Options(TypedDict, total=False):
+    """What `connect` takes besides the address."""
+
+    application_name: str
+    prepare: str
+    nudge: Nudge | None
+    observe: Observe | None
 
 
 class Connection(psycopg.Connection[TupleRow]):
@@ -129,28 +122,29 @@ def connect(
 class Database:
     """The connections of one process to one database: each thread has its own, opened on first use.
 
-    opened: called with each new connection. `close()` closes those of all threads; the next
-    `connection()` opens a new one. After a fork the child opens its own and leaves the parent's
-    alone.
+    options: as `connect` takes them. opened: called with each new connection. `close()` closes
+    those of all threads; the next `connection()` opens a new one. After a fork the child opens its
+    own and leaves the parent's alone.
     """
 
     def __init__(
         self,
         url: str,
         *,
-        application_name: str = "forge_min",
-        prepare: str = "auto",
-        nudge: Nudge | None = None,
-        observe: Observe | None = None,
         opened: Callable[[Connection], object] | None = None,
+        **options: Unpack[Options],
     ) -> None:
         self.url = url
-        self._connect: Callable[[], Connection] = lambda: connect(
-            url, application_name=application_name, prepare=prepare, nudge=nudge, observe=observe
-        )
+        self._connect: Callable[[], Connection] = lambda: connect(url, **options)
         self._opened = opened
-        self._open: dict[threading.Thread, Connection]
         self._begin()
+
+    def _begin(self) -> None:
+        # SAFETY: in a forked child the parent's connections are only forgotten: closing one would
+        # end the parent's session.
+        self._pid = os.getpid()
+        self._lock = threading.Lock()  # LOCK: guards changes of _open
+        self._open: dict[threading.Thread, Connection] = {}
 
     def connection(self) -> Connection:
         """This thread's connection; a broken one is replaced. Raises as `connect`."""
@@ -172,13 +166,6 @@ class Database:
             conns, self._open = list(self._open.values()), {}
         for conn in conns:
             conn.close()
-
-    def _begin(self) -> None:
-        # SAFETY: in a forked child the parent's connections are only forgotten: closing one would
-        # end the parent's session.
-        self._pid = os.getpid()
-        self._lock = threading.Lock()  # LOCK: guards changes of _open
-        self._open = {}
 
     def _reopen(self) -> Connection:
         conn = self.open()
@@ -202,10 +189,6 @@ def _refusal(text: str, values: dict[str, Any]) -> ForgeError:
     """One line for a person, from what libpq said. The server's own words are not repeated."""
     where = f"{values.get('host') or 'the local socket'}:{values.get('port') or 5432}"
     user, name = values.get("user") or "(you)", values.get("dbname") or values.get("user")
-    for part, message, hint in REFUSALS:
-        if part in text:
-            return Unavailable(
-                message.format(at=where, user=user, name=name), code="F401", hint=hint
-            )
-    hint = "see the server's log"
-    return Unavailable(f"the database at {where} does not let us in", code="F401", hint=hint)
+    row = next(row for part, row in TABLE["refused"].items() if part in text)
+    said = row["message"].format(at=where, user=user, name=name)
+    return Unavailable(said, code="F401", hint=row["hint"])

@@ -11,7 +11,6 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import psycopg
@@ -48,8 +47,7 @@ NOTHING: Note = ("select", [])
 State = Literal["applied", "pending", "changed", "half applied", "missing"]
 
 
-@dataclass(frozen=True, slots=True)
-class MigrationStatus:
+class MigrationStatus(NamedTuple):
     """Where one file stands. "missing": applied, but its file is not here (a newer release's?)."""
 
     source: str

@@ -16,8 +16,6 @@ from .statements import load_sql
 from .translate import errors_translated
 
 SQL = load_sql("forge_min.db", "roles.sql")
-# Written where the role has no such setting yet. The app relies on UTC: rows come back in it.
-DEFAULTS = {"statement_timeout": "30s", "lock_timeout": "5s", "timezone": "UTC"}
 PLACEHOLDER = "<the password of database.url>"
 
 
@@ -33,8 +31,8 @@ def ensure_app_role(
 
     It may select, insert, update and delete in every table of the connected owner, present and
     future, use sequences and call functions; forge_migration it may only read. `settings` are
-    written with ALTER ROLE, so that they hold behind a pooler too; DEFAULTS fill in what the
-    role has no setting for. A role that is the owner itself only gets settings. A role that
+    written with ALTER ROLE, so that they hold behind a pooler too; roles.sql has defaults for what
+    the role has no setting for. A role that is the owner itself only gets settings. A role that
     exists keeps its password. Returns None when all is done, else the SQL that somebody with more
     rights has to run (it holds a placeholder, never the password); after that, call again.
     Raises psycopg.Error on a lost connection.
@@ -43,7 +41,6 @@ def ensure_app_role(
         "role": role,
         "database": database,
         "settings": Jsonb(dict(settings or {})),
-        "defaults": Jsonb(DEFAULTS),
     }
     with migration_lock(conn):
         create = _statements(conn, "create", values, password=_hashed(conn, role, password))

@@ -45,7 +45,8 @@ select statement from me, lateral (
 where role <> current_user
 
 -- name: settings
--- A default is written where the role has no such setting, a wanted one where it has another value.
+-- A default is written where the role has no such setting, a wanted one where it has another value. The
+-- app relies on UTC: rows come back in it.
 with now as (
   select lower(split_part(entry, '=', 1)) as name, substr(entry, strpos(entry, '=') + 1) as value
   from pg_db_role_setting s join pg_roles r on r.oid = s.setrole, unnest(s.setconfig) entry
@@ -54,7 +55,8 @@ with now as (
 wanted as (
   select name, value from jsonb_each_text(%(settings)s) given(name, value)
   union all
-  select name, value from jsonb_each_text(%(defaults)s) preset(name, value)
+  select name, value
+  from (values ('statement_timeout', '30s'), ('lock_timeout', '5s'), ('timezone', 'UTC')) preset(name, value)
   where name not in (select name from now)
     and name not in (select jsonb_object_keys(%(settings)s))
 )

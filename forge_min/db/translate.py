@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.resources import files
 
 import psycopg
 from psycopg import errors as pg
 
 from ..errors import Conflict, ConstraintViolation, DatabaseError, ForgeError, Unavailable
 
-# SQLSTATE class or code → (our code, message). PostgreSQL manual, appendix A.
-UNAVAILABLE = {
-    "40001": ("F406", "another transaction changed the same rows"),
-    "40P01": ("F406", "this transaction and another waited for each other"),
-    "55P03": ("F407", "a row or table stayed locked by another transaction"),
-    "57014": ("F407", "the statement took longer than allowed, or was cancelled"),
-    "53300": ("F401", "the server has no connection left"),
-    "25006": ("F401", "the server takes no writes: it follows another, or was told so"),
-    "25P03": ("F405", "the transaction was idle for too long and was ended"),
-    "57P03": ("F401", "the server is not ready for connections"),
-    "57P": ("F405", "the server ended the connection"),
-    "08": ("F405", "the connection to the database was lost"),
-    "53": ("F401", "the server has run out of a resource"),
-}
-KINDS = {
-    "23503": ("foreign_key", "a row that is referred to does not exist, or is still in use"),
-    "23001": ("foreign_key", "the row is still in use"),
-    "23514": ("check", "a value breaks a rule of the table"),
-    "23502": ("not_null", "a value is missing"),
-    "23P01": ("exclusion", "the row overlaps another"),
-    "54000": ("size", "a value is too long for an index"),
-}
+TABLE = tomllib.loads((files(__package__) / "errors.toml").read_text("utf-8"))
 
 
 def translate(err: psycopg.Error) -> ForgeError:
@@ -50,15 +31,12 @@ def translate(err: psycopg.Error) -> ForgeError:
     if state == "23505":
         message = "another row already has this value"
         return Conflict(message, constraint=constraint, table=table)
-    if state in KINDS:
-        kind, message = KINDS[state]
+    if row := TABLE["violation"].get(state):
         column = err.diag.column_name or ""
-        return ConstraintViolation(
-            message, kind=kind, constraint=constraint, column=column, table=table
-        )
-    found = next((UNAVAILABLE[state[:n]] for n in (5, 3, 2) if state[:n] in UNAVAILABLE), None)
-    if found:
-        return Unavailable(found[1], code=found[0])
+        return ConstraintViolation(**row, constraint=constraint, column=column, table=table)
+    for length in (5, 3, 2):
+        if row := TABLE["unavailable"].get(state[:length]):
+            return Unavailable(**row)
     if not state and isinstance(err, (pg.OperationalError, pg.InterfaceError)):
         return Unavailable("the connection to the database was lost", code="F405")
     if not state:

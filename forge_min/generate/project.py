@@ -83,9 +83,8 @@ def _homes(root: Path, resources: Sequence[ResourceIR]) -> dict[str, str]:
 def scaffold_project(path: Path, name: str) -> list[str]:
     """Start a project in the folder `path`, which must be empty or not there. Paths written."""
     if not _NAME.fullmatch(name):
-        raise UsageError(
-            f"{name!r} cannot name a project", hint="use a-z, 0-9, _ and -: for example shop"
-        )
+        hint = "use a-z, 0-9, _ and -: for example shop"
+        raise UsageError(f"{name!r} cannot name a project", hint=hint)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UsageError(f"{path} is already there and not empty", hint="choose another name")
     return scaffold(path, project_files(name))

@@ -45,9 +45,7 @@ def _place(target: Path, data: bytes, overwrite: bool) -> bool:
             return True
         try:
             os.link(beside, target)
-        except FileExistsError:
-            return False
-        except OSError:  # no hard links here: the small gap is the best there is
+        except OSError:  # it is there by now, or no hard links: then a small gap is the best
             if os.path.lexists(target):
                 return False
             os.rename(beside, target)

@@ -81,11 +81,9 @@ def _replace(folder: Path, wanted: Mapping[str, bytes]) -> Report:
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.forge-", dir=folder.parent))
     try:
         new = scratch / "new"
-        new.mkdir()
-        for parent in {(new / path).parent for path in wanted}:
-            parent.mkdir(parents=True, exist_ok=True)
         for path, data in wanted.items():
             target = new / path
+            target.parent.mkdir(parents=True, exist_ok=True)
             if path in report.unchanged:
                 _keep(folder / path, target)
             else:
@@ -113,7 +111,7 @@ def _compare(folder: Path, wanted: Mapping[str, bytes]) -> Report:
         raise BuildError(message, code="F304", hint=hint)
     same = {path for path in present & wanted.keys() if _same(folder / path, wanted[path])}
     written = wanted.keys() - same
-    for path in sorted(written):
+    for path in sorted(path for path in written if path.endswith(".py")):
         # What did not change was compiled when it was written.
         _compile(path, wanted[path])
     removed = present - wanted.keys()
@@ -152,8 +150,6 @@ def _keep(old: Path, new: Path) -> None:
 
 
 def _compile(path: str, data: bytes) -> None:
-    if not path.endswith(".py"):
-        return
     try:
         compile(data, path, "exec", dont_inherit=True)
     except (SyntaxError, ValueError) as err:

@@ -11,7 +11,6 @@ import queue
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -23,41 +22,32 @@ log = logging.getLogger("forge_min.jobs")
 LINGER = 0.005  # seconds
 
 
-class Acknowledger:
+class Acknowledger(Loop):
     """Takes results from any thread. worker: this worker's id. backlog: whether fetched
     jobs wait.
     """
 
     def __init__(self, connect: Connect, worker: UUID, backlog: Callable[[], bool]) -> None:
-        self._loop = Loop("job-ack", self._step, connect)
+        super().__init__("job-ack", self._step, connect)
         self._worker = worker
         self._backlog = backlog
         self._inbox: queue.SimpleQueue[Result] = queue.SimpleQueue()
         self._batch: list[Result] = []
         self.stale = 0
 
-    def start(self) -> None:
-        """Start the thread."""
-        self._loop.start()
-
     def put(self, result: Result) -> None:
         """Write `result` down soon. Never blocks."""
         self._inbox.put(result)
-        self._loop.wake.set()
+        self.wake.set()
 
     @property
     def pending(self) -> int:
         """Results that are not written yet."""
         return self._inbox.qsize() + len(self._batch)
 
-    def stop(self, timeout: float) -> bool:
-        """Write down what waits and end the thread; whether all of it was in `timeout` seconds."""
-        self._loop.stop(patience=timeout)
-        return not self.pending
-
     def _step(self) -> None:
         if not self._batch:
-            self._loop.rest()
+            self.rest()
         self._collect()
         self._write(self._batch)
         self._batch = []
@@ -73,7 +63,7 @@ class Acknowledger:
     def _write(self, batch: Sequence[Result]) -> None:
         try:
             self._execute("complete", [r for r in batch if r.state == "completed"])
-            self._settle([r for r in batch if r.state != "completed"])
+            self._execute("settle", [r for r in batch if r.state != "completed"])
         except (psycopg.OperationalError, psycopg.InterfaceError):
             raise
         except psycopg.Error:
@@ -83,26 +73,20 @@ class Acknowledger:
             for result in batch:  # the one that was refused must not hold up the others
                 self._write([result])
 
-    def _settle(self, results: Sequence[Result]) -> None:
-        self._execute(
-            "settle",
-            results,
-            states=[r.state for r in results],
-            refunds=[r.refund for r in results],
-            delays=[r.delay for r in results],
-            errors=[r.error for r in results],
-        )
-
-    def _execute(self, name: str, results: Sequence[Result], **columns: Any) -> None:
+    def _execute(self, name: str, results: Sequence[Result]) -> None:
         if not results:
             return
         params = {
             "worker": self._worker,
             "ids": [r.job.id for r in results],
             "claims": [r.job.claim for r in results],
-            **columns,
+            # What follows is for "settle" alone.
+            "states": [r.state for r in results],
+            "refunds": [r.refund for r in results],
+            "delays": [r.delay for r in results],
+            "errors": [r.error for r in results],
         }
-        found = {row[0] for row in self._loop.connection().execute(SQL[name], params)}
+        found = {row[0] for row in self.connection().execute(SQL[name], params)}
         for result in results:
             if result.job.id not in found and not result.job.completed:
                 self.stale += 1

@@ -16,11 +16,12 @@ from ..notify.link import Connect, Loop
 from .job import SQL
 
 
-class Heart:
+class Heart(Loop):
     """Beats every `heartbeat` seconds; silent for `rescue_after` seconds, the worker counts as
     dead.
 
     check: called often with time.monotonic(), for time limits. tick: seconds between its calls.
+    leave: to strike the worker off the list at `stop`, because nothing of it runs.
     """
 
     def __init__(
@@ -34,7 +35,7 @@ class Heart:
         check: Callable[[float], None],
         tick: float,
     ) -> None:
-        self._loop = Loop("job-heart", self._step, connect)
+        super().__init__("job-heart", self._step, connect)
         self._heartbeat = heartbeat
         self._check = check
         self._tick = min(tick, heartbeat)
@@ -46,24 +47,13 @@ class Heart:
             "rescue_after": rescue_after,
         }
         self._due = 0.0
-        self._leave = False
+        self.leave = False
         self.beaten = threading.Event()
         self.rescued = 0
 
-    def start(self) -> None:
-        """Start the thread."""
-        self._loop.start()
-
-    def stop(self, *, leave: bool) -> None:
-        """End the thread. leave: also strike the worker off the list, because nothing of
-        it runs.
-        """
-        self._leave = leave
-        self._loop.stop()
-
     def _step(self) -> None:
-        if self._loop.stopping.is_set():
-            if self._leave:
+        if self.stopping.is_set():
+            if self.leave:
                 self._execute("leave")
             return
         self._check(time.monotonic())
@@ -73,7 +63,7 @@ class Heart:
             self._due = time.monotonic() + self._heartbeat
             self.rescued += self._execute("rescue")
             self._execute("forget")
-        self._loop.rest(self._tick)
+        self.rest(self._tick)
 
     def _execute(self, name: str) -> int:
-        return self._loop.connection().execute(SQL[name], self._params).rowcount
+        return self.connection().execute(SQL[name], self._params).rowcount

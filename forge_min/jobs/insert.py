@@ -18,13 +18,12 @@ import psycopg
 
 from .. import db
 from ..auth import current_identity, to_metadata
-from ..db import Connection, Database
+from ..db import Database
 from ..errors import FieldError, Invalid
+from ..notify.eventlog import check_names
 from ..observe.tracing import current_traceparent
 from .job import SQL, NewJob
 
-PREFIX = re.compile(r"[a-z_][a-z0-9_]{0,50}")
-COLUMN = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # the escape, not a text that shows one
 
 
@@ -58,7 +57,8 @@ def insert_tx(
     }
     rows: list[tuple[Any, ...]] = []
     while not rows:  # none: the job that was in the way ended while we looked
-        rows = db.run(conn, SQL["insert"], params)
+        with db.errors_translated():
+            rows = conn.execute(SQL["insert"], params).fetchall()  # waits, in a pipeline too
     if delay <= 0:
         db.nudge(conn, "j:" + queue)
     return int(rows[0][0])
@@ -68,11 +68,10 @@ def insert_many_tx(conn: psycopg.Connection[Any], jobs: Iterable[NewJob]) -> int
     """Insert many jobs by COPY; how many. All or none of them. Raises as `insert_tx`."""
     count, queues, cause = 0, set(), caused_by()
     with db.errors_translated():
-        now = conn.execute("select now()").fetchone()
-        assert now is not None
+        ((now,),) = conn.execute("select now()")
         with conn.cursor() as cursor, cursor.copy(SQL["copy"]) as copy:
             for job in jobs:
-                copy.write_row(_row(job, now[0], cause))
+                copy.write_row(_row(job, now, cause))
                 queues.add(job.queue)
                 count += 1
     for queue in queues:
@@ -97,8 +96,7 @@ class Client:
 
     def insert(self, kind: str, args: Mapping[str, Any], **options: Any) -> int:
         """As `insert_tx`, committed at once unless the thread's connection is in a transaction."""
-        conn: Connection = self._database.connection()
-        return insert_tx(conn, kind, args, **options)
+        return insert_tx(self._database.connection(), kind, args, **options)
 
 
 class JobRef(Protocol):
@@ -148,12 +146,7 @@ def job_fragment(
     other placeholder begins with `prefix` and is filled by `job_params`. Raises ValueError for a
     name that is none.
     """
-    for name in (source, prefix):
-        if not PREFIX.fullmatch(name):
-            raise ValueError(f"not a plain SQL name: {name!r}")
-    for name in (key, tenant_param or "none", *without):
-        if not COLUMN.fullmatch(name):
-            raise ValueError(f"not a plain SQL name: {name!r}")
+    check_names(source, prefix, key, tenant_param or "none", *without)
     less = f" - '{{{','.join(without)}}}'::text[]" if without else ""
     id, owner = f'{source}."{key}"', f"%({tenant_param})s::text, " if tenant_param else ""
     names = f"%({prefix}kind)s, %({prefix}resource)s, {owner}{id}"

@@ -155,16 +155,6 @@ class Result:
     error: str | None = None
 
 
-def completed(job: Job) -> Result:
-    """The handler returned."""
-    return Result(job, "completed", "completed")
-
-
-def handed_back(job: Job) -> Result:
-    """The job was fetched and never started."""
-    return Result(job, "handed_back", "available", refund=1)
-
-
 def failed(job: Job, message: str, trace: str = "") -> Result:
     """Try again after attempt⁴ seconds ± 10 %, or give up after the last attempt."""
     text = _error(message, trace)

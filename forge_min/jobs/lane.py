@@ -11,17 +11,17 @@ from __future__ import annotations
 import ctypes
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import psycopg
 from psycopg.pq import TransactionStatus
 
 from ..auth import as_identity, for_job
 from ..errors import ForgeError
-from ..notify.link import Link
-from .job import Job, Result, completed, failed, judge
+from ..notify.link import Connect, Link
+from .job import Job, Result, failed, judge
 
 if TYPE_CHECKING:
     from .pool import Pool
@@ -30,6 +30,16 @@ GRACE = 5.0  # seconds that a job may take to react to its time-out
 
 Handler = Callable[[Job], object]
 Around = Callable[[Job], AbstractContextManager[object]]
+
+
+class Terms(NamedTuple):
+    """How a worker runs its jobs. prefetch: jobs that wait per thread. timeout: seconds per job."""
+
+    connect: Connect
+    handlers: Mapping[str, Handler]
+    around: Around
+    prefetch: int
+    timeout: float
 
 
 class TimedOut(BaseException):
@@ -43,7 +53,8 @@ class Lane:
 
     def __init__(self, pool: Pool, number: int) -> None:
         self._pool = pool
-        self._link = Link(pool.connect)
+        self._terms = pool.terms
+        self._link = Link(pool.terms.connect)
         # LOCK: guards the four below, between this thread and check()
         self._lock = threading.Lock()
         self._job: Job | None = None
@@ -101,30 +112,27 @@ class Lane:
         if self._fired:
             self._link.close()
         if result is None or (self._fired and result.state != "completed"):
-            return failed(job, f"the job took longer than {self._pool.timeout:g} s")
+            return failed(job, f"the job took longer than {self._terms.timeout:g} s")
         return result
 
     def _handle(self, job: Job) -> Result:
         job.connect = self._link.connection
         try:
-            with as_identity(for_job(job.metadata)), self._pool.around(job):
-                self._pool.handlers[job.kind](job)
-                self._check_clean()
-            return completed(job)
+            with as_identity(for_job(job.metadata)), self._terms.around(job):
+                self._terms.handlers[job.kind](job)
+                if not self._clean():
+                    raise ForgeError(
+                        "the job left a transaction open, which was rolled back",
+                        code="F714",
+                        hint="use `with db.transaction(job.conn):`",
+                    )
+            return Result(job, "completed", "completed")
         except TimedOut:
             raise
         except BaseException as err:
             if not self._clean():
                 self._link.close()
             return judge(job, err)
-
-    def _check_clean(self) -> None:
-        if not self._clean():
-            raise ForgeError(
-                "the job left a transaction open, which was rolled back",
-                code="F714",
-                hint="use `with db.transaction(job.conn):`",
-            )
 
     def _clean(self) -> bool:
         conn = self._link.conn
@@ -141,7 +149,7 @@ class Lane:
     def _arm(self, job: Job) -> None:
         with self._lock:
             self._job, self._fired = job, False
-            self._deadline = time.monotonic() + self._pool.timeout
+            self._deadline = time.monotonic() + self._terms.timeout
 
     def _disarm(self) -> None:
         with self._lock:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
-from ..notify.link import Connect
-from .job import Job, Result, handed_back
-from .lane import Around, Handler, Lane
+from .job import Job, Result
+from .lane import Lane, Terms
 
 log = logging.getLogger("forge_min.jobs")
 QUICK = 0.1  # seconds: longer jobs are not fetched ahead, other processes may be free for them
@@ -28,25 +27,18 @@ class Pool:
         self,
         name: str,
         size: int,
-        *,
-        connect: Connect,
-        handlers: Mapping[str, Handler],
-        around: Around,
-        timeout: float,
-        prefetch: int,
+        terms: Terms,
         first_number: int,
+        *,
         done: Callable[[Result, float], None],
         hungry: Callable[[], None],
     ) -> None:
         self.name = name
         self.size = size
-        self.handlers = handlers
-        self.around = around
-        self.connect = connect
-        self.timeout = timeout
+        self.terms = terms
         self.inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self.more = False
-        self._ahead = size * prefetch
+        self._ahead = size * terms.prefetch
         self._done = done
         self._hungry = hungry
         self._lock = threading.Lock()  # LOCK: guards _in_hand, _mean and lanes
@@ -100,7 +92,7 @@ class Pool:
             except queue.Empty:
                 return results
             if job is not None:
-                results.append(handed_back(job))
+                results.append(Result(job, "handed_back", "available", refund=1))
 
     def close(self) -> None:
         """Let each lane end after its job."""
@@ -116,4 +108,4 @@ class Pool:
         with self._lock:
             self.lanes[self.lanes.index(lane)] = fresh
         fresh.thread.start()
-        self.finished(result, self.timeout)
+        self.finished(result, self.terms.timeout)

@@ -14,7 +14,7 @@ from ..notify.link import Connect, Loop
 from .acks import Acknowledger
 from .heart import Heart
 from .job import SQL, Job, Result
-from .lane import Around, Handler
+from .lane import Around, Handler, Terms
 from .pool import Observer, Pool
 
 log = logging.getLogger("forge_min.jobs")
@@ -48,16 +48,13 @@ class Worker:
         observer: Observer | None = None,
         around: Around | None = None,
     ) -> None:
-        self._connect = connect
-        self._handlers = dict(handlers)
+        around = around or (lambda job: nullcontext())
+        self._terms = Terms(connect, dict(handlers), around, prefetch, timeout)
         self._queues = dict(queues)
         self._poll_interval = poll_interval
-        self._prefetch = prefetch
-        self._timeout = timeout
         self._heartbeat = heartbeat
         self._rescue_after = rescue_after
         self._observer = observer
-        self._around = around or (lambda job: nullcontext())
         self._running = False
         self.fetched = 0
         self._build()
@@ -100,8 +97,9 @@ class Worker:
             pool.close()
         for pool in self._pools.values():
             self._end(pool, deadline)
-        written = self._acks.stop(max(1.0, deadline - time.monotonic()))
-        self._heart.stop(leave=written)
+        self._acks.stop(patience=max(1.0, deadline - time.monotonic()))
+        self._heart.leave = not self._acks.pending
+        self._heart.stop()
         self._running = False
 
     def wake(self, queue: str) -> None:
@@ -116,37 +114,27 @@ class Worker:
     def _build(self) -> None:
         """New parts, for one life: a fresh id, never a host name, so that old claims stay old."""
         self._id = uuid.uuid4()
-        self._loop = Loop("job-fetch", self._step, self._connect)
+        connect = self._terms.connect
+        self._loop = Loop("job-fetch", self._step, connect)
         self._pools: dict[str, Pool] = {}
+        first, hungry = 1, self._loop.wake.set
         for name, size in self._queues.items():
-            self._pools[name] = self._pool(name, size)
-        self._acks = Acknowledger(self._connect, self._id, self._backlog)
+            pool = Pool(name, size, self._terms, first, done=self._done, hungry=hungry)
+            self._pools[name] = pool
+            first += size
+        self._acks = Acknowledger(connect, self._id, self._backlog)
         self._heart = Heart(
-            self._connect,
+            connect,
             self._id,
             self._queues,
             heartbeat=self._heartbeat,
             rescue_after=self._rescue_after,
             check=self._check,
-            tick=min(0.5, self._timeout / 4),
+            tick=min(0.5, self._terms.timeout / 4),
         )
         self._due = 0.0  # when to look next
         self._claim: int | None = None  # of the next fetch, None = ask for one
         self._lost: dict[int, float] = {}  # claim of a fetch without an answer → when to forget it
-
-    def _pool(self, name: str, size: int) -> Pool:
-        return Pool(
-            name,
-            size,
-            connect=self._connect,
-            handlers=self._handlers,
-            around=self._around,
-            timeout=self._timeout,
-            prefetch=self._prefetch,
-            first_number=1 + sum(pool.size for pool in self._pools.values()),
-            done=self._done,
-            hungry=self._loop.wake.set,
-        )
 
     def _done(self, result: Result, seconds: float) -> None:
         self._acks.put(result)
@@ -193,7 +181,7 @@ class Worker:
         if self._lost:
             # Its statement may commit after we asked, so ask for a while.
             conn.execute(SQL["release"], {"worker": self._id, "claims": list(self._lost)})
-        params = {"queues": list(self._pools), "kinds": list(self._handlers)}
+        params = {"queues": list(self._pools), "kinds": list(self._terms.handlers)}
         for (name,) in conn.execute(SQL["look"], params):
             self._pools[name].more = True
 
@@ -217,7 +205,7 @@ class Worker:
             ((self._claim,),) = conn.execute(SQL["claim"])
         params = {
             "queue": queue,
-            "kinds": list(self._handlers),
+            "kinds": list(self._terms.handlers),
             "limit": limit,
             "worker": self._id,
             "claim": self._claim,

@@ -34,8 +34,7 @@ def read_catalog(conn: Executor) -> dict[Key, Part]:
     found: dict[Key, Part] = {}
     for kind, query in QUERIES.items():
         for identity, table, name, definition, *rest in conn.execute(query).fetchall():
-            column = Column(*rest) if rest else None
-            part = Part(kind, table, name, definition, "", identity, column)
+            part = Part(kind, table, name, definition, "", identity, Column(*rest))
             found[part.key] = part
     return found
 

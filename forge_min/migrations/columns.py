@@ -5,22 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 
-from ..parse.ir import FieldIR, RelationIR, ResourceIR
-from ..parse.names import constraint_name
+from ..parse.ir import TYPES, FieldIR, RelationIR, ResourceIR
 from .names import identifier, literal
 
-TYPES = {
-    "string": "text",
-    "url": "text",
-    "enum": "text",
-    "int": "integer",
-    "bool": "boolean",
-    "datetime": "timestamptz",
-    "json": "jsonb",
-    "decimal": "numeric",
-}  # all others have PostgreSQL's names
-SHORT = ("string", "slug", "email")  # whose length is part of the type; of others it is a CHECK
-SLUG = "^[a-z0-9]+(-[a-z0-9]+)*$"
+SLUG = f"^{TYPES['slug']['written']}$"
 
 
 def column_sql(member: FieldIR | RelationIR, resources: Mapping[str, ResourceIR]) -> str:
@@ -39,11 +27,12 @@ def column_type(member: FieldIR | RelationIR, resources: Mapping[str, ResourceIR
     """The PostgreSQL type; a relation's is that of the key it refers to."""
     if isinstance(member, RelationIR):
         return column_type(resources[member.target].key, resources)
-    if member.type in SHORT and member.longest:
+    about = TYPES[member.type]
+    if "sized" in about and member.longest:
         return f"varchar({member.longest:d})"
     if member.precision:
         return "numeric({:d}, {:d})".format(*member.precision)
-    return TYPES.get(member.type, member.type)
+    return str(about["sql"])
 
 
 def default_sql(field: FieldIR) -> str:
@@ -58,18 +47,16 @@ def default_sql(field: FieldIR) -> str:
     return literal(str(field.default))
 
 
-def checks(table: str, field: FieldIR) -> list[tuple[str, str]]:
-    """The CHECKs of a field: (name, condition)."""
+def checks(field: FieldIR) -> list[tuple[str, str]]:
+    """The CHECKs of a field: (kind, as constraint_name has it; condition)."""
+    sized = "sized" in TYPES[field.type]
     rules = (
         ("check", "{} in ({})", ", ".join(map(literal, field.choices)) or None),
         ("check", "{} ~ {}", literal(SLUG) if field.type == "slug" else None),
         ("min", "{} >= {:d}", field.min),
         ("max", "{} <= {:d}", field.max),
         ("min_len", "char_length({}) >= {:d}", field.min_len),
-        ("max_len", "char_length({}) <= {:d}", None if field.type in SHORT else field.longest),
+        ("max_len", "char_length({}) <= {:d}", None if sized else field.longest),
     )
-    return [
-        (constraint_name(table, field.column, kind), rule.format(identifier(field.column), limit))
-        for kind, rule, limit in rules
-        if limit is not None
-    ]
+    name = identifier(field.column)
+    return [(kind, rule.format(name, limit)) for kind, rule, limit in rules if limit is not None]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ..errors import BuildError
 from ..parse.ir import FieldIR, RelationIR, ResourceIR
-from ..parse.links import Join, joins
+from ..parse.links import Link, joins
 from ..parse.names import constraint_name
 from .columns import checks, column_sql, column_type
 from .names import identifier
@@ -40,9 +40,8 @@ def desired_parts(resources: Sequence[ResourceIR]) -> list[Part]:
     """Every part, by table. Raises as desired_sql."""
     by_name = {resource.name: resource for resource in resources}
     tables = [_of_resource(resource, by_name) for resource in resources]
-    tables += [_of_join(join, by_name) for join in joins(resources)]
-    tables.sort(key=lambda table: table.name)
-    parts = [part for table in tables for part in table.parts]
+    tables += [_of_join(link, by_name) for link in joins(resources)]
+    parts = [part for table in sorted(tables, key=lambda t: t.name) for part in table.parts]
     _check_names(parts)
     return parts
 
@@ -65,8 +64,7 @@ class _Table:
 
     def of_tenant(self, *columns: str) -> str:
         """These columns, after the tenant's where there is one: "(tenant_id, code)"."""
-        names = ("tenant_id", *columns) if self.tenant else columns
-        return "(" + ", ".join(identifier(name) for name in names) + ")"
+        return _listed("tenant_id", *columns) if self.tenant else _listed(*columns)
 
     def unique(self, column: str) -> None:
         """Deleted rows do not count, which a constraint cannot say."""
@@ -78,18 +76,13 @@ class _Table:
 
     def foreign_key(self, column: str, target: ResourceIR, on_delete: str) -> None:
         """A check of a foreign key passes by the policies: so the tenant is part of the key."""
-        key = target.key.column
-        within = self.tenant and target.tenant_scoped
-        own = self.of_tenant(column) if within else f"({identifier(column)})"
-        other = self.of_tenant(key) if within else f"({identifier(key)})"
-        only = f" ({identifier(column)})" if within and on_delete == "set_null" else ""
-        self.add(
-            "constraint",
-            column,
-            "fkey",
-            f"foreign key {own} references {identifier(target.table)} {other}"
-            f" on delete {on_delete.replace('_', ' ')}{only}",
-        )
+        tenant = ["tenant_id"] if self.tenant and target.tenant_scoped else []
+        own, other = _listed(*tenant, column), _listed(*tenant, target.key.column)
+        rule = on_delete.replace("_", " ")
+        if tenant and on_delete == "set_null":
+            rule += f" {_listed(column)}"
+        sql = f"foreign key {own} references {identifier(target.table)} {other} on delete {rule}"
+        self.add("constraint", column, "fkey", sql)
 
     def separate_tenants(self) -> None:
         """Not FORCEd: backfills of the owner would touch no row, without an error."""
@@ -108,19 +101,17 @@ class _Table:
             self.add("view", "", "tenant", f"with (check_option = local) as\n  {rows}")
 
 
+def _listed(*columns: str) -> str:
+    return "(" + ", ".join(map(identifier, columns)) + ")"
+
+
 def _of_resource(resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> _Table:
     table = _Table(resource.table, tenant=resource.tenant_scoped, soft_delete=resource.soft_delete)
+    _key(table, resource, resources)
     _columns(table, resource, resources)
-    key = resource.key
-    declared = key in resource.members
-    single = f"primary key ({identifier(key.column)})"
-    whole = f"primary key {table.of_tenant(key.column)}"
-    table.add("constraint", "", "pkey", whole if declared else single)
-    if table.tenant and not declared:
-        table.add("constraint", "", "tenant_key", f"unique {table.of_tenant(key.column)}")
     for field in resource.fields:
-        for name, condition in checks(table.name, field):
-            table.parts.append(Part("constraint", table.name, name, sql=f"check ({condition})"))
+        for kind, condition in checks(field):
+            table.add("constraint", field.column, kind, f"check ({condition})")
         if field.unique and not field.primary_key:
             table.unique(field.column)
     for relation in resource.relations:
@@ -133,13 +124,22 @@ def _of_resource(resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> _
     return table
 
 
+def _key(table: _Table, resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> None:
+    """The column and its constraint. Foreign keys within a tenant refer to a whole one, which the
+    `id` of a tenant's rows has beside its own.
+    """
+    key, whole = resource.key, table.of_tenant(resource.key.column)
+    if key in resource.members:
+        table.column(key.column, column_sql(key, resources))
+        table.add("constraint", "", "pkey", f"primary key {whole}")
+    else:
+        table.column(key.column, "uuid default forge_uuid7() not null")
+        table.add("constraint", "", "pkey", f"primary key ({key.column})")
+        if table.tenant:
+            table.add("constraint", "", "tenant_key", f"unique {whole}")
+
+
 def _columns(table: _Table, resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> None:
-    key = resource.key
-    declared = key in resource.members
-    table.column(
-        key.column,
-        column_sql(key, resources) if declared else "uuid default forge_uuid7() not null",
-    )
     if table.tenant:
         table.column("tenant_id", "uuid not null")
     for member in resource.others:
@@ -180,18 +180,16 @@ def _indexes(table: _Table, resource: ResourceIR) -> None:
         table.add("index", "", "search", "using gin (forge_search)")
 
 
-def _of_join(join: Join, resources: Mapping[str, ResourceIR]) -> _Table:
-    table = _Table(join.table, tenant=join.left.tenant_scoped or join.right.tenant_scoped)
-    sides = ((join.left, join.left_column), (join.right, join.right_column))
+def _of_join(link: Link, resources: Mapping[str, ResourceIR]) -> _Table:
+    table = _Table(link.join, tenant=link.owner.tenant_scoped)
     if table.tenant:
         table.column("tenant_id", "uuid not null")
-    for target, column in sides:
+    for target, column in ((link.owner, link.column), (link.target, link.target_column)):
         table.column(column, f"{column_type(target.key, resources)} not null")
-    names = table.of_tenant(join.left_column, join.right_column)
-    table.add("constraint", "", "pkey", f"primary key {names}")
-    for target, column in sides:
         table.foreign_key(column, target, "cascade")
-    table.add("index", join.right_column, "idx", table.of_tenant(join.right_column))
+    names = table.of_tenant(link.column, link.target_column)
+    table.add("constraint", "", "pkey", f"primary key {names}")
+    table.add("index", link.target_column, "idx", table.of_tenant(link.target_column))
     table.separate_tenants()
     return table
 
@@ -205,9 +203,7 @@ def _check_names(parts: Iterable[Part]) -> None:
         key = (name,) if shared else (part.kind, part.table, name)
         place = f"{part.table} ({part.kind})"
         if key in seen:
-            raise BuildError(
-                f"{seen[key]} and {place} would both need the name {name}",
-                code="F330",
-                hint="rename a field, or give a resource another plural",
-            )
+            message = f"{seen[key]} and {place} would both need the name {name}"
+            hint = "rename a field, or give a resource another plural"
+            raise BuildError(message, code="F330", hint=hint)
         seen[key] = place

@@ -22,7 +22,7 @@ from .names import identifier
 from .parts import Key, Part, State
 from .plan import Plan, together
 from .renames import Decisions, name_not_null, rename
-from .replay import File, build, replay
+from .replay import File, build, identities, replay
 from .risks import Risk
 
 HEAD = "-- forge: generated\n"
@@ -34,8 +34,6 @@ BY_HAND = (
 )
 LACKING = "give it a default, or add it as optional, fill it, and require it after that"
 NO_WAY_BACK = "\n-- There is no way back that gives the same again: {}\n"
-
-Scratch = Callable[[], AbstractContextManager[Executor]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +65,7 @@ def diff(
     files: Sequence[File],
     *,
     base: Sequence[File] = (),
-    scratch: Scratch | None = None,
+    scratch: Callable[[], AbstractContextManager[Executor]] | None = None,
     name: str = "",
     decisions: Decisions | None = None,
     allow_destructive: bool = False,
@@ -91,9 +89,12 @@ def diff(
     with scratch() as conn:
         wanted, ours = build(conn, base, parts, files)
     with scratch() as conn:
-        theirs = replay(conn, base, files)
-        found = _Difference(conn, wanted, ours, theirs, decisions)
-        return found.migration(root, files, name, allow_destructive)
+        theirs = replay(conn, [*base, *files])
+        difference = _Difference(conn, read_catalog(conn), wanted, ours, theirs)
+        sql, changes, risks = difference.sql(decisions, allow_destructive)
+    if not changes:
+        return None
+    return Migration(_path(root, files, name or changes[0]), sql, tuple(changes), tuple(risks))
 
 
 def _initial(root: Path, parts: list[Part], files: Sequence[File], name: str) -> Migration:
@@ -111,93 +112,83 @@ def _path(root: Path, files: Sequence[File], name: str) -> Path:
     return root / "migrations" / f"{number:04}_{word}.sql"
 
 
+@dataclass(frozen=True, slots=True)
 class _Difference:
-    """The way from what the files give to what the schemas ask for, and back."""
+    """The way from what the files give to what the schemas ask for, and back; tried in `conn`.
 
-    def __init__(
-        self,
-        conn: Executor,
-        wanted: State,
-        ours: set[Key],
-        theirs: set[str],
-        decisions: Decisions,
-    ) -> None:
-        self._conn, self._wanted, self._ours, self._theirs = conn, wanted, ours, theirs
-        self._start = read_catalog(conn)
-        self._renames = rename(conn, wanted, theirs, decisions)
-        now = read_catalog(conn)
-        self._up = Plan(now, wanted, self._compared(now), online=True)
-        self._down = Plan(wanted, now, self._compared(now), online=False)
+    start: what the files made there. ours: what the schemas alone make. theirs: the identities of
+    what hand-written files made.
+    """
 
-    def migration(
-        self, root: Path, files: Sequence[File], name: str, allow_destructive: bool
-    ) -> Migration | None:
-        """The result, tried in this database. Raises BuildError F331, F336 and F334, naming
-        everything.
+    conn: Executor
+    start: State
+    wanted: State
+    ours: set[Key]
+    theirs: set[str]
+
+    def sql(self, decisions: Decisions, allowed: bool) -> tuple[str, list[str], list[Risk]]:
+        """The file's text, the changes, the risks. allowed: accept them. Raises BuildError F331,
+        F336 and F334, naming everything.
         """
-        up, down = self._up, self._down
-        changes = (*map(str, self._renames), *up.changes)
-        self._refuse(up.refused, up.missing)
-        risks = self._try_up()
-        if risks and not allow_destructive:
-            raise BuildError(
-                "these steps lose data or lock a table for long: " + "; ".join(map(str, risks)),
-                code="F334",
-                hint="when that is meant, say so with --allow-destructive",
-            )
-        if not changes:
-            return None
-        quick = [*(r.sql() for r in self._renames), *name_not_null(self._renames), *up.quick]
+        renames = rename(self.conn, self.wanted, self.theirs, decisions)
+        now = read_catalog(self.conn)
+        up = Plan(now, self.wanted, self._compared(now), online=True)
+        down = Plan(self.wanted, now, self._compared(now), online=False)
+        _refuse(up.refused, up.missing)
+        risks = up.risks + self._try_up([*up.quick, *up.steps, *up.last])
+        if risks and not allowed:
+            message = "these steps lose data or lock a table for long: "
+            hint = "when that is meant, say so with --allow-destructive"
+            raise BuildError(message + "; ".join(map(str, risks)), code="F334", hint=hint)
+        quick = [*(r.sql() for r in renames), *name_not_null(renames), *up.quick]
         steps = [together(quick)] * bool(quick) + up.steps if up.steps else quick
         sql = f"{HEAD}{BY_STEP if up.steps else ''}\n" + "\n".join(steps + up.last)
-        back = [*down.quick, *down.last, *(r.sql(back=True) for r in reversed(self._renames))]
-        back += name_not_null(self._renames, back=True)
-        failed = self._try(back, self._start)
+        back = [*down.quick, *down.last, *(r.sql(back=True) for r in reversed(renames))]
+        back += name_not_null(renames, back=True)
+        failed = self._try(back, self.start)
         sql += NO_WAY_BACK.format(failed) if failed else DOWN + "\n".join(back)
-        return Migration(_path(root, files, name or changes[0]), sql, changes, tuple(risks))
+        return sql, [*map(str, renames), *up.changes], risks
 
-    def _refuse(self, refused: list[str], missing: list[str]) -> None:
-        lacking = [f"{column} is required, and present rows have no value" for column in missing]
-        if refused or missing:
-            message = "these changes have to be written by hand: " + "; ".join(refused + lacking)
-            code, hint = ("F331", BY_HAND) if refused else ("F336", LACKING)
-            raise BuildError(message, code=code, hint=hint)
-
-    def _try_up(self) -> list[Risk]:
-        """The risks: what the steps say, what PostgreSQL wrote anew or took with it just now."""
-        up, before = self._up, read_files(self._conn)
-        failed = self._try([*up.quick, *up.steps, *up.last], self._wanted)
+    def _try_up(self, statements: list[str]) -> list[Risk]:
+        """The risks that show: what PostgreSQL wrote anew or took with it."""
+        before = read_files(self.conn)
+        failed = self._try(statements, self.wanted)
         if failed:
-            self._refuse([failed], [])
-        after = read_files(self._conn)
+            _refuse([failed], [])
+        after = read_files(self.conn)
         locked = [t for t in sorted(before) if before[t] != after.get(t, before[t])]
         why = "all its rows are written anew under a lock"
-        risks = up.risks + [Risk("locking", f"rewrite table {table}", why) for table in locked]
-        left = {part.identity for part in read_catalog(self._conn).values()}
-        why = "a hand-written migration made it"
-        for kind, table, name in (p.key for p in self._made_by_hand() if p.identity not in left):
-            risks.append(Risk("destructive", f"drop {kind} {name} of {table}", why))
+        risks = [Risk("locking", f"rewrite table {table}", why) for table in locked]
+        taken = self.theirs - identities(self.conn)
+        for part in self.start.values():
+            # A view that is made anew gets back what was granted on it.
+            if part.identity in taken and part.kind != "grant":
+                what = f"drop {part.kind} {part.name} of {part.table}"
+                risks.append(Risk("destructive", what, "a hand-written migration made it"))
         return risks
 
-    def _made_by_hand(self) -> list[Part]:
-        grants = ("grant",)  # a view that is made anew gets them back
-        mine = [p for p in self._start.values() if p.identity in self._theirs]
-        return [part for part in mine if part.kind not in grants]
-
     def _compared(self, state: State) -> set[Key]:
-        return self._ours | {k for k, part in state.items() if part.identity not in self._theirs}
+        return self.ours | {k for k, part in state.items() if part.identity not in self.theirs}
 
     def _try(self, statements: Sequence[str], wanted: State) -> str:
         """Run them; what went wrong, "" for nothing."""
         try:
             for statement in statements:
-                self._conn.execute(statement)
+                self.conn.execute(statement)
         except Exception as err:
             return " ".join(str(err).splitlines()[:2])  # the message, and its DETAIL
-        now = read_catalog(self._conn)
-        keys = self._compared(wanted if wanted is self._start else now)
+        now = read_catalog(self.conn)
+        keys = self._compared(wanted if wanted is self.start else now)
         wrong = [" ".join(key) for key in sorted(keys) if _text(now, key) != _text(wanted, key)]
         return ", ".join(wrong) and ", ".join(wrong) + " would not come out as asked for"
+
+
+def _refuse(refused: list[str], missing: list[str]) -> None:
+    lacking = [f"{column} is required, and present rows have no value" for column in missing]
+    if refused or missing:
+        message = "these changes have to be written by hand: " + "; ".join(refused + lacking)
+        code, hint = ("F331", BY_HAND) if refused else ("F336", LACKING)
+        raise BuildError(message, code=code, hint=hint)
 
 
 def _text(state: State, key: Key) -> str | None:

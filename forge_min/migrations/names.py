@@ -20,10 +20,8 @@ def identifier(name: str) -> str:
     Raises BuildError F330 for a name that PostgreSQL would cut or cannot hold.
     """
     if not name or "\0" in name or len(name.encode()) > MAX_NAME:
-        raise BuildError(
-            f"{name!r} cannot be a name in PostgreSQL: it has more than {MAX_NAME} bytes or none",
-            code="F330",
-        )
+        why = f"it has more than {MAX_NAME} bytes or none"
+        raise BuildError(f"{name!r} cannot be a name in PostgreSQL: {why}", code="F330")
     if PLAIN.fullmatch(name) and name not in RESERVED:
         return name
     return '"' + name.replace('"', '""') + '"'

@@ -24,12 +24,15 @@ STATEMENTS = named("statements.sql")
 
 
 class Column(NamedTuple):
-    """What a column is, in PostgreSQL's words. generated: its expression; "" means none."""
+    """What a column is, in PostgreSQL's words. generated: its expression; "" means none.
 
-    type: str
-    default: str
-    required: bool
-    generated: str
+    Of every other part it is empty.
+    """
+
+    type: str = ""
+    default: str = ""
+    required: bool = False
+    generated: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class Part:
     definition: str = ""
     sql: str = ""
     identity: str = ""
-    column: Column | None = None
+    column: Column = Column()
 
     @property
     def key(self) -> Key:

@@ -42,8 +42,7 @@ class Plan:
         self._describe()
         self._remove()
         for old, new in self._altered:
-            if old.column and new.column:
-                self._alter(new, old.column, new.column)
+            self._alter(new, old.column, new.column)
         for part in sorted(self._new.values(), key=_rank):
             self._make(part)
         self._give_back_grants()
@@ -58,37 +57,32 @@ class Plan:
         columns of them, and the indexes on those.
         """
         both = [key for key in keys if key in now and key in wanted]
-        again = {key for key in both if now[key].definition != wanted[key].definition}
-        columns = {key for key in both if key[0] == "column"}
-        computed = {k for k in columns if _computed(now[k]) or _computed(wanted[k])}
-        plain = (again & columns) - computed
-        moved = {key for key in plain if _type(now[key]) != _type(wanted[key])}
+        differ = {key for key in both if now[key].definition != wanted[key].definition}
+        computed = {k for k in both if now[k].column.generated or wanted[k].column.generated}
+        plain = {key for key in differ - computed if key[0] == "column"}
+        moved = {key for key in plain if now[key].column.type != wanted[key].column.type}
         moved |= {key for key in keys if key[0] == "column" and key not in wanted}
-        again |= {key for key in computed if _mentions(now[key], moved)}
-        moved |= again & computed
-        remade = {key for key in moved if key in computed}
+        remade = {key for key in computed if key in differ or _mentions(now[key], moved)}
+        again = (differ - plain) | remade
         again |= {key for key in both if key[0] == "index" and _mentions(now[key], remade)}
-        tables = {table for _, table, _ in moved}
+        tables = {table for _, table, _ in moved | remade}
         again |= {key for key in both if key[0] == "view" and key[1] in tables}
-        again -= plain
         self._altered = [(now[key], wanted[key]) for key in both if key in plain]
         self._gone = {k: now[k] for k in keys if k in now and (k not in wanted or k in again)}
         self._new = {k: wanted[k] for k in keys if k in wanted and (k not in now or k in again)}
         self._created = {part.table for part in self._new.values() if part.kind == "table"}
         self._dropped = {part.table for part in self._gone.values() if part.kind == "table"}
-        self._pending = {  # what foreign keys may refer to, once it is built
-            f"{identifier(part.table)}{part.indexed}"
-            for part in self._new.values()
-            if part.unique and part.table not in self._created
-        }
-        taken = remade | {key for key, part in self._gone.items() if _computed(part)}
-        self._swapped = {
-            new.name: old
-            for new in self._new.values()
-            for kind in ("index", "constraint")
-            if (old := self._gone.get((kind, new.table, new.name))) and old.indexed
-            if self._online and new.indexed and not _mentions(old, taken)
-        }
+        kept = [part for part in self._gone.values() if part.table not in self._dropped]
+        self._lost = [p for p in kept if p.kind == "column" and not p.column.generated]
+        # What foreign keys may refer to, once it is built.
+        unique = [p for p in self._new.values() if p.unique and p.table not in self._created]
+        self._pending = {f"{identifier(part.table)}{part.indexed}" for part in unique}
+        # What stays until another one of its name is built, unless a column takes it along.
+        taken = remade | {key for key, part in self._gone.items() if part.column.generated}
+        built = {(part.table, part.name) for part in self._new.values() if part.indexed}
+        old = [p for p in self._gone.values() if p.indexed and (p.table, p.name) in built]
+        stay = [part for part in old if self._online and not _mentions(part, taken)]
+        self._swapped = {part.name: part for part in stay}
 
     def _describe(self) -> None:
         """The changes for a person, and those that only a person can make."""
@@ -112,8 +106,8 @@ class Plan:
         """In the opposite order. What is swapped stays until the new one is built."""
         for part in sorted(self._gone.values(), key=_rank, reverse=True):
             whole = part.table in self._dropped and part.kind != "view"
-            lost = part.kind == "column" and not _computed(part)
-            if part not in self._swapped.values() and not (whole or lost) and not _by_hand(part):
+            later = part in self._lost or part in self._swapped.values()
+            if not (whole or later or part.kind in BY_HAND):
                 self.quick.append(say(f"drop {part.kind}", part))
 
     def _alter(self, part: Part, old: Column, new: Column) -> None:
@@ -151,7 +145,7 @@ class Plan:
 
     def _make(self, part: Part) -> None:
         inside = part.kind == "column" or (part.kind == "constraint" and not _refers(part))
-        if _by_hand(part) or (part.table in self._created and inside):
+        if part.kind in BY_HAND or (part.table in self._created and inside):
             return
         elif part.kind == "table":
             empty = "" if self._online else "-- Comes back empty.\n"
@@ -168,8 +162,7 @@ class Plan:
             self._add_unchecked(part, self.quick)
 
     def _add_column(self, part: Part) -> None:
-        column = part.column
-        lacks = column is not None and column.required and not column.default
+        lacks = part.column.required and not part.column.default
         if not self._online and lacks:
             text = part.definition.removesuffix(" not null")
             self.quick.append(say("restore required column", part, text))
@@ -203,11 +196,10 @@ class Plan:
         self.quick += [create(part) for part in granted]
 
     def _lose(self) -> None:
-        for part in self._gone.values():
-            if part.kind == "column" and not (_computed(part) or part.table in self._dropped):
-                what = f"drop column {part.table}.{part.name}"
-                self.risks.append(Risk("destructive", what, "its values are lost"))
-                self.last.append(say("drop column", part))
+        for part in self._lost:
+            what = f"drop column {part.table}.{part.name}"
+            self.risks.append(Risk("destructive", what, "its values are lost"))
+            self.last.append(say("drop column", part))
         tables = sorted(self._dropped)
         self.risks += [Risk("destructive", f"drop table {t}", "its rows are lost") for t in tables]
         if tables:
@@ -230,22 +222,10 @@ def _rank(part: Part) -> int:
     return ORDER.index(kind) if kind in ORDER else len(ORDER)
 
 
-def _by_hand(part: Part) -> bool:
-    return part.kind in BY_HAND
-
-
 def _refers(part: Part) -> str:
     """What a foreign key refers to: "countries(code)"; "" of other parts."""
     match = REFERENCES.search(part.text) if part.begins("foreign key") else None
     return f"{match[1]}{match[2]}" if match else ""
-
-
-def _type(part: Part) -> str:
-    return part.column.type if part.column else ""
-
-
-def _computed(part: Part) -> bool:
-    return part.column is not None and part.column.generated != ""
 
 
 def _mentions(part: Part, columns: Iterable[Key]) -> bool:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from typing import Any, TypeAlias
 
 from ..errors import BuildError
 from .catalog import Executor, read_catalog
 from .parts import Part, State, say
 
-Ask = Callable[[str], bool]
+Named: TypeAlias = Mapping[str, Any]  # tables with their columns, or columns with their types
 # Every table may have these: they say nothing about which table it is.
 COMMON = {"id", "tenant_id", "version", "created_at", "updated_at", "deleted_at", "forge_search"}
 NAMED = ("constraint", "index", "policy", "view")
@@ -44,24 +45,26 @@ class Decisions:
 
     renames: Sequence[str] = ()
     drops: Sequence[str] = ()
-    ask: Ask | None = None
+    ask: Callable[[str], bool] | None = None
     used: set[str] = field(default_factory=set)
     unclear: list[str] = field(default_factory=list)
 
-    def pairs(
-        self, prefix: str, lost: Iterable[str], gained: Iterable[str], alike: Callable[..., bool]
-    ) -> Iterator[tuple[str, str]]:
-        """(old, new) of what was renamed. prefix: "table." of a column. alike: whether old and
-        new could be the same.
+    def between(
+        self, table: str, before: Named, after: Named, alike: Callable[[Any, Any], bool]
+    ) -> Iterator[Rename]:
+        """What was renamed of the tables, or of the columns of one. alike: whether an old and a
+        new one could be the same.
         """
-        free = sorted(gained)
-        for old in sorted(lost):
-            new = self._choose(prefix + old, free, partial(alike, old))
+        kind, place = ("column", f"{table}.") if table else ("table", "")
+        free = sorted(after.keys() - before.keys())
+        for old in sorted(before.keys() - after.keys()):
+            likely = [new for new in free if alike(before[old], after[new])]
+            new = self._choose(place + old, free, likely)
             if new:
                 free.remove(new)
-                yield old, new
+                yield Rename(kind, table, old, new)
 
-    def _choose(self, old: str, free: list[str], alike: Callable[[str], bool]) -> str:
+    def _choose(self, old: str, free: list[str], likely: list[str]) -> str:
         """What `old` is called now; "" when it is gone, or nobody says."""
         if old in self.drops:
             self.used.add(old)
@@ -70,7 +73,7 @@ class Decisions:
             if f"{old}={new}" in self.renames:
                 self.used.add(f"{old}={new}")
                 return new
-        near = difflib.get_close_matches(old, [n for n in free if alike(n)], n=9, cutoff=0)
+        near = difflib.get_close_matches(old, likely, n=9, cutoff=0)
         if near and self.ask is None:
             self.unclear.append(f"{old}={near[0]}")
             return ""
@@ -112,37 +115,27 @@ def name_not_null(renames: Sequence[Rename], *, back: bool = False) -> list[str]
 
 
 def _tables(now: State, wanted: State, decisions: Decisions) -> Iterator[Rename]:
-    old, new = _types(now), _types(wanted)
+    return decisions.between("", _types(now), _types(wanted), _share_half)
 
-    def alike(lost: str, gained: str) -> bool:
-        a, b = ({c for c in t.items() if c[0] not in COMMON} for t in (old[lost], new[gained]))
-        return len(a & b) * 2 >= max(len(a), len(b))
 
-    for pair in decisions.pairs("", old.keys() - new.keys(), new.keys() - old.keys(), alike):
-        yield Rename("table", "", *pair)
+def _share_half(*tables: dict[str, str]) -> bool:
+    a, b = ({column for column in t.items() if column[0] not in COMMON} for t in tables)
+    return len(a & b) * 2 >= max(len(a), len(b))
 
 
 def _columns(now: State, wanted: State, decisions: Decisions) -> Iterator[Rename]:
     old, new = _types(now), _types(wanted)
     for table in sorted(old.keys() & new.keys()):
-        before, after = old[table], new[table]
-        lost, gained = before.keys() - after.keys(), after.keys() - before.keys()
-        alike = partial(_of_one_type, before, after)
-        for pair in decisions.pairs(f"{table}.", lost, gained, alike):
-            yield Rename("column", table, *pair)
+        yield from decisions.between(table, old[table], new[table], operator.eq)
 
 
 def _types(state: State) -> dict[str, dict[str, str]]:
-    """The columns of each table, with their types."""
+    """The columns of each table, with their types; what every table may have is like nothing."""
     found: dict[str, dict[str, str]] = {key[1]: {} for key in state if key[0] == "table"}
     for part in state.values():
-        if part.column:
-            found[part.table][part.name] = part.column.type
+        if part.kind == "column":
+            found[part.table][part.name] = part.name if part.name in COMMON else part.column.type
     return found
-
-
-def _of_one_type(before: dict[str, str], after: dict[str, str], lost: str, gained: str) -> bool:
-    return before[lost] == after[gained] and not {lost, gained} & COMMON
 
 
 def _names(now: State, wanted: State, _: Decisions) -> Iterator[Rename]:

@@ -18,7 +18,7 @@ from .desired import parts_sql
 from .parts import Key, Part
 
 # As the runner begins a file: what another one set for its session ended with it.
-FRESH = ("rollback", "reset all", "reset role", "set time zone 'UTC'")
+FRESH = "rollback; reset all; reset role; set time zone 'UTC'"
 
 
 class File(Protocol):
@@ -41,20 +41,18 @@ class File(Protocol):
         """Whether it is one of ours."""
 
 
-def replay(conn: Executor, base: Sequence[File], files: Sequence[File]) -> set[str]:
+def replay(conn: Executor, files: Sequence[File]) -> set[str]:
     """Apply all files to an empty database; the identities of what hand-written ones made.
 
     Raises BuildError F332 naming the file that fails.
     """
     theirs: set[str] = set()
-    for file in base:
-        _apply(conn, file)
     for generated, group in groupby(files, lambda file: file.generated):
-        before = {} if generated else read_catalog(conn)
+        before = set() if generated else identities(conn)
         for file in group:
             _apply(conn, file)
         if not generated:
-            theirs |= identities(read_catalog(conn)) - identities(before)
+            theirs |= identities(conn) - before
     return theirs
 
 
@@ -80,9 +78,9 @@ def build(
     return {**written, **there, **written}, ours
 
 
-def identities(state: dict[Key, Part]) -> set[str]:
-    """Of all its parts."""
-    return {part.identity for part in state.values()}
+def identities(conn: Executor) -> set[str]:
+    """Of all parts that a database holds."""
+    return {part.identity for part in read_catalog(conn).values()}
 
 
 def _apply(conn: Executor, file: File, each: suppress | None = None) -> None:
@@ -97,12 +95,10 @@ def _apply(conn: Executor, file: File, each: suppress | None = None) -> None:
 @contextmanager
 def _fresh(conn: Executor, name: str) -> Iterator[None]:
     """A session as it begins, before and after; failures are told with the name."""
-    for setting in FRESH:
-        conn.execute(setting)
+    conn.execute(FRESH)
     try:
         yield
     except Exception as err:
         said = str(err).splitlines()[0]
         raise BuildError(f"{name} fails in an empty database: {said}", code="F332") from err
-    for setting in FRESH:
-        conn.execute(setting)
+    conn.execute(FRESH)

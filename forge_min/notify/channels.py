@@ -36,15 +36,15 @@ RESUME_WINDOW = 600.0  # seconds that a key without subscribers is kept
 class Channel:
     """One key's ring. `ids` maps the ids of the last frames to their sequence numbers."""
 
-    def __init__(self, key: TopicKey, size: int) -> None:
-        self.key = key
+    def __init__(self, size: int) -> None:
         self.topic = Topic(size)
         self.ids: dict[str, int] = {}
         self.used = time.monotonic()
 
 
-class Channels:
-    """Every channel that had a subscriber within the resume window, by (tenant, topic).
+class Channels(Loop):
+    """The thread `hub-encode`, with every channel that had a subscriber within the resume window,
+    by (tenant, topic).
 
     ring: frames kept per channel. idle: called on the thread now and then; it
     may not raise.
@@ -53,23 +53,15 @@ class Channels:
     def __init__(
         self, encode: Encode, ring: int, idle: Callable[[], object] = lambda: None
     ) -> None:
+        super().__init__("hub-encode", self._step, None)
         self._encode = encode
         self._ring = ring
         self._idle = idle
         self._lock = threading.Lock()  # LOCK: guards _groups and what is in it, for moments only
         self._groups: dict[tuple[UUID | None, str], dict[TopicKey, Channel]] = {}
         self._inbox: deque[Callable[[], object]] = deque()
-        self._loop = Loop("hub-encode", self._step, None)
         self._began: float | None = None  # when the frame that is being encoded was begun
         self._idle_at = 0.0
-
-    def start(self) -> None:
-        """Start the thread `hub-encode`. Idempotent."""
-        self._loop.start()
-
-    def stop(self) -> None:
-        """End the thread. Idempotent."""
-        self._loop.stop()
 
     @property
     def stuck(self) -> bool:
@@ -83,7 +75,7 @@ class Channels:
         """A subscription, and whether it goes on exactly after `last_event_id`."""
         with self._lock:
             group = self._groups.setdefault((key.tenant, key.topic), {})
-            channel = group.setdefault(key, Channel(key, self._ring))
+            channel = group.setdefault(key, Channel(self._ring))
             channel.used = time.monotonic()
             after = None if last_event_id is None else channel.ids.get(last_event_id)
             return channel.topic.subscribe(after), after is not None
@@ -95,7 +87,7 @@ class Channels:
             self.refresh_all("overflow")
         else:
             self._inbox.extend(partial(self._deliver, event) for event in events)
-            self._loop.wake.set()
+            self.wake.set()
 
     def refresh_all(self, reason: str) -> None:
         """Tell every subscriber to read everything again."""
@@ -113,7 +105,7 @@ class Channels:
         """
         answer: queue.SimpleQueue[list[bytes] | None] = queue.SimpleQueue()
         self._inbox.append(lambda: answer.put(self._frames(key, read())))
-        self._loop.wake.set()
+        self.wake.set()
         try:
             return answer.get(timeout=ANSWER)
         except queue.Empty:
@@ -136,7 +128,7 @@ class Channels:
 
     def _step(self) -> None:
         if not self._inbox:
-            self._loop.rest(TICK)
+            self.rest(TICK)
         if time.monotonic() >= self._idle_at:
             self._idle_at = time.monotonic() + TICK
             self.sweep()
@@ -148,9 +140,9 @@ class Channels:
     def _deliver(self, event: Event) -> None:
         # Another tenant's channels are never among these.
         with self._lock:
-            channels = list(self._groups.get((event.tenant_id, event.topic), {}).values())
-        for channel in channels:
-            frame = self._frame(channel.key, event)
+            channels = list(self._groups.get((event.tenant_id, event.topic), {}).items())
+        for key, channel in channels:
+            frame = self._frame(key, event)
             if frame is None:
                 channel.topic.publish(refresh_frame("overflow", 1))
             elif frame:

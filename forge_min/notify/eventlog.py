@@ -39,8 +39,7 @@ def publish_tx(conn: psycopg.Connection[Any], event: Event) -> None:
     """
     payload = None if event.payload is None else Jsonb(dict(event.payload))
     params = asdict(event) | {"changed": list(event.changed) or None, "payload": payload}
-    with db.errors_translated():
-        conn.execute(SQL["publish"], params)
+    db.run(conn, SQL["publish"], params)
     db.nudge(conn, "e")
 
 
@@ -60,15 +59,20 @@ def event_fragment(
     = of no tenant. changed_sql: an SQL expression over `source`, written by our own code. Raises
     ValueError for a name that is none.
     """
-    for name in (source, topic_param, kind_param, key, tenant_param or "none"):
-        if not NAME.fullmatch(name):
-            raise ValueError(f"not a plain SQL name: {name!r}")
+    check_names(source, topic_param, kind_param, key, tenant_param or "none")
     tenant = f"%({tenant_param})s" if tenant_param else "null"
     return (
         "insert into forge_event (tenant_id, topic, kind, resource_id, version, changed)\n"
         f"select {tenant}::uuid, %({topic_param})s::text, %({kind_param})s::text,"
         f' {source}."{key}"::text, {source}.version, {changed_sql} from {source}'
     )
+
+
+def check_names(*names: str) -> None:
+    """Raises ValueError for what may not be pasted into SQL as a name."""
+    for name in names:
+        if not NAME.fullmatch(name):
+            raise ValueError(f"not a plain SQL name: {name!r}")
 
 
 def delete_old(conn: Connection, retention: float) -> bool:
@@ -101,7 +105,7 @@ class Reader:
 
         Another cluster than before, or another timeline of it, makes the position worthless.
         """
-        standby, cluster = _row(conn, "identify")
+        ((standby, cluster),) = conn.execute(SQL["identify"])
         if standby:
             raise Unavailable(
                 "the database is a hot standby, whose event log cannot be read",
@@ -157,20 +161,14 @@ class Reader:
         """Take a new position, and a new token where nobody has put one since the crash."""
         with conn.transaction():
             conn.execute(SQL["lock_boot"])
-            token = _row(conn, "position")[1]
+            ((_, token),) = conn.execute(SQL["position"])
             if token is None or not token.startswith(self._cluster + "/"):
                 token = f"{self._cluster}/{secrets.token_hex(16)}"
                 conn.execute(SQL["forget_boot"])
                 conn.execute(SQL["boot"], {"token": token})
             conn.execute(SQL["delete_ahead"])
-        text, token = _row(conn, "position")
-        self._token, self._snapshot = token or "", text
-
-
-def _row(conn: Connection, name: str) -> tuple[Any, ...]:
-    row = conn.execute(SQL[name]).fetchone()
-    assert row is not None
-    return row
+        ((self._snapshot, token),) = conn.execute(SQL["position"])
+        self._token = token or ""
 
 
 def _events(rows: Sequence[tuple[Any, ...]], window: int) -> list[Event]:

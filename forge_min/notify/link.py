@@ -54,7 +54,7 @@ class Loop(Link):
     def __init__(self, name: str, step: Callable[[], object], connect: Connect | None) -> None:
         super().__init__(connect)
         self._name = name
-        self._step = step
+        self._repeat = step
         self._thread: threading.Thread | None = None
         self._give_up = 0.0
         self.wake = threading.Event()
@@ -89,7 +89,7 @@ class Loop(Link):
         while going:
             last = self.stopping.is_set()
             try:
-                self._step()
+                self._repeat()
                 pause, going = FIRST, not last
             except AWAY as err:
                 log.warning("%s tries again soon: %s", self._name, err)

@@ -66,7 +66,6 @@ class PostgresHub:
         self._state = (False, NOT_CONNECTED)
         self._asked: float | None = None  # when the server was asked what it has not answered
         self._twin: socket.socket | None = None  # of the loop's: another thread may shut it
-        self._wanted = False  # thread hub: a nudge said that there are events
         self.reconnects = 0
 
     # -- the protocol -----------------------------------------------------------------------------
@@ -126,7 +125,6 @@ class PostgresHub:
             conn = self._loop.connection()
             if fresh:
                 self._attach(conn)
-            self._wanted = False
             self._ask(conn)
             self._state = (True, "")
             self._wait(conn)
@@ -179,18 +177,16 @@ class PostgresHub:
         psycopg.OperationalError on a lost connection.
         """
         deadline = time.monotonic() + self._interval
-        while not self._wanted and not self._loop.stopping.is_set():
+        wanted = False
+        while not wanted and not self._loop.stopping.is_set():
             left = deadline - time.monotonic()
             if left <= 0:
                 return
             for notify in conn.notifies(timeout=min(left, GLANCE), stop_after=1):
-                self._hear(notify.payload)
-
-    def _hear(self, payload: str) -> None:
-        if payload.startswith("j:"):
-            self._on_jobs(payload[2:])
-        elif self._events:
-            self._wanted = True
+                if notify.payload.startswith("j:"):
+                    self._on_jobs(notify.payload[2:])
+                elif self._events:
+                    wanted = True
 
     # -- thread hub-encode ------------------------------------------------------------------------
 

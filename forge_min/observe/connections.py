@@ -7,8 +7,7 @@ owner chose stays. An unsampled statement costs one context variable lookup.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from typing import Any, TypeVar
 
@@ -19,6 +18,7 @@ Connection = TypeVar("Connection")
 _LITERAL = re.compile(r"'(?:[^']|'')*'|\b\d+(?:\.\d+)?\b")
 _WORD = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(\w+)", re.S)
 _TEXT_LIMIT = 2000
+_NOTHING = nullcontext()
 
 
 def trace_connection(conn: Connection) -> Connection:
@@ -44,27 +44,18 @@ def _traced(base: Any) -> Any:
         _forge_traced = True
 
         def execute(self, query: Any, params: Any = None, *args: Any, **options: Any) -> Any:
-            if not _sampled():
-                return super().execute(query, params, *args, **options)
             with _statement(self, query, params is not None) as active:
                 result = super().execute(query, params, *args, **options)
                 _rows(active, self)
                 return result
 
         def executemany(self, query: Any, params_seq: Any, *args: Any, **options: Any) -> None:
-            if not _sampled():
-                super().executemany(query, params_seq, *args, **options)
-                return
             with _statement(self, query, True) as active:
                 super().executemany(query, params_seq, *args, **options)
                 _rows(active, self)
 
         @contextmanager
         def copy(self, statement: Any, params: Any = None, *args: Any, **options: Any) -> Any:
-            if not _sampled():
-                with super().copy(statement, params, *args, **options) as copy:
-                    yield copy
-                return
             with _statement(self, statement, params is not None):
                 with super().copy(statement, params, *args, **options) as copy:
                     yield copy
@@ -73,13 +64,11 @@ def _traced(base: Any) -> Any:
     return Traced
 
 
-def _sampled() -> bool:
+def _statement(cursor: Any, query: Any, has_params: bool) -> AbstractContextManager[Span | None]:
+    """The span around a statement; around one that is not sampled, nothing."""
     context = current.get()
-    return context is not None and context.sampled
-
-
-@contextmanager
-def _statement(cursor: Any, query: Any, has_params: bool) -> Iterator[Span]:
+    if context is None or not context.sampled:
+        return _NOTHING
     text = _text(cursor, query, has_params)
     word = _WORD.match(text)
     operation = word[1].upper() if word else "QUERY"
@@ -92,8 +81,7 @@ def _statement(cursor: Any, query: Any, has_params: bool) -> Iterator[Span]:
         "server.address": info.host,
         "server.port": info.port,
     }
-    with span(operation, kind="client", attributes=attributes) as active:
-        yield active
+    return span(operation, kind="client", attributes=attributes)
 
 
 def _text(cursor: Any, query: Any, has_params: bool) -> str:
@@ -108,6 +96,6 @@ def _text(cursor: Any, query: Any, has_params: bool) -> str:
     return text if has_params else _LITERAL.sub("?", text)
 
 
-def _rows(active: Span, cursor: Any) -> None:
-    if active.recording and cursor.rowcount >= 0:
+def _rows(active: Span | None, cursor: Any) -> None:
+    if active is not None and active.recording and cursor.rowcount >= 0:
         active.set_attribute("db.response.returned_rows", cursor.rowcount)

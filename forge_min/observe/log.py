@@ -30,12 +30,7 @@ log_fields: ContextVar[Mapping[str, object]] = ContextVar(
 )
 """Fields of every record logged in this context: request_id, user_id, tenant_id, route, job..."""
 
-_OWN = frozenset(vars(logging.makeLogRecord({}))) | {
-    "message",
-    "asctime",
-    "taskName",
-    "color_message",
-}
+_OWN = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "color_message"}
 _COLOURS = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "31;1"}
 
 
@@ -74,8 +69,7 @@ class _JSONFormatter(logging.Formatter):
         }
         for key, value in _fields(record).items():
             row.setdefault(key, value)
-        exception = _exception(record)
-        if exception:
+        if exception := _exception(record):
             row["exception"] = exception
         return json.dumps(row)
 
@@ -113,9 +107,8 @@ def _message(record: logging.LogRecord) -> str:
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Plain]:
-    fields: dict[str, object] = {**log_fields.get()}
-    fields.update(span_fields())
-    fields.update((k, v) for k, v in vars(record).items() if k not in _OWN)
+    extra = {key: value for key, value in vars(record).items() if key not in _OWN}
+    fields = {**log_fields.get(), **span_fields(), **extra}
     return {key: plain(value) for key, value in fields.items()}
 
 

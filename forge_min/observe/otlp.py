@@ -41,21 +41,21 @@ class OTLPExporter(SpanExporter):
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send one batch. A collector that is down or refuses is logged, never raised."""
         try:
-            status = self._post(encode_spans(spans))
+            self._post(encode_spans(spans))
         except (OSError, http.client.HTTPException) as err:
             _log.warning("%d spans were dropped: %s", len(spans), err)
             return SpanExportResult.FAILURE
-        if 200 <= status < 300:
-            return SpanExportResult.SUCCESS
-        _log.warning("%d spans were dropped: the collector answered %d", len(spans), status)
-        return SpanExportResult.FAILURE
+        return SpanExportResult.SUCCESS
 
-    def _post(self, body: bytes) -> int:
+    def _post(self, body: bytes) -> None:
+        """Raises OSError or HTTPException, also for an answer that is no success."""
         kind = http.client.HTTPSConnection if self._tls else http.client.HTTPConnection
         connection = kind(self._host, self._port, timeout=self._timeout)
         try:
             connection.request("POST", self._path, body, {"Content-Type": "application/json"})
-            return connection.getresponse().status
+            status = connection.getresponse().status
+            if not 200 <= status < 300:
+                raise http.client.HTTPException(f"the collector answered {status}")
         finally:
             connection.close()
 
@@ -76,16 +76,10 @@ def _split(endpoint: str) -> SplitResult:
 
 def encode_spans(spans: Sequence[ReadableSpan]) -> bytes:
     """One ExportTraceServiceRequest as JSON. All spans come from one resource and scope: ours."""
-    resource = spans[0].resource.attributes if spans else {}
+    resource = {"attributes": _attributes(spans[0].resource.attributes if spans else {})}
     scope = {"name": "forge_min", "version": __version__}
-    request = {
-        "resourceSpans": [
-            {
-                "resource": {"attributes": _attributes(resource)},
-                "scopeSpans": [{"scope": scope, "spans": [_span(span) for span in spans]}],
-            }
-        ]
-    }
+    recorded = [{"scope": scope, "spans": [_span(span) for span in spans]}]
+    request = {"resourceSpans": [{"resource": resource, "scopeSpans": recorded}]}
     return json.dumps(request).encode()
 
 

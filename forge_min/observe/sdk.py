@@ -18,15 +18,8 @@ from opentelemetry.trace import NonRecordingSpan, SpanKind, Status, StatusCode, 
 from opentelemetry.util.types import Attributes as OtelAttributes
 
 from .traceparent import SpanContext
-from .tracing import Attributes, Kind, Value, current, use_recorder, using_recorder
+from .tracing import Attributes, Kind, current, use_recorder, using_recorder
 
-_KINDS = {
-    "internal": SpanKind.INTERNAL,
-    "server": SpanKind.SERVER,
-    "client": SpanKind.CLIENT,
-    "producer": SpanKind.PRODUCER,
-    "consumer": SpanKind.CONSUMER,
-}
 _DECIDED = SpanContext(0, 0, True)
 
 
@@ -63,25 +56,19 @@ class _DecidedSampler(Sampler):
 class _Recording:
     """One SDK span together with its place in the OpenTelemetry context."""
 
-    __slots__ = ("_span", "_token", "context")
+    __slots__ = ("_span", "_token", "context", "record", "set_attribute", "update_name")
 
     def __init__(self, span: trace.Span, token: Token[Context]) -> None:
         self._span = span
+        self.set_attribute = span.set_attribute
+        self.update_name = span.update_name
+        self.record = span.record_exception
         self._token = token
         ids = span.get_span_context()
         self.context = SpanContext(ids.trace_id, ids.span_id, True)
 
-    def set_attribute(self, key: str, value: Value) -> None:
-        self._span.set_attribute(key, value)
-
-    def update_name(self, name: str) -> None:
-        self._span.update_name(name)
-
     def fail(self, description: str) -> None:
         self._span.set_status(Status(StatusCode.ERROR, description or None))
-
-    def record(self, error: BaseException) -> None:
-        self._span.record_exception(error)
 
     def end(self) -> None:
         self._span.end()
@@ -118,7 +105,7 @@ class Telemetry:
             span = self._tracer.start_span(
                 name,
                 context=_parent_context(parent, remote),
-                kind=_KINDS[kind],
+                kind=SpanKind[kind.upper()],
                 attributes=attributes,
             )
         finally:
@@ -144,9 +131,8 @@ def _parent_context(parent: SpanContext | None, remote: bool) -> Context | None:
     if parent is None:
         return Context()
     if not remote and trace.get_current_span().get_span_context().trace_id == parent.trace_id:
-        return (
-            None  # the OpenTelemetry context of this thread: ours, or a span that a library opened
-        )
+        # The OpenTelemetry context of this thread: ours, or a span that a library opened.
+        return None
     ids = trace.SpanContext(
         parent.trace_id, parent.span_id, is_remote=remote, trace_flags=TraceFlags(1)
     )

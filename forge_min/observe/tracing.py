@@ -61,11 +61,10 @@ current: ContextVar[SpanContext | None] = ContextVar("forge_span_context", defau
 _recorder: Recorder | None = None
 
 
-def use_recorder(recorder: Recorder | None) -> Recorder | None:
-    """Give every span of this process to `recorder` (None: to nobody). Returns the one before."""
+def use_recorder(recorder: Recorder | None) -> None:
+    """Give every span of this process to `recorder` (None: to nobody)."""
     global _recorder
-    before, _recorder = _recorder, recorder
-    return before
+    _recorder = recorder
 
 
 def using_recorder(recorder: Recorder) -> bool:

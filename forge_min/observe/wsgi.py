@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from .tracing import Span, Value, span
@@ -24,13 +25,10 @@ def trace_wsgi(app: WSGIApplication) -> WSGIApplication:
     """
 
     def traced(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        active = _span(environ)
-        active.__enter__()
-        try:
+        with ExitStack() as stack:
+            active = stack.enter_context(_span(environ))
             body = app(environ, _noting(environ, start_response, active))
-        except BaseException:
-            active.__exit__(*sys.exc_info())
-            raise
+            stack.pop_all()  # from here on the body's close ends the span
         return _Body(body, active)
 
     return traced
@@ -92,11 +90,7 @@ class _Body:
             raise
 
     def close(self) -> None:
-        try:
-            close = getattr(self._body, "close", None)
-            if close is not None:
-                close()
-        except BaseException:
-            self._active.__exit__(*sys.exc_info())
-            raise
-        self._active.__exit__(None, None, None)
+        with ExitStack() as stack:
+            stack.push(self._active)
+            if hasattr(self._body, "close"):
+                self._body.close()

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .. import db
+from ..db.embedded.bootstrap import write_private
 from ..errors import ConfigError, Unavailable
 from . import migrate
 from .project import Project, load_project
@@ -23,11 +24,12 @@ _ADDRESSES = ("FORGE_DATABASE_URL", "FORGE_DATABASE_MIGRATE_URL")
 
 
 @contextmanager
-def with_database(project: Project, *, migrated: bool = True) -> Iterator[Project]:
+def with_database(*, migrated: bool = True) -> Iterator[Project]:
     """The project with a database: its own, or the embedded one, brought up to date if `migrated`.
 
-    Raises ConfigError F204 where there is none and none may be started.
+    Raises as `load_project`, and ConfigError F204 where there is none and none may be started.
     """
+    project = load_project()
     c = project.config
     if c.database.url:
         yield project
@@ -44,10 +46,7 @@ def with_database(project: Project, *, migrated: bool = True) -> Iterator[Projec
     server.start()
     try:
         addresses = dict(zip(_ADDRESSES, (server.app_url, server.owner_url)))
-        note.unlink(missing_ok=True)
-        # 0600 from the first byte: the text holds passwords.
-        with open(os.open(note, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            json.dump(addresses, file)
+        write_private(note, json.dumps(addresses))
         ready = load_project({**os.environ, **addresses})
         if migrated:
             with migrate.connect_owner(ready) as conn:

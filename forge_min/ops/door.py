@@ -1,18 +1,23 @@
-"""The one error door: what a person sees of an error, and the exit code. Only this prints
-errors.
-"""
+"""The one door to a person: answers, errors and their exit codes. Only this prints errors."""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TextIO
 
 from ..errors import ErrorGroup, ForgeError, UsageError
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+def tell(answer: object, lines: Iterable[str], *, as_json: bool) -> None:
+    """Print an answer on stdout: as JSON, else its lines, which are for a person."""
+    for line in [json.dumps(answer, default=str)] if as_json else lines:
+        print(line)
 
 
 def report(error: BaseException, stream: TextIO, *, verbose: bool = False) -> int:

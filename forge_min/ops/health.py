@@ -5,6 +5,7 @@ starts.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__, fanout
@@ -14,38 +15,36 @@ if TYPE_CHECKING:
     from ..app import Running
 
 
+@dataclass
 class Health:
-    """Asked by the admin threads. build: build-info.json of an artifact, or {}."""
+    """Asked by the admin threads. build: build-info.json of an artifact, or {}. running: set when
+    the application has started.
+    """
 
-    def __init__(self, build: Mapping[str, Any]) -> None:
-        self._build = build
-        self._running: Running | None = None
-        self._draining = False
-
-    def attach(self, running: Running) -> None:
-        """The application has started."""
-        self._running = running
+    build: Mapping[str, Any]
+    running: Running | None = None
+    draining: bool = False
 
     def drain(self) -> None:
         """The application is about to stop: not ready any more, still alive."""
-        self._draining = True
+        self.draining = True
 
     def alive(self) -> Mapping[str, Any]:
         """The body of /healthz."""
         return {
             "status": "ok",
-            "version": self._build.get("version", __version__),
-            "commit": self._build.get("commit", "unknown"),
-            "built": self._build.get("date"),
+            "version": self.build.get("version", __version__),
+            "commit": self.build.get("commit", "unknown"),
+            "built": self.build.get("date"),
             "impl": fanout.IMPL,
         }
 
     def ready(self) -> tuple[bool, Mapping[str, Any]]:
         """Whether requests should be sent here, and why not."""
-        if self._draining:
+        if self.draining:
             return False, {"server": "draining"}
-        return self._running.ready() if self._running else (False, {"server": "starting"})
+        return self.running.ready() if self.running else (False, {"server": "starting"})
 
     def metrics(self) -> bytes:
         """The body of /metrics."""
-        return render_metrics(self._running.metrics.registry if self._running else Registry())
+        return render_metrics(self.running.metrics.registry if self.running else Registry())

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 from psycopg.conninfo import conninfo_to_dict
 
 from .. import db
 from ..db.roles import ensure_app_role
+from .door import tell
 from .project import Project
 
 
@@ -28,10 +28,9 @@ def up(project: Project, *, as_json: bool = False) -> int:
     with connect_owner(project) as conn:
         done = db.migrate(conn, files_of(project), progress=None if as_json else print)
         missing = grant(project, conn)
-    if as_json:
-        print(json.dumps({"applied": done, "role_sql": missing}))
-    elif not done:
-        print("nothing to apply")
+    # Each file was told as it was done.
+    lines = [] if done else ["nothing to apply"]
+    tell({"applied": done, "role_sql": missing}, lines, as_json=as_json)
     if missing and not as_json:
         print("-- this role may not do the following; run it as a superuser:", file=sys.stderr)
         print(missing, file=sys.stderr)
@@ -43,7 +42,7 @@ def down(project: Project, steps: int, *, as_json: bool = False) -> int:
     with connect_owner(project) as conn:
         own = db.read_migrations(project.root / "migrations", "app")
         done = db.migrate_down(conn, own, steps)
-    print(json.dumps({"undone": done}) if as_json else "\n".join(done) or "nothing to undo")
+    tell({"undone": done}, done or ["nothing to undo"], as_json=as_json)
     return 0
 
 
@@ -51,11 +50,8 @@ def status(project: Project, *, as_json: bool = False) -> int:
     """One line per file: applied, pending, changed or missing. Exit 1 when not all is applied."""
     with connect_owner(project) as conn:
         rows = db.migration_status(conn, files_of(project))
-    if as_json:
-        print(json.dumps([{"file": f"{r.source}/{r.name}", "state": r.state} for r in rows]))
-    else:
-        for row in rows:
-            print(f"{row.state:12}  {row.source}/{row.name}")
+    answer = [{"file": f"{row.source}/{row.name}", "state": row.state} for row in rows]
+    tell(answer, (f"{one['state']:12}  {one['file']}" for one in answer), as_json=as_json)
     return 0 if all(row.state == "applied" for row in rows) else 1
 
 

@@ -43,14 +43,16 @@ def serve(project: Project, *, processes: int | None = None, jobs: bool = True) 
         hint = "start several `serve`, each with its own FORGE_SERVER_PORT, behind a proxy"
         raise ServerError(message, code="F532", hint=hint)
     with _process(project) as (stack, health, ended):
-        server = stack.enter_context(_server(config))
+        c = config.server
+        settings = {name: getattr(c, name) for name in _SERVER}
+        server = stack.enter_context(Server((c.host, c.port), **settings))
         # The ports are bound: a probe gets "starting" while the slow imports run.
         running = _start(project, stack, health, admin=config.admin.enabled, serving=True)
         if behind := running.ready()[1].get("migrations"):
             log.warning("migrations are %s; run: migrate up", behind)
         server.set_app(running.application)
         server.start()
-        stack.callback(server.stop, config.server.shutdown_timeout)
+        stack.callback(server.stop, c.shutdown_timeout)
         stack.callback(health.drain)
         if jobs and config.jobs.enabled:
             running.new_worker(config.jobs.queues).start()
@@ -98,7 +100,7 @@ def _start(
         stack.callback(server.stop)
     running = project.start(serving=serving)
     stack.callback(running.stop)
-    health.attach(running)
+    health.running = running
     return running
 
 
@@ -112,11 +114,6 @@ def read_queues(text: str) -> Mapping[str, int]:
             raise UsageError(message, hint="for example default=10")
         found[name] = int(threads)
     return found
-
-
-def _server(config: Config) -> Server:
-    c = config.server
-    return Server((c.host, c.port), **{name: getattr(c, name) for name in _SERVER})
 
 
 @contextmanager

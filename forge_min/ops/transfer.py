@@ -5,7 +5,6 @@ Every wrong line is named by its number. Nothing of its file is kept, or with `s
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections import defaultdict
@@ -49,12 +48,10 @@ def import_file(
         load = Load(actions, file, send, quiet=as_json)
         load.run(skip=skip)
     counts, seconds = load.counts, time.monotonic() - started
-    if as_json:
-        report = {"resource": topic, "rows": sum(counts[n] for n in DONE), **counts}
-        print(json.dumps({**report, "seconds": round(seconds, 3), "errors": load.errors}))
-    else:
-        words = ", ".join(f"{n} {name}" for name, n in counts.items() if n) or "no lines"
-        print(f"{topic}: {words} in {seconds:.1f} s")
+    report = {"resource": topic, "rows": sum(counts[n] for n in DONE), **counts}
+    report |= {"seconds": round(seconds, 3), "errors": load.errors}
+    words = ", ".join(f"{n} {name}" for name, n in counts.items() if n) or "no lines"
+    door.tell(report, [f"{topic}: {words} in {seconds:.1f} s"], as_json=as_json)
     return 1 if counts["refused"] else 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -47,7 +46,7 @@ class _Project:
     spoilt: set[str]  # folders whose file does not say for sure what it defines
     sound: dict[str, ResourceIR]
     tables: dict[str, str]  # table → resource
-    joined: dict[str, list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
+    joined: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
 
     def problems(self, owner: str, part: schema.BelongsTo | schema.Many) -> Problems:
         """What is wrong with a relation; a file that is not sound has the benefit of doubt."""
@@ -69,7 +68,7 @@ class _Project:
 
     def _join(self, owner: ResourceIR, many: ManyIR, target: ResourceIR) -> Problems:
         link, place = across(owner, many, target), "table" if many.table else "name"
-        join, ends = link.join, self.joined[link.join]
+        join, ends = link.join, self.joined.setdefault(link.join, [])
         yield place, table_problem(join, "the join table")
         for column in {link.column, link.target_column}:
             yield "target", field_problem(column.removesuffix("_id"), "_id")

@@ -7,25 +7,27 @@ whoever writes them into code uses repr(), and whoever writes them into SQL quot
 from __future__ import annotations
 
 import keyword
+import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
 
-from ..schema import FieldType, Hooks, ManyKind, OnDelete, Permission
-from ..schema.fields import FieldRules, MemberRules
+from ..schema import Field, Hooks, ManyKind, OnDelete, Permission
+from ..schema.fields import MemberRules
 from .diagnostic import Span
 
-LENGTHS = {"slug": 100, "email": 320, "url": 2048}  # max_len where none is given
+_TYPES = files(__package__).joinpath("types.toml").read_text("utf-8")
+TYPES: Mapping[str, Mapping[str, Any]] = tomllib.loads(_TYPES)
 
 
 @dataclass(frozen=True, slots=True)
-class FieldIR(FieldRules):
+class FieldIR(Field):
     """One column that the user declared with schema.<type>(name, ...). Nobody named in visible_to
     or writable_by means everybody; it is () then.
     """
 
-    name: str
-    type: FieldType
     span: Span
-    has_default: bool = False
 
     @property
     def column(self) -> str:
@@ -35,7 +37,7 @@ class FieldIR(FieldRules):
     @property
     def longest(self) -> int | None:
         """The most characters that a value may have, None where there is no limit."""
-        return self.max_len or LENGTHS.get(self.type)
+        return self.max_len or TYPES[self.type].get("longest")
 
 
 @dataclass(frozen=True, slots=True)

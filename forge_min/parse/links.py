@@ -25,6 +25,7 @@ class Link:
     only of a many_to_many.
     """
 
+    owner: ResourceIR
     name: str
     kind: Kind
     target: ResourceIR
@@ -34,27 +35,19 @@ class Link:
     field: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Join:
-    """A join table: the two resources that it joins, and the column that holds each one's key."""
-
-    table: str
-    left: ResourceIR
-    left_column: str
-    right: ResourceIR
-    right_column: str
-
-
 def links(resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> tuple[Link, ...]:
     """The relations of `resource`, belongs_to first. resources: all of them by name."""
-    found = [Link(r.name, "belongs_to", resources[r.target], r.column) for r in resource.relations]
+    found = []
+    for relation in resource.relations:
+        target = resources[relation.target]
+        found.append(Link(resource, relation.name, "belongs_to", target, relation.column))
     for many in resource.many:
         target = resources[many.target]
         if many.kind == "many_to_many":
             found.append(across(resource, many, target))
         else:
             (back, *_) = way_back(resource, many, target)
-            found.append(Link(many.name, many.kind, target, back.column))
+            found.append(Link(resource, many.name, many.kind, target, back.column))
     return tuple(found)
 
 
@@ -64,15 +57,11 @@ def way_back(resource: ResourceIR, many: ManyIR, target: ResourceIR) -> list[Rel
     return [r for r in back if not many.via or r.name == many.via]
 
 
-def joins(resources: Iterable[ResourceIR]) -> tuple[Join, ...]:
-    """The join tables, each once, by name. Two resources may name the same one."""
+def joins(resources: Iterable[ResourceIR]) -> tuple[Link, ...]:
+    """One link for each join table, by its name. Two resources may name the same one: the first."""
     by_name = {resource.name: resource for resource in resources}
-    found: dict[str, Join] = {}
-    for owner in by_name.values():
-        for link in links(owner, by_name):
-            if link.join:
-                join = Join(link.join, owner, link.column, link.target, link.target_column)
-                found.setdefault(link.join, join)
+    every = [link for owner in by_name.values() for link in links(owner, by_name) if link.join]
+    found = {link.join: link for link in reversed(every)}
     return tuple(found[table] for table in sorted(found))
 
 
@@ -89,12 +78,6 @@ def across(owner: ResourceIR, many: ManyIR, target: ResourceIR) -> Link:
     word = snake(target.name)
     column = snake(owner.name) + "_id"
     other = word + "_id" if target is not owner else f"other_{word}_id"
-    return Link(
-        many.name,
-        "many_to_many",
-        target,
-        column,
-        many.table or f"{owner.table}_{many.name}",
-        other,
-        ids_field(target.name, many.name),
-    )
+    table = many.table or f"{owner.table}_{many.name}"
+    ids = ids_field(target.name, many.name)
+    return Link(owner, many.name, "many_to_many", target, column, table, other, ids)

@@ -26,6 +26,7 @@ def lower(
     """
     parts = tuple(zip(resource.parts, spans or (span,) * len(resource.parts), strict=True))
     is_a: dict[str, Any] = {p.name: True for p in resource.parts if isinstance(p, schema.Trait)}
+    permissions = [part for part in resource.parts if isinstance(part, schema.Permission)]
     table = table_of(resource)
     return ResourceIR(
         name=resource.name,
@@ -36,11 +37,7 @@ def lower(
         span=span,
         members=tuple(_member(part, at) for part, at in parts if isinstance(part, _Member)),
         many=tuple(many_ir(part, at) for part, at in parts if isinstance(part, schema.Many)),
-        permissions=tuple(
-            schema.Permission(part.operation, tuple(part.roles))
-            for part in resource.parts
-            if isinstance(part, schema.Permission)
-        ),
+        permissions=tuple(schema.Permission(p.operation, tuple(p.roles)) for p in permissions),
         hooks=_hooks(resource.parts),
         versioned=is_a.pop("version", False),
         **is_a,
@@ -68,7 +65,7 @@ def _member(part: _Member, span: Span) -> FieldIR | RelationIR:
         return RelationIR(span=span, **values | {"name": name_of(part)})
     if part.primary_key:
         values |= dict.fromkeys(("required", "unique", "immutable"), True)
-    return FieldIR(span=span, has_default=part.default is not None, **values)
+    return FieldIR(span=span, **values)
 
 
 def many_ir(part: schema.Many, span: Span) -> ManyIR:

@@ -8,24 +8,19 @@ from __future__ import annotations
 import datetime
 import difflib
 import re
-import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
-from importlib.resources import files
 from typing import Any, TypeAlias
 
 from .. import schema
 from . import names
 from .diagnostic import Problem, problem, quote
-from .ir import LENGTHS
+from .ir import TYPES
 from .pattern import pattern_problem
 
 Problems: TypeAlias = Iterator[tuple[str, Problem | None]]  # (option, its problem or None)
 
-_VALUES = tomllib.loads(files(__package__).joinpath("values.toml").read_text(encoding="utf-8"))
-_TEXTS = ("string", "text", *LENGTHS)
-_MAX_LENGTH = 10_485_760  # of varchar(n), PostgreSQL manual, section 8.3
 _MAX_PRECISION = 1000  # of numeric(p, s), PostgreSQL manual, section 8.1.2
 _JOB_LIMITS = {"priority": (1, 4), "max_attempts": (1, 32767), "delay": (0, 10 * 366 * 86400)}
 # (what is said, the option that excludes, the excluded ones)
@@ -33,14 +28,10 @@ _CONFLICTS = (
     ("key_conflict", "primary_key", ("visible_to", "writable_by", "default")),
     ("leak", "visible_to", ("searchable", "sortable", "filterable")),
 )
+_OPERATIONS = ("read", "create", "update", "delete", "restore")
 # What people may write for an operation that has another name.
-_OPERATIONS = {
-    **{word: word for word in ("read", "create", "update", "delete", "restore")},
-    **dict.fromkeys(("list", "get", "audit", "export", "events", "include"), "read"),
-    "post": "create",
-    "patch": "update",
-    "put": "update",
-}
+_OTHER_WORDS = {"post": "create", "patch": "update", "put": "update"}
+_OTHER_WORDS |= dict.fromkeys(("list", "get", "audit", "export", "events", "include"), "read")
 
 
 def problems(value: object) -> Problems:
@@ -88,9 +79,8 @@ def _relation(relation: schema.BelongsTo | schema.Many) -> Problems:
 
 def _operation(operation: str) -> Problem | None:
     """A verb may have any name but one that somebody would take for a protected operation."""
-    known = set(_OPERATIONS.values())
-    near = difflib.get_close_matches(operation[:100], known, n=1, cutoff=0.8)
-    meant = _OPERATIONS.get(operation) or (near[0] if near else operation)
+    near = difflib.get_close_matches(operation[:100], _OPERATIONS, n=1, cutoff=0.8)
+    meant = _OTHER_WORDS.get(operation) or (near[0] if near else operation)
     if meant != operation:
         return problem("operation", word=quote(operation), meant=meant)
     return names.word_problem(operation, "the operation")
@@ -136,11 +126,7 @@ def _field(field: schema.Field) -> Problems:
 
 
 def _limits(field: schema.Field) -> Problems:
-    rule = _VALUES.get(field.type, _VALUES["bigint"])
-    numbers = (rule.get("least", 0), rule.get("most", 0))
-    longest = (1, LENGTHS["email"] if field.type == "email" else _MAX_LENGTH)
-    limits = {"min": numbers, "max": numbers, "min_len": (0, _MAX_LENGTH), "max_len": longest}
-    yield from _out_of_range(field, limits, "F127")
+    yield from _out_of_range(field, TYPES[field.type].get("limits", {}), "F127")
     low, least, most = _bounds(field)
     if least is not None and most is not None and least > most:
         yield low, problem("limits_crossed", option=low)
@@ -150,9 +136,13 @@ def _limits(field: schema.Field) -> Problems:
 
 def _bounds(field: schema.Field) -> tuple[str, int | None, int | None]:
     """(the lower limit's option, lower limit, upper limit)."""
-    if field.type in _TEXTS:
-        return "min_len", field.min_len, field.max_len or LENGTHS.get(field.type)
+    if _has_length(field):
+        return "min_len", field.min_len, field.max_len or TYPES[field.type].get("longest")
     return "min", field.min, field.max
+
+
+def _has_length(field: schema.Field) -> bool:
+    return "min_len" in TYPES[field.type].get("limits", ())
 
 
 def _choices(choices: tuple[str, ...]) -> Problems:
@@ -184,14 +174,13 @@ def _default(field: schema.Field, pattern: str | None) -> Problem | None:
     """Why the field's default may not stand."""
     value: Any = field.default
     if not _is_value(field.type, value):
-        example = _VALUES.get(field.type, {}).get("example")
-        hint = f'for example "{example}"' if example else ""
+        hint = TYPES[field.type].get("hint", "")
         return problem("default_type", type=field.type, hint=hint)
     if field.type == "enum" and value not in field.choices:
         hint = names.did_you_mean(value, field.choices)
         return problem("default_choice", value=quote(value), hint=hint)
     size: Any = Decimal(value) if field.type == "decimal" else value
-    size = len(value) if field.type in _TEXTS else size
+    size = len(value) if _has_length(field) else size
     _, least, most = _bounds(field)
     wrong = ""
     if pattern is not None and not re.fullmatch(pattern, value, re.ASCII):
@@ -204,9 +193,10 @@ def _default(field: schema.Field, pattern: str | None) -> Problem | None:
 
 
 def _is_value(kind: str, default: Any) -> bool:
-    rule = _VALUES.get(kind, {})
+    rule = TYPES[kind]
     if kind in ("int", "bigint"):
-        return bool(rule["least"] <= default <= rule["most"])
+        least, most = rule["limits"]["min"]
+        return bool(least <= default <= most)
     if "written" in rule and not re.fullmatch(rule["written"], str(default), re.ASCII):
         return False
     try:

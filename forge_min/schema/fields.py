@@ -7,7 +7,7 @@ table of what may be written. Names that would hide a builtin end in "_" here, n
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Literal, TypedDict, Unpack
 
 __all__ = [
@@ -34,10 +34,13 @@ class MemberRules:
     help: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FieldRules(MemberRules):
-    """All that a field may say beside its name and type. `default` None means no default."""
+@dataclass(frozen=True, slots=True)
+class Field(MemberRules):
+    """One column. `default` None means no default; the typed options below explain the others."""
 
+    name: str
+    type: FieldType
+    _: KW_ONLY
     default: str | int | bool | None = None
     index: bool = False
     sortable: bool = False
@@ -52,14 +55,6 @@ class FieldRules(MemberRules):
     choices: tuple[str, ...] = ()
     primary_key: bool = False
     placeholder: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Field(FieldRules):
-    """One column. The typed options below explain what it may say."""
-
-    name: str
-    type: FieldType
 
 
 class MemberOptions(TypedDict, total=False):

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
@@ -16,7 +16,8 @@ from string import Template
 from typing import Literal
 
 from .. import __version__
-from ..errors import BuildError
+from .artifact import replace
+from .failure import failure
 from .project import read_project
 
 Base = Literal["alpine", "debian"]
@@ -43,20 +44,13 @@ def deploy(
     found = {name: _read(root / name) for name in wanted}
     differing = sorted(name for name in wanted if found[name] != wanted[name])
     if check and differing:
-        raise BuildError(
-            f"not as deploy would write them: {', '.join(differing)}",
-            code="F361",
-            hint="python -m forge_min deploy (with --force over edited files)",
-        )
+        raise failure("differs", names=", ".join(differing))
     edited = [name for name in differing if not _is_ours(found[name])]
     if edited and not force:
-        raise BuildError(
-            f"edited since deploy wrote them, or not written by it: {', '.join(edited)}",
-            code="F360",
-            hint="move them away, or give --force to lose the edits",
-        )
+        raise failure("edited", names=", ".join(edited))
     for name in differing:
-        _write(root / name, wanted[name])
+        write = partial(Path.write_bytes, data=wanted[name].encode())
+        replace(root / name, write, "file_not_written")
     return Deployed(tuple(differing), tuple(sorted(wanted.keys() - set(differing))))
 
 
@@ -96,18 +90,3 @@ def _is_ours(text: str | None) -> bool:
 
 def _read(path: Path) -> str | None:
     return path.read_text("utf-8", "replace") if path.is_file() else None
-
-
-def _write(path: Path, text: str) -> None:
-    temp = path.with_name(path.name + ".forge-new")
-    try:
-        temp.write_text(text, "utf-8")
-        temp.replace(path)
-    except OSError as err:
-        with suppress(OSError):
-            temp.unlink()
-        raise BuildError(
-            f"{path} could not be written: {err.strerror or err}",
-            code="F345",
-            hint="the file that was there is as it was",
-        ) from err

@@ -13,8 +13,8 @@ from importlib.metadata import Distribution
 from pathlib import Path
 
 from .. import __version__
-from ..errors import BuildError
 from ..manifest import Manifest
+from .failure import failure
 from .project import Project
 
 
@@ -66,11 +66,7 @@ def _date(root: Path) -> str:
     try:
         return datetime.fromtimestamp(int(given), UTC).isoformat()
     except (ValueError, OverflowError, OSError) as err:
-        raise BuildError(
-            f"SOURCE_DATE_EPOCH is {given!r}, and must be seconds since 1970",
-            code="F347",
-            hint="unset it, or give whole seconds, such as the output of: git log -1 --format=%ct",
-        ) from err
+        raise failure("no_date", given=given) from err
 
 
 def _git(root: Path, *arguments: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from ..errors import BuildError
+from .failure import failure
 
 _EVENTS = frozenset({"socket.connect", "socket.getaddrinfo", "socket.gethostbyname"})
 _forbidden: ContextVar[bool] = ContextVar("forge_offline", default=False)
@@ -30,8 +30,4 @@ def no_network() -> Iterator[None]:
 def _refuse(event: str, arguments: tuple[object, ...], events: Set[str] = _EVENTS) -> None:
     # SAFETY: at the interpreter's end the module's names are gone, and hooks are still called.
     if event in events and _forbidden.get():
-        raise BuildError(
-            f"the build tried to reach the network ({event})",
-            code="F346",
-            hint="this is a defect of forge_min, or of a plugin of this Python: please report it",
-        )
+        raise failure("network", event=event)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import Distribution
 from importlib.resources import files
 from pathlib import Path
@@ -18,6 +19,7 @@ from ..manifest import INFO, NAME, Manifest
 from ..pages import compile_pages
 from ..parse import ResourceIR, parse_project
 from . import artifact
+from .failure import failure
 from .info import build_info
 from .offline import no_network
 from .project import Project, project_members, read_project
@@ -55,7 +57,8 @@ def build(
 
     Raises ErrorGroup of SchemaErrors, ConfigError, and BuildError F34x: nothing was replaced then.
     """
-    clock = _Clock(step)
+    steps: dict[str, float] = {}
+    clock = partial(_timed, steps, step or (lambda name, seconds: None))
     with no_network() if offline else nullcontext():
         with clock("generate"):
             project = read_project(root)
@@ -68,41 +71,29 @@ def build(
         with clock("package"):
             path, info = _package(project, output, format)
     size = sum(p.stat().st_size for p in (path, *path.rglob("*")) if p.is_file())
-    return Built(path, format, size, clock.seconds, info)
+    return Built(path, format, size, steps, info)
 
 
-class _Clock:
-    """Times the steps and tells the listener."""
-
-    def __init__(self, listener: Step | None) -> None:
-        self.seconds: dict[str, float] = {}
-        self._listener = listener
-
-    @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        self._tell(name, None)
-        start = time.perf_counter()
-        yield
-        self.seconds[name] = time.perf_counter() - start
-        self._tell(name, self.seconds[name])
-
-    def _tell(self, name: str, seconds: float | None) -> None:
-        if self._listener is not None:
-            self._listener(name, seconds)
+@contextmanager
+def _timed(steps: dict[str, float], tell: Step, name: str) -> Iterator[None]:
+    """Time one step, and tell when it begins and when it ends."""
+    tell(name, None)
+    start = time.perf_counter()
+    yield
+    steps[name] = time.perf_counter() - start
+    tell(name, steps[name])
 
 
 def _resources(root: Path) -> tuple[ResourceIR, ...]:
     parsed = parse_project(root)
-    if parsed.diagnostics:
-        raise ErrorGroup(
-            "the schemas cannot be used",
-            [
-                SchemaError(
-                    d.message, code=d.code, hint=d.hint or None, file=d.file, line=d.line, col=d.col
-                )
-                for d in parsed.diagnostics
-            ],
+    errors = [
+        SchemaError(
+            d.message, code=d.code, hint=d.hint or None, file=d.file, line=d.line, col=d.col
         )
+        for d in parsed.diagnostics
+    ]
+    if errors:
+        raise ErrorGroup("the schemas cannot be used", errors)
     return parsed.resources
 
 
@@ -122,20 +113,16 @@ def _package(
     members[NAME] = Manifest.of(members).write().encode()
     info = build_info(project, members, distributions, driver=driver)
     members[INFO] = (json.dumps(info, indent=1) + "\n").encode()
+    place = output or project.root / "dist"
     if format == "zipapp":
-        path = _path(project, output, f"{project.name}.pyz")
+        name = f"{project.name}.pyz"
+        path = place / name if output is None or output.is_dir() else output
         artifact.write_zipapp(members, path)
         artifact.write_sums(path)
     else:
-        path = output or project.root / "dist" / project.name
+        path = output or place / project.name
         artifact.write_folder(members, path)
     return path, info
-
-
-def _path(project: Project, output: Path | None, name: str) -> Path:
-    if output is None:
-        return project.root / "dist" / name
-    return output / name if output.is_dir() else output
 
 
 def _driver(format: Format) -> str:
@@ -156,11 +143,7 @@ def _members(
         *map(artifact.members, distributions),
     ):
         for name in part.keys() & members.keys():
-            raise BuildError(
-                f"two things want to be {name} in the artifact",
-                code="F343",
-                hint="rename the project's own",
-            )
+            raise failure("same_name", name=name)
         members |= part
     on_disk = {name: text for name, text in members.items() if name.startswith("_native/")}
     others = {name: text for name, text in members.items() if name not in on_disk}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..config import load
-from ..errors import BuildError
+from .failure import failure
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 _SOURCES = ("gen", "resources")
@@ -37,19 +37,11 @@ def read_project(root: Path) -> Project:
     """
     file = root / "forge.toml"
     if not file.is_file() or not (root / "app.py").is_file():
-        raise BuildError(
-            f"{root} holds no project: forge.toml and app.py must be there",
-            code="F340",
-            hint="name the folder with --project, or make one with: python -m forge_min init NAME",
-        )
+        raise failure("no_project", root=root)
     told = load(root, {}).project
     for key, value in (("name", told.name), ("version", told.version)):
         if not _NAME.match(value):
-            raise BuildError(
-                f"project.{key} is {value!r}: it takes letters, digits, dot, underscore, hyphen",
-                code="F340",
-                hint=f'write {key} = "..." below [project] in {file}',
-            )
+            raise failure("bad_name", key=key, value=value, file=file)
     return Project(root, told.name, told.version)
 
 
@@ -86,11 +78,8 @@ def _imported(root: Path, path: Path) -> set[str]:
         tree = ast.parse(_read(root, path))
     except (SyntaxError, ValueError) as err:
         line = getattr(err, "lineno", None) or 1
-        raise BuildError(
-            f"{path.relative_to(root)}:{line}: {getattr(err, 'msg', err)}",
-            code="F344",
-            hint="correct the Python there",
-        ) from err
+        why = getattr(err, "msg", err)
+        raise failure("no_python", file=path.relative_to(root), line=line, why=why) from err
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -110,25 +99,18 @@ def _beside(root: Path, names: Iterable[str]) -> Iterator[Path]:
             yield from _files(root / name)
 
 
-def _files(folder: Path) -> list[Path]:
+def _files(folder: Path) -> Iterator[Path]:
     """Every file below the folder, hidden ones and caches left out."""
-    return [
-        p
-        for p in sorted(folder.rglob("*"))
-        if (p.is_symlink() or not p.is_dir())
-        and not any(
-            part.startswith(".") or part == "__pycache__" for part in p.parts[len(folder.parts) :]
-        )
-    ]
+    for path in sorted(folder.rglob("*")):
+        way = path.relative_to(folder).parts
+        hidden = any(part.startswith(".") or part == "__pycache__" for part in way)
+        if not hidden and (path.is_symlink() or not path.is_dir()):
+            yield path
 
 
 def _read(root: Path, path: Path) -> bytes:
     """The file's bytes; nothing outside the project gets in through a link."""
     way = [path, *path.parents][: len(path.parts) - len(root.parts)]
     if any(step.is_symlink() for step in way) or not path.is_file():
-        raise BuildError(
-            f"{path.relative_to(root)} is, or lies behind, a symbolic link or a special file",
-            code="F343",
-            hint="put a copy of the file there: an artifact holds only what lies in the project",
-        )
+        raise failure("link", path=path.relative_to(root))
     return path.read_bytes()

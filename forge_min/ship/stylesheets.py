@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ..errors import BuildError
+from .failure import failure
 
 _COMMENT = re.compile(r"/\*.*?(?:\*/|\Z)", re.DOTALL)
 _ELSEWHERE = re.compile(
@@ -25,11 +25,7 @@ def check_stylesheets(root: Path) -> int:
         match = _ELSEWHERE.search(text)
         if match:
             line = text.count("\n", 0, match.start()) + 1
-            raise BuildError(
-                f"{sheet.relative_to(root)}:{line}: loads {match[1]} from another host",
-                code="F343",
-                hint="copy the file into static/ and name it by its path, or build with --skip-css",
-            )
+            raise failure("from_afar", file=sheet.relative_to(root), line=line, url=match[1])
     return len(sheets)
 
 

@@ -40,14 +40,11 @@ class ResourceAPI:
         """GET: one page."""
         query = ListQuery.parse(self._actions.resource, request.query)
         page = self._actions.list(query)
-        pagination: dict[str, Any] = {"next": page.next, "prev": page.prev}
-        more = page.next is not None
+        pagination = _by_cursor(page)
         if query.page is not None:
             pages = -(-(page.total or 0) // query.limit)
             pagination = {"page": query.page, "per_page": query.limit}
-            pagination |= {"total": page.total, "pages": pages}
-            more = query.page < pages
-        pagination["has_more"] = more
+            pagination |= {"total": page.total, "pages": pages, "has_more": query.page < pages}
         data = self._actions.to_json_many(page.rows, query.include)
         body = {"data": data, "pagination": pagination}
         return json_response(body, headers=_links(request, page))
@@ -67,17 +64,17 @@ class ResourceAPI:
         """POST: 201 with Location; with Idempotency-Key at most once."""
         data = _object(request)
         key = request.header("Idempotency-Key")
-        replayed = False
         if key is None:
             status, headers, body = self._created(data)
         elif _VISIBLE.fullmatch(key):
             digest = hashlib.sha256(request.body).hexdigest()
             run = partial(self._created, data)
             status, headers, body, replayed = self._actions.once(key, digest, run)
+            if replayed:
+                headers = [*headers, ("Idempotency-Replayed", "true")]
         else:
             raise BadRequest(text("Idempotency-Key must be 1 to 255 visible ASCII characters"))
-        mark = [("Idempotency-Replayed", "true")] if replayed else []
-        return Response(status, body, [*headers, *mark])
+        return Response(status, body, headers)
 
     def update(self, request: Request) -> Response:
         """PATCH: what is absent stays, null clears."""
@@ -104,8 +101,8 @@ class ResourceAPI:
         query = ListQuery.parse(self._actions.resource, request.query)
         key = self._key(request)
         page = self._actions.audit_log(key, limit=query.limit, cursor=query.cursor)
-        pagination = {"next": page.next, "prev": None, "has_more": page.next is not None}
-        body = {"data": [entry.to_json() for entry in page.rows], "pagination": pagination}
+        data = [entry.to_json() for entry in page.rows]
+        body = {"data": data, "pagination": _by_cursor(page)}
         return json_response(body, headers=_links(request, page))
 
     def verb(self, function: Callable[..., Any], doc: str | None, operation: str = "") -> Handler:
@@ -154,6 +151,10 @@ class ResourceAPI:
         except NotFound:  # said by the action, to whom it may be said
             return -1
         return now if now in named or not named else -1
+
+
+def _by_cursor(page: Page[Any]) -> dict[str, Any]:
+    return {"next": page.next, "prev": page.prev, "has_more": page.next is not None}
 
 
 def _links(request: Request, page: Page[Any]) -> Headers:

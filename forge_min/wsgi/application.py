@@ -133,8 +133,7 @@ class Application:
         """Through the middleware; whatever is raised there becomes an answer too."""
         try:
             request.read_path()
-            response = self._chain(request)
-            return response if type(response) is Response else _checked(response)
+            return _checked(self._chain(request))
         except Exception as err:
             return self._failed(request, err)
 
@@ -144,8 +143,7 @@ class Application:
             match = self._router.match(request.method, request.path)
             request.params = match.params
             request.route = request.environ["forge.route"] = match.pattern
-            response = match.handler(request)
-            return response if type(response) is Response else _checked(response)
+            return _checked(match.handler(request))
         except Exception as err:
             return self._failed(request, err)
 

@@ -45,11 +45,6 @@ def by_identity(request: Request) -> Viewer:
     return Viewer(f"user {user}" if user else str(request.environ.get("REMOTE_ADDR") or ""))
 
 
-def open_to_all(topic: str) -> UUID | None:
-    """Anybody may hear of any topic, and none belongs to a tenant."""
-    return None
-
-
 def events_handler(
     hub: Hub,
     limiter: Limiter,
@@ -58,15 +53,16 @@ def events_handler(
     topics: Container[str],
     heartbeat: float = 15.0,
     viewer: Callable[[Request], Viewer] = by_identity,
-    admit: Callable[[str], UUID | None] = open_to_all,
+    admit: Callable[[str], UUID | None] = lambda topic: None,
 ) -> Handler:
     """The handler of /events.
 
     topics: the names that exist; looked at for each request. heartbeat: seconds, for the fallback
     (the writer has its own). admit: the tenant whose events of a topic the current identity hears;
-    it raises for who may not. The handler raises BadRequest for no topic, too many or an unknown
-    format, NotFound for unknown topics, what `admit` raises, and what Limiter.acquire raises at its
-    caps. The lease is released by whoever ends the stream, and here when none comes to be.
+    it raises for who may not; by default all hear what belongs to no tenant. The handler raises
+    BadRequest for no topic, too many or an unknown format, NotFound for unknown topics, what
+    `admit` raises, and what Limiter.acquire raises at its caps. The lease is released by whoever
+    ends the stream, and here when none comes to be.
     """
 
     def handler(request: Request) -> Response:
@@ -109,17 +105,13 @@ def _format(request: Request) -> str:
     return format
 
 
-def _first(opened: list[Opened]) -> bytes:
-    """What is sent before anything else; topics that all need a refresh get one."""
-    retry = f"retry: {random.randrange(*RETRY)}\n\n".encode()
-    return retry + b"".join(dict.fromkeys(one.first for one in opened))
-
-
 def _answer(
     request: Request, writer: StreamWriter, opened: list[Opened], lease: Lease, heartbeat: float
 ) -> Response:
     subscriptions = [one.subscription for one in opened]
-    first = _first(opened)
+    retry = f"retry: {random.randrange(*RETRY)}\n\n".encode()
+    # Topics that all need a refresh get one.
+    first = retry + b"".join(dict.fromkeys(one.first for one in opened))
     handover = request.environ.get("forge.stream")
     if handover is None:
         return Response(200, sse.stream(subscriptions, lease, first, heartbeat), HEADERS)

@@ -6,21 +6,15 @@ import datetime
 import decimal
 import enum
 import json
+import tomllib
 import uuid
 from collections.abc import Iterable
+from importlib.resources import files
 
 Headers = Iterable[tuple[str, str]]
 
-SECURITY_HEADERS: tuple[tuple[str, str], ...] = (
-    (
-        "Content-Security-Policy",
-        "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
-        "object-src 'none'",
-    ),
-    ("X-Content-Type-Options", "nosniff"),
-    ("X-Frame-Options", "DENY"),
-    ("Referrer-Policy", "same-origin"),
-)
+_TABLE = (files("forge_min.wsgi") / "headers.toml").read_text("utf-8")
+SECURITY_HEADERS: tuple[tuple[str, str], ...] = tuple(tomllib.loads(_TABLE).items())
 """Sent with every answer (contract.md, HTTP). A handler that sets one of these names wins."""
 
 

@@ -116,9 +116,10 @@ class Router:
         for shape in shapes:
             if shape.matches == matches:
                 return shape.methods
-        shapes.append(_Shape(tuple(kind for kind, _ in segments), matches, {}))
+        new = _Shape(tuple(kind for kind, _ in segments), matches, {})
+        shapes.append(new)
         shapes.sort(key=lambda shape: shape.kinds)
-        return next(shape.methods for shape in shapes if shape.matches == matches)
+        return new.methods
 
     def routes(self) -> list[Route]:
         """All routes, in the order of their declaration."""

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import hashlib
 import mimetypes
+import tomllib
+from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
@@ -14,22 +16,12 @@ from ..text import text
 from .request import Request
 from .response import Response
 
-_TYPES = {
-    ".css": "text/css; charset=utf-8",
-    ".html": "text/html; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".mjs": "text/javascript; charset=utf-8",
-    ".json": "application/json",
-    ".svg": "image/svg+xml",
-    ".txt": "text/plain; charset=utf-8",
-    ".webmanifest": "application/manifest+json",
-    ".woff2": "font/woff2",
-}
+_TYPES: dict[str, str] = tomllib.loads((files("forge_min.wsgi") / "types.toml").read_text("utf-8"))
 
 
 def content_type(name: str) -> str:
     """The media type by the name's ending, the same on every machine for what browsers execute."""
-    ending = "." + name.rpartition(".")[2].lower()
+    ending = name.rpartition(".")[2].lower()
     return _TYPES.get(ending) or mimetypes.guess_type(name)[0] or "application/octet-stream"
 
 

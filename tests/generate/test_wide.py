@@ -27,7 +27,7 @@ TESTS = Path(__file__).parents[1]
 EXAMPLE = TESTS.parent / "examples" / "departures"
 RESOURCES = parse_project(TESTS / "wide").resources
 # What no text can say otherwise: places, and what always stands.
-ALWAYS = {"span", "name", "type", "kind", "target", "has_default"}
+ALWAYS = {"span", "name", "type", "kind", "target"}
 
 
 def used(values: list[Any]) -> set[str]:
@@ -153,17 +153,17 @@ def test_every_constraint_of_the_tables_is_the_error_of_a_field(
         own = {name for name in data.constraints if not _of_a_join(name)}
         assert own == found, resource.name
         assert set(data.constraints.values()) <= _fields(data)
-    for join in joins(RESOURCES):
+    for link in joins(RESOURCES):
         rows = tables.execute(
             "select conname from pg_constraint where contype = 'f' and conrelid = %s::regclass",
-            [join.table],
+            [link.join],
         )
         mapped = [name for r in RESOURCES for name in _constraints_of(r.folder)]
-        assert {name for (name,) in rows} & set(mapped), join.table
+        assert {name for (name,) in rows} & set(mapped), link.join
 
 
 def _of_a_join(name: str) -> bool:
-    return any(name.startswith(join.table) for join in joins(RESOURCES))
+    return any(name.startswith(link.join) for link in joins(RESOURCES))
 
 
 def _constraints_of(folder: str) -> dict[str, str]:

@@ -227,6 +227,12 @@ def test_a_job_of_a_unique_key_is_inserted_once_until_it_has_ended(shop: Any) ->
     assert shop.insert(unique_key="sync") not in (first, other)
 
 
+def test_a_job_may_be_inserted_inside_a_pipeline(shop: Any) -> None:
+    with shop.conn.pipeline():
+        job = shop.insert()
+    assert shop.row(job, "state") == ("available",)
+
+
 def test_many_who_insert_the_same_unique_key_at_once_get_one_job(shop: Any) -> None:
     conns = [shop.mine() for _ in range(8)]
     with ThreadPoolExecutor(8) as pool:

@@ -527,9 +527,7 @@ def test_a_worker_without_a_database_waits_and_stops_in_time(shop: Any) -> None:
     def connect() -> db.Connection:
         raise Unavailable("away", code="F401")
 
-    worker = shop.worker({"a": nothing})
-    worker.stop()
-    worker._connect = connect
+    worker = jobs.Worker(connect, {"a": nothing}, queues={"default": 10})
     worker.start()
     started = time.monotonic()
     worker.stop(2.0)

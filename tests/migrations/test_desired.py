@@ -174,7 +174,7 @@ create view tags_tenant with (check_option = local) as
 def test_each_type_and_its_default_is_what_it_says(
     conn, schema, type, options, expected, default, value
 ):
-    full = schema.field("full", type, default=default, has_default=True, required=True, **options)
+    full = schema.field("full", type, default=default, required=True, **options)
     conn.execute(
         desired_sql([schema.define("Thing", full, schema.field("empty", type, **options))])
     )

@@ -34,8 +34,7 @@ class Schema:
 
     @staticmethod
     def field(name: str, type: Any = "string", **options: Any) -> FieldIR:
-        """A field; a default that is given is a default that is set."""
-        options.setdefault("has_default", options.get("default") is not None)
+        """A field."""
         return FieldIR(name, type, SPAN, **options)
 
     @staticmethod

@@ -149,8 +149,7 @@ class Library:
 @pytest.fixture(scope="session")
 def library_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project with gen/ and its migration; do not change it."""
-    from forge_min.commands.generate import scaffold_all
-    from forge_min.generate import generate
+    from forge_min.generate import generate, scaffold_resource
     from forge_min.migrations import diff
     from forge_min.parse import parse_project
 
@@ -165,7 +164,7 @@ def library_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "resources" / "book" / "jobs.py").write_text(WORKER)
     parsed = parse_project(root)
     assert not parsed.diagnostics, [d.format() for d in parsed.diagnostics]
-    scaffold_all(root, parsed.resources)
+    scaffold_resource(root, *parsed.resources)
     generate(root, parsed.resources)
     first = diff(root, parsed.resources, [])
     assert first is not None

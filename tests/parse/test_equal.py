@@ -56,7 +56,7 @@ def test_several_files_imported_and_parsed_give_the_same_ir(files: dict[str, str
     assert {link.name for link in links(thing, by_name)} >= {"others", "other"}
     one = next(relation for relation in other.relations if relation.name == "one")
     assert one.unique
-    assert {join.table for join in joins(parsed.resources)} >= {
+    assert {link.join for link in joins(parsed.resources)} >= {
         many.table for resource in parsed.resources for many in resource.many if many.table
     }
 

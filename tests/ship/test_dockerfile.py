@@ -108,7 +108,9 @@ def test_check_tells_drift_and_writes_nothing(project: Path) -> None:
 
 
 def test_a_place_that_cannot_be_written_is_one_error(project: Path) -> None:
-    (project / "Dockerfile.forge-new").mkdir()
+    (project / "Dockerfile").mkdir()
     with pytest.raises(BuildError) as caught:
         deploy(project)
     assert caught.value.code == "F345"
+    assert caught.value.hint == "the file that was there is as it was"
+    assert (project / "Dockerfile").is_dir()

@@ -42,7 +42,7 @@ def test_a_running_request_is_answered_and_its_connection_closed(serve, connect,
     peer = connect(server).get("/wait")
     entered.acquire(timeout=10)
     finish = stopping(server)
-    eventually(lambda: all(conn.last for conn in server._core._open))
+    eventually(lambda: all(conn.last for conn in server._core.open))
     gate.set()
     answer = peer.answer()
     assert (answer.status, answer.headers["connection"]) == (200, "close")

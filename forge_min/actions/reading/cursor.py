@@ -10,13 +10,12 @@ import base64
 import hmac
 import json
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any
 
 from ...errors import BadRequest
 from ...text import text
 
-T = TypeVar("T")
-MAX_LENGTH = 7000  # a request line holds 8,190 bytes
+Keys = tuple[Any, ...]
 # PERF: json.dumps with any option builds an encoder at each call.
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _MAC = 16  # bytes kept of HMAC-SHA256; RFC 2104 section 5 asks for at least half of it
@@ -29,16 +28,14 @@ def write(secret: bytes, scope: str, keys: Sequence[str | None], backwards: bool
 
 
 def read(
-    secret: bytes, scope: str, token: str, keys: Callable[[Sequence[str | None]], T]
-) -> tuple[T, bool]:
+    secret: bytes, scope: str, token: str, keys: Callable[[Sequence[str | None]], Keys]
+) -> tuple[Keys, bool]:
     """What `keys` makes of the texts, and the direction. keys: raises ValueError for texts that a
     release has signed in which a column had another type.
 
     Raises BadRequest for what `write` did not give for `scope`.
     """
     try:
-        if len(token) > MAX_LENGTH:
-            raise ValueError("too long")
         raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
         signed = hmac.compare_digest(raw[:_MAC], _sign(secret, scope, raw[_MAC:]))
         if not signed or _spell(raw) != token:

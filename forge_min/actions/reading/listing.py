@@ -100,13 +100,10 @@ def _condition(f: Filter, param: str, params: Params) -> str:
     if f.operator == "is_null":
         return f"{name} is {'' if f.value else 'not '}null"
     params[param] = f.value
-    if f.operator == "in":
-        return f"{name} = any(%({param})s)"
     if f.operator == "contains":
         escaped = f.value.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         params[param] = f"%{escaped}%"
-        return f"{name} ilike %({param})s"
-    return f"{name} {OPERATORS[f.operator]} %({param})s"
+    return f"{name} {OPERATORS[f.operator]} (%({param})s)"
 
 
 # -- where a page goes on --------------------------------------------------------------------------

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...auth import current_identity
 from ...errors import BadRequest
 from ...text import text
 from ..base import hidden_columns
@@ -22,9 +21,11 @@ DEFAULT_LIMIT = 25
 MAX_LIMIT = 100
 MAX_PAGE = 100_000
 MAX_SEARCH = 200  # characters
+# Operator → SQL between the column and its value, which is in parentheses.
 OPERATORS = {"eq": "=", "ne": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+OPERATORS |= {"in": "= any", "contains": "ilike"}
 _KEY = re.compile(r"([a-z][a-z0-9_]*)(?:\[([a-z_]+)\])?")
-_ALL = (*OPERATORS, "in", "contains", "is_null")
+_ALL = (*OPERATORS, "is_null")
 _CONTROL = frozenset({"limit", "cursor", "sort", "page", "per_page", "q", "include"})
 
 Read = Callable[[str, Any], Any]
@@ -69,9 +70,8 @@ class ListQuery:
             raise BadRequest(text("page and cursor exclude each other"))
         wrong, size = ("limit", "per_page") if page else ("per_page", "limit")
         if wrong in query:
-            raise BadRequest(
-                text("{name} does not go with this; use {size}", name=wrong, size=size)
-            )
+            message = text("{name} does not go with this; use {size}", name=wrong, size=size)
+            raise BadRequest(message)
         return cls(
             _filters(resource, pairs, read_text),
             _sorts(resource, _one(query, "sort")),
@@ -164,7 +164,7 @@ def _sorts(resource: Resource[Any], given: str | None) -> tuple[Sort, ...]:
 
 def _seen(resource: Resource[Any], fits: Callable[[Column], bool]) -> dict[str, Column]:
     """The columns that fit, by name, of those that the current identity may see."""
-    hidden = hidden_columns(resource, current_identity())
+    hidden = hidden_columns(resource)
     return {c.name: c for c in resource.columns if fits(c) and c.name not in hidden}
 
 

@@ -6,22 +6,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
-from ... import db
 from ...errors import BadRequest, DomainError
 from ...text import text
-from ..base import Base, Rows
-from ..resource import Page, Relation
+from ..base import Base, Conn, Rows
+from ..resource import Page, R, Relation
 from ..values import to_text
 from . import audit, listing, related
 from . import cursor as tokens
-from .audit import AuditEntry
-from .listing import Cursors
 from .query import DEFAULT_LIMIT, ListQuery, join
 
-R = TypeVar("R")
-Conn = db.Connection | None
 Made = list  # inside the class, `list` is the action
 BATCH = 1000  # rows of one statement of `stream`
 
@@ -45,7 +40,7 @@ class Reader(Base[R]):
         self.allow("read")
         query = query or ListQuery()
         self.relations(query.include)
-        cursors = Cursors(self.resource, query, self.tenant(), self.registry.secret)
+        cursors = listing.Cursors(self.resource, query, self.tenant(), self.registry.secret)
         at = None if query.cursor is None else cursors.read(query.cursor)
         found = self._run(conn, *listing.statement(self.resource, query, at))
         more = len(found) > query.limit
@@ -123,24 +118,23 @@ class Reader(Base[R]):
             found = self._related(relation, rows, None)
             for row, shown in zip(rows, made, strict=True):
                 led = found[self.key_of(row)]
-                shown[relation.name] = (
-                    [*map(show, led)] if isinstance(led, list) else led and show(led)
-                )
+                many = isinstance(led, list)
+                shown[relation.name] = [*map(show, led)] if many else led and show(led)
         return made
 
     def audit_log(
         self, key: Any, *, limit: int = DEFAULT_LIMIT, cursor: str | None = None, conn: Conn = None
-    ) -> Page[AuditEntry]:
+    ) -> Page[audit.AuditEntry]:
         """The changes of a row, the newest first; also of one that was deleted.
 
         Raises NotFound where there is neither row nor change, BadRequest for a cursor of another
         log.
         """
         self.allow("read")
-        params: dict[str, Any] = {"forge_topic": self.resource.topic, "forge_id": to_text(key)}
-        params |= {"forge_tenant": self.tenant(), "forge_limit": limit + 1, "forge_before": None}
-        used_for = "{forge_topic} {forge_tenant} audit {forge_id}".format_map(params)
-        secret = self.registry.secret
+        topic, id, secret = self.resource.topic, to_text(key), self.registry.secret
+        used_for = f"{topic} {self.tenant()} audit {id}"
+        params = {"forge_topic": topic, "forge_id": id, "forge_limit": limit + 1}
+        params["forge_before"] = None
         if cursor is not None:
             (params["forge_before"],), _ = tokens.read(secret, used_for, cursor, tuple)
         found = self._run(conn, audit.SQL["log"], params)
@@ -148,10 +142,9 @@ class Reader(Base[R]):
             self._find(key, conn)
         shown = self.shown()
         entries = [audit.entry(shown, values) for values in found[:limit]]
-        more = len(found) > limit
-        return Page(
-            entries, tokens.write(secret, used_for, [str(entries[-1].id)], False) if more else None
-        )
+        if len(found) <= limit:
+            return Page(entries)
+        return Page(entries, tokens.write(secret, used_for, [str(entries[-1].id)], False))
 
     # -- inside ------------------------------------------------------------------------------------
 
@@ -167,7 +160,7 @@ class Reader(Base[R]):
         return Page([], total=first.total)
 
     def _streamed(self, query: ListQuery, conn: Conn) -> Iterator[R]:
-        cursors = Cursors(self.resource, query, self.tenant(), self.registry.secret)
+        cursors = listing.Cursors(self.resource, query, self.tenant(), self.registry.secret)
         at, more = None, True
         while more:
             found = self._run(conn, *listing.statement(self.resource, query, at))
@@ -194,8 +187,5 @@ class Reader(Base[R]):
 
     def _secret(self, relation: Relation) -> bool:
         """Whether the current identity may not see the column that leads there."""
-        if relation.kind == "many_to_many":
-            return False
-        from_here = relation.kind == "belongs_to"
-        holder = self if from_here else self.registry.actions[relation.target]
-        return relation.column in holder.hidden()
+        holder = self if relation.kind == "belongs_to" else self.registry.actions[relation.target]
+        return not relation.join and relation.column in holder.hidden()

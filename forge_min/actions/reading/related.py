@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from string import Template
 from typing import Any
 
-from ... import db
-from ..base import scope
+from ..base import load_frames, scope
 from ..resource import Relation, Resource, quote
 
 MANY = ("has_many", "many_to_many")
 MOST = 100  # rows per row that it starts from
 _ARRAYS = {"uuid": "uuid[]", "int": "integer[]", "bigint": "bigint[]"}  # else text[]
-_SQL = {
-    name: Template(re.sub(r"\n*^--.*", "", text, flags=re.MULTILINE))
-    for name, text in db.load_sql("forge_min.actions.reading", "related.sql").items()
-}
+_SQL = load_frames("forge_min.actions.reading", "related.sql")
 
 
 def statement(relation: Relation, owner: Resource[Any], target: Resource[Any]) -> str:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from ... import db
 from ...errors import BadRequest, Conflict, FieldError, Invalid
 from ...text import text
-from ..resource import Column
+from ..base import Conn
+from ..resource import Column, R
 from . import statement
-from .writer import AGAIN, Params, Writer
+from .writer import AGAIN, Item, Params, Writer
 
-R = TypeVar("R")
-Item = Mapping[str, object]
 Numbered = list[tuple[int, Item]]  # each with its place in the whole, from 0
 BATCH = 1000
 
@@ -35,7 +34,7 @@ class Bulk(Writer[R]):
     from 0: "/17/name". An item may carry its own "id".
     """
 
-    def create_many(self, items: Iterable[Item], *, conn: db.Connection | None = None) -> int:
+    def create_many(self, items: Iterable[Item], *, conn: Conn = None) -> int:
         """Insert `BATCH` rows per statement. Returns the number of rows.
 
         Raises Conflict for a unique value that is taken.
@@ -52,9 +51,7 @@ class Bulk(Writer[R]):
                 count += int(made)
         return count
 
-    def upsert_many(
-        self, items: Iterable[Item], *, key: str, conn: db.Connection | None = None
-    ) -> Upserted:
+    def upsert_many(self, items: Iterable[Item], *, key: str, conn: Conn = None) -> Upserted:
         """Insert the items, or update the rows that have the same value of `key` already.
 
         key: the primary key or a unique column. An item is checked as for a create; an update

@@ -4,24 +4,17 @@ tables that go with it. Each is SQL text of our own names; values are placeholde
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from string import Template
 from typing import Any
 
-from ... import db, jobs, notify
-from ..base import scope
+from ... import jobs, notify
+from ..base import load_frames
 from ..resource import JobHook, Relation, Resource, quote
 
 ROW, PRIOR, GIVEN = "forge_row", "forge_prior", "forge_given"  # CTEs that several frames have
 NULL = "null::jsonb"
-NO_NAMES = "null::text[]"
 
-_COMMENT = re.compile(r"^--.*\n?", re.MULTILINE)
-_FRAMES = {
-    name: Template(_COMMENT.sub("", text).strip())
-    for name, text in db.load_sql("forge_min.actions.writing", "statements.sql").items()
-}
+_FRAMES = load_frames("forge_min.actions.writing", "statements.sql")
 # What our types are called in PostgreSQL, where their own names are no types there.
 _SQL_TYPES = {"datetime": "timestamptz", "json": "jsonb"}
 _SQL_TYPES |= dict.fromkeys(("string", "enum", "slug", "email", "url"), "text")
@@ -55,15 +48,10 @@ def columns(resource: Resource[Any], source: str) -> str:
     return ", ".join(f"{source}.{quote(c.name)}" for c in resource.columns)
 
 
-def this_row(resource: Resource[Any], source: str, *, live: bool = True) -> str:
-    """The condition for the row of %(forge_key)s."""
-    key = f"{source}.{quote(resource.key.name)} = %(forge_key)s"
-    return " and ".join([key, *scope(resource, source, live=live)])
-
-
 def sql_type(resource: Resource[Any], name: str) -> str:
     """The type that a value of the column, or a key in a many_to_many field, is cast to."""
-    kind = (resource.column(name) or links(resource)[name]).type
+    column = next((c for c in resource.columns if c.name == name), None)
+    kind = (column or links(resource)[name]).type
     return _SQL_TYPES.get(kind, kind)
 
 
@@ -165,7 +153,7 @@ def effects(
         source,
         topic_param="forge_topic",
         kind_param=f"forge_kind_{operation}",
-        changed_sql="forge_names" if operation == "update" else NO_NAMES,
+        changed_sql="forge_names" if operation == "update" else "null::text[]",
         key=key,
         tenant_param=tenant,
     )
@@ -182,8 +170,6 @@ def effects(
         parts.append(f"forge_job_{operation}_{n} as (\n{job}\n)")
     if resource.auditable:
         names = {"operation": operation, "source": source, "others": others}
-        made = fill(
-            "audit", resource, fields=_changes(resource, operation, source, joined), **names
-        )
-        parts.append(f"forge_audit_{operation} as (\n{made}\n)")
+        fields = _changes(resource, operation, source, joined)
+        parts.append(fill("audit", resource, fields=fields, **names))
     return parts

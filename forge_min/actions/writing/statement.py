@@ -8,10 +8,10 @@ and COMMIT costs three times as much.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from ..base import scope
+from ..base import scope, this_row
 from ..resource import Column, Resource, quote
 from . import fragments as part
 from .fragments import GIVEN, PRIOR, ROW
@@ -44,18 +44,15 @@ def update(resource: Resource[Any], changed: Names, frozen: Names, fields: Names
     and the columns `frozen` do not. A placeholder for each. Out: as `_change`.
     """
     given = [f"{_cast(resource, name)} as {quote(name)}" for name in (*changed, *frozen)]
-    given += part.join("given", resource, fields)
     return _change(
         resource,
         "update",
         fields,
         frozen,
         sets=[f"{quote(name)} = %({name})s" for name in changed] + _touched(resource),
-        given=given or ["0 as forge_none"],
+        given=given + part.join("given", resource, fields),
         when=part.differs([*changed, *fields], PRIOR, GIVEN),
-        keys=GIVEN,
         names=_told(resource, [*changed, *fields], GIVEN),
-        joins=part.join("relink", resource, fields),
     )
 
 
@@ -113,37 +110,36 @@ def _change(
     fields: Names,
     frozen: Names = (),
     *,
-    sets: Iterable[str],
+    sets: Names,
+    given: Names = (),
     when: str = "true",
-    given: Iterable[str] = ("0 as forge_none",),
-    keys: str = PRIOR,
-    names: str = part.NO_NAMES,
-    joins: Iterable[str] = (),
+    names: str = "null",
 ) -> str:
-    """Change one row where `when` holds; without `sets` delete it. Out: (written, again, names of
+    """Change one row where `when` holds; without `sets` delete it. Out: (again, stale, names of
     frozen columns that differ, *columns): the new row, or the old one when nothing was written;
-    again: its join rows changed while we waited for the lock, so it has to be sent anew. keys: what
-    has the keys of many_to_many `fields` afterwards.
+    again: its join rows changed while we waited for the lock, so it has to be sent anew; stale: it
+    has another version than %(forge_version)s. fields: the many_to_many fields that an update
+    writes, or that the audit shows. names: SQL of what an update changes.
     """
-    table, live = quote(resource.table), operation != "restore"
-    seen, others = part.this_row(resource, "forge_s", live=False), f", {PRIOR}, {GIVEN}"
+    table, live, is_update = quote(resource.table), operation != "restore", operation == "update"
     change = f"update {table} forge_t set {', '.join(sets)}\nfrom"
+    again = part.fill("again", resource, found=this_row(resource, "forge_s", live=False))
+    joined = dict.fromkeys(fields, GIVEN if is_update else PRIOR)
+    joins = part.join("relink", resource, fields) if is_update else []
+    effects = part.effects(resource, operation, joined, others=f", {PRIOR}, {GIVEN}")
     return part.fill(
         "change",
         resource,
         prior=[part.columns(resource, "forge_t"), *part.join("targets", resource, fields)],
-        found=part.this_row(resource, "forge_t", live=live),
-        given=given,
+        found=this_row(resource, "forge_t", live=live),
+        given=given or ["0 as forge_none"],
         write=change if sets else f"delete from {table} forge_t\nusing",
         differs=when,
-        again=part.fill("again", resource, found=seen) if fields else "false",
+        again=again if fields else "false",
         locked=part.differs(frozen, PRIOR, GIVEN),
         before=part.state(resource, PRIOR, dict.fromkeys(fields, PRIOR)),
         changed=names,
-        also=[
-            *joins,
-            *part.effects(resource, operation, dict.fromkeys(fields, keys), others=others),
-        ],
+        also=joins + effects,
         frozen=part.differing(frozen, PRIOR, GIVEN),
         written=part.columns(resource, ROW),
         unwritten=part.columns(resource, PRIOR),

@@ -24,9 +24,10 @@ where forge_t.$key = forge_prior.$key$tenant_t and ($differs)
   and not ($again) and not ($locked)
 returning forge_t.*, $before as forge_before, $changed as forge_names
 )$also
-select true, false, '{}'::text[], $written from forge_row
+select false, false, '{}'::text[], $written from forge_row
 union all
-select false, $again, $frozen, $unwritten from forge_prior, forge_given
+select $again, coalesce(forge_prior."version" <> %(forge_version)s::bigint, false), $frozen, $unwritten
+from forge_prior, forge_given
 where not exists (select 1 from forge_row)
 
 -- The row's version in the statement's snapshot, which is what it reads join tables by. It differs from the
@@ -105,6 +106,7 @@ array(select distinct forge_x from unnest(%($name)s::$type[]) forge_x order by 1
 
 -- PERF: each field by itself: to compare two rows as JSON took three times as long (benchmarks/writes.py).
 -- name: audit
+forge_audit_$operation as (
 insert into forge_audit (tenant_id, topic, resource_id, operation, version, actor, request_id, changes)
 select $tenant::uuid, %(forge_topic)s::text, $source.$key::text, '$operation', $source."version",
   %(forge_actor)s::text, %(forge_request)s::text, (
@@ -112,3 +114,4 @@ select $tenant::uuid, %(forge_topic)s::text, $source.$key::text, '$operation', $
     from (values $fields) forge_v (forge_k, forge_b, forge_a)
     where nullif(forge_b, 'null') is distinct from nullif(forge_a, 'null'))
 from $source$others
+)

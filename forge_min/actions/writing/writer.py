@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
-from typing import Any, TypeVar
+from typing import Any
 
 from ... import db, jobs
 from ...auth import current_identity, to_metadata
@@ -22,16 +22,25 @@ from ...errors import (
 )
 from ...observe import log_fields
 from ...observe.tracing import current_traceparent
-from ...text import text
-from ..base import Base, Rows
+from ...text import later, text
+from ..base import Base, Conn, Rows
 from ..check import Check, Operation
+from ..resource import R
 from ..values import TYPES
 from . import fragments
 from .uuid7 import uuid7
 
-R = TypeVar("R")
+Item = Mapping[str, object]  # field → value, as the caller gave it
 Params = dict[str, Any]
-OPERATIONS = ("create", "update", "delete", "restore")
+# Kind of a rule → the code and message of a value that only the table could find wrong.
+_VIOLATIONS = {
+    "unique": ("taken", later("is already taken")),
+    "foreign_key": ("no_such_row", later("refers to a row that does not exist")),
+    "not_null": ("required", later("is required")),
+    "exclusion": ("taken", later("overlaps another row")),
+    "size": ("too_long", later("is too long for an index")),
+    "check": ("out_of_range", later("breaks a rule of the table")),
+}
 AGAIN = 10  # times that a statement is sent anew because others were faster
 
 
@@ -44,8 +53,6 @@ class Writer(Base[R]):
         key = resource.key.name
         self._links = fragments.links(resource)
         self._tables = {resource.table, *(link.join for link in self._links.values())}
-        self._hooks = {op: fragments.hooks(resource, op) for op in OPERATIONS}
-        self._version_at = [c.name for c in resource.columns].index("version")
         self._guarded = [c for c in resource.columns if c.writable_by]
         self._frozen = frozenset([key, *(c.name for c in resource.columns if c.immutable)])
         self._kept = self._frozen.union(self._links)
@@ -66,11 +73,10 @@ class Writer(Base[R]):
 
     # -- values ------------------------------------------------------------------------------------
 
-    def _check(self, data: Mapping[str, object], operation: Operation, id: Any = None) -> Check:
+    def _check(self, data: Item, operation: Operation, id: Any = None) -> Check:
         """The data, checked by every rule; errors are noted, not raised."""
         who = current_identity()
-        guarded = () if who.system else self._guarded
-        refused = [c.name for c in guarded if who.roles.isdisjoint(c.writable_by)]
+        refused = [c.name for c in self._guarded if not who.has_one_of(c.writable_by)]
         locked = () if operation == "create" else self._kept.union(refused, self.hidden())
         check = Check(data, operation=operation, id=id, locked=locked)
         self.resource.check(check)
@@ -80,7 +86,7 @@ class Writer(Base[R]):
         self.validate(check)
         return check
 
-    def _new(self, data: Mapping[str, object], id: Any = None) -> Params:
+    def _new(self, data: Item, id: Any = None) -> Params:
         """The values of a new row, its key among them. Raises Invalid."""
         key = self.resource.key.name
         if id is not None and not self._makes_key:
@@ -116,26 +122,19 @@ class Writer(Base[R]):
 
     def _effects(self, operations: tuple[str, ...]) -> Params:
         """The parameters of everything that goes with the row: event, jobs, audit."""
+        caused_by = current_traceparent(), to_metadata(current_identity())
         params: Params = {"forge_topic": self.resource.topic}
         for operation in operations:
             params[f"forge_kind_{operation}"] = f"{self.resource.event}.{operation}d"
-            for n, hook in enumerate(self._hooks[operation]):
-                params |= jobs.job_params(
-                    f"forge_{operation}_{n}_",
-                    hook,
-                    resource=self.resource.name,
-                    operation=operation,
-                    traceparent=current_traceparent(),
-                    metadata=to_metadata(current_identity()),
-                )
+            for n, hook in enumerate(fragments.hooks(self.resource, operation)):
+                prefix = f"forge_{operation}_{n}_"
+                params |= jobs.job_params(prefix, hook, self.resource.name, operation, *caused_by)
         if self.resource.auditable:
             params["forge_actor"] = current_identity().user
             params["forge_request"] = str(log_fields.get().get("request_id", ""))
         return params
 
-    def _write(
-        self, conn: db.Connection | None, sql: str, params: Params, *operations: str
-    ) -> Rows:
+    def _write(self, conn: Conn, sql: str, params: Params, *operations: str) -> Rows:
         """The statement's rows; after the commit, readers of events and jobs are woken.
 
         A constraint of this table or of its join tables becomes an error of its field.
@@ -147,12 +146,12 @@ class Writer(Base[R]):
         own = conn or self._database.connection()
         db.nudge(own, "e")
         for operation in operations:
-            for queue in {hook.queue for hook in self._hooks[operation]}:
+            for queue in {hook.queue for hook in fragments.hooks(self.resource, operation)}:
                 db.nudge(own, "j:" + queue)
         return rows
 
     def _changed(
-        self, conn: db.Connection | None, sql: str, params: Params, operation: str
+        self, conn: Conn, sql: str, params: Params, operation: str
     ) -> tuple[Sequence[str], Sequence[Any]]:
         """The frozen columns that differ, and the columns as they are now. Raises NotFound,
         StaleVersion.
@@ -161,10 +160,10 @@ class Writer(Base[R]):
             rows = self._write(conn, sql, params, operation)
             if not rows:
                 raise self._not_found(params["forge_key"])
-            written, again, differing, *found = rows[0]
+            again, stale, differing, *found = rows[0]
             if again:
                 continue
-            if not written and params["forge_version"] not in (None, found[self._version_at]):
+            if stale:
                 raise StaleVersion(text("this has changed since it was read"))
             return differing, found
         raise self._crowded()
@@ -182,19 +181,8 @@ class Writer(Base[R]):
         pointer = "/" + field if field and err.table in self._tables else ""
         if not pointer and kind != "size":
             return err
-        errors = [FieldError(pointer, *_violation(kind))]
+        code, message = _VIOLATIONS[kind]
+        errors = [FieldError(pointer, code, text(message))]
         if kind == "unique":
             return conflict(text("{field} is already taken", field=field), errors=errors)
         return Invalid(errors, text("some values are not valid"))
-
-
-def _violation(kind: str) -> tuple[str, str]:
-    """The code and message of a wrong value that only the table could find."""
-    known = {
-        "unique": ("taken", text("is already taken")),
-        "foreign_key": ("no_such_row", text("refers to a row that does not exist")),
-        "not_null": ("required", text("is required")),
-        "exclusion": ("taken", text("overlaps another row")),
-        "size": ("too_long", text("is too long for an index")),
-    }
-    return known.get(kind, ("out_of_range", text("breaks a rule of the table")))

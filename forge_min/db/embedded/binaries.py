@@ -8,17 +8,16 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 from ...errors import Unavailable
 
 DEBIAN = Path("/usr/lib/postgresql")
 
 
-@dataclass(frozen=True, slots=True)
-class Binaries:
+class Binaries(NamedTuple):
     """A folder that holds `postgres` and `initdb`, and their major version."""
 
     folder: Path

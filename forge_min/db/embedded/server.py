@@ -11,6 +11,7 @@ import os
 import socket
 import time
 from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
@@ -25,6 +26,7 @@ LOCK_TIMEOUT = 20.0  # seconds that a server whose starter was killed gets to en
 SETTINGS = {"listen_addresses": "127.0.0.1", "unix_socket_directories": ""}
 
 
+@dataclass(eq=False, repr=False)
 class EmbeddedServer:
     """A development server with a database, an owner role and an application role.
 
@@ -35,25 +37,20 @@ class EmbeddedServer:
     SIGKILL. A child that the starter forked without exec keeps it alive.
     """
 
-    def __init__(
-        self,
-        data: Path,
-        *,
-        port: int = 0,
-        database: str = "app",
-        settings: Mapping[str, str] | None = None,
-        owner_role: str = "owner",
-        app_role: str = "app",
-        bin: Path | None = None,
-    ) -> None:
-        self.data = Path(data).absolute()
-        self.port = port
-        self.database = database
+    data: Path
+    _: KW_ONLY
+    port: int = 0
+    database: str = "app"
+    settings: Mapping[str, str] = field(default_factory=dict)
+    owner_role: str = "owner"
+    app_role: str = "app"
+    bin: Path | None = None
+
+    def __post_init__(self) -> None:
+        self.data = Path(self.data).absolute()
         self.mode = ""
-        self._wanted_port = port
-        self._settings = dict(settings or {})
-        self._roles = {"admin": "postgres", "owner": owner_role, "app": app_role}
-        self._bin = bin
+        self._wanted_port = self.port
+        self._roles = {"admin": "postgres", "owner": self.owner_role, "app": self.app_role}
         self._passwords: dict[str, str] = {}
         self._process: Keeper | None = None
         self._lock: int | None = None  # a descriptor, held from start to stop
@@ -132,7 +129,7 @@ class EmbeddedServer:
     def _find(self) -> binaries.Binaries:
         made_by = self.data / "pg" / "PG_VERSION"
         major = int(made_by.read_text()) if made_by.exists() else None
-        return binaries.find(major, [self._bin] if self._bin else None)
+        return binaries.find(major, [self.bin] if self.bin else None)
 
     def _launch(self, place: Place) -> Keeper:
         # SAFETY: whoever holds the lock knows that no server runs on this folder, so the file is
@@ -141,7 +138,7 @@ class EmbeddedServer:
         log = self.data / "server.log"
         if log.exists():
             log.replace(self.data / "server.log.1")
-        values = {**SETTINGS, **self._settings, "port": str(self.port)}
+        values = {**SETTINGS, **self.settings, "port": str(self.port)}
         settings = [f"--{name}={value}" for name, value in values.items()]
         with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as out:
             return place.keep("postgres", "-D", str(place.pg), *settings, output=out)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from ...parse.ir import FieldIR, RelationIR, ResourceIR
+from ...parse.ir import TYPES, FieldIR, RelationIR, ResourceIR
 from .fill import common, fill, imports, lines
 from .shape import MODULES, Column, Shape
 
@@ -31,7 +31,6 @@ def _value(column: Column, resource: ResourceIR, resources: Mapping[str, Resourc
     if isinstance(member, RelationIR):
         target = resources[member.target]
         return "" if target is resource else f'self.related("{target.table}")'
-    assert isinstance(member, FieldIR)
     if member.pattern is not None:
         return ""
     if column.kind.value:
@@ -43,7 +42,7 @@ def _value(column: Column, resource: ResourceIR, resources: Mapping[str, Resourc
 
 
 def _number(field: FieldIR) -> str:
-    most = (1 << 31) - 1 if field.type == "int" else (1 << 63) - 1
+    _, most = TYPES[field.type]["limits"]["max"]
     if field.precision:
         most = 10 ** (field.precision[0] - field.precision[1]) - 1
     high = most if field.max is None else min(field.max, most)

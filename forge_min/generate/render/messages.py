@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 
-from ...parse.ir import FieldIR, ResourceIR
+from ...parse.ir import ResourceIR
 
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
@@ -18,12 +18,10 @@ def messages(resources: Sequence[ResourceIR]) -> str:
     """The file's text, the same for the same schemas."""
     package = files(__package__.partition(".")[0])
     library = (package / "messages.pot").read_text(encoding="utf-8").strip()
-    places: dict[str, list[str]] = {}
+    places: dict[str, dict[str, None]] = {}  # text → where it stands, a set in order
     for resource in resources:
         for text, line in _texts(resource):
-            place = f"#: {resource.source}:{line}"
-            if place not in places.setdefault(_escaped(text), []):
-                places[_escaped(text)].append(place)
+            places.setdefault(_escaped(text), {})[f"#: {resource.source}:{line}"] = None
     parts = [library]
     for text, where in places.items():
         if f'msgid "{text}"\n' not in library:
@@ -33,9 +31,8 @@ def messages(resources: Sequence[ResourceIR]) -> str:
 
 def _texts(resource: ResourceIR) -> Iterator[tuple[str, int]]:
     for member in resource.members:
-        found: list[str] = [member.label, member.help]
-        if isinstance(member, FieldIR):
-            found = [member.label, member.placeholder, member.help, *member.choices]
+        found = [member.label, getattr(member, "placeholder", ""), member.help]
+        found += getattr(member, "choices", ())
         yield from ((text, member.span.line) for text in found if text)
 
 

@@ -65,9 +65,11 @@ def _types(words: set[str], taken: set[str]) -> tuple[Callable[[str], str], list
         if word in taken or word in MODULES:
             shown = f"{word} as {name}" if word in taken else word
             wanted.append((MODULES.get(word, "builtins"), shown))
-    return lambda kind: _WORD.sub(lambda found: names.get(found[0], found[0]), kind), imports(
-        wanted
-    )
+
+    def named(kind: str) -> str:
+        return _WORD.sub(lambda found: names.get(found[0], found[0]), kind)
+
+    return named, imports(wanted)
 
 
 def _dict(name: str, doc: str, items: Items, named: Callable[[str], str]) -> str:
@@ -81,10 +83,5 @@ def _dict(name: str, doc: str, items: Items, named: Callable[[str], str]) -> str
 
 def _json_item(column: Column) -> str:
     value = f"row.{column.attribute}"
-    if column.type in ("uuid", "decimal", "date"):
-        converted = f"str({value})"
-    elif column.type == "datetime":
-        converted = f"iso_utc({value})"
-    else:
-        return value
-    return f"None if {value} is None else {converted}" if column.optional else converted
+    shown = column.kind.json.format(value)
+    return f"None if {value} is None else {shown}" if column.optional and shown != value else shown

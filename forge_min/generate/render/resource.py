@@ -86,7 +86,7 @@ def _check(column: Column) -> str:
     field, code = column.member, list[str]()
     if isinstance(field, FieldIR):
         code += [repr(field.choices)] if field.choices else []
-        code += [f"default={field.default!r}"] if field.has_default else []
+        code += [f"default={field.default!r}"] if field.default is not None else []
     required = not column.nullable
     return _call(f"c.{column.type}", [column.name], code, **column.rules, required=required)
 

@@ -78,7 +78,7 @@ def _property(column: Column) -> Json:
         if "enum" in schema:
             schema["enum"] = [*schema["enum"], None]
     if isinstance(member, FieldIR):
-        if member.has_default and member.default is not None:
+        if member.default is not None:
             text = member.type == "decimal"
             schema["default"] = str(member.default) if text else member.default
         if member.placeholder and schema.get("type") in ("string", ["string", "null"]):

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ...parse.ir import FieldIR, RelationIR, ResourceIR, attribute_of
+from ...parse.ir import TYPES, FieldIR, RelationIR, ResourceIR, attribute_of
 from ...parse.links import Link, links
 from ...parse.names import constraint_name
 from ...schema import FieldType
@@ -18,20 +18,21 @@ from .fill import read
 
 
 class Kind(NamedTuple):
-    """A type of fields, as templates/types.toml describes it."""
+    """A type of fields, as templates/types.toml describes it. sql: PostgreSQL's, without a size."""
 
     row: str
     given: str
     sql: str
     schema: Mapping[str, Any]
     operators: Sequence[str]
+    json: str = "{}"
     value: str = ""
     around: Sequence[str] = ()
 
 
 _TABLE = tomllib.loads(read("types.toml"))
 MODULES: Mapping[str, str] = _TABLE["modules"]
-KINDS = {name: Kind(**values) for name, values in _TABLE["types"].items()}
+KINDS = {n: Kind(sql=TYPES[n]["sql"], **values) for n, values in _TABLE["types"].items()}
 _RULES = ("pattern", "precision", "min", "max", "min_len", "max_len")
 
 
@@ -105,8 +106,8 @@ class Column:
     @property
     def needed(self) -> bool:
         """Whether a create must give it."""
-        has_default = isinstance(self.member, FieldIR) and self.member.has_default
-        return self.written and not self.nullable and not has_default
+        default = getattr(self.member, "default", None)
+        return self.written and not self.nullable and default is None
 
 
 @dataclass(frozen=True, slots=True)

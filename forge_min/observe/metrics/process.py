@@ -13,6 +13,7 @@ import resource
 import threading
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from .registry import Callback, Labels, Registry
@@ -27,26 +28,10 @@ def add_process_metrics(registry: Registry) -> None:
     registry.counter(
         "process_cpu_seconds_total", "User and system CPU time spent.", callback=time.process_time
     )
-    registry.gauge(
-        "process_max_fds",
-        "Most file descriptors that may be open.",
-        callback=lambda: resource.getrlimit(resource.RLIMIT_NOFILE)[0],
-    )
-    registry.gauge("process_threads", "Python threads.", callback=threading.active_count)
-    if _STAT.exists():
-        _add_proc(registry)
-    _add_gc(registry)
-
-
-def _add_proc(registry: Registry) -> None:
-    gauges: dict[str, tuple[str, Callback]] = {
-        "process_resident_memory_bytes": ("Memory in RAM.", lambda: int(_stat()[21]) * _PAGE),
-        "process_virtual_memory_bytes": ("Address space.", lambda: int(_stat()[20])),
-        "process_open_fds": ("Open file descriptors.", lambda: len(os.listdir(_FDS))),
-        "process_start_time_seconds": ("Start, seconds since 1970.", _start_time),
-    }
-    for name, (help, callback) in gauges.items():
+    for name, (help, callback) in (_GAUGES | (_OF_PROC if _STAT.exists() else {})).items():
         registry.gauge(name, help, callback=callback)
+    for name, (help, field) in _OF_GC.items():
+        registry.counter(name, help, ("generation",), callback=partial(_of_gc, field))
 
 
 def _stat() -> list[str]:
@@ -59,17 +44,27 @@ def _start_time() -> float:
     return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + since_boot
 
 
-def _add_gc(registry: Registry) -> None:
-    for name, field, help in (
-        ("python_gc_collections_total", "collections", "Collections of a generation."),
-        ("python_gc_objects_collected_total", "collected", "Objects collected."),
-        ("python_gc_objects_uncollectable_total", "uncollectable", "Objects found uncollectable."),
-    ):
-        registry.counter(name, help, ("generation",), callback=_gc_reader(field))
+def _of_gc(field: str) -> Mapping[Labels, float]:
+    return {(str(i),): float(row[field]) for i, row in enumerate(gc.get_stats())}
 
 
-def _gc_reader(field: str) -> Callback:
-    def read() -> Mapping[Labels, float]:
-        return {(str(i),): float(row[field]) for i, row in enumerate(gc.get_stats())}
-
-    return read
+# name → help, and what reads it
+_GAUGES: dict[str, tuple[str, Callback]] = {
+    "process_max_fds": (
+        "Most file descriptors that may be open.",
+        lambda: resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+    ),
+    "process_threads": ("Python threads.", threading.active_count),
+}
+_OF_PROC: dict[str, tuple[str, Callback]] = {
+    "process_resident_memory_bytes": ("Memory in RAM.", lambda: int(_stat()[21]) * _PAGE),
+    "process_virtual_memory_bytes": ("Address space.", lambda: int(_stat()[20])),
+    "process_open_fds": ("Open file descriptors.", lambda: len(os.listdir(_FDS))),
+    "process_start_time_seconds": ("Start, seconds since 1970.", _start_time),
+}
+# name → help, and the field of gc.get_stats()
+_OF_GC = {
+    "python_gc_collections_total": ("Collections of a generation.", "collections"),
+    "python_gc_objects_collected_total": ("Objects collected.", "collected"),
+    "python_gc_objects_uncollectable_total": ("Objects found uncollectable.", "uncollectable"),
+}

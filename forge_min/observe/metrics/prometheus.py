@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import accumulate
 from math import isinf, isnan
 
-from .registry import Registry, Sample, Snapshot
+from .registry import AnyFamily, Registry, Sample
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -22,18 +22,20 @@ def render_metrics(registry: Registry) -> bytes:
     return "".join(line + "\n" for line in lines).encode("utf-8", "replace")
 
 
-def _family(family: Snapshot) -> Iterator[str]:
+def _family(family: AnyFamily) -> Iterator[str]:
     yield f"# HELP {family.name} {_help(family.help)}"
     yield f"# TYPE {family.name} {family.kind}"
-    for sample in family.samples:
-        labels = [f'{name}="{_label(value)}"' for name, value in zip(family.labels, sample.labels)]
+    for sample in family.samples():
+        labels = [
+            f'{name}="{_label(value)}"' for name, value in zip(family.label_names, sample.labels)
+        ]
         if family.kind == "histogram":
             yield from _histogram(family, sample, labels)
         else:
             yield f"{family.name}{_braces(labels)} {_number(sample.value)}"
 
 
-def _histogram(family: Snapshot, sample: Sample, labels: list[str]) -> Iterator[str]:
+def _histogram(family: AnyFamily, sample: Sample, labels: list[str]) -> Iterator[str]:
     bounds = [*map(_number, family.bounds), "+Inf"]
     counts = list(accumulate(sample.buckets))
     for bound, count in zip(bounds, counts):

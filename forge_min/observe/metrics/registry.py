@@ -9,9 +9,8 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from threading import Lock
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 from ...fanout import Counter, Histogram
 
@@ -31,26 +30,12 @@ _BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """One label set at one moment. buckets: count per bound, not cumulative, +Inf last."""
 
     labels: Labels
     value: float
-    buckets: tuple[int, ...] = ()
-    count: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """One family at one moment. bounds: of a histogram only, without +Inf."""
-
-    name: str
-    help: str
-    kind: Kind
-    labels: Labels
-    samples: tuple[Sample, ...]
-    bounds: tuple[float, ...] = ()
+    buckets: Sequence[int] = ()
 
 
 class Gauge:
@@ -86,7 +71,10 @@ Cell = TypeVar("Cell", Counter, Gauge, Histogram)
 
 
 class Family(Generic[Cell]):
-    """All cells of one name. Never holds more than `limit` label sets and the overflow cell."""
+    """All cells of one name. Never holds more than 1,000 label sets and the overflow cell.
+
+    bounds: of a histogram only, without +Inf.
+    """
 
     def __init__(
         self,
@@ -98,17 +86,16 @@ class Family(Generic[Cell]):
         *,
         bounds: tuple[float, ...] = (),
         callback: Callback | None = None,
-        limit: int = _LIMIT,
     ) -> None:
         self.name = name
         self.help = help
         self.kind: Kind = kind
         self.label_names = labels
         self.bounds = bounds
+        self.shape = (kind, labels, bounds)
         self.callback = callback
         self.overflowed = 0
         self._new_cell: Callable[[], Cell] = new_cell
-        self._limit = limit
         self._lock = Lock()  # LOCK: guards the making of cells and `overflowed`
         self._cells: dict[Labels, Cell] = {}
         if not labels and callback is None:
@@ -130,7 +117,7 @@ class Family(Generic[Cell]):
             cell = self._cells.get(values)
             if cell is not None:
                 return cell
-            if len(self._cells) >= self._limit:
+            if len(self._cells) >= _LIMIT:
                 self.overflowed += 1
                 values = (OVERFLOW,) * len(values)
                 cell = self._cells.get(values)
@@ -138,33 +125,31 @@ class Family(Generic[Cell]):
                 cell = self._cells[values] = self._new_cell()
             return cell
 
-    def snapshot(self) -> Snapshot:
+    def samples(self) -> Iterable[Sample]:
         """Every cell's value now. A callback that raises is logged and gives no samples."""
-        samples = self._called() if self.callback else self._counted()
-        return Snapshot(
-            self.name, self.help, self.kind, self.label_names, tuple(samples), self.bounds
-        )
+        return self._called(self.callback) if self.callback else self._counted()
 
     def _counted(self) -> Iterator[Sample]:
         with self._lock:
             cells = list(self._cells.items())
         for labels, cell in cells:
             if isinstance(cell, Histogram):
-                buckets, total, count = cell.snapshot()
-                yield Sample(labels, total, tuple(buckets), count)
+                buckets, total, _ = cell.snapshot()
+                yield Sample(labels, total, buckets)
             else:
                 yield Sample(labels, cell.value)
 
-    def _called(self) -> Iterable[Sample]:
-        assert self.callback is not None
+    def _called(self, callback: Callback) -> Iterable[Sample]:
         try:
-            value = self.callback()
-            if isinstance(value, Mapping):
-                return [Sample(tuple(map(str, k)), float(v)) for k, v in value.items()]
-            return [Sample((), float(value))]
+            value = callback()
+            values = value if isinstance(value, Mapping) else {(): value}
+            return [Sample(tuple(map(str, k)), float(v)) for k, v in values.items()]
         except Exception:
             _log.exception("the callback of metric %s failed", self.name)
             return []
+
+
+AnyFamily = Family[Counter] | Family[Gauge] | Family[Histogram]
 
 
 class Registry:
@@ -172,7 +157,7 @@ class Registry:
 
     def __init__(self) -> None:
         self._lock = Lock()  # LOCK: guards `_families`
-        self._families: dict[str, Family[Counter] | Family[Gauge] | Family[Histogram]] = {}
+        self._families: dict[str, AnyFamily] = {}
         self.counter(
             "forge_metrics_overflow_total",
             "Label sets that found no place in their metric and were counted as _other.",
@@ -206,11 +191,10 @@ class Registry:
             Family(name, help, "histogram", tuple(labels), lambda: Histogram(limits), bounds=limits)
         )
 
-    def collect(self) -> list[Snapshot]:
-        """Every family now, sorted by name."""
+    def collect(self) -> list[AnyFamily]:
+        """Every family, sorted by name."""
         with self._lock:
-            families = sorted(self._families.values(), key=lambda family: family.name)
-        return [family.snapshot() for family in families]
+            return sorted(self._families.values(), key=lambda family: family.name)
 
     def _add(self, family: Family[Cell]) -> Family[Cell]:
         if not _NAME.fullmatch(family.name):
@@ -223,15 +207,9 @@ class Registry:
             if known is None:
                 self._families[family.name] = family
                 return family
-        if (known.kind, known.label_names, known.bounds) != (
-            family.kind,
-            family.label_names,
-            family.bounds,
-        ):
+        if known.shape != family.shape:
             raise ValueError(f"{family.name} exists already as another kind or with other labels")
         return known  # type: ignore[return-value]  # same kind: same cells
 
     def _overflows(self) -> Mapping[Labels, float]:
-        with self._lock:
-            families = list(self._families.values())
-        return {(f.name,): float(f.overflowed) for f in families if f.overflowed}
+        return {(f.name,): float(f.overflowed) for f in self.collect() if f.overflowed}

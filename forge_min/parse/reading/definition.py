@@ -11,7 +11,7 @@ from ..ir import ResourceIR, attribute_of
 from ..links import ids_field
 from ..lower import lower
 from ..names import folder_of, name_of
-from ..rules import Problems, problems
+from ..rules import problems
 from .evaluate import Evaluator, Node
 from .source import Source
 
@@ -49,10 +49,7 @@ def read_definition(source: Source) -> Definition | None:
     tree = source.tree()
     if tree is None:
         return None
-    evaluator = Evaluator(source)
-    found = _definitions(source, evaluator, tree.body)
-    for call in evaluator.calls:
-        report_all(source, call, problems(call.value))
+    found = _definitions(source, tree)
     for extra in found[1:]:
         source.report(extra.span, problem("second_resource"))
     if not found:
@@ -64,21 +61,14 @@ def read_definition(source: Source) -> Definition | None:
     return Definition(source, found[0])
 
 
-def report_all(source: Source, node: Node, found: Problems) -> None:
-    """Report the problems that were found, each at its option of `node`."""
-    for option, bad in found:
-        if bad:
-            source.report(node.place(option), bad)
-
-
-def _definitions(source: Source, evaluator: Evaluator, body: list[ast.stmt]) -> list[Node]:
+def _definitions(source: Source, tree: ast.Module) -> list[Node]:
+    evaluator = Evaluator(source)
     found: list[Node] = []
-    for at, statement in enumerate(body):
+    documented = ast.get_docstring(tree, clean=False) is not None
+    for statement in tree.body[documented:]:
         match statement:
             case ast.Import() | ast.ImportFrom():
                 evaluator.bind_import(statement)
-            case ast.Expr(ast.Constant(str())) if at == 0:
-                pass
             case (
                 ast.Expr(ast.Call() as expression)
                 | ast.Assign([ast.Name()], ast.Call() as expression)

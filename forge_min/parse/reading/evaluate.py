@@ -13,6 +13,7 @@ from typing import Any
 
 from ..diagnostic import Span, problem, quote
 from ..names import did_you_mean
+from ..rules import Problems, problems
 from .signature import FUNCTIONS, PARTS, Hint, accepts, describe
 from .source import Source
 
@@ -34,11 +35,17 @@ class Node:
         return self.args[name].span if name in self.args else self.span
 
 
+def report_all(source: Source, node: Node, found: Problems) -> None:
+    """Report the problems that were found, each at its option of `node`."""
+    for option, bad in found:
+        if bad:
+            source.report(node.place(option), bad)
+
+
 class Evaluator:
     """Reads the calls of one file; what it cannot read it reports to the Source."""
 
     def __init__(self, source: Source) -> None:
-        self.calls: list[Node] = []  # every call that could be understood, the inner ones first
         self._source = source
         self._modules: set[str] = set()
 
@@ -51,15 +58,15 @@ class Evaluator:
             (self._modules.add if ours else self._modules.discard)(local)
 
     def call(self, node: ast.Call) -> Node | None:
-        """The call with its arguments checked against the signature; None if it was reported."""
+        """The call, with its arguments checked against the signature and its values by the rules;
+        None, and that is reported, if it cannot be understood.
+        """
         match node.func:
             case ast.Attribute(ast.Name(module), word) if module in self._modules:
                 if word not in FUNCTIONS:
                     hint = did_you_mean(word, PARTS)
                     return self._report(node.func, "unknown_word", word=quote(word), hint=hint)
-                call = self._arguments(word, node)
-                self.calls += [call] if call else []
-                return call
+                return self._arguments(word, node)
         return self._dynamic(node)
 
     def _arguments(self, function: str, node: ast.Call) -> Node | None:
@@ -83,19 +90,21 @@ class Evaluator:
         first = [named.pop(name) for name in known.required]
         value = known.function(*first, *(part.value for part in parts), **named)
         whole = len(good) + len(parts) == len(node.args) + len(node.keywords)
-        return Node(value, self._source.span(node.func), good, parts, whole)
+        call = Node(value, self._source.span(node.func), good, parts, whole)
+        report_all(self._source, call, problems(value))
+        return call
 
     def _pairs(self, function: str, node: ast.Call) -> Iterator[tuple[str, ast.expr]]:
         """(parameter, expression) of each argument; "" for one of *parts."""
         known = FUNCTIONS[function]
-        for at, arg in enumerate(node.args):
-            if at < len(known.positional):
-                yield known.positional[at], arg
-            elif known.variadic is not None:
-                yield "", arg
+        count = len(known.positional)
+        yield from zip(known.positional, node.args)
+        for more in node.args[count:]:
+            if known.variadic is None:
+                options = ", ".join(sorted(known.hints))
+                self._report(more, "too_many", function=function, count=count, options=options)
             else:
-                words = {"count": len(known.positional), "options": ", ".join(sorted(known.hints))}
-                self._report(arg, "too_many", function=function, **words)
+                yield "", more
         for keyword in node.keywords:
             if keyword.arg is None:
                 self._dynamic(keyword.value)

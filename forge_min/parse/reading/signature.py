@@ -6,14 +6,13 @@ import inspect
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 from ... import schema
 
 Hint: TypeAlias = Any  # an annotation at run time: a class, a union, Sequence[...], Literal[...]
 
 PARTS = [word for word in schema.__all__ if word.islower() and word != "define"]
-_UNIONS = (types.UnionType, Union)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +51,14 @@ def accepts(hint: Hint, value: object) -> bool:
     """Whether a value is of the type `hint`. True is no number here."""
     origin: Any = get_origin(hint)
     args = get_args(hint)
-    if origin in _UNIONS:
+    if origin is types.UnionType:
         return any(accepts(one, value) for one in args)
     if origin is Literal:
         return value in args
     if origin is Sequence:
         return isinstance(value, list | tuple) and all(accepts(args[0], one) for one in value)
     if origin is tuple:
-        return (
-            isinstance(value, tuple) and len(value) == len(args) and all(map(accepts, args, value))
-        )
+        return isinstance(value, tuple) and tuple(map(type, value)) == args
     return type(value) is hint
 
 
@@ -76,7 +73,7 @@ def describe(hint: Hint) -> str:
     """The annotation in words."""
     origin: Any = get_origin(hint)
     args = get_args(hint)
-    if origin in _UNIONS:
+    if origin is types.UnionType:
         return " or ".join(describe(one) for one in args if one is not types.NoneType)
     if origin is Literal:
         return " or ".join(f'"{one}"' for one in args)

@@ -1,6 +1,6 @@
 """The artifact itself: what goes in from the environment, compiled, written alike."""
 
-from .archive import write_folder, write_sums, write_zipapp
+from .archive import replace, write_folder, write_sums, write_zipapp
 from .bytecode import compile_members
 from .distributions import BASE, DRIVERS, collect, is_installed, members
 from .package import package_members, package_root
@@ -14,6 +14,7 @@ __all__ = [
     "members",
     "package_members",
     "package_root",
+    "replace",
     "write_folder",
     "write_sums",
     "write_zipapp",

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
-from ...errors import BuildError
 from ...generate.exchange import exchange
 from ...manifest import INFO, Manifest
+from ..failure import failure
 
 _SHEBANG = b"#!/usr/bin/env python3\n"
 _TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can tell
@@ -32,7 +32,7 @@ def write_zipapp(members: Mapping[str, bytes], path: Path) -> None:
                     _add(archive, name, members.get(name))
         temp.chmod(0o755)
 
-    _replace(path, fill)
+    replace(path, fill)
 
 
 def write_folder(members: Mapping[str, bytes], path: Path) -> None:
@@ -42,11 +42,7 @@ def write_folder(members: Mapping[str, bytes], path: Path) -> None:
     """
     ours = (path / INFO).is_file() or (path.is_dir() and not any(path.iterdir()))
     if path.exists() and not ours:
-        raise BuildError(
-            f"{path} exists and was not made by build",
-            code="F345",
-            hint="give another --output, or remove it",
-        )
+        raise failure("not_ours", path=path)
 
     def fill(temp: Path) -> None:
         temp.mkdir()
@@ -55,7 +51,7 @@ def write_folder(members: Mapping[str, bytes], path: Path) -> None:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(members[name])
 
-    _replace(path, fill)
+    replace(path, fill)
 
 
 def write_sums(path: Path) -> None:
@@ -64,11 +60,7 @@ def write_sums(path: Path) -> None:
     kept = Manifest.read(sums.read_text()) if sums.is_file() else Manifest({})
     hashes = {n: digest for n, digest in kept.hashes.items() if (path.parent / n).is_file()}
     hashes[path.name] = sha256(path.read_bytes()).hexdigest()
-    _replace(sums, lambda temp: _write_text(temp, Manifest(hashes).write()))
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text)
+    replace(sums, lambda temp: temp.write_text(Manifest(hashes).write()))
 
 
 def _folders(names: Iterable[str]) -> set[str]:
@@ -83,26 +75,25 @@ def _add(archive: zipfile.ZipFile, name: str, data: bytes | None) -> None:
     archive.writestr(entry, data or b"")
 
 
-def _replace(path: Path, fill: Callable[[Path], None]) -> None:
-    """Fills a temporary neighbour, then renames it over `path`; what was there stays until then."""
+def replace(path: Path, fill: Callable[[Path], object], unwritten: str = "not_written") -> None:
+    """Fills a temporary neighbour, then renames it over `path`; what was there stays until then.
+
+    unwritten: the entry of messages.toml for a BuildError F345.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path)
         work = Path(tempfile.mkdtemp(prefix=f"{_scratch(path)}{os.getpid()}-", dir=path.parent))
         try:
             fill(work / "new")
-            if path.is_dir():
+            if (work / "new").is_dir():
                 exchange(work / "new", path, work / "old")
             else:
                 (work / "new").rename(path)
         finally:
             shutil.rmtree(work, ignore_errors=True)
     except OSError as err:
-        raise BuildError(
-            f"{path} could not be written: {err.strerror or err}",
-            code="F345",
-            hint="nothing was replaced; make room, or give another place with --output",
-        ) from err
+        raise failure(unwritten, path=path, why=err.strerror or err) from err
 
 
 def _scratch(path: Path) -> str:

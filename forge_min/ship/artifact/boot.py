@@ -29,8 +29,7 @@ def failure(code: str, message: str, hint: str) -> SystemExit:
 def reader(root: str) -> "Callable[[str], bytes]":
     """How to read a member of the artifact at `root`, which is a zip or a folder."""
     if os.path.isfile(root):
-        archive = zipimporter(root)
-        return lambda name: archive.get_data(name)
+        return zipimporter(root).get_data
 
     def read(name: str) -> bytes:
         with open(os.path.join(root, name), "rb") as file:
@@ -41,14 +40,13 @@ def reader(root: str) -> "Callable[[str], bytes]":
 
 def check_machine(info: "dict[str, Any]", suffix: str, version: str) -> None:
     """SystemExit with F350 unless compiled parts made for `info["suffix"]` load here."""
-    if info["suffix"] == suffix:
-        return
-    raise failure(
-        "F350",
-        f"this artifact was built for Python {info['python']} ({info['suffix']}), "
-        f"and this is Python {version} ({suffix})",
-        f"run it with python{info['python'].rpartition('.')[0]}, or build it with this Python",
-    )
+    if info["suffix"] != suffix:
+        raise failure(
+            "F350",
+            f"this artifact was built for Python {info['python']} ({info['suffix']}), "
+            f"and this is Python {version} ({suffix})",
+            f"run it with python{info['python'].rpartition('.')[0]}, or build it with this Python",
+        )
 
 
 def places() -> "Iterator[str]":

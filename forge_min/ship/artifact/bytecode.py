@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping
 from importlib.util import cache_from_source
 
-from ...errors import BuildError
+from ..failure import failure
 
 _CHILD = """
 import sys, marshal, importlib.util
@@ -44,20 +44,11 @@ def compile_members(sources: Mapping[str, bytes], *, beside: bool) -> dict[str, 
     compiled: dict[str, bytes] = {}
     for name, result in zip(names, results, strict=False):  # a failure ends the list early
         if isinstance(result, tuple):
-            file, line, message = result
-            raise BuildError(
-                f"{file}:{line}: {message}",
-                code="F344",
-                hint="the artifact holds compiled Python only: correct the file, or remove it",
-            )
-        compiled[_target(name, beside)] = result
+            file, line, why = result
+            raise failure("no_bytecode", file=file, line=line, why=why)
+        target = name + "c" if beside else cache_from_source(name, optimization="")
+        compiled[target] = result
     return compiled
-
-
-def _target(name: str, beside: bool) -> str:
-    if beside:
-        return name + "c"
-    return cache_from_source(name, optimization="")
 
 
 def _run_child(work: list[tuple[str, bytes]]) -> list[bytes | tuple[str, int, str]]:
@@ -71,10 +62,7 @@ def _run_child(work: list[tuple[str, bytes]]) -> list[bytes | tuple[str, int, st
         check=False,
     )
     if child.returncode:
-        raise BuildError(
-            f"the compiling child process ended with {child.returncode}: "
-            + child.stderr.decode(errors="replace").strip()[-400:],
-            code="F344",
-            hint=f"try {sys.executable} -I -S -c pass",
-        )
+        said = child.stderr.decode(errors="replace").strip()[-400:]
+        python = sys.executable
+        raise failure("no_compiler", status=child.returncode, said=said, python=python)
     return list(marshal.loads(child.stdout))

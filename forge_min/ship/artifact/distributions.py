@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError as NotInstalled
 from pathlib import Path, PurePosixPath
 
 from ...errors import BuildError
+from ..failure import failure
 from .markers import normalise, required_names
 
 BASE = ("opentelemetry-api", "opentelemetry-sdk", "psycopg")
@@ -74,11 +75,7 @@ def _read(dist: Distribution, name: str, recorded: str) -> bytes:
         raise _missing(dist.name, f"lacks its file {name}") from err
     digest = base64.urlsafe_b64encode(sha256(data).digest()).rstrip(b"=").decode()
     if recorded.startswith("sha256=") and recorded != f"sha256={digest}":
-        raise BuildError(
-            f"{name} of the distribution {dist.name} was changed after its installation",
-            code="F342",
-            hint=f"python -m pip install --force-reinstall {dist.name}",
-        )
+        raise failure("changed", file=name, name=dist.name)
     return data
 
 
@@ -91,8 +88,4 @@ def _find(name: str) -> Distribution:
 
 def _missing(name: str, what: str) -> BuildError:
     extra = {"psycopg-binary": "forge-min[binary]", "psycopg-c": "forge-min[c]"}.get(name, name)
-    return BuildError(
-        f"the distribution {name} {what}, and an artifact needs it",
-        code="F341",
-        hint=f"python -m pip install '{extra}'",
-    )
+    return failure("no_distribution", name=name, what=what, extra=extra)

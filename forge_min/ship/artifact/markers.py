@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ...errors import BuildError
+from ..failure import failure
 
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)[^;]*(?:;(.*))?$", re.DOTALL)
 _VERSIONED = frozenset({"python_version", "python_full_version", "implementation_version"})
@@ -63,7 +63,7 @@ def required_names(requirements: Iterable[str], names: dict[str, str] | None = N
     for line in requirements:
         match = _REQUIREMENT.match(line)
         if match is None:
-            raise _unreadable(line)
+            raise failure("bad_requirement", line=line)
         if match[2] is None or _holds(match[2], line, names):
             wanted.append(normalise(match[1]))
     return wanted
@@ -74,7 +74,7 @@ def _holds(marker: str, line: str, names: dict[str, str]) -> bool:
     try:
         return _walk(ast.parse(marker.strip(), mode="eval").body, names)
     except (SyntaxError, KeyError, ValueError, TypeError, AttributeError) as err:
-        raise _unreadable(line) from err
+        raise failure("bad_requirement", line=line) from err
 
 
 def _walk(node: ast.expr, names: dict[str, str]) -> bool:
@@ -104,11 +104,3 @@ def _version(text: str) -> tuple[int, ...]:
     while numbers and numbers[-1] == 0:
         numbers.pop()
     return tuple(numbers)
-
-
-def _unreadable(line: str) -> BuildError:
-    return BuildError(
-        f"the requirement {line!r} cannot be read",
-        code="F341",
-        hint="reinstall the distribution that states it",
-    )

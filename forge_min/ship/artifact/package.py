@@ -11,7 +11,6 @@ CARRIED = frozenset(
     + ("observe", "db", "notify", "auth", "jobs", "sse", "actions", "wsgi", "admin", "app")
     + ("ops", "doctor", "entry")
 )
-_DATA = frozenset({"codes.toml"})
 _SUFFIXES = frozenset({".py", ".sql", ".toml", ".html", ".css", ".js"})
 
 
@@ -26,7 +25,7 @@ def package_members(root: Path) -> dict[str, bytes]:
     for path in sorted(root.rglob("*")):
         parts = path.relative_to(root).parts
         room = parts[0].partition(".")[0]
-        wanted = room in CARRIED or path.name in _DATA and len(parts) == 1
+        wanted = room in CARRIED or parts == ("codes.toml",)
         if wanted and path.suffix in _SUFFIXES and path.is_file():
             found["/".join(("forge_min", *parts))] = path.read_bytes()
     core = compiled_core(root)

@@ -62,7 +62,7 @@ class Core:
         self._seconds = {**seconds, Phase.LINGER: _LINGER}
         self._max_body = max_body
         self._max_connections = max_connections
-        self._open: set[Connection] = set()
+        self.open: set[Connection] = set()  # without those that were handed over
         # LOCK: none. dict.pop is atomic, and whoever popped a connection owns it.
         self._parked: dict[int, Connection] = {}
         self._crew = Crew()
@@ -74,11 +74,6 @@ class Core:
         self._epoll.register(listener.fileno(), select.EPOLLIN | select.EPOLLONESHOT)
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._wake, select.EPOLLIN)
-
-    @property
-    def connections(self) -> int:
-        """Open connections; those that were handed over do not count."""
-        return len(self._open)
 
     # -- the workers -------------------------------------------------------------------------------
 
@@ -146,7 +141,7 @@ class Core:
             conn.phase = None
             if exchange.streams:
                 self._epoll.unregister(conn.fd)
-                self._open.discard(conn)
+                self.open.discard(conn)
                 exchange.hand_over(conn.sock.detach())
                 return
         self._park(conn, Phase.WRITE)
@@ -208,7 +203,7 @@ class Core:
             self._park(conn, Phase.LINGER)
 
     def _close(self, conn: Connection) -> None:
-        self._open.discard(conn)
+        self.open.discard(conn)
         conn.sock.close()
         self._listen(after_pause=True)
 
@@ -227,7 +222,7 @@ class Core:
         """Take one connection in; False when none waits, or when there is no room for it."""
         with self._accepting:
             try:
-                if len(self._open) >= self._max_connections and not self._evict():
+                if len(self.open) >= self._max_connections and not self._evict():
                     self._paused = True
                     return False
                 self._admit(*self._listener.accept())
@@ -249,7 +244,7 @@ class Core:
             environ = {**environ, "REMOTE_ADDR": address[0], "REMOTE_PORT": str(address[1])}
         conn = Connection(sock, environ, self._max_body, self._seconds[Phase.WRITE])
         self._epoll.register(conn.fd, select.EPOLLONESHOT)
-        self._open.add(conn)
+        self.open.add(conn)
         self._park(conn, Phase.IDLE)
 
     def _evict(self) -> bool:
@@ -273,11 +268,11 @@ class Core:
         self._epoll.unregister(self._listener.fileno())
         self._listener.close()
         with self._accepting:
-            for conn in list(self._open):
+            for conn in list(self.open):
                 conn.last = True
-        while self._open and time.monotonic() < until:
+        while self.open and time.monotonic() < until:
             time.sleep(0.01)
-        return not self._open
+        return not self.open
 
     def close(self, workers: list[threading.Thread], timeout: float) -> None:
         """End the workers, waiting for them so many seconds, and cut what is left."""
@@ -286,7 +281,7 @@ class Core:
         until = time.monotonic() + timeout
         for worker in workers:
             worker.join(max(until - time.monotonic(), 0))
-        for conn in list(self._open):
+        for conn in list(self.open):
             self._close(conn)
         self._epoll.close()
         os.close(self._wake)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from .answer import Fields, Head, checked_head, date_text
@@ -12,6 +11,7 @@ from .connection import Connection, Gone
 from .refusal import FAILED
 
 if TYPE_CHECKING:
+    from _typeshed import OptExcInfo
     from _typeshed.wsgi import WSGIApplication
 
 _log = logging.getLogger("forge_min.wsgi.server")
@@ -22,13 +22,10 @@ gone.
 """
 
 Write = Callable[[bytes], object]
-_ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None] | None
 
 
-def _keeps_alive(environ: dict[str, Any]) -> bool:
-    """What the request says about the connection (RFC 9112 section 9.3)."""
-    tokens: str | None = environ.get("HTTP_CONNECTION")
-    modern: bool = environ["SERVER_PROTOCOL"] == "HTTP/1.1"
+def _keeps_alive(tokens: str | None, modern: bool) -> bool:
+    """What the request's Connection field says of the connection (RFC 9112 section 9.3)."""
     if tokens is None:
         return modern
     names = [token.strip() for token in tokens.lower().split(",")]
@@ -45,7 +42,7 @@ class Exchange:
     def __init__(self, conn: Connection, environ: dict[str, Any]) -> None:
         self._conn = conn
         self._modern = environ["SERVER_PROTOCOL"] == "HTTP/1.1"
-        self._keeps_alive = _keeps_alive(environ)
+        self._keeps_alive = _keeps_alive(environ.get("HTTP_CONNECTION"), self._modern)
         self._bodiless = environ["REQUEST_METHOD"] == "HEAD"
         self._head: Head | None = None
         self._adopt: Adopt | None = None
@@ -79,7 +76,9 @@ class Exchange:
             self._conn.last = True
             Exchange(self._conn, environ).run(FAILED, environ)
 
-    def start_response(self, status: str, headers: Fields, exc_info: _ExcInfo = None, /) -> Write:
+    def start_response(
+        self, status: str, headers: Fields, exc_info: OptExcInfo | None = None, /
+    ) -> Write:
         """PEP 3333. Raises ValueError for what must not be written, RuntimeError when called
         twice.
         """

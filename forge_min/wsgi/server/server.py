@@ -92,9 +92,7 @@ class Server(HTTPServer):
             self.server_address = (self._unix, 0)
             self.server_name, self.server_port = "localhost", 0
             return
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.socket.bind(self.server_address)
-        self.server_address = self.socket.getsockname()
+        super(HTTPServer, self).server_bind()
         host, port = self.server_address[:2]
         self.server_name, self.server_port = str(host), int(port)
 
@@ -135,7 +133,7 @@ class Server(HTTPServer):
     @property
     def connections(self) -> int:
         """Open connections, without those that were handed over."""
-        return self._core.connections
+        return len(self._core.open)
 
     # -- lifecycle ---------------------------------------------------------------------------------
 
