@@ -38,7 +38,7 @@ types: $(STAMP)
 	@$(PY) -m mypy
 
 check: $(STAMP)
-	@$(PY) -m pytest -n $(WORKERS)
+	@$(PY) -m pytest -n $(WORKERS) --dist loadgroup
 
 install: $(STAMP)  ## the virtual environment .venv, with the compiled core where there is a compiler
 

@@ -26,7 +26,8 @@ Operation = Literal["create", "update", "replace"]
 MOST_KEYS = 1000
 """That a many field takes; more are a bulk operation of their own."""
 
-_NUMERIC = (131_072 + 16_383, 16_383)  # digits of a numeric without precision (manual, 8.1.2)
+_ANY = (2000, 1000)  # digits of a decimal without precision, as values.py reads them
+_EXPONENT = 16_383  # the largest that PostgreSQL reads, of a zero too (manual, 8.1.2)
 _EXACT = Context(prec=200_000)
 
 # The methods below are named after the schema's types and hide the built-in name inside the class.
@@ -111,7 +112,7 @@ class Check:
     ) -> None:
         """An exact number. precision: (digits in all, those of them after the point); None: any."""
         value = self._read(name, "decimal", **rules)
-        digits, after = precision or _NUMERIC
+        digits, after = precision or _ANY
         if value is None or fits(value, digits, after):
             self._range(name, value, min, max)
         else:
@@ -224,7 +225,7 @@ class Check:
 def fits(value: Decimal, digits: int, scale: int) -> bool:
     """Whether numeric(digits, scale) holds `value` exactly (PostgreSQL manual, 8.1.2)."""
     exponent = value.as_tuple().exponent
-    if not isinstance(exponent, int) or exponent < -_NUMERIC[1]:
+    if not isinstance(exponent, int) or abs(exponent) > _EXPONENT:
         return False  # more than PostgreSQL reads, be it zeros
     small = not value or value.adjusted() < digits - scale
     return small and value == value.quantize(Decimal(1).scaleb(-scale), context=_EXACT)

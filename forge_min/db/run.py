@@ -48,6 +48,14 @@ def _for_tenant(
         with conn.pipeline():
             conn.execute(SET_TENANT, (str(tenant),))
             return conn.execute(sql, params)
+    except psycopg.OperationalError as err:
+        if conn.pgconn.pipeline_status:
+            # SAFETY: the commit failed, and psycopg can neither leave the pipeline after that nor
+            # say so: the connection is of no more use, and the reason is what went before.
+            conn.close()
+            if isinstance(err.__context__, psycopg.Error):
+                raise err.__context__ from None
+        raise
     finally:
         observe = getattr(conn, "observe", None)
         if observe is not None:

@@ -8,6 +8,7 @@ and readers find out by polling.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +18,7 @@ from psycopg.pq import TransactionStatus
 
 from ..errors import DatabaseError, Unavailable
 from .connection import Connection, Hook
+from .translate import errors_translated
 
 log = logging.getLogger("forge_min.db")
 IDLE = TransactionStatus.IDLE
@@ -39,7 +41,7 @@ def transaction(conn: psycopg.Connection[Any]) -> Iterator[None]:
     outer, hooks = conn.hooks, None
     conn.hooks = [] if outer is not None or conn.pgconn.transaction_status == IDLE else None
     try:
-        with conn.transaction() as tx:
+        with _begun(conn) as tx:
             yield
             _check_unhurt(conn)
         if tx.status is tx.Status.COMMITTED:
@@ -50,6 +52,22 @@ def transaction(conn: psycopg.Connection[Any]) -> Iterator[None]:
         outer.extend(hooks)
     elif hooks:
         _run(hooks)
+
+
+@contextmanager
+def _begun(conn: Connection) -> Iterator[psycopg.Transaction]:
+    """psycopg's transaction, whose own BEGIN and COMMIT raise the errors of `translate`."""
+    scope = conn.transaction()
+    with errors_translated():
+        begun = scope.__enter__()
+    try:
+        yield begun
+    except BaseException:
+        if not scope.__exit__(*sys.exc_info()):
+            raise
+    else:
+        with errors_translated():
+            scope.__exit__(None, None, None)
 
 
 def after_commit(conn: psycopg.Connection[Any], hook: Hook) -> None:

@@ -126,3 +126,30 @@ def test_an_observer_is_told_of_the_statement_once_and_not_of_the_setting(proxy)
 def test_a_connection_without_autocommit_is_never_idle_for_a_retry(fresh_database):
     with psycopg.connect(fresh_database.app_url) as foreign:
         assert not db.is_idle(foreign)
+
+
+def test_a_commit_that_fails_is_named_and_its_connection_is_given_up(
+    fresh_database: TestDatabase, conn: db.Connection
+) -> None:
+    with db.connect(fresh_database.owner_url) as owner:
+        owner.execute("create table late (v int unique deferrable initially deferred)")
+        owner.execute("insert into late values (1)")
+        owner.execute("grant all on late to public")
+    with pytest.raises(Conflict) as caught:
+        db.run(conn, "insert into late values (1)", tenant=ONE)
+    assert caught.value.constraint == "late_v_key" and conn.closed
+
+
+def test_begin_and_commit_on_a_lost_connection_are_the_errors_of_the_domain(
+    fresh_database: TestDatabase,
+) -> None:
+    with db.connect(fresh_database.app_url) as other, db.connect(fresh_database.app_url) as app:
+        end = "select pg_terminate_backend(%s, 5000)"
+        other.execute(end, [app.info.backend_pid])
+        with pytest.raises(Unavailable), db.transaction(app):
+            raise AssertionError("it has not begun")
+    with db.connect(fresh_database.owner_url) as owner:
+        owner.execute("create table late (v int unique deferrable initially deferred)")
+        with pytest.raises(Conflict), db.transaction(owner):
+            owner.execute("insert into late values (1), (1)")
+        assert owner.execute("select count(*) from late").fetchone() == (0,)
