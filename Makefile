@@ -38,7 +38,8 @@ types: $(STAMP)
 	@$(PY) -m mypy
 
 check: $(STAMP)
-	@$(PY) -m pytest -n $(WORKERS) --dist loadgroup
+	@$(PY) -m pytest -n $(WORKERS) -m "not alone"
+	@$(PY) -m pytest -m alone
 
 install: $(STAMP)  ## the virtual environment .venv, with the compiled core where there is a compiler
 

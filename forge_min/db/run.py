@@ -48,15 +48,27 @@ def _for_tenant(
         with conn.pipeline():
             conn.execute(SET_TENANT, (str(tenant),))
             return conn.execute(sql, params)
-    except psycopg.OperationalError as err:
-        if conn.pgconn.pipeline_status:
+    except Exception as err:
+        confused = conn.pgconn.pipeline_status or isinstance(err, IndexError)
+        if confused and not conn.closed:
             # SAFETY: the commit failed, and psycopg can neither leave the pipeline after that nor
             # say so: the connection is of no more use, and the reason is what went before.
             conn.close()
-            if isinstance(err.__context__, psycopg.Error):
-                raise err.__context__ from None
+            raise _first(err) from None
         raise
     finally:
         observe = getattr(conn, "observe", None)
         if observe is not None:
             observe(operation(sql), time.perf_counter() - started)
+
+
+def _first(err: BaseException) -> psycopg.Error:
+    """The server's own error, behind those that it led to. Sometimes psycopg has dropped it: then
+    it is told as one after which the same may be tried again, since nothing was committed.
+    """
+    behind: BaseException | None = err
+    while behind is not None:
+        if isinstance(behind, psycopg.Error) and behind.sqlstate:
+            return behind
+        behind = behind.__context__
+    return psycopg.errors.SerializationFailure("the transaction failed at its end")

@@ -21,7 +21,7 @@ from forge_min.db.embedded import binaries
 from forge_min.db.embedded import server as server_module
 from forge_min.errors import Unavailable
 
-pytestmark = [pytest.mark.db, pytest.mark.xdist_group("embedded")]  # all look at one folder
+pytestmark = [pytest.mark.db, pytest.mark.alone]
 QUICK = {"fsync": "off"}
 ROOT = os.geteuid() == 0
 
