@@ -84,8 +84,13 @@ class Base(Generic[R]):
     # -- rows and keys -----------------------------------------------------------------------------
 
     def to_json(self, row: R) -> dict[str, Any]:
-        """The row as a JSON object, without what the current identity may not see."""
+        """The row as a JSON object, without what the current identity may not see: who may write
+        and not read gets the key and the version.
+        """
         shown: dict[str, Any] = self.resource.to_json(row)
+        roles = self.resource.permissions.get("read")
+        if roles is not None and not current_identity().has_one_of(roles):
+            return {name: shown[name] for name in (self.resource.key.name, "version")}
         for name in self.hidden():
             shown.pop(name, None)
         return shown

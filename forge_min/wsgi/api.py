@@ -13,16 +13,19 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode
+from zlib import crc32
 
 from ..actions import Actions, ListQuery, Page
 from ..db import Connection
-from ..errors import BadRequest, NotFound
+from ..errors import BadRequest, NotFound, StaleVersion
 from ..text import text
 from .request import Request
 from .response import Headers, Response, json_response, no_content, to_json
 from .router import Handler
 
-_TAG = re.compile(r'(?:^|,)\s*"([0-9]{1,18})"\s*(?=,|$)', re.ASCII)  # a strong one of ours
+# A strong tag of ours: the version, and a mark where the identity does not see every field.
+_TAG = re.compile(r'(?:^|,)\s*"([0-9]{1,18})(?:\.[0-9a-f]{8})?"\s*(?=,|$)', re.ASCII)
+TRIES = 10  # of a change under If-Match: *, while others change the row too
 _VISIBLE = re.compile(r"[!-~]{1,255}")
 
 Answer = tuple[int, list[tuple[str, str]], bytes]
@@ -38,6 +41,7 @@ class ResourceAPI:
 
     def list(self, request: Request) -> Response:
         """GET: one page."""
+        self._actions.allow("read")
         query = ListQuery.parse(self._actions.resource, request.query)
         page = self._actions.list(query)
         pagination = _by_cursor(page)
@@ -51,10 +55,11 @@ class ResourceAPI:
 
     def get(self, request: Request) -> Response:
         """GET one, 304 when the client has this version."""
+        self._actions.allow("read")
         given = {name: v for name, v in request.query.items() if name == "include"}
         names = ListQuery.parse(self._actions.resource, given).include if given else ()
         row = self._actions.get(self._key(request))
-        etag = _etag(row)
+        etag = self._etag(row)
         if not names and request.has_match(etag):  # the version knows nothing of other rows
             return Response(304, b"", [("ETag", etag)])
         (shown,) = self._actions.to_json_many([row], names)
@@ -62,6 +67,7 @@ class ResourceAPI:
 
     def create(self, request: Request) -> Response:
         """POST: 201 with Location; with Idempotency-Key at most once."""
+        self._actions.allow("create")
         data = _object(request)
         key = request.header("Idempotency-Key")
         if key is None:
@@ -78,24 +84,24 @@ class ResourceAPI:
 
     def update(self, request: Request) -> Response:
         """PATCH: what is absent stays, null clears."""
-        return self._changed(self._actions.update, request)
+        return self._shown(self._changed("update", self._actions.update, request, _object))
 
     def replace(self, request: Request) -> Response:
         """PUT: what is absent gets its default."""
-        return self._changed(self._actions.replace, request)
+        return self._shown(self._changed("update", self._actions.replace, request, _object))
 
     def delete(self, request: Request) -> Response:
         """DELETE: 204."""
-        key = self._key(request)
-        self._actions.delete(key, version=self._version(request, key))
+        self._changed("delete", self._actions.delete, request)
         return no_content()
 
     def restore(self, request: Request) -> Response:
         """POST: a deleted row is there again."""
-        return self._shown(self._actions.restore(self._key(request)))
+        return self._shown(self._changed("restore", self._actions.restore, request))
 
     def audit(self, request: Request) -> Response:
         """GET: the changes of one row, the newest first."""
+        self._actions.allow("read")
         if not request.query.keys() <= {"limit", "cursor"}:
             raise BadRequest(text("this list takes limit and cursor only"))
         query = ListQuery.parse(self._actions.resource, request.query)
@@ -120,16 +126,42 @@ class ResourceAPI:
     def _created(self, data: dict[str, Any], conn: Connection | None = None) -> Answer:
         row = self._actions.create(data, conn=conn)
         place = f"{self._path}/{quote(str(self._actions.key_of(row)), safe='')}"
-        headers = [("Content-Type", "application/json"), ("Location", place), ("ETag", _etag(row))]
+        headers = [
+            ("Content-Type", "application/json"),
+            ("Location", place),
+            ("ETag", self._etag(row)),
+        ]
         return 201, headers, to_json(self._actions.to_json(row))
 
-    def _changed(self, action: Callable[..., Any], request: Request) -> Response:
+    def _changed(
+        self,
+        operation: str,
+        action: Callable[..., Any],
+        request: Request,
+        *given: Callable[[Request], object],
+    ) -> Any:
+        """What `action` gives for the request's row. given: what it takes beside key and version.
+
+        Who may not do it is told so before anything else.
+        """
+        self._actions.allow(operation)
         key = self._key(request)
-        version = self._version(request, key)
-        return self._shown(action(key, _object(request), version=version))
+        data = [read(request) for read in given]
+        for tried in range(TRIES):
+            try:
+                return action(key, *data, version=self._version(request, key))
+            except StaleVersion:
+                # RFC 9110 section 13.1.1: "*" is true of whatever version there is.
+                if not _any_version(request) or tried == TRIES - 1:
+                    raise
+        raise AssertionError("the last try returns or raises")
 
     def _shown(self, row: Any) -> Response:
-        return json_response(self._actions.to_json(row), headers=[("ETag", _etag(row))])
+        return json_response(self._actions.to_json(row), headers=[("ETag", self._etag(row))])
+
+    def _etag(self, row: Any) -> str:
+        hidden = ",".join(sorted(self._actions.hidden()))
+        return f'"{row.version}.{crc32(hidden.encode()):08x}"' if hidden else f'"{row.version}"'
 
     def _key(self, request: Request) -> Any:
         return self._actions.read_key(request.params["id"])
@@ -141,10 +173,10 @@ class ResourceAPI:
         header = request.header("If-Match")
         if header is None and request.header("If-None-Match") == "*":
             return -1  # RFC 9110 section 13.1.2: there is a row, or there is none to change
-        if header is None or (header.strip() == "*" and not self._actions.resource.versioned):
+        if header is None or (_any_version(request) and not self._actions.resource.versioned):
             return None
         named = {int(number) for number in _TAG.findall(header)}
-        if header.strip() != "*" and len(named) < 2:
+        if not _any_version(request) and len(named) < 2:
             return named.pop() if named else -1
         try:
             now: int = self._actions.public(key).version
@@ -175,5 +207,5 @@ def _object(request: Request) -> dict[str, Any]:
     return data
 
 
-def _etag(row: Any) -> str:
-    return f'"{row.version}"'
+def _any_version(request: Request) -> bool:
+    return (request.header("If-Match") or "").strip() == "*"

@@ -114,8 +114,11 @@ class Bulk(Writer[R]):
     def _upsert(
         self, conn: db.Connection, given: Sequence[str], rows: list[tuple[int, Params]], on: Column
     ) -> Counter[str]:
-        frozen = tuple(n for n in given if n in self._frozen and n != on.name)
-        changed = tuple(n for n in given if n not in frozen and n != on.name)
+        others = [name for name in given if name != on.name]
+        changed = tuple(name for name in others if name not in self._frozen)
+        # Nobody learns whether a hidden value is the given one.
+        seen = self._frozen - self.hidden()
+        frozen = tuple(name for name in others if name in seen)
         sql = self._sql(statement.upsert, tuple(rows[0][1]), changed, frozen, on)
         refused = {"immutable": text("cannot be changed")}
         refused["deleted"] = text("is the key of a deleted row")

@@ -41,6 +41,7 @@ _VIOLATIONS = {
     "size": ("too_long", later("is too long for an index")),
     "check": ("out_of_range", later("breaks a rule of the table")),
 }
+MAX_KEY = 500  # characters of a key that is part of a URL
 AGAIN = 10  # times that a statement is sent anew because others were faster
 
 
@@ -97,6 +98,13 @@ class Writer(Base[R]):
                 check.values[key] = uuid7() if id is None else TYPES["uuid"].read(id)
             except ValueError as err:
                 check.error(key, "type", str(err))
+        spelled = check.values.get(key)
+        if isinstance(spelled, str) and (not spelled or "/" in spelled or len(spelled) > MAX_KEY):
+            check.error(
+                key,
+                "pattern",
+                text("must fit an address: 1 to {max} characters, no /", max=MAX_KEY),
+            )
         return check.result()
 
     def _linked(self, rows: Sequence[Params]) -> tuple[tuple[str, ...], Params]:
@@ -178,7 +186,8 @@ class Writer(Base[R]):
         if deleting and kind == "foreign_key":
             return conflict(text("other rows still refer to this one"))
         field = self.resource.constraints.get(err.constraint) or getattr(err, "column", "")
-        pointer = "/" + field if field and err.table in self._tables else ""
+        told = field not in self.hidden() and err.table in self._tables
+        pointer = "/" + field if field and told else ""
         if not pointer and kind != "size":
             return err
         code, message = _VIOLATIONS[kind]

@@ -168,7 +168,9 @@ def constraints_of(shape: Shape) -> dict[str, str]:
 def _rules(member: FieldIR | RelationIR) -> list[str]:
     if isinstance(member, RelationIR):
         return ["key", "fkey"] if member.unique else ["fkey"]
-    kinds = ["key"] if member.unique and not member.primary_key else []
+    indexed = member.index or member.filterable or member.sortable
+    kinds = ["key"] if member.unique else ["idx"] if indexed else []
+    kinds = [] if member.primary_key else kinds
     if member.type in ("enum", "slug"):
         kinds.append("check")
     kinds += [rule for rule in ("min", "max", "min_len") if getattr(member, rule) is not None]

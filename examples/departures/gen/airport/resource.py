@@ -58,6 +58,8 @@ RESOURCE: Resource[AirportRow] = Resource(
         "airports_icao_key": "icao",
         "airports_iata_key": "iata",
         "airports_iata_min_len": "iata",
+        "airports_name_idx": "name",
+        "airports_city_idx": "city",
         "airports_country_id_fkey": "country_id",
         "airports_latitude_min": "latitude",
         "airports_latitude_max": "latitude",

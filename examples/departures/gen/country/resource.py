@@ -39,6 +39,7 @@ RESOURCE: Resource[CountryRow] = Resource(
         "countries_pkey": "id",
         "countries_code_key": "code",
         "countries_code_min_len": "code",
+        "countries_name_idx": "name",
     },
     timestamps=True,
     relations=(

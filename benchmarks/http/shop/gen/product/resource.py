@@ -39,8 +39,11 @@ RESOURCE: Resource[ProductRow] = Resource(
     insert_many=sql.INSERT_MANY.rstrip(),
     constraints={
         "products_pkey": "id",
+        "products_name_idx": "name",
         "products_name_min_len": "name",
+        "products_price_idx": "price",
         "products_price_min": "price",
+        "products_status_idx": "status",
         "products_status_check": "status",
     },
     timestamps=True,
