@@ -38,12 +38,12 @@ def diff(args: argparse.Namespace) -> int:
 def _missing(
     root: Path, resources: Sequence[ResourceIR], args: argparse.Namespace
 ) -> Migration | None:
-    """Connects only where earlier generated files have to be compared with."""
+    """Connects only where earlier files have to be compared with."""
     from .. import db
     from ..migrations import Decisions, diff
 
     files = db.read_migrations(root / "migrations", "app")
-    if not any(file.generated for file in files):
+    if not files:
         return diff(root, resources, files, name=args.name)
     from ..ops.development import with_database
 

@@ -22,7 +22,8 @@ from .statements import load_sql
 LOCK_KEY = 0x666F7267655F6D69  # "forge_mi"
 LOCK_POLL = 0.1  # seconds
 LOCK_WAIT = 300.0  # seconds to wait for another runner
-TABLE_WAIT = 5.0  # seconds that a statement may wait for a table
+TABLE_WAIT = 1.0  # seconds that a statement may wait for a table
+TABLE_TRIES = 5  # times that it does; in between, whoever waits for us gets through
 SQL = load_sql("forge_min.db", "migrate.sql")
 # What PostgreSQL refuses inside a transaction: CONCURRENTLY, VACUUM; COMMIT inside DO or CALL.
 RUNS_ALONE = (psycopg.errors.ActiveSqlTransaction, psycopg.errors.InvalidTransactionTermination)
@@ -213,20 +214,33 @@ def _step(conn: Connection, file: MigrationFile, text: str, note: Note) -> None:
 def _together(
     conn: Connection, file: MigrationFile, todo: list[str], note: Note, passed: Passed = ()
 ) -> None:
-    """Run it and note it, in one transaction. passed: errors of a statement that do not matter."""
+    """Run it and note it, in one transaction; anew where a table stayed in use, since the locks
+    that were had by then hold others up. passed: errors of a statement that do not matter.
+    """
     conn.execute(SQL["limit"], [f"{TABLE_WAIT}s"])
-    with conn.transaction():
-        before = _one(conn, "select pg_current_xact_id()::text")
-        for text in todo:
-            with suppress(*passed), conn.transaction() if passed else nullcontext():
-                conn.execute(text, prepare=False)
-        if before != _one(conn, "select pg_current_xact_id()::text"):
-            raise BuildError(
-                f"{file.label} commits or rolls back by itself, so part of it may be applied",
-                code="F324",
-                hint="remove COMMIT and ROLLBACK, or start the file with -- forge: no transaction",
-            )
-        conn.execute(*note)
+    for left in reversed(range(TABLE_TRIES)):
+        try:
+            with conn.transaction():
+                _run_all(conn, file, todo, passed)
+                conn.execute(*note)
+            return
+        except psycopg.errors.LockNotAvailable:
+            if not left:
+                raise
+            time.sleep(TABLE_WAIT / 4)
+
+
+def _run_all(conn: Connection, file: MigrationFile, todo: list[str], passed: Passed) -> None:
+    before = _one(conn, "select pg_current_xact_id()::text")
+    for text in todo:
+        with suppress(*passed), conn.transaction() if passed else nullcontext():
+            conn.execute(text, prepare=False)
+    if before != _one(conn, "select pg_current_xact_id()::text"):
+        raise BuildError(
+            f"{file.label} commits or rolls back by itself, so part of it may be applied",
+            code="F324",
+            hint="remove COMMIT and ROLLBACK, or start the file with -- forge: no transaction",
+        )
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from .names import one_line
 from .parts import Column, Key, Part, named
 
 QUERIES = named("catalog.sql")
@@ -33,8 +34,10 @@ def read_catalog(conn: Executor) -> dict[Key, Part]:
     """Every part, by kind; the columns of a table in their order. One query a kind."""
     found: dict[Key, Part] = {}
     for kind, query in QUERIES.items():
-        for identity, table, name, definition, *rest in conn.execute(query).fetchall():
-            part = Part(kind, table, name, definition, "", identity, Column(*rest))
+        for identity, table, name, *rest in conn.execute(query).fetchall():
+            values: list[Any] = [one_line(x) if isinstance(x, str) else x for x in rest]
+            definition, *column = values
+            part = Part(kind, table, name, definition, "", identity, Column(*column))
             found[part.key] = part
     return found
 

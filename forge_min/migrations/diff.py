@@ -74,7 +74,7 @@ def diff(
 
     root: the project's folder. files: its migrations, in order. base: forge's own. scratch: gives
     a connection to an empty database, owned by its user; asked for twice, and only when there are
-    generated files. name: the new file's ("add_gate"); "" takes one from the changes. decisions:
+    files. name: the new file's ("add_gate"); "" takes one from the changes. decisions:
     renames and removals. allow_destructive: accept every Risk. Raises BuildError: F330 as
     desired_sql, F331 for changes that have to be written by hand, F332 when the files or the
     schemas do not make a database, F334 for risks that are not accepted, F335 where a rename is
@@ -82,7 +82,7 @@ def diff(
     about nothing.
     """
     parts, decisions = desired_parts(resources), decisions or Decisions()
-    if not any(file.generated for file in files):
+    if not files:
         return _initial(root, parts, files, name) if parts else None
     if scratch is None:
         raise BuildError("comparing with earlier migrations needs a database", code="F332")
@@ -143,7 +143,12 @@ class _Difference:
         quick = [*(r.sql() for r in renames), *name_not_null(renames), *up.quick]
         steps = [together(quick)] * bool(quick) + up.steps if up.steps else quick
         sql = f"{HEAD}{BY_STEP if up.steps else ''}\n" + "\n".join(steps + up.last)
-        back = [*down.quick, *down.last, *(r.sql(back=True) for r in reversed(renames))]
+        back = [
+            *up.leftovers,
+            *down.quick,
+            *down.last,
+            *(r.sql(back=True) for r in reversed(renames)),
+        ]
         back += name_not_null(renames, back=True)
         failed = self._try(back, self.start)
         sql += NO_WAY_BACK.format(failed) if failed else DOWN + "\n".join(back)

@@ -10,6 +10,8 @@ from ..parse.names import MAX_NAME
 
 PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 CONTROL = re.compile(r"[\x01-\x1f\x7f\\]")
+UNPRINTABLE = re.compile(r"[\x01-\x1f\x7f]")
+STRING = re.compile(r"(E?)'((?:[^']|'')*)'")
 _WORDS = files(__package__).joinpath("reserved.sql").read_text("utf-8").partition("\n")[2]
 RESERVED = frozenset(_WORDS.split())
 
@@ -38,3 +40,14 @@ def literal(text: str) -> str:
     if not CONTROL.search(text):
         return f"'{quoted}'"
     return "E'" + CONTROL.sub(lambda found: f"\\x{ord(found.group()):02x}", quoted) + "'"
+
+
+def one_line(sql: str) -> str:
+    """SQL as PostgreSQL prints it, its strings as `literal` writes them: without line breaks."""
+
+    def escaped(found: re.Match[str]) -> str:
+        text = found[2] if found[1] else found[2].replace("\\", "\\\\")
+        body = UNPRINTABLE.sub(lambda one: f"\\x{ord(one.group()):02x}", text)
+        return found[0] if body == text else f"E'{body}'"
+
+    return STRING.sub(escaped, sql)

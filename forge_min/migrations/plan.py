@@ -24,15 +24,17 @@ ORDER = ("table", "column", "check", "index", "foreign key", *AT_ONCE)  # of mak
 class Plan:
     """The steps from `now` to `wanted`, of the parts named by `keys` only.
 
-    quick: belong together. steps: come after it, each by itself. last: what loses data. changes:
-    a line each, for a person. refused: what has no step here. missing: required columns without a
-    value for present rows.
+    quick: belong together. steps: come after it, each by itself. last: what loses data.
+    leftovers: remove what steps leave behind when they are not all done. changes: a line each,
+    for a person. refused: what has no step here. missing: required columns without a value for
+    present rows.
     """
 
     def __init__(self, now: State, wanted: State, keys: Set[Key], *, online: bool) -> None:
         self.quick: list[str] = []
         self.steps: list[str] = []
         self.last: list[str] = []
+        self.leftovers: list[str] = []
         self.changes: list[str] = []
         self.risks: list[Risk] = []
         self.refused: list[str] = []
@@ -65,6 +67,8 @@ class Plan:
         remade = {key for key in computed if key in differ or _mentions(now[key], moved)}
         again = (differ - plain) | remade
         again |= {key for key in both if key[0] == "index" and _mentions(now[key], remade)}
+        # A change of type would read all rows for a CHECK, under its lock.
+        again |= {k for k in both if now[k].begins("check") and _mentions(now[k], moved)}
         tables = {table for _, table, _ in moved | remade}
         again |= {key for key in both if key[0] == "view" and key[1] in tables}
         self._altered = [(now[key], wanted[key]) for key in both if key in plain]
@@ -90,6 +94,8 @@ class Plan:
             verb = "drop" if key not in self._new else "change" if key in self._gone else "add"
             kind, name = part.kind, part.name or part.table
             whole = part.table in self._created | self._dropped
+            if verb == "change" and self._gone[key].definition == part.definition:
+                continue  # only in another one's way
             if kind in BY_HAND or (kind == "table" and verb == "change"):
                 self.refused.append(f"{verb} {kind} {name} {part.text}")
             elif part.begins("primary key") and not whole:
@@ -142,6 +148,7 @@ class Plan:
         check = Part("constraint", part.table, rule, f"check ({name} is not null)")
         self._add_unchecked(check, self.quick)
         self.steps += [say("require column", part), say("drop constraint", check)]
+        self.leftovers.append(say("forget constraint", check))
 
     def _make(self, part: Part) -> None:
         inside = part.kind == "column" or (part.kind == "constraint" and not _refers(part))
@@ -183,6 +190,7 @@ class Plan:
         self.steps.append(say("clear index", part, name=name))
         self.steps.append(say(build, part, part.indexed, name=name))
         swap = [say(f"drop {old.kind}", old)] if old else []
+        self.leftovers += [say("forget index", part, name=name)] if old else []
         if part.kind == "constraint":
             swap.append(say("take constraint", part, new=name))
         elif old:

@@ -15,6 +15,7 @@ from .parts import Part, State, say
 Named: TypeAlias = Mapping[str, Any]  # tables with their columns, or columns with their types
 # Every table may have these: they say nothing about which table it is.
 COMMON = {"id", "tenant_id", "version", "created_at", "updated_at", "deleted_at", "forge_search"}
+SORTS = {"character varying": "text", "integer": "number", "bigint": "number", "numeric": "number"}
 NAMED = ("constraint", "index", "policy", "view")
 
 
@@ -120,7 +121,7 @@ def _tables(now: State, wanted: State, decisions: Decisions) -> Iterator[Rename]
 
 def _share_half(*tables: dict[str, str]) -> bool:
     a, b = ({column for column in t.items() if column[0] not in COMMON} for t in tables)
-    return len(a & b) * 2 >= max(len(a), len(b))
+    return len(a & b) * 2 >= min(len(a), len(b)) > 0
 
 
 def _columns(now: State, wanted: State, decisions: Decisions) -> Iterator[Rename]:
@@ -130,12 +131,20 @@ def _columns(now: State, wanted: State, decisions: Decisions) -> Iterator[Rename
 
 
 def _types(state: State) -> dict[str, dict[str, str]]:
-    """The columns of each table, with their types; what every table may have is like nothing."""
+    """The columns of each table, with what sort of type they have; what every table may have is
+    like nothing.
+    """
     found: dict[str, dict[str, str]] = {key[1]: {} for key in state if key[0] == "table"}
     for part in state.values():
         if part.kind == "column":
-            found[part.table][part.name] = part.name if part.name in COMMON else part.column.type
+            found[part.table][part.name] = part.name if part.name in COMMON else _sort(part)
     return found
+
+
+def _sort(part: Part) -> str:
+    """Texts of any length are one sort, and so are numbers."""
+    name = part.column.type.partition("(")[0]
+    return SORTS.get(name, name)
 
 
 def _names(now: State, wanted: State, _: Decisions) -> Iterator[Rename]:

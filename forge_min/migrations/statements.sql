@@ -36,6 +36,15 @@ alter table {table}
 alter table {table}
   drop constraint {name};
 
+-- name: forget constraint
+-- Where this migration stopped half way.
+alter table {table}
+  drop constraint if exists {name};
+
+-- name: forget index
+-- Where this migration stopped half way.
+drop index if exists {name};
+
 -- name: drop index
 drop index {name};
 
