@@ -4,7 +4,9 @@ own.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import itertools
 import json
 import os
 import shutil
@@ -161,8 +163,15 @@ def homeless(artifact: Path, tmp_path: Path) -> Iterator[Site]:
         made.stop()
 
 
+_ports = itertools.count(os.getpid() % 1000 * 10)
+
+
 def free_port() -> int:
-    """A port that nobody had a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody has: below those that the kernel gives to others, and another one each
+    time, in every process that tests.
+    """
+    for number in _ports:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", 20_000 + number % 10_000))
+            return int(probe.getsockname()[1])
+    raise AssertionError("ports do not end")

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
+from .. import db
 from ..errors import FieldError, Invalid
 from ..text import text
-from .base import Conn
+from .base import Conn, scope
 from .check import Operation
 from .reading.reader import Reader
-from .resource import R
+from .resource import R, quote
 from .writing import Bulk, statement
 from .writing.idempotency import Headers, Run, once
 from .writing.writer import Item
@@ -67,13 +68,21 @@ class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
     def delete(self, id: Any, *, version: int | None = None, conn: Conn = None) -> None:
         """Delete the row; with soft_delete it stays in the table, unseen, until it is restored.
 
-        Raises NotFound, StaleVersion, Conflict where other rows still refer to it, and
-        PreconditionRequired as `update`.
+        Rows that refer to it with on_delete "cascade" or "set_null" are deleted or changed as by
+        their own actions, without asking for their permissions: with event, jobs and audit. Where
+        rows stay (soft_delete), nothing happens to those that refer to them. Raises NotFound,
+        StaleVersion, Conflict where other rows still refer to it, and PreconditionRequired as
+        `update`.
         """
         self.allow("delete")
         self._needs_version(version)
-        params = {"forge_key": id, "forge_version": version}
-        self._changed(conn, self._sql(statement.delete), params, "delete")
+        if self.resource.soft_delete or not self.registry.followers(self.resource):
+            self._delete(id, conn, version)
+            return
+        own = conn or self._database.connection()
+        with db.transaction(own):
+            self._follow(id, own, set())
+            self._delete(id, own, version)
 
     def restore(self, id: Any, *, version: int | None = None, conn: Conn = None) -> R:
         """Bring a deleted row back; one that is not deleted stays as it is.
@@ -107,6 +116,29 @@ class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
         return self._row(self._find(id, conn), hidden)
 
     # -- inside ------------------------------------------------------------------------------------
+
+    def _delete(self, id: Any, conn: Conn, version: int | None = None) -> None:
+        params = {"forge_key": id, "forge_version": version}
+        self._changed(conn, self._sql(statement.delete), params, "delete")
+
+    def _follow(self, id: Any, conn: db.Connection, seen: set[tuple[str, Any]]) -> None:
+        """Do to the rows that refer to this one what the database would do by itself, unnoticed.
+
+        seen: whom it was done to already, since references may go in circles.
+        """
+        seen.add((self.resource.topic, id))
+        for other, relation in self.registry.followers(self.resource):
+            resource, column = other.resource, quote(relation.column)
+            rule = " and ".join([*scope(resource, ""), f"{column} = %(forge_key)s"])
+            sql = f"select {quote(resource.key.name)} from {quote(resource.table)} where {rule}"
+            for (key,) in other._run(conn, sql + " order by 1", {"forge_key": id}):
+                if relation.on_delete == "set_null":
+                    change = other._sql(statement.update, (relation.column,), (), ())
+                    values = {relation.column: None, "forge_key": key, "forge_version": None}
+                    other._changed(conn, change, values, "update")
+                elif (resource.topic, key) not in seen:
+                    other._follow(key, conn, seen)
+                    other._delete(key, conn)
 
     def _change(
         self, id: Any, data: Item, operation: Operation, version: int | None, conn: Conn

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from .. import db
 from ..errors import ForgeError
 from .actions import Actions
+from .resource import Relation, Resource
 
 _KEYWORDS = inspect.Parameter.VAR_KEYWORD
 A = TypeVar("A", bound=Actions[Any, Any, Any])
@@ -43,6 +44,20 @@ class Registry:
         made.registry = self
         self.actions[made.resource.topic] = made
         return made
+
+    def followers(self, resource: Resource[Any]) -> list[tuple[Actions[Any, Any, Any], Relation]]:
+        """The relations of others that something happens to when a row of `resource` is deleted.
+
+        Of a tenant's rows only where the row itself is a tenant's; else no one tenant's action can
+        do it, and the database does.
+        """
+        return [
+            (actions, relation)
+            for actions in self.actions.values()
+            if resource.tenant_scoped or not actions.resource.tenant_scoped
+            for relation in actions.resource.relations
+            if relation.target == resource.topic and relation.on_delete != "restrict"
+        ]
 
     def add_workers(self, workers: Iterable[type[Any]]) -> None:
         """Register worker classes by their `kind`.

@@ -48,7 +48,8 @@ class Relation:
     column: the key that leads there: of this table (belongs_to), of the target's (has_one,
     has_many), or of the join table, holding this resource's key (many_to_many). join,
     target_column: the join table and its other column. field: the JSON field with the targets'
-    keys, type: theirs; only of a many_to_many.
+    keys, type: theirs; only of a many_to_many. on_delete: what a deletion of the target does to
+    this resource's row; only of a belongs_to.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Relation:
     target_column: str = ""
     field: str = ""
     type: str = "uuid"
+    on_delete: Literal["restrict", "cascade", "set_null"] = "restrict"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,10 @@ Only for resources whose relations `parse_project` has found to be right.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from ..schema import OnDelete
 from .ir import ManyIR, RelationIR, ResourceIR
 from .names import plural, snake
 
@@ -22,7 +23,7 @@ class Link:
     column: the key that leads there: of the owner's own table (belongs_to), of the target's
     (has_one, has_many), or the one of the join table that holds the owner (many_to_many). join,
     target_column: the join table and its other column. field: the JSON field with the targets' ids,
-    only of a many_to_many.
+    only of a many_to_many. on_delete: what happens to the owner with its target; of a belongs_to.
     """
 
     owner: ResourceIR
@@ -33,6 +34,7 @@ class Link:
     join: str = ""
     target_column: str = ""
     field: str = ""
+    on_delete: OnDelete = "restrict"
 
 
 def links(resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> tuple[Link, ...]:
@@ -40,7 +42,8 @@ def links(resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> tuple[Li
     found = []
     for relation in resource.relations:
         target = resources[relation.target]
-        found.append(Link(resource, relation.name, "belongs_to", target, relation.column))
+        way = Link(resource, relation.name, "belongs_to", target, relation.column)
+        found.append(replace(way, on_delete=relation.on_delete))
     for many in resource.many:
         target = resources[many.target]
         if many.kind == "many_to_many":

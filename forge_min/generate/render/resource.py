@@ -95,7 +95,8 @@ def _relation(link: Link) -> str:
     names = [link.name, link.kind, link.target.table, link.column]
     kind = link.target.key.type if link.join and link.target.key.type != "uuid" else ""
     more = {"join": link.join, "target_column": link.target_column, "field": link.field}
-    return _call("Relation", names, **more, type=kind)
+    rule = "" if link.on_delete == "restrict" else link.on_delete
+    return _call("Relation", names, **more, type=kind, on_delete=rule)
 
 
 def _job(job: JobRef) -> str:

@@ -72,7 +72,7 @@ RESOURCE: Resource[AirportRow] = Resource(
     searchable=True,
     relations=(
         Relation("country", "belongs_to", "countries", "country_id"),
-        Relation("nearest", "belongs_to", "airports", "nearest_id"),
+        Relation("nearest", "belongs_to", "airports", "nearest_id", on_delete='set_null'),
         Relation("departures", "has_many", "flights", "origin_id"),
         Relation("arrivals", "has_many", "flights", "destination_id"),
     ),
