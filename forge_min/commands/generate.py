@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 def generate(args: argparse.Namespace) -> int:
     """gen/ anew, or compared. Raises BuildError F305 when a check finds it stale."""
     from ..generate import generate, scaffold_resource
+    from ..migrations import desired_sql
     from ..ops.door import tell
 
     root = find_root(args)
     resources = read_resources(root, as_json=args.json)
+    desired_sql(resources)  # what no database could hold is told before anything is written
     # gen/ imports the files that are the user's.
     written = [] if args.check else scaffold_resource(root, *resources)
     report = generate(root, resources, check=args.check)
@@ -66,11 +68,13 @@ def resource(args: argparse.Namespace) -> int:
 
 
 def _named(name: str, resources: tuple[ResourceIR, ...]) -> ResourceIR:
+    from ..parse.names import folder_of
+
     for resource in resources:
         if name in (resource.name, resource.folder):
             return resource
     known = ", ".join(resource.name for resource in resources) or "none yet"
     raise UsageError(
         f"no schema defines {name!r}; known: {known}",
-        hint=f'write schema.define("{name}", ...) in resources/{name.lower()}/schema.py first',
+        hint=f'write schema.define("{name}", ...) in resources/{folder_of(name)}/schema.py first',
     )

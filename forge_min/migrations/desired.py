@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from ..errors import BuildError
 from ..parse.ir import FieldIR, RelationIR, ResourceIR
@@ -15,6 +16,7 @@ from .parts import Part, create, create_table
 # The tenant that asks; nobody's is null. (Unset it would raise; after a local set it is "".)
 TENANT = "tenant_id = nullif(current_setting('forge.tenant_id', true), '')::uuid"
 RLS = "row level security"
+MOST_COLUMNS = 1600  # PostgreSQL manual, appendix K
 
 
 def desired_sql(resources: Sequence[ResourceIR]) -> str:
@@ -194,8 +196,14 @@ def _of_join(link: Link, resources: Mapping[str, ResourceIR]) -> _Table:
     return table
 
 
-def _check_names(parts: Iterable[Part]) -> None:
-    """Tables, views, indexes and unique constraints share one space of names in a schema."""
+def _check_names(parts: Sequence[Part]) -> None:
+    """Tables, views, indexes and unique constraints share one space of names in a schema; a table
+    has room for MOST_COLUMNS.
+    """
+    for table, count in Counter(part.table for part in parts if part.kind == "column").items():
+        if count > MOST_COLUMNS:
+            message = f"{table} would have {count} columns, and {MOST_COLUMNS} are the most"
+            raise BuildError(message, code="F330", hint="move some into a resource of their own")
     seen: dict[tuple[str, ...], str] = {}
     for part in parts:
         shared = part.kind in ("table", "view", "index") or part.sql.startswith(("unique", "prim"))

@@ -197,9 +197,9 @@ def _is_value(kind: str, default: Any) -> bool:
     if kind in ("int", "bigint"):
         least, most = rule["limits"]["min"]
         return bool(least <= default <= most)
-    if "written" in rule and not re.fullmatch(rule["written"], str(default), re.ASCII):
-        return False
     try:
+        if "written" in rule and not re.fullmatch(rule["written"], str(default), re.ASCII):
+            return False
         if kind == "date":
             datetime.date.fromisoformat(default)
         elif kind == "datetime":

@@ -89,6 +89,30 @@ def test_wrong_schemas_are_told_as_json(cli: Cli, project: Path) -> None:
     assert (found[0]["line"], found[0]["col"]) == (3, 30)
 
 
+def test_wrong_schemas_are_told_as_json_by_migrate_too(cli: Cli, project: Path) -> None:
+    schema = project / "resources/item/schema.py"
+    schema.write_text(schema.read_text().replace("schema.bool(", "schema.bol("))
+    done = cli("migrate", "diff", "--json", cwd=project)
+    assert done.returncode == 1 and json.loads(done.stdout)["diagnostics"][0]["code"] == "F105"
+
+
+def test_names_that_no_database_could_hold_are_told_before_anything_is_written(
+    cli: Cli, project: Path
+) -> None:
+    schema = project / "resources/item/schema.py"
+    schema.write_text(schema.read_text().replace('"title", ', '"title", unique=True, '))
+    (project / "resources/key").mkdir()
+    (project / "resources/key/schema.py").write_text(
+        "from forge_min import schema\n\n"
+        'key = schema.define("Key", schema.int("n"), plural="items_title_key")\n'
+    )
+    before = snapshot(project)
+    for command in (["generate"], ["generate", "--check"]):
+        done = cli(*command, cwd=project)
+        assert done.returncode == 1 and done.stderr.startswith("error[F330]: "), done.stderr
+    assert snapshot(project) == before
+
+
 def test_check_fails_when_gen_is_stale_and_writes_nothing(cli: Cli, project: Path) -> None:
     schema = project / "resources/item/schema.py"
     schema.write_text(schema.read_text().replace("max_len=", "max_len=1"))

@@ -37,6 +37,7 @@ def test_a_default_that_may_stand_is_a_value_that_a_request_may_send(data: st.Da
         ("date", "today", "F125"),
         ("datetime", "now", "F125"),
         ("datetime", "infinity", "F125"),
+        ("datetime", "2026-01-31T12:00:00+20:00", "F125"),
         ("uuid", "gen_random_uuid()", "F125"),
     ],
 )
@@ -44,6 +45,10 @@ def test_a_default_that_is_no_value_of_its_type_is_refused(
     kind: str, default: object, code: str
 ) -> None:
     assert codes(parse_parts(f"schema.{kind}('x', default={default!r})")) == [code]
+
+
+def test_a_number_that_python_will_not_spell_is_refused() -> None:
+    assert codes(parse_parts(f"schema.decimal('x', default=0x{'f' * 5000})")) == ["F125"]
 
 
 @pytest.mark.parametrize("name", ["ctid", "xmin", "tableoid"])
