@@ -7,11 +7,14 @@ import socket
 import subprocess
 import sys
 import threading
+from typing import Any
 
 import psycopg
 import pytest
 from forge_min.db import Database, connect, transaction
 from forge_min.errors import ConfigError, ForgeError, Unavailable
+from forge_min.testing import TestDatabase
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 SECRET = "hunter2-very-secret"
@@ -226,3 +229,62 @@ except Exception as err:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.split() == ["Unavailable", "F402"]
+
+
+@pytest.mark.db
+@pytest.mark.parametrize(
+    ("query", "params", "row"),
+    [
+        ("select %s::int, %s::text", (1, "a"), (1, "a")),
+        ("select %(a)s::int, %(b)s::text, %(a)s::int", {"a": 1, "b": "x", "c": 9}, (1, "x", 1)),
+        ("select '%%', %s::int %% 4, '100%%'", [7], ("%", 3, "100%")),
+        ("select '%', 'a%s'", None, ("%", "a%s")),
+        ("select %b::int", [5], (5,)),
+        (b"select %s::int", [1], (1,)),
+        (sql.SQL("select {}, %s::int").format(sql.Literal("a%%b")), [2], ("a%b", 2)),
+        ("select 1", (), (1,)),
+    ],
+)
+def test_placeholders_are_psycopgs_own(
+    fresh_database: TestDatabase, query: Any, params: Any, row: tuple[object, ...]
+) -> None:
+    with connect(fresh_database.app_url) as conn:
+        assert conn.execute(query, params).fetchone() == row
+        with psycopg.connect(fresh_database.app_url) as plain:
+            assert plain.execute(query, params).fetchone() == row
+
+
+@pytest.mark.db
+@pytest.mark.parametrize(
+    ("query", "params"),
+    [
+        ("select %s::int", []),
+        ("select %s::int", [1, 2]),
+        ("select %(a)s::int", {"b": 1}),
+        ("select %(a)s::int", [1]),
+        ("select %s::int", {"a": 1}),
+        ("select %d", [1]),
+        ("select 100% of it", [1]),
+    ],
+)
+def test_wrong_placeholders_and_values_are_refused_before_they_are_sent(
+    fresh_database: TestDatabase, query: str, params: Any
+) -> None:
+    with connect(fresh_database.app_url) as conn:
+        with pytest.raises((psycopg.ProgrammingError, TypeError)):
+            conn.execute(query, params)
+        assert conn.execute("select 1").fetchone() == (1,)
+
+
+@pytest.mark.db
+def test_many_at_once_and_long_statements_take_the_same_placeholders(
+    fresh_database: TestDatabase,
+) -> None:
+    with connect(fresh_database.app_url) as conn:
+        conn.execute("create temporary table t (a int, b text)")
+        values = [{"a": n, "b": str(n)} for n in range(3)]
+        conn.cursor().executemany("insert into t values (%(a)s, %(b)s)", values)
+        assert conn.execute("select sum(a), max(b) from t").fetchone() == (3, "2")
+        many = {f"p{n}": n for n in range(120)}
+        text = "select " + " + ".join(f"%({name})s::int" for name in many) + " -- " + "x" * 5000
+        assert conn.execute(text, many).fetchone() == (sum(range(120)),)
