@@ -87,6 +87,9 @@ def test_what_was_published_before_adoption_is_sent_from_the_cursor(
 def test_a_slow_reader_gets_exactly_one_refresh_with_what_it_missed(
     core: ModuleType, bench: Any
 ) -> None:
+    """For each time that it fell behind: the kernel takes a frame now and then while nobody reads
+    (a zero-window probe), so it may do so twice on a busy machine.
+    """
     topic = core.Topic(64)
     writer = bench.writer()
     slow_fd, slow = bench.pair(small=True)
@@ -96,17 +99,20 @@ def test_a_slow_reader_gets_exactly_one_refresh_with_what_it_missed(
     for sent in range(1, 401):  # until nothing more fits, and then the ring over and over
         topic.publish(frame(sent, 4000))
         fast.read_until(frame(sent, 4000))
-    topic.publish(b"data: end\n\n")
-    data = _read_to_refresh(slow)
-    seen = numbers(data)
-    missed = [int(n) for n in REFRESH.findall(data)]
-    assert seen == list(range(1, len(seen) + 1))
-    assert data.endswith(b"\n\n") and b"\n\nevent: refresh" in data  # at a frame boundary
+    at, refreshes, behind = 0, 0, False
+    while at < 400:
+        event = slow.read_until(b"\n\n")
+        if event.startswith(b"event: refresh\n"):  # whole, at a frame boundary
+            assert not behind
+            (missed,) = REFRESH.findall(event)
+            at, refreshes, behind = at + int(missed), refreshes + 1, True
+        else:
+            at, behind = at + 1, False
+            assert numbers(event) == [at]
     topic.publish(b"data: next\n\n")
-    rest = slow.read_until(b"data: next\n\n")
-    # The kernel may take one more frame while nobody reads: then some come after the refresh.
-    assert missed == [401 - len(seen) - rest.count(b"\n\n") + 1]
-    assert (writer.refreshes, writer.timed_out) == (1, 0)
+    assert slow.read_until(b"\n\n") == b"data: next\n\n"
+    assert refreshes >= 1
+    assert (writer.refreshes, writer.timed_out) == (refreshes, 0)
 
 
 def _read_to_refresh(client: Any) -> bytes:
