@@ -130,6 +130,8 @@ def _json(value: object, depth: int = JSON_DEPTH) -> Any:
         number = value if isinstance(value, int) else float(value)
         if not -_LARGEST <= number <= _LARGEST:  # false for NaN too
             raise ValueError(text("must contain only numbers that a double holds"))
+        if isinstance(number, float) and abs(number) >= 1e16:  # jsonb spells its digits out
+            return int(Decimal(repr(number)))
         return number
     if not isinstance(value, (Mapping, list, tuple)):
         raise ValueError(text("must be a JSON value"))
