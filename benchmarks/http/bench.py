@@ -79,7 +79,7 @@ def started(stack: ExitStack, command: list[str], base: str, **env: str) -> int:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    stack.callback(process.wait, 20)
+    stack.callback(process.wait, 60)
     stack.callback(process.send_signal, signal.SIGTERM)
     until = time.monotonic() + 20
     while True:
