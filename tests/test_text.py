@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 import threading
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -82,6 +83,9 @@ def messages() -> dict[str, set[str]]:
         for _, message, _ in sentences(source):
             if isinstance(message, ast.Constant):
                 found.setdefault(message.value, set()).add(name)
+    table = tomllib.loads((PACKAGE / "db" / "errors.toml").read_text("utf-8"))
+    for rule in table["violation"].values():  # wsgi/problem.py shows a domain error's sentence
+        found.setdefault(rule["message"], set()).add("db/errors.toml")
     return found
 
 

@@ -11,6 +11,7 @@ import psycopg
 from psycopg import errors as pg
 
 from ..errors import Conflict, ConstraintViolation, DatabaseError, ForgeError, Unavailable
+from ..text import later
 
 TABLE = tomllib.loads((files(__package__) / "errors.toml").read_text("utf-8"))
 
@@ -29,7 +30,7 @@ def translate(err: psycopg.Error) -> ForgeError:
         rule = constraint or f"{table}.{err.diag.column_name or ''}"
         return DatabaseError(f"a write broke the rule {rule} of a table of forge_min's own")
     if state == "23505":
-        message = "another row already has this value"
+        message = later("another row already has this value")
         return Conflict(message, constraint=constraint, table=table)
     if row := TABLE["violation"].get(state):
         column = err.diag.column_name or ""

@@ -73,7 +73,7 @@ def handlers(made: Json) -> tuple[Handler, Handler]:
 
     def docs(request: Request) -> Response:
         """This API for people."""
-        return html_response(page)
+        return html_response(page, headers=[("Content-Language", "en")])
 
     return contract, docs
 

@@ -355,6 +355,10 @@ def test_natural_keys_and_words_of_python_and_sql_work_over_http(site: Site) -> 
     stop = user.create("/stations", {"number": 7, "name": "Zoo", "line_ids": [line["slug"]]})
     status, _, answer = user.ask("GET", "/lines/u-1?include=stops")
     assert status == 200 and [s["number"] for s in answer["stops"]] == [stop["number"]]
+    status, _, answer = user.ask("PATCH", "/lines/u-1", {"stop_ids": []})
+    assert status == 200 and answer["version"] == 2  # a change of the line, not of its stops
+    status, _, answer = user.ask("GET", "/stations/7?include=lines")
+    assert (answer["lines"], answer["version"]) == ([], 1)
     assert user.ask("DELETE", "/stations/7")[0] == 204
     assert user.ask("GET", "/stations/seven")[0] == 404
 

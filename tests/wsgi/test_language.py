@@ -25,6 +25,7 @@ from forge_min.wsgi import (
     json_response,
 )
 from forge_min.wsgi.html import show_time, time_tag
+from forge_min.wsgi.openapi import document, handlers
 
 from catalogues import catalogues
 
@@ -33,11 +34,14 @@ def missing(request: Request) -> Response:
     raise NotFound(text("there is none"))
 
 
+EMPTY: dict[str, Any] = {"paths": {}, "components": {"schemas": {}}}
+_, DOCS = handlers(document(EMPTY, [], title="Shop", version="1", prefix=""))
 HANDLERS: dict[str, Callable[[Request], Response]] = {
     "/missing": missing,
     "/html": lambda request: html_response(text("hello")),
     "/json": lambda request: json_response({"said": text("hello")}),
     "/own": lambda request: html_response("x", headers=[("Content-Language", "fr")]),
+    "/docs": DOCS,
     "/defect": lambda request: 1 / 0,  # type: ignore[dict-item,return-value]
 }
 
@@ -158,6 +162,7 @@ def test_the_identity_s_language_goes_before_the_header_s(german: None) -> None:
 
 def test_a_handler_may_name_its_own_language_and_data_has_none(german: None) -> None:
     assert ask("/own", "de")[1]["Content-Language"] == "fr"
+    assert ask("/docs", "de")[1]["Content-Language"] == "en"
     body, headers = ask("/json", "de")
     assert json.loads(body) == {"said": "hallo"}
     assert "Content-Language" not in headers and "Vary" not in headers
