@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib.resources import files
 
 from ._libpq import psycopg  # noqa: F401  (first: a missing libpq gets its error)
-from .connection import Connection, Database, connect
+from .connection import Connection, Database, connect, literal
 from .embedded import EmbeddedServer
 from .migrate import migrate, migrate_down, migration_lock, migration_status
 from .migration_files import MigrationFile, read_migrations
@@ -35,6 +35,7 @@ __all__ = [
     "ensure_app_role",
     "errors_translated",
     "is_idle",
+    "literal",
     "load_sql",
     "migrate",
     "migrate_down",

@@ -90,6 +90,14 @@ class Cursor(psycopg.RawCursor[TupleRow]):
         super().executemany(text, (_values(places, each) for each in params_seq), **options)
 
 
+def literal(value: str) -> str:
+    """The string as a constant of a statement that has placeholders too (PostgreSQL manual,
+    4.1.2.1). For what does not change from call to call: each text is a statement of its own.
+    """
+    escaped = value.replace("'", "''").replace("%", "%%")
+    return f"'{escaped}'" if "\\" not in value else "E'" + escaped.replace("\\", "\\\\") + "'"
+
+
 def _text(query: Any, cursor: Cursor) -> str:
     if isinstance(query, bytes):
         return query.decode()

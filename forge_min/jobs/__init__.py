@@ -2,7 +2,7 @@
 lost.
 """
 
-from .insert import Client, JobRef, insert_many_tx, insert_tx, job_fragment, job_params
+from .insert import Client, JobRef, caused_by, insert_many_tx, insert_tx, job_fragment
 from .job import Cancel, Change, Discard, Job, NewJob, Snooze, StaleClaim
 from .pool import Observer as WorkerObserver
 from .worker import Worker
@@ -19,8 +19,8 @@ __all__ = [
     "StaleClaim",
     "Worker",
     "WorkerObserver",
+    "caused_by",
     "insert_many_tx",
     "insert_tx",
     "job_fragment",
-    "job_params",
 ]

@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from string import Template
-from types import MappingProxyType
 from typing import Any, Protocol
 
 import psycopg
@@ -43,8 +42,9 @@ def insert_tx(
 
     args, metadata: what JSON can say; metadata None = `caused_by`. delay: seconds. unique_key: when
     a job of this key has not ended, none is inserted, and the id is that job's. Raises Invalid F711
-    for arguments that JSON cannot say, else the errors of `db.translate`.
+    for arguments that JSON cannot say and options out of range, else the errors of `db.translate`.
     """
+    _check(kind, queue, priority, max_attempts)
     params = {
         "kind": kind,
         "queue": queue,
@@ -128,8 +128,11 @@ class JobRef(Protocol):
 
 def job_fragment(
     source: str,
-    prefix: str,
+    ref: JobRef,
+    resource: str,
+    operation: str,
     *,
+    metadata_param: str,
     before: str | None = None,
     key: str = "id",
     unique: bool = False,
@@ -141,48 +144,48 @@ def job_fragment(
 
     The job's args are {resource, id, operation, version} and, with `before` (an SQL expression
     over `source`, written by our own code, that gives jsonb), also before, less the names in
-    `without`. unique: none is added while one of the same kind and row has not ended; tenant_param:
-    the placeholder with the tenant of a row whose key another tenant's row may have too. Every
-    other placeholder begins with `prefix` and is filled by `job_params`. Raises ValueError for a
-    name that is none.
+    `without`. operation: create, update, delete or restore. unique: none is added while one of the
+    same kind and row has not ended. metadata_param: the placeholder with the JSON of `caused_by`;
+    tenant_param: the one with the tenant of a row whose key another tenant's row may have too.
+    Raises ValueError for a name that is none.
     """
-    check_names(source, prefix, key, tenant_param or "none", *without)
+    check_names(source, metadata_param, key, tenant_param or "none", *without)
     less = f" - '{{{','.join(without)}}}'::text[]" if without else ""
     id, owner = f'{source}."{key}"', f"%({tenant_param})s::text, " if tenant_param else ""
-    names = f"%({prefix}kind)s, %({prefix}resource)s, {owner}{id}"
+    names = f"{db.literal(ref.kind)}, {db.literal(resource)}, {owner}{id}"
     return Template(SQL["fragment"]).substitute(
         source=source,
-        p=prefix,
+        kind=db.literal(ref.kind),
+        queue=db.literal(ref.queue),
+        priority=int(ref.priority),
+        max_attempts=int(ref.max_attempts or 25),
+        metadata=metadata_param,
+        resource=db.literal(resource),
+        operation=db.literal(operation),
         id=id,
         before=f", 'before', ({before}){less}" if before else "",
+        state="'scheduled'" if ref.delay > 0 else "'available'",
+        delay=f" + interval '{float(ref.delay)} seconds'" if ref.delay > 0 else "",
         unique_key=f"concat_ws(':', {names})" if unique else "null",
         unless_taken=SQL["unless_taken"] if unique else "",
     )
 
 
-def job_params(
-    prefix: str,
-    ref: JobRef,
-    resource: str,
-    operation: str,
-    traceparent: str | None,
-    metadata: Mapping[str, str] = MappingProxyType({}),
-) -> dict[str, Any]:
-    """The values of `job_fragment`'s placeholders. operation: create, update, delete or restore.
-
-    metadata: who causes it, as `auth.to_metadata` says.
-    """
-    known = {"traceparent": traceparent, **metadata} if traceparent else metadata
-    return {
-        f"{prefix}kind": ref.kind,
-        f"{prefix}queue": ref.queue,
-        f"{prefix}priority": ref.priority,
-        f"{prefix}max_attempts": ref.max_attempts or 25,
-        f"{prefix}metadata": json.dumps(dict(known)) if known else "{}",
-        f"{prefix}resource": resource,
-        f"{prefix}operation": operation,
-        f"{prefix}delay": float(ref.delay),
-    }
+def _check(kind: str, queue: str, priority: int, max_attempts: int) -> None:
+    """The table guards changes only (db/forge/0004_rules_of_changes.sql)."""
+    rules = (
+        ("kind", len(kind), 200),
+        ("queue", len(queue), 100),
+        ("priority", priority, 4),
+        ("max_attempts", max_attempts, 32_767),
+    )
+    errors = [
+        FieldError("/" + name, "out_of_range", f"must be 1 to {most}" + " characters" * (n < 2))
+        for n, (name, given, most) in enumerate(rules)
+        if not 1 <= given <= most
+    ]
+    if errors:
+        raise Invalid(errors, "the job cannot be inserted", code="F711")
 
 
 def to_json(value: Mapping[str, Any], pointer: str) -> str:
@@ -205,6 +208,7 @@ def _refused(pointer: str, why: str) -> Invalid:
 
 
 def _row(job: NewJob, now: Any, cause: Mapping[str, Any]) -> tuple[Any, ...]:
+    _check(job.kind, job.queue, job.priority, job.max_attempts)
     later = job.delay > 0
     return (
         job.kind,

@@ -45,9 +45,9 @@ def publish_tx(conn: psycopg.Connection[Any], event: Event) -> None:
 
 def event_fragment(
     source: str,
+    topic: str,
+    kind: str,
     *,
-    topic_param: str = "event_topic",
-    kind_param: str = "event_kind",
     changed_sql: str = "null::text[]",
     key: str = "id",
     tenant_param: str | None = None,
@@ -55,15 +55,14 @@ def event_fragment(
     """The body of a CTE that appends one event for every row of the CTE `source`, which has version
     and the column `key`.
 
-    topic_param, kind_param, tenant_param: names of psycopg placeholders that the caller fills; None
-    = of no tenant. changed_sql: an SQL expression over `source`, written by our own code. Raises
-    ValueError for a name that is none.
+    tenant_param: name of the placeholder with the tenant; None = of no tenant. changed_sql: an SQL
+    expression over `source`, written by our own code. Raises ValueError for a name that is none.
     """
-    check_names(source, topic_param, kind_param, key, tenant_param or "none")
+    check_names(source, key, tenant_param or "none")
     tenant = f"%({tenant_param})s" if tenant_param else "null"
     return (
         "insert into forge_event (tenant_id, topic, kind, resource_id, version, changed)\n"
-        f"select {tenant}::uuid, %({topic_param})s::text, %({kind_param})s::text,"
+        f"select {tenant}::uuid, {db.literal(topic)}, {db.literal(kind)},"
         f' {source}."{key}"::text, {source}.version, {changed_sql} from {source}'
     )
 

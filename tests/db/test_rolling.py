@@ -143,8 +143,8 @@ def work(url: str, kind: str) -> dict[str, object]:
 
 def test_the_tables_go_down_and_up_again(fresh_database: TestDatabase) -> None:
     with db.connect(fresh_database.owner_url) as conn:
-        new = ["forge/0002_audit.sql", "forge/0003_cheap_rules.sql"]
-        assert db.migrate_down(conn, db.FORGE_MIGRATIONS, 2) == new[::-1]
+        new = [file.label for file in db.FORGE_MIGRATIONS[1:]]
+        assert db.migrate_down(conn, db.FORGE_MIGRATIONS, len(new)) == new[::-1]
         assert conn.execute("select to_regclass('forge_audit')").fetchone() == (None,)
         assert db.migrate(conn, db.FORGE_MIGRATIONS) == new
 

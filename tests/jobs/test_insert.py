@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ import psycopg
 import pytest
 from forge_min import db, jobs, notify
 from forge_min.auth import Identity, as_identity
-from forge_min.errors import DatabaseError, ForgeError, Invalid
+from forge_min.errors import ForgeError, Invalid
 from forge_min.jobs import NewJob
 
 pytestmark = pytest.mark.db
@@ -92,11 +93,28 @@ def test_bulk_inserts_keep_every_option(shop: Any) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"priority": 0}, {"priority": 5}, {"max_attempts": 0}, {"queue": ""}, {"queue": "q" * 101}],
+    [
+        {"priority": 0},
+        {"priority": 5},
+        {"max_attempts": 0},
+        {"max_attempts": 32_768},
+        {"queue": ""},
+        {"queue": "q" * 101},
+        {"kind": ""},
+        {"kind": "k" * 201},
+    ],
 )
-def test_the_table_refuses_options_out_of_range(shop: Any, options: dict[str, Any]) -> None:
-    with pytest.raises(DatabaseError, match="forge_job_"):
-        shop.insert(**options)
+def test_options_out_of_range_are_refused(shop: Any, options: dict[str, Any]) -> None:
+    kind = options.get("kind", "a")
+    many = jobs.NewJob(**{"kind": kind, "args": {}, **options})
+    for insert in (
+        lambda: shop.insert(kind, **{k: v for k, v in options.items() if k != "kind"}),
+        lambda: jobs.insert_many_tx(shop.conn, [NewJob("a", {}), many]),
+    ):
+        with pytest.raises(Invalid) as caught:
+            insert()
+        assert [error.pointer for error in caught.value.errors] == ["/" + next(iter(options))]
+    assert shop.states() == {}
 
 
 @pytest.mark.parametrize(
@@ -125,17 +143,15 @@ def test_row_event_and_job_of_one_statement_commit_and_vanish_together(shop: Any
             " version bigint not null default 1)"
         )
     before = "jsonb_build_object('name', row.name)"
+    fragment = partial(jobs.job_fragment, "row", resource="User", operation="create")
     statement = (
         "with row as (insert into users (name) select unnest(%(names)s::text[]) returning *),"
-        f" event as ({notify.event_fragment('row')}),"
-        f" job_0 as ({jobs.job_fragment('row', 'job_0_', before=before)}),"
-        f" job_1 as ({jobs.job_fragment('row', 'job_1_')}) select id from row"
+        f" event as ({notify.event_fragment('row', 'users', 'user.created')}),"
+        f" job_0 as ({fragment(Ref(), metadata_param='m', before=before)}),"
+        f" job_1 as ({fragment(Ref('Later', delay=60, max_attempts=3), metadata_param='n')})"
+        " select id from row"
     )
-    params: dict[str, Any] = {"event_topic": "users", "event_kind": "user.created"}
-    params |= jobs.job_params("job_0_", Ref(), "User", "create", "00-aa-bb-01")
-    params |= jobs.job_params(
-        "job_1_", Ref("Later", delay=60, max_attempts=3), "User", "create", None
-    )
+    params: dict[str, Any] = {"m": '{"traceparent": "00-aa-bb-01"}', "n": "{}"}
 
     def counts() -> list[int]:
         tables = ("users", "forge_event", "forge_job")
@@ -169,7 +185,10 @@ def test_a_unique_hook_adds_no_job_while_one_of_the_same_row_has_not_ended(shop:
     before = "to_jsonb(row)"
     job = jobs.job_fragment(
         "row",
-        "job_",
+        Ref(),
+        "Seat",
+        "create",
+        metadata_param="m",
         before=before,
         key="order",
         unique=True,
@@ -177,7 +196,7 @@ def test_a_unique_hook_adds_no_job_while_one_of_the_same_row_has_not_ended(shop:
         without=["forge_search", "tenant_id"],
     )
     event = notify.event_fragment(
-        "row", topic_param="t", kind_param="k", key="order", tenant_param="forge_tenant"
+        "row", "seats", "seat.created", key="order", tenant_param="forge_tenant"
     )
     statement = (
         "with row as (insert into seats values (%(forge_tenant)s, %(order)s, 7) returning *),"
@@ -186,9 +205,8 @@ def test_a_unique_hook_adds_no_job_while_one_of_the_same_row_has_not_ended(shop:
     one, two = uuid.uuid4(), uuid.uuid4()
 
     def write(tenant: uuid.UUID, order: str) -> None:
-        params = jobs.job_params("job_", Ref(), "Seat", "create", None, {"tenant": str(tenant)})
-        names = {"forge_tenant": tenant, "order": order, "t": "seats", "k": "seat.created"}
-        shop.conn.execute(statement, params | names)
+        params = {"forge_tenant": tenant, "order": order, "m": json.dumps({"tenant": str(tenant)})}
+        shop.conn.execute(statement, params)
 
     for tenant, order in ((one, "a"), (one, "a"), (one, "b"), (two, "a"), (two, "a")):
         write(tenant, order)
@@ -254,13 +272,30 @@ def test_a_job_keeps_who_inserted_it_unless_it_says_otherwise(shop: Any) -> None
     assert shop.row(shop.insert(), "metadata") == ({},)
 
 
-@pytest.mark.parametrize("names", [("row; drop", "p_"), ("row", "p)s; --"), ("Row", "p_")])
-def test_a_fragment_takes_plain_names_only(names: tuple[str, str]) -> None:
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"source": "row; drop"},
+        {"source": "Row"},
+        {"metadata_param": "p)s; --"},
+        {"key": 'id"'},
+        {"tenant_param": "a)s"},
+        {"without": ["x}'"]},
+    ],
+)
+def test_a_fragment_takes_plain_names_only(wrong: dict[str, Any]) -> None:
+    right = {"source": "row", "ref": Ref(), "resource": "User", "operation": "create"}
     with pytest.raises(ValueError, match="plain SQL name"):
-        jobs.job_fragment(*names)
-    for wrong in ({"key": 'id"'}, {"tenant_param": "a)s"}, {"without": ["x}'"]}):
-        with pytest.raises(ValueError, match="plain SQL name"):
-            jobs.job_fragment("row", "p_", **wrong)  # type: ignore[arg-type]
+        jobs.job_fragment(**{**right, "metadata_param": "m", **wrong})
+
+
+def test_a_kind_may_have_any_characters(shop: Any) -> None:
+    kind = "it's \\ 100 % {$x} \N{SNOWMAN} \n --"
+    job = jobs.job_fragment("row", Ref(kind), kind, "create", metadata_param="m", unique=True)
+    row = "row as (select 1 as id, 1 as version)"
+    shop.conn.execute(f"with {row}, job as ({job}) select %(m)s", {"m": "{}"})
+    found = shop.conn.execute("select kind, args ->> 'resource', unique_key from forge_job")
+    assert found.fetchone() == (kind, kind, f"{kind}:{kind}:1")
 
 
 def test_a_client_inserts_and_commits_on_its_own(shop: Any) -> None:

@@ -380,11 +380,10 @@ def test_row_event_and_nothing_else_in_one_statement(house: Any, kit: Any) -> No
     owner.execute("create table things (id uuid primary key default forge_uuid7(), version bigint)")
     hub = house.hub(poll_interval=0.02)
     listener = kit.Listener(hub.subscribe(kit.key(topic="things"))[0])
-    body = notify.event_fragment("row", changed_sql="array['name']")
+    body = notify.event_fragment("row", "things", "thing.created", changed_sql="array['name']")
     conn.execute(
         f"with row as (insert into things (version) values (1), (1) returning *), event as ({body})"
-        " select * from row",
-        {"event_topic": "things", "event_kind": "thing.created"},
+        " select * from row"
     )
     listener.count(2)
     rows = {str(r[0]) for r in conn.execute("select id from things")}
@@ -394,7 +393,7 @@ def test_row_event_and_nothing_else_in_one_statement(house: Any, kit: Any) -> No
 @pytest.mark.parametrize("name", ["row; drop table x", "", "Row", "a" * 64, "%(x)s"])
 def test_a_fragment_takes_plain_names_only(name: str) -> None:
     with pytest.raises(ValueError, match="plain SQL name"):
-        notify.event_fragment(name)
+        notify.event_fragment(name, "things", "thing.created")
 
 
 @pytest.mark.parametrize("plan", ["force_custom_plan", "force_generic_plan"])

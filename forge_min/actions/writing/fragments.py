@@ -7,12 +7,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ... import jobs, notify
+from ... import db, jobs, notify
 from ..base import load_frames
 from ..resource import JobHook, Relation, Resource, quote
 
 ROW, PRIOR, GIVEN = "forge_row", "forge_prior", "forge_given"  # CTEs that several frames have
-NULL = "null::jsonb"
 
 _FRAMES = load_frames("forge_min.actions.writing", "statements.sql")
 # What our types are called in PostgreSQL, where their own names are no types there.
@@ -115,24 +114,35 @@ def told(resource: Resource[Any], source: str, joined: Mapping[str, str]) -> dic
     return found | {f: f"nullif({has}.{quote(f)}, '{{}}')" for f, has in joined.items()}
 
 
-def state(resource: Resource[Any], source: str, joined: Mapping[str, str]) -> str:
-    """The same as one jsonb value."""
-    shown = (f"{sql} as {quote(name)}" for name, sql in told(resource, source, joined).items())
+def before(resource: Resource[Any], operation: str, joined: Mapping[str, str]) -> str:
+    """The same of the row as it was, as one jsonb value for the jobs; null when there are none."""
+    if not hooks(resource, operation):
+        return "null::jsonb"
+    shown = (f"{sql} as {quote(name)}" for name, sql in told(resource, PRIOR, joined).items())
     return f"(select to_jsonb(forge_j) from (select {', '.join(shown)}) forge_j)"
 
 
 def _changes(
     resource: Resource[Any], operation: str, source: str, joined: Mapping[str, str]
 ) -> list[str]:
-    """(name, before, after) of each field, for the audit."""
-    is_new, is_gone = operation in ("create", "restore"), operation == "delete"
+    """Of each field that differs the text `"name": [before, after]`, for the audit; NULL of those
+    that do not.
+    """
+    old = told(resource, PRIOR, dict.fromkeys(joined, PRIOR))
     found = []
-    for name, sql in told(resource, source, joined).items():
-        before = NULL if is_new else f"{source}.forge_before -> '{name}'"
-        after = NULL if is_gone else f"to_jsonb({sql})"
-        if name not in _UNAUDITED:
-            found.append(f"('{name}', {before}, {after})")
-    return found or [f"('', {NULL}, {NULL})"]
+    for name, new in told(resource, source, joined).items():
+        before, after = f"to_json({old[name]})", f"to_json({new})"
+        if name in _UNAUDITED:
+            continue
+        if operation in ("create", "restore"):
+            found.append(f"""'"{name}": [null, ' || {after} || ']'""")
+        elif operation == "delete":
+            found.append(f"""'"{name}": [' || {before} || ', null]'""")
+        else:
+            both = f"coalesce({before}::text, 'null') || ', ' || coalesce({after}::text, 'null')"
+            differs = f"{old[name]} is distinct from {new}"
+            found.append(f"""case when {differs} then '"{name}": [' || {both} || ']' end""")
+    return found or ["null"]
 
 
 def effects(
@@ -151,8 +161,8 @@ def effects(
     key, tenant = resource.key.name, "forge_tenant" if resource.tenant_scoped else None
     event = notify.event_fragment(
         source,
-        topic_param="forge_topic",
-        kind_param=f"forge_kind_{operation}",
+        resource.topic,
+        f"{resource.event}.{operation}d",
         changed_sql="forge_names" if operation == "update" else "null::text[]",
         key=key,
         tenant_param=tenant,
@@ -161,7 +171,10 @@ def effects(
     for n, hook in enumerate(hooks(resource, operation)):
         job = jobs.job_fragment(
             source,
-            f"forge_{operation}_{n}_",
+            hook,
+            resource.name,
+            operation,
+            metadata_param="forge_metadata",
             before=None if operation == "create" else "forge_before",
             key=key,
             unique=hook.unique,
@@ -170,6 +183,7 @@ def effects(
         parts.append(f"forge_job_{operation}_{n} as (\n{job}\n)")
     if resource.auditable:
         names = {"operation": operation, "source": source, "others": others}
+        names["topic"] = db.literal(resource.topic)
         fields = _changes(resource, operation, source, joined)
         parts.append(fill("audit", resource, fields=fields, **names))
     return parts

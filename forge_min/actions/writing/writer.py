@@ -4,12 +4,13 @@ a broken rule of the table becomes the error of a field.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
 from ... import db, jobs
-from ...auth import current_identity, to_metadata
+from ...auth import current_identity
 from ...errors import (
     Conflict,
     ConstraintViolation,
@@ -21,7 +22,6 @@ from ...errors import (
     Unavailable,
 )
 from ...observe import log_fields
-from ...observe.tracing import current_traceparent
 from ...text import later, text
 from ..base import Base, Conn, Rows
 from ..check import Check, Operation
@@ -128,34 +128,24 @@ class Writer(Base[R]):
 
     # -- statements --------------------------------------------------------------------------------
 
-    def _effects(self, operations: tuple[str, ...]) -> Params:
-        """The parameters of everything that goes with the row: event, jobs, audit."""
-        caused_by = current_traceparent(), to_metadata(current_identity())
-        params: Params = {"forge_topic": self.resource.topic}
-        for operation in operations:
-            params[f"forge_kind_{operation}"] = f"{self.resource.event}.{operation}d"
-            for n, hook in enumerate(fragments.hooks(self.resource, operation)):
-                prefix = f"forge_{operation}_{n}_"
-                params |= jobs.job_params(prefix, hook, self.resource.name, operation, *caused_by)
-        if self.resource.auditable:
-            params["forge_actor"] = current_identity().user
-            params["forge_request"] = str(log_fields.get().get("request_id", ""))
-        return params
-
     def _write(self, conn: Conn, sql: str, params: Params, *operations: str) -> Rows:
         """The statement's rows; after the commit, readers of events and jobs are woken.
 
         A constraint of this table or of its join tables becomes an error of its field.
         """
+        hooks = [h for name in operations for h in fragments.hooks(self.resource, name)]
+        cause = {
+            "forge_metadata": hooks and json.dumps(jobs.caused_by()),
+            "forge_actor": current_identity().user,
+            "forge_request": str(log_fields.get().get("request_id", "")),
+        }
         try:
-            rows = self._run(conn, sql, params | self._effects(operations), write=True)
+            rows = self._run(conn, sql, params | cause, write=True)
         except (Conflict, ConstraintViolation) as err:
             raise self._named(err, deleting="delete" in operations) from err.__cause__
         own = conn or self._database.connection()
-        db.nudge(own, "e")
-        for operation in operations:
-            for queue in {hook.queue for hook in fragments.hooks(self.resource, operation)}:
-                db.nudge(own, "j:" + queue)
+        for payload in ("e", *{"j:" + hook.queue for hook in hooks}):
+            db.nudge(own, payload)
         return rows
 
     def _changed(
