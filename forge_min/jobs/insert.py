@@ -172,7 +172,7 @@ def job_fragment(
 
 
 def _check(kind: str, queue: str, priority: int, max_attempts: int) -> None:
-    """The table guards changes only (db/forge/0004_rules_of_changes.sql)."""
+    """The table guards changes only (db/forge/0004_cheap_writes.sql)."""
     rules = (
         ("kind", len(kind), 200),
         ("queue", len(queue), 100),
