@@ -12,7 +12,7 @@ from typing import IO, Any, NamedTuple
 from ..actions.values import TYPES
 from ..errors import BadRequest
 
-MAX_LINE = 1 << 24  # characters; whatever is longer is a file of another kind
+MAX_LINE = 1 << 24  # characters
 STRUCTURED = ("json", "many")  # types whose CSV cell is JSON text
 # PERF: json.loads with any option builds a decoder at each call.
 _decode = json.JSONDecoder(parse_float=Decimal).decode
@@ -39,17 +39,25 @@ def read_lines(file: Path, types: Mapping[str, str]) -> Iterator[Line]:
     try:
         # Bytes that are no UTF-8 become lone surrogates, so that their line can be named.
         with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
-            texts = _texts(file, stream)
+            texts = _texts(stream)
             yield from _csv(file, texts, types) if file.suffix.lower() == ".csv" else _json(texts)
     except OSError as err:
         raise BadRequest(f"cannot read {file}: {err.strerror}", code="F610") from err
 
 
-def _texts(file: Path, stream: IO[str]) -> Iterator[str]:
+def _texts(stream: IO[str]) -> Iterator[str]:
+    """The lines; of one that is too long its first MAX_LINE characters."""
     while text := stream.readline(MAX_LINE):
-        if len(text) == MAX_LINE:
-            raise BadRequest(f"{file}: a line has more than {MAX_LINE} characters", code="F610")
         yield text
+        rest = text
+        while len(rest) == MAX_LINE and not rest.endswith("\n"):
+            rest = stream.readline(MAX_LINE)
+
+
+def _fitting(text: str) -> str:
+    if len(text) == MAX_LINE:
+        raise ValueError(f"it has {MAX_LINE} characters or more")
+    return text
 
 
 def _json(texts: Iterator[str]) -> Iterator[Line]:
@@ -57,7 +65,7 @@ def _json(texts: Iterator[str]) -> Iterator[Line]:
         if not text.strip():
             continue
         try:
-            text.encode()
+            _fitting(text).encode()
             item = _decode(text)
         except (ValueError, RecursionError) as err:
             yield Line(number, {}, f"malformed JSON: {err}")
@@ -85,6 +93,7 @@ def _cells(text: str, numbered: Iterator[tuple[int, str]]) -> list[str | None]:
     """The cells of the record that begins with this line, and takes more of them where a quoted
     cell goes on. A cell with nothing in it is None, a quoted one "". Raises ValueError.
     """
+    _fitting(text)
     cells: list[str | None] = []
     at, end = 0, ","
     while end == ",":

@@ -102,12 +102,21 @@ def test_a_wrong_header_refuses_the_file(tmp_path: Path, header: str) -> None:
     assert caught.value.code == "F610"
 
 
-def test_a_file_of_another_kind_is_refused_before_memory_is_full(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("length", [989, 990, 991, 2500, 3000])
+def test_a_line_that_is_too_long_is_named_and_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: int
 ) -> None:
     monkeypatch.setattr(lines, "MAX_LINE", 1000)
-    with pytest.raises(BadRequest, match="more than 1000 characters"):
-        read(tmp_path, "a.jsonl", "[" + "1," * 600)
+    good, bad = '{"code": "a"}\n', '{"code": "%s"}\n' % ("b" * (length - 1))
+    first, long, last = read(tmp_path, "a.jsonl", good + bad + good)
+    assert (first.number, long.number, last.number) == (1, 2, 3) and first.item == last.item
+    assert ("1000 characters" in long.error) == (len(bad) >= 1000)
+    header, row = "code,n\n", f"{'b' * length}xxxxxxxxxx\n"
+    long, last = read(tmp_path, "a.csv", header + row + "z,3\n")
+    assert ("1000 characters" in long.error) == (len(row) >= 1000) and long.number == 2
+    assert last == Line(3, {"code": "z", "n": 3})
+    with pytest.raises(BadRequest, match=r"a\.csv:1: .*1000 characters"):
+        read(tmp_path, "a.csv", "c" * length + "c" * 100)
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
