@@ -52,10 +52,12 @@ class Migration:
         draft.write_text(self.sql, encoding="utf-8")
         try:
             os.link(draft, self.path)
-        except FileExistsError:
-            raise BuildError(f"{self.path.name} exists already", code="F333") from None
+        except OSError:  # it is there by now, or no hard links: then a small gap is the best
+            if self.path.exists():
+                raise BuildError(f"{self.path.name} exists already", code="F333") from None
+            draft.rename(self.path)
         finally:
-            draft.unlink()
+            draft.unlink(missing_ok=True)
         return self.path
 
 
