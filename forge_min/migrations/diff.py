@@ -33,6 +33,10 @@ BY_HAND = (
     " the generated state"
 )
 LACKING = "give it a default, or add it as optional, fill it, and require it after that"
+TENANTS = (
+    "write migrations/NNNN_tenants.sql: its first line `-- forge: generated`, then add the column"
+    " (uuid), fill it, set it NOT NULL; the next `migrate diff` does the rest"
+)
 NO_WAY_BACK = "\n-- There is no way back that gives the same again: {}\n"
 
 
@@ -195,6 +199,8 @@ def _refuse(refused: list[str], missing: list[str]) -> None:
     if refused or missing:
         message = "these changes have to be written by hand: " + "; ".join(refused + lacking)
         code, hint = ("F331", BY_HAND) if refused else ("F336", LACKING)
+        if code == "F336" and all(column.endswith(".tenant_id") for column in missing):
+            hint = TENANTS
         raise BuildError(message, code=code, hint=hint)
 
 

@@ -161,7 +161,9 @@ def test_tenants_for_a_table_that_is_there_need_a_person_then_the_rest_follows(w
     world.go(*shop())
     world.conn.execute("insert into accounts (a) values ('x')")
     world.conn.execute("insert into orders (account_id) select id from accounts")
-    assert world.refused(*shop(tenant_scoped=True)).code == "F336"
+    err = world.refused(*shop(tenant_scoped=True))
+    assert err.code == "F336" and "orders.tenant_id" in err.message
+    assert "-- forge: generated" in err.hint and "NOT NULL" in err.hint
     fill = "".join(
         f"alter table {table} add column tenant_id uuid not null default gen_random_uuid();\n"
         f"update {table} set tenant_id = '00000000-0000-7000-8000-000000000001';\n"
