@@ -282,7 +282,7 @@ def test_resuming_in_another_process_reads_the_log_and_repeats_rather_than_loses
 
 
 def test_resuming_from_before_the_deletion_is_a_refresh(house: Any, kit: Any) -> None:
-    hub = house.hub(poll_interval=0.02, retention=0.4, heartbeat=0.4)
+    hub = house.hub(poll_interval=0.02, retention=1.5, heartbeat=1.5)
     conn = house.conn()
     listener = kit.Listener(hub.subscribe(kit.key())[0])
     notify.publish_tx(conn, event(1))
