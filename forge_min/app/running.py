@@ -79,7 +79,7 @@ class Running:
         """
         c = self._config.jobs
         self._worker = jobs.Worker(
-            self.database.open,
+            self.database.connection,  # a job and the actions that it calls share their thread's
             self.registry.handlers(),
             queues=queues,
             poll_interval=c.poll_interval,

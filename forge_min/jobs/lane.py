@@ -49,7 +49,7 @@ class TimedOut(BaseException):
 
 
 class Lane:
-    """A thread that works for `pool`, on a connection of its own."""
+    """A thread that works for `pool`, on the connection that the terms give to this thread."""
 
     def __init__(self, pool: Pool, number: int) -> None:
         self._pool = pool
@@ -101,6 +101,8 @@ class Lane:
         # SAFETY: TimedOut comes at most once per job and never after a _disarm() that returned; so
         # the second _disarm, after it came, cannot be interrupted.
         result: Result | None = None
+        with suppress(ForgeError):  # open by now: the job's actions may use it without asking here
+            self._link.connection()
         try:
             try:
                 self._arm(job)

@@ -54,7 +54,7 @@ def drain_jobs(
     deadline = time.monotonic() + timeout
     while due := [row[0] for row in db.run(conn, SQL["waiting"], asked)]:
         worker = jobs.Worker(
-            registry.database.open,
+            registry.database.connection,
             handlers,
             queues=dict.fromkeys(due, 1),
             poll_interval=LOOK,

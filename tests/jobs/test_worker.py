@@ -263,6 +263,36 @@ def test_a_transaction_left_open_is_a_failure_and_never_half_committed(shop: Any
     assert shop.states() == {"completed": 1}
 
 
+def test_what_a_jobs_actions_leave_open_or_running_is_found_too(shop: Any) -> None:
+    database = db.Database(shop.database.app_url)  # as app/running.py: a thread has one connection
+
+    def leave(job: Job) -> None:
+        if job.attempt == 1:
+            database.connection().execute("begin")
+            jobs.insert_tx(database.connection(), "effect", {})
+
+    def hang(job: Job) -> None:
+        database.connection().execute("select pg_sleep(60)")
+
+    left, hanging = shop.insert(), shop.insert("b", max_attempts=1)
+    worker = jobs.Worker(
+        database.connection, {"a": leave, "b": hang}, queues={"default": 2}, timeout=0.5
+    )
+    worker.start()
+    try:
+        shop.until(left, "completed")
+        shop.until(hanging, "discarded")
+        active = (
+            "select from pg_stat_activity where query like '%pg_sleep(60)' and state = 'active'"
+        )
+        shop.wait_for(lambda: shop.conn.execute(active).rowcount == 0)
+    finally:
+        worker.stop()
+        database.close()
+    assert "left a transaction open" in shop.row(left, "errors")[0][0]["error"]
+    assert shop.states() == {"completed": 1, "discarded": 1}
+
+
 def test_a_broken_connection_of_a_job_is_replaced_for_the_next_one(shop: Any) -> None:
     def work(job: Job) -> None:
         if job.args["first"]:
