@@ -1,5 +1,5 @@
 """The one tree of errors. Domain words only: HTTP statuses are given in `wsgi/`, exit codes in
-`cli`.
+`ops/door.py`.
 
 Every error says what went wrong (`message`), has a stable `code` that `forge-min help CODE`
 explains (the texts lie in codes.toml) and may say what to do next (`hint`). Libraries raise; only
@@ -175,7 +175,7 @@ class Forbidden(DomainError):
 class ConstraintViolation(DomainError):
     """PostgreSQL refused a write. Raised by `db/`; `actions/` gives it the field from gen's map.
 
-    kind: "foreign_key", "check", "not_null" or "exclusion". column: only known for "not_null".
+    kind: "foreign_key", "check", "not_null", "exclusion" or "size". column: only known for "not_null".
     table: the one with the rule.
     """
 

@@ -1,6 +1,6 @@
 """The manifest of an artifact: the SHA-256 of every member, as `sha256sum -c` reads it.
 
-Written by `ship`, checked by `verify` and `doctor`.
+Written by `ship`.
 """
 
 from __future__ import annotations

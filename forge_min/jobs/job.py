@@ -71,7 +71,8 @@ class Change:
 
 @dataclass(eq=False)
 class Job:
-    """One run of a job. attempt counts from 1. claim: this run's own number, never used again.
+    """One run of a job. attempt counts from 1. claim: the number of the fetch that gave it,
+    never used again.
 
     The times are the database's. metadata may hold "traceparent" (W3C Trace Context), and "user"
     and "tenant" of who caused the job.

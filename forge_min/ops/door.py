@@ -1,4 +1,5 @@
-"""The one door to a person: answers, errors and their exit codes. Only this prints errors."""
+"""The one door to a person: answers, errors and their exit codes. Only diagnostics of schemas and
+failed migrations are printed elsewhere."""
 
 from __future__ import annotations
 
