@@ -175,8 +175,8 @@ class Forbidden(DomainError):
 class ConstraintViolation(DomainError):
     """PostgreSQL refused a write. Raised by `db/`; `actions/` gives it the field from gen's map.
 
-    kind: "foreign_key", "check", "not_null", "exclusion" or "size". column: only known for "not_null".
-    table: the one with the rule.
+    kind: "foreign_key", "check", "not_null", "exclusion" or "size". column: known for
+    "not_null" only. table: the one with the rule.
     """
 
     default_code = "F606"

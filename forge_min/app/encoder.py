@@ -1,5 +1,6 @@
 """Events become frames here: JSON for programs, patches of elements for pages. Runs on the hub's
-thread, as "hub" without a role, in the event's tenant: a patch shows what everybody may see who may read.
+thread, as "hub" without a role, in the event's tenant: a patch shows what everybody may see who may
+read.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""A started application. Config is read in this room and nowhere below: services
-take plain values.
+"""A started application. Config is read in this room and nowhere below: services take plain
+values.
 
 `__init__` builds in an order in which each part finds what it needs; `stop` goes the other way.
 """

@@ -1,5 +1,6 @@
 """The one door to a person: answers, errors and their exit codes. Only diagnostics of schemas and
-failed migrations are printed elsewhere."""
+failed migrations are printed elsewhere.
+"""
 
 from __future__ import annotations
 
