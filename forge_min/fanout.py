@@ -13,17 +13,9 @@ from typing import TYPE_CHECKING
 from .errors import ConfigError
 
 __all__ = [
-    "IMPL",
-    "Counter",
-    "Histogram",
-    "Lease",
-    "Limiter",
-    "StreamWriter",
-    "Subscription",
-    "Topic",
-    "set_lane",
-    "wait_any",
-]
+    "IMPL", "Counter", "Histogram", "Lease", "Limiter", "StreamWriter", "Subscription", "Topic",
+    "set_lane", "wait_any",
+]  # fmt: skip
 
 
 _wanted = os.environ.get("FORGE_IMPL", "")

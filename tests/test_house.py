@@ -69,7 +69,7 @@ BUDGETS = {
     "doctor": 350, "schema": 250, "parse": 960, "pages": 450, "generate": 900,
     "migrations": 860, "ship": 1200, " ".join(TOP_ORDER): 1200,
 }  # fmt: skip
-WHOLE_PACKAGE = 15_400  # the house says 15,000: what issue 3 needs beyond, by its closing note
+WHOLE_PACKAGE = 15_300  # the house says 15,000: what issue 3 needs beyond, by its closing note
 LONGEST_FILE, LONGEST_TWIN = 400, 1_200
 MODULES_IN_A_FOLDER = 10
 

@@ -11,16 +11,6 @@ from .values import iso_utc
 from .writing import Upserted, uuid7
 
 __all__ = [
-    "Actions",
-    "Check",
-    "Column",
-    "JobHook",
-    "ListQuery",
-    "Page",
-    "Registry",
-    "Relation",
-    "Resource",
-    "Upserted",
-    "iso_utc",
-    "uuid7",
-]
+    "Actions", "Check", "Column", "JobHook", "ListQuery", "Page", "Registry", "Relation",
+    "Resource", "Upserted", "iso_utc", "uuid7",
+]  # fmt: skip

@@ -14,12 +14,6 @@ from .identity import (
 )
 
 __all__ = [
-    "ANONYMOUS",
-    "SYSTEM",
-    "Identity",
-    "as_identity",
-    "current_identity",
-    "for_job",
-    "require",
+    "ANONYMOUS", "SYSTEM", "Identity", "as_identity", "current_identity", "for_job", "require",
     "to_metadata",
-]
+]  # fmt: skip

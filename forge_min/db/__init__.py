@@ -24,27 +24,8 @@ from .translate import errors_translated, translate
 FORGE_MIGRATIONS = tuple(read_migrations(files(__name__) / "forge", "forge"))
 
 __all__ = [
-    "FORGE_MIGRATIONS",
-    "Connection",
-    "Database",
-    "EmbeddedServer",
-    "MigrationFile",
-    "after_commit",
-    "check_bound_role",
-    "connect",
-    "ensure_app_role",
-    "errors_translated",
-    "is_idle",
-    "literal",
-    "load_sql",
-    "migrate",
-    "migrate_down",
-    "migration_lock",
-    "migration_status",
-    "nudge",
-    "read_migrations",
-    "run",
-    "scratch_database",
-    "transaction",
-    "translate",
-]
+    "FORGE_MIGRATIONS", "Connection", "Database", "EmbeddedServer", "MigrationFile", "after_commit",
+    "check_bound_role", "connect", "ensure_app_role", "errors_translated", "is_idle", "literal",
+    "load_sql", "migrate", "migrate_down", "migration_lock", "migration_status", "nudge",
+    "read_migrations", "run", "scratch_database", "transaction", "translate",
+]  # fmt: skip

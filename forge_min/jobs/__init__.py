@@ -8,19 +8,6 @@ from .pool import Observer as WorkerObserver
 from .worker import Worker
 
 __all__ = [
-    "Cancel",
-    "Change",
-    "Client",
-    "Discard",
-    "Job",
-    "JobRef",
-    "NewJob",
-    "Snooze",
-    "StaleClaim",
-    "Worker",
-    "WorkerObserver",
-    "caused_by",
-    "insert_many_tx",
-    "insert_tx",
-    "job_fragment",
-]
+    "Cancel", "Change", "Client", "Discard", "Job", "JobRef", "NewJob", "Snooze", "StaleClaim",
+    "Worker", "WorkerObserver", "caused_by", "insert_many_tx", "insert_tx", "job_fragment",
+]  # fmt: skip

@@ -11,16 +11,6 @@ from .nudger import Nudger
 from .postgres import PostgresHub
 
 __all__ = [
-    "CLOSE",
-    "Encode",
-    "Event",
-    "Hub",
-    "MemoryHub",
-    "Nudger",
-    "Opened",
-    "PostgresHub",
-    "TopicKey",
-    "event_fragment",
-    "publish_tx",
-    "refresh_frame",
-]
+    "CLOSE", "Encode", "Event", "Hub", "MemoryHub", "Nudger", "Opened", "PostgresHub", "TopicKey",
+    "event_fragment", "publish_tx", "refresh_frame",
+]  # fmt: skip

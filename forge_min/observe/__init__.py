@@ -21,22 +21,10 @@ if TYPE_CHECKING:
     from .sdk import Telemetry, setup
 
 __all__ = [
-    "AccessLog",
-    "CONTENT_TYPE",
-    "OTLPExporter",
-    "Registry",
-    "Span",
-    "Telemetry",
-    "add_process_metrics",
-    "current_traceparent",
-    "log_fields",
-    "new_handler",
-    "render_metrics",
-    "setup",
-    "span",
-    "trace_connection",
-    "trace_wsgi",
-]
+    "AccessLog", "CONTENT_TYPE", "OTLPExporter", "Registry", "Span", "Telemetry",
+    "add_process_metrics", "current_traceparent", "log_fields", "new_handler", "render_metrics",
+    "setup", "span", "trace_connection", "trace_wsgi",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> object:

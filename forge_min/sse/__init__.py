@@ -5,13 +5,6 @@ from .frames import close_frame, encode_json, frame, refresh
 from .stream import HEARTBEAT, ByteStream, stream
 
 __all__ = [
-    "HEARTBEAT",
-    "ByteStream",
-    "Lease",
-    "Limiter",
-    "close_frame",
-    "encode_json",
-    "frame",
-    "refresh",
+    "HEARTBEAT", "ByteStream", "Lease", "Limiter", "close_frame", "encode_json", "frame", "refresh",
     "stream",
-]
+]  # fmt: skip

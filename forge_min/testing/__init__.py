@@ -10,16 +10,6 @@ from .factory import Factory
 from .queue import Drained, JobsFailed, drain_jobs, event_position, read_events
 
 __all__ = [
-    "Answer",
-    "Client",
-    "Drained",
-    "Factory",
-    "JobsFailed",
-    "TestDatabase",
-    "drain_jobs",
-    "event_position",
-    "fast_server",
-    "fresh_database",
-    "read_events",
-    "running_app",
-]
+    "Answer", "Client", "Drained", "Factory", "JobsFailed", "TestDatabase", "drain_jobs",
+    "event_position", "fast_server", "fresh_database", "read_events", "running_app",
+]  # fmt: skip

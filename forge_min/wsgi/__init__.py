@@ -14,25 +14,7 @@ from .server import Server
 from .static import StaticFiles
 
 __all__ = [
-    "Application",
-    "HTTPProblem",
-    "Handler",
-    "MethodNotAllowed",
-    "Middleware",
-    "Raw",
-    "Request",
-    "Response",
-    "Route",
-    "Router",
-    "Server",
-    "StaticFiles",
-    "check_url",
-    "escape",
-    "html_response",
-    "json_response",
-    "no_content",
-    "problem_response",
-    "redirect",
-    "show_time",
-    "time_tag",
-]
+    "Application", "HTTPProblem", "Handler", "MethodNotAllowed", "Middleware", "Raw", "Request",
+    "Response", "Route", "Router", "Server", "StaticFiles", "check_url", "escape", "html_response",
+    "json_response", "no_content", "problem_response", "redirect", "show_time", "time_tag",
+]  # fmt: skip

@@ -6,16 +6,6 @@ from .distributions import BASE, DRIVERS, collect, is_installed, members
 from .package import package_members, package_root
 
 __all__ = [
-    "BASE",
-    "DRIVERS",
-    "collect",
-    "compile_members",
-    "is_installed",
-    "members",
-    "package_members",
-    "package_root",
-    "replace",
-    "write_folder",
-    "write_sums",
-    "write_zipapp",
-]
+    "BASE", "DRIVERS", "collect", "compile_members", "is_installed", "members", "package_members",
+    "package_root", "replace", "write_folder", "write_sums", "write_zipapp",
+]  # fmt: skip
