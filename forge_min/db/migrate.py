@@ -32,9 +32,11 @@ NOT_DONE = (
     psycopg.errors.UndefinedTable,
     psycopg.errors.UndefinedColumn,
     psycopg.errors.UndefinedObject,
+    psycopg.errors.UndefinedFunction,
     psycopg.errors.DuplicateTable,
     psycopg.errors.DuplicateColumn,
     psycopg.errors.DuplicateObject,
+    psycopg.errors.DuplicateFunction,
 )
 # Done again before the statement after it is, of which it removes what an interrupted run left.
 REPEATED = re.compile(r"(--[^\n]*\n|\s)*drop index concurrently if exists\b", re.IGNORECASE)
@@ -194,6 +196,8 @@ def _undo(conn: Connection, file: MigrationFile, whole: bool) -> None:
         except RUNS_ALONE:
             if file.transactional:
                 raise
+            # Nobody who comes after an interruption may take the file for applied.
+            conn.execute(SQL["note"], [file.source, file.name, _done([], 0), 0, False])
             for text in statements(file.down):
                 with suppress(*passed):
                     _step(conn, file, text, NOTHING)

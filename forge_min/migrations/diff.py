@@ -153,6 +153,7 @@ class _Difference:
             *up.leftovers,
             *down.quick,
             *down.last,
+            *up.remains,
             *(r.sql(back=True) for r in reversed(renames)),
         ]
         back += name_not_null(renames, back=True)

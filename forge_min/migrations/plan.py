@@ -25,9 +25,9 @@ class Plan:
     """The steps from `now` to `wanted`, of the parts named by `keys` only.
 
     quick: belong together. steps: come after it, each by itself. last: what loses data.
-    leftovers: remove what steps leave behind when they are not all done. changes: a line each,
-    for a person. refused: what has no step here. missing: required columns without a value for
-    present rows.
+    leftovers, remains: remove what steps leave behind when they are not all done, before and after
+    the way back. changes: a line each, for a person. refused: what has no step here. missing:
+    required columns without a value for present rows.
     """
 
     def __init__(self, now: State, wanted: State, keys: Set[Key], *, online: bool) -> None:
@@ -35,6 +35,7 @@ class Plan:
         self.steps: list[str] = []
         self.last: list[str] = []
         self.leftovers: list[str] = []
+        self.remains: list[str] = []
         self.changes: list[str] = []
         self.risks: list[Risk] = []
         self.refused: list[str] = []
@@ -190,7 +191,10 @@ class Plan:
         self.steps.append(say("clear index", part, name=name))
         self.steps.append(say(build, part, part.indexed, name=name))
         swap = [say(f"drop {old.kind}", old)] if old else []
-        self.leftovers += [say("forget index", part, name=name)] if old else []
+        if old:
+            self.leftovers.append(say("forget index", part, name=name))
+        elif part.kind == "constraint" and part.key not in self._gone:
+            self.remains.append(say("forget index", part))
         if part.kind == "constraint":
             swap.append(say("take constraint", part, new=name))
         elif old:

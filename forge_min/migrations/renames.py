@@ -132,12 +132,13 @@ def _columns(now: State, wanted: State, decisions: Decisions) -> Iterator[Rename
 
 def _types(state: State) -> dict[str, dict[str, str]]:
     """The columns of each table, with what sort of type they have; what every table may have is
-    like nothing.
+    like nothing. Of a table that somebody made by hand, those that a generated file added.
     """
     found: dict[str, dict[str, str]] = {key[1]: {} for key in state if key[0] == "table"}
     for part in state.values():
         if part.kind == "column":
-            found[part.table][part.name] = part.name if part.name in COMMON else _sort(part)
+            sort = part.name if part.name in COMMON else _sort(part)
+            found.setdefault(part.table, {})[part.name] = sort
     return found
 
 

@@ -190,6 +190,23 @@ def test_what_a_half_applied_file_has_done_is_undone(conn):
         assert states(conn, [half]) == {"0001": "pending"} and tables(conn) == set()
 
 
+def test_a_way_back_that_was_interrupted_goes_on(conn):
+    up = "-- forge: no transaction\ncreate table a (id int);\n"
+    up += "create index concurrently b on a (id);\ncreate index concurrently c on a (id);\n"
+    back = "-- forge: down\ndrop index concurrently c;\n{}drop index concurrently b;\ndrop table a;"
+    stops, goes = file(1, up + back.format("select no_such();\n")), file(1, up + back.format(""))
+    migrate(conn, [stops])
+    with pytest.raises(BuildError, match="no_such"):
+        migrate_down(conn, [stops])
+    assert states(conn, [stops]) == {"0001": "half applied"} and tables(conn) == {"a"}
+    with pytest.raises(BuildError, match="already exists"):
+        migrate(conn, [stops])
+    assert migrate_down(conn, [goes]) == ["0001_x.sql"]
+    assert states(conn, [goes]) == {"0001": "pending"} and tables(conn) == set()
+    assert migrate(conn, [goes]) == ["0001_x.sql"]
+    assert states(conn, [goes]) == {"0001": "applied"}
+
+
 def test_what_cannot_be_undone_of_a_half_applied_file_is_told_and_nothing_is_done(conn):
     text = STEPS.format("select no_such") + "-- forge: down\ndrop table a;\nselect 1/0;"
     with pytest.raises(BuildError):

@@ -136,6 +136,20 @@ def test_the_table_enforces_the_state_machine(shop: Any, change: str) -> None:
         shop.conn.execute(f"update forge_job set {change}")
 
 
+@pytest.mark.parametrize(
+    "columns",
+    ["priority = 0", "args = '[]'", "attempt = -5", "finalized_at = now()", "max_attempts = 0"],
+)
+def test_a_job_that_came_in_wrong_holds_nobody_up(shop: Any, columns: str) -> None:
+    """As raw SQL may write one, or the previous release, which left the checking to the table."""
+    name, _, value = columns.partition(" = ")
+    shop.conn.execute(f"insert into forge_job (kind, {name}) values ('a', {value})")
+    good = shop.insert()
+    shop.worker({"a": lambda job: None}, queues={"default": 1})
+    shop.until(good, "completed")
+    shop.wait_for(lambda: shop.states() == {"completed": 2})
+
+
 def test_row_event_and_job_of_one_statement_commit_and_vanish_together(shop: Any) -> None:
     with db.connect(shop.database.owner_url) as owner:
         owner.execute(

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 from forge_min.db import connect
+from forge_min.db.migration_files import digest
 from forge_min.errors import BuildError, ForgeError
 
 pytestmark = pytest.mark.db
@@ -83,6 +84,64 @@ def test_a_half_applied_swap_of_indexes_leaves_no_index_behind(world, schema):
             world.up()
     world.down()
     assert world.shape() == before
+
+
+def test_a_half_applied_unique_field_leaves_no_index_behind(world, schema):
+    world.go(schema.define("Thing", schema.field("a")))
+    before = world.shape()
+    wanted = schema.define("Thing", schema.field("a", unique=True))
+    world.next(wanted).write()
+    file = world.files()[-1]
+    built = next(n for n, s in enumerate(file.statements) if "create unique index" in s)
+    for statement in file.statements[: built + 1]:
+        world.conn.execute(statement)
+    note = "insert into forge_migration (source, name, checksum, steps)"
+    done = digest("\n;\n".join(file.statements[: built + 1]))
+    world.conn.execute(f"{note} values ('app', %s, %s, %s)", [file.name, done, built + 1])
+    world.down()
+    assert world.shape() == before
+    world.up()
+    assert world.shape() == world.shape_of(wanted)
+    world.down()
+    assert world.shape() == before
+
+
+def test_a_table_made_by_hand_may_become_a_resource(world, schema):
+    world.go(schema.define("Thing", schema.field("a")))
+    made = "create table betas (id uuid primary key default forge_uuid7(), x text);\n"
+    world.by_hand("0002_betas.sql", made)
+    world.up()
+    beta = schema.define("Beta", schema.field("x", "text"))
+    thing = schema.define("Thing", schema.field("a"))
+    world.go(thing, beta)
+    assert world.next(thing, beta) is None
+    more = schema.define("Beta", schema.field("x", "text"), schema.field("y", "int"))
+    world.go(thing, more)
+    assert world.next(thing, more) is None
+
+
+def test_a_key_that_was_changed_by_hand_is_the_schemas_from_then_on(world, schema):
+    world.go(schema.define("Alpha", schema.field("code", required=True), schema.field("n", "int")))
+    wanted = schema.define(
+        "Alpha", schema.field("code", primary_key=True), schema.field("n", "int")
+    )
+    (parts,) = [file.sql for file in world.files()[-1:]]
+    world.by_hand(
+        "0002_key.sql",
+        "alter table alphas drop constraint alphas_pkey, drop column id;\n"
+        "alter table alphas add constraint alphas_pkey primary key (code);\n",
+    )
+    assert "alphas" in parts
+    world.up()
+    more = schema.define(
+        "Alpha", schema.field("code", primary_key=True), schema.field("n", "int"), schema.field("m")
+    )
+    for each in (wanted, more, more):
+        found = world.next(each, allow_destructive=True)
+        if found is not None:
+            found.write()
+            world.up()
+    assert world.next(more) is None
 
 
 def test_a_default_of_many_lines_stays_in_its_literal(world, schema):
