@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 from forge_min import db
+from forge_min.actions import Actions, Check, Column, Registry
 from forge_min.auth import as_identity
 from forge_min.errors import Conflict, Invalid, StaleVersion
 from forge_min.observe import log_fields
 from forge_min.testing import TestDatabase
 
-from workshop import ANN, BOSS, NORTH, Workshop, workshop
+from workshop import ANN, BOSS, ID, NORTH, VERSION, Workshop, resource, workshop
 
 pytestmark = pytest.mark.db
 
@@ -131,3 +132,47 @@ def test_bulk_is_logged_row_by_row(works: Workshop) -> None:
 def test_a_resource_that_is_not_auditable_leaves_none(works: Workshop) -> None:
     works["units"].create({"code": "kg"})
     assert works.one("select count(*) from forge_audit") == 0
+
+
+@pytest.mark.parametrize("width", [90, 91, 99, 100, 300])
+def test_a_row_may_have_more_fields_than_a_function_has_arguments(
+    fresh_database: TestDatabase, width: int
+) -> None:
+    names = [f"f{n}" for n in range(width)]
+
+    def check(c: Check) -> None:
+        for name in names:
+            c.string(name)
+        c.unknown()
+
+    class Sheets(Actions[Any, Any, Any]):
+        resource = resource(
+            "Sheet",
+            "sheets",
+            (ID, *(Column(name, "string", unique=name == "f0") for name in names), VERSION),
+            check,
+            auditable=True,
+        )
+
+    with db.connect(fresh_database.owner_url) as owner:
+        columns = "".join(f", {name} text" for name in names)
+        owner.execute(
+            f"create table sheets (id uuid primary key{columns}, version bigint default 1,"
+            " unique (f0)); grant all on sheets to public"
+        )
+    database = db.Database(fresh_database.app_url)
+    sheets = Registry(database, {}).add(Sheets)
+    last = names[-1]
+    with as_identity(ANN):
+        made = sheets.create({"f0": "a", last: "z"})
+        sheets.update(made.id, {"f0": "b"})
+        assert sheets.upsert_many([{"f0": "b", last: "y"}, {"f0": "c"}], key="f0") == (1, 1, 0)
+        sheets.delete(made.id)
+        log = sheets.audit_log(made.id).rows
+    database.close()
+    assert [entry.changes for entry in log] == [
+        {"f0": ["b", None], last: ["y", None]},
+        {last: ["z", "y"]},
+        {"f0": ["a", "b"]},
+        {"f0": [None, "a"], last: [None, "z"]},
+    ]

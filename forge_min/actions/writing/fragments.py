@@ -124,10 +124,8 @@ def before(resource: Resource[Any], operation: str, joined: Mapping[str, str]) -
 
 def _changes(
     resource: Resource[Any], operation: str, source: str, joined: Mapping[str, str]
-) -> list[str]:
-    """Of each field that differs the text `"name": [before, after]`, for the audit; NULL of those
-    that do not.
-    """
+) -> str:
+    """The texts `"name": [before, after]` of the fields that differ, joined, for the audit."""
     old = told(resource, PRIOR, dict.fromkeys(joined, PRIOR))
     found = []
     for name, new in told(resource, source, joined).items():
@@ -142,7 +140,10 @@ def _changes(
             both = f"coalesce({before}::text, 'null') || ', ' || coalesce({after}::text, 'null')"
             differs = f"{old[name]} is distinct from {new}"
             found.append(f"""case when {differs} then '"{name}": [' || {both} || ']' end""")
-    return found or ["null"]
+    while len(found) > 90:  # a function takes a hundred arguments (PostgreSQL manual, appendix K)
+        parts = (", ".join(found[at : at + 90]) for at in range(0, len(found), 90))
+        found = [f"nullif(concat_ws(', ', {part}), '')" for part in parts]
+    return f"concat_ws(', ', {', '.join(found) or 'null'})"
 
 
 def effects(

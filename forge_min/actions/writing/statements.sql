@@ -110,6 +110,6 @@ array(select distinct forge_x from unnest(%($name)s::$type[]) forge_x order by 1
 forge_audit_$operation as (
 insert into forge_audit (tenant_id, topic, resource_id, operation, version, actor, request_id, changes)
 select $tenant::uuid, $topic, $source.$key::text, '$operation', $source."version",
-  %(forge_actor)s::text, %(forge_request)s::text, ('{' || concat_ws(', ', $fields) || '}')::jsonb
+  %(forge_actor)s::text, %(forge_request)s::text, ('{' || $fields || '}')::jsonb
 from $source$others
 )
