@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 from .. import db
 from ..errors import FieldError, Invalid
 from ..text import text
-from .base import Conn, scope
+from .base import Conn, scope, this_row
 from .check import Operation
 from .reading.reader import Reader
 from .resource import R, quote
@@ -69,10 +69,10 @@ class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
         """Delete the row; with soft_delete it stays in the table, unseen, until it is restored.
 
         Rows that refer to it with on_delete "cascade" or "set_null" are deleted or changed as by
-        their own actions, without asking for their permissions: with event, jobs and audit. Where
-        rows stay (soft_delete), nothing happens to those that refer to them. Raises NotFound,
-        StaleVersion, Conflict where other rows still refer to it, and PreconditionRequired as
-        `update`.
+        their own actions, without asking for their permissions: with event, jobs and audit. A
+        cascade takes them out of the table, soft_delete or not. Where this row stays (soft_delete),
+        nothing happens to those that refer to it. Raises NotFound, StaleVersion, Conflict where
+        other rows still refer to it, and PreconditionRequired as `update`.
         """
         self.allow("delete")
         self._needs_version(version)
@@ -130,7 +130,9 @@ class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
         for other, relation in self.registry.followers(self.resource):
             resource, column = other.resource, quote(relation.column)
             rule = " and ".join([*scope(resource, ""), f"{column} = %(forge_key)s"])
-            sql = f"select {quote(resource.key.name)} from {quote(resource.table)} where {rule}"
+            table, own_key = quote(resource.table), quote(resource.key.name)
+            nullable = {c.name for c in resource.columns if c.nullable}
+            sql = f"select {own_key} from {table} where {rule}"
             for (key,) in other._run(conn, sql + " order by 1", {"forge_key": id}):
                 if relation.on_delete == "set_null":
                     change = other._sql(statement.update, (relation.column,), (), ())
@@ -139,6 +141,11 @@ class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
                 elif (resource.topic, key) not in seen:
                     other._follow(key, conn, seen)
                     other._delete(key, conn)
+                elif (resource.topic, key) != (self.resource.topic, id):
+                    # A circle: the row goes last, by itself, and not along with this one.
+                    nobody = "null" if relation.column in nullable else own_key
+                    free = f"update {table} set {column} = {nobody} where {this_row(resource)}"
+                    other._run(conn, free, {"forge_key": key})
 
     def _change(
         self, id: Any, data: Item, operation: Operation, version: int | None, conn: Conn

@@ -137,5 +137,10 @@ def _row(names: list[str], cells: list[str | None], types: Mapping[str, str]) ->
 def _cell(type_name: str, text: str | None) -> object:
     if text is None or (text == "" and type_name not in ("string", "text")):
         return None
-    text.encode()
-    return _decode(text) if type_name in STRUCTURED else TYPES[type_name].from_text(text)
+    data = text.encode()
+    if type_name not in STRUCTURED:
+        return TYPES[type_name].from_text(text)
+    try:
+        return _decode(text)
+    except (ValueError, RecursionError):
+        return data  # which no reader takes, so that the whole line is checked

@@ -43,6 +43,15 @@ def test_a_key_may_be_given_beside_the_data(works: Workshop) -> None:
     assert works["units"].create({"name": "kilogram"}, id="kg").code == "kg"
 
 
+@pytest.mark.parametrize("key", ["", ".", "..", "a/b"])
+def test_a_key_fits_an_address(works: Workshop, key: str) -> None:
+    """RFC 3986 section 5.2.4: dot segments are taken out of a path before it is sent."""
+    with pytest.raises(Invalid) as caught:
+        works["units"].create({"code": key})
+    assert [(e.pointer, e.code) for e in caught.value.errors] == [("/code", "pattern")]
+    assert works["units"].create({"code": "..."}).code == "..."
+
+
 def test_a_key_is_required_and_stays(works: Workshop) -> None:
     units = works["units"]
     with pytest.raises(Invalid) as caught:

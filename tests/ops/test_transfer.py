@@ -63,6 +63,15 @@ def test_a_wrong_line_undoes_the_file_and_each_is_named(library: Library) -> Non
     assert count(library) == 1 == count(library, "forge_job") == count(library, "forge_audit")
 
 
+def test_a_csv_row_names_every_wrong_cell(library: Library) -> None:
+    file = library.folder / "books.csv"
+    file.write_text('title,pages,lent,data,tag_ids\nten,x,maybe,{,"[1"\nnine,1,true,"{}",[]\n')
+    report = library.load("books", file, "--on-error", "skip", code=1)
+    assert (report["created"], report["refused"]) == (1, 1)
+    wrong = {(e["line"], e["field"]) for e in report["errors"]}
+    assert wrong == {(2, name) for name in ("pages", "lent", "data", "tag_ids")}
+
+
 def test_skipping_keeps_the_good_lines_and_reports_the_others(library: Library) -> None:
     library.load("books", library.file("first.jsonl", {"title": "there", "isbn": "taken"}))
     file = library.file("books.jsonl", *wrong_lines())

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 from forge_min import db
+from forge_min.actions import uuid7
 from forge_min.auth import Identity, as_identity
 from forge_min.db import EmbeddedServer
 from forge_min.generate import generate, scaffold_resource
@@ -37,6 +38,8 @@ PROJECT = {
         'schema.belongs_to("Bed", on_delete="set_null"),'
         ' schema.belongs_to("Guest", name="friend", on_delete="set_null"),',
     ),
+    "node": ("Node", 'schema.belongs_to("Node", name="up", on_delete="cascade"),'),
+    "ring": ("Ring", 'schema.belongs_to("Ring", name="up", required=True, on_delete="cascade"),'),
 }
 
 
@@ -49,7 +52,7 @@ def site(server: EmbeddedServer, tmp_path: Path) -> Any:
     (tmp_path / "forge.toml").write_text('[project]\nname = "ships"\n')
     (tmp_path / "app.py").write_text("from forge_min.app import App\n\napp = App()\n")
     resources = parse_project(tmp_path).resources
-    assert len(resources) == 4
+    assert len(resources) == len(PROJECT)
     scaffold_resource(tmp_path, *resources)
     generate(tmp_path, resources)
     first = diff(tmp_path, resources, [])
@@ -106,3 +109,25 @@ def test_references_in_a_circle_end(site: Any) -> None:
         guests.update(one.id, {"friend_id": two.id})
         guests.delete(one.id)
         assert guests.get(two.id).friend_id is None
+
+
+@pytest.mark.parametrize("topic", ["nodes", "rings"])
+@pytest.mark.parametrize("length", [1, 2, 4])
+def test_a_cascade_in_a_circle_ends_and_every_row_has_its_history(
+    site: Any, topic: str, length: int
+) -> None:
+    rows = site.registry.actions[topic]
+    ids = [uuid7() for _ in range(length)]
+    conn = site.registry.database.connection()
+    with as_identity(Identity("ann")):
+        outside = rows.create({"name": "x", "up_id": ids[0]}, id=ids[0])
+        for id in ids[1:]:
+            rows.create({"name": "x", "up_id": ids[0]}, id=id)
+        for id, up in zip(ids, [*ids[1:], ids[0]], strict=True):
+            rows.update(id, {"up_id": up})
+        before = len(read_events(conn))
+        rows.delete(outside.id, version=rows.get(outside.id).version)
+        assert rows.list().rows == []
+        assert [rows.audit_log(id).rows[0].operation for id in ids] == ["delete"] * length
+    gone = [(e.kind, e.resource_id) for e in read_events(conn)[before:]]
+    assert sorted(gone) == sorted((f"{topic[:-1]}.deleted", str(id)) for id in ids)

@@ -38,9 +38,9 @@ _VIOLATIONS = {
     "foreign_key": ("no_such_row", later("refers to a row that does not exist")),
     "not_null": ("required", later("is required")),
     "exclusion": ("taken", later("overlaps another row")),
-    "size": ("too_long", later("is too long for an index")),
     "check": ("out_of_range", later("breaks a rule of the table")),
 }
+INDEXED = 2000  # characters that an index surely holds
 MAX_KEY = 500  # characters of a key that is part of a URL
 AGAIN = 10  # times that a statement is sent anew because others were faster
 
@@ -99,12 +99,13 @@ class Writer(Base[R]):
             except ValueError as err:
                 check.error(key, "type", str(err))
         spelled = check.values.get(key)
-        if isinstance(spelled, str) and (not spelled or "/" in spelled or len(spelled) > MAX_KEY):
-            check.error(
-                key,
-                "pattern",
-                text("must fit an address: 1 to {max} characters, no /", max=MAX_KEY),
+        if isinstance(spelled, str) and (
+            len(spelled) > MAX_KEY or spelled in ("", ".", "..") or "/" in spelled
+        ):
+            fit = text(
+                "must fit an address: 1 to {max} characters, no / and not only dots", max=MAX_KEY
             )
+            check.error(key, "pattern", fit)
         return check.result()
 
     def _linked(self, rows: Sequence[Params]) -> tuple[tuple[str, ...], Params]:
@@ -142,6 +143,8 @@ class Writer(Base[R]):
         try:
             rows = self._run(conn, sql, params | cause, write=True)
         except (Conflict, ConstraintViolation) as err:
+            if getattr(err, "kind", "") == "size":
+                raise self._too_long(params) from err.__cause__
             raise self._named(err, deleting="delete" in operations) from err.__cause__
         own = conn or self._database.connection()
         for payload in ("e", *{"j:" + hook.queue for hook in hooks}):
@@ -178,10 +181,25 @@ class Writer(Base[R]):
         field = self.resource.constraints.get(err.constraint) or getattr(err, "column", "")
         told = field not in self.hidden() and err.table in self._tables
         pointer = "/" + field if field and told else ""
-        if not pointer and kind != "size":
+        if not pointer:
             return err
         code, message = _VIOLATIONS[kind]
         errors = [FieldError(pointer, code, text(message))]
         if kind == "unique":
             return conflict(text("{field} is already taken", field=field), errors=errors)
+        return Invalid(errors, text("some values are not valid"))
+
+    def _too_long(self, params: Params) -> Invalid:
+        """Names the values that may be too long for an index: PostgreSQL does not say which one."""
+        sizes: dict[str, int] = {}
+        for column in (c for c in self.resource.columns if c.type != "json"):
+            given = params.get(column.name)
+            sizes[column.name] = max(
+                map(len, map(str, given if isinstance(given, list) else [given]))
+            )
+        indexed = {c.name for c in self.resource.columns if c.unique or c.filterable or c.sortable}
+        found = [name for name, size in sizes.items() if size > INDEXED and name in indexed]
+        found = found or [max(sizes, key=lambda name: sizes[name])]
+        message = text("is too long for an index")
+        errors = [FieldError("/" + name, "too_long", message) for name in found]
         return Invalid(errors, text("some values are not valid"))
