@@ -105,21 +105,23 @@ where c.relnamespace = 'public'::regnamespace and c.relkind in ('v', 'm')
 order by c.relname
 
 -- name: grant
--- Of tables, views and sequences and their columns, without what the owner has anyway.
-select g.oid || ' ' || g.grantee, g.relname, coalesce(quote_ident(r.rolname), 'public'),
+-- Of tables, views and sequences and their columns, without what the owner has anyway; the name is whom to.
+select g.oid || ' ' || g.grantee || g.option, g.relname, coalesce(quote_ident(r.rolname), 'public') || g.option,
   string_agg(g.privilege, ', ' order by g.privilege)
 from (
-  select c.oid, c.relname, c.relowner, a.grantee, lower(a.privilege_type) as privilege
+  select c.oid, c.relname, c.relowner, a.grantee, lower(a.privilege_type) as privilege,
+    case when a.is_grantable then ' with grant option' else '' end as option
   from pg_class c cross join aclexplode(c.relacl) a
   where c.relnamespace = 'public'::regnamespace
   union
   select c.oid, c.relname, c.relowner, a.grantee,
-    lower(a.privilege_type) || ' (' || quote_ident(t.attname) || ')'
+    lower(a.privilege_type) || ' (' || quote_ident(t.attname) || ')',
+    case when a.is_grantable then ' with grant option' else '' end
   from pg_class c join pg_attribute t on t.attrelid = c.oid cross join aclexplode(t.attacl) a
   where c.relnamespace = 'public'::regnamespace
 ) g left join pg_roles r on r.oid = g.grantee
 where g.grantee <> g.relowner and not starts_with(g.relname, 'forge_')
-group by g.oid, g.relname, g.grantee, r.rolname
+group by g.oid, g.relname, g.grantee, r.rolname, g.option
 order by g.relname, g.grantee
 
 -- name: function

@@ -180,7 +180,9 @@ class _Difference:
         return risks
 
     def _compared(self, state: State) -> set[Key]:
-        return self.ours | {k for k, part in state.items() if part.identity not in self.theirs}
+        """No grants: only a person gives them."""
+        found = self.ours | {k for k, part in state.items() if part.identity not in self.theirs}
+        return {key for key in found if key[0] != "grant"}
 
     def _try(self, statements: Sequence[str], wanted: State) -> str:
         """Run them; what went wrong, "" for nothing."""

@@ -16,7 +16,7 @@ from .parts import Column, Key, Part, State, create, create_table, say
 from .risks import Risk, narrows, using
 
 REFERENCES = re.compile(r"references\s+(\S+?)\s*(\(.*?\))", re.IGNORECASE)
-BY_HAND = ("option", "function", "sequence", "grant")
+BY_HAND = ("option", "function", "sequence")
 AT_ONCE = ("security", "policy", "view")
 ORDER = ("table", "column", "check", "index", "foreign key", *AT_ONCE)  # of making
 
@@ -40,7 +40,7 @@ class Plan:
         self.risks: list[Risk] = []
         self.refused: list[str] = []
         self.missing: list[str] = []
-        self._online, self._wanted = online, wanted
+        self._online = online
         self._sort_out(now, wanted, [key for key in {**wanted, **now} if key in keys])
         self._describe()
         self._remove()
@@ -48,7 +48,7 @@ class Plan:
             self._alter(new, old.column, new.column)
         for part in sorted(self._new.values(), key=_rank):
             self._make(part)
-        self._give_back_grants()
+        self._give_back_grants({**now, **wanted})
         self._lose()
 
     # -- what is to be done ------------------------------------------------------------------------
@@ -201,10 +201,10 @@ class Plan:
             swap.append(say("rename index", part, old=name, new=part.name))
         self.steps += [together(swap)] if swap else []
 
-    def _give_back_grants(self) -> None:
+    def _give_back_grants(self, known: State) -> None:
         """A view that is made anew gets back what was granted on it."""
         views = {part.name for part in self._new.values() if part.kind == "view"}
-        granted = [p for p in self._wanted.values() if p.kind == "grant" and p.table in views]
+        granted = [p for p in known.values() if p.kind == "grant" and p.table in views]
         self.quick += [create(part) for part in granted]
 
     def _lose(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from forge_min.db import connect
 
 pytestmark = pytest.mark.db
 
@@ -253,6 +254,49 @@ def test_grants_on_a_tenants_view_outlive_its_making_anew(world, schema):
     world.go(schema.define("Thing", schema.field("a"), schema.field("b"), tenant_scoped=True))
     query = "select relacl::text from pg_class where relname = 'things_tenant'"
     assert ",=r/" in world.conn.execute(query).fetchone()[0].replace("{=r", ",=r")
+
+
+def test_grants_outlive_renames_and_anything_after_them(world, schema):
+    def thing(name, *fields, **options):
+        made = [schema.field(field) for field in fields]
+        return schema.define(name, *made, tenant_scoped=True, **options)
+
+    def granted():
+        query = (
+            "select r.rolname, a.privilege_type, a.is_grantable from pg_class c,"
+            " aclexplode(c.relacl) a join pg_roles r on r.oid = a.grantee"
+            " where c.relname like '%_tenant' and c.relkind = 'v' and r.rolname like 'reader_%'"
+        )
+        return sorted(world.conn.execute(query).fetchall())
+
+    with connect(world.server.admin_url) as admin:
+        for role in ("reader_one", "reader_two"):
+            admin.execute(f"create role {role}")
+        try:
+            world.go(thing("Alpha", "a", "b"))
+            world.by_hand(
+                "0002_grant.sql",
+                "grant select on alphas_tenant to reader_one;\n"
+                "grant select, update on alphas_tenant to reader_two with grant option;\n",
+            )
+            world.up()
+            before = granted()
+            assert len(before) == 3
+            world.go(thing("Alpha", "a", "b", "c"))
+            assert granted() == before
+            world.go(thing("Bee", "a", "b", "c"), rename=["alphas=bees"])
+            assert granted() == before
+            world.go(thing("Bee", "a", "b", "c", "d"))
+            assert granted() == before
+            world.go(thing("Cee", "a", "b", "c", "d"), rename=["bees=cees"])
+            assert granted() == before and world.next(thing("Cee", "a", "b", "c", "d")) is None
+            for _ in range(4):
+                world.down()
+                assert granted() == before
+        finally:
+            for view in ("alphas_tenant", "bees_tenant", "cees_tenant"):
+                world.conn.execute(f"drop view if exists {view}")
+            admin.execute("drop role reader_one, reader_two")
 
 
 def test_an_edited_file_is_named(things):
