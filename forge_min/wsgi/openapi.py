@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from importlib.resources import files
 from string import Template
 from typing import Any
 
+from ..text import current_language, known, later, text
 from .html import escape
 from .request import Request
 from .response import Response, html_response, to_json
@@ -21,6 +23,7 @@ from .router import Handler, Route
 Json = dict[str, Any]
 
 
+_HIDDEN = later("(not for everybody)")
 _PLACE = files("forge_min.wsgi")
 _SHARED: Json = tomllib.loads((_PLACE / "openapi.toml").read_text("utf-8"))
 _PAGE = Template((_PLACE / "docs.html").read_text("utf-8"))
@@ -46,9 +49,9 @@ def document(
 
 def _plain(route: Route) -> Json:
     """What can be said of a route that the user wrote: its name, parameters and docstring."""
-    text = (route.handler.__doc__ or route.name or route.pattern).strip().splitlines()[0]
+    words = (route.handler.__doc__ or route.name or route.pattern).strip().splitlines()[0]
     operation: Json = {
-        "summary": text,
+        "summary": words,
         "responses": {"default": {"description": "See the summary"}},
     }
     if route.name:
@@ -64,18 +67,40 @@ def _plain(route: Route) -> Json:
 
 def handlers(made: Json) -> tuple[Handler, Handler]:
     """The handlers of /api/openapi.json and /api/docs."""
-    body = to_json(made)
     page = _page(made)
+    body = lru_cache(lambda language: to_json(_spoken(made)))  # of the current language
 
     def contract(request: Request) -> Response:
         """This API as OpenAPI 3.1."""
-        return Response(200, body, [("Content-Type", "application/json")])
+        language, headers = current_language(), [("Content-Type", "application/json")]
+        if known():
+            headers += [("Vary", "Accept-Language"), ("Content-Language", language or "en")]
+        return Response(200, body(language), headers)
 
     def docs(request: Request) -> Response:
         """This API for people."""
         return html_response(page, headers=[("Content-Language", "en")])
 
     return contract, docs
+
+
+def _spoken(made: Any) -> Any:
+    """The document with the words of the schemas in the current language."""
+    if isinstance(made, list):
+        return [_spoken(each) for each in made]
+    if not isinstance(made, dict):
+        return made
+    told = ("title", "description")
+    return {
+        name: _words(value) if name in told and isinstance(value, str) else _spoken(value)
+        for name, value in made.items()
+    }
+
+
+def _words(value: str) -> str:
+    """A label; or a help, and behind it what generate says of a field that some roles see."""
+    words = value.removesuffix(_HIDDEN).rstrip()
+    return " ".join(filter(None, [text(words), text(_HIDDEN) if value.endswith(_HIDDEN) else ""]))
 
 
 def _page(made: Json) -> str:

@@ -168,6 +168,36 @@ def test_a_handler_may_name_its_own_language_and_data_has_none(german: None) -> 
     assert "Content-Language" not in headers and "Vary" not in headers
 
 
+def test_labels_and_helps_of_the_contract_are_in_the_readers_language(tmp_path: Path) -> None:
+    gate = {"type": "string", "title": "Gate", "description": "Where it leaves (not for everybody)"}
+    code = {"type": "string", "title": "Code", "default": "Gate", "enum": ["Gate"]}
+    generated = {
+        "paths": {},
+        "components": {"schemas": {"Flight": {"properties": {"title": gate}}}},
+    }
+    generated["components"]["schemas"]["Other"] = {"properties": {"description": code}}
+    contract, _ = handlers(document(generated, [], title="Shop", version="1", prefix=""))
+    words = {"Gate": "Flugsteig", "Where it leaves": "Wo er abfliegt"}
+    words |= {"(not for everybody)": "(nicht für alle)"}
+    router = Router()
+    router.add("GET", "/openapi.json", contract)
+    client = Client(Application(router))
+    with catalogues(tmp_path, {"de": words, "fr": {}}):
+        for asked, title, description in (
+            ("de-AT", "Flugsteig", "Wo er abfliegt (nicht für alle)"),
+            ("fr", "Gate", gate["description"]),
+            ("en", "Gate", gate["description"]),
+        ):
+            answer = client.get("/openapi.json", headers={"Accept-Language": asked})
+            schemas = answer.json["components"]["schemas"]
+            told = schemas["Flight"]["properties"]["title"]
+            assert (told["title"], told["description"]) == (title, description)
+            assert schemas["Other"]["properties"]["description"] == code
+            assert answer.headers["Content-Language"] == asked[:2]
+            assert answer.headers["Vary"] == "Accept-Language"
+    assert "Vary" not in client.get("/openapi.json").headers
+
+
 def test_refusals_of_middleware_and_router_are_translated_too(german: None) -> None:
     def refuse(request: Request, handler: Any) -> Any:
         raise NotFound(text("there is none"))
