@@ -1,5 +1,5 @@
 """One thread `job-N`: runs a job after the other, each within its time limit, as the system in the
-name and the tenant of who caused it.
+name and the tenant of who caused it. Knows an inbox, and whom to tell of a result.
 
 When the time is over another thread calls `check`: an exception is raised in this one and its
 query is cancelled. Code that does not even react to that is left behind: its attempt is recorded,
@@ -13,7 +13,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
-from typing import TYPE_CHECKING, NamedTuple
+from queue import SimpleQueue
+from typing import NamedTuple
 
 import psycopg
 from psycopg.pq import TransactionStatus
@@ -22,9 +23,6 @@ from ..auth import as_identity, for_job
 from ..errors import ForgeError
 from ..notify.link import Connect, Link
 from .job import Job, Result, failed, judge
-
-if TYPE_CHECKING:
-    from .pool import Pool
 
 GRACE = 5.0  # seconds that a job may take to react to its time-out
 
@@ -49,12 +47,19 @@ class TimedOut(BaseException):
 
 
 class Lane:
-    """A thread that works for `pool`, on the connection that the terms give to this thread."""
+    """A thread that works what comes through `inbox`, until None does, on the connection that the
+    terms give to it. finished: called with each result and its seconds.
+    """
 
-    def __init__(self, pool: Pool, number: int) -> None:
-        self._pool = pool
-        self._terms = pool.terms
-        self._link = Link(pool.terms.connect)
+    def __init__(
+        self,
+        number: int,
+        terms: Terms,
+        inbox: SimpleQueue[Job | None],
+        finished: Callable[[Result, float], None],
+    ) -> None:
+        self._terms, self._inbox, self._finished = terms, inbox, finished
+        self._link = Link(terms.connect)
         # LOCK: guards the four below, between this thread and check()
         self._lock = threading.Lock()
         self._job: Job | None = None
@@ -89,12 +94,12 @@ class Lane:
         return failed(job, why) if job is not None else None
 
     def _run(self) -> None:
-        while (job := self._pool.inbox.get()) is not None:
+        while (job := self._inbox.get()) is not None:
             started = time.monotonic()
             result = self._attempt(job)
             if self._abandoned:
                 break
-            self._pool.finished(result, time.monotonic() - started)
+            self._finished(result, time.monotonic() - started)
         self._link.close()
 
     def _attempt(self, job: Job) -> Result:

@@ -44,7 +44,7 @@ class Pool:
         self._lock = threading.Lock()  # LOCK: guards _in_hand, _mean and lanes
         self._in_hand = 0
         self._mean = 0.0
-        self.lanes = [Lane(self, first_number + n) for n in range(size)]
+        self.lanes = [self._lane(first_number + n) for n in range(size)]
 
     def start(self) -> None:
         """Start the lanes' threads."""
@@ -99,12 +99,15 @@ class Pool:
         for _ in self.lanes:
             self.inbox.put(None)
 
+    def _lane(self, number: int) -> Lane:
+        return Lane(number, self.terms, self.inbox, self.finished)
+
     def _replace(self, lane: Lane) -> None:
         result = lane.abandon("the job took too long and does not return")
         if result is None:
             return  # it has just returned
         log.error("job-%d does not return from its job; it is replaced", lane.number)
-        fresh = Lane(self, lane.number)
+        fresh = self._lane(lane.number)
         with self._lock:
             self.lanes[self.lanes.index(lane)] = fresh
         fresh.thread.start()
