@@ -9,18 +9,15 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from string import Template
-from typing import TYPE_CHECKING, Any, ClassVar, Generic
+from typing import Any, ClassVar, Generic, Protocol
 from uuid import UUID
 
 from .. import db
 from ..auth import Identity, current_identity, require
 from ..errors import Forbidden, NotFound, Unavailable
 from ..text import text
-from .resource import R, Resource, quote
+from .resource import R, Relation, Resource, quote
 from .values import read_text
-
-if TYPE_CHECKING:
-    from .registry import Registry
 
 Conn = db.Connection | None
 Rows = list[tuple[Any, ...]]
@@ -33,13 +30,25 @@ def hidden_columns(resource: Resource[Any]) -> frozenset[str]:
     return frozenset(c.name for c in guarded if not who.has_one_of(c.visible_to))
 
 
+class Others(Protocol):
+    """What actions see of their registry: the actions of all resources by topic, and what cursors
+    are signed with.
+    """
+
+    actions: dict[str, Any]
+    secret: bytes
+
+    def followers(self, resource: Resource[Any]) -> list[tuple[Any, Relation]]:
+        """Whom the deletion of a row of `resource` means something to, and how."""
+
+
 class Base(Generic[R]):
     """One resource and its database. resource: set by generated code. registry: set when the
     actions are registered, so that relations find the actions of their targets.
     """
 
     resource: ClassVar[Resource[Any]]
-    registry: Registry
+    registry: Others
 
     def __init__(self, database: db.Database) -> None:
         self._database = database
