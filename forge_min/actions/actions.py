@@ -16,13 +16,14 @@ from ..text import text
 from .base import Conn, scope, this_row
 from .check import Operation
 from .reading.reader import Reader
-from .resource import R, quote
+from .resource import R, Relation, quote
 from .writing import Bulk, statement
 from .writing.idempotency import Headers, Run, once
 from .writing.writer import Item
 
 C = TypeVar("C", bound=Mapping[str, Any])
 U = TypeVar("U", bound=Mapping[str, Any])
+Doomed = dict[tuple[str, Any], Any]
 
 
 class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
@@ -81,8 +82,13 @@ class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
             return
         own = conn or self._database.connection()
         with db.transaction(own):
-            self._follow(id, own, set())
-            self._delete(id, own, version)
+            doomed = self._doomed(id, own, {})
+            for (_, key), actions in list(doomed.items()):
+                actions._forget(key, own, doomed)
+            del doomed[self.resource.topic, id]
+            for (_, key), actions in reversed(doomed.items()):
+                actions._changed(own, actions._sql(statement.last_words), _key(key), "delete")
+            self._delete(id, own, version)  # the database takes the others along
 
     def restore(self, id: Any, *, version: int | None = None, conn: Conn = None) -> R:
         """Bring a deleted row back; one that is not deleted stays as it is.
@@ -92,7 +98,7 @@ class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
         self.allow("restore")
         if not self.resource.soft_delete:
             raise self._not_found(id)
-        params = {"forge_key": id, "forge_version": version}
+        params = _key(id, version)
         _, found = self._changed(conn, self._sql(statement.restore), params, "restore")
         return self._row(found)
 
@@ -118,34 +124,41 @@ class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
     # -- inside ------------------------------------------------------------------------------------
 
     def _delete(self, id: Any, conn: Conn, version: int | None = None) -> None:
-        params = {"forge_key": id, "forge_version": version}
-        self._changed(conn, self._sql(statement.delete), params, "delete")
+        self._changed(conn, self._sql(statement.delete), _key(id, version), "delete")
 
-    def _follow(self, id: Any, conn: db.Connection, seen: set[tuple[str, Any]]) -> None:
-        """Do to the rows that refer to this one what the database would do by itself, unnoticed.
-
-        seen: whom it was done to already, since references may go in circles.
+    def _doomed(self, id: Any, conn: db.Connection, found: Doomed) -> Doomed:
+        """This row, and after it those that its deletion takes along, as (topic, key) → actions.
+        All are locked by then, so that nobody can refer to one of them any more.
         """
-        seen.add((self.resource.topic, id))
+        if not found:
+            lock = f"select 1 from {quote(self.resource.table)} where {this_row(self.resource)}"
+            self._run(conn, lock + " for update", _key(id))
+        found[self.resource.topic, id] = self
         for other, relation in self.registry.followers(self.resource):
-            resource, column = other.resource, quote(relation.column)
-            rule = " and ".join([*scope(resource, ""), f"{column} = %(forge_key)s"])
-            table, own_key = quote(resource.table), quote(resource.key.name)
-            nullable = {c.name for c in resource.columns if c.nullable}
-            sql = f"select {own_key} from {table} where {rule}"
-            for (key,) in other._run(conn, sql + " order by 1", {"forge_key": id}):
-                if relation.on_delete == "set_null":
-                    change = other._sql(statement.update, (relation.column,), (), ())
-                    values = {relation.column: None, "forge_key": key, "forge_version": None}
-                    other._changed(conn, change, values, "update")
-                elif (resource.topic, key) not in seen:
-                    other._follow(key, conn, seen)
-                    other._delete(key, conn)
-                elif (resource.topic, key) != (self.resource.topic, id):
-                    # A circle: the row goes last, by itself, and not along with this one.
-                    nobody = "null" if relation.column in nullable else own_key
-                    free = f"update {table} set {column} = {nobody} where {this_row(resource)}"
-                    other._run(conn, free, {"forge_key": key})
+            if relation.on_delete == "cascade":
+                for key in other._referring(relation, id, conn):
+                    if (other.resource.topic, key) not in found:
+                        other._doomed(key, conn, found)
+        return found
+
+    def _forget(self, id: Any, conn: db.Connection, doomed: Doomed) -> None:
+        """Change those who refer to this row and stay."""
+        for other, relation in self.registry.followers(self.resource):
+            if relation.on_delete == "set_null":
+                change = other._sql(statement.update, (relation.column,), (), ())
+                for key in other._referring(relation, id, conn):
+                    if (other.resource.topic, key) not in doomed:
+                        values = {relation.column: None, **_key(key)}
+                        other._changed(conn, change, values, "update")
+
+    def _referring(self, relation: Relation, id: Any, conn: db.Connection) -> list[Any]:
+        """The keys of the rows that refer to `id` by this relation; locked."""
+        rule = " and ".join(
+            [*scope(self.resource, ""), f"{quote(relation.column)} = %(forge_key)s"]
+        )
+        key, table = quote(self.resource.key.name), quote(self.resource.table)
+        sql = f"select {key} from {table} where {rule} order by 1 for update"
+        return [row[0] for row in self._run(conn, sql, _key(id))]
 
     def _change(
         self, id: Any, data: Item, operation: Operation, version: int | None, conn: Conn
@@ -166,11 +179,15 @@ class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
         fields = tuple(name for name in values if name in self._links)
         changed = tuple(name for name in values if name not in self._kept)
         sql = self._sql(statement.update, changed, frozen, fields)
-        params = values | {"forge_key": id, "forge_version": version}
+        params = values | _key(id, version)
         differing, found = self._changed(conn, sql, params, "update")
         if errors := errors + _immutable(differing):
             raise Invalid(errors, text("some values are not valid"))
         return self._row(found)
+
+
+def _key(id: Any, version: int | None = None) -> dict[str, Any]:
+    return {"forge_key": id, "forge_version": version}
 
 
 def _immutable(names: Iterable[str]) -> list[FieldError]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -11,6 +12,7 @@ from forge_min import db
 from forge_min.actions import uuid7
 from forge_min.auth import Identity, as_identity
 from forge_min.db import EmbeddedServer
+from forge_min.errors import StaleVersion
 from forge_min.generate import generate, scaffold_resource
 from forge_min.migrations import diff
 from forge_min.parse import parse_project
@@ -39,6 +41,10 @@ PROJECT = {
         ' schema.belongs_to("Guest", name="friend", on_delete="set_null"),',
     ),
     "node": ("Node", 'schema.belongs_to("Node", name="up", on_delete="cascade"),'),
+    "team": ("Team", 'schema.belongs_to("Person", name="lead", on_delete="set_null"),'),
+    "person": ("Person", 'schema.belongs_to("Team", required=True, on_delete="cascade"),'),
+    "alpha": ("Alpha", 'schema.belongs_to("Beta", on_delete="cascade"),'),
+    "beta": ("Beta", 'schema.belongs_to("Alpha", required=True, on_delete="cascade"),'),
     "ring": ("Ring", 'schema.belongs_to("Ring", name="up", required=True, on_delete="cascade"),'),
 }
 
@@ -128,6 +134,82 @@ def test_a_cascade_in_a_circle_ends_and_every_row_has_its_history(
         before = len(read_events(conn))
         rows.delete(outside.id, version=rows.get(outside.id).version)
         assert rows.list().rows == []
-        assert [rows.audit_log(id).rows[0].operation for id in ids] == ["delete"] * length
+        said = [rows.audit_log(id).rows[0] for id in ids]
+        assert [entry.operation for entry in said] == ["delete"] * length
+        ups = [str(up) for up in (*ids[1:], ids[0])]
+        assert [entry.changes["up_id"] for entry in said] == [[up, None] for up in ups]
     gone = [(e.kind, e.resource_id) for e in read_events(conn)[before:]]
     assert sorted(gone) == sorted((f"{topic[:-1]}.deleted", str(id)) for id in ids)
+
+
+def test_what_goes_with_it_does_not_make_a_version_stale_nor_a_history_poorer(site: Any) -> None:
+    teams, people = site.registry.actions["teams"], site.registry.actions["persons"]
+    guests = site.registry.actions["guests"]
+    with as_identity(Identity("ann")):
+        team = teams.create({"name": "x"})
+        lead = people.create({"name": "x", "team_id": team.id})
+        version = teams.update(team.id, {"lead_id": lead.id}).version
+        with pytest.raises(StaleVersion):
+            teams.delete(team.id, version=version - 1)
+        teams.delete(team.id, version=version)
+        last = teams.audit_log(team.id).rows[0]
+        assert (last.operation, last.version) == ("delete", version)
+        assert last.changes["lead_id"] == [str(lead.id), None]
+        assert people.audit_log(lead.id).rows[0].operation == "delete"
+        own = guests.create({"name": "x"})
+        version = guests.update(own.id, {"friend_id": own.id}).version
+        guests.delete(own.id, version=version)
+        last = guests.audit_log(own.id).rows[0]
+        assert (last.operation, last.changes["friend_id"]) == ("delete", [str(own.id), None])
+
+
+@pytest.mark.parametrize("first", ["alphas", "betas"])
+def test_a_circle_through_two_tables_goes_as_a_whole(site: Any, first: str) -> None:
+    alphas, betas = site.registry.actions["alphas"], site.registry.actions["betas"]
+    with as_identity(Identity("ann")):
+        alpha = alphas.create({"name": "x"})
+        beta = betas.create({"name": "x", "alpha_id": alpha.id})
+        alphas.update(alpha.id, {"beta_id": beta.id})
+        site.registry.actions[first].delete(alpha.id if first == "alphas" else beta.id)
+        assert alphas.list().rows == [] == betas.list().rows
+        assert alphas.audit_log(alpha.id).rows[0].changes["beta_id"] == [str(beta.id), None]
+        assert betas.audit_log(beta.id).rows[0].changes["alpha_id"] == [str(alpha.id), None]
+
+
+@pytest.mark.parametrize(
+    ("topic", "column", "follower"),
+    [("teams", "team_id", "persons"), ("beds", "bed_id", "guests")],
+)
+def test_who_comes_while_a_row_is_being_deleted_follows_too(
+    site: Any, topic: str, column: str, follower: str
+) -> None:
+    """The newcomer commits while the deletion waits for it."""
+    row = Factory.of(site, topic).create()
+    database = site.registry.database
+    newcomers, failed = site.registry.actions[follower], []
+
+    def delete() -> None:
+        try:
+            with as_identity(Identity("bob")):
+                site.registry.actions[topic].delete(row.id)
+        except BaseException as err:
+            failed.append(err)
+
+    with as_identity(Identity("ann")):
+        thread = threading.Thread(target=delete)
+        conn, watch = database.connection(), database.open()
+        with watch, db.transaction(conn):
+            late = newcomers.create({"name": "late", column: row.id}, conn=conn)
+            thread.start()
+            waiting = "select 1 from pg_stat_activity where wait_event_type = 'Lock'"
+            while not watch.execute(waiting).fetchall():
+                assert thread.is_alive(), failed
+        thread.join(20)
+        assert not failed and not thread.is_alive()
+        last = newcomers.audit_log(late.id).rows[0]
+    wanted = "delete" if follower == "persons" else "update"
+    assert (last.operation, last.actor, last.changes[column]) == (
+        wanted,
+        "bob",
+        [str(row.id), None],
+    )

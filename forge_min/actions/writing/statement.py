@@ -62,6 +62,12 @@ def delete(resource: Resource[Any]) -> str:
     return _change(resource, "delete", _audited(resource), sets=sets)
 
 
+def last_words(resource: Resource[Any]) -> str:
+    """What goes with a deletion, of a row that another one's takes along. Out: as `_change`."""
+    same = ['"version" = forge_t."version"']
+    return _change(resource, "delete", _audited(resource), sets=same)
+
+
 def restore(resource: Resource[Any]) -> str:
     """Take the mark back. Out: as `_change`; a row without it is not written."""
     fields, sets = _audited(resource), ['"deleted_at" = null', VERSION]
