@@ -21,8 +21,10 @@ from ..db import Database
 from ..errors import FieldError, Invalid
 from ..notify.eventlog import check_names
 from ..observe.tracing import current_traceparent
-from .job import SQL, NewJob
+from .job import LONGEST, SQL, NewJob
 
+_LONGEST_TEXT = {"kind": 200, "queue": 100, "unique_key": 500}
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")  # what UTF-8, or PostgreSQL, does not take
 NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # the escape, not a text that shows one
 
 
@@ -44,7 +46,8 @@ def insert_tx(
     a job of this key has not ended, none is inserted, and the id is that job's. Raises Invalid F711
     for arguments that JSON cannot say and options out of range, else the errors of `db.translate`.
     """
-    _check(kind, queue, priority, max_attempts)
+    key = {} if unique_key is None else {"unique_key": unique_key}
+    _check(priority, max_attempts, delay, kind=kind, queue=queue, **key)
     params = {
         "kind": kind,
         "queue": queue,
@@ -171,21 +174,22 @@ def job_fragment(
     )
 
 
-def _check(kind: str, queue: str, priority: int, max_attempts: int) -> None:
+def _check(priority: object, max_attempts: object, delay: object, **texts: object) -> None:
     """The table guards changes only (db/forge/0004_cheap_writes.sql)."""
-    rules = (
-        ("kind", len(kind), 200),
-        ("queue", len(queue), 100),
-        ("priority", priority, 4),
-        ("max_attempts", max_attempts, 32_767),
-    )
-    errors = [
-        FieldError("/" + name, "out_of_range", f"must be 1 to {most}" + " characters" * (n < 2))
-        for n, (name, given, most) in enumerate(rules)
-        if not 1 <= given <= most
-    ]
-    if errors:
-        raise Invalid(errors, "the job cannot be inserted", code="F711")
+    wrong = []
+    for name, given in texts.items():
+        good = isinstance(given, str) and not _NO_TEXT.search(given)
+        if not (good and 1 <= len(str(given)) <= _LONGEST_TEXT[name]):
+            wrong.append((name, f"must be a text of 1 to {_LONGEST_TEXT[name]} characters"))
+    for name, given, most in (("priority", priority, 4), ("max_attempts", max_attempts, 32_767)):
+        if not (isinstance(given, int) and 1 <= given <= most):
+            wrong.append((name, f"must be a whole number from 1 to {most}"))
+    if not (isinstance(delay, int | float) and abs(delay) <= LONGEST):
+        wrong.append(("delay", f"must be seconds, at most {LONGEST:.0f}"))
+    if wrong:
+        errors = [FieldError("/" + name, "out_of_range", message) for name, message in wrong]
+        said = "; ".join(f"{name} {message}" for name, message in wrong)
+        raise Invalid(errors, f"the job cannot be inserted: {said}", code="F711")
 
 
 def to_json(value: Mapping[str, Any], pointer: str) -> str:
@@ -208,7 +212,7 @@ def _refused(pointer: str, why: str) -> Invalid:
 
 
 def _row(job: NewJob, now: Any, cause: Mapping[str, Any]) -> tuple[Any, ...]:
-    _check(job.kind, job.queue, job.priority, job.max_attempts)
+    _check(job.priority, job.max_attempts, job.delay, kind=job.kind, queue=job.queue)
     later = job.delay > 0
     return (
         job.kind,

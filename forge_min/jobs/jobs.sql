@@ -70,7 +70,9 @@ update forge_job set
   state = 'running', attempt = attempt + 1, attempted_at = now(), worker_id = %(worker)s,
   claim = %(claim)s
 where id = any(array(select id from picked))
-returning id, kind, queue, args, attempt, max_attempts, claim, metadata, created_at, scheduled_at, priority,
+returning id, kind, queue, args, attempt, max_attempts, claim, metadata,
+  greatest(least(created_at, '9999-01-01Z'), '0001-02-01Z'),  -- what Python can read
+  greatest(least(scheduled_at, '9999-01-01Z'), '0001-02-01Z'), priority,
   (select nextval('forge_job_claim'));
 
 -- name: release

@@ -112,7 +112,7 @@ def _cells(text: str, numbered: Iterator[tuple[int, str]]) -> list[str | None]:
 def _until_a_quote(numbered: Iterator[tuple[int, str]]) -> str:
     lines, length = [], 0
     for _, text in numbered:
-        lines.append(text)
+        lines.append(_fitting(text))
         length += len(text)
         if '"' in text:
             return "".join(lines)

@@ -96,6 +96,20 @@ def test_a_value_keeps_every_limit_of_its_field(field: str) -> None:
     assert wrong(resource(field)) == []
 
 
+@pytest.mark.parametrize(
+    ("field", "several"),
+    [
+        ('schema.bool("s", required=True, unique=True)', 2),
+        ('schema.decimal("s", required=True, unique=True, precision=(3, 3))', 39),
+        ('schema.decimal("s", required=True, unique=True, precision=(4, 2))', 39),
+        ('schema.enum("s", ["a", "b", "c"], required=True, unique=True)', 3),
+    ],
+)
+def test_unique_values_differ_as_long_as_they_can(field: str, several: int) -> None:
+    factory, _ = load(resource(field))
+    assert len({object.__new__(factory).defaults(n)["s"] for n in range(39)}) == several
+
+
 def test_what_only_a_person_knows_is_left_out() -> None:
     factory, _ = load(
         resource(

@@ -102,6 +102,16 @@ def test_bulk_inserts_keep_every_option(shop: Any) -> None:
         {"queue": "q" * 101},
         {"kind": ""},
         {"kind": "k" * 201},
+        {"kind": "\ud800"},
+        {"kind": 7},
+        {"queue": "a\0b"},
+        {"priority": "2"},
+        {"priority": 1.5},
+        {"max_attempts": None},
+        {"delay": float("nan")},
+        {"delay": float("-inf")},
+        {"delay": 1e12},
+        {"delay": "soon"},
     ],
 )
 def test_options_out_of_range_are_refused(shop: Any, options: dict[str, Any]) -> None:
@@ -138,7 +148,17 @@ def test_the_table_enforces_the_state_machine(shop: Any, change: str) -> None:
 
 @pytest.mark.parametrize(
     "columns",
-    ["priority = 0", "args = '[]'", "attempt = -5", "finalized_at = now()", "max_attempts = 0"],
+    [
+        "priority = 0",
+        "args = '[]'",
+        "attempt = -5",
+        "finalized_at = now()",
+        "max_attempts = 0",
+        "scheduled_at = '-infinity'",
+        "scheduled_at = '0044-03-15 12:00 BC'",
+        "created_at = '12000-01-01'",
+        "created_at = 'infinity'",
+    ],
 )
 def test_a_job_that_came_in_wrong_holds_nobody_up(shop: Any, columns: str) -> None:
     """As raw SQL may write one, or the previous release, which left the checking to the table."""
@@ -246,6 +266,13 @@ def test_a_unique_hook_adds_no_job_while_one_of_the_same_row_has_not_ended(shop:
     )
     write(one, "b")
     assert shop.states() == {"available": 3, "completed": 1}
+
+
+@pytest.mark.parametrize("key", ["", "k" * 501, "a\0", 7])
+def test_a_unique_key_is_a_text_that_fits_an_index(shop: Any, key: Any) -> None:
+    with pytest.raises(Invalid) as caught:
+        shop.insert(unique_key=key)
+    assert [error.pointer for error in caught.value.errors] == ["/unique_key"]
 
 
 def test_a_job_of_a_unique_key_is_inserted_once_until_it_has_ended(shop: Any) -> None:

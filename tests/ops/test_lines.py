@@ -141,3 +141,15 @@ def test_a_long_file_takes_no_more_memory_than_a_short_one(tmp_path: Path) -> No
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("length", [900, 999, 1000, 1001, 2500])
+def test_a_quoted_cell_is_whole_or_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: int
+) -> None:
+    monkeypatch.setattr(lines, "MAX_LINE", 1000)
+    cell = "x\n" + "y" * (length - 4)
+    first, *rest = read(tmp_path, "a.csv", f'code,n\n"{cell}",1\nz,3\n')
+    assert first.number == 2 and bool(first.error) == (length >= 1000)
+    assert first.error or first.item == {"code": cell, "n": 1}
+    assert rest[-1].item == {"code": "z", "n": 3}

@@ -34,7 +34,7 @@ def _value(column: Column, resource: ResourceIR, resources: Mapping[str, Resourc
     if member.pattern is not None:
         return ""
     if column.kind.value:
-        return column.kind.value
+        return "n % 2 == 1" if member.type == "bool" and member.unique else column.kind.value
     if member.type == "enum":
         several = f"{member.choices!r}[n % {len(member.choices)}]"
         return several if member.unique else repr(member.choices[0])
@@ -44,7 +44,10 @@ def _value(column: Column, resource: ResourceIR, resources: Mapping[str, Resourc
 def _number(field: FieldIR) -> str:
     _, most = TYPES[field.type]["limits"]["max"]
     if field.precision:
-        most = 10 ** (field.precision[0] - field.precision[1]) - 1
+        digits, after = field.precision
+        most = 10 ** (digits - after) - 1
+        if digits == after and field.min is None and field.max is None:
+            return f"Decimal(n % {10**after}).scaleb(-{after})"
     high = most if field.max is None else min(field.max, most)
     low = min(1, high) if field.min is None else max(field.min, -most)
     value = f"{low} + n % {high - low + 1}" if low else f"n % {high + 1}"
