@@ -118,3 +118,21 @@ def test_resources_that_are_called_like_another_ones_schema_have_schemas_of_thei
     for name, schema in schemas.items():
         word = {"Problem.Row": "problem", "Tag.Input": "tag", "TagInput": "tag_input"}.get(name)
         assert word is None or word in schema["properties"]
+
+
+def test_who_may_write_and_not_read_is_told_what_comes_back() -> None:
+    parts = 'schema.string("code", primary_key=True), schema.permission("read", ["manager"]), '
+    parts += 'schema.permission("create", ["member"]), schema.permission("update", ["manager"])'
+    parsed = parse(unit=f'{IMPORT}x = schema.define("Unit", {parts})\n')
+    assert parsed.diagnostics == ()
+    paths = json.loads(rendered(parsed.resources)["openapi.json"])["paths"]
+
+    def schema(path: str, method: str, status: str) -> Any:
+        return paths[path][method]["responses"][status]["content"]["application/json"]["schema"]
+
+    whole = {"$ref": "#/components/schemas/Unit"}
+    known = {"code": schema("/units", "post", "201")["anyOf"][1]["properties"]["code"]}
+    known["version"] = {"type": "integer"}
+    written = {"type": "object", "properties": known, "required": ["code", "version"]}
+    assert schema("/units", "post", "201") == {"anyOf": [whole, written]}
+    assert schema("/units/{id}", "patch", "200") == schema("/units/{id}", "get", "200") == whole

@@ -66,7 +66,21 @@ def _completed(shape: Shape, operation: Json, problems: dict[str, str]) -> Json:
         for status, answer in operation["responses"].items()
         if status not in gone
     }
+    roles = {p.operation: set(p.roles) for p in r.permissions}
+    if asked != "read" and "read" in roles and not roles.get(asked, {""}) <= roles["read"]:
+        _tell_writers(shape, operation["responses"])
     return operation | ({"parameters": parameters} if parameters else {})
+
+
+def _tell_writers(shape: Shape, responses: Json) -> None:
+    """Who may write and not read gets the key and the version."""
+    key = shape.columns[0]
+    known = {key.name: value_schema(key), "version": {"type": "integer"}}
+    written = {"type": "object", "properties": known, "required": list(known)}
+    for answer in responses.values():
+        content = answer.get("content", {}).get("application/json")
+        if content:
+            content["schema"] = {"anyOf": [content["schema"], written]}
 
 
 def _problem(title: str) -> Json:
