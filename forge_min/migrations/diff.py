@@ -93,7 +93,7 @@ def diff(
     if scratch is None:
         raise BuildError("comparing with earlier migrations needs a database", code="F332")
     with scratch() as conn:
-        wanted, ours = build(conn, base, parts, files)
+        wanted, ours = build(conn, base, parts, files, decisions.statements())
     with scratch() as conn:
         theirs = replay(conn, [*base, *files])
         difference = _Difference(conn, read_catalog(conn), wanted, ours, theirs)

@@ -80,6 +80,14 @@ class Decisions:
             return ""
         return next((n for n in near if self.ask and self.ask(f"was {old} renamed to {n}?")), "")
 
+    def statements(self) -> list[str]:
+        """What is said of renames, as SQL: tables first."""
+        said = [it.partition("=") for it in self.renames]
+        tables = [Rename("table", "", old, new) for old, _, new in said if "." not in old]
+        columns = [(*old.partition("."), new) for old, _, new in said if "." in old]
+        found = [*tables, *(Rename("column", table, old, new) for table, _, old, new in columns)]
+        return [each.sql() for each in found if each.old and each.new]
+
     def check(self) -> None:
         """Raises BuildError F335 for what nobody decided, F337 for decisions about nothing."""
         if self.unclear:

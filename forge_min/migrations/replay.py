@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from itertools import groupby
 from typing import Protocol
@@ -28,6 +28,12 @@ OF_THE_SERVER = re.compile(
 )
 RIGHTS = re.compile(r"(\s|--[^\n]*\n)*(grant|revoke|alter\s+default)\b", re.IGNORECASE)
 NO_SUCH_OBJECT = "42704"  # SQLSTATE
+# As statements.sql renames: what, and of what; its name before and after.
+RENAME = re.compile(
+    r"^alter (?P<what>\w+) (?P<of>NAME rename (?:column|constraint) |)(?P<old>NAME)"
+    r"(?P<on> on NAME|) (?:rename )?to (?P<new>NAME)".replace("NAME", r'(?:"(?:[^"]|"")*"|\w+)'),
+    re.MULTILINE,
+)
 
 
 class File(Protocol):
@@ -66,22 +72,29 @@ def replay(conn: Executor, files: Sequence[File]) -> set[str]:
 
 
 def build(
-    conn: Executor, base: Sequence[File], parts: Sequence[Part], files: Sequence[File]
+    conn: Executor,
+    base: Sequence[File],
+    parts: Sequence[Part],
+    files: Sequence[File],
+    renames: Sequence[str] = (),
 ) -> tuple[dict[Key, Part], set[Key]]:
     """Make what the schemas ask for in an empty database: all that is there then, with the SQL of
     the parts and in their order; and what was there before the hand-written files.
 
-    A statement of theirs may be about something that is no more: where it fails here, it says
-    nothing about today's schemas. Raises BuildError F332 when the schemas make no database.
+    Each of those meets the names of its time; renames: the statements of those that come now. A
+    statement of theirs may be about something that is no more: where it fails here, it says nothing
+    about today's schemas. Raises BuildError F332 when the schemas make no database.
     """
     for file in base:
         _apply(conn, file)
     with _fresh(conn, "the schemas"):
         conn.execute(parts_sql(parts) or "select")
     asked = read_catalog(conn)
-    for file in files:
+    for number, file in enumerate(files):
         if not file.generated:
-            _apply(conn, file, lenient=True)
+            later = [s for f in files[number:] if f.generated for s in f.statements]
+            with _named_as_then(conn, [*later, *renames]):
+                _apply(conn, file, lenient=True)
     there = read_catalog(conn)
     # A table or column that they took away is missing all the same: the code reads and writes it.
     dropped = {table for kind, table, _ in asked if kind == "table"} - {key[1] for key in there}
@@ -90,6 +103,22 @@ def build(
             there.setdefault(key, part)
     written = {p.key: replace(there[p.key], sql=p.sql) for p in parts if p.key in there}
     return {**written, **there, **written}, set(asked)
+
+
+@contextmanager
+def _named_as_then(conn: Executor, later: Sequence[str]) -> Iterator[None]:
+    """Take back, for the block, what is renamed by statements that come later."""
+    done: list[str] = []
+    for found in reversed(list(RENAME.finditer("\n".join(later)))):
+        frame = f"alter {found['what']} {found['of']}{{}}{found['on']} rename to {{}}"
+        frame = frame.replace(" rename to", " to") if found["of"] else frame
+        with suppress(Exception), conn.transaction():  # it may be gone by now
+            conn.execute(frame.format(found["new"], found["old"]))
+            done.append(frame.format(found["old"], found["new"]))
+    yield
+    for statement in reversed(done):
+        with suppress(Exception), conn.transaction():
+            conn.execute(statement)
 
 
 def identities(conn: Executor) -> set[str]:

@@ -106,6 +106,34 @@ def test_a_half_applied_unique_field_leaves_no_index_behind(world, schema):
     assert world.shape() == before
 
 
+@pytest.mark.parametrize("at_once", [True, False], ids=["now", "by an earlier file"])
+def test_what_was_made_by_hand_outlives_a_rename(world, schema, at_once):
+    def thing(name, field, length, **options):
+        return schema.define(
+            name, schema.field(field, max_len=length), schema.field("n"), **options
+        )
+
+    world.go(thing("Alpha", "a", 5))
+    world.by_hand(
+        "0002_own.sql",
+        "alter table alphas alter a set default 'zz';\n"
+        "create index own on alphas (lower(a));\n"
+        "create view glance as select n from alphas;\n",
+    )
+    world.up()
+    if at_once:
+        world.go(thing("Bee", "b", 9), rename=["alphas=bees", "bees.a=b"], allow_destructive=True)
+    else:
+        world.go(thing("Bee", "a", 5), rename=["alphas=bees"])
+        world.go(thing("Bee", "b", 5), rename=["bees.a=b"])
+        assert world.next(thing("Bee", "b", 5)) is None
+        world.go(thing("Bee", "b", 5, timestamps=True))
+    row = world.conn.execute("insert into bees default values returning b").fetchone()
+    assert row == ("zz",)
+    made = "select count(*) from pg_indexes where indexname = 'own'"
+    assert world.conn.execute(made).fetchone() == (1,)
+
+
 def test_a_table_made_by_hand_may_become_a_resource(world, schema):
     world.go(schema.define("Thing", schema.field("a")))
     made = "create table betas (id uuid primary key default forge_uuid7(), x text);\n"
