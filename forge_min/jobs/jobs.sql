@@ -42,7 +42,7 @@ with due as (
   update forge_job set state = 'available'
   where id = any(array(
     select id from forge_job
-    where state in ('scheduled', 'retryable') and scheduled_at <= now()
+    where state in ('scheduled', 'retryable') and coalesce(finalized_at, scheduled_at) <= now()  -- as its index
     order by scheduled_at limit 1000 for update skip locked))
   returning queue
 )
