@@ -83,9 +83,9 @@ def test_four_processes_on_one_queue_do_each_job_once(shop: Any, spawn: Any) -> 
 
 
 def test_a_killed_worker_loses_no_job_and_repeats_no_effect(shop: Any, spawn: Any) -> None:
-    count, rng = 250, random.Random()
-    jobs.insert_many_tx(shop.conn, [NewJob("a", {"s": 0.01}) for _ in range(count)])
+    count, rng = 500, random.Random()
     workers = [spawn("once") for _ in range(2)]
+    jobs.insert_many_tx(shop.conn, [NewJob("a", {"s": 0.01}) for _ in range(count)])
 
     def writing() -> bool:
         (found,) = shop.conn.execute(
