@@ -83,7 +83,7 @@ class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
         own = conn or self._database.connection()
         with db.transaction(own):
             doomed = self._doomed(id, own, {})
-            for (_, key), actions in list(doomed.items()):
+            for (_, key), actions in doomed.items():
                 actions._forget(key, own, doomed)
             del doomed[self.resource.topic, id]
             for (_, key), actions in reversed(doomed.items()):

@@ -110,8 +110,8 @@ def _named_as_then(conn: Executor, later: Sequence[str]) -> Iterator[None]:
     """Take back, for the block, what is renamed by statements that come later."""
     done: list[str] = []
     for found in reversed(list(RENAME.finditer("\n".join(later)))):
-        frame = f"alter {found['what']} {found['of']}{{}}{found['on']} rename to {{}}"
-        frame = frame.replace(" rename to", " to") if found["of"] else frame
+        verb = "to" if found["of"] else "rename to"
+        frame = f"alter {found['what']} {found['of']}{{}}{found['on']} {verb} {{}}"
         with suppress(Exception), conn.transaction():  # it may be gone by now
             conn.execute(frame.format(found["new"], found["old"]))
             done.append(frame.format(found["old"], found["new"]))

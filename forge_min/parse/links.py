@@ -6,7 +6,7 @@ Only for resources whose relations `parse_project` has found to be right.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from ..schema import OnDelete
@@ -42,8 +42,8 @@ def links(resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> tuple[Li
     found = []
     for relation in resource.relations:
         target = resources[relation.target]
-        way = Link(resource, relation.name, "belongs_to", target, relation.column)
-        found.append(replace(way, on_delete=relation.on_delete))
+        rule, column = relation.on_delete, relation.column
+        found.append(Link(resource, relation.name, "belongs_to", target, column, on_delete=rule))
     for many in resource.many:
         target = resources[many.target]
         if many.kind == "many_to_many":
