@@ -9,14 +9,13 @@ from __future__ import annotations
 from importlib.resources import files
 
 from ._libpq import psycopg  # noqa: F401  (first: a missing libpq gets its error)
-from .connection import Connection, Database, connect, literal
-from .embedded import EmbeddedServer
+from .connection import Connection, Database, connect
+from .embedded import EmbeddedServer, scratch_database
 from .migrate import migrate, migrate_down, migration_lock, migration_status
 from .migration_files import MigrationFile, read_migrations
 from .roles import check_bound_role, ensure_app_role
 from .run import run
-from .scratch import scratch_database
-from .statements import load_sql
+from .statements import literal, load_sql
 from .transaction import after_commit, is_idle, nudge, transaction
 from .translate import errors_translated, translate
 

@@ -10,8 +10,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
+from collections.abc import Callable
 from typing import Any, TypedDict, Unpack
 
 import psycopg
@@ -19,11 +18,13 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 
 from ..errors import ConfigError, ForgeError, Unavailable
+from .prepared import Prepared
 from .translate import TABLE
 
 Nudge = Callable[[str], None]
 Observe = Callable[[str, float], None]
 Hook = Callable[[], None]
+Around = Callable[[str, Callable[[], list[Any]]], list[Any]]
 
 OLDEST_SERVER = 150000
 # Defaults of the connection string; whatever the URL says wins. Seconds. libpq manual, section
@@ -47,88 +48,33 @@ class Options(TypedDict, total=False):
     observe: Observe | None
 
 
-PLACEHOLDER = re.compile(r"%%|%(?:\((\w+)\))?([sbt])?")
-
-
 class Connection(psycopg.Connection[TupleRow]):
     """A connection of forge_min: what `transaction` and `after_commit` know how to use.
 
     nudge: called by `db.nudge` after a commit, with its payload; None = readers find out by
-    polling.
+    polling. around: what `run` calls with a statement's text and what sends it, for a trace.
     """
 
     nudge: Nudge | None = None
     observe: Observe | None = None
+    around: Around | None = None
+    prepared = Prepared(None)
     # Of the innermost db.transaction(); None outside, and inside a BEGIN of the caller's own.
     hooks: list[Hook] | None = None
 
 
-class Cursor(psycopg.RawCursor[TupleRow]):
-    """A cursor that reads placeholders as psycopg's own does (`%s`, `%(name)s`, `%%`) and tells its
-    connection's `observe` how many seconds each execute took.
-
-    PERF: psycopg reads a statement of more than 4,096 characters or 50 parameters anew each time,
-    which takes 90 to 160 us (benchmarks/writes.py); here each text is read once.
-    """
+class Cursor(psycopg.Cursor[TupleRow]):
+    """A cursor that tells its connection's `observe` how many seconds each execute took."""
 
     def execute(self, query: Any, params: Any = None, **options: Any) -> Cursor:
         """As psycopg's; the observer gets the statement's first word, or "other"."""
         started = time.perf_counter()
         try:
-            if params is not None:
-                text, places = _numbered(_text(query, self))
-                return super().execute(text, _values(places, params), **options)
-            return super().execute(query, **options)
+            return super().execute(query, params, **options)
         finally:
             observe = getattr(self.connection, "observe", None)
             if observe is not None and not self.connection.pgconn.pipeline_status:
                 observe(operation(query), time.perf_counter() - started)
-
-    def executemany(self, query: Any, params_seq: Iterable[Any], **options: Any) -> None:
-        """As psycopg's."""
-        text, places = _numbered(_text(query, self))
-        super().executemany(text, (_values(places, each) for each in params_seq), **options)
-
-
-def literal(value: str) -> str:
-    """The string as a constant of a statement that has placeholders too (PostgreSQL manual,
-    4.1.2.1). For what does not change from call to call: each text is a statement of its own.
-    """
-    escaped = value.replace("'", "''").replace("%", "%%")
-    return f"'{escaped}'" if "\\" not in value else "E'" + escaped.replace("\\", "\\\\") + "'"
-
-
-def _text(query: Any, cursor: Cursor) -> str:
-    if isinstance(query, bytes):
-        return query.decode()
-    return query if isinstance(query, str) else str(query.as_string(cursor))
-
-
-@lru_cache(2000)
-def _numbered(sql: str) -> tuple[str, tuple[str | int, ...]]:
-    """The statement with $1, $2, ... and the names, or places in a sequence, of their values."""
-    numbers: dict[str | int, int] = {}
-
-    def number(found: re.Match[str]) -> str:
-        if found[0] == "%%":
-            return "%"
-        if not found[2]:
-            raise psycopg.ProgrammingError(f"{found[0]!r} is no placeholder; a percent sign is %%")
-        name = found[1] or len(numbers)
-        return f"${numbers.setdefault(name, len(numbers) + 1)}"
-
-    text = PLACEHOLDER.sub(number, sql)
-    return text, tuple(numbers)
-
-
-def _values(places: tuple[str | int, ...], params: Any) -> list[Any]:
-    try:
-        if isinstance(params, Mapping) or len(params) == len(places):
-            return [params[place] for place in places]
-    except (LookupError, TypeError):
-        pass
-    wanted = ", ".join(map(str, places)) or "none"
-    raise psycopg.ProgrammingError(f"other values than the statement's are given: {wanted}")
 
 
 def connect(
@@ -157,11 +103,12 @@ def connect(
             "a special character of the password is written as %XX",
         ) from None
     values = {**DEFAULTS, "application_name": application_name, **given}
+    often = None if prepare == "off" else 5
     try:
         conn = Connection.connect(
             make_conninfo("", **values),
             autocommit=True,
-            prepare_threshold=None if prepare == "off" else 5,
+            prepare_threshold=often,
             cursor_factory=Cursor,
         )
     except psycopg.Error as err:
@@ -173,7 +120,7 @@ def connect(
             f"the server is PostgreSQL {version}, and 15 is the oldest that is supported",
             code="F404",
         )
-    conn.nudge, conn.observe = nudge, observe
+    conn.nudge, conn.observe, conn.prepared = nudge, observe, Prepared(often)
     return conn
 
 

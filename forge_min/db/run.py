@@ -1,74 +1,175 @@
-"""One statement in one round trip, with the tenant whose rows it may touch."""
+"""One statement in one round trip, with the tenant whose rows it may touch.
+
+PERF: psycopg's own parts (its adapters, its `pq`, its generators) without a cursor: a cursor takes
+25 us more for a statement, and a pipeline of two of them 95 (benchmarks/writes.py).
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import psycopg
+from psycopg import generators
+from psycopg.adapt import PyFormat, Transformer
+from psycopg.errors import error_from_result
+from psycopg.pq import DiagnosticField, ExecStatus, TransactionStatus
+from psycopg.pq.abc import PGconn, PGresult
+from psycopg.rows import tuple_row
 
-from .connection import operation
+from .connection import Connection, operation
+from .prepared import Statement
+from .statements import numbered, values_at
 from .translate import translate
 
-SET_TENANT = "select set_config('forge.tenant_id', %s, true)"
+# What a prepared statement may say and a new one does not: a migration changed its columns, or it
+# was discarded behind our back (PostgreSQL manual, appendix A).
+STALE = (b"0A000", b"26000")
+FAILED, DONE = ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_SYNC
+SET_TENANT: Statement = ("select set_config('forge.tenant_id', $1, true)", (25,))  # 25: text
 Params = Mapping[str, Any] | Sequence[Any] | None
+Rows = list[tuple[Any, ...]]
+
+
+@dataclass(slots=True)
+class Message:
+    """A statement and its values, as libpq takes them."""
+
+    statement: Statement
+    values: Sequence[Any]
+    formats: Sequence[int] | None = None
 
 
 def run(
     conn: psycopg.Connection[Any], sql: str, params: Params = None, *, tenant: UUID | None = None
-) -> list[tuple[Any, ...]]:
-    """Execute `sql`; its rows, [] for a statement that gives none.
+) -> Rows:
+    """Execute `sql`, which is one statement; its rows, [] when it gives none.
 
     tenant: set for this statement's transaction, as row-level security asks. Both go out in one
     pipeline, which is one round trip and, outside a transaction of the caller's, one implicit
     transaction (PostgreSQL manual, section 32.5); inside one, the tenant stays set until its end.
+    A connection that is not ours, or in a pipeline of the caller's, is used through its cursors.
     Raises the errors of `db.translate`.
     """
-    # PERF: try costs a third of what a context manager does (benchmarks/http, row).
     try:
-        if tenant is None:
-            cursor = conn.execute(sql, params)
-        else:
-            cursor = _for_tenant(conn, sql, params, tenant)
-        # SAFETY: after the pipeline: inside it a row comes back before anything is committed.
-        # PERF: cursor.description makes an object per column.
-        result = cursor.pgresult
-        return cursor.fetchall() if result is not None and result.nfields else []
+        if not isinstance(conn, Connection) or not conn.autocommit or conn.pgconn.pipeline_status:
+            return _by_cursor(conn, sql, params, tenant)
+        if conn.around is not None:
+            return conn.around(sql, lambda: _by_parts(conn, sql, params, tenant))
+        return _by_parts(conn, sql, params, tenant)
     except psycopg.Error as err:
         raise translate(err) from err
 
 
-def _for_tenant(
-    conn: psycopg.Connection[Any], sql: str, params: Params, tenant: UUID
-) -> psycopg.Cursor[Any]:
+def _by_cursor(
+    conn: psycopg.Connection[Any], sql: str, params: Params, tenant: UUID | None
+) -> Rows:
+    with conn.cursor(row_factory=tuple_row) as cursor:
+        if tenant is not None:
+            cursor.execute("select set_config('forge.tenant_id', %s, true)", (str(tenant),))
+        cursor.execute(sql, params)
+        try:
+            return cursor.fetchall()
+        except psycopg.ProgrammingError as err:
+            if err.sqlstate:
+                raise
+            return []  # it gives none, and in a pipeline only now that is known
+
+
+def _by_parts(conn: Connection, sql: str, params: Params, tenant: UUID | None) -> Rows:
     started = time.perf_counter()
     try:
-        with conn.pipeline():
-            conn.execute(SET_TENANT, (str(tenant),))
-            return conn.execute(sql, params)
-    except Exception as err:
-        confused = conn.pgconn.pipeline_status or isinstance(err, IndexError)
-        if confused and not conn.closed:
-            # SAFETY: the commit failed, and psycopg can neither leave the pipeline after that nor
-            # say so: the connection is of no more use, and the reason is what went before.
-            conn.close()
-            raise _first(err) from None
-        raise
+        text, places = (sql, ()) if params is None else numbered(sql)
+        given = values_at(places, params or ())
+        adapted = Transformer(conn)
+        values = adapted.dump_sequence(given, [PyFormat.AUTO] * len(given))
+        message = Message((text, adapted.types or ()), values, adapted.formats)
+        again = conn.pgconn.transaction_status == TransactionStatus.IDLE
+        while (result := _answer(conn, message, tenant)).status == FAILED:
+            stale = result.error_field(DiagnosticField.SQLSTATE) in STALE
+            known = [
+                conn.prepared.forget(each) for each in (message.statement, SET_TENANT) if stale
+            ]
+            if not (any(known) and again):
+                raise error_from_result(result, encoding=adapted.encoding)
+            again = False
+        if not result.nfields:
+            return []
+        adapted.set_pgresult(result)
+        return adapted.load_rows(0, result.ntuples, tuple)
     finally:
-        observe = getattr(conn, "observe", None)
-        if observe is not None:
-            observe(operation(sql), time.perf_counter() - started)
+        if conn.observe is not None:
+            conn.observe(operation(sql), time.perf_counter() - started)
 
 
-def _first(err: BaseException) -> psycopg.Error:
-    """The server's own error, behind those that it led to. Sometimes psycopg has dropped it: then
-    it is told as one after which the same may be tried again, since nothing was committed.
+def _answer(conn: Connection, message: Message, tenant: UUID | None) -> PGresult:
+    """The statement's result, or the first error of its round trip."""
+    pg = conn.pgconn
+    with conn.lock:
+        try:
+            name = conn.prepared.name(message.statement)
+            if name is None or tenant is not None:
+                return _pipeline(conn, name, message, tenant)
+            pg.send_query_prepared(name, message.values, message.formats)
+            results: list[PGresult] = conn.wait(generators.execute(pg))
+            return results[0]
+        finally:
+            # SAFETY: interrupted, so an answer may still come that is nobody's.
+            if pg.pipeline_status or pg.transaction_status == TransactionStatus.ACTIVE:
+                conn.close()
+
+
+def _pipeline(
+    conn: Connection, name: bytes | None, message: Message, tenant: UUID | None
+) -> PGresult:
+    """As `_answer`, of several messages: the tenant's, what prepares a statement, and it."""
+    pg = conn.pgconn
+    pg.enter_pipeline_mode()
+    sent: list[Statement | None] = []
+    if tenant is not None:
+        setting = Message(SET_TENANT, [str(tenant).encode()])
+        sent += _queue(conn, conn.prepared.name(SET_TENANT), setting)
+    sent += _queue(conn, name, message)
+    pg.pipeline_sync()
+    results = conn.wait(_results(pg, len(sent)))
+    pg.exit_pipeline_mode()
+    for statement, result in zip(sent, results):
+        if statement is not None and result.status != ExecStatus.COMMAND_OK:
+            conn.prepared.forget(statement)
+    return next((result for result in results if result.status == FAILED), results[-1])
+
+
+def _queue(conn: Connection, name: bytes | None, message: Message) -> list[Statement | None]:
+    """Send it, after what prepares it when it is due. For each message the statement that it
+    prepares, or None.
     """
-    behind: BaseException | None = err
-    while behind is not None:
-        if isinstance(behind, psycopg.Error) and behind.sqlstate:
-            return behind
-        behind = behind.__context__
-    return psycopg.errors.SerializationFailure("the transaction failed at its end")
+    pg, (text, types) = conn.pgconn, message.statement
+    sent: list[Statement | None] = []
+    if name is None and conn.prepared.is_due(message.statement):
+        name, old = conn.prepared.add(message.statement)
+        pg.send_prepare(name, text.encode(conn.info.encoding), types)
+        sent.append(message.statement)
+        if old is not None:
+            pg.send_query_params(b"deallocate " + old, None)
+            sent.append(None)
+    if name is None:
+        command = text.encode(conn.info.encoding)
+        pg.send_query_params(command, message.values, types, message.formats)
+    else:
+        pg.send_query_prepared(name, message.values, message.formats)
+    return [*sent, None]
+
+
+def _results(pg: PGconn, sent: int) -> Generator[Any, Any, list[PGresult]]:
+    """One of each message, and one more when the commit fails."""
+    yield from generators.send(pg)
+    results: list[PGresult] = []
+    for _ in range(sent + 2):
+        found = yield from generators.fetch_many(pg)
+        if found and found[-1].status == DONE:
+            break
+        results += found
+    return results

@@ -7,8 +7,9 @@ owner chose stays. An unsampled statement costs one context variable lookup.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeVar
 
 from .tracing import Span, current, span
@@ -31,7 +32,15 @@ def trace_connection(conn: Connection) -> Connection:
     traced: Any = conn
     traced.cursor_factory = _traced(traced.cursor_factory)
     traced.server_cursor_factory = _traced(traced.server_cursor_factory)
+    traced.around = partial(_around, conn)  # of statements that no cursor sends: db.run
     return conn
+
+
+def _around(conn: Any, query: str, send: Callable[[], list[Any]]) -> list[Any]:
+    with _statement(conn, query, True) as active:
+        rows = send()
+        _rows(active, len(rows))
+        return rows
 
 
 @cache
@@ -44,19 +53,19 @@ def _traced(base: Any) -> Any:
         _forge_traced = True
 
         def execute(self, query: Any, params: Any = None, *args: Any, **options: Any) -> Any:
-            with _statement(self, query, params is not None) as active:
+            with _statement(self.connection, query, params is not None) as active:
                 result = super().execute(query, params, *args, **options)
-                _rows(active, self)
+                _rows(active, self.rowcount)
                 return result
 
         def executemany(self, query: Any, params_seq: Any, *args: Any, **options: Any) -> None:
-            with _statement(self, query, True) as active:
+            with _statement(self.connection, query, True) as active:
                 super().executemany(query, params_seq, *args, **options)
-                _rows(active, self)
+                _rows(active, self.rowcount)
 
         @contextmanager
         def copy(self, statement: Any, params: Any = None, *args: Any, **options: Any) -> Any:
-            with _statement(self, statement, params is not None):
+            with _statement(self.connection, statement, params is not None):
                 with super().copy(statement, params, *args, **options) as copy:
                     yield copy
 
@@ -64,15 +73,15 @@ def _traced(base: Any) -> Any:
     return Traced
 
 
-def _statement(cursor: Any, query: Any, has_params: bool) -> AbstractContextManager[Span | None]:
+def _statement(conn: Any, query: Any, has_params: bool) -> AbstractContextManager[Span | None]:
     """The span around a statement; around one that is not sampled, nothing."""
     context = current.get()
     if context is None or not context.sampled:
         return _NOTHING
-    text = _text(cursor, query, has_params)
+    text = _text(conn, query, has_params)
     word = _WORD.match(text)
     operation = word[1].upper() if word else "QUERY"
-    info = cursor.connection.info
+    info = conn.info
     attributes = {
         "db.system.name": "postgresql",
         "db.namespace": info.dbname,
@@ -84,18 +93,18 @@ def _statement(cursor: Any, query: Any, has_params: bool) -> AbstractContextMana
     return span(operation, kind="client", attributes=attributes)
 
 
-def _text(cursor: Any, query: Any, has_params: bool) -> str:
+def _text(conn: Any, query: Any, has_params: bool) -> str:
     if isinstance(query, bytes):
         text = query.decode("utf-8", "replace")
     elif isinstance(query, str):
         text = query
     elif hasattr(query, "as_string"):  # psycopg.sql.Composable: it may hold literals
-        text, has_params = query.as_string(cursor), False
+        text, has_params = query.as_string(conn), False
     else:  # a template string (PEP 750): its values are parameters
         text = "?".join(getattr(query, "strings", (type(query).__name__,)))
     return text if has_params else _LITERAL.sub("?", text)
 
 
-def _rows(active: Span | None, cursor: Any) -> None:
-    if active is not None and active.recording and cursor.rowcount >= 0:
-        active.set_attribute("db.response.returned_rows", cursor.rowcount)
+def _rows(active: Span | None, count: int) -> None:
+    if active is not None and active.recording and count >= 0:
+        active.set_attribute("db.response.returned_rows", count)

@@ -108,11 +108,12 @@ def _drop(conn: db.Connection, app_url: str, name: str) -> None:
     # PERF: PostgreSQL sleeps for 100 ms when it meets a session that is about to end.
     while db.run(conn, SQL["sessions"], [name]) and time.monotonic() < until:
         time.sleep(0.001)
-    drop = f"drop database {name} with (force)"
     try:
-        conn.execute(drop)
+        conn.execute(f"drop database {name} with (force)")
     except psycopg.errors.InsufficientPrivilege:
-        # The owner may not end the sessions of the app's role, but that role itself may.
+        # The owner may end neither the sessions of the app's role, as that role itself may, nor
+        # autovacuum's, as DROP does without FORCE.
         with db.connect(app_url, application_name="fresh_database") as app:
             app.execute(SQL["end_sessions"], [name])
-        conn.execute(drop)
+        conn.execute(SQL["end_sessions"], [name])
+        conn.execute(f"drop database {name}")

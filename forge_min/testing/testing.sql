@@ -6,7 +6,7 @@ select exists (select from pg_database where datname = %s),
   case current_setting('fsync') when 'off' then 'file_copy' else 'wal_log' end;
 
 -- name: sessions
-select pid from pg_stat_activity where datname = %s;
+select pid from pg_stat_activity where datname = %s and usename is not null;
 
 -- name: end_sessions
 select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = %s and usename = current_user;

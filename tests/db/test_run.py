@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -128,17 +131,99 @@ def test_a_connection_without_autocommit_is_never_idle_for_a_retry(fresh_databas
         assert not db.is_idle(foreign)
 
 
-def test_a_commit_that_fails_is_named_and_its_connection_is_given_up(
+def test_a_commit_that_fails_is_named_and_leaves_the_connection_as_it_was(
     fresh_database: TestDatabase, conn: db.Connection
 ) -> None:
     with db.connect(fresh_database.owner_url) as owner:
         owner.execute("create table late (v int unique deferrable initially deferred)")
         owner.execute("insert into late values (1)")
         owner.execute("grant all on late to public")
-    with pytest.raises((Conflict, Unavailable)) as caught:  # psycopg sometimes drops the reason
-        db.run(conn, "insert into late values (1)", tenant=ONE)
-    constraint, code = getattr(caught.value, "constraint", ""), caught.value.code
-    assert (constraint == "late_v_key" or code == "F406") and conn.closed
+    for n in range(2, 10):
+        with pytest.raises(Conflict) as caught:
+            db.run(conn, "insert into late values (%s)", [1], tenant=ONE)
+        assert (caught.value.constraint, db.is_idle(conn)) == ("late_v_key", True)
+        assert db.run(conn, "insert into late values (%s) returning v", [n], tenant=ONE) == [(n,)]
+    assert len(prepared(conn)) <= 3
+
+
+def prepared(conn: db.Connection) -> list[str]:
+    return [name for (name,) in db.run(conn, "select name from pg_prepared_statements")]
+
+
+def test_what_is_prepared_is_bounded_and_failures_prepare_nothing_anew(conn):
+    for n in range(130):
+        for _ in range(7):
+            assert db.run(conn, f"select {n} + %s::int", [1]) == [(n + 1,)]
+    many = prepared(conn)
+    assert len(many) == (100 if conn.prepare_threshold is not None else 0)
+    insert(conn, ONE, 1)
+    for _ in range(20):
+        with pytest.raises(Conflict):
+            insert(conn, ONE, 1)
+        with pytest.raises(DatabaseError, match="42601"):
+            db.run(conn, "select of nothing %s", [1])
+        with pytest.raises(DatabaseError), db.transaction(conn):
+            with suppress(DatabaseError):
+                db.run(conn, "select 1 / %s", [0])
+            db.run(conn, "select 2, %s", [2])
+    assert db.run(conn, "select 2, %s", [2]) == [(2, 2)]
+    assert len(prepared(conn)) <= 101
+
+
+@pytest.mark.parametrize("tenant", [None, ONE])
+def test_a_prepared_statement_survives_a_migration_and_a_discard(tenant, conn, fresh_database):
+    with db.connect(fresh_database.owner_url) as owner:
+        owner.execute("create table wide (v varchar(5)); insert into wide values ('x')")
+        owner.execute("grant all on wide to public")
+        read = lambda: db.run(conn, "select v from wide where v > %s", [""], tenant=tenant)  # noqa: E731
+        for _ in range(8):
+            assert read() == [("x",)]
+        owner.execute("alter table wide alter v type text")
+        assert [read() for _ in range(8)] == [[("x",)]] * 8
+        db.run(conn, "deallocate all")
+        assert [read() for _ in range(8)] == [[("x",)]] * 8
+        owner.execute("alter table wide alter v type varchar(9)")
+        if conn.prepare_threshold is not None:
+            with pytest.raises(DatabaseError, match="0A000"), db.transaction(conn):
+                read()
+        assert read() == [("x",)]
+
+
+def test_values_and_rows_larger_than_any_buffer_pass_in_one_statement(conn):
+    many = ["x" * 1_000_000] * 20
+    echo = "select unnest(%s::text[]), %s::bytea"
+    for tenant in (None, ONE):
+        for _ in range(3):
+            rows = db.run(conn, echo, [many, b"\0" * 100], tenant=tenant)
+            assert rows == [(text, b"\0" * 100) for text in many]
+
+
+@pytest.mark.parametrize("tenant", [None, ONE])
+def test_an_interrupted_statement_leaves_no_answer_for_the_next(tenant, conn, fresh_database):
+    for _ in range(8):
+        db.run(conn, "select pg_sleep(%s)", [0], tenant=tenant)
+    ident, caught = threading.get_ident(), []
+    end = lambda: ctypes.pythonapi.PyThreadState_SetAsyncExc(  # noqa: E731
+        ctypes.c_ulong(ident), ctypes.py_object(TimeoutError)
+    )
+    timer = threading.Timer(0.3, end)
+    timer.start()
+    try:
+        db.run(conn, "select pg_sleep(%s)", [1.5], tenant=tenant)
+    except TimeoutError:
+        caught.append(conn.closed)
+    assert caught == [True]
+
+
+def test_a_foreign_connection_is_used_as_its_owner_set_it_up(fresh_database):
+    ask = "select current_setting('forge.tenant_id', true) as t, %(one)s::int as one"
+    with psycopg.connect(fresh_database.app_url, row_factory=psycopg.rows.dict_row) as foreign:
+        assert db.run(foreign, ask, {"one": 1}, tenant=ONE) == [(str(ONE), 1)]
+        assert foreign.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS
+    with psycopg.connect(fresh_database.app_url, autocommit=True) as foreign, foreign.pipeline():
+        assert db.run(foreign, ask, {"one": 2}, tenant=TWO) == [(str(TWO), 2)]
+    with db.connect(fresh_database.app_url) as own, own.pipeline():
+        assert db.run(own, ask, {"one": 3}, tenant=TWO) == [(str(TWO), 3)]
 
 
 def test_begin_and_commit_on_a_lost_connection_are_the_errors_of_the_domain(

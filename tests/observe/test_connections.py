@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from uuid import UUID
 
 import psycopg
 import pytest
-from forge_min.db import connect
+from forge_min.db import connect, run
+from forge_min.errors import DatabaseError
 from forge_min.observe import span, trace_connection
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
@@ -54,6 +56,23 @@ def test_values_never_appear(conn: Connection, spans: Spans) -> None:
     shown = " ".join(texts(spans))
     assert "hunter2" not in shown and "77123" not in shown
     assert texts(spans)[1] == "select ?, ?, E?"
+
+
+@pytest.mark.parametrize("tenant", [None, UUID(int=7)])
+def test_what_no_cursor_sends_is_a_span_too(
+    tenant: UUID | None, conn: Connection, spans: Spans
+) -> None:
+    ask = "select n from generate_series(1, %(last)s) n"
+    with span("request"):
+        assert len(run(conn, ask, {"last": 3}, tenant=tenant)) == 3
+        with pytest.raises(DatabaseError):
+            run(conn, "select 1 / %(zero)s", {"zero": 0}, tenant=tenant)
+    first, failed, _ = spans()
+    assert texts(spans) == [ask, "select 1 / %(zero)s"]
+    assert (first.attributes or {})["db.response.returned_rows"] == 3
+    assert failed.status.status_code is StatusCode.ERROR
+    assert run(conn, ask, {"last": 2}, tenant=tenant) == [(1,), (2,)]
+    assert len(spans()) == 3
 
 
 def test_a_failing_statement_is_a_failed_span_without_values(

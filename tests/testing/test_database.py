@@ -6,7 +6,15 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from forge_min.db import FORGE_MIGRATIONS, MigrationFile, connect, migration_status
+from forge_min.db import (
+    FORGE_MIGRATIONS,
+    Connection,
+    EmbeddedServer,
+    MigrationFile,
+    connect,
+    migration_status,
+    scratch_database,
+)
 from forge_min.errors import BuildError
 from forge_min.testing import TestDatabase, fast_server
 from forge_min.testing import fresh_database as make
@@ -97,3 +105,26 @@ def test_threads_get_databases_of_their_own_at_the_same_time(server):
 
     with ThreadPoolExecutor(4) as pool:
         assert len(set(pool.map(use, range(8)))) == 8
+
+
+def test_it_is_dropped_while_autovacuum_is_at_work_in_it(tmp_path):
+    settings = {"autovacuum_naptime": "1", "autovacuum_vacuum_cost_delay": "100"}
+    with EmbeddedServer(tmp_path / "server", app_role="app", settings=settings) as server:
+        with make(server) as database, connect(database.owner_url) as conn:
+            keep_autovacuum_busy(server, conn)
+        with scratch_database(server.owner_url) as conn:
+            keep_autovacuum_busy(server, conn)
+            name = conn.info.dbname
+        assert {database.name, name} & databases(server) == set()
+
+
+def keep_autovacuum_busy(server: EmbeddedServer, conn: Connection) -> None:
+    conn.execute("create table big (n int) with (autovacuum_vacuum_cost_limit = 1)")
+    conn.execute("insert into big select generate_series(1, 400000)")
+    busy = """select count(*) from pg_stat_activity
+              where datname = %s and backend_type = 'autovacuum worker'"""
+    until = time.monotonic() + 60
+    with connect(server.admin_url) as admin:
+        while admin.execute(busy, [conn.info.dbname]).fetchone() == (0,):
+            assert time.monotonic() < until
+            time.sleep(0.05)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .scratch import scratch_database
 from .server import EmbeddedServer
 
-__all__ = ["EmbeddedServer"]
+__all__ = ["EmbeddedServer", "scratch_database"]
