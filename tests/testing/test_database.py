@@ -121,6 +121,7 @@ def test_it_is_dropped_while_autovacuum_is_at_work_in_it(tmp_path):
 def keep_autovacuum_busy(server: EmbeddedServer, conn: Connection) -> None:
     conn.execute("create table big (n int) with (autovacuum_vacuum_cost_limit = 1)")
     conn.execute("insert into big select generate_series(1, 400000)")
+    conn.execute("select pg_stat_force_next_flush()")
     busy = """select count(*) from pg_stat_activity
               where datname = %s and backend_type = 'autovacuum worker'"""
     until = time.monotonic() + 60
