@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from importlib.resources.abc import Traversable
 
@@ -49,6 +50,16 @@ def later(message: str) -> str:
     it says text(sentence).
     """
     return message
+
+
+def exact(number: str) -> Decimal:
+    """A number of JSON as it is written. Raises ValueError for an exponent beyond what Decimal
+    holds.
+    """
+    try:
+        return Decimal(number)
+    except InvalidOperation:
+        raise ValueError(text("{number} is out of range", number=number[:40])) from None
 
 
 def _filled(message: str, values: dict[str, object]) -> str:

@@ -80,15 +80,7 @@ class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
         if self.resource.soft_delete or not self.registry.followers(self.resource):
             self._delete(id, conn, version)
             return
-        own = conn or self._database.connection()
-        with db.transaction(own):
-            doomed = self._doomed(id, own, {})
-            for (_, key), actions in doomed.items():
-                actions._forget(key, own, doomed)
-            del doomed[self.resource.topic, id]
-            for (_, key), actions in reversed(doomed.items()):
-                actions._changed(own, actions._sql(statement.last_words), _key(key), "delete")
-            self._delete(id, own, version)  # the database takes the others along
+        self._tried(conn, lambda own: self._delete_all(id, own, version))
 
     def restore(self, id: Any, *, version: int | None = None, conn: Conn = None) -> R:
         """Bring a deleted row back; one that is not deleted stays as it is.
@@ -110,8 +102,8 @@ class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
         """
         identity = self.allow(operation)
         where = (identity.user, str(self.tenant() or ""), self.resource.topic, operation)
-        sees = request_hash + " ".join(["", *sorted(self.hidden())])
-        return once(self.connection(), where, key, sees, run)
+        sees = " ".join([request_hash, *sorted(self.hidden()), str(self._may_read())])
+        return self._tried(None, lambda own: once(own, where, key, sees, run))
 
     def public(self, id: Any, *, conn: Conn = None) -> R:
         """The row as anybody may see it who may read at all: for what is shown to many at once.
@@ -125,6 +117,16 @@ class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
 
     def _delete(self, id: Any, conn: Conn, version: int | None = None) -> None:
         self._changed(conn, self._sql(statement.delete), _key(id, version), "delete")
+
+    def _delete_all(self, id: Any, conn: db.Connection, version: int | None) -> None:
+        with db.transaction(conn):
+            doomed = self._doomed(id, conn, {})
+            for (_, key), actions in doomed.items():
+                actions._forget(key, conn, doomed)
+            del doomed[self.resource.topic, id]
+            for (_, key), actions in reversed(doomed.items()):
+                actions._changed(conn, actions._sql(statement.last_words), _key(key), "delete")
+            self._delete(id, conn, version)  # the database takes the others along
 
     def _doomed(self, id: Any, conn: db.Connection, found: Doomed) -> Doomed:
         """This row, and after it those that its deletion takes along, as (topic, key) → actions.

@@ -7,9 +7,9 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from string import Template
-from typing import Any, ClassVar, Generic, Protocol
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from uuid import UUID
 
 from .. import db
@@ -21,6 +21,7 @@ from .values import read_text
 
 Conn = db.Connection | None
 Rows = list[tuple[Any, ...]]
+T = TypeVar("T")
 _COMMENT = re.compile(r"\n*^--.*", re.MULTILINE)
 
 
@@ -90,6 +91,11 @@ class Base(Generic[R]):
         """The names of the columns that the current identity may not see."""
         return hidden_columns(self.resource) if self._hides else frozenset()
 
+    def _may_read(self) -> bool:
+        """Whether the current identity has the permission "read"."""
+        roles = self.resource.permissions.get("read")
+        return roles is None or current_identity().has_one_of(roles)
+
     # -- rows and keys -----------------------------------------------------------------------------
 
     def to_json(self, row: R) -> dict[str, Any]:
@@ -97,8 +103,7 @@ class Base(Generic[R]):
         and not read gets the key and the version.
         """
         shown: dict[str, Any] = self.resource.to_json(row)
-        roles = self.resource.permissions.get("read")
-        if roles is not None and not current_identity().has_one_of(roles):
+        if not self._may_read():
             return {name: shown[name] for name in (self.resource.key.name, "version")}
         for name in self.hidden():
             shown.pop(name, None)
@@ -142,20 +147,23 @@ class Base(Generic[R]):
 
     def _run(self, conn: Conn, sql: str, params: Mapping[str, Any], *, write: bool = False) -> Rows:
         """The statement's rows. %(forge_tenant)s is filled in, and in a tenant's resource set for
-        row-level security in the same round trip.
-
-        On this thread's own connection outside a transaction a read is sent again once when the
-        connection was lost, a write twice when it got in another's way (F406). Raises the errors of
-        `db.translate`.
+        row-level security in the same round trip. Raises the errors of `db.translate`.
         """
         tenant = self.tenant()
         params = {**params, "forge_tenant": tenant}
+        return self._tried(conn, lambda own: db.run(own, sql, params, tenant=tenant), write=write)
+
+    def _tried(self, conn: Conn, work: Callable[[db.Connection], T], *, write: bool = True) -> T:
+        """What `work` gives with `conn`, or with this thread's own connection. There, and outside a
+        transaction, a read is done again once when the connection was lost, a write twice when it
+        got in another's way (F406). Work of several statements is one transaction.
+        """
         code, tries = ("F406", 2) if write else ("F405", 1)
         while True:
             own = conn or self._database.connection()
             again = tries > 0 and conn is None and db.is_idle(own)
             try:
-                return db.run(own, sql, params, tenant=tenant)
+                return work(own)
             except Unavailable as err:
                 if not again or err.code != code:
                     raise

@@ -5,6 +5,9 @@ psycopg keeps such a list too, for its cursors; this one is for `run`, which use
 
 from __future__ import annotations
 
+from psycopg import pq
+
+CAN_CLOSE = pq.version() >= 170000  # PQclosePrepared; a pooler understands its message
 Statement = tuple[str, tuple[int, ...]]  # its text, and the types (OIDs) of its values
 
 
@@ -12,7 +15,8 @@ class Prepared:
     """The statements of one connection that came often, by name. What is used least goes first.
 
     after: a statement is prepared once it came this often; None = never. room: so many stay
-    prepared, and so many are counted.
+    prepared, and so many are counted. Where libpq cannot let one go (before 17, without the
+    server's DEALLOCATE, which no pooler understands), the first stay.
     """
 
     def __init__(self, after: int | None, room: int = 100) -> None:
@@ -23,29 +27,32 @@ class Prepared:
         self._made = 0
 
     def name(self, statement: Statement) -> bytes | None:
-        """The name of a prepared statement; any other is counted."""
+        """The name of a prepared statement."""
         name = self._names.pop(statement, None)
         if name is not None:
             self._names[statement] = name
-        elif self._after is not None:
-            self._counts[statement] = self._counts.pop(statement, 0) + 1
-            if len(self._counts) > self._room:
-                del self._counts[next(iter(self._counts))]
         return name
 
     def is_due(self, statement: Statement) -> bool:
-        """Whether it came often enough to be prepared."""
-        return self._after is not None and self._counts.get(statement, 0) > self._after
+        """Whether it is to be prepared, since it came often enough and is not; each call counts."""
+        if self._after is None or statement in self._names:
+            return False
+        self._counts[statement] = count = self._counts.pop(statement, 0) + 1
+        if len(self._counts) > self._room:
+            del self._counts[next(iter(self._counts))]
+        return count > self._after and (CAN_CLOSE or len(self._names) < self._room)
 
     def add(self, statement: Statement) -> tuple[bytes, bytes | None]:
-        """A new name, and the one that is to be deallocated for it."""
+        """A new name, and the one that is to be closed for it."""
         full = len(self._names) >= self._room
         old = self._names.pop(next(iter(self._names))) if full else None
         self._made += 1
         self._names[statement] = name = b"forge_%d" % self._made
         return name, old
 
-    def forget(self, statement: Statement) -> bool:
-        """It could not be prepared, or is of no more use; whether it was known. It counts anew."""
-        self._counts.pop(statement, None)
-        return self._names.pop(statement, None) is not None
+    def forget(self, *statements: Statement) -> bool:
+        """They could not be prepared, or are of no more use; whether one was. They count anew."""
+        for statement in statements:
+            self._counts.pop(statement, None)
+        known = [self._names.pop(statement, None) for statement in statements]
+        return any(known)

@@ -15,7 +15,7 @@ from uuid import UUID
 import psycopg
 from psycopg import generators
 from psycopg.adapt import PyFormat, Transformer
-from psycopg.errors import error_from_result
+from psycopg.errors import SerializationFailure, error_from_result
 from psycopg.pq import DiagnosticField, ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
 from psycopg.rows import tuple_row
@@ -90,11 +90,10 @@ def _by_parts(conn: Connection, sql: str, params: Params, tenant: UUID | None) -
         again = conn.pgconn.transaction_status == TransactionStatus.IDLE
         while (result := _answer(conn, message, tenant)).status == FAILED:
             stale = result.error_field(DiagnosticField.SQLSTATE) in STALE
-            known = [
-                conn.prepared.forget(each) for each in (message.statement, SET_TENANT) if stale
-            ]
-            if not (any(known) and again):
+            if not stale or not conn.prepared.forget(message.statement, SET_TENANT):
                 raise error_from_result(result, encoding=adapted.encoding)
+            if not again:  # as after a deadlock: the whole transaction may be tried again
+                raise SerializationFailure("a prepared statement was out of date")
             again = False
         if not result.nfields:
             return []
@@ -110,9 +109,9 @@ def _answer(conn: Connection, message: Message, tenant: UUID | None) -> PGresult
     pg = conn.pgconn
     with conn.lock:
         try:
-            name = conn.prepared.name(message.statement)
-            if name is None or tenant is not None:
-                return _pipeline(conn, name, message, tenant)
+            name = conn.prepared.name(message.statement) if tenant is None else None
+            if name is None:
+                return _pipeline(conn, message, tenant)
             pg.send_query_prepared(name, message.values, message.formats)
             results: list[PGresult] = conn.wait(generators.execute(pg))
             return results[0]
@@ -122,19 +121,25 @@ def _answer(conn: Connection, message: Message, tenant: UUID | None) -> PGresult
                 conn.close()
 
 
-def _pipeline(
-    conn: Connection, name: bytes | None, message: Message, tenant: UUID | None
-) -> PGresult:
-    """As `_answer`, of several messages: the tenant's, what prepares a statement, and it."""
+def _pipeline(conn: Connection, message: Message, tenant: UUID | None) -> PGresult:
+    """As `_answer`, of several messages: what prepares statements, the tenant's, and it."""
     pg = conn.pgconn
     pg.enter_pipeline_mode()
-    sent: list[Statement | None] = []
+    messages = [message]
     if tenant is not None:
-        setting = Message(SET_TENANT, [str(tenant).encode()])
-        sent += _queue(conn, conn.prepared.name(SET_TENANT), setting)
-    sent += _queue(conn, name, message)
+        messages.insert(0, Message(SET_TENANT, [str(tenant).encode()]))
+    sent: list[Statement | None] = []  # for each of libpq's the statement that it prepares
+    for each in messages:
+        sent += _prepare(conn, each.statement)
+    for each in messages:
+        name = conn.prepared.name(each.statement)
+        if name is None:
+            command = each.statement[0].encode(conn.info.encoding)
+            pg.send_query_params(command, each.values, each.statement[1], each.formats)
+        else:
+            pg.send_query_prepared(name, each.values, each.formats)
     pg.pipeline_sync()
-    results = conn.wait(_results(pg, len(sent)))
+    results = conn.wait(_results(pg, len(sent) + len(messages)))
     pg.exit_pipeline_mode()
     for statement, result in zip(sent, results):
         if statement is not None and result.status != ExecStatus.COMMAND_OK:
@@ -142,25 +147,15 @@ def _pipeline(
     return next((result for result in results if result.status == FAILED), results[-1])
 
 
-def _queue(conn: Connection, name: bytes | None, message: Message) -> list[Statement | None]:
-    """Send it, after what prepares it when it is due. For each message the statement that it
-    prepares, or None.
-    """
-    pg, (text, types) = conn.pgconn, message.statement
-    sent: list[Statement | None] = []
-    if name is None and conn.prepared.is_due(message.statement):
-        name, old = conn.prepared.add(message.statement)
-        pg.send_prepare(name, text.encode(conn.info.encoding), types)
-        sent.append(message.statement)
-        if old is not None:
-            pg.send_query_params(b"deallocate " + old, None)
-            sent.append(None)
-    if name is None:
-        command = text.encode(conn.info.encoding)
-        pg.send_query_params(command, message.values, types, message.formats)
-    else:
-        pg.send_query_prepared(name, message.values, message.formats)
-    return [*sent, None]
+def _prepare(conn: Connection, statement: Statement) -> list[Statement | None]:
+    """Send what prepares it, when that is due, after what makes room for it."""
+    if not conn.prepared.is_due(statement):
+        return []
+    name, old = conn.prepared.add(statement)
+    if old is not None:
+        conn.pgconn.send_close_prepared(old)
+    conn.pgconn.send_prepare(name, statement[0].encode(conn.info.encoding), statement[1])
+    return [statement] if old is None else [None, statement]
 
 
 def _results(pg: PGconn, sent: int) -> Generator[Any, Any, list[PGresult]]:

@@ -96,7 +96,8 @@ class Decisions:
             raise BuildError(message, code="F335", hint="say " + ", ".join(flags))
         idle = sorted({*self.renames, *self.drops} - self.used)
         if idle:
-            hint = "old names are those of the migrations, new ones those of the schemas"
+            hint = "old names are of the migrations and gone, new ones of the schemas and new; "
+            hint += "a name that is taken over needs two migrations"
             raise BuildError(f"{', '.join(idle)}: no such change", code="F337", hint=hint)
 
 

@@ -86,20 +86,33 @@ class Load:
         self.counts = dict.fromkeys((*DONE, "refused"), 0)
         self.errors: list[dict[str, object]] = []
         self._actions, self._file, self._send, self._quiet = actions, file, send, quiet
+        # A row may refer to one of the same table in a later line: what is refused for that waits.
+        relations = actions.resource.relations
+        self._patience = 2 * any(r.target == actions.resource.topic for r in relations)
+        self._waiting: list[Line] = []
 
     def run(self, *, skip: bool) -> None:
         """All batches. skip: each is committed by itself; else all are, or none."""
-        conn, lines = self._actions.connection(), self._lines()
+        conn = self._actions.connection()
         with nullcontext() if skip else db.transaction(conn):
-            for batch in iter(lambda: list(islice(lines, BATCH)), []):
-                with db.transaction(conn):
-                    self._write(batch, conn)
-                if self.counts["refused"] and not skip:
-                    break
+            self._write_all(self._lines(), conn, skip)
+            for self._patience in (2, 1, 0):
+                before = 0
+                while len(self._waiting) not in (0, before):
+                    waiting, self._waiting = self._waiting, []
+                    before = len(waiting)
+                    self._write_all(iter(waiting), conn, skip)
             if self.counts["refused"] and not skip:
                 self.counts.update(dict.fromkeys(DONE, 0))
                 self._tell("nothing of it was imported", hint="correct it, or use --on-error skip")
                 raise Rollback
+
+    def _write_all(self, lines: Iterator[Line], conn: db.Connection, skip: bool) -> None:
+        for batch in iter(lambda: list(islice(lines, BATCH)), []):
+            with db.transaction(conn):
+                self._write(batch, conn)
+            if self.counts["refused"] and not skip:
+                return
 
     def _lines(self) -> Iterator[Line]:
         """The lines that can be read; the others are refused. Tells a terminal how many."""
@@ -115,13 +128,18 @@ class Load:
                 print(f"{count} lines\r", end="", file=sys.stderr, flush=True)
 
     def _write(self, lines: Sequence[Line], conn: db.Connection) -> None:
-        """Write these lines but for those that are refused, which are halved out of the others."""
+        """Write these lines but for those that are refused, which are halved out of the others, or
+        wait: with patience 2 as a whole, with 1 line by line.
+        """
         if not lines:
             return
         try:
             done = self._send([line.item for line in lines], conn=conn)
         except (Invalid, Conflict, ConstraintViolation) as err:
             errors = getattr(err, "errors", ()) or [FieldError("", "refused", err.message)]
+            if any(e.code == "no_such_row" for e in errors) and self._patience > (len(lines) > 1):
+                self._waiting += lines
+                return
             wrong = _by_place(errors) or ({0: errors} if len(lines) == 1 else {})
             for n in sorted(wrong):
                 self._refuse(lines[n], wrong[n])

@@ -72,6 +72,8 @@ def constraint_name(table: str, column: str, kind: str) -> str:
     "tenant_key" (unique). Always the same for the same arguments; one of more than MAX_NAME bytes
     is cut and gets a hash of the whole.
     """
+    if (column, kind) == ("tenant", "key"):
+        kind = "unique"  # the other name is that of the key with the tenant
     name = "_".join(part for part in (table, column, kind) if part)
     if len(name.encode()) <= MAX_NAME:
         return name

@@ -5,13 +5,12 @@ wanted.
 from __future__ import annotations
 
 import json
-from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NoReturn
 from urllib.parse import parse_qs
 
 from ..errors import BadRequest
-from ..text import text
+from ..text import exact, text
 from .problem import HTTPProblem
 
 _FORM = "application/x-www-form-urlencoded"
@@ -23,7 +22,7 @@ def _not_json(word: str) -> NoReturn:
 
 
 # PERF: json.loads with any option builds a decoder at each call.
-_decode = json.JSONDecoder(parse_constant=_not_json, parse_float=Decimal).decode
+_decode = json.JSONDecoder(parse_constant=_not_json, parse_float=exact).decode
 
 
 def _pairs(line: str | bytes) -> dict[str, list[str]]:

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
+from forge_min import db
 from forge_min.auth import as_identity
-from forge_min.errors import BadRequest, Conflict, Invalid
+from forge_min.errors import BadRequest, Conflict, Invalid, Unavailable
 from forge_min.testing import TestDatabase
 
 from workshop import ANN, BOSS, Workshop, together, workshop
@@ -167,3 +168,28 @@ def test_upserts_of_the_same_values_at_once_make_each_row_once(works: Workshop) 
         " where b.changes -> 'price' -> 1 <> a.changes -> 'price' -> 0"
     )
     assert broken == []
+
+
+def test_an_upsert_that_another_got_in_the_way_of_is_tried_again_as_a_whole(
+    works: Workshop, fresh_database: TestDatabase
+) -> None:
+    with db.connect(fresh_database.owner_url) as owner:
+        owner.execute("create sequence tries; grant all on tries to public")
+        owner.execute("""
+            create function in_the_way() returns trigger language plpgsql as $$ begin
+              if new.code = 'last' and nextval('tries') <= 2 then
+                raise exception using errcode = '40P01'; end if;
+              return new; end $$;
+            create trigger in_the_way before insert on products
+              for each row execute function in_the_way()""")
+    items = [{"code": f"{n:04}"} for n in range(1000)] + [{"code": "last"}]
+    with as_identity(ANN):
+        assert works["products"].upsert_many(items, key="code").inserted == 1001
+        owner_sees = works.sql("select count(*) from products")
+        assert owner_sees == [(1001,)]
+        with db.connect(fresh_database.owner_url) as owner:
+            owner.execute("truncate products cascade; alter sequence tries restart")
+        with pytest.raises(Unavailable) as caught:
+            works["products"].upsert_many(iter(items), key="code")
+    assert caught.value.code == "F406"
+    assert works.sql("select count(*) from products") == [(0,)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -67,6 +68,34 @@ def test_the_key_of_another_user_tenant_resource_or_operation_is_another(works: 
         works["products"].once("key", "hash", run, operation="update")
         works["products"].once("key", "hash", run)
     assert len(done) == 6
+
+
+def test_a_repetition_by_one_who_may_read_no_more_is_another_request(works: Workshop) -> None:
+    writer = replace(ANN, roles=frozenset({"writer"}))
+    products = works["products"]
+    shut = replace(products.resource, permissions={"read": ("reader",)})
+    products.resource = shut  # type: ignore[misc]
+    with as_identity(replace(ANN, roles=frozenset({"writer", "reader"}))):
+        products.once("key", "hash", creating(works, "A"))
+    with as_identity(writer), pytest.raises(Invalid) as caught:
+        products.once("key", "hash", creating(works, "A"))
+    assert caught.value.code == "F623"
+
+
+def test_a_migration_of_its_columns_goes_unnoticed_inside_transactions_too(
+    works: Workshop, fresh_database: TestDatabase
+) -> None:
+    def run(conn: db.Connection) -> tuple[int, list[tuple[str, str]], bytes]:
+        return 201, [], works["units"].create({"code": key}, conn=conn).code.encode()
+
+    with as_identity(ANN):
+        for key in "abcdefgh":
+            works["units"].once(key, "hash", run)
+        with db.connect(fresh_database.owner_url) as owner:
+            owner.execute("alter table units alter symbol type varchar(9)")
+        key = "later"
+        assert works["units"].once(key, "hash", run) == (201, [], b"later", False)
+    assert works.sql("select count(*) from units where code = 'later'") == [(1,)]
 
 
 def test_a_create_that_fails_stores_nothing(works: Workshop) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from forge_min.auth import ANONYMOUS, SYSTEM, Identity, as_identity
@@ -173,3 +175,18 @@ def test_a_value_that_the_row_has_already_is_no_reason_to_hide_a_wrong_one(works
         works["products"].update(made.id, {"code": "A", "price": "x", "details": {"a": 1}})
     assert [e.pointer for e in caught.value.errors] == ["/price"]
     assert works.one("select version from products") == 1
+
+
+def test_a_reference_to_nothing_is_named_to_who_gave_it_though_he_may_not_see_it(
+    works: Workshop,
+) -> None:
+    products = works["products"]
+    columns = [
+        replace(c, visible_to=("boss",)) if c.name == "maker_id" else c
+        for c in products.resource.columns
+    ]
+    products.resource = replace(products.resource, columns=tuple(columns))  # type: ignore[misc]
+    products._hides = True
+    with as_identity(ANN), pytest.raises(Invalid) as caught:
+        products.create({"code": "A", "maker_id": str(uuid4())})
+    assert [e.pointer for e in caught.value.errors] == ["/maker_id"]

@@ -132,6 +132,15 @@ def test_filters_find_what_python_finds(airports: Any, listing: Any, query: Any,
     assert page.total == len(expected)
 
 
+def test_a_list_of_values_may_hold_commas_where_it_is_given_one_by_one() -> None:
+    query = ListQuery.parse(BOOKS, {"title[in]": ["a,b", "c"], "pages": ["1", "2"]})
+    assert [(f.column.name, f.value) for f in query.filters] == [
+        ("title", ["a,b", "c"]), ("pages", 1), ("pages", 2),
+    ]  # fmt: skip
+    with pytest.raises(BadRequest, match="nope"):
+        ListQuery.parse(BOOKS, {"nope[in]": ["a", "b"]})
+
+
 def test_pages_by_number_have_a_total_also_beyond_the_end(airports: Any, listing: Any) -> None:
     page = listing(airports, page="2", per_page="50", sort="icao")
     assert (page.total, page.rows[0].icao, len(page.rows)) == (120, "0050", 50)

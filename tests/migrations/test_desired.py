@@ -385,9 +385,6 @@ def test_what_cannot_be_a_database_is_refused_with_the_name(schema):
         ],
         "1703 columns": [schema.define("T", *(schema.field(f"f{n}", "int") for n in range(1701)))],
         "x" * 64: [schema.define("Thing", schema.field("x" * 64))],
-        "things_tenant_key": [
-            schema.define("Thing", schema.field("tenant", unique=True), tenant_scoped=True)
-        ],
         "a_tenant": [
             schema.define("A", table="a", tenant_scoped=True),
             schema.define("B", table="a_tenant"),
@@ -397,6 +394,14 @@ def test_what_cannot_be_a_database_is_refused_with_the_name(schema):
         with pytest.raises(BuildError, match=name) as caught:
             desired_sql(resources)
         assert caught.value.code == "F330"
+
+
+@pytest.mark.db
+def test_a_field_may_be_named_tenant_and_be_unique_in_one(conn, schema):
+    thing = schema.define("Thing", schema.field("tenant", unique=True), tenant_scoped=True)
+    conn.execute(desired_sql([thing]))
+    names = "select conname from pg_constraint where conrelid = 'things'::regclass"
+    assert {("things_tenant_key",), ("things_tenant_unique",)} <= set(conn.execute(names))
 
 
 def test_no_resources_are_no_ddl():

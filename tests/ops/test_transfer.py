@@ -10,7 +10,7 @@ import re
 import subprocess
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -228,6 +228,50 @@ def test_an_export_has_a_row_before_those_that_refer_to_it(library: Library) -> 
     library.run("export", "tags", "-o", str(file))
     library.sql("truncate tags cascade")
     assert library.load("tags", file)["created"] == MANY
+
+
+def tag(n: int, wider: int = 0) -> dict[str, object]:
+    wide = str(UUID(int=wider)) if wider else None
+    return {"id": str(UUID(int=n)), "word": str(n), "wider_id": wide}
+
+
+@pytest.mark.parametrize("how", ["stop", "skip"])
+def test_a_row_may_refer_to_one_of_a_later_line(library: Library, how: str) -> None:
+    library.sql("truncate tags cascade")
+    file = library.folder / "chain.jsonl"
+    chain = [tag(n, n + 1) for n in range(1, MANY)] + [tag(MANY)]
+    file.write_text("\n".join(map(json.dumps, chain)))
+    assert library.load("tags", file, "--on-error", how)["created"] == MANY
+    assert count(library, "tags") == MANY
+
+
+def test_only_what_leads_nowhere_is_refused_of_rows_that_refer_to_later_ones(
+    library: Library,
+) -> None:
+    library.sql("truncate tags cascade")
+    file = library.folder / "forward.jsonl"
+    lines = [tag(1, 3), tag(2, 99), tag(3), tag(4, 2), tag(5, 6), tag(6, 1), tag(7, 98)]
+    file.write_text("\n".join(map(json.dumps, lines)))
+    report = library.load("tags", file, code=1)
+    assert (report["created"], count(library, "tags")) == (0, 0)
+    report = library.load("tags", file, "--on-error", "skip", code=1)
+    assert (report["created"], report["refused"]) == (4, 3)
+    assert [(e["line"], e["code"]) for e in report["errors"]] == [
+        (2, "no_such_row"), (4, "no_such_row"), (7, "no_such_row"),
+    ]  # fmt: skip
+    assert {word for (word,) in library.sql("select word from tags")} == {"1", "3", "5", "6"}
+
+
+def test_a_number_that_nothing_holds_is_named_by_its_line(library: Library) -> None:
+    file = library.folder / "huge.jsonl"
+    huge = '{"title": "b", "data": 1e999999999999999999999}'
+    file.write_text(f'{{"title": "a"}}\n{huge}\n{{"title": "c"}}\n')
+    report = library.load("books", file, "--on-error", "skip", code=1)
+    assert (report["created"], [e["line"] for e in report["errors"]]) == (2, [2])
+    table = library.folder / "huge.csv"
+    table.write_text("title,data\na,1\nb,1e999999999999999999999\n")
+    report = library.load("books", table, "--on-error", "skip", code=1)
+    assert (report["created"], [e["line"] for e in report["errors"]]) == (1, [3])
 
 
 def test_an_export_shows_what_its_roles_may_see(library: Library) -> None:

@@ -53,6 +53,7 @@ def test_json_of_another_type_is_415(kind):
 @pytest.mark.parametrize(
     "body",
     [b"", b"{", b'{"a":}', b"NaN", b"[Infinity]", b"\xff", b"[" * 100_000, b"1" * 5000, b'"\n"']
+    + [b"1e999999999999999999999", b'{"a":[-1.5E+99999999999999999999]}']
     + ['{"a":1}'.encode("utf-16"), b"\xef\xbb\xbf{}", b"{} x"],
 )
 def test_malformed_json_is_a_bad_request(body):

@@ -63,7 +63,10 @@ class ListQuery:
 
         Raises BadRequest naming the parameter and what would be allowed.
         """
-        pairs = [(k, v) for k, values in query.items() if k not in _CONTROL for v in values]
+        pairs: list[tuple[str, Any]] = []
+        for key, values in query.items():
+            whole = key.endswith("[in]") and len(values) > 1  # so that a value may hold a comma
+            pairs += [(key, v) for v in ([values] if whole else values) if key not in _CONTROL]
         cursor, include = _one(query, "cursor"), _one(query, "include")
         page = _number("page", _one(query, "page"), MAX_PAGE) if "page" in query else None
         if page is not None and cursor is not None:

@@ -63,13 +63,18 @@ class Bulk(Writer[R]):
         unique = {c.name: c for c in self.resource.columns if c.unique or c is self.resource.key}
         if key not in unique:
             raise BadRequest(f"{key} is not unique here; these are: {', '.join(unique)}")
-        own = conn or self._database.connection()
-        count: Counter[str] = Counter()
-        with db.transaction(own):
-            for batch in _batches(items):
-                for given, rows in self._groups(batch, unique[key]):
-                    count += self._upsert(own, given, rows, unique[key])
+        if not isinstance(items, Sequence):
+            conn = conn or self.connection()  # what comes once cannot be tried again
+        count = self._tried(conn, lambda own: self._upsert_all(own, items, unique[key]))
         return Upserted(count["created"], count["updated"], count["unchanged"])
+
+    def _upsert_all(self, conn: db.Connection, items: Iterable[Item], on: Column) -> Counter[str]:
+        count: Counter[str] = Counter()
+        with db.transaction(conn):
+            for batch in _batches(items):
+                for given, rows in self._groups(batch, on):
+                    count += self._upsert(conn, given, rows, on)
+        return count
 
     def _checked(self, batch: Numbered, on: Column | None = None) -> list[Params]:
         """The values of each item. Raises Invalid with the errors of all."""

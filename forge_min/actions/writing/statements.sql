@@ -35,7 +35,8 @@ where not exists (select 1 from forge_row)
 -- name: again
 forge_prior."version" <> (select forge_s."version" from $table forge_s where $found)
 
--- Rows are locked and inserted in the order of the key, so that two of these do not deadlock. The count reads
+-- Rows are locked and inserted in the order of the key, so that two of these rarely deadlock (one that sends its
+-- missed rows again may, and is tried again as a whole). The count reads
 -- all of forge_prior before the first row is written. A row that somebody inserted since our snapshot is no
 -- part of forge_prior, so it is left alone, and reported as missed.
 -- name: upsert

@@ -179,7 +179,8 @@ class Writer(Base[R]):
         if deleting and kind == "foreign_key":
             return conflict(text("other rows still refer to this one"))
         field = self.resource.constraints.get(err.constraint) or getattr(err, "column", "")
-        told = field not in self.hidden() and err.table in self._tables
+        # Of a hidden value nobody learns that another row has it; who gave a wrong one may know.
+        told = (kind != "unique" or field not in self.hidden()) and err.table in self._tables
         pointer = "/" + field if field and told else ""
         if not pointer:
             return err
