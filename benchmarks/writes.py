@@ -4,7 +4,8 @@
 
 Every client is a process with a connection of its own, on one embedded PostgreSQL, each write one
 commit and one round trip. One client measures how long a write takes; as many as fill the
-processors, how much of them it takes. Bare: the same row by a plain INSERT through psycopg. One of
+processors, how much of them it takes. Bare: the same row by a plain INSERT through psycopg, with
+RETURNING of all its columns as a create has to answer; beside it one that asks for nothing. One of
 them commits with a tenant: a pipeline of set_config and the statement, under row-level security.
 The clients' own Python time is part of both, so the database's share is larger than these ratios
 say; `statement` takes the Python of the actions out: their statement sent by psycopg with ready
@@ -51,9 +52,10 @@ SCHEMAS = {
 TENANT = UUID("018f0000-0000-7000-8000-000000000001")
 DATA = {"name": "Thing one", "price": 12, "status": "new"}
 BARE = 'insert into "items" ("id", "name", "price", "status") values (%s, %s, %s, %s)'
+RETURNING = ' returning "id", "name", "price", "status", "version", "created_at", "updated_at"'
 # case → (goal with sync commit on, off): times that the bare insert takes
 GOALS = {"statement": (1.25, 1.4), "statement, tenant": (1.6, 1.8)}
-CASES = ("bare", "statement", "statement, tenant", "create", "create, tenant")
+CASES = ("bare", "bare, no answer", "statement", "statement, tenant", "create", "create, tenant")
 
 
 def main() -> None:
@@ -150,8 +152,10 @@ def writer(case: str, url: str, tenant: UUID | None) -> Callable[[], object]:
 
     database = db.Database(url)
     conn = database.connection()
-    if case == "bare":
+    if case == "bare, no answer":
         return lambda: conn.execute(BARE, (uuid7(), *DATA.values()))
+    if case == "bare":
+        return lambda: conn.execute(BARE + RETURNING, (uuid7(), *DATA.values())).fetchall()
     registry = Registry(database, {})
     register(registry, "")
     actions = registry.actions["parts" if tenant else "items"]
