@@ -14,10 +14,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 
 # What the environment is made from: it is made anew when one of these changes, or the folder moves.
-SOURCES := pyproject.toml setup.py $(wildcard forge_min/_fanout*.pyx forge_min/_fanout*.pxd)
+SOURCES := pyproject.toml setup.py $(wildcard forge_min/_fanout*.p[yx][xdi])
 STAMP := $(VENV)/.made-$(shell { pwd; cat $(SOURCES); } | cksum | cut -d' ' -f1)
 
-.PHONY: help run test system lint types check install bench fuzz clean dist elsewhere
+.PHONY: help run test system lint types check install bench fuzz sanitize clean dist elsewhere
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-10s %s\n", $$1, $$2 }'
@@ -48,6 +48,9 @@ bench: $(STAMP) $(PEERS)/.made  ## compare with the named peers, in the same run
 
 fuzz: $(STAMP)  ## the property tests, with many more examples
 	@$(PY) -m pytest -m hypothesis --hypothesis-profile=fuzz
+
+sanitize: $(STAMP)  ## the compiled core's tests under ASan, UBSan, TSan and valgrind
+	@tools/sanitize.sh $(PY)
 
 dist: $(STAMP)  ## sdist and wheel, into dist/
 	@$(PY) -m build --outdir dist .
