@@ -5,7 +5,8 @@
 Same names and same behaviour as `_fanout_py.py`; `_fanout.pyi` is the contract, and the docstrings
 of the Python twin hold its promises: here they are cut to a line. What this one adds: the writer's
 thread runs without the GIL, so that a busy Python thread never delays a frame. The plain C below
-is in `_fanout_ring.pxd` and `_fanout_stream.pxd`, the system's part in `_fanout_os.pxd`.
+is in `_fanout_ring.pxd` and `_fanout_stream.pxd`, the system's part in `_fanout_os.pxd`; what only
+counts is in `_fanout_cells.pxi`.
 
 Who owns what
 * A Frame is a counted block of bytes. The ring owns one count, a stream that still has to send it
@@ -48,6 +49,7 @@ cdef enum:
 
 cdef double STALLED = 1.0  # seconds without progress after which a client that shall go is given up
 cdef double LONGEST_WAIT = 1e6  # seconds
+cdef double TICK = 1e-9  # seconds: what sums of doubles may lose
 
 
 # -- frames ----------------------------------------------------------------------------------------
@@ -229,6 +231,16 @@ cdef class Topic:
         """Subscriptions that are open now."""
         return self.ring.subscribers
 
+    @property
+    def taken(self):
+        """Frames that subscribers took, or that a writer began to send them."""
+        return forge_load(&self.ring.taken)
+
+    @property
+    def refreshes(self):
+        """Subscribers that fell off and were told so."""
+        return forge_load(&self.ring.refreshed)
+
     def publish(self, frame):
         """Append one frame, return its number. Never blocks on a reader. ValueError when empty."""
         cdef Frame* block = frame_of(_frame(frame))
@@ -291,9 +303,11 @@ cdef class Subscription:
             if not frames:  # else what was taken is handed out first; the next take() reports it
                 missed = waiting
                 self.number = ring.head + 1
+                forge_add(&ring.refreshed, 1)
         else:
             count = ring_read(ring, self.number, <size_t>wanted, blocks)
             self.number += count
+            forge_add(&ring.taken, count)
         pthread_mutex_unlock(&ring.lock)
         try:
             for index in range(count):
@@ -965,6 +979,8 @@ cdef class StreamWriter:
                 pieces[index].cursor.number = pieces[index].next
                 counts = not pieces[index].refresh
                 forge_add(&self.refresh_count, <uint64_t>pieces[index].refresh)
+                forge_add(&pieces[index].cursor.ring.refreshed, <uint64_t>pieces[index].refresh)
+                forge_add(&pieces[index].cursor.ring.taken, <uint64_t>counts)
             if sent < left:
                 stream_keep(stream, pieces[index].frame, sent, counts)
                 stream.slow = True
@@ -1053,147 +1069,4 @@ cdef void give_back(subscriptions, Lease lease) noexcept:
         lease.release()
 
 
-# -- metric cells ----------------------------------------------------------------------------------
-
-cdef int current_lane = 0
-
-
-def set_lane(lane):
-    """Choose the lane of shared memory that this process writes."""
-    global current_lane
-    current_lane = _whole("lane", lane, 0, 65535)
-
-
-@cython.final
-@cython.no_gc  # the buffer must not be cleared while somebody may still count
-cdef class _Cells:
-    """Doubles to count in: those given, whole lanes of `width`, or one private lane."""
-
-    # LOCK: the GIL guards this process's lane; other lanes are only read, a double at a time.
-
-    cdef Py_buffer buffer
-    cdef double* cells
-    cdef Py_ssize_t count, width
-    cdef bint private
-
-    def __cinit__(self, memory, Py_ssize_t width):
-        self.width = width
-        if memory is None:
-            self.private = True
-            self.count = width
-            self.cells = <double*>calloc(<size_t>width, sizeof(double))
-            if self.cells == NULL:
-                raise MemoryError
-            return
-        view = memoryview(memory)
-        if view.format != "d" or view.ndim != 1 or view.readonly or not view.c_contiguous:
-            raise ValueError("memory must be writable, contiguous doubles (format 'd')")
-        if not len(view) or len(view) % width:
-            raise ValueError(f"memory must hold whole lanes of {width} doubles, not {len(view)}")
-        PyObject_GetBuffer(view, &self.buffer, PyBUF_CONTIG)
-        self.cells = <double*>self.buffer.buf
-        self.count = len(view)
-
-    def __dealloc__(self):
-        if self.private:
-            free(self.cells)
-        elif self.buffer.obj is not None:
-            PyBuffer_Release(&self.buffer)
-
-    cdef inline Py_ssize_t offset(self) except -1:
-        cdef Py_ssize_t start
-        if self.private:
-            return 0
-        start = current_lane * self.width
-        if start >= self.count:
-            raise IndexError(
-                f"lane {current_lane} lies outside the memory of {self.count // self.width} lanes"
-            )
-        return start
-
-    # SAFETY: memcpy, since a caller's memory need not be aligned; it compiles to one move.
-    cdef inline double get(self, Py_ssize_t index) noexcept:
-        cdef double value
-        memcpy(&value, &self.cells[index], sizeof(double))
-        return value
-
-    cdef inline void add(self, Py_ssize_t index, double n) noexcept:
-        cdef double value = self.get(index) + n
-        memcpy(&self.cells[index], &value, sizeof(double))
-
-
-@cython.final
-cdef class Counter:
-    """A cell that adds, exact under threads."""
-
-    cdef _Cells cells
-
-    def __cinit__(self, memory=None):
-        self.cells = _Cells(memory, 1)
-
-    def inc(self, double n=1.0):
-        """Add `n`. IndexError when this process's lane lies outside the memory."""
-        self.cells.add(self.cells.offset(), n)
-
-    @property
-    def value(self):
-        """The sum of all lanes."""
-        cdef double total = 0.0
-        cdef Py_ssize_t index
-        for index in range(self.cells.count):
-            total += self.cells.get(index)
-        return total
-
-
-@cython.final
-cdef class Histogram:
-    """Counts observations by upper bound (inclusive; the last bucket is +Inf)."""
-
-    cdef _Cells cells
-    cdef readonly tuple bounds
-    cdef double* limits
-    cdef Py_ssize_t count
-
-    def __cinit__(self, bounds, memory=None):
-        found = tuple([float(bound) for bound in bounds])
-        if not all(map(math.isfinite, found)):
-            raise ValueError("bounds must be finite; +Inf is always there")
-        if any([found[index] >= found[index + 1] for index in range(len(found) - 1)]):
-            raise ValueError("bounds must rise")
-        self.cells = _Cells(memory, len(found) + 2)
-        self.limits = <double*>malloc((len(found) + 1) * sizeof(double))
-        if self.limits == NULL:
-            raise MemoryError
-        for index in range(len(found)):
-            self.limits[<Py_ssize_t>index] = found[index]
-        self.bounds = found
-        self.count = len(found)
-
-    def __dealloc__(self):
-        free(self.limits)
-
-    def observe(self, double x):
-        """Count one observation. ValueError when it is not a number."""
-        cdef Py_ssize_t low = 0, high = self.count, middle, start
-        if x != x:
-            raise ValueError("an observation must be a number, not nan")
-        start = self.cells.offset()
-        while low < high:
-            middle = (low + high) // 2
-            if self.limits[middle] < x:
-                low = middle + 1
-            else:
-                high = middle
-        self.cells.add(start + low, 1.0)
-        self.cells.add(start + self.count + 1, x)
-
-    def snapshot(self):
-        """(count of each bucket, +Inf last, not cumulative; sum; count) over all lanes."""
-        cdef list buckets = [0] * (self.count + 1)
-        cdef double total = 0.0
-        cdef Py_ssize_t start, index
-        for start in range(0, self.cells.count, self.count + 2):
-            for index in range(self.count + 1):
-                buckets[index] += <long long>self.cells.get(start + index)
-            total += self.cells.get(start + self.count + 1)
-        return buckets, total, sum(buckets)
+include "_fanout_cells.pxi"

@@ -26,6 +26,7 @@ BATCH = 64  # frames in one system call
 MAX_RECEIVED = 65536  # bytes: a client of a stream has nothing to say
 STALLED = 1.0  # seconds without progress after which a client that shall go is given up
 LONGEST_WAIT = 1e6  # seconds
+TICK = 1e-9  # seconds: what sums of doubles may lose
 
 
 def _refresh(missed: int) -> bytes:
@@ -155,15 +156,18 @@ class Topic:
     """A ring of the last `size` frames (1 to 65536), numbered from 1. Publishing costs the same
     however many subscribe."""
 
-    __slots__ = ("_head", "_lock", "_ring", "_subscribers", "_wakers", "size")
+    __slots__ = (
+        "_head", "_lock", "_refreshes", "_ring", "_subscribers", "_taken", "_wakers", "size",
+    )  # fmt: skip
 
     def __init__(self, size: int = 64) -> None:
         self.size = _whole("size", size, 1, 65536)
+        self._taken = self._refreshes = 0
         self._head = 0
         self._subscribers = 0
         self._ring: list[bytes] = [b""] * size
         self._wakers: list[_Waker] = []
-        # LOCK: _head, _ring, _wakers, _subscribers and the cursors of this topic's subscriptions.
+        # LOCK: _head, _ring, _wakers, the counts and the cursors of this topic's subscriptions.
         # Re-entrant: the collector may close a lost subscription while this thread holds it.
         self._lock = threading.RLock()
 
@@ -176,6 +180,21 @@ class Topic:
     def subscribers(self) -> int:
         """Subscriptions that are open now."""
         return self._subscribers
+
+    @property
+    def taken(self) -> int:
+        """Frames that subscribers took, or that a writer began to send them."""
+        return self._taken
+
+    @property
+    def refreshes(self) -> int:
+        """Subscribers that fell off and were told so."""
+        return self._refreshes
+
+    def _count(self, frames: int, refreshes: int) -> None:
+        with self._lock:
+            self._taken += frames
+            self._refreshes += refreshes
 
     def publish(self, frame: bytes) -> int:
         """Append one frame, return its number. Never blocks on a reader. ValueError when empty."""
@@ -246,9 +265,11 @@ class Subscription:
             waiting = topic._head + 1 - self._next
             if waiting > topic.size:
                 self._next = topic._head + 1
+                topic._count(0, 1)
                 return waiting, []
             frames = topic._read(self._next, limit)
             self._next += len(frames)
+            topic._count(len(frames), 0)
             return 0, frames
 
     def wait(self, timeout: float) -> bool:
@@ -754,6 +775,7 @@ class StreamWriter:
                 piece.subscription._next = piece.next
                 counts = not piece.refresh
                 self._refreshes += piece.refresh
+                piece.subscription._topic._count(counts, piece.refresh)
             if sent < len(piece.view):
                 stream.current, stream.current_counts = piece.view[sent:], counts
                 stream.slow = True
@@ -834,6 +856,70 @@ def _give_back(subscriptions: Iterable[Subscription], lease: Lease | None) -> No
         subscription.close()
     if lease is not None:
         lease.release()
+
+
+# -- rate limiter ----------------------------------------------------------------------------------
+
+
+@final
+class RateLimiter:
+    """Token buckets by key: at most `limit` at once, refilled evenly over `period` seconds. Exact
+    under threads (the generic cell rate algorithm of ITU-T I.371: one time stands for a bucket).
+
+    keys: as many buckets are kept at most. Where more are in use, the one that was asked for
+    longest ago is forgotten, which fills it.
+    """
+
+    __slots__ = ("_interval", "_lock", "_times", "keys", "limit", "period")
+
+    def __init__(self, *, limit: int, period: float, keys: int = 65536) -> None:
+        self.limit = _whole("limit", limit, 1, 2**31 - 1)
+        self.keys = _whole("keys", keys, 1, 2**31 - 1)
+        if not 0 < period <= LONGEST_WAIT:
+            raise ValueError(f"period must lie in 0..{LONGEST_WAIT:.0f} seconds, not {period}")
+        self.period = float(period)
+        self._interval = self.period / self.limit
+        # When each is full again, in the order of the last take.
+        self._times: dict[str, float] = {}
+        self._lock = threading.Lock()  # LOCK: _times
+
+    def take(self, key: str, cost: int = 1, now: float | None = None) -> tuple[bool, int, float]:
+        """(allowed, left, seconds): until the bucket is full again, or has what was refused.
+
+        now: seconds of the clock `time.monotonic`, by default the present. ValueError for a cost
+        that no bucket holds.
+        """
+        if type(key) is not str:
+            raise TypeError(f"key must be a str, not {type(key).__name__}")
+        if not 1 <= cost <= self.limit:
+            raise ValueError(f"cost must lie in 1..{self.limit}, not {cost}")
+        with self._lock:
+            clock = time.monotonic() if now is None else now
+            known = key in self._times
+            full = max(self._times[key], clock) if known else clock
+            after = full + cost * self._interval
+            if after - clock > self.period + TICK:
+                return False, self._left(full - clock), after - clock - self.period
+            if known:
+                del self._times[key]
+            self._times[key] = after
+            if not known:
+                self._forget(clock)
+        return True, self._left(after - clock), after - clock
+
+    def _left(self, used: float) -> int:
+        return int((self.period - used + TICK) / self._interval)
+
+    def _forget(self, now: float) -> None:
+        """Let at most two go that are full again, and one where there are too many."""
+        for _ in range(2):
+            key = next(iter(self._times))
+            if self._times[key] > now and len(self._times) <= self.keys:
+                break
+            del self._times[key]
+
+    def __len__(self) -> int:
+        return len(self._times)
 
 
 # -- metric cells ----------------------------------------------------------------------------------

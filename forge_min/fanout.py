@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from .errors import ConfigError
 
 __all__ = [
-    "IMPL", "Counter", "Histogram", "Lease", "Limiter", "StreamWriter", "Subscription", "Topic",
-    "set_lane", "wait_any",
+    "IMPL", "Counter", "Histogram", "Lease", "Limiter", "RateLimiter", "StreamWriter",
+    "Subscription", "Topic", "set_lane", "wait_any",
 ]  # fmt: skip
 
 
@@ -46,6 +46,7 @@ if TYPE_CHECKING or IMPL == "c":
         Histogram,
         Lease,
         Limiter,
+        RateLimiter,
         StreamWriter,
         Subscription,
         Topic,
@@ -58,6 +59,7 @@ else:
         Histogram,
         Lease,
         Limiter,
+        RateLimiter,
         StreamWriter,
         Subscription,
         Topic,

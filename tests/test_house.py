@@ -69,7 +69,7 @@ BUDGETS = {
     "doctor": 350, "schema": 250, "parse": 960, "pages": 450, "generate": 900,
     "migrations": 900, "ship": 1200, " ".join(TOP_ORDER): 1200,
 }  # fmt: skip
-WHOLE_PACKAGE = 15_575  # the house says 15,000: what issue 3 needs beyond, by its closing note
+WHOLE_PACKAGE = 15_700  # the house says 15,000; why there are more: closing notes of issues 3, 4
 LONGEST_FILE, LONGEST_TWIN = 400, 1_200
 MODULES_IN_A_FOLDER = 10
 
@@ -83,8 +83,14 @@ def sources(package: Path) -> Iterator[tuple[str, Path]]:
         yield path.relative_to(package).as_posix(), path
 
 
+def sources_of_all(package: Path) -> list[Path]:
+    """Python and Cython."""
+    return sorted(p for p in package.rglob("*.p*") if p.suffix in (".py", ".pyx", ".pxi"))
+
+
 def room_of(name: str) -> str:
-    return name.partition("/")[0].removesuffix(".py").removesuffix(".pyx").removesuffix(".pyi")
+    room = name.partition("/")[0].partition(".")[0]
+    return "_fanout" if room == "_fanout_cells" else room
 
 
 def parsed(path: Path) -> ast.Module:
@@ -217,7 +223,7 @@ def modules_are_not_loaded_by_name(package: Path) -> list[str]:
 
 def files_are_short(package: Path) -> list[str]:
     breaches = []
-    for path in sorted([*package.rglob("*.py"), *package.rglob("*.pyx")]):
+    for path in sources_of_all(package):
         limit = LONGEST_TWIN if path.stem in ("_fanout", "_fanout_py") else LONGEST_FILE
         count = len(path.read_text("utf-8").splitlines())
         if count > limit:
@@ -239,7 +245,7 @@ def folders_are_small(package: Path) -> list[str]:
 
 def rooms_keep_their_budget(package: Path) -> list[str]:
     count: dict[str, int] = {}
-    for path in [*package.rglob("*.py"), *package.rglob("*.pyx")]:
+    for path in sources_of_all(package):
         room = room_of(path.relative_to(package).as_posix())
         count[room] = count.get(room, 0) + code_lines(path)
     breaches = []

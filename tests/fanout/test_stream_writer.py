@@ -47,6 +47,7 @@ def test_frames_reach_every_client_in_order_after_first(core: ModuleType, bench:
     bench.eventually(lambda: writer.frames_sent == 5 * 30)
     assert writer.bytes_sent == 5 * len(data)
     assert (writer.connections, writer.refreshes) == (5, 0)
+    assert (topic.taken, topic.refreshes) == (5 * 30, 0)
 
 
 def test_several_topics_merge_into_one_stream(core: ModuleType, bench: Any) -> None:
@@ -113,6 +114,7 @@ def test_a_slow_reader_gets_exactly_one_refresh_with_what_it_missed(
     assert slow.read_until(b"\n\n") == b"data: next\n\n"
     assert refreshes >= 1
     assert (writer.refreshes, writer.timed_out) == (refreshes, 0)
+    assert topic.refreshes == refreshes and topic.taken <= writer.frames_sent + 2
 
 
 def _read_to_refresh(client: Any) -> bytes:
