@@ -4,6 +4,7 @@ same run.
     python benchmarks/run.py [--json FOLDER]
 
 http: the built artifact of http/shop beside Flask on gunicorn, both on one embedded PostgreSQL.
+live: the stream beside Go's net/http, sse-starlette and plain C; a topic beside asyncio's queues.
 limiter: acquire and release on both twins. writes: a create's statement beside the bare insert.
 generate, transfer, fresh_database: seconds and memory of making gen/, of import and export, of a
 test's database, each beside its goal.
@@ -59,6 +60,8 @@ def main() -> int:
         forge = serve_shop(stack, server, work)
         peer = peer_database(server)
         bench("http/bench.py", folder, "--forge", str(forge), "--database", peer)
+    for script in ("live/topics.py", "live/bench.py"):
+        bench(script, folder)
     for script in ("limiter.py", "writes.py", "generate.py", "transfer.py"):
         bench(script, folder)
     bench("fresh_database.py", None)
@@ -68,7 +71,7 @@ def main() -> int:
 def bench(script: str, folder: Path | None, *arguments: str) -> None:
     """Run one comparison; its figures go to a file of its own."""
     print(f"== {script}", flush=True)
-    name = Path(script).parent.name or Path(script).stem
+    name = script.removesuffix(".py").replace("/", "-")
     more = ["--json", str(folder / f"{name}.json")] if folder else []
     subprocess.run([sys.executable, str(HERE / script), *arguments, *more], check=True)
 

@@ -24,10 +24,12 @@ GIL waits for a few copied pointers only, and no cycle is possible.
 
 cimport cython
 from cpython.buffer cimport PyBUF_CONTIG, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_GetItemWithError
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
+from cpython.list cimport PyList_GET_ITEM, PyList_New, PyList_SET_ITEM
 from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
@@ -45,7 +47,6 @@ from .errors import TooManyConnections, TooManyConnectionsForUser
 cdef enum:
     EVENTS = 128
     MAX_RECEIVED = 65536  # bytes: a client of a stream has nothing to say
-    MAX_TAKE = 256
 
 cdef double STALLED = 1.0  # seconds without progress after which a client that shall go is given up
 cdef double LONGEST_WAIT = 1e6  # seconds
@@ -63,10 +64,6 @@ cdef Frame* frame_of(bytes data) except? NULL:
     if frame == NULL:
         raise MemoryError
     return frame
-
-
-cdef inline bytes frame_bytes(Frame* frame):
-    return PyBytes_FromStringAndSize(frame_data(frame), <Py_ssize_t>frame.size)
 
 
 cdef bytes _frame(frame):
@@ -194,10 +191,13 @@ cdef class Limiter:
 # -- topics ----------------------------------------------------------------------------------------
 
 @cython.final
+@cython.no_gc  # it holds bytes only, and a take() must find them to the end
 cdef class Topic:
     """A ring of the last `size` frames (1 to 65536), numbered from 1."""
 
     cdef Ring ring
+    # PERF: the same frames as Python's objects, guarded by the GIL, so that take() makes none.
+    cdef list objects
 
     def __cinit__(self, size=64):
         cdef uint64_t count = _whole("size", size, 1, 65536)
@@ -206,6 +206,7 @@ cdef class Topic:
         if self.ring.slots == NULL:
             raise MemoryError
         self.ring.size = count
+        self.objects = [None] * <Py_ssize_t>count
 
     def __dealloc__(self):
         # SAFETY: no subscription is left, hence no watch and no writer that reads this ring.
@@ -243,10 +244,14 @@ cdef class Topic:
 
     def publish(self, frame):
         """Append one frame, return its number. Never blocks on a reader. ValueError when empty."""
-        cdef Frame* block = frame_of(_frame(frame))
+        cdef bytes whole = _frame(frame)
+        cdef Frame* block = frame_of(whole)
+        cdef uint64_t number
         if block == NULL:
             raise ValueError("a frame must not be empty")
-        return ring_publish(&self.ring, block)
+        number = ring_publish(&self.ring, block)
+        self.objects[number % self.ring.size] = whole
+        return number
 
     def subscribe(self, after=None):
         """A cursor: None gives what comes next, a number what came after it and is still there."""
@@ -282,40 +287,30 @@ cdef class Subscription:
 
     def take(self, limit=64):
         """(missed, frames): at most `limit` frames, or (missed, []) once after falling off."""
-        cdef uint64_t missed = 0
-        cdef Py_ssize_t before = -1, wanted = _whole("limit", limit, 1, 2**31 - 1)
-        cdef list frames = []
-        own(self)
-        while before < len(frames) < wanted and not self.shut:  # in steps of MAX_TAKE
-            before = len(frames)
-            missed = self.take_some(min(wanted - before, MAX_TAKE), frames)
-        return missed, frames
-
-    cdef uint64_t take_some(self, Py_ssize_t wanted, list frames) except? 0:
-        """Append at most MAX_TAKE frames; returns how many were missed, and then appends none."""
-        cdef Frame* blocks[MAX_TAKE]
+        cdef uint64_t wanted = _whole("limit", limit, 1, 2**31 - 1)
         cdef Ring* ring = &self.topic.ring
-        cdef uint64_t waiting, missed = 0
-        cdef size_t count = 0, index
-        pthread_mutex_lock(&ring.lock)
-        waiting = ring.head + 1 - self.number
+        cdef uint64_t waiting = forge_load(&ring.head) + 1 - self.number
+        cdef Py_ssize_t count, index, place
+        own(self)
+        if self.shut:
+            return 0, []
         if waiting > ring.size:
-            if not frames:  # else what was taken is handed out first; the next take() reports it
-                missed = waiting
-                self.number = ring.head + 1
-                forge_add(&ring.refreshed, 1)
-        else:
-            count = ring_read(ring, self.number, <size_t>wanted, blocks)
-            self.number += count
-            forge_add(&ring.taken, count)
-        pthread_mutex_unlock(&ring.lock)
-        try:
-            for index in range(count):
-                frames.append(frame_bytes(blocks[index]))
-        finally:
-            for index in range(count):
-                frame_drop(blocks[index])
-        return missed
+            self.number += waiting
+            forge_add(&ring.refreshed, 1)
+            return waiting, []
+        # SAFETY: publish() holds the GIL from the new head to the object in its place, and here
+        # it is not given away, so each place holds the frame of its number.
+        count = <Py_ssize_t>min(waiting, wanted)
+        place = <Py_ssize_t>(self.number % ring.size)
+        frames = PyList_New(count)
+        for index in range(count):
+            frame = <object>PyList_GET_ITEM(self.topic.objects, place)
+            Py_INCREF(frame)
+            PyList_SET_ITEM(frames, index, frame)
+            place = place + 1 if place + 1 < <Py_ssize_t>ring.size else 0
+        self.number += <uint64_t>count
+        forge_add(&ring.taken, <uint64_t>count)
+        return 0, frames
 
     def wait(self, timeout):
         """Wait at most `timeout` seconds; True when a frame is there or it is closed."""

@@ -1,0 +1,71 @@
+"""The product's stream beside the peers: our server, router, metrics, access log, limiter, hub and
+writer, with 50 routes. Events go through the MemoryHub, so that no database is measured.
+
+    python ours.py PORT          FORGE_IMPL=c or python chooses the core
+"""
+
+from __future__ import annotations
+
+import logging
+import resource
+import sys
+import threading
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from forge_min import observe, sse
+from forge_min.fanout import Counter, Histogram, Limiter, StreamWriter
+from forge_min.notify import Event, MemoryHub
+from forge_min.wsgi import Application, Request, Response, Router, Server
+from forge_min.wsgi.events import events_handler
+
+BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0)
+
+
+def main() -> None:
+    """Serve until killed."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    hub = MemoryHub(sse.encode_json)
+    limiter = Limiter(max_total=20_000, max_per_user=20_000)
+    writer = StreamWriter()
+    requests, seconds = Counter(), Histogram(BOUNDS)
+
+    def go(request: Request) -> Response:
+        events, rate = (int(request.query[name][0]) for name in ("n", "rate"))
+        threading.Thread(target=publish, args=(hub, events, rate), daemon=True).start()
+        return Response(200, b"")
+
+    def count(method: str, route: str, status: int, took: float) -> None:
+        requests.inc()
+        seconds.observe(took)
+
+    router = Router()
+    for number in range(50):
+        router.add("GET", f"/page{number}/{{id}}", go)
+    router.add("GET", "/go", go)
+    router.add("GET", "/events", events_handler(hub, limiter, writer, topics={"products"}))
+    logging.disable()
+    access = observe.AccessLog(format="json", level="error")
+    app = Application(router, observe=count, access=access)
+    server = Server(("127.0.0.1", int(sys.argv[1])), app, threads=8)
+    hub.start()
+    writer.start()
+    server.start()
+    threading.Event().wait()
+
+
+def publish(hub: MemoryHub, events: int, rate: int) -> None:
+    """`events` of them, at once or `rate` a second."""
+    began = time.monotonic()
+    for number in range(events):
+        if rate:
+            time.sleep(max(0.0, began + number / rate - time.monotonic()))
+        stamp = {"t": 10**18 + time.monotonic_ns()}
+        hub.publish(Event("products", "product.updated", payload=stamp))
+
+
+if __name__ == "__main__":
+    main()
