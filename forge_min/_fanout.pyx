@@ -616,6 +616,10 @@ cdef class StreamWriter:
             frame_drop(frame)
         return accepted
 
+    def alive(self, stream):
+        """Whether a stream of this number is not ended."""
+        return stream in self.entries
+
     @property
     def running(self):
         """Whether streams are adopted now."""

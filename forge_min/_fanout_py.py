@@ -557,6 +557,10 @@ class StreamWriter:
             except OSError:  # full means awake; closed means stopped
                 pass
 
+    def alive(self, stream: int) -> bool:
+        """Whether a stream of this number is not ended."""
+        return stream in self._entries
+
     @property
     def running(self) -> bool:
         """Whether streams are adopted now."""

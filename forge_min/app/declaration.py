@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from ..actions import Registry
+from ..auth import Identity
 from ..wsgi import Middleware, Route
 
 F = TypeVar("F", bound=Callable[..., Any])
+Renew = Callable[[Identity], Identity | None]
 
 
 class Generated(NamedTuple):
@@ -31,6 +33,7 @@ class App:
         self.verbs: list[tuple[str, str, Callable[..., Any]]] = []
         self.fragments: dict[str, Callable[..., str]] = {}
         self.middlewares: list[Middleware] = []
+        self.renew: Renew = lambda identity: identity
         self.dependencies: dict[str, object] = {}
         self.start_hooks: list[Callable[..., object]] = []
         self.stop_hooks: list[Callable[..., object]] = []
@@ -56,6 +59,13 @@ class App:
     def middleware(self, function: Middleware) -> Middleware:
         """Stand around every route: takes (request, handler) and returns a Response."""
         self.middlewares.append(function)
+        return function
+
+    def renews(self, function: Renew) -> Renew:
+        """What an identity is by now, None when it is signed out, revoked or expired: asked of
+        every open stream at each heartbeat, on a thread of its own.
+        """
+        self.renew = function
         return function
 
     def provide(self, **dependencies: object) -> None:

@@ -18,7 +18,7 @@ from ..actions import Registry
 from ..config import Config
 from ..errors import ForgeError
 from ..wsgi import Application
-from ..wsgi.events import events_handler
+from ..wsgi.events import Patrol, events_handler
 from .declaration import App, Generated
 from .encoder import Encoder
 from .metrics import Metrics
@@ -166,6 +166,9 @@ class Running:
         writer.start()
         self._stack.callback(writer.stop, 5.0, sse.close_frame("shutdown"))
         self.metrics.watch(self.hub, writer, limiter)
+        patrol = Patrol(writer, c.heartbeat, self._admit, app.renew)
+        patrol.start()
+        self._stack.callback(patrol.stop)
         events = events_handler(
             self.hub,
             limiter,
@@ -173,6 +176,7 @@ class Running:
             topics=self.registry.actions,
             heartbeat=c.heartbeat,
             admit=self._admit,
+            patrol=patrol,
         )
         router = build_router(app, self.registry, generated, routes, events, root, self._config)
         o = self._config.observe

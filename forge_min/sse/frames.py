@@ -41,7 +41,7 @@ def refresh(reason: str, missed: int | None = None) -> bytes:
 
 
 def close_frame(reason: str) -> bytes:
-    """The last frame of a stream. A client comes back after "shutdown", and after nothing else."""
+    """The last frame of a stream. A client comes back after "shutdown" and "changed" only."""
     return frame("close", {"reason": reason})
 
 

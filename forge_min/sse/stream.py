@@ -5,7 +5,8 @@ It costs one thread for as long as it lives, which is what the writer is there t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 
 from ..fanout import Lease, Subscription, wait_any
 from .frames import refresh
@@ -26,11 +27,14 @@ class ByteStream(Iterator[bytes]):
         lease: Lease | None,
         first: bytes,
         heartbeat: float,
+        ended: Callable[[], bytes],
     ) -> None:
         self._subscriptions = tuple(subscriptions)
         self._lease = lease
         self._first = first
         self._heartbeat = heartbeat
+        self._ended = ended
+        self._ask_at = time.monotonic() + heartbeat
 
     def __next__(self) -> bytes:
         """The frames that are there, else the next to come, else a heartbeat comment."""
@@ -38,6 +42,11 @@ class ByteStream(Iterator[bytes]):
             first, self._first = self._first, b""
             return first
         while waiting := [one for one in self._subscriptions if not one.closed]:
+            if time.monotonic() >= self._ask_at:
+                self._ask_at = time.monotonic() + self._heartbeat
+                if farewell := self._ended():
+                    self.close()
+                    return farewell
             if frames := b"".join(map(_frames, waiting)):
                 return frames
             if not wait_any(waiting, self._heartbeat):
@@ -64,10 +73,13 @@ def stream(
     lease: Lease | None = None,
     first: bytes = b"",
     heartbeat: float = 15.0,
+    ended: Callable[[], bytes] = bytes,
 ) -> ByteStream:
     """The bytes of one client's stream: `first`, then every frame of the subscriptions.
 
-    heartbeat: seconds of silence before a comment. A subscription that fell off its ring gives one
-    refresh. Whoever iterates must close() it, which releases the lease.
+    heartbeat: seconds of silence before a comment, and between two questions to `ended`, which
+    gives the last frame of a stream that its client may have no longer, else nothing. A
+    subscription that fell off its ring gives one refresh. Whoever iterates must close() it, which
+    releases the lease.
     """
-    return ByteStream(subscriptions, lease, first, heartbeat)
+    return ByteStream(subscriptions, lease, first, heartbeat, ended)

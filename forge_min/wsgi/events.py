@@ -6,21 +6,25 @@ the head is out, and the worker is free. Elsewhere the same stream is the answer
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable, Container
+from functools import partial
 from typing import NamedTuple
 from uuid import UUID
 
 from .. import sse
-from ..auth import current_identity
-from ..errors import BadRequest, NotFound
+from ..auth import Identity, as_identity, current_identity
+from ..errors import BadRequest, Forbidden, NotFound, Unauthenticated
 from ..fanout import Lease, Limiter, StreamWriter
 from ..notify import Hub, Opened, TopicKey
+from ..notify.link import AWAY, Loop
 from ..text import text
 from .request import Request
 from .response import Response
 from .router import Handler
 
+log = logging.getLogger("forge_min.wsgi")
 MAX_TOPICS = 32
 FORMATS = ("json", "html")
 RETRY = (1000, 4000)  # milliseconds: clients of a server that restarts come back spread out
@@ -39,6 +43,76 @@ class Viewer(NamedTuple):
     audience: str = ""
 
 
+class Seat(NamedTuple):
+    """What a stream was opened with: who, and of which tenant he hears which topic."""
+
+    identity: Identity
+    places: tuple[tuple[UUID | None, str], ...]
+
+
+class Patrol(Loop):
+    """The thread `stream-patrol`: asks of every open stream, once a heartbeat, whether it may stay.
+
+    heartbeat: seconds. admit: as `events_handler` takes it. renew: what an identity is by now, None
+    when it is signed out, revoked or expired; by default it stays what it was. A stream ends with
+    `close` and the reason "expired", "forbidden" (it may not hear a topic any more) or "changed"
+    (other roles or tenant: its client may come back). While a database is away all stay.
+    """
+
+    def __init__(
+        self,
+        writer: StreamWriter,
+        heartbeat: float,
+        admit: Callable[[str], UUID | None],
+        renew: Callable[[Identity], Identity | None] = lambda identity: identity,
+    ) -> None:
+        super().__init__("stream-patrol", self._round, None)
+        self._writer = writer
+        self._heartbeat = heartbeat
+        self._admit = admit
+        self._renew = renew
+        self._seats: dict[int, Seat] = {}  # by stream; each operation on it is atomic
+
+    def seat(self, stream: int, seat: Seat) -> None:
+        """Look after the writer's stream of this number; 0 is none."""
+        if stream:
+            self._seats[stream] = seat
+
+    def ended(self, seat: Seat) -> bytes:
+        """The last frame of a stream that may not stay, else nothing."""
+        try:
+            identity = self._renew(seat.identity)
+            if identity is None:
+                return sse.close_frame("expired")
+            with as_identity(identity):
+                places = tuple((self._admit(name), name) for _, name in seat.places)
+        except (Unauthenticated, Forbidden, NotFound):
+            return sse.close_frame("forbidden")
+        except AWAY as err:
+            log.warning("an identity cannot be renewed now: %s", err)
+            return b""
+        except Exception:
+            # SAFETY: who cannot be asked about may not listen on.
+            log.exception("an identity could not be renewed")
+            return sse.close_frame("forbidden")
+        same = places == seat.places and identity.roles == seat.identity.roles
+        return b"" if same else sse.close_frame("changed")
+
+    def _round(self) -> None:
+        self.rest(self._heartbeat)
+        asked: dict[Seat, bytes] = {}
+        for stream, seat in list(self._seats.items()):
+            if self.stopping.is_set():
+                return
+            if self._writer.alive(stream):
+                if seat not in asked:
+                    asked[seat] = self.ended(seat)
+                if not asked[seat]:
+                    continue
+                self._writer.drop(stream, asked[seat])
+            del self._seats[stream]
+
+
 def by_identity(request: Request) -> Viewer:
     """Everybody sees the same; the cap counts by user, and nobody by network address."""
     user = current_identity().user
@@ -54,12 +128,14 @@ def events_handler(
     heartbeat: float = 15.0,
     viewer: Callable[[Request], Viewer] = by_identity,
     admit: Callable[[str], UUID | None] = lambda topic: None,
+    patrol: Patrol | None = None,
 ) -> Handler:
     """The handler of /events.
 
     topics: the names that exist; looked at for each request. heartbeat: seconds, for the fallback
     (the writer has its own). admit: the tenant whose events of a topic the current identity hears;
-    it raises for who may not; by default all hear what belongs to no tenant. The handler raises
+    it raises for who may not; by default all hear what belongs to no tenant. patrol: who asks again
+    while a stream is open; None = nobody. The handler raises
     BadRequest for no topic, too many or an unknown format, NotFound for unknown topics, what
     `admit` raises, and what Limiter.acquire raises at its caps. The lease is released by whoever
     ends the stream, and here when none comes to be.
@@ -77,7 +153,8 @@ def events_handler(
         try:
             last = request.header("Last-Event-ID")
             opened.extend(hub.subscribe(key, last) for key in keys)
-            return _answer(request, writer, opened, lease, heartbeat)
+            seat = Seat(current_identity(), tuple(places))
+            return _answer(request, writer, opened, lease, heartbeat, patrol, seat)
         except BaseException:
             for one in opened:
                 one.subscription.close()
@@ -106,7 +183,13 @@ def _format(request: Request) -> str:
 
 
 def _answer(
-    request: Request, writer: StreamWriter, opened: list[Opened], lease: Lease, heartbeat: float
+    request: Request,
+    writer: StreamWriter,
+    opened: list[Opened],
+    lease: Lease,
+    heartbeat: float,
+    patrol: Patrol | None,
+    seat: Seat,
 ) -> Response:
     subscriptions = [one.subscription for one in opened]
     retry = f"retry: {random.randrange(*RETRY)}\n\n".encode()
@@ -114,7 +197,14 @@ def _answer(
     first = retry + b"".join(dict.fromkeys(one.first for one in opened))
     handover = request.environ.get("forge.stream")
     if handover is None:
-        return Response(200, sse.stream(subscriptions, lease, first, heartbeat), HEADERS)
-    # With -1 for a socket (the head could not be sent), adopt only releases.
-    handover(lambda fd: writer.adopt(fd, subscriptions, lease, first))
+        ended = bytes if patrol is None else partial(patrol.ended, seat)
+        return Response(200, sse.stream(subscriptions, lease, first, heartbeat, ended), HEADERS)
+
+    def adopt(fd: int) -> None:
+        # With -1 for a socket (the head could not be sent), this only releases.
+        stream = writer.adopt(fd, subscriptions, lease, first)
+        if patrol is not None:
+            patrol.seat(stream, seat)
+
+    handover(adopt)
     return Response(200, b"", HEADERS)

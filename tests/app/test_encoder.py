@@ -158,3 +158,21 @@ def test_a_key_of_text_cannot_leave_its_selector(encoder: Encoder, key: str) -> 
     assert mode == "mode remove" and inside is not None
     meant = re.sub(r"\\([0-9a-f]+) ", lambda found: chr(int(found[1], 16)), inside[1])
     assert meant == f"accounts-{key}"
+
+
+def test_a_page_that_signed_out_hears_no_more(
+    wide_database: TestDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from app import app
+
+    out: set[str] = set()
+    monkeypatch.setattr(app, "renew", lambda who: None if who.user in out else who)
+    with running_app(wide_database, FORGE_SSE_HEARTBEAT="1s") as site:
+        staying = stream(site, Identity("eve", OURS.roles, OURS.tenant))
+        leaving = stream(site, OURS)
+        assert b"retry" in next(leaving) and b"retry" in next(staying)
+        out.add(OURS.user)
+        assert until(leaving, b"event: close").endswith(b'{"reason":"expired"}\n\n')
+        assert list(leaving) == []
+        assert b"close" not in next(staying)
+        staying.close()  # type: ignore[attr-defined]

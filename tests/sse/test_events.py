@@ -20,7 +20,7 @@ from forge_min.errors import Forbidden, Unauthenticated
 from forge_min.fanout import Limiter, StreamWriter
 from forge_min.notify import Event, MemoryHub, Opened, TopicKey
 from forge_min.wsgi import Application, Request, Router, Server
-from forge_min.wsgi.events import MAX_TOPICS, Viewer, by_identity, events_handler
+from forge_min.wsgi.events import MAX_TOPICS, Patrol, Viewer, by_identity, events_handler
 
 DEADLINE = 10.0
 
@@ -35,6 +35,10 @@ class Site:
         self.user = "ann"
         self.known = ["flights", "gates"]
         self.admit: Callable[[str], UUID | None] = lambda topic: None
+        self.renew: Callable[[Identity], Identity | None] = lambda identity: identity
+        self.patrol = Patrol(
+            self.writer, 0.05, lambda topic: self.admit(topic), lambda who: self.renew(who)
+        )
         handler = events_handler(
             self.hub,
             self.limiter,
@@ -43,6 +47,7 @@ class Site:
             heartbeat=0.05,
             viewer=lambda request: Viewer(self.user),
             admit=lambda topic: self.admit(topic),
+            patrol=self.patrol,
         )
         router = Router()
         router.add("GET", "/events", handler)
@@ -65,11 +70,13 @@ def site() -> Iterator[Site]:
     made = Site()
     made.hub.start()
     made.writer.start()
+    made.patrol.start()
     made.server.start()
     yield made
     for sock in made.socks:
         sock.close()
     made.server.stop(5)
+    made.patrol.stop()
     made.writer.stop(1.0)
     made.hub.stop()
 
@@ -314,3 +321,79 @@ def test_live_js_stays_small_and_evaluates_nothing() -> None:
     assert len(text.splitlines()) <= 200
     for word in ("eval(", "Function(", "import(", 'setTimeout("', "document.write", "http://"):
         assert word not in text
+
+
+def refuse(topic: str) -> UUID | None:
+    raise Forbidden("no more")
+
+
+def fail(identity: Identity) -> Identity | None:
+    raise ValueError("a defect")
+
+
+def away(identity: Identity) -> Identity | None:
+    raise OSError("the database is away")
+
+
+ENDS: dict[str, tuple[str, Any]] = {
+    "expired": ("renew", lambda identity: None),
+    "forbidden": ("admit", refuse),
+    "changed": ("renew", lambda identity: Identity("ann", roles=frozenset({"other"}))),
+}
+
+
+@pytest.mark.parametrize("reason", ENDS)
+def test_a_stream_ends_at_a_heartbeat_when_its_viewer_may_have_it_no_longer(
+    site: Site, reason: str
+) -> None:
+    sock = site.ask("/events?topic=flights")
+    read_until(sock, b"retry: ")
+    site.publish("flights", "flight.updated")
+    read_until(sock, b"flight.updated")
+    eventually(lambda: site.limiter.active == 1)
+    name, change = ENDS[reason]
+    setattr(site, name, change)
+    read_until(sock, b'event: close\ndata: {"reason":"%s"}\n\n' % reason.encode())
+    assert sock.recv(1000) == b""
+    eventually(lambda: (site.limiter.active, site.writer.connections) == (0, 0))
+    eventually(lambda: not site.patrol._seats)
+
+
+def test_others_stay_while_one_is_signed_out(site: Site) -> None:
+    socks = [site.ask("/events?topic=flights"), site.ask("/events?topic=flights&topic=gates")]
+    for sock in socks:
+        read_until(sock, b"retry: ")
+    site.admit = lambda topic: refuse(topic) if topic == "gates" else None
+    read_until(socks[1], b'"forbidden"')
+    site.publish("flights", "flight.updated")
+    read_until(socks[0], b"flight.updated")
+    assert site.writer.connections == 1
+
+
+def test_a_database_that_is_away_ends_no_stream_and_a_defect_does(site: Site) -> None:
+    sock = site.ask("/events?topic=flights")
+    read_until(sock, b"retry: ")
+    site.renew = away
+    time.sleep(0.3)
+    site.publish("flights", "flight.updated")
+    read_until(sock, b"flight.updated")
+    site.renew = fail
+    read_until(sock, b'"forbidden"')
+
+
+@pytest.mark.parametrize("reason", ENDS)
+def test_it_ends_under_another_server_too_however_many_events_come(site: Site, reason: str) -> None:
+    environ: dict[str, Any] = {"QUERY_STRING": "topic=flights", "PATH_INFO": "/events"}
+    setup_testing_defaults(environ)
+    body = iter(site.app(environ, lambda *_: lambda data: None))
+    next(body)
+    name, change = ENDS[reason]
+    setattr(site, name, change)
+    limit = time.monotonic() + DEADLINE
+    frames = []
+    for frame in body:
+        assert time.monotonic() < limit
+        frames.append(frame)
+        site.publish("flights", "flight.updated")
+    assert frames[-1] == b'event: close\ndata: {"reason":"%s"}\n\n' % reason.encode()
+    assert site.limiter.active == 0

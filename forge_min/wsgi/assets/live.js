@@ -149,8 +149,8 @@
     source.addEventListener(PATCH, onPatch);
     source.addEventListener("refresh", readSoon);
     source.addEventListener("close", (event) => {
-      if (JSON.parse(event.data).reason === "shutdown") return;
-      root = null; // signed out: nothing opens it again
+      if (["shutdown", "changed"].includes(JSON.parse(event.data).reason)) return;
+      root = null; // signed out, or not allowed: nothing opens it again
       shut("closed");
     });
     for (const name of names) source.addEventListener(name, onJson);
