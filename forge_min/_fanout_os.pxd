@@ -107,6 +107,7 @@ cdef extern from "<sys/socket.h>" nogil:
         size_t msg_iovlen
     enum:
         MSG_DONTWAIT, MSG_NOSIGNAL, SOL_SOCKET, SO_TYPE
+    ssize_t send(int, const void*, size_t, int)
     ssize_t sendmsg(int, msghdr*, int)
     ssize_t recv(int, void*, size_t, int)
     int getsockopt(int, int, int, void*, unsigned int*)
