@@ -61,9 +61,9 @@ for kind; do
         ;;
     valgrind)
         copy valgrind "-g -O1"
-        # Slow as it is, it runs what is no race against a clock; of its reports those of the core count.
+        # It runs one thread at a time, and slowly: no race against a clock. Of its reports those of the core count.
         log=$root/build/sanitize/valgrind/report.log
-        check valgrind "not python and not process_ends" FORGE_TEST_PATIENCE=20 \
+        check valgrind "not python and not process_ends and not needs_no_gil" FORGE_TEST_PATIENCE=20 \
             "$wanted" --quiet --leak-check=full --show-leak-kinds=definite --log-file="$log"
         if sed 's/^==[0-9]*== *//' "$log" | awk 'BEGIN { RS = "" } /_fanout/ { print; found = 1 } END { exit !found }' >&2; then
             say "valgrind: the reports above"
