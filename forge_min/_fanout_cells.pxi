@@ -23,16 +23,15 @@ cdef class RateLimiter:
         self.interval = self.period / self.limit
         self.times = {}
 
-    def take(self, str key not None, int cost=1, now=None):
+    def take(self, str key not None, cost=1, now=None):
         """(allowed, left, seconds until the bucket is full, or has what was refused)."""
         cdef double clock = forge_now() if now is None else now
         cdef double full, after
         cdef PyObject* found
-        if not 1 <= cost <= self.limit:
-            raise ValueError(f"cost must lie in 1..{self.limit}, not {cost}")
+        cdef int wanted = _whole("cost", cost, 1, self.limit)
         found = PyDict_GetItemWithError(self.times, key)
         full = clock if found == NULL else max(<double><object>found, clock)
-        after = full + cost * self.interval
+        after = full + wanted * self.interval
         if after - clock > self.period + TICK:
             return False, self.left(full - clock), after - clock - self.period
         if found != NULL:

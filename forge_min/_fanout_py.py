@@ -265,11 +265,11 @@ class Subscription:
             waiting = topic._head + 1 - self._next
             if waiting > topic.size:
                 self._next = topic._head + 1
-                topic._count(0, 1)
+                topic._refreshes += 1
                 return waiting, []
             frames = topic._read(self._next, limit)
             self._next += len(frames)
-            topic._count(len(frames), 0)
+            topic._taken += len(frames)
             return 0, frames
 
     def wait(self, timeout: float) -> bool:
@@ -895,8 +895,7 @@ class RateLimiter:
         """
         if type(key) is not str:
             raise TypeError(f"key must be a str, not {type(key).__name__}")
-        if not 1 <= cost <= self.limit:
-            raise ValueError(f"cost must lie in 1..{self.limit}, not {cost}")
+        _whole("cost", cost, 1, self.limit)
         with self._lock:
             clock = time.monotonic() if now is None else now
             known = key in self._times

@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from ..actions import Registry
-from ..auth import Identity
+from ..auth import Renew
 from ..wsgi import Middleware, Route
 
 F = TypeVar("F", bound=Callable[..., Any])
-Renew = Callable[[Identity], Identity | None]
 
 
 class Generated(NamedTuple):

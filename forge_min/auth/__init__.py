@@ -6,6 +6,7 @@ from .identity import (
     ANONYMOUS,
     SYSTEM,
     Identity,
+    Renew,
     as_identity,
     current_identity,
     for_job,
@@ -14,6 +15,6 @@ from .identity import (
 )
 
 __all__ = [
-    "ANONYMOUS", "SYSTEM", "Identity", "as_identity", "current_identity", "for_job", "require",
-    "to_metadata",
+    "ANONYMOUS", "SYSTEM", "Identity", "Renew", "as_identity", "current_identity", "for_job",
+    "require", "to_metadata",
 ]  # fmt: skip

@@ -6,7 +6,7 @@ own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -38,6 +38,9 @@ class Identity:
         """Whether it may do what needs one of `roles`; the system may always."""
         return self.system or not self.roles.isdisjoint(roles)
 
+
+Renew = Callable[[Identity], Identity | None]
+"""What an identity is by now; None when it is signed out, revoked or expired."""
 
 ANONYMOUS = Identity()
 SYSTEM = Identity(user="system", system=True)

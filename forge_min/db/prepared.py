@@ -33,18 +33,18 @@ class Prepared:
             self._names[statement] = name
         return name
 
-    def is_due(self, statement: Statement) -> bool:
-        """Whether it is to be prepared, since it came often enough and is not; each call counts."""
+    def new_name(self, statement: Statement) -> tuple[bytes, bytes | None] | None:
+        """One use more: the name to prepare it under, when it came often enough and has none, and
+        the name that is to be closed for it.
+        """
         if self._after is None or statement in self._names:
-            return False
+            return None
         self._counts[statement] = count = self._counts.pop(statement, 0) + 1
         if len(self._counts) > self._room:
             del self._counts[next(iter(self._counts))]
-        return count > self._after and (CAN_CLOSE or len(self._names) < self._room)
-
-    def add(self, statement: Statement) -> tuple[bytes, bytes | None]:
-        """A new name, and the one that is to be closed for it."""
         full = len(self._names) >= self._room
+        if count <= self._after or (full and not CAN_CLOSE):
+            return None
         old = self._names.pop(next(iter(self._names))) if full else None
         self._made += 1
         self._names[statement] = name = b"forge_%d" % self._made

@@ -29,7 +29,8 @@ from .translate import translate
 # was discarded behind our back (PostgreSQL manual, appendix A).
 STALE = (b"0A000", b"26000")
 FAILED, DONE = ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_SYNC
-SET_TENANT: Statement = ("select set_config('forge.tenant_id', $1, true)", (25,))  # 25: text
+TENANT = "select set_config('forge.tenant_id', %s, true)"
+SET_TENANT: Statement = (numbered(TENANT)[0], (25,))  # 25: text
 Params = Mapping[str, Any] | Sequence[Any] | None
 Rows = list[tuple[Any, ...]]
 
@@ -51,7 +52,8 @@ def run(
     tenant: set for this statement's transaction, as row-level security asks. Both go out in one
     pipeline, which is one round trip and, outside a transaction of the caller's, one implicit
     transaction (PostgreSQL manual, section 32.5); inside one, the tenant stays set until its end.
-    A connection that is not ours, or in a pipeline of the caller's, is used through its cursors.
+    A connection that is not ours, not in autocommit or in a pipeline of the caller's is used
+    through its cursors.
     Raises the errors of `db.translate`.
     """
     try:
@@ -69,7 +71,7 @@ def _by_cursor(
 ) -> Rows:
     with conn.cursor(row_factory=tuple_row) as cursor:
         if tenant is not None:
-            cursor.execute("select set_config('forge.tenant_id', %s, true)", (str(tenant),))
+            cursor.execute(TENANT, (str(tenant),))
         cursor.execute(sql, params)
         try:
             return cursor.fetchall()
@@ -149,9 +151,10 @@ def _pipeline(conn: Connection, message: Message, tenant: UUID | None) -> PGresu
 
 def _prepare(conn: Connection, statement: Statement) -> list[Statement | None]:
     """Send what prepares it, when that is due, after what makes room for it."""
-    if not conn.prepared.is_due(statement):
+    due = conn.prepared.new_name(statement)
+    if due is None:
         return []
-    name, old = conn.prepared.add(statement)
+    name, old = due
     if old is not None:
         conn.pgconn.send_close_prepared(old)
     conn.pgconn.send_prepare(name, statement[0].encode(conn.info.encoding), statement[1])

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from .. import sse
-from ..auth import Identity, as_identity, current_identity
+from ..auth import Identity, Renew, as_identity, current_identity
 from ..errors import BadRequest, Forbidden, NotFound, Unauthenticated
 from ..fanout import Lease, Limiter, StreamWriter
 from ..notify import Hub, Opened, TopicKey
@@ -53,10 +53,9 @@ class Seat(NamedTuple):
 class Patrol(Loop):
     """The thread `stream-patrol`: asks of every open stream, once a heartbeat, whether it may stay.
 
-    heartbeat: seconds. admit: as `events_handler` takes it. renew: what an identity is by now, None
-    when it is signed out, revoked or expired; by default it stays what it was. A stream ends with
-    `close` and the reason "expired", "forbidden" (it may not hear a topic any more) or "changed"
-    (other roles or tenant: its client may come back). While a database is away all stay.
+    heartbeat: seconds. admit: as `events_handler` takes it. A stream ends with `close` and the
+    reason "expired", "forbidden" (it may not hear a topic any more) or "changed" (other roles or
+    tenant: its client may come back). While a database is away all stay.
     """
 
     def __init__(
@@ -64,7 +63,7 @@ class Patrol(Loop):
         writer: StreamWriter,
         heartbeat: float,
         admit: Callable[[str], UUID | None],
-        renew: Callable[[Identity], Identity | None] = lambda identity: identity,
+        renew: Renew,
     ) -> None:
         super().__init__("stream-patrol", self._round, None)
         self._writer = writer

@@ -75,6 +75,11 @@ def test_wrong_values_are_refused(core: ModuleType) -> None:
     for cost in (0, 4, -1):
         with pytest.raises(ValueError, match="cost"):
             limiter.take("ann", cost)
+    with pytest.raises(ValueError, match="cost"):
+        limiter.take("ann", 2**40)
+    for cost in (1.5, "1", None):
+        with pytest.raises(TypeError):
+            limiter.take("ann", cost)
     for key in (None, 1, b"ann"):
         with pytest.raises(TypeError):
             limiter.take(key)
