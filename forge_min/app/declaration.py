@@ -28,7 +28,7 @@ class App:
 
     def __init__(self) -> None:
         self.routes: list[tuple[str, str, Callable[..., Any], str]] = []
-        self.pages: list[tuple[str, Callable[..., str]]] = []
+        self.pages: list[tuple[str, Callable[..., str], bool]] = []
         self.verbs: list[tuple[str, str, Callable[..., Any]]] = []
         self.fragments: dict[str, Callable[..., str]] = {}
         self.middlewares: list[Middleware] = []
@@ -41,9 +41,12 @@ class App:
         """A route of your own: the function takes (request, ...) and returns a Response."""
         return _declares(lambda f: self.routes.append((method, path, f, name)))
 
-    def page(self, path: str) -> Callable[[F], F]:
-        """A page: the function takes (request, ...) and returns HTML text."""
-        return _declares(lambda f: self.pages.append((path, f)))
+    def page(self, path: str, *, unsafe_eval: bool = False) -> Callable[[F], F]:
+        """A page: the function takes (request, ...) and returns HTML text.
+
+        unsafe_eval: its scripts may evaluate text, which Datastar needs and nothing of ours does.
+        """
+        return _declares(lambda f: self.pages.append((path, f, unsafe_eval)))
 
     def verb(self, topic: str, name: str) -> Callable[[F], F]:
         """POST {prefix}/<path>/{id}/<name>: takes (id, request, ...), returns the resource's

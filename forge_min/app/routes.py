@@ -12,8 +12,11 @@ from ..errors import ConfigError
 from ..wsgi import Handler, Request, Response, Route, Router, StaticFiles, html_response
 from ..wsgi.api import ResourceAPI
 from ..wsgi.openapi import document, handlers
+from ..wsgi.response import SECURITY_HEADERS
 from .declaration import App, Generated
 
+_POLICY = "Content-Security-Policy"
+_EVALUATING = dict(SECURITY_HEADERS)[_POLICY] + "; script-src 'self' 'unsafe-eval'"
 OPERATIONS = ("read", "create", "update", "delete", "restore")
 
 
@@ -50,13 +53,15 @@ def build_router(
 
 def _declared(app: App, registry: Registry) -> list[Route]:
     own = [Route(m, path, registry.fill(f, 1), name) for m, path, f, name in app.routes]
-    pages = [Route("GET", path, _page(registry.fill(f, 1), f), "") for path, f in app.pages]
-    return own + pages
+    return own + [Route("GET", path, _page(registry, f, e), "") for path, f, e in app.pages]
 
 
-def _page(function: Callable[..., str], declared: Callable[..., str]) -> Handler:
+def _page(registry: Registry, declared: Callable[..., str], unsafe_eval: bool) -> Handler:
+    function = registry.fill(declared, 1)
+    headers = [(_POLICY, _EVALUATING)] if unsafe_eval else ()
+
     def handler(request: Request) -> Response:
-        return html_response(function(request))
+        return html_response(function(request), headers=headers)
 
     handler.__doc__ = declared.__doc__
     return handler

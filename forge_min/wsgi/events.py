@@ -191,9 +191,10 @@ def _answer(
     seat: Seat,
 ) -> Response:
     subscriptions = [one.subscription for one in opened]
-    retry = f"retry: {random.randrange(*RETRY)}\n\n".encode()
+    # A client knows by the second line after what silence the connection is dead.
+    pace = f"retry: {random.randrange(*RETRY)}\n: heartbeat {max(1, round(heartbeat))}\n\n"
     # Topics that all need a refresh get one.
-    first = retry + b"".join(dict.fromkeys(one.first for one in opened))
+    first = pace.encode() + b"".join(dict.fromkeys(one.first for one in opened))
     handover = request.environ.get("forge.stream")
     if handover is None:
         ended = bytes if patrol is None else partial(patrol.ended, seat)

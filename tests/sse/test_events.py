@@ -316,8 +316,9 @@ def test_threads_that_open_at_once_never_pass_the_cap(site: Site) -> None:
     assert sorted(answer[9:12] for answer in answers) == [b"200"] * 2 + [b"429"] * 10
 
 
-def test_live_js_stays_small_and_evaluates_nothing() -> None:
-    text = (files("forge_min.wsgi") / "assets" / "live.js").read_text("utf-8")
+@pytest.mark.parametrize("name", ["live.js", "stream.js"])
+def test_the_scripts_stay_small_and_evaluate_nothing(name: str) -> None:
+    text = (files("forge_min.wsgi") / "assets" / name).read_text("utf-8")
     assert len(text.splitlines()) <= 200
     for word in ("eval(", "Function(", "import(", 'setTimeout("', "document.write", "http://"):
         assert word not in text

@@ -1,24 +1,23 @@
-// Live pages: one EventSource, patches by element id, a fresh page where something was missed.
+// Live pages: patches by element id, a fresh page where something was missed. The stream itself is
+// one for all tabs of the browser: stream.js.
 //
 //   <body data-live="/events?topic=flights&format=html" data-live-events="airport.updated">
 //   <tbody id="flights" data-live-region>   what a refresh reads again, from this page's own address
 //   <p data-live-status>                    shows the state while it is not live
 //
-// The server's fragments come as `datastar-patch-elements`. JSON events need their names, since an
-// EventSource hears only names that it was told: in data-live-events, or by
-//   forge.live.on("flight.updated", (data, id) => { ...; return true; })
-// A JSON event that no function takes (returns true) reads the regions again.
+// The server's fragments come as `datastar-patch-elements`. JSON events that a page wants are named
+// in data-live-events, or by forge.live.on("flight.updated", (data, id) => { ...; return true; }).
+// One that no function takes (returns true) reads the regions again.
 (() => {
   "use strict";
-
-  const PATCH = "datastar-patch-elements";
-  const HIDDEN_FOR = 5000; // ms in the background before the stream is given back
+  const NAME = "forge-live-1"; // what tabs share goes by it: another protocol gets another name
+  const STREAM = new URL("stream.js", document.currentScript.src).href;
   const patchers = new Map();
   const names = new Set();
   let root = null;
-  let source = null;
-  let failures = 0;
-  let [openTimer, hideTimer, readTimer] = [0, 0, 0];
+  let send = () => {}; // tells the owner of the stream what this tab wants; null: it leaves
+  let unread = true; // what changed since the page was made must be read
+  let readTimer = 0;
   let [reading, again] = [false, false];
   let held = []; // patches that arrive while the page is read: they may be newer than it
 
@@ -32,74 +31,50 @@
     }
   }
 
-  // -- patches ---------------------------------------------------------------------------------
+  // -- patches -------------------------------------------------------------------------------------
+
+  const METHODS = {
+    append: "append", prepend: "prepend", before: "before", after: "after",
+    inner: "replaceChildren", outer: "replaceWith", replace: "replaceWith", remove: "remove",
+  };
+  const ADDING = ["append", "prepend", "before", "after"];
+  const byId = (node) => (node.id ? document.getElementById(node.id) : null);
 
   // Data lines of the wire format start with a word: mode, selector or elements.
-  function parsePatch(text) {
-    const patch = { mode: "outer", selector: "", elements: [] };
-    for (const line of text.split("\n")) {
-      const space = line.indexOf(" ");
-      const word = space < 0 ? line : line.slice(0, space);
-      const rest = space < 0 ? "" : line.slice(space + 1);
-      if (word === "elements") patch.elements.push(rest);
-      else if (word === "mode" || word === "selector") patch[word] = rest;
-    }
-    return patch;
-  }
-
-  function nodesOf(lines) {
-    const template = document.createElement("template"); // takes a <tr> without its table
-    template.innerHTML = lines.join("\n");
-    return [...template.content.children];
-  }
-
-  const byId = (node) => node.id && document.getElementById(node.id);
-  const ADDING = new Set(["append", "prepend", "before", "after"]);
-  const placed = {
-    remove: (target) => target.remove(),
-    inner: (target, nodes) => target.replaceChildren(...nodes),
-    append: (target, nodes) => target.append(...nodes),
-    prepend: (target, nodes) => target.prepend(...nodes),
-    before: (target, nodes) => target.before(...nodes),
-    after: (target, nodes) => target.after(...nodes),
-    outer: (target, nodes) => target.replaceWith(...nodes),
-    replace: (target, nodes) => target.replaceWith(...nodes),
-  };
-
   function apply(text) {
-    const { mode, selector, elements } = parsePatch(text);
-    const place = placed[mode];
-    const nodes = nodesOf(elements);
-    if (!place) return;
-    if (!selector) {
-      for (const node of nodes) if (byId(node)) place(byId(node), [node]);
+    const patch = { mode: "outer", selector: "", elements: "" };
+    for (const [, word, rest] of text.matchAll(/^(mode|selector|elements) (.*)$/gm)) {
+      patch[word] = word === "elements" ? patch.elements + rest + "\n" : rest;
+    }
+    const method = METHODS[patch.mode];
+    const template = document.createElement("template"); // takes a <tr> without its table
+    template.innerHTML = patch.elements;
+    const nodes = [...template.content.children];
+    if (!method) return;
+    if (!patch.selector) {
+      for (const node of nodes) byId(node)?.[method](node);
       return;
     }
-    const target = document.querySelector(selector);
-    if (!target) return;
-    if (!ADDING.has(mode)) return place(target, nodes);
+    const target = document.querySelector(patch.selector);
     // A replayed event must not add a second row: what is there already is replaced where it is.
-    const fresh = nodes.filter((node) => !byId(node));
-    for (const node of nodes) if (byId(node)) byId(node).replaceWith(node);
-    if (fresh.length) place(target, fresh);
+    const known = target && ADDING.includes(patch.mode) ? nodes.filter(byId) : [];
+    for (const node of known) byId(node).replaceWith(node);
+    const fresh = nodes.filter((node) => !known.includes(node));
+    if (target && (fresh.length || !nodes.length)) target[method](...fresh);
   }
 
-  const onPatch = (event) => (reading ? held.push(event.data) : apply(event.data));
+  // -- reading the page again ----------------------------------------------------------------------
 
-  // -- reading the page again ------------------------------------------------------------------
-
-  function readSoon() {
-    if (document.hidden && !source) return; // the next open reads
+  function readSoon(ms = 200) {
     if (reading) again = true;
-    else if (!readTimer) readTimer = setTimeout(read, jitter(200));
+    else if (!readTimer) readTimer = setTimeout(read, jitter(ms));
   }
 
   async function read() {
-    readTimer = 0;
-    reading = true;
-    again = false;
+    [readTimer, reading, again] = [0, true, false];
     try {
-      const answer = await fetch(location.href, { cache: "no-store", headers: { Accept: "text/html" } });
+      const headers = { Accept: "text/html" };
+      const answer = await fetch(location.href, { cache: "no-store", headers });
       if (!answer.ok) throw new Error(String(answer.status));
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       for (const region of document.querySelectorAll("[data-live-region][id]")) {
@@ -110,90 +85,114 @@
       setTimeout(readSoon, jitter(4000));
     }
     reading = false;
-    const patches = held;
-    held = [];
-    patches.forEach(apply);
+    held.splice(0).forEach(apply);
     if (again) readSoon();
   }
 
-  function onJson(event) {
-    const patcher = patchers.get(event.type);
+  // -- what the owner of the stream tells ----------------------------------------------------------
+
+  function hear({ state, read, event, id, data }) {
+    if (state) show(state);
+    if (state === "live" && (unread || read)) {
+      unread = false;
+      readSoon();
+    }
+    if (event === "refresh") readSoon(1000); // all browsers are told at once
+    else if (event === "datastar-patch-elements") reading ? held.push(data) : apply(data);
+    else if (names.has(event) || patchers.has(event)) onJson(event, id, data);
+  }
+
+  function onJson(event, id, data) {
     let taken = false;
     try {
-      taken = patcher !== undefined && patcher(JSON.parse(event.data), event.lastEventId) === true;
+      taken = patchers.get(event)?.(JSON.parse(data), id) === true;
     } catch (error) {
       console.error(error);
     }
     if (!taken) readSoon();
   }
 
-  // -- the stream ------------------------------------------------------------------------------
+  // -- who owns the stream: a SharedWorker; without one, a tab that is seen and has the lock --------
 
-  function open() {
-    openTimer = 0;
-    if (source || !root || document.hidden) return;
-    show("connecting");
-    source = new EventSource(root.dataset.live);
-    let fresh = true; // knows no last id: what changed since the page was made must be read
-    source.addEventListener("open", () => {
-      failures = 0;
-      show("live");
-      if (fresh) readSoon();
-      fresh = false;
-    });
-    source.addEventListener("error", () => {
-      show("connecting");
-      // CONNECTING: the browser comes back by itself, after the server's `retry`, and resumes.
-      if (source && source.readyState === EventSource.CLOSED) reopen();
-    });
-    source.addEventListener(PATCH, onPatch);
-    source.addEventListener("refresh", readSoon);
-    source.addEventListener("close", (event) => {
-      if (["shutdown", "changed"].includes(JSON.parse(event.data).reason)) return;
-      root = null; // signed out, or not allowed: nothing opens it again
-      shut("closed");
-    });
-    for (const name of names) source.addEventListener(name, onJson);
+  function connect() {
+    const script = document.createElement("script");
+    script.onload = share;
+    script.src = STREAM;
+    const without = () => document.head.append(script);
+    try {
+      const worker = new SharedWorker(STREAM, NAME);
+      worker.onerror = without;
+      worker.port.onmessage = ({ data }) => hear(data);
+      send = (want) => worker.port.postMessage(want);
+    } catch {
+      without();
+    }
   }
 
-  function shut(state) {
-    clearTimeout(openTimer);
-    openTimer = 0;
-    if (source) source.close();
-    source = null;
-    show(state);
+  function share() {
+    const me = Math.random().toString(36);
+    const channel = self.BroadcastChannel && navigator.locks ? new BroadcastChannel(NAME) : null;
+    let [mine, owner, release, waiting] = [null, null, null, null];
+    const tell = (to, message) => (to === me ? hear(message) : channel.postMessage({ to, message }));
+
+    function lead() {
+      owner = forge.newOwner(tell);
+      owner.take(me, mine);
+      channel?.postMessage({ who: true });
+      return new Promise((done) => (release = done));
+    }
+
+    function follow() {
+      waiting?.abort();
+      owner?.close();
+      release?.();
+      owner = release = waiting = null;
+    }
+
+    if (channel) {
+      channel.onmessage = ({ data: { to, message, from, want, who } }) => {
+        if (to === me) hear(message);
+        else if (from) owner?.take(from, want);
+        else if (who && mine) channel.postMessage({ from: me, want: mine });
+      };
+    }
+    send = (want) => {
+      mine = want;
+      if (!want || want.hidden) follow();
+      else if (!waiting) {
+        const { signal } = (waiting = new AbortController());
+        if (channel) navigator.locks.request(NAME, { signal }, lead).catch(() => {});
+        else lead();
+      }
+      if (owner) owner.take(me, want);
+      else channel?.postMessage({ from: me, want });
+    };
+    wish();
   }
 
-  function reopen() {
-    // Refused: a cap, or a restart behind a proxy.
-    shut("connecting");
-    failures = Math.min(failures + 1, 5);
-    openTimer = setTimeout(open, jitter(1000 * 2 ** failures));
-  }
+  // -- the page ------------------------------------------------------------------------------------
 
-  function onVisibility() {
-    clearTimeout(hideTimer);
-    if (document.hidden) hideTimer = setTimeout(() => shut("paused"), HIDDEN_FOR);
-    else if (root && !source && !openTimer) open();
-  }
+  const wish = () => send({ url: new URL(root.dataset.live, location).href, hidden: document.hidden });
 
-  function on(name, patcher) {
-    patchers.set(name, patcher);
-    if (!names.has(name) && source) source.addEventListener(name, onJson);
-    names.add(name);
+  function leave() {
+    unread = true;
+    send(null);
   }
 
   function start() {
     root = document.querySelector("[data-live]");
     if (!root) return;
     for (const name of (root.dataset.liveEvents || "").split(" ")) if (name) names.add(name);
-    document.addEventListener("visibilitychange", onVisibility);
-    addEventListener("pagehide", () => shut("paused"));
-    addEventListener("pageshow", (event) => event.persisted && onVisibility());
-    open();
+    for (const name of ["visibilitychange", "resume"]) document.addEventListener(name, wish);
+    document.addEventListener("freeze", leave);
+    addEventListener("pagehide", leave);
+    addEventListener("pageshow", (event) => event.persisted && wish());
+    connect();
+    wish();
   }
 
-  window.forge = Object.assign(window.forge || {}, { live: { on, refresh: readSoon } });
+  const live = { on: (name, patcher) => patchers.set(name, patcher), refresh: readSoon };
+  window.forge = Object.assign(window.forge || {}, { live });
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
   else start();
 })();
