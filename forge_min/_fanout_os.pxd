@@ -34,6 +34,15 @@ cdef extern from *:
     static inline int forge_swap(int *flag, int value) {
         return __atomic_exchange_n(flag, value, __ATOMIC_SEQ_CST);
     }
+    /* A stack that any thread pushes to, and one takes whole. next: the item's own link. */
+    static inline void forge_push(void **stack, void *item, void **next) {
+        *next = __atomic_load_n(stack, __ATOMIC_RELAXED);
+        while (!__atomic_compare_exchange_n(
+            stack, next, item, 0, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {}
+    }
+    static inline void *forge_take(void **stack) {
+        return __atomic_exchange_n(stack, NULL, __ATOMIC_SEQ_CST);
+    }
 
     static inline double forge_now(void) {
         struct timespec t;
@@ -58,6 +67,8 @@ cdef extern from *:
     void forge_store(uint64_t* cell, uint64_t n) noexcept nogil
     bint forge_flag(int* flag) noexcept nogil
     bint forge_swap(int* flag, int value) noexcept nogil
+    void forge_push(void** stack, void* item, void** next) noexcept nogil
+    void* forge_take(void** stack) noexcept nogil
     double forge_now() noexcept nogil
     void forge_enter_thread(const char* name) noexcept nogil
 

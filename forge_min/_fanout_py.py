@@ -148,7 +148,7 @@ class Limiter:
 class _Waker(Protocol):
     """Somebody who wants to know that a topic has news."""
 
-    def _wake(self) -> None: ...
+    def _wake(self, topic: Topic | None = None) -> None: ...
 
 
 @final
@@ -205,7 +205,7 @@ class Topic:
             self._ring[self._head % self.size] = frame
             number = self._head
             for waker in self._wakers:
-                waker._wake()
+                waker._wake(self)
         return number
 
     def subscribe(self, after: int | None = None) -> Subscription:
@@ -285,7 +285,7 @@ class Subscription:
             self._closed = True
             topic._subscribers -= 1
             for waker in topic._wakers:
-                waker._wake()
+                waker._wake(topic)
 
     @property
     def closed(self) -> bool:
@@ -309,7 +309,7 @@ class _EventWaker:
     def __init__(self) -> None:
         self.event = threading.Event()
 
-    def _wake(self) -> None:
+    def _wake(self, topic: Topic | None = None) -> None:
         self.event.set()
 
 
@@ -410,8 +410,8 @@ class StreamWriter:
 
     __slots__ = (
         "_buffer_size", "_by_peer", "_bytes", "_entries", "_frames", "_heartbeat", "_incoming",
-        "_last_id", "_lock", "_pending", "_ready", "_refreshes", "_selector", "_stop", "_stopping",
-        "_thread", "_timed_out", "_topics", "_wake_in", "_wake_out", "_write_timeout",
+        "_last_id", "_lock", "_news", "_pending", "_ready", "_refreshes", "_selector", "_stop",
+        "_stopping", "_thread", "_timed_out", "_topics", "_wake_in", "_wake_out", "_write_timeout",
     )  # fmt: skip
 
     def __init__(
@@ -426,7 +426,8 @@ class StreamWriter:
         self._frames = self._bytes = self._refreshes = self._by_peer = self._timed_out = 0
         self._last_id = 0
         self._entries: dict[int, _Stream] = {}
-        self._topics: dict[Topic, tuple[list[_Stream], list[int]]] = {}
+        self._topics: dict[Topic, tuple[dict[_Stream, None], list[int]]] = {}
+        self._news: set[Topic] = set()  # each operation on it is atomic
         self._ready: deque[_Stream] = deque()
         self._incoming: list[_Stream] = []
         self._thread: threading.Thread | None = None
@@ -548,8 +549,10 @@ class StreamWriter:
         self._wake()
         return True
 
-    def _wake(self) -> None:
-        """Make the thread look around. For topics; never blocks."""
+    def _wake(self, topic: Topic | None = None) -> None:
+        """Make the thread look around. For topics, which name themselves; never blocks."""
+        if topic is not None:
+            self._news.add(topic)
         if not self._pending:
             self._pending = True
             try:
@@ -680,9 +683,9 @@ class StreamWriter:
         for subscription in stream.subscriptions:
             topic = subscription._topic
             if topic not in self._topics:
-                self._topics[topic] = ([], [0])
+                self._topics[topic] = ({}, [0])
                 topic._attach(self)
-            self._topics[topic][0].append(stream)
+            self._topics[topic][0][stream] = None
 
     def _say_goodbye(self, farewell: bytes) -> None:
         for stream in tuple(self._entries.values()):
@@ -701,7 +704,9 @@ class StreamWriter:
             self._queue(stream)
 
     def _look_at_topics(self) -> None:
-        for topic, (streams, seen) in self._topics.items():
+        for _ in range(len(self._news)):
+            topic = self._news.pop()
+            streams, seen = self._topics.get(topic, ({}, [0]))
             if seen[0] != topic._head:
                 seen[0] = topic._head
                 for stream in streams:
@@ -818,11 +823,12 @@ class StreamWriter:
         _give_back(stream.subscriptions, stream.lease)
 
     def _forget(self, topic: Topic, stream: _Stream) -> None:
-        streams = self._topics[topic][0]
-        streams.remove(stream)
-        if not streams:
-            del self._topics[topic]
-            topic._detach(self)
+        streams, _ = self._topics.get(topic, (None, None))
+        if streams is not None:
+            streams.pop(stream, None)
+            if not streams:
+                del self._topics[topic]
+                topic._detach(self)
 
     def _finish(self) -> None:
         self._ready.clear()

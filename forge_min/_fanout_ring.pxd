@@ -49,12 +49,15 @@ cdef inline Frame* frame_refresh(uint64_t missed) noexcept nogil:
 cdef struct Waker:
     int fd  # an eventfd
     int pending  # 1 from the first wake until its owner looks around again
+    Watch* news  # atomic: a stack of the watches whose rings woke it
 
 
 cdef struct Watch:  # one waker's interest in one ring
     Waker* waker
     Watch* prev
     Watch* next
+    Watch* next_news
+    int listed  # atomic: 1 while it stands among its waker's news
 
 
 cdef struct Ring:
@@ -71,8 +74,9 @@ cdef struct Ring:
 cdef inline void waker_wake(Waker* waker) noexcept nogil:
     """PERF: one system call per look-around of the owner, not one per frame.
 
-    SAFETY: the owner clears `pending` BEFORE it reads the heads, we set it AFTER the head is
-    written, both sequentially consistent. So we see 0 and write, or it will still read our head.
+    SAFETY: the owner clears `pending` BEFORE it takes the news and `listed` BEFORE it reads the
+    head, we set both AFTER the head is written, all sequentially consistent. So we see 0 and list
+    and write, or it will still read our head.
     """
     cdef uint64_t one = 1
     if not forge_swap(&waker.pending, 1):
@@ -95,6 +99,17 @@ cdef inline void ring_attach(Ring* ring, Watch* watch) noexcept nogil:
     pthread_mutex_unlock(&ring.lock)
 
 
+cdef inline Watch* ring_find(Ring* ring, Waker* waker) noexcept nogil:
+    """This waker's watch, or NULL. Its owner alone may ask: nobody else ends the watch."""
+    cdef Watch* watch
+    pthread_mutex_lock(&ring.lock)
+    watch = ring.watches
+    while watch != NULL and watch.waker != waker:
+        watch = watch.next
+    pthread_mutex_unlock(&ring.lock)
+    return watch
+
+
 cdef inline void ring_detach(Ring* ring, Watch* watch) noexcept nogil:
     """SAFETY: no publisher can reach the watch or its waker any more: they wake inside the lock."""
     pthread_mutex_lock(&ring.lock)
@@ -111,6 +126,8 @@ cdef inline void ring_wake(Ring* ring) noexcept nogil:
     """The caller holds the lock."""
     cdef Watch* watch = ring.watches
     while watch != NULL:
+        if not forge_swap(&watch.listed, 1):
+            forge_push(<void**>&watch.waker.news, watch, <void**>&watch.next_news)
         waker_wake(watch.waker)
         watch = watch.next
 

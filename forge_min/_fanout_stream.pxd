@@ -21,11 +21,10 @@ cdef struct Cursor:  # one subscription of one stream; the writer's thread alone
 
 
 cdef struct Interest:  # the thread's watch on one ring, and who reads it
-    Watch watch
-    Ring* ring
+    Watch watch  # comes first: a Watch of this waker is an Interest
+    Ring* ring  # NULL: nobody reads it any more, it goes when it is met among the news
     Cursor* cursors
     uint64_t seen  # the head when the thread last looked
-    size_t index  # its place in StreamWriter.interests
 
 
 cdef struct Stream:

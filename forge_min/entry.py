@@ -1,4 +1,4 @@
-"""The artifact's main: `departures.pyz serve|worker|migrate|import|export|config|version`.
+"""The artifact's main: `departures.pyz serve|worker|migrate|import|export|config|doctor|version`.
 
 Each command loads what it needs, so that `serve` binds its ports before the slow imports (psycopg)
 and `version` needs neither. No module of MAKE is loaded here.
@@ -120,6 +120,18 @@ def _config(arguments: argparse.Namespace) -> int:
     return show_config(load_project(), sources=arguments.sources, as_json=arguments.json)
 
 
+def _doctor(arguments: argparse.Namespace) -> int:
+    from . import db, doctor
+    from .ops.development import with_database
+    from .ops.show import show_findings
+
+    with with_database(migrated=False) as project:
+        notify, url = project.config.notify, project.config.database.direct_url
+        events = doctor.check_events(lambda: db.connect(url), notify.listen, notify.poll_interval)
+        pages = [path for path, _, evaluating in project.code()[0].pages if evaluating]
+        return show_findings([*events, *doctor.check_pages(pages)], as_json=arguments.json)
+
+
 def _version(arguments: argparse.Namespace) -> int:
     from .ops.show import show_version
 
@@ -137,6 +149,7 @@ _RUNS = {
     "import": _import,
     "export": _export,
     "config": _config,
+    "doctor": _doctor,
     "version": _version,
 }
 _TYPES = {"int": int, "count": _count, "path": Path, "uuid": UUID, "pair": _pair}

@@ -8,6 +8,7 @@ from importlib.resources import files
 from typing import Any
 
 from .. import __version__, fanout, jobs, notify, observe
+from ..errors import TooManyConnections, TooManyConnectionsForUser
 
 _Read = Callable[[], float | Mapping[tuple[str, ...], float]]
 _TABLE = tomllib.loads((files(__package__) / "metrics.toml").read_text("utf-8"))
@@ -26,6 +27,8 @@ class Metrics:
         self._requests = times["forge_http_request_duration_seconds"]
         self._queries = times["forge_db_query_duration_seconds"]
         self._jobs = times["forge_job_duration_seconds"]
+        name = "forge_sse_rejected_total"
+        self._refused = registry.counter(name, **_TABLE["counter"][name])
         observe.add_process_metrics(registry)
         version, commit = build.get("version", __version__), build.get("commit", "unknown")
         info = (version, commit, fanout.IMPL)
@@ -43,13 +46,18 @@ class Metrics:
         """Told by the worker after each attempt."""
         self._jobs.labels(job.kind, job.queue, outcome).observe(seconds)
 
+    def stream_refused(self, error: TooManyConnections) -> None:
+        """Told when a stream is refused at a cap."""
+        cap = "user" if isinstance(error, TooManyConnectionsForUser) else "total"
+        self._refused.labels(cap).inc()
+
     def watch(
         self, hub: notify.PostgresHub, writer: fanout.StreamWriter, limiter: fanout.Limiter
     ) -> None:
         """Series that are read from the live services when somebody scrapes."""
         self._gauge("forge_sse_connections", lambda: limiter.active)
         self._counter("forge_sse_events_sent_total", lambda: writer.frames_sent)
-        self._counter("forge_sse_refreshes_total", lambda: {("overflow",): writer.refreshes})
+        self._counter("forge_sse_refreshes_total", lambda: _refreshes(hub, writer))
         self._gauge("forge_notify_lag_seconds", lambda: hub.lag_seconds)
         self._counter("forge_notify_reconnects_total", lambda: hub.reconnects)
 
@@ -58,3 +66,9 @@ class Metrics:
 
     def _counter(self, name: str, read: _Read) -> None:
         self.registry.counter(name, callback=read, **_TABLE["counter"][name])
+
+
+def _refreshes(hub: notify.Hub, writer: fanout.StreamWriter) -> Mapping[tuple[str, ...], float]:
+    """Refreshes by reason: the writer tells of streams that fell off, the hub of all others."""
+    fallen = {"overflow": writer.refreshes}
+    return {(why,): float(n + fallen.get(why, 0)) for why, n in hub.refreshes.items()}

@@ -135,7 +135,8 @@ class Running:
     def _open_direct(self) -> db.Connection:
         """A connection past any pooler: LISTEN and NOTIFY."""
         c = self._config.database
-        return db.connect(c.direct_url, application_name=self._config.project.name)
+        name = self._config.project.name
+        return db.connect(c.direct_url, application_name=name, prepare=c.prepare)
 
     def _listen(self, app: App, serving: bool) -> None:
         c = self._config.notify
@@ -177,6 +178,7 @@ class Running:
             heartbeat=c.heartbeat,
             admit=self._admit,
             patrol=patrol,
+            refused=self.metrics.stream_refused,
         )
         router = build_router(app, self.registry, generated, routes, events, root, self._config)
         o = self._config.observe

@@ -2,7 +2,7 @@
 
 One ring per key, and beside it where each event's id stands in that ring. An event is encoded once
 per audience and format that listens. An encoder that raises or is slow costs its own key a refresh.
-One that never returns holds up the others: `stuck` tells, and the hub is not ready any more.
+From one that does not return another thread takes over; after a few such the hub is not ready.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from uuid import UUID
 
 from ..fanout import Subscription, Topic
 from .hub import Encode, Event, TopicKey, refresh_frame
-from .link import Loop
+from .link import Loop, Replaced
 
 log = logging.getLogger("forge_min.notify")
 SLOW = 0.05  # seconds of the thread's own time after which a frame is refused
@@ -26,6 +26,8 @@ SLOW = 0.05  # seconds of the thread's own time after which a frame is refused
 # only waited for its turn on a busy machine is a good one.
 SLOW_WAITING = 0.25
 LONG = 1.0  # seconds on one frame: it may never return
+SILENT = 60.0  # seconds in which a key whose encoder did not return gets refreshes only
+SPARE = 3  # threads that may be lost to encoders that do not return
 STUCK = "F453: the encoder of events does not return"
 BACKLOG = 10_000  # events that may wait; more become one refresh to all
 ANSWER = 2.0  # seconds that a returning subscriber waits for its frames before it gets a refresh
@@ -40,6 +42,7 @@ class Channel:
         self.topic = Topic(size)
         self.ids: dict[str, int] = {}
         self.used = time.monotonic()
+        self.silent_until = 0.0
 
 
 class Channels(Loop):
@@ -61,13 +64,29 @@ class Channels(Loop):
         self._groups: dict[tuple[UUID | None, str], dict[TopicKey, Channel]] = {}
         self._inbox: deque[Callable[[], object]] = deque()
         self._began: float | None = None  # when the frame that is being encoded was begun
+        self._busy: Channel | None = None  # whose frame it is; None: a returning subscriber's
+        self._lost = 0  # threads whose encoder has not returned
         self._idle_at = 0.0
+        self.refreshes = dict.fromkeys(("overflow", "reconnect", "resume"), 0)
 
     @property
     def stuck(self) -> bool:
         """Whether the encoder does not return."""
         began = self._began
         return began is not None and time.monotonic() - began > LONG
+
+    def relieve(self) -> None:
+        """Where the encoder does not return, go on with another thread. Called now and then."""
+        with self._lock:
+            if not self.stuck or self._lost == SPARE or self.stopping.is_set():
+                return
+            self._lost += 1
+            self._began, busy = None, self._busy
+            self.replace()
+        log.error("the encoder of events does not return: another thread goes on")
+        if busy is not None:
+            busy.silent_until = time.monotonic() + SILENT
+            self._refresh(busy)
 
     def subscribe(
         self, key: TopicKey, last_event_id: str | None = None
@@ -82,6 +101,7 @@ class Channels(Loop):
 
     def submit(self, events: Sequence[Event]) -> None:
         """Encode and publish `events` in this order. Never blocks. One thread at a time."""
+        self.relieve()
         if len(self._inbox) + len(events) > BACKLOG:
             self._inbox = deque()  # who waits for a replay gets none, in time
             self.refresh_all("overflow")
@@ -96,6 +116,7 @@ class Channels(Loop):
             for group in self._groups.values():
                 for channel in group.values():
                     channel.topic.publish(frame)
+                    self.refreshes[reason] += channel.topic.subscribers
 
     def replay(
         self, key: TopicKey, read: Callable[[], Sequence[Event] | None]
@@ -110,6 +131,13 @@ class Channels(Loop):
             return answer.get(timeout=ANSWER)
         except queue.Empty:
             return None
+
+    def resumed(self, frames: list[bytes] | None) -> bytes:
+        """What a returning subscriber gets first: its frames; a refresh when they are not known."""
+        if frames is None:
+            self.refreshes["resume"] += 1
+            return refresh_frame("resume")
+        return b"".join(frames)
 
     def sweep(self) -> None:
         """Forget the channels that had no subscriber for a whole resume window."""
@@ -140,16 +168,24 @@ class Channels(Loop):
     def _deliver(self, event: Event) -> None:
         # Another tenant's channels are never among these.
         with self._lock:
-            channels = list(self._groups.get((event.tenant_id, event.topic), {}).items())
-        for key, channel in channels:
-            frame = self._frame(key, event)
-            if frame is None:
-                channel.topic.publish(refresh_frame("overflow", 1))
-            elif frame:
-                with self._lock:
-                    channel.ids[event.sse_id] = channel.topic.publish(frame)
-                    if len(channel.ids) > self._ring:
-                        del channel.ids[next(iter(channel.ids))]
+            channels = self._groups.get((event.tenant_id, event.topic), {}).items()
+            # One step each: should one not return, another thread finds the rest here.
+            self._inbox.extendleft([partial(self._send, *pair, event) for pair in channels])
+
+    def _send(self, key: TopicKey, channel: Channel, event: Event) -> None:
+        silent = time.monotonic() < channel.silent_until
+        frame = None if silent else self._frame(key, event, channel)
+        if frame is None:
+            self._refresh(channel)
+        elif frame:
+            with self._lock:
+                channel.ids[event.sse_id] = channel.topic.publish(frame)
+                if len(channel.ids) > self._ring:
+                    del channel.ids[next(iter(channel.ids))]
+
+    def _refresh(self, channel: Channel) -> None:
+        channel.topic.publish(refresh_frame("overflow", 1))
+        self.refreshes["overflow"] += channel.topic.subscribers
 
     def _frames(self, key: TopicKey, events: Sequence[Event] | None) -> list[bytes] | None:
         """A frame for each event, or None when one of them could not be had."""
@@ -158,17 +194,22 @@ class Channels(Loop):
         frames = [self._frame(key, event) for event in events]
         return None if None in frames else [frame for frame in frames if frame]
 
-    def _frame(self, key: TopicKey, event: Event) -> bytes | None:
+    def _frame(self, key: TopicKey, event: Event, busy: Channel | None = None) -> bytes | None:
         """What the encoder makes of `event`; None when it raised or took too long."""
-        self._began = clock = time.monotonic()
+        self._busy, self._began = busy, (clock := time.monotonic())
         own = time.thread_time()
         try:
             frame = self._encode(event, key.audience, key.format)
         except Exception:
             log.exception("the encoder failed for topic %s", key.topic)
-            return None
-        finally:
+            frame = None
+        with self._lock:
+            if threading.current_thread() is not self._thread:
+                self._lost -= 1
+                raise Replaced
             self._began = None
+        if frame is None:
+            return None
         if time.thread_time() - own > SLOW or time.monotonic() - clock > SLOW_WAITING:
             log.warning("the encoder took too long for topic %s", key.topic)
             return None

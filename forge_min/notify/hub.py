@@ -83,6 +83,12 @@ class Hub(Protocol):
     def ready(self) -> tuple[bool, str]:
         """(True, ""), or (False, why): "F451: ..."."""
 
+    @property
+    def refreshes(self) -> Mapping[str, int]:
+        """Refreshes given to subscribers, by reason: of those that fell off their ring the
+        subscription tells.
+        """
+
     def start(self) -> None:
         """Start the threads. Idempotent."""
 

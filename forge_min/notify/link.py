@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import logging
 import random
+import select
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import psycopg
+from psycopg.waiting import Wait
 
 from ..db import Connection
 from ..errors import ForgeError
@@ -21,13 +24,21 @@ log = logging.getLogger("forge_min.notify")
 AWAY = (psycopg.Error, ForgeError, OSError)  # what a database that is away, or refuses, raises
 FIRST, MOST = 0.05, 5.0  # seconds between attempts, each ± half: under 40 in the first second
 HANGS = 2.0  # seconds
+BROKEN = select.POLLERR | select.POLLHUP | select.POLLNVAL
+READY = ((1, select.POLLIN | BROKEN), (2, select.POLLOUT))
+POLLED = {Wait.R: select.POLLIN, Wait.W: select.POLLOUT, Wait.RW: select.POLLIN | select.POLLOUT}
 
 
 class Link:
-    """One thread's connection, opened when first needed; `conn` is the open one, or None."""
+    """One thread's connection, opened when first needed; `conn` is the open one, or None.
 
-    def __init__(self, connect: Connect | None) -> None:
+    patience: seconds that a statement may take (None: for ever); then psycopg.OperationalError. A
+    server that stopped keeps TCP alive, so only a question without an answer finds it.
+    """
+
+    def __init__(self, connect: Connect | None, patience: float | None = None) -> None:
         self._connect = connect
+        self._patience = patience
         self.conn: Connection | None = None
 
     def connection(self) -> Connection:
@@ -35,6 +46,8 @@ class Link:
         if self.conn is None or self.conn.closed:
             assert self._connect is not None, "this thread has no database"
             self.conn = self._connect()
+            if self._patience is not None:
+                self.conn.wait = _bounded(self.conn, self._patience)  # type: ignore[method-assign]
         return self.conn
 
     def close(self) -> None:
@@ -44,6 +57,33 @@ class Link:
             self.conn = None
 
 
+def _bounded(conn: Connection, patience: float) -> Callable[..., Any]:
+    """What `conn.wait` is, with an end. Waiting for a notification has its own."""
+    plain = conn.wait
+
+    def wait(statement: Any, *arguments: Any, **options: Any) -> Any:
+        if arguments or options:
+            return plain(statement, *arguments, **options)
+        end, poll = time.monotonic() + patience, select.poll()
+        try:
+            wanted = next(statement)
+            while (left := end - time.monotonic()) > 0:
+                poll.register(conn.fileno(), POLLED[wanted])
+                # As psycopg.waiting: 1 = may be read, 2 = may be written, 0 = neither.
+                events = [mask for _, mask in poll.poll(left * 1000)]
+                ready = sum(bit for mask in events for bit, of in READY if mask & of)
+                wanted = statement.send(ready)
+        except StopIteration as done:
+            return done.value
+        raise psycopg.OperationalError(f"the server did not answer within {patience:g} s")
+
+    return wait
+
+
+class Replaced(Exception):
+    """Raised by a step on a thread that another one has replaced meanwhile: it ends."""
+
+
 class Loop(Link):
     """A thread that repeats `step`, and does it once more after `stop`, to tidy up.
 
@@ -51,8 +91,14 @@ class Loop(Link):
     what a step rests on; `stop` sets it too. `stopping`: no step but the last will follow.
     """
 
-    def __init__(self, name: str, step: Callable[[], object], connect: Connect | None) -> None:
-        super().__init__(connect)
+    def __init__(
+        self,
+        name: str,
+        step: Callable[[], object],
+        connect: Connect | None,
+        patience: float | None = None,
+    ) -> None:
+        super().__init__(connect, patience)
         self._name = name
         self._repeat = step
         self._thread: threading.Thread | None = None
@@ -64,8 +110,12 @@ class Loop(Link):
         """Start the thread. Idempotent."""
         if self._thread is None:
             self.stopping.clear()
-            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-            self._thread.start()
+            self.replace()
+
+    def replace(self) -> None:
+        """Go on with another thread; the one before, should it ever come back, is on its own."""
+        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        self._thread.start()
 
     def stop(self, patience: float = 0.0) -> None:
         """End the thread. patience: seconds in which a last step that fails is tried again. A
@@ -91,6 +141,8 @@ class Loop(Link):
             try:
                 self._repeat()
                 pause, going = FIRST, not last
+            except Replaced:
+                return
             except AWAY as err:
                 log.warning("%s tries again soon: %s", self._name, err)
                 self.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import secrets
 import threading
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +14,7 @@ import psycopg
 
 from .. import db
 from .channels import STUCK, Channels
-from .hub import Encode, Event, Opened, TopicKey, refresh_frame
+from .hub import Encode, Event, Opened, TopicKey
 
 NOT_STARTED = (False, "F452: the hub is not started")
 
@@ -31,6 +32,11 @@ class MemoryHub:
         self._window = secrets.randbits(63)  # no id of another process is ever ours
         self._lock = threading.Lock()  # LOCK: an event gets its id and its place together
         self._state = NOT_STARTED
+
+    @property
+    def refreshes(self) -> Mapping[str, int]:
+        """As `Hub.refreshes`."""
+        return self._channels.refreshes
 
     @property
     def ready(self) -> tuple[bool, str]:
@@ -51,7 +57,7 @@ class MemoryHub:
         """As `Hub.subscribe`."""
         subscription, exact = self._channels.subscribe(key, last_event_id)
         missed = last_event_id is not None and not exact
-        return Opened(subscription, refresh_frame("resume") if missed else b"")
+        return Opened(subscription, self._channels.resumed(None if missed else []))
 
     def publish(self, event: Event) -> None:
         """As `Hub.publish`."""

@@ -7,10 +7,8 @@ between.
 from __future__ import annotations
 
 import logging
-import os
-import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import psycopg
@@ -20,7 +18,7 @@ from ..db import Connection
 from ..errors import ForgeError
 from .channels import STUCK, Channels
 from .eventlog import MARKS, SQL, Reader, delete_old, publish_tx
-from .hub import Encode, Event, Opened, TopicKey, refresh_frame
+from .hub import Encode, Event, Opened, TopicKey
 from .link import AWAY, Connect, Link, Loop
 
 log = logging.getLogger("forge_min.notify")
@@ -59,13 +57,13 @@ class PostgresHub:
         self._retention = retention
         self._heartbeat = heartbeat
         self._reader = Reader()
-        self._loop = Loop("hub", self._step, connect)
-        self._side = Link(connect)  # thread hub-encode
-        self._channels = Channels(encode, ring, self._housekeeping)
+        self._loop = Loop("hub", self._step, connect, heartbeat)
+        self._side = Link(connect, heartbeat)  # thread hub-encode
+        self._channels = Channels(encode, ring, self._delete)
         self._delete_at = 0.0  # thread hub-encode
         self._state = (False, NOT_CONNECTED)
-        self._asked: float | None = None  # when the server was asked what it has not answered
-        self._twin: socket.socket | None = None  # of the loop's: another thread may shut it
+        self.polls = not listen
+        """Whether events are found by polling alone: LISTEN is off, or a pooler stands between."""
         self.reconnects = 0
 
     # -- the protocol -----------------------------------------------------------------------------
@@ -74,6 +72,11 @@ class PostgresHub:
     def ready(self) -> tuple[bool, str]:
         """As `Hub.ready`: the last read succeeded, and the encoder returns."""
         return (False, STUCK) if self._channels.stuck else self._state
+
+    @property
+    def refreshes(self) -> Mapping[str, int]:
+        """As `Hub.refreshes`."""
+        return self._channels.refreshes
 
     @property
     def lag_seconds(self) -> float:
@@ -92,7 +95,6 @@ class PostgresHub:
         self._loop.stop()
         self._channels.stop()
         self._side.close()
-        self._drop_twin()
         self._state = (False, NOT_CONNECTED)
 
     def subscribe(self, key: TopicKey, last_event_id: str | None = None) -> Opened:
@@ -105,7 +107,7 @@ class PostgresHub:
         # SAFETY: read after the subscription stands: what is not in the log yet comes through the
         # ring.
         frames = self._channels.replay(key, lambda: self._missed(key, last_event_id))
-        return Opened(subscription, refresh_frame("resume") if frames is None else b"".join(frames))
+        return Opened(subscription, self._channels.resumed(frames))
 
     def publish(self, event: Event) -> None:
         """As `Hub.publish`, on a connection opened for it."""
@@ -125,49 +127,41 @@ class PostgresHub:
             conn = self._loop.connection()
             if fresh:
                 self._attach(conn)
-            self._ask(conn)
+            events = self._read(conn)  # the heartbeat as well
+            if events is None:
+                self._channels.refresh_all("reconnect")
+            else:
+                self._channels.submit(events)
             self._state = (True, "")
             self._wait(conn)
         except AWAY as err:
-            self._asked = None
             self.reconnects += 1
             why = f"{err.code}: {err}" if isinstance(err, ForgeError) else NOT_CONNECTED
             self._state = (False, why)
             raise
 
     def _attach(self, conn: Connection) -> None:
-        self._drop_twin()
-        self._twin = socket.socket(fileno=os.dup(conn.fileno()))
-        self._asked = time.monotonic()
-        if self._listen:
+        # A pooler answers for the server, under a backend number of its own. LISTEN through it
+        # gives neither an error nor a message, and a session's settings would reach others.
+        ((backend,),) = conn.execute("select pg_backend_pid()")
+        pooled = backend != conn.info.backend_pid
+        if self._listen and pooled and not self.polls:
+            log.warning("a pooler stands before the database: events are found by polling")
+        self.polls = pooled or not self._listen
+        if not self.polls:
             conn.execute(SQL["listen"])
             conn.execute("set enable_seqscan = off")
         if self._events:
             self._reader.attach(conn)
         self._on_jobs("")
 
-    def _drop_twin(self) -> None:
-        if self._twin is not None:
-            self._twin.close()
-
-    def _ask(self, conn: Connection) -> None:
-        """Ask for what is new, which is the heartbeat as well."""
-        self._asked = time.monotonic()
-        events = self._read(conn)
-        self._asked = None
-        if events is None:
-            self._channels.refresh_all("reconnect")
-        else:
-            self._channels.submit(events)
-
     def _read(self, conn: Connection) -> list[Event] | None:
         if not self._events:
             conn.execute("select 1")
             return []
-        if self._listen:
+        if not self.polls:
             return self._reader.read(conn)
-        # Behind a pooler a session's settings would reach others. READ COMMITTED: the statement
-        # that reads has a snapshot of its own inside a transaction too.
+        # READ COMMITTED: the statement that reads has a snapshot of its own in a transaction too.
         with conn.transaction():
             conn.execute("set local enable_seqscan = off")
             return self._reader.read(conn)
@@ -179,6 +173,7 @@ class PostgresHub:
         deadline = time.monotonic() + self._interval
         wanted = False
         while not wanted and not self._loop.stopping.is_set():
+            self._channels.relieve()
             left = deadline - time.monotonic()
             if left <= 0:
                 return
@@ -195,28 +190,17 @@ class PostgresHub:
             return self._reader.since(self._side.connection(), last_event_id, key)
         except AWAY as err:
             log.warning("a stream could not be resumed: %s", err)
+            self._side.close()
             return None
 
-    def _housekeeping(self) -> None:
-        try:
-            self._cut()
-            self._delete()
-        except AWAY as err:
-            log.warning("the hub could not keep house: %s", err)
-
-    def _cut(self) -> None:
-        """Cut the connection of a server that does not answer: the thread hub then gets an error.
-
-        A stopped backend keeps TCP alive, so only a question without an answer finds it.
-        """
-        asked, twin = self._asked, self._twin
-        if asked is not None and twin and time.monotonic() - asked > self._heartbeat:
-            self._asked = None
-            twin.shutdown(socket.SHUT_RDWR)
-
     def _delete(self) -> None:
-        if self._events and self._state[0] and time.monotonic() >= self._delete_at:
-            # A mark is due by the database's clock; asking four times per period is near it.
-            self._delete_at = time.monotonic() + self._retention / MARKS / 4
+        if not self._events or not self._state[0] or time.monotonic() < self._delete_at:
+            return
+        # A mark is due by the database's clock; asking four times per period is near it.
+        self._delete_at = time.monotonic() + self._retention / MARKS / 4
+        try:
             if delete_old(self._side.connection(), self._retention):
                 self._delete_at = 0.0
+        except AWAY as err:
+            log.warning("the hub could not delete old events: %s", err)
+            self._side.close()

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from .. import sse
 from ..auth import Identity, Renew, as_identity, current_identity
-from ..errors import BadRequest, Forbidden, NotFound, Unauthenticated
+from ..errors import BadRequest, Forbidden, NotFound, TooManyConnections, Unauthenticated
 from ..fanout import Lease, Limiter, StreamWriter
 from ..notify import Hub, Opened, TopicKey
 from ..notify.link import AWAY, Loop
@@ -128,13 +128,14 @@ def events_handler(
     viewer: Callable[[Request], Viewer] = by_identity,
     admit: Callable[[str], UUID | None] = lambda topic: None,
     patrol: Patrol | None = None,
+    refused: Callable[[TooManyConnections], object] = lambda error: None,
 ) -> Handler:
     """The handler of /events.
 
     topics: the names that exist; looked at for each request. heartbeat: seconds, for the fallback
     (the writer has its own). admit: the tenant whose events of a topic the current identity hears;
     it raises for who may not; by default all hear what belongs to no tenant. patrol: who asks again
-    while a stream is open; None = nobody. The handler raises
+    while a stream is open; None = nobody. refused: told at a cap. The handler raises
     BadRequest for no topic, too many or an unknown format, NotFound for unknown topics, what
     `admit` raises, and what Limiter.acquire raises at its caps. The lease is released by whoever
     ends the stream, and here when none comes to be.
@@ -147,7 +148,11 @@ def events_handler(
             return Response(200, b"", HEADERS)
         who = viewer(request)
         keys = [TopicKey(tenant, name, who.audience, format) for tenant, name in places]
-        lease = limiter.acquire(who.user)
+        try:
+            lease = limiter.acquire(who.user)
+        except TooManyConnections as err:
+            refused(err)
+            raise
         opened: list[Opened] = []
         try:
             last = request.header("Last-Event-ID")

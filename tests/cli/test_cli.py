@@ -15,7 +15,7 @@ from forge_min.cli import new_parser
 from .conftest import PACKAGE, Cli, environment
 
 COMMANDS = ["init", "generate", "migrate", "serve", "worker", "import", "export", "config",
-            "version", "build", "deploy", "routes", "help"]  # fmt: skip
+            "doctor", "version", "build", "deploy", "routes", "help"]  # fmt: skip
 BELOW = ["generate resource", "migrate diff", "migrate up", "migrate down", "migrate status"]
 
 

@@ -125,28 +125,67 @@ def test_an_encoder_that_works_or_waits_too_long_costs_a_refresh(
     assert listener.heard == []
 
 
-def test_an_encoder_that_does_not_return_shows_in_readiness_and_costs_a_refresh(
+def test_an_encoder_that_does_not_return_costs_its_own_key_and_nobody_else(
     make: Make, kit: Any
 ) -> None:
     gate = threading.Event()
 
     def hanging(event: Event, audience: str, format: str) -> bytes:
         if audience == "staff":
-            gate.wait(30)
+            gate.wait(60)
         return bytes(kit.encode(event, audience, format))
 
     hub = make(hanging)
     bad = kit.Listener(hub.subscribe(kit.key(audience="staff"))[0])
     good = kit.Listener(hub.subscribe(kit.key())[0])
+    other = kit.Listener(hub.subscribe(kit.key(topic="airports"))[0])
     try:
         hub.publish(event(1))
-        kit.wait_for(lambda: not hub.ready[0])
-        assert hub.ready[1].startswith("F453")
+        time.sleep(channels.LONG)
+        hub.publish(event(2, topic="airports"))
+        bad.until(lambda me: me.refreshes >= 1)
+        good.until(lambda me: me.heard == ["1"])
+        other.until(lambda me: me.heard == ["2"])
+        assert hub.ready[0]
+        hub.publish(event(3))  # not tried again at once
+        good.until(lambda me: me.heard == ["1", "3"])
+        bad.until(lambda me: me.refreshes >= 2)
+        assert good.refreshes == 0 and bad.heard == [] and hub.refreshes["overflow"] >= 2
     finally:
         gate.set()
-    bad.until(lambda me: me.refreshes == 1)
-    good.until(lambda me: me.heard == ["1"])
+
+
+def test_a_hub_whose_encoder_never_returns_is_not_ready_until_it_does(
+    make: Make, kit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channels, "LONG", 0.05)
+    gate = threading.Event()
+
+    def hanging(event: Event, audience: str, format: str) -> bytes:
+        gate.wait(60)
+        return bytes(kit.encode(event, audience, format))
+
+    hub = make(hanging)
+    listener = kit.Listener(hub.subscribe(kit.key(topic="late"))[0])
+    held = [hub.subscribe(kit.key(topic=f"t{n}"))[0] for n in range(channels.SPARE)]
+    try:
+        for n in range(channels.SPARE):
+            hub.publish(event(n, topic=f"t{n}"))
+        hub.publish(event(9, topic="late"))
+
+        def given_up() -> bool:
+            hub.publish(event(10, topic="nobody"))
+            time.sleep(0.05)
+            return hub.ready[1].startswith("F453")
+
+        kit.wait_for(given_up)
+    finally:
+        gate.set()
     kit.wait_for(lambda: hub.ready[0])
+    monkeypatch.setattr(channels, "LONG", 1.0)
+    hub.publish(event(11, topic="late"))
+    listener.until(lambda me: "11" in me.heard)
+    assert len(held) == channels.SPARE
 
 
 def test_a_subscriber_that_comes_back_gets_exactly_what_it_missed(make: Make, kit: Any) -> None:

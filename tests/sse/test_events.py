@@ -16,7 +16,12 @@ from wsgiref.util import setup_testing_defaults
 import pytest
 from forge_min import sse
 from forge_min.auth import Identity, as_identity
-from forge_min.errors import Forbidden, Unauthenticated
+from forge_min.errors import (
+    Forbidden,
+    TooManyConnections,
+    TooManyConnectionsForUser,
+    Unauthenticated,
+)
 from forge_min.fanout import Limiter, StreamWriter
 from forge_min.notify import Event, MemoryHub, Opened, TopicKey
 from forge_min.wsgi import Application, Request, Router, Server
@@ -33,6 +38,7 @@ class Site:
         self.limiter = Limiter(max_total=4, max_per_user=2)
         self.writer = StreamWriter(heartbeat=0.5)
         self.user = "ann"
+        self.refused: list[Exception] = []
         self.known = ["flights", "gates"]
         self.admit: Callable[[str], UUID | None] = lambda topic: None
         self.renew: Callable[[Identity], Identity | None] = lambda identity: identity
@@ -48,6 +54,7 @@ class Site:
             viewer=lambda request: Viewer(self.user),
             admit=lambda topic: self.admit(topic),
             patrol=self.patrol,
+            refused=self.refused.append,
         )
         router = Router()
         router.add("GET", "/events", handler)
@@ -138,6 +145,10 @@ def test_caps_are_answered_before_anything_is_subscribed(site: Site) -> None:
     refused = read_until(site.ask("/events?topic=flights"), b"}")
     assert b" 503 " in refused and b"retry-after: " in refused.lower() and b'"F501"' in refused
     assert site.limiter.active == 4
+    assert [type(error) for error in site.refused] == [
+        TooManyConnectionsForUser,
+        TooManyConnections,
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,63 @@
+"""`doctor`: what it says of events and pages, and that it says so from the artifact."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from forge_min import db, doctor
+from forge_min.testing import TestDatabase
+
+from artifact_runner import Site
+
+pytestmark = pytest.mark.db
+
+
+def test_a_listener_that_hears_is_well(fresh_database: TestDatabase) -> None:
+    (found,) = doctor.check_events(lambda: db.connect(fresh_database.app_url), True, 1.0)
+    assert (found.subject, found.state) == ("events", "ok")
+
+
+def test_a_pooler_is_told_with_what_it_costs(
+    fresh_database: TestDatabase, pooled: Callable[..., str]
+) -> None:
+    url = pooled(fresh_database.app_url)
+    (found,) = doctor.check_events(lambda: db.connect(url), True, 2.5)
+    assert found.state == "warning" and "pooler" in found.message and "2.5 s" in found.message
+    assert "database.direct_url" in found.hint
+
+
+def test_polling_by_choice_is_told_too_and_no_database_fails(
+    fresh_database: TestDatabase,
+) -> None:
+    (found,) = doctor.check_events(lambda: db.connect(fresh_database.app_url), False, 1.0)
+    assert found.state == "warning" and "notify.listen" in found.message
+    away = "postgresql://nobody@127.0.0.1:1/none"
+    (found,) = doctor.check_events(lambda: db.connect(away), True, 1.0)
+    assert found.state == "failed"
+
+
+def test_pages_that_evaluate_are_named() -> None:
+    assert [one.state for one in doctor.check_pages([])] == ["ok"]
+    (found,) = doctor.check_pages(["/a", "/b"])
+    assert found.state == "warning" and "/a, /b" in found.message
+
+
+def test_the_artifact_has_its_doctor(site: Site, pooled: Callable[..., str]) -> None:
+    assert site.run("migrate", "up").returncode == 0
+    well = site.run("doctor")
+    assert well.returncode == 0 and "LISTEN hears a notification" in well.stdout, well.stderr
+    straight = site.environ["FORGE_DATABASE_URL"]
+    url = pooled(straight)
+    told = site.run("doctor", "--json", FORGE_DATABASE_URL=url)
+    found: list[dict[str, Any]] = json.loads(told.stdout)
+    assert told.returncode == 0 and found[0]["state"] == "warning"
+    direct = {
+        "FORGE_DATABASE_URL": url,
+        "FORGE_DATABASE_DIRECT_URL": site.environ["FORGE_DATABASE_URL"],
+    }
+    assert "LISTEN hears" in site.run("doctor", **direct).stdout
+    away = site.run("doctor", FORGE_DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
+    assert away.returncode == 1 and away.stdout.startswith("failed  events: ")
