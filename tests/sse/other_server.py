@@ -1,0 +1,38 @@
+"""An application with /events for servers that are not ours.
+
+POST /publish?id=7 publishes; GET /active says how many streams hold a place.
+"""
+
+from __future__ import annotations
+
+from forge_min import sse
+from forge_min.fanout import Limiter, StreamWriter
+from forge_min.notify import Event, MemoryHub
+from forge_min.wsgi import Application, Request, Response, Router
+from forge_min.wsgi.events import events_handler
+
+hub = MemoryHub(sse.encode_json)
+limiter = Limiter(max_total=5, max_per_user=5)
+
+
+def publish(request: Request) -> Response:
+    """An event with the id of the query."""
+    hub.publish(Event("flights", "flight.updated", request.query["id"][0], 1))
+    return Response(200, b"published")
+
+
+def active(request: Request) -> Response:
+    """Places that are taken."""
+    return Response(200, b"%d" % limiter.active)
+
+
+router = Router()
+router.add(
+    "GET",
+    "/events",
+    events_handler(hub, limiter, StreamWriter(), topics={"flights"}, heartbeat=0.2),
+)
+router.add("POST", "/publish", publish)
+router.add("GET", "/active", active)
+app = Application(router)
+hub.start()
