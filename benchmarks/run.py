@@ -4,7 +4,8 @@ same run.
     python benchmarks/run.py [--json FOLDER]
 
 http: the built artifact of http/shop beside Flask on gunicorn, both on one embedded PostgreSQL.
-live: the stream beside Go's net/http, sse-starlette and plain C; a topic beside asyncio's queues.
+live: the stream beside Go's net/http, sse-starlette and plain C; a topic beside asyncio's queues;
+what an event costs its commit. (live/retention.py, which takes an hour, is run by itself.)
 limiter: acquire and release on both twins. writes: a create's statement beside the bare insert.
 generate, transfer, fresh_database: seconds and memory of making gen/, of import and export, of a
 test's database, each beside its goal.
@@ -60,7 +61,7 @@ def main() -> int:
         forge = serve_shop(stack, server, work)
         peer = peer_database(server)
         bench("http/bench.py", folder, "--forge", str(forge), "--database", peer)
-    for script in ("live/topics.py", "live/bench.py"):
+    for script in ("live/topics.py", "live/bench.py", "live/commits.py"):
         bench(script, folder)
     for script in ("limiter.py", "writes.py", "generate.py", "transfer.py"):
         bench(script, folder)

@@ -5,8 +5,8 @@
 ours and ours.py: the product with the compiled core and with its Python twin (ours.py here).
 sse-starlette: on uvicorn. go: net/http, where there is a Go compiler (Debian: golang-go). floor: C
 that sends every frame with a call of its own. Buffers of 32 frames each. Cases: a burst of 30
-events to 1,000 streams; 20 events a second to 1,000; 5,000 streams opened. Medians, servers
-interleaved. Needs a C compiler.
+events to 1,000 streams; 20 events a second to 1,000; 5,000 streams opened; of ours alone 10,000
+that are idle. Medians, servers interleaved. Needs a C compiler.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 PEERS = HERE.parents[1] / ".venv-peers" / "bin" / "python"
 CASES = {"burst": (1000, 30, 0), "steady": (1000, 100, 20), "many": (5000, 1, 0)}
+IDLE = (10_000, 1, 0)  # ours alone: one process, so many browsers, nothing happens
 # (case, figure, peer) → our goal: how often the peer's figure
 GOALS = {
     ("burst", "per_second", "go"): (">=", 3.0),
@@ -38,6 +39,7 @@ GOALS = {
     ("many", "accept_seconds", "go"): ("<=", 2.0),
 }
 MEMORY = 2048.0  # bytes a stream, at most
+IDLE_MEMORY = 20e6  # bytes that 10,000 idle streams may take
 SHOWN = ("per_second", "cpu_us", "p50_ms", "p99_ms", "accept_seconds", "bytes_per_stream")
 
 
@@ -55,6 +57,8 @@ def main() -> int:
                 for case in CASES:
                     figures = measure(client, command, name, *CASES[case])
                     found.setdefault(case, {}).setdefault(name, []).append(figures)
+            idle = measure(client, servers["ours"], "ours", *IDLE)
+            found.setdefault("idle", {}).setdefault("ours", []).append(idle)
     medians = {
         case: {
             name: {each: statistics.median(run[each] for run in runs) for each in runs[0]}
@@ -111,12 +115,13 @@ def measure(
 
 
 @contextmanager
-def serving(command: list[str], name: str) -> Iterator[tuple[int, int]]:
+def serving(command: list[str], name: str, *more: str) -> Iterator[tuple[int, int]]:
+    """(port, process) of a server that answers. more: arguments behind the port."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]
     environ = os.environ | {"FORGE_IMPL": "python" if name == "ours.py" else "c"}
-    process = subprocess.Popen([*command, str(port)], env=environ)
+    process = subprocess.Popen([*command, str(port), *more], env=environ)
     try:
         for _ in range(200):
             try:
@@ -134,7 +139,7 @@ def serving(command: list[str], name: str) -> Iterator[tuple[int, int]]:
 def report(medians: dict[str, dict[str, dict[str, float]]]) -> None:
     """A table a case, and our figure as a multiple of each peer's."""
     for case, by_name in medians.items():
-        streams, events, rate = CASES[case]
+        streams, events, rate = CASES.get(case, IDLE)
         print(f"-- {case}: {events} events, {rate or 'no'} a second, {streams} streams")
         for name, row in by_name.items():
             print(f"{name:14}", *(f"{each} {row[each]:.6g}" for each in SHOWN), sep="  ")
@@ -145,6 +150,8 @@ def report(medians: dict[str, dict[str, dict[str, float]]]) -> None:
     for case in ("burst", "many"):
         size = medians[case]["ours"]["bytes_per_stream"]
         print(f"{case} bytes a stream: {size:.0f} (goal <= {MEMORY:.0f})")
+    all = medians["idle"]["ours"]["bytes_per_stream"] * IDLE[0]
+    print(f"10,000 idle streams: {all / 1e6:.1f} MB (goal <= {IDLE_MEMORY / 1e6:.0f})")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """The product's stream beside the peers: our server, router, metrics, access log, limiter, hub and
-writer, with 50 routes. Events go through the MemoryHub, so that no database is measured.
+writer, with 50 routes. Events go through the MemoryHub, so that no database is measured; with the
+address of one they are committed there, one by one, and come back through PostgresHub.
 
-    python ours.py PORT          FORGE_IMPL=c or python chooses the core
+    python ours.py PORT [URL]          FORGE_IMPL=c or python chooses the core
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from forge_min import observe, sse
+from forge_min import db, observe, sse
 from forge_min.fanout import Counter, Histogram, Limiter, StreamWriter
-from forge_min.notify import Event, MemoryHub
+from forge_min.notify import Event, Hub, MemoryHub, Nudger, PostgresHub, publish_tx
 from forge_min.wsgi import Application, Request, Response, Router, Server
 from forge_min.wsgi.events import events_handler
 
@@ -28,14 +29,17 @@ def main() -> None:
     """Serve until killed."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    hub = MemoryHub(sse.encode_json)
+    url = sys.argv[2] if len(sys.argv) > 2 else ""
+    hub: Hub = (
+        PostgresHub(lambda: db.connect(url), sse.encode_json) if url else MemoryHub(sse.encode_json)
+    )
     limiter = Limiter(max_total=20_000, max_per_user=20_000)
     writer = StreamWriter()
     requests, seconds = Counter(), Histogram(BOUNDS)
 
     def go(request: Request) -> Response:
         events, rate = (int(request.query[name][0]) for name in ("n", "rate"))
-        threading.Thread(target=publish, args=(hub, events, rate), daemon=True).start()
+        threading.Thread(target=publish, args=(hub, events, rate, url), daemon=True).start()
         return Response(200, b"")
 
     def count(method: str, route: str, status: int, took: float) -> None:
@@ -57,14 +61,24 @@ def main() -> None:
     threading.Event().wait()
 
 
-def publish(hub: MemoryHub, events: int, rate: int) -> None:
-    """`events` of them, at once or `rate` a second."""
+def publish(hub: Hub, events: int, rate: int, url: str) -> None:
+    """`events` of them, at once or `rate` a second. With a database the time that an event carries
+    is taken right before its commit, so the commit is part of what its readers measure.
+    """
     began = time.monotonic()
+    nudger = Nudger(lambda: db.connect(url))
+    conn = db.connect(url, nudge=nudger.nudge) if url else None
+    if conn is not None:
+        nudger.start()
     for number in range(events):
         if rate:
             time.sleep(max(0.0, began + number / rate - time.monotonic()))
         stamp = {"t": 10**18 + time.monotonic_ns()}
-        hub.publish(Event("products", "product.updated", payload=stamp))
+        event = Event("products", "product.updated", payload=stamp)
+        if conn is None:
+            hub.publish(event)
+        else:
+            publish_tx(conn, event)
 
 
 if __name__ == "__main__":

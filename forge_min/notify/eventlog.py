@@ -12,7 +12,7 @@ import secrets
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 from psycopg.types.json import Jsonb
@@ -22,6 +22,7 @@ from ..db import Connection
 from ..errors import Unavailable
 from .hub import Event, TopicKey
 
+Wake = Literal["poll", "notify"]
 SQL = db.load_sql("forge_min.notify", "events.sql")
 NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 SSE_ID = re.compile(r"([0-9]{1,30})\.[0-9]{1,19}")
@@ -32,15 +33,20 @@ MARKS = 8  # per retention; statement `mark` counts them
 XID_BITS = 48
 
 
-def publish_tx(conn: psycopg.Connection[Any], event: Event) -> None:
+def publish_tx(conn: psycopg.Connection[Any], event: Event, *, wake: Wake = "poll") -> None:
     """Append `event`; it is delivered if and when the caller's transaction commits.
 
-    Raises the errors of `db.translate`.
+    wake: where `db.transaction()` cannot nudge (a connection or a BEGIN of your own), readers find
+    the event by polling; "notify" wakes them with a pg_notify in the transaction, whose commit then
+    waits for those of all others that do so. Raises the errors of `db.translate`.
     """
     payload = None if event.payload is None else Jsonb(dict(event.payload))
     params = asdict(event) | {"changed": list(event.changed) or None, "payload": payload}
     db.run(conn, SQL["publish"], params)
-    db.nudge(conn, "e")
+    if wake == "notify":
+        db.run(conn, SQL["notify"], {"payloads": ["e"]})
+    else:
+        db.nudge(conn, "e")
 
 
 def event_fragment(

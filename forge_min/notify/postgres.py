@@ -112,8 +112,7 @@ class PostgresHub:
     def publish(self, event: Event) -> None:
         """As `Hub.publish`, on a connection opened for it."""
         with db.errors_translated(), self._connect() as conn:
-            publish_tx(conn, event)
-            conn.execute(SQL["notify"], {"payloads": ["e"]})
+            publish_tx(conn, event, wake="notify")
 
     def publish_tx(self, conn: psycopg.Connection[Any], event: Event) -> None:
         """As `Hub.publish_tx`."""

@@ -74,6 +74,22 @@ def test_each_audience_and_format_is_encoded_once_however_many_listen(make: Make
     assert sorted(calls) == [("public", "html"), ("public", "json"), ("staff", "json")]
 
 
+def test_a_payload_may_be_large_and_frames_are_made_on_the_thread_for_it(
+    make: Make, kit: Any
+) -> None:
+    threads: set[str] = set()
+
+    def telling(event: Event, audience: str, format: str) -> bytes:
+        threads.add(threading.current_thread().name)
+        return b"event: x\ndata: %d\n\n" % len((event.payload or {})["text"])
+
+    hub = make(telling)
+    listener = kit.Listener(hub.subscribe(kit.key())[0])
+    hub.publish(event(1, payload={"text": "é" * 500_000}))
+    listener.until(lambda me: me.heard == ["500000"])
+    assert threads == {"hub-encode"}
+
+
 def test_nothing_is_encoded_for_a_topic_without_subscribers(make: Make, kit: Any) -> None:
     calls: list[str] = []
 

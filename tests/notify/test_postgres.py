@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import psycopg
 import pytest
 from forge_min import db, notify
 from forge_min.notify import Event
@@ -58,6 +59,18 @@ def test_a_commit_reaches_the_subscriber_by_a_nudge_and_not_by_the_poll(
         times.append(time.monotonic() - started)
     assert listener.heard == [str(n) for n in range(20)]
     assert sorted(times)[10] < 1.0
+
+
+def test_a_connection_of_ones_own_may_wake_the_readers(house: Any, kit: Any) -> None:
+    hub = house.hub(poll_interval=60.0, heartbeat=60.0)
+    listener = kit.Listener(hub.subscribe(kit.key())[0])
+    with psycopg.connect(house.database.app_url) as conn:
+        notify.publish_tx(conn, event(1))
+    time.sleep(0.2)
+    assert listener.frames == []
+    with psycopg.connect(house.database.app_url) as conn:
+        notify.publish_tx(conn, event(2), wake="notify")
+    listener.until(lambda me: me.heard == ["1", "2"])
 
 
 def test_without_listen_and_nudges_polling_delivers_everything(house: Any, kit: Any) -> None:
@@ -404,7 +417,7 @@ def test_the_read_touches_few_buffers_beside_an_open_writer_and_many_events(
     late, conn = house.conn(), house.conn()
     late.execute("begin")
     notify.publish_tx(late, event(0))
-    conn.execute(PUBLISH, [1, 100_000])
+    conn.execute(PUBLISH, [1, 300_000])
     (snapshot,) = conn.execute("select pg_current_snapshot()::text").fetchone()
     assert snapshot.split(":")[2], "the open writer is in it"
     conn.execute("set enable_seqscan = off")
