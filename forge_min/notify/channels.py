@@ -32,7 +32,6 @@ STUCK = "F453: the encoder of events does not return"
 BACKLOG = 10_000  # events that may wait; more become one refresh to all
 ANSWER = 2.0  # seconds that a returning subscriber waits for its frames before it gets a refresh
 TICK = 0.5  # seconds between two calls of `idle`
-RESUME_WINDOW = 600.0  # seconds that a key without subscribers is kept
 
 
 class Channel:
@@ -49,16 +48,21 @@ class Channels(Loop):
     """The thread `hub-encode`, with every channel that had a subscriber within the resume window,
     by (tenant, topic).
 
-    ring: frames kept per channel. idle: called on the thread now and then; it
-    may not raise.
+    ring: frames kept per channel. window: seconds that one without subscribers is kept. idle:
+    called on the thread now and then; it may not raise.
     """
 
     def __init__(
-        self, encode: Encode, ring: int, idle: Callable[[], object] = lambda: None
+        self,
+        encode: Encode,
+        ring: int,
+        window: float = 600.0,
+        idle: Callable[[], object] = lambda: None,
     ) -> None:
         super().__init__("hub-encode", self._step, None)
         self._encode = encode
         self._ring = ring
+        self._window = window
         self._idle = idle
         self._lock = threading.Lock()  # LOCK: guards _groups and what is in it, for moments only
         self._groups: dict[tuple[UUID | None, str], dict[TopicKey, Channel]] = {}
@@ -147,7 +151,7 @@ class Channels(Loop):
                 for key, channel in list(group.items()):
                     if channel.topic.subscribers:
                         channel.used = now
-                    elif now - channel.used > RESUME_WINDOW:
+                    elif now - channel.used > self._window:
                         del group[key]
                 if not group:
                     del self._groups[name]

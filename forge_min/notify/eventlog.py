@@ -143,16 +143,18 @@ class Reader:
         self.lag = max(0.0, (now - newest).total_seconds())
         return events
 
-    def since(self, conn: Connection, sse_id: str, key: TopicKey) -> list[Event] | None:
-        """What a client of `key` may have missed after the event `sse_id`, and some before it;
-        None when that is not known. The text of the id is the client's.
+    def since(
+        self, conn: Connection, sse_id: str, key: TopicKey, within: float
+    ) -> list[Event] | None:
+        """What a client of `key` may have missed after the event `sse_id`, and some before it; None
+        when that is not known, or older than `within` seconds. The text of the id is the client's.
         """
         found = SSE_ID.fullmatch(sse_id)
         window = int(found[1]) if found else 0
         xid = window & ((1 << XID_BITS) - 1)
         if window != self._window(xid) or not self._token:
             return None
-        wanted = {"window": str(xid), "tenant": key.tenant, "topic": key.topic}
+        wanted = {"window": str(xid), "tenant": key.tenant, "topic": key.topic, "within": within}
         rows = conn.execute(SQL["since"], wanted | {"token": self._token}).fetchall()
         if not rows or len(rows) > MOST_REPLAYED:
             return None

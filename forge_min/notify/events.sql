@@ -36,7 +36,7 @@ left join (select * from (
 order by e.id;
 
 -- What a client that had seen everything below xid `window` may have missed, at least one row; none when not
--- all of it is there any more, when xid is none of this life's, or when it lies too far back to be worth reading.
+-- all of it is there any more, when xid is none of this life's, or when it lies too far back, in rows or in seconds.
 -- name: since
 with rows as materialized (
   select * from forge_event
@@ -47,6 +47,7 @@ from forge_boot b
 left join rows e on e.topic = %(topic)s and e.tenant_id is not distinct from %(tenant)s::uuid
 where b.token = %(token)s and pg_snapshot_xmin(pg_current_snapshot()) >= %(window)s::xid8
   and coalesce(b.deleted_before <= %(window)s::xid8, true) and (select count(*) from rows) <= 10000
+  and (select coalesce(min(created_at) >= now() - %(within)s * interval '1 second', true) from rows)
 order by e.id;
 
 -- name: position

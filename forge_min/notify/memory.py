@@ -24,10 +24,11 @@ class MemoryHub:
     refresh.
 
     encode: (event, audience, format) → one whole SSE frame. ring: frames kept per topic key.
+    resume_window: seconds that a key without subscribers is kept.
     """
 
-    def __init__(self, encode: Encode, *, ring: int = 64) -> None:
-        self._channels = Channels(encode, ring)
+    def __init__(self, encode: Encode, *, ring: int = 64, resume_window: float = 600.0) -> None:
+        self._channels = Channels(encode, ring, resume_window)
         self._ids = itertools.count(1)
         self._window = secrets.randbits(63)  # no id of another process is ever ours
         self._lock = threading.Lock()  # LOCK: an event gets its id and its place together

@@ -32,8 +32,10 @@ class PostgresHub:
     connect: opens a connection past any pooler; encode: (event, audience, format) → one whole SSE
     frame. poll_interval: seconds between reads when nothing nudges. listen: False = poll only
     (behind a pooler). retention: seconds that events are kept. ring: frames per topic key.
-    on_jobs: called on the hub's thread with the queue of each nudge, "" = all queues. events:
-    False = only wake-ups. heartbeat: seconds after which a server that does not answer is given up.
+    resume_window: seconds that a key without subscribers is kept, and how far back a client may
+    resume. on_jobs: called on the hub's thread with the queue of each nudge, "" = all queues.
+    events: False = only wake-ups. heartbeat: seconds after which a server that does not answer is
+    given up. Through a pooler it polls, whatever `listen` says.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class PostgresHub:
         listen: bool = True,
         retention: float = 3600.0,
         ring: int = 64,
+        resume_window: float = 600.0,
         on_jobs: Callable[[str], None] | None = None,
         events: bool = True,
         heartbeat: float = 5.0,
@@ -55,11 +58,12 @@ class PostgresHub:
         self._events = events
         self._on_jobs = on_jobs or (lambda queue: None)
         self._retention = retention
+        self._window = resume_window
         self._heartbeat = heartbeat
         self._reader = Reader()
         self._loop = Loop("hub", self._step, connect, heartbeat)
         self._side = Link(connect, heartbeat)  # thread hub-encode
-        self._channels = Channels(encode, ring, self._delete)
+        self._channels = Channels(encode, ring, resume_window, self._delete)
         self._delete_at = 0.0  # thread hub-encode
         self._state = (False, NOT_CONNECTED)
         self.polls = not listen
@@ -186,7 +190,7 @@ class PostgresHub:
 
     def _missed(self, key: TopicKey, last_event_id: str) -> list[Event] | None:
         try:
-            return self._reader.since(self._side.connection(), last_event_id, key)
+            return self._reader.since(self._side.connection(), last_event_id, key, self._window)
         except AWAY as err:
             log.warning("a stream could not be resumed: %s", err)
             self._side.close()

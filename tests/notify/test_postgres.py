@@ -310,6 +310,17 @@ def test_resuming_from_before_the_deletion_is_a_refresh(house: Any, kit: Any) ->
     assert b'"resume"' in other.subscribe(kit.key(), listener.ids[0]).first
 
 
+def test_resuming_from_before_the_window_is_a_refresh(house: Any, kit: Any) -> None:
+    hub = house.hub(poll_interval=0.02)
+    conn = house.conn()
+    listener = kit.Listener(hub.subscribe(kit.key())[0])
+    notify.publish_tx(conn, event(1))
+    listener.count(1)
+    for window, reason in ((60.0, b"|public|json"), (0.0, b'"resume"')):
+        other = house.hub(poll_interval=0.02, resume_window=window)
+        assert reason in other.subscribe(kit.key(), listener.ids[0]).first
+
+
 def test_retention_leaves_what_an_open_transaction_has_written(house: Any, kit: Any) -> None:
     hub = house.hub(poll_interval=0.02, retention=0.2, heartbeat=0.4)
     listener = kit.Listener(hub.subscribe(kit.key())[0])
