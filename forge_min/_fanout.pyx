@@ -20,6 +20,11 @@ LOCK: order and rules. Ring.lock guards one ring; StreamWriter.lock guards the c
 writer. Neither is taken inside the other. No Python object is made, dropped or called while one is
 held, and nobody who holds one asks for the GIL; so a thread that waits for one while it holds the
 GIL waits for a few copied pointers only, and no cycle is possible.
+
+LOCK: what leans on the GIL: Limiter and RateLimiter (a lock would cost as much as they do),
+Topic.objects, a Subscription's number, StreamWriter.entries, last_id and thread. So the module does
+not call itself free-threaded, and such a Python turns the GIL on when it is imported (PEP 703); its
+twin leans on locks and on single operations of dict, set and deque, and runs there without.
 """
 
 cimport cython
@@ -32,7 +37,7 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 from forge_min._fanout_os cimport *

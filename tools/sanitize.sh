@@ -1,13 +1,14 @@
 #!/bin/sh
-# The compiled core's tests under AddressSanitizer with UndefinedBehaviorSanitizer, ThreadSanitizer and
-# valgrind, each in a copy with a core of its own. Usage: tools/sanitize.sh PYTHON [address|thread|valgrind]...
+# The core's tests under AddressSanitizer with UndefinedBehaviorSanitizer, ThreadSanitizer and valgrind, each in a
+# copy with a core of its own, and under a free-threaded Python (PEP 703): python3.14t or python3.13t on PATH.
+# Usage: tools/sanitize.sh PYTHON [address|thread|valgrind|free]...
 # A report of any of them ends it with an error. What this machine lacks is skipped loudly.
 set -eu
 
 python=$1
 shift
 root=$PWD
-[ $# -gt 0 ] || set -- address thread valgrind
+[ $# -gt 0 ] || set -- address thread valgrind free
 
 say() { echo "sanitize: $*" >&2; }
 
@@ -39,6 +40,7 @@ case $python in /*) ;; *) python=$root/$python ;; esac
 for kind; do
     case $kind in
     valgrind) wanted=$(command -v valgrind || true) ;;
+    free) wanted=$(command -v python3.14t || command -v python3.13t || true) ;;
     *) wanted=$(gcc -print-file-name=lib${kind%${kind#?}}san.so 2>/dev/null || true) ;;
     esac
     case $wanted in
@@ -69,6 +71,16 @@ for kind; do
             say "valgrind: the reports above"
             exit 1
         fi
+        ;;
+    free)
+        "$wanted" -m venv build/sanitize/python
+        usual=$python python=$root/build/sanitize/python/bin/python
+        "$python" -m pip install -q cython hypothesis pytest pytest-randomly "setuptools>=77"
+        copy free "-g -O2"
+        # The twin without the GIL; the compiled core has it turned on again when it is imported, and says so.
+        check free "python" PYTHON_GIL=0 FORGE_IMPL=python
+        check free "not python" PYTHON_GIL=1
+        python=$usual
         ;;
     esac
 done

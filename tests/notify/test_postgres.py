@@ -11,13 +11,16 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import psycopg
 import pytest
 from forge_min import db, notify
+from forge_min.errors import Unavailable
 from forge_min.notify import Event
 from forge_min.notify.eventlog import SQL
+from forge_min.notify.link import FIRST
 
 pytestmark = pytest.mark.db
 PUBLISH = (
@@ -350,6 +353,47 @@ def test_a_reader_that_was_paused_past_the_retention_is_refreshed(house: Any, ki
     conn.execute("delete from forge_event")
     hub._reader._snapshot = known  # as it was before it fell asleep
     listener.until(lambda me: me.refreshes >= 1)
+
+
+def test_a_reader_that_sleeps_longer_than_the_retention_is_refreshed(house: Any, kit: Any) -> None:
+    sleeper = house.hub(poll_interval=0.05, heartbeat=60.0)
+    listener = kit.Listener(sleeper.subscribe(kit.key())[0])
+    conn = house.conn()
+    (pid,) = {*listening(conn)}
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        house.hub(poll_interval=0.05, retention=0.5)  # the one that deletes
+        for n in range(20):
+            notify.publish_tx(conn, event(n))
+
+        def gone() -> bool:
+            conn.execute("select pg_current_xact_id()")
+            return conn.execute("select count(*) from forge_event").fetchone() == (0,)
+
+        kit.wait_for(gone, 30)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    listener.until(lambda me: me.refreshes >= 1 or len(me.heard) == 20)
+    notify.publish_tx(conn, event(99))
+    listener.until(lambda me: "99" in me.heard)
+    assert listener.refreshes >= 1, "what was deleted was passed over in silence"
+
+
+def test_a_database_that_refuses_is_asked_again_with_pauses_that_grow(house: Any, kit: Any) -> None:
+    attempts: list[float] = []
+
+    def refuse() -> db.Connection:
+        attempts.append(time.monotonic())
+        raise Unavailable("not now")
+
+    hub = notify.PostgresHub(refuse, kit.encode)
+    house.hubs.append(hub)
+    hub.start()
+    kit.wait_for(lambda: len(attempts) >= 6)
+    pauses = [later - earlier for earlier, later in pairwise(attempts)]
+    assert min(pauses) >= FIRST / 2, "more than 40 attempts a second"
+    assert sum(pauses[3:]) > 2 * sum(pauses[:2]) and hub.reconnects >= 5
+    assert len({round(pause / FIRST, 3) for pause in pauses}) == len(pauses), "no jitter"
 
 
 def test_a_server_that_stops_answering_is_given_up_within_two_heartbeats(
