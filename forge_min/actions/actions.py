@@ -110,8 +110,20 @@ class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
 
         Asks for no permission; the tenant is the current identity's. Raises NotFound.
         """
+        found = self.public_many([id], conn=conn)
+        if not found:
+            raise self._not_found(id)
+        return found[id]
+
+    def public_many(self, ids: Iterable[Any], *, conn: Conn = None) -> dict[Any, R]:
+        """As `public`, in one statement: those that there are, by their keys."""
+        key = self.resource.key.name
+        where = " and ".join([f"{quote(key)} = any(%(forge_keys)s)", *scope(self.resource, "")])
+        sql = f"{self.resource.select}\nwhere {where}"
         hidden = frozenset(c.name for c in self.resource.columns if c.visible_to)
-        return self._row(self._find(id, conn), hidden)
+        found = self._run(conn, sql, {"forge_keys": list(ids)})
+        rows = [self._row(values, hidden) for values in found]
+        return {getattr(row, key): row for row in rows}
 
     # -- inside ------------------------------------------------------------------------------------
 

@@ -6,12 +6,13 @@ read.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
 
 from .. import sse
 from ..actions import Registry
 from ..auth import Identity, as_identity
-from ..errors import NotFound
 from ..notify import Event
 
 PLAIN = re.compile(r"[A-Za-z0-9_-]+")
@@ -23,6 +24,13 @@ class Encoder:
     def __init__(self, registry: Registry, fragments: Mapping[str, Callable[..., str]]) -> None:
         self._registry = registry
         self._fragments = {topic: registry.fill(made, 1) for topic, made in fragments.items()}
+
+        self._batch: Mapping[int, Event] = {}
+        self._read: dict[tuple[str, UUID | None], Mapping[Any, Any]] = {}
+
+    def begin(self, events: Sequence[Event]) -> None:
+        """What is encoded next: one read for all rows of a topic and tenant, when one is needed."""
+        self._batch, self._read = {event.id: event for event in events}, {}
 
     def encode(self, event: Event, audience: str, format: str) -> bytes:
         """One whole frame. Formats: "json", and "html" where the topic has a fragment."""
@@ -37,15 +45,29 @@ class Encoder:
         actions = self._registry.actions[event.topic]
         # Who listens was asked for the permission to read when the stream was opened.
         with as_identity(Identity(user="hub", tenant=event.tenant_id)):
-            try:
-                row = actions.public(actions.read_key(id))
-            except NotFound:  # deleted meanwhile: its own event follows, this one says the same
+            row = self._rows(event, actions).get(actions.read_key(id))
+            if row is None:  # deleted meanwhile: its own event follows, this one says the same
                 return _frame(event, f"mode remove\nselector {selector}")
             html = self._fragments[event.topic](row).strip()
         lines = "\n".join(f"elements {line}" for line in html.splitlines())
         if event.kind.endswith((".created", ".restored")):
             lines = f"mode append\nselector #{event.topic}\n{lines}"
         return _frame(event, lines)
+
+    def _rows(self, event: Event, actions: Any) -> Mapping[Any, Any]:
+        """The rows of the event's topic and tenant in this batch, by key; at least its own."""
+        place = event.topic, event.tenant_id
+        if event.id not in self._batch:  # one that a returning subscriber missed
+            return _read(actions, [event])
+        if place not in self._read:
+            same = [one for one in self._batch.values() if (one.topic, one.tenant_id) == place]
+            self._read[place] = _read(actions, same)
+        return self._read[place]
+
+
+def _read(actions: Any, events: Sequence[Event]) -> Mapping[Any, Any]:
+    keys = {actions.read_key(event.resource_id) for event in events if event.resource_id}
+    return dict(actions.public_many(keys))
 
 
 def _selector(element: str) -> str:

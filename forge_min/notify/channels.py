@@ -30,6 +30,7 @@ SILENT = 60.0  # seconds in which a key whose encoder did not return gets refres
 SPARE = 3  # threads that may be lost to encoders that do not return
 STUCK = "F453: the encoder of events does not return"
 BACKLOG = 10_000  # events that may wait; more become one refresh to all
+BATCH = 500  # events whose rows are read together
 ANSWER = 2.0  # seconds that a returning subscriber waits for its frames before it gets a refresh
 TICK = 0.5  # seconds between two calls of `idle`
 
@@ -48,8 +49,9 @@ class Channels(Loop):
     """The thread `hub-encode`, with every channel that had a subscriber within the resume window,
     by (tenant, topic).
 
-    ring: frames kept per channel. window: seconds that one without subscribers is kept. idle:
-    called on the thread now and then; it may not raise.
+    ring: frames kept per channel. window: seconds that one without subscribers is kept. begin:
+    called on the thread with the events that are encoded next. idle: called on it now and then. May
+    not raise, neither of them.
     """
 
     def __init__(
@@ -57,12 +59,14 @@ class Channels(Loop):
         encode: Encode,
         ring: int,
         window: float = 600.0,
+        begin: Callable[[Sequence[Event]], object] = lambda events: None,
         idle: Callable[[], object] = lambda: None,
     ) -> None:
         super().__init__("hub-encode", self._step, None)
         self._encode = encode
         self._ring = ring
         self._window = window
+        self._begin = begin
         self._idle = idle
         self._lock = threading.Lock()  # LOCK: guards _groups and what is in it, for moments only
         self._groups: dict[tuple[UUID | None, str], dict[TopicKey, Channel]] = {}
@@ -110,7 +114,10 @@ class Channels(Loop):
             self._inbox = deque()  # who waits for a replay gets none, in time
             self.refresh_all("overflow")
         else:
-            self._inbox.extend(partial(self._deliver, event) for event in events)
+            for start in range(0, len(events), BATCH):
+                batch = events[start : start + BATCH]
+                self._inbox.append(partial(self._begin, batch))
+                self._inbox.extend(partial(self._deliver, event) for event in batch)
             self.wake.set()
 
     def refresh_all(self, reason: str) -> None:

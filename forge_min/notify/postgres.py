@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -33,9 +33,10 @@ class PostgresHub:
     frame. poll_interval: seconds between reads when nothing nudges. listen: False = poll only
     (behind a pooler). retention: seconds that events are kept. ring: frames per topic key.
     resume_window: seconds that a key without subscribers is kept, and how far back a client may
-    resume. on_jobs: called on the hub's thread with the queue of each nudge, "" = all queues.
-    events: False = only wake-ups. heartbeat: seconds after which a server that does not answer is
-    given up. Through a pooler it polls, whatever `listen` says.
+    resume. begin: called with the events that are encoded next, on the encoder's thread. on_jobs:
+    called on the hub's thread with the queue of each nudge, "" = all queues. events: False = only
+    wake-ups. heartbeat: seconds after which a server that does not answer is given up. Through a
+    pooler it polls, whatever `listen` says.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class PostgresHub:
         retention: float = 3600.0,
         ring: int = 64,
         resume_window: float = 600.0,
+        begin: Callable[[Sequence[Event]], object] = lambda events: None,
         on_jobs: Callable[[str], None] | None = None,
         events: bool = True,
         heartbeat: float = 5.0,
@@ -63,7 +65,7 @@ class PostgresHub:
         self._reader = Reader()
         self._loop = Loop("hub", self._step, connect, heartbeat)
         self._side = Link(connect, heartbeat)  # thread hub-encode
-        self._channels = Channels(encode, ring, resume_window, self._delete)
+        self._channels = Channels(encode, ring, resume_window, begin, self._delete)
         self._delete_at = 0.0  # thread hub-encode
         self._state = (False, NOT_CONNECTED)
         self.polls = not listen

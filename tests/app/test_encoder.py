@@ -66,6 +66,33 @@ def test_a_write_becomes_a_patch_of_the_rows_element(site: Running, encoder: Enc
     assert b'"changed":["name"]' in encoder.encode(updated, "", "json")
 
 
+def test_the_rows_of_a_batch_are_read_at_once_and_by_tenant(
+    site: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts, reads = site.registry.actions["accounts"], []
+    encoder = Encoder(site.registry, {"accounts": show})
+    theirs = Identity("eve", OURS.roles, uuid4())
+    with site.database.open() as conn:
+        start = event_position(conn)
+        for who in (OURS, theirs):
+            with as_identity(who):
+                rows: list[Any] = [Factory.of(site, "accounts").create() for _ in range(10)]
+                accounts.delete(rows[3].id)
+        events = read_events(conn, start)
+    many = type(accounts).public_many
+
+    def counting(self: Any, ids: Any) -> Any:
+        reads.append(len(ids := list(ids)))
+        return many(self, ids)
+
+    monkeypatch.setattr(type(accounts), "public_many", counting)
+    encoder.begin(events)
+    frames = [lines_of(encoder.encode(event, "", "html")) for event in events]
+    assert reads == [10, 10] and len(frames) == 22
+    assert sum(lines[0] == "mode append" for lines in frames) == 18
+    assert sum(lines[0] == "mode remove" for lines in frames) == 4
+
+
 def test_a_deleted_row_that_is_restored_is_added_again(site: Running, encoder: Encoder) -> None:
     accounts = site.registry.actions["accounts"]
     with as_identity(OURS), site.database.open() as conn:
