@@ -688,12 +688,16 @@ class StreamWriter:
             self._topics[topic][0][stream] = None
 
     def _say_goodbye(self, farewell: bytes) -> None:
-        for stream in tuple(self._entries.values()):
+        for stream in self._all():
             with self._lock:
                 if not stream.closing:
                     stream.closing = True
                     stream.farewell = farewell
             self._hurry(stream)
+
+    def _all(self) -> tuple[_Stream, ...]:
+        with self._lock:  # others adopt meanwhile
+            return tuple(self._entries.values())
 
     def _hurry(self, stream: _Stream) -> None:
         """Serve a stream soon; end it now when it only waits for a full socket to say nothing."""
@@ -797,7 +801,7 @@ class StreamWriter:
     def _sweep(self, now: float) -> None:
         """Heartbeats and deadlines."""
         late = self._stop is not None and now >= self._stop[0]
-        for stream in tuple(self._entries.values()):
+        for stream in self._all():
             if not stream.sent_at:
                 continue  # adopted this moment: still among the commands
             patience = self._write_timeout
