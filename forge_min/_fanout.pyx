@@ -53,6 +53,7 @@ cdef enum:
     EVENTS = 128
     MAX_RECEIVED = 65536  # bytes: a client of a stream has nothing to say
 
+cdef uint64_t published = 0  # atomic: frames that this process has published, of any topic
 cdef double STALLED = 1.0  # seconds without progress after which a client that shall go is given up
 cdef double LONGEST_WAIT = 1e6  # seconds
 cdef double TICK = 1e-9  # seconds: what sums of doubles may lose
@@ -211,6 +212,7 @@ cdef class Topic:
         if self.ring.slots == NULL:
             raise MemoryError
         self.ring.size = count
+        self.ring.published = &published
         self.objects = [None] * <Py_ssize_t>count
 
     def __dealloc__(self):
@@ -337,6 +339,43 @@ cdef class Subscription:
 
     cdef bint ready(self) noexcept:
         return self.shut or forge_load(&self.topic.ring.head) >= self.number
+
+
+def take_any(subscriptions, limit=64):
+    """(missed, frames) of several, in the order of publication; as Subscription.take()."""
+    cdef uint64_t wanted = _whole("limit", limit, 1, 2**31 - 1)
+    cdef uint64_t horizon = forge_load(&published)
+    cdef uint64_t waiting
+    cdef tuple found = tuple(subscriptions)
+    cdef list frames = []
+    cdef Subscription subscription, first
+    cdef Frame* frame
+    cdef Frame* least
+    cdef Ring* ring
+    cdef Py_ssize_t place
+    for item in found:
+        own(item)
+    while <uint64_t>len(frames) < wanted:
+        least, first = NULL, None
+        for subscription in found:
+            ring = &subscription.topic.ring
+            waiting = forge_load(&ring.head) + 1 - subscription.number
+            if subscription.shut or waiting == 0:
+                continue
+            if waiting > ring.size:
+                return subscription.take(1)[0], frames
+            # SAFETY: as in take(): from here to the append nobody else has the GIL.
+            frame = ring.slots[subscription.number % ring.size]
+            if frame.order <= horizon and (least == NULL or frame.order < least.order):
+                least, first = frame, subscription
+        if first is None:
+            break
+        ring = &first.topic.ring
+        place = <Py_ssize_t>(first.number % ring.size)
+        frames.append(<object>PyList_GET_ITEM(first.topic.objects, place))
+        first.number += 1
+        forge_add(&ring.taken, 1)
+    return 0, frames
 
 
 cdef int own(item) except -1:
@@ -883,7 +922,7 @@ cdef class StreamWriter:
 
     cdef void service(self, Stream* stream) noexcept nogil:
         """Everything that is due for one stream, as far as its socket takes it."""
-        cdef Piece pieces[BATCH]
+        cdef Piece pieces[2 * BATCH]
         cdef iovec vectors[BATCH]
         cdef msghdr message
         cdef ssize_t sent
@@ -926,10 +965,17 @@ cdef class StreamWriter:
             frame_drop(pieces[index].frame)
 
     cdef int gather(self, Stream* stream, Piece* pieces) noexcept nogil:
-        """Fill `pieces`, each with a count of its frame; -1 when out of memory."""
+        """Fill `pieces` with up to BATCH frames, each with a count; -1 when out of memory.
+
+        SAFETY: in the order of publication, whatever their topics: an id that a client returns with
+        stands for all that was published before. One thread publishes what has ids, so a frame
+        before the horizon is in its ring by now, and none after it is taken.
+        """
         cdef Cursor* cursor
         cdef uint64_t allowed
+        cdef uint64_t horizon = forge_load(&published)
         cdef int count = 0
+        cdef int start
         cdef uint32_t index
         if stream.current == NULL and stream.farewell != NULL:
             stream.current = stream.farewell
@@ -944,15 +990,16 @@ cdef class StreamWriter:
             count = 1
         if stream.closing:
             return count
+        start = count
         for index in range(stream.count):
-            cursor = &stream.cursors[(stream.turn + index) % stream.count]
+            cursor = &stream.cursors[index]
             allowed = cursor.ring.size
             if stream.slow:
                 allowed = min(allowed, self.buffer_size)
-            count = cursor_gather(cursor, allowed, pieces, count)
+            count = cursor_gather(cursor, allowed, horizon, pieces, count)
             if count < 0:
                 return -1
-        stream.turn += 1
+            count = pieces_order(pieces, start, count)
         return count
 
     cdef void account(self, Stream* stream, Piece* pieces, int count, size_t sent) noexcept nogil:

@@ -28,6 +28,9 @@ cdef extern from *:
     static inline void forge_store(uint64_t *cell, uint64_t n) {
         __atomic_store_n(cell, n, __ATOMIC_RELEASE);
     }
+    static inline uint64_t forge_next(uint64_t *cell) {
+        return __atomic_add_fetch(cell, 1, __ATOMIC_SEQ_CST);
+    }
     static inline int forge_flag(int *flag) {
         return __atomic_load_n(flag, __ATOMIC_ACQUIRE);
     }
@@ -65,6 +68,7 @@ cdef extern from *:
     void forge_add(uint64_t* cell, uint64_t n) noexcept nogil
     uint64_t forge_load(uint64_t* cell) noexcept nogil
     void forge_store(uint64_t* cell, uint64_t n) noexcept nogil
+    uint64_t forge_next(uint64_t* cell) noexcept nogil
     bint forge_flag(int* flag) noexcept nogil
     bint forge_swap(int* flag, int value) noexcept nogil
     void forge_push(void** stack, void* item, void** next) noexcept nogil

@@ -7,6 +7,7 @@ hold its promises. Knows neither HTTP nor events: a frame is some bytes.
 from __future__ import annotations
 
 import errno
+import itertools
 import math
 import os
 import selectors
@@ -22,6 +23,7 @@ from typing import Protocol, cast, final
 from .errors import TooManyConnections, TooManyConnectionsForUser
 
 HEARTBEAT = b": hb\n\n"
+_published = itertools.count(1)  # frames that this process has published, of any topic
 BATCH = 64  # frames in one system call
 MAX_RECEIVED = 65536  # bytes: a client of a stream has nothing to say
 STALLED = 1.0  # seconds without progress after which a client that shall go is given up
@@ -157,7 +159,8 @@ class Topic:
     however many subscribe."""
 
     __slots__ = (
-        "_head", "_lock", "_refreshes", "_ring", "_subscribers", "_taken", "_wakers", "size",
+        "_head", "_lock", "_order", "_refreshes", "_ring", "_subscribers", "_taken", "_wakers",
+        "size",
     )  # fmt: skip
 
     def __init__(self, size: int = 64) -> None:
@@ -166,6 +169,7 @@ class Topic:
         self._head = 0
         self._subscribers = 0
         self._ring: list[bytes] = [b""] * size
+        self._order = [0] * size  # of each frame among all that this process has published
         self._wakers: list[_Waker] = []
         # LOCK: _head, _ring, _wakers, the counts and the cursors of this topic's subscriptions.
         # Re-entrant: the collector may close a lost subscription while this thread holds it.
@@ -203,6 +207,7 @@ class Topic:
         with self._lock:
             self._head += 1
             self._ring[self._head % self.size] = frame
+            self._order[self._head % self.size] = next(_published)
             number = self._head
             for waker in self._wakers:
                 waker._wake(self)
@@ -303,6 +308,46 @@ class Subscription:
         self.close()
 
 
+def take_any(subscriptions: Sequence[Subscription], limit: int = 64) -> tuple[int, list[bytes]]:
+    """(missed, frames) of several subscriptions, in the order in which their frames were published.
+
+    Where one fell off the ring, its `missed` comes behind the frames that were there before.
+    """
+    _whole("limit", limit, 1, 2**31 - 1)
+    found, horizon = _subscriptions(subscriptions), next(_published)
+    frames: list[bytes] = []
+    while len(frames) < limit:
+        first, least = None, horizon
+        for subscription in found:
+            topic = subscription._topic
+            with topic._lock:
+                waiting = topic._head + 1 - subscription._next
+                if subscription._closed or not waiting:
+                    continue
+                order = topic._order[subscription._next % topic.size]
+            if waiting > topic.size:
+                return subscription.take(1)[0], frames
+            if order < least:
+                first, least = subscription, order
+        if first is None:
+            break
+        missed, taken = first.take(1)
+        frames += taken
+        if missed:  # meanwhile
+            return missed, frames
+    return 0, frames
+
+
+def _subscriptions(given: Iterable[Subscription]) -> tuple[Subscription, ...]:
+    """Those, when they are subscriptions that no writer has adopted."""
+    found = tuple(given)
+    for item in found:
+        if not isinstance(item, Subscription):
+            raise TypeError(f"a subscription is needed, not {type(item).__name__}")
+        item._own()
+    return found
+
+
 class _EventWaker:
     """Wakes one thread that waits in wait_any()."""
 
@@ -316,13 +361,9 @@ class _EventWaker:
 def wait_any(subscriptions: Sequence[Subscription], timeout: float) -> bool:
     """Wait at most `timeout` seconds; True when one of the subscriptions has a frame or is closed.
     ValueError when there is none; RuntimeError when a StreamWriter has adopted one."""
-    found = tuple(subscriptions)
+    found = _subscriptions(subscriptions)
     if not found:
         raise ValueError("there is nothing to wait for")
-    for item in found:
-        if not isinstance(item, Subscription):
-            raise TypeError(f"a subscription is needed, not {type(item).__name__}")
-        item._own()
     deadline = time.monotonic() + _seconds("timeout", timeout)
     waker = _EventWaker()
     topics = {subscription._topic for subscription in found}
@@ -355,15 +396,16 @@ def _seconds(name: str, value: float) -> float:
 class _Piece:
     """A frame on its way out, and what changes when its first byte leaves."""
 
-    __slots__ = ("next", "refresh", "subscription", "view")
+    __slots__ = ("next", "order", "refresh", "subscription", "view")
 
     def __init__(
-        self, view: memoryview, subscription: Subscription | None, after: int, refresh: bool
+        self, view: memoryview, subscription: Subscription | None, after: int, order: int
     ) -> None:
         self.view = view
         self.subscription = subscription
         self.next = after
-        self.refresh = refresh
+        self.order = order
+        self.refresh = subscription is not None and order == 0
 
 
 class _Stream:
@@ -371,7 +413,7 @@ class _Stream:
 
     __slots__ = (
         "blocked_since", "closing", "current", "current_counts", "farewell", "id", "lease",
-        "queued", "received", "sent_at", "slow", "sock", "subscriptions", "turn",
+        "queued", "received", "sent_at", "slow", "sock", "subscriptions",
     )  # fmt: skip
 
     def __init__(
@@ -395,7 +437,6 @@ class _Stream:
         self.sent_at = 0.0
         self.received = 0
         self.queued = False
-        self.turn = 0  # the cursor that goes first, so that no topic starves another
 
 
 @final
@@ -751,29 +792,37 @@ class StreamWriter:
             stream.current_counts = False
         pieces = []
         if stream.current is not None:
-            pieces.append(_Piece(stream.current, None, 0, False))
+            pieces.append(_Piece(stream.current, None, 0, 0))
         if stream.closing:
             return pieces
-        count = len(stream.subscriptions)
-        for index in range(count):
-            subscription = stream.subscriptions[(stream.turn + index) % count]
-            self._gather_from(subscription, stream.slow, pieces)
-        stream.turn += 1
-        return pieces
+        # SAFETY: in the order of publication, whatever their topics: an id that a client returns
+        # with stands for all that was published before. One thread publishes what has ids, so a
+        # frame before the horizon is in its ring by now, and none after it is taken.
+        found: list[_Piece] = []
+        horizon = next(_published)
+        for subscription in stream.subscriptions:
+            self._gather_from(subscription, stream.slow, horizon, found)
+        found.sort(key=lambda piece: piece.order)
+        return pieces + found[: BATCH - len(pieces)]
 
-    def _gather_from(self, subscription: Subscription, slow: bool, pieces: list[_Piece]) -> None:
+    def _gather_from(
+        self, subscription: Subscription, slow: bool, horizon: int, pieces: list[_Piece]
+    ) -> None:
         topic = subscription._topic
         allowed = min(topic.size, self._buffer_size) if slow else topic.size
         with topic._lock:
             start, after = subscription._next, topic._head + 1
-            if subscription._closed or start == after or len(pieces) >= BATCH:
+            if subscription._closed or start == after:
                 return
             if after - start > allowed:
                 view = memoryview(_refresh(after - start))
-                pieces.append(_Piece(view, subscription, after, True))
+                pieces.append(_Piece(view, subscription, after, 0))
                 return
-            for number, frame in enumerate(topic._read(start, BATCH - len(pieces)), start + 1):
-                pieces.append(_Piece(memoryview(frame), subscription, number, False))
+            for number, frame in enumerate(topic._read(start, BATCH), start):
+                order = topic._order[number % topic.size]
+                if order > horizon:
+                    return
+                pieces.append(_Piece(memoryview(frame), subscription, number + 1, order))
 
     def _account(self, stream: _Stream, pieces: list[_Piece], sent: int) -> None:
         """Move cursors past every frame whose first byte left; keep the rest of the last one."""

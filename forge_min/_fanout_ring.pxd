@@ -13,6 +13,7 @@ from forge_min._fanout_os cimport *
 cdef struct Frame:
     long refs
     size_t size  # bytes that follow this header
+    uint64_t order  # among all frames that this process has published; 0: not published
 
 
 cdef inline char* frame_data(Frame* frame) noexcept nogil:
@@ -25,6 +26,7 @@ cdef inline Frame* frame_new(const char* data, size_t size) noexcept nogil:
     if frame != NULL:
         frame.refs = 1
         frame.size = size
+        frame.order = 0
         memcpy(frame_data(frame), data, size)
     return frame
 
@@ -61,6 +63,7 @@ cdef struct Watch:  # one waker's interest in one ring
 
 
 cdef struct Ring:
+    uint64_t* published  # the process's count of published frames
     # LOCK: lock guards slots, head (which may also be read atomically without it) and watches.
     pthread_mutex_t lock
     Frame** slots
@@ -140,6 +143,7 @@ cdef inline uint64_t ring_publish(Ring* ring, Frame* frame) noexcept nogil:
     number = ring.head + 1
     slot = &ring.slots[number % ring.size]
     old = slot[0]
+    frame.order = forge_next(ring.published)
     slot[0] = frame
     forge_store(&ring.head, number)
     ring_wake(ring)
@@ -148,11 +152,17 @@ cdef inline uint64_t ring_publish(Ring* ring, Frame* frame) noexcept nogil:
     return number
 
 
-cdef inline size_t ring_read(Ring* ring, uint64_t start, size_t limit, Frame** out) noexcept nogil:
-    """Up to `limit` counted frames from number `start`. The caller holds the lock."""
+cdef inline size_t ring_read(
+    Ring* ring, uint64_t start, uint64_t horizon, size_t limit, Frame** out
+) noexcept nogil:
+    """Up to `limit` counted frames from number `start`, none published after `horizon`. The caller
+    holds the lock.
+    """
     cdef size_t count = 0
     while count < limit and start <= ring.head:
         out[count] = ring.slots[start % ring.size]
+        if out[count].order > horizon:
+            break
         forge_ref(&out[count].refs)
         count += 1
         start += 1

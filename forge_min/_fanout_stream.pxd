@@ -45,7 +45,6 @@ cdef struct Stream:
     double blocked_since  # 0.0: not waiting for the socket
     double sent_at
     uint32_t received
-    uint32_t turn  # the cursor that goes first, so that no topic starves another
     uint32_t count
     bint current_counts  # whether `current` is a topic's frame
     bint closing
@@ -133,21 +132,22 @@ cdef inline Stream* queue_pop(Queue* queue) noexcept nogil:
 
 
 cdef inline int cursor_gather(
-    Cursor* cursor, uint64_t allowed, Piece* pieces, int count
+    Cursor* cursor, uint64_t allowed, uint64_t horizon, Piece* pieces, int count
 ) noexcept nogil:
-    """Append what the cursor has to say, up to BATCH: frames, or one refresh when more than
-    `allowed` wait. The new count; -1 when out of memory, and then `pieces` holds nothing."""
+    """Append what the cursor has to say: up to BATCH frames that were published until `horizon`, or
+    one refresh when more than `allowed` wait. The new count; -1 when out of memory, and then
+    `pieces` holds nothing."""
     cdef Frame* blocks[BATCH]
     cdef Ring* ring = cursor.ring
     cdef uint64_t after, waiting
     cdef int got = 0, index
-    if count == BATCH or forge_flag(cursor.shut) or forge_load(&ring.head) < cursor.number:
+    if forge_flag(cursor.shut) or forge_load(&ring.head) < cursor.number:
         return count
     pthread_mutex_lock(&ring.lock)
     after = ring.head + 1
     waiting = after - cursor.number
     if waiting <= allowed:
-        got = <int>ring_read(ring, cursor.number, <size_t>(BATCH - count), blocks)
+        got = <int>ring_read(ring, cursor.number, horizon, BATCH, blocks)
     pthread_mutex_unlock(&ring.lock)
     if waiting > allowed:
         blocks[0] = frame_refresh(waiting)
@@ -162,6 +162,24 @@ cdef inline int cursor_gather(
         pieces[count].refresh = waiting > allowed
         pieces[count].next = after if waiting > allowed else cursor.number + <uint64_t>index + 1
         count += 1
+    return count
+
+
+cdef inline int pieces_order(Piece* pieces, int start, int count) noexcept nogil:
+    """Put what stands from `start` on into the order of publication, refreshes first, and drop what
+    is beyond BATCH. The new count."""
+    cdef int index, place
+    cdef Piece piece
+    for index in range(start + 1, count):
+        piece = pieces[index]
+        place = index
+        while place > start and pieces[place - 1].frame.order > piece.frame.order:
+            pieces[place] = pieces[place - 1]
+            place -= 1
+        pieces[place] = piece
+    while count > BATCH:
+        count -= 1
+        frame_drop(pieces[count].frame)
     return count
 
 

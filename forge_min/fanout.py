@@ -14,7 +14,8 @@ from .errors import ConfigError
 
 __all__ = [
     "IMPL", "Counter", "Histogram", "Lease", "Limiter", "RateLimiter", "StreamWriter",
-    "Subscription", "Topic", "set_lane", "wait_any",
+    "Subscription", "Topic", "set_lane", "take_any",
+    "wait_any",
 ]  # fmt: skip
 
 
@@ -51,6 +52,7 @@ if TYPE_CHECKING or IMPL == "c":
         Subscription,
         Topic,
         set_lane,
+        take_any,
         wait_any,
     )
 else:
@@ -64,5 +66,6 @@ else:
         Subscription,
         Topic,
         set_lane,
+        take_any,
         wait_any,
     )

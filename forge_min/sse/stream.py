@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from ..fanout import Lease, Subscription, wait_any
+from ..fanout import Lease, Subscription, take_any, wait_any
 from .frames import refresh
 
 HEARTBEAT = b": hb\n\n"
@@ -47,8 +47,11 @@ class ByteStream(Iterator[bytes]):
                 if farewell := self._ended():
                     self.close()
                     return farewell
-            if frames := b"".join(map(_frames, waiting)):
-                return frames
+            missed, frames = take_any(waiting)
+            if missed:
+                frames.append(refresh("overflow", missed))
+            if frames:
+                return b"".join(frames)
             if not wait_any(waiting, self._heartbeat):
                 return HEARTBEAT
         self.close()
@@ -61,11 +64,6 @@ class ByteStream(Iterator[bytes]):
             subscription.close()
         if self._lease is not None:
             self._lease.release()
-
-
-def _frames(subscription: Subscription) -> bytes:
-    missed, frames = subscription.take()
-    return (refresh("overflow", missed) if missed else b"") + b"".join(frames)
 
 
 def stream(

@@ -69,6 +69,21 @@ def test_several_topics_merge_into_one_stream(core: ModuleType, bench: Any) -> N
         assert mine == sorted(mine)
 
 
+def test_topics_keep_the_order_of_publication_on_one_stream(core: ModuleType, bench: Any) -> None:
+    topics = [core.Topic(1000) for _ in range(5)]
+    dice = random.Random(7)
+    writer = bench.writer()
+    fd, client = bench.pair(small=True)
+    writer.adopt(fd, [topic.subscribe() for topic in topics])
+    heard = b""
+    for number in range(1, 600):
+        dice.choice(topics).publish(frame(number, dice.choice((10, 300, 9000))))
+        if number % 50 == 0:  # the rest waits meanwhile, some of it half out
+            heard += client.read_until(b"id: %d\n" % (number - 40))
+    heard += client.read_until(b"id: 599\n")
+    assert numbers(heard) == list(range(1, 600))
+
+
 def test_what_was_published_before_adoption_is_sent_from_the_cursor(
     core: ModuleType, bench: Any
 ) -> None:

@@ -189,3 +189,27 @@ def test_publishing_does_not_depend_on_the_number_of_subscribers(core: ModuleTyp
         return best
 
     assert cost(20_000) < 20 * cost(1)
+
+
+def test_frames_of_several_topics_come_in_the_order_of_publication(core: ModuleType) -> None:
+    topics = [core.Topic(8) for _ in range(3)]
+    readers = [topic.subscribe() for topic in topics]
+    for number in (2, 0, 1, 1, 2, 0):
+        topics[number].publish(b"%d" % number)
+    assert core.take_any(readers, 4) == (0, [b"2", b"0", b"1", b"1"])
+    topics[1].publish(b"1")
+    assert core.take_any(readers) == (0, [b"2", b"0", b"1"])
+    assert core.take_any(readers) == (0, [])
+    topics[2].publish(b"2")
+    for _ in range(10):
+        topics[0].publish(b"0")
+    readers[1].close()
+    topics[1].publish(b"never")
+    missed, frames = core.take_any(readers)
+    assert missed == 10 and frames in ([], [b"2"])  # the rest comes with the next call
+    rest = [] if frames else [b"2"]
+    assert core.take_any(readers) == (0, rest) and topics[0].refreshes == 1
+    with pytest.raises(TypeError):
+        core.take_any([None])
+    with pytest.raises(ValueError):
+        core.take_any(readers, 0)

@@ -48,6 +48,8 @@ def topic_trace(core: ModuleType, size: int, steps: list[tuple[str, int, int]]) 
                 subscriptions.append(made)
         elif what == "take":
             trace.append(outcome(mine.take, other))
+        elif what == "any":
+            trace.append(outcome(core.take_any, subscriptions[: other + 1], number))
         elif what == "wait":
             trace.append(outcome(core.wait_any, [mine] * (other % 3), 0.0))
         else:
@@ -61,7 +63,7 @@ def topic_trace(core: ModuleType, size: int, steps: list[tuple[str, int, int]]) 
     st.integers(1, 9),
     st.lists(
         st.tuples(
-            st.sampled_from(["publish", "subscribe", "take", "take", "wait", "close"]), small, small
+            st.sampled_from(["publish", "subscribe", "take", "any", "wait", "close"]), small, small
         ),
         max_size=60,
     ),
@@ -142,7 +144,7 @@ def test_counters_and_histograms(
 
 def test_both_have_the_same_public_names(twins: tuple[ModuleType, ModuleType]) -> None:
     for name in fanout.__all__:
-        if name in ("IMPL", "set_lane", "wait_any"):
+        if name in ("IMPL", "set_lane", "take_any", "wait_any"):
             continue
         public = [
             {member for member in dir(getattr(core, name)) if not member.startswith("_")}

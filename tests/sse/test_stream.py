@@ -18,7 +18,7 @@ def test_first_then_frames_of_all_topics_then_heartbeats() -> None:
     one.publish(b"a")
     other.publish(b"b")
     one.publish(b"c")
-    assert [next(stream), next(stream), next(stream)] == [b"first", b"acb", sse.HEARTBEAT]
+    assert [next(stream), next(stream), next(stream)] == [b"first", b"abc", sse.HEARTBEAT]
     threading.Timer(0.02, lambda: other.publish(b"late")).start()
     assert next(item for item in stream if item != sse.HEARTBEAT) == b"late"
     stream.close()
