@@ -54,7 +54,7 @@ for kind; do
     address)
         copy address "-g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all"
         check address "not python" LD_PRELOAD="$wanted $(gcc -print-file-name=libubsan.so)" \
-            ASAN_OPTIONS=detect_leaks=0:handle_segv=1 UBSAN_OPTIONS=print_stacktrace=1
+            ASAN_OPTIONS=detect_leaks=0:handle_segv=1:quarantine_size_mb=16 UBSAN_OPTIONS=print_stacktrace=1
         ;;
     thread)
         copy thread "-g -fno-omit-frame-pointer -fsanitize=thread"

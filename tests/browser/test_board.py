@@ -50,13 +50,13 @@ def test_a_change_in_one_board_appears_in_the_other(board: Any, browse: Any, way
 
 
 @pytest.mark.parametrize("way", ["worker", "lock"])
-def test_eight_tabs_share_one_stream_and_outlive_a_restart(
+def test_eight_tabs_share_one_stream_and_outlive_one_of_them_and_a_restart(
     board: Any, browse: Any, fresh_database: TestDatabase, tmp_path: Path, way: str
 ) -> None:
     flight = board.add("FM1")
     browser = browse(WAYS[way])
     browser.get(board.url)
-    tabs = [browser.current_window_handle, *(browser.tab(board.url) for _ in range(7))]
+    tabs = [browser.current_window_handle, *(browser.tab(board.url) for _ in range(8))]
 
     def in_all(script: str, *arguments: object) -> None:
         for tab in tabs:
@@ -66,6 +66,11 @@ def test_eight_tabs_share_one_stream_and_outlive_a_restart(
     in_all(f"{STATE} === 'live'")
     board.gate(flight, "A1")
     in_all(GATE, flight, "A1")
+    assert board.streams() == 1
+    browser.switch_to.window(tabs.pop(0))  # the first of them, which leads where a lock decides
+    browser.close()
+    board.gate(flight, "A1b")
+    in_all(GATE, flight, "A1b")
     assert board.streams() == 1
     assert board.process.stop() == 0
     in_all(f"{STATE} === 'connecting'")
