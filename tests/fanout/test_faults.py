@@ -27,7 +27,7 @@ class Reader(threading.Thread):
     """A good client: reads all there is, as fast as it can, to the end."""
 
     def __init__(self, client: Any) -> None:
-        super().__init__()
+        super().__init__(daemon=True)
         self.client = client
         self.numbers: list[int] = []
         self.missed = 0

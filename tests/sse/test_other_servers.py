@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -58,13 +59,15 @@ def served(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Served]:
     here = Path(__file__).parent
     environ = os.environ | {"PYTHONPATH": f"{here}:{here.parents[1]}"}
     with log.open("wb") as out:
-        process = subprocess.Popen(command, cwd=here, env=environ, stdout=out, stderr=out)
+        process = subprocess.Popen(
+            command, cwd=here, env=environ, stdout=out, stderr=out, start_new_session=True
+        )
     try:
         eventually(lambda: answers(port) or process.poll() is not None)
         assert process.poll() is None, log.read_text()
         yield Served(port)
     finally:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)  # with the workers that it started
         process.wait()
 
 
