@@ -301,15 +301,17 @@ cdef class Subscription:
         own(self)
         if self.shut:
             return 0, []
+        count = <Py_ssize_t>min(min(waiting, wanted), ring.size)
+        # SAFETY: a new list may run the collector (Python 3.11), and with that anything: so it
+        # comes first. publish() holds the GIL from the new head to the object in its place, and
+        # from here it is not given away, so each place holds the frame of its number.
+        frames = PyList_New(count)
+        waiting = forge_load(&ring.head) + 1 - self.number
         if waiting > ring.size:
             self.number += waiting
             forge_add(&ring.refreshed, 1)
             return waiting, []
-        # SAFETY: publish() holds the GIL from the new head to the object in its place, and here
-        # it is not given away, so each place holds the frame of its number.
-        count = <Py_ssize_t>min(waiting, wanted)
         place = <Py_ssize_t>(self.number % ring.size)
-        frames = PyList_New(count)
         for index in range(count):
             frame = <object>PyList_GET_ITEM(self.topic.objects, place)
             Py_INCREF(frame)
@@ -640,8 +642,9 @@ cdef class StreamWriter:
 
     def drop(self, stream, farewell=b""):
         """End one stream at the next frame boundary, after `farewell`. True: this call ends it."""
-        cdef _Entry entry = self.entries.get(stream)
+        # SAFETY: first: it may run code of the caller's, and with that anything.
         cdef Frame* frame = frame_of(_frame(farewell))
+        cdef _Entry entry = self.entries.get(stream)
         cdef bint accepted = False
         if entry is not None and not entry.dropped:
             pthread_mutex_lock(&self.lock)

@@ -117,13 +117,13 @@ class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
 
     def public_many(self, ids: Iterable[Any], *, conn: Conn = None) -> dict[Any, R]:
         """As `public`, in one statement: those that there are, by their keys."""
-        key = self.resource.key.name
-        where = " and ".join([f"{quote(key)} = any(%(forge_keys)s)", *scope(self.resource, "")])
+        key = f"{quote(self.resource.key.name)} = any(%(forge_keys)s)"
+        where = " and ".join([key, *scope(self.resource, "")])
         sql = f"{self.resource.select}\nwhere {where}"
         hidden = frozenset(c.name for c in self.resource.columns if c.visible_to)
         found = self._run(conn, sql, {"forge_keys": list(ids)})
         rows = [self._row(values, hidden) for values in found]
-        return {getattr(row, key): row for row in rows}
+        return {self.key_of(row): row for row in rows}
 
     # -- inside ------------------------------------------------------------------------------------
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
 from .. import sse
 from ..actions import Registry
 from ..auth import Identity, as_identity
+from ..errors import NotFound
 from ..notify import Event
 
 PLAIN = re.compile(r"[A-Za-z0-9_-]+")
@@ -59,14 +61,18 @@ class Encoder:
         place = event.topic, event.tenant_id
         if event.id not in self._batch:  # one that a returning subscriber missed
             return _read(actions, [event])
-        if place not in self._read:
+        known = self._read  # SAFETY: of this batch, also for a thread that was replaced meanwhile
+        if place not in known:
             same = [one for one in self._batch.values() if (one.topic, one.tenant_id) == place]
-            self._read[place] = _read(actions, same)
-        return self._read[place]
+            known[place] = _read(actions, same)
+        return known[place]
 
 
 def _read(actions: Any, events: Sequence[Event]) -> Mapping[Any, Any]:
-    keys = {actions.read_key(event.resource_id) for event in events if event.resource_id}
+    keys = set()
+    for event in events:
+        with suppress(NotFound):  # an id that is no key: of an event of the user's own
+            keys.add(actions.read_key(event.resource_id or ""))
     return dict(actions.public_many(keys))
 
 

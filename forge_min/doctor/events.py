@@ -5,6 +5,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 
+import psycopg
+
 from ..db import Connection
 from ..errors import ForgeError
 from .finding import Finding
@@ -36,6 +38,8 @@ def check_events(
             heard = list(conn.notifies(timeout=PATIENCE, stop_after=1))
     except ForgeError as err:
         return [Finding(SUBJECT, "failed", err.message, err.hint or "")]
+    except psycopg.Error as err:
+        return [Finding(SUBJECT, "failed", f"the database refused: {err}".strip())]
     if not heard:
         return [Finding(SUBJECT, "warning", f"LISTEN hears nothing: {late}", DIRECT)]
     return [Finding(SUBJECT, "ok", "LISTEN hears a notification")]

@@ -28,6 +28,7 @@ SLOW_WAITING = 0.25
 LONG = 1.0  # seconds on one frame: it may never return
 SILENT = 60.0  # seconds in which a key whose encoder did not return gets refreshes only
 SPARE = 3  # threads that may be lost to encoders that do not return
+MOST_BYTES = 1 << 20  # of the frames that one returning subscriber has read for it
 STUCK = "F453: the encoder of events does not return"
 BACKLOG = 10_000  # events that may wait; more become one refresh to all
 BATCH = 500  # events whose rows are read together
@@ -72,8 +73,9 @@ class Channels(Loop):
         self._groups: dict[tuple[UUID | None, str], dict[TopicKey, Channel]] = {}
         self._inbox: deque[Callable[[], object]] = deque()
         self._began: float | None = None  # when the frame that is being encoded was begun
-        self._busy: Channel | None = None  # whose frame it is; None: a returning subscriber's
-        self._lost = 0  # threads whose encoder has not returned
+        self._busy: Channel | None = None  # whose frame it is
+        self._lost: set[threading.Thread | None] = set()  # those whose encoder has not returned
+        self._hurry_until = 0.0  # till then nobody waits for a replay: the last one came too late
         self._idle_at = 0.0
         self.refreshes = dict.fromkeys(("overflow", "reconnect", "resume"), 0)
 
@@ -86,9 +88,9 @@ class Channels(Loop):
     def relieve(self) -> None:
         """Where the encoder does not return, go on with another thread. Called now and then."""
         with self._lock:
-            if not self.stuck or self._lost == SPARE or self.stopping.is_set():
+            if not self.stuck or len(self._lost) == SPARE or self.stopping.is_set():
                 return
-            self._lost += 1
+            self._lost.add(self._thread)
             self._began, busy = None, self._busy
             self.replace()
         log.error("the encoder of events does not return: another thread goes on")
@@ -132,20 +134,25 @@ class Channels(Loop):
     def replay(
         self, key: TopicKey, read: Callable[[], Sequence[Event] | None]
     ) -> list[bytes] | None:
-        """Frames as `key` sees them of what `read`, called on the thread, gives; None when they
-        could not be had in time.
+        """Frames as `key`, which has a subscriber, sees them of what `read`, called on the thread,
+        gives; None when they could not be had in time.
         """
+        with self._lock:
+            channel = self._groups[key.tenant, key.topic][key]
+        if self.stuck or time.monotonic() < max(self._hurry_until, channel.silent_until):
+            return None
         answer: queue.SimpleQueue[list[bytes] | None] = queue.SimpleQueue()
-        self._inbox.append(lambda: answer.put(self._frames(key, read())))
+        self._inbox.append(lambda: answer.put(self._frames(key, channel, read())))
         self.wake.set()
         try:
             return answer.get(timeout=ANSWER)
         except queue.Empty:
+            self._hurry_until = time.monotonic() + ANSWER
             return None
 
     def resumed(self, frames: list[bytes] | None) -> bytes:
         """What a returning subscriber gets first: its frames; a refresh when they are not known."""
-        if frames is None:
+        if frames is None or sum(map(len, frames)) > MOST_BYTES:
             self.refreshes["resume"] += 1
             return refresh_frame("resume")
         return b"".join(frames)
@@ -184,8 +191,7 @@ class Channels(Loop):
             self._inbox.extendleft([partial(self._send, *pair, event) for pair in channels])
 
     def _send(self, key: TopicKey, channel: Channel, event: Event) -> None:
-        silent = time.monotonic() < channel.silent_until
-        frame = None if silent else self._frame(key, event, channel)
+        frame = self._frame(key, channel, event)
         if frame is None:
             self._refresh(channel)
         elif frame:
@@ -198,25 +204,32 @@ class Channels(Loop):
         channel.topic.publish(refresh_frame("overflow", 1))
         self.refreshes["overflow"] += channel.topic.subscribers
 
-    def _frames(self, key: TopicKey, events: Sequence[Event] | None) -> list[bytes] | None:
+    def _frames(
+        self, key: TopicKey, channel: Channel, events: Sequence[Event] | None
+    ) -> list[bytes] | None:
         """A frame for each event, or None when one of them could not be had."""
         if events is None:
             return None
-        frames = [self._frame(key, event) for event in events]
+        frames = [self._frame(key, channel, event) for event in events]
         return None if None in frames else [frame for frame in frames if frame]
 
-    def _frame(self, key: TopicKey, event: Event, busy: Channel | None = None) -> bytes | None:
-        """What the encoder makes of `event`; None when it raised or took too long."""
-        self._busy, self._began = busy, (clock := time.monotonic())
+    def _frame(self, key: TopicKey, channel: Channel, event: Event) -> bytes | None:
+        """What the encoder makes of `event`; None when it raised, gave no bytes, took too long, or
+        did not return lately.
+        """
+        if time.monotonic() < channel.silent_until:
+            return None
+        self._busy, self._began = channel, (clock := time.monotonic())
         own = time.thread_time()
+        frame: bytes | None = None
         try:
-            frame = self._encode(event, key.audience, key.format)
-        except Exception:
+            made = self._encode(event, key.audience, key.format)
+            frame = made if isinstance(made, bytes) else None
+        except BaseException:  # a SystemExit of the user's code must not end the thread
             log.exception("the encoder failed for topic %s", key.topic)
-            frame = None
         with self._lock:
             if threading.current_thread() is not self._thread:
-                self._lost -= 1
+                self._lost.discard(threading.current_thread())
                 raise Replaced
             self._began = None
         if frame is None:

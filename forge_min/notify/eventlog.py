@@ -120,6 +120,10 @@ class Reader:
         if cluster != self._cluster:
             self._cluster, self._snapshot = cluster, ""
 
+    def forget(self) -> None:
+        """Take a new position at the next read, which refreshes everybody."""
+        self._snapshot = ""
+
     def read(self, conn: Connection) -> list[Event] | None:
         """The events committed since the last call; None when they are not known: refresh
         everybody.

@@ -57,6 +57,10 @@ class Link:
             self.conn = None
 
 
+class NoAnswer(psycopg.OperationalError):
+    """A statement took longer than its link has patience."""
+
+
 def _bounded(conn: Connection, patience: float) -> Callable[..., Any]:
     """What `conn.wait` is, with an end. Waiting for a notification has its own."""
     plain = conn.wait
@@ -75,7 +79,7 @@ def _bounded(conn: Connection, patience: float) -> Callable[..., Any]:
                 wanted = statement.send(ready)
         except StopIteration as done:
             return done.value
-        raise psycopg.OperationalError(f"the server did not answer within {patience:g} s")
+        raise NoAnswer(f"the server did not answer within {patience:g} s")
 
     return wait
 
@@ -143,8 +147,10 @@ class Loop(Link):
                 pause, going = FIRST, not last
             except Replaced:
                 return
-            except AWAY as err:
-                log.warning("%s tries again soon: %s", self._name, err)
+            except Exception as err:
+                # A defect must not end the thread either.
+                trace = not isinstance(err, AWAY)
+                log.warning("%s tries again soon: %s", self._name, err, exc_info=trace)
                 self.close()
                 if self.stopping.wait(pause * random.uniform(0.5, 1.5)):
                     time.sleep(FIRST)

@@ -42,6 +42,7 @@ class MemoryHub:
     @property
     def ready(self) -> tuple[bool, str]:
         """As `Hub.ready`."""
+        self._channels.relieve()
         return (False, STUCK) if self._channels.stuck else self._state
 
     def start(self) -> None:

@@ -19,9 +19,10 @@ from ..errors import ForgeError
 from .channels import STUCK, Channels
 from .eventlog import MARKS, SQL, Reader, delete_old, publish_tx
 from .hub import Encode, Event, Opened, TopicKey
-from .link import AWAY, Connect, Link, Loop
+from .link import AWAY, Connect, Link, Loop, NoAnswer
 
 log = logging.getLogger("forge_min.notify")
+SAME = 3  # reads without an answer, then what they ask for may be too much: begin anew
 GLANCE = 0.2  # seconds between looks at whether to stop
 NOT_CONNECTED = "F452: the hub is not connected to the database"
 
@@ -71,6 +72,7 @@ class PostgresHub:
         self.polls = not listen
         """Whether events are found by polling alone: LISTEN is off, or a pooler stands between."""
         self.reconnects = 0
+        self._unanswered = 0  # reads in a row
 
     # -- the protocol -----------------------------------------------------------------------------
 
@@ -133,13 +135,17 @@ class PostgresHub:
             if fresh:
                 self._attach(conn)
             events = self._read(conn)  # the heartbeat as well
+            self._unanswered = 0
             if events is None:
                 self._channels.refresh_all("reconnect")
             else:
                 self._channels.submit(events)
             self._state = (True, "")
             self._wait(conn)
-        except AWAY as err:
+        except Exception as err:
+            self._unanswered += isinstance(err, NoAnswer)
+            if self._unanswered == SAME:
+                self._reader.forget()
             self.reconnects += 1
             why = f"{err.code}: {err}" if isinstance(err, ForgeError) else NOT_CONNECTED
             self._state = (False, why)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 from wsgiref.util import setup_testing_defaults
@@ -91,6 +92,45 @@ def test_the_rows_of_a_batch_are_read_at_once_and_by_tenant(
     assert reads == [10, 10] and len(frames) == 22
     assert sum(lines[0] == "mode append" for lines in frames) == 18
     assert sum(lines[0] == "mode remove" for lines in frames) == 4
+
+
+def test_an_event_whose_id_is_no_key_costs_the_others_of_its_batch_nothing(
+    site: Running, encoder: Encoder
+) -> None:
+    stations = site.registry.actions["stations"]
+    with site.database.open() as conn:
+        start = event_position(conn)
+        stations.create({"number": 7, "name": "Here"})
+        (good,) = read_events(conn, start)
+    odd = [Event("stations", "station.opened", id, 1, id=10**9) for id in ("everything", "", None)]
+    encoder.begin([*odd, good])
+    assert b"Here" in encoder.encode(good, "", "html")
+
+
+def test_a_thread_that_comes_back_late_leaves_its_rows_to_its_own_batch() -> None:
+    gate, asked = threading.Event(), threading.Event()
+
+    class Slow:
+        def read_key(self, key: str) -> str:
+            return key
+
+        def public_many(self, keys: set[str]) -> dict[str, str]:
+            if "1" in keys:
+                asked.set()
+                gate.wait(10)
+            return {key: f"<p id=t-{key}>" for key in keys}
+
+    registry: Any = SimpleNamespace(fill=lambda made, skip: made, actions={"t": Slow()})
+    encoder = Encoder(registry, {"t": lambda row: row})
+    one, two = (Event("t", "t.updated", str(n), 1, id=n) for n in (1, 2))
+    encoder.begin([one])
+    late = threading.Thread(target=encoder.encode, args=(one, "", "html"))
+    late.start()
+    asked.wait(10)
+    encoder.begin([two])
+    gate.set()
+    late.join(10)
+    assert lines_of(encoder.encode(two, "", "html")) == ["elements <p id=t-2>"]
 
 
 def test_a_deleted_row_that_is_restored_is_added_again(site: Running, encoder: Encoder) -> None:

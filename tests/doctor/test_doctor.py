@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import psycopg
 import pytest
 from forge_min import db, doctor
 from forge_min.testing import TestDatabase
@@ -37,6 +38,18 @@ def test_polling_by_choice_is_told_too_and_no_database_fails(
     away = "postgresql://nobody@127.0.0.1:1/none"
     (found,) = doctor.check_events(lambda: db.connect(away), True, 1.0)
     assert found.state == "failed"
+
+
+def test_a_refusal_of_the_database_is_a_finding(fresh_database: TestDatabase) -> None:
+    def refusing() -> db.Connection:
+        conn = db.connect(fresh_database.app_url)
+        conn.execute("begin")
+        with pytest.raises(psycopg.Error):
+            conn.execute("select 1 / 0")
+        return conn
+
+    (found,) = doctor.check_events(refusing, True, 1.0)
+    assert found.state == "failed" and "aborted" in found.message
 
 
 def test_pages_that_evaluate_are_named() -> None:

@@ -396,6 +396,22 @@ def test_drop_ends_one_stream_after_its_farewell(core: ModuleType, bench: Any) -
     assert writer.closed_by_peer == 0
 
 
+def test_a_farewell_that_ends_the_stream_itself_drops_nothing(core: ModuleType, bench: Any) -> None:
+    writer = bench.writer()
+    fd, client = bench.pair()
+    stream = writer.adopt(fd, [core.Topic().subscribe()])
+    asked = []  # the twin takes it as it is
+
+    class Tricky(bytes):
+        def __bytes__(self) -> bytes:
+            asked.append(stream)
+            client.close()
+            bench.eventually(lambda: not writer.alive(stream))
+            return b"data: bye\n\n"
+
+    assert writer.drop(stream, Tricky(b"data: bye\n\n")) is not bool(asked)
+
+
 def test_after_drop_no_frame_of_a_topic_follows(core: ModuleType, bench: Any) -> None:
     topic = core.Topic()
     writer = bench.writer()

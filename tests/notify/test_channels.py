@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -33,7 +35,9 @@ def test_a_returning_subscriber_does_not_wait_for_ever(
     kit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(channels, "ANSWER", 0.01)
-    assert Channels(kit.encode, 64).replay(kit.key(), list) is None
+    rings = Channels(kit.encode, 64)
+    rings.subscribe(kit.key())
+    assert rings.replay(kit.key(), list) is None
 
 
 def test_a_replay_with_one_frame_that_failed_is_none(kit: Any) -> None:
@@ -43,6 +47,7 @@ def test_a_replay_with_one_frame_that_failed_is_none(kit: Any) -> None:
         return bytes(kit.encode(event, audience, format))
 
     rings = Channels(picky, 64)
+    rings.subscribe(kit.key())
     rings.start()
     try:
         assert rings.replay(kit.key(), lambda: events(3)) is None
@@ -51,3 +56,76 @@ def test_a_replay_with_one_frame_that_failed_is_none(kit: Any) -> None:
     finally:
         rings.stop()
     assert frames is not None and len(frames) == 1
+
+
+@pytest.mark.parametrize("trouble", [SystemExit(1), KeyboardInterrupt(), "text", None, 7])
+def test_an_encoder_may_do_anything_and_the_thread_goes_on(kit: Any, trouble: object) -> None:
+    def odd(event: Event, audience: str, format: str) -> Any:
+        if event.resource_id == "0":
+            if isinstance(trouble, BaseException):
+                raise trouble
+            return trouble
+        return kit.encode(event, audience, format)
+
+    rings = Channels(odd, 64)
+    listener = kit.Listener(rings.subscribe(kit.key())[0])
+    rings.start()
+    try:
+        rings.submit(events(2))
+        listener.until(lambda me: me.heard == ["1"])
+        assert listener.refreshes == 1 and not rings.stuck
+    finally:
+        rings.stop()
+
+
+def test_clients_that_come_back_for_an_event_that_hangs_cost_nobody_anything(
+    kit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channels, "LONG", 0.1)
+    gate = threading.Event()
+
+    def hanging(event: Event, audience: str, format: str) -> bytes:
+        if event.resource_id == "poison":
+            gate.wait(60)
+        return bytes(kit.encode(event, audience, format))
+
+    poison = Event("flights", "flight.updated", resource_id="poison")
+    rings = Channels(hanging, 64)
+    other = kit.Listener(rings.subscribe(kit.key(topic="airports"))[0])
+    rings.start()
+    try:
+        rings.subscribe(kit.key())
+        rings.submit([poison])
+        kit.wait_for(lambda: rings.stuck)
+        began = time.monotonic()
+        assert rings.replay(kit.key(), lambda: [poison]) is None, "asked of a stuck encoder"
+        rings.relieve()
+        for _ in range(channels.SPARE + 1):
+            assert rings.replay(kit.key(), lambda: [poison]) is None
+        assert time.monotonic() - began < channels.ANSWER / 2
+        rings.submit([Event("airports", "airport.updated", resource_id="after")])
+        other.until(lambda me: me.heard == ["after"])
+        assert not rings.stuck
+    finally:
+        gate.set()
+        rings.stop()
+
+
+def test_one_late_answer_is_waited_for_and_those_behind_it_are_not(
+    kit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channels, "ANSWER", 0.2)
+    rings = Channels(kit.encode, 64)  # not started: it never answers
+    for topic in ("a", "b", "c"):
+        rings.subscribe(kit.key(topic=topic))
+    began = time.monotonic()
+    for topic in ("a", "b", "c"):
+        assert rings.replay(kit.key(topic=topic), list) is None
+    assert time.monotonic() - began < 0.5
+
+
+def test_a_replay_is_bounded_in_bytes(kit: Any) -> None:
+    rings = Channels(kit.encode, 64)
+    assert rings.resumed([b"x" * 1000] * 1000) == b"x" * 1_000_000
+    assert b'"resume"' in rings.resumed([b"x" * 1000] * 1100)
+    assert b'"resume"' in rings.resumed(None) and rings.refreshes["resume"] == 2

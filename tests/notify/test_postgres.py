@@ -20,7 +20,7 @@ from forge_min import db, notify
 from forge_min.errors import Unavailable
 from forge_min.notify import Event
 from forge_min.notify.eventlog import SQL
-from forge_min.notify.link import FIRST
+from forge_min.notify.link import FIRST, NoAnswer
 
 pytestmark = pytest.mark.db
 PUBLISH = (
@@ -377,6 +377,24 @@ def test_a_reader_that_sleeps_longer_than_the_retention_is_refreshed(house: Any,
     notify.publish_tx(conn, event(99))
     listener.until(lambda me: "99" in me.heard)
     assert listener.refreshes >= 1, "what was deleted was passed over in silence"
+
+
+def test_a_batch_too_large_for_the_heartbeat_is_a_refresh_in_the_end(
+    house: Any, kit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = house.hub(poll_interval=0.05)
+    listener = kit.Listener(hub.subscribe(kit.key())[0])
+    read, asked = hub._reader.read, []
+
+    def too_slow(conn: db.Connection) -> Any:
+        if hub._reader._snapshot and len(asked) < 50:
+            asked.append(hub._reader._snapshot)
+            raise NoAnswer("the server did not answer")
+        return read(conn)
+
+    monkeypatch.setattr(hub._reader, "read", too_slow)
+    listener.until(lambda me: me.refreshes >= 1)
+    assert len(asked) == 3 and len(set(asked)) == 1
 
 
 def test_a_database_that_refuses_is_asked_again_with_pauses_that_grow(house: Any, kit: Any) -> None:

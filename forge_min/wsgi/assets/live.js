@@ -43,8 +43,10 @@
   // Data lines of the wire format start with a word: mode, selector or elements.
   function apply(text) {
     const patch = { mode: "outer", selector: "", elements: "" };
-    for (const [, word, rest] of text.matchAll(/^(mode|selector|elements) (.*)$/gm)) {
-      patch[word] = word === "elements" ? patch.elements + rest + "\n" : rest;
+    for (const line of text.split("\n")) {
+      const word = line.split(" ", 1)[0];
+      const rest = line.slice(word.length + 1);
+      if (word in patch) patch[word] = word === "elements" ? patch.elements + rest + "\n" : rest;
     }
     const method = METHODS[patch.mode];
     const template = document.createElement("template"); // takes a <tr> without its table
@@ -73,8 +75,8 @@
   async function read() {
     [readTimer, reading, again] = [0, true, false];
     try {
-      const headers = { Accept: "text/html" };
-      const answer = await fetch(location.href, { cache: "no-store", headers });
+      const [headers, signal] = [{ Accept: "text/html" }, AbortSignal.timeout(20000)];
+      const answer = await fetch(location.href, { cache: "no-store", headers, signal });
       if (!answer.ok) throw new Error(String(answer.status));
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       for (const region of document.querySelectorAll("[data-live-region][id]")) {
@@ -109,7 +111,7 @@
     } catch (error) {
       console.error(error);
     }
-    if (!taken) readSoon();
+    if (!taken || reading) readSoon(); // what is being read may be older than this event
   }
 
   // -- who owns the stream: a SharedWorker; without one, a tab that is seen and has the lock --------

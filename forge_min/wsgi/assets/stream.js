@@ -3,7 +3,7 @@
 (() => {
   "use strict";
   const HIDDEN_FOR = 5000; // ms in which nobody sees any of the tabs, then the stream is given back
-  const REFUSED = [400, 401, 403, 404]; // asking again would not help
+  const REFUSED = [400, 401, 403, 404]; // asking again for the same would not help
   const jitter = (ms) => ms / 2 + Math.random() * ms;
 
   // Blocks of the body as {event, id, retry, data: lines}, until it ends. Heartbeats come all the
@@ -18,7 +18,12 @@
       text = blocks.pop();
       for (const block of blocks) {
         const found = { data: [] };
-        for (const [, field, rest] of block.matchAll(/^(\w*): ?(.*)$/gm)) {
+        // Not by a pattern: to those a line ends at U+2028 too, which data may hold.
+        for (const line of block.split("\n")) {
+          const colon = line.indexOf(":");
+          const field = line.slice(0, colon);
+          const rest = line.slice(colon + (line[colon + 1] === " " ? 2 : 1));
+          if (colon < 0) continue;
           if (field === "data") found.data.push(rest);
           else if (field) found[field] = rest;
           else heartbeat = Number(/^heartbeat (\d+)/.exec(rest)?.[1] ?? heartbeat);
@@ -49,7 +54,7 @@
           const headers = { Accept: "text/event-stream" };
           if (group.last) headers["Last-Event-ID"] = group.last;
           const answer = await fetch(url, { headers, signal, cache: "no-store" });
-          if (REFUSED.includes(answer.status)) return refused(group);
+          if (REFUSED.includes(answer.status)) return refused(group, answer.status);
           if (!answer.ok) throw new Error(answer.status);
           turn(group, "live", !group.last);
           failures = 0;
@@ -57,6 +62,7 @@
             if (signal.aborted) return;
             group.retry = Number(retry ?? group.retry);
             group.last = id ?? group.last;
+            // After any other reason it asks once more, for the topics that are left.
             if (event === "close" && data[0].includes('"expired"')) return turn(group, "closed");
             if (event && event !== "close") say(group, { event, id, data: data.join("\n") });
           }
@@ -67,8 +73,8 @@
       }
     }
 
-    function refused(group) {
-      if (apart.has(group.base)) return turn(group, "closed");
+    function refused(group, status) {
+      if (status === 401 || apart.has(group.base)) return turn(group, "closed");
       apart.add(group.base); // one tab's topic must not cost the others theirs
       arrange();
     }
@@ -118,7 +124,7 @@
         if (group.state === "closed" && !wants.has(member)) group.topics = []; // perhaps signed in again
       }
       if (want) wants.set(member, want);
-      else wants.delete(member);
+      else if (wants.delete(member)) apart.clear(); // perhaps it was the one
       arrange();
       for (const group of groups.values()) {
         if (group.members.has(member)) tell(member, { state: group.state });
