@@ -12,6 +12,7 @@ import resource
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -30,16 +31,22 @@ def main() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     url = sys.argv[2] if len(sys.argv) > 2 else ""
+    nudger = Nudger(lambda: db.connect(url))
     hub: Hub = (
-        PostgresHub(lambda: db.connect(url), sse.encode_json) if url else MemoryHub(sse.encode_json)
+        PostgresHub(lambda: db.connect(url), sse.encode_json, nudger=nudger)
+        if url
+        else MemoryHub(sse.encode_json)
     )
+    nudge = nudger.nudge if url else None
+    if url:
+        nudger.start()
     limiter = Limiter(max_total=20_000, max_per_user=20_000)
     writer = StreamWriter()
     requests, seconds = Counter(), Histogram(BOUNDS)
 
     def go(request: Request) -> Response:
         events, rate = (int(request.query[name][0]) for name in ("n", "rate"))
-        threading.Thread(target=publish, args=(hub, events, rate, url), daemon=True).start()
+        threading.Thread(target=publish, args=(hub, events, rate, url, nudge), daemon=True).start()
         return Response(200, b"")
 
     def count(method: str, route: str, status: int, took: float) -> None:
@@ -61,15 +68,14 @@ def main() -> None:
     threading.Event().wait()
 
 
-def publish(hub: Hub, events: int, rate: int, url: str) -> None:
+def publish(
+    hub: Hub, events: int, rate: int, url: str, nudge: Callable[[str], None] | None
+) -> None:
     """`events` of them, at once or `rate` a second. With a database the time that an event carries
     is taken right before its commit, so the commit is part of what its readers measure.
     """
     began = time.monotonic()
-    nudger = Nudger(lambda: db.connect(url))
-    conn = db.connect(url, nudge=nudger.nudge) if url else None
-    if conn is not None:
-        nudger.start()
+    conn = db.connect(url, nudge=nudge) if url else None
     for number in range(events):
         if rate:
             time.sleep(max(0.0, began + number / rate - time.monotonic()))

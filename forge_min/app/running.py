@@ -150,6 +150,7 @@ class Running:
             ring=max(64, self._config.sse.buffer_size),
             resume_window=self._config.sse.resume_window,
             begin=encoder.begin,
+            nudger=self._nudger,
             on_jobs=self._wake if self._config.jobs.listen else None,
             events=serving,
         )

@@ -5,6 +5,8 @@ A nudge is a hint. One that is lost costs a poll interval, never an event.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from .eventlog import SQL
 from .link import AWAY, Connect, Loop
 
@@ -14,12 +16,20 @@ INTERVAL = 0.002  # seconds
 class Nudger(Loop):
     """Wakes the hubs and workers of every process: the first nudge at once, then one per 2 ms.
 
-    connect: opens the connection of the thread `nudger`. `stop` sends what waits.
+    connect: opens the connection of the thread `nudger`. `stop` sends what waits. hear: called
+    with each nudge as well, on the thread that committed; the hub of the same process sets it.
     """
 
     def __init__(self, connect: Connect) -> None:
         super().__init__("nudger", self._step, connect)
         self._waiting: set[str] = set()  # each operation on it is atomic
+        self.hear: Callable[[str], object] = lambda payload: None
+
+    @property
+    def backend(self) -> int:
+        """The number that its notifications come from; 0 while it is not connected."""
+        conn = self.conn
+        return 0 if conn is None or conn.closed else conn.info.backend_pid
 
     def nudge(self, payload: str) -> None:
         """Send `payload` soon ("e", "j:<queue>"). Never blocks, never raises; the same one twice
@@ -27,6 +37,7 @@ class Nudger(Loop):
         """
         self._waiting.add(payload)
         self.wake.set()
+        self.hear(payload)
 
     def _step(self) -> None:
         self.rest()

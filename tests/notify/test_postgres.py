@@ -64,6 +64,34 @@ def test_a_commit_reaches_the_subscriber_by_a_nudge_and_not_by_the_poll(
     assert sorted(times)[10] < 1.0
 
 
+@pytest.mark.parametrize("listen", [True, False])
+def test_commits_of_the_same_process_are_heard_without_the_server_and_read_once(
+    house: Any, kit: Any, listen: bool
+) -> None:
+    nudger = house.nudger()
+    hub = house.hub(poll_interval=60.0, heartbeat=60.0, listen=listen, nudger=nudger)
+    listener = kit.Listener(hub.subscribe(kit.key())[0])
+    reads, read = [], hub._reader.read
+
+    def counting(conn: db.Connection) -> Any:
+        reads.append(found := read(conn))
+        return found
+
+    hub._reader.read = counting
+    conn = house.conn(nudger.nudge)
+    for n in range(20):
+        notify.publish_tx(conn, event(n))
+        listener.count(n + 1)
+        time.sleep(0.01)  # the notification of it arrives as well
+    assert listener.heard == [str(n) for n in range(20)]
+    assert len(reads) == 20, "each commit was read for more than once"
+    notify.publish_tx(house.conn(), event(20), wake="notify")  # somebody else's
+    if listen:
+        listener.count(21)
+    hub.stop()
+    nudger.nudge("e")  # nobody hears it, and nothing breaks
+
+
 def test_a_connection_of_ones_own_may_wake_the_readers(house: Any, kit: Any) -> None:
     hub = house.hub(poll_interval=60.0, heartbeat=60.0)
     listener = kit.Listener(hub.subscribe(kit.key())[0])
