@@ -163,15 +163,17 @@ def homeless(artifact: Path, tmp_path: Path) -> Iterator[Site]:
         made.stop()
 
 
-_ports = itertools.count(os.getpid() % 1000 * 10)
+SLICE = 1_250  # ports of one worker of a test run, of which there may be eight
+_ports = itertools.count(os.getpid())
 
 
 def free_port() -> int:
     """A port that nobody has: below those that the kernel gives to others, and another one each
     time, in every process that tests.
     """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
     for number in _ports:
         with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", 20_000 + number % 10_000))
+            probe.bind(("127.0.0.1", 20_000 + worker * SLICE + number % SLICE))
             return int(probe.getsockname()[1])
     raise AssertionError("ports do not end")

@@ -31,6 +31,8 @@ CASES = {"burst": (1000, 30, 0), "steady": (1000, 100, 20), "many": (5000, 1, 0)
 # Ours beside the floor, each on one processor, the client on another: on loopback the kernel likes
 # to run a client where its server just sent to it, and then both wait for each other.
 APART = (1000, 100, 20)
+# Beside a thread of Python that never rests, as a request that computes is one.
+BUSY = (200, 100, 20)
 IDLE = (10_000, 1, 0)  # ours alone: one process, so many browsers, nothing happens
 # (case, figure, peer) → our goal: how often the peer's figure
 GOALS = {
@@ -40,6 +42,7 @@ GOALS = {
     ("apart", "cpu_us", "floor"): ("<=", 1.1),
     ("steady", "p99_ms", "sse-starlette"): ("<=", 1.0),
     ("many", "accept_seconds", "go"): ("<=", 2.0),
+    ("busy", "p99_ms", "sse-starlette"): ("<=", 1.0),
 }
 MEMORY = 2048.0  # bytes a stream, at most
 IDLE_MEMORY = 20e6  # bytes that 10,000 idle streams may take
@@ -63,6 +66,10 @@ def main() -> int:
             for name in ("ours", "floor"):
                 figures = measure(client, servers[name], name, *APART, apart=True)
                 found.setdefault("apart", {}).setdefault(name, []).append(figures)
+            for name in ("ours", "ours.py", "sse-starlette"):
+                with busy():
+                    figures = measure(client, servers[name], name, *BUSY)
+                found.setdefault("busy", {}).setdefault(name, []).append(figures)
             idle = measure(client, servers["ours"], "ours", *IDLE)
             found.setdefault("idle", {}).setdefault("ours", []).append(idle)
     medians = {
@@ -139,6 +146,16 @@ def measure(
 
 
 @contextmanager
+def busy() -> Iterator[None]:
+    """Servers of Python that start meanwhile have a thread that spins."""
+    os.environ["BENCH_BUSY"] = "1"
+    try:
+        yield
+    finally:
+        del os.environ["BENCH_BUSY"]
+
+
+@contextmanager
 def serving(command: list[str], name: str, *more: str) -> Iterator[tuple[int, int]]:
     """(port, process) of a server that answers. more: arguments behind the port."""
     with socket.socket() as sock:
@@ -163,7 +180,7 @@ def serving(command: list[str], name: str, *more: str) -> Iterator[tuple[int, in
 def report(medians: dict[str, dict[str, dict[str, float]]]) -> None:
     """A table a case, and our figure as a multiple of each peer's."""
     for case, by_name in medians.items():
-        streams, events, rate = CASES.get(case) or (APART if case == "apart" else IDLE)
+        streams, events, rate = (CASES | {"apart": APART, "busy": BUSY, "idle": IDLE})[case]
         print(f"-- {case}: {events} events, {rate or 'no'} a second, {streams} streams")
         for name, row in by_name.items():
             print(f"{name:14}", *(f"{each} {row[each]:.6g}" for each in SHOWN), sep="  ")

@@ -8,6 +8,7 @@ address of one they are committed there, one by one, and come back through Postg
 from __future__ import annotations
 
 import logging
+import os
 import resource
 import sys
 import threading
@@ -62,10 +63,19 @@ def main() -> None:
     access = observe.AccessLog(format="json", level="error")
     app = Application(router, observe=count, access=access)
     server = Server(("127.0.0.1", int(sys.argv[1])), app, threads=8)
+    if os.environ.get("BENCH_BUSY"):
+        threading.Thread(target=spin, daemon=True).start()
     hub.start()
     writer.start()
     server.start()
     threading.Event().wait()
+
+
+def spin() -> None:
+    """A thread that always has something to compute."""
+    number = 0
+    while True:
+        number += 1
 
 
 def publish(

@@ -6,6 +6,7 @@ python ssestarlette.py PORT
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import sys
 import threading
@@ -20,6 +21,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 queues: set[asyncio.Queue[dict[str, str]]] = set()
+
+
+def spin() -> None:
+    """A thread that always has something to compute."""
+    number = 0
+    while True:
+        number += 1
 
 
 async def events(request: Request) -> EventSourceResponse:
@@ -65,6 +73,8 @@ _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 routes = [Route("/events", events), Route("/go", go)]
 port = int(sys.argv[1])
+if os.environ.get("BENCH_BUSY"):
+    threading.Thread(target=spin, daemon=True).start()
 uvicorn.run(
     Starlette(routes=routes), host="127.0.0.1", port=port, log_level="critical", backlog=4096
 )

@@ -24,12 +24,9 @@ class Nudger(Loop):
         super().__init__("nudger", self._step, connect)
         self._waiting: set[str] = set()  # each operation on it is atomic
         self.hear: Callable[[str], object] = lambda payload: None
-
-    @property
-    def backend(self) -> int:
-        """The number that its notifications come from; 0 while it is not connected."""
-        conn = self.conn
-        return 0 if conn is None or conn.closed else conn.info.backend_pid
+        # The number that its notifications come from, 0 = not known. SAFETY: the hub forgets it
+        # when it connects anew: after a restart the number may be another process's.
+        self.backend = 0
 
     def nudge(self, payload: str) -> None:
         """Send `payload` soon ("e", "j:<queue>"). Never blocks, never raises; the same one twice
@@ -46,8 +43,11 @@ class Nudger(Loop):
         payloads = [self._waiting.pop() for _ in range(len(self._waiting))]
         try:
             if payloads:
-                self.connection().execute(SQL["notify"], {"payloads": payloads})
+                conn = self.connection()
+                self.backend = conn.info.backend_pid
+                conn.execute(SQL["notify"], {"payloads": payloads})
         except AWAY:
+            self.backend = 0
             self._waiting.update(payloads)
             self.wake.set()
             raise

@@ -177,6 +177,8 @@ class PostgresHub:
         if self._listen and pooled and not self.polls:
             log.warning("a pooler stands before the database: events are found by polling")
         self.polls = pooled or not self._listen
+        if self._nudger is not None:
+            self._nudger.backend = 0
         if not self.polls:
             conn.execute(SQL["listen"])
             conn.execute("set enable_seqscan = off")

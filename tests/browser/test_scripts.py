@@ -38,6 +38,8 @@ class Scripted(http.server.ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answer)
         self.refuse = 0
+        self.private = "nothing"  # a topic for which somebody must be signed in
+        self.pages = 0
         self.value = "1"
         self.asked: list[tuple[str, str | None]] = []  # (query, Last-Event-ID) of each stream
         self.streams: list[queue.Queue[bytes | None]] = []
@@ -73,6 +75,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
             return self.answer("text/javascript", asset.read_bytes())
         if path == "/page.js":
             return self.answer("text/javascript", OURS.encode())
+        self.server.pages += 1
         page = PAGE.format(topic=path[1:] or "a", value=self.server.value)
         if self.server.before_page:
             self.server.before_page.pop()()
@@ -87,10 +90,12 @@ class Answer(http.server.BaseHTTPRequestHandler):
 
     def stream(self, query: str) -> None:
         self.server.asked.append((query, self.headers["Last-Event-ID"]))
-        self.send_response(self.server.refuse or 200)
+        private = f"topic={self.server.private}" in query
+        status = 401 if private else self.server.refuse or 200
+        self.send_response(status)
         self.send_header("Content-Type", "text/event-stream")
         self.end_headers()
-        if self.server.refuse:
+        if status != 200:
             return
         mine: queue.Queue[bytes | None] = queue.Queue()
         self.server.streams.append(mine)
@@ -153,6 +158,34 @@ def test_what_comes_while_the_page_is_read_is_not_undone(scripted: Scripted, bro
     browser.until("heard.length === 1")
     time.sleep(1.0)  # the old page has arrived
     browser.until("document.getElementById('value').textContent === '2'")
+
+
+def test_events_that_are_taken_cause_no_reading(scripted: Scripted, browse: Any) -> None:
+    browser = browse()
+    browser.get(scripted.url)
+    browser.until(f"{STATE} === 'live'")
+    scripted.send('event: refresh\ndata: {"reason":"overflow","missed":1}\n\n')
+    scripted.before_page.append(lambda: time.sleep(0.5))
+    for number in range(100):
+        scripted.send(event(str(number), f"1.{number}"))
+        time.sleep(0.02)
+    browser.until("heard.length === 100")
+    browser.until("document.getElementById('value').textContent === '99'")
+    assert scripted.pages <= 3, "a reading kept itself going"
+
+
+def test_a_private_topic_costs_a_public_one_nothing(scripted: Scripted, browse: Any) -> None:
+    scripted.private = "b"
+    browser = browse()
+    browser.get(scripted.url + "/a")
+    browser.until(f"{STATE} === 'live'")
+    public = browser.current_window_handle
+    browser.tab(scripted.url + "/b")
+    browser.until(f"{STATE} === 'closed'")
+    browser.switch_to.window(public)
+    browser.until(f"{STATE} === 'live'")
+    scripted.send(event("public", "3.1"))
+    browser.until("heard.length === 1")
 
 
 def test_tabs_share_one_stream_again_after_somebody_signed_out_and_in(

@@ -92,6 +92,23 @@ def test_commits_of_the_same_process_are_heard_without_the_server_and_read_once(
     nudger.nudge("e")  # nobody hears it, and nothing breaks
 
 
+def test_the_number_of_a_nudger_from_before_a_restart_hides_nobodys_events(
+    house: Any, kit: Any
+) -> None:
+    mine, theirs = house.nudger(), house.nudger()
+    hub = house.hub(poll_interval=60.0, heartbeat=60.0, nudger=mine)
+    listener = kit.Listener(hub.subscribe(kit.key())[0])
+    conn = house.conn(theirs.nudge)
+    notify.publish_tx(conn, event(1))
+    listener.until(lambda me: me.heard == ["1"])
+    mine.backend = theirs.backend  # as after a restart, whose numbers begin again
+    (pid,) = {*listening(conn)}
+    house.conn().execute("select pg_terminate_backend(%s)", [pid])
+    kit.wait_for(lambda: hub.reconnects == 1 and hub.ready[0])
+    notify.publish_tx(conn, event(2))
+    listener.until(lambda me: "2" in me.heard)
+
+
 def test_a_connection_of_ones_own_may_wake_the_readers(house: Any, kit: Any) -> None:
     hub = house.hub(poll_interval=60.0, heartbeat=60.0)
     listener = kit.Listener(hub.subscribe(kit.key())[0])

@@ -17,11 +17,11 @@
   let root = null;
   let send = () => {}; // tells the owner of the stream what this tab wants; null: it leaves
   let unread = true; // what changed since the page was made must be read
-  let readTimer = 0;
-  let [reading, again] = [false, false];
-  let held = []; // patches that arrive while the page is read: they may be newer than it
+  let [readTimer, reading, again] = [0, false, false];
+  const held = []; // what to do with events that come while the page is read: they may be newer
 
   const jitter = (ms) => ms / 2 + Math.random() * ms;
+  const later = (act) => (reading ? held.push(act) : act());
 
   function show(state) {
     for (const element of document.querySelectorAll("[data-live-status]")) {
@@ -87,7 +87,7 @@
       setTimeout(readSoon, jitter(4000));
     }
     reading = false;
-    held.splice(0).forEach(apply);
+    held.splice(0).forEach((act) => act());
     if (again) readSoon();
   }
 
@@ -100,8 +100,8 @@
       readSoon();
     }
     if (event === "refresh") readSoon(1000); // all browsers are told at once
-    else if (event === "datastar-patch-elements") reading ? held.push(data) : apply(data);
-    else if (names.has(event) || patchers.has(event)) onJson(event, id, data);
+    else if (event === "datastar-patch-elements") later(() => apply(data));
+    else if (names.has(event) || patchers.has(event)) later(() => onJson(event, id, data));
   }
 
   function onJson(event, id, data) {
@@ -111,7 +111,7 @@
     } catch (error) {
       console.error(error);
     }
-    if (!taken || reading) readSoon(); // what is being read may be older than this event
+    if (!taken) readSoon();
   }
 
   // -- who owns the stream: a SharedWorker; without one, a tab that is seen and has the lock --------

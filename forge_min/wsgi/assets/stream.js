@@ -54,7 +54,7 @@
           const headers = { Accept: "text/event-stream" };
           if (group.last) headers["Last-Event-ID"] = group.last;
           const answer = await fetch(url, { headers, signal, cache: "no-store" });
-          if (REFUSED.includes(answer.status)) return refused(group, answer.status);
+          if (REFUSED.includes(answer.status)) return refused(group);
           if (!answer.ok) throw new Error(answer.status);
           turn(group, "live", !group.last);
           failures = 0;
@@ -73,8 +73,8 @@
       }
     }
 
-    function refused(group, status) {
-      if (status === 401 || apart.has(group.base)) return turn(group, "closed");
+    function refused(group) {
+      if (apart.has(group.base)) return turn(group, "closed");
       apart.add(group.base); // one tab's topic must not cost the others theirs
       arrange();
     }
@@ -121,10 +121,12 @@
 
     function take(member, want) {
       for (const group of groups.values()) {
-        if (group.state === "closed" && !wants.has(member)) group.topics = []; // perhaps signed in again
+        if (group.state !== "closed") continue;
+        if (!wants.has(member)) group.topics = []; // perhaps signed in again
+        else if (!want && group.members.has(member)) apart.delete(group.base); // perhaps it was the one
       }
       if (want) wants.set(member, want);
-      else if (wants.delete(member)) apart.clear(); // perhaps it was the one
+      else wants.delete(member);
       arrange();
       for (const group of groups.values()) {
         if (group.members.has(member)) tell(member, { state: group.state });
