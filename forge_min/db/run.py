@@ -115,12 +115,16 @@ def _answer(conn: Connection, message: Message, tenant: UUID | None) -> PGresult
             if name is None:
                 return _pipeline(conn, message, tenant)
             pg.send_query_prepared(name, message.values, message.formats)
-            results: list[PGresult] = conn.wait(generators.execute(pg))
-            return results[0]
+            return _first_failure(conn.wait(generators.execute(pg)))
         finally:
             # SAFETY: interrupted, so an answer may still come that is nobody's.
             if pg.pipeline_status or pg.transaction_status == TransactionStatus.ACTIVE:
                 conn.close()
+
+
+def _first_failure(results: Sequence[PGresult]) -> PGresult:
+    """What failed, if anything did: a commit that fails comes behind the statement's own answer."""
+    return next((result for result in results if result.status == FAILED), results[-1])
 
 
 def _pipeline(conn: Connection, message: Message, tenant: UUID | None) -> PGresult:
@@ -146,7 +150,7 @@ def _pipeline(conn: Connection, message: Message, tenant: UUID | None) -> PGresu
     for statement, result in zip(sent, results):
         if statement is not None and result.status != ExecStatus.COMMAND_OK:
             conn.prepared.forget(statement)
-    return next((result for result in results if result.status == FAILED), results[-1])
+    return _first_failure(results)
 
 
 def _prepare(conn: Connection, statement: Statement) -> list[Statement | None]:
