@@ -9,6 +9,7 @@ import psycopg
 
 from ..db import Connection
 from ..errors import ForgeError
+from ..notify.link import is_pooled
 from .finding import Finding
 
 SUBJECT = "events"
@@ -29,8 +30,7 @@ def check_events(
         return [Finding(SUBJECT, "warning", f"notify.listen is off: {late}")]
     try:
         with connect() as conn:
-            backend = conn.execute("select pg_backend_pid()").fetchone()
-            if backend != (conn.info.backend_pid,):
+            if is_pooled(conn):
                 return [Finding(SUBJECT, "warning", f"{POOLER}: {late}", DIRECT)]
             channel = "forge_doctor_" + secrets.token_hex(4)
             conn.execute(f"listen {channel}")

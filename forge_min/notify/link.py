@@ -57,6 +57,12 @@ class Link:
             self.conn = None
 
 
+def is_pooled(conn: Connection) -> bool:
+    """Whether a pooler answers for the server: it does so under a backend number of its own."""
+    ((backend,),) = conn.execute("select pg_backend_pid()")
+    return bool(backend != conn.info.backend_pid)
+
+
 class NoAnswer(psycopg.OperationalError):
     """A statement took longer than its link has patience."""
 

@@ -22,7 +22,7 @@ from ..errors import ForgeError
 from .channels import STUCK, Channels
 from .eventlog import MARKS, SQL, Reader, delete_old, publish_tx
 from .hub import Encode, Event, Opened, TopicKey
-from .link import AWAY, Connect, Link, Loop, NoAnswer
+from .link import AWAY, Connect, Link, Loop, NoAnswer, is_pooled
 from .nudger import INTERVAL, Nudger
 
 log = logging.getLogger("forge_min.notify")
@@ -170,10 +170,9 @@ class PostgresHub:
             raise
 
     def _attach(self, conn: Connection) -> None:
-        # A pooler answers for the server, under a backend number of its own. LISTEN through it
-        # gives neither an error nor a message, and a session's settings would reach others.
-        ((backend,),) = conn.execute("select pg_backend_pid()")
-        pooled = backend != conn.info.backend_pid
+        # LISTEN through a pooler gives neither an error nor a message, and a session's settings
+        # would reach others.
+        pooled = is_pooled(conn)
         if self._listen and pooled and not self.polls:
             log.warning("a pooler stands before the database: events are found by polling")
         self.polls = pooled or not self._listen
