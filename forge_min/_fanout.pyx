@@ -496,7 +496,7 @@ cdef class StreamWriter:
     cdef Queue ready
     cdef Stream* ended
     cdef bint stopping
-    cdef double deadline, swept
+    cdef double deadline, swept, now
     cdef uint64_t frames, sent_bytes, refresh_count, by_peer, late
 
     def __cinit__(self, *, heartbeat=15.0, write_timeout=30.0, buffer_size=32):
@@ -734,18 +734,17 @@ cdef class StreamWriter:
         """Work until a stream ended (False) or everything is done (True)."""
         cdef epoll_event events[EVENTS]
         cdef int count, index
-        cdef double now
         while True:
             count = epoll_wait(self.epoll, events, EVENTS, self.pause())
+            self.now = forge_now()  # PERF: one look at the clock a round, not one a frame
             for index in range(count):
                 self.on_event(<Stream*>events[index].data.ptr, events[index].events)
             self.take_commands()
             self.look_at_rings()
             self.serve_ready()
-            now = forge_now()
-            if self.stopping or now - self.swept >= self.sweep_period():
-                self.swept = now
-                self.sweep(now)
+            if self.stopping or self.now - self.swept >= self.sweep_period():
+                self.swept = self.now
+                self.sweep(self.now)
             if self.stopping and self.streams == NULL:
                 while self.ready.first != NULL:
                     stream_drop(queue_pop(&self.ready))
@@ -827,7 +826,7 @@ cdef class StreamWriter:
         cdef epoll_event event
         cdef uint32_t index
         stream_link(stream, &self.streams)
-        stream.sent_at = forge_now()
+        stream.sent_at = self.now
         event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
         event.data.ptr = stream
         if epoll_ctl(self.epoll, EPOLL_CTL_ADD, stream.fd, &event) < 0:
@@ -958,7 +957,7 @@ cdef class StreamWriter:
                 self.queue(stream)
         elif errno == EAGAIN:
             stream.slow = True
-            stream.blocked_since = forge_now()
+            stream.blocked_since = self.now
         elif errno == EINTR:
             self.queue(stream)
         else:
@@ -1011,7 +1010,7 @@ cdef class StreamWriter:
         cdef size_t left
         cdef bint counts
         forge_add(&self.sent_bytes, sent)
-        stream.sent_at = forge_now()
+        stream.sent_at = self.now
         stream.slow = False
         for index in range(count):
             if sent == 0:

@@ -1,6 +1,6 @@
 """The Python peer: uvicorn with sse-starlette, an asyncio.Queue of 32 per stream.
 
-python ssestarlette.py PORT
+python ssestarlette.py asyncio|uvloop PORT
 """
 
 from __future__ import annotations
@@ -72,9 +72,14 @@ async def go(request: Request) -> Response:
 _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 routes = [Route("/events", events), Route("/go", go)]
-port = int(sys.argv[1])
+loop, port = sys.argv[1], int(sys.argv[2])
 if os.environ.get("BENCH_BUSY"):
     threading.Thread(target=spin, daemon=True).start()
 uvicorn.run(
-    Starlette(routes=routes), host="127.0.0.1", port=port, log_level="critical", backlog=4096
+    Starlette(routes=routes),
+    host="127.0.0.1",
+    port=port,
+    loop=loop,
+    log_level="critical",
+    backlog=4096,
 )

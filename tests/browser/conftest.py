@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -73,7 +74,8 @@ def browse(tmp_path: Path) -> Iterator[Open]:
             options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
             for flag in (*FLAGS, f"--user-data-dir={folder}"):
                 options.add_argument(flag)
-            browser = Browser(options, ChromeService(driver))
+            environ = os.environ | {"HOME": str(folder)}  # it leaves nothing in anybody's
+            browser = Browser(options, ChromeService(driver, env=environ))
             stack.callback(browser.quit)
             browser.before = before
             browser.prepare()
