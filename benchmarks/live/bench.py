@@ -3,10 +3,11 @@
     python benchmarks/live/bench.py [--json FILE] [--runs 5]
 
 ours and ours.py: the product with the compiled core and with its Python twin (ours.py here).
-sse-starlette: on uvicorn; sse-uvloop: with that event loop. go: net/http, where there is a Go compiler (Debian: golang-go). floor: C
-that sends every frame with a call of its own. Buffers of 32 frames each. Cases: a burst of 30
-events to 1,000 streams; 20 events a second to 1,000; 5,000 streams opened; of ours alone 10,000
-that are idle. Medians, servers interleaved. Needs a C compiler.
+sse-starlette: on uvicorn; sse-uvloop: with that event loop. go: net/http, where there is a Go
+compiler (Debian: golang-go). floor: C that sends every frame with a call of its own. Buffers of 32
+frames each. Cases: a burst of 30 events to 1,000 streams; 20 events a second to 1,000; 5,000
+streams opened; of ours alone 10,000 that are idle. Medians, servers interleaved. Needs a C
+compiler.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ CASES = {"burst": (1000, 30, 0), "steady": (1000, 100, 20), "many": (5000, 1, 0)
 # Ours beside the floor, each on one processor, the client on another: on loopback the kernel likes
 # to run a client where its server just sent to it, and then both wait for each other.
 APART = (1000, 100, 20)
-# Beside a thread of Python that never rests, as a request that computes is one. Neither our twin nor asyncio's own
-# loop: they let the GIL go at every send, so that an event to 200 streams takes a second and they fall behind.
+# Beside a thread of Python that never rests, as a request that computes is one. Neither our twin
+# nor asyncio's own loop: they let the GIL go at every send, so that an event to 200 streams takes a
+# second and they fall behind.
 BUSY = (200, 100, 20)
 IDLE = (10_000, 1, 0)  # ours alone: one process, so many browsers, nothing happens
 # (case, figure, peer) → our goal: how often the peer's figure

@@ -424,3 +424,12 @@ def test_the_host_is_never_looked_up(monkeypatch):
 @pytest.fixture(autouse=True)
 def logs(caplog):
     caplog.set_level(logging.ERROR, "forge_min")
+
+
+def test_small_answers_leave_at_once(serve, connect, eventually):
+    """Without Nagle's algorithm, which an accepted connection inherits from the listener."""
+    server = serve(lambda environ, start_response: [])
+    peers = [connect(server) for _ in range(40)]
+    eventually(lambda: len(server._core.open) == len(peers))
+    for conn in list(server._core.open):
+        assert conn.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -33,6 +33,8 @@ _UNREAD = {"REQUEST_METHOD": "GET", "SERVER_PROTOCOL": "HTTP/1.1", "PATH_INFO": 
 """Stands for a request that was refused."""
 _IN_A_ROW = 16
 """Pipelined requests that one connection may have answered before others get their turn."""
+_AT_ONCE = 16
+"""Connections that one worker accepts before it looks for requests again."""
 _LINGER = 1.0
 """Seconds to wait for the peer's end after a last answer (RFC 9112 section 9.6)."""
 _TICK = 0.5
@@ -95,7 +97,10 @@ class Core:
                     self._serve(conn)
                     crew.answered(me, began)
                 elif fd == listener:
-                    self._accept()
+                    for _ in range(_AT_ONCE):
+                        # At the cap the next one costs another its place: only if it is there.
+                        if not self._accept() or len(self.open) >= self._max_connections:
+                            break
                     self._listen()
             now = time.monotonic()
             if now >= self._next_sweep:
@@ -240,7 +245,6 @@ class Core:
         sock.setblocking(False)
         environ = self._environ
         if sock.family != socket.AF_UNIX:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             environ = {**environ, "REMOTE_ADDR": address[0], "REMOTE_PORT": str(address[1])}
         conn = Connection(sock, environ, self._max_body, self._seconds[Phase.WRITE])
         self._epoll.register(conn.fd, select.EPOLLONESHOT)

@@ -92,6 +92,8 @@ class Server(HTTPServer):
             self.server_address = (self._unix, 0)
             self.server_name, self.server_port = "localhost", 0
             return
+        # What is accepted inherits it (Linux; tcp(7)): a call less for each connection.
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         super(HTTPServer, self).server_bind()
         host, port = self.server_address[:2]
         self.server_name, self.server_port = str(host), int(port)
