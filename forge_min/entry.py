@@ -91,7 +91,7 @@ def _migrate(arguments: argparse.Namespace) -> int:
 def _import(arguments: argparse.Namespace) -> int:
     from .auth import Identity
     from .ops.development import with_database
-    from .ops.transfer import import_file
+    from .ops.rows import import_file
 
     a, roles = arguments, frozenset(arguments.as_role)
     who = Identity("operator", roles, a.tenant, system=not roles)
@@ -103,7 +103,7 @@ def _import(arguments: argparse.Namespace) -> int:
 def _export(arguments: argparse.Namespace) -> int:
     from .auth import Identity
     from .ops.development import with_database
-    from .ops.export import export_rows
+    from .ops.rows import export_rows
 
     a = arguments
     who = Identity("operator", frozenset(a.as_role), a.tenant, system=a.all_fields)
@@ -112,6 +112,14 @@ def _export(arguments: argparse.Namespace) -> int:
         query.setdefault(name, []).append(value)
     with with_database() as project:
         return export_rows(project, a.resource, a.output, a.format, query, who)
+
+
+def _jobs(arguments: argparse.Namespace) -> int:
+    from .ops.development import with_database
+    from .ops.jobs import jobs
+
+    with with_database() as project:
+        return jobs(project, arguments)
 
 
 def _config(arguments: argparse.Namespace) -> int:
@@ -129,7 +137,9 @@ def _doctor(arguments: argparse.Namespace) -> int:
         notify, url = project.config.notify, project.config.database.direct_url
         events = doctor.check_events(lambda: db.connect(url), notify.listen, notify.poll_interval)
         pages = [path for path, _, evaluating in project.code()[0].pages if evaluating]
-        return show_findings([*events, *doctor.check_pages(pages)], as_json=arguments.json)
+        jobs = doctor.check_jobs(lambda: db.connect(project.config.database.url), project.kinds)
+        found = [*events, *doctor.check_pages(pages), *jobs]
+        return show_findings(found, as_json=arguments.json)
 
 
 def _version(arguments: argparse.Namespace) -> int:
@@ -148,6 +158,7 @@ _RUNS = {
     "migrate": _migrate,
     "import": _import,
     "export": _export,
+    "jobs": _jobs,
     "config": _config,
     "doctor": _doctor,
     "version": _version,

@@ -48,7 +48,12 @@ class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
         self.allow("create")
         values = self._new(data, id)
         fields, pairs = self._linked([values])
-        rows = self._write(conn, self._sql(statement.create, fields), values | pairs, "create")
+        rows = self._write(
+            conn,
+            self._sql(statement.create, fields),
+            values | pairs,
+            lambda rows: {"create": len(rows)},
+        )
         return self._row(rows[0])
 
     def update(self, id: Any, data: U, *, version: int | None = None, conn: Conn = None) -> R:

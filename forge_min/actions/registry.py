@@ -10,13 +10,14 @@ from __future__ import annotations
 import inspect
 import secrets
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial, update_wrapper
 from typing import Any, TypeVar
 
-from .. import db
+from .. import db, jobs
 from ..errors import ForgeError
 from .actions import Actions
-from .resource import Relation, Resource
+from .resource import JobHook, Relation, Resource
 
 _KEYWORDS = inspect.Parameter.VAR_KEYWORD
 A = TypeVar("A", bound=Actions[Any, Any, Any])
@@ -72,24 +73,43 @@ class Registry:
                     hint="a kind is one class; several hooks and resources may use it",
                 )
 
-    def check_hooks(self) -> None:
-        """Raise ForgeError F702 when a hook names a kind that no worker class has."""
-        for topic, actions in self.actions.items():
-            resource = actions.resource
-            for hook in resource.after_create + resource.after_update + resource.after_delete:
-                if hook.kind not in self._workers:
-                    raise ForgeError(
-                        f"{topic} enqueues {hook.kind}, and no worker class has this kind",
-                        code="F702",
-                        hint=f"write class {hook.kind} in its jobs.py, and list it in WORKERS",
-                    )
+    def bind_hooks(self, max_attempts: int = 25) -> None:
+        """Give each hook the attempts that its worker class asks for, else max_attempts.
 
-    def handlers(self) -> dict[str, Callable[[Any], None]]:
-        """kind → work method, each of an instance that got what its __init__ asks for by name.
-
-        Raises ForgeError F703 for a dependency that nobody provides.
+        Raises ForgeError F702 when one names a kind that no worker class has, F719 when that takes
+        other arguments than a hook gives.
         """
-        return {kind: self.fill(made, 0)().work for kind, made in self._workers.items()}
+        known = self.declared()
+        for topic, actions in self.actions.items():
+
+            def bound(hooks: Iterable[JobHook], topic: str = topic) -> tuple[JobHook, ...]:
+                found = [(hook, _hooked(topic, hook.kind, known)) for hook in hooks]
+                return tuple(
+                    replace(h, max_attempts=h.max_attempts or of.max_attempts or max_attempts)
+                    for h, of in found
+                )
+
+            r = actions.resource
+            # This application's: the generated class serves others too.
+            vars(actions)["resource"] = replace(
+                r,
+                after_create=bound(r.after_create),
+                after_update=bound(r.after_update),
+                after_delete=bound(r.after_delete),
+            )
+
+    def declared(self) -> dict[str, jobs.Kind]:
+        """The kinds as their worker classes say them; none of these is made."""
+        return {name: jobs.kind_of(worker) for name, worker in self._workers.items()}
+
+    def kinds(self) -> dict[str, jobs.Kind]:
+        """The kinds of jobs that there are workers for, each an instance that got what its __init__
+        asks for by name.
+
+        Raises ForgeError F703 for a dependency that nobody provides, F717 for arguments of a type
+        that JSON has no word for.
+        """
+        return {kind: jobs.kind_of(self.fill(made, 0)()) for kind, made in self._workers.items()}
 
     def fill(self, function: Callable[..., Any], given: int) -> Callable[..., Any]:
         """`function` with every parameter after the first `given` ones filled in by its name.
@@ -109,3 +129,20 @@ class Registry:
                     hint=f"app.provide({parameter.name}=...), or the topic of a resource",
                 )
         return update_wrapper(partial(function, **values), function) if values else function
+
+
+def _hooked(topic: str, kind: str, known: Mapping[str, jobs.Kind]) -> jobs.Kind:
+    found = known.get(kind)
+    if found is None:
+        raise ForgeError(
+            f"{topic} enqueues {kind}, and no worker class has this kind",
+            code="F702",
+            hint=f"write class {kind} in its jobs.py, and list it in WORKERS",
+        )
+    if found.args not in (None, jobs.Change):
+        raise ForgeError(
+            f"{topic} enqueues {kind}, whose arguments are {found.args.__name__}",
+            code="F719",
+            hint="a hook's job tells of a change: args = jobs.Change, or none and job.change",
+        )
+    return found

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
+from .. import db, jobs
 from ..actions import Registry
 from ..auth import Renew
 from ..wsgi import Middleware, Route
@@ -32,6 +33,7 @@ class App:
         self.verbs: list[tuple[str, str, Callable[..., Any]]] = []
         self.fragments: dict[str, Callable[..., str]] = {}
         self.middlewares: list[Middleware] = []
+        self.schedules: list[jobs.Periodic] = []
         self.renew: Renew = lambda identity: identity
         self.dependencies: dict[str, object] = {}
         self.start_hooks: list[Callable[..., object]] = []
@@ -58,6 +60,23 @@ class App:
         """One row of a live page: takes (row, ...), returns HTML whose id is <topic>-<row's id>."""
         return _declares(lambda f: self.fragments.__setitem__(topic, f))
 
+    def periodic(
+        self,
+        name: str,
+        schedule: str | float,
+        kind: str | type[Any],
+        args: Any = None,
+        *,
+        zone: str = "UTC",
+        missed: Literal["skip", "once", "all"] = "once",
+        **options: Any,
+    ) -> None:
+        """Insert a job whenever it is due. schedule: a cron expression, read by the clock of `zone`
+        (an IANA name), or seconds. The rest: as of `jobs.Periodic`. Raises ForgeError F718.
+        """
+        made = jobs.Cron(schedule, zone) if isinstance(schedule, str) else jobs.Interval(schedule)
+        self.schedules.append(jobs.Periodic(name, made, kind, args, missed, options))
+
     def middleware(self, function: Middleware) -> Middleware:
         """Stand around every route: takes (request, handler) and returns a Response."""
         self.middlewares.append(function)
@@ -83,6 +102,19 @@ class App:
         """Called, filled in by name, after the last request and job, before connections close."""
         self.stop_hooks.append(function)
         return function
+
+
+def declared_kinds(app: App, generated: Generated) -> dict[str, jobs.Kind]:
+    """The kinds of jobs that there are workers for; needs no database.
+
+    Raises ForgeError where a hook, a schedule or a worker does not fit: F702, F716 to F720.
+    """
+    registry = Registry(db.Database(""), app.dependencies)
+    generated.register(registry, "")
+    registry.bind_hooks()
+    known = registry.declared()
+    jobs.check_periodic(app.schedules, jobs.Catalogue(known.values()))
+    return known
 
 
 def _declares(add: Callable[[Any], None]) -> Callable[[F], F]:

@@ -27,6 +27,9 @@ class Metrics:
         self._requests = times["forge_http_request_duration_seconds"]
         self._queries = times["forge_db_query_duration_seconds"]
         self._jobs = times["forge_job_duration_seconds"]
+        self._waits = times["forge_job_wait_seconds"]
+        name = "forge_jobs_inserted_total"
+        self._inserted = registry.counter(name, **_TABLE["counter"][name])
         name = "forge_sse_rejected_total"
         self._refused = registry.counter(name, **_TABLE["counter"][name])
         observe.add_process_metrics(registry)
@@ -45,6 +48,16 @@ class Metrics:
     def job_done(self, job: jobs.Job, outcome: str, seconds: float) -> None:
         """Told by the worker after each attempt."""
         self._jobs.labels(job.kind, job.queue, outcome).observe(seconds)
+        if outcome != "handed_back":
+            self._waits.labels(job.queue).observe(job.waited)
+
+    def jobs_inserted(self, kind: str, queue: str, number: int) -> None:
+        """Told after the commit that inserted them."""
+        self._inserted.labels(kind, queue).inc(number)
+
+    def watch_jobs(self, count: Callable[[], Mapping[tuple[str, str], float]]) -> None:
+        """The jobs there are, (queue, state) → how many, read when somebody scrapes."""
+        self._gauge("forge_jobs", count)  # type: ignore[arg-type]
 
     def stream_refused(self, error: TooManyConnections) -> None:
         """Told when a stream is refused at a cap."""

@@ -17,13 +17,14 @@ from .. import db, fanout, jobs, notify, observe, sse, text
 from ..actions import Registry
 from ..config import Config
 from ..errors import ForgeError
+from ..jobs import control
 from ..wsgi import Application
 from ..wsgi.events import Patrol, events_handler
 from .declaration import App, Generated
 from .encoder import Encoder
 from .metrics import Metrics
 from .routes import build_router
-from .tracing import RequestSpan, job_span, new_telemetry
+from .tracing import JobSpan, RequestSpan, new_telemetry
 
 log = logging.getLogger("forge_min.app")
 
@@ -52,17 +53,24 @@ class Running:
         self._config = config
         self._migrations = [*db.FORGE_MIGRATIONS, *db.read_migrations(root / "migrations", "app")]
         self._worker: jobs.Worker | None = None
+        self._periodic = app.schedules
         self.metrics = Metrics(observe.Registry(), build)
+        # What an insert on our connections is checked by; filled once the workers are known.
+        self._catalogue = jobs.Catalogue(
+            max_attempts=config.jobs.max_attempts, inserted=self.metrics.jobs_inserted
+        )
         self._stack = ExitStack()  # what is running so far; closed where a later part fails
         with self._stack:
             telemetry = new_telemetry(config.observe)
             if telemetry is not None:
                 self._stack.callback(telemetry.shutdown)
             self._connect(traced=telemetry is not None)
+            self.metrics.watch_jobs(lambda: control.counted(self.database.connection()))
             secret = config.auth.secret.encode()
             self.registry = Registry(self.database, app.dependencies, secret=secret)
             routes = generated.register(self.registry, config.api.prefix)
-            self.registry.check_hooks()
+            self.registry.bind_hooks(config.jobs.max_attempts)
+            self._know_jobs(app)
             if any(made.resource.tenant_scoped for made in self.registry.actions.values()):
                 db.check_bound_role(self.database.connection())
             text.load(root / "locale")
@@ -73,23 +81,30 @@ class Running:
             self._call(app.start_hooks)
             self._stack = self._stack.pop_all()
 
-    def new_worker(self, queues: Mapping[str, int]) -> jobs.Worker:
+    def new_worker(
+        self, queues: Mapping[str, int], on_stuck: Callable[[], object] | None = None
+    ) -> jobs.Worker:
         """A worker of these queues (name → threads), not started yet; `stop` stops it.
 
-        Raises ForgeError F703 when a worker class asks for what nobody provides.
+        on_stuck: as of `jobs.Worker`. Raises ForgeError F703 when a worker class asks for what
+        nobody provides.
         """
         c = self._config.jobs
         self._worker = jobs.Worker(
             self.database.connection,  # a job and the actions that it calls share their thread's
-            self.registry.handlers(),
+            self.registry.kinds(),
             queues=queues,
             poll_interval=c.poll_interval,
             prefetch=c.prefetch,
             timeout=c.timeout,
             heartbeat=c.heartbeat,
             rescue_after=c.rescue_after,
+            periodic=self._periodic,
+            retention=jobs.Retention(c.retention, c.discarded_retention),
             observer=self.metrics.job_done,
-            around=job_span,
+            around=JobSpan,
+            nudge=self._nudger.nudge,
+            on_stuck=on_stuck,
         )
         self._stack.callback(self._worker.stop, c.shutdown_timeout)
         return self._worker
@@ -125,6 +140,7 @@ class Running:
             prepare=c.prepare,
             nudge=self._nudger.nudge,
             observe=self.metrics.query_done,
+            jobs=self._catalogue,
             opened=observe.trace_connection if traced else None,
         )
         self._stack.callback(self.database.close)
@@ -157,9 +173,17 @@ class Running:
         self.hub.start()
         self._stack.callback(self.hub.stop)
 
-    def _wake(self, queue: str) -> None:
-        if self._worker is not None:
-            self._worker.wake(queue)
+    def _know_jobs(self, app: App) -> None:
+        self._catalogue.kinds = self.registry.declared()
+        # In production another release may have the worker.
+        self._catalogue.strict = self._config.env == "development"
+        jobs.check_periodic(app.schedules, self._catalogue)
+
+    def _wake(self, payload: str) -> None:
+        if self._worker is not None and payload == "c":
+            self._worker.look_for_cancelled()
+        elif self._worker is not None:
+            self._worker.wake(payload[2:])
 
     def _serve(
         self, app: App, generated: Generated, routes: Sequence[Any], root: Traversable

@@ -4,8 +4,7 @@ traceparent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from .. import observe
@@ -56,14 +55,32 @@ class RequestSpan:
             span.fail()
 
 
-@contextmanager
-def job_span(job: Job) -> Iterator[None]:
-    """A consumer span that continues the trace in which the job was inserted."""
-    parent = job.metadata.get("traceparent")
-    with observe.span(f"job {job.kind}", kind="consumer", parent=parent) as span:
+class JobSpan:
+    """A consumer span around a run: the first one continues the trace in which the job was
+    inserted, a later one begins a trace of its own, linked to that one.
+    """
+
+    __slots__ = ("_job", "_span")
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        cause = job.metadata.get("traceparent")
+        first = job.attempt == 1
+        self._span = observe.span(
+            f"job {job.kind}",
+            kind="consumer",
+            parent=cause if first else None,
+            links=() if first or not cause else (cause,),
+        )
+
+    def __enter__(self) -> None:
+        job, span = self._job, self._span.__enter__()
         if span.recording:
             span.set_attribute("messaging.system", "forge")
+            span.set_attribute("messaging.operation.type", "process")
             span.set_attribute("messaging.destination.name", job.queue)
             span.set_attribute("messaging.message.id", str(job.id))
             span.set_attribute("forge.job.attempt", job.attempt)
-        yield
+
+    def __exit__(self, *error: Any) -> None:
+        self._span.__exit__(*error)

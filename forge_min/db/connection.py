@@ -46,18 +46,21 @@ class Options(TypedDict, total=False):
     prepare: str
     nudge: Nudge | None
     observe: Observe | None
+    jobs: Any
 
 
 class Connection(psycopg.Connection[TupleRow]):
     """A connection of forge_min: what `transaction` and `after_commit` know how to use.
 
     nudge: called by `db.nudge` after a commit, with its payload; None = readers find out by
-    polling. around: what `run` calls with a statement's text and what sends it, for a trace.
+    polling. around: what `run` calls with a statement's text and what sends it, for a trace. jobs:
+    what room jobs knows of the application, whoever inserts on this connection; None = nothing.
     """
 
     nudge: Nudge | None = None
     observe: Observe | None = None
     around: Around | None = None
+    jobs: Any = None
     prepared = Prepared(None)
     # Of the innermost db.transaction(); None outside, and inside a BEGIN of the caller's own.
     hooks: list[Hook] | None = None
@@ -84,14 +87,15 @@ def connect(
     prepare: str = "auto",
     nudge: Nudge | None = None,
     observe: Observe | None = None,
+    jobs: Any = None,
 ) -> Connection:
     """Open a connection in autocommit mode.
 
     url: a libpq URI or keyword string; what it sets wins over our defaults. prepare: "auto"
     prepares a statement that is used often, "off" never does (PgBouncer before 1.21). observe:
-    gets (operation, seconds) of every statement. Raises ConfigError F403 when url is no such
-    address, Unavailable F401 when no server answers or it refuses. The message never holds the
-    password.
+    gets (operation, seconds) of every statement. jobs: as of `Connection`. Raises ConfigError F403
+    when url is no such address, Unavailable F401 when no server answers or it refuses. The message
+    never holds the password.
     """
     try:
         given = conninfo_to_dict(url)
@@ -121,6 +125,7 @@ def connect(
             code="F404",
         )
     conn.nudge, conn.observe, conn.prepared = nudge, observe, Prepared(often)
+    conn.jobs = jobs
     return conn
 
 

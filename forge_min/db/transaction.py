@@ -86,7 +86,8 @@ def after_commit(conn: psycopg.Connection[Any], hook: Hook) -> None:
 
 
 def nudge(conn: psycopg.Connection[Any], payload: str) -> None:
-    """After the commit, wake readers: "e" for events, "j:<queue>" for jobs.
+    """After the commit, wake readers: "e" for events, "j:<queue>" for jobs, "c" for runs that
+    somebody asks to cancel.
 
     Does nothing on a connection without a nudger. The same payload twice in one transaction is
     sent as often as asked; the nudger coalesces.

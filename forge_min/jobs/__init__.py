@@ -2,12 +2,18 @@
 lost.
 """
 
-from .insert import Client, JobRef, caused_by, insert_many_tx, insert_tx, job_fragment
-from .job import Cancel, Change, Discard, Job, NewJob, Snooze, StaleClaim
-from .pool import Observer as WorkerObserver
-from .worker import Worker
+from .fragment import JobRef, job_fragment
+from .insert import Client, caused_by, insert_many_tx, insert_tx, produced, told
+from .job import Cancel, Cancelled, Change, Discard, Job, Snooze, StaleClaim
+from .keeping import Cron, Interval, Periodic, Retention, check_periodic
+from .kinds import Catalogue, Kind, kind_of
+from .new import NewJob, Unique
+from .working import Observer as WorkerObserver
+from .working import Worker
 
 __all__ = [
-    "Cancel", "Change", "Client", "Discard", "Job", "JobRef", "NewJob", "Snooze", "StaleClaim",
-    "Worker", "WorkerObserver", "caused_by", "insert_many_tx", "insert_tx", "job_fragment",
+    "Cancel", "Cancelled", "Catalogue", "Change", "Client", "Cron", "Discard", "Interval", "Job",
+    "JobRef", "Kind", "NewJob", "Periodic", "Retention", "Snooze", "StaleClaim", "Unique", "Worker",
+    "WorkerObserver", "caused_by", "check_periodic", "insert_many_tx", "insert_tx", "job_fragment",
+    "kind_of", "produced", "told",
 ]  # fmt: skip

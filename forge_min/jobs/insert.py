@@ -1,85 +1,97 @@
-"""Inserting jobs: in the caller's transaction, one by one, in bulk, or as a part of another
-statement. Nothing here commits.
-
-Arguments are checked here, where the caller can still do something about them.
-"""
+"""Inserting jobs: in the caller's transaction, one by one or in bulk. Nothing here commits."""
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
-from string import Template
-from typing import Any, Protocol
+from functools import lru_cache
+from typing import Any, Literal, overload
 
 import psycopg
 
 from .. import db
 from ..auth import current_identity, to_metadata
 from ..db import Database
-from ..errors import FieldError, Invalid
-from ..notify.eventlog import check_names
-from ..observe.tracing import current_traceparent
-from .job import LONGEST, SQL, NewJob
+from ..observe.tracing import current_traceparent, recording, span
+from .job import SQL
+from .kinds import Catalogue, Inserted
+from .new import Checked, NewJob, checked
 
-_LONGEST_TEXT = {"kind": 200, "queue": 100, "unique_key": 500}
-_NO_TEXT = re.compile("[\0\ud800-\udfff]")  # what UTF-8, or PostgreSQL, does not take
-NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # the escape, not a text that shows one
+_SYSTEM, _DESTINATION = {"messaging.system": "forge"}, "messaging.destination.name"
+_NULL = r"\N"
+CHUNK = 1000  # jobs that a COPY sends at once
+# What COPY's text format gives another meaning (PostgreSQL manual, COPY).
+_ESCAPED = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
 
 def insert_tx(
-    conn: psycopg.Connection[Any],
-    kind: str,
-    args: Mapping[str, Any],
-    *,
-    queue: str = "default",
-    priority: int = 2,
-    max_attempts: int = 25,
-    delay: float = 0.0,
-    metadata: Mapping[str, Any] | None = None,
-    unique_key: str | None = None,
+    conn: psycopg.Connection[Any], kind: str | type[Any], args: Any = None, **options: Any
 ) -> int:
     """Insert a job that exists if and when the caller's transaction commits; its id.
 
-    args, metadata: what JSON can say; metadata None = `caused_by`. delay: seconds. unique_key: when
-    a job of this key has not ended, none is inserted, and the id is that job's. Raises Invalid F711
-    for arguments that JSON cannot say and options out of range, else the errors of `db.translate`.
+    kind, args, options: as of `NewJob`. Where it is `unique` and such a job is there already, none
+    is inserted, and the id is that job's. Raises as `new.checked`, else the errors of
+    `db.translate`.
     """
-    key = {} if unique_key is None else {"unique_key": unique_key}
-    _check(priority, max_attempts, delay, kind=kind, queue=queue, **key)
-    params = {
-        "kind": kind,
-        "queue": queue,
-        "args": to_json(args, "/args"),
-        "priority": priority,
-        "max_attempts": max_attempts,
-        "metadata": to_json(caused_by() if metadata is None else metadata, "/metadata"),
-        "delay": delay,
-        "unique_key": unique_key,
-    }
-    rows: list[tuple[Any, ...]] = []
-    while not rows:  # none: the job that was in the way ended while we looked
-        with db.errors_translated():
-            rows = conn.execute(SQL["insert"], params).fetchall()  # waits, in a pipeline too
-    if delay <= 0:
-        db.nudge(conn, "j:" + queue)
-    return int(rows[0][0])
+    catalogue = _catalogue(conn)
+    job = checked(NewJob(kind, args, **options), catalogue)
+    with produced(job.kind, job.queue):
+        params = job._asdict() | {"metadata": job.metadata or json.dumps(caused_by())}
+        rows: list[tuple[Any, ...]] = []
+        while not rows:  # none: the job that was in the way ended while we looked
+            sql = SQL["insert"] if job.unique_key is None else SQL["insert_unique"]
+            rows = db.run(conn, sql, params)
+    ((id, new),) = rows
+    if new:
+        told(conn, {(job.kind, job.queue): 1}, later=job.delay > 0 or job.scheduled_at is not None)
+    return int(id)
 
 
-def insert_many_tx(conn: psycopg.Connection[Any], jobs: Iterable[NewJob]) -> int:
-    """Insert many jobs by COPY; how many. All or none of them. Raises as `insert_tx`."""
-    count, queues, cause = 0, set(), caused_by()
-    with db.errors_translated():
-        ((now,),) = conn.execute("select now()")
-        with conn.cursor() as cursor, cursor.copy(SQL["copy"]) as copy:
-            for job in jobs:
-                copy.write_row(_row(job, now, cause))
-                queues.add(job.queue)
-                count += 1
-    for queue in queues:
-        db.nudge(conn, "j:" + queue)
-    return count
+@overload
+def insert_many_tx(conn: psycopg.Connection[Any], jobs: Iterable[NewJob]) -> int: ...
+@overload
+def insert_many_tx(
+    conn: psycopg.Connection[Any], jobs: Iterable[NewJob], *, ids: Literal[True]
+) -> list[int]: ...
+def insert_many_tx(
+    conn: psycopg.Connection[Any], jobs: Iterable[NewJob], *, ids: bool = False
+) -> int | list[int]:
+    """Insert many jobs by COPY; how many, or their ids in the order of `jobs`. All or none of them.
+
+    Those that are unique go by a statement each, at their places, and count as inserted when they
+    were there already. Raises as `insert_tx`.
+    """
+    catalogue = _catalogue(conn)
+    due: Counter[tuple[str, str]] = Counter()
+    waiting: Counter[tuple[str, str]] = Counter()
+    unique: list[tuple[int, NewJob]] = []
+
+    def plain() -> Iterator[Checked]:
+        for place, job in enumerate(jobs):
+            if job.unique is not None:
+                unique.append((place, job))
+                continue
+            good = checked(job, catalogue)
+            of = waiting if good.delay > 0 or good.scheduled_at is not None else due
+            of[good.kind, good.queue] += 1
+            yield good
+
+    alone = db.transaction(conn) if db.is_idle(conn) else nullcontext()
+    with db.errors_translated(), alone, produced("jobs", "many"):
+        found: list[int] = []
+        if ids:
+            jobs = list(jobs)
+            wanted = sum(job.unique is None for job in jobs)
+            found = [row[0] for row in db.run(conn, SQL["ids"], {"count": wanted})]
+        _copy(conn, plain(), found)
+        for place, job in unique:
+            found.insert(place, insert_tx(conn, **{n: getattr(job, n) for n in NewJob.__slots__}))
+        told(conn, due)
+        told(conn, waiting, later=True)
+    return found if ids else due.total() + waiting.total() + len(unique)
 
 
 def caused_by() -> dict[str, str]:
@@ -91,136 +103,88 @@ def caused_by() -> dict[str, str]:
     return trace | to_metadata(current_identity())
 
 
+def produced(kind: str, queue: str) -> AbstractContextManager[object]:
+    """The producer span around an insert, which `caused_by` names as the job's cause
+    (OpenTelemetry's conventions for messaging).
+    """
+    if not recording():  # then the trace that the job belongs to goes on through it
+        return nullcontext()
+    return span(f"insert {kind}", kind="producer", attributes=_SYSTEM | {_DESTINATION: queue})
+
+
+def told(
+    conn: psycopg.Connection[Any], count: Mapping[tuple[str, str], int], *, later: bool = False
+) -> None:
+    """After the commit, wake the workers of these jobs, (kind, queue) → how many, and count them.
+
+    later: they are not due yet. Of use to whoever inserts jobs by a statement of its own
+    (`job_fragment`).
+    """
+    for queue in () if later else {queue for _, queue in count}:
+        db.nudge(conn, "j:" + queue)
+    catalogue = _catalogue(conn)
+    inserted = catalogue.inserted if catalogue else None
+    if inserted is not None:
+        db.after_commit(conn, lambda: _count(inserted, count))
+
+
+def _count(inserted: Inserted, count: Mapping[tuple[str, str], int]) -> None:
+    for (kind, queue), number in count.items():
+        inserted(kind, queue, number)
+
+
 class Client:
     """Inserts jobs outside any transaction of the caller's, on the thread's own connection."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def insert(self, kind: str, args: Mapping[str, Any], **options: Any) -> int:
+    def insert(self, kind: str | type[Any], args: Any = None, **options: Any) -> int:
         """As `insert_tx`, committed at once unless the thread's connection is in a transaction."""
         return insert_tx(self._database.connection(), kind, args, **options)
 
 
-class JobRef(Protocol):
-    """What a hook says about its job. delay: seconds. max_attempts None = 25.
+def _catalogue(conn: psycopg.Connection[Any]) -> Catalogue | None:
+    return conn.jobs if isinstance(conn, db.Connection) else None
 
-    Whether it is unique is said to `job_fragment`.
+
+def _copy(conn: psycopg.Connection[Any], jobs: Iterable[Checked], ids: Sequence[int]) -> None:
+    """PERF: lines of COPY's text format, made by hand: psycopg's `write_row` takes twice as long as
+    the server (benchmarks/jobs).
     """
-
-    @property
-    def kind(self) -> str:
-        """The worker's kind."""
-
-    @property
-    def queue(self) -> str:
-        """The queue's name."""
-
-    @property
-    def priority(self) -> int:
-        """1 (first) to 4."""
-
-    @property
-    def max_attempts(self) -> int | None:
-        """How often the job may be tried."""
-
-    @property
-    def delay(self) -> int:
-        """Seconds until the job is due."""
-
-
-def job_fragment(
-    source: str,
-    ref: JobRef,
-    resource: str,
-    operation: str,
-    *,
-    metadata_param: str,
-    before: str | None = None,
-    key: str = "id",
-    unique: bool = False,
-    tenant_param: str | None = None,
-    without: Sequence[str] = (),
-) -> str:
-    """The body of a CTE that inserts one job per row of the CTE `source`, which has version and the
-    column `key`.
-
-    The job's args are {resource, id, operation, version} and, with `before` (an SQL expression
-    over `source`, written by our own code, that gives jsonb), also before, less the names in
-    `without`. operation: create, update, delete or restore. unique: none is added while one of the
-    same kind and row has not ended. metadata_param: the placeholder with the JSON of `caused_by`;
-    tenant_param: the one with the tenant of a row whose key another tenant's row may have too.
-    Raises ValueError for a name that is none.
-    """
-    check_names(source, metadata_param, key, tenant_param or "none", *without)
-    less = f" - '{{{','.join(without)}}}'::text[]" if without else ""
-    id, owner = f'{source}."{key}"', f"%({tenant_param})s::text, " if tenant_param else ""
-    names = f"{db.literal(ref.kind)}, {db.literal(resource)}, {owner}{id}"
-    return Template(SQL["fragment"]).substitute(
-        source=source,
-        kind=db.literal(ref.kind),
-        queue=db.literal(ref.queue),
-        priority=int(ref.priority),
-        max_attempts=int(ref.max_attempts or 25),
-        metadata=metadata_param,
-        resource=db.literal(resource),
-        operation=db.literal(operation),
-        id=id,
-        before=f", 'before', ({before}){less}" if before else "",
-        state="'scheduled'" if ref.delay > 0 else "'available'",
-        delay=f" + interval '{float(ref.delay)} seconds'" if ref.delay > 0 else "",
-        unique_key=f"concat_ws(':', {names})" if unique else "null",
-        unless_taken=SQL["unless_taken"] if unique else "",
-    )
+    ((now,),) = db.run(conn, "select now()")
+    cause, at = _escaped(json.dumps(caused_by())), now.isoformat()
+    numbers = iter(ids)
+    lines: list[str] = []
+    sql = SQL["copy_with_ids"] if ids else SQL["copy"]
+    with conn.cursor() as cursor, cursor.copy(sql) as copy:
+        for job in jobs:
+            due = job.scheduled_at or now + timedelta(seconds=job.delay)
+            later = due > now
+            line = (
+                f"{_word(job.kind)}\t{_word(job.queue)}\t{_escaped(job.args)}\t{job.priority}\t"
+                f"{job.max_attempts}\t{cause if job.metadata is None else _escaped(job.metadata)}\t"
+                f"{'scheduled' if later else 'available'}\t{due.isoformat() if later else at}\t"
+                f"{_escaped(_array(job.tags)) if job.tags else '{}'}\t"
+                f"{_NULL if job.limit_key is None else _escaped(job.limit_key)}"
+            )
+            lines.append(f"{line}\t{next(numbers)}\n" if ids else line + "\n")
+            if len(lines) == CHUNK:
+                copy.write("".join(lines))
+                lines.clear()
+        copy.write("".join(lines))
 
 
-def _check(priority: object, max_attempts: object, delay: object, **texts: object) -> None:
-    """The table guards changes only (db/forge/0004_cheap_writes.sql)."""
-    wrong = []
-    for name, given in texts.items():
-        good = isinstance(given, str) and not _NO_TEXT.search(given)
-        if not (good and 1 <= len(str(given)) <= _LONGEST_TEXT[name]):
-            wrong.append((name, f"must be a text of 1 to {_LONGEST_TEXT[name]} characters"))
-    for name, given, most in (("priority", priority, 4), ("max_attempts", max_attempts, 32_767)):
-        if not (isinstance(given, int) and 1 <= given <= most):
-            wrong.append((name, f"must be a whole number from 1 to {most}"))
-    if not (isinstance(delay, int | float) and abs(delay) <= LONGEST):
-        wrong.append(("delay", f"must be seconds, at most {LONGEST:.0f}"))
-    if wrong:
-        errors = [FieldError("/" + name, "out_of_range", message) for name, message in wrong]
-        said = "; ".join(f"{name} {message}" for name, message in wrong)
-        raise Invalid(errors, f"the job cannot be inserted: {said}", code="F711")
+def _escaped(text: str) -> str:
+    return text.translate(_ESCAPED) if "\\" in text or not text.isprintable() else text
 
 
-def to_json(value: Mapping[str, Any], pointer: str) -> str:
-    """JSON text that PostgreSQL's jsonb takes. Raises Invalid F711 naming what cannot be said."""
-    try:
-        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
-        text.encode()
-    except (TypeError, ValueError, RecursionError) as err:
-        raise _refused(pointer, str(err)) from None
-    if not text.startswith("{"):
-        raise _refused(pointer, "they are no object")
-    if NUL.search(text):
-        raise _refused(pointer, "a string holds the character NUL, which PostgreSQL refuses")
-    return text
+@lru_cache(1000)
+def _word(text: str) -> str:
+    return _escaped(text)
 
 
-def _refused(pointer: str, why: str) -> Invalid:
-    error = FieldError(pointer, "not_json", f"cannot be stored as JSON: {why}")
-    return Invalid([error], f"a job's {pointer[1:]} cannot be stored as JSON: {why}", code="F711")
-
-
-def _row(job: NewJob, now: Any, cause: Mapping[str, Any]) -> tuple[Any, ...]:
-    _check(job.priority, job.max_attempts, job.delay, kind=job.kind, queue=job.queue)
-    later = job.delay > 0
-    return (
-        job.kind,
-        job.queue,
-        to_json(job.args, "/args"),
-        job.priority,
-        job.max_attempts,
-        to_json(cause if job.metadata is None else job.metadata, "/metadata"),
-        "scheduled" if later else "available",
-        now + timedelta(seconds=job.delay) if later else now,
-    )
+def _array(texts: Sequence[str]) -> str:
+    """A text[] as PostgreSQL reads it (its manual, section 8.15.2)."""
+    quoted = (text.replace("\\", r"\\").replace('"', r"\"") for text in texts)
+    return "{" + ",".join(f'"{text}"' for text in quoted) + "}"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import random
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic
 
 import psycopg
 
@@ -16,9 +17,20 @@ from .. import db
 from ..db import Connection
 from ..errors import ForgeError
 
+if TYPE_CHECKING:  # with a default, so that a plain Job is a Job[Any]
+    from typing_extensions import TypeVar
+
+    A = TypeVar("A", default=Any)
+else:
+    from typing import TypeVar
+
+    A = TypeVar("A")
+
 SQL = db.load_sql("forge_min.jobs", "jobs.sql")
 CHANGE = ("resource", "id", "operation", "version")  # the args of every hook's job
 LONGEST = 10 * 365 * 86_400.0  # seconds; what PostgreSQL's timestamps surely hold
+Retry = Callable[["Job", BaseException], float]
+log = logging.getLogger("forge_min.jobs")
 MESSAGE = 1_000  # characters kept of an error's own text
 TRACE = 4_000  # characters kept of its traceback, the end of it
 
@@ -47,6 +59,12 @@ class Snooze(Outcome):
         self.seconds = min(seconds, LONGEST) if seconds > 0 else 0.0
 
 
+class Cancelled(BaseException):
+    """Raised at a checkpoint of a job that somebody has asked to cancel. No Exception: `except
+    Exception` must not hide it.
+    """
+
+
 class StaleClaim(ForgeError):
     """The job was taken from this run: rescued, or finished by somebody else."""
 
@@ -70,18 +88,19 @@ class Change:
 
 
 @dataclass(eq=False)
-class Job:
-    """One run of a job. attempt counts from 1. claim: the number of the fetch that gave it,
-    never used again.
+class Job(Generic[A]):
+    """One run of a job. args: of the kind's dataclass, or what JSON says where it has none. attempt
+    counts from 1. claim: the number of the fetch that gave it, never used again.
 
     The times are the database's. metadata may hold "traceparent" (W3C Trace Context), and "user"
-    and "tenant" of who caused the job.
+    and "tenant" of who caused the job. given: the arguments as JSON says them. waited: seconds
+    from when it was due until it was taken.
     """
 
     id: int
     kind: str
     queue: str
-    args: dict[str, Any]
+    given: dict[str, Any]
     attempt: int
     max_attempts: int
     claim: int
@@ -89,27 +108,41 @@ class Job:
     created_at: datetime
     scheduled_at: datetime
     priority: int = 2
+    waited: float = 0.0
     connect: Callable[[], Connection] | None = field(default=None, repr=False)
     completed: bool = field(default=False, init=False)
+    cancelled: bool = field(default=False, init=False)
+    args: A = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.args = self.given  # type: ignore[assignment]  # until a worker knows the dataclass
 
     @property
     def change(self) -> Change:
         """The write that enqueued the job. Raises ForgeError F715 when no hook did."""
         try:
-            known = {name: self.args[name] for name in CHANGE}
+            known = {name: self.given[name] for name in CHANGE}
         except KeyError:
             raise ForgeError(
                 f"job {self.id} ({self.kind}) tells of no change: no hook enqueued it",
                 code="F715",
                 hint="read job.args, which holds what was inserted",
             ) from None
-        return Change(**known, before=self.args.get("before"))
+        return Change(**known, before=self.given.get("before"))
+
+    def checkpoint(self) -> None:
+        """A place where the job can end. Raises Cancelled once somebody has asked for it: then
+        `cancelled` is true.
+        """
+        if self.cancelled:
+            raise Cancelled
 
     @property
     def conn(self) -> Connection:
-        """The connection of the thread that runs the job. Raises Unavailable F401, or F712 outside
-        a worker.
+        """The connection of the thread that runs the job; asking for it is a checkpoint. Raises
+        Unavailable F401, or F712 outside a worker.
         """
+        self.checkpoint()
         if self.connect is None:
             raise ForgeError("a job has a connection only while a worker runs it", code="F712")
         return self.connect()
@@ -128,19 +161,6 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class NewJob:
-    """A job to insert. delay: seconds. priority: 1 (first) to 4. metadata None = who inserts it."""
-
-    kind: str
-    args: Mapping[str, Any]
-    queue: str = "default"
-    priority: int = 2
-    max_attempts: int = 25
-    delay: float = 0.0
-    metadata: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Result:
     """state: the job's next one. refund: attempts given back. delay: seconds from now, None = as
     it was.
@@ -156,25 +176,40 @@ class Result:
     error: str | None = None
 
 
-def failed(job: Job, message: str, trace: str = "") -> Result:
-    """Try again after attempt⁴ seconds ± 10 %, or give up after the last attempt."""
+def failed(job: Job, message: str, trace: str = "", delay: float | None = None) -> Result:
+    """Try again, or give up after the last attempt. delay: seconds; None = attempt⁴ ± 10 %."""
     text = _error(message, trace)
+    if job.cancelled:
+        return Result(job, "cancelled", "cancelled", error=text)
     if job.attempt >= job.max_attempts:
         return Result(job, "discarded", "discarded", error=text)
-    delay = job.attempt**4 * random.uniform(0.9, 1.1)
+    if delay is None:
+        delay = job.attempt**4 * random.uniform(0.9, 1.1)
     return Result(job, "retried", "retryable", delay=delay, error=text)
 
 
-def judge(job: Job, err: BaseException) -> Result:
-    """What a run means whose handler raised `err`."""
+def judge(job: Job, err: BaseException, retry: Retry | None = None) -> Result:
+    """What a run means whose handler raised `err`. retry: the kind's own curve, in seconds."""
     match err:
+        case Cancelled():
+            return Result(job, "cancelled", "cancelled", error=_error("cancelled while it ran"))
         case Snooze():
             return Result(job, "snoozed", "scheduled", refund=1, delay=err.seconds)
         case Cancel() | Discard():
             state = "cancelled" if isinstance(err, Cancel) else "discarded"
             return Result(job, state, state, error=_error(err.reason or state))
     lines = traceback.format_exception(err, limit=-20)
-    return failed(job, _describe(err), "".join(lines)[-TRACE:])
+    delay = None if retry is None else _own_delay(retry, job, err)
+    return failed(job, _describe(err), "".join(lines)[-TRACE:], delay)
+
+
+def _own_delay(retry: Retry, job: Job, err: BaseException) -> float | None:
+    try:
+        delay = float(retry(job, err))
+        return min(max(delay, 0.0), LONGEST) if delay == delay else None
+    except Exception:
+        log.exception("retry of %s failed; the usual delay is taken", job.kind)
+        return None
 
 
 def _error(message: str, trace: str = "") -> str:

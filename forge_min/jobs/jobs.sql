@@ -1,22 +1,45 @@
 Every statement on forge_job and forge_worker.
 Times are the database's. A statement that ends a run is fenced by the run's claim.
 
--- The new job, or the one of the same unique_key that has not ended. No row: that one came or went meanwhile.
+-- The new job, and that it is new.
 -- name: insert
-with made as (
-  insert into forge_job (kind, queue, args, priority, max_attempts, metadata, state, scheduled_at, unique_key)
-  values (%(kind)s, %(queue)s, %(args)s::jsonb, %(priority)s, %(max_attempts)s, %(metadata)s::jsonb,
-    case when %(delay)s::float8 > 0 then 'scheduled' else 'available' end,
-    now() + %(delay)s::float8 * interval '1 second', %(unique_key)s::text)
-  on conflict (unique_key)
-    where unique_key is not null and state in ('available', 'scheduled', 'running', 'retryable') do nothing
+insert into forge_job
+  (kind, queue, args, priority, max_attempts, metadata, state, scheduled_at, tags, limit_key)
+values (%(kind)s, %(queue)s, %(args)s::jsonb, %(priority)s, %(max_attempts)s, %(metadata)s::jsonb,
+  case when coalesce(%(scheduled_at)s::timestamptz, now() + %(delay)s::float8 * interval '1 second') > now()
+    then 'scheduled' else 'available' end,
+  coalesce(%(scheduled_at)s::timestamptz, now() + %(delay)s::float8 * interval '1 second'),
+  %(tags)s::text[], %(limit_key)s::text)
+returning id, true;
+
+-- The same, or the one that counts as the same. No row: that one came or went meanwhile.
+-- name: insert_unique
+with wanted as (
+  select %(unique_key)s::text || coalesce(
+      ':' || floor(extract(epoch from now()) / %(window)s::float8)::bigint::text, '') as key,
+    coalesce(%(scheduled_at)s::timestamptz, now() + %(delay)s::float8 * interval '1 second') as at
+),
+made as (
+  insert into forge_job (kind, queue, args, priority, max_attempts, metadata, state, scheduled_at, tags, limit_key,
+    unique_key, unique_states)
+  select %(kind)s, %(queue)s, %(args)s::jsonb, %(priority)s, %(max_attempts)s, %(metadata)s::jsonb,
+    case when at > now() then 'scheduled' else 'available' end, at, %(tags)s::text[], %(limit_key)s::text,
+    key, %(unique_states)s::text[]
+  from wanted
+  on conflict do nothing
   returning id
 )
-select id from made
+select id, true from made
 union all
-select id from forge_job
-where unique_key = %(unique_key)s::text and state in ('available', 'scheduled', 'running', 'retryable')
+(select j.id, false from forge_job j, wanted w
+ where j.unique_key = w.key and j.state in ('available', 'scheduled', 'running', 'retryable') limit 1)
+union all
+(select j.id, false from forge_job j, wanted w
+ where j.unique_key = w.key and j.state = any(j.unique_states) and %(unique_states)s::text[] is not null limit 1)
 limit 1;
+
+-- name: ids
+select nextval('forge_job_id_seq') from generate_series(1, %(count)s::bigint);
 
 -- A part of a write's statement: one job per row of $source. What stands for a $word comes from insert.py, which
 -- checks every name and quotes every constant. unless_taken: the words of the index forge_job_unique.
@@ -34,46 +57,148 @@ on conflict (unique_key)
   where unique_key is not null and state in ('available', 'scheduled', 'running', 'retryable') do nothing
 
 -- name: copy
-copy forge_job (kind, queue, args, priority, max_attempts, metadata, state, scheduled_at) from stdin;
+copy forge_job (kind, queue, args, priority, max_attempts, metadata, state, scheduled_at, tags, limit_key)
+from stdin;
 
--- What is due becomes available; and whether a fetch would find anything.
+-- name: copy_with_ids
+copy forge_job (kind, queue, args, priority, max_attempts, metadata, state, scheduled_at, tags, limit_key, id)
+from stdin;
+
+-- Which queues a fetch would find something in, which of them have limits, and whether one is paused. What is due
+-- becomes available, where this worker is the leader.
 -- name: look
 with due as (
   update forge_job set state = 'available'
   where id = any(array(
     select id from forge_job
     where state in ('scheduled', 'retryable') and coalesce(finalized_at, scheduled_at) <= now()  -- as its index
-    order by scheduled_at limit 1000 for update skip locked))
-  returning queue
-)
-select q.name from unnest(%(queues)s::text[]) q(name)
-where exists (select 1 from due where due.queue = q.name)
-   or exists (select 1 from forge_job j
-     where j.state = 'available' and j.queue = q.name and j.kind = any(%(kinds)s::text[]));
+      and exists (select from forge_leader where name = 'jobs' and worker_id = %(worker)s and expires_at > now())
+    order by coalesce(finalized_at, scheduled_at) limit 5000 for update skip locked))
+  returning queue, kind
+),
+woken as (select distinct queue from due)
+select q.name, coalesce(f.limited, false), woken.queue is not null
+from unnest(%(queues)s::text[]) q(name)
+left join forge_queue f on f.name = q.name
+left join woken on woken.queue = q.name
+where f.paused_at is null
+  and (exists (select 1 from due where due.queue = q.name and due.kind = any(%(kinds)s::text[]))
+    or exists (select 1 from forge_job j
+      where j.state = 'available' and j.queue = q.name and j.kind = any(%(kinds)s::text[])))
+union all
+select queue, false, true from woken where queue <> all(%(queues)s::text[]);
 
 -- name: claim
 select nextval('forge_job_claim');
 
 -- The claim is known before the statement runs, so a fetch whose answer was lost can be taken back; the last
--- column is the claim of the next fetch. A worker whose heartbeat has run out gets nothing: what it took would
--- be rescued from it at once.
+-- column is the claim of the next fetch. `picked` is one of the next three.
 -- name: fetch
-with picked as (
-  select id from forge_job
-  where state = 'available' and queue = %(queue)s and kind = any(%(kinds)s::text[])
-    and exists (select 1 from forge_worker where id = %(worker)s and expires_at > now())
-  order by priority, scheduled_at, id
-  limit %(limit)s
-  for update skip locked
-)
+with $picked
 update forge_job set
-  state = 'running', attempt = attempt + 1, attempted_at = now(), worker_id = %(worker)s,
-  claim = %(claim)s
-where id = any(array(select id from picked))
+  state = 'running', attempt = attempt + 1, attempted_at = now(), worker_id = %(worker)s, claim = %(claim)s
+where id = any(array(select id from picked)) and state = 'available'
 returning id, kind, queue, args, attempt, max_attempts, claim, metadata,
   greatest(least(created_at, '9999-01-01Z'), '0001-02-01Z'),  -- what Python can read
   greatest(least(scheduled_at, '9999-01-01Z'), '0001-02-01Z'), priority,
-  (select nextval('forge_job_claim'));
+  extract(epoch from now() - scheduled_at)::float8, (select nextval('forge_job_claim'));
+
+-- A worker whose heartbeat has run out gets nothing: what it took would be rescued from it at once.
+-- name: pick
+picked as (
+  select id from forge_job
+  where state = 'available' and queue = %(queue)s and kind = any(%(kinds)s::text[])
+    and exists (select from forge_worker where id = %(worker)s and expires_at > now())
+    and not exists (select from forge_queue where name = %(queue)s and (paused_at is not null or limited))
+  order by priority, scheduled_at, id
+  limit %(limit)s for update skip locked
+)
+
+-- PERF: the same from where the last fetch ended in each priority: the entries of what has been taken since the
+-- oldest snapshot stay in the index, and "pick" reads them again and again (traps: 11 to 830 buffers). A mark is
+-- a hint: a job that was committed late lies below it, and "pick" finds it.
+-- name: pick_on
+picked as (
+  select id from (
+  select * from (
+    select id from forge_job
+    where state = 'available' and queue = %(queue)s and priority = 1 and kind = any(%(kinds)s::text[])
+      and (scheduled_at, id) > (%(at_1)s::timestamptz, %(id_1)s::bigint)
+    order by scheduled_at, id limit %(limit)s for update skip locked) p1
+  union all
+  select * from (
+    select id from forge_job
+    where state = 'available' and queue = %(queue)s and priority = 2 and kind = any(%(kinds)s::text[])
+      and (scheduled_at, id) > (%(at_2)s::timestamptz, %(id_2)s::bigint)
+    order by scheduled_at, id limit %(limit)s for update skip locked) p2
+  union all
+  select * from (
+    select id from forge_job
+    where state = 'available' and queue = %(queue)s and priority = 3 and kind = any(%(kinds)s::text[])
+      and (scheduled_at, id) > (%(at_3)s::timestamptz, %(id_3)s::bigint)
+    order by scheduled_at, id limit %(limit)s for update skip locked) p3
+  union all
+  select * from (
+    select id from forge_job
+    where state = 'available' and queue = %(queue)s and priority = 4 and kind = any(%(kinds)s::text[])
+      and (scheduled_at, id) > (%(at_4)s::timestamptz, %(id_4)s::bigint)
+    order by scheduled_at, id limit %(limit)s for update skip locked) p4
+  ) found
+  where exists (select from forge_worker where id = %(worker)s and expires_at > now())
+    and not exists (select from forge_queue where name = %(queue)s and (paused_at is not null or limited))
+  limit %(limit)s
+)
+
+-- A limited queue is fetched from by one worker at a time: the next statement of the transaction counts what runs.
+-- name: lock_queue
+select from forge_queue where name = %(queue)s for update;
+
+-- Within the queue's limits.
+-- name: pick_limited
+rules as (
+  select *, least(rate_count, tokens + rate_count *
+      extract(epoch from clock_timestamp() - refilled_at) / rate_seconds) as filled
+  from forge_queue
+  where name = %(queue)s and paused_at is null
+    and exists (select from forge_worker where id = %(worker)s and expires_at > now())
+),
+running as (
+  select limit_key, count(*) as number from forge_job
+  where state = 'running' and queue = %(queue)s group by limit_key
+),
+allowed as (
+  select least(%(limit)s,
+    coalesce(max_running - (select coalesce(sum(number), 0) from running), %(limit)s),
+    case when rate_count is null then %(limit)s else floor(coalesce(filled, rate_count)) end) as number,
+    max_per_key
+  from rules
+),
+candidates as (
+  select id, limit_key, priority, scheduled_at from forge_job
+  where state = 'available' and queue = %(queue)s and kind = any(%(kinds)s::text[])
+    and (select number from allowed) > 0
+    and (limit_key is null or limit_key <> all(array(
+      select r.limit_key from running r, allowed a
+      where r.limit_key is not null and r.number >= a.max_per_key)))
+  order by priority, scheduled_at, id
+  limit 1000
+),
+ranked as (
+  select c.*, coalesce(r.number, 0)
+    + row_number() over (partition by c.limit_key order by c.priority, c.scheduled_at, c.id) as place
+  from candidates c left join running r on r.limit_key = c.limit_key
+),
+picked as (
+  select id from ranked, allowed
+  where limit_key is null or max_per_key is null or place <= max_per_key
+  order by priority, scheduled_at, id
+  limit (select greatest(number, 0) from allowed)
+),
+spent as (
+  update forge_queue f set tokens = coalesce(rules.filled, rules.rate_count) - (select count(*) from picked),
+    refilled_at = clock_timestamp()
+  from rules where f.name = rules.name and rules.rate_count is not null
+)
 
 -- name: release
 update forge_job set state = 'available', attempt = attempt - 1, claim = null
@@ -85,50 +210,71 @@ from unnest(%(ids)s::bigint[], %(claims)s::bigint[]) done(id, claim)
 where j.id = done.id and j.claim = done.claim and j.state = 'running' and j.worker_id = %(worker)s
 returning j.id;
 
--- Every outcome but success. refund: attempts given back. delay: seconds from now, NULL = as it was.
+-- Every outcome but success. refund: attempts given back. delay: seconds from now, NULL = as it was. One of
+-- the kinds `told` that is given up leaves a job of its kind that tells of it, for the worker's `discarded`.
 -- name: settle
-update forge_job j set
-  state = s.state, claim = null, attempt = j.attempt - s.refund,
-  finalized_at = case when s.state in ('discarded', 'cancelled') then now() end,
-  scheduled_at = coalesce(now() + s.delay * interval '1 second', j.scheduled_at),
-  errors = case when s.error is null then j.errors
-    else j.errors || jsonb_build_array(s.error || jsonb_build_object('at', now(), 'attempt', j.attempt)) end
-from unnest(%(ids)s::bigint[], %(claims)s::bigint[], %(states)s::text[], %(refunds)s::smallint[],
-  %(delays)s::float8[], %(errors)s::jsonb[]) s(id, claim, state, refund, delay, error)
-where j.id = s.id and j.claim = s.claim and j.state = 'running' and j.worker_id = %(worker)s
-returning j.id;
+with settled as (
+  update forge_job j set
+    state = s.state, claim = null, attempt = j.attempt - s.refund,
+    finalized_at = case when s.state in ('discarded', 'cancelled') then now() end,
+    scheduled_at = coalesce(now() + s.delay * interval '1 second', j.scheduled_at),
+    errors = case when s.error is null then j.errors
+      else j.errors || jsonb_build_array(s.error || jsonb_build_object('at', now(), 'attempt', j.attempt)) end
+  from unnest(%(ids)s::bigint[], %(claims)s::bigint[], %(states)s::text[], %(refunds)s::smallint[],
+    %(delays)s::float8[], %(errors)s::jsonb[]) s(id, claim, state, refund, delay, error)
+  where j.id = s.id and j.claim = s.claim and j.state = 'running' and j.worker_id = %(worker)s
+  returning j.*
+),
+notice as (
+  insert into forge_job (kind, queue, priority, args, metadata, tags)
+  select kind, queue, priority, args,
+    metadata || jsonb_build_object('discarded', id, 'error', errors -> -1 ->> 'error'), tags
+  from settled
+  where state = 'discarded' and kind = any(%(told)s::text[]) and not metadata ? 'discarded'
+)
+select id from settled;
 
 -- name: complete_tx
 update forge_job set state = 'completed', finalized_at = now(), claim = null
 where id = %(id)s and claim = %(claim)s and state = 'running'
 returning id;
 
+-- Whether this worker is the leader from now on.
 -- name: beat
-insert into forge_worker (id, host, pid, queues, expires_at)
-values (%(worker)s, %(host)s, %(pid)s, %(queues)s::jsonb, now() + %(rescue_after)s * interval '1 second')
-on conflict (id) do update set expires_at = excluded.expires_at;
+with alive as (
+  insert into forge_worker (id, host, pid, queues, kinds, expires_at)
+  values (%(worker)s, %(host)s, %(pid)s, %(queues)s::jsonb, %(kinds)s::text[],
+    now() + %(rescue_after)s * interval '1 second')
+  on conflict (id) do update set expires_at = excluded.expires_at
+),
+lead as (
+  insert into forge_leader as l (name, worker_id, expires_at)
+  values ('jobs', %(worker)s, now() + %(lease)s * interval '1 second')
+  on conflict (name) do update set worker_id = excluded.worker_id, expires_at = excluded.expires_at,
+    term = l.term + (l.worker_id <> excluded.worker_id)::integer,
+    elected_at = case when l.worker_id = excluded.worker_id then l.elected_at else now() end
+  where l.worker_id = excluded.worker_id or l.expires_at <= now()
+  returning 1
+)
+select exists (select from lead);
 
--- Jobs whose worker is gone or silent. The run that died costs its attempt.
--- name: rescue
-update forge_job set
-  state = case when attempt >= max_attempts then 'discarded' else 'retryable' end,
-  finalized_at = case when attempt >= max_attempts then now() end,
-  claim = null,
-  scheduled_at = now() + power(attempt, 4) * (0.9 + 0.2 * random()) * interval '1 second',
-  errors = errors || jsonb_build_array(jsonb_build_object(
-    'error', 'the worker died or fell silent', 'at', now(), 'attempt', attempt))
-where id = any(array(
-  select j.id from forge_job j
-  where j.state = 'running' and not exists (
-    select 1 from forge_worker w where w.id = j.worker_id and w.expires_at > now())
-  limit 1000 for update of j skip locked))
-returning id;
-
--- Nothing of theirs runs any more.
--- name: forget
-delete from forge_worker w
-where w.expires_at <= now()
-  and not exists (select 1 from forge_job j where j.worker_id = w.id and j.state = 'running');
+-- name: step_down
+delete from forge_leader where name = 'jobs' and worker_id = %(worker)s;
 
 -- name: leave
+with led as (delete from forge_leader where name = 'jobs' and worker_id = %(worker)s)
 delete from forge_worker where id = %(worker)s;
+
+-- Runs of this worker that somebody has asked to cancel.
+-- name: cancelled
+select id, claim from forge_job
+where state = 'running' and worker_id = %(worker)s and cancel_requested_at is not null;
+
+-- name: count_minute
+insert into forge_job_minute as m (queue, minute, completed, failed, seconds)
+select name, date_trunc('minute', now()), completed, failed, seconds
+from unnest(%(names)s::text[], %(completed)s::bigint[], %(failed)s::bigint[], %(seconds)s::float8[])
+  done(name, completed, failed, seconds)
+order by name
+on conflict (minute, queue) do update set completed = m.completed + excluded.completed,
+  failed = m.failed + excluded.failed, seconds = m.seconds + excluded.seconds;

@@ -29,8 +29,8 @@ class Nudger(Loop):
         self.backend = 0
 
     def nudge(self, payload: str) -> None:
-        """Send `payload` soon ("e", "j:<queue>"). Never blocks, never raises; the same one twice
-        is one.
+        """Send `payload` soon ("e", "j:<queue>", "c"). Never blocks, never raises; twice the same
+        one is one.
         """
         self._waiting.add(payload)
         self.wake.set()

@@ -39,10 +39,11 @@ class PostgresHub:
     (behind a pooler). retention: seconds that events are kept. ring: frames per topic key.
     resume_window: seconds that a key without subscribers is kept, and how far back a client may
     resume. begin: called with the events that are encoded next, on the encoder's thread. on_jobs:
-    called on the hub's thread with the queue of each nudge, "" = all queues. events: False = only
-    wake-ups. heartbeat: seconds after which a server that does not answer is given up. Through a
-    pooler it polls, whatever `listen` says. nudger: of this process, whose commits the hub hears of
-    without the way through the server.
+    called with each nudge that is not for events: "j:<queue>", "c", or "" after a connection was
+    made, which may have missed some; on the hub's thread, or on the one that committed, so it must
+    not wait. events: False = only wake-ups. heartbeat: seconds after which a server that does not
+    answer is given up. Through a pooler it polls, whatever `listen` says. nudger: of this process,
+    whose commits the hub hears of without the way through the server.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class PostgresHub:
         self._interval = min(poll_interval, heartbeat) if events else heartbeat
         self._listen = listen
         self._events = events
-        self._on_jobs = on_jobs or (lambda queue: None)
+        self._on_jobs = on_jobs or (lambda payload: None)
         self._retention = retention
         self._window = resume_window
         self._nudger = nudger
@@ -223,15 +224,19 @@ class PostgresHub:
         with suppress(BlockingIOError):
             wanted = self._ears is not None and bool(self._ears[1].recv(4096))
         for notify in conn.notifies(timeout=0):
-            if notify.payload.startswith("j:"):
-                self._on_jobs(notify.payload[2:])
-            elif notify.pid != own:  # of our own commits the ears heard
+            if notify.pid == own:
+                continue  # of our own commits the ears heard
+            if notify.payload == "e":
                 wanted = True
+            else:
+                self._on_jobs(notify.payload)
         return wanted and self._events
 
     def _hear(self, payload: str) -> None:
         ears = self._ears
-        if payload == "e" and ears is not None:
+        if payload != "e":
+            self._on_jobs(payload)
+        elif ears is not None:
             with suppress(OSError):  # full: awake; closed: stopped
                 ears[0].send(b"\0")
 

@@ -98,6 +98,7 @@ class Telemetry:
         attributes: Attributes | None,
         parent: SpanContext | None,
         remote: bool,
+        links: Sequence[SpanContext],
     ) -> _Recording:
         """Start a sampled span (see `tracing.Recorder`)."""
         before = current.set(_DECIDED)
@@ -107,6 +108,7 @@ class Telemetry:
                 context=_parent_context(parent, remote),
                 kind=SpanKind[kind.upper()],
                 attributes=attributes,
+                links=[trace.Link(_named(link)) for link in links],
             )
         finally:
             current.reset(before)
@@ -133,10 +135,14 @@ def _parent_context(parent: SpanContext | None, remote: bool) -> Context | None:
     if not remote and trace.get_current_span().get_span_context().trace_id == parent.trace_id:
         # The OpenTelemetry context of this thread: ours, or a span that a library opened.
         return None
-    ids = trace.SpanContext(
-        parent.trace_id, parent.span_id, is_remote=remote, trace_flags=TraceFlags(1)
-    )
+    ids = _named(parent, remote)
     return trace.set_span_in_context(NonRecordingSpan(ids), Context())
+
+
+def _named(place: SpanContext, remote: bool = True) -> trace.SpanContext:
+    return trace.SpanContext(
+        place.trace_id, place.span_id, is_remote=remote, trace_flags=TraceFlags(place.sampled)
+    )
 
 
 def setup(

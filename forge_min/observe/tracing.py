@@ -7,7 +7,7 @@ context variable calls.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar, Token
 from random import random
 from types import TracebackType
@@ -53,6 +53,7 @@ class Recorder(Protocol):
         attributes: Attributes | None,
         parent: SpanContext | None,
         remote: bool,
+        links: Sequence[SpanContext],
     ) -> Recording:
         """Start a span and enter its OpenTelemetry context. parent None: a new trace."""
 
@@ -65,6 +66,11 @@ def use_recorder(recorder: Recorder | None) -> None:
     """Give every span of this process to `recorder` (None: to nobody)."""
     global _recorder
     _recorder = recorder
+
+
+def recording() -> bool:
+    """Whether spans go anywhere at all."""
+    return _recorder is not None
 
 
 def using_recorder(recorder: Recorder) -> bool:
@@ -85,15 +91,23 @@ class Span:
     span as failed.
     """
 
-    __slots__ = ("_name", "_kind", "_attributes", "_parent", "_token", "_recording", "_context")
+    __slots__ = (
+        "_name", "_kind", "_attributes", "_parent", "_links", "_token", "_recording", "_context",
+    )  # fmt: skip
 
     def __init__(
-        self, name: str, kind: Kind, attributes: Attributes | None, parent: str | None
+        self,
+        name: str,
+        kind: Kind,
+        attributes: Attributes | None,
+        parent: str | None,
+        links: Sequence[str],
     ) -> None:
         self._name = name
         self._kind: Kind = kind
         self._attributes = attributes
         self._parent = parent
+        self._links = links
         self._token: Token[SpanContext | None] | None = None
         self._recording: Recording | None = None
         self._context: SpanContext | None = None
@@ -130,8 +144,9 @@ class Span:
         if recorder is None:
             context = parent or new_root(False)
         elif parent.sampled if parent else random() < recorder.sample_ratio:
+            links = [found for found in map(parse_traceparent, self._links) if found]
             self._recording = recorder.record(
-                self._name, self._kind, self._attributes, parent, remote
+                self._name, self._kind, self._attributes, parent, remote, links
             )
             context = self._recording.context
         else:
@@ -178,11 +193,13 @@ def span(
     kind: Kind = "internal",
     attributes: Attributes | None = None,
     parent: str | None = None,
+    links: Sequence[str] = (),
 ) -> Span:
     """A span around a block: `with span("GET /flights/{id}", kind="server", parent=header) as s:`.
 
     parent: a W3C traceparent that came from outside. None: the span this thread is in, else a new
     trace. One that is not valid is ignored, as the W3C says: a new trace begins. Sampling is
-    parent-based; a new trace is sampled with the ratio given to `setup`.
+    parent-based; a new trace is sampled with the ratio given to `setup`. links: traceparents of
+    spans that it has to do with and is no child of.
     """
-    return Span(name, kind, attributes, parent)
+    return Span(name, kind, attributes, parent, links)

@@ -14,6 +14,7 @@ from typing import TextIO
 from ..errors import ErrorGroup, ForgeError, UsageError
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+STUCK = 75  # EX_TEMPFAIL of sysexits.h: start it again
 
 
 def tell(answer: object, lines: Iterable[str], *, as_json: bool) -> None:

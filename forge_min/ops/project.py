@@ -19,6 +19,7 @@ from ..errors import ForgeError
 
 if TYPE_CHECKING:
     from ..app import App, Generated, Running
+    from ..jobs import Kind
 
 
 class Project:
@@ -51,6 +52,14 @@ class Project:
             raise ForgeError(message, code="F530", hint="write: app = App()")
         contract = json.loads((self.root / "gen" / "openapi.json").read_text(encoding="utf-8"))
         return app, Generated(registry.register, contract)
+
+    def kinds(self) -> Mapping[str, Kind]:
+        """The kinds of jobs that the code has workers for. Raises ForgeError F702, F716 to F720 for
+        hooks, schedules and workers that do not fit together.
+        """
+        from ..app import declared_kinds
+
+        return declared_kinds(*self.code())
 
 
 def load_project(environ: Mapping[str, str] = os.environ) -> Project:

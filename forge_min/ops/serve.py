@@ -7,6 +7,7 @@ handed back, streams get a close event. A second signal ends at once.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import threading
@@ -19,6 +20,7 @@ from ..config import Config
 from ..errors import ServerError, UsageError
 from ..observe import new_handler
 from ..wsgi import Server
+from .door import DONE, STUCK
 from .health import Health
 from .project import Project
 
@@ -30,6 +32,27 @@ _SERVER = (  # the settings that the server takes under their own names
     "threads", "max_body", "header_timeout", "body_timeout", "keepalive", "max_connections",
     "unix_socket",
 )  # fmt: skip
+
+
+class Ended(threading.Event):
+    """Set when the process shall end: by a signal, or because threads do not return from jobs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stuck = False
+
+    def stuck(self) -> None:
+        """Hand back what can be, and let the supervisor start another process."""
+        log.error("jobs do not end though their time is over; the process makes way for another")
+        self._stuck = True
+        self.set()
+
+    def code(self) -> int:
+        """The process's exit code. With stuck threads it exits at once: nothing can end them."""
+        if self._stuck:
+            logging.shutdown()
+            os._exit(STUCK)
+        return DONE
 
 
 def serve(project: Project, *, processes: int | None = None, jobs: bool = True) -> int:
@@ -55,10 +78,10 @@ def serve(project: Project, *, processes: int | None = None, jobs: bool = True) 
         stack.callback(server.stop, c.shutdown_timeout)
         stack.callback(health.drain)
         if jobs and config.jobs.enabled:
-            running.new_worker(config.jobs.queues).start()
+            running.new_worker(config.jobs.queues, ended.stuck).start()
         log.info("serving on %s", server.url)
         ended.wait()
-    return 0
+    return ended.code()
 
 
 def work(project: Project, *, queues: str | None = None) -> int:
@@ -69,14 +92,14 @@ def work(project: Project, *, queues: str | None = None) -> int:
     admin = config.admin.enabled and config.sources["admin.port"] != "default"
     with _process(project) as (stack, health, ended):
         running = _start(project, stack, health, admin=admin, serving=False)
-        running.new_worker(chosen).start()
+        running.new_worker(chosen, ended.stuck).start()
         log.info("working the queues %s", ", ".join(f"{q}={n}" for q, n in chosen.items()))
         ended.wait()
-    return 0
+    return ended.code()
 
 
 @contextmanager
-def _process(project: Project) -> Iterator[tuple[ExitStack, Health, threading.Event]]:
+def _process(project: Project) -> Iterator[tuple[ExitStack, Health, Ended]]:
     """What ends with the process, what it tells, and the signal that it shall end."""
     _log_to_stderr(project.config)
     with _signals() as ended, ExitStack() as stack:
@@ -117,9 +140,9 @@ def read_queues(text: str) -> Mapping[str, int]:
 
 
 @contextmanager
-def _signals() -> Iterator[threading.Event]:
+def _signals() -> Iterator[Ended]:
     """Set at the first SIGTERM or SIGINT; the second one has its usual effect again."""
-    ended = threading.Event()
+    ended = Ended()
 
     def end(number: int, frame: Any) -> None:
         signal.signal(number, before[number])

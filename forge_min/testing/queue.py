@@ -45,17 +45,17 @@ def drain_jobs(
     that no worker has.
     """
     registry: Registry = getattr(site, "registry", site)
-    handlers = registry.handlers()
+    kinds = registry.kinds()
     conn = registry.database.connection()
     if not db.is_idle(conn):
         raise JobsFailed("a transaction is open on this thread: its jobs are not there yet")
-    asked = {"kinds": list(handlers), "queues": queues and list(queues)}
+    asked = {"kinds": list(kinds), "queues": queues and list(queues)}
     done: list[Drained] = []
     deadline = time.monotonic() + timeout
     while due := [row[0] for row in db.run(conn, SQL["waiting"], asked)]:
         worker = jobs.Worker(
             registry.database.connection,
-            handlers,
+            kinds,
             queues=dict.fromkeys(due, 1),
             poll_interval=LOOK,
             timeout=timeout,

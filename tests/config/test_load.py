@@ -332,10 +332,10 @@ def test_any_file_gives_a_config_or_errors(text: str) -> None:
 
 
 def test_a_key_that_nothing_reads_yet_warns_when_it_is_set() -> None:
-    config = load(None, {"FORGE_TENANCY_STRATEGY": "header"}, text="[jobs]\nretention = '2h'\n")
+    config = load(None, {"FORGE_TENANCY_STRATEGY": "header"}, text="[notify]\nhub = 'memory'\n")
     told = " ".join(config.warnings)
     assert "FORGE_TENANCY_STRATEGY: tenancy.strategy" in told
-    assert "forge.toml:2: jobs.retention" in told
+    assert "forge.toml:2: notify.hub" in told
     assert not load(None, {}).warnings
 
 

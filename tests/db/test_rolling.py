@@ -115,7 +115,7 @@ def test_two_releases_work_on_one_database_at_the_same_time(
             # And the other way round.
             tenant = uuid.uuid4()
             with as_identity(Identity("ann", tenant=tenant)), db.transaction(conn):
-                jobs.insert_tx(conn, "new", {"n": 2}, unique_key="k")
+                jobs.insert_tx(conn, "new", {"n": 2}, unique="k")
                 event = Event("items", "item.restored", "new", 2, tenant_id=tenant)
                 publish_tx(conn, event)
             process.stdin.write("\n")

@@ -41,7 +41,7 @@ def registry(
     database = db.Database(fresh_database.app_url)
     made = Registry(database, {})
     importlib.import_module("gen.registry").register(made, "/api/v1")
-    made.check_hooks()
+    made.bind_hooks()
     with as_identity(SOMEBODY):
         yield made
     database.close()

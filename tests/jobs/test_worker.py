@@ -16,7 +16,7 @@ from forge_min import db, jobs
 from forge_min.auth import SYSTEM, Identity, as_identity, current_identity
 from forge_min.errors import ForgeError, Unavailable
 from forge_min.jobs import Cancel, Change, Discard, Job, NewJob, Snooze, StaleClaim
-from forge_min.jobs import lane as lane_module
+from forge_min.jobs.working import lane as lane_module
 
 pytestmark = pytest.mark.db
 
@@ -528,13 +528,20 @@ class Deaf:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._conn, name)
 
-    def execute(self, query: str, *args: Any) -> Any:
-        found = self._conn.execute(query, *args)
-        if "with picked" in query and found.rowcount and self._lose:
-            self._lose.pop()
-            self._conn.close()
-            raise psycopg.OperationalError("the answer was lost")
-        return found
+    def cursor(self, **options: Any) -> Any:
+        cursor = self._conn.cursor(**options)
+        plain = cursor.execute
+
+        def execute(query: str, *args: Any) -> Any:
+            found = plain(query, *args)
+            if "with picked" in query and found.rowcount and self._lose:
+                self._lose.pop()
+                self._conn.close()
+                raise psycopg.OperationalError("the answer was lost")
+            return found
+
+        cursor.execute = execute
+        return cursor
 
 
 def test_a_fetch_whose_answer_was_lost_is_taken_back_without_costing_an_attempt(shop: Any) -> None:

@@ -484,7 +484,7 @@ def test_a_hub_for_wake_ups_alone_calls_on_jobs_and_reads_no_events(house: Any, 
     hub = house.hub(on_jobs=woken.append, events=False)
     conn = house.conn(house.nudger().nudge)
     db.nudge(conn, "j:mail")
-    kit.wait_for(lambda: "mail" in woken)
+    kit.wait_for(lambda: "j:mail" in woken)
     for pid in pids(conn, "listen%") + pids(conn, "select 1%"):
         conn.execute("select pg_terminate_backend(%s)", [pid])
     kit.wait_for(lambda: woken.count("") >= 2)
@@ -499,12 +499,12 @@ def test_the_nudger_coalesces_and_survives_a_lost_connection(house: Any, kit: An
     for _ in range(2000):
         nudger.nudge("j:default")
     nudger.nudge("j:last")
-    kit.wait_for(lambda: "last" in woken)
-    assert woken.count("default") < 1000
+    kit.wait_for(lambda: "j:last" in woken)
+    assert woken.count("j:default") < 1000
     for pid in pids(conn, "select pg_notify%"):
         conn.execute("select pg_terminate_backend(%s)", [pid])
     nudger.nudge("j:mail")
-    kit.wait_for(lambda: "mail" in woken)
+    kit.wait_for(lambda: "j:mail" in woken)
 
 
 def test_row_event_and_nothing_else_in_one_statement(house: Any, kit: Any) -> None:

@@ -188,28 +188,28 @@ def test_one_request_gives_one_trace_of_http_database_and_job(site: Any) -> None
         process = site.serve(
             FORGE_OBSERVE_OTLP_ENDPOINT=collector.url, FORGE_OBSERVE_SAMPLE_RATIO="1.0"
         )
-        made = flight(site)
+        country = site.create("countries", {"code": "DE", "name": "Germany"})
         trace = "4bf92f3577b34da6a3ce929d0e0e4736"
-        status, _, _ = site.ask(
-            "PATCH",
-            f"/api/v1/flights/{made['id']}",
-            {"gate": "A1"},
-            traceparent=f"00-{trace}-00f067aa0ba902b7-01",
-        )
-        assert status == 200
-        request = "PATCH /api/v1/flights/{id}"
-        process.wait_for(lambda: "gate told" in process.log, "NotifyGate")
+        place = {"icao": "CCCC", "name": "C", "latitude": "51", "longitude": "8"}
+        place["country_id"] = country["id"]
+        header = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+        status, _, _ = site.ask("POST", "/api/v1/airports", place, **header)
+        assert status == 201
+        request = "POST /api/v1/airports"
+        assert collector.wait_for("job FindNearest", request)
         assert process.stop() == 0, process.log
-        assert collector.wait_for("job NotifyGate", request)
     finally:
         collector.close()
     ours = {s["name"]: s for s in collector.spans if s["traceId"] == trace}
     assert ours[request]["parentSpanId"] == "00f067aa0ba902b7"
-    assert ours["job NotifyGate"]["parentSpanId"] == ours[request]["spanId"]
-    statements = [s for s in collector.spans if s.get("parentSpanId") == ours[request]["spanId"]]
-    assert any(
-        "db.query.text" in json.dumps(s) or "db.system" in json.dumps(s) for s in statements
-    ), [s["name"] for s in statements]
+    # request → insert → work, and the queries inside each of them
+    assert ours["insert Airport"]["parentSpanId"] == ours[request]["spanId"]
+    assert ours["job FindNearest"]["parentSpanId"] == ours["insert Airport"]["spanId"]
+    kinds = {"insert Airport": 4, "job FindNearest": 5}  # producer, consumer (OTLP, Span.SpanKind)
+    for name, kind in kinds.items():
+        assert ours[name]["kind"] == kind
+        inside = [s for s in collector.spans if s.get("parentSpanId") == ours[name]["spanId"]]
+        assert any("db.query.text" in json.dumps(s) for s in inside), (name, inside)
 
 
 def test_an_unsampled_trace_keeps_its_id_and_costs_no_export(site: Any) -> None:

@@ -47,7 +47,8 @@ class Bulk(Writer[R]):
                 rows = self._checked(batch)
                 fields, pairs = self._linked(rows)
                 sql = self._sql(statement.create, fields, True)
-                ((made,),) = self._write(own, sql, _arrays(rows) | pairs, "create")
+                params = _arrays(rows) | pairs
+                ((made,),) = self._write(own, sql, params, _created)
                 count += int(made)
         return count
 
@@ -132,7 +133,7 @@ class Bulk(Writer[R]):
             try:
                 with db.transaction(conn):
                     params = _arrays([values for _, values in rows])
-                    found = self._write(conn, sql, params, "create", "update")
+                    found = self._write(conn, sql, params, _upserted)
             except Conflict:
                 # Where the same value is unique twice (a key, and with its tenant), a row that
                 # somebody is inserting now may hit the other rule. It is committed by now.
@@ -152,6 +153,15 @@ class Bulk(Writer[R]):
             if not rows:
                 return count
         raise self._crowded()
+
+
+def _created(rows: Sequence[Sequence[Any]]) -> dict[str, int]:
+    return {"create": sum(made for (made,) in rows)}
+
+
+def _upserted(rows: Sequence[Sequence[Any]]) -> dict[str, int]:
+    count = Counter(state for state, _ in rows)
+    return {"create": count["created"], "update": count["updated"]}
 
 
 def _arrays(rows: Sequence[Params]) -> Params:

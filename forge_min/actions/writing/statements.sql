@@ -10,7 +10,8 @@ $insert
 )$also
 select $answer from forge_row
 
--- The row as it was, locked; what is given; the row as it is, where anything differs. $again: rows of a join
+-- The row as it was, locked; what is given; the row as it is, where anything differs. The first column of a row that was written is
+-- null. $again: rows of a join
 -- table changed under us while we waited for the lock, so this statement's view of them is old.
 -- name: change
 with forge_prior as (
@@ -24,7 +25,7 @@ where forge_t.$key = forge_prior.$key$tenant_t and ($differs)
   and not ($again) and not ($locked)
 returning forge_t.*, $before as forge_before, $changed as forge_names
 )$also
-select false, false, '{}'::text[], $written from forge_row
+select null, false, '{}'::text[], $written from forge_row
 union all
 select $again, coalesce(forge_prior."version" <> %(forge_version)s::bigint, false), $frozen, $unwritten
 from forge_prior, forge_given

@@ -5,7 +5,8 @@ a broken rule of the table becomes the error of a field.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import lru_cache, partial
 from typing import Any
 
@@ -63,7 +64,7 @@ class Writer(Base[R]):
         self._makes_key = any(e.code == "unknown" for e in probe.errors)
         # PERF: a change of the same fields is the same text each time, so it is made once, and
         # PostgreSQL can keep its plan.
-        self._sql = lru_cache(400)(lambda make, *what: make(resource, *what))
+        self._sql = lru_cache(400)(lambda make, *what: make(self.resource, *what))
 
     def validate(self, check: Check) -> None:
         """Rules beyond the schema's: call check.error(field, code, message).
@@ -129,27 +130,40 @@ class Writer(Base[R]):
 
     # -- statements --------------------------------------------------------------------------------
 
-    def _write(self, conn: Conn, sql: str, params: Params, *operations: str) -> Rows:
+    def _write(
+        self, conn: Conn, sql: str, params: Params, written: Callable[[Rows], Mapping[str, int]]
+    ) -> Rows:
         """The statement's rows; after the commit, readers of events and jobs are woken.
 
-        A constraint of this table or of its join tables becomes an error of its field.
+        written: operation → how many rows it wrote, of each operation that the statement may do. A
+        constraint of this table or of its join tables becomes an error of its field.
         """
-        hooks = [h for name in operations for h in fragments.hooks(self.resource, name)]
-        cause = {
-            "forge_metadata": hooks and json.dumps(jobs.caused_by()),
-            "forge_actor": current_identity().user,
-            "forge_request": str(log_fields.get().get("request_id", "")),
-        }
-        try:
-            rows = self._run(conn, sql, params | cause, write=True)
-        except (Conflict, ConstraintViolation) as err:
-            if getattr(err, "kind", "") == "size":
-                raise self._too_long(params) from err.__cause__
-            raise self._named(err, deleting="delete" in operations) from err.__cause__
+        operations = written([])
+        hooked = any(fragments.hooks(self.resource, name) for name in operations)
+        with jobs.produced(self.resource.name, "") if hooked else nullcontext():
+            cause = {
+                "forge_metadata": hooked and json.dumps(jobs.caused_by()),
+                "forge_actor": current_identity().user,
+                "forge_request": str(log_fields.get().get("request_id", "")),
+            }
+            try:
+                rows = self._run(conn, sql, params | cause, write=True)
+            except (Conflict, ConstraintViolation) as err:
+                if getattr(err, "kind", "") == "size":
+                    raise self._too_long(params) from err.__cause__
+                raise self._named(err, deleting="delete" in operations) from err.__cause__
         own = conn or self._database.connection()
-        for payload in ("e", *{"j:" + hook.queue for hook in hooks}):
-            db.nudge(own, payload)
+        db.nudge(own, "e")
+        if hooked:
+            self._tell(own, written(rows))
         return rows
+
+    def _tell(self, conn: db.Connection, written: Mapping[str, int]) -> None:
+        """Of the jobs that went with the rows. A unique one may have been there, so it counts 0."""
+        for operation, number in written.items():
+            for hook in fragments.hooks(self.resource, operation) if number else ():
+                count = {(hook.kind, hook.queue): 0 if hook.unique else number}
+                jobs.told(conn, count, later=hook.delay > 0)
 
     def _changed(
         self, conn: Conn, sql: str, params: Params, operation: str
@@ -158,7 +172,7 @@ class Writer(Base[R]):
         StaleVersion.
         """
         for _ in range(AGAIN):
-            rows = self._write(conn, sql, params, operation)
+            rows = self._write(conn, sql, params, lambda rows: {operation: _is_written(rows)})
             if not rows:
                 raise self._not_found(params["forge_key"])
             again, stale, differing, *found = rows[0]
@@ -204,3 +218,8 @@ class Writer(Base[R]):
         message = text("is too long for an index")
         errors = [FieldError("/" + name, "too_long", message) for name in found]
         return Invalid(errors, text("some values are not valid"))
+
+
+def _is_written(rows: Rows) -> bool:
+    """Of a `change`: whether something differed."""
+    return bool(rows) and rows[0][0] is None

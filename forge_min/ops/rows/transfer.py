@@ -17,13 +17,13 @@ from typing import Any
 
 from psycopg import Rollback
 
-from .. import db
-from ..actions import Actions, Resource
-from ..auth import Identity, as_identity
-from ..errors import Conflict, ConstraintViolation, FieldError, Forbidden, ForgeError, Invalid
-from . import door
+from ... import db
+from ...actions import Actions, Resource
+from ...auth import Identity, as_identity
+from ...errors import Conflict, ConstraintViolation, FieldError, Forbidden, ForgeError, Invalid
+from .. import door
+from ..project import Project
 from .lines import Line, read_lines
-from .project import Project
 
 AnyActions = Actions[Any, Any, Any]
 Send = Callable[..., int | tuple[int, int, int]]

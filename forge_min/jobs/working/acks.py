@@ -15,21 +15,24 @@ from uuid import UUID
 
 import psycopg
 
-from ..notify.link import Connect, Loop
-from .job import SQL, Result
+from ...notify.link import Connect, Loop
+from ..job import SQL, Result
 
 log = logging.getLogger("forge_min.jobs")
 LINGER = 0.005  # seconds
 
 
 class Acknowledger(Loop):
-    """Takes results from any thread. worker: this worker's id. backlog: whether fetched
-    jobs wait.
+    """Takes results from any thread. worker: this worker's id. told: kinds whose given-up jobs are
+    told of. backlog: whether fetched jobs wait.
     """
 
-    def __init__(self, connect: Connect, worker: UUID, backlog: Callable[[], bool]) -> None:
+    def __init__(
+        self, connect: Connect, worker: UUID, told: Sequence[str], backlog: Callable[[], bool]
+    ) -> None:
         super().__init__("job-ack", self._step, connect)
         self._worker = worker
+        self._told = list(told)
         self._backlog = backlog
         self._inbox: queue.SimpleQueue[Result] = queue.SimpleQueue()
         self._batch: list[Result] = []
@@ -38,7 +41,8 @@ class Acknowledger(Loop):
     def put(self, result: Result) -> None:
         """Write `result` down soon. Never blocks."""
         self._inbox.put(result)
-        self.wake.set()
+        if not self.wake.is_set():  # PERF: a look costs less than the lock
+            self.wake.set()
 
     @property
     def pending(self) -> int:
@@ -81,6 +85,7 @@ class Acknowledger(Loop):
             "ids": [r.job.id for r in results],
             "claims": [r.job.claim for r in results],
             # What follows is for "settle" alone.
+            "told": self._told,
             "states": [r.state for r in results],
             "refunds": [r.refund for r in results],
             "delays": [r.delay for r in results],

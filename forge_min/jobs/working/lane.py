@@ -19,25 +19,33 @@ from typing import NamedTuple
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from ..auth import as_identity, for_job
-from ..errors import ForgeError
-from ..notify.link import Connect, Link
-from .job import Job, Result, failed, judge
+from ...auth import as_identity, for_job
+from ...errors import FieldError, ForgeError, Invalid
+from ...notify.link import Connect, Link
+from ..args import reader
+from ..job import Job, Result, failed, judge
+from ..kinds import Kind
 
 GRACE = 5.0  # seconds that a job may take to react to its time-out
 
-Handler = Callable[[Job], object]
 Around = Callable[[Job], AbstractContextManager[object]]
 
 
 class Terms(NamedTuple):
-    """How a worker runs its jobs. prefetch: jobs that wait per thread. timeout: seconds per job."""
+    """How a worker runs its jobs. prefetch: jobs that wait per thread. timeout: seconds per job,
+    where its kind says nothing.
+    """
 
     connect: Connect
-    handlers: Mapping[str, Handler]
+    kinds: Mapping[str, Kind]
     around: Around
     prefetch: int
     timeout: float
+
+    def seconds(self, job: Job) -> float:
+        """How long the job may run."""
+        own = self.kinds[job.kind].timeout
+        return self.timeout if own is None else own
 
 
 class TimedOut(BaseException):
@@ -83,6 +91,13 @@ class Lane:
         self._cancel()
         return False
 
+    def cancel(self, id: int, claim: int) -> None:
+        """Have this run end at its next checkpoint, if it is this lane's."""
+        with self._lock:
+            job = self._job
+            if job is not None and (job.id, job.claim) == (id, claim):
+                job.cancelled = True
+
     def abandon(self, why: str) -> Result | None:
         """Give the lane up: the failed result of its job; its thread ends when it can.
 
@@ -96,21 +111,23 @@ class Lane:
     def _run(self) -> None:
         while (job := self._inbox.get()) is not None:
             started = time.monotonic()
-            result = self._attempt(job)
+            result = self._attempt(job, started)
             if self._abandoned:
                 break
             self._finished(result, time.monotonic() - started)
         self._link.close()
 
-    def _attempt(self, job: Job) -> Result:
+    def _attempt(self, job: Job, started: float) -> Result:
         # SAFETY: TimedOut comes at most once per job and never after a _disarm() that returned; so
         # the second _disarm, after it came, cannot be interrupted.
         result: Result | None = None
-        with suppress(ForgeError):  # open by now: the job's actions may use it without asking here
-            self._link.connection()
+        if self._link.conn is None or self._link.conn.closed:
+            with suppress(ForgeError):  # the job's actions may use it without asking here
+                self._link.connection()
+        seconds = self._terms.seconds(job)
         try:
             try:
-                self._arm(job)
+                self._arm(job, started + seconds)
                 result = self._handle(job)
             finally:
                 self._disarm()
@@ -119,14 +136,15 @@ class Lane:
         if self._fired:
             self._link.close()
         if result is None or (self._fired and result.state != "completed"):
-            return failed(job, f"the job took longer than {self._terms.timeout:g} s")
+            return failed(job, f"the job took longer than {seconds:g} s")
         return result
 
     def _handle(self, job: Job) -> Result:
         job.connect = self._link.connection
+        kind = self._terms.kinds[job.kind]
         try:
             with as_identity(for_job(job.metadata)), self._terms.around(job):
-                self._terms.handlers[job.kind](job)
+                _work(kind, job)
                 if not self._clean():
                     raise ForgeError(
                         "the job left a transaction open, which was rolled back",
@@ -139,7 +157,7 @@ class Lane:
         except BaseException as err:
             if not self._clean():
                 self._link.close()
-            return judge(job, err)
+            return judge(job, err, kind.retry)
 
     def _clean(self) -> bool:
         conn = self._link.conn
@@ -153,16 +171,30 @@ class Lane:
             with suppress(psycopg.Error):
                 conn.cancel_safe(timeout=2.0)
 
-    def _arm(self, job: Job) -> None:
+    def _arm(self, job: Job, deadline: float) -> None:
         with self._lock:
-            self._job, self._fired = job, False
-            self._deadline = time.monotonic() + self._terms.timeout
+            self._job, self._fired, self._deadline = job, False, deadline
 
     def _disarm(self) -> None:
         with self._lock:
             self._job = None
             if self._fired:
                 _raise_in(self.thread, None)
+
+
+def _work(kind: Kind, job: Job) -> None:
+    """Call what the job is for: the kind's `work`, or `discarded` where it tells of a job that was
+    given up.
+    """
+    if kind.args is not None:
+        wrong: list[FieldError] = []
+        job.args = reader(kind.args)(job.given, "/args", wrong)
+        if wrong:
+            told = "; ".join(f"{error.pointer} {error.message}" for error in wrong)
+            raise Invalid(wrong, f"these are no arguments of {kind.name}: {told}", code="F711")
+    call = kind.discarded if "discarded" in job.metadata else kind.work
+    if call is not None:
+        call(job)
 
 
 def _raise_in(thread: threading.Thread, error: type[BaseException] | None) -> None:

@@ -13,14 +13,14 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
-from .. import db
-from ..actions import ListQuery, Relation
-from ..actions.base import scope
-from ..actions.resource import Sort, quote
-from ..auth import Identity
-from ..errors import ForgeError
+from ... import db
+from ...actions import ListQuery, Relation
+from ...actions.base import scope
+from ...actions.resource import Sort, quote
+from ...auth import Identity
+from ...errors import ForgeError
+from ..project import Project
 from .lines import STRUCTURED
-from .project import Project
 from .transfer import BATCH, AnyActions, opened
 
 Items = Iterable[Mapping[str, Any]]

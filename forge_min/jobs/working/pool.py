@@ -7,11 +7,13 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 
-from .job import Job, Result
+from ..job import Job, Result
 from .lane import Lane, Terms
 
 log = logging.getLogger("forge_min.jobs")
 QUICK = 0.1  # seconds: longer jobs are not fetched ahead, other processes may be free for them
+AHEAD = 0.02  # seconds of work that short jobs are fetched ahead for, whatever `prefetch` says
+MOST_AHEAD = 500
 
 Observer = Callable[[Job, str, float], None]
 
@@ -43,7 +45,8 @@ class Pool:
         self._hungry = hungry
         self._lock = threading.Lock()  # LOCK: guards _in_hand, _mean and lanes
         self._in_hand = 0
-        self._mean = 0.0
+        self._mean = QUICK / 2  # until it is known
+        self._left: list[Lane] = []  # replaced, and still in their jobs
         self.lanes = [self._lane(first_number + n) for n in range(size)]
 
     def start(self) -> None:
@@ -56,9 +59,9 @@ class Pool:
         once.
         """
         with self._lock:
-            ahead = self._ahead if self._mean < QUICK else 0
-            room = self.size + ahead - self._in_hand
-            return room if self._in_hand < self.size or 2 * room >= self.size + ahead else 0
+            most = self.size + self._ahead_now()
+            room = most - self._in_hand
+            return room if self._in_hand < self.size or 2 * room >= most else 0
 
     def add(self, jobs: Sequence[Job]) -> None:
         """Hand fetched jobs to the lanes."""
@@ -72,7 +75,7 @@ class Pool:
         with self._lock:
             self._in_hand -= 1
             self._mean += (seconds - self._mean) / 16
-            hungry = self.more and self._in_hand <= self.size
+            hungry = self.more and 2 * self._in_hand <= self.size + self._ahead_now()
         if hungry:
             self._hungry()
         self._done(result, seconds)
@@ -82,6 +85,22 @@ class Pool:
         for lane in list(self.lanes):
             if lane.check(now):
                 self._replace(lane)
+
+    def cancel(self, id: int, claim: int) -> None:
+        """Have a run end at its next checkpoint, if it is one of this pool's."""
+        for lane in list(self.lanes):
+            lane.cancel(id, claim)
+
+    @property
+    def busy(self) -> bool:
+        """Whether jobs are in hand."""
+        return self._in_hand > 0
+
+    @property
+    def stuck(self) -> int:
+        """Threads that were replaced and are still in their jobs."""
+        self._left = [lane for lane in self._left if lane.thread.is_alive()]
+        return len(self._left)
 
     def take_back(self) -> list[Result]:
         """The jobs that no lane has started, given back."""
@@ -99,6 +118,14 @@ class Pool:
         for _ in self.lanes:
             self.inbox.put(None)
 
+    def _ahead_now(self) -> int:
+        """How many jobs may wait: none behind long ones, `prefetch` for each thread, or as many as
+        short ones take AHEAD for.
+        """
+        if self._mean >= QUICK:
+            return 0
+        return max(self._ahead, min(int(self.size * AHEAD / max(self._mean, 1e-6)), MOST_AHEAD))
+
     def _lane(self, number: int) -> Lane:
         return Lane(number, self.terms, self.inbox, self.finished)
 
@@ -110,5 +137,6 @@ class Pool:
         fresh = self._lane(lane.number)
         with self._lock:
             self.lanes[self.lanes.index(lane)] = fresh
+            self._left.append(lane)
         fresh.thread.start()
-        self.finished(result, self.terms.timeout)
+        self.finished(result, self.terms.seconds(result.job))

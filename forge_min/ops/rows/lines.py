@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from ..actions.values import TYPES
-from ..errors import BadRequest
-from ..text import exact
+from ...actions.values import TYPES
+from ...errors import BadRequest
+from ...text import exact
 
 MAX_LINE = 1 << 24  # characters
 STRUCTURED = ("json", "many")  # types whose CSV cell is JSON text

@@ -1,0 +1,107 @@
+"""The product's worker and client as an application runs them: retries, heartbeat, metrics, and a
+trace of one in a hundred.
+
+    python ours.py URL one|bulk|drain|pickup|insert [PREFETCH [JOBS]]
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from common import JOBS, PAUSE, PICKED_UP, Seen, left, rate_of, ready, tell
+from forge_min import db, jobs, notify, observe
+from forge_min.app.metrics import Metrics
+from forge_min.app.tracing import JobSpan
+
+LEFT = "select count(*) from forge_job where state <> 'completed'"
+seen = Seen()
+
+
+class Site:
+    """What Running builds of it."""
+
+    def __init__(self, url: str) -> None:
+        self.nudger = notify.Nudger(lambda: db.connect(url))
+        self.metrics = Metrics(observe.Registry(), {})
+        catalogue = jobs.Catalogue(
+            [jobs.Kind("noop")], strict=True, inserted=self.metrics.jobs_inserted
+        )
+        self.database = db.Database(
+            url,
+            nudge=self.nudger.nudge,
+            observe=self.metrics.query_done,
+            jobs=catalogue,
+            opened=observe.trace_connection,
+        )
+        observe.setup("bench", sample_ratio=0.01)
+        self.nudger.start()
+
+    @contextmanager
+    def working(self, prefetch: int) -> Iterator[jobs.Worker]:
+        """A worker of ten threads, woken by LISTEN."""
+        worker = jobs.Worker(
+            self.database.connection,
+            {"noop": lambda job: seen.hit(job.args["k"])},
+            queues={"default": 10},
+            prefetch=prefetch,
+            observer=self.metrics.job_done,
+            around=JobSpan,
+            nudge=self.nudger.nudge,
+        )
+        hub = notify.PostgresHub(
+            lambda: db.connect(self.database.url),
+            lambda event, audience, format: b"",
+            nudger=self.nudger,
+            on_jobs=lambda payload: worker.wake(payload[2:]),
+            events=False,
+        )
+        hub.start()
+        worker.start()
+        yield worker
+        worker.stop()
+        hub.stop()
+
+
+def main() -> None:
+    """One verb, one line of figures."""
+    url, verb, prefetch, count = [*sys.argv[1:], "1", str(JOBS)][:4]
+    site = Site(url)
+    conn = site.database.connection()
+    if verb == "one":
+        tell(**rate_of(lambda: jobs.insert_tx(conn, "noop", {"k": -1})))
+    elif verb == "bulk":
+        began = time.monotonic()
+        made = jobs.insert_many_tx(conn, (jobs.NewJob("noop", {"k": n}) for n in range(int(count))))
+        tell(bulk_per_second=made / (time.monotonic() - began))
+    elif verb == "drain":
+        began = time.monotonic()
+        with site.working(int(prefetch)):
+            while seen.count < int(count):
+                time.sleep(0.005)
+            while left(url, LEFT):
+                time.sleep(0.005)
+            seconds = time.monotonic() - began
+        rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        tell(drain_per_second=int(count) / seconds, rss_mib=rss)
+    elif verb == "pickup":
+        with site.working(int(prefetch)):
+            ready()
+            until = time.monotonic() + 10
+            while seen.count < PICKED_UP and time.monotonic() < until:
+                time.sleep(0.05)
+            tell(seen=seen.at)
+    else:
+        committed = {}
+        for number in range(PICKED_UP):
+            jobs.insert_tx(conn, "noop", {"k": number})
+            committed[number] = time.monotonic()
+            time.sleep(PAUSE)
+        tell(committed=committed)
+
+
+if __name__ == "__main__":
+    main()

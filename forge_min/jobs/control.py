@@ -1,0 +1,135 @@
+"""The queue in a person's hands: looking at jobs, and retrying, cancelling, pausing, limiting.
+
+Every function takes a connection and works in the caller's transaction, if there is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import psycopg
+
+from .. import db
+from ..errors import Invalid, NotFound
+from .new import ENDED, LIVE
+
+SQL = db.load_sql("forge_min.jobs", "control.sql")
+STATES = (*LIVE, *ENDED)
+DOES = ("retry", "cancel", "discard")
+Conn = psycopg.Connection[Any]
+Shown = dict[str, Any]
+"""A row as JSON says it, its columns by name."""
+
+
+def list_jobs(
+    conn: Conn,
+    *,
+    ids: Sequence[int] | None = None,
+    states: Sequence[str] | None = None,
+    queue: str | None = None,
+    kind: str | None = None,
+    tag: str | None = None,
+    before: int | None = None,
+    limit: int = 50,
+) -> list[Shown]:
+    """Jobs, the newest first, each with its last error instead of all. before: ids below it.
+
+    Raises Invalid F721 for a state that is none.
+    """
+    wrong = sorted(set(states or ()) - set(STATES))
+    if wrong:
+        told = f"{wrong[0]!r} is no state of a job; these are: {', '.join(STATES)}"
+        raise Invalid([], told, code="F721")
+    params = {
+        "ids": None if ids is None else list(ids), "states": states and list(states),
+        "queue": queue, "kind": kind, "tag": tag, "before": before, "limit": limit,
+    }  # fmt: skip
+    return [row[0] for row in db.run(conn, SQL["list"], params)]
+
+
+def show_job(conn: Conn, id: int) -> Shown:
+    """One job with everything that is known of it. Raises NotFound F722."""
+    rows = db.run(conn, SQL["show"], {"id": id})
+    if not rows:
+        raise NotFound(f"there is no job {id}", code="F722")
+    shown: Shown = rows[0][0]
+    return shown
+
+
+def change_jobs(
+    conn: Conn, does: str, ids: Sequence[int], told: Sequence[str] = ()
+) -> dict[int, str]:
+    """Retry, cancel or discard these jobs; id → the state each has now.
+
+    One that runs is asked to end by cancel, and left alone by the others: its state stays running;
+    as does one that is unique, and retried when another has taken its place. told: kinds whose
+    worker is told of a discarded job. A job that is not there is left out.
+    """
+    assert does in DOES
+    given = list(dict.fromkeys(ids))
+    rows = db.run(conn, SQL[does], {"ids": given, "told": list(told)})
+    if does == "cancel" and any(state == "running" for _, _, state in rows):
+        db.nudge(conn, "c")
+    for queue in {queue for _, queue, _ in rows} if does != "cancel" else ():
+        db.nudge(conn, "j:" + queue)
+    return dict(db.run(conn, SQL["states"], {"ids": given}))
+
+
+def pause(conn: Conn, queue: str) -> None:
+    """Let no worker take jobs of the queue until `resume`. What runs, runs on."""
+    db.run(conn, SQL["pause"], {"queue": queue})
+
+
+def resume(conn: Conn, queue: str) -> None:
+    """Undo `pause`."""
+    db.run(conn, SQL["resume"], {"queue": queue})
+    db.nudge(conn, "j:" + queue)
+
+
+def limit(
+    conn: Conn,
+    queue: str,
+    *,
+    running: int | None = None,
+    per_key: int | None = None,
+    rate: tuple[int, float] | None = None,
+) -> None:
+    """Limit a queue over all workers; None = no such limit.
+
+    running: jobs at once. per_key: jobs of the same `limit_key` at once. rate: (jobs, seconds):
+    that many may start at once, and as many again in the course of the seconds.
+    """
+    number, seconds = rate or (None, None)
+    params = {
+        "queue": queue, "max_running": running, "max_per_key": per_key,
+        "rate_count": number, "rate_seconds": seconds,
+    }  # fmt: skip
+    db.run(conn, SQL["limit"], params)
+    db.nudge(conn, "j:" + queue)
+
+
+def stats(conn: Conn) -> Shown:
+    """Queues with their depth and last hour, workers and what each runs, kinds that nobody works,
+    schedules, and the table's size.
+    """
+    shown: Shown = {
+        name: [row[0] for row in db.run(conn, SQL[name])]
+        for name in ("queues", "workers", "unknown", "periodic")
+    }
+    return shown | {"storage": db.run(conn, SQL["storage"])[0][0]}
+
+
+def minutes(conn: Conn) -> Mapping[str, list[tuple[int, int, int, float]]]:
+    """queue → (seconds since 1970, completed, failed, seconds they took) of each minute of the last
+    hour in which something ended.
+    """
+    found: dict[str, list[tuple[int, int, int, float]]] = {}
+    for queue, *row in db.run(conn, SQL["minutes"]):
+        found.setdefault(queue, []).append(tuple(row))
+    return found
+
+
+def counted(conn: Conn) -> dict[tuple[str, str], float]:
+    """(queue, state) → how many, as the leader counted last."""
+    return {(queue, state): number for queue, state, number in db.run(conn, SQL["counted"])}

@@ -1,0 +1,7 @@
+"""What one worker, the leader, does for all: schedules, rescue, retention, figures."""
+
+from .cron import Cron, Interval
+from .house import House, Retention
+from .periodic import Periodic, check_periodic
+
+__all__ = ["Cron", "House", "Interval", "Periodic", "Retention", "check_periodic"]

@@ -1,0 +1,119 @@
+"""The thread `job-house`: what the leader does for all workers. Without the lead it only waits.
+
+Each action is one statement, or one transaction, that asks again whether this worker leads.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from ... import db
+from ...notify.link import Connect, Loop
+from .periodic import SQL, Periodic, insert_due, register
+
+log = logging.getLogger("forge_min.jobs")
+BATCH = 5_000  # rows that one statement deletes
+SWEEP = 30.0  # seconds between looks for what is old
+COUNT = 15.0  # seconds between counts
+MOST_COUNTED = 10_000  # of one queue and state; above it the planner's estimate is taken
+
+
+class Retention(NamedTuple):
+    """Seconds that ended jobs are kept, and the figures of the plots."""
+
+    completed: float = 86_400.0
+    discarded: float = 7 * 86_400.0
+    minutes: float = 2 * 86_400.0
+
+
+class House(Loop):
+    """Rescues, deletes, counts and inserts what is periodic, while `leading()`.
+
+    told: kinds whose given-up jobs are told of. nudge: called with "j:<queue>".
+    """
+
+    def __init__(
+        self,
+        connect: Connect,
+        worker: UUID,
+        periodic: Sequence[Periodic],
+        retention: Retention,
+        told: Sequence[str],
+        *,
+        heartbeat: float,
+        leading: Callable[[], bool],
+        nudge: Callable[[str], object],
+    ) -> None:
+        super().__init__("job-house", self._step, connect)
+        self._worker, self._periodic = worker, periodic
+        self._leading, self._nudge = leading, nudge
+        self._params = {"worker": worker, "told": list(told), "batch": BATCH} | retention._asdict()
+        self._every = {"rescue": heartbeat, "sweep": SWEEP, "count": COUNT}
+        self._due: dict[str, float] = {}
+        self._registered = False
+        self.rescued = 0
+
+    def _step(self) -> None:
+        if self.stopping.is_set():
+            return
+        if not self._leading():
+            self._registered = False
+            self.close()
+            self.rest()
+            return
+        if not self._registered:
+            register(self.connection(), self._periodic)
+            self._registered = True
+            self._due = dict.fromkeys([*self._every, "periodic"], 0.0)
+        for name, due in self._due.items():
+            if time.monotonic() >= due:
+                self._due[name] = time.monotonic() + self._do(name)
+        self.rest(max(0.0, min(self._due.values()) - time.monotonic()))
+
+    def _do(self, name: str) -> float:
+        """One action; seconds until it is due again."""
+        conn = self.connection()
+        if name == "periodic":
+            # Others may lead meanwhile, with schedules of theirs: look now and then.
+            return min(insert_due(conn, self._worker, self._periodic), SWEEP)
+        if name == "rescue":
+            for _, queue in db.run(conn, SQL["rescue"], self._params):
+                self.rescued += 1
+                log.warning("a job of %s was rescued from a worker that is gone", queue)
+        elif name == "sweep":
+            ((full,),) = db.run(conn, SQL["sweep"], self._params)
+            if full:
+                return 0.0
+        else:
+            self._count(conn)
+        return self._every[name]
+
+    def _count(self, conn: db.Connection) -> None:
+        found: dict[str, dict[str, int]] = {}
+        oldest: dict[str, float] = {}
+        for queue, state, number, age in db.run(conn, SQL["count"], {"most": MOST_COUNTED + 1}):
+            if number > MOST_COUNTED:
+                # The state and the queue are two conditions that the statistics know.
+                params = {"queue": queue, "state": state}
+                with conn.cursor() as cursor:
+                    cursor.execute(SQL["estimate"], params)
+                    row = cursor.fetchone()
+                plan = row[0] if row else []
+                plan = json.loads(plan) if isinstance(plan, str) else plan
+                number = max(number, int(plan[0]["Plan"]["Plan Rows"]))
+            found.setdefault(queue, {})[state] = number
+            if age is not None:
+                oldest[queue] = age
+        params = {
+            "names": list(found),
+            "counts": [
+                json.dumps(found[queue] | {"oldest": oldest.get(queue, 0.0)}) for queue in found
+            ],
+            "worker": self._worker,
+        }
+        db.run(conn, SQL["counted"], params)

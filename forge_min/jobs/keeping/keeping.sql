@@ -1,0 +1,126 @@
+What the leader does. Each statement asks whether this worker is it.
+
+-- A schedule that is new, or says something else than before, begins with its next run.
+-- name: register
+insert into forge_periodic as p (name, schedule, due_at) values (%(name)s, %(schedule)s, %(due_at)s)
+on conflict (name) do update set schedule = excluded.schedule, due_at = excluded.due_at
+where p.schedule <> excluded.schedule
+
+-- name: schedules
+select name, due_at, now() from forge_periodic where name = any(%(names)s::text[]) and paused_at is null
+
+-- Nobody else can have moved it on: each run is inserted once.
+-- name: advance
+update forge_periodic set due_at = %(next)s
+where name = %(name)s and due_at = %(expected)s and paused_at is null
+  and exists (select from forge_leader where name = 'jobs' and worker_id = %(worker)s and expires_at > now())
+returning 1
+
+-- name: inserted
+update forge_periodic set last_at = %(run)s, last_job = %(job)s where name = %(name)s
+
+-- Jobs whose worker is gone or silent. The run that died costs its attempt. Workers of which
+-- nothing runs any more are forgotten.
+-- name: rescue
+with rescued as (
+  update forge_job set
+    state = case when cancel_requested_at is not null then 'cancelled'
+      when attempt >= max_attempts then 'discarded' else 'retryable' end,
+    finalized_at = case when cancel_requested_at is not null or attempt >= max_attempts then now() end,
+    claim = null,
+    scheduled_at = now() + power(attempt, 4) * (0.9 + 0.2 * random()) * interval '1 second',
+    errors = errors || jsonb_build_array(jsonb_build_object(
+      'error', 'the worker died or fell silent', 'at', now(), 'attempt', attempt))
+  where id = any(array(
+    select j.id from forge_job j
+    where j.state = 'running' and not exists (
+        select 1 from forge_worker w where w.id = j.worker_id and w.expires_at > now())
+      and exists (select from forge_leader where name = 'jobs' and worker_id = %(worker)s and expires_at > now())
+    limit 1000 for update of j skip locked))
+  returning *
+),
+notice as (
+  insert into forge_job (kind, queue, priority, args, metadata, tags)
+  select kind, queue, priority, args,
+    metadata || jsonb_build_object('discarded', id, 'error', errors -> -1 ->> 'error'), tags
+  from rescued
+  where state = 'discarded' and kind = any(%(told)s::text[]) and not metadata ? 'discarded'
+),
+forgotten as (
+  delete from forge_worker w
+  where w.expires_at <= now()
+    and not exists (select 1 from forge_job j where j.worker_id = w.id and j.state = 'running')
+    and exists (select from forge_leader where name = 'jobs' and worker_id = %(worker)s and expires_at > now())
+)
+select id, queue from rescued
+
+-- What is old; whether there may be more of it.
+-- name: sweep
+with leads as (
+  select from forge_leader where name = 'jobs' and worker_id = %(worker)s and expires_at > now()
+),
+gone as (
+  delete from forge_job
+  where exists (select from leads) and id = any(array(
+    select id from forge_job
+    where state in ('completed', 'cancelled') and coalesce(finalized_at, scheduled_at)
+      < now() - %(completed)s * interval '1 second'
+    order by coalesce(finalized_at, scheduled_at) limit %(batch)s for update skip locked))
+  returning 1
+),
+given_up as (
+  delete from forge_job
+  where exists (select from leads) and id = any(array(
+    select id from forge_job
+    where state = 'discarded' and coalesce(finalized_at, scheduled_at) < now() - %(discarded)s * interval '1 second'
+    order by coalesce(finalized_at, scheduled_at) limit %(batch)s for update skip locked))
+  returning 1
+),
+figures as (
+  delete from forge_job_minute
+  where exists (select from leads) and minute < now() - %(minutes)s * interval '1 second'
+)
+select (select count(*) from gone) >= %(batch)s or (select count(*) from given_up) >= %(batch)s
+
+-- Jobs by queue and state, none counted further than `most`, and the age of the oldest that waits. What waits is
+-- counted queue by queue, so that a long one hides no other.
+-- name: count
+with recursive waiting(queue) as (
+  (select queue from forge_job where state = 'available' order by queue limit 1)
+  union all
+  select (select j.queue from forge_job j where j.state = 'available' and j.queue > w.queue order by j.queue limit 1)
+  from waiting w where w.queue is not null
+)
+select w.queue, 'available' as state,
+  (select count(*) from (
+    select 1 from forge_job j where j.state = 'available' and j.queue = w.queue limit %(most)s) found),
+  (select extract(epoch from now() - min(at))::float8 from (values (1), (2), (3), (4)) p(priority), lateral (
+    select j.scheduled_at as at from forge_job j
+    where j.state = 'available' and j.queue = w.queue and j.priority = p.priority
+    order by j.scheduled_at limit 1) first)
+from waiting w where w.queue is not null
+union all
+select queue, s.state, count(*), null
+from (values ('scheduled'), ('running'), ('retryable'), ('completed'), ('discarded'), ('cancelled')) s(state),
+  lateral (select j.queue from forge_job j where j.state = s.state limit %(most)s) found
+group by queue, s.state
+
+-- name: estimate
+explain (format json) select from forge_job where queue = %(queue)s and state = %(state)s
+
+-- Queues without any job are forgotten, unless somebody has said something of them.
+-- name: counted
+with leads as (
+  select from forge_leader where name = 'jobs' and worker_id = %(worker)s and expires_at > now()
+),
+new as (
+  insert into forge_queue as q (name, counts, counted_at)
+  select name, counts, now() from unnest(%(names)s::text[], %(counts)s::jsonb[]) f(name, counts), leads
+  on conflict (name) do update set counts = excluded.counts, counted_at = excluded.counted_at
+),
+empty as (
+  update forge_queue set counts = '{}', counted_at = now()
+  where name <> all(%(names)s::text[]) and exists (select from leads) and (paused_at is not null or limited)
+)
+delete from forge_queue
+where name <> all(%(names)s::text[]) and exists (select from leads) and paused_at is null and not limited

@@ -1,0 +1,101 @@
+"""What an application knows of each kind of job: who works it, and what holds for all of its jobs.
+
+A worker is a class with `kind` and `work(job)`. It may say more, each under its own name: `args`
+(a dataclass), `queue`, `priority`, `max_attempts`, `timeout` (seconds), `retry(job, error)` →
+seconds until the next attempt, `discarded(job)`, called once a job of the kind is given up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ForgeError
+from .args import reader
+
+if TYPE_CHECKING:
+    from .job import Job
+
+Handler = Callable[["Job[Any]"], object]
+Inserted = Callable[[str, str, int], None]
+_NAMES = ("args", "queue", "priority", "max_attempts", "timeout", "retry", "discarded")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of job. timeout: seconds; None = the worker's, as max_attempts None = the
+    application's.
+    """
+
+    name: str
+    work: Handler | None = None
+    args: type[Any] | None = None
+    queue: str = "default"
+    priority: int = 2
+    max_attempts: int | None = None
+    timeout: float | None = None
+    retry: Callable[[Job[Any], BaseException], float] | None = None
+    discarded: Handler | None = None
+
+
+def kind_of(worker: Any) -> Kind:
+    """What a worker, an instance or its class, says of its kind.
+
+    Raises ForgeError F717 for arguments of a type that JSON has no word for.
+    """
+    return _kind(worker) if not isinstance(worker, type) else _read(worker)
+
+
+@lru_cache(1000)
+def _read(worker: Any) -> Kind:
+    return _kind(worker)
+
+
+def _kind(worker: Any) -> Kind:
+    said = {name: getattr(worker, name) for name in _NAMES if hasattr(worker, name)}
+    kind = Kind(worker.kind, getattr(worker, "work", None), **said)
+    if kind.args is not None:
+        try:
+            reader(kind.args)
+        except (TypeError, NameError) as err:
+            raise ForgeError(
+                f"the arguments of {kind.name} cannot be read from JSON: {err}",
+                code="F717",
+                hint="help F717 lists what a field may be; a module defines the dataclass",
+            ) from None
+    return kind
+
+
+class Catalogue:
+    """The kinds of one application, for whoever inserts on its connections (`Connection.jobs`).
+
+    kinds: by name. max_attempts: where nothing else is said. strict: refuse a kind that is not
+    here. inserted: told (kind, queue, how many) after the commit.
+    """
+
+    def __init__(
+        self,
+        kinds: Iterable[Kind] = (),
+        *,
+        max_attempts: int = 25,
+        strict: bool = False,
+        inserted: Inserted | None = None,
+    ) -> None:
+        self.kinds: Mapping[str, Kind] = {kind.name: kind for kind in kinds}
+        self.max_attempts = max_attempts
+        self.strict = strict
+        self.inserted = inserted
+
+    def kind(self, name: str) -> Kind:
+        """What is known of a kind. Raises ForgeError F716 where unknown ones are refused."""
+        known = self.kinds.get(name)
+        if known is None and self.strict:
+            raise ForgeError(
+                f"no worker has the kind {name!r}, so its job would wait for ever",
+                code="F716",
+                hint=f"kinds here: {', '.join(sorted(self.kinds)) or 'none'}; "
+                "list the class in WORKERS of a jobs.py",
+            )
+        return known or Kind(name)

@@ -1,0 +1,203 @@
+"""A job that is to be inserted: what may be said of it, checked where its caller can still act."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, is_dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from ..errors import FieldError, Invalid
+from .args import pack, reader
+from .job import LONGEST
+from .kinds import Catalogue, Kind, kind_of
+
+LIVE = ("available", "scheduled", "running", "retryable")
+ENDED = ("completed", "discarded", "cancelled")
+_LONGEST_TEXT = {"kind": 200, "queue": 100, "unique": 500, "limit_key": 200, "tags": 100}
+_MOST_TAGS = 20
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")  # what UTF-8, or PostgreSQL, does not take
+NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # the escape, not a text that shows one
+_encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
+NONE = Catalogue()
+
+
+@dataclass(frozen=True, slots=True)
+class Unique:
+    """Which jobs count as the same one: only one of them may be there.
+
+    key: a text; None = the job's kind with its arguments. within: seconds; the key counts anew in
+    each such window of the database's clock, which begin at multiples of it since 1970. ended:
+    states of ended jobs that count too (completed, discarded, cancelled), as long as they are kept;
+    those that have not ended count always.
+    """
+
+    key: str | None = None
+    within: float | None = None
+    ended: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job to insert.
+
+    kind: a worker class, or its `kind`. args: what JSON can say, or the kind's dataclass. queue,
+    priority (1, first, to 4), max_attempts: None = as the worker class says, else "default", 2 and
+    jobs.max_attempts. delay: seconds from now; scheduled_at: a time instead, with its zone. tags:
+    for people who look for it. metadata: None = who inserts it, and in which trace. unique: a text
+    alone is Unique's key. limit_key: what a queue's limit per key counts by.
+    """
+
+    kind: str | type[Any]
+    args: Any = None
+    queue: str | None = None
+    priority: int | None = None
+    max_attempts: int | None = None
+    delay: float = 0.0
+    scheduled_at: datetime | None = None
+    tags: Sequence[str] = ()
+    metadata: Mapping[str, Any] | None = None
+    unique: Unique | str | None = None
+    limit_key: str | None = None
+
+
+class Checked(NamedTuple):
+    """A job as the table takes it. args, metadata: JSON text; metadata None = the cause."""
+
+    kind: str
+    queue: str
+    args: str
+    priority: int
+    max_attempts: int
+    delay: float
+    scheduled_at: datetime | None
+    tags: list[str]
+    metadata: str | None
+    unique_key: str | None
+    unique_states: list[str] | None
+    window: float | None
+    limit_key: str | None
+
+
+def checked(job: NewJob, catalogue: Catalogue | None) -> Checked:
+    """The job with every default filled in.
+
+    Raises Invalid F711 for arguments that JSON cannot say, or the kind does not take, and for
+    options out of range; ForgeError F716 for a kind that no worker has, where that is refused.
+    """
+    known = catalogue or NONE
+    if not isinstance(job.kind, str) and not hasattr(job.kind, "kind"):
+        _raise([("kind", "must be a worker class, or its kind")])
+    kind = known.kind(job.kind) if isinstance(job.kind, str) else kind_of(job.kind)
+    queue = kind.queue if job.queue is None else job.queue
+    priority = kind.priority if job.priority is None else job.priority
+    said = (job.max_attempts, kind.max_attempts, known.max_attempts)
+    attempts = next(number for number in said if number is not None)
+    args = _args(kind, job.args)
+    key, states, window = None, None, None
+    if job.unique is not None:
+        unique = job.unique if isinstance(job.unique, Unique) else Unique(str(job.unique))
+        key = _same(kind.name, args) if unique.key is None else unique.key
+        states = [*LIVE, *unique.ended] if unique.ended else None
+        window = unique.within
+        _check_unique(unique, key)
+    _check(job, kind.name, queue, priority, attempts)
+    metadata = None if job.metadata is None else to_json(job.metadata, "/metadata")
+    return Checked(
+        kind.name, queue, args, priority, attempts, job.delay, job.scheduled_at,
+        list(job.tags), metadata, key, states, window, job.limit_key,
+    )  # fmt: skip
+
+
+def to_json(value: Mapping[str, Any], pointer: str) -> str:
+    """JSON text that PostgreSQL's jsonb takes. Raises Invalid F711 naming what cannot be said."""
+    try:
+        text = _encode(value)
+        text.encode()
+    except (TypeError, ValueError, RecursionError) as err:
+        raise _refused(pointer, str(err)) from None
+    if not text.startswith("{"):
+        raise _refused(pointer, "they are no object")
+    if "\\u0000" in text and NUL.search(text):
+        raise _refused(pointer, "a string holds the character NUL, which PostgreSQL refuses")
+    return text
+
+
+def _args(kind: Kind, given: Any) -> str:
+    """The arguments as JSON text, checked against the kind's dataclass."""
+    given = {} if given is None else given
+    if kind.args is None:
+        # json.dumps names what it does not know; a dataclass of the caller's own is unpacked.
+        return to_json(pack(given) if is_dataclass(given) else given, "/args")
+    if is_dataclass(given) and not isinstance(given, kind.args):
+        raise _refused(
+            "/args", f"{kind.name} takes {kind.args.__name__}, not {type(given).__name__}"
+        )
+    wrong: list[FieldError] = []
+    said = pack(given)
+    reader(kind.args)(said, "/args", wrong)
+    if wrong:
+        told = "; ".join(f"{error.pointer} {error.message}" for error in wrong)
+        raise Invalid(wrong, f"{kind.name} does not take these arguments: {told}", code="F711")
+    return to_json(said, "/args")
+
+
+def _check(job: NewJob, kind: str, queue: object, priority: object, attempts: object) -> None:
+    """The table guards changes only (db/forge/0004_cheap_writes.sql)."""
+    wrong = []
+    texts = [("kind", kind), ("queue", queue), *(("tags", tag) for tag in job.tags)]
+    if job.limit_key is not None:
+        texts.append(("limit_key", job.limit_key))
+    for name, given in texts:
+        if not _fits(name, given):
+            wrong.append((name, f"must be a text of 1 to {_LONGEST_TEXT[name]} characters"))
+    for name, given, most in (("priority", priority, 4), ("max_attempts", attempts, 32_767)):
+        if not (isinstance(given, int) and 1 <= given <= most):
+            wrong.append((name, f"must be a whole number from 1 to {most}"))
+    if not (isinstance(job.delay, int | float) and abs(job.delay) <= LONGEST):
+        wrong.append(("delay", f"must be seconds, at most {LONGEST:.0f}"))
+    if len(job.tags) > _MOST_TAGS or isinstance(job.tags, str):
+        wrong.append(("tags", f"must be a list of at most {_MOST_TAGS} texts"))
+    at = job.scheduled_at
+    if at is not None and (not isinstance(at, datetime) or at.tzinfo is None or job.delay):
+        wrong.append(("scheduled_at", "must be a time with its zone, and no delay beside it"))
+    _raise(wrong)
+
+
+def _check_unique(unique: Unique, key: object) -> None:
+    wrong = []
+    if not _fits("unique", key):
+        wrong.append(("unique", "must have a key of 1 to 500 characters"))
+    if unique.within is not None and not 0 < unique.within <= LONGEST:
+        wrong.append(("unique", f"must be within seconds above 0, at most {LONGEST:.0f}"))
+    if set(unique.ended) - set(ENDED):
+        wrong.append(("unique", f"may count, of what has ended: {', '.join(ENDED)}"))
+    _raise(wrong)
+
+
+def _fits(name: str, given: object) -> bool:
+    good = isinstance(given, str) and not _NO_TEXT.search(given)
+    return good and 1 <= len(str(given)) <= _LONGEST_TEXT[name]
+
+
+def _raise(wrong: Sequence[tuple[str, str]]) -> None:
+    if wrong:
+        errors = [FieldError("/" + name, "out_of_range", message) for name, message in wrong]
+        said = "; ".join(f"{name} {message}" for name, message in wrong)
+        raise Invalid(errors, f"the job cannot be inserted: {said}", code="F711")
+
+
+def _refused(pointer: str, why: str) -> Invalid:
+    error = FieldError(pointer, "not_json", f"cannot be stored as JSON: {why}")
+    return Invalid([error], f"a job's {pointer[1:]} cannot be stored as JSON: {why}", code="F711")
+
+
+def _same(kind: str, args: str) -> str:
+    """The key of what has this kind and these arguments, in whatever order they are named."""
+    text = json.dumps(json.loads(args), sort_keys=True)
+    if len(kind) + len(text) >= _LONGEST_TEXT["unique"]:
+        text = hashlib.sha256(text.encode()).hexdigest()
+    return f"{kind}:{text}"

@@ -1,0 +1,6 @@
+"""The threads of a worker: they fetch, run, acknowledge, and tell that they live."""
+
+from .pool import Observer
+from .worker import Worker
+
+__all__ = ["Observer", "Worker"]

@@ -1,0 +1,133 @@
+"""The thread `job-fetch`: takes as many jobs as threads are free, each fetch under a claim of its
+own.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from string import Template
+from typing import Any
+from uuid import UUID
+
+from ... import db
+from ...notify.link import Connect, Loop
+from ..job import SQL, Job
+from .pool import Pool
+
+REMEMBER = 600.0  # seconds that a fetch without an answer is looked for
+PRIORITIES = (1, 2, 3, 4)
+Row = tuple[Any, ...]
+
+
+class Fetcher(Loop):
+    """Feeds the pools, by queue. ready: whether the worker may take jobs now. nudge: called with
+    "j:<queue>" where jobs have become due that other processes may wait for.
+    """
+
+    def __init__(
+        self,
+        connect: Connect,
+        worker: UUID,
+        pools: Mapping[str, Pool],
+        kinds: Sequence[str],
+        poll_interval: float,
+        *,
+        ready: Callable[[], bool],
+        nudge: Callable[[str], object] | None,
+    ) -> None:
+        super().__init__("job-fetch", self._step, connect)
+        self._pools, self._poll_interval = pools, poll_interval
+        self._ready, self._nudge = ready, nudge or (lambda payload: None)
+        self._params = {"worker": worker, "kinds": list(kinds), "queues": list(pools)}
+        self._due = 0.0  # when to look next
+        self._claim: int | None = None  # of the next fetch, None = ask for one
+        self._lost: dict[int, float] = {}  # claim of a fetch without an answer → when to forget it
+        self._limited: set[str] = set()
+        # queue → where the last fetch ended in each priority, as parameters
+        self._marks: dict[str, dict[str, object]] = {}
+        self.fetched = 0
+
+    def _step(self) -> None:
+        if self.stopping.is_set():
+            return
+        if not self._ready():
+            self.rest(0.05)
+            return
+        if time.monotonic() >= self._due:
+            self._look()
+            self._due = time.monotonic() + self._poll_interval * random.uniform(0.95, 1.05)
+        due, self._due = self._due, 0.0  # a fetch that fails is followed by a look
+        fetched = sum([self._fetch(pool) for pool in self._pools.values()])
+        self._due = due
+        if not fetched:
+            self.rest(max(0.0, due - time.monotonic()))
+
+    def _look(self) -> None:
+        conn, now = self.connection(), time.monotonic()
+        self._lost = {claim: until for claim, until in self._lost.items() if until > now}
+        if self._lost:
+            # Its statement may commit after we asked, so ask for a while.
+            db.run(conn, SQL["release"], self._params | {"claims": list(self._lost)})
+        self._marks.clear()
+        for queue, limited, woken in db.run(conn, SQL["look"], self._params):
+            if woken:
+                self._nudge("j:" + queue)
+            if queue in self._pools:
+                self._pools[queue].more = True
+                (self._limited.add if limited else self._limited.discard)(queue)
+
+    def _fetch(self, pool: Pool) -> int:
+        limit = pool.room() if pool.more and self._ready() else 0
+        if not limit:
+            return 0
+        pool.more = False  # before the statement: a wake during it means another look
+        rows = self._take(pool.name, limit)
+        if len(rows) == limit:
+            pool.more = True
+        rows.sort(key=lambda row: (row[10], row[9], row[0]))
+        pool.add([Job(*row[:12]) for row in rows])
+        self._mark(pool.name, rows)
+        self.fetched += len(rows)
+        return len(rows)
+
+    def _take(self, queue: str, limit: int) -> list[Row]:
+        """Claim up to `limit` jobs. A fetch whose answer is lost is remembered and taken back."""
+        conn = self.connection()
+        if self._claim is None:
+            ((self._claim,),) = db.run(conn, SQL["claim"])
+        limited = queue in self._limited
+        params = {"queue": queue, "limit": limit, "claim": self._claim, **self._params}
+        try:
+            if limited:
+                with db.transaction(conn):
+                    db.run(conn, SQL["lock_queue"], params)
+                    rows = db.run(conn, _FETCH["pick_limited"], params)
+            elif marks := self._marks.get(queue):
+                rows = db.run(conn, _FETCH["pick_on"], params | marks)
+            else:
+                rows = db.run(conn, _FETCH["pick"], params)
+        except BaseException:
+            self._lost[self._claim] = time.monotonic() + REMEMBER
+            self._claim = None
+            raise
+        if rows:
+            self._claim = rows[0][12]
+        return rows
+
+    def _mark(self, queue: str, rows: Sequence[Row]) -> None:
+        """rows: in their order."""
+        if rows and queue not in self._limited:
+            marks = self._marks.setdefault(queue, dict(_NO_MARKS))
+            for row in rows:  # the last one of each priority stays
+                marks[f"at_{row[10]}"], marks[f"id_{row[10]}"] = row[9], row[0]
+
+
+_FETCH = {
+    name: Template(SQL["fetch"]).substitute(picked=SQL[name])
+    for name in ("pick", "pick_on", "pick_limited")
+}
+_NO_MARKS: dict[str, object] = {
+    name: value for n in PRIORITIES for name, value in ((f"at_{n}", "-infinity"), (f"id_{n}", 0))
+}

@@ -1,0 +1,117 @@
+"""The thread `job-heart`: says that this worker lives and what it has done, asks to be the leader,
+hears whose runs shall end, watches time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from ...notify.link import Connect, Loop
+from ..job import SQL, Result
+
+LEASE = 3  # heartbeats that a leader stays one without another
+
+
+class Heart(Loop):
+    """Beats every `heartbeat` seconds; silent for `rescue_after` seconds, the worker counts as
+    dead.
+
+    check: called often with time.monotonic(), for time limits. cancel: called with (id, claim) of
+    each run that somebody has asked to cancel. busy: whether anything runs. tick: seconds between
+    calls of `check`. leave: to strike the worker off the list at `stop`, because nothing of it
+    runs.
+    """
+
+    def __init__(
+        self,
+        connect: Connect,
+        worker: UUID,
+        queues: Mapping[str, int],
+        kinds: Sequence[str],
+        *,
+        heartbeat: float,
+        rescue_after: float,
+        check: Callable[[float], None],
+        cancel: Callable[[int, int], None],
+        busy: Callable[[], bool],
+        tick: float,
+    ) -> None:
+        super().__init__("job-heart", self._step, connect)
+        self._heartbeat = heartbeat
+        self._check, self._cancel, self._busy = check, cancel, busy
+        self._tick = min(tick, heartbeat)
+        self._params = {
+            "worker": worker,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "queues": json.dumps(dict(queues)),
+            "kinds": sorted(kinds),
+            "rescue_after": rescue_after,
+            "lease": min(rescue_after, LEASE * heartbeat),
+        }
+        self._due = 0.0
+        self._look = False
+        self._lock = threading.Lock()  # LOCK: guards _done
+        self._done: dict[str, list[float]] = defaultdict(lambda: [0, 0, 0.0])
+        self.leave = False
+        self.leading = False
+        self.on_lead: Callable[[], object] = lambda: None
+        self.beaten = threading.Event()
+
+    def ended(self, result: Result, seconds: float) -> None:
+        """Count a run for the plots; written with the next beat."""
+        failed = result.outcome in ("retried", "discarded")
+        with self._lock:
+            row = self._done[result.job.queue]
+            row[failed] += 1
+            row[2] += seconds
+
+    def look(self) -> None:
+        """Ask soon whether a run shall end. Never blocks."""
+        self._look = True
+        self.wake.set()
+
+    def _step(self) -> None:
+        if self.stopping.is_set():
+            self._count()
+            self._execute("leave" if self.leave else "step_down")
+            return
+        self._check(time.monotonic())
+        beat = time.monotonic() >= self._due
+        if beat:
+            self._beat()
+            self._due = time.monotonic() + self._heartbeat
+            self._count()
+        if (beat and self._busy()) or self._look:
+            self._look = False
+            for id, claim in self._execute("cancelled"):
+                self._cancel(id, claim)
+        self.rest(self._tick)
+
+    def _beat(self) -> None:
+        before = self.leading
+        ((self.leading,),) = self._execute("beat")
+        self.beaten.set()
+        if self.leading and not before:
+            self.on_lead()
+
+    def _count(self) -> None:
+        with self._lock:
+            done, self._done = self._done, defaultdict(lambda: [0, 0, 0.0])
+        if done:
+            names = ("completed", "failed", "seconds")
+            columns = dict(zip(names, map(list, zip(*done.values()))))
+            # A failure loses these figures, no job.
+            self.connection().execute(SQL["count_minute"], {"names": list(done), **columns})
+
+    def _execute(self, name: str) -> list[tuple[Any, ...]]:
+        cursor = self.connection().execute(SQL[name], self._params)
+        return cursor.fetchall() if cursor.description else []

@@ -1,0 +1,242 @@
+"""The worker: its threads, and their order of starting and stopping."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+
+from ...notify.link import Connect
+from ..job import Result
+from ..keeping import House, Periodic, Retention
+from ..kinds import Handler, Kind
+from .acks import Acknowledger
+from .fetch import Fetcher
+from .heart import Heart
+from .lane import Around, Terms
+from .pool import Observer, Pool
+
+log = logging.getLogger("forge_min.jobs")
+MOST_PENDING = 2_000  # results not written yet; above it nothing is fetched
+MOST_STUCK = 3  # threads that do not return from their jobs; then the process is better ended
+
+
+class Worker:
+    """Works jobs of `queues` (name → threads) whose kind is in `kinds`; others wait.
+
+    kinds: what each kind is, or a function that works it. One that returns completes its job; one
+    that raises has it tried again, unless it raises Cancel, Discard or Snooze. connect: opens a
+    connection; each thread has its own. poll_interval: seconds between looks when nothing wakes the
+    worker. prefetch: jobs waiting per thread; more while they take a few milliseconds, none while
+    they take 0.1 s. timeout: seconds per job. heartbeat, rescue_after: seconds; a worker silent for
+    longer than the second loses its jobs. periodic, retention: what it does for all while it is the
+    leader. observer: told (job, outcome, seconds) after each run, with outcome completed, retried,
+    discarded, cancelled, snoozed or handed_back. around: a context manager around each run. nudge:
+    called with "j:<queue>" to wake other workers. on_stuck: called once when MOST_STUCK threads do
+    not return from jobs whose time is over.
+    """
+
+    def __init__(
+        self,
+        connect: Connect,
+        kinds: Mapping[str, Kind | Handler],
+        *,
+        queues: Mapping[str, int],
+        poll_interval: float = 1.0,
+        prefetch: int = 1,
+        timeout: float = 60.0,
+        heartbeat: float = 5.0,
+        rescue_after: float = 30.0,
+        periodic: Sequence[Periodic] = (),
+        retention: Retention = Retention(),  # noqa: B008  # frozen
+        observer: Observer | None = None,
+        around: Around | None = None,
+        nudge: Callable[[str], object] | None = None,
+        on_stuck: Callable[[], object] | None = None,
+    ) -> None:
+        around = around or (lambda job: nullcontext())
+        made = {n: kind if isinstance(kind, Kind) else Kind(n, kind) for n, kind in kinds.items()}
+        self._terms = Terms(connect, made, around, prefetch, timeout)
+        self._told = [name for name, kind in made.items() if kind.discarded is not None]
+        self._queues = dict(queues)
+        self._poll_interval = poll_interval
+        self._heartbeat, self._rescue_after = heartbeat, rescue_after
+        self._periodic, self._retention = periodic, retention
+        self._observer, self._nudge, self._on_stuck = observer, nudge, on_stuck
+        self._running = False
+        self._build()
+
+    @property
+    def id(self) -> uuid.UUID:
+        """Of this life: fresh at every start, never a host name, so that old claims stay old."""
+        return self._id
+
+    @property
+    def fetched(self) -> int:
+        """Jobs that were taken."""
+        return self._fetcher.fetched
+
+    @property
+    def stale(self) -> int:
+        """Results that were refused because the job had been taken from this worker."""
+        return self._acks.stale
+
+    @property
+    def rescued(self) -> int:
+        """Jobs of dead workers that this one rescued."""
+        return self._house.rescued
+
+    @property
+    def leading(self) -> bool:
+        """Whether it does what one worker does for all."""
+        return self._heart.leading
+
+    @property
+    def stuck(self) -> int:
+        """Threads that were replaced because their jobs do not end."""
+        return sum(pool.stuck for pool in self._pools.values())
+
+    def start(self) -> None:
+        """Start the threads `job-fetch`, `job-N`, `job-ack`, `job-heart` and `job-house`.
+        Idempotent.
+        """
+        if self._running:
+            return
+        self._build()
+        self._running = True
+        self._acks.start()
+        self._heart.start()
+        self._house.start()
+        for pool in self._pools.values():
+            pool.start()
+        self._fetcher.start()
+
+    def stop(self, timeout: float = 20.0) -> None:
+        """Fetch no more, hand back what has not started, wait for what has. Idempotent.
+
+        What still runs after `timeout` seconds counts as a failed attempt; its thread is left
+        behind.
+        """
+        if not self._running:
+            return
+        deadline = time.monotonic() + timeout
+        self._fetcher.stop()
+        for pool in self._pools.values():
+            for result in pool.take_back():
+                self._acks.put(result)
+            pool.close()
+        for pool in self._pools.values():
+            self._end(pool, deadline)
+        self._acks.stop(patience=max(1.0, deadline - time.monotonic()))
+        self._house.stop()
+        self._heart.leave = not self._acks.pending
+        self._heart.stop()
+        self._running = False
+
+    def wake(self, queue: str) -> None:
+        """Look into `queue` now, "" = into all. Never blocks; called by the hub."""
+        for pool in list(self._pools.values()):
+            if queue in ("", pool.name):
+                pool.more = True
+        self._fetcher.wake.set()
+
+    def look_for_cancelled(self) -> None:
+        """Ask soon which runs shall end. Never blocks; called by the hub."""
+        self._heart.look()
+
+    # -- parts ------------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        """New parts, for one life."""
+        self._id = uuid.uuid4()
+        connect, kinds = self._terms.connect, list(self._terms.kinds)
+        self._pools: dict[str, Pool] = {}
+        self._reported = False
+        first = 1
+        for name, size in self._queues.items():
+            pool = Pool(name, size, self._terms, first, done=self._done, hungry=self._hungry)
+            self._pools[name] = pool
+            first += size
+        self._acks = Acknowledger(connect, self._id, self._told, self._backlog)
+        self._heart = Heart(
+            connect,
+            self._id,
+            self._queues,
+            kinds,
+            heartbeat=self._heartbeat,
+            rescue_after=self._rescue_after,
+            check=self._check,
+            cancel=self._cancel,
+            busy=lambda: any(pool.busy for pool in self._pools.values()),
+            tick=min([0.5, self._terms.timeout / 4, *self._timeouts()]),
+        )
+        self._house = House(
+            connect,
+            self._id,
+            self._periodic,
+            self._retention,
+            self._told,
+            heartbeat=self._heartbeat,
+            leading=lambda: self._heart.leading,
+            nudge=self._told_queue,
+        )
+        self._heart.on_lead = self._house.wake.set
+        self._fetcher = Fetcher(
+            connect,
+            self._id,
+            self._pools,
+            kinds,
+            self._poll_interval,
+            ready=self._ready,
+            nudge=self._nudge,
+        )
+
+    def _timeouts(self) -> list[float]:
+        return [kind.timeout / 4 for kind in self._terms.kinds.values() if kind.timeout]
+
+    def _ready(self) -> bool:
+        return self._heart.beaten.is_set() and self._acks.pending < MOST_PENDING
+
+    def _hungry(self) -> None:
+        if not self._fetcher.wake.is_set():  # PERF: a look costs less than the lock
+            self._fetcher.wake.set()
+
+    def _told_queue(self, payload: str) -> None:
+        self.wake(payload[2:])
+        if self._nudge is not None:
+            self._nudge(payload)
+
+    def _done(self, result: Result, seconds: float) -> None:
+        self._acks.put(result)
+        self._heart.ended(result, seconds)
+        if self._observer is not None:
+            try:
+                self._observer(result.job, result.outcome, seconds)
+            except Exception:
+                log.exception("the observer of jobs failed")
+
+    def _backlog(self) -> bool:
+        return any(not pool.inbox.empty() for pool in self._pools.values())
+
+    def _check(self, now: float) -> None:
+        for pool in self._pools.values():
+            pool.check(now)
+        if self._on_stuck is not None and not self._reported and self.stuck >= MOST_STUCK:
+            self._reported = True
+            self._on_stuck()
+
+    def _cancel(self, id: int, claim: int) -> None:
+        for pool in self._pools.values():
+            pool.cancel(id, claim)
+
+    def _end(self, pool: Pool, deadline: float) -> None:
+        for lane in pool.lanes:
+            lane.thread.join(max(0.0, deadline - time.monotonic()))
+            if lane.thread.is_alive():
+                result = lane.abandon("the worker stopped before the job was done")
+                if result is not None:
+                    self._acks.put(result)
+                else:
+                    lane.thread.join(1.0)  # it was about to end

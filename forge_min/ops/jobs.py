@@ -1,0 +1,220 @@
+"""jobs: the queue from a terminal."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from .. import db
+from ..errors import UsageError
+from ..jobs import control
+from .door import FAILED, tell
+from .project import Project
+
+_RATE = re.compile(r"(\d+)/(\d*)([smhd])")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_EVERY = 2.0  # seconds between looks of --watch
+_MANY = 1_000  # jobs that one statement changes
+
+
+def jobs(project: Project, args: argparse.Namespace) -> int:
+    """Do what `args.does` says with `args.of`: ids of jobs, or a queue. Raises UsageError."""
+    with db.connect(project.config.database.url, application_name="forge_min jobs") as conn:
+        conn.nudge = partial(_notify, conn)
+        return _DOES[args.does](conn, args, project)
+
+
+def _list(conn: db.Connection, args: argparse.Namespace, project: Project) -> int:
+    found = control.list_jobs(conn, limit=args.limit, before=args.before, **_filters(args))
+    tell(found, _table(_ROW, found), as_json=args.json)
+    return 0
+
+
+def _show(conn: db.Connection, args: argparse.Namespace, project: Project) -> int:
+    found = [control.show_job(conn, id) for id in _ids(args)]
+    lines = (line for job in found for line in _told(job))
+    tell(found[0] if len(found) == 1 else found, lines, as_json=args.json)
+    return 0
+
+
+def _change(conn: db.Connection, args: argparse.Namespace, project: Project) -> int:
+    """By ids, or of all that the filters find. What could not be changed is a failure."""
+    told = [] if args.does != "discard" else _told_kinds(project)
+    states: dict[int, str] = {}
+    if args.of:
+        ids = _ids(args)
+        states = control.change_jobs(conn, args.does, ids, told)
+    else:
+        filters = _filters(args)
+        if not any(filters.values()):
+            message = f"jobs {args.does} needs ids, or --state, --queue, --kind or --tag"
+            raise UsageError(message, hint=f"for example: jobs {args.does} --state discarded")
+        ids, before = [], None
+        while found := control.list_jobs(conn, limit=_MANY, before=before, **filters):
+            before = found[-1]["id"]
+            some = [job["id"] for job in found]
+            states |= control.change_jobs(conn, args.does, some, told)
+            ids += some
+            _progress(f"{len(ids)} jobs")
+    wanted = _AFTER[args.does]
+    rows = [{"id": id, "state": states.get(id, "missing")} for id in ids]
+    lines = (f"{row['id']}  {row['state']}" for row in rows)
+    tell(rows, lines, as_json=args.json)
+    return 0 if all(row["state"] in wanted for row in rows) else FAILED
+
+
+def _queue(conn: db.Connection, args: argparse.Namespace, project: Project) -> int:
+    if not args.of:
+        raise UsageError(f"jobs {args.does} needs a queue", hint=f"jobs {args.does} default")
+    for name in args.of:
+        if args.does == "limit":
+            rate = None if args.rate is None else _rate(args.rate)
+            control.limit(conn, name, running=args.running, per_key=args.per_key, rate=rate)
+        else:
+            {"pause": control.pause, "resume": control.resume}[args.does](conn, name)
+    found = [q for q in control.stats(conn)["queues"] if q["name"] in args.of]
+    tell(found, _table(_QUEUE, found), as_json=args.json)
+    return 0
+
+
+def _stats(conn: db.Connection, args: argparse.Namespace, project: Project) -> int:
+    while True:
+        found = control.stats(conn)
+        if args.watch and sys.stdout.isatty():
+            print("\033[H\033[J", end="")
+        tell(found, _overview(found), as_json=args.json)
+        if not args.watch:
+            return 0
+        sys.stdout.flush()
+        time.sleep(_EVERY)
+
+
+_DOES: Mapping[str, Callable[[db.Connection, argparse.Namespace, Project], int]] = {
+    "list": _list,
+    "show": _show,
+    **dict.fromkeys(control.DOES, _change),
+    **dict.fromkeys(("pause", "resume", "limit"), _queue),
+    "stats": _stats,
+}
+_AFTER = {
+    "retry": ("available",),
+    "cancel": ("cancelled", "running"),
+    "discard": ("discarded",),
+}
+
+
+def _notify(conn: db.Connection, payload: str) -> None:
+    """A process that ends at once sends its own nudges."""
+    conn.execute("select pg_notify('forge', %s)", [payload])
+
+
+def _filters(args: argparse.Namespace) -> dict[str, Any]:
+    ids = _ids(args) if args.of else None
+    return {
+        "ids": ids, "states": args.state or None, "queue": args.queue, "kind": args.kind,
+        "tag": args.tag,
+    }  # fmt: skip
+
+
+def _ids(args: argparse.Namespace) -> list[int]:
+    wrong = [text for text in args.of if not (text.isascii() and text.isdigit())]
+    if wrong or not args.of:
+        said = f"{wrong[0]!r} is no job's number" if wrong else f"jobs {args.does} needs a number"
+        raise UsageError(said, hint=f"jobs {args.does} 17, as jobs list shows it")
+    return [int(text) for text in args.of]
+
+
+def _rate(text: str) -> tuple[int, float]:
+    match = _RATE.fullmatch(text)
+    if match is None or not int(match[1]):
+        raise UsageError(f"--rate {text} is not jobs/time", hint="for example 100/1m")
+    return int(match[1]), float(match[2] or 1) * _UNITS[match[3]]
+
+
+def _told_kinds(project: Project) -> list[str]:
+    """Kinds whose worker wants to be told of a job that is given up."""
+    return [name for name, kind in project.kinds().items() if kind.discarded is not None]
+
+
+def _progress(text: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{text}", end="", file=sys.stderr, flush=True)
+
+
+# -- for a person ----------------------------------------------------------------------------------
+
+_ROW = ("id", "state", "kind", "queue", "priority", "attempt", "scheduled_at", "error")
+_QUEUE = ("name", "available", "running", "scheduled", "retryable", "discarded", "oldest",
+          "completed/h", "failed/h", "limits")  # fmt: skip
+
+
+def _table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    shown = [[_cell(row, name) for name in columns] for row in rows]
+    widths = [max(map(len, each)) for each in zip(columns, *shown)]
+    for row in [list(columns), *shown] if shown else ():
+        yield "  ".join(text.ljust(width) for text, width in zip(row, widths)).rstrip()
+
+
+def _cell(row: Mapping[str, Any], name: str) -> str:
+    if name == "attempt":
+        return f"{row['attempt']}/{row['max_attempts']}"
+    if name == "oldest":
+        return _duration(row["oldest_seconds"])
+    if name == "limits":
+        return _limits(row)
+    if name.endswith("/h"):
+        return str(row[name.removesuffix("/h") + "_per_hour"])
+    value = row["counts"].get(name, 0) if "counts" in row and name != "name" else row[name]
+    text = "" if value is None else str(value)
+    if name.endswith("_at") and text:
+        text = f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M:%S}"
+    return text.splitlines()[0][:80] if text else ""
+
+
+def _limits(queue: Mapping[str, Any]) -> str:
+    parts = ["paused"] if queue["paused_at"] else []
+    parts += [f"{queue['max_running']} at once"] if queue["max_running"] is not None else []
+    parts += [f"{queue['max_per_key']} a key"] if queue["max_per_key"] else []
+    if queue["rate_count"]:
+        parts.append(f"{queue['rate_count']} in {_duration(queue['rate_seconds'])}")
+    return ", ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _told(job: Mapping[str, Any]) -> Iterator[str]:
+    errors = job["errors"]
+    for name, value in job.items():
+        if name != "errors" and value not in (None, [], {}):
+            yield f"{name:14}{value}"
+    for error in errors:
+        yield f"attempt {error.get('attempt')} at {error.get('at')}: {error.get('error')}"
+        yield from (f"    {line}" for line in str(error.get("trace", "")).splitlines())
+
+
+def _overview(found: Mapping[str, Any]) -> Iterator[str]:
+    yield from _table(_QUEUE, found["queues"])
+    yield ""
+    for worker in found["workers"]:
+        says = "leader" if worker["leader"] else "" if worker["alive"] else "silent"
+        yield f"worker {worker['host']} {worker['pid']}  {worker['queues']}  {says}".rstrip()
+        for run in worker["running"]:
+            yield f"    {run['id']}  {run['kind']}  {_duration(run['seconds'])}"
+    if found["unknown"]:
+        yield f"kinds that no living worker has: {', '.join(found['unknown'])}"
+    for each in found["periodic"]:
+        yield f"periodic {each['name']}: {each['schedule']}, next {each['due_at']}"
+    size = found["storage"]
+    names = ", ".join(f"{n} {i['bytes'] // 1024} KiB" for n, i in size["indexes"].items())
+    yield f"table {size['table_bytes'] // 1024} KiB, {size['dead_rows']} dead rows; {names}"

@@ -1,0 +1,261 @@
+"""What the leader does: who it is, schedules, retention, figures, rescue."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from forge_min import db, jobs
+from forge_min.errors import ForgeError
+from forge_min.jobs import Catalogue, Cron, Interval, Job, Kind, Periodic, Retention
+from forge_min.jobs.keeping.periodic import insert_due, register
+
+pytestmark = pytest.mark.db
+
+
+def nothing(job: Job) -> None:
+    pass
+
+
+def leaders(shop: Any) -> list[tuple[Any, ...]]:
+    return list(shop.conn.execute("select worker_id, term from forge_leader"))
+
+
+def test_one_of_many_workers_leads_and_another_when_it_stops(shop: Any) -> None:
+    workers = [shop.worker({"a": nothing}, heartbeat=0.1) for _ in range(4)]
+    shop.wait_for(lambda: sum(worker.leading for worker in workers) == 1)
+    (leader,) = (worker for worker in workers if worker.leading)
+    assert leaders(shop) == [(leader.id, 1)]
+    leader.stop()
+    rest = [worker for worker in workers if worker is not leader]
+    shop.wait_for(lambda: sum(worker.leading for worker in rest) == 1)
+
+
+WORKER = """
+import sys
+from forge_min import db, jobs
+worker = jobs.Worker(
+    lambda: db.connect(sys.argv[1]), {"a": lambda job: None}, queues={"default": 1},
+    heartbeat=0.1, rescue_after=1.0, poll_interval=0.1,
+)
+worker.start()
+print(worker.id, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_leader_that_stands_still_is_replaced_and_does_nothing_when_it_wakes(shop: Any) -> None:
+    """A process is stopped, which holds its lease beyond its time, and then let go on."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", WORKER, shop.database.app_url],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        first = process.stdout.readline().strip()
+        shop.wait_for(lambda: [str(row[0]) for row in leaders(shop)] == [first])
+        os.kill(process.pid, signal.SIGSTOP)
+        second = shop.worker({"a": nothing}, heartbeat=0.1, rescue_after=1.0)
+        shop.wait_for(lambda: second.leading)
+        assert leaders(shop) == [(second.id, 2)]
+        due = shop.insert("later", delay=0.01)
+        os.kill(process.pid, signal.SIGCONT)
+        shop.wait_for(lambda: shop.row(due, "state") == ("available",))
+        shop.conn.execute("select pg_sleep(0.5)")
+        assert leaders(shop) == [(second.id, 2)]
+    finally:
+        os.kill(process.pid, signal.SIGCONT)
+        process.kill()
+        process.communicate()
+
+
+def test_without_the_lead_nothing_is_made_due_rescued_or_deleted(shop: Any) -> None:
+    shop.conn.execute(
+        "insert into forge_leader (name, worker_id, expires_at)"
+        " values ('jobs', gen_random_uuid(), now() + interval '1 hour')"
+    )
+    due = shop.insert("b", delay=0.01)
+    lost = shop.insert("b")
+    shop.conn.execute(
+        "update forge_job set state = 'running', attempt = 1, claim = 1, attempted_at = now(),"
+        " worker_id = gen_random_uuid() where id = %s",
+        [lost],
+    )
+    worker = shop.worker({"a": nothing}, heartbeat=0.1, retention=Retention(0.0, 0.0))
+    done = shop.insert()
+    shop.until(done, "completed")
+    shop.conn.execute("select pg_sleep(0.6)")
+    assert not worker.leading
+    assert shop.row(due, "state") == ("scheduled",) and shop.row(lost, "state") == ("running",)
+
+
+def test_ended_jobs_are_kept_as_long_as_retention_says_and_no_longer(shop: Any) -> None:
+    for state, age in (("completed", 100), ("completed", 10), ("cancelled", 100), ("cancelled", 10),
+                       ("discarded", 100), ("discarded", 1000)):  # fmt: skip
+        shop.conn.execute(
+            "insert into forge_job (kind, state, finalized_at, tags)"
+            " values ('x', %s, now() - %s * interval '1 second', %s)",
+            [state, age, [f"{state} {age}"]],
+        )
+    waiting = shop.insert("x")
+    shop.conn.execute("update forge_job set scheduled_at = now() - interval '1 year' where id = %s",
+                      [waiting])  # fmt: skip
+    shop.worker({"a": nothing}, heartbeat=0.1, retention=Retention(50.0, 500.0))
+    shop.wait_for(lambda: sum(shop.states().values()) == 4)
+    tags = shop.conn.execute("select tags[1] from forge_job where state <> 'available' order by 1")
+    assert [row[0] for row in tags] == ["cancelled 10", "completed 10", "discarded 100"]
+
+
+def test_a_large_retention_goes_in_batches(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("forge_min.jobs.keeping.house.BATCH", 100)
+    shop.conn.execute(
+        "insert into forge_job (kind, state, finalized_at)"
+        " select 'x', 'completed', now() - interval '1 day' from generate_series(1, 1050)"
+    )
+    shop.worker({"a": nothing}, heartbeat=0.1, retention=Retention(10.0))
+    shop.wait_for(lambda: shop.states() == {})
+
+
+def test_the_leader_counts_by_queue_and_state_without_reading_it_all(
+    shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forge_min.jobs.keeping.house.MOST_COUNTED", 100)
+    with db.connect(shop.database.owner_url) as owner:
+        owner.execute(
+            "insert into forge_job (kind, queue) select 'x', 'long' from generate_series(1, 5000)"
+        )
+        owner.execute("analyze forge_job")
+    for _ in range(3):
+        shop.insert("x", queue="short")
+    shop.insert("x", queue="short", delay=60)
+    done = shop.insert()
+    shop.worker({"a": nothing}, heartbeat=0.1)
+    shop.until(done, "completed")
+    shop.wait_for(lambda: ("short", "scheduled") in jobs.control.counted(shop.conn))
+    found = jobs.control.counted(shop.conn)
+    assert found["short", "available"] == 3 and found["short", "scheduled"] == 1
+    assert 4000 < found["long", "available"] < 6000
+
+
+# -- periodic --------------------------------------------------------------------------------------
+
+
+def test_a_periodic_job_is_inserted_when_it_is_due_and_carries_its_time(shop: Any) -> None:
+    seen: list[Job] = []
+    every = Periodic("tick", Interval(1), "a", {"n": 1}, options={"priority": 1, "tags": ["t"]})
+    shop.worker({"a": seen.append}, heartbeat=0.1, periodic=[every])
+    shop.wait_for(lambda: len(seen) >= 3)
+    times = [datetime.fromisoformat(job.metadata["due_at"]) for job in seen]
+    assert times == [times[0] + timedelta(seconds=n) for n in range(len(times))]
+    assert seen[0].args == {"n": 1} and seen[0].metadata["periodic"] == "tick"
+    assert seen[0].priority == 1 and seen[0].created_at >= times[0]
+
+
+def test_a_run_is_inserted_once_however_many_believe_to_lead(shop: Any) -> None:
+    """Each has the lease in its turn, and all look at the same moments."""
+    conns = [shop.mine() for _ in range(4)]
+    every = [Periodic("tick", Interval(1), "a"), Periodic("tock", Cron("* * * * *"), "b")]
+    for conn in conns:
+        register(conn, every)
+    end = time.monotonic() + 4
+    while time.monotonic() < end:
+        for conn in conns:
+            ((worker,),) = conn.execute(
+                "insert into forge_leader as l (name, worker_id, expires_at)"
+                " values ('jobs', gen_random_uuid(), now() + interval '1 minute')"
+                " on conflict (name) do update set worker_id = excluded.worker_id"
+                " returning worker_id"
+            )
+            insert_due(conn, worker, every)
+    rows = shop.conn.execute(
+        "select count(*), count(distinct metadata ->> 'due_at') from forge_job where kind = 'a'"
+    ).fetchone()
+    assert rows[0] == rows[1] >= 3
+
+
+@pytest.mark.parametrize(
+    ("missed", "wanted"), [("skip", []), ("once", [5]), ("all", [1, 2, 3, 4, 5])]
+)
+def test_what_was_missed_is_dealt_with_as_asked(missed: Any, wanted: list[int]) -> None:
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    each = Periodic("p", Cron("0 * * * *"), "a", missed=missed)
+    now = start + timedelta(hours=5, minutes=30)
+    runs, due = each.runs(start + timedelta(hours=1), now)
+    assert [(run - start) // timedelta(hours=1) for run in runs] == wanted
+    assert due == start + timedelta(hours=6)
+
+
+@pytest.mark.parametrize(("missed", "count"), [("all", 1000), ("once", 1), ("skip", 1)])
+def test_a_year_of_missed_seconds_is_bounded(missed: Any, count: int) -> None:
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    now = start + timedelta(days=1, milliseconds=300)
+    runs, due = Periodic("p", Interval(1), "a", missed=missed).runs(start, now)
+    assert len(runs) == count and due == start + timedelta(days=1, seconds=1)
+    if missed == "once":
+        assert runs == [start + timedelta(days=1)]
+
+
+def test_a_late_run_within_a_minute_was_not_missed() -> None:
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    each = Periodic("p", Cron("0 * * * *"), "a", missed="skip")
+    assert each.runs(start, start + timedelta(seconds=59))[0] == [start]
+
+
+def test_a_changed_schedule_begins_anew_and_a_paused_one_waits(shop: Any) -> None:
+    def row() -> Any:
+        return shop.conn.execute("select schedule, due_at, now() from forge_periodic").fetchone()
+
+    register(shop.conn, [Periodic("p", Interval(86_400), "a")])
+    far = row()
+    register(shop.conn, [Periodic("p", Interval(86_400), "a")])
+    assert row()[:2] == far[:2]
+    register(shop.conn, [Periodic("p", Interval(1), "a")])
+    assert row()[0] == "every 1 s" and row()[1] < far[1]
+    shop.conn.execute("update forge_periodic set paused_at = now()")
+    shop.worker({"a": nothing}, heartbeat=0.1, periodic=[Periodic("p", Interval(1), "a")])
+    shop.conn.execute("select pg_sleep(1.5)")
+    assert shop.states() == {}
+
+
+def test_a_periodic_job_that_cannot_be_inserted_holds_up_no_other(shop: Any) -> None:
+    bad = Periodic("bad", Interval(1), "a", {"x": object()})
+    shop.worker({"a": nothing}, heartbeat=0.1, periodic=[bad, Periodic("good", Interval(1), "a")])
+    shop.wait_for(lambda: shop.states().get("completed", 0) >= 2)
+
+
+def test_schedules_are_checked_before_anything_starts() -> None:
+    kinds = Catalogue([Kind("a")])
+    jobs.check_periodic([Periodic("p", Interval(1), "a")], kinds)
+    wrong: list[tuple[list[Periodic], str]] = [
+        ([Periodic("p", Interval(1), "a"), Periodic("p", Interval(2), "a")], "F720"),
+        ([Periodic("p", Interval(1), "b")], "F716"),
+        ([Periodic("p", Interval(1), "a", [1])], "F711"),
+    ]
+    for periodic, code in wrong:
+        with pytest.raises(ForgeError) as caught:
+            jobs.check_periodic(periodic, kinds)
+        assert caught.value.code == code
+
+
+# -- figures ---------------------------------------------------------------------------------------
+
+
+def test_what_ended_is_counted_by_minute(shop: Any) -> None:
+    work: Callable[[Job], object] = lambda job: 1 / job.args["n"]  # noqa: E731
+    for n in (1, 1, 0):
+        shop.insert(args={"n": n}, max_attempts=1)
+    worker = shop.worker({"a": work}, heartbeat=0.1)
+    shop.settle()
+    worker.stop()
+    rows = [row for rows in jobs.control.minutes(shop.conn).values() for row in rows]
+    assert [sum(row[1] for row in rows), sum(row[2] for row in rows)] == [2, 1]
+    (queue,) = jobs.control.stats(shop.conn)["queues"] or [{}]
+    assert (queue["completed_per_hour"], queue["failed_per_hour"]) == (2, 1), json.dumps(queue)
