@@ -15,6 +15,7 @@ from uuid import UUID
 
 from .. import db, fanout, jobs, notify, observe, sse, text
 from ..actions import Registry
+from ..admin.jobs import JobsPages
 from ..config import Config
 from ..errors import ForgeError
 from ..jobs import control
@@ -53,7 +54,7 @@ class Running:
         self._config = config
         self._migrations = [*db.FORGE_MIGRATIONS, *db.read_migrations(root / "migrations", "app")]
         self._worker: jobs.Worker | None = None
-        self._periodic = app.schedules
+        self.schedules = app.schedules
         self.metrics = Metrics(observe.Registry(), build)
         # What an insert on our connections is checked by; filled once the workers are known.
         self._catalogue = jobs.Catalogue(
@@ -65,7 +66,6 @@ class Running:
             if telemetry is not None:
                 self._stack.callback(telemetry.shutdown)
             self._connect(traced=telemetry is not None)
-            self.metrics.watch_jobs(lambda: control.counted(self.database.connection()))
             secret = config.auth.secret.encode()
             self.registry = Registry(self.database, app.dependencies, secret=secret)
             routes = generated.register(self.registry, config.api.prefix)
@@ -75,6 +75,7 @@ class Running:
                 db.check_bound_role(self.database.connection())
             text.load(root / "locale")
             self._listen(app, serving)
+            self._open_admin()
             if serving:
                 self._serve(app, generated, routes, root)
             self._stack.callback(self._call, app.stop_hooks)
@@ -99,7 +100,7 @@ class Running:
             timeout=c.timeout,
             heartbeat=c.heartbeat,
             rescue_after=c.rescue_after,
-            periodic=self._periodic,
+            periodic=self.schedules,
             retention=jobs.Retention(c.retention, c.discarded_retention),
             observer=self.metrics.job_done,
             around=JobSpan,
@@ -172,6 +173,25 @@ class Running:
         )
         self.hub.start()
         self._stack.callback(self.hub.stop)
+
+    def _open_admin(self) -> None:
+        """What the admin server shows of the database, on connections of its own threads."""
+        c, admin = self._config.database, self._config.admin
+        name = self._config.project.name
+        database = db.Database(
+            c.url,
+            application_name=f"{name} admin",
+            prepare=c.prepare,
+            nudge=self._nudger.nudge,
+        )
+        self._stack.callback(database.close)
+        self.metrics.watch_jobs(lambda: control.counted(database.connection()))
+        self.jobs_pages = JobsPages(database, name, self._told, local=not admin.token)
+        self._stack.callback(self.jobs_pages.stop)
+
+    def _told(self) -> list[str]:
+        kinds = self.registry.declared().values()
+        return [kind.name for kind in kinds if kind.discarded is not None]
 
     def _know_jobs(self, app: App) -> None:
         self._catalogue.kinds = self.registry.declared()

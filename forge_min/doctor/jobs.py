@@ -31,6 +31,10 @@ def check_jobs(
             hint = "start `worker`, or `serve` with jobs.enabled"
             message = f"jobs of kind {kind} wait, and no worker that lives has it"
             found.append(Finding(SUBJECT, "warning", message, hint))
+    for name in stats["unworked"]:
+        hint = f"give it threads: jobs.queues, or worker --queues {name}=2"
+        message = f"jobs of the queue {name} wait, and no worker that lives works it"
+        found.append(Finding(SUBJECT, "warning", message, hint))
     for queue in stats["queues"]:
         if queue["paused_at"]:
             message = f"the queue {queue['name']} is paused since {queue['paused_at']}"

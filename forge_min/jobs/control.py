@@ -110,12 +110,12 @@ def limit(
 
 
 def stats(conn: Conn) -> Shown:
-    """Queues with their depth and last hour, workers and what each runs, kinds that nobody works,
-    schedules, and the table's size.
+    """Queues with their depth and last hour, workers and what each runs, kinds and queues that
+    nobody works, schedules, and the table's size.
     """
     shown: Shown = {
         name: [row[0] for row in db.run(conn, SQL[name])]
-        for name in ("queues", "workers", "unknown", "periodic")
+        for name in ("queues", "workers", "unknown", "unworked", "periodic")
     }
     return shown | {"storage": db.run(conn, SQL["storage"])[0][0]}
 

@@ -108,12 +108,21 @@ from forge_job_minute where minute > now() - interval '60 minutes' order by minu
 
 -- Kinds that wait and that no living worker has.
 -- name: unknown
-with recursive waiting(kind) as (
-  select * from (select distinct kind from (
-    select kind from forge_job where state = 'available' limit 10000) seen) kinds
-)
-select kind from waiting
+select kind from (
+  select distinct kind from (select kind from forge_job where state = 'available' limit 10000) seen) waiting
 where not exists (select from forge_worker where expires_at > now() and kind = any(kinds)) order by kind
+
+-- Queues with waiting jobs that no living worker works.
+-- name: unworked
+with recursive waiting(queue) as (
+  (select queue from forge_job where state = 'available' order by queue limit 1)
+  union all
+  select (select j.queue from forge_job j where j.state = 'available' and j.queue > w.queue order by j.queue limit 1)
+  from waiting w where w.queue is not null
+)
+select queue from waiting
+where queue is not null and not exists (
+  select from forge_worker where expires_at > now() and jsonb_exists(queues, queue))
 
 -- The table and its indexes: bytes, and what vacuum has left to do.
 -- name: storage
@@ -131,3 +140,10 @@ select to_jsonb(p) from forge_periodic p order by name
 -- How many of each queue and state, as the leader counted last.
 -- name: counted
 select q.name, c.key, c.value::text::float8 from forge_queue q, jsonb_each(q.counts) c where c.key <> 'oldest'
+
+-- Another text when what the pages show has changed; cheap, because it is asked every two seconds.
+-- name: changed
+select (select max(id) from forge_job), (select sum(completed + failed) from forge_job_minute),
+  (select string_agg(concat_ws(' ', name, paused_at, counts, max_running), ',' order by name) from forge_queue),
+  (select count(*) from forge_worker), (select max(claim) from (
+    select claim from forge_job where state = 'running' limit 1000) running)

@@ -101,7 +101,7 @@ where id = any(array(select id from picked)) and state = 'available'
 returning id, kind, queue, args, attempt, max_attempts, claim, metadata,
   greatest(least(created_at, '9999-01-01Z'), '0001-02-01Z'),  -- what Python can read
   greatest(least(scheduled_at, '9999-01-01Z'), '0001-02-01Z'), priority,
-  extract(epoch from now() - scheduled_at)::float8, (select nextval('forge_job_claim'));
+  extract(epoch from now() - greatest(scheduled_at, '0001-02-01Z'))::float8, (select nextval('forge_job_claim'));
 
 -- A worker whose heartbeat has run out gets nothing: what it took would be rescued from it at once.
 -- name: pick

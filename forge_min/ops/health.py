@@ -45,6 +45,10 @@ class Health:
             return False, {"server": "draining"}
         return self.running.ready() if self.running else (False, {"server": "starting"})
 
+    def jobs(self) -> Any:
+        """The application of /jobs; None while there is none."""
+        return self.running.jobs_pages if self.running else None
+
     def metrics(self) -> bytes:
         """The body of /metrics."""
         return render_metrics(self.running.metrics.registry if self.running else Registry())

@@ -213,6 +213,8 @@ def _overview(found: Mapping[str, Any]) -> Iterator[str]:
             yield f"    {run['id']}  {run['kind']}  {_duration(run['seconds'])}"
     if found["unknown"]:
         yield f"kinds that no living worker has: {', '.join(found['unknown'])}"
+    if found["unworked"]:
+        yield f"queues that no living worker works: {', '.join(found['unworked'])}"
     for each in found["periodic"]:
         yield f"periodic {each['name']}: {each['schedule']}, next {each['due_at']}"
     size = found["storage"]

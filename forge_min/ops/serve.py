@@ -118,6 +118,7 @@ def _start(
             metrics=health.metrics,
             health=health.alive,
             ready=health.ready,
+            jobs=health.jobs,
         )
         server.start()
         stack.callback(server.stop)

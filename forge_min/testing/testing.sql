@@ -17,6 +17,41 @@ select distinct queue from forge_job
 where kind = any(%(kinds)s::text[]) and (%(queues)s::text[] is null or queue = any(%(queues)s::text[]))
   and (state in ('available', 'running') or state in ('scheduled', 'retryable') and scheduled_at <= now());
 
+-- The next job that is due, taken by a test.
+-- name: take
+update forge_job set state = 'running', attempt = attempt + 1, attempted_at = now(), worker_id = %(worker)s,
+  claim = nextval('forge_job_claim')
+where id = (
+  select id from forge_job
+  where kind = any(%(kinds)s::text[]) and (%(queues)s::text[] is null or queue = any(%(queues)s::text[]))
+    and (state = 'available' or state in ('scheduled', 'retryable') and scheduled_at <= now())
+  order by priority, scheduled_at, id limit 1 for update skip locked)
+returning id, kind, queue, args, attempt, max_attempts, claim, metadata, created_at, scheduled_at, priority
+
+-- name: enqueued
+select to_jsonb(j) from forge_job j
+where kind = %(kind)s and args @> %(args)s::jsonb
+  and state in ('available', 'scheduled', 'running', 'retryable') order by id
+
+-- What waits for a time waits for an earlier one; a run that was inserted for the time it comes to again is not
+-- in its way.
+-- name: travel
+with jobs as (
+  update forge_job set
+    scheduled_at = scheduled_at - case when state in ('scheduled', 'retryable') then %(seconds)s else 0 end
+      * interval '1 second',
+    unique_key = case when unique_key like 'periodic:%%' then null else unique_key end
+  where state in ('scheduled', 'retryable') or unique_key like 'periodic:%%'
+)
+update forge_periodic set due_at = due_at - %(seconds)s * interval '1 second'
+
+-- name: lead
+insert into forge_leader (name, worker_id, expires_at) values ('jobs', %(worker)s, now() + interval '1 minute')
+on conflict (name) do update set worker_id = excluded.worker_id, expires_at = excluded.expires_at
+
+-- name: follow
+delete from forge_leader where worker_id = %(worker)s
+
 -- What was wrong with these jobs, and those due that no worker will ever take.
 -- name: failures
 select kind || ' (job ' || id || '): ' || case when id = any(%(ids)s::bigint[])

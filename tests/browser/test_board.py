@@ -172,3 +172,20 @@ def test_a_topic_that_is_refused_costs_the_other_tabs_nothing(board: Any, browse
     browser.until(f"{STATE} === 'live'")
     board.gate(flight, "C1")
     browser.until(GATE, flight, "C1")
+
+
+def test_the_jobs_page_shows_what_happens_without_being_loaded_again(
+    board: Any, browse: Any
+) -> None:
+    browser = browse()
+    browser.get(f"http://127.0.0.1:{board.site.admin}/jobs")
+    browser.until(f"{STATE} === 'live'")
+    with db.connect(board.site.environ["FORGE_DATABASE_URL"]) as conn:
+        conn.execute("insert into forge_job (kind) values ('Later')")
+        browser.until("document.querySelector('.note').textContent.includes('Later')")
+        conn.execute("insert into forge_queue (name, paused_at) values ('mail', now())")
+    browser.until("document.querySelector('.state.paused') !== null")
+    # A form works without a script of ours.
+    browser.execute_script("document.querySelector('form[method=post] button').click()")
+    browser.until("document.querySelector('main') && !document.querySelector('.state.paused')")
+    assert browser.said == [], "the policy or a script complained"

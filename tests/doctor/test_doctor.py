@@ -8,7 +8,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from forge_min import db, doctor
+from forge_min import db, doctor, jobs
+from forge_min.errors import ForgeError
 from forge_min.testing import TestDatabase
 
 from artifact_runner import Site
@@ -74,3 +75,29 @@ def test_the_artifact_has_its_doctor(site: Site, pooled: Callable[..., str]) -> 
     assert "LISTEN hears" in site.run("doctor", **direct).stdout
     away = site.run("doctor", FORGE_DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
     assert away.returncode == 1 and away.stdout.startswith("failed  events: ")
+
+
+def test_jobs_that_nobody_works_and_paused_queues_are_named(fresh_database: TestDatabase) -> None:
+    def check(*kinds: str) -> list[tuple[str, str]]:
+        known = {kind: jobs.Kind(kind) for kind in kinds}
+        found = doctor.check_jobs(lambda: db.connect(fresh_database.app_url), lambda: known)
+        return [(one.state, one.message) for one in found]
+
+    assert [state for state, _ in check("a")] == ["ok"]
+    with db.connect(fresh_database.app_url) as conn:
+        jobs.insert_tx(conn, "a", queue="mail")
+        jobs.insert_tx(conn, "gone")
+        jobs.control.pause(conn, "slow")
+    told = {message: state for state, message in check("a")}
+    assert told["jobs of kind gone wait for nobody"] == "failed"
+    assert told["jobs of kind a wait, and no worker that lives has it"] == "warning"
+    assert told["jobs of the queue mail wait, and no worker that lives works it"] == "warning"
+    assert any("the queue slow is paused" in message for message in told)
+
+
+def test_a_hook_without_a_worker_is_a_finding(fresh_database: TestDatabase) -> None:
+    def wrong() -> dict[str, jobs.Kind]:
+        raise ForgeError("flights enqueues X, and no worker class has this kind", code="F702")
+
+    (found,) = doctor.check_jobs(lambda: db.connect(fresh_database.app_url), wrong)
+    assert found.state == "failed" and "flights enqueues X" in found.message

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from forge_min.errors import BadRequest
-from forge_min.ops import lines
+from forge_min.ops.rows import lines
 from forge_min.ops.rows.lines import Line, read_lines
 
 TYPES = {"code": "string", "n": "int", "good": "bool", "data": "json", "tag_ids": "many"}

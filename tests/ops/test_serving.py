@@ -186,7 +186,9 @@ def test_one_request_gives_one_trace_of_http_database_and_job(site: Any) -> None
     collector = Collector()
     try:
         process = site.serve(
-            FORGE_OBSERVE_OTLP_ENDPOINT=collector.url, FORGE_OBSERVE_SAMPLE_RATIO="1.0"
+            FORGE_OBSERVE_OTLP_ENDPOINT=collector.url,
+            FORGE_OBSERVE_SAMPLE_RATIO="1.0",
+            FORGE_JOBS_QUEUES="{default = 2, nearest = 1}",
         )
         country = site.create("countries", {"code": "DE", "name": "Germany"})
         trace = "4bf92f3577b34da6a3ce929d0e0e4736"

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import psycopg
 import pytest
 from forge_min import db, jobs, notify
 from forge_min.actions import Registry
@@ -16,9 +17,12 @@ from forge_min.testing import (
     Factory,
     JobsFailed,
     TestDatabase,
+    assert_enqueued,
     drain_jobs,
+    enqueued,
     event_position,
     read_events,
+    travel,
 )
 
 pytestmark = pytest.mark.db
@@ -159,15 +163,6 @@ def test_a_job_that_no_worker_has_is_not_passed_over_in_silence(queue: Queue) ->
     assert drain_jobs(queue, failures=True) == []
 
 
-def test_jobs_of_a_transaction_that_is_open_cannot_be_drained(queue: Queue) -> None:
-    queue.works(good=lambda job: None)
-    with db.transaction(queue.conn):
-        queue.insert("good")
-        with pytest.raises(JobsFailed):
-            drain_jobs(queue)
-    assert outcomes(drain_jobs(queue)) == [("good", "completed")]
-
-
 def test_hooks_of_a_project_run_as_the_system_in_the_tenant_of_the_write(
     site: Running, manager: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,3 +233,93 @@ def test_an_event_that_was_under_way_at_the_position_is_read_after_its_commit(
         notify.publish_tx(queue.conn, notify.Event("items", "item.created", "later"))
         assert [e.resource_id for e in read_events(queue.conn, position)] == ["later"]
     assert [e.resource_id for e in read_events(queue.conn, position)] == ["late", "later"]
+
+
+def test_inside_a_transaction_jobs_are_worked_in_it_and_vanish_with_it(queue: Queue) -> None:
+    def first(job: jobs.Job) -> None:
+        assert job.conn is queue.conn
+        job.conn.execute("create temporary table if not exists effect (n int) on commit drop")
+        job.conn.execute("insert into effect values (1)")
+        queue.insert("second", args={"of": job.id})
+
+    def second(job: jobs.Job) -> None:
+        if job.attempt == 1 and job.args.get("fails"):
+            job.conn.execute("insert into effect values (2)")
+            raise RuntimeError("not this time")
+
+    queue.works(first=first, second=second)
+    waiting = queue.insert("second", delay=60)
+    with db.transaction(queue.conn):
+        queue.insert("first")
+        assert outcomes(drain_jobs(queue)) == [("first", "completed"), ("second", "completed")]
+        queue.insert("second", args={"fails": True})
+        done = drain_jobs(queue, failures=True)
+        assert outcomes(done) == [("second", "retried")]
+        assert queue.conn.execute("select n from effect").fetchall() == [(1,)]
+        with pytest.raises(JobsFailed, match="not this time"):
+            queue.insert("second", args={"fails": True})
+            drain_jobs(queue)
+        raise psycopg.Rollback
+    rows = queue.conn.execute("select id, state from forge_job").fetchall()
+    assert rows == [(waiting, "scheduled")]
+
+
+def test_a_job_in_a_transaction_may_complete_itself_or_end_otherwise(queue: Queue) -> None:
+    def work(job: jobs.Job) -> None:
+        match job.args["how"]:
+            case "complete":
+                job.complete_tx(job.conn)
+            case "snooze":
+                raise jobs.Snooze(60)
+            case "cancel":
+                raise jobs.Cancel("no")
+
+    queue.works(a=work)
+    with db.transaction(queue.conn):
+        for how in ("complete", "snooze", "cancel"):
+            queue.insert("a", args={"how": how})
+        found = [outcome for _, outcome in outcomes(drain_jobs(queue))]
+        assert found == ["completed", "snoozed", "cancelled"]
+        states = queue.conn.execute("select state, attempt from forge_job order by id").fetchall()
+        assert states == [("completed", 1), ("scheduled", 0), ("cancelled", 1)]
+
+
+def test_what_was_enqueued_is_told_by_its_arguments(queue: Queue) -> None:
+    queue.works(a=lambda job: None)
+    with db.transaction(queue.conn):
+        queue.insert("a", args={"n": 1, "m": [1]}, queue="mail", priority=1)
+        queue.insert("a", args={"n": 2})
+        assert_enqueued(queue, "a", {"n": 1})
+        assert_enqueued(queue, "a", {"n": 1}, queue="mail", priority=1, state="available")
+        assert_enqueued(queue, "a", times=2)
+        assert_enqueued(queue, "b", times=0)
+        assert [job["args"]["n"] for job in enqueued(queue, "a")] == [1, 2]
+        with pytest.raises(AssertionError, match=r"enqueued 0 times, not 1(?s:.*)'n': 2"):
+            assert_enqueued(queue, "a", {"n": 3})
+        with pytest.raises(AssertionError):
+            assert_enqueued(queue, "a", {"n": 1}, queue="default")
+    drain_jobs(queue)
+    assert_enqueued(queue, "a", times=0)
+
+
+def test_time_passes_for_what_waits_and_for_schedules(queue: Queue) -> None:
+    class Site:
+        registry = queue.registry
+        schedules = [jobs.Periodic("daily", jobs.Cron("0 4 * * *"), "a", {"n": 1})]
+
+    ran: list[Any] = []
+    queue.works(a=lambda job: ran.append(job.args))
+    queue.insert("a", args={"n": 0}, delay=3600)
+    drain_jobs(Site())
+    assert ran == []
+    travel(Site(), minutes=59)
+    drain_jobs(Site())
+    assert ran == []
+    travel(Site(), minutes=2)
+    drain_jobs(Site())
+    assert {"n": 0} in ran
+    travel(Site(), days=1)
+    drain_jobs(Site())
+    travel(Site(), days=1)
+    drain_jobs(Site())
+    assert ran.count({"n": 1}) in (2, 3)  # the test may stand an hour before four o'clock

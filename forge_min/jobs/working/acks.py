@@ -11,6 +11,7 @@ import queue
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -66,8 +67,7 @@ class Acknowledger(Loop):
 
     def _write(self, batch: Sequence[Result]) -> None:
         try:
-            self._execute("complete", [r for r in batch if r.state == "completed"])
-            self._execute("settle", [r for r in batch if r.state != "completed"])
+            found = write_down(self.connection(), self._worker, self._told, batch)
         except (psycopg.OperationalError, psycopg.InterfaceError):
             raise
         except psycopg.Error:
@@ -76,23 +76,33 @@ class Acknowledger(Loop):
                 return
             for result in batch:  # the one that was refused must not hold up the others
                 self._write([result])
-
-    def _execute(self, name: str, results: Sequence[Result]) -> None:
-        if not results:
             return
-        params = {
-            "worker": self._worker,
-            "ids": [r.job.id for r in results],
-            "claims": [r.job.claim for r in results],
-            # What follows is for "settle" alone.
-            "told": self._told,
-            "states": [r.state for r in results],
-            "refunds": [r.refund for r in results],
-            "delays": [r.delay for r in results],
-            "errors": [r.error for r in results],
-        }
-        found = {row[0] for row in self.connection().execute(SQL[name], params)}
-        for result in results:
+        for result in batch:
             if result.job.id not in found and not result.job.completed:
                 self.stale += 1
                 log.warning("job %d was taken from this worker meanwhile", result.job.id)
+
+
+def write_down(
+    conn: psycopg.Connection[Any], worker: UUID, told: Sequence[str], results: Sequence[Result]
+) -> set[int]:
+    """The jobs whose runs ended so by now; the others were taken from this worker."""
+    found: set[int] = set()
+    for name in ("complete", "settle"):
+        some = [
+            result for result in results if (result.state == "completed") == (name == "complete")
+        ]
+        if some:
+            params = {
+                "worker": worker,
+                "ids": [r.job.id for r in some],
+                "claims": [r.job.claim for r in some],
+                # What follows is for "settle" alone.
+                "told": list(told),
+                "states": [r.state for r in some],
+                "refunds": [r.refund for r in some],
+                "delays": [r.delay for r in some],
+                "errors": [r.error for r in some],
+            }
+            found.update(row[0] for row in conn.execute(SQL[name], params))
+    return found

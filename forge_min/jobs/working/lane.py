@@ -144,7 +144,7 @@ class Lane:
         kind = self._terms.kinds[job.kind]
         try:
             with as_identity(for_job(job.metadata)), self._terms.around(job):
-                _work(kind, job)
+                run_kind(kind, job)
                 if not self._clean():
                     raise ForgeError(
                         "the job left a transaction open, which was rolled back",
@@ -182,7 +182,7 @@ class Lane:
                 _raise_in(self.thread, None)
 
 
-def _work(kind: Kind, job: Job) -> None:
+def run_kind(kind: Kind, job: Job) -> None:
     """Call what the job is for: the kind's `work`, or `discarded` where it tells of a job that was
     given up.
     """
