@@ -9,6 +9,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PEERS := .venv-peers
 # Tests wait for each other's processes a good deal: one worker more than there are processors.
+MINUTES ?= 3
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
@@ -17,7 +18,7 @@ export PIP_ROOT_USER_ACTION = ignore
 SOURCES := pyproject.toml setup.py $(wildcard forge_min/_fanout*.p[yx][xdi])
 STAMP := $(VENV)/.made-$(shell { pwd; cat $(SOURCES); } | cksum | cut -d' ' -f1)
 
-.PHONY: help run test system lint types check install bench fuzz sanitize clean dist elsewhere
+.PHONY: help run test system lint types check install bench fuzz soak sanitize clean dist elsewhere
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-10s %s\n", $$1, $$2 }'
@@ -48,6 +49,9 @@ bench: $(STAMP) $(PEERS)/.made  ## compare with the named peers, in the same run
 
 fuzz: $(STAMP)  ## the property tests, with many more examples
 	@$(PY) -m pytest -m hypothesis --hypothesis-profile=fuzz
+
+soak: $(STAMP)  ## workers and servers killed at random for MINUTES=3: nothing lost, nothing done twice unexplained
+	@$(PY) tests/jobs/soak.py $(MINUTES)
 
 sanitize: $(STAMP)  ## the compiled core's tests under ASan, UBSan, TSan and valgrind
 	@tools/sanitize.sh $(PY)

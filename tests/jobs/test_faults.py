@@ -1,0 +1,330 @@
+"""What breaks around a worker: threads that hang, memory, clocks, the server itself, its disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from forge_min import db, jobs
+from forge_min.db import EmbeddedServer
+from forge_min.jobs import Job, Kind, NewJob, Snooze
+
+pytestmark = pytest.mark.db
+DEADLINE = 30.0
+
+# The end of a process as `worker` has it: ops/serve.py.
+STUCK = """
+import sys, threading, time
+from forge_min import db, jobs
+from forge_min.jobs.working import lane
+from forge_min.ops.serve import Ended
+
+lane.GRACE = 0.1
+ended = Ended()
+
+def work(job):
+    if job.args["hangs"]:
+        time.sleep(1000)  # in C: no exception reaches it
+
+worker = jobs.Worker(lambda: db.connect(sys.argv[1]), {"a": work}, queues={"default": 3},
+                     timeout=0.2, heartbeat=0.1, poll_interval=0.05, on_stuck=ended.stuck)
+worker.start()
+ended.wait()
+worker.stop(2.0)
+sys.exit(ended.code())
+"""
+
+LEAKS = """
+import resource, sys
+from forge_min import db, jobs
+
+held = []
+
+def work(job):
+    if job.args["leaks"]:
+        while True:
+            held.append(bytearray(10_000_000))
+
+most = 600 << 20
+resource.setrlimit(resource.RLIMIT_AS, (most, most))
+worker = jobs.Worker(lambda: db.connect(sys.argv[1]), {"a": work}, queues={"default": 2},
+                     heartbeat=0.2, poll_interval=0.05, rescue_after=5.0)
+worker.start()
+print("started", flush=True)
+sys.stdin.read()
+worker.stop()
+"""
+
+# A machine whose clock is a year behind or ahead.
+CLOCK = """
+import datetime, sys, time
+shift, real = float(sys.argv[2]), time.time
+time.time = lambda: real() + shift
+
+class Shifted(datetime.datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return cls.fromtimestamp(real() + shift, tz)
+
+datetime.datetime = Shifted
+from forge_min import db, jobs
+
+conn = db.connect(sys.argv[1])
+ids = [jobs.insert_tx(conn, "a", {"n": 1}), jobs.insert_tx(conn, "a", {"n": 2}, delay=1.0)]
+many = [jobs.NewJob("a", {"n": 3}), jobs.NewJob("a", {"n": 4}, delay=1.0)]
+ids += jobs.insert_many_tx(conn, many, ids=True)
+ran = []
+worker = jobs.Worker(lambda: db.connect(sys.argv[1]), {"a": lambda job: ran.append(job.args["n"])},
+                     queues={"default": 2}, poll_interval=0.05, heartbeat=0.2)
+worker.start()
+end = time.monotonic() + 20
+while len(ran) < 4 and time.monotonic() < end:
+    time.sleep(0.01)
+worker.stop()
+print(sorted(ran))
+"""
+
+
+def run(script: str, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", script, *arguments],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def test_after_three_threads_that_hang_the_process_hands_back_the_rest_and_exits_with_75(
+    shop: Any,
+) -> None:
+    hangs = [shop.insert(args={"hangs": True}, max_attempts=1, priority=1) for _ in range(3)]
+    jobs.insert_many_tx(shop.conn, [NewJob("a", {"hangs": True}, priority=4) for _ in range(20)])
+    process = run(STUCK, shop.database.app_url)
+    _, errors = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 75, errors
+    assert [shop.row(id, "state") for id in hangs] == [("discarded",)] * 3
+    for id in hangs:
+        assert "does not return" in shop.row(id, "errors")[0][0]["error"]
+    rest = shop.conn.execute(
+        "select state, count(*) from forge_job where priority = 4 group by state"
+    )
+    states = dict(rest.fetchall())
+    assert set(states) <= {"available", "retryable"} and states["available"] >= 14
+    assert shop.conn.execute(
+        "select max(attempt) from forge_job where state = 'available'"
+    ).fetchone() == (0,)
+
+
+def test_a_job_that_leaks_fails_and_its_process_works_on(shop: Any) -> None:
+    leak = shop.insert(args={"leaks": True}, max_attempts=1, priority=1)
+    process = run(LEAKS, shop.database.app_url)
+    try:
+        assert process.stdout is not None and process.stdout.readline() == "started\n"
+        shop.until(leak, "discarded", DEADLINE)
+        error = shop.row(leak, "errors")[0][0]["error"]
+        assert "MemoryError" in error or "died" in error
+    finally:
+        process.kill()
+        process.communicate()
+    good = shop.insert(args={"leaks": False})
+    shop.worker({"a": lambda job: None})
+    shop.until(good, "completed")
+
+
+@pytest.mark.parametrize("years", [-1, 1])
+def test_a_clock_that_is_a_year_off_changes_nothing(shop: Any, years: int) -> None:
+    process = run(CLOCK, shop.database.app_url, str(years * 365 * 86_400))
+    out, errors = process.communicate(timeout=DEADLINE)
+    assert out == "[1, 2, 3, 4]\n", errors
+    off = shop.conn.execute(
+        "select max(abs(extract(epoch from now() - scheduled_at)))::float8,"
+        " bool_and(attempted_at >= scheduled_at) from forge_job"
+    ).fetchone()
+    assert off[0] < 60 and off[1]
+
+
+def test_a_stale_answer_after_a_snooze_and_another_fetch_changes_nothing(shop: Any) -> None:
+    """The first run's answer is written when the job runs for the second time."""
+    go, again = threading.Event(), threading.Event()
+
+    def work(job: Job) -> None:
+        if job.args["n"] == 1 and not again.is_set():
+            again.set()
+            raise Snooze(0)
+        go.wait(10)
+
+    id = shop.insert(args={"n": 1})
+    worker = shop.worker({"a": work})
+    shop.wait_for(lambda: again.is_set() and shop.row(id, "state") == ("running",))
+    (claim,) = shop.row(id, "claim")
+    stale = shop.conn.execute(
+        jobs.job.SQL["complete"], {"ids": [id], "claims": [claim - 1], "worker": worker.id}
+    ).fetchall()
+    assert stale == [] and shop.row(id, "state") == ("running",)
+    go.set()
+    shop.until(id, "completed")
+
+
+def test_a_connection_that_is_cut_in_the_middle_of_a_batch_loses_no_answer(shop: Any) -> None:
+    """The acknowledger's backend ends while its statement waits for a lock."""
+    jobs.insert_many_tx(shop.conn, [NewJob("a", {}) for _ in range(200)])
+    lock = shop.mine()
+    lock.execute("begin")
+    lock.execute("lock table forge_job in share row exclusive mode")
+    worker = shop.worker({"a": lambda job: None}, heartbeat=0.2)
+    lock.execute("commit")
+    for _ in range(5):
+        lock.execute("begin")
+        lock.execute("lock table forge_job in share row exclusive mode")
+        waiting = (
+            "select pid from pg_stat_activity where datname = current_database()"
+            " and wait_event_type = 'Lock' and query like 'update forge_job j set state%'"
+        )
+        end = time.monotonic() + 0.5
+        while time.monotonic() < end:
+            for (pid,) in shop.conn.execute(waiting).fetchall():
+                shop.conn.execute("select pg_terminate_backend(%s)", [pid])
+                end = 0.0
+        lock.execute("commit")
+    shop.settle()
+    assert shop.states() == {"completed": 200} and worker.stale == 0
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[EmbeddedServer]:
+    """A server that may be killed."""
+    server = EmbeddedServer(tmp_path / "postgres", settings={"synchronous_commit": "on"})
+    server.start()
+    with db.connect(server.owner_url) as owner:
+        for _ in db.migrate(owner, db.FORGE_MIGRATIONS):
+            pass
+        owner.execute("create table done (job bigint not null)")
+    yield server
+    server.stop()
+
+
+@pytest.mark.slow
+def test_a_server_that_is_killed_again_and_again_loses_no_job_and_repeats_no_effect(
+    own_server: EmbeddedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = own_server.owner_url
+    count = 600
+
+    def work(job: Job) -> None:
+        with db.transaction(job.conn):
+            job.conn.execute("insert into done values (%s)", [job.id])
+            threading.Event().wait(0.005)
+            job.complete_tx(job.conn)
+
+    with db.connect(url) as conn:
+        jobs.insert_many_tx(conn, [NewJob("a", {}) for _ in range(count)])
+    worker = jobs.Worker(
+        lambda: db.connect(url),
+        {"a": Kind("a", work, retry=lambda job, error: 0.0)},
+        queues={"default": 8}, poll_interval=0.05, heartbeat=0.2, rescue_after=2.0,
+    )  # fmt: skip
+    worker.start()
+    try:
+        for _ in range(3):
+            threading.Event().wait(0.3)
+            with db.connect(url) as conn:
+                # A backend killed so makes the server restart itself, as after a crash.
+                (pid,) = conn.execute(
+                    "select pid from pg_stat_activity where backend_xid is not null"
+                    " and pid <> pg_backend_pid() limit 1"
+                ).fetchone() or (None,)
+                pid = pid or conn.info.backend_pid
+                kill(own_server, pid)
+            until_back(url)
+        end = time.monotonic() + 60
+        while True:
+            until_back(url)
+            with db.connect(url) as conn:
+                states = dict(
+                    conn.execute("select state, count(*) from forge_job group by state").fetchall()
+                )
+            if set(states) <= {"completed", "discarded"}:
+                break
+            assert time.monotonic() < end, states
+            time.sleep(0.1)
+    finally:
+        worker.stop(5.0)
+    with db.connect(url) as conn:
+        assert states == {"completed": count}
+        found = conn.execute("select count(*), count(distinct job) from done").fetchone()
+        assert found == (count, count)
+        unexplained = conn.execute(
+            "select count(*) from forge_job where attempt > 1 and errors = '[]'"
+        ).fetchone()
+        assert unexplained == (0,)
+    told = [record.getMessage() for record in caplog.records]
+    assert told and not any("does not exist" in message for message in told), told
+
+
+def kill(server: EmbeddedServer, pid: int) -> None:
+    """SIGKILL a server process, which may live in a namespace of its own under another number."""
+    for path in Path("/proc").glob("[0-9]*/status"):
+        try:
+            text = path.read_text()
+        except OSError:
+            continue
+        numbers = next((x.split()[1:] for x in text.splitlines() if x.startswith("NSpid:")), [])
+        if str(pid) in numbers and "postgres" in text.splitlines()[0]:
+            command = (path.parent / "cmdline").read_bytes().replace(b"\0", b" ")
+            parent = next(x.split()[1] for x in text.splitlines() if x.startswith("PPid:"))
+            main = (Path("/proc") / parent / "cmdline").read_bytes()
+            if str(server.data).encode() in main or str(server.data).encode() in command:
+                os.kill(int(path.parent.name), signal.SIGKILL)
+                return
+    raise AssertionError(f"no server process {pid}")
+
+
+def until_back(url: str) -> None:
+    end = time.monotonic() + DEADLINE
+    while True:
+        try:
+            with psycopg.connect(url, connect_timeout=2) as conn:
+                conn.execute("select 1")
+                return
+        except psycopg.Error:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+
+
+def test_a_disk_that_is_full_costs_no_job(shop: Any) -> None:
+    """The server refuses to write for a while, as with no space left (SQLSTATE 53100)."""
+    with db.connect(shop.database.owner_url) as owner:
+        owner.execute(
+            "create function full_disk() returns trigger language plpgsql as $$ begin"
+            " raise exception 'could not extend file: No space left on device'"
+            " using errcode = 'disk_full'; end $$"
+        )
+        owner.execute(
+            "create trigger full_disk before update on forge_job execute function full_disk()"
+        )
+        owner.execute("alter table forge_job disable trigger full_disk")
+        ran: list[int] = []
+        jobs.insert_many_tx(shop.conn, [NewJob("a", {"n": n}) for n in range(300)])
+
+        def work(job: Job) -> None:
+            ran.append(job.args["n"])
+            threading.Event().wait(0.002)
+
+        worker = shop.worker({"a": work}, heartbeat=0.2)
+        for _ in range(3):
+            shop.wait_for(lambda: len(ran) > 20 or shop.states() == {"completed": 300})
+            owner.execute("alter table forge_job enable trigger full_disk")
+            threading.Event().wait(0.3)
+            owner.execute("alter table forge_job disable trigger full_disk")
+        shop.settle()
+    assert shop.states() == {"completed": 300}
+    assert sorted(set(ran)) == list(range(300)) and worker.stale == 0
+    assert json.dumps(sorted(ran)) == json.dumps(list(range(300))), "none ran twice"
