@@ -68,7 +68,8 @@ class Site:
 
 def main() -> None:
     """One verb, one line of figures."""
-    url, verb, prefetch, count = [*sys.argv[1:], "1", str(JOBS)][:4]
+    url, verb, *more = sys.argv[1:]
+    prefetch, count = [*more, *["1", str(JOBS)][len(more) :]]
     site = Site(url)
     conn = site.database.connection()
     if verb == "one":
@@ -89,6 +90,7 @@ def main() -> None:
         tell(drain_per_second=int(count) / seconds, rss_mib=rss)
     elif verb == "pickup":
         with site.working(int(prefetch)):
+            time.sleep(1.0)
             ready()
             until = time.monotonic() + 10
             while seen.count < PICKED_UP and time.monotonic() < until:

@@ -202,22 +202,21 @@ class ObanPeer:
 
 _made: dict[str, Any] = {}
 
+if sys.argv[1:2] == ["chancy"]:
+    from chancy import job
+
+    @job(queue="default")
+    async def noop(*, k: int) -> None:
+        """The job, which chancy finds by the name of its module."""
+        seen.hit(k)
+
+    sys.modules["peers"] = sys.modules["__main__"]
+    noop.__module__ = "peers"
+
 
 def chancy_job() -> Any:
-    """The job, which chancy finds by its module's name."""
-    if "chancy" not in _made:
-        from chancy import job
-
-        @job(queue="default")
-        async def noop(*, k: int) -> None:
-            seen.hit(k)
-
-        sys.modules["peers"] = sys.modules["__main__"]
-        noop.__module__ = "peers"
-        noop.__qualname__ = "noop"
-        globals()["noop"] = noop
-        _made["chancy"] = noop
-    return _made["chancy"]
+    """The job as a client names it."""
+    return noop
 
 
 def oban_worker() -> Any:
@@ -292,8 +291,6 @@ async def insert(peer: Any) -> None:
 def main() -> None:
     """One verb, one line of figures."""
     name, url, verb, concurrency = [*sys.argv[1:], "50"][:4]
-    if name == "chancy":
-        chancy_job()
     peer = PEERS[name](url, int(concurrency))
     if verb == "clear":
         with psycopg.connect(url, autocommit=True) as conn:

@@ -22,7 +22,8 @@ from .new import Checked, NewJob, checked
 
 _SYSTEM, _DESTINATION = {"messaging.system": "forge"}, "messaging.destination.name"
 _NULL = r"\N"
-CHUNK = 1000  # jobs that a COPY sends at once
+_PLAIN: list[Any] = [0.0, None, [], None, None, None, None, None]  # of a Checked, from delay on
+CHUNK = 200  # jobs that a COPY sends at once: the server works while the next are made
 # What COPY's text format gives another meaning (PostgreSQL manual, COPY).
 _ESCAPED = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
@@ -39,11 +40,10 @@ def insert_tx(
     catalogue = _catalogue(conn)
     job = checked(NewJob(kind, args, **options), catalogue)
     with produced(job.kind, job.queue):
-        params = job._asdict() | {"metadata": job.metadata or json.dumps(caused_by())}
+        metadata = job.metadata or json.dumps(caused_by())
         rows: list[tuple[Any, ...]] = []
         while not rows:  # none: the job that was in the way ended while we looked
-            sql = SQL["insert"] if job.unique_key is None else SQL["insert_unique"]
-            rows = db.run(conn, sql, params)
+            rows = db.run(conn, *_statement(job, metadata))
     ((id, new),) = rows
     if new:
         told(conn, {(job.kind, job.queue): 1}, later=job.delay > 0 or job.scheduled_at is not None)
@@ -92,6 +92,19 @@ def insert_many_tx(
         told(conn, due)
         told(conn, waiting, later=True)
     return found if ids else due.total() + waiting.total() + len(unique)
+
+
+def _statement(job: Checked, metadata: str) -> tuple[str, Mapping[str, Any]]:
+    """The one that inserts the job, and its values."""
+    kind, queue, args, priority, attempts, *rest = job
+    rest[3] = None  # the metadata
+    if rest == _PLAIN:
+        return SQL["insert_plain"], {
+            "kind": kind, "queue": queue, "args": args, "priority": priority,
+            "max_attempts": attempts, "metadata": metadata,
+        }  # fmt: skip
+    name = "insert" if job.unique_key is None else "insert_unique"
+    return SQL[name], job._asdict() | {"metadata": metadata}
 
 
 def caused_by() -> dict[str, str]:
@@ -159,14 +172,16 @@ def _copy(conn: psycopg.Connection[Any], jobs: Iterable[Checked], ids: Sequence[
     sql = SQL["copy_with_ids"] if ids else SQL["copy"]
     with conn.cursor() as cursor, cursor.copy(sql) as copy:
         for job in jobs:
-            due = job.scheduled_at or now + timedelta(seconds=job.delay)
-            later = due > now
+            state, due = "available", at
+            if job.delay or job.scheduled_at is not None:
+                time = job.scheduled_at or now + timedelta(seconds=job.delay)
+                state, due = ("scheduled", time.isoformat()) if time > now else (state, due)
+            metadata = cause if job.metadata is None else _escaped(job.metadata)
+            tags = _escaped(_array(job.tags)) if job.tags else "{}"
+            key = _NULL if job.limit_key is None else _escaped(job.limit_key)
             line = (
                 f"{_word(job.kind)}\t{_word(job.queue)}\t{_escaped(job.args)}\t{job.priority}\t"
-                f"{job.max_attempts}\t{cause if job.metadata is None else _escaped(job.metadata)}\t"
-                f"{'scheduled' if later else 'available'}\t{due.isoformat() if later else at}\t"
-                f"{_escaped(_array(job.tags)) if job.tags else '{}'}\t"
-                f"{_NULL if job.limit_key is None else _escaped(job.limit_key)}"
+                f"{job.max_attempts}\t{metadata}\t{state}\t{due}\t{tags}\t{key}"
             )
             lines.append(f"{line}\t{next(numbers)}\n" if ids else line + "\n")
             if len(lines) == CHUNK:

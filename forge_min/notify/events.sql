@@ -5,7 +5,9 @@ insert into forge_event (tenant_id, topic, kind, resource_id, version, changed, 
 values (%(tenant_id)s::uuid, %(topic)s, %(kind)s, %(resource_id)s, %(version)s, %(changed)s::text[], %(payload)s);
 
 -- name: notify
-select pg_notify('forge', payload) from unnest(%(payloads)s::text[]) payload;
+-- A hint needs no disk: its commit does not wait for one.
+select set_config('synchronous_commit', 'off', true), pg_notify('forge', payload)
+from unnest(%(payloads)s::text[]) payload;
 
 -- name: listen
 listen forge;

@@ -125,8 +125,13 @@ class Fetcher(Loop):
 
 
 _FETCH = {
-    name: Template(SQL["fetch"]).substitute(picked=SQL[name])
-    for name in ("pick", "pick_on", "pick_limited")
+    # The limited pick locks no row, so the update looks again: no index may help it there.
+    name: Template(SQL["fetch"]).substitute(picked=SQL[name], again=again)
+    for name, again in (
+        ("pick", ""),
+        ("pick_on", ""),
+        ("pick_limited", " and state || '' = 'available'"),
+    )
 }
 _NO_MARKS: dict[str, object] = {
     name: value for n in PRIORITIES for name, value in ((f"at_{n}", "-infinity"), (f"id_{n}", 0))

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
 import psycopg
@@ -26,6 +26,7 @@ from ..args import reader
 from ..job import Job, Result, failed, judge
 from ..kinds import Kind
 
+WARM_UP = 0.2  # seconds without a job, then a thread opens its connection
 GRACE = 5.0  # seconds that a job may take to react to its time-out
 
 Around = Callable[[Job], AbstractContextManager[object]]
@@ -109,21 +110,30 @@ class Lane:
         return failed(job, why) if job is not None else None
 
     def _run(self) -> None:
-        while (job := self._inbox.get()) is not None:
+        try:
+            job = self._inbox.get(timeout=WARM_UP)
+        except Empty:
+            self._open()  # while there is time for it: the first job need not wait
+            job = self._inbox.get()
+        while job is not None:
             started = time.monotonic()
             result = self._attempt(job, started)
             if self._abandoned:
                 break
             self._finished(result, time.monotonic() - started)
+            job = self._inbox.get()
         self._link.close()
+
+    def _open(self) -> None:
+        if self._link.conn is None or self._link.conn.closed:
+            with suppress(ForgeError):  # the job's actions may use it without asking here
+                self._link.connection()
 
     def _attempt(self, job: Job, started: float) -> Result:
         # SAFETY: TimedOut comes at most once per job and never after a _disarm() that returned; so
         # the second _disarm, after it came, cannot be interrupted.
         result: Result | None = None
-        if self._link.conn is None or self._link.conn.closed:
-            with suppress(ForgeError):  # the job's actions may use it without asking here
-                self._link.connection()
+        self._open()
         seconds = self._terms.seconds(job)
         try:
             try:
