@@ -6,6 +6,8 @@ same run.
 http: the built artifact of http/shop beside Flask on gunicorn, both on one embedded PostgreSQL.
 live: the stream beside Go's net/http, sse-starlette and plain C; a topic beside asyncio's queues;
 what an event costs its commit. (live/retention.py, which takes an hour, is run by itself.)
+jobs: inserting, draining and picking up beside procrastinate, pgqueuer, chancy, oban; a backlog of
+a million beside one of ten thousand.
 limiter: acquire and release on both twins. writes: a create's statement beside the bare insert.
 generate, transfer, fresh_database: seconds and memory of making gen/, of import and export, of a
 test's database, each beside its goal.
@@ -62,6 +64,8 @@ def main() -> int:
         peer = peer_database(server)
         bench("http/bench.py", folder, "--forge", str(forge), "--database", peer)
     for script in ("live/topics.py", "live/bench.py", "live/commits.py"):
+        bench(script, folder)
+    for script in ("jobs/bench.py", "jobs/backlog.py"):
         bench(script, folder)
     for script in ("limiter.py", "writes.py", "generate.py", "transfer.py"):
         bench(script, folder)

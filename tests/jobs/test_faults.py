@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ import pytest
 from forge_min import db, jobs
 from forge_min.db import EmbeddedServer
 from forge_min.jobs import Job, Kind, NewJob, Snooze
+from forge_min.jobs.job import Result
+from forge_min.jobs.working.acks import write_down
 
 pytestmark = pytest.mark.db
 DEADLINE = 30.0
@@ -328,3 +332,29 @@ def test_a_disk_that_is_full_costs_no_job(shop: Any) -> None:
     assert shop.states() == {"completed": 300}
     assert sorted(set(ran)) == list(range(300)) and worker.stale == 0
     assert json.dumps(sorted(ran)) == json.dumps(list(range(300))), "none ran twice"
+
+
+def test_answers_of_two_runs_of_one_job_are_written_in_one_go(shop: Any) -> None:
+    """One that was snoozed and ran again, before its first answer was written."""
+    id, other = shop.insert(), shop.insert()
+    me = uuid.uuid4()
+
+    def taken(job: int, claim: int) -> Job:
+        shop.conn.execute(
+            "update forge_job set state = 'running', attempt = 1, attempted_at = now(),"
+            " claim = %s, worker_id = %s where id = %s",
+            [claim, me, job],
+        )
+        now = datetime.datetime.now(datetime.UTC)
+        return Job(job, "a", "default", {}, 1, 25, claim, {}, now, now)
+
+    first, second = taken(id, 1), taken(other, 2)
+    third = taken(id, 3)
+    results = [
+        Result(first, "snoozed", "scheduled", refund=1, delay=3600.0),
+        Result(second, "retried", "retryable", delay=60.0, error='{"error": "no"}'),
+        Result(third, "cancelled", "cancelled", error='{"error": "enough"}'),
+    ]
+    assert write_down(shop.conn, me, [], results) == {id, other}
+    assert shop.row(id, "state", "jsonb_array_length(errors)") == ("cancelled", 1)
+    assert shop.row(other, "state", "errors -> 0 ->> 'error'") == ("retryable", "no")

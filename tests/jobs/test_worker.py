@@ -82,6 +82,22 @@ def test_priority_comes_before_age(shop: Any) -> None:
     assert order == sorted(order, key=lambda n: (4 - n % 4, n))
 
 
+def test_a_job_that_was_committed_late_is_found_behind_those_that_were_taken(shop: Any) -> None:
+    """It lies below where the last fetch ended: only a look from the beginning finds it."""
+    slow = shop.mine()
+    slow.execute("begin")
+    late = [jobs.insert_tx(slow, "a", {"n": n}, priority=p) for n, p in enumerate((1, 2, 2, 4))]
+    jobs.insert_many_tx(
+        shop.conn, [NewJob("a", {"n": n}, priority=1 + n % 4) for n in range(2_000)]
+    )
+    worker = shop.worker({"a": nothing}, poll_interval=0.3)
+    shop.settle()
+    assert worker.fetched == 2_000
+    slow.execute("commit")
+    for job in late:
+        shop.until(job, "completed")
+
+
 def test_a_failed_run_is_retried_later_with_its_error_kept(shop: Any) -> None:
     job = shop.insert()
 
@@ -534,7 +550,7 @@ class Deaf:
 
         def execute(query: str, *args: Any) -> Any:
             found = plain(query, *args)
-            if "with picked" in query and found.rowcount and self._lose:
+            if "picked as" in query and found.rowcount and self._lose:
                 self._lose.pop()
                 self._conn.close()
                 raise psycopg.OperationalError("the answer was lost")

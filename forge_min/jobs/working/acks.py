@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import queue
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 from uuid import UUID
@@ -88,10 +88,9 @@ def write_down(
 ) -> set[int]:
     """The jobs whose runs ended so by now; the others were taken from this worker."""
     found: set[int] = set()
-    for name in ("complete", "settle"):
-        some = [
-            result for result in results if (result.state == "completed") == (name == "complete")
-        ]
+    done = [result for result in results if result.state == "completed"]
+    others = [result for result in results if result.state != "completed"]
+    for name, some in (("complete", done), *(("settle", part) for part in _once_each(others))):
         if some:
             params = {
                 "worker": worker,
@@ -106,3 +105,13 @@ def write_down(
             }
             found.update(row[0] for row in conn.execute(SQL[name], params))
     return found
+
+
+def _once_each(results: Sequence[Result]) -> Iterator[list[Result]]:
+    """Parts in which no job stands twice, as one does that was snoozed and has run again."""
+    rest = list(results)
+    while rest:
+        part = {result.job.id: result for result in reversed(rest)}
+        yield list(part.values())
+        kept = {id(result) for result in part.values()}
+        rest = [result for result in rest if id(result) not in kept]

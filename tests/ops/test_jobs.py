@@ -1,0 +1,117 @@
+"""jobs: the queue from a terminal, by the built artifact."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from typing import Any
+
+import pytest
+from forge_min import db, jobs
+from forge_min.testing import TestDatabase
+
+pytestmark = [pytest.mark.db, pytest.mark.slow]
+
+
+@pytest.fixture
+def queue(site: Any, fresh_database: TestDatabase) -> Any:
+    """The artifact's command `jobs`, and a connection to insert with."""
+    assert site.run("migrate", "up").returncode == 0
+
+    class Queue:
+        conn = db.connect(fresh_database.app_url)
+
+        def __call__(self, *arguments: str, code: int = 0) -> str:
+            done = site.run("jobs", *arguments)
+            assert done.returncode == code, done.stderr + done.stdout
+            self.errors = done.stderr
+            return str(done.stdout)
+
+        def json(self, *arguments: str, code: int = 0) -> Any:
+            return json.loads(self(*arguments, "--json", code=code))
+
+    yield Queue()
+    Queue.conn.close()
+
+
+def test_a_person_finds_and_changes_jobs(queue: Any) -> None:
+    ids = [jobs.insert_tx(queue.conn, kind, {"n": 1}, tags=["t"]) for kind in ("A", "A", "B")]
+    assert queue("list").splitlines()[0].split() == [
+        "id", "state", "kind", "queue", "priority", "attempt", "scheduled_at", "error"
+    ]  # fmt: skip
+    assert [job["id"] for job in queue.json("list", "--kind", "A")] == ids[1::-1]
+    (older,) = queue.json("list", "--tag", "t", "--limit", "1", "--before", str(ids[2]))
+    assert older["id"] == ids[1]
+    assert queue.json("show", str(ids[0]))["args"] == {"n": 1}
+    assert "args          {'n': 1}" in queue("show", str(ids[0]))
+    assert queue.json("cancel", str(ids[0])) == [{"id": ids[0], "state": "cancelled"}]
+    assert queue.json("cancel", str(ids[0]))[0]["state"] == "cancelled"
+    assert queue.json("retry", str(ids[0]), "999", code=1) == [
+        {"id": ids[0], "state": "available"}, {"id": 999, "state": "missing"},
+    ]  # fmt: skip
+    # Everything that the filters find.
+    found = queue.json("discard", "--kind", "A")
+    assert {(row["id"], row["state"]) for row in found} == {(id, "discarded") for id in ids[:2]}
+    assert queue.json("list", "--state", "available")[0]["id"] == ids[2]
+
+
+def test_queues_are_paused_limited_and_shown(queue: Any) -> None:
+    assert queue.json("pause", "mail")[0]["paused_at"]
+    queue("limit", "mail", "--running", "2", "--per-key", "1", "--rate", "100/1m")
+    line = next(x for x in queue("stats").splitlines() if x.startswith("mail"))
+    assert "paused, 2 at once, 1 a key, 100 in 60 s" in line
+    (shown,) = queue.json("resume", "mail")
+    assert shown["paused_at"] is None and shown["rate_seconds"] == 60
+    queue("limit", "mail")
+    stats = queue.json("stats")
+    assert [q["max_running"] for q in stats["queues"]] == [None] or stats["queues"] == []
+    assert set(stats) == {"queues", "workers", "unknown", "unworked", "periodic", "storage"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "hint"),
+    [
+        (["show", "x"], 2, "'x' is no job's number"),
+        (["show"], 2, "needs a number"),
+        (["show", "7"], 1, "error[F722]"),
+        (["retry"], 2, "needs ids, or --state"),
+        (["pause"], 2, "needs a queue"),
+        (["limit", "mail", "--rate", "soon"], 2, "is not jobs/time"),
+        (["list", "--state", "asleep"], 1, "error[F721]"),
+        (["frobnicate"], 2, "invalid choice"),
+    ],
+)
+def test_a_mistake_is_told_without_a_traceback(
+    queue: Any, arguments: list[str], code: int, hint: str
+) -> None:
+    queue(*arguments, code=code)
+    assert hint in queue.errors and "Traceback" not in queue.errors
+
+
+def test_stats_go_on_while_they_are_watched(queue: Any, site: Any) -> None:
+    process = site.start("jobs", "stats", "--watch", "--json")
+    process.wait_for(lambda: process.log.count('"queues"') >= 2, "two answers")
+    process.popen.send_signal(signal.SIGINT)
+    assert process.popen.wait(20) == 130
+
+
+def test_the_metrics_count_jobs(site: Any) -> None:
+    process = site.serve(FORGE_JOBS_QUEUES="{default = 2, nearest = 2}")
+    country = site.create("countries", {"code": "DE", "name": "Germany"})
+    for icao in ("AAAA", "BBBB"):
+        place = {"icao": icao, "name": icao, "latitude": "51", "longitude": "8"}
+        site.create("airports", place | {"country_id": country["id"]})
+
+    def metrics() -> str:
+        return str(site.ask("GET", "/metrics", port=site.admin)[2].decode())
+
+    done = (
+        'forge_job_duration_seconds_count{kind="FindNearest",queue="nearest",outcome="completed"} 2'
+    )
+    process.wait_for(lambda: done in metrics(), "two jobs")
+    text = metrics()
+    assert 'forge_jobs_inserted_total{kind="FindNearest",queue="nearest"} 2' in text
+    assert 'forge_job_wait_seconds_count{queue="nearest"} 2' in text
+    process.wait_for(lambda: "forge_jobs{" in metrics(), "the leader's count")
+    assert re.search(r'forge_jobs\{queue="nearest",state="completed"\} [12]\b', metrics())
