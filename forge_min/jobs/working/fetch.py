@@ -120,8 +120,8 @@ class Fetcher(Loop):
         """rows: in their order."""
         if rows and queue not in self._limited:
             marks = self._marks.setdefault(queue, dict(_NO_MARKS))
-            for row in rows:  # the last one of each priority stays
-                marks[f"at_{row[10]}"], marks[f"id_{row[10]}"] = row[9], row[0]
+            for n, row in {row[10]: row for row in rows}.items():  # the last of each priority
+                marks[f"at_{n}"], marks[f"id_{n}"] = row[9], row[0]
 
 
 _FETCH = {

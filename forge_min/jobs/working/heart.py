@@ -63,7 +63,8 @@ class Heart(Loop):
         self._done: dict[str, list[float]] = defaultdict(lambda: [0, 0, 0.0])
         self.leave = False
         self.leading = False
-        self.on_lead: Callable[[], object] = lambda: None
+        self.on_first: Callable[[], object] = lambda: None  # called at the first beat
+        self.on_lead: Callable[[], object] = lambda: None  # called when the lead comes to it
         self.beaten = threading.Event()
 
     def ended(self, result: Result, seconds: float) -> None:
@@ -99,7 +100,9 @@ class Heart(Loop):
     def _beat(self) -> None:
         before = self.leading
         ((self.leading,),) = self._execute("beat")
-        self.beaten.set()
+        if not self.beaten.is_set():
+            self.beaten.set()
+            self.on_first()
         if self.leading and not before:
             self.on_lead()
 

@@ -192,6 +192,7 @@ class Worker:
             ready=self._ready,
             nudge=self._nudge,
         )
+        self._heart.on_first = self._fetcher.wake.set
 
     def _timeouts(self) -> list[float]:
         return [kind.timeout / 4 for kind in self._terms.kinds.values() if kind.timeout]
