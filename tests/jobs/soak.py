@@ -92,10 +92,11 @@ class Writer(threading.Thread):
                             jobs.insert_tx(conn, made[0].kind, made[0].args, delay=made[0].delay)
                         else:
                             jobs.insert_many_tx(conn, made)
-                        if self.rng.random() < 0.1:
+                        undone = self.rng.random() < 0.1
+                        if undone:
                             raise psycopg.Rollback
                         self.unsure += size
-                    if not conn.broken:
+                    if not undone:
                         self.unsure -= size
                         self.committed += size
             except (psycopg.Error, ForgeError):
@@ -122,10 +123,12 @@ def main() -> int:
                 for _ in db.migrate(conn, db.FORGE_MIGRATIONS):
                     pass
                 conn.execute("create table done (job bigint, claim bigint, kind text)")
-            return soak(url, minutes * 60, rng)
+            return soak(server, minutes * 60, rng)
 
 
-def soak(url: str, seconds: float, rng: random.Random) -> int:
+def soak(server: EmbeddedServer, seconds: float, rng: random.Random) -> int:
+    """Kill and start for so long; then wait, and look."""
+    url = server.owner_url
     writers = [Writer(url, number) for number in range(2)]
     for writer in writers:
         writer.start()
@@ -138,7 +141,7 @@ def soak(url: str, seconds: float, rng: random.Random) -> int:
         name = rng.choice(names)
         if time.monotonic() > crash_at:
             crash_at = time.monotonic() + 30
-            crashes += crash(url)
+            crashes += crash(server)
         elif rng.random() < 0.15:
             ends += 1
             workers[name].communicate("", timeout=60)
@@ -180,10 +183,10 @@ def kill(url: str, name: str, process: subprocess.Popen[str]) -> bool:
         with psycopg.connect(url, autocommit=True) as conn:
             until = time.monotonic() + 2
             while not hit and time.monotonic() < until:
-                hit = bool(conn.execute(
+                hit = conn.execute(
                     "select from pg_stat_activity"
                     " where application_name = %s and backend_xid is not null", [name]
-                ).fetchone())  # fmt: skip
+                ).rowcount > 0  # fmt: skip
     except psycopg.Error:
         pass
     os.kill(process.pid, signal.SIGKILL)
@@ -191,18 +194,9 @@ def kill(url: str, name: str, process: subprocess.Popen[str]) -> bool:
     return hit
 
 
-def crash(url: str) -> bool:
-    """Make the server restart itself, as after a crash: a backend ends by SIGABRT's sibling."""
-    try:
-        with psycopg.connect(url, autocommit=True) as conn:
-            (folder,) = conn.execute("show data_directory").fetchone() or ("",)
-            pid = conn.info.backend_pid
-        return kill_backend(str(folder), pid, url)
-    except psycopg.Error:
-        return False
-
-
-def kill_backend(folder: str, pid: int, url: str) -> bool:
+def crash(server: EmbeddedServer) -> bool:
+    """Make the server restart itself, as it does when one of its processes is killed."""
+    folder = str(server.data / "pg")
     for path in Path("/proc").glob("[0-9]*/status"):
         try:
             lines = path.read_text().splitlines()
