@@ -157,21 +157,24 @@ def test_a_clock_that_is_a_year_off_changes_nothing(shop: Any, years: int) -> No
 
 def test_a_stale_answer_after_a_snooze_and_another_fetch_changes_nothing(shop: Any) -> None:
     """The first run's answer is written when the job runs for the second time."""
-    go, again = threading.Event(), threading.Event()
+    go, second = threading.Event(), threading.Event()
+    runs: list[int] = []
 
     def work(job: Job) -> None:
-        if job.args["n"] == 1 and not again.is_set():
-            again.set()
+        runs.append(job.claim)
+        if len(runs) == 1:
             raise Snooze(0)
+        second.set()
         go.wait(10)
 
     id = shop.insert(args={"n": 1})
     worker = shop.worker({"a": work})
-    shop.wait_for(lambda: again.is_set() and shop.row(id, "state") == ("running",))
+    assert second.wait(10)
     (claim,) = shop.row(id, "claim")
     stale = shop.conn.execute(
-        jobs.job.SQL["complete"], {"ids": [id], "claims": [claim - 1], "worker": worker.id}
+        jobs.job.SQL["complete"], {"ids": [id], "claims": runs[:1], "worker": worker.id}
     ).fetchall()
+    assert claim == runs[1] != runs[0]
     assert stale == [] and shop.row(id, "state") == ("running",)
     go.set()
     shop.until(id, "completed")
