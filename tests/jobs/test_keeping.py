@@ -165,7 +165,7 @@ def test_a_run_is_inserted_once_however_many_believe_to_lead(shop: Any) -> None:
     every = [Periodic("tick", Interval(1), "a"), Periodic("tock", Cron("* * * * *"), "b")]
     for conn in conns:
         register(conn, every)
-    end = time.monotonic() + 4
+    end = time.monotonic() + 2.5
     while time.monotonic() < end:
         for conn in conns:
             ((worker,),) = conn.execute(
@@ -178,7 +178,7 @@ def test_a_run_is_inserted_once_however_many_believe_to_lead(shop: Any) -> None:
     rows = shop.conn.execute(
         "select count(*), count(distinct metadata ->> 'due_at') from forge_job where kind = 'a'"
     ).fetchone()
-    assert rows[0] == rows[1] >= 3
+    assert rows[0] == rows[1] >= 2
 
 
 @pytest.mark.parametrize(

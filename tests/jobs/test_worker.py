@@ -519,21 +519,6 @@ def test_a_worker_whose_heartbeat_has_run_out_fetches_nothing(shop: Any) -> None
     assert shop.row(job, "state") == ("available",)
 
 
-def test_an_idle_worker_asks_at_most_twice_a_second(shop: Any) -> None:
-    asked: list[str] = []
-
-    def connect() -> db.Connection:
-        return db.connect(shop.database.app_url, observe=lambda word, seconds: asked.append(word))
-
-    worker = jobs.Worker(connect, {"a": nothing}, queues={"default": 10, "mail": 2})
-    shop.workers.append(worker)
-    worker.start()
-    shop.wait_for(lambda: len(asked) >= 5)
-    asked.clear()
-    shop.conn.execute("select pg_sleep(5)")
-    assert len(asked) <= 10
-
-
 class Deaf:
     """A connection whose fetches are done by the server, and whose answers get lost at times."""
 
