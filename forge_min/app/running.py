@@ -186,12 +186,10 @@ class Running:
         )
         self._stack.callback(database.close)
         self.metrics.watch_jobs(lambda: control.counted(database.connection()))
-        self.jobs_pages = JobsPages(database, name, self._told, local=not admin.token)
+        self.jobs_pages = JobsPages(
+            database, name, lambda: jobs.told_of(self._catalogue.kinds), local=not admin.token
+        )
         self._stack.callback(self.jobs_pages.stop)
-
-    def _told(self) -> list[str]:
-        kinds = self.registry.declared().values()
-        return [kind.name for kind in kinds if kind.discarded is not None]
 
     def _know_jobs(self, app: App) -> None:
         self._catalogue.kinds = self.registry.declared()

@@ -6,7 +6,7 @@ from .fragment import JobRef, job_fragment
 from .insert import Client, caused_by, insert_many_tx, insert_tx, produced, told
 from .job import Cancel, Cancelled, Change, Discard, Job, Snooze, StaleClaim
 from .keeping import Cron, Interval, Periodic, Retention, check_periodic, register_periodic
-from .kinds import Catalogue, Kind, kind_of
+from .kinds import Catalogue, Kind, kind_of, told_of
 from .new import NewJob, Unique
 from .working import Observer as WorkerObserver
 from .working import Worker
@@ -15,5 +15,5 @@ __all__ = [
     "Cancel", "Cancelled", "Catalogue", "Change", "Client", "Cron", "Discard", "Interval", "Job",
     "JobRef", "Kind", "NewJob", "Periodic", "Retention", "Snooze", "StaleClaim", "Unique", "Worker",
     "WorkerObserver", "caused_by", "check_periodic", "insert_many_tx", "insert_tx", "job_fragment",
-    "kind_of", "produced", "register_periodic", "told",
+    "kind_of", "produced", "register_periodic", "told", "told_of",
 ]  # fmt: skip

@@ -12,9 +12,11 @@ import psycopg
 
 from .. import db
 from ..errors import Invalid, NotFound
+from .job import with_notice
 from .new import ENDED, LIVE
 
 SQL = db.load_sql("forge_min.jobs", "control.sql")
+SQL["discard"] = with_notice(SQL["discard"])
 STATES = (*LIVE, *ENDED)
 DOES = ("retry", "cancel", "discard")
 Conn = psycopg.Connection[Any]

@@ -39,21 +39,15 @@ where id = any(%(ids)s::bigint[]) and state in ('available', 'scheduled', 'retry
 returning id, queue, state
 
 -- name: discard
-with discarded as (
+with ended as (
   update forge_job set state = 'discarded', finalized_at = now(),
     errors = errors || jsonb_build_array(jsonb_build_object(
       'error', 'discarded by hand', 'at', now(), 'attempt', attempt))
   where id = any(%(ids)s::bigint[]) and state in ('available', 'scheduled', 'retryable')
   returning *
 ),
-notice as (
-  insert into forge_job (kind, queue, priority, args, metadata, tags)
-  select kind, queue, priority, args,
-    metadata || jsonb_build_object('discarded', id, 'error', errors -> -1 ->> 'error'), tags
-  from discarded
-  where kind = any(%(told)s::text[]) and not metadata ? 'discarded'
-)
-select id, queue, state from discarded
+$notice
+select id, queue, state from ended
 
 -- name: states
 select id, state from forge_job where id = any(%(ids)s::bigint[])

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from string import Template
 from typing import TYPE_CHECKING, Any, Generic
 
 import psycopg
@@ -27,6 +28,13 @@ else:
     A = TypeVar("A")
 
 SQL = db.load_sql("forge_min.jobs", "jobs.sql")
+
+
+def with_notice(sql: str) -> str:
+    """A statement whose CTE `ended` has jobs that ended, with the notices of those given up."""
+    return Template(sql).substitute(notice=SQL["notice"])
+
+
 CHANGE = ("resource", "id", "operation", "version")  # the args of every hook's job
 LONGEST = 10 * 365 * 86_400.0  # seconds; what PostgreSQL's timestamps surely hold
 Retry = Callable[["Job", BaseException], float]

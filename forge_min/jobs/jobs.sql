@@ -46,7 +46,7 @@ limit 1;
 -- name: ids
 select nextval('forge_job_id_seq') from generate_series(1, %(count)s::bigint);
 
--- A part of a write's statement: one job per row of $source. What stands for a $word comes from insert.py, which
+-- A part of a write's statement: one job per row of $source. What stands for a $word comes from fragment.py, which
 -- checks every name and quotes every constant. unless_taken: the words of the index forge_job_unique.
 -- PERF: a constant costs nothing here, a placeholder half a microsecond at either end (benchmarks/writes.py).
 -- name: fragment
@@ -129,34 +129,20 @@ picked as (
 -- name: pick_on
 picked as (
   select id from (
-  select * from (
-    select id from forge_job
-    where state = 'available' and queue = %(queue)s and priority = 1 and kind = any(%(kinds)s::text[])
-      and (scheduled_at, id) > (%(at_1)s::timestamptz, %(id_1)s::bigint)
-    order by scheduled_at, id limit %(limit)s for update skip locked) p1
-  union all
-  select * from (
-    select id from forge_job
-    where state = 'available' and queue = %(queue)s and priority = 2 and kind = any(%(kinds)s::text[])
-      and (scheduled_at, id) > (%(at_2)s::timestamptz, %(id_2)s::bigint)
-    order by scheduled_at, id limit %(limit)s for update skip locked) p2
-  union all
-  select * from (
-    select id from forge_job
-    where state = 'available' and queue = %(queue)s and priority = 3 and kind = any(%(kinds)s::text[])
-      and (scheduled_at, id) > (%(at_3)s::timestamptz, %(id_3)s::bigint)
-    order by scheduled_at, id limit %(limit)s for update skip locked) p3
-  union all
-  select * from (
-    select id from forge_job
-    where state = 'available' and queue = %(queue)s and priority = 4 and kind = any(%(kinds)s::text[])
-      and (scheduled_at, id) > (%(at_4)s::timestamptz, %(id_4)s::bigint)
-    order by scheduled_at, id limit %(limit)s for update skip locked) p4
+$scans
   ) found
   where exists (select from forge_worker where id = %(worker)s and expires_at > now())
     and not exists (select from forge_queue where name = %(queue)s and (paused_at is not null or limited))
   limit %(limit)s
 )
+
+-- One of its scans, of one priority.
+-- name: scan
+  select * from (
+    select id from forge_job
+    where state = 'available' and queue = %(queue)s and priority = $n and kind = any(%(kinds)s::text[])
+      and (scheduled_at, id) > (%(at_$n)s::timestamptz, %(id_$n)s::bigint)
+    order by scheduled_at, id limit %(limit)s for update skip locked) p$n
 
 -- A limited queue is fetched from by one worker at a time: the next statement of the transaction counts what runs.
 -- name: lock_queue
@@ -223,7 +209,6 @@ where id = any(%(ids)s::bigint[]) and worker_id = %(worker)s
 returning id;
 
 -- Every outcome but success; no id twice. refund: attempts given back. delay: seconds from now, NULL = as it was.
--- One of the kinds `told` that is given up leaves a job of its kind that tells of it, for the worker's `discarded`.
 -- name: settle
 with mine as materialized (
   select id, array_position(%(ids)s::bigint[], id) as n from forge_job
@@ -236,7 +221,7 @@ told as materialized (
     (%(delays)s::float8[])[n] as delay, (%(errors)s::jsonb[])[n] as error
   from mine
 ),
-settled as (
+ended as (
   update forge_job j set
     state = s.state, claim = null, attempt = j.attempt - s.refund,
     finalized_at = case when s.state in ('discarded', 'cancelled') then now() end,
@@ -247,14 +232,19 @@ settled as (
   where j.id = s.id
   returning j.*
 ),
+$notice
+select id from ended;
+
+-- A part of whatever ends jobs, the CTE `ended`: one of the kinds `told` that is given up leaves a job of its kind
+-- that tells of it, for the worker's `discarded`.
+-- name: notice
 notice as (
   insert into forge_job (kind, queue, priority, args, metadata, tags)
   select kind, queue, priority, args,
     metadata || jsonb_build_object('discarded', id, 'error', errors -> -1 ->> 'error'), tags
-  from settled
+  from ended
   where state = 'discarded' and kind = any(%(told)s::text[]) and not metadata ? 'discarded'
 )
-select id from settled;
 
 -- name: complete_tx
 update forge_job set state = 'completed', finalized_at = now(), claim = null

@@ -68,6 +68,11 @@ def _kind(worker: Any) -> Kind:
     return kind
 
 
+def told_of(kinds: Mapping[str, Kind]) -> list[str]:
+    """The kinds whose worker wants to be told of a job that is given up."""
+    return [name for name, kind in kinds.items() if kind.discarded is not None]
+
+
 class Catalogue:
     """The kinds of one application, for whoever inserts on its connections (`Connection.jobs`).
 

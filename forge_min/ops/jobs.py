@@ -13,7 +13,7 @@ from typing import Any
 
 from .. import db
 from ..errors import UsageError
-from ..jobs import control
+from ..jobs import control, told_of
 from .door import FAILED, tell
 from .project import Project
 
@@ -45,7 +45,7 @@ def _show(conn: db.Connection, args: argparse.Namespace, project: Project) -> in
 
 def _change(conn: db.Connection, args: argparse.Namespace, project: Project) -> int:
     """By ids, or of all that the filters find. What could not be changed is a failure."""
-    told = [] if args.does != "discard" else _told_kinds(project)
+    told = [] if args.does != "discard" else told_of(project.kinds())
     states: dict[int, str] = {}
     if args.of:
         ids = _ids(args)
@@ -135,11 +135,6 @@ def _rate(text: str) -> tuple[int, float]:
     if match is None or not int(match[1]):
         raise UsageError(f"--rate {text} is not jobs/time", hint="for example 100/1m")
     return int(match[1]), float(match[2] or 1) * _UNITS[match[3]]
-
-
-def _told_kinds(project: Project) -> list[str]:
-    """Kinds whose worker wants to be told of a job that is given up."""
-    return [name for name, kind in project.kinds().items() if kind.discarded is not None]
 
 
 def _progress(text: str) -> None:

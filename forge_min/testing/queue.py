@@ -141,7 +141,7 @@ def _by_worker(
 def _in_transaction(
     conn: Connection, kinds: Mapping[str, jobs.Kind], asked: Mapping[str, Any], deadline: float
 ) -> Iterator[Drained]:
-    told = [name for name, kind in kinds.items() if kind.discarded is not None]
+    told = jobs.told_of(kinds)
     me = uuid.uuid4()
     while rows := db.run(conn, SQL["take"], {**asked, "worker": me}):
         job = jobs.Job(*rows[0])

@@ -34,7 +34,7 @@ class Retention(NamedTuple):
 class House(Loop):
     """Rescues, deletes, counts and inserts what is periodic, while `leading()`.
 
-    told: kinds whose given-up jobs are told of. nudge: called with "j:<queue>".
+    told: kinds whose given-up jobs are told of.
     """
 
     def __init__(
@@ -47,11 +47,10 @@ class House(Loop):
         *,
         heartbeat: float,
         leading: Callable[[], bool],
-        nudge: Callable[[str], object],
     ) -> None:
         super().__init__("job-house", self._step, connect)
         self._worker, self._periodic = worker, periodic
-        self._leading, self._nudge = leading, nudge
+        self._leading = leading
         self._params = {"worker": worker, "told": list(told), "batch": BATCH} | retention._asdict()
         self._every = {"rescue": heartbeat, "sweep": SWEEP, "count": COUNT}
         self._due: dict[str, float] = {}
@@ -100,11 +99,7 @@ class House(Loop):
             if number > MOST_COUNTED:
                 # The state and the queue are two conditions that the statistics know.
                 params = {"queue": queue, "state": state}
-                with conn.cursor() as cursor:
-                    cursor.execute(SQL["estimate"], params)
-                    row = cursor.fetchone()
-                plan = row[0] if row else []
-                plan = json.loads(plan) if isinstance(plan, str) else plan
+                ((plan,),) = conn.execute(SQL["estimate"], params)
                 number = max(number, int(plan[0]["Plan"]["Plan Rows"]))
             found.setdefault(queue, {})[state] = number
             if age is not None:

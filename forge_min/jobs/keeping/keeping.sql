@@ -22,7 +22,7 @@ update forge_periodic set last_at = %(run)s, last_job = %(job)s where name = %(n
 -- Jobs whose worker is gone or silent. The run that died costs its attempt. Workers of which
 -- nothing runs any more are forgotten.
 -- name: rescue
-with rescued as (
+with ended as (
   update forge_job set
     state = case when cancel_requested_at is not null then 'cancelled'
       when attempt >= max_attempts then 'discarded' else 'retryable' end,
@@ -39,20 +39,14 @@ with rescued as (
     limit 1000 for update of j skip locked))
   returning *
 ),
-notice as (
-  insert into forge_job (kind, queue, priority, args, metadata, tags)
-  select kind, queue, priority, args,
-    metadata || jsonb_build_object('discarded', id, 'error', errors -> -1 ->> 'error'), tags
-  from rescued
-  where state = 'discarded' and kind = any(%(told)s::text[]) and not metadata ? 'discarded'
-),
+$notice,
 forgotten as (
   delete from forge_worker w
   where w.expires_at <= now()
     and not exists (select 1 from forge_job j where j.worker_id = w.id and j.state = 'running')
     and exists (select from forge_leader where name = 'jobs' and worker_id = %(worker)s and expires_at > now())
 )
-select id, queue from rescued
+select id, queue from ended
 
 -- What is old; whether there may be more of it.
 -- name: sweep

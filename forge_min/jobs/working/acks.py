@@ -17,9 +17,10 @@ from uuid import UUID
 import psycopg
 
 from ...notify.link import Connect, Loop
-from ..job import SQL, Result
+from ..job import SQL, Result, with_notice
 
 log = logging.getLogger("forge_min.jobs")
+SETTLE = with_notice(SQL["settle"])
 LINGER = 0.005  # seconds
 
 
@@ -90,20 +91,20 @@ def write_down(
     found: set[int] = set()
     done = [result for result in results if result.state == "completed"]
     others = [result for result in results if result.state != "completed"]
-    for name, some in (("complete", done), *(("settle", part) for part in _once_each(others))):
+    for sql, some in ((SQL["complete"], done), *((SETTLE, p) for p in _once_each(others))):
         if some:
             params = {
                 "worker": worker,
                 "ids": [r.job.id for r in some],
                 "claims": [r.job.claim for r in some],
-                # What follows is for "settle" alone.
+                # What follows is for SETTLE alone.
                 "told": list(told),
                 "states": [r.state for r in some],
                 "refunds": [r.refund for r in some],
                 "delays": [r.delay for r in some],
                 "errors": [r.error for r in some],
             }
-            found.update(row[0] for row in conn.execute(SQL[name], params))
+            found.update(row[0] for row in conn.execute(sql, params))
     return found
 
 

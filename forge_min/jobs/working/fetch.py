@@ -124,9 +124,13 @@ class Fetcher(Loop):
                 marks[f"at_{n}"], marks[f"id_{n}"] = row[9], row[0]
 
 
+_SCAN, _PARTS = Template(SQL["scan"]), dict(SQL)
+_PARTS["pick_on"] = Template(SQL["pick_on"]).substitute(
+    scans="\n  union all\n".join(_SCAN.substitute(n=n) for n in PRIORITIES)
+)
 _FETCH = {
     # The limited pick locks no row, so the update looks again: no index may help it there.
-    name: Template(SQL["fetch"]).substitute(picked=SQL[name], again=again)
+    name: Template(SQL["fetch"]).substitute(picked=_PARTS[name], again=again)
     for name, again in (
         ("pick", ""),
         ("pick_on", ""),

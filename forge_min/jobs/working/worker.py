@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from ...notify.link import Connect
 from ..job import Result
 from ..keeping import House, Periodic, Retention
-from ..kinds import Handler, Kind
+from ..kinds import Handler, Kind, told_of
 from .acks import Acknowledger
 from .fetch import Fetcher
 from .heart import Heart
@@ -59,7 +59,7 @@ class Worker:
         around = around or (lambda job: nullcontext())
         made = {n: kind if isinstance(kind, Kind) else Kind(n, kind) for n, kind in kinds.items()}
         self._terms = Terms(connect, made, around, prefetch, timeout)
-        self._told = [name for name, kind in made.items() if kind.discarded is not None]
+        self._told = told_of(made)
         self._queues = dict(queues)
         self._poll_interval = poll_interval
         self._heartbeat, self._rescue_after = heartbeat, rescue_after
@@ -180,7 +180,6 @@ class Worker:
             self._told,
             heartbeat=self._heartbeat,
             leading=lambda: self._heart.leading,
-            nudge=self._told_queue,
         )
         self._heart.on_lead = self._house.wake.set
         self._fetcher = Fetcher(
@@ -203,11 +202,6 @@ class Worker:
     def _hungry(self) -> None:
         if not self._fetcher.wake.is_set():  # PERF: a look costs less than the lock
             self._fetcher.wake.set()
-
-    def _told_queue(self, payload: str) -> None:
-        self.wake(payload[2:])
-        if self._nudge is not None:
-            self._nudge(payload)
 
     def _done(self, result: Result, seconds: float) -> None:
         self._acks.put(result)
