@@ -99,7 +99,11 @@ class Writer(threading.Thread):
                     if not undone:
                         self.unsure -= size
                         self.committed += size
-            except (psycopg.Error, ForgeError):
+            except (
+                psycopg.Error,
+                psycopg.Rollback,
+                ForgeError,
+            ):  # a rollback on a server that is gone
                 time.sleep(0.1)
 
 
