@@ -32,7 +32,7 @@ class Site:
         )
         self.database = db.Database(
             url,
-            nudge=self.nudger.nudge,
+            nudger=self.nudger,
             observe=self.metrics.query_done,
             jobs=catalogue,
             opened=observe.trace_connection,
@@ -50,20 +50,12 @@ class Site:
             prefetch=prefetch,
             observer=self.metrics.job_done,
             around=JobSpan,
-            nudge=self.nudger.nudge,
-        )
-        hub = notify.PostgresHub(
-            lambda: db.connect(self.database.url),
-            lambda event, audience, format: b"",
+            listen=self.database.connection,
             nudger=self.nudger,
-            on_jobs=lambda payload: worker.wake(payload[2:]),
-            events=False,
         )
-        hub.start()
         worker.start()
         yield worker
         worker.stop()
-        hub.stop()
 
 
 def main() -> None:

@@ -13,7 +13,6 @@ import resource
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -38,7 +37,7 @@ def main() -> None:
         if url
         else MemoryHub(sse.encode_json)
     )
-    nudge = nudger.nudge if url else None
+    waker = nudger if url else None
     if url:
         nudger.start()
     limiter = Limiter(max_total=20_000, max_per_user=20_000)
@@ -47,7 +46,7 @@ def main() -> None:
 
     def go(request: Request) -> Response:
         events, rate = (int(request.query[name][0]) for name in ("n", "rate"))
-        threading.Thread(target=publish, args=(hub, events, rate, url, nudge), daemon=True).start()
+        threading.Thread(target=publish, args=(hub, events, rate, url, waker), daemon=True).start()
         return Response(200, b"")
 
     def count(method: str, route: str, status: int, took: float) -> None:
@@ -78,14 +77,12 @@ def spin() -> None:
         number += 1
 
 
-def publish(
-    hub: Hub, events: int, rate: int, url: str, nudge: Callable[[str], None] | None
-) -> None:
+def publish(hub: Hub, events: int, rate: int, url: str, nudger: Nudger | None) -> None:
     """`events` of them, at once or `rate` a second. With a database the time that an event carries
     is taken right before its commit, so the commit is part of what its readers measure.
     """
     began = time.monotonic()
-    conn = db.connect(url, nudge=nudge) if url else None
+    conn = db.connect(url, nudger=nudger) if url else None
     for number in range(events):
         if rate:
             time.sleep(max(0.0, began + number / rate - time.monotonic()))

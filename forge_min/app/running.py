@@ -40,6 +40,7 @@ class Running:
     """
 
     application: Application
+    hub: notify.PostgresHub | None = None
 
     def __init__(
         self,
@@ -74,10 +75,10 @@ class Running:
             if any(made.resource.tenant_scoped for made in self.registry.actions.values()):
                 db.check_bound_role(self.database.connection())
             text.load(root / "locale")
-            self._listen(app, serving)
             self._open_admin()
             if serving:
-                self._serve(app, generated, routes, root)
+                self.hub = self._listen(app)
+                self._serve(self.hub, app, generated, routes, root)
             self._stack.callback(self._call, app.stop_hooks)
             self._call(app.start_hooks)
             self._stack = self._stack.pop_all()
@@ -104,7 +105,8 @@ class Running:
             retention=jobs.Retention(c.retention, c.discarded_retention),
             observer=self.metrics.job_done,
             around=JobSpan,
-            nudge=self._nudger.nudge,
+            listen=self._direct.connection if c.listen else None,
+            nudger=self._nudger,
             on_stuck=on_stuck,
         )
         self._stack.callback(self._worker.stop, c.shutdown_timeout)
@@ -112,10 +114,9 @@ class Running:
 
     def ready(self) -> tuple[bool, Mapping[str, str]]:
         """Whether requests can be answered, and the reason of each part that cannot."""
-        reasons = {}
-        good, reason = self.hub.ready
-        if not good:
-            reasons["hub"] = reason
+        parts = {"hub": self.hub} if self.hub is not None else {"worker": self._worker}
+        states = {name: part.ready for name, part in parts.items() if part is not None}
+        reasons = {name: reason for name, (good, reason) in states.items() if not good}
         try:
             with db.errors_translated():
                 rows = db.migration_status(self.database.connection(), self._migrations)
@@ -135,16 +136,20 @@ class Running:
     def _connect(self, *, traced: bool) -> None:
         c = self._config.database
         self._nudger = notify.Nudger(self._open_direct)
-        self.database = db.Database(
-            c.url,
-            application_name=self._config.project.name,
-            prepare=c.prepare,
-            nudge=self._nudger.nudge,
-            observe=self.metrics.query_done,
-            jobs=self._catalogue,
-            opened=observe.trace_connection if traced else None,
+        self.database, self._direct = (
+            db.Database(
+                url,
+                application_name=self._config.project.name,
+                prepare=c.prepare,
+                nudger=self._nudger,
+                observe=self.metrics.query_done,
+                jobs=self._catalogue,
+                opened=observe.trace_connection if traced else None,
+            )
+            for url in (c.url, c.direct_url)
         )
         self._stack.callback(self.database.close)
+        self._stack.callback(self._direct.close)
         self.database.connection()  # raises now what nobody would see later
         self._nudger.start()
         self._stack.callback(self._nudger.stop)
@@ -155,10 +160,10 @@ class Running:
         name = self._config.project.name
         return db.connect(c.direct_url, application_name=name, prepare=c.prepare)
 
-    def _listen(self, app: App, serving: bool) -> None:
+    def _listen(self, app: App) -> notify.PostgresHub:
         c = self._config.notify
         encoder = Encoder(self.registry, app.fragments)
-        self.hub = notify.PostgresHub(
+        hub = notify.PostgresHub(
             self._open_direct,
             encoder.encode,
             poll_interval=c.poll_interval,
@@ -168,11 +173,10 @@ class Running:
             resume_window=self._config.sse.resume_window,
             begin=encoder.begin,
             nudger=self._nudger,
-            on_jobs=self._wake if self._config.jobs.listen else None,
-            events=serving,
         )
-        self.hub.start()
-        self._stack.callback(self.hub.stop)
+        hub.start()
+        self._stack.callback(hub.stop)
+        return hub
 
     def _open_admin(self) -> None:
         """What the admin server shows of the database, on connections of its own threads."""
@@ -182,7 +186,7 @@ class Running:
             c.url,
             application_name=f"{name} admin",
             prepare=c.prepare,
-            nudge=self._nudger.nudge,
+            nudger=self._nudger,
         )
         self._stack.callback(database.close)
         self.metrics.watch_jobs(lambda: control.counted(database.connection()))
@@ -197,26 +201,25 @@ class Running:
         self._catalogue.strict = self._config.env == "development"
         jobs.check_periodic(app.schedules, self._catalogue)
 
-    def _wake(self, payload: str) -> None:
-        if self._worker is not None and payload == "c":
-            self._worker.look_for_cancelled()
-        elif self._worker is not None:
-            self._worker.wake(payload[2:])
-
     def _serve(
-        self, app: App, generated: Generated, routes: Sequence[Any], root: Traversable
+        self,
+        hub: notify.PostgresHub,
+        app: App,
+        generated: Generated,
+        routes: Sequence[Any],
+        root: Traversable,
     ) -> None:
         c = self._config.sse
         limiter = fanout.Limiter(max_total=c.max_connections, max_per_user=c.max_per_user)
         writer = fanout.StreamWriter(heartbeat=c.heartbeat, buffer_size=c.buffer_size)
         writer.start()
         self._stack.callback(writer.stop, 5.0, sse.close_frame("shutdown"))
-        self.metrics.watch(self.hub, writer, limiter)
+        self.metrics.watch(hub, writer, limiter)
         patrol = Patrol(writer, c.heartbeat, self._admit, app.renew)
         patrol.start()
         self._stack.callback(patrol.stop)
         events = events_handler(
-            self.hub,
+            hub,
             limiter,
             writer,
             topics=self.registry.actions,

@@ -11,7 +11,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, TypedDict, Unpack
+from typing import Any, Protocol, TypedDict, Unpack
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -21,7 +21,6 @@ from ..errors import ConfigError, ForgeError, Unavailable
 from .prepared import Prepared
 from .translate import TABLE
 
-Nudge = Callable[[str], None]
 Observe = Callable[[str, float], None]
 Hook = Callable[[], None]
 Around = Callable[[str, Callable[[], list[Any]]], list[Any]]
@@ -39,12 +38,22 @@ DEFAULTS: dict[str, str | int] = {
 OPERATION = re.compile(r"(?i)\s*(select|insert|update|delete|with|copy|begin|commit|call)\b")
 
 
+class Nudges(Protocol):
+    """Who wakes readers: `notify.Nudger` does."""
+
+    def nudge(self, payload: str) -> None:
+        """Called after a commit. Never blocks, never raises."""
+
+    def rides(self, payload: str) -> bool:
+        """Whether the transaction shall send this NOTIFY itself, and not call `nudge`."""
+
+
 class Options(TypedDict, total=False):
     """What `connect` takes besides the address."""
 
     application_name: str
     prepare: str
-    nudge: Nudge | None
+    nudger: Nudges | None
     observe: Observe | None
     jobs: Any
 
@@ -52,12 +61,12 @@ class Options(TypedDict, total=False):
 class Connection(psycopg.Connection[TupleRow]):
     """A connection of forge_min: what `transaction` and `after_commit` know how to use.
 
-    nudge: called by `db.nudge` after a commit, with its payload; None = readers find out by
-    polling. around: what `run` calls with a statement's text and what sends it, for a trace. jobs:
-    what room jobs knows of the application, whoever inserts on this connection; None = nothing.
+    nudger: called by `db.nudge` after a commit; None = readers find out by polling. around: what
+    `run` calls with a statement's text and what sends it, for a trace. jobs: what room jobs knows
+    of the application, whoever inserts on this connection; None = nothing.
     """
 
-    nudge: Nudge | None = None
+    nudger: Nudges | None = None
     observe: Observe | None = None
     around: Around | None = None
     jobs: Any = None
@@ -85,7 +94,7 @@ def connect(
     *,
     application_name: str = "forge_min",
     prepare: str = "auto",
-    nudge: Nudge | None = None,
+    nudger: Nudges | None = None,
     observe: Observe | None = None,
     jobs: Any = None,
 ) -> Connection:
@@ -124,7 +133,7 @@ def connect(
             f"the server is PostgreSQL {version}, and 15 is the oldest that is supported",
             code="F404",
         )
-    conn.nudge, conn.observe, conn.prepared = nudge, observe, Prepared(often)
+    conn.nudger, conn.observe, conn.prepared = nudger, observe, Prepared(often)
     conn.jobs = jobs
     return conn
 

@@ -26,6 +26,10 @@ class Prepared:
         self._counts: dict[Statement, int] = {}
         self._made = 0
 
+    def at_once(self) -> None:
+        """Prepare from now on what comes the first time, where anything is prepared."""
+        self._after = None if self._after is None else 0
+
     def name(self, statement: Statement) -> bytes | None:
         """The name of a prepared statement."""
         name = self._names.pop(statement, None)

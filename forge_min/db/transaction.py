@@ -92,9 +92,20 @@ def nudge(conn: psycopg.Connection[Any], payload: str) -> None:
     Does nothing on a connection without a nudger. The same payload twice in one transaction is
     sent as often as asked; the nudger coalesces.
     """
-    send = conn.nudge if isinstance(conn, Connection) else None
-    if send is not None:
-        after_commit(conn, lambda: send(payload))
+    nudger = conn.nudger if isinstance(conn, Connection) else None
+    if nudger is not None:
+        after_commit(conn, lambda: nudger.nudge(payload))
+
+
+def rides(conn: psycopg.Connection[Any], payload: str) -> bool:
+    """Whether the next statement on `conn` shall send this NOTIFY itself, in place of `nudge`.
+
+    Not where the transaction is the caller's own: with a NOTIFY it could not be prepared
+    (PostgreSQL manual, PREPARE TRANSACTION).
+    """
+    if not isinstance(conn, Connection) or conn.nudger is None:
+        return False
+    return (conn.hooks is not None or is_idle(conn)) and conn.nudger.rides(payload)
 
 
 def is_idle(conn: psycopg.Connection[Any]) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from functools import lru_cache
+from string import Template
 from typing import Any, Literal, overload
 
 import psycopg
@@ -18,11 +19,16 @@ from ..db import Database
 from ..observe.tracing import current_traceparent, recording, span
 from .job import SQL
 from .kinds import Catalogue, Inserted
-from .new import Checked, NewJob, checked
+from .new import Checked, NewJob, array, checked
 
 _SYSTEM, _DESTINATION = {"messaging.system": "forge"}, "messaging.destination.name"
 _NULL = r"\N"
 _PLAIN: list[Any] = [0.0, None, [], None, None, None, None, None]  # of a Checked, from delay on
+_INSERT = {
+    (name, rides): Template(SQL[name]).safe_substitute(is_new=SQL["riding"] if rides else "true")
+    for name in ("insert_plain", "insert", "insert_unique")
+    for rides in (False, True)
+}
 CHUNK = 200  # jobs that a COPY sends at once: the server works while the next are made
 # What COPY's text format gives another meaning (PostgreSQL manual, COPY).
 _ESCAPED = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
@@ -39,14 +45,16 @@ def insert_tx(
     """
     catalogue = _catalogue(conn)
     job = checked(NewJob(kind, args, **options), catalogue)
+    quiet = job.delay > 0 or job.scheduled_at is not None
+    rides = not quiet and job.unique_key is None and db.rides(conn, "j:" + job.queue)
     with produced(job.kind, job.queue):
         metadata = job.metadata or json.dumps(caused_by())
         rows: list[tuple[Any, ...]] = []
         while not rows:  # none: the job that was in the way ended while we looked
-            rows = db.run(conn, *_statement(job, metadata))
+            rows = db.run(conn, *_statement(job, metadata, rides))
     ((id, new),) = rows
     if new:
-        told(conn, {(job.kind, job.queue): 1}, later=job.delay > 0 or job.scheduled_at is not None)
+        told(conn, {(job.kind, job.queue): 1}, quiet=quiet or rides)
     return int(id)
 
 
@@ -90,21 +98,21 @@ def insert_many_tx(
         for place, job in unique:
             found.insert(place, insert_tx(conn, **{n: getattr(job, n) for n in NewJob.__slots__}))
         told(conn, due)
-        told(conn, waiting, later=True)
+        told(conn, waiting, quiet=True)
     return found if ids else due.total() + waiting.total() + len(unique)
 
 
-def _statement(job: Checked, metadata: str) -> tuple[str, Mapping[str, Any]]:
-    """The one that inserts the job, and its values."""
+def _statement(job: Checked, metadata: str, rides: bool) -> tuple[str, Mapping[str, Any]]:
+    """The one that inserts the job, and its values. rides: a NOTIFY with it."""
     kind, queue, args, priority, attempts, *rest = job
     rest[3] = None  # the metadata
     if rest == _PLAIN:
-        return SQL["insert_plain"], {
+        return _INSERT["insert_plain", rides], {
             "kind": kind, "queue": queue, "args": args, "priority": priority,
             "max_attempts": attempts, "metadata": metadata,
         }  # fmt: skip
     name = "insert" if job.unique_key is None else "insert_unique"
-    return SQL[name], job._asdict() | {"metadata": metadata}
+    return _INSERT[name, rides], job._asdict() | {"metadata": metadata}
 
 
 def caused_by() -> dict[str, str]:
@@ -126,14 +134,14 @@ def produced(kind: str, queue: str) -> AbstractContextManager[object]:
 
 
 def told(
-    conn: psycopg.Connection[Any], count: Mapping[tuple[str, str], int], *, later: bool = False
+    conn: psycopg.Connection[Any], count: Mapping[tuple[str, str], int], *, quiet: bool = False
 ) -> None:
     """After the commit, wake the workers of these jobs, (kind, queue) → how many, and count them.
 
-    later: they are not due yet. Of use to whoever inserts jobs by a statement of its own
-    (`job_fragment`).
+    quiet: wake nobody, as for those that are not due yet. Of use to whoever inserts jobs by a
+    statement of its own (`job_fragment`).
     """
-    for queue in () if later else {queue for _, queue in count}:
+    for queue in () if quiet else {queue for _, queue in count}:
         db.nudge(conn, "j:" + queue)
     catalogue = _catalogue(conn)
     inserted = catalogue.inserted if catalogue else None
@@ -177,7 +185,7 @@ def _copy(conn: psycopg.Connection[Any], jobs: Iterable[Checked], ids: Sequence[
                 time = job.scheduled_at or now + timedelta(seconds=job.delay)
                 state, due = ("scheduled", time.isoformat()) if time > now else (state, due)
             metadata = cause if job.metadata is None else _escaped(job.metadata)
-            tags = _escaped(_array(job.tags)) if job.tags else "{}"
+            tags = _escaped(array(job.tags)) if job.tags else "{}"
             key = _NULL if job.limit_key is None else _escaped(job.limit_key)
             line = (
                 f"{_word(job.kind)}\t{_word(job.queue)}\t{_escaped(job.args)}\t{job.priority}\t"
@@ -197,9 +205,3 @@ def _escaped(text: str) -> str:
 @lru_cache(1000)
 def _word(text: str) -> str:
     return _escaped(text)
-
-
-def _array(texts: Sequence[str]) -> str:
-    """A text[] as PostgreSQL reads it (its manual, section 8.15.2)."""
-    quoted = (text.replace("\\", r"\\").replace('"', r"\"") for text in texts)
-    return "{" + ",".join(f'"{text}"' for text in quoted) + "}"

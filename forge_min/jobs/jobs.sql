@@ -1,11 +1,12 @@
 Every statement on forge_job and forge_worker.
 Times are the database's. A statement that ends a run is fenced by the run's claim.
 
--- The new job, and that it is new. PERF: most jobs say no more, and each placeholder costs 2 us (benchmarks/jobs).
+-- The new job, and that it is new: `is_new` is true, or one of the next. PERF: most jobs say no more, and each
+-- placeholder costs 2 us (benchmarks/jobs).
 -- name: insert_plain
 insert into forge_job (kind, queue, args, priority, max_attempts, metadata)
 values (%(kind)s, %(queue)s, %(args)s::jsonb, %(priority)s, %(max_attempts)s, %(metadata)s::jsonb)
-returning id, true;
+returning id, $is_new;
 
 -- name: insert
 insert into forge_job
@@ -15,7 +16,11 @@ values (%(kind)s, %(queue)s, %(args)s::jsonb, %(priority)s, %(max_attempts)s, %(
     then 'scheduled' else 'available' end,
   coalesce(%(scheduled_at)s::timestamptz, now() + %(delay)s::float8 * interval '1 second'),
   %(tags)s::text[], %(limit_key)s::text)
-returning id, true;
+returning id, $is_new;
+
+-- The NOTIFY of a job's queue that rides in its transaction; not where it could have the commit fail.
+-- name: riding
+not case when pg_notification_queue_usage() < 0.5 then pg_notify('forge', 'j:' || queue) is null else false end
 
 -- The same, or the one that counts as the same. No row: that one came or went meanwhile.
 -- name: insert_unique

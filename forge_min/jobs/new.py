@@ -128,6 +128,12 @@ def to_json(value: Mapping[str, Any], pointer: str) -> str:
     return text
 
 
+def array(texts: Sequence[str]) -> str:
+    """A text[] as PostgreSQL reads it (its manual, section 8.15.2)."""
+    quoted = (text.replace("\\", r"\\").replace('"', r"\"") for text in texts)
+    return "{" + ",".join(f'"{text}"' for text in quoted) + "}"
+
+
 def _args(kind: Kind, given: Any) -> str:
     """The arguments as JSON text, checked against the kind's dataclass."""
     if kind.args is None and type(given) is dict:

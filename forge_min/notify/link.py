@@ -107,13 +107,14 @@ class Loop(Link):
         step: Callable[[], object],
         connect: Connect | None,
         patience: float | None = None,
+        wake: threading.Event | None = None,
     ) -> None:
         super().__init__(connect, patience)
         self._name = name
         self._repeat = step
         self._thread: threading.Thread | None = None
         self._give_up = 0.0
-        self.wake = threading.Event()
+        self.wake = wake or threading.Event()
         self.stopping = threading.Event()
 
     def start(self) -> None:

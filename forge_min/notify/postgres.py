@@ -7,11 +7,8 @@ between.
 from __future__ import annotations
 
 import logging
-import select
-import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -20,9 +17,10 @@ from .. import db
 from ..db import Connection
 from ..errors import ForgeError
 from .channels import STUCK, Channels
-from .eventlog import MARKS, SQL, Reader, delete_old, publish_tx
+from .ears import Ears
+from .eventlog import MARKS, Reader, delete_old, publish_tx
 from .hub import Encode, Event, Opened, TopicKey
-from .link import AWAY, Connect, Link, Loop, NoAnswer, is_pooled
+from .link import AWAY, Connect, Link, Loop, NoAnswer
 from .nudger import INTERVAL, Nudger
 
 log = logging.getLogger("forge_min.notify")
@@ -32,18 +30,16 @@ NOT_CONNECTED = "F452: the hub is not connected to the database"
 
 
 class PostgresHub:
-    """Reads the event log and wakes workers.
+    """Reads the event log.
 
     connect: opens a connection past any pooler; encode: (event, audience, format) → one whole SSE
     frame. poll_interval: seconds between reads when nothing nudges. listen: False = poll only
     (behind a pooler). retention: seconds that events are kept. ring: frames per topic key.
     resume_window: seconds that a key without subscribers is kept, and how far back a client may
-    resume. begin: called with the events that are encoded next, on the encoder's thread. on_jobs:
-    called with each nudge that is not for events: "j:<queue>", "c", or "" after a connection was
-    made, which may have missed some; on the hub's thread, or on the one that committed, so it must
-    not wait. events: False = only wake-ups. heartbeat: seconds after which a server that does not
-    answer is given up. Through a pooler it polls, whatever `listen` says. nudger: of this process,
-    whose commits the hub hears of without the way through the server.
+    resume. begin: called with the events that are encoded next, on the encoder's thread. heartbeat:
+    seconds after which a server that does not answer is given up. Through a pooler it polls,
+    whatever `listen` says. nudger: of this process, whose commits the hub hears of without the way
+    through the server.
     """
 
     def __init__(
@@ -57,29 +53,21 @@ class PostgresHub:
         ring: int = 64,
         resume_window: float = 600.0,
         begin: Callable[[Sequence[Event]], object] = lambda events: None,
-        on_jobs: Callable[[str], None] | None = None,
-        events: bool = True,
         heartbeat: float = 5.0,
         nudger: Nudger | None = None,
     ) -> None:
         self._connect = connect
-        self._interval = min(poll_interval, heartbeat) if events else heartbeat
-        self._listen = listen
-        self._events = events
-        self._on_jobs = on_jobs or (lambda payload: None)
+        self._interval = min(poll_interval, heartbeat)
         self._retention = retention
         self._window = resume_window
-        self._nudger = nudger
-        self._ears: tuple[socket.socket, socket.socket] | None = None
+        self._ears = Ears(["e"], listen=listen, nudger=nudger)
         self._read_at = 0.0
         self._reader = Reader()
-        self._loop = Loop("hub", self._step, connect, heartbeat)
+        self._loop = Loop("hub", self._step, connect, heartbeat, wake=self._ears)
         self._side = Link(connect, heartbeat)  # thread hub-encode
         self._channels = Channels(encode, ring, resume_window, begin, self._delete)
         self._delete_at = 0.0  # thread hub-encode
         self._state = (False, NOT_CONNECTED)
-        self.polls = not listen
-        """Whether events are found by polling alone: LISTEN is off, or a pooler stands between."""
         self.reconnects = 0
         self._unanswered = 0  # reads in a row
 
@@ -89,6 +77,11 @@ class PostgresHub:
     def ready(self) -> tuple[bool, str]:
         """As `Hub.ready`: the last read succeeded, and the encoder returns."""
         return (False, STUCK) if self._channels.stuck else self._state
+
+    @property
+    def polls(self) -> bool:
+        """Whether events are found by polling alone: LISTEN is off, or a pooler stands between."""
+        return self._ears.polls
 
     @property
     def refreshes(self) -> Mapping[str, int]:
@@ -104,12 +97,7 @@ class PostgresHub:
 
     def start(self) -> None:
         """As `Hub.start`: the threads `hub` and `hub-encode`."""
-        if self._ears is None:
-            self._ears = socket.socketpair()
-            for ear in self._ears:
-                ear.setblocking(False)
-            if self._nudger is not None:
-                self._nudger.hear = self._hear
+        self._ears.open()
         self._channels.start()
         self._loop.start()
 
@@ -119,9 +107,7 @@ class PostgresHub:
         self._channels.stop()
         self._side.close()
         self._state = (False, NOT_CONNECTED)
-        ears, self._ears = self._ears, None
-        for ear in ears or ():
-            ear.close()
+        self._ears.close()
 
     def subscribe(self, key: TopicKey, last_event_id: str | None = None) -> Opened:
         """As `Hub.subscribe`: from the ring, else from the log, else a refresh with reason
@@ -171,25 +157,12 @@ class PostgresHub:
             raise
 
     def _attach(self, conn: Connection) -> None:
-        # LISTEN through a pooler gives neither an error nor a message, and a session's settings
-        # would reach others.
-        pooled = is_pooled(conn)
-        if self._listen and pooled and not self.polls:
-            log.warning("a pooler stands before the database: events are found by polling")
-        self.polls = pooled or not self._listen
-        if self._nudger is not None:
-            self._nudger.backend = 0
-        if not self.polls:
-            conn.execute(SQL["listen"])
+        self._ears.attach(conn)
+        if not self.polls:  # through a pooler a session's settings would reach others
             conn.execute("set enable_seqscan = off")
-        if self._events:
-            self._reader.attach(conn)
-        self._on_jobs("")
+        self._reader.attach(conn)
 
     def _read(self, conn: Connection) -> list[Event] | None:
-        if not self._events:
-            conn.execute("select 1")
-            return []
         if not self.polls:
             return self._reader.read(conn)
         # READ COMMITTED: the statement that reads has a snapshot of its own in a transaction too.
@@ -198,47 +171,16 @@ class PostgresHub:
             return self._reader.read(conn)
 
     def _wait(self, conn: Connection) -> None:
-        """Wait until a read is wanted: by a nudge, or because the interval is over. Raises
-        psycopg.OperationalError on a lost connection.
-        """
-        assert self._ears is not None
-        deadline, ear = time.monotonic() + self._interval, self._ears[1]
-        poll = select.poll()
-        for fd in (conn.fileno(), ear.fileno()):
-            poll.register(fd, select.POLLIN)
-        while not self._loop.stopping.is_set():
+        """Wait until a read is wanted: by a nudge, or because the interval is over."""
+        deadline, left = time.monotonic() + self._interval, self._interval
+        while not self._loop.stopping.is_set() and left > 0:
             self._channels.relieve()
-            if self._nudged(conn):
+            if self._ears.rest(conn, min(left, GLANCE)):
                 # Many processes that publish nudge often: one read serves all within 2 ms.
                 self._loop.stopping.wait(self._read_at + INTERVAL - time.monotonic())
-                return
+                break
             left = deadline - time.monotonic()
-            if left <= 0:
-                return
-            poll.poll(min(left, GLANCE) * 1000)
-
-    def _nudged(self, conn: Connection) -> bool:
-        """Whether somebody has committed events since the last look; wakes workers meanwhile."""
-        own = self._nudger.backend if self._nudger is not None else 0
-        wanted = False
-        with suppress(BlockingIOError):
-            wanted = self._ears is not None and bool(self._ears[1].recv(4096))
-        for notify in conn.notifies(timeout=0):
-            if notify.pid == own:
-                continue  # of our own commits the ears heard
-            if notify.payload == "e":
-                wanted = True
-            else:
-                self._on_jobs(notify.payload)
-        return wanted and self._events
-
-    def _hear(self, payload: str) -> None:
-        ears = self._ears
-        if payload != "e":
-            self._on_jobs(payload)
-        elif ears is not None:
-            with suppress(OSError):  # full: awake; closed: stopped
-                ears[0].send(b"\0")
+        self._ears.clear()
 
     # -- thread hub-encode ------------------------------------------------------------------------
 
@@ -251,7 +193,7 @@ class PostgresHub:
             return None
 
     def _delete(self) -> None:
-        if not self._events or not self._state[0] or time.monotonic() < self._delete_at:
+        if not self._state[0] or time.monotonic() < self._delete_at:
             return
         # A mark is due by the database's clock; asking four times per period is near it.
         self._delete_at = time.monotonic() + self._retention / MARKS / 4

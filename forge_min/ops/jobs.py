@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from .. import db
@@ -26,7 +25,7 @@ _MANY = 1_000  # jobs that one statement changes
 def jobs(project: Project, args: argparse.Namespace) -> int:
     """Do what `args.does` says with `args.of`: ids of jobs, or a queue. Raises UsageError."""
     with db.connect(project.config.database.url, application_name="forge_min jobs") as conn:
-        conn.nudge = partial(_notify, conn)
+        conn.nudger = _AtOnce(conn)
         return _DOES[args.does](conn, args, project)
 
 
@@ -109,9 +108,17 @@ _AFTER = {
 }
 
 
-def _notify(conn: db.Connection, payload: str) -> None:
-    """A process that ends at once sends its own nudges."""
-    conn.execute("select pg_notify('forge', %s)", [payload])
+class _AtOnce:
+    """The nudger of a process that ends at once."""
+
+    def __init__(self, conn: db.Connection) -> None:
+        self._conn = conn
+
+    def nudge(self, payload: str) -> None:
+        self._conn.execute("select pg_notify('forge', %s)", [payload])
+
+    def rides(self, payload: str) -> bool:
+        return False
 
 
 def _filters(args: argparse.Namespace) -> dict[str, Any]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from types import SimpleNamespace
 
 import psycopg
 import pytest
-from forge_min.db import after_commit, connect, nudge, transaction
+from forge_min.db import after_commit, connect, nudge, rides, transaction
 from forge_min.errors import ConstraintViolation, DatabaseError, Unavailable
 
 pytestmark = pytest.mark.db
@@ -17,7 +18,7 @@ def conn(fresh_database):
     with connect(fresh_database.owner_url) as conn:
         conn.execute("create table note (id int primary key)")
         conn.calls = []
-        conn.nudge = conn.calls.append
+        conn.nudger = SimpleNamespace(nudge=conn.calls.append)
         yield conn
 
 
@@ -177,8 +178,26 @@ def test_a_hook_may_use_the_connection_and_open_a_transaction(conn):
 
 
 def test_without_a_nudger_nothing_happens(conn):
-    conn.nudge = None
+    conn.nudger = None
     with transaction(conn):
         nudge(conn, "e")
     nudge(conn, "e")
     assert conn.calls == []
+
+
+def test_a_notify_rides_only_where_the_transaction_is_ours(conn):
+    asked = []
+    conn.nudger.rides = lambda payload: not asked.append(payload)
+    assert rides(conn, "alone")
+    with transaction(conn):
+        assert rides(conn, "inside")
+    conn.execute("begin")
+    assert not rides(conn, "the caller's")
+    with transaction(conn):
+        assert not rides(conn, "a savepoint of the caller's")
+    conn.execute("rollback")
+    with psycopg.connect(conn.info.dsn, password=conn.info.password) as foreign:
+        assert not rides(foreign, "e")
+    conn.nudger = None
+    assert not rides(conn, "nobody")
+    assert asked == ["alone", "inside"]

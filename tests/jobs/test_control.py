@@ -8,7 +8,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from forge_min import db, jobs
+from forge_min import db, jobs, notify
 from forge_min.errors import ForgeError, Invalid
 from forge_min.jobs import Job, NewJob, Unique, control
 
@@ -99,13 +99,32 @@ def test_a_running_job_ends_at_its_next_checkpoint(shop: Any, how: str) -> None:
             swallowed.append(err)
 
     id = shop.insert()
-    worker = shop.worker({"a": work}, heartbeat=0.2)
+    shop.worker({"a": work}, heartbeat=0.2)
     assert started.wait(10)
     assert control.change_jobs(shop.conn, "cancel", [id]) == {id: "running"}
-    worker.look_for_cancelled()
     go.set()
     shop.until(id, "completed" if how in ("returns", "flag") else "cancelled")
     assert swallowed == [] and shop.row(id, "attempt") == (1,)
+
+
+def test_a_worker_that_listens_hears_of_a_cancelled_run_at_once(shop: Any) -> None:
+    """Its next beat is a minute away."""
+    started = threading.Event()
+
+    def work(job: Job) -> None:
+        started.set()
+        shop.wait_for(lambda: job.cancelled)
+        job.checkpoint()
+
+    nudger = notify.Nudger(shop.open)
+    nudger.start()
+    id = shop.insert()
+    shop.worker({"a": work}, heartbeat=60.0, rescue_after=300.0, listen=shop.open)
+    assert started.wait(10)
+    with db.connect(shop.database.app_url, nudger=nudger) as conn:
+        assert control.change_jobs(conn, "cancel", [id]) == {id: "running"}
+    shop.until(id, "cancelled")
+    nudger.stop()
 
 
 def test_a_job_that_is_cancelled_while_its_worker_dies_is_not_run_again(shop: Any) -> None:

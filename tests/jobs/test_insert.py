@@ -8,6 +8,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -40,15 +41,65 @@ def test_a_job_exists_if_and_only_if_its_transaction_commits(shop: Any) -> None:
     assert shop.states() == {"available": 1}
 
 
+class Told:
+    """A nudger that keeps what it is told. riding: its answer to who asks to send a NOTIFY."""
+
+    def __init__(self, riding: bool) -> None:
+        self.nudges: list[str] = []
+        self.riding = riding
+
+    def nudge(self, payload: str) -> None:
+        self.nudges.append(payload)
+
+    def rides(self, payload: str) -> bool:
+        return self.riding
+
+
 def test_an_insert_nudges_its_queue_after_the_commit(shop: Any) -> None:
-    nudges: list[str] = []
-    conn = db.connect(shop.database.app_url, nudge=nudges.append)
+    told = Told(riding=False)
+    conn = db.connect(shop.database.app_url, nudger=told)
     with conn, db.transaction(conn):
         jobs.insert_tx(conn, "a", {}, queue="mail")
         jobs.insert_many_tx(conn, [NewJob("a", {}, queue="bulk")])
         jobs.insert_tx(conn, "a", {}, delay=60, queue="later")
-        assert nudges == []
-    assert sorted(nudges) == ["j:bulk", "j:mail"]
+        assert told.nudges == []
+    assert sorted(told.nudges) == ["j:bulk", "j:mail"]
+
+
+def test_a_notify_that_rides_is_heard_if_and_only_if_the_job_is_committed(shop: Any) -> None:
+    told, ear = Told(riding=True), shop.mine()
+    ear.execute("listen forge")
+    with db.connect(shop.database.app_url, nudger=told) as conn:
+        jobs.insert_tx(conn, "a", queue="alone")
+        with db.transaction(conn):
+            jobs.insert_tx(conn, "a", queue="in a transaction", tags=["x"])
+            with pytest.raises(ZeroDivisionError), db.transaction(conn):
+                jobs.insert_tx(conn, "a", queue="rolled back")
+                raise ZeroDivisionError
+        jobs.insert_tx(conn, "a", queue="later", delay=60)
+        jobs.insert_tx(conn, "a", queue="unique", unique="only one")
+        heard = [found.payload for found in ear.notifies(timeout=0.5)]
+    assert heard == ["j:alone", "j:in a transaction"]
+    assert told.nudges == ["j:unique"]
+
+
+def test_a_full_queue_of_notifications_refuses_no_job(tmp_path: Path) -> None:
+    with db.EmbeddedServer(tmp_path / "postgres") as server:
+        with db.connect(server.admin_url) as admin:
+            if admin.info.server_version < 170000:
+                pytest.skip("the size of the queue is fixed before PostgreSQL 17")
+            admin.execute("alter system set max_notify_queue_pages = 64")
+    with db.EmbeddedServer(tmp_path / "postgres") as server, db.connect(server.owner_url) as conn:
+        list(db.migrate(conn, db.FORGE_MIGRATIONS))
+        with db.connect(server.owner_url, nudger=Told(riding=True)) as client:
+            conn.execute("listen forge")
+            conn.execute("begin")  # so it reads nothing, and nothing can go
+            with pytest.raises(psycopg.errors.ProgramLimitExceeded):
+                for n in range(1000):
+                    client.execute("select pg_notify('forge', %s)", [f"{n:07900}"])
+            for _ in range(10):
+                jobs.insert_tx(client, "a")
+            assert client.execute("select count(*) from forge_job").fetchone() == (10,)
 
 
 @pytest.mark.parametrize(

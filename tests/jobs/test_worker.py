@@ -598,3 +598,28 @@ def test_what_a_job_did_is_written_down_once_the_database_is_back(shop: Any) -> 
     away.clear()
     shop.until(job, "completed")
     assert shop.row(job, "attempt") == (1,)
+
+
+def test_a_plan_from_an_empty_table_does_not_read_a_full_one(shop: Any) -> None:
+    """A table that was vacuumed while it was empty counts as one of no pages, until autovacuum
+    looks at it again: a minute.
+    """
+    with db.connect(shop.database.owner_url) as owner:
+        owner.execute("alter table forge_job set (autovacuum_enabled = off)")
+        owner.execute("vacuum analyze forge_job")
+    worker = shop.worker({"a": lambda job: None})
+    for _ in range(15):
+        shop.until(shop.insert(), "completed")
+        time.sleep(0.06)
+
+    def read() -> int:
+        shop.conn.execute("select pg_stat_clear_snapshot()")
+        query = "select seq_tup_read from pg_stat_user_tables where relname = 'forge_job'"
+        return int(shop.conn.execute(query).fetchone()[0])
+
+    before = read()
+    with db.transaction(shop.conn):
+        jobs.insert_many_tx(shop.conn, (NewJob("a", {}) for _ in range(20_000)))
+    shop.wait_for(lambda: worker.fetched >= 20_015, 60)
+    worker.stop()
+    assert read() - before < 200_000  # each fetch reads 20,000 otherwise

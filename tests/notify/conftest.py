@@ -78,9 +78,9 @@ class House:
         """What a hub gets as `connect`: the hub closes it."""
         return db.connect(self.database.app_url)
 
-    def conn(self, nudge: Callable[[str], None] | None = None) -> db.Connection:
+    def conn(self, nudger: notify.Nudger | None = None) -> db.Connection:
         """A connection as the app's role, closed at the end of the test."""
-        self.conns.append(db.connect(self.database.app_url, nudge=nudge))
+        self.conns.append(db.connect(self.database.app_url, nudger=nudger))
         return self.conns[-1]
 
     def owner(self) -> db.Connection:

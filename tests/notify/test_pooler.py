@@ -49,6 +49,6 @@ def test_a_direct_connection_listens_while_the_pooler_carries_the_rest(
     hub = house.hub(poll_interval=60.0, heartbeat=60.0)
     assert not hub.polls
     listener = kit.Listener(hub.subscribe(kit.key())[0])
-    with db.connect(url, nudge=house.nudger().nudge) as conn, db.transaction(conn):
+    with db.connect(url, nudger=house.nudger()) as conn, db.transaction(conn):
         notify.publish_tx(conn, event(1))
     listener.until(lambda me: me.heard == ["1"])

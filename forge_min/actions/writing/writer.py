@@ -163,7 +163,7 @@ class Writer(Base[R]):
         for operation, number in written.items():
             for hook in fragments.hooks(self.resource, operation) if number else ():
                 count = {(hook.kind, hook.queue): 0 if hook.unique else number}
-                jobs.told(conn, count, later=hook.delay > 0)
+                jobs.told(conn, count, quiet=hook.delay > 0)
 
     def _changed(
         self, conn: Conn, sql: str, params: Params, operation: str

@@ -8,7 +8,10 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 
-from ...notify.link import Connect
+from ...db import Connection
+from ...notify import Nudger
+from ...notify.ears import Ears
+from ...notify.link import Connect, is_pooled
 from ..job import Result
 from ..keeping import House, Periodic, Retention
 from ..kinds import Handler, Kind, told_of
@@ -33,9 +36,11 @@ class Worker:
     they take 0.1 s. timeout: seconds per job. heartbeat, rescue_after: seconds; a worker silent for
     longer than the second loses its jobs. periodic, retention: what it does for all while it is the
     leader. observer: told (job, outcome, seconds) after each run, with outcome completed, retried,
-    discarded, cancelled, snoozed or handed_back. around: a context manager around each run. nudge:
-    called with "j:<queue>" to wake other workers. on_stuck: called once when MOST_STUCK threads do
-    not return from jobs whose time is over.
+    discarded, cancelled, snoozed or handed_back. around: a context manager around each run. listen:
+    opens the connection on which it fetches, past any pooler, to hear there of new jobs; None = on
+    one of `connect`, by polling. nudger: of this process, to wake other workers and hear of its own
+    commits. on_stuck: called once when MOST_STUCK threads do not return from jobs whose time is
+    over.
     """
 
     def __init__(
@@ -53,7 +58,8 @@ class Worker:
         retention: Retention = Retention(),  # noqa: B008  # frozen
         observer: Observer | None = None,
         around: Around | None = None,
-        nudge: Callable[[str], object] | None = None,
+        listen: Connect | None = None,
+        nudger: Nudger | None = None,
         on_stuck: Callable[[], object] | None = None,
     ) -> None:
         around = around or (lambda job: nullcontext())
@@ -64,7 +70,8 @@ class Worker:
         self._poll_interval = poll_interval
         self._heartbeat, self._rescue_after = heartbeat, rescue_after
         self._periodic, self._retention = periodic, retention
-        self._observer, self._nudge, self._on_stuck = observer, nudge, on_stuck
+        self._observer, self._on_stuck = observer, on_stuck
+        self._listen, self._nudger = listen, nudger
         self._running = False
         self._build()
 
@@ -89,6 +96,11 @@ class Worker:
         return self._house.rescued
 
     @property
+    def ready(self) -> tuple[bool, str]:
+        """Whether its last look for jobs succeeded; else why not."""
+        return self._fetcher.state
+
+    @property
     def leading(self) -> bool:
         """Whether it does what one worker does for all."""
         return self._heart.leading
@@ -111,6 +123,7 @@ class Worker:
         self._house.start()
         for pool in self._pools.values():
             pool.start()
+        self._ears.open()
         self._fetcher.start()
 
     def stop(self, timeout: float = 20.0) -> None:
@@ -123,6 +136,7 @@ class Worker:
             return
         deadline = time.monotonic() + timeout
         self._fetcher.stop()
+        self._ears.close()
         for pool in self._pools.values():
             for result in pool.take_back():
                 self._acks.put(result)
@@ -135,23 +149,19 @@ class Worker:
         self._heart.stop()
         self._running = False
 
-    def wake(self, queue: str) -> None:
-        """Look into `queue` now, "" = into all. Never blocks; called by the hub."""
+    def wake(self, queue: str = "") -> None:
+        """Look into `queue` now, "" = into all. Never blocks."""
         for pool in list(self._pools.values()):
             if queue in ("", pool.name):
                 pool.more = True
         self._fetcher.wake.set()
-
-    def look_for_cancelled(self) -> None:
-        """Ask soon which runs shall end. Never blocks; called by the hub."""
-        self._heart.look()
 
     # -- parts ------------------------------------------------------------------------------------
 
     def _build(self) -> None:
         """New parts, for one life."""
         self._id = uuid.uuid4()
-        connect, kinds = self._terms.connect, list(self._terms.kinds)
+        connect, kinds = _by_index(self._terms.connect), list(self._terms.kinds)
         self._pools: dict[str, Pool] = {}
         self._reported = False
         first = 1
@@ -182,16 +192,30 @@ class Worker:
             leading=lambda: self._heart.leading,
         )
         self._heart.on_lead = self._house.wake.set
+        self._ears = Ears(
+            ["c", *("j:" + name for name in self._pools)],
+            heard=self._heard,
+            listen=self._listen is not None,
+            nudger=self._nudger,
+        )
         self._fetcher = Fetcher(
-            connect,
+            _by_index(self._listen) if self._listen else connect,
             self._id,
             self._pools,
             kinds,
             self._poll_interval,
+            patience=self._rescue_after,
             ready=self._ready,
-            nudge=self._nudge,
+            ears=self._ears,
+            nudge=self._nudger.nudge if self._nudger is not None else lambda payload: None,
         )
         self._heart.on_first = self._fetcher.wake.set
+
+    def _heard(self, payload: str) -> None:
+        if payload == "c":
+            self._heart.look()
+        else:
+            self._pools[payload[2:]].more = True
 
     def _timeouts(self) -> list[float]:
         return [kind.timeout / 4 for kind in self._terms.kinds.values() if kind.timeout]
@@ -235,3 +259,22 @@ class Worker:
                     self._acks.put(result)
                 else:
                     lane.thread.join(1.0)  # it was about to end
+
+
+def _by_index(connect: Connect) -> Connect:
+    """What opens connections on which statements are prepared and planned once, by indexes alone.
+
+    PERF: a plan that is made while the table is empty reads all of it, and stays until the table is
+    analyzed: a tenth of the speed for a minute (tests/jobs/test_worker.py). A pooler would hand the
+    settings on to others.
+    """
+
+    def opened() -> Connection:
+        conn = connect()
+        if not is_pooled(conn):
+            conn.prepared.at_once()
+            conn.execute("set enable_seqscan = off")
+            conn.execute("set plan_cache_mode = force_generic_plan")
+        return conn
+
+    return opened
