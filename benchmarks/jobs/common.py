@@ -12,7 +12,7 @@ import psycopg
 
 JOBS = 10_000
 SECONDS = 3.0  # of inserting one by one
-PICKED_UP = 150  # jobs whose way from commit to handler is timed
+PICKED_UP = 300  # jobs whose way from commit to handler is timed
 PAUSE = 0.03  # seconds between them
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from datetime import timedelta
-from functools import lru_cache
+from datetime import datetime, timedelta
+from functools import lru_cache, partial
+from itertools import chain
 from string import Template
 from typing import Any, Literal, overload
 
@@ -18,17 +18,20 @@ from ..auth import current_identity, to_metadata
 from ..db import Database
 from ..observe.tracing import current_traceparent, recording, span
 from .job import SQL
-from .kinds import Catalogue, Inserted
-from .new import Checked, NewJob, array, checked
+from .kinds import Catalogue
+from .new import Checked, NewJob, array, checked, encode
 
 _SYSTEM, _DESTINATION = {"messaging.system": "forge"}, "messaging.destination.name"
-_NULL = r"\N"
-_PLAIN: list[Any] = [0.0, None, [], None, None, None, None, None]  # of a Checked, from delay on
-_INSERT = {
-    (name, rides): Template(SQL[name]).safe_substitute(is_new=SQL["riding"] if rides else "true")
-    for name in ("insert_plain", "insert", "insert_unique")
-    for rides in (False, True)
-}
+_PLAIN: tuple[Any, ...] = (
+    0.0,
+    None,
+    [],
+    None,
+    None,
+    None,
+    None,
+    None,
+)  # of a Checked, from delay on
 CHUNK = 200  # jobs that a COPY sends at once: the server works while the next are made
 # What COPY's text format gives another meaning (PostgreSQL manual, COPY).
 _ESCAPED = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
@@ -48,10 +51,10 @@ def insert_tx(
     quiet = job.delay > 0 or job.scheduled_at is not None
     rides = not quiet and job.unique_key is None and db.rides(conn, "j:" + job.queue)
     with produced(job.kind, job.queue):
-        metadata = job.metadata or json.dumps(caused_by())
+        metadata = job.metadata or encode(caused_by())
         rows: list[tuple[Any, ...]] = []
         while not rows:  # none: the job that was in the way ended while we looked
-            rows = db.run(conn, *_statement(job, metadata, rides))
+            rows = db.run(conn, *_statement(job, metadata, catalogue, rides))
     ((id, new),) = rows
     if new:
         told(conn, {(job.kind, job.queue): 1}, quiet=quiet or rides)
@@ -96,23 +99,37 @@ def insert_many_tx(
             found = [row[0] for row in db.run(conn, SQL["ids"], {"count": wanted})]
         _copy(conn, plain(), found)
         for place, job in unique:
-            found.insert(place, insert_tx(conn, **{n: getattr(job, n) for n in NewJob.__slots__}))
+            found.insert(place, insert_tx(conn, **job._asdict()))
         told(conn, due)
         told(conn, waiting, quiet=True)
     return found if ids else due.total() + waiting.total() + len(unique)
 
 
-def _statement(job: Checked, metadata: str, rides: bool) -> tuple[str, Mapping[str, Any]]:
+def _statement(
+    job: Checked, metadata: str, catalogue: Catalogue | None, rides: bool
+) -> tuple[str, Mapping[str, Any]]:
     """The one that inserts the job, and its values. rides: a NOTIFY with it."""
-    kind, queue, args, priority, attempts, *rest = job
-    rest[3] = None  # the metadata
-    if rest == _PLAIN:
-        return _INSERT["insert_plain", rides], {
-            "kind": kind, "queue": queue, "args": args, "priority": priority,
-            "max_attempts": attempts, "metadata": metadata,
-        }  # fmt: skip
+    kind = catalogue.kinds.get(job.kind) if catalogue else None
+    if kind is not None and job[5:] == _PLAIN and job.queue == kind.queue:
+        usual = _insert(
+            "insert_usual", rides, kind.name, kind.queue, job.priority, job.max_attempts
+        )
+        return usual, {"args": job.args, "metadata": metadata}
     name = "insert" if job.unique_key is None else "insert_unique"
-    return _INSERT[name, rides], job._asdict() | {"metadata": metadata}
+    return _insert(name, rides), job._asdict() | {"metadata": metadata}
+
+
+@lru_cache(1000)
+def _insert(
+    name: str, rides: bool, kind: str = "", queue: str = "", priority: int = 0, attempts: int = 0
+) -> str:
+    return Template(SQL[name]).safe_substitute(
+        is_new=SQL["riding"] if rides else "true",
+        kind=db.literal(kind),
+        queue=db.literal(queue),
+        priority=priority,
+        max_attempts=attempts,
+    )
 
 
 def caused_by() -> dict[str, str]:
@@ -141,17 +158,17 @@ def told(
     quiet: wake nobody, as for those that are not due yet. Of use to whoever inserts jobs by a
     statement of its own (`job_fragment`).
     """
-    for queue in () if quiet else {queue for _, queue in count}:
-        db.nudge(conn, "j:" + queue)
-    catalogue = _catalogue(conn)
-    inserted = catalogue.inserted if catalogue else None
-    if inserted is not None:
-        db.after_commit(conn, lambda: _count(inserted, count))
+    db.after_commit(conn, lambda: _tell(conn, count, quiet))
 
 
-def _count(inserted: Inserted, count: Mapping[tuple[str, str], int]) -> None:
+def _tell(conn: psycopg.Connection[Any], count: Mapping[tuple[str, str], int], quiet: bool) -> None:
+    nudger = conn.nudger if isinstance(conn, db.Connection) and not quiet else None
+    inserted = catalogue.inserted if (catalogue := _catalogue(conn)) else None
     for (kind, queue), number in count.items():
-        inserted(kind, queue, number)
+        if nudger is not None:
+            nudger.nudge("j:" + queue)  # twice the same one is one
+        if inserted is not None:
+            inserted(kind, queue, number)
 
 
 class Client:
@@ -169,33 +186,51 @@ def _catalogue(conn: psycopg.Connection[Any]) -> Catalogue | None:
     return conn.jobs if isinstance(conn, db.Connection) else None
 
 
-def _copy(conn: psycopg.Connection[Any], jobs: Iterable[Checked], ids: Sequence[int]) -> None:
+def _copy(conn: psycopg.Connection[Any], jobs: Iterator[Checked], ids: Sequence[int]) -> None:
     """PERF: lines of COPY's text format, made by hand: psycopg's `write_row` takes twice as long as
     the server (benchmarks/jobs).
     """
     ((now,),) = db.run(conn, "select now()")
-    cause, at = _escaped(json.dumps(caused_by())), now.isoformat()
-    numbers = iter(ids)
-    lines: list[str] = []
-    sql = SQL["copy_with_ids"] if ids else SQL["copy"]
-    with conn.cursor() as cursor, cursor.copy(sql) as copy:
-        for job in jobs:
-            state, due = "available", at
-            if job.delay or job.scheduled_at is not None:
-                time = job.scheduled_at or now + timedelta(seconds=job.delay)
-                state, due = ("scheduled", time.isoformat()) if time > now else (state, due)
-            metadata = cause if job.metadata is None else _escaped(job.metadata)
-            tags = _escaped(array(job.tags)) if job.tags else "{}"
-            key = _NULL if job.limit_key is None else _escaped(job.limit_key)
-            line = (
-                f"{_word(job.kind)}\t{_word(job.queue)}\t{_escaped(job.args)}\t{job.priority}\t"
-                f"{job.max_attempts}\t{metadata}\t{state}\t{due}\t{tags}\t{key}"
-            )
-            lines.append(f"{line}\t{next(numbers)}\n" if ids else line + "\n")
-            if len(lines) == CHUNK:
-                copy.write("".join(lines))
-                lines.clear()
-        copy.write("".join(lines))
+    cause, numbers = _escaped(encode(caused_by())), iter(ids)
+    waiting = next(jobs, None)
+    full = ", state, scheduled_at, tags, limit_key"
+    for more, rest in (("", _nothing), (full, partial(_rest, now))):
+        if waiting is None or rest(waiting) is None:
+            continue
+        sql = Template(SQL["copy"]).substitute(more=more + ", id" * bool(ids))
+        lines: list[str] = []
+        with conn.cursor() as cursor, cursor.copy(sql) as copy:
+            for job in chain([waiting], jobs):
+                said = rest(job)
+                if said is None:
+                    waiting = job
+                    break
+                metadata = cause if job.metadata is None else _escaped(job.metadata)
+                line = (
+                    f"{_word(job.kind)}\t{_word(job.queue)}\t{_escaped(job.args)}\t{job.priority}\t"
+                    f"{job.max_attempts}\t{metadata}{said}"
+                )
+                lines.append(f"{line}\t{next(numbers)}\n" if ids else line + "\n")
+                if len(lines) == CHUNK:
+                    copy.write("".join(lines))
+                    lines.clear()
+            else:
+                waiting = None
+            copy.write("".join(lines))
+
+
+def _nothing(job: Checked) -> str | None:
+    """The end of the line of a job that says no more; None for another."""
+    plain = job.scheduled_at is None and not job.delay and not job.tags and job.limit_key is None
+    return "" if plain else None
+
+
+def _rest(now: datetime, job: Checked) -> str:
+    at = max(now, job.scheduled_at or now + timedelta(seconds=job.delay))
+    state = "scheduled" if at > now else "available"
+    tags = _escaped(array(job.tags)) if job.tags else "{}"
+    key = r"\N" if job.limit_key is None else _escaped(job.limit_key)
+    return f"\t{state}\t{at.isoformat()}\t{tags}\t{key}"
 
 
 def _escaped(text: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from typing import Protocol
 
+from .. import db
 from .eventlog import SQL
 from .link import AWAY, Connect, Loop
 
@@ -81,7 +82,7 @@ class Nudger(Loop):
             if payloads:
                 conn = self.connection()
                 self.backend = conn.info.backend_pid
-                conn.execute(SQL["notify"], {"payloads": payloads})
+                db.run(conn, SQL["notify"], {"payloads": payloads})
         except AWAY:
             self.backend = 0
             self._waiting.update(payloads)

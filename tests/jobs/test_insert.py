@@ -84,14 +84,16 @@ def test_a_notify_that_rides_is_heard_if_and_only_if_the_job_is_committed(shop: 
 
 
 def test_a_full_queue_of_notifications_refuses_no_job(tmp_path: Path) -> None:
-    with db.EmbeddedServer(tmp_path / "postgres") as server:
-        with db.connect(server.admin_url) as admin:
-            if admin.info.server_version < 170000:
-                pytest.skip("the size of the queue is fixed before PostgreSQL 17")
-            admin.execute("alter system set max_notify_queue_pages = 64")
-    with db.EmbeddedServer(tmp_path / "postgres") as server, db.connect(server.owner_url) as conn:
-        list(db.migrate(conn, db.FORGE_MIGRATIONS))
-        with db.connect(server.owner_url, nudger=Told(riding=True)) as client:
+    with db.EmbeddedServer(tmp_path / "probe") as server, db.connect(server.admin_url) as conn:
+        if conn.info.server_version < 170000:
+            pytest.skip("the size of the queue is fixed before PostgreSQL 17")
+    settings = {"max_notify_queue_pages": "64"}
+    with db.EmbeddedServer(tmp_path / "postgres", settings=settings) as server:
+        with (
+            db.connect(server.owner_url) as conn,
+            db.connect(server.owner_url, nudger=Told(riding=True)) as client,
+        ):
+            list(db.migrate(conn, db.FORGE_MIGRATIONS))
             conn.execute("listen forge")
             conn.execute("begin")  # so it reads nothing, and nothing can go
             with pytest.raises(psycopg.errors.ProgramLimitExceeded):
@@ -140,6 +142,28 @@ def test_bulk_inserts_keep_every_option(shop: Any) -> None:
     ).fetchall()
     assert rows[0] == ("a", "bulk", 3, 7, "available", "tab\t\\N\n", {}, False)
     assert rows[-1] == ("b", "default", 2, 25, "scheduled", None, {"traceparent": "x"}, True)
+
+
+@pytest.mark.parametrize("first", [0, 1, 199, 200, 201, 500])
+def test_bulk_inserts_keep_their_order_where_plain_ones_and_others_mix(
+    shop: Any, first: int
+) -> None:
+    """The first that says more comes at `first`, at the edges of what is sent at once too."""
+    others: list[dict[str, Any]] = [
+        {"tags": ["x", 'quo"te\\']}, {"limit_key": "k"}, {"delay": 60.0}, {},
+    ]  # fmt: skip
+    many = [NewJob("a", {"n": n}) for n in range(first)]
+    many += [NewJob("a", {"n": n}, **others[n % 4]) for n in range(first, first + 401)]
+    ids = jobs.insert_many_tx(shop.conn, many, ids=True)
+    rows = shop.conn.execute(
+        "select id, args -> 'n', tags, limit_key, state, scheduled_at > now() from forge_job"
+        " order by id"
+    ).fetchall()
+    assert [row[0] for row in rows] == ids == sorted(ids)
+    for n, (_, said, tags, key, state, later) in enumerate(rows):
+        says = others[n % 4] if n >= first else {}
+        assert said == n and tags == says.get("tags", []) and key == says.get("limit_key")
+        assert (state, later) == (("scheduled", True) if "delay" in says else ("available", False))
 
 
 @pytest.mark.parametrize(
