@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import psycopg
 import pytest
 from forge_min import db, jobs
 from forge_min.db import EmbeddedServer
+from forge_min.errors import ForgeError
 from forge_min.jobs import Job, Kind, NewJob, Snooze
 from forge_min.jobs.job import Result
 from forge_min.jobs.working.acks import write_down
@@ -335,6 +338,95 @@ def test_a_disk_that_is_full_costs_no_job(shop: Any) -> None:
     assert shop.states() == {"completed": 300}
     assert sorted(set(ran)) == list(range(300)) and worker.stale == 0
     assert json.dumps(sorted(ran)) == json.dumps(list(range(300))), "none ran twice"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 160 MB of its own."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=160m,mode=0777", "none", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.xfail("whoever runs this may not mount a disk")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.slow
+def test_a_file_system_without_space_costs_no_job(small_disk: Path) -> None:
+    """The server's own one, under a worker and a client, three times; it may go down over that."""
+    settings = {"min_wal_size": "32MB", "max_wal_size": "48MB"}
+    server = EmbeddedServer(small_disk / "postgres", settings=settings)
+    server.start()
+    ran: list[int] = []
+    done: list[int] = []
+
+    def work(job: Job) -> None:
+        ran.append(job.args["n"])
+        with db.transaction(job.conn):
+            job.conn.execute("insert into done values (%s)", [job.id])
+            job.complete_tx(job.conn)
+
+    worker = jobs.Worker(
+        lambda: db.connect(server.owner_url),
+        {"a": Kind("a", work, retry=lambda job, error: 0.05)},
+        queues={"default": 4}, poll_interval=0.05, heartbeat=0.2, rescue_after=2.0,
+    )  # fmt: skip
+    try:
+        with db.connect(server.owner_url) as owner:
+            list(db.migrate(owner, db.FORGE_MIGRATIONS))
+            owner.execute("create table done (job bigint not null)")
+        worker.start()
+        refused = 0
+        for n in range(3):
+            with db.connect(server.owner_url) as conn:
+                text = "".join(map(chr, range(0x4E00, 0x4E00 + 700)))  # 2 KB, hardly compressible
+                many = [NewJob("a", {"n": n, "text": text}) for _ in range(200)]
+                done += jobs.insert_many_tx(conn, many, ids=True)
+                ballast = small_disk / "ballast"
+                with suppress(OSError), ballast.open("wb", buffering=0) as file:
+                    while True:
+                        file.write(b"x" * 65_536)
+                before, end = refused, time.monotonic() + 30
+                while refused == before:
+                    assert time.monotonic() < end, "the disk never filled"
+                    try:
+                        done += jobs.insert_many_tx(conn, many[:50], ids=True)
+                    except ForgeError:
+                        refused += 1
+            threading.Event().wait(1.0)
+            ballast.unlink()
+            end = time.monotonic() + DEADLINE
+            while True:
+                try:
+                    until_back(server.owner_url)
+                    break
+                except AssertionError:
+                    assert time.monotonic() < end
+                    server.stop()
+                    server.start()
+        end = time.monotonic() + 60
+        with db.connect(server.owner_url) as conn:
+            while True:
+                query = "select state, count(*) from forge_job group by state"
+                states = dict(conn.execute(query).fetchall())
+                if set(states) <= {"completed"}:
+                    break
+                assert time.monotonic() < end, states
+                time.sleep(0.1)
+            there = "(select from forge_job j where j.id = told.id)"
+            lost = f"select count(*) from unnest(%s::bigint[]) told(id) where not exists {there}"
+            assert conn.execute(lost, [done]).fetchone() == (0,)
+            effects = (
+                "select count(*), count(distinct job), (select count(*) from forge_job) from done"
+            )
+            each, different, all_jobs = conn.execute(effects).fetchone() or (0, 0, 0)
+            assert each == different == all_jobs >= len(done) > 0
+            unexplained = "select count(*) from forge_job where attempt > 1 and errors = '[]'"
+            assert conn.execute(unexplained).fetchone() == (0,)
+    finally:
+        worker.stop(5.0)
+        server.stop()
 
 
 def test_answers_of_two_runs_of_one_job_are_written_in_one_go(shop: Any) -> None:
