@@ -135,3 +135,20 @@ def minutes(conn: Conn) -> Mapping[str, list[tuple[int, int, int, float]]]:
 def counted(conn: Conn) -> dict[tuple[str, str], float]:
     """(queue, state) → how many, as the leader counted last."""
     return {(queue, state): number for queue, state, number in db.run(conn, SQL["counted"])}
+
+
+def limits(queue: Mapping[str, Any]) -> str:
+    """For a person, of a queue as `stats` has it."""
+    parts = [f"{queue['max_running']} at once"] if queue["max_running"] is not None else []
+    parts += [f"{queue['max_per_key']} a key"] if queue["max_per_key"] else []
+    if queue["rate_count"]:
+        parts.append(f"{queue['rate_count']} in {duration(queue['rate_seconds'])}")
+    return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """For a person, roughly."""
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"

@@ -167,9 +167,9 @@ def _cell(row: Mapping[str, Any], name: str) -> str:
     if name == "attempt":
         return f"{row['attempt']}/{row['max_attempts']}"
     if name == "oldest":
-        return _duration(row["oldest_seconds"])
+        return control.duration(row["oldest_seconds"])
     if name == "limits":
-        return _limits(row)
+        return ", ".join(filter(None, ["paused" * bool(row["paused_at"]), control.limits(row)]))
     if name.endswith("/h"):
         return str(row[name.removesuffix("/h") + "_per_hour"])
     value = row["counts"].get(name, 0) if "counts" in row and name != "name" else row[name]
@@ -177,22 +177,6 @@ def _cell(row: Mapping[str, Any], name: str) -> str:
     if name.endswith("_at") and text:
         text = f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M:%S}"
     return text.splitlines()[0][:80] if text else ""
-
-
-def _limits(queue: Mapping[str, Any]) -> str:
-    parts = ["paused"] if queue["paused_at"] else []
-    parts += [f"{queue['max_running']} at once"] if queue["max_running"] is not None else []
-    parts += [f"{queue['max_per_key']} a key"] if queue["max_per_key"] else []
-    if queue["rate_count"]:
-        parts.append(f"{queue['rate_count']} in {_duration(queue['rate_seconds'])}")
-    return ", ".join(parts)
-
-
-def _duration(seconds: float) -> str:
-    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def _told(job: Mapping[str, Any]) -> Iterator[str]:
@@ -212,7 +196,7 @@ def _overview(found: Mapping[str, Any]) -> Iterator[str]:
         says = "leader" if worker["leader"] else "" if worker["alive"] else "silent"
         yield f"worker {worker['host']} {worker['pid']}  {worker['queues']}  {says}".rstrip()
         for run in worker["running"]:
-            yield f"    {run['id']}  {run['kind']}  {_duration(run['seconds'])}"
+            yield f"    {run['id']}  {run['kind']}  {control.duration(run['seconds'])}"
     if found["unknown"]:
         yield f"kinds that no living worker has: {', '.join(found['unknown'])}"
     if found["unworked"]:

@@ -10,7 +10,7 @@ from string import Template
 from typing import Any
 from urllib.parse import urlencode
 
-from ...jobs.control import STATES
+from ...jobs.control import STATES, duration, limits
 from ...wsgi.html import Raw, escape
 
 Shown = Mapping[str, Any]
@@ -142,14 +142,6 @@ def when(text: str | None) -> str:
     return f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M:%S}" if text else ""
 
 
-def duration(seconds: float) -> str:
-    """Roughly."""
-    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
-
-
 def plot(minutes: Sequence[Any], now: float) -> Raw:
     """What ended in the last hour, a bar a minute: completed, and failed on top in red."""
     last = int(now // 60)
@@ -183,9 +175,9 @@ def _queues(
         does = "resume" if paused else "pause"
         path = f"/jobs/queues/{does}?{urlencode({'queue': name})}"
         asked = {of: urlencode({"queue": name, "state": of}) for of in _WAIT}
-        limits = tag("span", _limits(queue), class_="limits")
+        told = tag("span", limits(queue), class_="limits")
         rows.append(tag("tr", join([
-            tag("th", join([name, " ", state("paused") if paused else "", limits]), scope="row"),
+            tag("th", join([name, " ", state("paused") if paused else "", told]), scope="row"),
             *(tag("td", tag("a", queue["counts"].get(of, 0), href=f"/jobs/list?{asked[of]}"),
                   class_=_number(of)) for of in _WAIT),
             tag("td", duration(queue["oldest_seconds"]), class_="number"),
@@ -206,14 +198,6 @@ def _number(state: str) -> str:
 def _mean(queue: Shown) -> str:
     runs = queue["completed_per_hour"] + queue["failed_per_hour"]
     return f"{queue['seconds_per_hour'] / runs * 1000:.1f} ms" if runs else ""
-
-
-def _limits(queue: Shown) -> str:
-    parts = [f"{queue['max_running']} at once"] if queue["max_running"] is not None else []
-    parts += [f"{queue['max_per_key']} a key"] if queue["max_per_key"] else []
-    if queue["rate_count"]:
-        parts.append(f"{queue['rate_count']} in {duration(queue['rate_seconds'])}")
-    return ", ".join(parts)
 
 
 def _workers(workers: Sequence[Shown]) -> Raw:
