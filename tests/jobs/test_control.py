@@ -226,6 +226,28 @@ def test_a_rate_lets_so_many_start_and_then_as_many_in_its_time(shop: Any) -> No
         assert started[n] - started[n - 11] > 0.05
 
 
+@pytest.mark.parametrize("limits", [{"running": 2}, {"per_key": 1}, {"running": 3, "per_key": 2}])
+def test_what_a_limit_held_back_runs_as_soon_as_it_may(shop: Any, limits: dict[str, int]) -> None:
+    """In this worker and in the other: none of them looks by itself for a minute."""
+    control.limit(shop.conn, "default", **limits)
+    keys = ["one"] * 60 + [str(n) for n in range(40)]
+    jobs.insert_many_tx(shop.conn, (NewJob("a", {}, limit_key=key) for key in keys))
+    nudger = notify.Nudger(shop.open)
+    nudger.start()
+    workers = [
+        shop.worker(
+            {"a": lambda job: time.sleep(0.005)},
+            poll_interval=60.0, listen=shop.open, nudger=nudger,
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    shop.settle(20)
+    for worker in workers:
+        worker.stop()
+    nudger.stop()
+    assert shop.states() == {"completed": 100}
+
+
 def test_limits_are_taken_away_again(shop: Any) -> None:
     control.limit(shop.conn, "default", running=0)
     id = shop.insert()

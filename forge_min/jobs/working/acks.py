@@ -26,16 +26,22 @@ LINGER = 0.005  # seconds
 
 class Acknowledger(Loop):
     """Takes results from any thread. worker: this worker's id. told: kinds whose given-up jobs are
-    told of. backlog: whether fetched jobs wait.
+    told of. backlog: whether fetched jobs wait. written: called with the queues of what has been
+    written.
     """
 
     def __init__(
-        self, connect: Connect, worker: UUID, told: Sequence[str], backlog: Callable[[], bool]
+        self,
+        connect: Connect,
+        worker: UUID,
+        told: Sequence[str],
+        backlog: Callable[[], bool],
+        written: Callable[[set[str]], object],
     ) -> None:
         super().__init__("job-ack", self._step, connect)
         self._worker = worker
         self._told = list(told)
-        self._backlog = backlog
+        self._backlog, self._written = backlog, written
         self._inbox: queue.SimpleQueue[Result] = queue.SimpleQueue()
         self._batch: list[Result] = []
         self.stale = 0
@@ -56,7 +62,8 @@ class Acknowledger(Loop):
             self.rest()
         self._collect()
         self._write(self._batch)
-        self._batch = []
+        batch, self._batch = self._batch, []
+        self._written({result.job.queue for result in batch})
 
     def _collect(self) -> None:
         """Add what has come, which is bounded: above MOST_PENDING the worker fetches nothing."""

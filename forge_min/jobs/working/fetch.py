@@ -90,6 +90,13 @@ class Fetcher(Loop):
         super().close()
         self.state = AWAY
 
+    def freed(self, queues: set[str]) -> None:
+        """Runs of these queues have ended: what limits held back may run, here or elsewhere."""
+        for queue in queues & self._limited:
+            self._pools[queue].more = True
+            self._nudge("j:" + queue)
+            self.wake.set()
+
     def _look(self) -> None:
         conn, now = self.connection(), time.monotonic()
         self._lost = {claim: until for claim, until in self._lost.items() if until > now}
@@ -112,7 +119,8 @@ class Fetcher(Loop):
         pool.more = False  # before the statement: a wake during it means another look
         began = time.monotonic()
         rows = self._take(pool.name, limit)
-        if len(rows) == limit:
+        # Within limits a fetch takes what they allow of the first that wait, not of all.
+        if len(rows) == limit or (rows and pool.name in self._limited):
             pool.more = True
         rows.sort(key=lambda row: (row[10], row[9], row[0]))
         self._mark(pool.name, rows, quick=len(rows) < limit and time.monotonic() - began < QUICK)

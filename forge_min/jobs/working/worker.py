@@ -169,7 +169,9 @@ class Worker:
             pool = Pool(name, size, self._terms, first, done=self._done, hungry=self._hungry)
             self._pools[name] = pool
             first += size
-        self._acks = Acknowledger(connect, self._id, self._told, self._backlog)
+        self._acks = Acknowledger(
+            connect, self._id, self._told, self._backlog, lambda queues: self._fetcher.freed(queues)
+        )
         self._heart = Heart(
             connect,
             self._id,
