@@ -159,9 +159,9 @@ def test_a_topic_that_is_refused_costs_the_other_tabs_nothing(board: Any, browse
     browser.get(board.url)
     browser.until(f"{STATE} === 'live'")
     ask = """
-      window.states = [];
+      const mine = window.states = [];  // of this port: the others are told of the new stream
       const {port} = new SharedWorker("/static/forge/stream.js", "forge-live-1");
-      port.onmessage = ({data}) => data.state && states.push(data.state);
+      port.onmessage = ({data}) => data.state && mine.push(data.state);
       port.postMessage({url: location.origin + "/events?format=html&topic=" + arguments[0]});
     """
     browser.execute_script(ask, "airports")
