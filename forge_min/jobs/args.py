@@ -31,15 +31,21 @@ _PLAIN: dict[type, tuple[tuple[type, ...], str]] = {
 _TOLD: dict[type, Callable[[str], Any]] = {
     UUID: UUID,
     Decimal: Decimal,
-    datetime: datetime.fromisoformat,
+    datetime: lambda text: _moment(text),
     date: date.fromisoformat,
 }
+
+
+def _moment(text: str) -> datetime:
+    if len(text) <= len("2000-01-01"):
+        raise ValueError("a date, which has no time")
+    return datetime.fromisoformat(text)
 
 
 def pack(value: Any) -> Any:
     """The value as JSON says it: dataclasses as objects, a UUID as text. What is unknown stays."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: pack(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {f.name: pack(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
     if isinstance(value, Mapping):
         return {name: pack(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
@@ -171,8 +177,8 @@ def _fields(cls: type) -> Read:
             return None
         try:
             return cls(**given)
-        except (ValueError, TypeError) as err:  # what its __post_init__ says
-            wrong.append(FieldError(at, "value", str(err)))
+        except Exception as err:  # what its __post_init__ says
+            wrong.append(FieldError(at, "value", str(err) or type(err).__name__))
             return None
 
     return read

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime, timedelta
 from functools import lru_cache, partial
 from itertools import chain
@@ -16,6 +18,7 @@ import psycopg
 from .. import db
 from ..auth import current_identity, to_metadata
 from ..db import Database
+from ..errors import ForgeError
 from ..observe.tracing import current_traceparent, recording, span
 from .job import SQL
 from .kinds import Catalogue
@@ -51,7 +54,7 @@ def insert_tx(
     quiet = job.delay > 0 or job.scheduled_at is not None
     rides = not quiet and job.unique_key is None and db.rides(conn, "j:" + job.queue)
     with produced(job.kind, job.queue):
-        metadata = job.metadata or encode(caused_by())
+        metadata = _metadata(job)
         rows: list[tuple[Any, ...]] = []
         while not rows:  # none: the job that was in the way ended while we looked
             rows = db.run(conn, *_statement(job, metadata, catalogue, rides))
@@ -141,6 +144,11 @@ def caused_by() -> dict[str, str]:
     return trace | to_metadata(current_identity())
 
 
+def _metadata(job: Checked) -> str:
+    cause = caused_by()
+    return encode(cause if job.metadata is None else cause | json.loads(job.metadata))
+
+
 def produced(kind: str, queue: str) -> AbstractContextManager[object]:
     """The producer span around an insert, which `caused_by` names as the job's cause
     (OpenTelemetry's conventions for messaging).
@@ -199,13 +207,13 @@ def _copy(conn: psycopg.Connection[Any], jobs: Iterator[Checked], ids: Sequence[
             continue
         sql = Template(SQL["copy"]).substitute(more=more + ", id" * bool(ids))
         lines: list[str] = []
-        with conn.cursor() as cursor, cursor.copy(sql) as copy:
+        with conn.cursor() as cursor, cursor.copy(sql) as copy, _in_use(conn):
             for job in chain([waiting], jobs):
                 said = rest(job)
                 if said is None:
                     waiting = job
                     break
-                metadata = cause if job.metadata is None else _escaped(job.metadata)
+                metadata = cause if job.metadata is None else _escaped(_metadata(job))
                 line = (
                     f"{_word(job.kind)}\t{_word(job.queue)}\t{_escaped(job.args)}\t{job.priority}\t"
                     f"{job.max_attempts}\t{metadata}{said}"
@@ -217,6 +225,31 @@ def _copy(conn: psycopg.Connection[Any], jobs: Iterator[Checked], ids: Sequence[
             else:
                 waiting = None
             copy.write("".join(lines))
+
+
+@contextmanager
+def _in_use(conn: psycopg.Connection[Any]) -> Iterator[None]:
+    """Have this thread's statements on `conn` raise: they would wait for the COPY to end."""
+    lock, me = conn.lock, threading.get_ident()
+
+    class Taken:
+        def __enter__(self) -> None:
+            if threading.get_ident() == me:
+                raise ForgeError(
+                    "insert_many_tx is in the middle of its COPY on this connection",
+                    code="F724",
+                    hint="what makes the jobs needs another connection, or comes first: list(...)",
+                )
+            lock.acquire()
+
+        def __exit__(self, *error: object) -> None:
+            lock.release()
+
+    conn.lock = Taken()  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        conn.lock = lock
 
 
 def _nothing(job: Checked) -> str | None:

@@ -30,9 +30,11 @@ else:
 SQL = db.load_sql("forge_min.jobs", "jobs.sql")
 
 
-def with_notice(sql: str) -> str:
-    """A statement whose CTE `ended` has jobs that ended, with the notices of those given up."""
-    return Template(sql).substitute(notice=SQL["notice"])
+def with_notice(sql: str, **parts: str) -> str:
+    """A statement whose CTE `ended` has jobs that ended, with the notices of those given up, and
+    its other parts.
+    """
+    return Template(sql).substitute(notice=SQL["notice"], **parts)
 
 
 CHANGE = ("resource", "id", "operation", "version")  # the args of every hook's job
@@ -46,9 +48,9 @@ TRACE = 4_000  # characters kept of its traceback, the end of it
 class Outcome(Exception):
     """Raised by a handler to say how the run ends; anything else that it raises means retry."""
 
-    def __init__(self, reason: str = "") -> None:
+    def __init__(self, reason: object = "") -> None:
         super().__init__(reason)
-        self.reason = reason
+        self.reason = str(reason)
 
 
 class Cancel(Outcome):
@@ -64,7 +66,7 @@ class Snooze(Outcome):
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"snoozed for {seconds} s")
-        self.seconds = min(seconds, LONGEST) if seconds > 0 else 0.0
+        self.seconds = min(float(seconds), LONGEST) if seconds > 0 else 0.0
 
 
 class Cancelled(BaseException):
@@ -118,6 +120,7 @@ class Job(Generic[A]):
     priority: int = 2
     waited: float = 0.0
     connect: Callable[[], Connection] | None = field(default=None, repr=False)
+    unreadable: str = field(default="", init=False)  # why `given` is not what was inserted
     completed: bool = field(default=False, init=False)
     cancelled: bool = field(default=False, init=False)
     args: A = field(init=False)
@@ -192,7 +195,7 @@ def failed(job: Job, message: str, trace: str = "", delay: float | None = None) 
     if job.attempt >= job.max_attempts:
         return Result(job, "discarded", "discarded", error=text)
     if delay is None:
-        delay = job.attempt**4 * random.uniform(0.9, 1.1)
+        delay = min(job.attempt**4 * random.uniform(0.9, 1.1), LONGEST)
     return Result(job, "retried", "retryable", delay=delay, error=text)
 
 
@@ -207,15 +210,17 @@ def judge(job: Job, err: BaseException, retry: Retry | None = None) -> Result:
             state = "cancelled" if isinstance(err, Cancel) else "discarded"
             return Result(job, state, state, error=_error(err.reason or state))
     lines = traceback.format_exception(err, limit=-20)
-    delay = None if retry is None else _own_delay(retry, job, err)
-    return failed(job, _describe(err), "".join(lines)[-TRACE:], delay)
+    return failed(job, _describe(err), "".join(lines)[-TRACE:], own_delay(retry, job, err))
 
 
-def _own_delay(retry: Retry, job: Job, err: BaseException) -> float | None:
+def own_delay(retry: Retry | None, job: Job, err: BaseException) -> float | None:
+    """Seconds until the next attempt by the kind's own curve; None = it has none that works."""
+    if retry is None:
+        return None
     try:
         delay = float(retry(job, err))
         return min(max(delay, 0.0), LONGEST) if delay == delay else None
-    except Exception:
+    except (Exception, SystemExit):
         log.exception("retry of %s failed; the usual delay is taken", job.kind)
         return None
 

@@ -109,7 +109,7 @@ update forge_job set
   state = 'running', attempt = attempt + 1, attempted_at = now(), worker_id = %(worker)s, claim = %(claim)s
 from eager
 where id = any(array(select id from picked))$again
-returning id, kind, queue, args, attempt, max_attempts, claim, metadata,
+returning id, kind, queue, args::text, attempt, max_attempts, claim, metadata::text,
   greatest(least(created_at, '9999-01-01Z'), '0001-02-01Z'),  -- what Python can read
   greatest(least(scheduled_at, '9999-01-01Z'), '0001-02-01Z'), priority,
   extract(epoch from now() - greatest(scheduled_at, '0001-02-01Z'))::float8, (select nextval('forge_job_claim'));
@@ -198,7 +198,9 @@ spent as (
 )
 
 -- name: release
-update forge_job set state = 'available', attempt = attempt - 1, claim = null
+update forge_job set attempt = attempt - 1, claim = null,
+  state = case when cancel_requested_at is null then 'available' else 'cancelled' end,
+  finalized_at = case when cancel_requested_at is not null then now() end
 where worker_id = %(worker)s and state = 'running' and claim = any(%(claims)s::bigint[]);
 
 -- Only what runs has a claim. PERF: to ask for the state as well would have it read the index of states, with an
@@ -211,15 +213,19 @@ where id = any(%(ids)s::bigint[]) and worker_id = %(worker)s
 returning id;
 
 -- Every outcome but success; no id twice. refund: attempts given back. delay: seconds from now, NULL = as it was.
+-- One that somebody has asked to cancel does not run again.
 -- name: settle
 with mine as materialized (
-  select id, array_position(%(ids)s::bigint[], id) as n from forge_job
+  select id, cancel_requested_at, array_position(%(ids)s::bigint[], id) as n from forge_job
   where id = any(%(ids)s::bigint[]) and worker_id = %(worker)s
     and claim = (%(claims)s::bigint[])[array_position(%(ids)s::bigint[], id)]
   for update
 ),
 told as materialized (
-  select id, (%(states)s::text[])[n] as state, (%(refunds)s::smallint[])[n] as refund,
+  select id, case when cancel_requested_at is not null
+      and (%(states)s::text[])[n] in ('available', 'scheduled', 'retryable') then 'cancelled'
+      else (%(states)s::text[])[n] end as state,
+    (%(refunds)s::smallint[])[n] as refund,
     (%(delays)s::float8[])[n] as delay, (%(errors)s::jsonb[])[n] as error
   from mine
 ),
@@ -245,7 +251,8 @@ notice as (
   select kind, queue, priority, args,
     metadata || jsonb_build_object('discarded', id, 'error', errors -> -1 ->> 'error'), tags
   from ended
-  where state = 'discarded' and kind = any(%(told)s::text[]) and not metadata ? 'discarded'
+  where state = 'discarded' and not metadata ? 'discarded'
+    and (kind = any(%(told)s::text[]) or exists (select from forge_worker w where ended.kind = any(w.told)))
 )
 
 -- name: complete_tx
@@ -253,15 +260,19 @@ update forge_job set state = 'completed', finalized_at = now(), claim = null
 where id = %(id)s and claim = %(claim)s and state = 'running'
 returning id;
 
--- Whether this worker is the leader from now on.
 -- name: beat
-with alive as (
-  insert into forge_worker (id, host, pid, queues, kinds, expires_at)
-  values (%(worker)s, %(host)s, %(pid)s, %(queues)s::jsonb, %(kinds)s::text[],
-    now() + %(rescue_after)s * interval '1 second')
-  on conflict (id) do update set expires_at = excluded.expires_at
-),
-lead as (
+insert into forge_worker (id, host, pid, queues, kinds, told, expires_at)
+values (%(worker)s, %(host)s, %(pid)s, %(queues)s::jsonb, %(kinds)s::text[], %(told)s::text[],
+  now() + %(rescue_after)s * interval '1 second')
+on conflict (id) do update set expires_at = excluded.expires_at;
+
+-- What is said to run here, and whether somebody has asked to cancel it.
+-- name: mine
+select id, claim, cancel_requested_at is not null from forge_job where state = 'running' and worker_id = %(worker)s;
+
+-- Whether this worker is the leader from now on.
+-- name: lead
+with lead as (
   insert into forge_leader as l (name, worker_id, expires_at)
   values ('jobs', %(worker)s, now() + %(lease)s * interval '1 second')
   on conflict (name) do update set worker_id = excluded.worker_id, expires_at = excluded.expires_at,
@@ -278,11 +289,6 @@ delete from forge_leader where name = 'jobs' and worker_id = %(worker)s;
 -- name: leave
 with led as (delete from forge_leader where name = 'jobs' and worker_id = %(worker)s)
 delete from forge_worker where id = %(worker)s;
-
--- Runs of this worker that somebody has asked to cancel.
--- name: cancelled
-select id, claim from forge_job
-where state = 'running' and worker_id = %(worker)s and cancel_requested_at is not null;
 
 -- name: count_minute
 insert into forge_job_minute as m (queue, minute, completed, failed, seconds)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ForgeError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 Handler = Callable[["Job[Any]"], object]
 Inserted = Callable[[str, str, int], None]
+_DO_NOT_RUN = (iscoroutinefunction, isgeneratorfunction, isasyncgenfunction)
 _NAMES = ("args", "queue", "priority", "max_attempts", "timeout", "retry", "discarded")
 
 
@@ -43,7 +45,8 @@ class Kind:
 def kind_of(worker: Any) -> Kind:
     """What a worker, an instance or its class, says of its kind.
 
-    Raises ForgeError F717 for arguments of a type that JSON has no word for.
+    Raises ForgeError F717 for arguments of a type that JSON has no word for, F723 for a worker that
+    cannot work.
     """
     return _kind(worker) if not isinstance(worker, type) else _read(worker)
 
@@ -56,16 +59,35 @@ def _read(worker: Any) -> Kind:
 def _kind(worker: Any) -> Kind:
     said = {name: getattr(worker, name) for name in _NAMES if hasattr(worker, name)}
     kind = Kind(worker.kind, getattr(worker, "work", None), **said)
+    _check(kind)
     if kind.args is not None:
         try:
             reader(kind.args)
-        except (TypeError, NameError) as err:
+        except (TypeError, NameError, RecursionError) as err:
             raise ForgeError(
                 f"the arguments of {kind.name} cannot be read from JSON: {err}",
                 code="F717",
                 hint="help F717 lists what a field may be; a module defines the dataclass",
             ) from None
     return kind
+
+
+def _check(kind: Kind) -> None:
+    wrong = None
+    for name, call in (("work", kind.work), ("discarded", kind.discarded)):
+        if name == "work" and not callable(call):
+            wrong = "has no work(job)"
+        elif any(test(call) for test in _DO_NOT_RUN):
+            wrong = f"has a `{name}` that gives back something to be awaited or iterated"
+    seconds = kind.timeout
+    if seconds is not None and not (isinstance(seconds, int | float) and seconds > 0):
+        wrong = f"has a timeout of {seconds!r}, which is no number of seconds above 0"
+    if wrong:
+        raise ForgeError(
+            f"the worker of {kind.name} {wrong}",
+            code="F723",
+            hint="a worker has a plain method work(self, job); its thread may wait in it",
+        )
 
 
 def told_of(kinds: Mapping[str, Kind]) -> list[str]:

@@ -46,7 +46,7 @@ class NewJob(NamedTuple):  # PERF: a frozen dataclass takes 0.7 us longer, of th
     kind: a worker class, or its `kind`. args: what JSON can say, or the kind's dataclass. queue,
     priority (1, first, to 4), max_attempts: None = as the worker class says, else "default", 2 and
     jobs.max_attempts. delay: seconds from now; scheduled_at: a time instead, with its zone. tags:
-    for people who look for it. metadata: None = who inserts it, and in which trace. unique: a text
+    for people who look for it. metadata: beside who inserts it, and in which trace. unique: a text
     alone is Unique's key. limit_key: what a queue's limit per key counts by.
     """
 
@@ -91,6 +91,7 @@ def checked(job: NewJob, catalogue: Catalogue | None) -> Checked:
     if not isinstance(job.kind, str) and not hasattr(job.kind, "kind"):
         _raise([("kind", "must be a worker class, or its kind")])
     kind = known.kind(job.kind) if isinstance(job.kind, str) else kind_of(job.kind)
+    known.kind(kind.name)  # there is a worker of it, where that is asked for
     queue = kind.queue if job.queue is None else job.queue
     priority = kind.priority if job.priority is None else job.priority
     attempts = job.max_attempts
@@ -106,6 +107,8 @@ def checked(job: NewJob, catalogue: Catalogue | None) -> Checked:
         _check_unique(unique, key)
     _check(job, kind.name, queue, priority, attempts)
     metadata = None if job.metadata is None else to_json(job.metadata, "/metadata")
+    if metadata is not None and "discarded" in job.metadata:  # type: ignore[operator]
+        _raise([("metadata", "may not have `discarded`, which tells of a job that was given up")])
     return Checked(
         kind.name, queue, args, priority, attempts, job.delay, job.scheduled_at,
         list(job.tags) if job.tags else [], metadata, key, states, window, job.limit_key,
@@ -156,14 +159,21 @@ def _args(kind: Kind, given: Any) -> str:
     given = {} if given is None else given
     if kind.args is None:
         # json.dumps names what it does not know; a dataclass of the caller's own is unpacked.
-        return to_json(pack(given) if is_dataclass(given) else given, "/args")
+        try:
+            said = pack(given) if is_dataclass(given) else given
+        except RecursionError as err:
+            raise _refused("/args", str(err)) from None
+        return to_json(said, "/args")
     if is_dataclass(given) and not isinstance(given, kind.args):
         raise _refused(
             "/args", f"{kind.name} takes {kind.args.__name__}, not {type(given).__name__}"
         )
     wrong: list[FieldError] = []
-    said = pack(given)
-    reader(kind.args)(said, "/args", wrong)
+    try:
+        said = pack(given)
+        reader(kind.args)(said, "/args", wrong)
+    except RecursionError as err:
+        raise _refused("/args", str(err)) from None
     if wrong:
         told = "; ".join(f"{error.pointer} {error.message}" for error in wrong)
         raise Invalid(wrong, f"{kind.name} does not take these arguments: {told}", code="F711")
@@ -181,7 +191,8 @@ def _check(job: NewJob, kind: str, queue: object, priority: object, attempts: ob
         except TypeError:
             pass  # what cannot be hashed is wrong, and told of below
     wrong = []
-    texts = [("kind", kind), ("queue", queue), *(("tags", tag) for tag in job.tags)]
+    tags = job.tags if isinstance(job.tags, list | tuple) else []
+    texts = [("kind", kind), ("queue", queue), *(("tags", tag) for tag in tags)]
     if job.limit_key is not None:
         texts.append(("limit_key", job.limit_key))
     for name, given in texts:
@@ -192,7 +203,7 @@ def _check(job: NewJob, kind: str, queue: object, priority: object, attempts: ob
             wrong.append((name, f"must be a whole number from 1 to {most}"))
     if not (isinstance(job.delay, int | float) and abs(job.delay) <= LONGEST):
         wrong.append(("delay", f"must be seconds, at most {LONGEST:.0f}"))
-    if len(job.tags) > _MOST_TAGS or isinstance(job.tags, str):
+    if tags is not job.tags or len(tags) > _MOST_TAGS:
         wrong.append(("tags", f"must be a list of at most {_MOST_TAGS} texts"))
     at = job.scheduled_at
     if at is not None and (not isinstance(at, datetime) or at.tzinfo is None or job.delay):
@@ -216,7 +227,8 @@ def _check_unique(unique: Unique, key: object) -> None:
     wrong = []
     if not _fits("unique", key):
         wrong.append(("unique", "must have a key of 1 to 500 characters"))
-    if unique.within is not None and not 0 < unique.within <= LONGEST:
+    within = LONGEST if unique.within is None else unique.within
+    if not (isinstance(within, int | float) and 0 < within <= LONGEST):
         wrong.append(("unique", f"must be within seconds above 0, at most {LONGEST:.0f}"))
     if set(unique.ended) - set(ENDED):
         wrong.append(("unique", f"may count, of what has ended: {', '.join(ENDED)}"))

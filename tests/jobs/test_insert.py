@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import uuid
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -380,11 +381,15 @@ def test_a_job_keeps_who_inserted_it_unless_it_says_otherwise(shop: Any) -> None
     with as_identity(Identity("ann", tenant=tenant)):
         job = shop.insert()
         jobs.insert_many_tx(shop.conn, [NewJob("many", {})])
-        silent = shop.insert(metadata={})
+        more = shop.insert(metadata={"note": 1, "user": "bob"})
+        jobs.insert_many_tx(shop.conn, [NewJob("many", {}, metadata={"note": 1})])
     kept = {"user": "ann", "tenant": str(tenant)}
     assert shop.row(job, "metadata") == shop.row(job + 1, "metadata") == (kept,)
-    assert shop.row(silent, "metadata") == ({},)
+    assert shop.row(more, "metadata") == (kept | {"note": 1, "user": "bob"},)
+    assert shop.row(more + 1, "metadata") == (kept | {"note": 1},)
     assert shop.row(shop.insert(), "metadata") == ({},)
+    with pytest.raises(Invalid, match="discarded"):
+        shop.insert(metadata={"discarded": False})
 
 
 @pytest.mark.parametrize(
@@ -430,3 +435,20 @@ def test_a_job_made_by_hand_has_no_connection() -> None:
     with pytest.raises(ForgeError) as caught:
         job.conn  # noqa: B018
     assert caught.value.code == "F712"
+
+
+def test_jobs_that_are_made_on_the_copys_own_connection_are_an_error_and_no_hang(shop: Any) -> None:
+    def made() -> Iterator[NewJob]:
+        yield NewJob("a", {})
+        shop.conn.execute("select 1")
+        yield NewJob("a", {})
+
+    with pytest.raises(ForgeError) as caught:
+        jobs.insert_many_tx(shop.conn, made())
+    assert caught.value.code == "F724"
+    assert shop.states() == {}
+    other = shop.mine()
+    assert jobs.insert_many_tx(
+        shop.conn, (NewJob("a", {"n": other.execute("select 1").rowcount}) for _ in range(3))
+    )
+    assert shop.states() == {"available": 3}

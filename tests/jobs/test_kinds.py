@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import uuid
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -12,7 +13,7 @@ from typing import Any, Literal
 import pytest
 from forge_min import jobs
 from forge_min.errors import ForgeError, Invalid
-from forge_min.jobs import Catalogue, Job, Kind, NewJob, kind_of
+from forge_min.jobs import Catalogue, Job, Kind, NewJob, Unique, kind_of
 from forge_min.jobs.args import pack, reader
 from hypothesis import given
 from hypothesis import strategies as st
@@ -122,6 +123,8 @@ def test_a_dataclass_that_is_wrong_inside_or_another_one_is_refused() -> None:
         kind = "p"
         args = Positive
 
+        def work(self, job: Job) -> None: ...
+
     for args in (Positive.__new__(Positive), Address("a"), {"n": 0}):
         if isinstance(args, Positive):
             object.__setattr__(args, "n", "1")
@@ -137,6 +140,8 @@ def test_a_type_that_json_has_no_word_for_is_an_error_of_the_class() -> None:
     class Work:
         kind = "w"
         args = Wrong
+
+        def work(self, job: Job) -> None: ...
 
     with pytest.raises(ForgeError) as caught:
         kind_of(Work)
@@ -271,3 +276,83 @@ def test_a_farewell_that_fails_is_tried_again_and_never_told_of_itself(shop: Any
     shop.worker({"a": kind})
     shop.wait_for(lambda: shop.states() == {"discarded": 2})
     assert runs == [1, 2]
+
+
+async def _awaited(self: object, job: Job) -> None: ...
+
+
+def _iterated(self: object, job: Job) -> Any:
+    yield job
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        {"work": None}, {"work": _awaited}, {"work": _iterated}, {"discarded": _awaited},
+        {"timeout": "30"}, {"timeout": 0}, {"timeout": datetime.timedelta(seconds=3)},
+    ],
+)  # fmt: skip
+def test_a_worker_that_would_do_nothing_is_refused(says: dict[str, Any]) -> None:
+    """Its jobs would count as done."""
+    body = {"kind": "w", "work": lambda self, job: None} | says
+    with pytest.raises(ForgeError) as caught:
+        kind_of(type("Work", (), body))
+    assert caught.value.code == "F723"
+
+
+def test_a_class_that_no_worker_list_has_is_refused_as_its_name_is() -> None:
+    class Forgotten:
+        kind = "forgotten"
+
+        def work(self, job: Job) -> None: ...
+
+    strict = Catalogue([kind_of(Ship)], strict=True)
+    for kind in ("forgotten", Forgotten, Forgotten()):
+        with pytest.raises(ForgeError) as caught:
+            jobs.new.checked(NewJob(kind), strict)
+        assert caught.value.code == "F716"
+
+
+@dataclass
+class Node:
+    """With a field that is worked out, and no argument."""
+
+    n: int = 0
+    next: Any = None
+    made: int = field(default=7, init=False)
+
+    def __post_init__(self) -> None:
+        if self.n == 13:
+            raise KeyError
+
+
+class Tree:
+    kind = "tree"
+    args = Node
+
+    def work(self, job: Job) -> None: ...
+
+
+def test_arguments_that_hold_themselves_or_raise_are_refused() -> None:
+    round_and_round = Node()
+    round_and_round.next = round_and_round
+    around: dict[str, Any] = {}
+    around["x"] = around
+    for kind, args in (
+        (Tree, round_and_round),
+        ("x", around),
+        ("x", round_and_round),
+        (Tree, {"n": 13}),
+    ):
+        with pytest.raises(Invalid):
+            jobs.new.checked(NewJob(kind, args), None)
+    assert json.loads(jobs.new.checked(NewJob(Tree, Node(1)), None).args) == {"n": 1, "next": None}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"tags": None}, {"tags": 5}, {"unique": Unique("k", within="3")}],  # type: ignore[arg-type]
+)
+def test_options_of_another_type_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(Invalid):
+        jobs.new.checked(NewJob("x", {}, **options), None)

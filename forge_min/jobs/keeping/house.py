@@ -14,6 +14,7 @@ from uuid import UUID
 
 from ... import db
 from ...notify.link import Connect, Loop
+from ..job import with_notice
 from .periodic import SQL, Periodic, insert_due, register
 
 log = logging.getLogger("forge_min.jobs")
@@ -21,6 +22,9 @@ BATCH = 5_000  # rows that one statement deletes
 SWEEP = 30.0  # seconds between looks for what is old
 COUNT = 15.0  # seconds between counts
 MOST_COUNTED = 10_000  # of one queue and state; above it the planner's estimate is taken
+
+RESCUE = {which: with_notice(SQL["rescue"], which=SQL[which]) for which in ("silent", "strays")}
+SILENT, STRAY = "the worker died or fell silent", "the worker knows nothing of this run"
 
 
 class Retention(NamedTuple):
@@ -69,9 +73,15 @@ class House(Loop):
             register(self.connection(), self._periodic)
             self._registered = True
             self._due = dict.fromkeys([*self._every, "periodic"], 0.0)
+        failed: Exception | None = None
         for name, due in self._due.items():
-            if time.monotonic() >= due:
-                self._due[name] = time.monotonic() + self._do(name)
+            try:
+                if time.monotonic() >= due:
+                    self._due[name] = time.monotonic() + self._do(name)
+            except Exception as err:  # one must not keep the others from being done
+                failed = err
+        if failed is not None:
+            raise failed
         self.rest(max(0.0, min(self._due.values()) - time.monotonic()))
 
     def _do(self, name: str) -> float:
@@ -81,7 +91,7 @@ class House(Loop):
             # Others may lead meanwhile, with schedules of theirs: look now and then.
             return min(insert_due(conn, self._worker, self._periodic), SWEEP)
         if name == "rescue":
-            for _, queue in db.run(conn, SQL["rescue"], self._params):
+            for _, queue in db.run(conn, RESCUE["silent"], self._params | {"why": SILENT}):
                 self.rescued += 1
                 log.warning("a job of %s was rescued from a worker that is gone", queue)
         elif name == "sweep":

@@ -19,8 +19,8 @@ returning 1
 -- name: inserted
 update forge_periodic set last_at = %(run)s, last_job = %(job)s where name = %(name)s
 
--- Jobs whose worker is gone or silent. The run that died costs its attempt. Workers of which
--- nothing runs any more are forgotten.
+-- Runs that ended without a word: `which` is one of the next two. Each costs its attempt. Workers of which nothing
+-- runs any more are forgotten.
 -- name: rescue
 with ended as (
   update forge_job set
@@ -28,15 +28,11 @@ with ended as (
       when attempt >= max_attempts then 'discarded' else 'retryable' end,
     finalized_at = case when cancel_requested_at is not null or attempt >= max_attempts then now() end,
     claim = null,
-    scheduled_at = now() + power(attempt, 4) * (0.9 + 0.2 * random()) * interval '1 second',
-    errors = errors || jsonb_build_array(jsonb_build_object(
-      'error', 'the worker died or fell silent', 'at', now(), 'attempt', attempt))
+    scheduled_at = now() + least(power(attempt, 4), 315360000) * (0.9 + 0.2 * random()) * interval '1 second',
+    errors = errors || jsonb_build_array(jsonb_build_object('error', %(why)s::text, 'at', now(), 'attempt', attempt))
   where id = any(array(
-    select j.id from forge_job j
-    where j.state = 'running' and not exists (
-        select 1 from forge_worker w where w.id = j.worker_id and w.expires_at > now())
-      and exists (select from forge_leader where name = 'jobs' and worker_id = %(worker)s and expires_at > now())
-    limit 1000 for update of j skip locked))
+$which
+  ))
   returning *
 ),
 $notice,
@@ -47,6 +43,21 @@ forgotten as (
     and exists (select from forge_leader where name = 'jobs' and worker_id = %(worker)s and expires_at > now())
 )
 select id, queue from ended
+
+-- name: silent
+  -- Of a worker that is gone or silent.
+  select j.id from forge_job j
+  where j.state = 'running' and not exists (
+      select 1 from forge_worker w where w.id = j.worker_id and w.expires_at > now())
+    and exists (select from forge_leader where name = 'jobs' and worker_id = %(worker)s and expires_at > now())
+  limit 1000 for update of j skip locked
+
+-- name: strays
+  -- Of a worker that knows nothing of them: a crash of the server undid what it had answered.
+  select j.id from forge_job j
+  where j.state = 'running' and j.worker_id = %(worker)s
+    and (j.id, j.claim) in (select * from unnest(%(ids)s::bigint[], %(claims)s::bigint[]))
+  for update of j skip locked
 
 -- What is old; whether there may be more of it.
 -- name: sweep

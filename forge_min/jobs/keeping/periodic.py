@@ -16,14 +16,12 @@ from ... import db
 from ...db import Connection
 from ...errors import ForgeError
 from ..insert import insert_tx
-from ..job import with_notice
 from ..kinds import Catalogue
 from ..new import ENDED, NewJob, Unique, checked
 from .cron import Cron, Interval
 
 log = logging.getLogger("forge_min.jobs")
 SQL = db.load_sql("forge_min.jobs.keeping", "keeping.sql")
-SQL["rescue"] = with_notice(SQL["rescue"])
 LATE = 60.0  # seconds: a run later than this was missed
 MOST_MISSED = 1_000
 

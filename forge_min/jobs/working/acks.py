@@ -26,8 +26,8 @@ LINGER = 0.005  # seconds
 
 class Acknowledger(Loop):
     """Takes results from any thread. worker: this worker's id. told: kinds whose given-up jobs are
-    told of. backlog: whether fetched jobs wait. written: called with the queues of what has been
-    written.
+    told of. backlog: whether fetched jobs wait. written: called with the results that are dealt
+    with.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Acknowledger(Loop):
         worker: UUID,
         told: Sequence[str],
         backlog: Callable[[], bool],
-        written: Callable[[set[str]], object],
+        written: Callable[[Sequence[Result]], object],
     ) -> None:
         super().__init__("job-ack", self._step, connect)
         self._worker = worker
@@ -63,7 +63,7 @@ class Acknowledger(Loop):
         self._collect()
         self._write(self._batch)
         batch, self._batch = self._batch, []
-        self._written({result.job.queue for result in batch})
+        self._written(batch)
 
     def _collect(self) -> None:
         """Add what has come, which is bounded: above MOST_PENDING the worker fetches nothing."""

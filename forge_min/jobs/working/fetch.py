@@ -7,6 +7,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from json import loads
 from string import Template
 from typing import Any
 from uuid import UUID
@@ -15,7 +16,7 @@ from ... import db
 from ...db import Connection
 from ...notify.ears import Ears
 from ...notify.link import Connect, Loop
-from ..job import SQL, Job
+from ..job import SQL, Job, Result
 from ..new import array
 from .pool import Pool
 
@@ -29,7 +30,8 @@ Row = tuple[Any, ...]
 class Fetcher(Loop):
     """Feeds the pools, by queue. patience: seconds that a statement may take. ready: whether the
     worker may take jobs now. ears: what it rests on, its connection LISTENs. nudge: called with
-    "j:<queue>" where jobs have become due that other processes may wait for.
+    "j:<queue>" where jobs have become due that other processes may wait for. held: where each
+    fetched job is put, by id. give_back: called with what was fetched and shall not be run here.
     """
 
     def __init__(
@@ -44,10 +46,13 @@ class Fetcher(Loop):
         ready: Callable[[], bool],
         ears: Ears,
         nudge: Callable[[str], object],
+        held: dict[int, Job],
+        give_back: Callable[[Result], object],
     ) -> None:
         super().__init__("job-fetch", self._step, connect, patience, wake=ears)
         self._pools, self._poll_interval = pools, poll_interval
         self._ready, self._ears, self._nudge = ready, ears, nudge
+        self._held, self._give_back = held, give_back
         # PERF: as PostgreSQL writes them: psycopg takes 80 us for a list after a rest.
         self._params = {"worker": str(worker), "kinds": array(kinds), "queues": array(list(pools))}
         self._due = 0.0  # when to look next
@@ -92,7 +97,7 @@ class Fetcher(Loop):
 
     def freed(self, queues: set[str]) -> None:
         """Runs of these queues have ended: what limits held back may run, here or elsewhere."""
-        for queue in queues & self._limited:
+        for queue in queues & self._limited & self._pools.keys():
             self._pools[queue].more = True
             self._nudge("j:" + queue)
             self.wake.set()
@@ -113,20 +118,37 @@ class Fetcher(Loop):
                 (self._limited.add if limited else self._limited.discard)(queue)
 
     def _fetch(self, pool: Pool) -> int:
+        limited, free = pool.name in self._limited, pool.free
         limit = pool.room() if pool.more and self._ready() else 0
+        if limited:  # what waits here counts as running, and holds up other workers
+            limit = min(limit, free)
         if not limit:
             return 0
         pool.more = False  # before the statement: a wake during it means another look
         began = time.monotonic()
         rows = self._take(pool.name, limit)
         # Within limits a fetch takes what they allow of the first that wait, not of all.
-        if len(rows) == limit or (rows and pool.name in self._limited):
+        if len(rows) == limit or (rows and limited):
             pool.more = True
         rows.sort(key=lambda row: (row[10], row[9], row[0]))
         self._mark(pool.name, rows, quick=len(rows) < limit and time.monotonic() - began < QUICK)
         self.fetched += len(rows)
-        pool.add([Job(*row[:12]) for row in rows])  # PERF: last, because a lane wants to run now
+        jobs = [_job(row) for row in rows]
+        self._held.update((job.id, job) for job in jobs)
+        # A job that waits here when this process dies has lost an attempt: not its last one.
+        last = {job.id for job in jobs if job.attempt >= job.max_attempts}
+        back = [job for job in jobs[free:] if job.id in last] if last else []
+        pool.careful = bool(last)
+        for job in back:
+            pool.more = True
+            self._give_back(Result(job, "handed_back", "available", refund=1))
+        # PERF: last, because a lane wants to run now.
+        pool.add([job for job in jobs if job not in back] if back else jobs)
         return len(rows)
+
+    def asks_for(self, claim: int) -> bool:
+        """Whether the answer to this fetch may be on its way."""
+        return claim == self._claim or claim in self._lost
 
     def _take(self, queue: str, limit: int) -> list[Row]:
         """Claim up to `limit` jobs. A fetch whose answer is lost is remembered and taken back."""
@@ -162,6 +184,19 @@ class Fetcher(Loop):
             marks = self._marks.setdefault(queue, dict(_NO_MARKS))
             for n, row in {row[10]: row for row in rows}.items():  # the last of each priority
                 marks[f"at_{n}"], marks[f"id_{n}"] = row[9], row[0]
+
+
+def _job(row: Row) -> Job:
+    """The row as a job. PostgreSQL takes numbers that Python does not: that is the job's fault, and
+    not its neighbours'.
+    """
+    id, kind, queue, args, attempt, most, claim, metadata, *rest = row[:12]
+    try:
+        return Job(id, kind, queue, loads(args), attempt, most, claim, loads(metadata), *rest)
+    except ValueError as err:
+        job = Job(id, kind, queue, {}, attempt, most, claim, {}, *rest)
+        job.unreadable = f"its arguments or metadata cannot be read: {err}"
+        return job
 
 
 _SCAN, _PARTS = Template(SQL["scan"]), dict(SQL)

@@ -5,6 +5,7 @@ hears whose runs shall end, watches time.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import threading
@@ -14,20 +15,23 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from ... import db
 from ...notify.link import Connect, Loop
 from ..job import SQL, Result
+from ..keeping.house import RESCUE, STRAY
 
+log = logging.getLogger("forge_min.jobs")
 LEASE = 3  # heartbeats that a leader stays one without another
 
 
 class Heart(Loop):
     """Beats every `heartbeat` seconds; silent for `rescue_after` seconds, the worker counts as
-    dead.
+    dead. A run that is said to be this worker's, and that it does not hold at two beats, ends as if
+    it had died.
 
-    check: called often with time.monotonic(), for time limits. cancel: called with (id, claim) of
-    each run that somebody has asked to cancel. busy: whether anything runs. tick: seconds between
-    calls of `check`. leave: to strike the worker off the list at `stop`, because nothing of it
-    runs.
+    told: kinds whose given-up jobs are told of. cancel: called with (id, claim) of each run that
+    somebody has asked to cancel. holds: whether it knows of the run (id, claim). leave: to strike
+    the worker off the list at `stop`, because nothing of it runs.
     """
 
     def __init__(
@@ -36,24 +40,25 @@ class Heart(Loop):
         worker: UUID,
         queues: Mapping[str, int],
         kinds: Sequence[str],
+        told: Sequence[str],
         *,
         heartbeat: float,
         rescue_after: float,
-        check: Callable[[float], None],
         cancel: Callable[[int, int], None],
-        busy: Callable[[], bool],
-        tick: float,
+        holds: Callable[[int, int], bool],
     ) -> None:
-        super().__init__("job-heart", self._step, connect)
+        # A statement that waits for a lock must not keep it from saying that it lives.
+        super().__init__("job-heart", self._step, connect, rescue_after / 3)
         self._heartbeat = heartbeat
-        self._check, self._cancel, self._busy = check, cancel, busy
-        self._tick = min(tick, heartbeat)
+        self._cancel, self._holds = cancel, holds
+        self._strays: set[tuple[int, int]] = set()  # runs that were not held at the last beat
         self._params = {
             "worker": worker,
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "queues": json.dumps(dict(queues)),
             "kinds": sorted(kinds),
+            "told": list(told),
             "rescue_after": rescue_after,
             "lease": min(rescue_after, LEASE * heartbeat),
         }
@@ -85,26 +90,41 @@ class Heart(Loop):
             self._count()
             self._execute("leave" if self.leave else "step_down")
             return
-        self._check(time.monotonic())
         beat = time.monotonic() >= self._due
         if beat:
             self._beat()
             self._due = time.monotonic() + self._heartbeat
             self._count()
-        if (beat and self._busy()) or self._look:
+        if beat or self._look:
             self._look = False
-            for id, claim in self._execute("cancelled"):
-                self._cancel(id, claim)
-        self.rest(self._tick)
+            self._compare(beat)
+        self.rest(max(0.0, self._due - time.monotonic()))
 
     def _beat(self) -> None:
         before = self.leading
-        ((self.leading,),) = self._execute("beat")
+        self._execute("beat")
         if not self.beaten.is_set():
             self.beaten.set()
             self.on_first()
+        ((self.leading,),) = self._execute("lead")
         if self.leading and not before:
             self.on_lead()
+
+    def _compare(self, beat: bool) -> None:
+        """What is said to run here with what does."""
+        runs = self._execute("mine")
+        for id, claim, cancelled in runs:
+            if cancelled:
+                self._cancel(id, claim)
+        if not beat:
+            return
+        strays = {(id, claim) for id, claim, _ in runs if not self._holds(id, claim)}
+        again, self._strays = strays & self._strays, strays
+        if again:
+            ids, claims = map(list, zip(*again))
+            params = self._params | {"ids": ids, "claims": claims, "why": STRAY}
+            for id, _ in db.run(self.connection(), RESCUE["strays"], params):
+                log.warning("job %d: %s", id, STRAY)
 
     def _count(self) -> None:
         with self._lock:

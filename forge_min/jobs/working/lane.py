@@ -23,7 +23,7 @@ from ...auth import as_identity, for_job
 from ...errors import FieldError, ForgeError, Invalid
 from ...notify.link import Connect, Link
 from ..args import reader
-from ..job import Job, Result, failed, judge
+from ..job import Cancelled, Job, Result, failed, judge, own_delay
 from ..kinds import Kind
 
 WARM_UP = 0.2  # seconds without a job, then a thread opens its connection
@@ -69,10 +69,10 @@ class Lane:
     ) -> None:
         self._terms, self._inbox, self._finished = terms, inbox, finished
         self._link = Link(terms.connect)
-        # LOCK: guards the four below, between this thread and check()
+        # LOCK: guards the five below, between this thread and check()
         self._lock = threading.Lock()
         self._job: Job | None = None
-        self._deadline = 0.0
+        self._deadline = self._started = 0.0
         self._fired = False
         self._abandoned = False
         self.number = number
@@ -92,12 +92,10 @@ class Lane:
         self._cancel()
         return False
 
-    def cancel(self, id: int, claim: int) -> None:
-        """Have this run end at its next checkpoint, if it is this lane's."""
+    def busy_for(self, now: float) -> float:
+        """Seconds that its job has run."""
         with self._lock:
-            job = self._job
-            if job is not None and (job.id, job.claim) == (id, claim):
-                job.cancelled = True
+            return now - self._started if self._job is not None else 0.0
 
     def abandon(self, why: str) -> Result | None:
         """Give the lane up: the failed result of its job; its thread ends when it can.
@@ -107,7 +105,7 @@ class Lane:
         with self._lock:
             job, self._job = self._job, None
             self._abandoned = job is not None
-        return failed(job, why) if job is not None else None
+        return self._late(job, why) if job is not None else None
 
     def _run(self) -> None:
         try:
@@ -132,6 +130,8 @@ class Lane:
     def _attempt(self, job: Job, started: float) -> Result:
         # SAFETY: TimedOut comes at most once per job and never after a _disarm() that returned; so
         # the second _disarm, after it came, cannot be interrupted.
+        if job.cancelled:
+            return judge(job, Cancelled())
         result: Result | None = None
         self._open()
         seconds = self._terms.seconds(job)
@@ -146,8 +146,12 @@ class Lane:
         if self._fired:
             self._link.close()
         if result is None or (self._fired and result.state != "completed"):
-            return failed(job, f"the job took longer than {seconds:g} s")
+            return self._late(job, f"the job took longer than {seconds:g} s")
         return result
+
+    def _late(self, job: Job, why: str) -> Result:
+        retry = self._terms.kinds[job.kind].retry
+        return failed(job, why, delay=own_delay(retry, job, TimeoutError(why)))
 
     def _handle(self, job: Job) -> Result:
         job.connect = self._link.connection
@@ -167,7 +171,12 @@ class Lane:
         except BaseException as err:
             if not self._clean():
                 self._link.close()
-            return judge(job, err, kind.retry)
+            try:
+                return judge(job, err, kind.retry)
+            except TimedOut:
+                raise
+            except BaseException as worse:  # an error that cannot even be told
+                return failed(job, f"{type(err).__name__}, and {type(worse).__name__} over it")
 
     def _clean(self) -> bool:
         conn = self._link.conn
@@ -184,6 +193,7 @@ class Lane:
     def _arm(self, job: Job, deadline: float) -> None:
         with self._lock:
             self._job, self._fired, self._deadline = job, False, deadline
+            self._started = time.monotonic()
 
     def _disarm(self) -> None:
         with self._lock:
@@ -196,6 +206,8 @@ def run_kind(kind: Kind, job: Job) -> None:
     """Call what the job is for: the kind's `work`, or `discarded` where it tells of a job that was
     given up.
     """
+    if job.unreadable:
+        raise ForgeError(job.unreadable, code="F711")
     if kind.args is not None:
         wrong: list[FieldError] = []
         job.args = reader(kind.args)(job.given, "/args", wrong)

@@ -23,6 +23,7 @@ class Pool:
     fetch.
 
     more: whether the queue is thought to hold jobs. Set by anyone, cleared by the fetching thread.
+    careful: whether to fetch no more than threads are free.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Pool:
         self.terms = terms
         self.inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self.more = False
+        self.careful = False
         self._ahead = size * terms.prefetch
         self._done = done
         self._hungry = hungry
@@ -59,9 +61,14 @@ class Pool:
         once.
         """
         with self._lock:
-            most = self.size + self._ahead_now()
+            most = self.size + (0 if self.careful else self._ahead_now())
             room = most - self._in_hand
             return room if self._in_hand < self.size or 2 * room >= most else 0
+
+    @property
+    def free(self) -> int:
+        """Threads without a job."""
+        return max(0, self.size - self._in_hand)
 
     def add(self, jobs: Sequence[Job]) -> None:
         """Hand fetched jobs to the lanes."""
@@ -86,15 +93,20 @@ class Pool:
             if lane.check(now):
                 self._replace(lane)
 
-    def cancel(self, id: int, claim: int) -> None:
-        """Have a run end at its next checkpoint, if it is one of this pool's."""
-        for lane in list(self.lanes):
-            lane.cancel(id, claim)
-
-    @property
-    def busy(self) -> bool:
-        """Whether jobs are in hand."""
-        return self._in_hand > 0
+    def too_many(self, now: float) -> list[Result]:
+        """Jobs to give back: they were fetched ahead of short ones, and long ones run."""
+        waiting = self.inbox.qsize() - self._ahead
+        if waiting <= 0 or min(lane.busy_for(now) for lane in list(self.lanes)) < QUICK:
+            return []
+        with self._lock:
+            self._mean = max(self._mean, QUICK)
+        back = self.take_back()
+        kept, back = back[: self._ahead], back[self._ahead :]
+        for result in kept:
+            self.inbox.put(result.job)
+        with self._lock:
+            self._in_hand -= len(back)
+        return back
 
     @property
     def stuck(self) -> int:

@@ -11,8 +11,8 @@ from contextlib import nullcontext
 from ...db import Connection
 from ...notify import Nudger
 from ...notify.ears import Ears
-from ...notify.link import Connect, is_pooled
-from ..job import Result
+from ...notify.link import Connect, Loop, is_pooled
+from ..job import Job, Result
 from ..keeping import House, Periodic, Retention
 from ..kinds import Handler, Kind, told_of
 from .acks import Acknowledger
@@ -111,7 +111,8 @@ class Worker:
         return sum(pool.stuck for pool in self._pools.values())
 
     def start(self) -> None:
-        """Start the threads `job-fetch`, `job-N`, `job-ack`, `job-heart` and `job-house`.
+        """Start the threads `job-fetch`, `job-N`, `job-ack`, `job-heart`, `job-watch` and
+        `job-house`.
         Idempotent.
         """
         if self._running:
@@ -120,6 +121,7 @@ class Worker:
         self._running = True
         self._acks.start()
         self._heart.start()
+        self._watch.start()
         self._house.start()
         for pool in self._pools.values():
             pool.start()
@@ -144,6 +146,7 @@ class Worker:
         for pool in self._pools.values():
             self._end(pool, deadline)
         self._acks.stop(patience=max(1.0, deadline - time.monotonic()))
+        self._watch.stop()
         self._house.stop()
         self._heart.leave = not self._acks.pending
         self._heart.stop()
@@ -169,21 +172,21 @@ class Worker:
             pool = Pool(name, size, self._terms, first, done=self._done, hungry=self._hungry)
             self._pools[name] = pool
             first += size
-        self._acks = Acknowledger(
-            connect, self._id, self._told, self._backlog, lambda queues: self._fetcher.freed(queues)
-        )
+        self._held: dict[int, Job] = {}  # from the fetch until its end is written down, by id
+        self._acks = Acknowledger(connect, self._id, self._told, self._backlog, self._written)
         self._heart = Heart(
             connect,
             self._id,
             self._queues,
             kinds,
+            self._told,
             heartbeat=self._heartbeat,
             rescue_after=self._rescue_after,
-            check=self._check,
             cancel=self._cancel,
-            busy=lambda: any(pool.busy for pool in self._pools.values()),
-            tick=min([0.5, self._terms.timeout / 4, *self._timeouts()]),
+            holds=self._holds,
         )
+        self._tick = min([0.5, self._heartbeat, self._terms.timeout / 4, *self._timeouts()])
+        self._watch = Loop("job-watch", self._look_after, None)
         self._house = House(
             connect,
             self._id,
@@ -210,6 +213,8 @@ class Worker:
             ready=self._ready,
             ears=self._ears,
             nudge=self._nudger.nudge if self._nudger is not None else lambda payload: None,
+            held=self._held,
+            give_back=self._acks.put,
         )
         self._heart.on_first = self._fetcher.wake.set
 
@@ -241,16 +246,36 @@ class Worker:
     def _backlog(self) -> bool:
         return any(not pool.inbox.empty() for pool in self._pools.values())
 
-    def _check(self, now: float) -> None:
+    def _written(self, results: Sequence[Result]) -> None:
+        for result in results:
+            if self._held.get(result.job.id) is result.job:  # it may have been fetched again
+                del self._held[result.job.id]
+        self._fetcher.freed({result.job.queue for result in results})
+
+    def _look_after(self) -> None:
+        """Time limits, which no wait for the database may delay; and what was fetched too far
+        ahead.
+        """
+        if self._watch.stopping.is_set():
+            return
+        now = time.monotonic()
         for pool in self._pools.values():
             pool.check(now)
+            for result in pool.too_many(now):
+                self._acks.put(result)
         if self._on_stuck is not None and not self._reported and self.stuck >= MOST_STUCK:
             self._reported = True
             self._on_stuck()
+        self._watch.rest(self._tick)
+
+    def _holds(self, id: int, claim: int) -> bool:
+        job = self._held.get(id)
+        return (job is not None and job.claim == claim) or self._fetcher.asks_for(claim)
 
     def _cancel(self, id: int, claim: int) -> None:
-        for pool in self._pools.values():
-            pool.cancel(id, claim)
+        job = self._held.get(id)
+        if job is not None and job.claim == claim:
+            job.cancelled = True
 
     def _end(self, pool: Pool, deadline: float) -> None:
         for lane in pool.lanes:
