@@ -6,18 +6,21 @@ Every function takes a connection and works in the caller's transaction, if ther
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
 
 from .. import db
 from ..errors import Invalid, NotFound
-from .job import with_notice
-from .new import ENDED, LIVE
+from .job import LONGEST, with_notice
+from .keeping.counting import count_if_old
+from .new import ENDED, LIVE, fits
 
 SQL = db.load_sql("forge_min.jobs", "control.sql")
 SQL["discard"] = with_notice(SQL["discard"])
 STATES = (*LIVE, *ENDED)
+_MOST, _MANY = 2**63 - 1, 10_000  # a job's number; rows of a list
 DOES = ("retry", "cancel", "discard")
 Conn = psycopg.Connection[Any]
 Shown = dict[str, Any]
@@ -37,22 +40,26 @@ def list_jobs(
 ) -> list[Shown]:
     """Jobs, the newest first, each with its last error instead of all. before: ids below it.
 
-    Raises Invalid F721 for a state that is none.
+    Raises Invalid F721 for a state that is none, F725 for what no job can have.
     """
+    _check(queue=queue, kind=kind, tags=tag)
     wrong = sorted(set(states or ()) - set(STATES))
     if wrong:
         told = f"{wrong[0]!r} is no state of a job; these are: {', '.join(STATES)}"
         raise Invalid([], told, code="F721")
     params = {
-        "ids": None if ids is None else list(ids), "states": states and list(states),
-        "queue": queue, "kind": kind, "tag": tag, "before": before, "limit": limit,
+        "ids": None if ids is None else [id for id in ids if id <= _MOST],
+        "states": states and list(states),
+        "queue": queue, "kind": kind, "tag": tag,
+        "before": None if before is None else min(before, _MOST),
+        "limit": min(max(limit, 1), _MANY),
     }  # fmt: skip
     return [row[0] for row in db.run(conn, SQL["list"], params)]
 
 
 def show_job(conn: Conn, id: int) -> Shown:
     """One job with everything that is known of it. Raises NotFound F722."""
-    rows = db.run(conn, SQL["show"], {"id": id})
+    rows = db.run(conn, SQL["show"], {"id": id}) if id <= _MOST else []
     if not rows:
         raise NotFound(f"there is no job {id}", code="F722")
     shown: Shown = rows[0][0]
@@ -69,7 +76,7 @@ def change_jobs(
     worker is told of a discarded job. A job that is not there is left out.
     """
     assert does in DOES
-    given = list(dict.fromkeys(ids))
+    given = [id for id in dict.fromkeys(ids) if id <= _MOST]
     rows = db.run(conn, SQL[does], {"ids": given, "told": list(told)})
     if does == "cancel" and any(state == "running" for _, _, state in rows):
         db.nudge(conn, "c")
@@ -80,11 +87,13 @@ def change_jobs(
 
 def pause(conn: Conn, queue: str) -> None:
     """Let no worker take jobs of the queue until `resume`. What runs, runs on."""
+    _check(queue=queue)
     db.run(conn, SQL["pause"], {"queue": queue})
 
 
 def resume(conn: Conn, queue: str) -> None:
     """Undo `pause`."""
+    _check(queue=queue)
     db.run(conn, SQL["resume"], {"queue": queue})
     db.nudge(conn, "j:" + queue)
 
@@ -100,9 +109,16 @@ def limit(
     """Limit a queue over all workers; None = no such limit.
 
     running: jobs at once. per_key: jobs of the same `limit_key` at once. rate: (jobs, seconds):
-    that many may start at once, and as many again in the course of the seconds.
+    that many may start at once, and as many again in the course of the seconds. Raises Invalid
+    F725.
     """
     number, seconds = rate or (None, None)
+    _check(queue=queue)
+    for value, least in ((running, 0), (per_key, 1), (number, 1)):
+        if value is not None and not least <= value < 2**31:
+            raise _no_limit(value)
+    if seconds is not None and not 0 < seconds <= LONGEST:
+        raise _no_limit(seconds)
     params = {
         "queue": queue, "max_running": running, "max_per_key": per_key,
         "rate_count": number, "rate_seconds": seconds,
@@ -115,6 +131,7 @@ def stats(conn: Conn) -> Shown:
     """Queues with their depth and last hour, workers and what each runs, kinds and queues that
     nobody works, schedules, and the table's size.
     """
+    count_if_old(conn)
     shown: Shown = {
         name: [row[0] for row in db.run(conn, SQL[name])]
         for name in ("queues", "workers", "unknown", "unworked", "periodic")
@@ -133,8 +150,28 @@ def minutes(conn: Conn) -> Mapping[str, list[tuple[int, int, int, float]]]:
 
 
 def counted(conn: Conn) -> dict[tuple[str, str], float]:
-    """(queue, state) → how many, as the leader counted last."""
+    """(queue, state) → how many, as the leader counted last; where none does, as it is now."""
+    count_if_old(conn)
     return {(queue, state): number for queue, state, number in db.run(conn, SQL["counted"])}
+
+
+def _check(**texts: str | None) -> None:
+    for name, text in texts.items():
+        if text is not None and not fits(name, text):
+            said = f"{text[:40]!a} is no {name.removesuffix('s')} that a job can have"
+            raise Invalid([], said, code="F725")
+
+
+def _no_limit(value: float) -> Invalid:
+    return Invalid([], f"{str(value)[:40]} is no limit that a queue can have", code="F725")
+
+
+def moment(text: str | None) -> str:
+    """For a person: a time of the database, to the second, in UTC."""
+    try:
+        return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M:%S}" if text else ""
+    except (ValueError, OverflowError):  # beyond what Python has
+        return text or ""
 
 
 def limits(queue: Mapping[str, Any]) -> str:

@@ -26,7 +26,9 @@ where id = any(%(ids)s::bigint[]) and state not in ('running', 'available') and 
   and (unique_key is null or not exists (
     select from forge_job other
     where other.unique_key = j.unique_key and other.id <> j.id
-      and other.state in ('available', 'scheduled', 'running', 'retryable')))
+      and (other.state in ('available', 'scheduled', 'running', 'retryable')
+        or other.state = any(other.unique_states)
+        or (other.id > j.id and other.id = any(%(ids)s::bigint[])))))
 returning id, queue, state
 
 -- What runs is asked to end.
@@ -103,7 +105,9 @@ from forge_job_minute where minute > now() - interval '60 minutes' order by minu
 -- Kinds that wait and that no living worker has.
 -- name: unknown
 select kind from (
-  select distinct kind from (select kind from forge_job where state = 'available' limit 10000) seen) waiting
+  select kind from (select kind from forge_job where state = 'available' limit 10000) seen
+  union
+  select kind from (select kind from forge_job where state in ('scheduled', 'retryable') limit 10000) later) waiting
 where not exists (select from forge_worker where expires_at > now() and kind = any(kinds)) order by kind
 
 -- Queues with waiting jobs that no living worker works.

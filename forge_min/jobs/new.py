@@ -196,7 +196,7 @@ def _check(job: NewJob, kind: str, queue: object, priority: object, attempts: ob
     if job.limit_key is not None:
         texts.append(("limit_key", job.limit_key))
     for name, given in texts:
-        if not _fits(name, given):
+        if not fits(name, given):
             wrong.append((name, f"must be a text of 1 to {_LONGEST_TEXT[name]} characters"))
     for name, given, most in (("priority", priority, 4), ("max_attempts", attempts, 32_767)):
         if not (isinstance(given, int) and 1 <= given <= most):
@@ -218,14 +218,14 @@ def _sound(kind: str, queue: object, priority: object, attempts: object) -> bool
         numbers
         and 1 <= priority <= 4  # type: ignore[operator]
         and 1 <= attempts <= 32_767  # type: ignore[operator]
-        and _fits("kind", kind)
-        and _fits("queue", queue)
+        and fits("kind", kind)
+        and fits("queue", queue)
     )
 
 
 def _check_unique(unique: Unique, key: object) -> None:
     wrong = []
-    if not _fits("unique", key):
+    if not fits("unique", key):
         wrong.append(("unique", "must have a key of 1 to 500 characters"))
     within = LONGEST if unique.within is None else unique.within
     if not (isinstance(within, int | float) and 0 < within <= LONGEST):
@@ -235,7 +235,8 @@ def _check_unique(unique: Unique, key: object) -> None:
     _raise(wrong)
 
 
-def _fits(name: str, given: object) -> bool:
+def fits(name: str, given: object) -> bool:
+    """Whether it is a text that a job can have under this name."""
     good = isinstance(given, str) and not _NO_TEXT.search(given)
     return good and 1 <= len(str(given)) <= _LONGEST_TEXT[name]
 

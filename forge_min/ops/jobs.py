@@ -7,7 +7,6 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from .. import db
@@ -134,12 +133,12 @@ def _ids(args: argparse.Namespace) -> list[int]:
     if wrong or not args.of:
         said = f"{wrong[0]!r} is no job's number" if wrong else f"jobs {args.does} needs a number"
         raise UsageError(said, hint=f"jobs {args.does} 17, as jobs list shows it")
-    return [int(text) for text in args.of]
+    return [int(text[:20]) for text in args.of]  # more digits than a job's number has
 
 
 def _rate(text: str) -> tuple[int, float]:
     match = _RATE.fullmatch(text)
-    if match is None or not int(match[1]):
+    if match is None or not int(match[1][:20]) or len(text) > 20:
         raise UsageError(f"--rate {text} is not jobs/time", hint="for example 100/1m")
     return int(match[1]), float(match[2] or 1) * _UNITS[match[3]]
 
@@ -175,7 +174,7 @@ def _cell(row: Mapping[str, Any], name: str) -> str:
     value = row["counts"].get(name, 0) if "counts" in row and name != "name" else row[name]
     text = "" if value is None else str(value)
     if name.endswith("_at") and text:
-        text = f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M:%S}"
+        text = control.moment(text)
     return text.splitlines()[0][:80] if text else ""
 
 

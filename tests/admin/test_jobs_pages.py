@@ -129,8 +129,8 @@ def test_the_overview_has_depths_plots_and_workers(desk: Any) -> None:
         "insert into forge_job_minute values ('mail', date_trunc('minute', now()), 8, 2, 1.0)"
     )
     site.conn.execute(
-        "insert into forge_queue (name, counts)"
-        " values ('mail', jsonb_build_object('available', 12, 'oldest', 7200))"
+        "insert into forge_queue (name, counts, counted_at)"
+        " values ('mail', jsonb_build_object('available', 12, 'oldest', 7200), now())"
     )
     jobs.insert_tx(site.conn, "nobody")
     text = site.ask("/jobs").text
@@ -158,6 +158,7 @@ def test_lists_are_filtered_and_go_on(desk: Any) -> None:
 @pytest.mark.parametrize(
     ("path", "status"),
     [("/jobs/list?state=asleep", 422), ("/jobs/list?before=x", 400), ("/jobs/0", 404),
+     ("/jobs/" + "9" * 5000, 400), ("/jobs/list?queue=%00", 422), ("/jobs/list?tag=%00", 422),
      ("/jobs/x", 400), ("/jobs/99999999999999999999", 400), ("/jobs/1/retry", 405),
      ("/static/jobs/pages.py", 404), ("/static/jobs/../pages.py", 404), ("/events", 400),
      ("/events?topic=other", 404), ("/static/jobs/jobs.css", 200), ("/static/forge/live.js", 200)],

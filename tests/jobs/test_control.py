@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -67,6 +68,68 @@ def test_a_unique_job_whose_place_is_taken_cannot_be_run_again(shop: Any) -> Non
     free = shop.insert(unique="free", delay=9)
     states = control.change_jobs(shop.conn, "retry", [first, second, free])
     assert states == {first: "cancelled", second: "available", free: "available"}
+
+
+def test_of_two_ended_jobs_of_one_key_a_retry_brings_one_back_and_the_others_all(shop: Any) -> None:
+    twins = [shop.insert(unique="one") for _ in range(1)]
+    shop.conn.execute("update forge_job set state = 'discarded', finalized_at = now()")
+    twins.append(shop.insert(unique="one"))
+    others = [shop.insert() for _ in range(2)]
+    kept = shop.insert(unique=Unique("two", ended=["completed"]))
+    shop.conn.execute("update forge_job set state = 'discarded', finalized_at = now()")
+    after = shop.insert(unique=Unique("two", ended=["completed"]))
+    shop.conn.execute(
+        "update forge_job set state = 'completed', finalized_at = now() where id = %s", [after]
+    )
+    states = control.change_jobs(shop.conn, "retry", [*twins, *others, kept])
+    assert states == {twins[0]: "discarded", kept: "discarded"} | dict.fromkeys(
+        [twins[1], *others], "available"
+    )
+
+
+def test_what_there_is_is_counted_where_nobody_leads(shop: Any) -> None:
+    """And not again at once: whoever scrapes may do so often."""
+    shop.insert(queue="mail")
+    assert control.counted(shop.conn) == {("mail", "available"): 1}
+    (queue,) = control.stats(shop.conn)["queues"]
+    assert queue["name"] == "mail" and queue["counts"]["available"] == 1
+    shop.insert(queue="mail")
+    assert control.counted(shop.conn) == {("mail", "available"): 1}
+    shop.conn.execute("update forge_queue set counted_at = now() - interval '1 minute'")
+    assert control.counted(shop.conn) == {("mail", "available"): 2}
+
+
+def test_kinds_that_nobody_works_are_seen_while_they_are_not_due_too(shop: Any) -> None:
+    shop.insert("lost", delay=600)
+    assert control.stats(shop.conn)["unknown"] == ["lost"]
+
+
+@pytest.mark.parametrize("name", ["", "q" * 101, "a\0b", "\ud800"])
+def test_names_that_no_queue_can_have_are_refused(shop: Any, name: str) -> None:
+    for asked in (control.pause, control.resume, control.limit):
+        with pytest.raises(Invalid) as caught:
+            asked(shop.conn, name)
+        assert caught.value.code == "F725"
+    for filter in ("queue", "kind", "tag"):
+        if len(name) != 101 or filter != "kind":
+            with pytest.raises(Invalid):
+                control.list_jobs(shop.conn, **{filter: name})  # type: ignore[arg-type]
+
+
+def test_numbers_beyond_any_job_find_none(shop: Any) -> None:
+    id, huge = shop.insert(), 10**30
+    assert control.change_jobs(shop.conn, "cancel", [huge]) == {}
+    assert [job["id"] for job in control.list_jobs(shop.conn, before=huge, limit=huge)] == [id]
+    with pytest.raises(ForgeError) as caught:
+        control.show_job(shop.conn, huge)
+    assert caught.value.code == "F722"
+
+
+def test_times_are_shown_in_utc_whatever_the_server_has(shop: Any) -> None:
+    shop.conn.execute("set timezone = 'Europe/Vienna'")
+    id = shop.insert(scheduled_at=datetime(2031, 7, 1, 12, tzinfo=UTC))
+    assert control.moment(control.show_job(shop.conn, id)["scheduled_at"]) == "2031-07-01 12:00:00"
+    assert control.moment("10000-01-01T00:59:59+01:00") == "10000-01-01T00:59:59+01:00"
 
 
 def test_what_waits_is_cancelled_at_once_and_what_ended_stays(shop: Any) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from cronsim import CronSim, CronSimError
 from forge_min.errors import ForgeError
-from forge_min.jobs import Cron, Interval
+from forge_min.jobs import Cron, Interval, Periodic
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
@@ -136,3 +137,23 @@ def test_an_interval_is_due_at_its_multiples(seconds: float, moment: datetime) -
     due = Interval(seconds).after(moment)
     assert timedelta(0) < due - moment <= timedelta(seconds=seconds, microseconds=1)
     assert Interval(seconds).after(due) - due == timedelta(seconds=seconds) or seconds == 900.5
+
+
+@pytest.mark.parametrize("schedule", [Cron("* * * * *", "Europe/Vienna"), Interval(7)])
+def test_a_year_of_missed_runs_is_not_walked_through_for_the_last(schedule: Any) -> None:
+    now = datetime(2026, 11, 26, 7, 30, 30, tzinfo=UTC)
+    due = schedule.after(now - timedelta(days=365))
+    for missed, number in (("once", 1), ("skip", 1), ("all", 1000)):
+        each = Periodic("p", schedule, "k", missed=missed)  # type: ignore[arg-type]
+        runs, then = each.runs(due, now)
+        assert len(runs) == number and then == schedule.after(now)
+        if missed != "all":
+            assert runs[-1] <= now and schedule.after(runs[-1]) == then
+
+
+def test_a_run_that_is_rarer_than_daily_is_found_when_it_was_missed() -> None:
+    monthly = Periodic("p", Cron("0 6 1 * *"), "k")
+    now = datetime(2026, 11, 26, tzinfo=UTC)
+    runs, then = monthly.runs(datetime(2026, 9, 1, 6, tzinfo=UTC), now)
+    assert runs == [datetime(2026, 11, 1, 6, tzinfo=UTC)]
+    assert then == datetime(2026, 12, 1, 6, tzinfo=UTC)

@@ -20,12 +20,12 @@ from forge_min.jobs import Cancel, Discard, Job, Kind, NewJob, Snooze, control
 pytestmark = pytest.mark.db
 
 AHEAD = """
-import sys, threading
+import os, sys, threading
 from forge_min import db, jobs
 
 def work(job):
     if job.args["slow"]:
-        print("began", flush=True)
+        os.write(1, b"began\\n")
         threading.Event().wait(100)
 
 worker = jobs.Worker(lambda: db.connect(sys.argv[1]), {"a": work}, queues={"default": 2},

@@ -80,6 +80,14 @@ def test_queues_are_paused_limited_and_shown(queue: Any) -> None:
         (["limit", "mail", "--rate", "soon"], 2, "is not jobs/time"),
         (["list", "--state", "asleep"], 1, "error[F721]"),
         (["frobnicate"], 2, "invalid choice"),
+        (["show", "9" * 5000], 1, "error[F722]"),
+        (["pause", ""], 1, "error[F725]"),
+        (["pause", "q" * 101], 1, "error[F725]"),
+        (["pause", "\udcff"], 1, "error[F725]"),
+        (["list", "--kind", "\udcff"], 1, "error[F725]"),
+        (["limit", "mail", "--running", "-1"], 1, "error[F725]"),
+        (["limit", "mail", "--rate", "5/0s"], 1, "error[F725]"),
+        (["limit", "mail", "--rate", "9" * 5000 + "/1s"], 2, "is not jobs/time"),
     ],
 )
 def test_a_mistake_is_told_without_a_traceback(

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from importlib.resources import files
 from string import Template
 from typing import Any
 from urllib.parse import urlencode
 
-from ...jobs.control import STATES, duration, limits
+from ...jobs.control import STATES, duration, limits, moment
 from ...wsgi.html import Raw, escape
 
 Shown = Mapping[str, Any]
@@ -61,7 +60,7 @@ def listing(found: Sequence[Shown], asked: Mapping[str, str], limit: int) -> Raw
             tag("th", link(job["id"]), scope="row"), tag("td", state(job["state"])),
             tag("td", tag("code", job["kind"])), tag("td", job["queue"]),
             tag("td", f"{job['attempt']}/{job['max_attempts']}", class_="number"),
-            tag("td", when(job["scheduled_at"])), tag("td", _first_line(job["error"])),
+            tag("td", moment(job["scheduled_at"])), tag("td", _first_line(job["error"])),
         ]))
         for job in found
     ]  # fmt: skip
@@ -83,11 +82,11 @@ def detail(job: Shown, csrf: str) -> Raw:
         "Queue": job["queue"],
         "Priority": job["priority"],
         "Attempt": f"{job['attempt']} of {job['max_attempts']}",
-        "Created": when(job["created_at"]),
-        "Due": when(job["scheduled_at"]),
-        "Last taken": when(job["attempted_at"]),
-        "Ended": when(job["finalized_at"]),
-        "Asked to cancel": when(job["cancel_requested_at"]),
+        "Created": moment(job["created_at"]),
+        "Due": moment(job["scheduled_at"]),
+        "Last taken": moment(job["attempted_at"]),
+        "Ended": moment(job["finalized_at"]),
+        "Asked to cancel": moment(job["cancel_requested_at"]),
         "Runs on": worker and f"{worker['host']}, process {worker['pid']}",
         "By": job["metadata"].get("user"),
         "Tenant": job["metadata"].get("tenant"),
@@ -135,11 +134,6 @@ def link(id: object) -> Raw:
 def state(name: str) -> Raw:
     """A state, in its colour and its word."""
     return tag("span", name, class_=f"state {name}")
-
-
-def when(text: str | None) -> str:
-    """A time of the database, to the second, in UTC."""
-    return f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M:%S}" if text else ""
 
 
 def plot(minutes: Sequence[Any], now: float) -> Raw:
@@ -213,7 +207,7 @@ def _workers(workers: Sequence[Shown]) -> Raw:
         threads = ", ".join(f"{name} {size}" for name, size in worker["queues"].items())
         rows.append(tag("tr", join([
             tag("th", f"{worker['host']}, process {worker['pid']}", scope="row"),
-            tag("td", join(says)), tag("td", threads), tag("td", when(worker["started_at"])),
+            tag("td", join(says)), tag("td", threads), tag("td", moment(worker["started_at"])),
             tag("td", join(runs) if runs else "nothing"),
         ])))  # fmt: skip
     heads = ("Process", "", "Threads", "Since", "Runs now")
@@ -224,7 +218,7 @@ def _schedules(periodic: Sequence[Shown]) -> Raw:
     rows = [
         tag("tr", join([
             tag("th", each["name"], scope="row"), tag("td", each["schedule"]),
-            tag("td", when(each["due_at"])), tag("td", when(each["last_at"])),
+            tag("td", moment(each["due_at"])), tag("td", moment(each["last_at"])),
             tag("td", link(each["last_job"]) if each["last_job"] else ""),
         ]))
         for each in periodic
@@ -270,7 +264,7 @@ def _filter(asked: Mapping[str, str]) -> Raw:
 
 
 def _error(error: Shown) -> Raw:
-    head = f"Attempt {error.get('attempt')} at {when(error.get('at'))}: {error.get('error')}"
+    head = f"Attempt {error.get('attempt')} at {moment(error.get('at'))}: {error.get('error')}"
     trace = error.get("trace")
     if not trace:
         return tag("div", tag("p", head, class_="empty"), class_="card")

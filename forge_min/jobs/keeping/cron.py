@@ -7,6 +7,7 @@ with lists, ranges, steps and names. Where both days are restricted, either fits
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -25,6 +26,7 @@ _SHORT = {
     "@hourly": "0 * * * *",
 }  # fmt: skip
 _PART = re.compile(r"(\*|\w+(?:-\w+)?)(?:/(\d+))?")
+_KEPT = 4  # days
 _YEARS = 41  # a 29 February that is a Monday may be forty years away
 _MINUTE, _DAY = timedelta(minutes=1), timedelta(days=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -68,6 +70,7 @@ class Cron:
         self._either = not (fields[2].startswith("*") or fields[4].startswith("*"))
         self._passes = fields[0].startswith("*") or fields[1].startswith("*")
         self._zone = _zone(zone)
+        self._known: dict[date, list[datetime]] = {}
         self.after(_EPOCH)
 
     def after(self, moment: datetime) -> datetime:
@@ -81,15 +84,24 @@ class Cron:
                 day = (day.replace(day=1) + 32 * _DAY).replace(day=1)
                 continue
             if self._fits(day):
-                found = [due for due in self._due_on(day) if due > moment]
-                if found:
-                    return min(found)
+                found = self._of(day)
+                place = bisect_right(found, moment)
+                if place < len(found):
+                    return found[place]
             day += _DAY
         raise _wrong(f"{self.text!r}", "no day fits it")
 
     def _fits(self, day: date) -> bool:
         by_date, by_weekday = day.day in self._days, day.isoweekday() % 7 in self._weekdays
         return (by_date or by_weekday) if self._either else (by_date and by_weekday)
+
+    def _of(self, day: date) -> list[datetime]:
+        """PERF: kept, because a day that passes by minutes takes some milliseconds."""
+        if day not in self._known:
+            if len(self._known) > _KEPT:
+                self._known.clear()
+            self._known[day] = sorted(self._due_on(day))
+        return self._known[day]
 
     def _due_on(self, day: date) -> Iterator[datetime]:
         if self._passes:

@@ -5,7 +5,6 @@ Each action is one statement, or one transaction, that asks again whether this w
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -15,13 +14,13 @@ from uuid import UUID
 from ... import db
 from ...notify.link import Connect, Loop
 from ..job import with_notice
+from .counting import count
 from .periodic import SQL, Periodic, insert_due, register
 
 log = logging.getLogger("forge_min.jobs")
 BATCH = 5_000  # rows that one statement deletes
 SWEEP = 30.0  # seconds between looks for what is old
 COUNT = 15.0  # seconds between counts
-MOST_COUNTED = 10_000  # of one queue and state; above it the planner's estimate is taken
 
 RESCUE = {which: with_notice(SQL["rescue"], which=SQL[which]) for which in ("silent", "strays")}
 SILENT, STRAY = "the worker died or fell silent", "the worker knows nothing of this run"
@@ -99,26 +98,5 @@ class House(Loop):
             if full:
                 return 0.0
         else:
-            self._count(conn)
+            count(conn, self._worker)
         return self._every[name]
-
-    def _count(self, conn: db.Connection) -> None:
-        found: dict[str, dict[str, int]] = {}
-        oldest: dict[str, float] = {}
-        for queue, state, number, age in db.run(conn, SQL["count"], {"most": MOST_COUNTED + 1}):
-            if number > MOST_COUNTED:
-                # The state and the queue are two conditions that the statistics know.
-                params = {"queue": queue, "state": state}
-                ((plan,),) = conn.execute(SQL["estimate"], params)
-                number = max(number, int(plan[0]["Plan"]["Plan Rows"]))
-            found.setdefault(queue, {})[state] = number
-            if age is not None:
-                oldest[queue] = age
-        params = {
-            "names": list(found),
-            "counts": [
-                json.dumps(found[queue] | {"oldest": oldest.get(queue, 0.0)}) for queue in found
-            ],
-            "worker": self._worker,
-        }
-        db.run(conn, SQL["counted"], params)
