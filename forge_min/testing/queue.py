@@ -17,7 +17,7 @@ from ..auth import as_identity, for_job
 from ..db import Connection
 from ..errors import ForgeError
 from ..jobs.args import pack
-from ..jobs.job import Result, judge
+from ..jobs.job import Cancelled, Result, judge
 from ..jobs.keeping.periodic import insert_due
 from ..jobs.working.acks import write_down
 from ..jobs.working.lane import run_kind
@@ -151,7 +151,7 @@ def _in_transaction(
             with db.transaction(conn), as_identity(for_job(job.metadata)):
                 run_kind(kinds[job.kind], job)
             result = Result(job, "completed", "completed")
-        except Exception as err:
+        except (Exception, SystemExit, Cancelled) as err:
             result = judge(job, err, kinds[job.kind].retry)
         if not job.completed:
             write_down(conn, me, told, [result])
