@@ -245,6 +245,7 @@ def test_a_server_that_is_killed_again_and_again_loses_no_job_and_repeats_no_eff
     try:
         for _ in range(3):
             threading.Event().wait(0.3)
+            until_back(url)
             with db.connect(url) as conn:
                 # A backend killed so makes the server restart itself, as after a crash.
                 (pid,) = conn.execute(
