@@ -71,9 +71,8 @@ def test_a_kind_whose_curve_raises_system_exit_takes_the_usual_one(shop: Any) ->
         raise ValueError
 
     shop.worker({"a": Kind("a", work, retry=retry)}, queues={"default": 1})
-    first, second = shop.insert(), shop.insert()
-    shop.until(first, "retryable")
-    shop.until(second, "retryable")
+    for id in (shop.insert(), shop.insert()):
+        shop.wait_for(lambda id=id: shop.row(id, "errors <> '[]'") == (True,))
 
 
 def test_a_time_out_takes_the_kinds_own_curve(shop: Any) -> None:
@@ -153,7 +152,7 @@ def test_arguments_that_python_cannot_read_hold_up_no_other_job(shop: Any) -> No
     shop.worker({"a": lambda job: None})
     for id in good:
         shop.until(id, "completed")
-    shop.until(bad, "retryable")
+    shop.wait_for(lambda: shop.row(bad, "errors <> '[]'") == (True,))
     (errors,) = shop.row(bad, "errors")
     assert "cannot be read" in errors[0]["error"]
 
