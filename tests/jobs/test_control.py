@@ -304,7 +304,7 @@ def test_what_a_limit_held_back_runs_as_soon_as_it_may(shop: Any, limits: dict[s
         )
         for _ in range(2)
     ]  # fmt: skip
-    shop.settle(20)
+    shop.settle(60)
     for worker in workers:
         worker.stop()
     nudger.stop()
