@@ -25,16 +25,8 @@ from .kinds import Catalogue
 from .new import Checked, NewJob, array, checked, encode
 
 _SYSTEM, _DESTINATION = {"messaging.system": "forge"}, "messaging.destination.name"
-_PLAIN: tuple[Any, ...] = (
-    0.0,
-    None,
-    [],
-    None,
-    None,
-    None,
-    None,
-    None,
-)  # of a Checked, from delay on
+# Of a Checked, from delay on.
+_PLAIN: tuple[Any, ...] = (0.0, None, [], None, None, None, None, None)  # fmt: skip
 CHUNK = 200  # jobs that a COPY sends at once: the server works while the next are made
 # What COPY's text format gives another meaning (PostgreSQL manual, COPY).
 _ESCAPED = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
@@ -54,7 +46,7 @@ def insert_tx(
     quiet = job.delay > 0 or job.scheduled_at is not None
     rides = not quiet and job.unique_key is None and db.rides(conn, "j:" + job.queue)
     with produced(job.kind, job.queue):
-        metadata = _metadata(job)
+        metadata = _metadata(job, caused_by())
         rows: list[tuple[Any, ...]] = []
         while not rows:  # none: the job that was in the way ended while we looked
             rows = db.run(conn, *_statement(job, metadata, catalogue, rides))
@@ -144,9 +136,8 @@ def caused_by() -> dict[str, str]:
     return trace | to_metadata(current_identity())
 
 
-def _metadata(job: Checked) -> str:
-    cause = caused_by()
-    return encode(cause if job.metadata is None else cause | json.loads(job.metadata))
+def _metadata(job: Checked, cause: Mapping[str, str]) -> str:
+    return encode(cause if job.metadata is None else {**cause, **json.loads(job.metadata)})
 
 
 def produced(kind: str, queue: str) -> AbstractContextManager[object]:
@@ -199,7 +190,8 @@ def _copy(conn: psycopg.Connection[Any], jobs: Iterator[Checked], ids: Sequence[
     the server (benchmarks/jobs).
     """
     ((now,),) = db.run(conn, "select now()")
-    cause, numbers = _escaped(encode(caused_by())), iter(ids)
+    cause, numbers = caused_by(), iter(ids)
+    usual = _escaped(encode(cause))
     waiting = next(jobs, None)
     full = ", state, scheduled_at, tags, limit_key"
     for more, rest in (("", _nothing), (full, partial(_rest, now))):
@@ -213,7 +205,7 @@ def _copy(conn: psycopg.Connection[Any], jobs: Iterator[Checked], ids: Sequence[
                 if said is None:
                     waiting = job
                     break
-                metadata = cause if job.metadata is None else _escaped(_metadata(job))
+                metadata = usual if job.metadata is None else _escaped(_metadata(job, cause))
                 line = (
                     f"{_word(job.kind)}\t{_word(job.queue)}\t{_escaped(job.args)}\t{job.priority}\t"
                     f"{job.max_attempts}\t{metadata}{said}"

@@ -90,8 +90,11 @@ def checked(job: NewJob, catalogue: Catalogue | None) -> Checked:
     known = catalogue or NONE
     if not isinstance(job.kind, str) and not hasattr(job.kind, "kind"):
         _raise([("kind", "must be a worker class, or its kind")])
-    kind = known.kind(job.kind) if isinstance(job.kind, str) else kind_of(job.kind)
-    known.kind(kind.name)  # there is a worker of it, where that is asked for
+    if isinstance(job.kind, str):
+        kind = known.kind(job.kind)
+    else:
+        kind = kind_of(job.kind)
+        known.kind(kind.name)  # it has a worker, where that is asked for
     queue = kind.queue if job.queue is None else job.queue
     priority = kind.priority if job.priority is None else job.priority
     attempts = job.max_attempts

@@ -133,12 +133,13 @@ def _ids(args: argparse.Namespace) -> list[int]:
     if wrong or not args.of:
         said = f"{wrong[0]!r} is no job's number" if wrong else f"jobs {args.does} needs a number"
         raise UsageError(said, hint=f"jobs {args.does} 17, as jobs list shows it")
-    return [int(text[:20]) for text in args.of]  # more digits than a job's number has
+    # No job's number has twenty digits, and Python reads no 5,000.
+    return [int(text.lstrip("0")[:20] or "0") for text in args.of]
 
 
 def _rate(text: str) -> tuple[int, float]:
     match = _RATE.fullmatch(text)
-    if match is None or not int(match[1][:20]) or len(text) > 20:
+    if match is None or len(text) > 20 or not int(match[1]):
         raise UsageError(f"--rate {text} is not jobs/time", hint="for example 100/1m")
     return int(match[1]), float(match[2] or 1) * _UNITS[match[3]]
 

@@ -21,8 +21,8 @@ from ..new import array
 from .pool import Pool
 
 REMEMBER = 600.0  # seconds that a fetch without an answer is looked for
-AWAY = (False, "the worker is not connected to the database")
-QUICK = 0.005  # seconds of a fetch that found nothing in its way
+NOT_CONNECTED = (False, "the worker is not connected to the database")
+UNHINDERED = 0.005  # seconds of a fetch that found nothing in its way
 PRIORITIES = (1, 2, 3, 4)
 Row = tuple[Any, ...]
 
@@ -62,7 +62,7 @@ class Fetcher(Loop):
         # queue → where the last fetch ended in each priority, as parameters
         self._marks: dict[str, dict[str, object]] = {}
         self.fetched = 0
-        self.state = AWAY
+        self.state = NOT_CONNECTED
         """Whether the last look succeeded, and why not."""
 
     def _step(self) -> None:
@@ -93,7 +93,7 @@ class Fetcher(Loop):
     def close(self) -> None:
         """As `Link.close`."""
         super().close()
-        self.state = AWAY
+        self.state = NOT_CONNECTED
 
     def freed(self, queues: set[str]) -> None:
         """Runs of these queues have ended: what limits held back may run, here or elsewhere."""
@@ -131,7 +131,9 @@ class Fetcher(Loop):
         if len(rows) == limit or (rows and limited):
             pool.more = True
         rows.sort(key=lambda row: (row[10], row[9], row[0]))
-        self._mark(pool.name, rows, quick=len(rows) < limit and time.monotonic() - began < QUICK)
+        self._mark(
+            pool.name, rows, quick=len(rows) < limit and time.monotonic() - began < UNHINDERED
+        )
         self.fetched += len(rows)
         jobs = [_job(row) for row in rows]
         self._held.update((job.id, job) for job in jobs)
