@@ -2,8 +2,9 @@
 lost.
 """
 
+from .bulk import insert_many_tx
 from .fragment import JobRef, job_fragment
-from .insert import Client, caused_by, insert_many_tx, insert_tx, produced, told
+from .insert import Client, caused_by, insert_tx, produced, told
 from .job import Cancel, Cancelled, Change, Discard, Job, Snooze, StaleClaim
 from .keeping import Cron, Interval, Periodic, Retention, check_periodic, register_periodic
 from .kinds import Catalogue, Kind, kind_of, told_of

@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from datetime import datetime
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from ..errors import FieldError, Invalid
@@ -88,19 +87,13 @@ def checked(job: NewJob, catalogue: Catalogue | None) -> Checked:
     options out of range; ForgeError F716 for a kind that no worker has, where that is refused.
     """
     known = catalogue or NONE
-    if not isinstance(job.kind, str) and not hasattr(job.kind, "kind"):
-        _raise([("kind", "must be a worker class, or its kind")])
-    if isinstance(job.kind, str):
-        kind = known.kind(job.kind)
-    else:
-        kind = kind_of(job.kind)
-        known.kind(kind.name)  # it has a worker, where that is asked for
+    kind = kind_in(known, job.kind)
     queue = kind.queue if job.queue is None else job.queue
     priority = kind.priority if job.priority is None else job.priority
     attempts = job.max_attempts
     if attempts is None:
         attempts = known.max_attempts if kind.max_attempts is None else kind.max_attempts
-    args = _args(kind, job.args)
+    args = args_of(kind, job.args)
     key, states, window = None, None, None
     if job.unique is not None:
         unique = job.unique if isinstance(job.unique, Unique) else Unique(str(job.unique))
@@ -116,6 +109,17 @@ def checked(job: NewJob, catalogue: Catalogue | None) -> Checked:
         kind.name, queue, args, priority, attempts, job.delay, job.scheduled_at,
         list(job.tags) if job.tags else [], metadata, key, states, window, job.limit_key,
     )  # fmt: skip
+
+
+def kind_in(known: Catalogue, given: str | type[Any]) -> Kind:
+    """The kind of a NewJob. Raises as `checked`."""
+    if isinstance(given, str):
+        return known.kind(given)
+    if not hasattr(given, "kind"):
+        _raise([("kind", "must be a worker class, or its kind")])
+    kind = kind_of(given)
+    known.kind(kind.name)  # it has a worker, where that is asked for
+    return kind
 
 
 def _new_encoder() -> Callable[[Any], str]:
@@ -155,8 +159,8 @@ def array(texts: Sequence[str]) -> str:
     return "{" + ",".join(f'"{text}"' for text in quoted) + "}"
 
 
-def _args(kind: Kind, given: Any) -> str:
-    """The arguments as JSON text, checked against the kind's dataclass."""
+def args_of(kind: Kind, given: Any) -> str:
+    """The arguments as JSON text, checked against the kind's dataclass. Raises as `checked`."""
     if kind.args is None and type(given) is dict:
         return to_json(given, "/args")
     given = {} if given is None else given
@@ -185,14 +189,6 @@ def _args(kind: Kind, given: Any) -> str:
 
 def _check(job: NewJob, kind: str, queue: object, priority: object, attempts: object) -> None:
     """The table guards changes only (db/forge/0004_cheap_writes.sql)."""
-    # PERF: most jobs say nothing else, and the same of these as the one before (benchmarks/jobs).
-    plain = job.scheduled_at is None and job.limit_key is None and job.tags == ()
-    if plain and job.delay == 0:
-        try:
-            if _sound(kind, queue, priority, attempts):
-                return
-        except TypeError:
-            pass  # what cannot be hashed is wrong, and told of below
     wrong = []
     tags = job.tags if isinstance(job.tags, list | tuple) else []
     texts = [("kind", kind), ("queue", queue), *(("tags", tag) for tag in tags)]
@@ -212,18 +208,6 @@ def _check(job: NewJob, kind: str, queue: object, priority: object, attempts: ob
     if at is not None and (not isinstance(at, datetime) or at.tzinfo is None or job.delay):
         wrong.append(("scheduled_at", "must be a time with its zone, and no delay beside it"))
     _raise(wrong)
-
-
-@lru_cache(1000)
-def _sound(kind: str, queue: object, priority: object, attempts: object) -> bool:
-    numbers = isinstance(priority, int) and isinstance(attempts, int)
-    return (
-        numbers
-        and 1 <= priority <= 4  # type: ignore[operator]
-        and 1 <= attempts <= 32_767  # type: ignore[operator]
-        and fits("kind", kind)
-        and fits("queue", queue)
-    )
 
 
 def _check_unique(unique: Unique, key: object) -> None:

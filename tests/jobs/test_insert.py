@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -165,6 +168,59 @@ def test_bulk_inserts_keep_their_order_where_plain_ones_and_others_mix(
         says = others[n % 4] if n >= first else {}
         assert said == n and tags == says.get("tags", []) and key == says.get("limit_key")
         assert (state, later) == (("scheduled", True) if "delay" in says else ("available", False))
+
+
+def test_bulk_inserts_make_the_rows_that_one_by_one_would(shop: Any) -> None:
+    """Kinds as texts and classes, with arguments of their own, in every mix of what they share."""
+    draw, at = random.Random(6), datetime(2030, 1, 1, tzinfo=UTC)
+
+    @dataclass(frozen=True)
+    class Mail:
+        to: str
+
+    class Send:
+        kind, args, queue, priority, max_attempts = "send", Mail, "mail", 1, 3
+
+        def work(self, job: object) -> None: ...
+
+    options: list[dict[str, Any]] = [
+        {}, {}, {}, {"queue": "q"}, {"priority": 4}, {"max_attempts": 9}, {"priority": 1},
+        {"tags": ["t"]}, {"metadata": {"m": 1}}, {"unique": None}, {"scheduled_at": at},
+    ]  # fmt: skip
+    many = []
+    for n in range(300):
+        said = (Send, Mail(f"{n}\t\\N")) if draw.random() < 0.3 else (draw.choice("ab"), {"n": n})
+        # Most of a bulk is plain until, somewhere, something says more.
+        many.append(NewJob(*said, **draw.choice(options[: 7 if n < 200 else None])))
+    many[100] = many[100]._replace(unique="once")
+    shop.conn.jobs = jobs.Catalogue([jobs.kind_of(Send())], max_attempts=11)
+    told: list[tuple[str, str, int]] = []
+    seen = []
+    for bulk in (True, False):
+        shop.conn.jobs.inserted = lambda *what: told.append(what)
+        if bulk:
+            assert jobs.insert_many_tx(shop.conn, iter(many)) == 300
+        else:
+            for job in many:
+                jobs.insert_tx(shop.conn, **job._asdict())
+        rows = shop.conn.execute(
+            "select kind, queue, args::text, priority, max_attempts, state, tags, metadata::text,"
+            " unique_key, nullif(scheduled_at, created_at) from forge_job"
+            " order by unique_key is null, id"
+        ).fetchall()
+        counted: Counter[tuple[str, str]] = Counter()
+        for kind, queue, number in told:
+            counted[kind, queue] += number
+        seen.append((rows, counted))
+        told.clear()
+        shop.conn.execute("delete from forge_job")
+    assert seen[0] == seen[1]
+
+
+def test_a_bulk_is_checked_where_its_jobs_say_what_has_no_hash(shop: Any) -> None:
+    for wrong in ({"priority": []}, {"queue": {}}, {"kind": []}):
+        with pytest.raises(Invalid):
+            jobs.insert_many_tx(shop.conn, [NewJob("a"), NewJob(**{"kind": "a"} | wrong)])
 
 
 @pytest.mark.parametrize(
