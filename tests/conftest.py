@@ -1,8 +1,8 @@
 """Fixtures of the whole suite: PostgreSQL servers that live as long as the session, fresh
 databases.
 
-The rooms that talk to PostgreSQL directly run on every server that this machine has; all others
-on the best one.
+The rooms that talk to PostgreSQL directly run on every server that this machine has; all others,
+and what is slow, on the best one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     tests = Path(__file__).parent
     place = Path(metafunc.definition.path).relative_to(tests).parts[0]
     found = installed() or [find()]
-    chosen = found if place in ON_EVERY_SERVER else found[:1]
+    slow = metafunc.definition.get_closest_marker("slow")
+    chosen = found if place in ON_EVERY_SERVER and not slow else found[:1]
     metafunc.parametrize(
         "server", chosen, indirect=True, scope="session", ids=[f"pg{b.major}" for b in chosen]
     )

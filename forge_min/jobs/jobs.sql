@@ -270,7 +270,7 @@ on conflict (id) do update set expires_at = excluded.expires_at;
 -- name: mine
 select id, claim, cancel_requested_at is not null from forge_job where state = 'running' and worker_id = %(worker)s;
 
--- Whether this worker is the leader from now on.
+-- Whether this worker is the leader from now on, beside each run of `mine`, or beside nulls.
 -- name: lead
 with lead as (
   insert into forge_leader as l (name, worker_id, expires_at)
@@ -281,7 +281,8 @@ with lead as (
   where l.worker_id = excluded.worker_id or l.expires_at <= now()
   returning 1
 )
-select exists (select from lead);
+select exists (select from lead), id, claim, cancel_requested_at is not null
+from (values (1)) one left join forge_job on state = 'running' and worker_id = %(worker)s;
 
 -- name: step_down
 delete from forge_leader where name = 'jobs' and worker_id = %(worker)s;

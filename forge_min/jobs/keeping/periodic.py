@@ -92,6 +92,8 @@ def insert_due(conn: Connection, worker: UUID, periodic: Sequence[Periodic]) -> 
     """Insert what is due, if `worker` leads; seconds until the next is."""
     known = {each.name: each for each in periodic}
     wait = 3600.0
+    if not known:
+        return wait
     for name, due, now in db.run(conn, SQL["schedules"], {"names": list(known)}):
         try:
             if due <= now:

@@ -21,6 +21,7 @@ from ..job import SQL, Result
 from ..keeping.house import RESCUE, STRAY
 
 log = logging.getLogger("forge_min.jobs")
+Run = tuple[int, int, bool]  # job, claim, whether it shall be cancelled
 LEASE = 3  # heartbeats that a leader stays one without another
 
 
@@ -90,34 +91,36 @@ class Heart(Loop):
             self._count()
             self._execute("leave" if self.leave else "step_down")
             return
-        beat = time.monotonic() >= self._due
-        if beat:
-            self._beat()
+        look, self._look = self._look, False
+        if time.monotonic() >= self._due:
+            runs = self._beat()
             self._due = time.monotonic() + self._heartbeat
             self._count()
-        if beat or self._look:
-            self._look = False
-            self._compare(beat)
+            self._cancel_asked(runs)
+            self._end_strays(runs)
+        elif look:
+            self._cancel_asked(self._execute("mine"))
         self.rest(max(0.0, self._due - time.monotonic()))
 
-    def _beat(self) -> None:
+    def _beat(self) -> list[Run]:
         before = self.leading
         self._execute("beat")
         if not self.beaten.is_set():
             self.beaten.set()
             self.on_first()
-        ((self.leading,),) = self._execute("lead")
+        found = self._execute("lead")
+        self.leading = found[0][0]
         if self.leading and not before:
             self.on_lead()
+        return [(id, claim, cancelled) for _, id, claim, cancelled in found if id is not None]
 
-    def _compare(self, beat: bool) -> None:
-        """What is said to run here with what does."""
-        runs = self._execute("mine")
+    def _cancel_asked(self, runs: Sequence[Run]) -> None:
         for id, claim, cancelled in runs:
             if cancelled:
                 self._cancel(id, claim)
-        if not beat:
-            return
+
+    def _end_strays(self, runs: Sequence[Run]) -> None:
+        """Compare what is said to run here with what does."""
         strays = {(id, claim) for id, claim, _ in runs if not self._holds(id, claim)}
         again, self._strays = strays & self._strays, strays
         if again:
