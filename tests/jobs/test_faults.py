@@ -109,6 +109,7 @@ def run(script: str, *arguments: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_after_three_threads_that_hang_the_process_hands_back_the_rest_and_exits_with_75(
     shop: Any,
 ) -> None:

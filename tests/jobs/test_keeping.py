@@ -114,6 +114,7 @@ def test_ended_jobs_are_kept_as_long_as_retention_says_and_no_longer(shop: Any) 
     assert [row[0] for row in tags] == ["cancelled 10", "completed 10", "discarded 100"]
 
 
+@pytest.mark.slow
 def test_a_large_retention_goes_in_batches(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("forge_min.jobs.keeping.house.BATCH", 100)
     shop.conn.execute(

@@ -11,7 +11,7 @@ import pytest
 from forge_min import db, jobs, notify
 from forge_min.jobs import Job, NewJob
 
-pytestmark = pytest.mark.db
+pytestmark = [pytest.mark.db, pytest.mark.slow]
 
 
 @pytest.mark.parametrize("prepared", [0, 100])
@@ -76,7 +76,6 @@ def test_listening_past_a_pooler_wakes_a_worker_at_once(
         nudger.stop()
 
 
-@pytest.mark.slow
 def test_a_sleeping_worker_asks_twice_a_second_also_beside_a_thousand_events(shop: Any) -> None:
     """Nudges for events wake no worker; those for another queue cost no query either.
 

@@ -15,7 +15,7 @@ import pytest
 from forge_min import db, jobs
 from forge_min.jobs import NewJob
 
-pytestmark = pytest.mark.db
+pytestmark = [pytest.mark.db, pytest.mark.slow]
 
 PROCESS = """
 import os, sys, time

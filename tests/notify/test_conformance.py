@@ -250,6 +250,7 @@ def test_a_rolled_back_event_is_never_delivered_and_a_committed_one_is(
     assert listener.heard == ["2", "4", "5"]
 
 
+@pytest.mark.slow
 def test_a_subscriber_that_is_too_slow_learns_how_much_it_missed(make: Make, kit: Any) -> None:
     hub = make(ring=8)
     slow = kit.Listener(hub.subscribe(kit.key())[0])

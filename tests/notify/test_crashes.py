@@ -22,7 +22,7 @@ from forge_min.db.embedded.binaries import Binaries, find, installed
 from forge_min.errors import ForgeError
 from forge_min.notify import Event
 
-pytestmark = pytest.mark.db
+pytestmark = [pytest.mark.db, pytest.mark.slow]
 SETTINGS = {
     "synchronous_commit": "off",
     "wal_writer_delay": "10s",  # what was committed stays out of the log for long

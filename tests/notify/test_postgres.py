@@ -48,6 +48,7 @@ def listening(conn: db.Connection) -> list[int]:
     return [pid for like in patterns for pid in pids(conn, like)]
 
 
+@pytest.mark.slow
 def test_a_commit_reaches_the_subscriber_by_a_nudge_and_not_by_the_poll(
     house: Any, kit: Any
 ) -> None:
@@ -64,6 +65,7 @@ def test_a_commit_reaches_the_subscriber_by_a_nudge_and_not_by_the_poll(
     assert sorted(times)[10] < 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("listen", [True, False])
 def test_commits_of_the_same_process_are_heard_without_the_server_and_read_once(
     house: Any, kit: Any, listen: bool
@@ -316,6 +318,7 @@ def test_a_reader_whose_position_lies_ahead_of_the_cluster_starts_again(
     listener.until(lambda me: me.heard == ["1"])
 
 
+@pytest.mark.slow
 def test_resuming_in_another_process_reads_the_log_and_repeats_rather_than_loses(
     house: Any, kit: Any
 ) -> None:
@@ -342,6 +345,7 @@ def test_resuming_in_another_process_reads_the_log_and_repeats_rather_than_loses
     assert refreshed <= 2, "a busy machine may be too slow for one, not for all"
 
 
+@pytest.mark.slow
 def test_resuming_from_before_the_deletion_is_a_refresh(house: Any, kit: Any) -> None:
     hub = house.hub(poll_interval=0.02, retention=1.5, heartbeat=1.5)
     conn = house.conn()
@@ -369,6 +373,7 @@ def test_resuming_from_before_the_window_is_a_refresh(house: Any, kit: Any) -> N
         assert reason in other.subscribe(kit.key(), listener.ids[0]).first
 
 
+@pytest.mark.slow
 def test_retention_leaves_what_an_open_transaction_has_written(house: Any, kit: Any) -> None:
     # Longer than a busy machine may stand still: a reader older than that is refreshed.
     hub = house.hub(poll_interval=0.02, retention=1.5)
@@ -401,6 +406,7 @@ def test_a_reader_that_was_paused_past_the_retention_is_refreshed(house: Any, ki
     listener.until(lambda me: me.refreshes >= 1)
 
 
+@pytest.mark.slow
 def test_a_reader_that_sleeps_longer_than_the_retention_is_refreshed(house: Any, kit: Any) -> None:
     sleeper = house.hub(poll_interval=0.05, heartbeat=60.0)
     listener = kit.Listener(sleeper.subscribe(kit.key())[0])
