@@ -23,12 +23,11 @@ from ..errors import ForgeError
 from .insert import catalogue_of, caused_by, insert_tx, metadata_of, produced, told
 from .job import SQL
 from .kinds import Catalogue, Kind
-from .new import NONE, Checked, NewJob, args_of, array, checked, kind_in
+from .new import NO_MORE, NONE, Checked, NewJob, args_of, array, checked, kind_in
 
 CHUNK = 200  # jobs that a COPY sends at once: the server works while the next are made
 # What COPY's text format gives another meaning (PostgreSQL manual, COPY).
 _ESCAPED = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
-_NO_MORE = NewJob("")[5:]  # of a job, from delay on
 _MORE = ", state, scheduled_at, tags, limit_key"
 
 
@@ -97,7 +96,7 @@ class _Bulk:
         known: dict[tuple[Any, ...], _Same] = {}
         for numbered in self._jobs:
             job = numbered[1]
-            if job[5:] != _NO_MORE:
+            if job[5:] != NO_MORE:
                 if job.unique is None:
                     self.left.append(numbered)
                     break

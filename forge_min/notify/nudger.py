@@ -16,7 +16,8 @@ from .link import AWAY, Connect, Loop
 
 QUIET = 0.02  # seconds without a nudge
 INTERVAL = 0.002  # seconds
-BUSY, BUSY_INTERVAL = 10, 0.005  # after so many in a row the others wait longer, and it costs less
+# After so many in a row the others wait longer (seconds), and all of them cost less.
+BUSY = ((100, 0.01), (10, 0.005))
 
 
 class Hears(Protocol):
@@ -30,7 +31,7 @@ class Hears(Protocol):
 
 class Nudger(Loop):
     """Wakes the hubs and workers of every process: the first nudge at once, then one per 2 ms, and
-    while they do not end one per 5 ms.
+    while they do not end one per 5 ms, then per 10.
 
     connect: opens the connection of the thread `nudger`. `stop` sends what waits. ears: of the same
     process, which hear each nudge on the thread that committed.
@@ -89,4 +90,5 @@ class Nudger(Loop):
             self.wake.set()
             raise
         self._in_a_row = self._in_a_row + 1 if self.wake.is_set() else 0
-        self.stopping.wait(INTERVAL if self._in_a_row < BUSY else BUSY_INTERVAL)
+        busy = (seconds for count, seconds in BUSY if self._in_a_row >= count)
+        self.stopping.wait(next(busy, INTERVAL))
