@@ -18,7 +18,7 @@ export PIP_ROOT_USER_ACTION = ignore
 SOURCES := pyproject.toml setup.py $(wildcard forge_min/_fanout*.p[yx][xdi])
 STAMP := $(VENV)/.made-$(shell { pwd; cat $(SOURCES); } | cksum | cut -d' ' -f1)
 
-.PHONY: help run test system lint types check install bench fuzz soak sanitize clean dist elsewhere
+.PHONY: help run test system lint types check install bench fuzz mutate soak sanitize clean dist elsewhere
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-10s %s\n", $$1, $$2 }'
@@ -49,6 +49,9 @@ bench: $(STAMP) $(PEERS)/.made  ## compare with the named peers, in the same run
 
 fuzz: $(STAMP)  ## the property tests, with many more examples
 	@$(PY) -m pytest -m hypothesis --hypothesis-profile=fuzz
+
+mutate: $(STAMP)  ## remove the checks of the request reader one by one: a hostile request must notice each
+	@$(PY) tests/wsgi/mutate.py
 
 soak: $(STAMP)  ## workers and servers killed at random for MINUTES=3: nothing lost, nothing done twice unexplained
 	@$(PY) tests/jobs/soak.py $(MINUTES)
