@@ -54,6 +54,7 @@ RUN, MAKE, TOP = _ranks(RUN_ORDER), _ranks(MAKE_ORDER), _ranks(TOP_ORDER)
 # file → why its functions import, or load a module by its name. commands/ and entry may anyway.
 LAZY = {
     "ops/project.py": "serve binds its ports before app loads psycopg",
+    "ops/serve.py": "one process needs nothing of several, which load multiprocessing",
 }
 BY_NAME = {
     "observe/__init__.py": "setup loads the SDK, 40 ms that only a sampling process should pay",
@@ -64,12 +65,12 @@ BY_NAME = {
 
 BUDGETS = {
     "errors": 250, "config": 350, "manifest": 100, "_fanout _fanout_py fanout": 2000,
-    "observe": 1300, "db": 1340, "notify": 795, "auth": 900, "jobs": 2182, "sse": 250,
-    "actions": 1780, "wsgi": 1900, "admin": 700, "app": 540, "ops": 870, "entry": 135,
+    "observe": 1300, "db": 1340, "notify": 795, "auth": 900, "jobs": 2194, "sse": 250,
+    "actions": 1780, "wsgi": 2146, "admin": 700, "app": 546, "ops": 1153, "entry": 135,
     "doctor": 350, "schema": 250, "parse": 960, "pages": 450, "generate": 900,
     "migrations": 900, "ship": 1200, " ".join(TOP_ORDER): 1200,
 }  # fmt: skip
-WHOLE_PACKAGE = 18_492  # the house says 15,000; why there are more: closing notes of issues 3 to 5
+WHOLE_PACKAGE = 19_197  # the house says 15,000; why there are more: closing notes of issues 3 to 6
 LONGEST_FILE, LONGEST_TWIN = 400, 1_200
 MODULES_IN_A_FOLDER = 10
 

@@ -37,7 +37,7 @@ GOALS = {
     "pickup_p50_ms, sync on": ("<=", 0.7),
     "pickup_p99_ms, sync on": ("<=", 1.0),
 }
-INSERTS = 5  # of each run
+INSERTS = 3  # of each run
 MEMORY = 60  # MiB of a worker process, at most
 
 Figures = dict[str, dict[str, list[float]]]

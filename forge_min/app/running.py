@@ -16,11 +16,13 @@ from uuid import UUID
 from .. import db, fanout, jobs, notify, observe, sse, text
 from ..actions import Registry
 from ..admin.jobs import JobsPages
-from ..config import Config
+from ..auth import current_identity
+from ..config import Config, parse_duration
 from ..errors import ForgeError
 from ..jobs import control
-from ..wsgi import Application
+from ..wsgi import Application, Middleware
 from ..wsgi.events import Patrol, events_handler
+from ..wsgi.middleware import CORS, AcceptsJSON, Compress, RateLimits
 from .declaration import App, Generated
 from .encoder import Encoder
 from .metrics import Metrics
@@ -235,12 +237,25 @@ class Running:
         self._stack.callback(access.stop)
         self.application = Application(
             router,
-            middleware=app.middlewares,
+            middleware=[AcceptsJSON(self._config.api.prefix), self._limits(), *app.middlewares],
+            outer=self._outer(),
             observe=self.metrics.request_done,
             around=RequestSpan,
             access=access,
             max_body=self._config.server.max_body,
         )
+
+    def _limits(self) -> RateLimits:
+        c = self._config.api
+        limits = {}
+        for kind, rate in c.rate_limit.items():
+            count, _, window = rate.partition("/")
+            limits[kind] = int(count), parse_duration(window) or 1.0
+        return RateLimits(limits, c.prefix, _caller)
+
+    def _outer(self) -> list[Middleware]:
+        origins = self._config.api.cors_origins
+        return [*([CORS(origins)] if origins else []), Compress()]
 
     def _admit(self, topic: str) -> UUID | None:
         """The tenant whose events the current identity hears. Raises for who may not read."""
@@ -251,3 +266,9 @@ class Running:
     def _call(self, hooks: Sequence[Callable[..., object]]) -> None:
         for hook in hooks:
             self.registry.fill(hook, 0)()
+
+
+def _caller() -> tuple[str, str] | None:
+    """Whose requests count together, for the limits."""
+    user = current_identity().user
+    return ("session", user) if user else None

@@ -75,9 +75,9 @@ def _http(value: str) -> str:
 
 def _networks(value: list[str]) -> str:
     try:
-        [ip_network(item) for item in value]
+        [ip_network(item) for item in value if item != "unix"]
     except ValueError:
-        return "a list of addresses and networks like ['10.0.0.0/8']"
+        return "a list of addresses and networks like ['10.0.0.0/8'], or 'unix'"
     return ""
 
 

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING
 from .access import AccessLog
 from .connections import trace_connection
 from .log import log_fields, new_handler
-from .metrics import CONTENT_TYPE, Registry, add_process_metrics, render_metrics
+from .metrics import (
+    CONTENT_TYPE,
+    Registry,
+    Snapshot,
+    add_process_metrics,
+    lasting,
+    render_metrics,
+    snapshot,
+    summed,
+)
 from .tracing import Span, current_traceparent, span
 from .wsgi import trace_wsgi
 
@@ -21,9 +30,9 @@ if TYPE_CHECKING:
     from .sdk import Telemetry, setup
 
 __all__ = [
-    "AccessLog", "CONTENT_TYPE", "OTLPExporter", "Registry", "Span", "Telemetry",
-    "add_process_metrics", "current_traceparent", "log_fields", "new_handler", "render_metrics",
-    "setup", "span", "trace_connection", "trace_wsgi",
+    "AccessLog", "CONTENT_TYPE", "OTLPExporter", "Registry", "Snapshot", "Span", "Telemetry",
+    "add_process_metrics", "current_traceparent", "lasting", "log_fields", "new_handler",
+    "render_metrics", "setup", "snapshot", "span", "summed", "trace_connection", "trace_wsgi",
 ]  # fmt: skip
 
 

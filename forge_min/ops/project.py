@@ -53,6 +53,17 @@ class Project:
         contract = json.loads((self.root / "gen" / "openapi.json").read_text(encoding="utf-8"))
         return app, Generated(registry.register, contract)
 
+    def preload(self) -> None:
+        """PERF: load what `start` needs, and no user code, once for processes that are forked: they
+        share its memory.
+        """
+        from .. import app  # noqa: F401
+
+    def after_fork(self) -> None:
+        """Read the artifact by a file of this process: what was forked shares its place in one."""
+        if not isinstance(self.root, Path):
+            self.root = cast(Path, files("gen")).parent
+
     def kinds(self) -> Mapping[str, Kind]:
         """The kinds of jobs that the code has workers for. Raises ForgeError F702, F716 to F720 for
         hooks, schedules and workers that do not fit together.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -17,21 +18,23 @@ from typing import TYPE_CHECKING, Any
 
 from ..admin import AdminServer
 from ..config import Config
-from ..errors import ServerError, UsageError
+from ..errors import UsageError
 from ..observe import new_handler
-from ..wsgi import Server
+from ..wsgi import Server, inherited_listener
 from .door import DONE, STUCK
 from .health import Health
 from .project import Project
 
 if TYPE_CHECKING:
     from ..app import Running
+    from .link import Link
 
 log = logging.getLogger("forge_min")
 _SERVER = (  # the settings that the server takes under their own names
     "threads", "max_body", "header_timeout", "body_timeout", "keepalive", "max_connections",
-    "unix_socket",
+    "unix_socket", "trusted_proxies",
 )  # fmt: skip
+MARGIN = 10.0  # seconds beyond all timeouts after which a process that does not end is killed
 
 
 class Ended(threading.Event):
@@ -58,39 +61,28 @@ class Ended(threading.Event):
 def serve(project: Project, *, processes: int | None = None, jobs: bool = True) -> int:
     """Answer requests until a signal comes. jobs: also work the jobs of jobs.queues.
 
-    Raises ServerError F503 for a port in use, ConfigError, Unavailable (no database).
+    Raises ServerError F503 for a port in use, F508 for a supervisor's socket that cannot be served,
+    ConfigError, Unavailable (no database).
     """
-    config = project.config
-    if (processes or config.server.processes) != 1:
-        message = "several processes are not built yet: server.processes must be 1"
-        hint = "start several `serve`, each with its own FORGE_SERVER_PORT, behind a proxy"
-        raise ServerError(message, code="F532", hint=hint)
-    with _process(project) as (stack, health, ended):
-        c = config.server
-        settings = {name: getattr(c, name) for name in _SERVER}
-        server = stack.enter_context(Server((c.host, c.port), **settings))
-        # The ports are bound: a probe gets "starting" while the slow imports run.
-        running = _start(project, stack, health, admin=config.admin.enabled, serving=True)
-        if behind := running.ready()[1].get("migrations"):
-            log.warning("migrations are %s; run: migrate up", behind)
-        server.set_app(running.application)
-        server.start()
-        stack.callback(server.stop, c.shutdown_timeout)
-        stack.callback(health.drain)
-        if jobs and config.jobs.enabled:
-            running.new_worker(config.jobs.queues, ended.stuck).start()
-        log.info("serving on %s", server.url)
-        ended.wait()
-    return ended.code()
+    _log_to_stderr(project.config)
+    c = project.config.server
+    settings = {name: getattr(c, name) for name in _SERVER}
+    settings |= {"address": (c.host, c.port), "listener": inherited_listener(os.environ)}
+    count = processes or c.processes
+    if count > 1:
+        return _serve_many(project, settings, count, jobs)
+    admin = project.config.admin.enabled
+    return _serve(project, settings, Health(project.build), admin=admin, jobs=jobs)
 
 
 def work(project: Project, *, queues: str | None = None) -> int:
     """Work jobs until a signal comes. queues: "default=10,mail=2" in place of jobs.queues."""
-    config = project.config
+    config, health = project.config, Health(project.build)
+    _log_to_stderr(config)
     chosen = config.jobs.queues if queues is None else read_queues(queues)
     # Beside `serve` on one host only one process can have the admin port: it must be asked for.
     admin = config.admin.enabled and config.sources["admin.port"] != "default"
-    with _process(project) as (stack, health, ended):
+    with _process() as (stack, ended):
         running = _start(project, stack, health, admin=admin, serving=False)
         running.new_worker(chosen, ended.stuck).start()
         log.info("working the queues %s", ", ".join(f"{q}={n}" for q, n in chosen.items()))
@@ -98,12 +90,77 @@ def work(project: Project, *, queues: str | None = None) -> int:
     return ended.code()
 
 
+def _serve_many(project: Project, settings: dict[str, Any], count: int, jobs: bool) -> int:
+    """A parent with `count` processes, and one for the admin server."""
+    from .link import HealthOfMany
+    from .supervisor import Supervisor
+
+    config, build = project.config, project.build
+    project.preload()
+
+    def serve(slot: int, link: Link) -> int:
+        project.after_fork()
+        return _serve(project, settings, Health(build), admin=False, jobs=jobs, link=link)
+
+    def tell(link: Link, control: socket.socket) -> int:
+        project.after_fork()
+        health = HealthOfMany(build, control, count)
+        with _process() as (stack, ended):
+            link.start(health, ended.set)
+            _start(project, stack, health, admin=True, serving=False)
+            link.serving()
+            ended.wait()
+        return DONE
+
+    with Server(**settings) as first:
+        if settings["listener"] or config.server.unix_socket:
+            settings["listener"] = first.socket
+        else:
+            # The port is free, or we would not be here: now each process gets a queue of its own
+            # there (socket(7), SO_REUSEPORT).
+            settings |= {"address": (config.server.host, first.server_port), "reuse_port": True}
+            first.socket.close()
+        patience = config.server.shutdown_timeout + config.jobs.shutdown_timeout + MARGIN
+        return Supervisor(serve, tell if config.admin.enabled else None, count, patience).run()
+
+
+def _serve(
+    project: Project,
+    settings: Mapping[str, Any],
+    health: Health,
+    *,
+    admin: bool,
+    jobs: bool,
+    link: Link | None = None,
+) -> int:
+    """One process that answers requests. link: to its parent, where it has one."""
+    config = project.config
+    with _process() as (stack, ended):
+        server = stack.enter_context(Server(**settings))
+        if link is not None:
+            link.start(health, ended.set)
+        # The ports are bound: a probe gets "starting" while the slow imports run.
+        running = _start(project, stack, health, admin=admin, serving=True)
+        if behind := running.ready()[1].get("migrations"):
+            log.warning("migrations are %s; run: migrate up", behind)
+        server.set_app(running.application)
+        server.start()
+        stack.callback(server.stop, config.server.shutdown_timeout)
+        stack.callback(health.drain)
+        if jobs and config.jobs.enabled:
+            running.new_worker(config.jobs.queues, ended.stuck).start()
+        log.info("serving on %s", server.url)
+        if link is not None:
+            link.serving()
+        ended.wait()
+    return ended.code()
+
+
 @contextmanager
-def _process(project: Project) -> Iterator[tuple[ExitStack, Health, Ended]]:
-    """What ends with the process, what it tells, and the signal that it shall end."""
-    _log_to_stderr(project.config)
+def _process() -> Iterator[tuple[ExitStack, Ended]]:
+    """What ends with the process, and the signal that it shall end."""
     with _signals() as ended, ExitStack() as stack:
-        yield stack, Health(project.build), ended
+        yield stack, ended
 
 
 def _start(

@@ -10,11 +10,12 @@ from .problem import HTTPProblem, MethodNotAllowed, problem_response
 from .request import Request
 from .response import Response, html_response, json_response, no_content, redirect
 from .router import Handler, Middleware, Route, Router
-from .server import Server
+from .server import Server, inherited_listener
 from .static import StaticFiles
 
 __all__ = [
     "Application", "HTTPProblem", "Handler", "MethodNotAllowed", "Middleware", "Raw", "Request",
     "Response", "Route", "Router", "Server", "StaticFiles", "check_url", "escape", "html_response",
-    "json_response", "no_content", "problem_response", "redirect", "show_time", "time_tag",
+    "inherited_listener", "json_response", "no_content", "problem_response", "redirect",
+    "show_time", "time_tag",
 ]  # fmt: skip

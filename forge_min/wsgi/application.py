@@ -49,9 +49,10 @@ class Application:
     """A web application for any PEP 3333 server.
 
     middleware: stands around the router, the first one outermost; sees errors of handlers as
-    answers already. observe, access, around: see Observe, Access, Around; access is called within
-    `around`. max_body: bytes, checked here too, for servers without a cap. Every answer carries a
-    request id (`X-Request-ID`, the client's own when it is well formed), the headers of contract.md
+    answers already. outer: the same around all of that, so it sees every answer. observe, access,
+    around: see Observe, Access, Around; access is called within `around`. max_body: bytes, checked
+    here too, for servers without a cap. Every answer carries a request id (`X-Request-ID`, the
+    client's own when it is well formed), the headers of contract.md
     and a Content-Length when the body is bytes.
     """
 
@@ -60,6 +61,7 @@ class Application:
         router: Router,
         *,
         middleware: Sequence[Middleware] = (),
+        outer: Sequence[Middleware] = (),
         observe: Observe | None = None,
         access: Access | None = None,
         around: Around | None = None,
@@ -67,9 +69,8 @@ class Application:
     ) -> None:
         self._router = router
         # Twice: middleware in between sets the identity, which may have a language of its own.
-        self._chain: Handler = partial(_spoken, self._dispatch)
-        for outer in reversed(middleware):
-            self._chain = partial(_through, outer, self._chain)
+        self._chain = _stacked(middleware, partial(_spoken, self._dispatch))
+        self._outside = _stacked(outer, partial(_spoken, self._answer))
         self._observe = observe
         self._access = access
         self._around = around
@@ -96,7 +97,7 @@ class Application:
     def _respond(self, request: Request, start: StartResponse) -> Response:
         """Answer, and tell metrics and the access log."""
         started = time.perf_counter()
-        response = _labelled(request, _spoken(self._answer, request))
+        response = _labelled(request, self._outside(request))
         response = self._start(request, response, start)
         seconds = time.perf_counter() - started
         method = request.method if request.method in _METHODS else "OTHER"
@@ -168,6 +169,13 @@ class Application:
         if request.environ.get("wsgi.url_scheme") == "https":
             out.append(_HSTS)
         return out
+
+
+def _stacked(middleware: Sequence[Middleware], handler: Handler) -> Handler:
+    """The handler with these around it, the first one outermost."""
+    for outer in reversed(middleware):
+        handler = partial(_through, outer, handler)
+    return handler
 
 
 def _through(outer: Middleware, inner: Handler, request: Request) -> Response:

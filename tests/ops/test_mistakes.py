@@ -132,11 +132,6 @@ def test_wrong_use_is_2(homeless: Any) -> None:
     assert done.returncode == 2 and "default=many" in done.stderr
 
 
-def test_several_processes_are_refused_not_ignored(homeless: Any) -> None:
-    url = "postgresql://me@127.0.0.1:1/none"
-    refused(homeless.run("serve", "--processes", "2", FORGE_DATABASE_URL=url), "error[F532]")
-
-
 def test_a_forge_toml_that_is_not_text(homeless: Any, tmp_path: Path) -> None:
     file = tmp_path / "forge.toml"
     file.write_bytes(b"\xff\xfe")

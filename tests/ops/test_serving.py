@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -298,6 +299,26 @@ def test_a_site_whose_database_goes_away_is_not_ready_and_comes_back(site: Any) 
     assert status in (200, 503), body
     process.wait_for(lambda: site.status(site.port, "/api/v1/countries") == 200, "recovery")
     process.wait_for(lambda: site.status(site.admin, "/readyz") == 200, "ready again")
+
+
+def test_the_api_is_limited_open_to_named_origins_and_compressed(site: Any) -> None:
+    site.serve(
+        FORGE_API_RATE_LIMIT='{default = "5/1h"}',
+        FORGE_API_CORS_ORIGINS='["https://shop.example"]',
+        FORGE_SERVER_TRUSTED_PROXIES='["127.0.0.1"]',
+    )
+    ask = partial(site.ask, "GET", "/api/v1/countries", Origin="https://shop.example")
+    for _ in range(5):
+        status, headers, _ = ask()
+        assert status == 200 and headers["access-control-allow-origin"] == "https://shop.example"
+    status, headers, body = ask()
+    assert status == 429 and json.loads(body)["code"] == "F525" and "retry-after" in headers
+    assert headers["access-control-allow-origin"] == "https://shop.example"
+    assert ask(X_Forwarded_For="192.0.2.7")[0] == 200, "who comes through a proxy counts alone"
+    assert ask(X_Forwarded_For="192.0.2.8", Accept="text/csv")[0] == 406
+    assert site.ask("GET", "/api/docs", Accept_Encoding="gzip")[1]["content-encoding"] == "gzip"
+    asked = {"Origin": "https://shop.example", "Access_Control_Request_Method": "PATCH"}
+    assert site.ask("OPTIONS", "/api/v1/countries", **asked)[0] == 204
 
 
 def test_healthz_answers_and_metrics_have_the_series(site: Any) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from .registry import Callback, Labels, Registry
+from .registry import Across, Callback, Labels, Registry
 
 _STAT = Path("/proc/self/stat")
 _FDS = Path("/proc/self/fd")
@@ -29,7 +29,8 @@ def add_process_metrics(registry: Registry) -> None:
         "process_cpu_seconds_total", "User and system CPU time spent.", callback=time.process_time
     )
     for name, (help, callback) in (_GAUGES | (_OF_PROC if _STAT.exists() else {})).items():
-        registry.gauge(name, help, callback=callback)
+        across: Across = "max" if name == "process_start_time_seconds" else "sum"
+        registry.gauge(name, help, callback=callback, across=across)
     for name, (help, field) in _OF_GC.items():
         registry.counter(name, help, ("generation",), callback=partial(_of_gc, field))
 

@@ -10,19 +10,20 @@ from itertools import accumulate
 from math import isinf, isnan
 
 from .registry import AnyFamily, Registry, Sample
+from .summed import Snapshot, Taken
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def render_metrics(registry: Registry) -> bytes:
-    """Every metric of the registry as one scrape, UTF-8. Text that is no Unicode becomes `?`."""
+def render_metrics(metrics: Registry | Snapshot) -> bytes:
+    """Every metric as one scrape, UTF-8. Text that is no Unicode becomes `?`."""
     lines: list[str] = []
-    for family in registry.collect():
+    for family in metrics.collect() if isinstance(metrics, Registry) else metrics:
         lines += _family(family)
     return "".join(line + "\n" for line in lines).encode("utf-8", "replace")
 
 
-def _family(family: AnyFamily) -> Iterator[str]:
+def _family(family: AnyFamily | Taken) -> Iterator[str]:
     yield f"# HELP {family.name} {_help(family.help)}"
     yield f"# TYPE {family.name} {family.kind}"
     for sample in family.samples():
@@ -35,7 +36,7 @@ def _family(family: AnyFamily) -> Iterator[str]:
             yield f"{family.name}{_braces(labels)} {_number(sample.value)}"
 
 
-def _histogram(family: AnyFamily, sample: Sample, labels: list[str]) -> Iterator[str]:
+def _histogram(family: AnyFamily | Taken, sample: Sample, labels: list[str]) -> Iterator[str]:
     bounds = [*map(_number, family.bounds), "+Inf"]
     counts = list(accumulate(sample.buckets))
     for bound, count in zip(bounds, counts):

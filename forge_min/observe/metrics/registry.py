@@ -15,6 +15,7 @@ from typing import Generic, Literal, NamedTuple, TypeVar
 from ...fanout import Counter, Histogram
 
 Kind = Literal["counter", "gauge", "histogram"]
+Across = Literal["sum", "max"]
 Labels = tuple[str, ...]
 Callback = Callable[[], float | Mapping[Labels, float]]
 """Reads the value when somebody scrapes: one number, or one per label set."""
@@ -73,7 +74,7 @@ Cell = TypeVar("Cell", Counter, Gauge, Histogram)
 class Family(Generic[Cell]):
     """All cells of one name. Never holds more than 1,000 label sets and the overflow cell.
 
-    bounds: of a histogram only, without +Inf.
+    bounds: of a histogram only, without +Inf. across: what several processes together say.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Family(Generic[Cell]):
         *,
         bounds: tuple[float, ...] = (),
         callback: Callback | None = None,
+        across: Across = "sum",
     ) -> None:
         self.name = name
         self.help = help
@@ -94,6 +96,7 @@ class Family(Generic[Cell]):
         self.bounds = bounds
         self.shape = (kind, labels, bounds)
         self.callback = callback
+        self.across: Across = across
         self.overflowed = 0
         self._new_cell: Callable[[], Cell] = new_cell
         self._lock = Lock()  # LOCK: guards the making of cells and `overflowed`
@@ -175,10 +178,18 @@ class Registry:
         return self._add(Family(name, help, "counter", tuple(labels), Counter, callback=callback))
 
     def gauge(
-        self, name: str, help: str, labels: Sequence[str] = (), *, callback: Callback | None = None
+        self,
+        name: str,
+        help: str,
+        labels: Sequence[str] = (),
+        *,
+        callback: Callback | None = None,
+        across: Across = "sum",
     ) -> Family[Gauge]:
-        """A family of gauges; as `counter`."""
-        return self._add(Family(name, help, "gauge", tuple(labels), Gauge, callback=callback))
+        """A family of gauges; as `counter`. across: "max" where each process tells of the whole."""
+        return self._add(
+            Family(name, help, "gauge", tuple(labels), Gauge, callback=callback, across=across)
+        )
 
     def histogram(
         self, name: str, help: str, labels: Sequence[str] = (), bounds: Sequence[float] = _BOUNDS

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from .connection import Connection, Gone
 from .crew import Crew
 from .exchange import Exchange
+from .forwarded import TrustedProxies
 from .reader import Phase
 from .refusal import Refused, problem
 
@@ -45,7 +46,8 @@ class Core:
     """Accepts, reads, answers and closes; knows nothing of binding and of processes.
 
     listener: bound, listening, non-blocking. environ: the constant part of every request's.
-    seconds: how long each phase may last. max_body: bytes. max_connections: open ones.
+    seconds: how long each phase may last. max_body: bytes. max_connections: open ones. proxies:
+    None = nobody's word of a request's client counts.
     """
 
     def __init__(
@@ -56,8 +58,10 @@ class Core:
         seconds: Mapping[Phase, float],
         max_body: int,
         max_connections: int,
+        proxies: TrustedProxies | None = None,
     ) -> None:
         self.app = app
+        self._proxies = proxies
         self.stopping = False
         self._listener = listener
         self._environ = environ
@@ -141,6 +145,8 @@ class Core:
             if isinstance(request, Phase):
                 self._park(conn, request)
                 return
+            if self._proxies is not None:
+                self._proxies.apply(request)
             exchange = Exchange(conn, request)
             exchange.run(self.app, request)
             conn.phase = None

@@ -118,8 +118,13 @@ def _check_host(version: str, environ: dict[str, Any]) -> None:
     if host is None:
         if version == "1.1":
             raise Refused(400, "a Host field is missing")
-    elif not _HOST.fullmatch(host):
+    elif not is_host(host):
         raise Refused(400, "the Host field is malformed")
+
+
+def is_host(text: str) -> bool:
+    """Whether it is what a Host field may hold (RFC 9110 section 7.2)."""
+    return _HOST.fullmatch(text) is not None
 
 
 def _other_form(method: str, target: str, environ: dict[str, Any]) -> str:
@@ -129,7 +134,7 @@ def _other_form(method: str, target: str, environ: dict[str, Any]) -> str:
     if method == "CONNECT":
         raise Refused(501, "this server is no proxy")
     found = _ABSOLUTE.fullmatch(target)
-    if found is None or not _HOST.fullmatch(found[1]):
+    if found is None or not is_host(found[1]):
         raise Refused(400, "the request target is malformed")
     environ["HTTP_HOST"] = found[1]
     rest = found[2]

@@ -11,17 +11,21 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import MutableMapping, Sequence
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ServerError
 from .core import Core
+from .forwarded import TrustedProxies
 from .reader import Phase
 from .refusal import STARTING
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
+
+_FIRST_PASSED = 3  # SD_LISTEN_FDS_START of sd_listen_fds(3)
 
 
 class Server(HTTPServer):
@@ -31,9 +35,11 @@ class Server(HTTPServer):
     `set_app`; until then every answer is 503. threads: workers; they hold requests, never waiting
     clients. max_body: bytes. Timeouts in seconds: header and body as a whole, write and keepalive
     since the last progress. max_connections: open ones; what was handed over by `forge.stream` does
-    not count. unix_socket: a path to listen on instead of the address. thread_name: what the
-    workers are called, "http-1" and so on. Raises ServerError F503 when the address is in use, F504
-    when it cannot be bound.
+    not count. unix_socket: a path to listen on instead of the address. trusted_proxies: whose
+    Forwarded and X-Forwarded-* count, as of `TrustedProxies`. listener: a socket that listens
+    already, in place of both. reuse_port: other processes listen on the same port. thread_name:
+    what the workers are called, "http-1" and so on. Raises ServerError F503 when the address is in
+    use, F504 when it cannot be bound.
     """
 
     request_queue_size = 1024
@@ -52,22 +58,30 @@ class Server(HTTPServer):
         keepalive: float = 15.0,
         max_connections: int = 2000,
         unix_socket: str = "",
+        trusted_proxies: Sequence[str] = (),
+        listener: socket.socket | None = None,
+        reuse_port: bool = False,
         thread_name: str = "http",
     ) -> None:
-        self._unix = unix_socket
+        proxies = TrustedProxies(trusted_proxies) if trusted_proxies else None
+        self._unix = "" if listener else unix_socket
+        self.allow_reuse_port = reuse_port
         self._thread_name = thread_name
         self._count = threads
         self._workers: list[threading.Thread] = []
         self._lock = threading.Lock()  # LOCK: start and stop exclude each other.
         self._stopped = threading.Event()
-        if unix_socket:
+        if self._unix:
             self.address_family = socket.AF_UNIX
         elif ":" in address[0]:
             self.address_family = socket.AF_INET6
         super().__init__(address, BaseHTTPRequestHandler, bind_and_activate=False)
         try:
-            self.server_bind()
-            self.server_activate()
+            if listener is None:
+                self.server_bind()
+                self.server_activate()
+            else:
+                self._take_over(listener)
             self.socket.setblocking(False)
         except OSError as err:
             self.socket.close()
@@ -79,7 +93,13 @@ class Server(HTTPServer):
             Phase.WRITE: write_timeout,
         }
         self._core = Core(
-            self.socket, app or STARTING, self._environ(), seconds, max_body, max_connections
+            self.socket,
+            app or STARTING,
+            self._environ(),
+            seconds,
+            max_body,
+            max_connections,
+            proxies,
         )
 
     # -- binding -----------------------------------------------------------------------------------
@@ -89,12 +109,29 @@ class Server(HTTPServer):
         if self._unix:
             _remove_stale(self._unix)
             self.socket.bind(self._unix)
-            self.server_address = (self._unix, 0)
-            self.server_name, self.server_port = "localhost", 0
+            self._name_after_path()
             return
         # What is accepted inherits it (Linux; tcp(7)): a call less for each connection.
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         super(HTTPServer, self).server_bind()
+        self._name_after_address()
+
+    def _take_over(self, listener: socket.socket) -> None:
+        self.socket.close()
+        self.socket = listener
+        if listener.family == socket.AF_UNIX:
+            self._name_after_path()
+        else:
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.server_address = listener.getsockname()
+            self._name_after_address()
+
+    def _name_after_path(self) -> None:
+        path = self.socket.getsockname()
+        self.server_address = (path, 0)
+        self.server_name, self.server_port = "localhost", 0
+
+    def _name_after_address(self) -> None:
         host, port = self.server_address[:2]
         self.server_name, self.server_port = str(host), int(port)
 
@@ -127,8 +164,8 @@ class Server(HTTPServer):
     @property
     def url(self) -> str:
         """The address as a client types it; a Unix socket's path as it is."""
-        if self._unix:
-            return self._unix
+        if not self.server_port:
+            return str(self.server_address[0])
         host = f"[{self.server_name}]" if ":" in self.server_name else self.server_name
         return f"http://{host}:{self.server_port}"
 
@@ -193,3 +230,32 @@ def _remove_stale(path: str) -> None:
                 probe.connect(path)
             except ConnectionRefusedError:
                 os.unlink(path)
+
+
+def inherited_listener(environ: MutableMapping[str, str]) -> socket.socket | None:
+    """The listening socket that a supervisor such as systemd passes on, None where there is none
+    (sd_listen_fds(3)).
+
+    environ: LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES are taken out of it, so that no child
+    believes them. Raises ServerError F508 for anything but one listening stream socket.
+    """
+    said = {name: environ.pop(name, "") for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")}
+    if said["LISTEN_PID"] != str(os.getpid()):
+        return None
+    if said["LISTEN_FDS"] != "1":
+        raise _wrong(f"{said['LISTEN_FDS'] or 'no'} sockets were passed on, not one")
+    try:
+        listener = socket.socket(fileno=_FIRST_PASSED)
+        listens = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except OSError as err:
+        raise _wrong(f"what was passed on is no socket: {err.strerror}") from None
+    if listener.type != socket.SOCK_STREAM or not listens:
+        listener.detach()
+        raise _wrong("the socket that was passed on does not listen for streams")
+    listener.set_inheritable(False)
+    return listener
+
+
+def _wrong(what: str) -> ServerError:
+    hint = "a systemd socket unit for this needs one ListenStream= and Accept=no"
+    return ServerError(what, code="F508", hint=hint)

@@ -1,0 +1,152 @@
+"""Between the processes of one `serve`: the admin process asks, each serving process answers.
+
+A serving process has one end of a pair of sockets, the admin process the other; a pipe from the
+parent tells both of its end.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import select
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from multiprocessing.connection import Connection
+from typing import Any
+
+from ..observe import Snapshot, lasting, render_metrics, snapshot, summed
+from .health import Health
+
+PATIENCE = 2.0  # seconds that a process has for its answer
+_MESSAGE = 16  # bytes of a slot's number, at most
+
+
+class Link:
+    """A child's side of its parent: `ended` is called when the parent is gone.
+
+    life: a pipe that the parent alone can write to. asked: where questions come from, of a serving
+    process; answers come from `health`.
+    """
+
+    def __init__(self, life: int, asked: socket.socket | None, ready: int) -> None:
+        self._life, self._ready = life, ready
+        self._asked = None if asked is None else Connection(asked.detach())
+        self._health: Health | None = None
+
+    def start(self, health: Health, ended: Callable[[], object]) -> None:
+        """Begin to listen, on the thread `parent`."""
+        self._health = health
+        thread = threading.Thread(target=self._listen, args=[ended], name="parent", daemon=True)
+        thread.start()
+
+    def serving(self) -> None:
+        """Tell the parent that this process has started. A second call does nothing."""
+        ready, self._ready = self._ready, -1
+        if ready >= 0:
+            os.write(ready, b"1")
+            os.close(ready)
+
+    def _listen(self, ended: Callable[[], object]) -> None:
+        while True:
+            wanted = [self._life] + ([self._asked] if self._asked else [])
+            found = select.select(wanted, [], [])[0]
+            if self._life in found:
+                ended()
+                return
+            self._answer()
+
+    def _answer(self) -> None:
+        health = self._health
+        assert self._asked is not None and health is not None
+        try:
+            number = self._asked.recv()
+            running = health.running
+            taken = snapshot(running.metrics.registry) if running else []
+            self._asked.send((number, os.getpid(), health.ready(), taken))
+        except (OSError, EOFError):
+            self._asked.close()
+            self._asked = None  # the admin process has ended: the next one has a link of its own
+
+
+class HealthOfMany(Health):
+    """What the admin process tells: of itself, which answers no request, and of all that serve.
+
+    control: where the parent sends the ends of links, each with its slot.
+    """
+
+    def __init__(self, build: Mapping[str, Any], control: socket.socket, count: int) -> None:
+        super().__init__(build)
+        control.setblocking(False)
+        self._control, self._count = control, count
+        self._links: dict[int, Connection] = {}
+        self._lock = threading.Lock()  # LOCK: one scrape at a time asks
+        self._number = 0
+        self._pids: dict[int, int] = {}
+        self._latest: dict[int, Snapshot] = {}
+        self._gone: Snapshot = []  # what processes have counted that are no more
+
+    def ready(self) -> tuple[bool, Mapping[str, Any]]:
+        """Ready when each process is."""
+        good, reasons = super().ready()
+        found = dict(reasons)
+        states = self._ask()
+        for slot in range(self._count):
+            good, why = states.get(slot, (False, {"process": "does not answer"}))
+            found |= {f"process {slot + 1}: {name}": reason for name, reason in why.items()}
+        return not found, found
+
+    def metrics(self) -> bytes:
+        """The metrics of all processes, those that have ended included."""
+        self._ask()
+        own = snapshot(self.running.metrics.registry) if self.running else []
+        with self._lock:
+            return render_metrics(summed([own, self._gone, *self._latest.values()]))
+
+    def _ask(self) -> dict[int, tuple[bool, Mapping[str, Any]]]:
+        """slot → (ready, reasons) of each process that answers in time."""
+        found = {}
+        with self._lock:
+            self._take_links()
+            self._number += 1
+            for slot, link in list(self._links.items()):
+                try:
+                    link.send(self._number)
+                except OSError:
+                    self._drop(slot)
+            for slot, link in list(self._links.items()):
+                try:
+                    while link.poll(PATIENCE):
+                        number, pid, ready, taken = link.recv()
+                        self._keep(slot, pid, taken)
+                        if number == self._number:  # else of a scrape that had no patience
+                            found[slot] = ready
+                            break
+                except (OSError, EOFError, pickle.UnpicklingError):
+                    self._drop(slot)
+        return found
+
+    def _take_links(self) -> None:
+        """Ends of links that the parent has sent meanwhile."""
+        while True:
+            try:
+                message, fds, _, _ = socket.recv_fds(self._control, _MESSAGE, 1)
+            except BlockingIOError:
+                return
+            if not message:
+                return
+            slot = int(message)
+            self._drop(slot)
+            self._links[slot] = Connection(fds[0])
+
+    def _keep(self, slot: int, pid: int, taken: Snapshot) -> None:
+        if self._pids.get(slot, pid) != pid:
+            self._gone = summed([self._gone, lasting(self._latest[slot])])
+        self._pids[slot], self._latest[slot] = pid, taken
+
+    def _drop(self, slot: int) -> None:
+        link = self._links.pop(slot, None)
+        if link is not None:
+            link.close()
+        if slot in self._latest:  # what stood at a value does so no more
+            self._latest[slot] = lasting(self._latest[slot])

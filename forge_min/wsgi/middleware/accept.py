@@ -1,0 +1,38 @@
+"""Whether the caller takes what the API speaks (RFC 9110 section 12.5.1)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from ...text import text
+from ..problem import HTTPProblem
+from ..request import Request
+from ..response import Response
+from ..router import Handler
+
+_RANGES = ("application/json", "application/*", "*/*")  # what JSON falls under, the closest first
+
+
+@lru_cache(1000)
+def accepts_json(header: str) -> bool:
+    """Whether an Accept takes JSON: what it says of the closest range counts."""
+    takes: dict[str, bool] = {}
+    for item in header.lower().split(","):
+        kind, *parameters = (part.strip() for part in item.split(";"))
+        weights = [p[2:] for p in parameters if p.startswith("q=")]
+        takes[kind] = not weights or weights[0].strip("0.") != ""
+    return next((takes[kind] for kind in _RANGES if kind in takes), False)
+
+
+class AcceptsJSON:
+    """Middleware that answers 406 below `prefix` to whoever takes no JSON."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix + "/"
+
+    def __call__(self, request: Request, handler: Handler) -> Response:
+        """The handler's answer. Raises HTTPProblem 406."""
+        header = request.header("Accept")
+        if header and request.path.startswith(self._prefix) and not accepts_json(header):
+            raise HTTPProblem(406, text("answers here are application/json"), code="F526")
+        return handler(request)

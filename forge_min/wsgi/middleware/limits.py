@@ -1,0 +1,79 @@
+"""How many requests a caller may make in a time: by who it is, else by where it comes from.
+
+Fields as of draft-ietf-httpapi-ratelimit-headers-10. The buckets are in the memory of this process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from ipaddress import ip_address
+from math import ceil
+
+from ...fanout import RateLimiter
+from ...text import text
+from ..problem import HTTPProblem, problem_response
+from ..request import Request
+from ..response import Response
+from ..router import Handler
+
+DEFAULT = "default"
+
+
+class RateLimits:
+    """Middleware for what lies below `prefix`.
+
+    limits: by kind of caller, (requests, seconds); "default" is for whoever has no kind of its own.
+    caller: the kind and the key of who asks, ("session", "4711"); None = nobody, who counts by
+    address. An answer beyond the limit is 429 with Retry-After.
+    """
+
+    def __init__(
+        self,
+        limits: Mapping[str, tuple[int, float]],
+        prefix: str,
+        caller: Callable[[], tuple[str, str] | None],
+    ) -> None:
+        self._limiters = {
+            kind: RateLimiter(limit=count, period=seconds)
+            for kind, (count, seconds) in limits.items()
+        }
+        self._policies = {
+            kind: ("RateLimit-Policy", f'"{kind}";q={count};w={ceil(seconds)}')
+            for kind, (count, seconds) in limits.items()
+        }
+        self._prefix, self._caller = prefix + "/", caller
+
+    def __call__(self, request: Request, handler: Handler) -> Response:
+        """The handler's answer with what is left, or the refusal."""
+        if not request.path.startswith(self._prefix):
+            return handler(request)
+        kind, key = self._caller() or (DEFAULT, _network(request.environ.get("REMOTE_ADDR", "")))
+        if kind not in self._limiters:
+            kind = DEFAULT
+        limiter = self._limiters.get(kind)
+        if limiter is None:
+            return handler(request)
+        allowed, left, seconds = limiter.take(f"{kind} {key}")
+        wait = ceil(seconds)
+        fields = [self._policies[kind], ("RateLimit", f'"{kind}";r={left};t={wait}')]
+        if allowed:
+            response = handler(request)
+        else:
+            message = text("too many requests; try again in {seconds} s", seconds=wait)
+            error = HTTPProblem(429, message, code="F525", headers=[("Retry-After", str(wait))])
+            response = problem_response(error, request.id)
+        return Response(response.status, response.body, [*response.headers, *fields])
+
+
+@lru_cache(10_000)
+def _network(address: str) -> str:
+    """What counts as one place: an IPv6 client has a /64 of its own to choose from."""
+    try:
+        known = ip_address(address)
+    except ValueError:
+        return address
+    if known.version == 4:
+        return address
+    mapped = known.ipv4_mapped
+    return str(mapped) if mapped else known.exploded[:19]

@@ -1,0 +1,176 @@
+"""The built artifact in several processes: one port, one set of figures, none missed for long."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.db
+COUNTED = re.compile(
+    r'forge_http_request_duration_seconds_count\{method="GET",route="/api/v1/countries",'
+    r'status="200"\} (\d+)'
+)
+
+
+def children(process: Any) -> set[int]:
+    """The processes that this one has started: those that serve, and the admin process."""
+    pid = process.popen.pid
+    return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
+def listening(pid: int, port: int) -> bool:
+    """Whether a process has a listening socket at a port (proc(5), net/tcp)."""
+    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    inodes = {row[9] for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "0A"}
+    links = set()
+    with contextlib.suppress(OSError):  # it may end meanwhile
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                links.add(os.readlink(f"/proc/{pid}/fd/{fd}"))
+    return any(f"socket:[{inode}]" in links for inode in inodes)
+
+
+def counted(site: Any) -> int:
+    """The requests for countries that the admin server tells of."""
+    found = COUNTED.search(site.ask("GET", "/metrics", port=site.admin)[2].decode())
+    return int(found[1]) if found else 0
+
+
+def test_several_processes_share_a_port_and_their_figures_are_summed(site: Any) -> None:
+    process = site.serve("--processes", "3")
+    serving = [pid for pid in children(process) if listening(pid, site.port)]
+    assert len(serving) == 3 and len(children(process)) == 4
+    for _ in range(60):
+        assert site.ask("GET", "/api/v1/countries")[0] == 200
+    assert counted(site) == 60
+    text = site.ask("GET", "/metrics", port=site.admin)[2].decode()
+    assert re.search(r"(?m)^forge_build_info\{.*\} 1$", text), "each process says it of the whole"
+
+    os.kill(serving[0], signal.SIGKILL)
+    process.wait_for(
+        lambda: sum(listening(pid, site.port) for pid in children(process)) == 3, "another one"
+    )
+    process.wait_for(lambda: site.status(site.admin, "/readyz") == 200, "ready again")
+    assert counted(site) == 60, "what a process has counted outlives it"
+    for _ in range(30):
+        assert site.ask("GET", "/api/v1/countries")[0] == 200
+    assert counted(site) == 90
+    assert process.stop() == 0, process.log
+    assert f"(pid {serving[0]}) ended with -9; another begins" in process.log
+
+
+def test_the_admin_process_is_started_again_too(site: Any) -> None:
+    process = site.serve("--processes", "2")
+    (admin,) = (pid for pid in children(process) if listening(pid, site.admin))
+    for _ in range(10):
+        site.ask("GET", "/api/v1/countries")
+    os.kill(admin, signal.SIGKILL)
+    process.wait_for(lambda: site.status(site.admin, "/healthz") == 200, "admin again")
+    process.wait_for(lambda: site.status(site.admin, "/readyz") == 200, "ready again")
+    assert counted(site) == 10 and process.stop() == 0
+
+
+def test_sigterm_under_load_answers_what_was_accepted(site: Any) -> None:
+    process = site.serve("--processes", "2")
+    results: list[int] = []
+
+    def keep_asking() -> None:
+        while True:
+            try:
+                results.append(site.ask("GET", "/api/v1/countries")[0])
+            except ConnectionRefusedError:
+                return
+
+    threads = [threading.Thread(target=keep_asking) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    process.wait_for(lambda: len(results) > 100, "some answers")
+    assert process.stop() == 0, process.log
+    for thread in threads:
+        thread.join(30)
+    assert set(results) == {200} and "Traceback" not in process.log
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_ctrl_c_ends_all_and_so_does_the_death_of_the_parent(site: Any, number: int) -> None:
+    process = site.serve("--processes", "2")
+    started = children(process)
+    process.popen.send_signal(number)
+    assert process.popen.wait(30) == (0 if number == signal.SIGINT else -number)
+    end = time.monotonic() + 30
+    while any(map(_lives, started)):
+        assert time.monotonic() < end, "a child goes on"
+        time.sleep(0.02)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize("variable", ["FORGE_SERVER_PORT", "FORGE_ADMIN_PORT"])
+def test_a_port_in_use_is_told_once_and_ends_all(site: Any, variable: str) -> None:
+    assert site.run("migrate", "up").returncode == 0
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = site.run("serve", "--processes", "2", **{variable: port})
+    assert done.returncode == 1
+    assert done.stderr.count("error[F503]") == 1 and "Traceback" not in done.stderr
+
+
+def test_a_unix_socket_is_shared_and_removed(site: Any, tmp_path: Path) -> None:
+    path = tmp_path / "site.sock"
+    process = site.serve("--processes", "2", FORGE_SERVER_UNIX_SOCKET=str(path))
+    for _ in range(10):
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(str(path))
+            sock.sendall(b"GET /api/v1/countries HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            assert sock.recv(100).startswith(b"HTTP/1.1 200 ")
+    assert counted(site) == 10
+    assert process.stop() == 0 and not path.exists()
+
+
+# What systemd does for a unit with a socket: the socket is descriptor 3, and LISTEN_PID names who
+# is meant.
+PASSES_ON = """
+import os, socket, sys
+listener = socket.create_server(("127.0.0.1", int(sys.argv[1])), backlog=5)
+if listener.fileno() != 3:
+    os.dup2(listener.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": sys.argv[2]}
+os.execv(sys.executable, [sys.executable, *sys.argv[3:]])
+"""
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_socket_that_systemd_passes_on_is_served(site: Any, processes: str) -> None:
+    assert site.run("migrate", "up").returncode == 0
+    port = str(site.port)
+    site.environ["FORGE_SERVER_PORT"] = "1"  # nothing of ours may be bound
+    process = site.start_as(
+        [sys.executable, "-c", PASSES_ON, port, "1"], "serve", "--processes", processes
+    )
+    process.wait_for(lambda: site.status(site.admin, "/readyz") == 200, "ready")
+    for _ in range(10):
+        assert site.ask("GET", "/api/v1/countries")[0] == 200
+    assert process.stop() == 0, process.log
+
+
+def test_anything_but_one_listening_socket_is_refused(site: Any) -> None:
+    process = site.start_as([sys.executable, "-c", PASSES_ON, str(site.port), "2"], "serve")
+    assert process.popen.wait(30) == 1 and "error[F508]" in process.log

@@ -1,0 +1,212 @@
+"""Other origins, compression and rate limits, around an application as a strict server calls it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from wsgiref.util import setup_testing_defaults
+from wsgiref.validate import validator
+
+import pytest
+from forge_min.errors import NotFound
+from forge_min.wsgi import Application, Response, Router, json_response
+from forge_min.wsgi.middleware import CORS, AcceptsJSON, Compress, RateLimits
+from forge_min.wsgi.middleware.compress import accepts_gzip
+
+ORIGIN = "https://shop.example"
+LONG = {"rows": ["some text"] * 1000}
+
+
+class Answer:
+    """One answer. of(name): every value of a header, in order."""
+
+    def __init__(self, app, method, path, environ):
+        given = {"PATH_INFO": path, "REQUEST_METHOD": method, "QUERY_STRING": "", "SCRIPT_NAME": ""}
+        given |= environ
+        setup_testing_defaults(given)
+
+        def start(status, headers, exc_info=None):
+            self.status, self.headers = int(status[:3]), headers
+            return lambda data: None
+
+        body = validator(app)(given, start)
+        self.body = b"".join(body)
+        body.close()
+
+    def of(self, name):
+        return [value for key, value in self.headers if key.lower() == name.lower()]
+
+
+def made(*, outer=(), middleware=()):
+    def missing(request):
+        raise NotFound("no such row")
+
+    same = json_response(LONG)
+    handlers = {
+        "/api/long": lambda request: same,  # the same object each time
+        "/api/short": lambda request: json_response({"a": 1}),
+        "/api/tagged": lambda request: json_response(LONG, headers=[("ETag", '"1"')]),
+        "/api/png": lambda request: Response(200, b"x" * 5000, [("Content-Type", "image/png")]),
+        "/api/stream": lambda request: Response(
+            200, iter([b"x" * 5000]), [("Content-Type", "text/plain")]
+        ),
+        "/api/missing": missing,
+        "/page": lambda request: Response(200, b"hi", [("Content-Type", "text/plain")]),
+    }
+    router = Router()
+    for path, handler in handlers.items():
+        router.add("GET", path, handler)
+    app = Application(router, outer=outer, middleware=middleware)
+    return lambda path, method="GET", **environ: Answer(app, method, path, environ)
+
+
+# -- other origins ---------------------------------------------------------------------------------
+
+
+def test_a_preflight_is_answered_before_anything_is_routed():
+    ask = made(outer=[CORS([ORIGIN])])
+    wanted = {"HTTP_ORIGIN": ORIGIN, "HTTP_ACCESS_CONTROL_REQUEST_METHOD": "DELETE"}
+    answer = ask("/nowhere", "OPTIONS", **wanted)
+    assert answer.status == 204 and answer.of("Access-Control-Allow-Origin") == [ORIGIN]
+    assert "DELETE" in answer.of("Access-Control-Allow-Methods")[0]
+    assert "If-Match" in answer.of("Access-Control-Allow-Headers")[0]
+    assert answer.of("Access-Control-Allow-Credentials") == []
+    assert "Origin" in answer.of("Vary")
+
+
+def test_every_answer_to_an_allowed_origin_says_so_an_error_too():
+    ask = made(outer=[CORS([ORIGIN])])
+    for path, status in (("/api/short", 200), ("/api/missing", 404), ("/nowhere", 404)):
+        answer = ask(path, HTTP_ORIGIN=ORIGIN)
+        assert answer.status == status and answer.of("Access-Control-Allow-Origin") == [ORIGIN]
+        assert "ETag" in answer.of("Access-Control-Expose-Headers")[0]
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", ORIGIN + ".evil.example", ""])
+def test_another_origin_gets_nothing(origin):
+    ask = made(outer=[CORS([ORIGIN])])
+    answer = ask("/api/short", HTTP_ORIGIN=origin)
+    assert answer.of("Access-Control-Allow-Origin") == [] and answer.of("Vary") == ["Origin"]
+    preflight = ask(
+        "/api/short", "OPTIONS", HTTP_ORIGIN=origin, HTTP_ACCESS_CONTROL_REQUEST_METHOD="GET"
+    )
+    assert preflight.of("Access-Control-Allow-Origin") == []
+    assert preflight.of("Access-Control-Allow-Methods") == []
+
+
+def test_all_origins_are_one_and_the_same_answer():
+    answer = made(outer=[CORS(["*"])])("/api/short", HTTP_ORIGIN="https://any.example")
+    assert answer.of("Access-Control-Allow-Origin") == ["*"] and answer.of("Vary") == []
+
+
+def test_an_answer_that_is_given_twice_is_marked_once():
+    ask = made(outer=[CORS([ORIGIN]), Compress()])
+    for _ in range(3):
+        assert len(ask("/api/long", HTTP_ORIGIN=ORIGIN).of("Access-Control-Allow-Origin")) == 1
+
+
+# -- compression -----------------------------------------------------------------------------------
+
+
+def test_a_large_answer_is_compressed_for_whoever_takes_it():
+    ask = made(outer=[Compress()])
+    plain, small = ask("/api/long"), ask("/api/long", HTTP_ACCEPT_ENCODING="br, gzip")
+    assert plain.of("Content-Encoding") == [] and json.loads(plain.body) == LONG
+    assert small.of("Content-Encoding") == ["gzip"] and len(small.body) < len(plain.body) / 10
+    assert json.loads(gzip.decompress(small.body)) == LONG
+    assert small.of("Content-Length") == [str(len(small.body))]
+    assert "Accept-Encoding" in plain.of("Vary") and "Accept-Encoding" in small.of("Vary")
+
+
+@pytest.mark.parametrize("path", ["/api/short", "/api/tagged", "/api/png", "/api/stream"])
+def test_what_would_gain_nothing_or_has_a_tag_stays_as_it_is(path):
+    answer = made(outer=[Compress()])(path, HTTP_ACCEPT_ENCODING="gzip")
+    assert answer.of("Content-Encoding") == []
+
+
+@pytest.mark.parametrize(
+    ("header", "takes"),
+    [
+        ("gzip", True), ("GZIP", True), ("x-gzip", True), ("*", True), ("gzip;q=0.5", True),
+        ("gzip; q=1.000", True), ("br, gzip ;q=0.1", True), ("", False), ("br", False),
+        ("gzip;q=0", False), ("gzip;q=0.000", False), ("identity", False), ("*;q=0", False),
+        ("gzip;q=0, *", False), ("gzipped", False),
+    ],
+)  # fmt: skip
+def test_accept_encoding_is_read_as_rfc_9110_has_it(header, takes):
+    assert accepts_gzip(header) is takes
+
+
+# -- rate limits -----------------------------------------------------------------------------------
+
+
+def limited(caller=lambda: None, **limits):
+    return made(middleware=[RateLimits(limits or {"default": (3, 60.0)}, "/api", caller)])
+
+
+def test_beyond_the_limit_an_answer_is_429_and_says_when_to_come_again():
+    ask = limited()
+    left = [ask("/api/short").of("RateLimit")[0] for _ in range(3)]
+    assert [value.split(";")[1] for value in left] == ["r=2", "r=1", "r=0"]
+    refused = ask("/api/missing")
+    assert refused.status == 429 and json.loads(refused.body)["code"] == "F525"
+    assert 1 <= int(refused.of("Retry-After")[0]) <= 20  # a third of the time, for one request
+    assert refused.of("RateLimit-Policy") == ['"default";q=3;w=60']
+    assert ask("/page").status == 200, "only what lies below the prefix is limited"
+
+
+def test_callers_are_told_apart_by_address_and_by_who_they_are():
+    who = [None]
+    ask = limited(lambda: who[0], default=(1, 60.0), session=(2, 60.0))
+    asked = {"REMOTE_ADDR": "192.0.2.1"}
+    assert [ask("/api/short", **asked).status for _ in range(2)] == [200, 429]
+    assert ask("/api/short", REMOTE_ADDR="192.0.2.2").status == 200
+    who[0] = ("session", "anna")
+    assert [ask("/api/short", **asked).status for _ in range(3)] == [200, 200, 429]
+    who[0] = ("session", "berta")
+    assert ask("/api/short", **asked).status == 200
+    who[0] = ("other", "192.0.2.1")  # a kind without a limit of its own
+    assert ask("/api/short", **asked).of("RateLimit-Policy") == ['"default";q=1;w=60']
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", True),
+        ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("", "", True),
+    ],
+)
+def test_a_network_of_ipv6_is_one_place(first, second, same):
+    ask = limited(default=(1, 60.0))
+    assert ask("/api/short", REMOTE_ADDR=first).status == 200
+    assert ask("/api/short", REMOTE_ADDR=second).status == (429 if same else 200)
+
+
+def test_without_a_limit_for_anybody_nothing_is_limited():
+    ask = made(middleware=[RateLimits({}, "/api", lambda: None)])
+    assert {ask("/api/short").status for _ in range(50)} == {200}
+
+
+# -- what the caller takes -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("header", "takes"),
+    [
+        ("", True), ("*/*", True), ("application/json", True), ("application/*;q=0.1", True),
+        ("text/html, application/json;q=0.9", True), ("APPLICATION/JSON; charset=utf-8", True),
+        ("text/html", False), ("application/json;q=0", False), ("application/json;q=0, */*", False),
+        ("*/*;q=0", False), ("text/csv, application/*;q=0.0, */*", False), ("json", False),
+        ("text/html;level=1, */*; q=0.01", True),
+    ],
+)  # fmt: skip
+def test_who_takes_no_json_gets_406_from_the_api_and_from_nothing_else(header, takes):
+    ask = made(middleware=[AcceptsJSON("/api")])
+    answer = ask("/api/short", HTTP_ACCEPT=header)
+    assert answer.status == (200 if takes else 406)
+    if not takes:
+        assert json.loads(answer.body)["code"] == "F526"
+    assert ask("/page", HTTP_ACCEPT=header).status == 200
