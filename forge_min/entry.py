@@ -122,6 +122,14 @@ def _jobs(arguments: argparse.Namespace) -> int:
         return jobs(project, arguments)
 
 
+def _auth(arguments: argparse.Namespace) -> int:
+    from .ops.auth import auth
+    from .ops.development import with_database
+
+    with with_database() as project:
+        return auth(project, arguments)
+
+
 def _config(arguments: argparse.Namespace) -> int:
     from .ops.show import show_config
 
@@ -159,6 +167,7 @@ _RUNS = {
     "import": _import,
     "export": _export,
     "jobs": _jobs,
+    "auth": _auth,
     "config": _config,
     "doctor": _doctor,
     "version": _version,

@@ -9,6 +9,7 @@ from .. import db, jobs
 from ..actions import Registry
 from ..auth import Renew
 from ..wsgi import Middleware, Route
+from ..wsgi.middleware import Method
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -33,6 +34,7 @@ class App:
         self.verbs: list[tuple[str, str, Callable[..., Any]]] = []
         self.fragments: dict[str, Callable[..., str]] = {}
         self.middlewares: list[Middleware] = []
+        self.methods: list[Method] = []
         self.schedules: list[jobs.Periodic] = []
         self.renew: Renew = lambda identity: identity
         self.dependencies: dict[str, object] = {}
@@ -80,6 +82,14 @@ class App:
     def middleware(self, function: Middleware) -> Middleware:
         """Stand around every route: takes (request, handler) and returns a Response."""
         self.middlewares.append(function)
+        return function
+
+    def identifies(self, function: Method) -> Method:
+        """Another way to know who asks: takes (request), gives an Identity, None where the request
+        says nothing that it knows of; raises Unauthenticated for what it does not believe. Asked
+        before API keys, in the order of declaration.
+        """
+        self.methods.append(function)
         return function
 
     def renews(self, function: Renew) -> Renew:

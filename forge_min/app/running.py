@@ -16,15 +16,15 @@ from uuid import UUID
 from .. import db, fanout, jobs, notify, observe, sse, text
 from ..actions import Registry
 from ..admin.jobs import JobsPages
-from ..auth import current_identity
 from ..config import Config, parse_duration
 from ..errors import ForgeError
 from ..jobs import control
 from ..wsgi import Application, Middleware
 from ..wsgi.events import Patrol, events_handler
-from ..wsgi.middleware import CORS, AcceptsJSON, Compress, RateLimits
+from ..wsgi.middleware import CORS, AcceptsJSON, Compress, Identify, RateLimits
 from .declaration import App, Generated
 from .encoder import Encoder
+from .identity import Callers, caller
 from .metrics import Metrics
 from .routes import build_router
 from .tracing import JobSpan, RequestSpan, new_telemetry
@@ -217,7 +217,8 @@ class Running:
         writer.start()
         self._stack.callback(writer.stop, 5.0, sse.close_frame("shutdown"))
         self.metrics.watch(hub, writer, limiter)
-        patrol = Patrol(writer, c.heartbeat, self._admit, app.renew)
+        callers, limits = Callers(app, self.database, self._config), self._limits()
+        patrol = Patrol(writer, c.heartbeat, self._admit, callers.renew)
         patrol.start()
         self._stack.callback(patrol.stop)
         events = events_handler(
@@ -237,7 +238,12 @@ class Running:
         self._stack.callback(access.stop)
         self.application = Application(
             router,
-            middleware=[AcceptsJSON(self._config.api.prefix), self._limits(), *app.middlewares],
+            middleware=[
+                AcceptsJSON(self._config.api.prefix),
+                Identify(callers.methods, limits.failed),
+                limits,
+                *app.middlewares,
+            ],
             outer=self._outer(),
             observe=self.metrics.request_done,
             around=RequestSpan,
@@ -251,7 +257,7 @@ class Running:
         for kind, rate in c.rate_limit.items():
             count, _, window = rate.partition("/")
             limits[kind] = int(count), parse_duration(window) or 1.0
-        return RateLimits(limits, c.prefix, _caller)
+        return RateLimits(limits, c.prefix, caller)
 
     def _outer(self) -> list[Middleware]:
         origins = self._config.api.cors_origins
@@ -266,9 +272,3 @@ class Running:
     def _call(self, hooks: Sequence[Callable[..., object]]) -> None:
         for hook in hooks:
             self.registry.fill(hook, 0)()
-
-
-def _caller() -> tuple[str, str] | None:
-    """Whose requests count together, for the limits."""
-    user = current_identity().user
-    return ("session", user) if user else None

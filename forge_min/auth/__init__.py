@@ -1,5 +1,6 @@
-"""Who is calling: the identity of this request or job, in a context variable. Login methods are not
-here yet.
+"""Who is calling: the identity of this request or job, in a context variable.
+
+`accounts`, `keys` and `passwords` are imported by path: they load psycopg.
 """
 
 from .identity import (

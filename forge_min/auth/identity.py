@@ -24,7 +24,8 @@ class Identity:
 
     system: no person but the system itself (a job, an operator at a terminal): it passes every
     rule about roles, never one about tenants. time_zone: an IANA name, for what is shown. language:
-    a BCP 47 tag, "" = what the request asks for.
+    a BCP 47 tag, "" = what the request asks for. via: how it is known: "api_key", a word of your
+    own; "" for nobody and for what no request began. credential: which of them, the id of a key.
     """
 
     user: str = ""
@@ -33,6 +34,8 @@ class Identity:
     system: bool = False
     time_zone: str = "UTC"
     language: str = ""
+    via: str = ""
+    credential: str = ""
 
     def has_one_of(self, roles: Iterable[str]) -> bool:
         """Whether it may do what needs one of `roles`; the system may always."""

@@ -27,7 +27,7 @@ from .project import Project
 
 if TYPE_CHECKING:
     from ..app import Running
-    from .link import Link
+    from .processes import Link
 
 log = logging.getLogger("forge_min")
 _SERVER = (  # the settings that the server takes under their own names
@@ -92,8 +92,7 @@ def work(project: Project, *, queues: str | None = None) -> int:
 
 def _serve_many(project: Project, settings: dict[str, Any], count: int, jobs: bool) -> int:
     """A parent with `count` processes, and one for the admin server."""
-    from .link import HealthOfMany
-    from .supervisor import Supervisor
+    from .processes import HealthOfMany, Supervisor
 
     config, build = project.config, project.build
     project.preload()

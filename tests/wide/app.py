@@ -3,8 +3,8 @@
 from uuid import UUID
 
 from forge_min.app import App
-from forge_min.auth import Identity, as_identity
-from forge_min.wsgi import Handler, Request, Response
+from forge_min.auth import Identity
+from forge_min.wsgi import Request
 
 from gen.account import AccountRow
 from resources.account.actions import AccountActions
@@ -12,18 +12,17 @@ from resources.account.actions import AccountActions
 app = App()
 
 
-@app.middleware
-def identify(request: Request, handler: Handler) -> Response:
-    """X-Test-User, X-Test-Roles (with commas), X-Test-Tenant (a UUID); nobody without the first."""
-    tenant = request.header("X-Test-Tenant")
-    roles = request.header("X-Test-Roles") or ""
-    identity = Identity(
-        request.header("X-Test-User") or "",
-        frozenset(role.strip() for role in roles.split(",") if role.strip()),
+@app.identifies
+def by_test_headers(request: Request) -> Identity | None:
+    """X-Test-User, X-Test-Roles (with commas), X-Test-Tenant (a UUID); without any, not known."""
+    user, roles, tenant = (request.header(f"X-Test-{name}") for name in ("User", "Roles", "Tenant"))
+    if user is None and roles is None and tenant is None:
+        return None
+    return Identity(
+        user or "",
+        frozenset(role.strip() for role in (roles or "").split(",") if role.strip()),
         UUID(tenant) if tenant else None,
     )
-    with as_identity(identity):
-        return handler(request)
 
 
 @app.verb("accounts", "close")

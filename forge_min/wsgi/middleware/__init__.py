@@ -1,10 +1,21 @@
-"""What stands around the router of every application: what the caller takes, other origins,
-compression, rate limits.
+"""What stands around the router of every application: who asks, what the caller
+takes, other origins, compression, rate limits.
 """
 
 from .accept import AcceptsJSON
 from .compress import Compress
 from .cors import CORS
+from .identify import (
+    Identify,
+    Method,
+    bearer,
+    no_tenant,
+    tenant_by_header,
+    tenant_by_subdomain,
+)
 from .limits import RateLimits
 
-__all__ = ["CORS", "AcceptsJSON", "Compress", "RateLimits"]
+__all__ = [
+    "CORS", "AcceptsJSON", "Compress", "Identify", "Method", "RateLimits", "bearer", "no_tenant",
+    "tenant_by_header", "tenant_by_subdomain",
+]  # fmt: skip

@@ -5,7 +5,7 @@ Fields as of draft-ietf-httpapi-ratelimit-headers-10. The buckets are in the mem
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from ipaddress import ip_address
 from math import ceil
@@ -48,22 +48,35 @@ class RateLimits:
         """The handler's answer with what is left, or the refusal."""
         if not request.path.startswith(self._prefix):
             return handler(request)
-        kind, key = self._caller() or (DEFAULT, _network(request.environ.get("REMOTE_ADDR", "")))
+        fields, refused = self._take(request, self._caller())
+        response = handler(request) if refused is None else problem_response(refused, request.id)
+        return Response(response.status, response.body, [*response.headers, *fields])
+
+    def failed(self, request: Request) -> None:
+        """Count a caller who is not believed by address. Raises HTTPProblem 429."""
+        fields, refused = self._take(request, None)
+        if refused is not None:
+            refused.headers = (*refused.headers, *fields)
+            raise refused
+
+    def _take(
+        self, request: Request, caller: tuple[str, str] | None
+    ) -> tuple[Sequence[tuple[str, str]], HTTPProblem | None]:
+        """The fields of the answer, and the refusal where nothing is left."""
+        kind, key = caller or (DEFAULT, _network(request.environ.get("REMOTE_ADDR", "")))
         if kind not in self._limiters:
             kind = DEFAULT
         limiter = self._limiters.get(kind)
         if limiter is None:
-            return handler(request)
+            return [], None
         allowed, left, seconds = limiter.take(f"{kind} {key}")
         wait = ceil(seconds)
         fields = [self._policies[kind], ("RateLimit", f'"{kind}";r={left};t={wait}')]
         if allowed:
-            response = handler(request)
-        else:
-            message = text("too many requests; try again in {seconds} s", seconds=wait)
-            error = HTTPProblem(429, message, code="F525", headers=[("Retry-After", str(wait))])
-            response = problem_response(error, request.id)
-        return Response(response.status, response.body, [*response.headers, *fields])
+            return fields, None
+        message = text("too many requests; try again in {seconds} s", seconds=wait)
+        headers = [("Retry-After", str(wait))]
+        return fields, HTTPProblem(429, message, code="F525", headers=headers)
 
 
 @lru_cache(10_000)

@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
-from ..observe import Snapshot, lasting, render_metrics, snapshot, summed
-from .health import Health
+from ...observe import Snapshot, lasting, render_metrics, snapshot, summed
+from ..health import Health
 
 PATIENCE = 2.0  # seconds that a process has for its answer
 _MESSAGE = 16  # bytes of a slot's number, at most

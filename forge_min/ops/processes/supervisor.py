@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .door import DONE, FAILED, run
+from ..door import DONE, FAILED, run
 from .link import Link
 
 log = logging.getLogger("forge_min")

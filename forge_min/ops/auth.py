@@ -1,0 +1,128 @@
+"""auth: users, their roles and keys, and tenants, from a terminal."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .. import db
+from ..auth import accounts, keys
+from ..config import parse_duration
+from ..errors import UsageError
+from .door import tell
+from .project import Project
+
+
+def auth(project: Project, args: argparse.Namespace) -> int:
+    """Do what `args.does` says with `args.of`. Raises UsageError, and the errors of `auth`."""
+    with db.connect(project.config.database.url, application_name="forge_min auth") as conn:
+        with db.transaction(conn):
+            return _DOES[args.does](conn, args, project)
+
+
+def _create_user(conn: db.Connection, args: argparse.Namespace, project: Project) -> int:
+    (email,) = _of(args, "an email")
+    _known_roles(args, project)
+    id = accounts.create_user(conn, email, name=args.name, roles=args.role)
+    tell({"id": str(id), "email": email.lower()}, [f"{id}  {email.lower()}"], as_json=args.json)
+    return 0
+
+
+def _create_tenant(conn: db.Connection, args: argparse.Namespace, project: Project) -> int:
+    (slug,) = _of(args, "a slug")
+    id = accounts.create_tenant(conn, slug, args.name)
+    tell({"id": str(id), "slug": slug}, [f"{id}  {slug}"], as_json=args.json)
+    return 0
+
+
+def _create_key(conn: db.Connection, args: argparse.Namespace, project: Project) -> int:
+    (who,) = _of(args, "the email of a user")
+    user = accounts.find_user(conn, who)
+    tenant = accounts.find_tenant(conn, args.tenant).id if args.tenant else None
+    lifetime = None
+    if args.lifetime:
+        lifetime = parse_duration(args.lifetime)
+        if not lifetime:
+            raise UsageError(f"--lifetime {args.lifetime} is no time", hint="for example 90d")
+    _known_roles(args, project)
+    secret = keys.create_key(
+        conn, user.id, name=args.name, roles=args.role or None, tenant=tenant, lifetime=lifetime
+    )
+    lines = [secret, "It is shown this once. Use it as: Authorization: Bearer <key>"]
+    tell({"key": secret}, lines, as_json=args.json)
+    return 0
+
+
+def _list_keys(conn: db.Connection, args: argparse.Namespace, project: Project) -> int:
+    (who,) = _of(args, "the email of a user")
+    found = keys.list_keys(conn, accounts.find_user(conn, who).id)
+    lines = (
+        f"{key.hint}  {_state(key):8}  roles: {'all' if key.roles is None else _listed(key.roles)}"
+        f"  tenant: {key.tenant or 'any'}  {key.name}"
+        for key in found
+    )
+    tell([key._asdict() for key in found], lines, as_json=args.json)
+    return 0
+
+
+def _revoke_key(conn: db.Connection, args: argparse.Namespace, project: Project) -> int:
+    (which,) = _of(args, "a key's id or its first characters")
+    count = keys.revoke_key(conn, which)
+    tell({"revoked": count}, [f"revoked: {which}"], as_json=args.json)
+    return 0
+
+
+def _grant(conn: db.Connection, args: argparse.Namespace, project: Project) -> int:
+    who, *roles = _of(args, "the email of a user, and roles", least=1, most=100)
+    if not roles and not args.tenant:
+        raise UsageError(f"auth {args.does} needs roles, or --tenant", hint="auth grant a@b admin")
+    args.role = roles
+    _known_roles(args, project)
+    user = accounts.find_user(conn, who)
+    tenant = accounts.find_tenant(conn, args.tenant).id if args.tenant else None
+    if args.does == "revoke" and not roles and tenant is not None:
+        accounts.leave(conn, user.id, tenant)
+        tell({"email": user.email, "left": args.tenant}, ["no member any more"], as_json=args.json)
+        return 0
+    change = accounts.grant if args.does == "grant" else accounts.ungrant
+    left = change(conn, user.id, roles, tenant)
+    where = args.tenant or "every tenant"
+    answer = {"email": user.email, "tenant": args.tenant or None, "roles": left}
+    tell(answer, [f"{user.email} in {where}: {_listed(left)}"], as_json=args.json)
+    return 0
+
+
+def _of(args: argparse.Namespace, what: str, *, least: int = 1, most: int = 1) -> list[str]:
+    if not least <= len(args.of) <= most:
+        raise UsageError(f"auth {args.does} needs {what}", hint="auth --help shows an example")
+    return list(args.of)
+
+
+def _known_roles(args: argparse.Namespace, project: Project) -> None:
+    """Where auth.roles names the project's roles, no other can be given by mistake."""
+    known = project.config.auth.roles
+    for role in args.role or ():
+        if known and role not in known:
+            raise UsageError(
+                f"no role is called {role!r}", hint=f"auth.roles has: {', '.join(known)}"
+            )
+
+
+def _state(key: keys.Key) -> str:
+    return "revoked" if key.revoked_at else "good"
+
+
+def _listed(roles: Any) -> str:
+    return ", ".join(roles) or "none"
+
+
+_DOES: Mapping[str, Callable[[db.Connection, argparse.Namespace, Project], int]] = {
+    "create-user": _create_user,
+    "create-tenant": _create_tenant,
+    "create-key": _create_key,
+    "keys": _list_keys,
+    "revoke-key": _revoke_key,
+    "grant": _grant,
+    "revoke": _grant,
+}

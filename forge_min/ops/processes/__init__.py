@@ -1,0 +1,6 @@
+"""`serve` in several processes: the parent, and what the others tell the admin server."""
+
+from .link import HealthOfMany, Link
+from .supervisor import Supervisor
+
+__all__ = ["HealthOfMany", "Link", "Supervisor"]

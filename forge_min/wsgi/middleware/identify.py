@@ -1,0 +1,63 @@
+"""Who asks: the ways to know that, tried in turn, and the tenant that is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ...auth import Identity, as_identity
+from ...errors import Unauthenticated
+from ..request import Request
+from ..response import Response
+from ..router import Handler
+
+Method = Callable[[Request], Identity | None]
+"""Tells who asks; None where the request says nothing that it knows of. Raises Unauthenticated for
+what it knows and does not believe.
+"""
+
+
+class Identify:
+    """Middleware. methods: the first that knows who asks decides; where none does, nobody asks.
+
+    failed: told of each request whose caller is not believed; may refuse it for good.
+    """
+
+    def __init__(self, methods: Sequence[Method], failed: Callable[[Request], object]) -> None:
+        self._methods, self._failed = methods, failed
+
+    def __call__(self, request: Request, handler: Handler) -> Response:
+        """The handler's answer to whoever asks. Raises as the methods."""
+        try:
+            found = (method(request) for method in self._methods)
+            identity = next((one for one in found if one is not None), None)
+        except Unauthenticated:
+            self._failed(request)
+            raise
+        if identity is None:
+            return handler(request)
+        with as_identity(identity):
+            return handler(request)
+
+
+def bearer(request: Request) -> str | None:
+    """The token of Authorization: Bearer (RFC 6750 section 2.1)."""
+    scheme, _, token = (request.header("Authorization") or "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+def tenant_by_header(name: str) -> Callable[[Request], str | None]:
+    """The tenant that a header names: its slug or id."""
+    return lambda request: (request.header(name) or "").strip() or None
+
+
+def tenant_by_subdomain(request: Request) -> str | None:
+    """The first label of a host of three or more, acme.shop.example; or of acme.localhost."""
+    host = (request.header("Host") or "").partition(":")[0].lower()
+    labels = host.split(".")
+    named = len(labels) > 2 or (len(labels) == 2 and labels[1] == "localhost")
+    return labels[0] if named and not labels[-1].isdecimal() else None
+
+
+def no_tenant(request: Request) -> str | None:
+    """Of an application without tenants."""
+    return None

@@ -1,0 +1,209 @@
+"""Users, tenants and API keys, on a real database as the app's role."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID
+
+import pytest
+from forge_min import db
+from forge_min.auth import Identity, accounts, keys
+from forge_min.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
+from forge_min.testing import TestDatabase
+
+pytestmark = pytest.mark.db
+
+
+@pytest.fixture
+def conn(fresh_database: TestDatabase) -> Iterator[db.Connection]:
+    with db.connect(fresh_database.app_url) as conn:
+        yield conn
+
+
+@pytest.fixture
+def anna(conn: db.Connection) -> UUID:
+    return accounts.create_user(conn, "Anna@Example.com", name="Anna", roles=["editor", "reader"])
+
+
+def test_an_account_is_found_by_its_email_in_any_case_and_by_its_id(
+    conn: db.Connection, anna: UUID
+) -> None:
+    found = accounts.find_user(conn, "ANNA@example.com")
+    assert found == accounts.find_user(conn, str(anna))
+    assert found.id == anna and found.email == "anna@example.com"
+    assert found.roles == ("editor", "reader") and not found.disabled
+    with pytest.raises(NotFound) as caught:
+        accounts.find_user(conn, "berta@example.com")
+    assert caught.value.code == "F633"
+
+
+def test_an_email_has_one_account(conn: db.Connection, anna: UUID) -> None:
+    with pytest.raises(Conflict):
+        accounts.create_user(conn, "anna@EXAMPLE.com")
+
+
+@pytest.mark.parametrize(
+    "email", ["", "a", "a@", "@b", "a b@c", "a@b\n", "a@b@c", "x" * 251 + "@b.c"]
+)
+def test_what_is_no_email_is_refused(conn: db.Connection, email: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        accounts.create_user(conn, email)
+    assert caught.value.code == "F631" and caught.value.errors[0].pointer == "/email"
+
+
+@pytest.mark.parametrize("role", ["", "1st", "a b", "a,b", "x" * 64, "a'b"])
+def test_what_is_no_name_of_a_role_is_refused(conn: db.Connection, anna: UUID, role: str) -> None:
+    for call in (
+        lambda: accounts.create_user(conn, "b@c.d", roles=[role]),
+        lambda: accounts.grant(conn, anna, [role]),
+        lambda: keys.create_key(conn, anna, roles=[role]),
+    ):
+        with pytest.raises(Invalid) as caught:
+            call()
+        assert caught.value.code == "F632"
+
+
+def test_roles_are_given_and_taken_each_once(conn: db.Connection, anna: UUID) -> None:
+    assert accounts.grant(conn, anna, ["admin", "editor"]) == ("admin", "editor", "reader")
+    assert accounts.ungrant(conn, anna, ["editor", "nobody"]) == ("admin", "reader")
+
+
+def test_a_member_of_a_tenant_has_its_roles_there_alone(conn: db.Connection, anna: UUID) -> None:
+    acme = accounts.create_tenant(conn, "acme", "Acme")
+    accounts.create_tenant(conn, "other")
+    secret = keys.create_key(conn, anna)
+    with pytest.raises(Forbidden):
+        keys.identify(conn, secret, "acme")
+    assert accounts.grant(conn, anna, ["owner"], acme) == ("owner",)
+    everywhere, there = keys.identify(conn, secret), keys.identify(conn, secret, "ACME")
+    assert everywhere.tenant is None and everywhere.roles == {"editor", "reader"}
+    assert there.tenant == acme and there.roles == {"editor", "reader", "owner"}
+    assert keys.identify(conn, secret, str(acme)) == there
+    for other in ("other", "nowhere", "acme'--"):
+        with pytest.raises(Forbidden):
+            keys.identify(conn, secret, other)
+    accounts.leave(conn, anna, acme)
+    with pytest.raises(Forbidden):
+        keys.identify(conn, secret, "acme")
+    with pytest.raises(NotFound):
+        accounts.ungrant(conn, anna, ["owner"], acme)
+
+
+@pytest.mark.parametrize("slug", ["", "A", "a--b", "-a", "a-", "a.b", "a b", "x" * 64])
+def test_a_slug_can_stand_in_an_address(conn: db.Connection, slug: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        accounts.create_tenant(conn, slug)
+    assert caught.value.code == "F636"
+
+
+def test_a_slug_has_one_tenant(conn: db.Connection) -> None:
+    accounts.create_tenant(conn, "acme")
+    with pytest.raises(Conflict):
+        accounts.create_tenant(conn, "acme", "Another")
+
+
+def test_a_key_is_shown_once_and_only_its_digest_is_kept(conn: db.Connection, anna: UUID) -> None:
+    secret = keys.create_key(conn, anna, name="ci")
+    assert secret.startswith("fmk_") and len(secret) == 47
+    (row,) = conn.execute("select row_to_json(t)::text from forge_token t").fetchone()
+    assert secret not in row and secret[10:] not in row
+    (key,) = keys.list_keys(conn, anna)
+    assert (key.hint, key.name, key.roles, key.tenant) == (secret[:10], "ci", None, None)
+    assert keys.create_key(conn, anna) != secret
+
+
+def test_who_has_the_key_is_the_user(conn: db.Connection, anna: UUID) -> None:
+    secret = keys.create_key(conn, anna)
+    identity = keys.identify(conn, secret)
+    assert identity.user == str(anna) and identity.via == "api_key" and not identity.system
+    assert identity.roles == {"editor", "reader"}
+    for wrong in (secret + "x", secret[:-1], "fmk_", "", "fmk_\ud800", "fmk_\0"):
+        with pytest.raises(Unauthenticated):
+            keys.identify(conn, wrong)
+
+
+def test_a_key_has_no_role_that_its_user_has_not(conn: db.Connection, anna: UUID) -> None:
+    secret = keys.create_key(conn, anna, roles=["reader", "admin"])
+    assert keys.identify(conn, secret).roles == {"reader"}
+    accounts.grant(conn, anna, ["admin"])
+    assert keys.identify(conn, secret).roles == {"reader", "admin"}
+    accounts.ungrant(conn, anna, ["reader"])
+    assert keys.identify(conn, secret).roles == {"admin"}
+    assert keys.identify(conn, keys.create_key(conn, anna, roles=[])).roles == frozenset()
+
+
+def test_a_key_for_a_tenant_acts_in_no_other(conn: db.Connection, anna: UUID) -> None:
+    acme, other = (accounts.create_tenant(conn, slug) for slug in ("acme", "other"))
+    secret = keys.create_key(conn, anna, tenant=acme)
+    with pytest.raises(Forbidden):
+        keys.identify(conn, secret)  # no member any more, or not yet
+    for tenant in (acme, other):
+        accounts.grant(conn, anna, ["owner"], tenant)
+    assert keys.identify(conn, secret).tenant == acme
+    assert keys.identify(conn, secret, "acme").tenant == acme
+    with pytest.raises(Forbidden):
+        keys.identify(conn, secret, "other")
+
+
+def ended(conn: db.Connection, anna: UUID, how: str, secret: str) -> None:
+    if how == "revoked":
+        assert keys.revoke_key(conn, secret[:10]) == 1
+    elif how == "expired":
+        conn.execute("update forge_token set expires_at = now() - interval '1 ms'")
+    elif how == "disabled":
+        conn.execute("update forge_user set disabled_at = now()")
+    else:
+        conn.execute("delete from forge_user")
+
+
+@pytest.mark.parametrize("how", ["revoked", "expired", "disabled", "deleted"])
+def test_a_key_that_has_ended_stands_for_nobody(conn: db.Connection, anna: UUID, how: str) -> None:
+    secret = keys.create_key(conn, anna, lifetime=3600.0)
+    identity = keys.identify(conn, secret)
+    assert keys.renewed(conn, identity) == identity
+    ended(conn, anna, how, secret)
+    with pytest.raises(Unauthenticated):
+        keys.identify(conn, secret)
+    assert keys.renewed(conn, identity) is None
+
+
+def test_an_identity_is_renewed_with_what_it_is_by_now(conn: db.Connection, anna: UUID) -> None:
+    acme = accounts.create_tenant(conn, "acme")
+    accounts.grant(conn, anna, ["owner"], acme)
+    there = keys.identify(conn, keys.create_key(conn, anna), "acme")
+    accounts.ungrant(conn, anna, ["editor"])
+    now = keys.renewed(conn, there)
+    assert isinstance(now, Identity) and now.roles == {"reader", "owner"} and now.tenant == acme
+    accounts.leave(conn, anna, acme)
+    assert keys.renewed(conn, there) is None
+
+
+def test_a_key_is_revoked_once(conn: db.Connection, anna: UUID) -> None:
+    secret = keys.create_key(conn, anna)
+    (key,) = keys.list_keys(conn, anna)
+    assert keys.revoke_key(conn, str(key.id)) == 1
+    with pytest.raises(NotFound) as caught:
+        keys.revoke_key(conn, secret[:10])
+    assert caught.value.code == "F635"
+
+
+def test_use_is_written_once_a_minute_whoever_asks(
+    fresh_database: TestDatabase, conn: db.Connection, anna: UUID
+) -> None:
+    secret = keys.create_key(conn, anna)
+
+    def ask(n: int) -> None:
+        with db.connect(fresh_database.app_url) as own:
+            for _ in range(20):
+                keys.identify(own, secret)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(ask, range(4)))
+    (row,) = conn.execute("select seen_at from forge_token").fetchall()
+    keys.identify(conn, secret)
+    assert conn.execute("select seen_at from forge_token").fetchall() == [row]
+    conn.execute("update forge_token set seen_at = seen_at - interval '61 seconds'")
+    keys.identify(conn, secret)
+    (again,) = conn.execute("select seen_at from forge_token").fetchall()
+    assert again >= row
