@@ -64,13 +64,13 @@ BY_NAME = {
 }
 
 BUDGETS = {
-    "errors": 250, "config": 350, "manifest": 100, "_fanout _fanout_py fanout": 2000,
-    "observe": 1300, "db": 1340, "notify": 795, "auth": 900, "jobs": 2194, "sse": 250,
-    "actions": 1780, "wsgi": 2200, "admin": 700, "app": 587, "ops": 1253, "entry": 135,
+    "errors": 250, "config": 351, "manifest": 100, "_fanout _fanout_py fanout": 2000,
+    "observe": 1300, "db": 1340, "notify": 795, "auth": 900, "jobs": 2195, "sse": 250,
+    "actions": 1780, "wsgi": 2204, "admin": 700, "app": 590, "ops": 1280, "entry": 135,
     "doctor": 350, "schema": 250, "parse": 960, "pages": 450, "generate": 900,
     "migrations": 900, "ship": 1200, " ".join(TOP_ORDER): 1200,
 }  # fmt: skip
-WHOLE_PACKAGE = 19_562  # the house says 15,000; why there are more: closing notes of issues 3 to 6
+WHOLE_PACKAGE = 19_606  # the house says 15,000; why there are more: closing notes of issues 3 to 6
 LONGEST_FILE, LONGEST_TWIN = 400, 1_200
 MODULES_IN_A_FOLDER = 10
 

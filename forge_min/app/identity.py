@@ -31,7 +31,7 @@ class Callers:
 
     def renew(self, identity: Identity) -> Identity | None:
         """What somebody who asked a while ago is by now; None for nobody any more."""
-        if identity.via == keys.VIA:
+        if identity.credential.startswith(keys.CREDENTIAL):
             now = keys.renewed(self._database.connection(), identity)
             if now is None:
                 return None

@@ -11,6 +11,7 @@ from ..config import Config
 from ..errors import ConfigError
 from ..wsgi import Handler, Request, Response, Route, Router, StaticFiles, html_response
 from ..wsgi.api import ResourceAPI
+from ..wsgi.middleware import json_only
 from ..wsgi.openapi import document, handlers
 from ..wsgi.response import SECURITY_HEADERS
 from .declaration import App, Generated
@@ -31,7 +32,9 @@ def build_router(
 ) -> Router:
     """The router. Raises ServerError F505 for a route that is declared twice."""
     router = Router()
-    for route in [*routes, *_verbs(app, registry, routes), *_declared(app, registry)]:
+    for route in [*routes, *_verbs(app, registry, routes)]:
+        router.add(route.method, route.pattern, json_only(route.handler), name=route.name)
+    for route in _declared(app, registry):
         router.add(route.method, route.pattern, route.handler, name=route.name)
     router.add("GET", "/events", events, name="events")
     if config.api.docs:

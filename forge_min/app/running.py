@@ -21,7 +21,7 @@ from ..errors import ForgeError
 from ..jobs import control
 from ..wsgi import Application, Middleware
 from ..wsgi.events import Patrol, events_handler
-from ..wsgi.middleware import CORS, AcceptsJSON, Compress, Identify, RateLimits
+from ..wsgi.middleware import CORS, Compress, Identify, RateLimits
 from .declaration import App, Generated
 from .encoder import Encoder
 from .identity import Callers, caller
@@ -36,7 +36,8 @@ class Running:
     """The services of one process, built and started by the constructor.
 
     root: the project's folder, for static/ and migrations/. build: build-info.json, or {}. serving:
-    False for a process that only works jobs. application: the PEP 3333 callable, when it serves.
+    False for a process that only works jobs. secret: what cursors are signed with. application: the
+    PEP 3333 callable, when it serves.
     The constructor raises ConfigError (F412: the role is not bound by policies), Unavailable
     (database) and ForgeError F70x (workers).
     """
@@ -53,6 +54,7 @@ class Running:
         *,
         build: Mapping[str, Any],
         serving: bool,
+        secret: bytes,
     ) -> None:
         self._config = config
         self._migrations = [*db.FORGE_MIGRATIONS, *db.read_migrations(root / "migrations", "app")]
@@ -69,7 +71,6 @@ class Running:
             if telemetry is not None:
                 self._stack.callback(telemetry.shutdown)
             self._connect(traced=telemetry is not None)
-            secret = config.auth.secret.encode()
             self.registry = Registry(self.database, app.dependencies, secret=secret)
             routes = generated.register(self.registry, config.api.prefix)
             self.registry.bind_hooks(config.jobs.max_attempts)
@@ -239,7 +240,6 @@ class Running:
         self.application = Application(
             router,
             middleware=[
-                AcceptsJSON(self._config.api.prefix),
                 Identify(callers.methods, limits.failed),
                 limits,
                 *app.middlewares,
@@ -260,8 +260,9 @@ class Running:
         return RateLimits(limits, c.prefix, caller)
 
     def _outer(self) -> list[Middleware]:
-        origins = self._config.api.cors_origins
-        return [*([CORS(origins)] if origins else []), Compress()]
+        origins, tenancy = self._config.api.cors_origins, self._config.tenancy
+        headers = [tenancy.header] if tenancy.strategy == "header" else []
+        return [*([CORS(origins, headers)] if origins else []), Compress()]
 
     def _admit(self, topic: str) -> UUID | None:
         """The tenant whose events the current identity hears. Raises for who may not read."""

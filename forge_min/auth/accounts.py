@@ -62,7 +62,7 @@ def create_user(
 
 def find_user(conn: psycopg.Connection[Any], who: str) -> User:
     """By email or id. Raises NotFound F633."""
-    rows = db.run(conn, SQL["user"], {"who": who})
+    rows = db.run(conn, SQL["user"], {"email": who, "id": as_id(who)})
     if not rows:
         raise NotFound(f"no user is {who!r}", code="F633")
     id, email, name, roles, *rest = rows[0]
@@ -96,7 +96,7 @@ def create_tenant(conn: psycopg.Connection[Any], slug: str, name: str = "") -> U
     """A new tenant; its id. Raises Invalid F636 for a slug that is no name in an address, Conflict
     F602 where there is one of this slug.
     """
-    if len(slug) > 63 or not _SLUG.fullmatch(slug):
+    if len(slug) > 63 or not _SLUG.fullmatch(slug) or as_id(slug):
         raise _invalid("/slug", text("must be lower case letters, digits and single -"), "F636")
     rows = db.run(conn, SQL["create_tenant"], {"slug": slug, "name": name})
     return _made(rows, f"there is a tenant {slug} already")
@@ -104,10 +104,18 @@ def create_tenant(conn: psycopg.Connection[Any], slug: str, name: str = "") -> U
 
 def find_tenant(conn: psycopg.Connection[Any], which: str) -> Tenant:
     """By slug or id. Raises NotFound F634."""
-    rows = db.run(conn, SQL["tenant"], {"which": which})
+    rows = db.run(conn, SQL["tenant"], {"slug": which, "id": as_id(which)})
     if not rows:
         raise NotFound(f"no tenant is {which!r}", code="F634")
     return Tenant(*rows[0])
+
+
+def as_id(text: str) -> UUID | None:
+    """The id that somebody wrote in place of a name; None for a name."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
 
 
 def checked_roles(roles: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ on conflict (email) do nothing returning id
 -- By email or id.
 -- name: user
 select id, email, name, roles, time_zone, language, disabled_at is not null
-from forge_user where email = lower(%(who)s) or id::text = lower(%(who)s)
+from forge_user where email = lower(%(email)s) or id = %(id)s::uuid
 
 -- name: grant_user
 update forge_user set roles = array(select distinct role from unnest(roles || %(roles)s::text[]) role order by role)
@@ -35,7 +35,7 @@ delete from forge_membership where user_id = %(user)s and tenant_id = %(tenant)s
 insert into forge_tenant (slug, name) values (%(slug)s, %(name)s) on conflict (slug) do nothing returning id
 
 -- name: tenant
-select id, slug, name from forge_tenant where slug = lower(%(which)s) or id::text = lower(%(which)s)
+select id, slug, name from forge_tenant where slug = lower(%(slug)s) or id = %(id)s::uuid
 
 -- name: create_key
 insert into forge_token (key, hint, user_id, tenant_id, name, roles, expires_at)
@@ -50,7 +50,7 @@ where t.user_id = %(user)s order by t.id
 
 -- name: revoke_key
 update forge_token set revoked_at = now()
-where revoked_at is null and (id::text = lower(%(which)s) or hint = %(which)s)
+where revoked_at is null and (id = %(id)s::uuid or hint = %(hint)s)
 returning id
 
 -- Who a key stands for: its id, the user, its roles, those that the key has of them (null: all), and the tenant that is
@@ -69,8 +69,8 @@ seen as (
 )
 select f.id, f.user_id, f.roles, f.scope, f.time_zone, f.language, f.bound, n.id, m.roles
 from found f
-left join forge_tenant n on case when %(tenant)s = '' then n.id = f.bound
-  else n.slug = lower(%(tenant)s) or n.id::text = lower(%(tenant)s) end
+left join forge_tenant n on n.slug = lower(%(slug)s) or n.id = coalesce(%(id)s::uuid,
+  case when %(slug)s = '' then f.bound end)
 left join forge_membership m on m.user_id = f.user_id and m.tenant_id = n.id
 
 -- The same, of somebody who called a moment ago.

@@ -25,7 +25,8 @@ class Identity:
     system: no person but the system itself (a job, an operator at a terminal): it passes every
     rule about roles, never one about tenants. time_zone: an IANA name, for what is shown. language:
     a BCP 47 tag, "" = what the request asks for. via: how it is known: "api_key", a word of your
-    own; "" for nobody and for what no request began. credential: which of them, the id of a key.
+    own; "" for nobody and for what no request began. credential: which of them; "key:" and
+    its id of an API key.
     """
 
     user: str = ""

@@ -18,12 +18,12 @@ import psycopg
 from .. import db
 from ..errors import Forbidden, NotFound, Unauthenticated
 from ..text import text
-from .accounts import SQL, checked_roles
+from .accounts import SQL, as_id, checked_roles
 from .identity import Identity
 
 KEY = "fmk_"
 """What every API key begins with, so that scanners find one that was committed."""
-VIA = "api_key"
+VIA, CREDENTIAL = "api_key", "key:"  # of an Identity
 HINT = len(KEY) + 6  # characters that tell keys apart, and are shown
 
 
@@ -75,7 +75,7 @@ def list_keys(conn: psycopg.Connection[Any], user: UUID) -> list[Key]:
 
 def revoke_key(conn: psycopg.Connection[Any], which: str) -> int:
     """End the key of this id, or all whose hint it is; how many. Raises NotFound F635."""
-    found = len(db.run(conn, SQL["revoke_key"], {"which": which}))
+    found = len(db.run(conn, SQL["revoke_key"], {"hint": which, "id": as_id(which)}))
     if not found:
         raise NotFound(f"no key that is good is {which!r}", code="F635")
     return found
@@ -87,7 +87,9 @@ def identify(conn: psycopg.Connection[Any], secret: str, tenant: str | None = No
     Raises Unauthenticated F604 for a key that is not good, Forbidden F605 for a tenant that the
     user is no member of, or that the key is not for.
     """
-    rows = db.run(conn, SQL["by_key"], {"key": digest(secret), "tenant": tenant or ""})
+    asked = tenant or ""
+    params = {"key": digest(secret), "slug": asked, "id": as_id(asked)}
+    rows = db.run(conn, SQL["by_key"], params)
     if not rows:
         raise Unauthenticated(text("this key is unknown, expired or revoked"))
     id, user, roles, scope, time_zone, language, bound, acts_in, member = rows[0]
@@ -101,7 +103,7 @@ def identify(conn: psycopg.Connection[Any], secret: str, tenant: str | None = No
         time_zone=time_zone,
         language=language,
         via=VIA,
-        credential=str(id),
+        credential=f"{CREDENTIAL}{id}",
     )
 
 
@@ -109,7 +111,8 @@ def renewed(conn: psycopg.Connection[Any], identity: Identity) -> Identity | Non
     """What an identity of `identify` is by now; None where its key is not good any more, or the
     user has left the tenant.
     """
-    params = {"id": identity.credential, "tenant": identity.tenant}
+    id = identity.credential.removeprefix(CREDENTIAL)
+    params = {"id": id, "tenant": identity.tenant}
     rows = db.run(conn, SQL["by_now"], params)
     if not rows:
         return None

@@ -89,7 +89,8 @@ def _queues(value: Mapping[str, object]) -> str:
 def _rates(value: Mapping[str, object]) -> str:
     def good(rate: object) -> bool:
         count, _, window = str(rate).partition("/")
-        return count.isdecimal() and int(count) > 0 and bool(parse_duration(window))
+        seconds = parse_duration(window) or 0.0
+        return count.isdecimal() and 0 < int(count) < 2**31 and 0 < seconds <= 1_000_000
 
     return "" if all(map(good, value.values())) else 'a table like {default = "100/1m"}'
 

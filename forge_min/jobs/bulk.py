@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain, islice
@@ -45,8 +45,7 @@ def insert_many_tx(
     Those that are unique go by a statement each, at their places, and count as inserted when they
     were there already. Raises as `insert_tx`; ForgeError F724 where what makes `jobs` uses `conn`.
     """
-    alone = db.transaction(conn) if db.is_idle(conn) else nullcontext()
-    with db.errors_translated(), alone, produced("jobs", "many"):
+    with db.errors_translated(), db.transaction(conn), produced("jobs", "many"):
         found: list[int] = []
         if ids:
             jobs = list(jobs)

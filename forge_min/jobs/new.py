@@ -208,7 +208,7 @@ def _check(job: NewJob, kind: str, queue: object, priority: object, attempts: ob
         if not fits(name, given):
             wrong.append((name, f"must be a text of 1 to {_LONGEST_TEXT[name]} characters"))
     for name, given, most in (("priority", priority, 4), ("max_attempts", attempts, 32_767)):
-        if not (isinstance(given, int) and 1 <= given <= most):
+        if not (type(given) is int and 1 <= given <= most):
             wrong.append((name, f"must be a whole number from 1 to {most}"))
     if not (isinstance(job.delay, int | float) and abs(job.delay) <= LONGEST):
         wrong.append(("delay", f"must be seconds, at most {LONGEST:.0f}"))
@@ -224,6 +224,8 @@ def _known(says: tuple[str, object, object, object]) -> bool:
     """Whether a job that said so was sound. What has no hash is none."""
     if len(_sound) > _MOST_SOUND:
         _sound.clear()
+    if not type(says[2]) is type(says[3]) is int:  # True and 1.0 are the same as 1
+        return False
     try:
         return says in _sound
     except TypeError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from .. import db
@@ -77,7 +78,7 @@ def _grant(conn: db.Connection, args: argparse.Namespace, project: Project) -> i
     who, *roles = _of(args, "the email of a user, and roles", least=1, most=100)
     if not roles and not args.tenant:
         raise UsageError(f"auth {args.does} needs roles, or --tenant", hint="auth grant a@b admin")
-    args.role = roles
+    args.role = roles if args.does == "grant" else []  # what is there may always be taken away
     _known_roles(args, project)
     user = accounts.find_user(conn, who)
     tenant = accounts.find_tenant(conn, args.tenant).id if args.tenant else None
@@ -110,7 +111,10 @@ def _known_roles(args: argparse.Namespace, project: Project) -> None:
 
 
 def _state(key: keys.Key) -> str:
-    return "revoked" if key.revoked_at else "good"
+    if key.revoked_at:
+        return "revoked"
+    late = key.expires_at is not None and key.expires_at <= datetime.now(UTC)
+    return "expired" if late else "good"
 
 
 def _listed(roles: Any) -> str:

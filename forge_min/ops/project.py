@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import secrets
 from collections.abc import Mapping
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -31,6 +32,8 @@ class Project:
     def __init__(self, root: Traversable, config: Config) -> None:
         self.root = root
         self.config = config
+        # What is signed by one process is read by those that are forked from this one.
+        self._secret = config.auth.secret.encode() or secrets.token_bytes(32)
         info = root / "build-info.json"
         self.build: Mapping[str, Any] = json.loads(info.read_text()) if info.is_file() else {}
 
@@ -39,7 +42,15 @@ class Project:
         from ..app import Running
 
         app, generated = self.code()
-        return Running(app, self.config, generated, self.root, build=self.build, serving=serving)
+        return Running(
+            app,
+            self.config,
+            generated,
+            self.root,
+            build=self.build,
+            serving=serving,
+            secret=self._secret,
+        )
 
     def code(self) -> tuple[App, Generated]:
         """Runs user code: app.py and what it imports."""

@@ -104,7 +104,7 @@ def _serve_many(project: Project, settings: dict[str, Any], count: int, jobs: bo
     def tell(link: Link, control: socket.socket) -> int:
         project.after_fork()
         health = HealthOfMany(build, control, count)
-        with _process() as (stack, ended):
+        with _process(child=True) as (stack, ended):
             link.start(health, ended.set)
             _start(project, stack, health, admin=True, serving=False)
             link.serving()
@@ -134,7 +134,7 @@ def _serve(
 ) -> int:
     """One process that answers requests. link: to its parent, where it has one."""
     config = project.config
-    with _process() as (stack, ended):
+    with _process(child=link is not None) as (stack, ended):
         server = stack.enter_context(Server(**settings))
         if link is not None:
             link.start(health, ended.set)
@@ -156,9 +156,9 @@ def _serve(
 
 
 @contextmanager
-def _process() -> Iterator[tuple[ExitStack, Ended]]:
+def _process(*, child: bool = False) -> Iterator[tuple[ExitStack, Ended]]:
     """What ends with the process, and the signal that it shall end."""
-    with _signals() as ended, ExitStack() as stack:
+    with _signals(child) as ended, ExitStack() as stack:
         yield stack, ended
 
 
@@ -197,12 +197,16 @@ def read_queues(text: str) -> Mapping[str, int]:
 
 
 @contextmanager
-def _signals() -> Iterator[Ended]:
-    """Set at the first SIGTERM or SIGINT; the second one has its usual effect again."""
+def _signals(child: bool) -> Iterator[Ended]:
+    """Set at the first SIGTERM or SIGINT; the second one has its usual effect again.
+
+    child: no further one has any. A supervisor may send the first to all that it has started, and
+    our parent sends one of its own; what does not end, the parent kills.
+    """
     ended = Ended()
 
     def end(number: int, frame: Any) -> None:
-        signal.signal(number, before[number])
+        signal.signal(number, signal.SIG_IGN if child else before[number])
         ended.set()
 
     before: dict[int, Any] = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
@@ -211,8 +215,9 @@ def _signals() -> Iterator[Ended]:
     try:
         yield ended
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        if not child:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def _log_to_stderr(config: Config) -> None:

@@ -13,6 +13,7 @@ from forge_min.errors import Conflict, Forbidden, Invalid, NotFound, Unauthentic
 from forge_min.testing import TestDatabase
 
 pytestmark = pytest.mark.db
+OTHER = "0190a0b0-1111-7222-8333-444455556666"  # a slug that were an id would be another's
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ def test_a_member_of_a_tenant_has_its_roles_there_alone(conn: db.Connection, ann
         accounts.ungrant(conn, anna, ["owner"], acme)
 
 
-@pytest.mark.parametrize("slug", ["", "A", "a--b", "-a", "a-", "a.b", "a b", "x" * 64])
+@pytest.mark.parametrize("slug", ["", "A", "a--b", "-a", "a-", "a.b", "a b", "x" * 64, OTHER])
 def test_a_slug_can_stand_in_an_address(conn: db.Connection, slug: str) -> None:
     with pytest.raises(Invalid) as caught:
         accounts.create_tenant(conn, slug)

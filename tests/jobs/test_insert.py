@@ -217,6 +217,24 @@ def test_bulk_inserts_make_the_rows_that_one_by_one_would(shop: Any) -> None:
     assert seen[0] == seen[1]
 
 
+def test_a_bulk_that_is_refused_leaves_nothing_in_a_transaction_that_goes_on(shop: Any) -> None:
+    """Where the error comes makes no difference: among plain ones, at the first that says more,
+    and at a unique one.
+    """
+    wrong = [
+        NewJob("a", {"x": object()}), NewJob("a", delay="soon"), NewJob("a", unique="", tags=["t"]),
+    ]  # fmt: skip
+    for one in wrong:
+        with db.transaction(shop.conn):
+            jobs.insert_tx(shop.conn, "kept")
+            with pytest.raises(Invalid):
+                jobs.insert_many_tx(shop.conn, [NewJob("a"), NewJob("a", tags=["t"]), one])
+            with pytest.raises(Invalid):
+                jobs.insert_many_tx(shop.conn, [NewJob("a"), one])
+    rows = shop.conn.execute("select kind, count(*) from forge_job group by kind").fetchall()
+    assert rows == [("kept", 3)]
+
+
 def test_a_bulk_is_checked_where_its_jobs_say_what_has_no_hash(shop: Any) -> None:
     for wrong in ({"priority": []}, {"queue": {}}, {"kind": []}):
         with pytest.raises(Invalid):
@@ -239,6 +257,9 @@ def test_a_bulk_is_checked_where_its_jobs_say_what_has_no_hash(shop: Any) -> Non
         {"queue": "a\0b"},
         {"priority": "2"},
         {"priority": 1.5},
+        {"priority": 2.0},
+        {"priority": True},
+        {"max_attempts": True},
         {"delay": float("nan")},
         {"delay": float("-inf")},
         {"delay": 1e12},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -67,6 +68,35 @@ def test_several_processes_share_a_port_and_their_figures_are_summed(site: Any) 
     assert counted(site) == 90
     assert process.stop() == 0, process.log
     assert f"(pid {serving[0]}) ended with -9; another begins" in process.log
+
+
+def test_a_signal_to_all_of_them_at_once_drains_as_one_to_the_parent_does(site: Any) -> None:
+    """As systemd sends it by default (systemd.kill(5), KillMode=control-group)."""
+    process = site.serve("--processes", "2")
+    body = b'{"code": "DE", "name": "Germany"}'
+    with socket.create_connection(("127.0.0.1", site.port), timeout=20) as slow:
+        slow.sendall(b"POST /api/v1/countries HTTP/1.1\r\nHost: a\r\n")
+        slow.sendall(b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body))
+        time.sleep(0.3)  # so that it is accepted, and its body waited for
+        for pid in [*children(process), process.popen.pid]:
+            os.kill(pid, signal.SIGTERM)
+        time.sleep(0.5)
+        slow.sendall(body)
+        assert slow.recv(100).startswith(b"HTTP/1.1 201 ")
+    assert process.popen.wait(30) == 0, process.log
+
+
+def test_cursors_of_one_process_are_good_in_all(site: Any) -> None:
+    process = site.serve("--processes", "3")
+    for n in range(6):
+        site.create("countries", {"code": f"A{n}", "name": f"Land {n}"})
+    for _ in range(5):
+        page = json.loads(site.ask("GET", "/api/v1/countries?limit=2")[2])
+        while cursor := page["pagination"]["next"]:
+            status, _, body = site.ask("GET", f"/api/v1/countries?limit=2&cursor={cursor}")
+            assert status == 200, body
+            page = json.loads(body)
+    assert process.stop() == 0
 
 
 def test_the_admin_process_is_started_again_too(site: Any) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import select
 import socket
 import threading
 from collections.abc import Callable, Mapping
@@ -35,10 +34,11 @@ class Link:
         self._health: Health | None = None
 
     def start(self, health: Health, ended: Callable[[], object]) -> None:
-        """Begin to listen, on the thread `parent`."""
+        """Begin to listen, on the threads `parent` and `answers`."""
         self._health = health
-        thread = threading.Thread(target=self._listen, args=[ended], name="parent", daemon=True)
-        thread.start()
+        threading.Thread(target=self._watch, args=[ended], name="parent", daemon=True).start()
+        if self._asked is not None:
+            threading.Thread(target=self._answer, name="answers", daemon=True).start()
 
     def serving(self) -> None:
         """Tell the parent that this process has started. A second call does nothing."""
@@ -47,26 +47,23 @@ class Link:
             os.write(ready, b"1")
             os.close(ready)
 
-    def _listen(self, ended: Callable[[], object]) -> None:
-        while True:
-            wanted = [self._life] + ([self._asked] if self._asked else [])
-            found = select.select(wanted, [], [])[0]
-            if self._life in found:
-                ended()
-                return
-            self._answer()
+    def _watch(self, ended: Callable[[], object]) -> None:
+        os.read(self._life, 1)  # nobody writes: it ends with the parent
+        ended()
 
     def _answer(self) -> None:
-        health = self._health
-        assert self._asked is not None and health is not None
-        try:
-            number = self._asked.recv()
-            running = health.running
-            taken = snapshot(running.metrics.registry) if running else []
-            self._asked.send((number, os.getpid(), health.ready(), taken))
-        except (OSError, EOFError):
-            self._asked.close()
-            self._asked = None  # the admin process has ended: the next one has a link of its own
+        """On a thread of its own: the database that `ready` asks may not answer."""
+        asked, health = self._asked, self._health
+        assert asked is not None and health is not None
+        while True:
+            try:
+                asked.recv()
+                running = health.running
+                taken = snapshot(running.metrics.registry) if running else []
+                asked.send((os.getpid(), health.ready(), taken))
+            except (OSError, EOFError):
+                asked.close()  # the admin process has ended; the next one gets another link
+                return
 
 
 class HealthOfMany(Health):
@@ -81,7 +78,7 @@ class HealthOfMany(Health):
         self._control, self._count = control, count
         self._links: dict[int, Connection] = {}
         self._lock = threading.Lock()  # LOCK: one scrape at a time asks
-        self._number = 0
+        self._asked: set[int] = set()  # who owes an answer
         self._pids: dict[int, int] = {}
         self._latest: dict[int, Snapshot] = {}
         self._gone: Snapshot = []  # what processes have counted that are no more
@@ -108,20 +105,20 @@ class HealthOfMany(Health):
         found = {}
         with self._lock:
             self._take_links()
-            self._number += 1
             for slot, link in list(self._links.items()):
                 try:
-                    link.send(self._number)
+                    if slot not in self._asked:  # else it has not answered yet
+                        link.send(None)
+                        self._asked.add(slot)
                 except OSError:
                     self._drop(slot)
             for slot, link in list(self._links.items()):
                 try:
-                    while link.poll(PATIENCE):
-                        number, pid, ready, taken = link.recv()
+                    if link.poll(PATIENCE):
+                        pid, ready, taken = link.recv()
+                        self._asked.discard(slot)
                         self._keep(slot, pid, taken)
-                        if number == self._number:  # else of a scrape that had no patience
-                            found[slot] = ready
-                            break
+                        found[slot] = ready
                 except (OSError, EOFError, pickle.UnpicklingError):
                     self._drop(slot)
         return found
@@ -145,6 +142,7 @@ class HealthOfMany(Health):
         self._pids[slot], self._latest[slot] = pid, taken
 
     def _drop(self, slot: int) -> None:
+        self._asked.discard(slot)
         link = self._links.pop(slot, None)
         if link is not None:
             link.close()

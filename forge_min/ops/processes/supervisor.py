@@ -53,6 +53,7 @@ class Supervisor:
         self._children: dict[int, Child] = {}
         self._links: dict[int, socket.socket] = {}  # the admin process's ends
         self._control: socket.socket | None = None
+        self._unsent: set[int] = set()  # slots whose link the admin process has not got yet
         self._again: dict[int, float] = {}  # slot → when to start it
         self._known: set[int] = set()  # slots whose process has started once
         self._code = DONE
@@ -70,9 +71,12 @@ class Supervisor:
             while self._children or (self._again and not self._until):
                 got = signal.sigtimedwait(_SIGNALS, LOOK)
                 if got is not None and got.si_signo != signal.SIGCHLD:
+                    if self._until:  # a second one: at once
+                        self._until = time.monotonic()
                     self._end()
                 self._reap()
                 self._go_on()
+                self._send()
         finally:
             for fd in self._life:
                 os.close(fd)
@@ -83,6 +87,7 @@ class Supervisor:
         ready, told = os.pipe()
         if slot == ADMIN:
             self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            self._control.setblocking(False)
         else:
             self._links[slot], theirs = socket.socketpair()
         sys.stdout.flush()
@@ -94,8 +99,7 @@ class Supervisor:
         theirs.close()
         self._children[slot] = Child(pid, time.monotonic(), ready)
         os.set_blocking(ready, False)
-        for link in self._links if slot == ADMIN else [slot]:
-            self._send(link)
+        self._unsent |= set(self._links) if slot == ADMIN else {slot}
 
     def _be_child(self, slot: int, theirs: socket.socket, ready: int, told: int) -> None:
         """The rest of a child's life."""
@@ -106,23 +110,35 @@ class Supervisor:
             if end is not None:
                 end.close()
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
-        if slot == ADMIN:
-            admin = self._admin
-            assert admin is not None
-            code = run(lambda: admin(Link(self._life[0], None, told), theirs))
-        else:
-            code = run(lambda: self._serve(slot, Link(self._life[0], theirs, told)))
-        logging.shutdown()
-        sys.stdout.flush()
-        os._exit(code)
+        code = FAILED
+        # SAFETY: nothing may go on from here into what the parent does when it ends.
+        try:
+            if slot == ADMIN:
+                admin = self._admin
+                assert admin is not None
+                code = run(lambda: admin(Link(self._life[0], None, told), theirs))
+            else:
+                code = run(lambda: self._serve(slot, Link(self._life[0], theirs, told)))
+        except SystemExit as end:  # of user code
+            code = end.code if isinstance(end.code, int) else FAILED
+            if isinstance(end.code, str):
+                print(end.code, file=sys.stderr)
+        finally:
+            logging.shutdown()
+            sys.stdout.flush()
+            os._exit(code)
 
-    def _send(self, slot: int) -> None:
-        """Give the admin process its end of a link."""
-        if self._control is not None and slot in self._links:
+    def _send(self) -> None:
+        """Give the admin process its ends of links, as far as it takes them."""
+        for slot in sorted(self._unsent & self._links.keys()) if self._control else ():
+            assert self._control is not None
             try:
                 socket.send_fds(self._control, [b"%d" % slot], [self._links[slot].fileno()])
+            except BlockingIOError:
+                return
             except OSError:
                 pass  # it is gone, and gets all of them when it comes again
+            self._unsent.discard(slot)
 
     def _reap(self) -> None:
         for slot, child in list(self._children.items()):

@@ -2,7 +2,7 @@
 takes, other origins, compression, rate limits.
 """
 
-from .accept import AcceptsJSON
+from .accept import json_only
 from .compress import Compress
 from .cors import CORS
 from .identify import (
@@ -16,6 +16,6 @@ from .identify import (
 from .limits import RateLimits
 
 __all__ = [
-    "CORS", "AcceptsJSON", "Compress", "Identify", "Method", "RateLimits", "bearer", "no_tenant",
+    "CORS", "Compress", "Identify", "Method", "RateLimits", "bearer", "json_only", "no_tenant",
     "tenant_by_header", "tenant_by_subdomain",
 ]  # fmt: skip

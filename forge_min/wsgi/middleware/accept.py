@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, wraps
 
 from ...text import text
 from ..problem import HTTPProblem
@@ -24,15 +24,14 @@ def accepts_json(header: str) -> bool:
     return next((takes[kind] for kind in _RANGES if kind in takes), False)
 
 
-class AcceptsJSON:
-    """Middleware that answers 406 below `prefix` to whoever takes no JSON."""
+def json_only(handler: Handler) -> Handler:
+    """The handler, which answers JSON, for who takes that; HTTPProblem 406 for others."""
 
-    def __init__(self, prefix: str) -> None:
-        self._prefix = prefix + "/"
-
-    def __call__(self, request: Request, handler: Handler) -> Response:
-        """The handler's answer. Raises HTTPProblem 406."""
+    @wraps(handler)
+    def accepting(request: Request) -> Response:
         header = request.header("Accept")
-        if header and request.path.startswith(self._prefix) and not accepts_json(header):
+        if header and not accepts_json(header):
             raise HTTPProblem(406, text("answers here are application/json"), code="F526")
         return handler(request)
+
+    return accepting

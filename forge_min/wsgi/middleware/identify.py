@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ...auth import Identity, as_identity
-from ...errors import Unauthenticated
+from ...errors import Forbidden, Unauthenticated
 from ..request import Request
 from ..response import Response
 from ..router import Handler
@@ -19,7 +19,8 @@ what it knows and does not believe.
 class Identify:
     """Middleware. methods: the first that knows who asks decides; where none does, nobody asks.
 
-    failed: told of each request whose caller is not believed; may refuse it for good.
+    failed: told of each request whose caller is not believed, or not let into a tenant; may refuse
+    it for good.
     """
 
     def __init__(self, methods: Sequence[Method], failed: Callable[[Request], object]) -> None:
@@ -30,7 +31,7 @@ class Identify:
         try:
             found = (method(request) for method in self._methods)
             identity = next((one for one in found if one is not None), None)
-        except Unauthenticated:
+        except (Unauthenticated, Forbidden):
             self._failed(request)
             raise
         if identity is None:

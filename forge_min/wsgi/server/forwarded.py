@@ -22,6 +22,7 @@ _NODE = re.compile(
 )
 
 
+_MOST = 32  # hops that are read
 _KEYS = ("REMOTE_ADDR", "wsgi.url_scheme", "HTTP_HOST")  # of a Hop
 
 
@@ -51,13 +52,15 @@ class TrustedProxies:
         return self._trusts(address) if address else self._unix
 
     def apply(self, environ: dict[str, Any]) -> None:
-        """Change REMOTE_ADDR, wsgi.url_scheme and HTTP_HOST, where a trusted peer tells of them.
+        """Change REMOTE_ADDR, wsgi.url_scheme and HTTP_HOST, where a trusted peer tells of them;
+        forge.trusted_proxy says whether the peer is one.
 
         Forwarded (RFC 7239) or the X-Forwarded-For, -Proto and -Host of custom. Where both are
         there, one of them may be of the client's own making: what counts is what both say.
         """
         peer = environ["REMOTE_ADDR"]
-        if not self.trusts(peer):
+        environ["forge.trusted_proxy"] = trusted = self.trusts(peer)
+        if not trusted:
             return
         both = (_forwarded(environ), _x_forwarded(environ))
         said = [self._nearest(peer, hops) for hops in both if hops is not None]
@@ -122,7 +125,7 @@ def _x_forwarded(environ: dict[str, Any]) -> list[Hop] | None:
     )
     if clients is None and scheme is None and host is None:
         return None
-    hops = [Hop(_client(node)) for node in (clients or "").split(",")]
+    hops = [Hop(_client(node)) for node in (clients or "").split(",")[-_MOST:]]
     scheme, host = ((said or "").rpartition(",")[2] for said in (scheme, host))
     return [*hops[:-1], Hop(hops[-1].client, _scheme(scheme), _host(host))]
 
@@ -132,6 +135,8 @@ def _forwarded(environ: dict[str, Any]) -> list[Hop] | None:
     text = environ.get("HTTP_FORWARDED")
     if text is None:
         return None
+    if text.count(",") > _MOST:
+        return []
     hops, pairs, at = [], dict[str, str](), 0
     while True:
         if found := _PAIR.match(text, at):
