@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import socket
 import time
-import tomllib
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from forge_min.wsgi import Server
+
+from wsgi.mutate import corpus
 
 DEADLINE = 10.0
 
@@ -126,23 +125,11 @@ def connect() -> Iterator[Connect]:
         peer.close()
 
 
-def hostile() -> list[tuple[str, int, bytes]]:
-    """(name, status, bytes) of every request of the corpus."""
-    found = []
-    for path in sorted((Path(__file__).parent / "corpus").glob("*.toml")):
-        for row in tomllib.loads(path.read_text())["request"]:
-            raw: str = row["bytes"]
-            for key, (text, count) in row.get("repeat", {}).items():
-                raw = raw.replace(f"<{key}>", text * count)
-            assert re.fullmatch(r"RFC 911[02] section \d+(\.\d+)*", row["rfc"])
-            found.append((row["name"], row["status"], raw.encode("latin-1")))
-    return found
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "hostile_request" in metafunc.fixturenames:
-        rows = hostile()
-        metafunc.parametrize("hostile_request", rows, ids=[row[0] for row in rows])
+        bytes_of, wanted = corpus()
+        rows = [(name, wanted[name], raw.encode("latin-1")) for name, raw in bytes_of.items()]
+        metafunc.parametrize("hostile_request", rows, ids=list(bytes_of))
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ any more.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -55,6 +56,7 @@ def corpus() -> tuple[dict[str, str], dict[str, int]]:
             raw: str = row["bytes"]
             for key, (text, count) in row.get("repeat", {}).items():
                 raw = raw.replace(f"<{key}>", text * count)
+            assert re.fullmatch(r"RFC 911[02] section \d+(\.\d+)*", row["rfc"]), row
             bytes_of[row["name"]], wanted[row["name"]] = raw, row["status"]
     return bytes_of, wanted
 
