@@ -239,11 +239,7 @@ class Running:
         self._stack.callback(access.stop)
         self.application = Application(
             router,
-            middleware=[
-                Identify(callers.methods, limits.failed),
-                limits,
-                *app.middlewares,
-            ],
+            middleware=[Identify(callers.methods, limits.failed), limits, *app.middlewares],
             outer=self._outer(),
             observe=self.metrics.request_done,
             around=RequestSpan,

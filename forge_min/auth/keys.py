@@ -95,10 +95,9 @@ def identify(conn: psycopg.Connection[Any], secret: str, tenant: str | None = No
     id, user, roles, scope, time_zone, language, bound, acts_in, member = rows[0]
     if (tenant or bound) and (member is None or bound not in (None, acts_in)):
         raise Forbidden(text("this identity may not do this here"))
-    held = {*roles, *(member or ())}
     return Identity(
         user=str(user),
-        roles=frozenset(held if scope is None else held.intersection(scope)),
+        roles=_held(roles, member, scope),
         tenant=acts_in,
         time_zone=time_zone,
         language=language,
@@ -119,6 +118,13 @@ def renewed(conn: psycopg.Connection[Any], identity: Identity) -> Identity | Non
     roles, scope, time_zone, language, member = rows[0]
     if identity.tenant is not None and member is None:
         return None
-    held = {*roles, *(member or ())}
-    now = frozenset(held if scope is None else held.intersection(scope))
+    now = _held(roles, member, scope)
     return replace(identity, roles=now, time_zone=time_zone, language=language)
+
+
+def _held(
+    roles: Sequence[str], member: Sequence[str] | None, scope: Sequence[str] | None
+) -> frozenset[str]:
+    """The user's own roles and a member's, of which the key has those of its scope."""
+    held = frozenset((*roles, *(member or ())))
+    return held if scope is None else held.intersection(scope)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,7 +24,7 @@ def auth(project: Project, args: argparse.Namespace) -> int:
 
 def _create_user(conn: db.Connection, args: argparse.Namespace, project: Project) -> int:
     (email,) = _of(args, "an email")
-    _known_roles(args, project)
+    _check_known(args.role, project)
     id = accounts.create_user(conn, email, name=args.name, roles=args.role)
     tell({"id": str(id), "email": email.lower()}, [f"{id}  {email.lower()}"], as_json=args.json)
     return 0
@@ -46,7 +46,7 @@ def _create_key(conn: db.Connection, args: argparse.Namespace, project: Project)
         lifetime = parse_duration(args.lifetime)
         if not lifetime:
             raise UsageError(f"--lifetime {args.lifetime} is no time", hint="for example 90d")
-    _known_roles(args, project)
+    _check_known(args.role, project)
     secret = keys.create_key(
         conn, user.id, name=args.name, roles=args.role or None, tenant=tenant, lifetime=lifetime
     )
@@ -78,8 +78,8 @@ def _grant(conn: db.Connection, args: argparse.Namespace, project: Project) -> i
     who, *roles = _of(args, "the email of a user, and roles", least=1, most=100)
     if not roles and not args.tenant:
         raise UsageError(f"auth {args.does} needs roles, or --tenant", hint="auth grant a@b admin")
-    args.role = roles if args.does == "grant" else []  # what is there may always be taken away
-    _known_roles(args, project)
+    if args.does == "grant":  # what is there may always be taken away
+        _check_known(roles, project)
     user = accounts.find_user(conn, who)
     tenant = accounts.find_tenant(conn, args.tenant).id if args.tenant else None
     if args.does == "revoke" and not roles and tenant is not None:
@@ -100,10 +100,10 @@ def _of(args: argparse.Namespace, what: str, *, least: int = 1, most: int = 1) -
     return list(args.of)
 
 
-def _known_roles(args: argparse.Namespace, project: Project) -> None:
+def _check_known(roles: Sequence[str], project: Project) -> None:
     """Where auth.roles names the project's roles, no other can be given by mistake."""
     known = project.config.auth.roles
-    for role in args.role or ():
+    for role in roles:
         if known and role not in known:
             raise UsageError(
                 f"no role is called {role!r}", hint=f"auth.roles has: {', '.join(known)}"

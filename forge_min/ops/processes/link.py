@@ -85,11 +85,11 @@ class HealthOfMany(Health):
 
     def ready(self) -> tuple[bool, Mapping[str, Any]]:
         """Ready when each process is."""
-        good, reasons = super().ready()
+        _, reasons = super().ready()
         found = dict(reasons)
         states = self._ask()
         for slot in range(self._count):
-            good, why = states.get(slot, (False, {"process": "does not answer"}))
+            _, why = states.get(slot, (False, {"process": "does not answer"}))
             found |= {f"process {slot + 1}: {name}": reason for name, reason in why.items()}
         return not found, found
 

@@ -1,4 +1,4 @@
-"""Whether the caller takes what the API speaks (RFC 9110 section 12.5.1)."""
+"""What the caller takes (RFC 9110 section 12.5), and whether the API speaks that."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ _RANGES = ("application/json", "application/*", "*/*")  # what JSON falls under,
 
 
 @lru_cache(1000)
-def accepts_json(header: str) -> bool:
-    """Whether an Accept takes JSON: what it says of the closest range counts."""
-    takes: dict[str, bool] = {}
+def takes(header: str, names: tuple[str, ...]) -> bool:
+    """Whether an Accept, or Accept-Encoding, takes what has these names, the closest first: what it
+    says of the first that is there counts.
+    """
+    said: dict[str, bool] = {}
     for item in header.lower().split(","):
-        kind, *parameters = (part.strip() for part in item.split(";"))
+        name, *parameters = (part.strip() for part in item.split(";"))
         weights = [p[2:] for p in parameters if p.startswith("q=")]
-        takes[kind] = not weights or weights[0].strip("0.") != ""
-    return next((takes[kind] for kind in _RANGES if kind in takes), False)
+        said[name] = not weights or weights[0].strip("0.") != ""
+    return next((said[name] for name in names if name in said), False)
 
 
 def json_only(handler: Handler) -> Handler:
@@ -30,7 +32,7 @@ def json_only(handler: Handler) -> Handler:
     @wraps(handler)
     def accepting(request: Request) -> Response:
         header = request.header("Accept")
-        if header and not accepts_json(header):
+        if header and not takes(header, _RANGES):
             raise HTTPProblem(406, text("answers here are application/json"), code="F526")
         return handler(request)
 

@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import gzip
 import re
-from functools import lru_cache
 
 from ..request import Request
 from ..response import Response
 from ..router import Handler
+from .accept import takes
 
 SMALLEST = 1400  # bytes: what fits one packet gains nothing
-LEVEL = 4  # PERF: of a list of 25 rows, 6 gains two in a hundred and costs twice (benchmarks/http)
+LEVEL = 4  # PERF: of 160 kB of JSON rows 1.4 ms and 34 kB are left; level 6 takes 2.0 for 32
 _TEXTUAL = re.compile(r"text/(?!event-stream)|application/(?:[a-z.+-]+\+)?(?:json|xml|javascript)")
-
-
-@lru_cache(1000)
-def accepts_gzip(header: str) -> bool:
-    """Whether an Accept-Encoding takes gzip (RFC 9110 section 12.5.3)."""
-    takes = {}
-    for item in header.lower().split(","):
-        coding, _, weight = item.partition(";")
-        takes[coding.strip()] = not weight or weight.strip().removeprefix("q=").strip("0.") != ""
-    return takes.get("gzip", takes.get("x-gzip", takes.get("*", False)))
+_NAMES = ("gzip", "x-gzip", "*")  # of the coding in an Accept-Encoding
 
 
 class Compress:
@@ -40,7 +31,7 @@ class Compress:
         if not _TEXTUAL.match(response.header("Content-Type") or ""):
             return response
         headers = [*response.headers, ("Vary", "Accept-Encoding")]
-        if accepts_gzip(request.header("Accept-Encoding") or ""):
+        if takes(request.header("Accept-Encoding") or "", _NAMES):
             body = gzip.compress(body, LEVEL, mtime=0)
             headers.append(("Content-Encoding", "gzip"))
         return Response(response.status, body, headers)
