@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 
 # What the environment is made from: it is made anew when one of these changes, or the folder moves.
-SOURCES := pyproject.toml setup.py $(wildcard forge_min/_fanout*.p[yx][xdi])
+SOURCES := pyproject.toml setup.py tools/environment.sh $(wildcard forge_min/_fanout*.p[yx][xdi])
 STAMP := $(VENV)/.made-$(shell { pwd; cat $(SOURCES); } | cksum | cut -d' ' -f1)
 
 .PHONY: help run test system lint types check install bench fuzz mutate soak sanitize clean dist elsewhere

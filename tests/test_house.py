@@ -66,11 +66,11 @@ BY_NAME = {
 BUDGETS = {
     "errors": 250, "config": 351, "manifest": 100, "_fanout _fanout_py fanout": 2000,
     "observe": 1300, "db": 1340, "notify": 795, "auth": 900, "jobs": 2195, "sse": 250,
-    "actions": 1780, "wsgi": 2204, "admin": 700, "app": 590, "ops": 1280, "entry": 135,
-    "doctor": 350, "schema": 250, "parse": 960, "pages": 450, "generate": 900,
+    "actions": 1780, "wsgi": 3520, "admin": 700, "app": 660, "ops": 1280, "entry": 135,
+    "doctor": 350, "schema": 250, "parse": 960, "pages": 450, "generate": 920,
     "migrations": 900, "ship": 1200, " ".join(TOP_ORDER): 1200,
 }  # fmt: skip
-WHOLE_PACKAGE = 19_606  # the house says 15,000; why there are more: closing notes of issues 3 to 6
+WHOLE_PACKAGE = 21_020  # the house says 15,000; why there are more: closing notes of issues 3 to 6
 LONGEST_FILE, LONGEST_TWIN = 400, 1_200
 MODULES_IN_A_FOLDER = 10
 
@@ -247,6 +247,8 @@ def folders_are_small(package: Path) -> list[str]:
 def rooms_keep_their_budget(package: Path) -> list[str]:
     count: dict[str, int] = {}
     for path in sources_of_all(package):
+        if path.with_suffix(".html").is_file():
+            continue  # compiled from that page
         room = room_of(path.relative_to(package).as_posix())
         count[room] = count.get(room, 0) + code_lines(path)
     breaches = []

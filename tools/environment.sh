@@ -48,6 +48,8 @@ echo "$PWD" >"$venv/.home"
 
 say "installing forge_min with its tools into $venv"
 "$venv/bin/python" -m pip install -q -e '.[binary,embedded,dev]'
+# axe-core, a file that only tests read; without the browser automation that its wheel wants beside it.
+"$venv/bin/python" -m pip install -q --no-deps 'axe-playwright-python==0.1.8'
 # psycopg-c may lag behind psycopg, or lack a compiler or libpq's headers: then psycopg-binary runs.
 if command -v pg_config >/dev/null; then
     version=$("$venv/bin/python" -c 'from importlib.metadata import version; print(version("psycopg"))')

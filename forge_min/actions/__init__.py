@@ -4,13 +4,13 @@ statement of a write.
 
 from .actions import Actions
 from .check import Check
-from .reading.query import ListQuery
+from .reading.query import Filter, ListQuery
 from .registry import Registry
-from .resource import Column, JobHook, Page, Relation, Resource
+from .resource import Column, JobHook, Page, Relation, Resource, Sort
 from .values import iso_utc
 from .writing import Upserted, uuid7
 
 __all__ = [
-    "Actions", "Check", "Column", "JobHook", "ListQuery", "Page", "Registry", "Relation",
-    "Resource", "Upserted", "iso_utc", "uuid7",
+    "Actions", "Check", "Column", "Filter", "JobHook", "ListQuery", "Page", "Registry", "Relation",
+    "Resource", "Sort", "Upserted", "iso_utc", "uuid7",
 ]  # fmt: skip

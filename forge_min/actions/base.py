@@ -16,12 +16,13 @@ from .. import db
 from ..auth import Identity, current_identity, require
 from ..errors import Forbidden, NotFound, Unavailable
 from ..text import text
-from .resource import R, Relation, Resource, quote
+from .resource import Column, R, Relation, Resource, quote
 from .values import read_text
 
 Conn = db.Connection | None
 Rows = list[tuple[Any, ...]]
 T = TypeVar("T")
+LINES = ("string", "slug", "email")  # types of a line of text
 _COMMENT = re.compile(r"\n*^--.*", re.MULTILINE)
 
 
@@ -120,6 +121,24 @@ class Base(Generic[R]):
         """The primary key of a row."""
         key = self.resource.key
         return getattr(row, key.attribute or key.name)
+
+    def label(self, row: R) -> str:
+        """What people call a row, for links and choices: the value of `label_column`, else the key.
+        Override it to say more.
+        """
+        column = self.label_column()
+        value = getattr(row, column.attribute or column.name) if column else None
+        return str(self.key_of(row) if value in (None, "") else value)
+
+    def label_column(self) -> Column | None:
+        """The column that names a row, of those that the current identity may see: one of a usual
+        name, else the first of a line of text, else none.
+        """
+        hidden = self.hidden()
+        lines = {c.name: c for c in self.resource.columns if c.type in LINES}
+        seen = {name: c for name, c in lines.items() if name not in hidden}
+        usual = [seen[name] for name in ("name", "title", "label", "number") if name in seen]
+        return next(iter(usual or seen.values()), None)
 
     def _row(self, values: Sequence[Any], hidden: frozenset[str] | None = None) -> R:
         """The row of the resource's columns as selected; `hidden` ones, by default those of the

@@ -17,7 +17,7 @@ class Column:
 
     attribute: in Python, where that differs ("class_"). unique: no two rows (of a tenant, not
     deleted) share it. immutable: only a create gives it. visible_to, writable_by: the roles that
-    may see, write it; () means everybody.
+    may see, write it; () means everybody. label, help, placeholder: what people read in forms.
     """
 
     name: str
@@ -31,6 +31,9 @@ class Column:
     visible_to: tuple[str, ...] = ()
     writable_by: tuple[str, ...] = ()
     attribute: str = ""
+    label: str = ""
+    help: str = ""
+    placeholder: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from .. import db, jobs
@@ -15,10 +15,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Generated(NamedTuple):
-    """What gen/ gives: `register` of gen/registry.py and the content of gen/openapi.json."""
+    """What gen/ gives: `register` and VIEWS of gen/registry.py, the content of gen/openapi.json.
+
+    views: the project's own pages in place of ours, by name: "layout", "flights.list".
+    """
 
     register: Callable[[Registry, str], list[Route]]
     openapi: Mapping[str, Any]
+    views: Mapping[str, Callable[..., str]] = {}
 
 
 class App:
@@ -26,9 +30,13 @@ class App:
 
     A function's parameters after the documented ones are filled in by name: dependencies given to
     `provide`, and the actions of every resource, known by its topic.
+
+    resource_pages: whether each resource has its pages, at /flights; or the topics of those that
+    have.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, resource_pages: bool | Collection[str] = True) -> None:
+        self.resource_pages = resource_pages
         self.routes: list[tuple[str, str, Callable[..., Any], str]] = []
         self.pages: list[tuple[str, Callable[..., str], bool]] = []
         self.verbs: list[tuple[str, str, Callable[..., Any]]] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
@@ -14,6 +14,7 @@ from ..wsgi.api import ResourceAPI
 from ..wsgi.middleware import json_only
 from ..wsgi.openapi import document, handlers
 from ..wsgi.response import SECURITY_HEADERS
+from ..wsgi.views import PAGES, Frame, Render, ResourcePages
 from .declaration import App, Generated
 
 _POLICY = "Content-Security-Policy"
@@ -29,6 +30,7 @@ def build_router(
     events: Handler,
     root: Traversable,
     config: Config,
+    frame: Frame,
 ) -> Router:
     """The router. Raises ServerError F505 for a route that is declared twice."""
     router = Router()
@@ -51,7 +53,35 @@ def build_router(
     ours = StaticFiles(files("forge_min.wsgi") / "assets")
     router.add("GET", "/static/forge/{path...}", ours)
     router.add("GET", "/static/{path...}", StaticFiles(root / "static"))
+    _add_pages(router, app, registry, generated.views, routes, frame, config.api.prefix)
     return router
+
+
+def _add_pages(
+    router: Router,
+    app: App,
+    registry: Registry,
+    views: Mapping[str, Render],
+    routes: Sequence[Route],
+    frame: Frame,
+    prefix: str,
+) -> None:
+    """The pages of every resource; where the project has a route of its own, that one stays."""
+    lists = {route.name: route.pattern.removeprefix(prefix) for route in routes}
+    places = {}
+    for topic in registry.actions:
+        path = lists[f"{topic}.list"]
+        if app.resource_pages is True or (app.resource_pages and topic in app.resource_pages):
+            places[topic] = path
+    for topic, path in places.items():
+        actions = registry.actions[topic]
+        frame.resources[path] = actions
+        own = {name: views[f"{topic}.{name}"] for name in PAGES if f"{topic}.{name}" in views}
+        for route in ResourcePages(actions, path, frame, places, own).routes():
+            if not router.has(route.method, route.pattern):
+                router.add(route.method, route.pattern, route.handler)
+    if places and not router.has("GET", "/"):
+        router.add("GET", "/", frame.start)
 
 
 def _declared(app: App, registry: Registry) -> list[Route]:

@@ -21,7 +21,8 @@ from ..errors import ForgeError
 from ..jobs import control
 from ..wsgi import Application, Middleware
 from ..wsgi.events import Patrol, events_handler
-from ..wsgi.middleware import CORS, Compress, Identify, RateLimits
+from ..wsgi.middleware import CORS, CSRF, Compress, Identify, RateLimits
+from ..wsgi.views import Frame, ProblemPages
 from .declaration import App, Generated
 from .encoder import Encoder
 from .identity import Callers, caller
@@ -30,6 +31,7 @@ from .routes import build_router
 from .tracing import JobSpan, RequestSpan, new_telemetry
 
 log = logging.getLogger("forge_min.app")
+SHEET = "static/css/app.css"  # of a project, for our pages beside its own
 
 
 class Running:
@@ -232,20 +234,38 @@ class Running:
             patrol=patrol,
             refused=self.metrics.stream_refused,
         )
-        router = build_router(app, self.registry, generated, routes, events, root, self._config)
+        frame = self._frame(generated, root)
+        router = build_router(
+            app, self.registry, generated, routes, events, root, self._config, frame
+        )
         o = self._config.observe
         access = observe.AccessLog(format=o.log_format, level=o.log_level)
         access.start()
         self._stack.callback(access.stop)
         self.application = Application(
             router,
-            middleware=[Identify(callers.methods, limits.failed), limits, *app.middlewares],
+            middleware=[
+                Identify(callers.methods, limits.failed),
+                ProblemPages(frame, self._config.api.prefix),
+                self._csrf(),
+                limits,
+                *app.middlewares,
+            ],
             outer=self._outer(),
             observe=self.metrics.request_done,
             around=RequestSpan,
             access=access,
             max_body=self._config.server.max_body,
         )
+
+    def _frame(self, generated: Generated, root: Traversable) -> Frame:
+        sheets = [f"/{SHEET}"] if root.joinpath(*SHEET.split("/")).is_file() else []
+        name = self._config.project.name
+        return Frame(name, own=generated.views.get("layout"), stylesheets=sheets)
+
+    def _csrf(self) -> CSRF:
+        secure, origins = self._config.env == "production", self._config.api.cors_origins
+        return CSRF(self.registry.secret, origins, secure=secure)
 
     def _limits(self) -> RateLimits:
         c = self._config.api

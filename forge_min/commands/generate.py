@@ -45,7 +45,7 @@ def generate(args: argparse.Namespace) -> int:
 
 def resource(args: argparse.Namespace) -> int:
     """The files that are the user's: what is missing, or with --force all; --diff only compares."""
-    from ..generate import compare_scaffold, generate, scaffold_resource
+    from ..generate import compare_scaffold, generate, scaffold_resource, scaffold_views
     from ..ops.door import tell
 
     root = find_root(args)
@@ -59,9 +59,11 @@ def resource(args: argparse.Namespace) -> int:
         lines += [changes.rstrip("\n")] if changes else []
     else:
         written = scaffold_resource(root, resource, known=resources, overwrite=args.force)
+        if args.views:
+            written += scaffold_views(root, resource, overwrite=args.force)
         generate(root, resources)
         answer["written"] = written
-        lines = [f"wrote {path}: it was {states[path]}" for path in written]
+        lines = [f"wrote {path}: it was {states.get(path, 'ours')}" for path in written]
         lines = lines or ["nothing to write: all is there"]
     tell(answer, lines, as_json=args.json)
     return 0

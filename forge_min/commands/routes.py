@@ -29,12 +29,16 @@ def _read() -> list[Route]:
     from ..actions import Registry
     from ..app.routes import build_router
     from ..ops.project import load_project
+    from ..wsgi.views import Frame
 
     project = load_project()
     app, generated = project.code()
     registry = Registry(db.Database(""), app.dependencies)
     made = generated.register(registry, project.config.api.prefix)
-    router = build_router(app, registry, generated, made, _no_events, project.root, project.config)
+    frame = Frame(project.config.project.name)
+    router = build_router(
+        app, registry, generated, made, _no_events, project.root, project.config, frame
+    )
     return list(router.routes())
 
 

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
-from .project import compare_scaffold, generate, scaffold_project, scaffold_resource
+from .project import (
+    compare_scaffold,
+    generate,
+    scaffold_project,
+    scaffold_resource,
+    scaffold_views,
+)
 
-__all__ = ["compare_scaffold", "generate", "scaffold_project", "scaffold_resource"]
+__all__ = [
+    "compare_scaffold", "generate", "scaffold_project", "scaffold_resource", "scaffold_views",
+]  # fmt: skip

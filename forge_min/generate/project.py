@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import BuildError, UsageError
-from ..pages import compile_pages
+from ..pages import compile_pages, library_page
 from ..parse import ResourceIR
 from .render import project_files, render, scaffold_files, state
 from .scaffold import scaffold
 from .tree import Report, write_tree
 
+VIEWS = ("list", "show", "form", "delete")
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 
 
@@ -23,7 +24,8 @@ def generate(root: Path, resources: Sequence[ResourceIR], *, check: bool = False
     BuildError F301 to F304 of the tree, ErrorGroup with what is wrong in pages.
     """
     ordered = sorted(resources, key=lambda resource: resource.folder)
-    return write_tree(root / "gen", render(ordered) | compile_pages(root), check=check)
+    pages = compile_pages(root)
+    return write_tree(root / "gen", render(ordered, _views(root, ordered)) | pages, check=check)
 
 
 def scaffold_resource(
@@ -40,6 +42,15 @@ def scaffold_resource(
     return scaffold(root, fresh, overwrite=overwrite)
 
 
+def scaffold_views(root: Path, resource: ResourceIR, *, overwrite: bool = False) -> list[str]:
+    """Copies of the library's pages of a resource, which take their place; the paths written. One
+    that is there stays as it is, unless `overwrite`.
+    """
+    folder = f"resources/{resource.folder}/views"
+    fresh = {f"{folder}/{name}.html": library_page(f"{name}.html") or "" for name in VIEWS}
+    return scaffold(root, fresh, overwrite=overwrite)
+
+
 def compare_scaffold(
     root: Path, *chosen: ResourceIR, known: Sequence[ResourceIR] = ()
 ) -> tuple[dict[str, str], str]:
@@ -53,6 +64,16 @@ def compare_scaffold(
         lines = ((present or "").splitlines(True), fresh.splitlines(True))
         changes += "".join(difflib.unified_diff(*lines, path, f"{path} (fresh)"))
     return states, changes
+
+
+def _views(root: Path, resources: Sequence[ResourceIR]) -> dict[str, str]:
+    """The project's own pages in place of the library's: their names → modules of gen/pages."""
+    found = {"layout": "layout"} if (root / "views" / "layout.html").is_file() else {}
+    for r in resources:
+        for name in VIEWS:
+            if (root / "resources" / r.folder / "views" / f"{name}.html").is_file():
+                found[f"{r.table}.{name}"] = f"{r.folder}_{name}"
+    return found
 
 
 def _fresh(root: Path, chosen: Sequence[ResourceIR], known: Sequence[ResourceIR]) -> dict[str, str]:

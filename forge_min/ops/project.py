@@ -62,7 +62,7 @@ class Project:
             message = "app.py has no App of the name app"
             raise ForgeError(message, code="F530", hint="write: app = App()")
         contract = json.loads((self.root / "gen" / "openapi.json").read_text(encoding="utf-8"))
-        return app, Generated(registry.register, contract)
+        return app, Generated(registry.register, contract, getattr(registry, "VIEWS", {}))
 
     def preload(self) -> None:
         """PERF: load what `start` needs, and no user code, once for processes that are forked: they

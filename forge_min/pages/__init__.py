@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .compile import compile_page
-from .project import compile_pages
+from .project import compile_pages, library_page
 from .tokens import PageSource
 
-__all__ = ["PageSource", "compile_page", "compile_pages"]
+__all__ = ["PageSource", "compile_page", "compile_pages", "library_page"]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import keyword
 import re
+from importlib.resources import files
 from pathlib import Path
 
 from ..errors import BuildError, ErrorGroup, ForgeError
 from .compile import compile_page
 from .tokens import PageSource, tokenize
 
+_OURS = files(__package__.partition(".")[0]) / "wsgi" / "templates"
 _STEM = re.compile(r"[a-z][a-z0-9_-]*")
 
 
@@ -34,6 +36,12 @@ def compile_pages(root: Path) -> dict[str, str]:
     return compiled
 
 
+def library_page(name: str) -> str | None:
+    """The source of a page of the library's, "list.html"; None where there is none of the name."""
+    place = _OURS / name
+    return place.read_text("utf-8") if place.is_file() else None
+
+
 def _add(compiled: dict[str, str], root: Path, path: Path, stem: str) -> None:
     module = stem.replace("-", "_")
     if not _STEM.fullmatch(stem) or keyword.iskeyword(module):
@@ -42,11 +50,12 @@ def _add(compiled: dict[str, str], root: Path, path: Path, stem: str) -> None:
         raise _bad_file(root, path, f'another page is named "{module}" too')
 
     def load(name: str) -> PageSource | None:
-        """Files beside the page come first, then those of views/ at the root."""
+        """Files beside the page come first, then those of views/ at the root, then ours."""
         for folder in (path.parent, root / "views"):
             if (folder / name).is_file():
                 return _read(root, folder / name)
-        return None
+        ours = library_page(name)
+        return None if ours is None else PageSource(f"forge_min/{name}", ours)
 
     source = _read(root, path)
     if not any(token.kind == "body" for token in tokenize(source)):

@@ -20,7 +20,7 @@ RESERVED_COLUMNS = frozenset(
 )
 # Query parameters of a list; a filter of the same name could never be told from them.
 LIST_PARAMETERS = frozenset({"limit", "cursor", "sort", "q", "page", "per_page", "include"})
-RESERVED_PATHS = frozenset({"api", "events", "static"})
+RESERVED_PATHS = frozenset({"account", "api", "events", "static", "t"})
 RESERVED_FOLDERS = frozenset({"pages", "registry"})
 
 _SNAKE = re.compile(r"[a-z][a-z0-9_]*")

@@ -1,12 +1,13 @@
-"""HTML text from values: escaping, the mark of what is HTML already, the check of URLs, and times
-in the reader's zone.
+"""HTML text from values: escaping, elements, the mark of what is HTML already, the check of URLs,
+and times in the reader's zone.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo
 
 from ..auth import current_identity
@@ -50,6 +51,28 @@ def raw(value: object) -> str:
     return value
 
 
+def tag(element: str, content: object, /, **attributes: object) -> Raw:
+    """An element; its content is escaped unless it is Raw. Attributes: as of `void`."""
+    return Raw(f"{void(element, **attributes)}{_inner(content)}</{element}>")
+
+
+def void(element: str, /, **attributes: object) -> Raw:
+    """An element without content. Attributes are escaped; aria_label is aria-label, class_ is
+    class; of True only the name is there, of None and False nothing.
+    """
+    shown = [f"<{element}"]
+    for name, value in attributes.items():
+        if value is not None and value is not False:
+            spelled = name.rstrip("_").replace("_", "-")
+            shown.append(f" {spelled}" if value is True else f' {spelled}="{escape(value)}"')
+    return Raw("".join(shown) + ">")
+
+
+def join(parts: Iterable[object]) -> Raw:
+    """Pieces, each escaped unless it is Raw."""
+    return Raw("".join(map(_inner, parts)))
+
+
 def check_url(value: object) -> str:
     """A URL for href, src or action: relative, or of scheme http, https, mailto or tel; anything
     else is "#".
@@ -70,13 +93,28 @@ def show_time(moment: datetime | None, form: str = "%Y-%m-%d %H:%M") -> str:
 
     form: as datetime.strftime takes it. A zone that this machine does not know is shown as UTC.
     """
-    if moment is None:
-        return ""
-    moment = moment.astimezone(UTC)
-    # No such zone, no name of one, a folder of them, a day outside the calendar.
-    with suppress(KeyError, ValueError, OSError, OverflowError):
-        moment = moment.astimezone(ZoneInfo(current_identity().time_zone))
-    return moment.strftime(form)
+    return "" if moment is None else local_time(moment).strftime(form)
+
+
+def local_time(moment: datetime) -> datetime:
+    """The moment in the reader's zone; a naive one is read by the clock of that zone."""
+    zone = reader_zone()
+    with suppress(OverflowError):  # a day outside the calendar there
+        return moment.replace(tzinfo=zone) if moment.tzinfo is None else moment.astimezone(zone)
+    return moment.astimezone(UTC)
+
+
+def reader_zone() -> tzinfo:
+    """The time zone of the current identity; UTC where this machine does not know it."""
+    name = current_identity().time_zone
+    # No such zone, no name of one, a folder of them.
+    with suppress(KeyError, ValueError, OSError):
+        return UTC if name == "UTC" else ZoneInfo(name)
+    return UTC
+
+
+def _inner(content: object) -> str:
+    return content if isinstance(content, Raw) else escape(content)
 
 
 def time_tag(moment: datetime | None, form: str = "%Y-%m-%d %H:%M") -> Raw:

@@ -7,13 +7,13 @@ from __future__ import annotations
 import json
 from functools import lru_cache
 from typing import Any, NoReturn
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 from ..errors import BadRequest
 from ..text import exact, text
 from .problem import HTTPProblem
 
-_FORM = "application/x-www-form-urlencoded"
+FORM = "application/x-www-form-urlencoded"
 _MAX_PAIRS = 1000
 
 
@@ -67,6 +67,13 @@ class Request:
             self.path = path.encode("latin-1").decode()  # PEP 3333 hands bytes over as latin-1
         except UnicodeError as err:
             raise BadRequest(text("the path is not UTF-8")) from err
+
+    @property
+    def root(self) -> str:
+        """What stands before every path of this application: PEP 3333's SCRIPT_NAME, quoted, ""
+        at the top of its host. Links begin with it.
+        """
+        return quote(self.environ.get("SCRIPT_NAME", "").encode("latin-1"))
 
     @property
     def query(self) -> dict[str, list[str]]:
@@ -129,8 +136,8 @@ class Request:
         """The pairs of a posted HTML form. Raises BadRequest, or HTTPProblem 415 for another
         type.
         """
-        if self.content_type != _FORM:
-            raise _other_type(_FORM)
+        if self.content_type != FORM:
+            raise _other_type(FORM)
         return _pairs(self.body)
 
 

@@ -78,6 +78,11 @@ def _segments(pattern: str) -> list[tuple[int, str]]:
     return out
 
 
+def _matches(segments: list[tuple[int, str]]) -> re.Pattern[str]:
+    parts = [_EXPRESSIONS.get(kind) or re.escape(part) for kind, part in segments]
+    return re.compile("/" + "/".join(parts), re.DOTALL)
+
+
 class Router:
     """The table of routes. Filled before the server starts, read by all threads afterwards.
 
@@ -108,8 +113,7 @@ class Router:
 
     def _shape(self, pattern: str, segments: list[tuple[int, str]]) -> Methods:
         """The methods of this shape, which is put into its place when it is new."""
-        parts = [_EXPRESSIONS.get(kind) or re.escape(part) for kind, part in segments]
-        matches = re.compile("/" + "/".join(parts), re.DOTALL)
+        matches = _matches(segments)
         start = pattern[: pattern.index("{")]
         self._longest = max(self._longest, len(start))
         shapes = self._shapes.setdefault(start, [])
@@ -120,6 +124,14 @@ class Router:
         shapes.append(new)
         shapes.sort(key=lambda shape: shape.kinds)
         return new.methods
+
+    def has(self, method: str, pattern: str) -> bool:
+        """Whether a route takes the same paths by this method already."""
+        segments = _segments(pattern)
+        if all(kind == _LITERAL for kind, _ in segments):
+            return method in self._fixed.get(pattern, ())
+        matches, shapes = _matches(segments), self._shapes.get(pattern[: pattern.index("{")], ())
+        return any(method in shape.methods for shape in shapes if shape.matches == matches)
 
     def routes(self) -> list[Route]:
         """All routes, in the order of their declaration."""

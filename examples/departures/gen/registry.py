@@ -1,5 +1,7 @@
 """What this project has, generated from resources/. Do not edit."""
 
+from collections.abc import Callable
+
 from forge_min.actions import Registry
 from forge_min.wsgi.router import Route
 
@@ -12,6 +14,9 @@ from resources.flight.jobs import WORKERS as flight_workers
 from .airport.routes import routes as airport_routes
 from .country.routes import routes as country_routes
 from .flight.routes import routes as flight_routes
+
+# Pages of this project in place of the library's.
+VIEWS: dict[str, Callable[..., str]] = {}
 
 
 def register(registry: Registry, prefix: str) -> list[Route]:

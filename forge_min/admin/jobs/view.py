@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from string import Template
 from typing import Any
 from urllib.parse import urlencode
 
 from ...jobs.control import STATES, duration, limits, moment
-from ...wsgi.html import Raw, escape
+from ...wsgi.html import Raw, escape, join, tag
 
 Shown = Mapping[str, Any]
 _PAGE = Template((files(__package__) / "page.html").read_text("utf-8"))
@@ -22,18 +22,6 @@ _WHAT = {"retry": "Run again", "cancel": "Cancel", "discard": "Discard"}
 def page(project: str, title: str, content: str) -> str:
     """A whole page; `content` is HTML."""
     return _PAGE.substitute(project=escape(project), title=escape(title), content=content)
-
-
-def tag(element: str, content: object, /, **attributes: object) -> Raw:
-    """An element; its content is escaped unless it is Raw, attributes always. class_ is class."""
-    told = {n.rstrip("_"): value for n, value in attributes.items() if value is not None}
-    shown = "".join(f' {n}="{escape(value)}"' for n, value in told.items())
-    return Raw(f"<{element}{shown}>{_inner(content)}</{element}>")
-
-
-def join(parts: Iterable[object]) -> Raw:
-    """Pieces, each escaped unless it is Raw."""
-    return Raw("".join(_inner(part) for part in parts))
 
 
 def overview(stats: Shown, minutes: Mapping[str, Sequence[Any]], now: float, csrf: str) -> Raw:
@@ -290,7 +278,3 @@ def _possible(state: str) -> list[str]:
 
 def _json(value: object) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
-
-
-def _inner(content: object) -> str:
-    return content if isinstance(content, Raw) else escape(content)

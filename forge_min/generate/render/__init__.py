@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from ...parse.ir import ResourceIR
 from .factory import factory
-from .fill import fill, lines
+from .fill import block, fill, lines
 from .messages import messages
 from .openapi import document
 from .resource import resource_files
@@ -21,13 +21,17 @@ from .shape import shape_of
 __all__ = ["project_files", "render", "scaffold_files", "state"]
 
 
-def render(resources: Sequence[ResourceIR]) -> dict[str, str]:
-    """Path below gen/ → text. resources: all of a project, by folder."""
+def render(
+    resources: Sequence[ResourceIR], views: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Path below gen/ → text. resources: all of a project, by folder. views: its own pages in place
+    of the library's, names → modules of gen/pages.
+    """
     by_name = {resource.name: resource for resource in resources}
     shapes = [shape_of(resource, by_name) for resource in resources]
     found = {
         "__init__.py": fill("project.py", {}),
-        "registry.py": fill("registry.py", _registry(resources)),
+        "registry.py": fill("registry.py", _registry(resources, views or {})),
         "openapi.json": _json(document(shapes), 5, "\n") + "\n",
         "messages.pot": messages(resources),
     }
@@ -53,7 +57,7 @@ def _json(value: object, depth: int, margin: str) -> str:
     return "{" + inside + f",{inside}".join(names) + margin + "}"
 
 
-def _registry(resources: Sequence[ResourceIR]) -> Mapping[str, str]:
+def _registry(resources: Sequence[ResourceIR], views: Mapping[str, str]) -> Mapping[str, str]:
     imports, actions, workers = [], [], []
     for r in resources:
         imports.append(f"from resources.{r.folder}.actions import {r.name}Actions")
@@ -63,8 +67,11 @@ def _registry(resources: Sequence[ResourceIR]) -> Mapping[str, str]:
         actions.append(f"routes += {r.folder}_routes(registry.add({r.name}Actions), prefix)")
     imports.append("")
     imports += [f"from .{r.folder}.routes import routes as {r.folder}_routes" for r in resources]
+    if views:
+        imports.append(f"from .pages import {', '.join(sorted(set(views.values())))}")
     return {
         "imports": "\n".join(imports) + "\n",
         "actions": lines(actions, 4),
         "workers": lines(workers, 4),
+        "views": block((f'"{name}": {views[name]}.render' for name in sorted(views)), 0),
     }

@@ -78,6 +78,9 @@ def _column(column: Column) -> str:
         visible_to=member.visible_to,
         writable_by=member.writable_by,
         attribute="" if attribute == column.name else attribute,
+        label=member.label,
+        help=member.help,
+        placeholder=getattr(member, "placeholder", ""),
     )
 
 

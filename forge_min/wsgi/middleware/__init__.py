@@ -5,6 +5,7 @@ takes, other origins, compression, rate limits.
 from .accept import json_only
 from .compress import Compress
 from .cors import CORS
+from .csrf import CSRF, check_csrf, csrf_field
 from .identify import (
     Identify,
     Method,
@@ -16,6 +17,7 @@ from .identify import (
 from .limits import RateLimits
 
 __all__ = [
-    "CORS", "Compress", "Identify", "Method", "RateLimits", "bearer", "json_only", "no_tenant",
+    "CORS", "CSRF", "Compress", "Identify", "Method", "RateLimits", "bearer", "check_csrf",
+    "csrf_field", "json_only", "no_tenant",
     "tenant_by_header", "tenant_by_subdomain",
 ]  # fmt: skip

@@ -37,3 +37,14 @@ def json_only(handler: Handler) -> Handler:
         return handler(request)
 
     return accepting
+
+
+def prefers_html(header: str | None) -> bool:
+    """Whether an Accept names text/html, as browsers do, and not JSON before it."""
+    for item in (header or "").lower().split(","):
+        name = item.partition(";")[0].strip()
+        if name in ("text/html", "application/xhtml+xml"):
+            return takes(header or "", (name,))
+        if name == "application/json" or name.endswith("+json"):
+            return False
+    return False

@@ -1,5 +1,7 @@
 """What this project has, generated from resources/. Do not edit."""
 
+from collections.abc import Callable
+
 from forge_min.actions import Registry
 from forge_min.wsgi.router import Route
 
@@ -7,6 +9,9 @@ from resources.product.actions import ProductActions
 from resources.product.jobs import WORKERS as product_workers
 
 from .product.routes import routes as product_routes
+
+# Pages of this project in place of the library's.
+VIEWS: dict[str, Callable[..., str]] = {}
 
 
 def register(registry: Registry, prefix: str) -> list[Route]:

@@ -39,7 +39,7 @@ RESOURCE: Resource[AirportRow] = Resource(
         Column("country_id", "uuid", nullable=False, filterable=True),
         Column("latitude", "decimal", nullable=False),
         Column("longitude", "decimal", nullable=False),
-        Column("elevation", "int"),
+        Column("elevation", "int", help='feet above the sea'),
         Column("time_zone", "string"),
         Column("nearest_id", "uuid", filterable=True),
         Column("nearest_km", "decimal"),

@@ -1,0 +1,118 @@
+// Forms, better than without JavaScript: sent without a reload, a relation searched while one types.
+//
+//   <form data-form="write">   answers are shown in place; what was done leads on as ever
+//   <form data-form="ask">     a list that is asked for anew, its address kept
+//   <div data-pick="/flights/new/choices?field=origin_id">   see inputs.py
+(() => {
+  "use strict";
+  const main = () => document.getElementById("main");
+
+  async function send(form, button) {
+    const body = new URLSearchParams(new FormData(form));
+    if (button?.name) body.append(button.name, button.value);
+    const asks = form.method !== "post";
+    const url = new URL(form.action);
+    if (asks) {
+      for (const [name, value] of [...body]) if (!value) body.delete(name, value);
+      url.search = String(body);
+    }
+    const answer = await fetch(url, {
+      method: asks ? "GET" : "POST",
+      headers: { Accept: "text/html" },
+      ...(asks ? {} : { body }),
+    });
+    if (!/^text\/html/.test(answer.headers.get("Content-Type") || "")) throw new Error("no page");
+    const moved = answer.redirected || asks;
+    return { text: await answer.text(), url: moved ? answer.url : null, asks };
+  }
+
+  function show({ text, url, asks }) {
+    const page = new DOMParser().parseFromString(text, "text/html");
+    const fresh = page.getElementById("main");
+    // A page with another stream or layout is loaded as a whole.
+    if (url && (!asks || !fresh)) return location.assign(url);
+    if (!fresh) throw new Error("no page of ours");
+    const focused = document.activeElement?.id;
+    main().replaceWith(document.adoptNode(fresh));
+    document.title = page.title;
+    if (url) history.replaceState(null, "", url);
+    start(main());
+    (document.getElementById("problems") || document.getElementById(focused))?.focus();
+  }
+
+  document.addEventListener("submit", async (event) => {
+    const form = event.target;
+    if (!form.dataset.form || event.defaultPrevented) return;
+    if (form.hasAttribute("data-busy")) return event.preventDefault(); // a second click
+    event.preventDefault();
+    form.setAttribute("data-busy", "");
+    try {
+      show(await send(form, event.submitter));
+    } catch {
+      form.removeAttribute("data-form"); // as without JavaScript: the browser says what is wrong
+      form.removeAttribute("data-busy");
+      form.requestSubmit(event.submitter);
+      return;
+    }
+    form.removeAttribute("data-busy");
+  });
+
+  // -- a relation's targets ------------------------------------------------------------------------
+
+  function pick(box) {
+    const input = box.querySelector("input[type=search]");
+    const list = box.querySelector(".choices");
+    const told = box.querySelector("[role=status]");
+    let [timer, asked, last] = [0, null, input?.value.trim()];
+    if (!input || !list) return;
+
+    async function search() {
+      const words = input.value.trim();
+      if (words === last) return; // what was found may have the focus by now
+      last = words;
+      asked?.abort();
+      asked = new AbortController();
+      const kept = [...list.children].filter((label) => label.querySelector(":checked"));
+      if (!words) return list.replaceChildren(...kept);
+      try {
+        const url = `${box.dataset.pick}&q=${encodeURIComponent(words)}`;
+        const answer = await fetch(url, { signal: asked.signal });
+        if (!answer.ok) throw new Error(String(answer.status));
+        const template = document.createElement("template");
+        template.innerHTML = await answer.text();
+        const known = new Set(kept.map((label) => label.querySelector("input").value));
+        const fresh = [...template.content.children].filter(
+          (label) => !known.has(label.querySelector("input").value),
+        );
+        list.replaceChildren(...kept, ...fresh);
+        told.textContent = fresh.length || kept.length ? "" : box.dataset.none;
+      } catch (error) {
+        if (error.name === "AbortError") return;
+        last = null;
+        told.textContent = "…";
+      }
+    }
+
+    input.addEventListener("input", () => {
+      clearTimeout(timer);
+      timer = setTimeout(search, 200);
+    });
+    input.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter") return;
+      event.preventDefault(); // it would save the form
+      clearTimeout(timer);
+      search();
+    });
+    for (const button of box.querySelectorAll("button[name=search]")) button.hidden = true;
+  }
+
+  function start(root) {
+    for (const box of root.querySelectorAll("[data-pick]")) pick(box);
+  }
+
+  if (document.readyState === "loading") {
+    document.addEventListener("DOMContentLoaded", () => start(document));
+  } else {
+    start(document);
+  }
+})();

@@ -1,0 +1,34 @@
+"""Cookies (RFC 6265bis): ours are HttpOnly, SameSite=Lax, of this host and every path alone."""
+
+from __future__ import annotations
+
+from ..request import Request
+
+PREFIX = "__Host-"
+"""What makes a browser refuse a cookie that is not Secure, or that another host has set."""
+
+
+def cookie(
+    name: str, value: str, *, secure: bool, lifetime: float | None = None
+) -> tuple[str, str]:
+    """The header that sets it. value: URL-safe text. secure: for HTTPS alone, with the prefix.
+    lifetime: seconds; None = until the browser ends, 0 = it is taken away.
+    """
+    parts = [f"{PREFIX if secure else ''}{name}={value}", "Path=/", "HttpOnly", "SameSite=Lax"]
+    if secure:
+        parts.append("Secure")
+    if lifetime is not None:
+        parts.append(f"Max-Age={int(lifetime)}")
+    return "Set-Cookie", "; ".join(parts)
+
+
+def cookies_of(request: Request, *, secure: bool) -> dict[str, str]:
+    """Those that are sent, by the names of `cookie`. secure: only with the prefix, which nobody
+    between could have set over HTTP.
+    """
+    found: dict[str, str] = {}
+    for pair in (request.header("Cookie") or "").split(";"):
+        name, _, value = pair.strip().partition("=")
+        if name.startswith(PREFIX) if secure else not name.startswith(PREFIX):
+            found.setdefault(name.removeprefix(PREFIX), value)
+    return found

@@ -1,0 +1,150 @@
+"""Requests that another site makes a browser send are refused (OWASP, Cross-Site Request Forgery).
+
+What a browser says of a request's origin counts first (Fetch Metadata; RFC 6454 section 7); a form
+must bring a token as well, which belongs to the session, or to a cookie of its own before one.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import secrets
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from ...auth import current_identity
+from ...errors import ServerError
+from ...text import text
+from ..html import Raw, void
+from ..problem import HTTPProblem
+from ..request import FORM, Request
+from ..response import Response
+from ..router import Handler
+from .cookies import cookie, cookies_of
+
+FIELD = "csrf_token"
+HEADER = "X-CSRF-Token"
+COOKIE = "forge_csrf"
+SESSION = "session"
+"""What `Identity.via` says of whoever is known by a cookie."""
+_SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))  # RFC 9110 section 9.2.1
+_KEY = "forge.csrf"
+_SIZE = 32  # bytes of a SHA-256
+
+
+class CSRF:
+    """Middleware, inside of what tells who asks.
+
+    secret: what tokens are made with, the same for all processes. origins: of other sites that may
+    call ("https://shop.example"). secure: cookies are for HTTPS alone.
+    """
+
+    def __init__(self, secret: bytes, origins: Sequence[str] = (), *, secure: bool) -> None:
+        self._secret = hmac.digest(secret, b"csrf", "sha256")
+        self._origins, self._secure = frozenset(origins), secure
+
+    def __call__(self, request: Request, handler: Handler) -> Response:
+        """The handler's answer. Raises HTTPProblem 403, F527, for a request of another site's."""
+        request.environ[_KEY] = self
+        if request.method not in _SAFE:
+            self._check(request)
+        response = handler(request)
+        fresh = request.environ.get(f"{_KEY}.fresh")
+        if fresh:
+            response = Response(response.status, response.body, response.headers)
+            response.headers.append(cookie(COOKIE, fresh, secure=self._secure))
+        return response
+
+    def token(self, request: Request) -> str:
+        """A token for a form of this request's answer; another text each time, because a page that
+        is compressed must not hold the same secret twice (the BREACH attack).
+        """
+        mask = secrets.token_bytes(_SIZE)
+        return _spelled(mask + _xor(mask, self._expected(request)))
+
+    def is_good(self, request: Request, token: str) -> bool:
+        """Whether the token was made for whoever sends it."""
+        try:
+            data = base64.b64decode(token.encode("ascii"), b"-_", validate=True)
+        except ValueError:
+            return False
+        given = _xor(data[:_SIZE], data[_SIZE:])
+        return len(data) == 2 * _SIZE and hmac.compare_digest(given, self._expected(request))
+
+    def _check(self, request: Request) -> None:
+        own = _is_own(request)
+        if own is False and request.header("Origin") not in self._origins:
+            raise _refusal()
+        if current_identity().via != SESSION:
+            return
+        token = request.header(HEADER)
+        if token is not None:
+            good = self.is_good(request, token)
+        elif request.content_type == FORM:
+            good = self.is_good(request, _posted(request))
+        else:
+            good = own is True  # no form of another site sends JSON without asking first
+        if not good:
+            raise _refusal()
+
+    def _expected(self, request: Request) -> bytes:
+        who = current_identity()
+        seed = who.credential if who.via == SESSION else self._seed(request)
+        return hmac.digest(self._secret, f"{who.via} {seed}".encode(), "sha256")
+
+    def _seed(self, request: Request) -> str:
+        """The value of the cookie of whoever has no session; a new one where there is none."""
+        known = cookies_of(request, secure=self._secure).get(COOKIE)
+        if known:
+            return known
+        key = f"{_KEY}.fresh"
+        fresh: str = request.environ.setdefault(key, secrets.token_urlsafe(18))
+        return fresh
+
+
+def csrf_field(request: Request) -> Raw:
+    """The hidden input that a form with method="post" needs. Raises ServerError outside of an
+    application.
+    """
+    return void("input", type="hidden", name=FIELD, value=_middleware(request).token(request))
+
+
+def check_csrf(request: Request) -> None:
+    """What a handler calls that takes a form of somebody who may be nobody. Raises HTTPProblem 403,
+    F527, unless the form has the token of `csrf_field`.
+    """
+    if not _middleware(request).is_good(request, _posted(request)):
+        raise _refusal()
+
+
+def _middleware(request: Request) -> CSRF:
+    found = request.environ.get(_KEY)
+    if not isinstance(found, CSRF):
+        raise ServerError("a form needs the middleware CSRF around its handler", code="F505")
+    return found
+
+
+def _is_own(request: Request) -> bool | None:
+    """Whether the browser says that a page of ours sends this; None where it says nothing."""
+    site = request.header("Sec-Fetch-Site")
+    if site is not None:
+        return site in ("same-origin", "none")
+    origin = request.header("Origin")
+    return None if origin is None else urlsplit(origin).netloc == request.header("Host")
+
+
+def _posted(request: Request) -> str:
+    return (request.form().get(FIELD) or [""])[0]
+
+
+def _xor(one: bytes, other: bytes) -> bytes:
+    return bytes(a ^ b for a, b in zip(one, other))
+
+
+def _spelled(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode()
+
+
+def _refusal() -> HTTPProblem:
+    message = text("this form is too old, or another site sent it; go back, load the page anew")
+    return HTTPProblem(403, message, code="F527")

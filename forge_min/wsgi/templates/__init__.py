@@ -1,0 +1,58 @@
+"""Our own pages, each compiled from the file of its name by tests/wsgi/test_templates.py; and
+their words in the reader's language: a template says ${words.save}.
+"""
+
+from __future__ import annotations
+
+from ...text import later, text
+
+__all__ = ["WORDS", "Words"]
+
+_WORDS = {
+    "again": later("Password, again"),
+    "apply": later("Apply"),
+    "back": later("Back to the list"),
+    "cancel": later("Cancel"),
+    "clear": later("Clear"),
+    "csv": later("CSV"),
+    "current": later("Current password"),
+    "delete": later("Delete"),
+    "edit": later("Edit"),
+    "email": later("Email"),
+    "everywhere": later("Sign out everywhere else"),
+    "filter": later("Filter"),
+    "forgot": later("Forgot your password?"),
+    "history": later("History"),
+    "new": later("New"),
+    "next": later("Next"),
+    "nothing": later("There is nothing here that you may read."),
+    "pages": later("Pages"),
+    "password": later("Password"),
+    "previous": later("Previous"),
+    "related": later("Related"),
+    "required": later("required"),
+    "resources": later("Resources"),
+    "save": later("Save"),
+    "search": later("Search"),
+    "send": later("Send"),
+    "sessions": later("Where you are signed in"),
+    "sign_in": later("Sign in"),
+    "sign_out": later("Sign out"),
+    "skip": later("Skip to the content"),
+    "start": later("To the start"),
+    "this": later("this one"),
+    "undo": later("Undo"),
+    "wrong": later("This was not saved:"),
+}
+
+
+class Words:
+    """Each word as an attribute."""
+
+    def __getattr__(self, name: str) -> str:
+        if name not in _WORDS:
+            raise AttributeError(name)
+        return text(_WORDS[name])
+
+
+WORDS = Words()

@@ -1,0 +1,117 @@
+"""What people are told, and asked for, of a resource: its fields with labels and rules. No HTML.
+
+The rules are the generated validator's own: it is called once, and tells them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, cast
+
+from ...actions import Column, Relation, Resource
+from ...actions.check import Check
+from ...auth import current_identity
+from ...text import text
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of a form. name: in JSON. kind: a name of `actions.values.TYPES`, or "many" for
+    the keys of a many_to_many. rules: the options of `Check`'s method of that kind. relation: where
+    its keys lead. column: None for a "many". immutable: only a create gives it.
+    """
+
+    name: str
+    kind: str
+    rules: Mapping[str, Any] = field(default_factory=dict)
+    relation: Relation | None = None
+    column: Column | None = None
+    immutable: bool = False
+
+    @property
+    def required(self) -> bool:
+        """Whether it must not stay empty."""
+        return bool(self.rules.get("required"))
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """What an enum may be; () for other kinds."""
+        return self.column.choices if self.column else ()
+
+    @property
+    def label(self) -> str:
+        """Its name for people, in the current language."""
+        return text(self.column.label) if self.column and self.column.label else self._plain()
+
+    @property
+    def help(self) -> str:
+        """A sentence about it, in the current language; "" for none."""
+        said = text(self.column.help) if self.column else ""
+        if self.kind == "datetime":
+            zone = text("Time zone: {zone}", zone=current_identity().time_zone)
+            said = " ".join(filter(None, [said, zone]))
+        return said
+
+    @property
+    def placeholder(self) -> str:
+        """What an empty input shows."""
+        return text(self.column.placeholder) if self.column else ""
+
+    def is_given(self) -> bool:
+        """Whether the current identity may see and write it."""
+        who, column = current_identity(), self.column
+        rules = (column.visible_to, column.writable_by) if column else ()
+        return all(not roles or who.has_one_of(roles) for roles in rules)
+
+    def _plain(self) -> str:
+        return words(self.relation.name if self.relation else self.name)
+
+
+def words(name: str) -> str:
+    """A snake name as people write it, in the current language: "departs_at" → "Departs at"."""
+    return text(name.strip("_").replace("_", " ").capitalize())
+
+
+def given_fields(resource: Resource[Any]) -> tuple[Field, ...]:
+    """What the data of a create may have, in the order of the schema."""
+    told = _Told()
+    resource.check(cast(Check, told))
+    columns = {c.name: c for c in resource.columns}
+    leads = {r.column if r.kind == "belongs_to" else r.field: r for r in resource.relations}
+    return tuple(
+        Field(
+            name,
+            kind,
+            rules,
+            leads.get(name),
+            columns.get(name),
+            immutable=name == resource.key.name or name in columns and columns[name].immutable,
+        )
+        for name, (kind, rules) in told.rules.items()
+    )
+
+
+def shown_fields(resource: Resource[Any]) -> tuple[Field, ...]:
+    """Every column, as something that is shown; then the many_to_many."""
+    leads = {r.column: r for r in resource.relations if r.kind == "belongs_to"}
+    found = [Field(c.name, c.type, {}, leads.get(c.name), c) for c in resource.columns]
+    links = [r for r in resource.relations if r.field]
+    return (*found, *(Field(r.field, "many", {}, r) for r in links))
+
+
+class _Told:
+    """Stands in for a Check: notes what it is asked to check."""
+
+    def __init__(self) -> None:
+        self.rules: dict[str, tuple[str, Mapping[str, Any]]] = {}
+
+    def __getattr__(self, kind: str) -> Any:
+        return partial(self._note, kind)
+
+    def unknown(self) -> None:
+        """Nothing that a form has is unknown."""
+
+    def _note(self, kind: str, name: str, *_: object, **rules: Any) -> None:
+        self.rules[name] = kind, rules

@@ -1,0 +1,138 @@
+"""What stands around every page of ours: the layout, with the way to each resource that the reader
+may read; and problems as pages, for browsers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from ...actions import Actions
+from ...auth import current_identity
+from ...errors import DomainError
+from ...text import current_language, text
+from ..html import Raw
+from ..middleware.accept import prefers_html
+from ..problem import HTTPProblem, problem_response
+from ..request import Request
+from ..response import Response, html_response, redirect
+from ..router import Handler
+from ..templates import WORDS, index, layout, problem
+from .fields import words
+
+Render = Callable[..., str]
+"""A compiled page: keyword arguments → HTML."""
+
+Account = Callable[[Request], Raw]
+"""What the head of a page says of the reader: a link to sign in, or their name and the way out."""
+
+
+class Place(NamedTuple):
+    """One resource in the navigation. here: the page belongs to it."""
+
+    label: str
+    href: str
+    here: bool = False
+
+
+class Head(NamedTuple):
+    """What the layout knows as `frame`. root: what stands before every path, "" or "/t/acme"."""
+
+    project: str
+    language: str
+    root: str
+    stylesheets: Sequence[str]
+    places: Sequence[Place]
+    account: Raw
+
+
+class Frame:
+    """The frame of one application. project: its name. resources: the actions behind the pages, by
+    path. own: a layout of the project's in place of ours. account: see Account.
+    """
+
+    def __init__(
+        self, project: str, *, own: Render | None = None, stylesheets: Sequence[str] = (),
+        account: Account | None = None,
+    ) -> None:  # fmt: skip
+        self.project = project
+        self.resources: dict[str, Actions[Any, Any, Any]] = {}
+        self._layout, self._sheets = own or layout.render, tuple(stylesheets)
+        self.account: Account = account or (lambda _: Raw())
+
+    def page(
+        self, request: Request, title: str, body: str, *, status: int = 200, live: str = "",
+        events: str = "",
+    ) -> Response:  # fmt: skip
+        """A whole page. body: HTML. live, events: the address of the page's stream, and which of
+        its events make it read itself again.
+        """
+        head = Head(
+            self.project,
+            current_language() or "en",
+            request.root,
+            self._sheets,
+            self.places(request),
+            self.account(request),
+        )
+        whole = self._layout(
+            title=title, body=Raw(body), frame=head, live=live, events=events, words=WORDS
+        )
+        return html_response(whole, status, [("Cache-Control", "no-store")])
+
+    def places(self, request: Request) -> list[Place]:
+        """The resources that the reader may read."""
+        found = []
+        for path, actions in self.resources.items():
+            with suppress(DomainError):
+                actions.allow("read")
+                here = request.path == path or request.path.startswith(path + "/")
+                found.append(Place(words(actions.resource.topic), request.root + path, here))
+        return found
+
+    def start(self, request: Request) -> Response:
+        """GET /: the way to each resource."""
+        body = index.render(title=self.project, places=self.places(request), words=WORDS)
+        return self.page(request, text("Start"), body)
+
+
+class ProblemPages:
+    """Middleware: what goes wrong outside of `prefix` is a page for whoever prefers HTML, and
+    nobody is asked to sign in. sign_in: the path of that page, "" where there is none.
+    """
+
+    def __init__(self, frame: Frame, prefix: str, sign_in: str = "") -> None:
+        self._frame, self._prefix, self._sign_in = frame, prefix + "/", sign_in
+
+    def __call__(self, request: Request, handler: Handler) -> Response:
+        """The handler's answer, or its problem as a page with the same status and headers."""
+        try:
+            response = handler(request)
+        except (DomainError, HTTPProblem) as err:
+            response = problem_response(err, request.id)
+        if response.header("Content-Type") != "application/problem+json" or not isinstance(
+            response.body, bytes
+        ):
+            return response
+        if request.path.startswith(self._prefix) or not prefers_html(request.header("Accept")):
+            return response
+        if response.status == 401 and self._sign_in and not current_identity().user:
+            return redirect(f"{request.root}{self._sign_in}?next={quote(here(request), safe='')}")
+        said = json.loads(response.body)
+        body = problem.render(
+            title=said["title"], detail=said["detail"], code=said["code"],
+            request=said["request_id"], home=f"{request.root}/", words=WORDS,
+        )  # fmt: skip
+        page = self._frame.page(request, said["title"], body, status=response.status)
+        page.headers += [pair for pair in response.headers if pair[0] != "Content-Type"]
+        return page
+
+
+def here(request: Request) -> str:
+    """Where to come back to: the address of a GET, else of the page that a form stood on."""
+    path = quote(request.path)
+    line = request.environ.get("QUERY_STRING")
+    return f"{path}?{line}" if line and request.method in ("GET", "HEAD") else path

@@ -1,0 +1,141 @@
+"""The inputs of a form, as HTML: one for each kind of field, usable without JavaScript.
+
+A relation with many targets is picked by searching: a search field, a button that sends the form
+to be shown again, and what was found as radio buttons. `forms.js` searches while one types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from ...text import text
+from ..html import Raw, join, tag, void
+from .choices import Choice
+from .fields import Field
+
+SEARCH = ".q"  # what a relation's search field has behind its name
+_NUMBERS = {"int": "1", "bigint": "1", "decimal": "any"}
+_TYPES = {"email": "email", "url": "url", "date": "date", "datetime": "datetime-local"}
+_AREAS = {"text": 6, "json": 8}  # rows
+_LONG = 200  # characters that still fit a line
+# The rules of a decimal's precision are for the validator; what HTML knows of is here.
+_LIMITS = {"min_len": "minlength", "max_len": "maxlength", "min": "min", "max": "max"}
+
+
+class Options(NamedTuple):
+    """What a relation's field may be. all: every row there is, or None where a search is needed.
+    found: of a search. chosen: what is chosen now. words: what was searched. fetch: the address
+    that gives `found` for more words.
+    """
+
+    all: Sequence[Choice] | None
+    found: Sequence[Choice] = ()
+    chosen: Sequence[Choice] = ()
+    words: str = ""
+    fetch: str = ""
+
+
+def control(
+    field: Field, texts: Sequence[str], *, options: Options | None = None, wrong: bool = False
+) -> Raw:
+    """The input of a field that holds these texts; for a screen reader its help and errors belong
+    to it. options: of a relation whose targets may be read.
+    """
+    about: dict[str, Any] = {
+        "id": f"field-{field.name}",
+        "aria_describedby": described(field, wrong),
+        "aria_invalid": "true" if wrong else None,
+    }
+    if options is not None:
+        return _relation(field, texts, options, about)
+    if field.kind == "bool" and field.required:
+        on = texts == ["true"]
+        return void("input", type="checkbox", name=field.name, value="true", checked=on, **about)
+    about |= {"name": field.name, "required": field.required}
+    if field.kind == "bool":
+        both = [Choice("true", text("yes")), Choice("false", text("no"))]
+        return _select(both, texts, about, empty=True)
+    if field.kind == "enum":
+        choices = [Choice(one, text(one)) for one in field.choices]
+        return _select(choices, texts, about, empty=not (field.required and texts))
+    written = texts[0] if texts else ""
+    about |= {"placeholder": field.placeholder or None, "autocomplete": "off"}
+    about |= {html: field.rules.get(name) for name, html in _LIMITS.items()}
+    if field.kind in _AREAS or field.rules.get("max_len", 0) > _LONG and field.kind == "string":
+        # HTML leaves out the first line end of a textarea.
+        return tag("textarea", f"\n{written}", rows=_AREAS.get(field.kind, 3), **about)
+    if field.kind in _NUMBERS:
+        about |= {"type": "number", "step": _NUMBERS[field.kind], "inputmode": "decimal"}
+    elif field.kind == "datetime":
+        about |= {"type": "datetime-local", "step": "1" if written.count(":") > 1 else None}
+    else:
+        about |= {"type": _TYPES.get(field.kind, "text")}
+    return void("input", value=written, **about)
+
+
+def described(field: Field, wrong: bool) -> str | None:
+    """The ids of what is said about the field, for aria-describedby."""
+    said = [f"help-{field.name}"] * bool(field.help) + [f"error-{field.name}"] * wrong
+    return " ".join(said) or None
+
+
+def is_group(field: Field, options: Options | None) -> bool:
+    """Whether the control is several inputs, which a fieldset holds and a legend names."""
+    return options is not None and (options.all is None or field.kind == "many")
+
+
+def choice_list(name: str, kind: str, choices: Sequence[Choice], chosen: Sequence[str]) -> Raw:
+    """Radio buttons, or check boxes for a "many"; those of `chosen` are on."""
+    shown = "checkbox" if kind == "many" else "radio"
+    return join(
+        tag(
+            "label",
+            join([
+                void("input", type=shown, name=name, value=one.value, checked=one.value in chosen),
+                tag("span", one.label),
+            ]),
+            class_="choice",
+        )
+        for one in choices
+    )  # fmt: skip
+
+
+def _relation(field: Field, texts: Sequence[str], options: Options, about: dict[str, Any]) -> Raw:
+    if options.all is not None and field.kind != "many":
+        empty = not (field.required and texts)
+        return _select(
+            options.all, texts, about | {"name": field.name, "required": field.required}, empty
+        )
+    known = {one.value: one for one in (*options.chosen, *(options.all or ()), *options.found)}
+    choices = list(known.values())
+    if field.kind != "many" and not field.required and choices:
+        choices.insert(0, Choice("", text("none")))
+    boxes = tag(
+        "div", choice_list(field.name, field.kind, choices, texts or [""]), class_="choices"
+    )
+    if options.all is not None:
+        return tag("div", boxes, class_="pick", **about | {"id": about["id"], "tabindex": "-1"})
+    search = join([
+        void(
+            "input", type="search", name=field.name + SEARCH, value=options.words, maxlength=200,
+            placeholder=text("Search"), aria_label=text("Search: {what}", what=field.label),
+            autocomplete="off", **about,
+        ),
+        tag("button", text("Search"), type="submit", name="search", value=field.name,
+            formnovalidate=True, class_="quiet"),
+    ])  # fmt: skip
+    none = text("nothing was found") if options.words and not options.found else ""
+    told = tag("p", none, class_="help", role="status")
+    return tag(
+        "div", join([tag("div", search, class_="search"), boxes, told]), class_="pick",
+        data_pick=options.fetch, data_none=text("nothing was found"),
+    )  # fmt: skip
+
+
+def _select(
+    choices: Sequence[Choice], texts: Sequence[str], about: dict[str, Any], empty: bool
+) -> Raw:
+    given = [Choice("", "")] * empty + list(choices)
+    options = [tag("option", c.label, value=c.value, selected=c.value in texts) for c in given]
+    return tag("select", join(options), **about)

@@ -1,0 +1,233 @@
+"""The list page of a resource: what a person asked for, as a query, and the rows as HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+from ...actions import Actions, Column, ListQuery
+from ...actions.values import iso_utc
+from ...errors import BadRequest
+from ...text import text
+from ..html import Raw, join, tag, void
+from ..request import Request
+from .cells import NUMBERS, Cells, Places, address
+from .fields import Field, shown_fields
+from .form import moment_of
+from .inputs import SEARCH, Options, control
+
+MOST_COLUMNS = 6  # beside the label; a detail page shows all
+_OURS = ("done", "undo", "search")  # of the query, and not of the list
+_SPAN = ("int", "bigint", "decimal", "date", "datetime")
+_APART = ("json", "text", "many")
+_TIMES = ("version", "created_at", "updated_at", "deleted_at")
+Asked = Mapping[str, Sequence[str]]
+
+
+class Head(NamedTuple):
+    """One column's head. order: as of aria-sort, "" where it is not sorted by."""
+
+    head: Raw
+    kind: str
+    order: str
+
+
+class Cell(NamedTuple):
+    """One value of a row."""
+
+    value: Raw
+    kind: str
+
+
+class Line(NamedTuple):
+    """One row of the table."""
+
+    id: str
+    href: str
+    label: str
+    cells: Sequence[Cell]
+
+
+class Listing:
+    """The list of one resource. path: of its page, without what may stand before it."""
+
+    def __init__(self, actions: Actions[Any, Any, Any], path: str, places: Places) -> None:
+        self._actions, self._path, self._places = actions, path, places
+        self._fields = shown_fields(actions.resource)
+
+    def columns(self) -> list[Field]:
+        """What the table shows beside the label: the first that fit a line, then a time."""
+        hidden, label = self._actions.hidden(), self._actions.label_column()
+        seen = [
+            f for f in self._fields
+            if f.column is not None and f.column is not label and f.name not in hidden
+            and f.kind not in _APART and not (f.kind == "uuid" and f.relation is None)
+            and f.name not in _TIMES
+        ]  # fmt: skip
+        times = [f for f in self._fields if f.name == "updated_at"]
+        return (seen + times)[:MOST_COLUMNS]
+
+    def query(self, request: Request) -> ListQuery:
+        """What is asked for. Raises BadRequest."""
+        return ListQuery.parse(self._actions.resource, self._readable(_asked(request)))
+
+    def context(
+        self, request: Request, options: Mapping[str, Options]
+    ) -> tuple[dict[str, Any], int]:
+        """What the template takes, and the status. options: of the relations that may be picked."""
+        asked, problem, rows, status = _asked(request), "", list[Any](), 200
+        previous = following = ""
+        try:
+            query = self.query(request)
+            page = self._actions.list(query)
+            rows = page.rows
+            previous, following = (
+                self._address(request, asked, cursor=token) if token else ""
+                for token in (page.prev, page.next)
+            )
+        except BadRequest as err:
+            problem, status = text(err.message), 400
+        columns = self.columns()
+        cells = Cells(self._actions, rows, columns, self._places, request.root)
+        filters = [self._filter(field, asked, options) for field in self._filtered()]
+        resource = self._actions.resource
+        filtered = any(v for k, v in asked.items() if k not in ("q", "sort", "cursor", "limit"))
+        return {
+            "path": request.root + self._path,
+            "problem": problem,
+            "asks": resource.searchable or filters,
+            "searchable": resource.searchable,
+            "q": _first(asked, "q"),
+            "filters": filters,
+            "filtered": filtered,
+            "sort": _first(asked, "sort"),
+            "columns": self._heads(request, asked, columns),
+            "rows": [self._line(request, row, columns, cells) for row in rows],
+            "empty": text("Nothing fits.") if filtered or _first(asked, "q") else text("None yet."),
+            "pages": previous or following,
+            "previous": previous,
+            "next": following,
+            "csv": f"{request.root}{self._path}.csv" + _line(_without(asked, "cursor", "limit")),
+        }, status
+
+    def _filtered(self) -> list[Field]:
+        hidden = self._actions.hidden()
+        return [
+            f for f in self._fields
+            if f.column is not None and f.column.filterable and f.name not in hidden
+            and f.name not in _TIMES and (f.kind != "uuid" or f.relation is not None)
+        ]  # fmt: skip
+
+    def _filter(self, field: Field, asked: Asked, options: Mapping[str, Options]) -> Raw:
+        """One condition as inputs: one of a list, from and to, or a part of a text."""
+        if field.relation is not None:
+            chosen = options.get(field.name)
+            if chosen is None:
+                return Raw()
+            free = field  # not required here: the field has no rules
+            made = control(free, asked.get(field.name, ()), options=chosen)
+            if chosen.all is None:
+                return _group(field, made)
+            return _labelled(f"field-{field.name}", field.label, made)
+        if field.kind in ("enum", "bool"):
+            made = control(field, asked.get(field.name, ()))
+            return _labelled(f"field-{field.name}", field.label, made)
+        if field.kind in _SPAN:
+            kind = {"date": "date", "datetime": "datetime-local"}.get(field.kind, "number")
+            ends = [
+                void(
+                    "input", type=kind, name=f"{field.name}[{operator}]", step=_step(field.kind),
+                    value=_first(asked, f"{field.name}[{operator}]"), aria_label=said,
+                )
+                for operator, said in (("gte", text("from")), ("lte", text("to")))
+            ]  # fmt: skip
+            pair = tag("div", join(ends), class_="span")
+            return _group(field, pair)
+        name = f"{field.name}[contains]"
+        made = void("input", type="text", id=f"field-{name}", name=name, value=_first(asked, name))
+        return _labelled(f"field-{name}", field.label, made)
+
+    def _heads(self, request: Request, asked: Asked, columns: Sequence[Field]) -> list[Head]:
+        label = self._actions.label_column()
+        name = next((f for f in self._fields if f.column is label), self._fields[0])
+        return [self._head(request, asked, field) for field in (name, *columns)]
+
+    def _head(self, request: Request, asked: Asked, field: Field) -> Head:
+        kind, column = _kind(field), field.column
+        if column is None or not column.sortable:
+            return Head(tag("span", field.label), kind, "")
+        order = {column.name: "ascending", f"-{column.name}": "descending"}.get(
+            _first(asked, "sort").partition(",")[0], ""
+        )
+        turned = f"-{column.name}" if order == "ascending" else column.name
+        href = self._address(request, _without(asked, "cursor"), sort=turned)
+        return Head(tag("a", field.label, href=href), kind, order)
+
+    def _line(self, request: Request, row: Any, columns: Sequence[Field], cells: Cells) -> Line:
+        key = self._actions.key_of(row)
+        return Line(
+            f"{self._actions.resource.topic}-{key}",
+            address(request.root + self._path, key),
+            self._actions.label(row),
+            [Cell(cells.show(row, field), _kind(field)) for field in columns],
+        )
+
+    def _address(self, request: Request, asked: Asked, **changed: str) -> str:
+        kept = {**asked, **{name: [value] for name, value in changed.items()}}
+        return request.root + self._path + _line(kept)
+
+    def _readable(self, asked: Asked) -> dict[str, Sequence[str]]:
+        """The query as the API's language has it: times by the reader's clock become moments."""
+        columns = {c.name: c for c in self._actions.resource.columns}
+        return {
+            name: [_moment(columns.get(name.partition("[")[0]), value) for value in values]
+            for name, values in asked.items()
+            if not name.endswith(SEARCH)
+        }
+
+
+def _asked(request: Request) -> dict[str, list[str]]:
+    """The query without what is ours and what is empty; moments as a local input shows them."""
+    found = {}
+    for name, values in request.query.items():
+        kept = [value for value in values if value.strip()]
+        if kept and name not in _OURS:
+            found[name] = kept
+    return found
+
+
+def _moment(column: Column | None, value: str) -> str:
+    if column is not None and column.type == "datetime" and value[-1:].isdigit():
+        moment = moment_of(value) if "+" not in value else None
+        return iso_utc(moment) if moment else value
+    return value
+
+
+def _without(asked: Asked, *names: str) -> dict[str, Sequence[str]]:
+    return {name: values for name, values in asked.items() if name not in names}
+
+
+def _first(asked: Asked, name: str) -> str:
+    return (asked.get(name) or [""])[0]
+
+
+def _line(asked: Asked) -> str:
+    kept = {name: values for name, values in asked.items() if not name.endswith(SEARCH)}
+    return "?" + urlencode(kept, doseq=True) if kept else ""
+
+
+def _kind(field: Field) -> str:
+    return "number" if field.kind in NUMBERS and field.relation is None else "plain"
+
+
+def _step(kind: str) -> str | None:
+    return "any" if kind == "decimal" else None
+
+
+def _labelled(id: str, label: str, made: Raw) -> Raw:
+    return tag("div", join([tag("label", label, for_=id), made]), class_="field")
+
+
+def _group(field: Field, made: Raw) -> Raw:
+    return tag("fieldset", join([tag("legend", field.label), made]), class_="field")

@@ -1,0 +1,391 @@
+"""The pages of one resource: list, detail, new, edit, delete; and what their forms send.
+
+A form that was done leads on by 303 (POST/redirect/GET); one that was not is shown again with 422,
+what was written in it, and what is wrong beside each field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+from ...actions import Actions
+from ...errors import (
+    Conflict,
+    ConstraintViolation,
+    DomainError,
+    Invalid,
+    NotFound,
+    StaleVersion,
+)
+from ...text import later, text
+from ..html import Raw, join, tag, void
+from ..middleware.csrf import check_csrf, csrf_field
+from ..request import Request
+from ..response import Response, redirect
+from ..router import Route
+from ..templates import WORDS, delete, form, show
+from ..templates import list as list_page
+from . import choices
+from .cells import Places, address
+from .detail import Detail
+from .export import export
+from .fields import Field, given_fields, shown_fields, words
+from .form import Texts, data_of, defaults, errors_of, posted, texts_of
+from .frame import Frame, Render
+from .inputs import SEARCH, Options, choice_list, control, is_group
+from .listing import Listing
+
+PAGES: Mapping[str, Render] = {
+    "list": list_page.render, "show": show.render, "form": form.render, "delete": delete.render,
+}  # fmt: skip
+"""The templates that a project may have its own of, in resources/<r>/views/<name>.html."""
+
+_NOTICES = {
+    "created": later("Created."),
+    "updated": later("Saved."),
+    "deleted": later("Deleted."),
+    "restored": later("Restored."),
+}
+_EVENTS = ("created", "updated", "deleted", "restored")
+
+
+class Asked(NamedTuple):
+    """One field of a form, as the template shows it."""
+
+    name: str
+    label: str
+    kind: str
+    help: str
+    required: bool
+    group: bool
+    input: Raw
+    errors: Sequence[str]
+
+
+class Problem(NamedTuple):
+    """One entry of what is wrong. name: the field, "" for the whole."""
+
+    name: str
+    label: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """A form that is filled in. row: what is changed, None for a new one."""
+
+    row: Any
+    fields: Sequence[Field]
+    texts: Texts
+    version: str = ""
+
+    @property
+    def operation(self) -> str:
+        """What it asks the permission for."""
+        return "create" if self.row is None else "update"
+
+
+class ResourcePages:
+    """Handlers of one resource. path: of the list, "/flights". own: templates in place of PAGES."""
+
+    def __init__(
+        self, actions: Actions[Any, Any, Any], path: str, frame: Frame, places: Places,
+        own: Mapping[str, Render],
+    ) -> None:  # fmt: skip
+        self._actions, self._path, self._frame, self._places = actions, path, frame, places
+        self._templates = {**PAGES, **own}
+        self._given = given_fields(actions.resource)
+        self._shown = shown_fields(actions.resource)
+        self._listing = Listing(actions, path, places)
+        self._detail = Detail(actions, places)
+        self._word = words(actions.resource.event)
+        self._words = words(actions.resource.topic)
+
+    def routes(self) -> list[Route]:
+        """The routes of these pages."""
+        path, row = self._path, self._path + "/{id}"
+        made = [
+            Route("GET", path, self.list, ""),
+            Route("GET", path + ".csv", self.csv, ""),
+            Route("GET", path + "/new", self.new, ""),
+            Route("POST", path + "/new", self.create, ""),
+            Route("GET", path + "/new/choices", self.choices, ""),
+            Route("GET", row, self.show, ""),
+            Route("GET", row + "/edit", self.edit, ""),
+            Route("POST", row + "/edit", self.update, ""),
+            Route("GET", row + "/delete", self.ask_delete, ""),
+            Route("POST", row + "/delete", self.delete, ""),
+        ]
+        if self._actions.resource.soft_delete:
+            made.append(Route("POST", row + "/restore", self.restore, ""))
+        return made
+
+    # -- reading -----------------------------------------------------------------------------------
+
+    def list(self, request: Request) -> Response:
+        """One page of rows, with the inputs that choose them."""
+        self._actions.allow("read")
+        fields = [f for f in self._shown if f.column is not None and f.column.filterable]
+        options = self._options(request, fields, request.query)
+        context, status = self._listing.context(request, options)
+        place = request.root + self._path
+        body = self._templates["list"](
+            title=self._words, new=f"{place}/new" if self._may("create") else "",
+            notice=self._notice(request), undo=self._undo(request), words=WORDS, **context,
+        )  # fmt: skip
+        return self._page(request, self._words, body, status=status)
+
+    def csv(self, request: Request) -> Response:
+        """Every row that the list would show, as CSV."""
+        self._actions.allow("read")
+        return export(self._actions, self._listing.query(request))
+
+    def show(self, request: Request) -> Response:
+        """Everything about one row."""
+        self._actions.allow("read")
+        row = self._actions.get(self._key(request))
+        title = self._actions.label(row)
+        place = address(request.root + self._path, self._actions.key_of(row))
+        body = self._templates["show"](
+            title=title, row=row, notice=self._notice(request),
+            edit=f"{place}/edit" if self._may("update") else "",
+            delete=f"{place}/delete" if self._may("delete") else "",
+            list=request.root + self._path, words=WORDS, **self._detail.context(request, row),
+        )  # fmt: skip
+        return self._page(request, title, body)
+
+    def choices(self, request: Request) -> Response:
+        """What a search for a relation's targets finds: `forms.js` asks for it."""
+        name = (request.query.get("field") or [""])[0]
+        field = next((f for f in (*self._given, *self._shown) if f.name == name), None)
+        if field is None or field.relation is None:
+            raise NotFound(text("nothing is at this address"))
+        found = choices.search(self._target(field), (request.query.get("q") or [""])[0])
+        body = choice_list(field.name, field.kind, found, ())
+        headers = [("Content-Type", "text/html; charset=utf-8"), ("Cache-Control", "no-store")]
+        return Response(200, body.encode(), headers)
+
+    # -- writing -----------------------------------------------------------------------------------
+
+    def new(self, request: Request) -> Response:
+        """The form of a new row; values of the query are filled in."""
+        self._actions.allow("create")
+        fields = self._fields(new=True)
+        given = {f.name: request.query[f.name] for f in fields if f.name in request.query}
+        return self._form(request, Writing(None, fields, {**defaults(fields), **given}))
+
+    def create(self, request: Request) -> Response:
+        """Make the row, then show it."""
+        self._actions.allow("create")
+        fields, pairs = self._fields(new=True), _sent(request)
+        writing = Writing(None, fields, posted(fields, pairs))
+        return self._write(request, writing, pairs, "created", self._actions.create)
+
+    def edit(self, request: Request) -> Response:
+        """The form of a row."""
+        self._actions.allow("update")
+        return self._form(request, self._writing(request))
+
+    def update(self, request: Request) -> Response:
+        """Change what differs, unless somebody else has changed the row meanwhile."""
+        self._actions.allow("update")
+        now, pairs = self._writing(request), _sent(request)
+        version = (pairs.get("version") or [""])[0]
+        writing = Writing(now.row, now.fields, posted(now.fields, pairs), now.version)
+        if version != now.version:
+            message = text("Somebody else has changed this meanwhile. Save again to overwrite it.")
+            return self._form(request, writing, {"": [message]}, pairs, status=409)
+
+        def action(data: Any) -> Any:
+            key = self._actions.key_of(now.row)
+            return self._actions.update(key, data, version=int(version))
+
+        return self._write(request, writing, pairs, "updated", action, before=now.texts)
+
+    def ask_delete(self, request: Request) -> Response:
+        """Whether it should really be deleted."""
+        self._actions.allow("delete")
+        return self._confirm(request, self._actions.get(self._key(request)))
+
+    def delete(self, request: Request) -> Response:
+        """Delete the row, then show the list."""
+        self._actions.allow("delete")
+        key = self._key(request)
+        row = self._actions.get(key)
+        version = (_sent(request).get("version") or [""])[0]
+        try:
+            self._actions.delete(key, version=int(version) if version.isdecimal() else None)
+        except (Conflict, ConstraintViolation) as err:
+            return self._confirm(request, row, text(err.message), status=409)
+        soft = self._actions.resource.soft_delete
+        return self._done(request, "deleted", undo=str(key) if soft else "")
+
+    def restore(self, request: Request) -> Response:
+        """Bring a deleted row back, then show it."""
+        check_csrf(request)
+        row = self._actions.restore(self._key(request))
+        return self._done(request, "restored", row)
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _write(
+        self, request: Request, writing: Writing, pairs: Texts, done: str,
+        action: Callable[[Any], Any], before: Texts | None = None,
+    ) -> Response:  # fmt: skip
+        if pairs.get("search"):  # only to find a relation's target
+            return self._form(request, writing, pairs=pairs, status=200)
+        try:
+            return self._done(request, done, action(data_of(writing.fields, writing.texts, before)))
+        except StaleVersion:
+            message = text("Somebody else has changed this meanwhile. Save again to overwrite it.")
+            return self._form(request, self._writing(request), {"": [message]}, pairs, status=409)
+        except (Invalid, Conflict) as err:
+            wrong = errors_of(err, [field.name for field in writing.fields])
+            return self._form(request, writing, wrong, pairs, status=422)
+        except ConstraintViolation as err:
+            return self._form(request, writing, {"": [text(err.message)]}, pairs, status=422)
+
+    def _writing(self, request: Request) -> Writing:
+        row, fields = self._actions.get(self._key(request)), self._fields(new=False)
+        texts = {field.name: texts_of(field, self._value(row, field)) for field in fields}
+        return Writing(row, fields, texts, str(row.version))
+
+    def _value(self, row: Any, field: Field) -> object:
+        if field.column is not None:
+            return getattr(row, field.column.attribute or field.column.name)
+        assert field.relation is not None
+        target = self._target(field)
+        led = self._actions.related([row], [field.relation.name])[field.relation.name]
+        return [target.key_of(one) for one in led[self._actions.key_of(row)]]
+
+    def _fields(self, *, new: bool) -> Sequence[Field]:
+        readable = {relation.name for relation in self._actions.lists_of_keys()}
+        return [
+            f for f in self._given
+            if f.is_given() and (new or not f.immutable)
+            and (f.kind != "many" or f.relation is not None and f.relation.name in readable)
+        ]  # fmt: skip
+
+    def _form(
+        self, request: Request, writing: Writing, wrong: Mapping[str, Sequence[str]] | None = None,
+        pairs: Texts | None = None, status: int = 200,
+    ) -> Response:  # fmt: skip
+        wrong, row = wrong or {}, writing.row
+        options = self._options(request, writing.fields, {**(pairs or {}), **writing.texts})
+        asked = [self._asked(f, writing.texts, options, wrong) for f in writing.fields]
+        labels = {field.name: field.label for field in writing.fields}
+        place = request.root + self._path
+        if row is None:
+            action, title = f"{place}/new", text("New: {what}", what=self._word)
+        else:
+            place = address(place, self._actions.key_of(row))
+            action = f"{place}/edit"
+            title = text("Edit: {what}", what=self._actions.label(row))
+        hidden = [csrf_field(request)]
+        if row is not None:
+            hidden.append(void("input", type="hidden", name="version", value=writing.version))
+        body = self._templates["form"](
+            title=title, action=action, cancel=place, hidden=join(hidden), fields=asked, row=row,
+            problems=[
+                Problem(name, labels.get(name, ""), message)
+                for name, messages in wrong.items() for message in messages
+            ],
+            words=WORDS,
+        )  # fmt: skip
+        return self._frame.page(request, title, body, status=status)
+
+    def _asked(
+        self, field: Field, texts: Texts, options: Mapping[str, Options],
+        wrong: Mapping[str, Sequence[str]],
+    ) -> Asked:  # fmt: skip
+        chosen, errors = options.get(field.name), wrong.get(field.name, ())
+        made = control(field, texts.get(field.name, ()), options=chosen, wrong=bool(errors))
+        group = is_group(field, chosen)
+        return Asked(
+            field.name, field.label, field.kind, field.help, field.required, group, made, errors
+        )
+
+    def _options(
+        self, request: Request, fields: Sequence[Field], pairs: Texts
+    ) -> dict[str, Options]:
+        """What each relation's field may be, where its targets may be read."""
+        found = {}
+        for field in fields:
+            if field.relation is not None:
+                with suppress(DomainError):
+                    found[field.name] = self._option(request, field, pairs)
+        return found
+
+    def _option(self, request: Request, field: Field, pairs: Texts) -> Options:
+        target = self._target(field)
+        if (every := choices.few(target)) is not None:
+            return Options(every)
+        sought = (pairs.get(field.name + SEARCH) or [""])[0]
+        fetch = f"{request.root}{self._path}/new/choices?{urlencode({'field': field.name})}"
+        chosen = choices.named(target, pairs.get(field.name, ()))
+        return Options(None, choices.search(target, sought), chosen, sought, fetch)
+
+    def _target(self, field: Field) -> Actions[Any, Any, Any]:
+        assert field.relation is not None
+        target: Actions[Any, Any, Any] = self._actions.registry.actions[field.relation.target]
+        return target
+
+    def _confirm(
+        self, request: Request, row: Any, problem: str = "", status: int = 200
+    ) -> Response:
+        label = self._actions.label(row)
+        place = address(request.root + self._path, self._actions.key_of(row))
+        version = void("input", type="hidden", name="version", value=row.version)
+        title = text("Delete: {what}", what=label)
+        question = text("It is taken out of all lists, and can be brought back.")
+        if not self._actions.resource.soft_delete:
+            question = text("This cannot be undone.")
+        body = self._templates["delete"](
+            title=title, question=question, problem=problem, action=f"{place}/delete",
+            cancel=place, hidden=join([csrf_field(request), version]), row=row, words=WORDS,
+        )  # fmt: skip
+        return self._frame.page(request, title, body, status=status)
+
+    def _done(self, request: Request, what: str, row: Any = None, *, undo: str = "") -> Response:
+        place = request.root + self._path
+        if row is not None and self._may("read"):
+            place = address(place, self._actions.key_of(row))
+        more = {"done": what, "undo": undo} if undo else {"done": what}
+        return redirect(f"{place}?{urlencode(more)}")
+
+    def _notice(self, request: Request) -> str:
+        return text(_NOTICES.get((request.query.get("done") or [""])[0], ""))
+
+    def _undo(self, request: Request) -> Raw:
+        key = (request.query.get("undo") or [""])[0]
+        if not key or not self._actions.resource.soft_delete or not self._may("restore"):
+            return Raw()
+        action = address(request.root + self._path, key, "restore")
+        button = tag("button", WORDS.undo, type="submit", class_="quiet")
+        return tag("form", join([csrf_field(request), button]), method="post", action=action)
+
+    def _page(self, request: Request, title: str, body: str, status: int = 200) -> Response:
+        event, topic = self._actions.resource.event, self._actions.resource.topic
+        return self._frame.page(
+            request, title, body, status=status,
+            live=f"{request.root}/events?topic={topic}",
+            events=" ".join(f"{event}.{what}" for what in _EVENTS),
+        )  # fmt: skip
+
+    def _may(self, operation: str) -> bool:
+        with suppress(DomainError):
+            return bool(self._actions.allow(operation))
+        return False
+
+    def _key(self, request: Request) -> Any:
+        return self._actions.read_key(request.params["id"])
+
+
+def _sent(request: Request) -> Texts:
+    """The pairs of a form of ours. Raises HTTPProblem 403 where it is not."""
+    check_csrf(request)
+    return request.form()

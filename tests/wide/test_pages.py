@@ -1,0 +1,214 @@
+"""The pages of every kind of field and relation, for people who may do some of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from artifact_runner import Site
+from forge_min.db import EmbeddedServer
+from person import Page, Person
+from wide_project import served
+
+pytestmark = [pytest.mark.db, pytest.mark.slow]
+
+TENANT = "0190a1b2-0000-7000-8000-0000000000aa"
+OTHER = "0190a1b2-0000-7000-8000-0000000000bb"
+
+
+@pytest.fixture(scope="module")
+def site(
+    wide_artifact: Path, server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
+    """The wide project."""
+    with served(wide_artifact, server, tmp_path_factory.mktemp("pages")) as made:
+        yield made
+
+
+@pytest.fixture
+def boss(site: Site) -> Person:
+    """Who may do all, in one tenant."""
+    return somebody(site, "manager,member,admin,editor,owner")
+
+
+def somebody(site: Site, roles: str, tenant: str = TENANT) -> Person:
+    return Person(site.port, X_Test_User="anna", X_Test_Roles=roles, X_Test_Tenant=tenant)
+
+
+def errors(page: Page) -> dict[str, str]:
+    """What stands beside the fields."""
+    return dict(re.findall(r'id="error-(\w+)">\s*<li>([^<]+)', page.body.decode()))
+
+
+def names(page: Page) -> set[str]:
+    """The fields of the page's form."""
+    return {name for name, _ in page.form.fields} | set(page.form.choices)
+
+
+def new_account(person: Person, slug: str, **values: Any) -> str:
+    person.get("/accounts/new")
+    page = person.send({"slug": slug, "name": f"Account {slug}", **values})
+    assert "Created." in page.text, errors(page)
+    return person.at.partition("?")[0]
+
+
+def test_every_type_of_field_goes_through_a_form_and_back(boss: Person) -> None:
+    boss.get("/documents/new")
+    form = boss.page.form
+    before = dict(form.fields)
+    assert before["datetime"] == "2026-01-31T12:00" and before["decimal"] == "1.5"
+    assert ("bool", "true") in form.fields, "a default of true is a check mark"
+    values = {
+        "string": 'a "line" <b>', "text": "two\nlines", "int": "7", "bigint": "9007199254740991",
+        "decimal": "12.250", "bool": None, "datetime": "2026-02-03T04:05:06", "date": "2026-02-03",
+        "enum": "it's out", "json": '{"a": [1, 2.50, null]}', "slug": "a-slug",
+        "email": "a@example.com", "url": "https://example.com/x?y=z&q", "uuid": str(uuid4()),
+        "secret": "", "settings": "{}",
+    }  # fmt: skip
+    page = boss.send(values)
+    assert "Created." in page.text, errors(page)
+    assert 'a "line" <b>' in page.text and "it's out" in page.text
+    assert page.links["https://example.com/x?y=z&q"] == "https://example.com/x?y=z&q"
+    assert page.links["a@example.com"] == "mailto:a@example.com"
+    boss.click("Edit")
+    kept = dict(boss.page.form.fields)
+    given = {k: v for k, v in values.items() if v not in (None, "") and k not in ("json", "email")}
+    assert {name: kept[name] for name in given} == given
+    assert "bool" not in kept and "email" not in kept, "email is immutable"
+    page = boss.send({"int": "", "text": "", "json": "not json", "decimal": "1.23456"})
+    assert page.status == 422 and set(errors(page)) == {"json", "decimal"}
+    page = boss.send({"json": "[]", "decimal": "1.2"})
+    assert "Saved." in page.text
+    boss.click("Edit")
+    kept = dict(boss.page.form.fields)
+    assert (kept["int"], kept["text"], kept["json"]) == ("", "", "[]")
+
+
+def test_what_a_person_may_not_do_is_neither_offered_nor_done(site: Site, boss: Person) -> None:
+    account = new_account(boss, "open", notes="for managers")
+    member, nobody = somebody(site, "member"), Person(site.port)
+    page = member.get(account)
+    assert "for managers" not in page.text and "Edit" in page.links
+    assert "Delete" not in page.links
+    assert "New" not in member.get("/accounts").links
+    member.get(account + "/edit")
+    assert {"notes", "slug"}.isdisjoint(names(member.page))
+    assert member.send({"notes": "x", "name": "New name"}).status == 200
+    assert "for managers" in boss.get(account).text, "a field that was not offered is not read"
+    assert "New name" in boss.page.text
+    for path in ("/accounts/new", account + "/delete"):
+        assert member.get(path).status == 403
+        assert nobody.get(path).status == 401
+    token = dict(boss.get(account + "/delete").form.fields)["csrf_token"]
+    boss.ask("POST", account + "/delete", f"csrf_token={token}x".encode(), follow=False)
+    assert boss.page.status == 403
+    assert nobody.get("/accounts").status == 401 and "accounts" not in str(nobody.page.links)
+
+
+def test_another_tenants_rows_are_on_no_page(site: Site, boss: Person) -> None:
+    account = new_account(boss, "mine")
+    stranger = somebody(site, "manager,member,admin", OTHER)
+    assert stranger.get(account).status == 404
+    assert "Account mine" not in stranger.get("/accounts").text
+    assert "mine" not in stranger.get("/accounts.csv").body.decode()
+    stranger.get("/orders/new")
+    assert "Account mine" not in str(stranger.page.form.choices)
+    assert stranger.get("/accounts/new/choices?field=tag_ids&q=x").status == 200
+    # Its id is known, and of no use.
+    stranger.get("/orders/new")
+    key = account.rpartition("/")[2]
+    page = stranger.send({"number": "S1", "account_id": key, "kind": "sale", "lane": "fast",
+                          "total": "1"})  # fmt: skip
+    assert page.status == 422 and set(errors(page)) == {"account_id"}
+
+
+def test_a_deleted_row_comes_back_with_one_button(boss: Person) -> None:
+    account = new_account(boss, "gone")
+    boss.get(account + "/delete")
+    assert "can be brought back" in boss.page.text
+    page = boss.send()
+    assert "Deleted." in page.text and boss.at.startswith("/accounts?")
+    assert boss.get(account).status == 404
+    boss.get("/accounts?done=deleted&undo=" + account.rpartition("/")[2])
+    assert "Restored." in boss.send().text
+    assert boss.get(account).status == 200
+
+
+def test_relations_to_one_and_to_many_are_chosen_shown_and_linked(boss: Person) -> None:
+    account = new_account(boss, "buyer")
+    for tag in ("red", "blue"):
+        boss.get("/tags/new")
+        assert "Created." in boss.send({"name": tag}).text
+    boss.get("/orders/new")
+    form = boss.page.form
+    labels = {label: value for value, label in form.choices["label_ids"]}
+    accounts = {label: value for value, label in form.choices["account_id"]}
+    values = {
+        "number": "N1", "kind": "sale", "lane": "slow", "total": "9.90",
+        "account_id": accounts["Account buyer"], "label_ids": list(labels.values()),
+    }  # fmt: skip
+    page = boss.send(values)
+    assert "Created." in page.text, errors(page)
+    assert page.links["Account buyer"] == account
+    assert {"red", "blue"} <= set(page.links)
+    order = boss.at.partition("?")[0]
+    boss.click("Edit")
+    assert "number" not in names(boss.page), "an immutable field is not asked for"
+    assert sorted(v for n, v in boss.page.form.fields if n == "label_ids") == sorted(
+        labels.values()
+    )
+    boss.send({"label_ids": [labels["red"]]})
+    assert "red" in boss.page.links and "blue" not in boss.page.links
+    assert boss.get(account).links["Orders"].startswith("/orders?account_id=")
+    boss.click("Orders")
+    assert boss.page.links["N1"] == order
+    # A list with a mandatory version is deleted by the version that was looked at.
+    boss.get(order + "/delete")
+    other = Person(boss._port, **boss._headers)
+    other.get(order + "/edit")
+    assert "Saved." in other.send({"note": "overtaken"}).text
+    page = boss.send()
+    assert page.status == 409 and boss.get(order).status == 200
+
+
+def test_natural_keys_of_any_spelling_have_pages(boss: Person, site: Site) -> None:
+    boss.get("/classes/new")
+    page = boss.send({"code": "NEW", "class": "First/“class”", "def": "true"})
+    assert "Created." in page.text, errors(page)
+    assert boss.at == "/classes/NEW?done=created"
+    boss.click("Edit")
+    assert "code" not in names(boss.page)
+    assert "Saved." in boss.send({"import": "3"}).text
+    boss.get("/stations/new")
+    page = boss.send({"number": "7", "name": "Seven"})
+    assert "Created." in page.text and boss.at.startswith("/stations/7?"), errors(page)
+    boss.get("/stations/new")
+    page = boss.send({"number": "7", "name": "Again"})
+    assert page.status == 422 and set(errors(page)) == {"number"}
+    assert "First/“class”" in boss.get("/classes?sort=class").text
+    assert boss.get("/classes?def=true&import[gte]=2&class[contains]=first").links["NEW"]
+
+
+def test_hostile_values_stay_text_on_every_page(boss: Person) -> None:
+    evil = "\"'><script>alert(1)</script>"
+    account = new_account(boss, "evil", name=evil, notes=evil)
+    for path in (account, account + "/edit", account + "/delete", "/accounts", "/accounts.csv"):
+        page = boss.get(path)
+        assert page.status == 200
+        if "html" in page.headers["Content-Type"]:
+            assert "<script>alert" not in page.body.decode(), path
+            assert evil in page.text or path.endswith("edit"), path
+    for query in ("?q=%22%3E%3Cscript%3Ealert(1)", "?sort=%3Cscript%3E", "?done=%3Cscript%3E",
+                  "?undo=%22%3E%3Cscript%3E", "?name[contains]=%00", "?cursor=x", "?q=%00"):  # fmt: skip
+        page = boss.get("/accounts" + query)
+        assert page.status in (200, 400), query
+        assert "<script>" not in page.body.decode(), query
+    for path in ("/accounts/new?name=%3Cscript%3E", "/accounts/new/choices?field=x",
+                 "/accounts/new/choices?field=tag_ids&q=%00", "/accounts/%00/edit"):  # fmt: skip
+        assert boss.get(path).status in (200, 400, 404)
+    big = boss.get("/accounts/new").form
+    assert boss.send({"name": "x" * 2_000_000}, form=big).status == 413
