@@ -172,6 +172,16 @@ class Forbidden(DomainError):
     default_code = "F605"
 
 
+class TooManyAttempts(DomainError):
+    """A password was tried too often. `retry_after`: seconds after which to try again."""
+
+    default_code = "F637"
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class ConstraintViolation(DomainError):
     """PostgreSQL refused a write. Raised by `db/`; `actions/` gives it the field from gen's map.
 

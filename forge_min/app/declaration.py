@@ -43,6 +43,8 @@ class App:
         self.fragments: dict[str, Callable[..., str]] = {}
         self.middlewares: list[Middleware] = []
         self.methods: list[Method] = []
+        self.signs_in = False
+        self.reset_sender: Callable[..., object] | None = None
         self.schedules: list[jobs.Periodic] = []
         self.renew: Renew = lambda identity: identity
         self.dependencies: dict[str, object] = {}
@@ -98,6 +100,19 @@ class App:
         before API keys, in the order of declaration.
         """
         self.methods.append(function)
+        return function
+
+    def sign_in(self) -> None:
+        """People sign in by email and password, at /account/sign-in: pages, sessions, and who asks.
+        Users are made by `forge-min auth create-user`.
+        """
+        self.signs_in = True
+
+    def sends_reset(self, function: F) -> F:
+        """Sends somebody who forgot the password to a page, for an hour and once: takes (user,
+        path, ...), path as in "/account/reset?key=...". With it /account/forgot is there.
+        """
+        self.reset_sender = function
         return function
 
     def renews(self, function: Renew) -> Renew:

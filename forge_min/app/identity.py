@@ -2,32 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from ..auth import Identity, current_identity, keys
+from ..actions import Registry
+from ..auth import Identity, current_identity, keys, sessions
 from ..config import Config
-from ..db import Database
 from ..wsgi import Request
-from ..wsgi.middleware import bearer, no_tenant, tenant_by_header, tenant_by_subdomain
+from ..wsgi.account import TEMPLATES, AccountPages
+from ..wsgi.middleware import (
+    bearer,
+    no_tenant,
+    tenant_by_header,
+    tenant_by_path,
+    tenant_by_subdomain,
+)
+from ..wsgi.views import Frame, Render
 from .declaration import App
+
+Views = Mapping[str, Render]
 
 
 class Callers:
-    """The ways to know who asks, in turn: those of app.py, then ours.
+    """The ways to know who asks, in turn: those of app.py, then API keys, then sessions.
 
-    tenant: tells which tenant a request asks for, its slug or id.
+    account: the pages to sign in at, None where app.py has no sign_in(). views: the project's own
+    templates.
     """
 
-    def __init__(self, app: App, database: Database, config: Config) -> None:
-        self._app, self._database = app, database
-        self.tenant = _tenant(config)
+    account: AccountPages | None = None
+
+    def __init__(
+        self,
+        app: App,
+        registry: Registry,
+        config: Config,
+        frame: Frame,
+        views: Mapping[str, Render],
+    ) -> None:
+        self._app, self._database = app, registry.database
+        self._tenant = tenant_of(config)
         self.methods = [*app.methods, self._by_key]
+        if app.signs_in:
+            self.account = AccountPages(
+                frame,
+                registry.database,
+                lifetime=config.auth.session_lifetime,
+                at_least=config.auth.password_min_length,
+                secure=config.env == "production",
+                tenant=self._tenant,
+                own={name: views[name] for name in TEMPLATES if name in views},
+                send_reset=app.reset_sender and registry.fill(app.reset_sender, 2),
+            )
+            frame.account = self.account.head
+            self.methods.append(self.account.identify)
 
     def _by_key(self, request: Request) -> Identity | None:
         token = bearer(request)
         if token is None or not token.startswith(keys.KEY):
             return None
-        return keys.identify(self._database.connection(), token, self.tenant(request))
+        return keys.identify(self._database.connection(), token, self._tenant(request))
 
     def renew(self, identity: Identity) -> Identity | None:
         """What somebody who asked a while ago is by now; None for nobody any more."""
@@ -36,14 +69,21 @@ class Callers:
             if now is None:
                 return None
             identity = now
+        elif identity.credential.startswith(sessions.CREDENTIAL):
+            now = sessions.renewed(self._database.connection(), identity)
+            if now is None:
+                return None
+            identity = now
         return self._app.renew(identity)
 
 
-def _tenant(config: Config) -> Callable[[Request], str | None]:
+def tenant_of(config: Config) -> Callable[[Request], str | None]:
+    """What tells which tenant a request asks for, its slug or id."""
     strategy = config.tenancy.strategy
     if strategy == "header":
         return tenant_by_header(config.tenancy.header)
-    return tenant_by_subdomain if strategy == "subdomain" else no_tenant
+    ways = {"subdomain": tenant_by_subdomain, "path": tenant_by_path}
+    return ways.get(strategy, no_tenant)
 
 
 def caller() -> tuple[str, str] | None:

@@ -10,6 +10,7 @@ from ..actions import Registry
 from ..config import Config
 from ..errors import ConfigError
 from ..wsgi import Handler, Request, Response, Route, Router, StaticFiles, html_response
+from ..wsgi.account import AccountPages
 from ..wsgi.api import ResourceAPI
 from ..wsgi.middleware import json_only
 from ..wsgi.openapi import document, handlers
@@ -31,6 +32,7 @@ def build_router(
     root: Traversable,
     config: Config,
     frame: Frame,
+    account: AccountPages | None = None,
 ) -> Router:
     """The router. Raises ServerError F505 for a route that is declared twice."""
     router = Router()
@@ -53,6 +55,7 @@ def build_router(
     ours = StaticFiles(files("forge_min.wsgi") / "assets")
     router.add("GET", "/static/forge/{path...}", ours)
     router.add("GET", "/static/{path...}", StaticFiles(root / "static"))
+    _add(router, account.routes() if account is not None else [])
     _add_pages(router, app, registry, generated.views, routes, frame, config.api.prefix)
     return router
 
@@ -77,11 +80,15 @@ def _add_pages(
         actions = registry.actions[topic]
         frame.resources[path] = actions
         own = {name: views[f"{topic}.{name}"] for name in PAGES if f"{topic}.{name}" in views}
-        for route in ResourcePages(actions, path, frame, places, own).routes():
-            if not router.has(route.method, route.pattern):
-                router.add(route.method, route.pattern, route.handler)
-    if places and not router.has("GET", "/"):
-        router.add("GET", "/", frame.start)
+        _add(router, ResourcePages(actions, path, frame, places, own).routes())
+    _add(router, [Route("GET", "/", frame.start, "")] if places else [])
+
+
+def _add(router: Router, routes: Sequence[Route]) -> None:
+    """Routes of ours, but for those that the project has in their place."""
+    for route in routes:
+        if not router.has(route.method, route.pattern):
+            router.add(route.method, route.pattern, route.handler, name=route.name)
 
 
 def _declared(app: App, registry: Registry) -> list[Route]:

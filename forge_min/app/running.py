@@ -20,8 +20,9 @@ from ..config import Config, parse_duration
 from ..errors import ForgeError
 from ..jobs import control
 from ..wsgi import Application, Middleware
+from ..wsgi.account import SIGN_IN
 from ..wsgi.events import Patrol, events_handler
-from ..wsgi.middleware import CORS, CSRF, Compress, Identify, RateLimits
+from ..wsgi.middleware import CORS, CSRF, Compress, Identify, RateLimits, tenant_in_path
 from ..wsgi.views import Frame, ProblemPages
 from .declaration import App, Generated
 from .encoder import Encoder
@@ -220,7 +221,9 @@ class Running:
         writer.start()
         self._stack.callback(writer.stop, 5.0, sse.close_frame("shutdown"))
         self.metrics.watch(hub, writer, limiter)
-        callers, limits = Callers(app, self.database, self._config), self._limits()
+        frame = self._frame(generated, root)
+        callers = Callers(app, self.registry, self._config, frame, generated.views)
+        limits = self._limits()
         patrol = Patrol(writer, c.heartbeat, self._admit, callers.renew)
         patrol.start()
         self._stack.callback(patrol.stop)
@@ -234,10 +237,19 @@ class Running:
             patrol=patrol,
             refused=self.metrics.stream_refused,
         )
-        frame = self._frame(generated, root)
         router = build_router(
-            app, self.registry, generated, routes, events, root, self._config, frame
+            app,
+            self.registry,
+            generated,
+            routes,
+            events,
+            root,
+            self._config,
+            frame,
+            callers.account,
         )
+        place = SIGN_IN if app.signs_in else ""
+        problems = ProblemPages(frame, self._config.api.prefix, place)
         o = self._config.observe
         access = observe.AccessLog(format=o.log_format, level=o.log_level)
         access.start()
@@ -245,8 +257,9 @@ class Running:
         self.application = Application(
             router,
             middleware=[
+                problems,  # of those who are not let in; the inner one knows who reads
                 Identify(callers.methods, limits.failed),
-                ProblemPages(frame, self._config.api.prefix),
+                problems,
                 self._csrf(),
                 limits,
                 *app.middlewares,
@@ -278,7 +291,10 @@ class Running:
     def _outer(self) -> list[Middleware]:
         origins, tenancy = self._config.api.cors_origins, self._config.tenancy
         headers = [tenancy.header] if tenancy.strategy == "header" else []
-        return [*([CORS(origins, headers)] if origins else []), Compress()]
+        found: list[Middleware] = [CORS(origins, headers)] if origins else []
+        if tenancy.strategy == "path":
+            found.append(tenant_in_path)
+        return [*found, Compress()]
 
     def _admit(self, topic: str) -> UUID | None:
         """The tenant whose events the current identity hears. Raises for who may not read."""

@@ -1,10 +1,11 @@
 """Who is calling: the identity of this request or job, in a context variable.
 
-`accounts`, `keys` and `passwords` are imported by path: they load psycopg.
+`accounts`, `keys`, `sessions` and `signing` are imported by path: they load psycopg.
 """
 
 from .identity import (
     ANONYMOUS,
+    SESSION,
     SYSTEM,
     Identity,
     Renew,
@@ -16,6 +17,6 @@ from .identity import (
 )
 
 __all__ = [
-    "ANONYMOUS", "SYSTEM", "Identity", "Renew", "as_identity", "current_identity", "for_job",
-    "require", "to_metadata",
+    "ANONYMOUS", "SESSION", "SYSTEM", "Identity", "Renew", "as_identity", "current_identity",
+    "for_job", "require", "to_metadata",
 ]  # fmt: skip

@@ -126,6 +126,14 @@ def checked_roles(roles: Sequence[str]) -> list[str]:
     return sorted(set(roles))
 
 
+def held(
+    roles: Sequence[str], member: Sequence[str] | None, scope: Sequence[str] | None = None
+) -> frozenset[str]:
+    """The user's own roles and a member's. scope: of which only these count; None = all."""
+    found = frozenset((*roles, *(member or ())))
+    return found if scope is None else found.intersection(scope)
+
+
 def _made(rows: Sequence[tuple[Any, ...]], otherwise: str) -> UUID:
     if not rows:
         raise Conflict(otherwise)

@@ -1,4 +1,4 @@
-Users, tenants, who belongs to which, and API keys. Digests come in: no statement sees a secret.
+Users, tenants, who belongs to which, API keys, sessions, passwords. Digests come in: no statement sees a secret.
 
 -- name: create_user
 insert into forge_user (email, name, roles) values (lower(%(email)s), %(name)s, %(roles)s::text[])
@@ -80,3 +80,84 @@ from forge_token t join forge_user u on u.id = t.user_id
 left join forge_membership m on m.user_id = u.id and m.tenant_id = %(tenant)s::uuid
 where t.id = %(id)s::uuid and t.revoked_at is null and (t.expires_at is null or t.expires_at > now())
   and u.disabled_at is null
+
+-- The password of whoever may sign in.
+-- name: password
+select id, password from forge_user where email = lower(%(email)s) and disabled_at is null
+
+-- name: set_password
+update forge_user
+set password = %(password)s, password_at = now(), reset_key = null, reset_until = null
+where id = %(user)s returning id
+
+-- name: create_reset
+update forge_user set reset_key = %(key)s, reset_until = now() + %(seconds)s::float8 * interval '1 second'
+where id = %(user)s returning id
+
+-- name: by_reset
+select id, email, name, roles, time_zone, language, disabled_at is not null
+from forge_user where reset_key = %(key)s and reset_until > now() and disabled_at is null
+for update
+
+-- What has ended goes with a session that begins.
+-- name: start_session
+with ended as (
+  delete from forge_session where key = %(before)s or key in (
+    select key from forge_session where expires_at < now() limit 100 for update skip locked)
+)
+insert into forge_session (key, user_id, address, agent, expires_at)
+values (%(key)s, %(user)s, %(address)s, %(agent)s, now() + %(seconds)s::float8 * interval '1 second')
+returning id
+
+-- As by_key: the session and its user, and the tenant that is asked for, with the roles there (null: no member).
+-- name: by_session
+with found as (
+  select s.id, s.seen_at, u.id as user_id, coalesce(nullif(u.name, ''), u.email) as name, u.roles, u.time_zone,
+    u.language
+  from forge_session s join forge_user u on u.id = s.user_id
+  where s.key = %(key)s and s.expires_at > now() and u.disabled_at is null
+),
+seen as (
+  update forge_session set seen_at = now()
+  where id in (select id from found where seen_at < now() - interval '1 minute')
+)
+select f.id, f.user_id, f.name, f.roles, f.time_zone, f.language, n.id, m.roles
+from found f
+left join forge_tenant n on n.slug = lower(%(slug)s) or n.id = %(id)s::uuid
+left join forge_membership m on m.user_id = f.user_id and m.tenant_id = n.id
+
+-- name: session_by_now
+select u.roles, u.time_zone, u.language, m.roles
+from forge_session s join forge_user u on u.id = s.user_id
+left join forge_membership m on m.user_id = u.id and m.tenant_id = %(tenant)s::uuid
+where s.id = %(id)s::uuid and s.expires_at > now() and u.disabled_at is null
+
+-- name: sessions
+select id, address, agent, created_at, seen_at, expires_at
+from forge_session where user_id = %(user)s and expires_at > now() order by created_at desc, id
+
+-- name: end_sessions
+delete from forge_session
+where user_id = %(user)s and (%(id)s::uuid is null or id = %(id)s) and (%(but)s::uuid is null or id <> %(but)s)
+returning id
+
+-- The keys that may try once more. A bucket is the time until which it is not empty: a try adds `every`.
+-- name: attempt
+with over as (
+  delete from forge_throttle where key <> all(%(keys)s::text[]) and key in (
+    select key from forge_throttle where until < now() limit 100 for update skip locked)
+)
+insert into forge_throttle as t (key, until, burst)
+select key, now() + every * interval '1 second', burst * interval '1 second'
+from unnest(%(keys)s::text[], %(every)s::float8[], %(burst)s::float8[]) as given(key, every, burst)
+order by key
+on conflict (key) do update
+set until = greatest(t.until, now()) + (excluded.until - now()), burst = excluded.burst
+where t.until <= now() + excluded.burst
+returning key
+
+-- name: wait
+select ceil(max(extract(epoch from until - now() - burst))) from forge_throttle where key = any(%(keys)s::text[])
+
+-- name: forget_attempts
+delete from forge_throttle where key = any(%(keys)s::text[]) returning key

@@ -24,9 +24,9 @@ class Identity:
 
     system: no person but the system itself (a job, an operator at a terminal): it passes every
     rule about roles, never one about tenants. time_zone: an IANA name, for what is shown. language:
-    a BCP 47 tag, "" = what the request asks for. via: how it is known: "api_key", a word of your
-    own; "" for nobody and for what no request began. credential: which of them; "key:" and
-    its id of an API key.
+    a BCP 47 tag, "" = what the request asks for. via: how it is known: "api_key", "session", a
+    word of your own; "" for nobody and for what no request began. credential: which of them:
+    "key:" and the id of an API key, "session:" and that of a session. name: what people call it.
     """
 
     user: str = ""
@@ -37,6 +37,7 @@ class Identity:
     language: str = ""
     via: str = ""
     credential: str = ""
+    name: str = ""
 
     def has_one_of(self, roles: Iterable[str]) -> bool:
         """Whether it may do what needs one of `roles`; the system may always."""
@@ -46,6 +47,8 @@ class Identity:
 Renew = Callable[[Identity], Identity | None]
 """What an identity is by now; None when it is signed out, revoked or expired."""
 
+SESSION = "session"
+"""What `via` says of somebody who is known by a cookie."""
 ANONYMOUS = Identity()
 SYSTEM = Identity(user="system", system=True)
 

@@ -18,7 +18,7 @@ import psycopg
 from .. import db
 from ..errors import Forbidden, NotFound, Unauthenticated
 from ..text import text
-from .accounts import SQL, as_id, checked_roles
+from .accounts import SQL, as_id, checked_roles, held
 from .identity import Identity
 
 KEY = "fmk_"
@@ -97,7 +97,7 @@ def identify(conn: psycopg.Connection[Any], secret: str, tenant: str | None = No
         raise Forbidden(text("this identity may not do this here"))
     return Identity(
         user=str(user),
-        roles=_held(roles, member, scope),
+        roles=held(roles, member, scope),
         tenant=acts_in,
         time_zone=time_zone,
         language=language,
@@ -118,13 +118,5 @@ def renewed(conn: psycopg.Connection[Any], identity: Identity) -> Identity | Non
     roles, scope, time_zone, language, member = rows[0]
     if identity.tenant is not None and member is None:
         return None
-    now = _held(roles, member, scope)
+    now = held(roles, member, scope)
     return replace(identity, roles=now, time_zone=time_zone, language=language)
-
-
-def _held(
-    roles: Sequence[str], member: Sequence[str] | None, scope: Sequence[str] | None
-) -> frozenset[str]:
-    """The user's own roles and a member's, of which the key has those of its scope."""
-    held = frozenset((*roles, *(member or ())))
-    return held if scope is None else held.intersection(scope)

@@ -15,6 +15,7 @@ from .scaffold import scaffold
 from .tree import Report, write_tree
 
 VIEWS = ("list", "show", "form", "delete")
+ACCOUNT_VIEWS = {"account_sign_in": "sign_in", "account_password": "password", "account": "account"}
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 
 
@@ -68,7 +69,8 @@ def compare_scaffold(
 
 def _views(root: Path, resources: Sequence[ResourceIR]) -> dict[str, str]:
     """The project's own pages in place of the library's: their names → modules of gen/pages."""
-    found = {"layout": "layout"} if (root / "views" / "layout.html").is_file() else {}
+    own = ("layout", *ACCOUNT_VIEWS)
+    found = {name: name for name in own if (root / "views" / f"{name}.html").is_file()}
     for r in resources:
         for name in VIEWS:
             if (root / "resources" / r.folder / "views" / f"{name}.html").is_file():
@@ -101,11 +103,17 @@ def _homes(root: Path, resources: Sequence[ResourceIR]) -> dict[str, str]:
     return homes
 
 
-def scaffold_project(path: Path, name: str) -> list[str]:
-    """Start a project in the folder `path`, which must be empty or not there. Paths written."""
+def scaffold_project(path: Path, name: str, *, signs_in: bool = False) -> list[str]:
+    """Start a project in the folder `path`, which must be empty or not there. signs_in: with pages
+    to sign in at. Paths written.
+    """
     if not _NAME.fullmatch(name):
         hint = "use a-z, 0-9, _ and -: for example shop"
         raise UsageError(f"{name!r} cannot name a project", hint=hint)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UsageError(f"{path} is already there and not empty", hint="choose another name")
-    return scaffold(path, project_files(name))
+    files = project_files(name, signs_in=signs_in)
+    if signs_in:
+        pages = {own: library_page(f"{ours}.html") or "" for own, ours in ACCOUNT_VIEWS.items()}
+        files |= {f"views/{page}.html": text for page, text in pages.items()}
+    return scaffold(path, files)

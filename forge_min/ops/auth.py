@@ -1,16 +1,19 @@
-"""auth: users, their roles and keys, and tenants, from a terminal."""
+"""auth: users, their roles, keys and passwords, and tenants, from a terminal."""
 
 from __future__ import annotations
 
 import argparse
+import getpass
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from .. import db
-from ..auth import accounts, keys
+from ..auth import accounts, keys, signing
 from ..config import parse_duration
 from ..errors import UsageError
+from ..wsgi.account import reset_path
 from .door import tell
 from .project import Project
 
@@ -26,6 +29,8 @@ def _create_user(conn: db.Connection, args: argparse.Namespace, project: Project
     (email,) = _of(args, "an email")
     _check_known(args.role, project)
     id = accounts.create_user(conn, email, name=args.name, roles=args.role)
+    if args.password:
+        _set_password(conn, email, project)
     tell({"id": str(id), "email": email.lower()}, [f"{id}  {email.lower()}"], as_json=args.json)
     return 0
 
@@ -94,6 +99,33 @@ def _grant(conn: db.Connection, args: argparse.Namespace, project: Project) -> i
     return 0
 
 
+def _reset_password(conn: db.Connection, args: argparse.Namespace, project: Project) -> int:
+    (who,) = _of(args, "the email of a user")
+    if args.set:
+        email = _set_password(conn, who, project)
+        tell({"email": email}, [f"{email} has a new password"], as_json=args.json)
+        return 0
+    user = accounts.find_user(conn, who)
+    path = reset_path(signing.create_reset(conn, user.id))
+    minutes = int(signing.RESET // 60)
+    lines = [path, f"It sets a new password of {user.email}, once, within {minutes} minutes."]
+    tell({"email": user.email, "path": path}, lines, as_json=args.json)
+    return 0
+
+
+def _set_password(conn: db.Connection, who: str, project: Project) -> str:
+    """From the terminal, twice; else the first line of standard input. Whose it is."""
+    user = accounts.find_user(conn, who)
+    if sys.stdin.isatty():
+        given = getpass.getpass("password: ")
+        if getpass.getpass("again: ") != given:
+            raise UsageError("the two passwords differ", hint="try again")
+    else:
+        given = sys.stdin.readline().rstrip("\r\n")
+    signing.set_password(conn, user, given, project.config.auth.password_min_length)
+    return user.email
+
+
 def _of(args: argparse.Namespace, what: str, *, least: int = 1, most: int = 1) -> list[str]:
     if not least <= len(args.of) <= most:
         raise UsageError(f"auth {args.does} needs {what}", hint="auth --help shows an example")
@@ -129,4 +161,5 @@ _DOES: Mapping[str, Callable[[db.Connection, argparse.Namespace, Project], int]]
     "revoke-key": _revoke_key,
     "grant": _grant,
     "revoke": _grant,
+    "reset-password": _reset_password,
 }

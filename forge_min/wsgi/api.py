@@ -71,10 +71,10 @@ class ResourceAPI:
         data = _object(request)
         key = request.header("Idempotency-Key")
         if key is None:
-            status, headers, body = self._created(data)
+            status, headers, body = self._created(request.root, data)
         elif _VISIBLE.fullmatch(key):
             digest = hashlib.sha256(request.body).hexdigest()
-            run = partial(self._created, data)
+            run = partial(self._created, request.root, data)
             status, headers, body, replayed = self._actions.once(key, digest, run)
             if replayed:
                 headers = [*headers, ("Idempotency-Replayed", "true")]
@@ -123,9 +123,9 @@ class ResourceAPI:
         handler.__doc__ = doc
         return handler
 
-    def _created(self, data: dict[str, Any], conn: Connection | None = None) -> Answer:
+    def _created(self, root: str, data: dict[str, Any], conn: Connection | None = None) -> Answer:
         row = self._actions.create(data, conn=conn)
-        place = f"{self._path}/{quote(str(self._actions.key_of(row)), safe='')}"
+        place = f"{root}{self._path}/{quote(str(self._actions.key_of(row)), safe='')}"
         headers = [
             ("Content-Type", "application/json"),
             ("Location", place),
@@ -191,7 +191,7 @@ def _by_cursor(page: Page[Any]) -> dict[str, Any]:
 
 def _links(request: Request, page: Page[Any]) -> Headers:
     given = {name: values for name, values in request.query.items() if name != "cursor"}
-    path = quote(request.path)
+    path = request.root + quote(request.path)
     links = [
         f'<{path}?{urlencode({**given, "cursor": [token]}, doseq=True)}>; rel="{rel}"'
         for rel, token in (("next", page.next), ("prev", page.prev))

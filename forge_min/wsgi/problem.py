@@ -20,6 +20,7 @@ STATUSES: tuple[tuple[type[ForgeError], int], ...] = (
     (errors.BadRequest, 400),
     (Unauthenticated, 401),
     (errors.Forbidden, 403),
+    (errors.TooManyAttempts, 429),
     (DomainError, 422),
     (errors.TooManyConnectionsForUser, 429),
     (Unavailable, 503),
@@ -76,7 +77,7 @@ def _detail(error: BaseException, status: int) -> str:
 def _extra_headers(error: BaseException) -> list[tuple[str, str]]:
     if isinstance(error, HTTPProblem):
         return list(error.headers)
-    if isinstance(error, Unavailable):
+    if isinstance(error, Unavailable | errors.TooManyAttempts):
         return [("Retry-After", str(error.retry_after))]
     if isinstance(error, Unauthenticated):
         return [("WWW-Authenticate", "Bearer")]

@@ -11,6 +11,8 @@ from forge_min import db
 from forge_min.cli import main
 from forge_min.db import EmbeddedServer
 from forge_min.generate import scaffold_project
+from forge_min.migrations import diff
+from forge_min.parse import parse_project
 from forge_min.testing import Client, fresh_database, running_app
 
 from wide_project import importable
@@ -55,7 +57,10 @@ def root(tmp_path: Path) -> Path:
 def served(root: Path, server: EmbeddedServer) -> Iterator[Client]:
     project = ["--project", str(root), "-q"]
     assert main(["generate", *project]) == 0
-    main(["migrate", "diff", *project])
+    if not (root / "migrations").is_dir():
+        first = diff(root, parse_project(root).resources, [])
+        assert first is not None
+        first.write()
     migrations = [*db.FORGE_MIGRATIONS, *db.read_migrations(root / "migrations", "app")]
     with fresh_database(server, migrations) as database, importable(root):
         with running_app(database) as running:

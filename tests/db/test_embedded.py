@@ -389,20 +389,28 @@ def run_twice(data: Path, *wrapper: str) -> list[object]:
 
 
 def outside() -> object:
-    """What must not change: users, the stages' folder, the folders above PostgreSQL's programs."""
+    """What must not change: users, the folders above PostgreSQL's programs."""
     above = binaries.find().folder.parents
     return (
         Path("/etc/passwd").read_bytes(),
-        sorted(path.name for path in Path("/var/tmp").glob("forge-postgres-*")),
         [(str(path), path.stat().st_mode, path.stat().st_uid) for path in above],
     )
 
 
+def stages() -> set[str]:
+    """What lies where root's servers are made; those of tests beside this one come and go."""
+    return {path.name for path in Path("/var/tmp").glob("forge-postgres-*")}
+
+
 @pytest.fixture(autouse=True)
 def nothing_outside_changes():
-    before = outside()
+    before, made = outside(), stages()
     yield
     assert outside() == before
+    end = time.monotonic() + 30
+    while stages() - made:
+        assert time.monotonic() < end, stages() - made
+        time.sleep(0.1)
 
 
 def private(folder: Path) -> Path:

@@ -1,15 +1,24 @@
 """wide: who is asking comes from three headers, because no test wants to log in."""
 
+import logging
 from uuid import UUID
 
 from forge_min.app import App
 from forge_min.auth import Identity
+from forge_min.auth.accounts import User
 from forge_min.wsgi import Request
 
 from gen.account import AccountRow
 from resources.account.actions import AccountActions
 
 app = App()
+app.sign_in()
+
+
+@app.sends_reset
+def send(user: User, path: str) -> None:
+    """To the log, where a test reads it."""
+    logging.getLogger("wide").info("for %s: %s", user.email, path)
 
 
 @app.identifies

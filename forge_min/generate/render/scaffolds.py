@@ -15,10 +15,25 @@ from .fill import common, fill, imports, read
 _MARK = re.compile(r"^# forge: scaffold ([0-9a-f]{16})\n?", re.MULTILINE)
 
 
-def project_files(name: str) -> dict[str, str]:
-    """Path below the project → text, of a new project: one resource and one live page."""
+_SIGN_IN = "app.sign_in()  # pages below /account; users: forge-min auth create-user\n"
+_PERMISSIONS = "".join(
+    f'    schema.permission("{operation}", ["admin"]),\n'
+    for operation in ("create", "update", "delete")
+)
+
+
+def project_files(name: str, *, signs_in: bool = False) -> dict[str, str]:
+    """Path below the project → text, of a new project: one resource and one live page. signs_in:
+    with pages to sign in at, and a resource that only an admin changes.
+    """
     known = tomllib.loads(read("init/files.toml"))
-    return {path: fill(f"init/{file}", {"name": name}) for path, file in known.items()}
+    words = {
+        "name": name,
+        "sign_in": _SIGN_IN if signs_in else "",
+        "permissions": _PERMISSIONS if signs_in else "",
+        "account": '<a href="/account">Account</a> · ' if signs_in else "",
+    }
+    return {path: fill(f"init/{file}", words) for path, file in known.items()}
 
 
 def scaffold_files(resource: ResourceIR, homes: Mapping[str, str]) -> dict[str, str]:

@@ -12,12 +12,14 @@ from .identify import (
     bearer,
     no_tenant,
     tenant_by_header,
+    tenant_by_path,
     tenant_by_subdomain,
+    tenant_in_path,
 )
 from .limits import RateLimits
 
 __all__ = [
     "CORS", "CSRF", "Compress", "Identify", "Method", "RateLimits", "bearer", "check_csrf",
     "csrf_field", "json_only", "no_tenant",
-    "tenant_by_header", "tenant_by_subdomain",
+    "tenant_by_header", "tenant_by_path", "tenant_by_subdomain", "tenant_in_path",
 ]  # fmt: skip

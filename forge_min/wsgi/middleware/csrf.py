@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from ...auth import current_identity
+from ...auth import SESSION, current_identity
 from ...errors import ServerError
 from ...text import text
 from ..html import Raw, void
@@ -25,8 +25,6 @@ from .cookies import cookie, cookies_of
 FIELD = "csrf_token"
 HEADER = "X-CSRF-Token"
 COOKIE = "forge_csrf"
-SESSION = "session"
-"""What `Identity.via` says of whoever is known by a cookie."""
 _SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))  # RFC 9110 section 9.2.1
 _KEY = "forge.csrf"
 _SIZE = 32  # bytes of a SHA-256

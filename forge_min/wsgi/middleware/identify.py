@@ -16,6 +16,11 @@ what it knows and does not believe.
 """
 
 
+TENANTS = "t"
+"""The segment of a path after which a tenant is named."""
+_TENANT = "forge.tenant"
+
+
 class Identify:
     """Middleware. methods: the first that knows who asks decides; where none does, nobody asks.
 
@@ -57,6 +62,28 @@ def tenant_by_subdomain(request: Request) -> str | None:
     labels = host.split(".")
     named = len(labels) > 2 or (len(labels) == 2 and labels[1] == "localhost")
     return labels[0] if named and not labels[-1].isdecimal() else None
+
+
+def tenant_in_path(request: Request, handler: Handler) -> Response:
+    """Middleware, outside of all that looks at the path: /t/acme/flights is /flights of the tenant
+    acme, and what stands before it becomes part of SCRIPT_NAME, which links begin with.
+    """
+    environ = request.environ
+    path: str = environ.get("PATH_INFO", "")
+    mark, _, rest = path.removeprefix("/").partition("/")
+    slug, _, below = rest.partition("/")
+    if mark == TENANTS and slug:
+        environ["SCRIPT_NAME"] = f"{environ.get('SCRIPT_NAME', '')}/{mark}/{slug}"
+        environ["PATH_INFO"] = "/" + below
+        environ[_TENANT] = slug
+        request.read_path()
+    return handler(request)
+
+
+def tenant_by_path(request: Request) -> str | None:
+    """The tenant that `tenant_in_path` found."""
+    found: str | None = request.environ.get(_TENANT)
+    return found
 
 
 def no_tenant(request: Request) -> str | None:

@@ -63,7 +63,7 @@ class RateLimits:
         self, request: Request, caller: tuple[str, str] | None
     ) -> tuple[Sequence[tuple[str, str]], HTTPProblem | None]:
         """The fields of the answer, and the refusal where nothing is left."""
-        kind, key = caller or (DEFAULT, _network(request.environ.get("REMOTE_ADDR", "")))
+        kind, key = caller or (DEFAULT, network(request.environ.get("REMOTE_ADDR", "")))
         if kind not in self._limiters:
             kind = DEFAULT
         limiter = self._limiters.get(kind)
@@ -80,7 +80,7 @@ class RateLimits:
 
 
 @lru_cache(10_000)
-def _network(address: str) -> str:
+def network(address: str) -> str:
     """What counts as one place: an IPv6 client has a /64 of its own to choose from."""
     try:
         known = ip_address(address)

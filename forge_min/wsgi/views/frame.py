@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from ...actions import Actions
-from ...auth import current_identity
-from ...errors import DomainError
+from ...errors import DomainError, Unauthenticated
 from ...text import current_language, text
 from ..html import Raw
 from ..middleware.accept import prefers_html
@@ -119,9 +118,9 @@ class ProblemPages:
             return response
         if request.path.startswith(self._prefix) or not prefers_html(request.header("Accept")):
             return response
-        if response.status == 401 and self._sign_in and not current_identity().user:
-            return redirect(f"{request.root}{self._sign_in}?next={quote(here(request), safe='')}")
         said = json.loads(response.body)
+        if said["code"] == Unauthenticated.default_code and self._sign_in:
+            return redirect(f"{request.root}{self._sign_in}?next={quote(here(request), safe='')}")
         body = problem.render(
             title=said["title"], detail=said["detail"], code=said["code"],
             request=said["request_id"], home=f"{request.root}/", words=WORDS,
@@ -133,6 +132,6 @@ class ProblemPages:
 
 def here(request: Request) -> str:
     """Where to come back to: the address of a GET, else of the page that a form stood on."""
-    path = quote(request.path)
+    path = request.root + quote(request.path)
     line = request.environ.get("QUERY_STRING")
     return f"{path}?{line}" if line and request.method in ("GET", "HEAD") else path

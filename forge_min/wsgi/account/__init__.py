@@ -1,0 +1,5 @@
+"""Signing in and out by email and password, and what somebody may do with their own account."""
+
+from .pages import SIGN_IN, TEMPLATES, AccountPages, SendReset, reset_path
+
+__all__ = ["SIGN_IN", "TEMPLATES", "AccountPages", "SendReset", "reset_path"]

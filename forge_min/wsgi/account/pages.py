@@ -1,0 +1,351 @@
+"""The pages below /account: sign in, sign out, one's sessions, a new password, a lost one.
+
+Who is signed in is known by the cookie of `auth.sessions`. Every form has a token, the one to sign
+in too: nobody is signed in as somebody else by another site.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlencode
+from uuid import UUID
+
+from ...auth import SESSION, Identity, accounts, current_identity, sessions, signing
+from ...auth.accounts import User
+from ...db import Database
+from ...errors import DomainError, Invalid, NotFound, TooManyAttempts, Unauthenticated
+from ...text import text
+from ..html import Raw, join, tag, time_tag, void
+from ..middleware.cookies import cookie, cookies_of
+from ..middleware.csrf import check_csrf, csrf_field
+from ..middleware.limits import network
+from ..request import Request
+from ..response import Response, redirect
+from ..router import Route
+from ..templates import WORDS, account, password
+from ..templates import sign_in as sign_in_page
+from ..views import Frame, Render
+
+TEMPLATES: Mapping[str, Render] = {
+    "account": account.render, "account_password": password.render,
+    "account_sign_in": sign_in_page.render,
+}  # fmt: skip
+"""The templates that a project may have its own of, in views/<name>.html."""
+COOKIE = "forge_session"
+PLACE = "/account"
+SIGN_IN = f"{PLACE}/sign-in"
+
+SendReset = Callable[[User, str], object]
+"""Given a user and the path of a page that sets a new password once: sends them there."""
+
+log = logging.getLogger("forge_min.account")
+
+
+class Shown(NamedTuple):
+    """One session, as the template shows it."""
+
+    id: str
+    agent: str
+    address: str
+    since: Raw
+    seen: Raw
+    here: bool
+
+
+class AccountPages:
+    """Handlers, and the two ways in which the rest of an application knows of them: `identify` is a
+    method of the middleware Identify, `head` stands in the frame of every page.
+
+    lifetime: of a session, in seconds. at_least: characters of a password. secure: cookies are for
+    HTTPS alone. tenant: tells which tenant a request asks for. send_reset: None = nobody can ask
+    for a link, only an operator makes one. own: templates in place of TEMPLATES.
+    """
+
+    def __init__(
+        self, frame: Frame, database: Database, *, lifetime: float, at_least: int, secure: bool,
+        tenant: Callable[[Request], str | None], send_reset: SendReset | None = None,
+        own: Mapping[str, Render] | None = None,
+    ) -> None:  # fmt: skip
+        self._frame, self._database, self._tenant = frame, database, tenant
+        self._lifetime, self._at_least, self._secure = lifetime, at_least, secure
+        self._send_reset = send_reset
+        self._templates = {**TEMPLATES, **(own or {})}
+
+    def routes(self) -> list[Route]:
+        """The routes of these pages."""
+        made = [
+            Route("GET", PLACE, self.show, ""),
+            Route("POST", f"{PLACE}/sessions", self.end, ""),
+            Route("GET", SIGN_IN, self.ask, ""),
+            Route("POST", SIGN_IN, self.sign_in, ""),
+            Route("POST", f"{PLACE}/sign-out", self.sign_out, ""),
+            Route("GET", f"{PLACE}/password", self.ask_password, ""),
+            Route("POST", f"{PLACE}/password", self.change_password, ""),
+            Route("GET", f"{PLACE}/reset", self.ask_reset, ""),
+            Route("POST", f"{PLACE}/reset", self.reset, ""),
+        ]
+        if self._send_reset is not None:
+            made.append(Route("GET", f"{PLACE}/forgot", self.ask_forgot, ""))
+            made.append(Route("POST", f"{PLACE}/forgot", self.forgot, ""))
+        return made
+
+    def identify(self, request: Request) -> Identity | None:
+        """Whose session the request's cookie is of; None without one that is good. Raises Forbidden
+        F605 for a tenant that its user is no member of.
+        """
+        secret = self._secret(request)
+        if not secret:
+            return None
+        return sessions.identify(self._database.connection(), secret, self._tenant(request))
+
+    def head(self, request: Request) -> Raw:
+        """What every page says of the reader."""
+        who, root = current_identity(), request.root
+        if who.via != SESSION:
+            link = tag("a", WORDS.sign_in, href=f"{root}{SIGN_IN}")
+            return tag("p", link, class_="account")
+        out = tag("button", WORDS.sign_out, type="submit", class_="quiet")
+        form = tag(
+            "form", join([csrf_field(request), out]), method="post",
+            action=f"{root}{PLACE}/sign-out",
+        )  # fmt: skip
+        name = tag("a", who.name, href=f"{root}{PLACE}")
+        return tag("div", join([name, form]), class_="account")
+
+    # -- in and out --------------------------------------------------------------------------------
+
+    def ask(self, request: Request) -> Response:
+        """The form to sign in."""
+        following = (request.query.get("next") or [""])[0]
+        done = (request.query.get("done") or [""])[0]
+        notice = text("The password is changed. Sign in with it.") if done == "password" else ""
+        return self._sign_in(request, following=following, notice=notice)
+
+    def sign_in(self, request: Request) -> Response:
+        """Begin a session, and go on where it was asked for."""
+        pairs = _sent(request)
+        email, following = _one(pairs, "email"), _one(pairs, "next")
+        try:
+            secret = signing.sign_in(
+                self._database.connection(), email, _one(pairs, "password"), self._lifetime,
+                address=_address(request), agent=request.header("User-Agent") or "",
+                before=self._secret(request),
+            )  # fmt: skip
+        except Unauthenticated as err:
+            log.warning("a sign-in from %s was refused", _address(request))
+            return self._sign_in(request, err, email, following, status=401)
+        except TooManyAttempts as err:
+            log.warning("sign-ins from %s are too many", _address(request))
+            answer = self._sign_in(request, err, email, following, status=429)
+            answer.headers.append(("Retry-After", str(err.retry_after)))
+            return answer
+        answer = redirect(_local(following) or f"{request.root}/")
+        answer.headers.append(cookie(COOKIE, secret, secure=self._secure, lifetime=self._lifetime))
+        return answer
+
+    def sign_out(self, request: Request) -> Response:
+        """End this session."""
+        check_csrf(request)
+        who = current_identity()
+        if who.via == SESSION:
+            sessions.end(self._database.connection(), UUID(who.user), sessions.id_of(who))
+        answer = redirect(f"{request.root}/")
+        answer.headers.append(cookie(COOKIE, "", secure=self._secure, lifetime=0))
+        return answer
+
+    # -- one's own account -------------------------------------------------------------------------
+
+    def show(self, request: Request) -> Response:
+        """Who one is, and where one is signed in."""
+        user, here = self._me()
+        place, done = request.root + PLACE, (request.query.get("done") or [""])[0]
+        found = sessions.list_sessions(self._database.connection(), user.id)
+        body = self._templates["account"](
+            title=user.name or user.email,
+            email=user.email,
+            roles=", ".join(sorted(current_identity().roles)) or "–",
+            notice=text("Signed out there.") if done == "ended" else "",
+            password=f"{place}/password",
+            action=f"{place}/sessions",
+            hidden=csrf_field(request),
+            sessions=[
+                Shown(
+                    str(one.id), _browser(one.agent), one.address, time_tag(one.created_at),
+                    time_tag(one.seen_at), one.id == here,
+                )
+                for one in found
+            ],
+            words=WORDS,
+        )  # fmt: skip
+        return self._frame.page(request, text("Account"), body)
+
+    def end(self, request: Request) -> Response:
+        """Sign out elsewhere: in one place, or in all."""
+        pairs, (user, here) = _sent(request), self._me()
+        conn, which = self._database.connection(), _one(pairs, "session")
+        if which == "others":
+            sessions.end_others(conn, user.id, here)
+        elif (id := accounts.as_id(which)) is not None:
+            sessions.end(conn, user.id, id)
+        return redirect(f"{request.root}{PLACE}?done=ended")
+
+    def ask_password(self, request: Request) -> Response:
+        """The form for a new password."""
+        return self._password(request, self._me()[0])
+
+    def change_password(self, request: Request) -> Response:
+        """Set a new password, which ends all sessions; this browser gets a new one."""
+        pairs, (user, _) = _sent(request), self._me()
+        conn = self._database.connection()
+        try:
+            signing.change_password(
+                conn, user, _one(pairs, "current"), _twice(pairs), self._at_least,
+                address=_address(request),
+            )  # fmt: skip
+        except (Invalid, Unauthenticated, TooManyAttempts) as err:
+            return self._password(request, user, err)
+        secret = sessions.start(
+            conn, user.id, self._lifetime, address=_address(request),
+            agent=request.header("User-Agent") or "",
+        )  # fmt: skip
+        answer = redirect(f"{request.root}{PLACE}")
+        answer.headers.append(cookie(COOKIE, secret, secure=self._secure, lifetime=self._lifetime))
+        return answer
+
+    # -- a lost password ---------------------------------------------------------------------------
+
+    def ask_forgot(self, request: Request) -> Response:
+        """The form that asks for a link."""
+        return self._forgot(request)
+
+    def forgot(self, request: Request) -> Response:
+        """Send a link, where the email has an account; the answer is the same for every email."""
+        email, conn = _one(_sent(request), "email"), self._database.connection()
+        try:
+            signing.count_reset(conn, email, _address(request))
+        except TooManyAttempts as err:
+            return self._forgot(request, err)
+        with suppress(NotFound):
+            user = signing.find_user(conn, email)
+            if not user.disabled and self._send_reset is not None:
+                self._send_reset(user, reset_path(signing.create_reset(conn, user.id)))
+        return self._forgot(request, notice=text("If there is such an account, a link is sent."))
+
+    def ask_reset(self, request: Request) -> Response:
+        """The form behind a link. It uses nothing up: mail programs look at links too."""
+        key = (request.query.get("key") or [""])[0]
+        user = signing.find_reset(self._database.connection(), key)
+        return self._password(request, user, key=key)
+
+    def reset(self, request: Request) -> Response:
+        """Set the new password."""
+        pairs, conn = _sent(request), self._database.connection()
+        key = _one(pairs, "key")
+        try:
+            signing.use_reset(conn, key, _twice(pairs), self._at_least)
+        except Invalid as err:
+            return self._password(request, signing.find_reset(conn, key), err, key=key)
+        return redirect(f"{request.root}{SIGN_IN}?done=password")
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _secret(self, request: Request) -> str:
+        return cookies_of(request, secure=self._secure).get(COOKIE, "")
+
+    def _me(self) -> tuple[User, UUID | None]:
+        """The user, and the session. Raises Unauthenticated for whoever has none."""
+        who = current_identity()
+        if who.via != SESSION:
+            raise Unauthenticated(text("this needs an identity"))
+        user = accounts.find_user(self._database.connection(), who.user)
+        return user, sessions.id_of(who)
+
+    def _sign_in(
+        self, request: Request, error: DomainError | None = None, email: str = "",
+        following: str = "", *, notice: str = "", status: int = 200,
+    ) -> Response:  # fmt: skip
+        hidden = [csrf_field(request)]
+        if _local(following):
+            hidden.append(void("input", type="hidden", name="next", value=following))
+        forgot = f"{request.root}{PLACE}/forgot" if self._send_reset is not None else ""
+        body = self._templates["account_sign_in"](
+            title=WORDS.sign_in, problem=error.message if error else "", notice=notice,
+            action=f"{request.root}{SIGN_IN}", hidden=join(hidden), email=email, password=True,
+            button=WORDS.sign_in, forgot=forgot, words=WORDS,
+        )  # fmt: skip
+        return self._frame.page(request, WORDS.sign_in, body, status=status)
+
+    def _forgot(
+        self, request: Request, error: TooManyAttempts | None = None, notice: str = ""
+    ) -> Response:
+        body = self._templates["account_sign_in"](
+            title=WORDS.forgot, problem=error.message if error else "", notice=notice,
+            action=f"{request.root}{PLACE}/forgot", hidden=csrf_field(request), email="",
+            password=False, button=WORDS.send, forgot="", words=WORDS,
+        )  # fmt: skip
+        return self._frame.page(request, WORDS.forgot, body, status=429 if error else 200)
+
+    def _password(
+        self, request: Request, user: User, error: DomainError | None = None, key: str = ""
+    ) -> Response:
+        hidden = [csrf_field(request)]
+        if key:
+            hidden.append(void("input", type="hidden", name="key", value=key))
+        statuses = {TooManyAttempts: 429, Unauthenticated: 403}
+        wrong = ""
+        if error is not None:
+            found = getattr(error, "errors", ())
+            wrong = f"{WORDS.password}: {found[0].message}" if found else error.message
+        rule = text("At least {min} characters.", min=self._at_least)
+        body = self._templates["account_password"](
+            title=WORDS.change, problem=wrong, email=user.email, current=not key, rule=rule,
+            action=f"{request.root}{PLACE}/{'reset' if key else 'password'}", hidden=join(hidden),
+            words=WORDS,
+        )  # fmt: skip
+        status = 200 if error is None else statuses.get(type(error), 422)
+        return self._frame.page(request, WORDS.change, body, status=status)
+
+
+def reset_path(secret: str) -> str:
+    """The page that a link for a new password leads to."""
+    return f"{PLACE}/reset?{urlencode({'key': secret}, quote_via=quote)}"
+
+
+def _sent(request: Request) -> dict[str, list[str]]:
+    check_csrf(request)
+    return request.form()
+
+
+def _one(pairs: dict[str, list[str]], name: str) -> str:
+    return (pairs.get(name) or [""])[0]
+
+
+def _twice(pairs: dict[str, list[str]]) -> str:
+    """The new password. Raises Invalid F630 where the second is another."""
+    if _one(pairs, "password") != _one(pairs, "again"):
+        raise Invalid([], text("the two passwords differ"), code="F630")
+    return _one(pairs, "password")
+
+
+def _address(request: Request) -> str:
+    return network(request.environ.get("REMOTE_ADDR", ""))
+
+
+def _local(url: str) -> str:
+    """The address, where it leads to a page of ours; else ""."""
+    good = url.startswith("/") and not url.startswith("//") and "\\" not in url
+    return url if good and url.isprintable() and url.isascii() else ""
+
+
+def _browser(agent: str) -> str:
+    """What people call a browser, of what it says of itself."""
+    known: Any = ("Edg", "OPR", "Firefox", "Chrome", "Safari", "curl")
+    systems = ("Android", "iPhone", "iPad", "Windows", "Mac OS X", "Linux")
+    name = next((one for one in known if one in agent), "")
+    system = next((one for one in systems if one in agent), "")
+    names = {"Edg": "Edge", "OPR": "Opera", "Mac OS X": "macOS"}
+    found = [names.get(one, one) for one in (name, system) if one]
+    return ", ".join(found) or agent[:40] or "–"

@@ -1,0 +1,214 @@
+"""Signing in, sessions, and lost passwords, on a real database as the app's role."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from forge_min import db
+from forge_min.auth import accounts, sessions, signing
+from forge_min.auth.accounts import User
+from forge_min.errors import Forbidden, Invalid, TooManyAttempts, Unauthenticated
+from forge_min.testing import TestDatabase
+
+pytestmark = pytest.mark.db
+PASSWORD = "correct horse battery"
+HOUR = 3600.0
+
+
+@pytest.fixture
+def conn(fresh_database: TestDatabase) -> Iterator[db.Connection]:
+    with db.connect(fresh_database.app_url) as conn:
+        yield conn
+
+
+@pytest.fixture
+def anna(conn: db.Connection) -> User:
+    accounts.create_user(conn, "anna@example.com", name="Anna", roles=["editor"])
+    user = accounts.find_user(conn, "anna@example.com")
+    signing.set_password(conn, user, PASSWORD, 12)
+    return user
+
+
+def count(conn: db.Connection, table: str) -> int:
+    return int(conn.execute(f"select count(*) from {table}").fetchall()[0][0])  # type: ignore[call-overload]
+
+
+def test_a_session_says_who_it_is_and_nothing_of_it_can_be_read_in_the_table(
+    conn: db.Connection, anna: User
+) -> None:
+    secret = signing.sign_in(conn, " ANNA@example.com ", PASSWORD, HOUR, address="10.0.0.1")
+    who = sessions.identify(conn, secret)
+    assert who is not None
+    assert (who.user, who.name, who.roles) == (str(anna.id), "Anna", {"editor"})
+    assert who.via == "session" and sessions.renewed(conn, who) == who
+    dump = str(conn.execute("select * from forge_session").fetchall())
+    assert secret not in dump and PASSWORD not in str(conn.execute("table forge_user").fetchall())
+    assert sessions.identify(conn, secret + "x") is None and sessions.identify(conn, "") is None
+    (listed,) = sessions.list_sessions(conn, anna.id)
+    assert listed.address == "10.0.0.1"
+
+
+def test_each_sign_in_has_a_new_secret_and_ends_the_one_that_the_browser_had(
+    conn: db.Connection, anna: User
+) -> None:
+    first = signing.sign_in(conn, anna.email, PASSWORD, HOUR)
+    second = signing.sign_in(conn, anna.email, PASSWORD, HOUR, before=first)
+    assert first != second and sessions.identify(conn, first) is None
+    other = signing.sign_in(conn, anna.email, PASSWORD, HOUR)
+    assert sessions.identify(conn, second) and sessions.identify(conn, other)
+
+
+def test_a_session_ends_at_its_time_with_its_user_and_when_it_is_told_to(
+    conn: db.Connection, anna: User
+) -> None:
+    secrets = [signing.sign_in(conn, anna.email, PASSWORD, HOUR) for _ in range(3)]
+    identities = [sessions.identify(conn, one) for one in secrets]
+    assert all(identities)
+    ids = [sessions.id_of(who) for who in identities if who]
+    assert sessions.end(conn, anna.id, ids[0]) == 1 and sessions.end(conn, anna.id, ids[0]) == 0
+    assert sessions.end_others(conn, anna.id, ids[1]) == 1
+    assert [bool(sessions.identify(conn, one)) for one in secrets] == [False, True, False]
+    conn.execute("update forge_session set expires_at = now()")
+    assert sessions.identify(conn, secrets[1]) is None
+    assert identities[1] and sessions.renewed(conn, identities[1]) is None
+    fresh = signing.sign_in(conn, anna.email, PASSWORD, HOUR)
+    assert count(conn, "forge_session") == 1, "what has ended goes with the next"
+    conn.execute("update forge_user set disabled_at = now()")
+    assert sessions.identify(conn, fresh) is None
+    with pytest.raises(Unauthenticated):
+        signing.sign_in(conn, anna.email, PASSWORD, HOUR)
+
+
+def test_nobody_ends_anothers_session(conn: db.Connection, anna: User) -> None:
+    secret = signing.sign_in(conn, anna.email, PASSWORD, HOUR)
+    who = sessions.identify(conn, secret)
+    other = accounts.create_user(conn, "berta@example.com")
+    assert who and sessions.end(conn, other, sessions.id_of(who)) == 0
+    assert sessions.identify(conn, secret)
+
+
+def test_a_session_acts_in_a_tenant_of_its_users_alone(conn: db.Connection, anna: User) -> None:
+    north, south = (accounts.create_tenant(conn, slug) for slug in ("north", "south"))
+    accounts.grant(conn, anna.id, ["boss"], north)
+    secret = signing.sign_in(conn, anna.email, PASSWORD, HOUR)
+    who = sessions.identify(conn, secret, "north")
+    assert who and who.tenant == north and who.roles == {"editor", "boss"}
+    assert sessions.identify(conn, secret, str(north)) == who
+    for wrong in ("south", str(south), "nowhere"):
+        with pytest.raises(Forbidden):
+            sessions.identify(conn, secret, wrong)
+    accounts.leave(conn, anna.id, north)
+    assert sessions.renewed(conn, who) is None
+
+
+def test_the_same_is_said_of_a_wrong_password_and_of_no_account(
+    conn: db.Connection, anna: User
+) -> None:
+    accounts.create_user(conn, "nopassword@example.com")
+    said = set()
+    for email in (
+        anna.email,
+        "nobody@example.com",
+        "nopassword@example.com",
+        "",
+        "\0x@y",
+        "x" * 999,
+    ):
+        with pytest.raises(Unauthenticated) as caught:
+            signing.sign_in(conn, email, "wrong password!", HOUR, address=str(len(email)))
+        said.add((type(caught.value), caught.value.message, caught.value.code))
+    assert len(said) == 1
+
+
+def test_tries_are_counted_before_they_are_looked_at_so_many_at_once_are_no_way_around(
+    fresh_database: TestDatabase, conn: db.Connection, anna: User
+) -> None:
+    def attempt(n: int) -> str:
+        with db.connect(fresh_database.app_url) as own:
+            try:
+                signing.sign_in(own, anna.email, f"wrong {n}", HOUR, address="10.0.0.1")
+            except (Unauthenticated, TooManyAttempts) as err:
+                return err.code
+        return "in"
+
+    with ThreadPoolExecutor(12) as pool:
+        found = list(pool.map(attempt, range(12)))
+    assert sorted(found) == ["F637"] * 7 + ["F638"] * 5
+    with pytest.raises(TooManyAttempts) as caught:  # even the right one
+        signing.sign_in(conn, anna.email, PASSWORD, HOUR, address="10.0.0.1")
+    assert 1 <= caught.value.retry_after <= 60
+    assert signing.sign_in(conn, anna.email, PASSWORD, HOUR, address="10.0.0.2"), "from elsewhere"
+    conn.execute("update forge_throttle set until = until - interval '61 seconds'")
+    assert signing.sign_in(conn, anna.email, PASSWORD, HOUR, address="10.0.0.1"), "a minute later"
+
+
+def test_what_is_right_gives_the_tries_of_the_account_back(conn: db.Connection, anna: User) -> None:
+    for _ in range(3):
+        for _ in range(4):
+            with pytest.raises(Unauthenticated):
+                signing.sign_in(conn, anna.email, "wrong password!", HOUR, address="10.0.0.1")
+        signing.sign_in(conn, anna.email, PASSWORD, HOUR, address="10.0.0.1")
+    # Of the address they stay: accounts of one's own are no way around.
+    with pytest.raises(TooManyAttempts):
+        for n in range(25):
+            with pytest.raises(Unauthenticated):
+                signing.sign_in(conn, f"{n}@example.com", "wrong", HOUR, address="10.0.0.1")
+
+
+def test_tries_that_are_over_leave_no_row(conn: db.Connection, anna: User) -> None:
+    for n in range(5):
+        with pytest.raises(Unauthenticated):
+            signing.sign_in(conn, f"{n}@example.com", "wrong", HOUR, address=f"10.0.0.{n}")
+    assert count(conn, "forge_throttle") == 15
+    conn.execute("update forge_throttle set until = now() - interval '1 second'")
+    signing.sign_in(conn, anna.email, PASSWORD, HOUR, address="10.0.0.9")
+    assert count(conn, "forge_throttle") == 1
+
+
+def test_a_link_sets_a_password_once_and_ends_every_session(
+    conn: db.Connection, anna: User
+) -> None:
+    session = signing.sign_in(conn, anna.email, PASSWORD, HOUR)
+    old, link = (signing.create_reset(conn, anna.id) for _ in range(2))
+    with pytest.raises(Unauthenticated):
+        signing.use_reset(conn, old, "another horse battery", 12)
+    with pytest.raises(Invalid):
+        signing.use_reset(conn, link, "short", 12)
+    assert signing.find_reset(conn, link).email == anna.email
+    assert signing.use_reset(conn, link, "another horse battery", 12).id == anna.id
+    with pytest.raises(Unauthenticated):
+        signing.use_reset(conn, link, "a third horse battery", 12)
+    assert sessions.identify(conn, session) is None
+    with pytest.raises(Unauthenticated):
+        signing.sign_in(conn, anna.email, PASSWORD, HOUR)
+    assert signing.sign_in(conn, anna.email, "another horse battery", HOUR)
+
+
+def test_a_link_is_used_by_one_of_many_who_use_it_at_once(
+    fresh_database: TestDatabase, conn: db.Connection, anna: User
+) -> None:
+    link = signing.create_reset(conn, anna.id)
+
+    def use(n: int) -> bool:
+        with db.connect(fresh_database.app_url) as own:
+            try:
+                return bool(signing.use_reset(own, link, f"horse battery number {n}", 12))
+            except Unauthenticated:
+                return False
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sum(pool.map(use, range(6))) == 1
+
+
+def test_a_link_ends_at_its_time_and_with_a_new_password(conn: db.Connection, anna: User) -> None:
+    link = signing.create_reset(conn, anna.id, lifetime=0)
+    with pytest.raises(Unauthenticated):
+        signing.find_reset(conn, link)
+    link = signing.create_reset(conn, anna.id)
+    signing.change_password(conn, anna, PASSWORD, "another horse battery", 12)
+    with pytest.raises(Unauthenticated):
+        signing.find_reset(conn, link)
+    with pytest.raises(Unauthenticated):
+        signing.change_password(conn, anna, PASSWORD, "a third horse battery", 12)

@@ -1,0 +1,94 @@
+"""A new project with sign-in, from `init` to a browser: nothing is edited, nothing is installed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from artifact_runner import Process, free_port
+from person import Person
+
+pytestmark = [pytest.mark.db, pytest.mark.browser, pytest.mark.slow]
+AXE = "axe.run({resultTypes: ['violations']}).then(arguments[arguments.length - 1])"
+
+
+class Shop:
+    """The served project; its admin's password; where it answers."""
+
+    def __init__(self, folder: Path) -> None:
+        made = self.run(folder, "init", "shop", "--auth", "--json")
+        assert made.returncode == 0, made.stderr
+        self.password = json.loads(made.stdout)["admin"]["password"]
+        self.port, root = free_port(), folder / "shop"
+        environ = os.environ | {"FORGE_SERVER_PORT": str(self.port), "FORGE_ADMIN_PORT": "0"}
+        command = [sys.executable, "-m", "forge_min", "--project", str(root), "serve"]
+        self.process = Process(command, environ, folder / "log")
+        self.process.wait_for(self.answers, "an answer")
+
+    def run(self, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "forge_min", *words]
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
+
+    def answers(self) -> bool:
+        try:
+            return Person(self.port).get("/items").status == 200
+        except OSError:
+            return False
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    made = Shop(tmp_path)
+    try:
+        yield made
+    finally:
+        assert made.process.stop() == 0
+
+
+def test_the_admin_of_a_new_project_signs_in_and_adds_what_nobody_else_may(
+    shop: Shop, browse: Callable[..., Any]
+) -> None:
+    stranger = Person(shop.port)
+    assert "New" not in stranger.get("/items").links
+    stranger.get("/items/new")
+    assert stranger.at.startswith("/account/sign-in?next=")
+    browser, wrong = browse(), []
+    base = f"http://127.0.0.1:{shop.port}"
+
+    def look() -> None:
+        browser.execute_script((files("axe_playwright_python") / "axe.min.js").read_text("utf-8"))
+        for scheme in ("light", "dark"):
+            media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+            browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+            found = browser.execute_async_script(AXE)["violations"]
+            wrong.extend(f"{browser.current_url} {one['id']} {one['nodes']}" for one in found)
+
+    browser.get(base + "/items/new")
+    browser.find_element(By.ID, "email").send_keys("admin@example.com")
+    browser.find_element(By.ID, "password").send_keys("not the password" + Keys.ENTER)
+    browser.until("document.getElementById('problems')")
+    look()
+    browser.find_element(By.ID, "password").send_keys(shop.password + Keys.ENTER)
+    browser.until("location.pathname === '/items/new'")
+    browser.find_element(By.NAME, "title").send_keys("Hello" + Keys.ENTER)
+    browser.until("document.body.textContent.includes('Created.')")
+    look()
+    assert "Hello" in stranger.get("/").text and "Hello" in stranger.get("/items").links
+    for path in ("/account", "/account/password"):
+        browser.get(base + path)
+        look()
+    assert wrong == []
+    browser.find_element(By.XPATH, "//header//button").click()
+    browser.until("location.pathname === '/'")
+    assert browser.get_cookie("forge_session") is None
+    assert [one for one in browser.said if "401" not in one] == []

@@ -1,0 +1,268 @@
+"""Signing in over HTTP, by people, and by those who pretend to be them; tenants named in the path."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from artifact_runner import PYTHON, Process, Site
+from forge_min.db import EmbeddedServer
+from forge_min.testing import fresh_database
+from person import Person
+
+pytestmark = [pytest.mark.db, pytest.mark.slow]
+PASSWORD = "correct horse battery"
+EMAIL = "anna@example.com"
+
+
+@pytest.fixture
+def site(wide_artifact: Path, server: EmbeddedServer, tmp_path: Path) -> Iterator[Site]:
+    """The wide project with tenants in the path; anna is a member of north, and there is south."""
+    with fresh_database(server, ()) as database:
+        made = Site(wide_artifact, database, tmp_path)
+        made.environ["FORGE_TENANCY_STRATEGY"] = "path"
+        made.environ["FORGE_SSE_HEARTBEAT"] = "200ms"
+        try:
+            made.process = made.serve()  # type: ignore[attr-defined]
+            user(made, EMAIL, "--name", "Anna")
+            for slug in ("north", "south"):
+                auth(made, "create-tenant", slug)
+            auth(made, "grant", EMAIL, "member", "manager", "--tenant", "north")
+            yield made
+        finally:
+            made.stop()
+
+
+def auth(site: Site, *words: str, given: str = "") -> Any:
+    done = subprocess.run(
+        [*PYTHON, str(site.artifact), "auth", *words, "--json"], env=site.environ,
+        input=given, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def user(site: Site, email: str, *options: str, password: str = PASSWORD) -> None:
+    auth(site, "create-user", email, "--password", *options, given=f"{password}\n")
+
+
+def signed_in(site: Site, email: str = EMAIL, password: str = PASSWORD) -> Person:
+    person = Person(site.port)
+    person.get("/account/sign-in")
+    person.send({"email": email, "password": password})
+    return person
+
+
+def test_who_may_not_read_is_asked_to_sign_in_and_comes_back(site: Site) -> None:
+    person = Person(site.port)
+    page = person.get("/t/north/accounts?sort=name")
+    assert page.status == 200 and "Sign in" in page.text
+    assert person.at.startswith("/t/north/account/sign-in?next=")
+    page = person.send({"email": "ANNA@example.com ", "password": PASSWORD})
+    assert person.at == "/t/north/accounts?sort=name" and page.status == 200
+    assert "Anna" in page.links and page.links["Accounts"] == "/t/north/accounts"
+    # What is made there belongs to the tenant, and links stay below it.
+    person.click("New")
+    page = person.send({"slug": "first", "name": "First"})
+    assert "Created." in page.text and person.at.startswith("/t/north/accounts/")
+    assert "First" not in person.get("/t/north/orders").links
+    status, headers, _ = site.ask(
+        "POST", "/t/north/api/v1/tags", {"name": "red"}, Sec_Fetch_Site="same-origin",
+        Cookie=f"forge_session={person.cookies['forge_session']}",
+    )  # fmt: skip
+    assert status == 201 and headers["location"].startswith("/t/north/api/v1/tags/")
+    assert site.ask("GET", headers["location"], Cookie=cookies(person))[0] == 200
+    # Not a member there, and nobody at the top.
+    assert person.get("/t/south/accounts").status == 403
+    assert "text/html" in person.page.headers["Content-Type"]
+    assert person.get("/accounts").status == 403
+
+
+def cookies(person: Person) -> str:
+    return "; ".join(f"{name}={value}" for name, value in person.cookies.items())
+
+
+def test_the_cookie_is_a_new_one_each_time_and_no_script_reads_it(site: Site) -> None:
+    person, line = signed_in(site), session_line(site)
+    assert "HttpOnly" in line and "SameSite=Lax" in line and "Path=/" in line
+    assert "Max-Age=86400" in line and "Secure" not in line
+    first = person.cookies["forge_session"]
+    person.get("/account/sign-in")
+    person.send({"email": EMAIL, "password": PASSWORD})
+    assert person.cookies["forge_session"] != first
+    old = Person(site.port)
+    old.cookies = {"forge_session": first}
+    assert "Anna" not in old.get("/classes").links, "the session that the browser had has ended"
+
+
+def session_line(site: Site) -> str:
+    person = Person(site.port)
+    person.get("/account/sign-in")
+    pairs = {"email": EMAIL, "password": PASSWORD} | dict(person.page.form.fields[:1])
+    body = "&".join(f"{k}={v.replace(' ', '+').replace('@', '%40')}" for k, v in pairs.items())
+    page = person.ask("POST", "/account/sign-in", body.encode(), follow=False)
+    assert page.status == 303
+    return str(page.headers["Set-Cookie"])
+
+
+def test_in_production_the_cookie_is_for_https_alone_and_bound_to_its_host(site: Site) -> None:
+    assert site.process.stop() == 0  # type: ignore[attr-defined]
+    site.serve(FORGE_ENV="production", FORGE_AUTH_SECRET="s" * 32)
+    person = Person(site.port)
+    person.get("/account/sign-in")
+    assert list(person.cookies) == ["__Host-forge_csrf"]
+    page = person.send({"email": EMAIL, "password": PASSWORD})
+    assert "Anna" in page.links and "__Host-forge_session" in person.cookies
+    person.cookies = {"forge_session": person.cookies["__Host-forge_session"]}
+    assert "Anna" not in person.get("/classes").links, "one that was set over HTTP"
+
+
+def test_a_session_cannot_be_fixed_or_guessed_and_a_wrong_one_is_nobodys(site: Site) -> None:
+    person = Person(site.port)
+    for value in ("", "x", "A" * 43, "forge", "' or 1=1 --", "%00"):
+        person.cookies = {"forge_session": value}
+        assert person.get("/classes").status == 200 and "Sign in" in person.page.links
+    person.cookies = {"forge_session": "mine-from-the-start"}
+    person.get("/account/sign-in")
+    person.send({"email": EMAIL, "password": PASSWORD})
+    assert person.cookies["forge_session"] != "mine-from-the-start"
+
+
+def test_a_wrong_password_says_no_more_than_no_account_and_too_many_have_to_wait(
+    site: Site,
+) -> None:
+    person, said = Person(site.port), set()
+    for email in (EMAIL, "nobody@example.com"):
+        person.get("/account/sign-in")
+        page = person.send({"email": email, "password": "wrong horse battery"})
+        assert page.status == 401 and dict(page.form.fields)["email"] == email
+        said.add(re.sub(r'value="[^"]*"', "", page.body.decode()))
+    assert len(said) == 1
+    for _ in range(4):
+        page = person.send({"email": EMAIL, "password": "wrong horse battery"})
+    page = person.send({"email": EMAIL, "password": PASSWORD})
+    assert page.status == 429 and int(page.headers["Retry-After"]) >= 1
+    assert "too many attempts" in page.text and "forge_session" not in person.cookies
+
+
+def test_a_session_is_seen_and_ended_from_another_place(site: Site) -> None:
+    here, there = signed_in(site), signed_in(site)
+    assert there.get("/t/north/accounts").status == 200
+    page = here.get("/account")
+    assert page.text.count("127.0.0.1") == 2 and EMAIL in page.text
+    (form, *_) = [f for f in page.forms if any(v for n, v in f.fields if n == "session")]
+    page = here.send(form=form)
+    assert "Signed out there." in page.text and page.text.count("127.0.0.1") == 1
+    assert "Sign in" in there.get("/classes").links
+    there = signed_in(site)
+    here.get("/account")
+    here.send(form=here.page.forms[-1], button="Sign out everywhere else")
+    assert "Sign in" in there.get("/classes").links
+    assert "Anna" in here.get("/classes").links
+    out = next(f for f in here.page.forms if f.action.endswith("/sign-out"))
+    page = here.send(form=out)
+    assert "forge_session" not in here.cookies and "Sign in" in page.links
+
+
+def test_a_stream_ends_with_the_session_that_opened_it(site: Site) -> None:
+    import http.client
+
+    person = signed_in(site)
+    conn = http.client.HTTPConnection("127.0.0.1", site.port, timeout=20)
+    conn.request("GET", "/t/north/events?topic=accounts", headers={"Cookie": cookies(person)})
+    stream = conn.getresponse()
+    assert stream.status == 200
+    person.get("/account")
+    person.send(form=next(f for f in person.page.forms if f.action.endswith("/sign-out")))
+    assert b'"expired"' in stream.read()
+    conn.close()
+
+
+def test_what_another_site_makes_a_browser_send_is_refused(site: Site) -> None:
+    person = signed_in(site)
+    cookie = {"Cookie": cookies(person)}
+    tags = "/t/north/api/v1/tags"
+
+    def post(**headers: str) -> int:
+        return site.ask("POST", tags, {"name": f"tag {len(headers)}"}, **cookie, **headers)[0]
+
+    assert post() == 403, "a cookie, and nothing that says where the request comes from"
+    assert post(Origin="http://evil.example") == 403
+    assert post(Origin="null") == 403
+    assert post(Sec_Fetch_Site="cross-site") == 403
+    assert post(Sec_Fetch_Site="same-site") == 403
+    assert post(Origin=f"http://127.0.0.1:{site.port}") == 201
+    token = dict(person.get("/account").forms[0].fields)["csrf_token"]
+    assert site.ask("POST", tags, {"name": "with"}, **cookie, X_CSRF_Token=token)[0] == 201
+    other = signed_in(site)
+    stolen = dict(other.get("/account").forms[0].fields)["csrf_token"]
+    assert site.ask("POST", tags, {"name": "no"}, **cookie, X_CSRF_Token=stolen)[0] == 403
+    # Without a cookie nothing is gained: programs need none of it.
+    assert site.ask("POST", "/api/v1/classes", {"code": "AB", "class": "x"})[0] == 201
+    # Nobody is signed in by another site.
+    stranger = Person(site.port)
+    body = f"email=anna%40example.com&password={PASSWORD.replace(' ', '+')}".encode()
+    assert stranger.ask("POST", "/account/sign-in", body, follow=False).status == 403
+
+
+@pytest.mark.parametrize(
+    "following",
+    ["//evil.example/", "https://evil.example", "/\\evil.example", "javascript:alert(1)", "\t//x"],
+)
+def test_nobody_is_led_elsewhere_after_signing_in(site: Site, following: str) -> None:
+    person = Person(site.port)
+    person.get("/account/sign-in")
+    person.send({"email": EMAIL, "password": PASSWORD, "next": following})
+    assert person.at == "/" and person.page.status == 200
+
+
+def test_a_password_is_changed_by_who_knows_it(site: Site) -> None:
+    person, other = signed_in(site), signed_in(site)
+    person.get("/account/password")
+    fresh = "another horse battery"
+    page = person.send({"current": "wrong", "password": fresh, "again": fresh})
+    assert page.status == 403 and "current password is wrong" in page.text
+    page = person.send({"current": PASSWORD, "password": fresh, "again": "x"})
+    assert page.status == 422 and "differ" in page.text
+    page = person.send({"current": PASSWORD, "password": "short", "again": "short"})
+    assert page.status == 422 and "at least 12" in page.text
+    page = person.send({"current": PASSWORD, "password": fresh, "again": fresh})
+    assert page.status == 200 and EMAIL in page.text
+    assert "Sign in" in other.get("/classes").links, "other sessions have ended"
+    assert "Anna" in signed_in(site, password=fresh).page.links
+
+
+def test_a_lost_password_is_replaced_by_a_link_that_an_operator_or_a_mail_gives(
+    site: Site,
+) -> None:
+    process: Process = site.process  # type: ignore[attr-defined]
+    person = Person(site.port)
+    person.get("/account/sign-in")
+    person.click("Forgot your password?")
+    said = [person.send({"email": email}).text for email in (EMAIL, "nobody@example.com")]
+    assert said[0] == said[1]
+    process.wait_for(
+        lambda: "wide for anna@example.com: /account/reset?key=" in process.log, "mail"
+    )
+    mailed = re.findall(r"/account/reset\?key=\S+", process.log)
+    assert len(mailed) == 1
+    printed = auth(site, "reset-password", EMAIL)["path"]
+    assert person.get(mailed[0]).status == 401, "the newer link is the one that is good"
+    assert "used, too old or unknown" in person.page.text
+    for _ in range(2):  # looking at it uses nothing up
+        assert person.get(printed).status == 200
+    fresh = "another horse battery"
+    assert person.send({"password": "short", "again": "short"}).status == 422
+    page = person.send({"password": fresh, "again": fresh})
+    assert "The password is changed" in page.text and person.at.startswith("/account/sign-in")
+    assert person.get(printed).status == 401
+    assert "Anna" in signed_in(site, password=fresh).page.links
+    assert urlsplit(printed).query.split("=")[1] not in process.log, "paths are logged, no queries"
+    auth(site, "reset-password", EMAIL, "--set", given="a third horse battery\n")
+    assert "Anna" in signed_in(site, password="a third horse battery").page.links
