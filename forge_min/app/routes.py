@@ -48,6 +48,7 @@ def build_router(
             title=config.project.name,
             version=config.project.version,
             prefix=config.api.prefix,
+            sessions=account is not None,
         )
         contract, docs = handlers(described)
         router.add("GET", "/api/openapi.json", contract, name="openapi")

@@ -81,6 +81,7 @@ class Application:
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request (PEP 3333)."""
         request = Request(environ, self._request_id(environ), self._max_body)
+        environ["forge.request_id"] = request.id
         token = log_fields.set({"request_id": request.id})
         try:
             if self._around is None:

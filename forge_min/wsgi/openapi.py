@@ -6,6 +6,7 @@ internet.
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -15,7 +16,7 @@ from string import Template
 from typing import Any
 
 from ..text import current_language, known, later, text
-from .html import escape
+from .html import Raw, escape, join, tag
 from .request import Request
 from .response import Response, html_response, to_json
 from .router import Handler, Route
@@ -25,30 +26,85 @@ Json = dict[str, Any]
 
 _HIDDEN = later("(not for everybody)")
 _PLACE = files("forge_min.wsgi")
-_SHARED: Json = tomllib.loads((_PLACE / "openapi.toml").read_text("utf-8"))
+_TABLE: Json = tomllib.loads((_PLACE / "openapi.toml").read_text("utf-8"))
+_SHARED = {name: _TABLE[name] for name in ("Problem", "Pagination")}
+_ANSWERS: dict[str, str] = _TABLE["answers"]
+_WITH_BODY = {"413", "415"}
 _PAGE = Template((_PLACE / "docs.html").read_text("utf-8"))
 
 
 def document(
-    generated: Mapping[str, Any], routes: Iterable[Route], *, title: str, version: str, prefix: str
-) -> Json:
-    """The whole document. generated: gen/openapi.json. routes: every route that the router has."""
+    generated: Mapping[str, Any], routes: Iterable[Route], *, title: str, version: str,
+    prefix: str, sessions: bool = False,
+) -> Json:  # fmt: skip
+    """The whole document. generated: gen/openapi.json. routes: every route that the router has.
+    sessions: people sign in, so a cookie is a way too.
+    """
     paths: Json = {prefix + path: dict(item) for path, item in generated["paths"].items()}
+    ways: list[Json] = [{"bearer": []}, *([{"session": []}] if sessions else [])]
+    for item in paths.values():
+        for method in item.keys() - {"parameters"}:
+            item[method] = _complete(item[method], ways)
     for route in routes:
-        item = paths.setdefault(route.pattern.replace("...}", "}"), {})
+        path = route.pattern.replace("...}", "}")
+        item = paths.setdefault(path, {})
         if route.method.lower() not in item:
-            item[route.method.lower()] = _plain(route)
-    schemas = {**_SHARED, **generated["components"]["schemas"]}
+            made = _told(route, paths, ways) if path.startswith(prefix + "/") else _plain(route)
+            item[route.method.lower()] = made
+    known = _TABLE["security"]
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": version},
+        "servers": [{"url": "/"}],
+        "tags": sorted(_tags(paths), key=lambda tag: tag["name"]),
         "paths": paths,
-        "components": {"schemas": schemas},
+        "components": {
+            "schemas": {**_SHARED, **generated["components"]["schemas"]},
+            "responses": {name: _problem(told) for name, told in _ANSWERS.items()},
+            "securitySchemes": {next(iter(way)): known[next(iter(way))] for way in ways},
+        },
     }
+
+
+def _complete(operation: Json, ways: list[Json]) -> Json:
+    """With what any operation of the API may answer, and who may ask: somebody, where nobody would
+    be refused.
+    """
+    own = operation["responses"]
+    more = _ANSWERS.keys() - own.keys() - (set() if "requestBody" in operation else _WITH_BODY)
+    responses = own | {name: {"$ref": f"#/components/responses/{name}"} for name in sorted(more)}
+    asked = ways if "403" in own else [{}, *ways]
+    return operation | {"responses": responses, "security": asked}
+
+
+def _told(route: Route, paths: Json, ways: list[Json]) -> Json:
+    """A verb: it answers with the row, as a change of it does."""
+    row = paths.get(route.pattern.rpartition("/")[0], {})
+    if "patch" not in row:
+        return _complete(_plain(route), ways)
+    change = row["patch"]
+    operation = _plain(route) | {"tags": change["tags"], "responses": change["responses"]}
+    operation["parameters"] = row["parameters"]
+    return operation | {"security": change["security"]}
+
+
+def _problem(told: str) -> Json:
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {"description": told, "content": {"application/problem+json": {"schema": schema}}}
+
+
+def _tags(paths: Json) -> list[Json]:
+    names = {
+        tag for item in paths.values() for method, operation in item.items()
+        if method != "parameters" for tag in operation.get("tags", ())
+    }  # fmt: skip
+    return [{"name": name} for name in names]
 
 
 def _plain(route: Route) -> Json:
     """What can be said of a route that the user wrote: its name, parameters and docstring."""
+    if route.name == "events":
+        return dict(_TABLE["events"])
     words = (route.handler.__doc__ or route.name or route.pattern).strip().splitlines()[0]
     operation: Json = {
         "summary": words,
@@ -104,11 +160,49 @@ def _words(value: str) -> str:
 
 
 def _page(made: Json) -> str:
-    rows = "".join(
-        f"<tr><td><code>{escape(method.upper())}</code></td><td><code>{escape(path)}</code></td>"
-        f"<td>{escape(operation.get('summary', ''))}</td></tr>\n"
-        for path, item in made["paths"].items()
-        for method, operation in item.items()
-        if isinstance(operation, dict)
-    )
-    return _PAGE.substitute(title=escape(made["info"]["title"]), rows=rows)
+    """The document for people: the operations by tag, each with what it takes and answers."""
+    found: dict[str, list[Raw]] = {}
+    for path, item in made["paths"].items():
+        for method, operation in item.items():
+            if method != "parameters":
+                taken = [*item.get("parameters", ()), *operation.get("parameters", ())]
+                name = next(iter(operation.get("tags", ())), "Pages and routes")
+                shown = _operation(made, method, path, operation, taken)
+                found.setdefault(name, []).append(shown)
+    sections = join(
+        part for name, shown in found.items() for part in (tag("h2", name), *shown)
+    )  # fmt: skip
+    return _PAGE.substitute(title=escape(made["info"]["title"]), sections=sections)
+
+
+def _operation(made: Json, method: str, path: str, operation: Json, parameters: list[Json]) -> Raw:
+    words = [tag("code", method.upper(), class_="tag"), tag("code", path)]
+    head = tag("summary", join([*words, Raw(" "), operation.get("summary", "")]))
+    parts = [_parameters(parameters)] if parameters else []
+    if body := operation.get("requestBody"):
+        (schema,) = (content["schema"] for content in body["content"].values())
+        named = made["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+        shown = (named.get("examples") or [dict.fromkeys(named["properties"], "…")])[0]
+        text = json.dumps(shown, indent=2, ensure_ascii=False)
+        parts += [tag("h3", "Body"), tag("pre", text, tabindex="0")]
+    rows = []
+    for status, answer in operation["responses"].items():
+        told = made["components"]["responses"].get(status, {}) if "$ref" in answer else answer
+        cells = join([tag("dt", status), tag("dd", told.get("description", ""))])
+        rows.append(cells)
+    return tag("details", join([head, *parts, tag("h3", "Answers"), _list(rows)]), class_="api")
+
+
+def _parameters(parameters: list[Json]) -> Raw:
+    rows = []
+    for one in parameters:
+        schema = one.get("schema", {})
+        kind = " ".join(str(schema[k]) for k in ("type", "format") if k in schema)
+        place = f"{one['in']}, {kind}" + (", required" if one.get("required") else "")
+        name = join([tag("code", one["name"]), Raw("<br>"), tag("small", place)])
+        rows.append(join([tag("dt", name), tag("dd", one.get("description", ""))]))
+    return join([tag("h3", "Parameters"), _list(rows)])
+
+
+def _list(rows: list[Raw]) -> Raw:
+    return tag("dl", join(rows), class_="facts")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 from forge_min.generate.render.shape import shape_of
 from forge_min.parse import parse_project
 
@@ -136,3 +137,11 @@ def test_who_may_write_and_not_read_is_told_what_comes_back() -> None:
     written = {"type": "object", "properties": known, "required": ["code", "version"]}
     assert schema("/units", "post", "201") == {"anyOf": [whole, written]}
     assert schema("/units/{id}", "patch", "200") == schema("/units/{id}", "get", "200") == whole
+
+
+def test_every_example_is_what_its_schema_allows() -> None:
+    shown = {name: schema for name, schema in SCHEMAS.items() if "examples" in schema}
+    assert {"AccountInput", "OrderInput", "StationInput"} <= shown.keys()
+    for schema in shown.values():
+        (example,) = schema["examples"]
+        jsonschema.Draft202012Validator(schema).validate(example)

@@ -37,6 +37,8 @@ def _paths(shape: Shape) -> Json:
         "sorts": ", ".join(column.name for column in shape.columns if column.sortable),
         "searched": ", ".join(field.name for field in shape.resource.searchable),
         "relations": ", ".join(link.name for link in shape.links),
+        "sort_pattern": _listed("-?", [c.name for c in shape.columns if c.sortable]),
+        "include_pattern": "^$|" + _listed("", [link.name for link in shape.links]),
     }
     template: Json = json.loads(fill("openapi.json", common(shape.resource) | words))
     key = {"name": "id", "in": "path", "required": True, "schema": value_schema(shape.columns[0])}
@@ -48,6 +50,12 @@ def _paths(shape: Shape) -> Json:
                 found[path][method] = _completed(shape, operation, template["problems"])
     found[f"/{shape.resource.path}"]["get"]["parameters"] += _filters(shape)
     return found
+
+
+def _listed(before: str, names: Sequence[str]) -> str:
+    """What a comma separated list of these looks like."""
+    one = f"{before}({'|'.join(names)})"
+    return f"^{one}(,{one})*$"
 
 
 def _completed(shape: Shape, operation: Json, problems: dict[str, str]) -> Json:
@@ -94,6 +102,12 @@ def _filters(shape: Shape) -> list[Json]:
         if column.filterable:
             more = ", ".join(f"[{operator}]" for operator in column.operators)
             about = f"only rows with this value; also with {more}"
-            made = {"name": column.name, "in": "query", "schema": value_schema(column)}
+            if choices := getattr(column.member, "choices", ()):
+                about = f"{', '.join(choices)}: {about}"
+            # What no row can hold is no mistake: it finds none.
+            schema = dict(column.kind.schema)
+            if column.type in ("slug", "email", "url"):
+                schema = {"type": "string"}
+            made = {"name": column.name, "in": "query", "schema": schema}
             found.append(made | {"description": about})
     return found

@@ -41,10 +41,21 @@ def value_schema(column: Column) -> Json:
         schema["pattern"] = f"^(?:{field.pattern})$"
     if field.type == "json" and field.required:
         schema["type"] = ["object", "array", "string", "number", "boolean"]
-    if field.type != "decimal":  # it is written as a string
+    if field.type == "decimal":  # it is written as a string
+        schema["pattern"] = _digits(field)
+    else:
         rules = column.rules.items()
         schema |= {_RULES[rule]: value for rule, value in rules if rule in _RULES}
     return schema
+
+
+def _digits(field: FieldIR) -> str:
+    """What a decimal of this precision looks like; it may be written with fewer digits."""
+    if field.precision is None:
+        return r"^-?[0-9]+(\.[0-9]+)?$"
+    digits, after = field.precision
+    before = f"[0-9]{{1,{max(1, digits - after)}}}"
+    return f"^-?{before}(\\.[0-9]{{1,{after}}})?$" if after else f"^-?{before}$"
 
 
 def row_schema(shape: Shape) -> Json:
@@ -63,12 +74,40 @@ def input_schema(shape: Shape, *, partial: bool = False) -> Json:
     """The body of a create; partial: of an update, which gives some of the fields."""
     columns = [c for c in shape.written if not (partial and c.member.immutable)]
     properties = {column.name: _property(column) for column in columns}
+    for column in columns:
+        if column.type == "decimal":  # a number is as good
+            kinds = properties[column.name]["type"]
+            properties[column.name]["type"] = [
+                *([kinds] if isinstance(kinds, str) else kinds),
+                "number",
+            ]
     for link in shape.across:
         keys = {"type": "array", "items": KINDS[link.target.key.type].schema}
         properties[link.field] = keys | {"uniqueItems": True, "maxItems": 1000}
     schema: Json = {"type": "object", "additionalProperties": False, "properties": properties}
     required = [column.name for column in columns if column.needed]
+    example = {c.name: shown for c in columns if (shown := _example(c)) is not None}
+    if not partial and set(required) <= example.keys():
+        schema["examples"] = [example]
     return schema | ({"required": required} if required and not partial else {})
+
+
+def _example(column: Column) -> Any:
+    """A value that could be one; None where only a person knows."""
+    member, rules = column.member, column.rules
+    if not isinstance(member, FieldIR):
+        return column.kind.example
+    if member.default is not None:
+        return str(member.default) if member.type == "decimal" else member.default
+    if member.choices:
+        return member.choices[0]
+    if member.type in ("int", "bigint", "decimal"):
+        number = rules.get("min", min(rules.get("max", 1), 1))
+        return str(number) if member.type == "decimal" else number
+    if column.kind.example is not None or member.pattern is not None:
+        return column.kind.example
+    words = member.placeholder or column.name.replace("_", " ").capitalize()
+    return words[: rules.get("max_len")].ljust(rules.get("min_len", 0), "x")
 
 
 def _property(column: Column) -> Json:

@@ -28,6 +28,7 @@ class Kind(NamedTuple):
     json: str = "{}"
     value: str = ""
     around: Sequence[str] = ()
+    example: Any = None
 
 
 _TABLE = tomllib.loads(read("types.toml"))

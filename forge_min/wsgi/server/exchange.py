@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .answer import Fields, Head, checked_head, date_text
 from .connection import Connection, Gone
-from .refusal import FAILED
+from .refusal import FAILED, request_id
 
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo
@@ -68,8 +68,8 @@ class Exchange:
             self.hand_over(-1)
             raise
         except (Exception, SystemExit):
-            where = environ["REQUEST_METHOD"], environ["PATH_INFO"]
-            _log.exception("the application failed: %s %s", *where)
+            where = environ["REQUEST_METHOD"], environ["PATH_INFO"], request_id(environ)
+            _log.exception("the application failed: %s %s request_id=%s", *where)
             self.hand_over(-1)
             if self._sent:
                 raise Gone from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,12 @@ class Refused(Exception):
         self.detail = detail
 
 
+def request_id(environ: dict[str, Any]) -> str:
+    """The id of a request: the application's, a new one where it came to none."""
+    id: str = environ.setdefault("forge.request_id", os.urandom(8).hex())
+    return id
+
+
 def problem(
     status: int, detail: str, code: str = "F524", headers: Sequence[tuple[str, str]] = ()
 ) -> WSGIApplication:
@@ -32,8 +39,9 @@ def problem(
     fields = [("Content-Type", "application/problem+json"), *headers, *SECURITY_HEADERS]
 
     def answer(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        start_response(f"{status} {phrase}", fields)
-        return [to_json(row)]
+        id = request_id(environ)
+        start_response(f"{status} {phrase}", [*fields, ("X-Request-ID", id)])
+        return [to_json(row | {"request_id": id})]
 
     return answer
 
