@@ -3,7 +3,9 @@ same run.
 
     python benchmarks/run.py [--json FOLDER]
 
-http: the built artifact of http/shop beside Flask on gunicorn, both on one embedded PostgreSQL.
+http: the built artifact of http/shop beside Flask, Django, FastAPI, Litestar and a bare
+application on granian, all on one embedded PostgreSQL; a page beside Jinja2.
+(http/endurance.py, a million requests, is run by itself.)
 live: the stream beside Go's net/http, sse-starlette and plain C; a topic beside asyncio's queues;
 what an event costs its commit. (live/retention.py, which takes an hour, is run by itself.)
 jobs: inserting, draining and picking up beside procrastinate, pgqueuer, chancy, oban; a backlog of
@@ -63,6 +65,7 @@ def main() -> int:
         forge = serve_shop(stack, server, work)
         peer = peer_database(server)
         bench("http/bench.py", folder, "--forge", str(forge), "--database", peer)
+    bench("http/render.py", folder)
     for script in ("live/topics.py", "live/bench.py", "live/commits.py"):
         bench(script, folder)
     for script in ("jobs/bench.py", "jobs/backlog.py"):
@@ -81,8 +84,10 @@ def bench(script: str, folder: Path | None, *arguments: str) -> None:
     subprocess.run([sys.executable, str(HERE / script), *arguments, *more], check=True)
 
 
-def serve_shop(stack: ExitStack, server: EmbeddedServer, work: Path) -> Path:
-    """Build and start the artifact; the file that describes it to http/bench.py."""
+def serve_shop(stack: ExitStack, server: EmbeddedServer, work: Path, **settings: str) -> Path:
+    """Build and start the artifact; the file that describes it to http/bench.py. settings: of the
+    environment.
+    """
     artifact = work / "shop.pyz"
     command = [sys.executable, "-m", "forge_min", "--project", str(SHOP)]
     subprocess.run([*command, "-q", "build", "-o", str(artifact)], check=True, stdout=sys.stderr)
@@ -94,6 +99,7 @@ def serve_shop(stack: ExitStack, server: EmbeddedServer, work: Path) -> Path:
         "FORGE_ADMIN_PORT": str(admin),
         "FORGE_ENV": "production",
         "FORGE_API_RATE_LIMIT": '{default = "100000000/1m"}',  # counted, and never reached
+        **settings,
     }
     run = [sys.executable, "-I", "-S", str(artifact)]
     subprocess.run([*run, "migrate", "up"], env=environ, check=True, stdout=sys.stderr)

@@ -1115,3 +1115,4 @@ cdef void give_back(subscriptions, Lease lease) noexcept:
 
 
 include "_fanout_cells.pxi"
+include "_fanout_text.pxi"

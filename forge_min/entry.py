@@ -12,16 +12,27 @@ import tomllib
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from .ops.door import run
 from .ops.project import load_project
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 
 def main(argv: Sequence[str] | None = None, *, prog: str | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 1 failed, 2 wrong use."""
     arguments = parser(prog).parse_args(argv)
     return run(lambda: arguments.run(arguments), verbose=arguments.verbose)
+
+
+def application() -> WSGIApplication:
+    """The project that can be imported here, started, for another PEP 3333 server. No jobs are
+    worked, and there is no admin server. Raises as `Project.start`.
+    """
+    return load_project().start(serving=True).application
 
 
 def parser(prog: str | None = None) -> argparse.ArgumentParser:

@@ -14,7 +14,7 @@ from .errors import ConfigError
 
 __all__ = [
     "IMPL", "Counter", "Histogram", "Lease", "Limiter", "RateLimiter", "StreamWriter",
-    "Subscription", "Topic", "set_lane", "take_any",
+    "Subscription", "Topic", "escape", "set_lane", "take_any",
     "wait_any",
 ]  # fmt: skip
 
@@ -51,6 +51,7 @@ if TYPE_CHECKING or IMPL == "c":
         StreamWriter,
         Subscription,
         Topic,
+        escape,
         set_lane,
         take_any,
         wait_any,
@@ -65,6 +66,7 @@ else:
         StreamWriter,
         Subscription,
         Topic,
+        escape,
         set_lane,
         take_any,
         wait_any,

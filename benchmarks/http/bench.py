@@ -1,8 +1,9 @@
-"""The HTTP table: forge_min beside Flask on gunicorn, in one run, as a table and as JSON.
+"""The HTTP table: forge_min beside five peers, in one run, as a table and as JSON.
 
 python benchmarks/http/bench.py                        hello only, with helloapp.py
 python benchmarks/http/bench.py --forge forge.json     all cases, against a running application
-python benchmarks/http/bench.py --forge forge.json --database postgresql://...   Flask's database
+python benchmarks/http/bench.py --forge forge.json --database postgresql://...   the peers' database
+python benchmarks/http/bench.py --peers flask,granian  only some of them
 
 forge.json: {"base": "http://127.0.0.1:8000", "pid": 123, "cases": {"hello": "/hello",
 "row": "/api/v1/products/...", "list": "...", "create": ["/api/v1/products", {"name": ...}],
@@ -32,8 +33,41 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 PEERS = ROOT / ".venv-peers"
 PRODUCT = json.dumps({"name": "Thing one", "price": 12, "status": "new"})
-GOALS = {"hello": 8.0, "row": 3.0, "list": 1.8, "create": 1.8, "html": 2.2}
-FLASK_CASES = {
+CASES = ("hello", "row", "list", "create", "html")
+GOALS = {
+    "flask": (8.0, 3.0, 1.8, 1.8, 2.2),
+    "django": (8.0, 4.5, 4.0, 3.0, 6.0),
+    "fastapi": (3.0, 1.8, 1.3, 1.4, 1.6),
+    "litestar": (1.5, 1.8, 1.2, 1.2, 1.5),
+    "granian": (1.0, 1.0, 1.0, 1.0, 1.0),
+}
+"""Peer → how many times as fast we must be, in the order of CASES."""
+GUNICORN = [
+    "-m",
+    "gunicorn",
+    "-b",
+    "127.0.0.1:{port}",
+    "-w",
+    "1",
+    "-k",
+    "gthread",
+    "--threads",
+    "8",
+]
+GUNICORN += ["--keep-alive", "30", "--log-level", "error"]
+GRANIAN = ["-m", "granian", "--port", "{port}", "--log-level", "error"]
+COMMANDS = {
+    "flask": [*GUNICORN, "flaskapp:app"],
+    "django": [*GUNICORN, "djangoapp:app"],
+    "fastapi": [
+        "-m", "uvicorn", "fastapp:app", "--port", "{port}", "--log-level", "error",
+        "--no-access-log",
+    ],
+    "litestar": [*GRANIAN, "--interface", "asgi", "--no-ws", "litestarapp:app"],
+    "granian": [*GRANIAN, "--interface", "wsgi", "--blocking-threads", "8", "bareapp:app"],
+}  # fmt: skip
+"""One process each, with eight threads or connections; none writes an access log."""
+PEER_CASES = {
     "hello": Target("/hello"),
     "row": Target("/products/00000000-0000-0000-0000-000000000032"),
     "list": Target("/products?status=active&sort=-created_at"),
@@ -43,7 +77,7 @@ FLASK_CASES = {
 
 
 class Side(NamedTuple):
-    """One of the two that are compared. pid: of the process whose tree is measured."""
+    """One of those that are compared. pid: of the process whose tree is measured."""
 
     name: str
     base: str
@@ -73,7 +107,7 @@ def started(stack: ExitStack, command: list[str], base: str, **env: str) -> int:
     """Start a server, wait until it answers, stop it with the stack. Gives its pid."""
     process = subprocess.Popen(
         command,
-        cwd=HERE,
+        cwd=HERE / "peers",
         env={**os.environ, **env},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -92,14 +126,13 @@ def started(stack: ExitStack, command: list[str], base: str, **env: str) -> int:
             time.sleep(0.02)
 
 
-def flask(stack: ExitStack, database: str) -> Side:
-    """Flask on gunicorn: one gthread worker with eight threads, keep-alive, no access log."""
+def peer(stack: ExitStack, name: str, database: str) -> Side:
+    """A peer, started; without a database it only answers hello."""
     port = free_port()
-    command = [str(peers_python()), "-m", "gunicorn", "-b", f"127.0.0.1:{port}", "-w", "1"]
-    command += ["-k", "gthread", "--threads", "8", "--keep-alive", "30", "--log-level", "error"]
     base = f"http://127.0.0.1:{port}"
-    pid = started(stack, [*command, "flaskapp:app"], base, BENCH_DATABASE_URL=database)
-    return Side("flask", base, pid, FLASK_CASES)
+    command = [str(peers_python()), *(word.format(port=port) for word in COMMANDS[name])]
+    pid = started(stack, command, base, BENCH_DATABASE_URL=database)
+    return Side(name, base, pid, PEER_CASES if database else {"hello": PEER_CASES["hello"]})
 
 
 def hello_only(stack: ExitStack) -> Side:
@@ -176,9 +209,9 @@ def summary(runs: list[tuple[Figures, float]]) -> dict[str, float]:
 
 
 def compare(sides: list[Side], arguments: argparse.Namespace) -> dict[str, Any]:
-    """Every case that both sides have, the sides in turns."""
+    """Every case that all sides have, the sides in turns."""
     table: dict[str, Any] = {}
-    for case in GOALS:
+    for case in CASES:
         if not all(case in side.cases for side in sides):
             continue
         runs: dict[str, list[tuple[Figures, float]]] = {side.name: [] for side in sides}
@@ -190,13 +223,17 @@ def compare(sides: list[Side], arguments: argparse.Namespace) -> dict[str, Any]:
                     measured(side, case, arguments.connections, arguments.seconds)
                 )
         table[case] = {name: summary(done) for name, done in runs.items()}
-        ours, peer = (table[case][side.name]["per_second"] for side in sides)
-        table[case]["ratio"] = round(ours / max(peer, 1), 2)
+        for side in sides[1:]:
+            each = [
+                ours.per_second / max(theirs.per_second, 1)
+                for (ours, _), (theirs, _) in zip(runs[sides[0].name], runs[side.name])
+            ]
+            table[case][side.name]["ratio"] = round(statistics.median(each), 2)
     return table
 
 
 def show(table: dict[str, Any], sides: list[Side]) -> None:
-    """The table for people."""
+    """The table for people: ours, and below it each peer with the ratio and what it must be."""
     names = ("req/s", "p50 ms", "p99 ms", "CPU µs", "ratio", "goal")
     print(f"{'case':19}" + "".join(f"{name:>9}" for name in names))
     for case, row in table.items():
@@ -204,8 +241,9 @@ def show(table: dict[str, Any], sides: list[Side]) -> None:
             item = row[side.name]
             line = f"{case:8}{side.name:11}{item['per_second']:9.0f}{item['p50_ms']:9.2f}"
             line += f"{item['p99_ms']:9.2f}{item['cpu_us']:9.1f}"
-            if side is sides[0]:
-                line += f"{row['ratio']:8.2f}x{GOALS[case]:8.1f}x"
+            if "ratio" in item:
+                goal = GOALS[side.name][CASES.index(case)]
+                line += f"{item['ratio']:8.2f}x{goal:8.1f}x" + "  below" * (item["ratio"] < goal)
             print(line + (f"  {item['failed']} failed" if item["failed"] else ""))
     for side in sides:
         print(f"{side.name}: {rss_mib(side.pid):.1f} MiB resident")
@@ -213,11 +251,12 @@ def show(table: dict[str, Any], sides: list[Side]) -> None:
 
 def main() -> None:
     """Run, print, and write JSON where --json says."""
-    parser = argparse.ArgumentParser(description="HTTP: forge_min beside Flask on gunicorn")
+    parser = argparse.ArgumentParser(description="HTTP: forge_min beside its peers")
     parser.add_argument("--forge", type=Path, help="JSON file that describes a running application")
     parser.add_argument(
-        "--database", default="", help="URL of a database with schema.sql, for Flask"
+        "--database", default="", help="URL of a database with schema.sql, for the peers"
     )
+    parser.add_argument("--peers", default=",".join(GOALS), help="those to compare with")
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=2)
     parser.add_argument("--runs", type=int, default=3)
@@ -225,11 +264,9 @@ def main() -> None:
     arguments = parser.parse_args()
     with ExitStack() as stack:
         ours = from_file(arguments.forge) if arguments.forge else hello_only(stack)
-        peer = flask(stack, arguments.database)
-        if not arguments.database:
-            peer = peer._replace(cases={"hello": FLASK_CASES["hello"]})
-        table = compare([ours, peer], arguments)
-        show(table, [ours, peer])
+        peers = [peer(stack, name, arguments.database) for name in arguments.peers.split(",")]
+        table = compare([ours, *peers], arguments)
+        show(table, [ours, *peers])
     text = json.dumps({"connections": arguments.connections, "cases": table}, indent=1)
     if arguments.json:
         arguments.json.write_text(text + "\n")

@@ -148,3 +148,28 @@ def test_a_mistake_in_another_file_has_its_place_there(source: str, place: str) 
         script="<script>${x}</script>",
     )
     assert error.message.startswith(f"{place}: ")
+
+
+def test_text_of_braces_quotes_and_the_loops_name_stays_text() -> None:
+    render = page(
+        '{ "it\'s" } \\n {{x}} ${a}\n'
+        "<!--$for row in rows-->row<b>row</b> ${row} {${row}}<!--$end-->"
+    )
+    expected = '{ "it\'s" } \\n {{x}} &lt;\nrow<b>row</b> 1 {1}row<b>row</b> 2 {2}'
+    assert render(a="<", rows=[1, 2]) == expected
+
+
+def test_what_a_loop_shows_twice_is_asked_for_once_and_only_where_it_is_shown() -> None:
+    class Counted:
+        asked = 0
+
+        @property
+        def id(self) -> int:
+            self.asked += 1
+            return self.asked
+
+    render = page(
+        "<!--$for r in rows-->${r.id} ${r.id}"
+        "<!--$if no-->${r.other} ${r.other}<!--$end--><!--$end-->"
+    )
+    assert render(rows=[Counted()], no=False) == "1 1"

@@ -13,89 +13,44 @@ from ..html import raw as _raw
 def render(*, action: Any, email: Any, hidden: Any, notice: Any, password: Any, roles: Any, sessions: Any, title: Any, words: Any, **_more: Any) -> str:
     """The page as text."""
     _out: list[str] = []
-    _out += (
-        '<h1>',
-        _escape(title),
-        '</h1>\n',
+    _out.append(
+        f'<h1>{_escape(title)}</h1>\n'
     )
     if notice:  # account.html:2
-        _out += (
-            '<div class="notice" role="status"><p>',
-            _escape(notice),
-            '</p></div>\n',
+        _out.append(
+            f'<div class="notice" role="status"><p>{_escape(notice)}</p></div>\n'
         )
-    _out += (
-        '<dl class="facts">\n',
-        '<dt>',
-        _escape(words.email),
-        '</dt><dd>',
-        _escape(email),
-        '</dd>\n',
-        '<dt>',
-        _escape(words.roles),
-        '</dt><dd>',
-        _escape(roles),
-        '</dd>\n',
-        '</dl>\n',
-        '<p class="buttons"><a class="button quiet" href="',
-        _escape(_check_url(password)),
-        '">',
-        _escape(words.change),
-        '</a></p>\n',
-        '<h2>',
-        _escape(words.sessions),
-        '</h2>\n',
-        '<ul class="sessions">\n',
+    _out.append(
+        '<dl class="facts">\n'
+        f'<dt>{_escape(words.email)}</dt><dd>{_escape(email)}</dd>\n'
+        f'<dt>{_escape(words.roles)}</dt><dd>{_escape(roles)}</dd>\n'
+        '</dl>\n'
+        f'<p class="buttons"><a class="button quiet" href="{_escape(_check_url(password))}">{_escape(words.change)}</a></p>\n'
+        f'<h2>{_escape(words.sessions)}</h2>\n'
+        '<ul class="sessions">\n'
     )
     for session in sessions:  # account.html:12
-        _out += (
-            '<li>\n',
-            '<p>',
-            _escape(session.agent),
-            ' · ',
-            _escape(session.address),
+        _out.append(
+            '<li>\n'
+            f'<p>{_escape(session.agent)} · {_escape(session.address)}'
         )
         if session.here:  # account.html:14
-            _out += (
-                ' <span class="tag">',
-                _escape(words.this),
-                '</span>',
+            _out.append(
+                f' <span class="tag">{_escape(words.this)}</span>'
             )
-        _out += (
-            '</p>\n',
-            '<p class="help">',
-            _escape(words.since),
-            ' ',
-            _raw(session.since),
-            ' · ',
-            _escape(words.seen),
-            ' ',
-            _raw(session.seen),
-            '</p>\n',
+        _out.append(
+            '</p>\n'
+            f'<p class="help">{_escape(words.since)} {_raw(session.since)} · {_escape(words.seen)} {_raw(session.seen)}</p>\n'
         )
         if not session.here:  # account.html:16
-            _out += (
-                '<form method="post" action="',
-                _escape(_check_url(action)),
-                '">',
-                _raw(hidden),
-                '<input type="hidden" name="session" value="',
-                _escape(session.id),
-                '"><button class="quiet" type="submit">',
-                _escape(words.sign_out),
-                '</button></form>\n',
+            _out.append(
+                f'<form method="post" action="{_escape(_check_url(action))}">{_raw(hidden)}<input type="hidden" name="session" value="{_escape(session.id)}"><button class="quiet" type="submit">{_escape(words.sign_out)}</button></form>\n'
             )
-        _out += (
-            '</li>\n',
+        _out.append(
+            '</li>\n'
         )
-    _out += (
-        '</ul>\n',
-        '<form method="post" action="',
-        _escape(_check_url(action)),
-        '">',
-        _raw(hidden),
-        '<p class="buttons"><button class="danger" type="submit" name="session" value="others">',
-        _escape(words.everywhere),
-        '</button></p></form>\n',
+    _out.append(
+        '</ul>\n'
+        f'<form method="post" action="{_escape(_check_url(action))}">{_raw(hidden)}<p class="buttons"><button class="danger" type="submit" name="session" value="others">{_escape(words.everywhere)}</button></p></form>\n'
     )
     return "".join(_out)

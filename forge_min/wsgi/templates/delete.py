@@ -13,33 +13,18 @@ from ..html import raw as _raw
 def render(*, action: Any, cancel: Any, hidden: Any, problem: Any, question: Any, title: Any, words: Any, **_more: Any) -> str:
     """The page as text."""
     _out: list[str] = []
-    _out += (
-        '<h1>',
-        _escape(title),
-        '</h1>\n',
+    _out.append(
+        f'<h1>{_escape(title)}</h1>\n'
     )
     if problem:  # delete.html:2
-        _out += (
-            '<div class="notice bad" role="alert"><p>',
-            _escape(problem),
-            '</p></div>\n',
+        _out.append(
+            f'<div class="notice bad" role="alert"><p>{_escape(problem)}</p></div>\n'
         )
-    _out += (
-        '<p>',
-        _escape(question),
-        '</p>\n',
-        '<form class="form" method="post" action="',
-        _escape(_check_url(action)),
-        '" data-form="write">\n',
-        _raw(hidden),
-        '\n',
-        '<p class="buttons"><button class="danger" type="submit">',
-        _escape(words.delete),
-        '</button> <a class="button quiet" href="',
-        _escape(_check_url(cancel)),
-        '">',
-        _escape(words.cancel),
-        '</a></p>\n',
-        '</form>\n',
+    _out.append(
+        f'<p>{_escape(question)}</p>\n'
+        f'<form class="form" method="post" action="{_escape(_check_url(action))}" data-form="write">\n'
+        f'{_raw(hidden)}\n'
+        f'<p class="buttons"><button class="danger" type="submit">{_escape(words.delete)}</button> <a class="button quiet" href="{_escape(_check_url(cancel))}">{_escape(words.cancel)}</a></p>\n'
+        '</form>\n'
     )
     return "".join(_out)

@@ -13,133 +13,93 @@ from ..html import raw as _raw
 def render(*, action: Any, cancel: Any, fields: Any, hidden: Any, problems: Any, title: Any, words: Any, **_more: Any) -> str:
     """The page as text."""
     _out: list[str] = []
-    _out += (
-        '<h1>',
-        _escape(title),
-        '</h1>\n',
+    _out.append(
+        f'<h1>{_escape(title)}</h1>\n'
     )
     if problems:  # form.html:2
-        _out += (
-            '<div class="notice bad" role="alert" id="problems" tabindex="-1">\n',
-            '<p>',
-            _escape(words.wrong),
-            '</p>\n',
-            '<ul>\n',
+        _out.append(
+            '<div class="notice bad" role="alert" id="problems" tabindex="-1">\n'
+            f'<p>{_escape(words.wrong)}</p>\n'
+            '<ul>\n'
         )
         for one in problems:  # form.html:6
-            _out += (
-                '<li>',
+            _out.append(
+                '<li>'
             )
             if one.name:  # form.html:7
-                _out += (
-                    '<a href="#field-',
-                    _escape(one.name),
-                    '">',
-                    _escape(one.label),
-                    ': ',
-                    _escape(one.message),
-                    '</a>',
+                _out.append(
+                    f'<a href="#field-{_escape(one.name)}">{_escape(one.label)}: {_escape(one.message)}</a>'
                 )
             else:
-                _out += (
-                    _escape(one.message),
+                _out.append(
+                    f'{_escape(one.message)}'
                 )
-            _out += (
-                '</li>\n',
+            _out.append(
+                '</li>\n'
             )
-        _out += (
-            '</ul>\n',
-            '</div>\n',
+        _out.append(
+            '</ul>\n'
+            '</div>\n'
         )
-    _out += (
-        '<form class="form" method="post" action="',
-        _escape(_check_url(action)),
-        '" data-form="write" novalidate>\n',
-        '<button class="first" type="submit" tabindex="-1" aria-hidden="true">',
-        _escape(words.save),
-        '</button>\n',
-        _raw(hidden),
-        '\n',
+    _out.append(
+        f'<form class="form" method="post" action="{_escape(_check_url(action))}" data-form="write" novalidate>\n'
+        f'<button class="first" type="submit" tabindex="-1" aria-hidden="true">{_escape(words.save)}</button>\n'
+        f'{_raw(hidden)}\n'
     )
     for field in fields:  # form.html:15
         if field.group:  # field.html:1
-            _out += (
-                '<fieldset class="field"><legend>',
-                _escape(field.label),
+            _out.append(
+                f'<fieldset class="field"><legend>{_escape(field.label)}'
             )
             if field.required:  # field.html:2
-                _out += (
-                    ' <span class="must" title="',
-                    _escape(words.required),
-                    '">*</span>',
+                _out.append(
+                    f' <span class="must" title="{_escape(words.required)}">*</span>'
                 )
-            _out += (
-                '</legend>\n',
+            _out.append(
+                '</legend>\n'
             )
         else:
-            _out += (
-                '<div class="field ',
-                _escape(field.kind),
-                '"><label for="field-',
-                _escape(field.name),
-                '">',
-                _escape(field.label),
+            _out.append(
+                f'<div class="field {_escape(field.kind)}"><label for="field-{_escape(field.name)}">{_escape(field.label)}'
             )
             if field.required:  # field.html:4
-                _out += (
-                    ' <span class="must" title="',
-                    _escape(words.required),
-                    '">*</span>',
+                _out.append(
+                    f' <span class="must" title="{_escape(words.required)}">*</span>'
                 )
-            _out += (
-                '</label>\n',
+            _out.append(
+                '</label>\n'
             )
-        _out += (
-            _raw(field.input),
-            '\n',
+        _out.append(
+            f'{_raw(field.input)}\n'
         )
         if field.help:  # field.html:7
-            _out += (
-                '<p class="help" id="help-',
-                _escape(field.name),
-                '">',
-                _escape(field.help),
-                '</p>',
+            _out.append(
+                f'<p class="help" id="help-{_escape(field.name)}">{_escape(field.help)}</p>'
             )
-        _out += (
-            '\n',
+        _out.append(
+            '\n'
         )
         if field.errors:  # field.html:8
-            _out += (
-                '<ul class="errors" id="error-',
-                _escape(field.name),
-                '">\n',
+            _out.append(
+                f'<ul class="errors" id="error-{_escape(field.name)}">\n'
             )
             for error in field.errors:  # field.html:10
-                _out += (
-                    '<li>',
-                    _escape(error),
-                    '</li>\n',
+                _out.append(
+                    f'<li>{_escape(error)}</li>\n'
                 )
-            _out += (
-                '</ul>\n',
+            _out.append(
+                '</ul>\n'
             )
         if field.group:  # field.html:15
-            _out += (
-                '</fieldset>\n',
+            _out.append(
+                '</fieldset>\n'
             )
         else:
-            _out += (
-                '</div>\n',
+            _out.append(
+                '</div>\n'
             )
-    _out += (
-        '<p class="buttons"><button type="submit">',
-        _escape(words.save),
-        '</button> <a class="button quiet" href="',
-        _escape(_check_url(cancel)),
-        '">',
-        _escape(words.cancel),
-        '</a></p>\n',
-        '</form>\n',
+    _out.append(
+        f'<p class="buttons"><button type="submit">{_escape(words.save)}</button> <a class="button quiet" href="{_escape(_check_url(cancel))}">{_escape(words.cancel)}</a></p>\n'
+        '</form>\n'
     )
     return "".join(_out)

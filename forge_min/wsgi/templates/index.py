@@ -12,30 +12,22 @@ from ..html import escape as _escape
 def render(*, places: Any, title: Any, words: Any, **_more: Any) -> str:
     """The page as text."""
     _out: list[str] = []
-    _out += (
-        '<h1>',
-        _escape(title),
-        '</h1>\n',
+    _out.append(
+        f'<h1>{_escape(title)}</h1>\n'
     )
     if places:  # index.html:2
-        _out += (
-            '<ul class="links">\n',
+        _out.append(
+            '<ul class="links">\n'
         )
         for place in places:  # index.html:4
-            _out += (
-                '<li><a href="',
-                _escape(_check_url(place.href)),
-                '">',
-                _escape(place.label),
-                '</a></li>\n',
+            _out.append(
+                f'<li><a href="{_escape(_check_url(place.href))}">{_escape(place.label)}</a></li>\n'
             )
-        _out += (
-            '</ul>\n',
+        _out.append(
+            '</ul>\n'
         )
     else:
-        _out += (
-            '<p class="empty">',
-            _escape(words.nothing),
-            '</p>\n',
+        _out.append(
+            f'<p class="empty">{_escape(words.nothing)}</p>\n'
         )
     return "".join(_out)

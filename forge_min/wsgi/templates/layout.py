@@ -13,86 +13,60 @@ from ..html import raw as _raw
 def render(*, body: Any, events: Any, frame: Any, live: Any, title: Any, words: Any, **_more: Any) -> str:
     """The page as text."""
     _out: list[str] = []
-    _out += (
-        '<!doctype html>\n',
-        '<html lang="',
-        _escape(frame.language),
-        '">\n',
-        '<head>\n',
-        '<meta charset="utf-8">\n',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n',
-        '<title>',
-        _escape(title),
-        ' · ',
-        _escape(frame.project),
-        '</title>\n',
-        '<link rel="stylesheet" href="/static/forge/forge.css">\n',
+    _out.append(
+        '<!doctype html>\n'
+        f'<html lang="{_escape(frame.language)}">\n'
+        '<head>\n'
+        '<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<title>{_escape(title)} · {_escape(frame.project)}</title>\n'
+        '<link rel="stylesheet" href="/static/forge/forge.css">\n'
     )
     for sheet in frame.stylesheets:  # layout.html:8
-        _out += (
-            '<link rel="stylesheet" href="',
-            _escape(_check_url(sheet)),
-            '">\n',
+        _out.append(
+            f'<link rel="stylesheet" href="{_escape(_check_url(sheet))}">\n'
         )
-    _out += (
-        '<script src="/static/forge/live.js" defer></script>\n',
-        '<script src="/static/forge/forms.js" defer></script>\n',
-        '</head>\n',
-        '<body ',
+    _out.append(
+        '<script src="/static/forge/live.js" defer></script>\n'
+        '<script src="/static/forge/forms.js" defer></script>\n'
+        '</head>\n'
+        '<body '
     )
     if live:  # layout.html:14
-        _out += (
-            ' data-live="',
-            _escape(live),
-            '" data-live-events="',
-            _escape(events),
-            '"',
+        _out.append(
+            f' data-live="{_escape(live)}" data-live-events="{_escape(events)}"'
         )
-    _out += (
-        '>\n',
-        '<a class="skip" href="#main">',
-        _escape(words.skip),
-        '</a>\n',
-        '<header class="top">\n',
-        '<a class="home" href="',
-        _escape(_check_url(frame.root)),
-        '/">',
-        _escape(frame.project),
-        '</a>\n',
+    _out.append(
+        '>\n'
+        f'<a class="skip" href="#main">{_escape(words.skip)}</a>\n'
+        '<header class="top">\n'
+        f'<a class="home" href="{_escape(_check_url(frame.root))}/">{_escape(frame.project)}</a>\n'
     )
     if frame.places:  # layout.html:18
-        _out += (
-            '<nav aria-label="',
-            _escape(words.resources),
-            '">\n',
+        _out.append(
+            f'<nav aria-label="{_escape(words.resources)}">\n'
         )
         for place in frame.places:  # layout.html:20
-            _out += (
-                '<a href="',
-                _escape(_check_url(place.href)),
-                '" ',
+            _out.append(
+                f'<a href="{_escape(_check_url(place.href))}" '
             )
             if place.here:  # layout.html:21
-                _out += (
-                    ' aria-current="page"',
+                _out.append(
+                    ' aria-current="page"'
                 )
-            _out += (
-                '>',
-                _escape(place.label),
-                '</a>\n',
+            _out.append(
+                f'>{_escape(place.label)}</a>\n'
             )
-        _out += (
-            '</nav>\n',
+        _out.append(
+            '</nav>\n'
         )
-    _out += (
-        _raw(frame.account),
-        '\n',
-        '</header>\n',
-        '<main id="main" tabindex="-1">\n',
-        _raw(body),
-        '\n',
-        '</main>\n',
-        '</body>\n',
-        '</html>\n',
+    _out.append(
+        f'{_raw(frame.account)}\n'
+        '</header>\n'
+        '<main id="main" tabindex="-1">\n'
+        f'{_raw(body)}\n'
+        '</main>\n'
+        '</body>\n'
+        '</html>\n'
     )
     return "".join(_out)

@@ -13,202 +13,135 @@ from ..html import raw as _raw
 def render(*, asks: Any, columns: Any, csv: Any, empty: Any, filtered: Any, filters: Any, new: Any, next: Any, notice: Any, pages: Any, path: Any, previous: Any, problem: Any, q: Any, rows: Any, searchable: Any, sort: Any, title: Any, undo: Any, words: Any, **_more: Any) -> str:
     """The page as text."""
     _out: list[str] = []
-    _out += (
-        '<div class="bar">\n',
-        '<h1>',
-        _escape(title),
-        '</h1>\n',
-        '<p class="buttons">\n',
+    _out.append(
+        '<div class="bar">\n'
+        f'<h1>{_escape(title)}</h1>\n'
+        '<p class="buttons">\n'
     )
     if new:  # list.html:4
-        _out += (
-            '<a class="button" href="',
-            _escape(_check_url(new)),
-            '">',
-            _escape(words.new),
-            '</a>',
+        _out.append(
+            f'<a class="button" href="{_escape(_check_url(new))}">{_escape(words.new)}</a>'
         )
-    _out += (
-        '\n',
-        '<a class="button quiet" href="',
-        _escape(_check_url(csv)),
-        '" download>',
-        _escape(words.csv),
-        '</a>\n',
-        '</p>\n',
-        '</div>\n',
+    _out.append(
+        '\n'
+        f'<a class="button quiet" href="{_escape(_check_url(csv))}" download>{_escape(words.csv)}</a>\n'
+        '</p>\n'
+        '</div>\n'
     )
     if notice:  # list.html:8
-        _out += (
-            '<div class="notice" role="status"><p>',
-            _escape(notice),
-            '</p>',
-            _raw(undo),
-            '</div>\n',
+        _out.append(
+            f'<div class="notice" role="status"><p>{_escape(notice)}</p>{_raw(undo)}</div>\n'
         )
     if problem:  # list.html:11
-        _out += (
-            '<div class="notice bad" role="alert"><p>',
-            _escape(problem),
-            '</p></div>\n',
+        _out.append(
+            f'<div class="notice bad" role="alert"><p>{_escape(problem)}</p></div>\n'
         )
     if asks:  # list.html:14
-        _out += (
-            '<form class="ask" method="get" action="',
-            _escape(_check_url(path)),
-            '" role="search" data-form="ask">\n',
+        _out.append(
+            f'<form class="ask" method="get" action="{_escape(_check_url(path))}" role="search" data-form="ask">\n'
         )
         if searchable:  # list.html:16
-            _out += (
-                '<div class="search">\n',
-                '<input type="search" name="q" value="',
-                _escape(q),
-                '" maxlength="200" placeholder="',
-                _escape(words.search),
-                '" aria-label="',
-                _escape(words.search),
-                '">\n',
-                '<button type="submit">',
-                _escape(words.search),
-                '</button>\n',
-                '</div>\n',
+            _out.append(
+                '<div class="search">\n'
+                f'<input type="search" name="q" value="{_escape(q)}" maxlength="200" placeholder="{_escape(words.search)}" aria-label="{_escape(words.search)}">\n'
+                f'<button type="submit">{_escape(words.search)}</button>\n'
+                '</div>\n'
             )
         if filters:  # list.html:22
-            _out += (
-                '<details ',
+            _out.append(
+                '<details '
             )
             if filtered:  # list.html:23
-                _out += (
-                    ' open ',
+                _out.append(
+                    ' open '
                 )
-            _out += (
-                '>\n',
-                '<summary>',
-                _escape(words.filter),
-                '</summary>\n',
-                '<div class="filters">\n',
+            _out.append(
+                '>\n'
+                f'<summary>{_escape(words.filter)}</summary>\n'
+                '<div class="filters">\n'
             )
             for filter in filters:  # list.html:26
-                _out += (
-                    _raw(filter),
-                    '\n',
+                _out.append(
+                    f'{_raw(filter)}\n'
                 )
-            _out += (
-                '</div>\n',
-                '<p class="buttons"><button type="submit">',
-                _escape(words.apply),
-                '</button> <a class="button quiet" href="',
-                _escape(_check_url(path)),
-                '">',
-                _escape(words.clear),
-                '</a></p>\n',
-                '</details>\n',
+            _out.append(
+                '</div>\n'
+                f'<p class="buttons"><button type="submit">{_escape(words.apply)}</button> <a class="button quiet" href="{_escape(_check_url(path))}">{_escape(words.clear)}</a></p>\n'
+                '</details>\n'
             )
         if sort:  # list.html:33
-            _out += (
-                '<input type="hidden" name="sort" value="',
-                _escape(sort),
-                '">',
+            _out.append(
+                f'<input type="hidden" name="sort" value="{_escape(sort)}">'
             )
-        _out += (
-            '\n',
-            '</form>\n',
+        _out.append(
+            '\n'
+            '</form>\n'
         )
-    _out += (
-        '<div id="rows" data-live-region>\n',
+    _out.append(
+        '<div id="rows" data-live-region>\n'
     )
     if rows:  # list.html:37
-        _out += (
-            '<div class="scroll" role="region" aria-label="',
-            _escape(title),
-            '" tabindex="0">\n',
-            '<table>\n',
-            '<thead><tr>\n',
+        _out.append(
+            f'<div class="scroll" role="region" aria-label="{_escape(title)}" tabindex="0">\n'
+            '<table>\n'
+            '<thead><tr>\n'
         )
         for column in columns:  # list.html:41
-            _out += (
-                '<th scope="col" class="',
-                _escape(column.kind),
-                '" ',
+            _out.append(
+                f'<th scope="col" class="{_escape(column.kind)}" '
             )
             if column.order:  # list.html:42
-                _out += (
-                    ' aria-sort="',
-                    _escape(column.order),
-                    '"',
+                _out.append(
+                    f' aria-sort="{_escape(column.order)}"'
                 )
-            _out += (
-                '>',
-                _raw(column.head),
-                '</th>\n',
+            _out.append(
+                f'>{_raw(column.head)}</th>\n'
             )
-        _out += (
-            '</tr></thead>\n',
-            '<tbody>\n',
+        _out.append(
+            '</tr></thead>\n'
+            '<tbody>\n'
         )
         for row in rows:  # list.html:46
-            _out += (
-                '<tr id="',
-                _escape(row.id),
-                '"><th scope="row"><a href="',
-                _escape(_check_url(row.href)),
-                '">',
-                _escape(row.label),
-                '</a></th>\n',
+            _out.append(
+                f'<tr id="{_escape(row.id)}"><th scope="row"><a href="{_escape(_check_url(row.href))}">{_escape(row.label)}</a></th>\n'
             )
             for cell in row.cells:  # list.html:48
-                _out += (
-                    '<td class="',
-                    _escape(cell.kind),
-                    '">',
-                    _raw(cell.value),
-                    '</td>\n',
+                _out.append(
+                    f'<td class="{_escape(cell.kind)}">{_raw(cell.value)}</td>\n'
                 )
-            _out += (
-                '</tr>\n',
+            _out.append(
+                '</tr>\n'
             )
-        _out += (
-            '</tbody>\n',
-            '</table>\n',
-            '</div>\n',
+        _out.append(
+            '</tbody>\n'
+            '</table>\n'
+            '</div>\n'
         )
     else:
-        _out += (
-            '<p class="empty">',
-            _escape(empty),
-            '</p>\n',
+        _out.append(
+            f'<p class="empty">{_escape(empty)}</p>\n'
         )
     if pages:  # list.html:59
-        _out += (
-            '<nav class="pages" aria-label="',
-            _escape(words.pages),
-            '">\n',
+        _out.append(
+            f'<nav class="pages" aria-label="{_escape(words.pages)}">\n'
         )
         if previous:  # list.html:61
-            _out += (
-                '<a class="button quiet" href="',
-                _escape(_check_url(previous)),
-                '" rel="prev">',
-                _escape(words.previous),
-                '</a>',
+            _out.append(
+                f'<a class="button quiet" href="{_escape(_check_url(previous))}" rel="prev">{_escape(words.previous)}</a>'
             )
-        _out += (
-            '\n',
+        _out.append(
+            '\n'
         )
         if next:  # list.html:62
-            _out += (
-                '<a class="button quiet" href="',
-                _escape(_check_url(next)),
-                '" rel="next">',
-                _escape(words.next),
-                '</a>',
+            _out.append(
+                f'<a class="button quiet" href="{_escape(_check_url(next))}" rel="next">{_escape(words.next)}</a>'
             )
-        _out += (
-            '\n',
-            '</nav>\n',
+        _out.append(
+            '\n'
+            '</nav>\n'
         )
-    _out += (
-        '</div>\n',
-        '<p class="status" data-live-status role="status"></p>\n',
+    _out.append(
+        '</div>\n'
+        '<p class="status" data-live-status role="status"></p>\n'
     )
     return "".join(_out)

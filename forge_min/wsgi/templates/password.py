@@ -13,52 +13,33 @@ from ..html import raw as _raw
 def render(*, action: Any, current: Any, email: Any, hidden: Any, problem: Any, rule: Any, title: Any, words: Any, **_more: Any) -> str:
     """The page as text."""
     _out: list[str] = []
-    _out += (
-        '<h1>',
-        _escape(title),
-        '</h1>\n',
+    _out.append(
+        f'<h1>{_escape(title)}</h1>\n'
     )
     if problem:  # password.html:2
-        _out += (
-            '<div class="notice bad" role="alert" id="problems" tabindex="-1"><p>',
-            _escape(problem),
-            '</p></div>\n',
+        _out.append(
+            f'<div class="notice bad" role="alert" id="problems" tabindex="-1"><p>{_escape(problem)}</p></div>\n'
         )
-    _out += (
-        '<form class="form" method="post" action="',
-        _escape(_check_url(action)),
-        '">\n',
-        _raw(hidden),
-        '\n',
-        '<input type="text" name="username" value="',
-        _escape(email),
-        '" autocomplete="username" readonly hidden>\n',
+    _out.append(
+        f'<form class="form" method="post" action="{_escape(_check_url(action))}">\n'
+        f'{_raw(hidden)}\n'
+        f'<input type="text" name="username" value="{_escape(email)}" autocomplete="username" readonly hidden>\n'
     )
     if current:  # password.html:8
-        _out += (
-            '<div class="field"><label for="current">',
-            _escape(words.current),
-            '</label>\n',
-            '<input type="password" id="current" name="current" required autocomplete="current-password" maxlength="1024">\n',
-            '</div>\n',
+        _out.append(
+            f'<div class="field"><label for="current">{_escape(words.current)}</label>\n'
+            '<input type="password" id="current" name="current" required autocomplete="current-password" maxlength="1024">\n'
+            '</div>\n'
         )
-    _out += (
-        '<div class="field"><label for="password">',
-        _escape(words.fresh),
-        '</label>\n',
-        '<input type="password" id="password" name="password" required autocomplete="new-password" maxlength="1024" aria-describedby="rule">\n',
-        '<p class="help" id="rule">',
-        _escape(rule),
-        '</p>\n',
-        '</div>\n',
-        '<div class="field"><label for="again">',
-        _escape(words.again),
-        '</label>\n',
-        '<input type="password" id="again" name="again" required autocomplete="new-password" maxlength="1024">\n',
-        '</div>\n',
-        '<p class="buttons"><button type="submit">',
-        _escape(words.save),
-        '</button></p>\n',
-        '</form>\n',
+    _out.append(
+        f'<div class="field"><label for="password">{_escape(words.fresh)}</label>\n'
+        '<input type="password" id="password" name="password" required autocomplete="new-password" maxlength="1024" aria-describedby="rule">\n'
+        f'<p class="help" id="rule">{_escape(rule)}</p>\n'
+        '</div>\n'
+        f'<div class="field"><label for="again">{_escape(words.again)}</label>\n'
+        '<input type="password" id="again" name="again" required autocomplete="new-password" maxlength="1024">\n'
+        '</div>\n'
+        f'<p class="buttons"><button type="submit">{_escape(words.save)}</button></p>\n'
+        '</form>\n'
     )
     return "".join(_out)

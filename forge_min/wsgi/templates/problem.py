@@ -12,22 +12,10 @@ from ..html import escape as _escape
 def render(*, code: Any, detail: Any, home: Any, request: Any, title: Any, words: Any, **_more: Any) -> str:
     """The page as text."""
     _out: list[str] = []
-    _out += (
-        '<h1>',
-        _escape(title),
-        '</h1>\n',
-        '<p>',
-        _escape(detail),
-        '</p>\n',
-        '<p class="help">',
-        _escape(code),
-        ' · ',
-        _escape(request),
-        '</p>\n',
-        '<p><a href="',
-        _escape(_check_url(home)),
-        '">',
-        _escape(words.start),
-        '</a></p>\n',
+    _out.append(
+        f'<h1>{_escape(title)}</h1>\n'
+        f'<p>{_escape(detail)}</p>\n'
+        f'<p class="help">{_escape(code)} · {_escape(request)}</p>\n'
+        f'<p><a href="{_escape(_check_url(home))}">{_escape(words.start)}</a></p>\n'
     )
     return "".join(_out)

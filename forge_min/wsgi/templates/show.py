@@ -13,123 +13,83 @@ from ..html import raw as _raw
 def render(*, delete: Any, edit: Any, fields: Any, history: Any, links: Any, list: Any, notice: Any, title: Any, words: Any, **_more: Any) -> str:
     """The page as text."""
     _out: list[str] = []
-    _out += (
-        '<div class="bar">\n',
-        '<h1>',
-        _escape(title),
-        '</h1>\n',
-        '<p class="buttons">\n',
+    _out.append(
+        '<div class="bar">\n'
+        f'<h1>{_escape(title)}</h1>\n'
+        '<p class="buttons">\n'
     )
     if edit:  # show.html:4
-        _out += (
-            '<a class="button" href="',
-            _escape(_check_url(edit)),
-            '">',
-            _escape(words.edit),
-            '</a>',
+        _out.append(
+            f'<a class="button" href="{_escape(_check_url(edit))}">{_escape(words.edit)}</a>'
         )
-    _out += (
-        '\n',
+    _out.append(
+        '\n'
     )
     if delete:  # show.html:5
-        _out += (
-            '<a class="button quiet" href="',
-            _escape(_check_url(delete)),
-            '">',
-            _escape(words.delete),
-            '</a>',
+        _out.append(
+            f'<a class="button quiet" href="{_escape(_check_url(delete))}">{_escape(words.delete)}</a>'
         )
-    _out += (
-        '\n',
-        '</p>\n',
-        '</div>\n',
+    _out.append(
+        '\n'
+        '</p>\n'
+        '</div>\n'
     )
     if notice:  # show.html:8
-        _out += (
-            '<div class="notice" role="status"><p>',
-            _escape(notice),
-            '</p></div>\n',
+        _out.append(
+            f'<div class="notice" role="status"><p>{_escape(notice)}</p></div>\n'
         )
-    _out += (
-        '<div id="row" data-live-region>\n',
-        '<dl class="facts">\n',
+    _out.append(
+        '<div id="row" data-live-region>\n'
+        '<dl class="facts">\n'
     )
     for field in fields:  # show.html:13
-        _out += (
-            '<dt>',
-            _escape(field.label),
-            '</dt><dd>',
-            _raw(field.value),
-            '</dd>\n',
+        _out.append(
+            f'<dt>{_escape(field.label)}</dt><dd>{_raw(field.value)}</dd>\n'
         )
-    _out += (
-        '</dl>\n',
+    _out.append(
+        '</dl>\n'
     )
     if links:  # show.html:17
-        _out += (
-            '<h2>',
-            _escape(words.related),
-            '</h2>\n',
-            '<ul class="links">\n',
+        _out.append(
+            f'<h2>{_escape(words.related)}</h2>\n'
+            '<ul class="links">\n'
         )
         for link in links:  # show.html:20
-            _out += (
-                '<li><a href="',
-                _escape(_check_url(link.href)),
-                '">',
-                _escape(link.label),
-                '</a></li>\n',
+            _out.append(
+                f'<li><a href="{_escape(_check_url(link.href))}">{_escape(link.label)}</a></li>\n'
             )
-        _out += (
-            '</ul>\n',
+        _out.append(
+            '</ul>\n'
         )
     if history:  # show.html:25
-        _out += (
-            '<h2>',
-            _escape(words.history),
-            '</h2>\n',
-            '<ol class="history">\n',
+        _out.append(
+            f'<h2>{_escape(words.history)}</h2>\n'
+            '<ol class="history">\n'
         )
         for entry in history:  # show.html:28
-            _out += (
-                '<li><p>',
-                _raw(entry.at),
-                ' <b>',
-                _escape(entry.operation),
-                '</b> ',
-                _escape(entry.actor),
-                '</p>\n',
+            _out.append(
+                f'<li><p>{_raw(entry.at)} <b>{_escape(entry.operation)}</b> {_escape(entry.actor)}</p>\n'
             )
             if entry.changes:  # show.html:30
-                _out += (
-                    '<ul>\n',
+                _out.append(
+                    '<ul>\n'
                 )
                 for change in entry.changes:  # show.html:32
-                    _out += (
-                        '<li>',
-                        _escape(change.label),
-                        ': <del>',
-                        _escape(change.before),
-                        '</del> → <ins>',
-                        _escape(change.after),
-                        '</ins></li>\n',
+                    _out.append(
+                        f'<li>{_escape(change.label)}: <del>{_escape(change.before)}</del> → <ins>{_escape(change.after)}</ins></li>\n'
                     )
-                _out += (
-                    '</ul>\n',
+                _out.append(
+                    '</ul>\n'
                 )
-            _out += (
-                '</li>\n',
+            _out.append(
+                '</li>\n'
             )
-        _out += (
-            '</ol>\n',
+        _out.append(
+            '</ol>\n'
         )
-    _out += (
-        '</div>\n',
-        '<p class="status" data-live-status role="status"></p>\n',
-        '<p><a href="',
-        _escape(_check_url(list)),
-        '">',
-        _escape(words.back),
-        '</a></p>\n',
+    _out.append(
+        '</div>\n'
+        '<p class="status" data-live-status role="status"></p>\n'
+        f'<p><a href="{_escape(_check_url(list))}">{_escape(words.back)}</a></p>\n'
     )
     return "".join(_out)

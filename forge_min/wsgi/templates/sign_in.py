@@ -13,60 +13,39 @@ from ..html import raw as _raw
 def render(*, action: Any, button: Any, email: Any, forgot: Any, hidden: Any, notice: Any, password: Any, problem: Any, title: Any, words: Any, **_more: Any) -> str:
     """The page as text."""
     _out: list[str] = []
-    _out += (
-        '<h1>',
-        _escape(title),
-        '</h1>\n',
+    _out.append(
+        f'<h1>{_escape(title)}</h1>\n'
     )
     if problem:  # sign_in.html:2
-        _out += (
-            '<div class="notice bad" role="alert" id="problems" tabindex="-1"><p>',
-            _escape(problem),
-            '</p></div>\n',
+        _out.append(
+            f'<div class="notice bad" role="alert" id="problems" tabindex="-1"><p>{_escape(problem)}</p></div>\n'
         )
     if notice:  # sign_in.html:5
-        _out += (
-            '<div class="notice" role="status"><p>',
-            _escape(notice),
-            '</p></div>\n',
+        _out.append(
+            f'<div class="notice" role="status"><p>{_escape(notice)}</p></div>\n'
         )
-    _out += (
-        '<form class="form" method="post" action="',
-        _escape(_check_url(action)),
-        '">\n',
-        _raw(hidden),
-        '\n',
-        '<div class="field"><label for="email">',
-        _escape(words.email),
-        '</label>\n',
-        '<input type="email" id="email" name="email" value="',
-        _escape(email),
-        '" required autocomplete="username" maxlength="254">\n',
-        '</div>\n',
+    _out.append(
+        f'<form class="form" method="post" action="{_escape(_check_url(action))}">\n'
+        f'{_raw(hidden)}\n'
+        f'<div class="field"><label for="email">{_escape(words.email)}</label>\n'
+        f'<input type="email" id="email" name="email" value="{_escape(email)}" required autocomplete="username" maxlength="254">\n'
+        '</div>\n'
     )
     if password:  # sign_in.html:13
-        _out += (
-            '<div class="field"><label for="password">',
-            _escape(words.password),
-            '</label>\n',
-            '<input type="password" id="password" name="password" required autocomplete="current-password" maxlength="1024">\n',
-            '</div>\n',
+        _out.append(
+            f'<div class="field"><label for="password">{_escape(words.password)}</label>\n'
+            '<input type="password" id="password" name="password" required autocomplete="current-password" maxlength="1024">\n'
+            '</div>\n'
         )
-    _out += (
-        '<p class="buttons"><button type="submit">',
-        _escape(button),
-        '</button> ',
+    _out.append(
+        f'<p class="buttons"><button type="submit">{_escape(button)}</button> '
     )
     if forgot:  # sign_in.html:18
-        _out += (
-            '<a class="button quiet" href="',
-            _escape(_check_url(forgot)),
-            '">',
-            _escape(words.forgot),
-            '</a>',
+        _out.append(
+            f'<a class="button quiet" href="{_escape(_check_url(forgot))}">{_escape(words.forgot)}</a>'
         )
-    _out += (
-        '</p>\n',
-        '</form>\n',
+    _out.append(
+        '</p>\n'
+        '</form>\n'
     )
     return "".join(_out)

@@ -112,9 +112,9 @@ class ProblemPages:
             response = handler(request)
         except (DomainError, HTTPProblem) as err:
             response = problem_response(err, request.id)
-        if response.header("Content-Type") != "application/problem+json" or not isinstance(
-            response.body, bytes
-        ):
+        if response.status < 400 or not isinstance(response.body, bytes):
+            return response  # PERF: nearly all answers (benchmarks/http, hello)
+        if response.header("Content-Type") != "application/problem+json":
             return response
         if request.path.startswith(self._prefix) or not prefers_html(request.header("Accept")):
             return response

@@ -11,35 +11,34 @@ from forge_min.wsgi.html import raw as _raw
 def render(*, flights: Any, **_more: Any) -> str:
     """The page as text."""
     _out: list[str] = []
-    _out += (
-        '<!doctype html>\n',
-        '<html lang="en">\n',
-        '<head>\n',
-        '<meta charset="utf-8">\n',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n',
-        '<title>Departures</title>\n',
-        '<link rel="stylesheet" href="/static/forge/forge.css">\n',
-        '<link rel="stylesheet" href="/static/css/board.css">\n',
-        '<script src="/static/forge/live.js" defer></script>\n',
-        '</head>\n',
-        '<body data-live="/events?topic=flights&amp;format=html">\n',
-        '<main>\n',
-        '<header class="bar">\n',
-        '<h1>Departures</h1>\n',
-        '<p class="status" data-live-status role="status"></p>\n',
-        '</header>\n',
-        '<div class="scroll">\n',
-        '<table class="board">\n',
-        '<thead><tr><th scope="col">Time (UTC)</th><th scope="col">Flight</th><th scope="col">From</th><th scope="col">To</th><th scope="col">Gate</th><th scope="col">Status</th></tr></thead>\n',
-        '<tbody id="flights" data-live-region>\n',
-        _raw(flights),
-        '\n',
-        '</tbody>\n',
-        '</table>\n',
-        '</div>\n',
-        '<footer><a href="/api/docs">API</a></footer>\n',
-        '</main>\n',
-        '</body>\n',
-        '</html>\n',
+    _out.append(
+        '<!doctype html>\n'
+        '<html lang="en">\n'
+        '<head>\n'
+        '<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<title>Departures</title>\n'
+        '<link rel="stylesheet" href="/static/forge/forge.css">\n'
+        '<link rel="stylesheet" href="/static/css/board.css">\n'
+        '<script src="/static/forge/live.js" defer></script>\n'
+        '</head>\n'
+        '<body data-live="/events?topic=flights&amp;format=html">\n'
+        '<main>\n'
+        '<header class="bar">\n'
+        '<h1>Departures</h1>\n'
+        '<p class="status" data-live-status role="status"></p>\n'
+        '</header>\n'
+        '<div class="scroll">\n'
+        '<table class="board">\n'
+        '<thead><tr><th scope="col">Time (UTC)</th><th scope="col">Flight</th><th scope="col">From</th><th scope="col">To</th><th scope="col">Gate</th><th scope="col">Status</th></tr></thead>\n'
+        '<tbody id="flights" data-live-region>\n'
+        f'{_raw(flights)}\n'
+        '</tbody>\n'
+        '</table>\n'
+        '</div>\n'
+        '<footer><a href="/api/docs">API</a></footer>\n'
+        '</main>\n'
+        '</body>\n'
+        '</html>\n'
     )
     return "".join(_out)

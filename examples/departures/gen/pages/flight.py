@@ -11,23 +11,7 @@ from forge_min.wsgi.html import escape as _escape
 def render(*, departs: Any, destination: Any, flight: Any, gate: Any, origin: Any, **_more: Any) -> str:
     """The page as text."""
     _out: list[str] = []
-    _out += (
-        '<tr id="flights-',
-        _escape(flight.id),
-        '" class="is-',
-        _escape(flight.status),
-        '"><td><time>',
-        _escape(departs),
-        '</time></td><th scope="row">',
-        _escape(flight.number),
-        '</th><td>',
-        _escape(origin),
-        '</td><td>',
-        _escape(destination),
-        '</td><td>',
-        _escape(gate),
-        '</td><td><span class="tag">',
-        _escape(flight.status),
-        '</span></td></tr>\n',
+    _out.append(
+        f'<tr id="flights-{_escape(flight.id)}" class="is-{_escape(flight.status)}"><td><time>{_escape(departs)}</time></td><th scope="row">{_escape(flight.number)}</th><td>{_escape(origin)}</td><td>{_escape(destination)}</td><td>{_escape(gate)}</td><td><span class="tag">{_escape(flight.status)}</span></td></tr>\n'
     )
     return "".join(_out)

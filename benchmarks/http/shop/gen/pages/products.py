@@ -11,31 +11,18 @@ from forge_min.wsgi.html import escape as _escape
 def render(*, rows: Any, total: Any, **_more: Any) -> str:
     """The page as text."""
     _out: list[str] = []
-    _out += (
-        '<!doctype html>\n',
-        '<html lang="en"><head><title>Products</title></head><body>\n',
-        '<h1>Products (',
-        _escape(total),
-        ')</h1>\n',
-        '<table><thead><tr><th>Name</th><th>Price</th><th>Status</th><th>Created</th></tr></thead><tbody>\n',
+    _out.append(
+        '<!doctype html>\n'
+        '<html lang="en"><head><title>Products</title></head><body>\n'
+        f'<h1>Products ({_escape(total)})</h1>\n'
+        '<table><thead><tr><th>Name</th><th>Price</th><th>Status</th><th>Created</th></tr></thead><tbody>\n'
     )
     for row in rows:  # views/products.html:5
-        _out += (
-            '<tr id="products-',
-            _escape(row.id),
-            '"><td><a href="/products/',
-            _escape(row.id),
-            '">',
-            _escape(row.name),
-            '</a></td><td>',
-            _escape(row.price),
-            '</td><td>',
-            _escape(row.status),
-            '</td><td>',
-            _escape(row.created_at),
-            '</td></tr>\n',
+        _1 = _escape(row.id)
+        _out.append(
+            f'<tr id="products-{_1}"><td><a href="/products/{_1}">{_escape(row.name)}</a></td><td>{_escape(row.price)}</td><td>{_escape(row.status)}</td><td>{_escape(row.created_at)}</td></tr>\n'
         )
-    _out += (
-        '</tbody></table></body></html>\n',
+    _out.append(
+        '</tbody></table></body></html>\n'
     )
     return "".join(_out)

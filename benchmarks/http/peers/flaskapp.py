@@ -6,7 +6,6 @@ BENCH_DATABASE_URL names the database of schema.sql; without it only /hello answ
 from __future__ import annotations
 
 import json
-import os
 import uuid
 from typing import Any
 
@@ -14,25 +13,13 @@ from flask import Flask, abort, jsonify, render_template, request
 from jinja2 import DictLoader
 from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool
-
-COLUMNS = "id, name, price, status, created_at"
-ORDERS = {"-created_at": "created_at desc", "name": "name", "price": "price"}
-STATUSES = ("active", "draft", "sold", "archived", "new")
-PAGE = """<!doctype html>
-<html lang="en"><head><title>Products</title></head><body>
-<h1>Products ({{ total }})</h1>
-<table><thead><tr><th>Name</th><th>Price</th><th>Status</th><th>Created</th></tr></thead><tbody>
-{% for row in rows %}<tr id="products-{{ row.id }}"><td>
-<a href="/products/{{ row.id }}">{{ row.name }}</a></td>
-<td>{{ row.price }}</td><td>{{ row.status }}</td><td>{{ row.created_at }}</td></tr>
-{% endfor %}</tbody></table></body></html>"""
+from shared import COLUMNS, COUNT, INSERT, JOB, ORDERS, PAGE, PAGE_OF, ROW, STATUSES, URL
 
 app = Flask(__name__)
 
 
 app.jinja_loader = DictLoader({"products.html": PAGE})
 OPTIONS = {"autocommit": True, "row_factory": dict_row}
-URL = os.environ.get("BENCH_DATABASE_URL", "")
 # Eight connections, one for each thread; gunicorn imports this in its worker, after the fork.
 pool = ConnectionPool[Any](URL, min_size=8, max_size=8, kwargs=OPTIONS, open=bool(URL))
 
@@ -45,12 +32,8 @@ def plain(row: dict[str, Any]) -> dict[str, Any]:
 def page_of(status: str, order: str) -> tuple[list[dict[str, Any]], int]:
     """25 rows and the count of all."""
     with pool.connection() as conn:
-        rows = conn.execute(
-            f"select {COLUMNS} from products where status = %s order by {order} limit 25", [status]
-        ).fetchall()
-        total = conn.execute(
-            "select count(*) as n from products where status = %s", [status]
-        ).fetchone()
+        rows = conn.execute(f"{PAGE_OF}%s order by {order} limit 25", [status]).fetchall()
+        total = conn.execute(COUNT + "%s", [status]).fetchone()
     return rows, total["n"] if total else 0
 
 
@@ -83,7 +66,7 @@ def row(product_id: str) -> Any:
     except ValueError:
         abort(404)
     with pool.connection() as conn:
-        found = conn.execute(f"select {COLUMNS} from products where id = %s", [key]).fetchone()
+        found = conn.execute(ROW + "%s", [key]).fetchone()
     return jsonify(plain(found)) if found else abort(404)
 
 
@@ -103,11 +86,11 @@ def create() -> Any:
         return jsonify(errors=found), 422
     with pool.connection() as conn, conn.transaction():
         made = conn.execute(
-            f"insert into products (name, price, status) values (%s, %s, %s) returning {COLUMNS}",
+            f"{INSERT}(%s, %s, %s) returning {COLUMNS}",
             [data["name"], data["price"], data["status"]],
         ).fetchone()
         conn.execute(
-            "insert into jobs (kind, args) values ('announce', %s)",
+            JOB + "%s)",
             [json.dumps({"id": str(made["id"])})],
         )
     return jsonify(plain(made)), 201

@@ -1,0 +1,129 @@
+# Text for pages: escaping, the one thing that every value of a page goes through. Part of _fanout.pyx.
+
+from cpython.unicode cimport (
+    PyUnicode_1BYTE_DATA, PyUnicode_1BYTE_KIND, PyUnicode_GET_LENGTH, PyUnicode_KIND,
+)
+from cpython.datetime cimport (
+    PyDateTime_DATE_GET_HOUR, PyDateTime_DATE_GET_MICROSECOND, PyDateTime_DATE_GET_MINUTE,
+    PyDateTime_DATE_GET_SECOND, PyDateTime_GET_DAY, PyDateTime_GET_MONTH, PyDateTime_GET_YEAR,
+    import_datetime,
+)
+from datetime import UTC, datetime
+from uuid import UUID
+
+import_datetime()
+
+cdef extern from "Python.h":
+    object PyUnicode_New(Py_ssize_t size, Py_UCS4 maxchar)
+    Py_UCS4 PyUnicode_MAX_CHAR_VALUE(object text)
+
+cdef object UUID_TEXT = UUID.__str__
+
+
+def escape(value):
+    """As _fanout_py.escape."""
+    cdef str text
+    if type(value) is str:
+        text = value
+    elif value is None:
+        return ""
+    elif type(value).__str__ is UUID_TEXT:
+        return uuid_text(value.int.to_bytes(16, "big"))
+    elif type(value) is datetime and value.tzinfo is UTC:
+        return moment_text(value)
+    else:
+        text = str(value)
+    if PyUnicode_KIND(text) != PyUnicode_1BYTE_KIND:
+        return replaced(text)
+    return escaped(text)
+
+
+cdef str uuid_text(bytes data):
+    """RFC 9562 section 4: 32 digits in lower case with four hyphens."""
+    cdef object made = PyUnicode_New(36, 127)
+    cdef unsigned char* out = <unsigned char*>PyUnicode_1BYTE_DATA(made)
+    cdef const unsigned char* raw = <const unsigned char*>PyBytes_AS_STRING(data)
+    cdef const char* digits = b"0123456789abcdef"
+    cdef int n
+    for n in range(16):
+        if n == 4 or n == 6 or n == 8 or n == 10:
+            out[0] = c"-"
+            out += 1
+        out[0] = digits[raw[n] >> 4]
+        out[1] = digits[raw[n] & 15]
+        out += 2
+    return made
+
+
+cdef str moment_text(object moment):
+    """A moment of UTC as str() gives it: 2030-01-31 12:00:00.000001+00:00."""
+    cdef int year = PyDateTime_GET_YEAR(moment), rest = PyDateTime_DATE_GET_MICROSECOND(moment), n
+    cdef object made = PyUnicode_New(32 if rest else 25, 127)
+    cdef unsigned char* out = <unsigned char*>PyUnicode_1BYTE_DATA(made)
+    memcpy(out, b"0000-00-00 00:00:00+00:00", 25)
+    if rest:
+        memcpy(out + 19, b".000000+00:00", 13)
+        for n in range(6):
+            out[25 - n] = c"0" + rest % 10
+            rest //= 10
+    two_digits(out, year // 100)
+    two_digits(out + 2, year % 100)
+    two_digits(out + 5, PyDateTime_GET_MONTH(moment))
+    two_digits(out + 8, PyDateTime_GET_DAY(moment))
+    two_digits(out + 11, PyDateTime_DATE_GET_HOUR(moment))
+    two_digits(out + 14, PyDateTime_DATE_GET_MINUTE(moment))
+    two_digits(out + 17, PyDateTime_DATE_GET_SECOND(moment))
+    return made
+
+
+cdef void two_digits(unsigned char* out, int number) noexcept:
+    out[0] = c"0" + number // 10
+    out[1] = c"0" + number % 10
+
+
+cdef str escaped(str text):
+    """Of a text of Latin-1: the same object where there is nothing to escape."""
+    cdef Py_ssize_t size = PyUnicode_GET_LENGTH(text), more = 0, n
+    cdef const unsigned char* given = <const unsigned char*>PyUnicode_1BYTE_DATA(text)
+    cdef unsigned char* out
+    cdef unsigned char c
+    for n in range(size):
+        c = given[n]
+        if c > 62:  # ">" is the last of them
+            continue
+        if c == c"&" or c == c'"' or c == c"'":
+            more += 4
+        elif c == c"<" or c == c">":
+            more += 3
+    if more == 0:
+        return text
+    cdef object made = PyUnicode_New(size + more, PyUnicode_MAX_CHAR_VALUE(text))
+    out = <unsigned char*>PyUnicode_1BYTE_DATA(made)
+    for n in range(size):
+        c = given[n]
+        if c == c"&":
+            memcpy(out, b"&amp;", 5)
+            out += 5
+        elif c == c"<":
+            memcpy(out, b"&lt;", 4)
+            out += 4
+        elif c == c">":
+            memcpy(out, b"&gt;", 4)
+            out += 4
+        elif c == c'"':
+            memcpy(out, b"&#34;", 5)
+            out += 5
+        elif c == c"'":
+            memcpy(out, b"&#39;", 5)
+            out += 5
+        else:
+            out[0] = c
+            out += 1
+    return made
+
+
+cdef str replaced(str text):
+    return (
+        text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        .replace('"', "&#34;").replace("'", "&#39;")
+    )
