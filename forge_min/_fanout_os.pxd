@@ -87,12 +87,14 @@ cdef extern from "<pthread.h>" nogil:
 cdef extern from "<sys/epoll.h>" nogil:
     ctypedef union epoll_data_t:
         void* ptr
+        int fd
+        uint64_t u64
     struct epoll_event:
         uint32_t events
         epoll_data_t data
     enum:
         EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLHUP, EPOLLERR, EPOLLET
-        EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL
+        EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD
     int epoll_create1(int)
     int epoll_ctl(int, int, int, epoll_event*)
     int epoll_wait(int, epoll_event*, int, int)

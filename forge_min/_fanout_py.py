@@ -10,6 +10,7 @@ import errno
 import itertools
 import math
 import os
+import select
 import selectors
 import socket
 import threading
@@ -17,6 +18,7 @@ import time
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Protocol, cast, final
 
@@ -1008,6 +1010,31 @@ def escape(value: object) -> str:
         .replace('"', "&#34;")
         .replace("'", "&#39;")
     )
+
+
+def iso_utc(moment: datetime) -> str:
+    """RFC 3339 in UTC with "Z"; a fraction only where there is one."""
+    written = moment.isoformat()
+    if not written.endswith("+00:00"):
+        written = moment.astimezone(UTC).isoformat()
+    return written[:-6] + "Z"
+
+
+def receive(fd: int, size: int) -> bytes:
+    """What has come for a socket that does not block, at most `size` bytes (and 65,536); b"" at its
+    end. Raises OSError; BlockingIOError where nothing is there.
+    """
+    return os.read(fd, min(size, 65536))
+
+
+def transmit(fd: int, data: bytes | memoryview) -> int:
+    """How much of `data` the kernel takes now. Raises OSError; BlockingIOError for nothing."""
+    return os.write(fd, data)
+
+
+def rearm(epoll: select.epoll, fd: int, events: int) -> None:
+    """epoll_ctl(2), EPOLL_CTL_MOD. Raises OSError, ValueError for an epoll that is closed."""
+    epoll.modify(fd, events)
 
 
 def set_lane(lane: int) -> None:

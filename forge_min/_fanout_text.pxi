@@ -30,7 +30,7 @@ def escape(value):
     elif type(value).__str__ is UUID_TEXT:
         return uuid_text(value.int.to_bytes(16, "big"))
     elif type(value) is datetime and value.tzinfo is UTC:
-        return moment_text(value)
+        return moment_text(value, c" ", b"+00:00", 6)
     else:
         text = str(value)
     if PyUnicode_KIND(text) != PyUnicode_1BYTE_KIND:
@@ -55,14 +55,26 @@ cdef str uuid_text(bytes data):
     return made
 
 
-cdef str moment_text(object moment):
-    """A moment of UTC as str() gives it: 2030-01-31 12:00:00.000001+00:00."""
+def iso_utc(moment):
+    """As _fanout_py.iso_utc."""
+    if type(moment) is datetime and moment.tzinfo is UTC:
+        return moment_text(moment, c"T", b"Z", 1)
+    written = moment.isoformat()
+    if not written.endswith("+00:00"):
+        written = moment.astimezone(UTC).isoformat()
+    return written[: len(written) - 6] + "Z"
+
+
+cdef str moment_text(object moment, unsigned char between, const char* zone, int long_zone):
+    """A moment of UTC: 2030-01-31 12:00:00.000001 with what stands between, and its zone."""
     cdef int year = PyDateTime_GET_YEAR(moment), rest = PyDateTime_DATE_GET_MICROSECOND(moment), n
-    cdef object made = PyUnicode_New(32 if rest else 25, 127)
+    cdef object made = PyUnicode_New((26 if rest else 19) + long_zone, 127)
     cdef unsigned char* out = <unsigned char*>PyUnicode_1BYTE_DATA(made)
-    memcpy(out, b"0000-00-00 00:00:00+00:00", 25)
+    memcpy(out, b"0000-00-00 00:00:00", 19)
+    out[10] = between
+    memcpy(out + (26 if rest else 19), zone, long_zone)
     if rest:
-        memcpy(out + 19, b".000000+00:00", 13)
+        out[19] = c"."
         for n in range(6):
             out[25 - n] = c"0" + rest % 10
             rest //= 10

@@ -14,8 +14,8 @@ from .errors import ConfigError
 
 __all__ = [
     "IMPL", "Counter", "Histogram", "Lease", "Limiter", "RateLimiter", "StreamWriter",
-    "Subscription", "Topic", "escape", "set_lane", "take_any",
-    "wait_any",
+    "Subscription", "Topic", "escape", "iso_utc", "rearm", "receive", "set_lane", "take_any",
+    "transmit", "wait_any",
 ]  # fmt: skip
 
 
@@ -52,8 +52,12 @@ if TYPE_CHECKING or IMPL == "c":
         Subscription,
         Topic,
         escape,
+        iso_utc,
+        rearm,
+        receive,
         set_lane,
         take_any,
+        transmit,
         wait_any,
     )
 else:
@@ -67,7 +71,11 @@ else:
         Subscription,
         Topic,
         escape,
+        iso_utc,
+        rearm,
+        receive,
         set_lane,
         take_any,
+        transmit,
         wait_any,
     )

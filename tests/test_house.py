@@ -64,13 +64,13 @@ BY_NAME = {
 }
 
 BUDGETS = {
-    "errors": 250, "config": 351, "manifest": 100, "_fanout _fanout_py fanout": 2000,
-    "observe": 1300, "db": 1340, "notify": 795, "auth": 900, "jobs": 2195, "sse": 250,
+    "errors": 250, "config": 351, "manifest": 100, "_fanout _fanout_py fanout": 2070,
+    "observe": 1300, "db": 1345, "notify": 795, "auth": 900, "jobs": 2195, "sse": 250,
     "actions": 1780, "wsgi": 3960, "admin": 700, "app": 710, "ops": 1310, "entry": 140,
     "doctor": 350, "schema": 250, "parse": 960, "pages": 470, "generate": 980,
     "migrations": 900, "ship": 1200, " ".join(TOP_ORDER): 1200,
 }  # fmt: skip
-WHOLE_PACKAGE = 22_000  # the house says 15,000; why there are more: closing notes of issues 3 to 6
+WHOLE_PACKAGE = 22_100  # the house says 15,000; why there are more: closing notes of issues 3 to 6
 LONGEST_FILE, LONGEST_TWIN = 400, 1_200
 MODULES_IN_A_FOLDER = 10
 
@@ -91,7 +91,7 @@ def sources_of_all(package: Path) -> list[Path]:
 
 def room_of(name: str) -> str:
     room = name.partition("/")[0].partition(".")[0]
-    return "_fanout" if room in ("_fanout_cells", "_fanout_text") else room
+    return "_fanout" if room in ("_fanout_cells", "_fanout_net", "_fanout_text") else room
 
 
 def parsed(path: Path) -> ast.Module:

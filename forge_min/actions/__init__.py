@@ -2,12 +2,12 @@
 statement of a write.
 """
 
+from ..fanout import iso_utc
 from .actions import Actions
 from .check import Check
 from .reading.query import Filter, ListQuery
 from .registry import Registry
 from .resource import Column, JobHook, Page, Relation, Resource, Sort
-from .values import iso_utc
 from .writing import Upserted, uuid7
 
 __all__ = [

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from ..fanout import iso_utc
 from ..text import later, text
 
 JSON_DEPTH = 64  # of arrays and objects inside each other
@@ -154,14 +155,6 @@ def _json_from_text(cell: str) -> object:
         return json.loads(cell)
     except (ValueError, RecursionError):
         return cell.encode()  # which no reader takes
-
-
-def iso_utc(value: datetime) -> str:
-    """RFC 3339 in UTC with "Z"."""
-    written = value.isoformat()
-    if not written.endswith("+00:00"):
-        written = value.astimezone(UTC).isoformat()
-    return written[:-6] + "Z"
 
 
 class ValueType(NamedTuple):

@@ -7,8 +7,10 @@ values.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from importlib.resources.abc import Traversable
 from typing import Any
 from uuid import UUID
@@ -150,7 +152,7 @@ class Running:
                 nudger=self._nudger,
                 observe=self.metrics.query_done,
                 jobs=self._catalogue,
-                opened=observe.trace_connection if traced else None,
+                opened=partial(_opened, traced=traced),
             )
             for url in (c.url, c.direct_url)
         )
@@ -305,3 +307,11 @@ class Running:
     def _call(self, hooks: Sequence[Callable[..., object]]) -> None:
         for hook in hooks:
             self.registry.fill(hook, 0)()
+
+
+def _opened(conn: db.Connection, *, traced: bool) -> None:
+    # Nobody interrupts a thread of our server (docs/architecture.md, Threads); of a job's, its
+    # time-out does.
+    conn.patient = threading.current_thread().name.startswith("http-")
+    if traced:
+        observe.trace_connection(conn)

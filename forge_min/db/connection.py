@@ -63,13 +63,15 @@ class Connection(psycopg.Connection[TupleRow]):
 
     nudger: called by `db.nudge` after a commit; None = readers find out by polling. around: what
     `run` calls with a statement's text and what sends it, for a trace. jobs: what room jobs knows
-    of the application, whoever inserts on this connection; None = nothing.
+    of the application, whoever inserts on this connection; None = nothing. patient: nobody
+    interrupts its thread, so `run` may wait inside of libpq.
     """
 
     nudger: Nudges | None = None
     observe: Observe | None = None
     around: Around | None = None
     jobs: Any = None
+    patient = False
     prepared = Prepared(None)
     # Of the innermost db.transaction(); None outside, and inside a BEGIN of the caller's own.
     hooks: list[Hook] | None = None

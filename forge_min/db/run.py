@@ -16,7 +16,7 @@ import psycopg
 from psycopg import generators
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.errors import SerializationFailure, error_from_result
-from psycopg.pq import DiagnosticField, ExecStatus, TransactionStatus
+from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
 from psycopg.rows import tuple_row
 
@@ -114,12 +114,23 @@ def _answer(conn: Connection, message: Message, tenant: UUID | None) -> PGresult
             name = conn.prepared.name(message.statement) if tenant is None else None
             if name is None:
                 return _pipeline(conn, message, tenant)
+            if conn.patient:
+                # PERF: one call lets go of the GIL once, the steps below four times, and each time
+                # it may be another's turn (benchmarks/http, row).
+                return _waited(pg, pg.exec_prepared(name, message.values, message.formats))
             pg.send_query_prepared(name, message.values, message.formats)
             return _first_failure(conn.wait(generators.execute(pg)))
         finally:
             # SAFETY: interrupted, so an answer may still come that is nobody's.
             if pg.pipeline_status or pg.transaction_status == TransactionStatus.ACTIVE:
                 conn.close()
+
+
+def _waited(pg: PGconn, result: PGresult) -> PGresult:
+    """The result. Raises OperationalError where the connection was lost, as psycopg's own does."""
+    if pg.status == ConnStatus.BAD:
+        raise psycopg.OperationalError(pg.get_error_message())
+    return result
 
 
 def _first_failure(results: Sequence[PGresult]) -> PGresult:

@@ -175,12 +175,13 @@ class Application:
 def _stacked(middleware: Sequence[Middleware], handler: Handler) -> Handler:
     """The handler with these around it, the first one outermost."""
     for outer in reversed(middleware):
-        handler = partial(_through, outer, handler)
+        handler = _around(outer, handler)
     return handler
 
 
-def _through(outer: Middleware, inner: Handler, request: Request) -> Response:
-    return outer(request, inner)
+def _around(outer: Middleware, inner: Handler) -> Handler:
+    # PERF: a closure costs half of a partial of a function (benchmarks/http, hello).
+    return lambda request: outer(request, inner)
 
 
 def _spoken(handler: Handler, request: Request) -> Response:

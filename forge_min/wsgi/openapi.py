@@ -186,7 +186,7 @@ def _operation(made: Json, method: str, path: str, operation: Json, parameters: 
         text = json.dumps(shown, indent=2, ensure_ascii=False)
         parts += [tag("h3", "Body"), tag("pre", text, tabindex="0")]
     rows = []
-    for status, answer in operation["responses"].items():
+    for status, answer in sorted(operation["responses"].items()):
         told = made["components"]["responses"].get(status, {}) if "$ref" in answer else answer
         cells = join([tag("dt", status), tag("dd", told.get("description", ""))])
         rows.append(cells)

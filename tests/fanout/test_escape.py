@@ -66,3 +66,18 @@ def test_an_error_of_a_value_is_raised(core: Any) -> None:
 
     with pytest.raises(ZeroDivisionError):
         core.escape(Broken())
+
+
+MOMENTS = st.datetimes(
+    timezones=st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=30)), UTC]),
+    min_value=datetime(2, 1, 1), max_value=datetime(9998, 1, 1),
+)  # fmt: skip
+
+
+@given(MOMENTS)
+def test_a_moment_is_written_in_utc_and_read_back_to_the_same(moment: datetime) -> None:
+    written = {core.iso_utc(moment) for core in TWINS}
+    assert len(written) == 1
+    (text,) = written
+    assert text.endswith("Z") and "+" not in text and datetime.fromisoformat(text) == moment
+    assert ("." in text) == bool(moment.microsecond)

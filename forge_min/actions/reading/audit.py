@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from ... import db
-from ..values import iso_utc
+from ...fanout import iso_utc
 
 SQL = db.load_sql("forge_min.actions.reading", "audit.sql")
 

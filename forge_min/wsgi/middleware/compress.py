@@ -23,10 +23,11 @@ class Compress:
 
     def __call__(self, request: Request, handler: Handler) -> Response:
         """The handler's answer, smaller."""
-        response, body = handler(request), b""
-        if isinstance(response.body, bytes):
-            body = response.body
-        if len(body) < SMALLEST or response.header("ETag") or response.header("Content-Encoding"):
+        response = handler(request)
+        body = response.body
+        if not isinstance(body, bytes) or len(body) < SMALLEST:
+            return response
+        if response.header("ETag") or response.header("Content-Encoding"):
             return response
         if not _TEXTUAL.match(response.header("Content-Type") or ""):
             return response

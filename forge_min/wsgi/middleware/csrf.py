@@ -27,6 +27,7 @@ HEADER = "X-CSRF-Token"
 COOKIE = "forge_csrf"
 _SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))  # RFC 9110 section 9.2.1
 _KEY = "forge.csrf"
+_FRESH = "forge.csrf.fresh"  # the value of a cookie that the answer sets
 _SIZE = 32  # bytes of a SHA-256
 
 
@@ -47,8 +48,8 @@ class CSRF:
         if request.method not in _SAFE:
             self._check(request)
         response = handler(request)
-        fresh = request.environ.get(f"{_KEY}.fresh")
-        if fresh:
+        fresh = request.environ.get(_FRESH)
+        if fresh is not None:
             response = Response(response.status, response.body, response.headers)
             response.headers.append(cookie(COOKIE, fresh, secure=self._secure))
         return response
@@ -95,8 +96,7 @@ class CSRF:
         known = cookies_of(request, secure=self._secure).get(COOKIE)
         if known:
             return known
-        key = f"{_KEY}.fresh"
-        fresh: str = request.environ.setdefault(key, secrets.token_urlsafe(18))
+        fresh: str = request.environ.setdefault(_FRESH, secrets.token_urlsafe(18))
         return fresh
 
 

@@ -34,8 +34,11 @@ class Identify:
     def __call__(self, request: Request, handler: Handler) -> Response:
         """The handler's answer to whoever asks. Raises as the methods."""
         try:
-            found = (method(request) for method in self._methods)
-            identity = next((one for one in found if one is not None), None)
+            identity = None
+            for method in self._methods:
+                identity = method(request)
+                if identity is not None:
+                    break
         except (Unauthenticated, Forbidden):
             self._failed(request)
             raise

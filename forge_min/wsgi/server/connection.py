@@ -11,6 +11,7 @@ import select
 import socket
 from typing import Any
 
+from ...fanout import receive, transmit
 from .reader import Phase, read_requests
 
 CHUNK = 65536
@@ -46,7 +47,7 @@ class Connection:
     def receive(self) -> bool:
         """Read once into `buffer`; False when nothing was there. Raises Gone at the end."""
         try:
-            data = self.sock.recv(CHUNK)
+            data = receive(self.fd, CHUNK)
         except BlockingIOError:
             return False
         except OSError as err:
@@ -62,7 +63,7 @@ class Connection:
         """
         self.send_rest()
         try:
-            sent = self.sock.send(data)
+            sent = transmit(self.fd, data)
         except BlockingIOError:
             sent = 0
         except OSError as err:

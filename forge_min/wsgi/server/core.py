@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ...fanout import rearm
 from .connection import Connection, Gone
 from .crew import Crew
 from .exchange import Exchange
@@ -174,7 +175,7 @@ class Core:
         # SAFETY: parked before armed, or the woken thread would find nobody to serve.
         self._parked[conn.fd] = conn
         try:
-            self._epoll.modify(conn.fd, events)
+            rearm(self._epoll, conn.fd, events)
         except (OSError, ValueError):
             pass  # the sweeper took it between these two lines, and closed it; or all is closed
 

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from ...actions import Actions, Column, ListQuery
-from ...actions.values import iso_utc
 from ...errors import BadRequest
+from ...fanout import iso_utc
 from ...text import text
 from ..html import Raw, join, tag, void
 from ..request import Request
