@@ -1,11 +1,11 @@
 # Sockets that do not block, asked without giving up the GIL. Part of _fanout.pyx.
 #
 # PERF: the calls of Python's sockets let go of the GIL, and with eight busy threads whoever lets go
-# waits for its turn again: that was a quarter of a request (benchmarks/http, hello and row).
+# may wait for its turn again. These two take a microsecond (benchmarks/http, row). A send takes 25,
+# in which the kernel wakes the peer, so that one lets go.
 
 cdef enum:
     RECEIVED = 65536  # bytes that one call takes at most
-    AT_ONCE = 65536  # bytes that are copied to the kernel with the GIL held
 
 # SAFETY: one for all threads: it is used with the GIL held only.
 cdef char received[RECEIVED]
@@ -17,26 +17,6 @@ def receive(int fd, Py_ssize_t size):
     if count < 0:
         PyErr_SetFromErrno(OSError)
     return received[:count]
-
-
-def transmit(int fd, data):
-    """As _fanout_py.transmit."""
-    cdef Py_buffer view
-    cdef ssize_t count
-    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
-    if view.len <= AT_ONCE:
-        count = send(fd, view.buf, view.len, MSG_DONTWAIT | MSG_NOSIGNAL)
-    else:
-        with nogil:
-            count = send(fd, view.buf, view.len, MSG_DONTWAIT | MSG_NOSIGNAL)
-    # SAFETY: before anything that could change errno.
-    if count < 0:
-        try:
-            PyErr_SetFromErrno(OSError)
-        finally:
-            PyBuffer_Release(&view)
-    PyBuffer_Release(&view)
-    return count
 
 
 def rearm(epoll, int fd, uint32_t events):

@@ -1027,11 +1027,6 @@ def receive(fd: int, size: int) -> bytes:
     return os.read(fd, min(size, 65536))
 
 
-def transmit(fd: int, data: bytes | memoryview) -> int:
-    """How much of `data` the kernel takes now. Raises OSError; BlockingIOError for nothing."""
-    return os.write(fd, data)
-
-
 def rearm(epoll: select.epoll, fd: int, events: int) -> None:
     """epoll_ctl(2), EPOLL_CTL_MOD. Raises OSError, ValueError for an epoll that is closed."""
     epoll.modify(fd, events)

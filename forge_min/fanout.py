@@ -15,7 +15,7 @@ from .errors import ConfigError
 __all__ = [
     "IMPL", "Counter", "Histogram", "Lease", "Limiter", "RateLimiter", "StreamWriter",
     "Subscription", "Topic", "escape", "iso_utc", "rearm", "receive", "set_lane", "take_any",
-    "transmit", "wait_any",
+    "wait_any",
 ]  # fmt: skip
 
 
@@ -57,7 +57,6 @@ if TYPE_CHECKING or IMPL == "c":
         receive,
         set_lane,
         take_any,
-        transmit,
         wait_any,
     )
 else:
@@ -76,6 +75,5 @@ else:
         receive,
         set_lane,
         take_any,
-        transmit,
         wait_any,
     )

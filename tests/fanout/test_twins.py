@@ -149,7 +149,6 @@ FUNCTIONS = (
     "receive",
     "set_lane",
     "take_any",
-    "transmit",
     "wait_any",
 )
 

@@ -11,7 +11,7 @@ import select
 import socket
 from typing import Any
 
-from ...fanout import receive, transmit
+from ...fanout import receive
 from .reader import Phase, read_requests
 
 CHUNK = 65536
@@ -63,7 +63,7 @@ class Connection:
         """
         self.send_rest()
         try:
-            sent = transmit(self.fd, data)
+            sent = self.sock.send(data)
         except BlockingIOError:
             sent = 0
         except OSError as err:
