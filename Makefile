@@ -39,7 +39,7 @@ types: $(STAMP)
 	@$(PY) -m mypy
 
 check: $(STAMP)
-	@$(PY) -m pytest -n $(WORKERS) -m "not alone"
+	@$(PY) -m pytest -n $(WORKERS) -m "not alone and not long"
 	@$(PY) -m pytest -m alone
 
 install: $(STAMP)  ## the virtual environment .venv, with the compiled core where there is a compiler
@@ -47,8 +47,9 @@ install: $(STAMP)  ## the virtual environment .venv, with the compiled core wher
 bench: $(STAMP) $(PEERS)/.made  ## compare with the named peers, in the same run
 	@$(PY) benchmarks/run.py
 
-fuzz: $(STAMP)  ## the property tests, with many more examples
+fuzz: $(STAMP)  ## the property tests, with many more examples; the API's document, with every kind of field
 	@$(PY) -m pytest -m hypothesis --hypothesis-profile=fuzz
+	@FORGE_EXAMPLES=200 $(PY) -m pytest -m long
 
 mutate: $(STAMP)  ## remove the checks of the request reader one by one: a hostile request must notice each
 	@$(PY) tests/wsgi/mutate.py

@@ -88,6 +88,16 @@ def test_a_copy_of_a_page_and_a_layout_take_the_place_of_ours(
         assert '<link rel="stylesheet" href="/static/css/app.css">' in client.get("/items").text
 
 
+def test_a_column_of_any_name_is_a_filter_of_its_own(root: Path, server: EmbeddedServer) -> None:
+    with served(root, server) as client:
+        for title, done in (("open one", False), ("done one", True)):
+            client.post("/api/v1/items", json={"title": title, "done": done})
+        text = client.get("/items?done=true").text
+        assert "done one" in text and "open one" not in text
+        assert "Created." not in text and "Created." in client.get("/items?_done=created").text
+        assert "open one" not in client.get("/items.csv?done=true").text
+
+
 def test_a_route_of_the_projects_own_stays(root: Path, server: EmbeddedServer) -> None:
     with served(root, server) as client:
         assert client.get("/items/new").text.startswith("<p>mine</p>")

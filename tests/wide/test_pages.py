@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,6 +89,46 @@ def test_every_type_of_field_goes_through_a_form_and_back(boss: Person) -> None:
     assert (kept["int"], kept["text"], kept["json"]) == ("", "", "[]")
 
 
+def test_what_no_input_holds_as_it_is_stays_as_it_is(boss: Person, site: Site) -> None:
+    body = {
+        "string": " two\nlines ", "text": "a\r\nb\r\n", "decimal": "1.500", "settings": {"a": 1},
+        "json": {"b": [1, None, "ü"]}, "datetime": "2026-01-31T12:00:00.000001Z", "bigint": None,
+    }  # fmt: skip
+    headers = boss._headers
+    row = json.loads(site.ask("POST", "/api/v1/documents", body, **headers)[2])
+    boss.get(f"/documents/{row['id']}/edit")
+    boss.send()
+    assert "Saved." in boss.page.text
+    after = json.loads(site.ask("GET", f"/api/v1/documents/{row['id']}", **headers)[2])
+    assert after == row, "not even a new version"
+    boss.get("/documents.csv?sort=-id&limit=1")
+    assert '{""b"": [1, null, ""ü""]}' in boss.page.body.decode()
+
+
+def test_a_row_is_deleted_by_the_version_that_was_looked_at(boss: Person) -> None:
+    account = new_account(boss, "versioned")
+    for version in ("", "0", "99999999999999999999999", "-1", "x", "\u0663"):
+        boss.get(account + "/delete")
+        page = boss.send({"version": version})
+        assert page.status == 409 and "Somebody else has changed this" in page.text, version
+    assert "Deleted." in boss.send().text
+
+
+def test_of_more_targets_than_a_form_shows_none_is_lost(boss: Person, site: Site) -> None:
+    headers = boss._headers
+    made = [
+        json.loads(site.ask("POST", "/api/v1/tags", {"name": f"many {n}"}, **headers)[2])["id"]
+        for n in range(101)
+    ]
+    body = {"slug": "tagged", "name": "Tagged", "tag_ids": made}
+    row = json.loads(site.ask("POST", "/api/v1/accounts", body, **headers)[2])
+    boss.get(f"/accounts/{row['id']}/edit")
+    assert "tag_ids" not in names(boss.page)
+    assert "Saved." in boss.send({"name": "Tagged anew"}).text
+    status, _, answer = site.ask("GET", f"/api/v1/accounts/{row['id']}/audit", **headers)
+    assert status == 200 and "tag_ids" not in json.loads(answer)["data"][0]["changes"]
+
+
 def test_what_a_person_may_not_do_is_neither_offered_nor_done(site: Site, boss: Person) -> None:
     account = new_account(boss, "open", notes="for managers")
     member, nobody = somebody(site, "member"), Person(site.port)
@@ -135,7 +176,7 @@ def test_a_deleted_row_comes_back_with_one_button(boss: Person) -> None:
     page = boss.send()
     assert "Deleted." in page.text and boss.at.startswith("/accounts?")
     assert boss.get(account).status == 404
-    boss.get("/accounts?done=deleted&undo=" + account.rpartition("/")[2])
+    boss.get("/accounts?_done=deleted&_undo=" + account.rpartition("/")[2])
     assert "Restored." in boss.send().text
     assert boss.get(account).status == 200
 
@@ -181,7 +222,7 @@ def test_natural_keys_of_any_spelling_have_pages(boss: Person, site: Site) -> No
     boss.get("/classes/new")
     page = boss.send({"code": "NEW", "class": "First/“class”", "def": "true"})
     assert "Created." in page.text, errors(page)
-    assert boss.at == "/classes/NEW?done=created"
+    assert boss.at == "/classes/NEW?_done=created"
     boss.click("Edit")
     assert "code" not in names(boss.page)
     assert "Saved." in boss.send({"import": "3"}).text
@@ -204,8 +245,8 @@ def test_hostile_values_stay_text_on_every_page(boss: Person) -> None:
         if "html" in page.headers["Content-Type"]:
             assert "<script>alert" not in page.body.decode(), path
             assert evil in page.text or path.endswith("edit"), path
-    for query in ("?q=%22%3E%3Cscript%3Ealert(1)", "?sort=%3Cscript%3E", "?done=%3Cscript%3E",
-                  "?undo=%22%3E%3Cscript%3E", "?name[contains]=%00", "?cursor=x", "?q=%00"):  # fmt: skip
+    for query in ("?q=%22%3E%3Cscript%3Ealert(1)", "?sort=%3Cscript%3E", "?_done=%3Cscript%3E",
+                  "?_undo=%22%3E%3Cscript%3E", "?name[contains]=%00", "?cursor=x", "?q=%00"):  # fmt: skip
         page = boss.get("/accounts" + query)
         assert page.status in (200, 400), query
         assert "<script>" not in page.body.decode(), query

@@ -51,7 +51,7 @@ def new_flight(person: Person, number: str = "LH 1", **values: Any) -> Page:
 def test_a_row_is_made_shown_changed_and_deleted_with_forms_alone(person: Person) -> None:
     page = new_flight(person)
     assert page.status == 200 and "Created." in page.text and "2030-01-01 10:00" in page.text
-    assert person.at.endswith("?done=created")
+    assert person.at.endswith("?_done=created")
     person.click("Edit")
     assert dict(person.page.form.fields)["departs_at"] == "2030-01-01T10:00"
     page = person.send({"gate": "A 7", "status": "boarding"})
@@ -144,13 +144,13 @@ def test_of_many_rows_a_relation_is_picked_by_searching(person: Person, site: Si
     person.get("/flights/new")
     form = person.page.form
     assert not form.choices.get("origin_id")
-    person.send({"number": "LH 2", "origin_id.q": "munich", "search": "origin_id"})
+    person.send({"number": "LH 2", "origin_id.q": "munich", "_search": "origin_id"})
     form = person.page.form
     assert dict(form.fields)["number"] == "LH 2", "what was written is still there"
     found = ids(form, "origin_id")
     assert set(found) == {"Munich"}
     values = {"origin_id": found["Munich"], "destination_id.q": "Field 59"}
-    person.send({**values, "search": "destination_id"})
+    person.send({**values, "_search": "destination_id"})
     form = person.page.form
     assert ("origin_id", found["Munich"]) in form.fields
     chosen = {"destination_id": ids(form, "destination_id")["Field 59"]}

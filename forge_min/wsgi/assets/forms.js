@@ -103,7 +103,7 @@
       clearTimeout(timer);
       search();
     });
-    for (const button of box.querySelectorAll("button[name=search]")) button.hidden = true;
+    for (const button of box.querySelectorAll("button[name=_search]")) button.hidden = true;
   }
 
   function start(root) {

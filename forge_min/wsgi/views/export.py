@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import Context, copy_context
 from itertools import islice
@@ -75,7 +76,7 @@ def _cell(kind: str, value: object) -> str:
     if value is None:
         return ""
     if kind == "json":
-        return _safe(repr(value) if isinstance(value, (int, float)) else str(value))
+        return _safe(json.dumps(value, ensure_ascii=False))
     written = to_text(value)
     return _safe(written) if kind in _TEXTS else written
 

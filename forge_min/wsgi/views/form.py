@@ -34,7 +34,7 @@ def texts_of(field: Field, value: object) -> list[str]:
         return [json.dumps(value, ensure_ascii=False, indent=2)]
     if isinstance(value, datetime):
         return [local_text(value)]
-    return [to_text(value)]
+    return [to_text(value).replace("\r\n", "\n")]  # as a browser sends it back
 
 
 def local_text(moment: datetime) -> str:
@@ -63,7 +63,8 @@ def posted(fields: Iterable[Field], pairs: Texts) -> dict[str, list[str]]:
         sent = [one.replace("\r\n", "\n") for one in pairs.get(field.name, ())]
         if field.kind == "bool" and field.required:
             sent = ["true" if sent else "false"]
-        found[field.name] = [one for one in sent if one.strip()] or []
+        lines = field.kind in ("string", "text")
+        found[field.name] = [one for one in sent if (one if lines else one.strip())]
     return found
 
 

@@ -62,7 +62,8 @@ def control(
     written = texts[0] if texts else ""
     about |= {"placeholder": field.placeholder or None, "autocomplete": "off"}
     about |= {html: field.rules.get(name) for name, html in _LIMITS.items()}
-    if field.kind in _AREAS or field.rules.get("max_len", 0) > _LONG and field.kind == "string":
+    long = field.kind == "string" and (field.rules.get("max_len", 0) > _LONG or "\n" in written)
+    if field.kind in _AREAS or long:
         # HTML leaves out the first line end of a textarea.
         return tag("textarea", f"\n{written}", rows=_AREAS.get(field.kind, 3), **about)
     if field.kind in _NUMBERS:
@@ -122,7 +123,7 @@ def _relation(field: Field, texts: Sequence[str], options: Options, about: dict[
             placeholder=text("Search"), aria_label=text("Search: {what}", what=field.label),
             autocomplete="off", **about,
         ),
-        tag("button", text("Search"), type="submit", name="search", value=field.name,
+        tag("button", text("Search"), type="submit", name="_search", value=field.name,
             formnovalidate=True, class_="quiet"),
     ])  # fmt: skip
     none = text("nothing was found") if options.words and not options.found else ""

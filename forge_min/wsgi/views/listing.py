@@ -18,7 +18,7 @@ from .form import moment_of
 from .inputs import SEARCH, Options, control
 
 MOST_COLUMNS = 6  # beside the label; a detail page shows all
-_OURS = ("done", "undo", "search")  # of the query, and not of the list
+_OURS = ("_done", "_undo", "_search")  # of the query, and not of the list: no column begins so
 _SPAN = ("int", "bigint", "decimal", "date", "datetime")
 _APART = ("json", "text", "many")
 _TIMES = ("version", "created_at", "updated_at", "deleted_at")

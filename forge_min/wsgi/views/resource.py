@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from ...actions import Actions
+from ...actions.reading.related import MOST
 from ...errors import (
     Conflict,
     ConstraintViolation,
@@ -50,6 +51,7 @@ _NOTICES = {
     "deleted": later("Deleted."),
     "restored": later("Restored."),
 }
+_OVERTAKEN = later("Somebody else has changed this meanwhile. Do it again to do it all the same.")
 _EVENTS = ("created", "updated", "deleted", "restored")
 
 
@@ -197,8 +199,7 @@ class ResourcePages:
         version = (pairs.get("version") or [""])[0]
         writing = Writing(now.row, now.fields, posted(now.fields, pairs), now.version)
         if version != now.version:
-            message = text("Somebody else has changed this meanwhile. Save again to overwrite it.")
-            return self._form(request, writing, {"": [message]}, pairs, status=409)
+            return self._form(request, writing, {"": [text(_OVERTAKEN)]}, pairs, status=409)
 
         def action(data: Any) -> Any:
             key = self._actions.key_of(now.row)
@@ -215,10 +216,11 @@ class ResourcePages:
         """Delete the row, then show the list."""
         self._actions.allow("delete")
         key = self._key(request)
-        row = self._actions.get(key)
-        version = (_sent(request).get("version") or [""])[0]
+        row, pairs = self._actions.get(key), _sent(request)
+        if pairs.get("version") != [str(row.version)]:
+            return self._confirm(request, row, text(_OVERTAKEN), status=409)
         try:
-            self._actions.delete(key, version=int(version) if version.isdecimal() else None)
+            self._actions.delete(key, version=row.version)
         except (Conflict, ConstraintViolation) as err:
             return self._confirm(request, row, text(err.message), status=409)
         soft = self._actions.resource.soft_delete
@@ -236,13 +238,15 @@ class ResourcePages:
         self, request: Request, writing: Writing, pairs: Texts, done: str,
         action: Callable[[Any], Any], before: Texts | None = None,
     ) -> Response:  # fmt: skip
-        if pairs.get("search"):  # only to find a relation's target
+        if pairs.get("_search"):  # only to find a relation's target
             return self._form(request, writing, pairs=pairs, status=200)
         try:
             return self._done(request, done, action(data_of(writing.fields, writing.texts, before)))
         except StaleVersion:
-            message = text("Somebody else has changed this meanwhile. Save again to overwrite it.")
-            return self._form(request, self._writing(request), {"": [message]}, pairs, status=409)
+            now = self._writing(request)
+            wrong = {"": [text(_OVERTAKEN)]}
+            again = Writing(now.row, writing.fields, writing.texts, now.version)
+            return self._form(request, again, wrong, pairs, status=409)
         except (Invalid, Conflict) as err:
             wrong = errors_of(err, [field.name for field in writing.fields])
             return self._form(request, writing, wrong, pairs, status=422)
@@ -252,6 +256,8 @@ class ResourcePages:
     def _writing(self, request: Request) -> Writing:
         row, fields = self._actions.get(self._key(request)), self._fields(new=False)
         texts = {field.name: texts_of(field, self._value(row, field)) for field in fields}
+        # Of more targets than a read gives, a form would take the others away.
+        fields = [f for f in fields if f.kind != "many" or len(texts[f.name]) < MOST]
         return Writing(row, fields, texts, str(row.version))
 
     def _value(self, row: Any, field: Field) -> object:
@@ -354,14 +360,14 @@ class ResourcePages:
         place = request.root + self._path
         if row is not None and self._may("read"):
             place = address(place, self._actions.key_of(row))
-        more = {"done": what, "undo": undo} if undo else {"done": what}
+        more = {"_done": what, "_undo": undo} if undo else {"_done": what}
         return redirect(f"{place}?{urlencode(more)}")
 
     def _notice(self, request: Request) -> str:
-        return text(_NOTICES.get((request.query.get("done") or [""])[0], ""))
+        return text(_NOTICES.get((request.query.get("_done") or [""])[0], ""))
 
     def _undo(self, request: Request) -> Raw:
-        key = (request.query.get("undo") or [""])[0]
+        key = (request.query.get("_undo") or [""])[0]
         if not key or not self._actions.resource.soft_delete or not self._may("restore"):
             return Raw()
         action = address(request.root + self._path, key, "restore")
