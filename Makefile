@@ -49,7 +49,7 @@ bench: $(STAMP) $(PEERS)/.made  ## compare with the named peers, in the same run
 
 fuzz: $(STAMP)  ## the property tests, with many more examples; the API's document, with every kind of field
 	@$(PY) -m pytest -m hypothesis --hypothesis-profile=fuzz
-	@FORGE_EXAMPLES=200 $(PY) -m pytest -m long
+	@FORGE_EXAMPLES=40 $(PY) -m pytest -m long
 
 mutate: $(STAMP)  ## remove the checks of the request reader one by one: a hostile request must notice each
 	@$(PY) tests/wsgi/mutate.py

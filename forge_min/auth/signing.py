@@ -14,10 +14,10 @@ from uuid import UUID
 import psycopg
 
 from .. import db
-from ..errors import TooManyAttempts, Unauthenticated
+from ..errors import NotFound, TooManyAttempts, Unauthenticated
 from ..text import text
 from . import sessions
-from .accounts import SQL, User
+from .accounts import SQL, User, as_id
 from .accounts import find_user as find_account
 from .keys import digest
 from .passwords import check_password, hash_password, is_outdated, verify_password
@@ -125,8 +125,11 @@ def count_reset(conn: psycopg.Connection[Any], email: str, address: str) -> None
 
 
 def find_user(conn: psycopg.Connection[Any], email: str) -> User:
-    """Whose email it is, as somebody typed it. Raises NotFound F633."""
-    return find_account(conn, _plain(email))
+    """Whose email it is, as somebody typed it; an id is none. Raises NotFound F633."""
+    email = _plain(email)
+    if as_id(email) is not None:  # each of its spellings would be another bucket
+        raise NotFound("an id is no email", code="F633")
+    return find_account(conn, email)
 
 
 def _plain(email: str) -> str:

@@ -78,7 +78,10 @@ def test_who_may_not_read_is_asked_to_sign_in_and_comes_back(site: Site) -> None
     )  # fmt: skip
     assert status == 201 and headers["location"].startswith("/t/north/api/v1/tags/")
     assert site.ask("GET", headers["location"], Cookie=cookies(person))[0] == 200
-    # Not a member there, and nobody at the top.
+    # Not a member there, and nobody at the top; who is no member can still sign out.
+    assert person.get("/t/south/account").status == 200
+    for path in ("/t/north/%ff", "/t/%ff", "/t/%00/accounts", "/t//accounts"):
+        assert person.get(path).status in (303, 400, 403, 404), path
     assert person.get("/t/south/accounts").status == 403
     assert "text/html" in person.page.headers["Content-Type"]
     assert person.get("/accounts").status == 403
@@ -198,10 +201,10 @@ def test_what_another_site_makes_a_browser_send_is_refused(site: Site) -> None:
     assert post(Sec_Fetch_Site="cross-site") == 403
     assert post(Sec_Fetch_Site="same-site") == 403
     assert post(Origin=f"http://127.0.0.1:{site.port}") == 201
-    token = dict(person.get("/account").forms[0].fields)["csrf_token"]
+    token = dict(person.get("/account").forms[0].fields)["_csrf_token"]
     assert site.ask("POST", tags, {"name": "with"}, **cookie, X_CSRF_Token=token)[0] == 201
     other = signed_in(site)
-    stolen = dict(other.get("/account").forms[0].fields)["csrf_token"]
+    stolen = dict(other.get("/account").forms[0].fields)["_csrf_token"]
     assert site.ask("POST", tags, {"name": "no"}, **cookie, X_CSRF_Token=stolen)[0] == 403
     # Without a cookie nothing is gained: programs need none of it.
     assert site.ask("POST", "/api/v1/classes", {"code": "AB", "class": "x"})[0] == 201
@@ -247,6 +250,9 @@ def test_a_lost_password_is_replaced_by_a_link_that_an_operator_or_a_mail_gives(
     person.click("Forgot your password?")
     said = [person.send({"email": email}).text for email in (EMAIL, "nobody@example.com")]
     assert said[0] == said[1]
+    id = json.loads(site.run("auth", "create-user", "berta@example.com", "--json").stdout)["id"]
+    assert person.send({"email": id}).text == said[0], "an id is no email"
+    assert "berta" not in process.log
     process.wait_for(
         lambda: "wide for anna@example.com: /account/reset?key=" in process.log, "mail"
     )

@@ -105,6 +105,23 @@ def test_what_no_input_holds_as_it_is_stays_as_it_is(boss: Person, site: Site) -
     assert '{""b"": [1, null, ""ü""]}' in boss.page.body.decode()
 
 
+def test_a_deleted_target_stays_what_it_was_when_another_field_is_changed(
+    boss: Person, site: Site
+) -> None:
+    headers = boss._headers
+    first, second = (new_account(boss, slug).rpartition("/")[2] for slug in ("aaa", "zzz"))
+    body = {"number": "D1", "kind": "sale", "lane": "fast", "total": "1", "account_id": second}
+    status, _, answer = site.ask("POST", "/api/v1/orders", body, **headers)
+    assert status == 201, answer
+    order = json.loads(answer)
+    assert site.ask("DELETE", f"/api/v1/accounts/{second}", **headers)[0] == 204
+    boss.get(f"/orders/{order['id']}/edit")
+    assert ("account_id", second) in boss.page.form.fields and first != second
+    assert "Saved." in boss.send({"note": "changed"}).text
+    now = json.loads(site.ask("GET", f"/api/v1/orders/{order['id']}", **headers)[2])
+    assert now["account_id"] == second and now["note"] == "changed"
+
+
 def test_a_row_is_deleted_by_the_version_that_was_looked_at(boss: Person) -> None:
     account = new_account(boss, "versioned")
     for version in ("", "0", "99999999999999999999999", "-1", "x", "\u0663"):
@@ -146,8 +163,8 @@ def test_what_a_person_may_not_do_is_neither_offered_nor_done(site: Site, boss: 
         assert (
             nobody.get(path, follow=False).headers["Location"].startswith("/account/sign-in?next=")
         )
-    token = dict(boss.get(account + "/delete").form.fields)["csrf_token"]
-    boss.ask("POST", account + "/delete", f"csrf_token={token}x".encode(), follow=False)
+    token = dict(boss.get(account + "/delete").form.fields)["_csrf_token"]
+    boss.ask("POST", account + "/delete", f"_csrf_token={token}x".encode(), follow=False)
     assert boss.page.status == 403
     assert "accounts" not in str(nobody.get("/accounts").links)
 
@@ -250,6 +267,13 @@ def test_hostile_values_stay_text_on_every_page(boss: Person) -> None:
         page = boss.get("/accounts" + query)
         assert page.status in (200, 400), query
         assert "<script>" not in page.body.decode(), query
+    for value in ("9999-12-31T23:59:59-05:00", "0001-01-01T00:00+05:00", "x", "9999-12-31T23:59"):
+        assert boss.get(f"/documents?datetime[gte]={value}").status in (200, 400), value
+    boss.get("/documents/new")
+    times = {"string": "x y", "settings": "{}", "datetime": "0001-01-01T00:00+05:00"}
+    assert boss.send(times).status == 422
+    bad = boss.ask("POST", "/accounts/new", b"x=1", follow=False, Origin="http://[")
+    assert bad.status == 403
     for path in ("/accounts/new?name=%3Cscript%3E", "/accounts/new/choices?field=x",
                  "/accounts/new/choices?field=tag_ids&q=%00", "/accounts/%00/edit"):  # fmt: skip
         assert boss.get(path).status in (200, 400, 404)

@@ -188,17 +188,17 @@ def test_a_form_without_its_token_or_of_another_site_is_refused(person: Person) 
         body = "&".join(f"{n}={v}" for n, v in pairs if v).replace(" ", "+").encode()
         return person.ask("POST", "/flights/new", body, follow=False, **headers)
 
-    token = dict(form.fields)["csrf_token"]
+    token = dict(form.fields)["_csrf_token"]
     pairs = [("number", "X")]
     assert post().status == 403
-    pairs = [("number", "X"), ("csrf_token", token)]
+    pairs = [("number", "X"), ("_csrf_token", token)]
     assert post().status == 422
     assert post(Origin="http://evil.example").status == 403
     assert post(Sec_Fetch_Site="same-site").status == 403
     assert post(Origin="null").status == 403
-    pairs = [("number", "X"), ("csrf_token", token[:-4] + "AAAA")]
+    pairs = [("number", "X"), ("_csrf_token", token[:-4] + "AAAA")]
     assert post().status == 403
-    pairs = [("number", "X"), ("csrf_token", token)]
+    pairs = [("number", "X"), ("_csrf_token", token)]
     person.cookies = {"forge_csrf": "another"}
     assert post().status == 403
     assert "F527" in person.page.text

@@ -11,7 +11,7 @@ from typing import Any
 from ...errors import BadRequest, DomainError
 from ...text import text
 from ..base import Base, Conn, Rows
-from ..resource import Page, R, Relation
+from ..resource import Page, R, Relation, quote
 from ..values import to_text
 from . import audit, listing, related
 from . import cursor as tokens
@@ -98,6 +98,14 @@ class Reader(Base[R]):
                 if relation.field and self.registry.actions[relation.target].allow("read"):
                     found.append(relation)
         return found
+
+    def linked(self, key: Any, relation: Relation, *, conn: Conn = None) -> Made[Any]:
+        """The keys that a row is linked to by a many_to_many, also those of deleted targets."""
+        self.allow("read")
+        join, own, other = map(quote, (relation.join, relation.column, relation.target_column))
+        scoped = ' and "tenant_id" = %(forge_tenant)s' if self.resource.tenant_scoped else ""
+        sql = f"select {other} from {join} where {own} = %(forge_key)s{scoped} order by 1"
+        return [found for (found,) in self._run(conn, sql, {"forge_key": key})]
 
     def shown(self) -> dict[str, str]:
         """The fields that the current identity may see, with their types: "many" for the keys of a

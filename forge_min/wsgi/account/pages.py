@@ -98,7 +98,10 @@ class AccountPages:
         secret = self._secret(request)
         if not secret:
             return None
-        return sessions.identify(self._database.connection(), secret, self._tenant(request))
+        # Who is no member of the tenant must be able to sign out, and to read our stylesheet.
+        apart = request.path == PLACE or request.path.startswith((f"{PLACE}/", "/static/"))
+        tenant = None if apart else self._tenant(request)
+        return sessions.identify(self._database.connection(), secret, tenant)
 
     def head(self, request: Request) -> Raw:
         """What every page says of the reader."""

@@ -10,8 +10,9 @@
   async function send(form, button) {
     const body = new URLSearchParams(new FormData(form));
     if (button?.name) body.append(button.name, button.value);
-    const asks = form.method !== "post";
-    const url = new URL(form.action);
+    // By attribute: a field may be called "method" or "action".
+    const asks = form.getAttribute("method") !== "post";
+    const url = new URL(form.getAttribute("action"), location.href);
     if (asks) {
       for (const [name, value] of [...body]) if (!value) body.delete(name, value);
       url.search = String(body);
@@ -23,15 +24,28 @@
     });
     if (!/^text\/html/.test(answer.headers.get("Content-Type") || "")) throw new Error("no page");
     const moved = answer.redirected || asks;
-    return { text: await answer.text(), url: moved ? answer.url : null, asks };
+    return { text: await answer.text(), url: moved ? answer.url : null, asks, ok: answer.ok };
   }
 
-  function show({ text, url, asks }) {
+  function tell(form, words) {
+    const notice = document.createElement("div");
+    notice.className = "notice bad";
+    notice.setAttribute("role", "alert");
+    notice.textContent = words;
+    form.querySelector(":scope > .notice")?.remove();
+    form.prepend(notice);
+  }
+
+  function show({ text, url, asks, ok }, form) {
     const page = new DOMParser().parseFromString(text, "text/html");
     const fresh = page.getElementById("main");
     // A page with another stream or layout is loaded as a whole.
     if (url && (!asks || !fresh)) return location.assign(url);
     if (!fresh) throw new Error("no page of ours");
+    // What was written stays where the answer has no form of its own.
+    if (!ok && !asks && !fresh.querySelector("[data-form]")) {
+      return tell(form, [...fresh.querySelectorAll("h1, h1 + p")].map((e) => e.textContent).join(": "));
+    }
     const focused = document.activeElement?.id;
     main().replaceWith(document.adoptNode(fresh));
     document.title = page.title;
@@ -42,15 +56,17 @@
 
   document.addEventListener("submit", async (event) => {
     const form = event.target;
-    if (!form.dataset.form || event.defaultPrevented) return;
+    if (!form.hasAttribute("data-form") || event.defaultPrevented) return;
     if (form.hasAttribute("data-busy")) return event.preventDefault(); // a second click
     event.preventDefault();
     form.setAttribute("data-busy", "");
     try {
-      show(await send(form, event.submitter));
+      show(await send(form, event.submitter), form);
     } catch {
-      form.removeAttribute("data-form"); // as without JavaScript: the browser says what is wrong
       form.removeAttribute("data-busy");
+      // It may have been done, so it is not sent again.
+      if (form.getAttribute("method") === "post") return tell(form, form.dataset.unknown || "?");
+      form.removeAttribute("data-form"); // as without JavaScript: the browser says what is wrong
       form.requestSubmit(event.submitter);
       return;
     }
@@ -72,7 +88,8 @@
       last = words;
       asked?.abort();
       asked = new AbortController();
-      const kept = [...list.children].filter((label) => label.querySelector(":checked"));
+      const stays = (input) => input.checked || input.value === ""; // "none" is always there
+      const kept = [...list.children].filter((label) => stays(label.querySelector("input")));
       if (!words) return list.replaceChildren(...kept);
       try {
         const url = `${box.dataset.pick}&q=${encodeURIComponent(words)}`;

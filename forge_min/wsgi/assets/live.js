@@ -75,11 +75,12 @@
   async function read() {
     [readTimer, reading, again] = [0, true, false];
     try {
-      const [headers, signal] = [{ Accept: "text/html" }, AbortSignal.timeout(20000)];
-      const answer = await fetch(location.href, { cache: "no-store", headers, signal });
+      const [here, signal] = [location.href, AbortSignal.timeout(20000)];
+      const answer = await fetch(here, { cache: "no-store", headers: { Accept: "text/html" }, signal });
       if (!answer.ok) throw new Error(String(answer.status));
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      for (const region of document.querySelectorAll("[data-live-region][id]")) {
+      if (here !== location.href) again = true; // forms.js shows another list by now
+      else for (const region of document.querySelectorAll("[data-live-region][id]")) {
         const fresh = page.getElementById(region.id);
         if (fresh) region.replaceWith(document.adoptNode(fresh));
       }
@@ -176,10 +177,7 @@
 
   const wish = () => send({ url: new URL(root.dataset.live, location).href, hidden: document.hidden });
 
-  function leave() {
-    unread = true;
-    send(null);
-  }
+  const leave = () => (unread = true) && send(null);
 
   function start() {
     root = document.querySelector("[data-live]");

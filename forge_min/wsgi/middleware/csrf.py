@@ -10,6 +10,7 @@ import base64
 import hmac
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from ...auth import SESSION, current_identity
@@ -22,7 +23,7 @@ from ..response import Response
 from ..router import Handler
 from .cookies import cookie, cookies_of
 
-FIELD = "csrf_token"
+FIELD = "_csrf_token"  # no column begins so
 HEADER = "X-CSRF-Token"
 COOKIE = "forge_csrf"
 _SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))  # RFC 9110 section 9.2.1
@@ -128,7 +129,11 @@ def _is_own(request: Request) -> bool | None:
     if site is not None:
         return site in ("same-origin", "none")
     origin = request.header("Origin")
-    return None if origin is None else urlsplit(origin).netloc == request.header("Host")
+    if origin is None:
+        return None
+    with suppress(ValueError):  # of what is no URL
+        return urlsplit(origin).netloc == request.header("Host")
+    return False
 
 
 def _posted(request: Request) -> str:

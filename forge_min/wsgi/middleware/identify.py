@@ -75,11 +75,10 @@ def tenant_in_path(request: Request, handler: Handler) -> Response:
     path: str = environ.get("PATH_INFO", "")
     mark, _, rest = path.removeprefix("/").partition("/")
     slug, _, below = rest.partition("/")
-    if mark == TENANTS and slug:
+    if mark == TENANTS and slug and "\0" not in slug:
         environ["SCRIPT_NAME"] = f"{environ.get('SCRIPT_NAME', '')}/{mark}/{slug}"
         environ["PATH_INFO"] = "/" + below
         environ[_TENANT] = slug
-        request.read_path()
     return handler(request)
 
 

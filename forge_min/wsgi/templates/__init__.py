@@ -47,6 +47,7 @@ _WORDS = {
     "start": later("To the start"),
     "this": later("this one"),
     "undo": later("Undo"),
+    "unknown": later("No answer came: it may have been done. Look before you send it again."),
     "wrong": later("This was not saved:"),
 }
 

@@ -22,7 +22,7 @@ def render(*, action: Any, cancel: Any, hidden: Any, problem: Any, question: Any
         )
     _out.append(
         f'<p>{_escape(question)}</p>\n'
-        f'<form class="form" method="post" action="{_escape(_check_url(action))}" data-form="write">\n'
+        f'<form class="form" method="post" action="{_escape(_check_url(action))}" data-form="write" data-unknown="{_escape(words.unknown)}">\n'
         f'{_raw(hidden)}\n'
         f'<p class="buttons"><button class="danger" type="submit">{_escape(words.delete)}</button> <a class="button quiet" href="{_escape(_check_url(cancel))}">{_escape(words.cancel)}</a></p>\n'
         '</form>\n'

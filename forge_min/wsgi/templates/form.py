@@ -42,7 +42,7 @@ def render(*, action: Any, cancel: Any, fields: Any, hidden: Any, problems: Any,
             '</div>\n'
         )
     _out.append(
-        f'<form class="form" method="post" action="{_escape(_check_url(action))}" data-form="write" novalidate>\n'
+        f'<form class="form" method="post" action="{_escape(_check_url(action))}" data-form="write" data-unknown="{_escape(words.unknown)}" novalidate>\n'
         f'<button class="first" type="submit" tabindex="-1" aria-hidden="true">{_escape(words.save)}</button>\n'
         f'{_raw(hidden)}\n'
     )

@@ -20,7 +20,7 @@ def render(*, body: Any, events: Any, frame: Any, live: Any, title: Any, words: 
         '<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<title>{_escape(title)} · {_escape(frame.project)}</title>\n'
-        '<link rel="stylesheet" href="/static/forge/forge.css">\n'
+        f'<link rel="stylesheet" href="{_escape(_check_url(frame.root))}/static/forge/forge.css">\n'
     )
     for sheet in frame.stylesheets:  # layout.html:8
         _out.append(

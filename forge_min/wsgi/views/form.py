@@ -7,6 +7,7 @@ hold exactly, such as microseconds, is never changed by looking at it.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -21,12 +22,13 @@ from .fields import Field
 Texts = Mapping[str, Sequence[str]]
 """What stands in the inputs, by field; several texts for a "many"."""
 
+_LINE_END = re.compile("\r\n?")
 LOCAL = "%Y-%m-%dT%H:%M:%S"  # of an input datetime-local, by the reader's clock
 
 
 def texts_of(field: Field, value: object) -> list[str]:
     """The texts of one value."""
-    if value is None:
+    if value is None or value == "":
         return []
     if field.kind == "many":
         return [to_text(key) for key in _list(value)]
@@ -34,7 +36,7 @@ def texts_of(field: Field, value: object) -> list[str]:
         return [json.dumps(value, ensure_ascii=False, indent=2)]
     if isinstance(value, datetime):
         return [local_text(value)]
-    return [to_text(value).replace("\r\n", "\n")]  # as a browser sends it back
+    return [_LINE_END.sub("\n", to_text(value))]  # as a browser sends it back
 
 
 def local_text(moment: datetime) -> str:
@@ -60,7 +62,7 @@ def posted(fields: Iterable[Field], pairs: Texts) -> dict[str, list[str]]:
     """The texts of a form that was sent, with the line ends of PostgreSQL's users."""
     found = {}
     for field in fields:
-        sent = [one.replace("\r\n", "\n") for one in pairs.get(field.name, ())]
+        sent = [_LINE_END.sub("\n", one) for one in pairs.get(field.name, ())]
         if field.kind == "bool" and field.required:
             sent = ["true" if sent else "false"]
         lines = field.kind in ("string", "text")
@@ -75,7 +77,8 @@ def data_of(
     data: dict[str, object] = {}
     for field in fields:
         now = texts.get(field.name, ())
-        if before is not None and list(now) == list(before.get(field.name, ())):
+        # The keys of a many_to_many have no order.
+        if before is not None and sorted(now) == sorted(before.get(field.name, ())):
             continue
         if field.kind == "many":
             data[field.name] = list(now)
@@ -113,7 +116,7 @@ def _value(field: Field, written: str) -> object:
 
 def moment_of(written: str) -> datetime | None:
     """The moment that an input datetime-local means by the reader's clock; None for none."""
-    with suppress(ValueError):
+    with suppress(ValueError, OverflowError):
         return local_time(datetime.fromisoformat(written.strip()))
     return None
 

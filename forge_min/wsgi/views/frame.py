@@ -73,7 +73,7 @@ class Frame:
             self.project,
             current_language() or "en",
             request.root,
-            self._sheets,
+            [request.root + sheet for sheet in self._sheets],
             self.places(request),
             self.account(request),
         )
@@ -131,7 +131,8 @@ class ProblemPages:
 
 
 def here(request: Request) -> str:
-    """Where to come back to: the address of a GET, else of the page that a form stood on."""
-    path = request.root + quote(request.path)
-    line = request.environ.get("QUERY_STRING")
-    return f"{path}?{line}" if line and request.method in ("GET", "HEAD") else path
+    """Where to come back to: the address of a GET, else the start."""
+    if request.method not in ("GET", "HEAD"):
+        return f"{request.root}/"
+    path, line = request.root + quote(request.path), request.environ.get("QUERY_STRING")
+    return f"{path}?{line}" if line else path

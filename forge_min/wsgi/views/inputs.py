@@ -109,7 +109,7 @@ def _relation(field: Field, texts: Sequence[str], options: Options, about: dict[
             options.all, texts, about | {"name": field.name, "required": field.required}, empty
         )
     known = {one.value: one for one in (*options.chosen, *(options.all or ()), *options.found)}
-    choices = list(known.values())
+    choices = _with_present(list(known.values()), texts)
     if field.kind != "many" and not field.required and choices:
         choices.insert(0, Choice("", text("none")))
     boxes = tag(
@@ -134,9 +134,17 @@ def _relation(field: Field, texts: Sequence[str], options: Options, about: dict[
     )  # fmt: skip
 
 
+def _with_present(choices: Sequence[Choice], texts: Sequence[str]) -> list[Choice]:
+    """The choices, and what is there now and is none of them any more, such as a deleted row: who
+    changes another field must not change this one.
+    """
+    known = {one.value for one in choices}
+    return [*(Choice(one, one) for one in texts if one and one not in known), *choices]
+
+
 def _select(
     choices: Sequence[Choice], texts: Sequence[str], about: dict[str, Any], empty: bool
 ) -> Raw:
-    given = [Choice("", "")] * empty + list(choices)
+    given = [Choice("", "")] * empty + _with_present(choices, texts)
     options = [tag("option", c.label, value=c.value, selected=c.value in texts) for c in given]
     return tag("select", join(options), **about)

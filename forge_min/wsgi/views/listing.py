@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -199,8 +200,9 @@ def _asked(request: Request) -> dict[str, list[str]]:
 
 def _moment(column: Column | None, value: str) -> str:
     if column is not None and column.type == "datetime" and value[-1:].isdigit():
-        moment = moment_of(value) if "+" not in value else None
-        return iso_utc(moment) if moment else value
+        with suppress(OverflowError):  # of a day outside the calendar
+            moment = moment_of(value) if "+" not in value else None
+            return iso_utc(moment) if moment else value
     return value
 
 

@@ -264,9 +264,7 @@ class ResourcePages:
         if field.column is not None:
             return getattr(row, field.column.attribute or field.column.name)
         assert field.relation is not None
-        target = self._target(field)
-        led = self._actions.related([row], [field.relation.name])[field.relation.name]
-        return [target.key_of(one) for one in led[self._actions.key_of(row)]]
+        return self._actions.linked(self._actions.key_of(row), field.relation)
 
     def _fields(self, *, new: bool) -> Sequence[Field]:
         readable = {relation.name for relation in self._actions.lists_of_keys()}
