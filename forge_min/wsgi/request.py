@@ -5,6 +5,7 @@ wanted.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NoReturn
 from urllib.parse import parse_qs, quote
@@ -32,6 +33,11 @@ def _pairs(line: str | bytes) -> dict[str, list[str]]:
         return parse_qs(line, keep_blank_values=True, errors="strict", max_num_fields=_MAX_PAIRS)
     except ValueError as err:
         raise BadRequest(text("the query or the form cannot be read: {why}", why=err)) from err
+
+
+def first(pairs: Mapping[str, Sequence[str]], name: str) -> str:
+    """The first value of a query or form by this name; "" where there is none."""
+    return (pairs.get(name) or [""])[0]
 
 
 @lru_cache(1000)

@@ -19,9 +19,9 @@ from ...errors import DomainError, Invalid, NotFound, TooManyAttempts, Unauthent
 from ...text import text
 from ..html import Raw, join, tag, time_tag, void
 from ..middleware.cookies import cookie, cookies_of
-from ..middleware.csrf import check_csrf, csrf_field
+from ..middleware.csrf import check_csrf, csrf_field, sent_form
 from ..middleware.limits import network
-from ..request import Request
+from ..request import Request, first
 from ..response import Response, redirect
 from ..router import Route
 from ..templates import WORDS, account, password
@@ -121,18 +121,18 @@ class AccountPages:
 
     def ask(self, request: Request) -> Response:
         """The form to sign in."""
-        following = (request.query.get("next") or [""])[0]
-        done = (request.query.get("done") or [""])[0]
+        following = first(request.query, "next")
+        done = first(request.query, "done")
         notice = text("The password is changed. Sign in with it.") if done == "password" else ""
         return self._sign_in(request, following=following, notice=notice)
 
     def sign_in(self, request: Request) -> Response:
         """Begin a session, and go on where it was asked for."""
-        pairs = _sent(request)
-        email, following = _one(pairs, "email"), _one(pairs, "next")
+        pairs = sent_form(request)
+        email, following = first(pairs, "email"), first(pairs, "next")
         try:
             secret = signing.sign_in(
-                self._database.connection(), email, _one(pairs, "password"), self._lifetime,
+                self._database.connection(), email, first(pairs, "password"), self._lifetime,
                 address=_address(request), agent=request.header("User-Agent") or "",
                 before=self._secret(request),
             )  # fmt: skip
@@ -163,7 +163,7 @@ class AccountPages:
     def show(self, request: Request) -> Response:
         """Who one is, and where one is signed in."""
         user, here = self._me()
-        place, done = request.root + PLACE, (request.query.get("done") or [""])[0]
+        place, done = request.root + PLACE, first(request.query, "done")
         found = sessions.list_sessions(self._database.connection(), user.id)
         body = self._templates["account"](
             title=user.name or user.email,
@@ -186,8 +186,8 @@ class AccountPages:
 
     def end(self, request: Request) -> Response:
         """Sign out elsewhere: in one place, or in all."""
-        pairs, (user, here) = _sent(request), self._me()
-        conn, which = self._database.connection(), _one(pairs, "session")
+        pairs, (user, here) = sent_form(request), self._me()
+        conn, which = self._database.connection(), first(pairs, "session")
         if which == "others":
             sessions.end_others(conn, user.id, here)
         elif (id := accounts.as_id(which)) is not None:
@@ -200,11 +200,11 @@ class AccountPages:
 
     def change_password(self, request: Request) -> Response:
         """Set a new password, which ends all sessions; this browser gets a new one."""
-        pairs, (user, _) = _sent(request), self._me()
+        pairs, (user, _) = sent_form(request), self._me()
         conn = self._database.connection()
         try:
             signing.change_password(
-                conn, user, _one(pairs, "current"), _twice(pairs), self._at_least,
+                conn, user, first(pairs, "current"), _twice(pairs), self._at_least,
                 address=_address(request),
             )  # fmt: skip
         except (Invalid, Unauthenticated, TooManyAttempts) as err:
@@ -225,7 +225,7 @@ class AccountPages:
 
     def forgot(self, request: Request) -> Response:
         """Send a link, where the email has an account; the answer is the same for every email."""
-        email, conn = _one(_sent(request), "email"), self._database.connection()
+        email, conn = first(sent_form(request), "email"), self._database.connection()
         try:
             signing.count_reset(conn, email, _address(request))
         except TooManyAttempts as err:
@@ -242,14 +242,14 @@ class AccountPages:
 
     def ask_reset(self, request: Request) -> Response:
         """The form behind a link. It uses nothing up: mail programs look at links too."""
-        key = (request.query.get("key") or [""])[0]
+        key = first(request.query, "key")
         user = signing.find_reset(self._database.connection(), key)
         return self._password(request, user, key=key)
 
     def reset(self, request: Request) -> Response:
         """Set the new password."""
-        pairs, conn = _sent(request), self._database.connection()
-        key = _one(pairs, "key")
+        pairs, conn = sent_form(request), self._database.connection()
+        key = first(pairs, "key")
         try:
             signing.use_reset(conn, key, _twice(pairs), self._at_least)
         except Invalid as err:
@@ -320,20 +320,11 @@ def reset_path(secret: str) -> str:
     return f"{PLACE}/reset?{urlencode({'key': secret}, quote_via=quote)}"
 
 
-def _sent(request: Request) -> dict[str, list[str]]:
-    check_csrf(request)
-    return request.form()
-
-
-def _one(pairs: dict[str, list[str]], name: str) -> str:
-    return (pairs.get(name) or [""])[0]
-
-
 def _twice(pairs: dict[str, list[str]]) -> str:
     """The new password. Raises Invalid F630 where the second is another."""
-    if _one(pairs, "password") != _one(pairs, "again"):
+    if first(pairs, "password") != first(pairs, "again"):
         raise Invalid([], text("the two passwords differ"), code="F630")
-    return _one(pairs, "password")
+    return first(pairs, "password")
 
 
 def _address(request: Request) -> str:

@@ -18,7 +18,7 @@ from ...errors import ServerError
 from ...text import text
 from ..html import Raw, void
 from ..problem import HTTPProblem
-from ..request import FORM, Request
+from ..request import FORM, Request, first
 from ..response import Response
 from ..router import Handler
 from .cookies import cookie, cookies_of
@@ -116,6 +116,12 @@ def check_csrf(request: Request) -> None:
         raise _refusal()
 
 
+def sent_form(request: Request) -> dict[str, list[str]]:
+    """The pairs of a form of ours. Raises as `check_csrf` and `Request.form`."""
+    check_csrf(request)
+    return request.form()
+
+
 def _middleware(request: Request) -> CSRF:
     found = request.environ.get(_KEY)
     if not isinstance(found, CSRF):
@@ -137,7 +143,7 @@ def _is_own(request: Request) -> bool | None:
 
 
 def _posted(request: Request) -> str:
-    return (request.form().get(FIELD) or [""])[0]
+    return first(request.form(), FIELD)
 
 
 def _xor(one: bytes, other: bytes) -> bytes:

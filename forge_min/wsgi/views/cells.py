@@ -46,8 +46,7 @@ class Cells:
             return join(_between(links)) if links else _NONE
         if field.column is None:
             return _NONE
-        value = getattr(row, field.column.attribute or field.column.name)
-        return shown(field.kind, value)
+        return shown(field.kind, field.value(row))
 
     def plain(self, row: Any, field: Field) -> str:
         """What the related row is called; "" for none, and where it may not be read."""

@@ -64,9 +64,7 @@ def _label(field: Field) -> list[str]:
 def _line(cells: Cells, row: Any, fields: Sequence[Field]) -> list[str]:
     made = []
     for field in fields:
-        assert field.column is not None
-        value = getattr(row, field.column.attribute or field.column.name)
-        made.append(_cell(field.kind, value))
+        made.append(_cell(field.kind, field.value(row)))
         if field.relation:
             made.append(_safe(cells.plain(row, field)))
     return made

@@ -65,6 +65,11 @@ class Field:
         rules = (column.visible_to, column.writable_by) if column else ()
         return all(not roles or who.has_one_of(roles) for roles in rules)
 
+    def value(self, row: Any) -> Any:
+        """What a row has in its column."""
+        assert self.column is not None
+        return getattr(row, self.column.attribute or self.column.name)
+
     def _plain(self) -> str:
         return words(self.relation.name if self.relation else self.name)
 

@@ -12,7 +12,7 @@ from ...errors import BadRequest
 from ...fanout import iso_utc
 from ...text import text
 from ..html import Raw, join, tag, void
-from ..request import Request
+from ..request import Request, first
 from .cells import NUMBERS, Cells, Places, address
 from .fields import Field, shown_fields
 from .form import moment_of
@@ -99,13 +99,13 @@ class Listing:
             "problem": problem,
             "asks": resource.searchable or filters,
             "searchable": resource.searchable,
-            "q": _first(asked, "q"),
+            "q": first(asked, "q"),
             "filters": filters,
             "filtered": filtered,
-            "sort": _first(asked, "sort"),
+            "sort": first(asked, "sort"),
             "columns": self._heads(request, asked, columns),
             "rows": [self._line(request, row, columns, cells) for row in rows],
-            "empty": text("Nothing fits.") if filtered or _first(asked, "q") else text("None yet."),
+            "empty": text("Nothing fits.") if filtered or first(asked, "q") else text("None yet."),
             "pages": previous or following,
             "previous": previous,
             "next": following,
@@ -126,8 +126,7 @@ class Listing:
             chosen = options.get(field.name)
             if chosen is None:
                 return Raw()
-            free = field  # not required here: the field has no rules
-            made = control(free, asked.get(field.name, ()), options=chosen)
+            made = control(field, asked.get(field.name, ()), options=chosen)
             if chosen.all is None:
                 return _group(field, made)
             return _labelled(f"field-{field.name}", field.label, made)
@@ -139,14 +138,14 @@ class Listing:
             ends = [
                 void(
                     "input", type=kind, name=f"{field.name}[{operator}]", step=_step(field.kind),
-                    value=_first(asked, f"{field.name}[{operator}]"), aria_label=said,
+                    value=first(asked, f"{field.name}[{operator}]"), aria_label=said,
                 )
                 for operator, said in (("gte", text("from")), ("lte", text("to")))
             ]  # fmt: skip
             pair = tag("div", join(ends), class_="span")
             return _group(field, pair)
         name = f"{field.name}[contains]"
-        made = void("input", type="text", id=f"field-{name}", name=name, value=_first(asked, name))
+        made = void("input", type="text", id=f"field-{name}", name=name, value=first(asked, name))
         return _labelled(f"field-{name}", field.label, made)
 
     def _heads(self, request: Request, asked: Asked, columns: Sequence[Field]) -> list[Head]:
@@ -159,7 +158,7 @@ class Listing:
         if column is None or not column.sortable:
             return Head(tag("span", field.label), kind, "")
         order = {column.name: "ascending", f"-{column.name}": "descending"}.get(
-            _first(asked, "sort").partition(",")[0], ""
+            first(asked, "sort").partition(",")[0], ""
         )
         turned = f"-{column.name}" if order == "ascending" else column.name
         href = self._address(request, _without(asked, "cursor"), sort=turned)
@@ -189,7 +188,7 @@ class Listing:
 
 
 def _asked(request: Request) -> dict[str, list[str]]:
-    """The query without what is ours and what is empty; moments as a local input shows them."""
+    """The query without what is ours and what is empty."""
     found = {}
     for name, values in request.query.items():
         kept = [value for value in values if value.strip()]
@@ -208,10 +207,6 @@ def _moment(column: Column | None, value: str) -> str:
 
 def _without(asked: Asked, *names: str) -> dict[str, Sequence[str]]:
     return {name: values for name, values in asked.items() if name not in names}
-
-
-def _first(asked: Asked, name: str) -> str:
-    return (asked.get(name) or [""])[0]
 
 
 def _line(asked: Asked) -> str:

@@ -24,8 +24,8 @@ from ...errors import (
 )
 from ...text import later, text
 from ..html import Raw, join, tag, void
-from ..middleware.csrf import check_csrf, csrf_field
-from ..request import Request
+from ..middleware.csrf import check_csrf, csrf_field, sent_form
+from ..request import Request, first
 from ..response import Response, redirect
 from ..router import Route
 from ..templates import WORDS, delete, form, show
@@ -84,11 +84,6 @@ class Writing:
     fields: Sequence[Field]
     texts: Texts
     version: str = ""
-
-    @property
-    def operation(self) -> str:
-        """What it asks the permission for."""
-        return "create" if self.row is None else "update"
 
 
 class ResourcePages:
@@ -162,11 +157,11 @@ class ResourcePages:
 
     def choices(self, request: Request) -> Response:
         """What a search for a relation's targets finds: `forms.js` asks for it."""
-        name = (request.query.get("field") or [""])[0]
+        name = first(request.query, "field")
         field = next((f for f in (*self._given, *self._shown) if f.name == name), None)
         if field is None or field.relation is None:
             raise NotFound(text("nothing is at this address"))
-        found = choices.search(self._target(field), (request.query.get("q") or [""])[0])
+        found = choices.search(self._target(field), first(request.query, "q"))
         body = choice_list(field.name, field.kind, found, ())
         headers = [("Content-Type", "text/html; charset=utf-8"), ("Cache-Control", "no-store")]
         return Response(200, body.encode(), headers)
@@ -183,7 +178,7 @@ class ResourcePages:
     def create(self, request: Request) -> Response:
         """Make the row, then show it."""
         self._actions.allow("create")
-        fields, pairs = self._fields(new=True), _sent(request)
+        fields, pairs = self._fields(new=True), sent_form(request)
         writing = Writing(None, fields, posted(fields, pairs))
         return self._write(request, writing, pairs, "created", self._actions.create)
 
@@ -195,8 +190,8 @@ class ResourcePages:
     def update(self, request: Request) -> Response:
         """Change what differs, unless somebody else has changed the row meanwhile."""
         self._actions.allow("update")
-        now, pairs = self._writing(request), _sent(request)
-        version = (pairs.get("version") or [""])[0]
+        now, pairs = self._writing(request), sent_form(request)
+        version = first(pairs, "version")
         writing = Writing(now.row, now.fields, posted(now.fields, pairs), now.version)
         if version != now.version:
             return self._form(request, writing, {"": [text(_OVERTAKEN)]}, pairs, status=409)
@@ -216,7 +211,7 @@ class ResourcePages:
         """Delete the row, then show the list."""
         self._actions.allow("delete")
         key = self._key(request)
-        row, pairs = self._actions.get(key), _sent(request)
+        row, pairs = self._actions.get(key), sent_form(request)
         if pairs.get("version") != [str(row.version)]:
             return self._confirm(request, row, text(_OVERTAKEN), status=409)
         try:
@@ -256,13 +251,13 @@ class ResourcePages:
     def _writing(self, request: Request) -> Writing:
         row, fields = self._actions.get(self._key(request)), self._fields(new=False)
         texts = {field.name: texts_of(field, self._value(row, field)) for field in fields}
-        # Of more targets than a read gives, a form would take the others away.
+        # More check boxes than a read gives targets are no form; they stay as they are.
         fields = [f for f in fields if f.kind != "many" or len(texts[f.name]) < MOST]
         return Writing(row, fields, texts, str(row.version))
 
     def _value(self, row: Any, field: Field) -> object:
         if field.column is not None:
-            return getattr(row, field.column.attribute or field.column.name)
+            return field.value(row)
         assert field.relation is not None
         return self._actions.linked(self._actions.key_of(row), field.relation)
 
@@ -328,7 +323,7 @@ class ResourcePages:
         target = self._target(field)
         if (every := choices.few(target)) is not None:
             return Options(every)
-        sought = (pairs.get(field.name + SEARCH) or [""])[0]
+        sought = first(pairs, field.name + SEARCH)
         fetch = f"{request.root}{self._path}/new/choices?{urlencode({'field': field.name})}"
         chosen = choices.named(target, pairs.get(field.name, ()))
         return Options(None, choices.search(target, sought), chosen, sought, fetch)
@@ -362,10 +357,10 @@ class ResourcePages:
         return redirect(f"{place}?{urlencode(more)}")
 
     def _notice(self, request: Request) -> str:
-        return text(_NOTICES.get((request.query.get("_done") or [""])[0], ""))
+        return text(_NOTICES.get(first(request.query, "_done"), ""))
 
     def _undo(self, request: Request) -> Raw:
-        key = (request.query.get("_undo") or [""])[0]
+        key = first(request.query, "_undo")
         if not key or not self._actions.resource.soft_delete or not self._may("restore"):
             return Raw()
         action = address(request.root + self._path, key, "restore")
@@ -387,9 +382,3 @@ class ResourcePages:
 
     def _key(self, request: Request) -> Any:
         return self._actions.read_key(request.params["id"])
-
-
-def _sent(request: Request) -> Texts:
-    """The pairs of a form of ours. Raises HTTPProblem 403 where it is not."""
-    check_csrf(request)
-    return request.form()
