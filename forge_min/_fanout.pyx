@@ -1117,3 +1117,4 @@ cdef void give_back(subscriptions, Lease lease) noexcept:
 include "_fanout_cells.pxi"
 include "_fanout_text.pxi"
 include "_fanout_net.pxi"
+include "_fanout_http.pxi"

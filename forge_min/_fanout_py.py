@@ -17,10 +17,10 @@ import threading
 import time
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Protocol, cast, final
+from typing import Any, Protocol, cast, final
 
 from .errors import TooManyConnections, TooManyConnectionsForUser
 
@@ -1027,9 +1027,43 @@ def receive(fd: int, size: int) -> bytes:
     return os.read(fd, min(size, 65536))
 
 
+def transmit(fd: int, data: bytes | memoryview) -> int:
+    """How many of these bytes a socket that does not block took. Raises OSError; BlockingIOError
+    where it takes none.
+    """
+    return os.write(fd, data)
+
+
+def ready(epoll: select.epoll) -> int:
+    """A file descriptor with an event, as epoll_wait(2) gives it without waiting, or -1. Raises
+    OSError, ValueError for an epoll that is closed.
+    """
+    found = epoll.poll(0, 1)
+    return found[0][0] if found else -1
+
+
 def rearm(epoll: select.epoll, fd: int, events: int) -> None:
     """epoll_ctl(2), EPOLL_CTL_MOD. Raises OSError, ValueError for an epoll that is closed."""
     epoll.modify(fd, events)
+
+
+def plain_head(data: bytearray, size: int, environ: dict[str, Any]) -> bool:
+    """Read the head of a request, the first `size` bytes, as `wsgi.server.head.parse_head` would;
+    False, with nothing done, where that has to look closer. This twin always lets it.
+    """
+    return False
+
+
+def plain_fields(
+    headers: Sequence[tuple[str, str]], kind: Callable[[str], str]
+) -> tuple[bytes, int | None] | None:
+    """The field lines of an answer's head and its Content-Length, which is not among them; None
+    where `wsgi.server.answer.checked_head` has to look closer. This twin always lets it.
+
+    kind: the name in lower case of a field that the server looks at, "" for others. Raises what it
+    raises.
+    """
+    return None
 
 
 def set_lane(lane: int) -> None:

@@ -14,8 +14,8 @@ from .errors import ConfigError
 
 __all__ = [
     "IMPL", "Counter", "Histogram", "Lease", "Limiter", "RateLimiter", "StreamWriter",
-    "Subscription", "Topic", "escape", "iso_utc", "rearm", "receive", "set_lane", "take_any",
-    "wait_any",
+    "Subscription", "Topic", "escape", "iso_utc", "plain_fields", "plain_head", "ready", "rearm",
+    "receive", "set_lane", "take_any", "transmit", "wait_any",
 ]  # fmt: skip
 
 
@@ -53,10 +53,14 @@ if TYPE_CHECKING or IMPL == "c":
         Topic,
         escape,
         iso_utc,
+        plain_fields,
+        plain_head,
+        ready,
         rearm,
         receive,
         set_lane,
         take_any,
+        transmit,
         wait_any,
     )
 else:
@@ -71,9 +75,13 @@ else:
         Topic,
         escape,
         iso_utc,
+        plain_fields,
+        plain_head,
+        ready,
         rearm,
         receive,
         set_lane,
         take_any,
+        transmit,
         wait_any,
     )

@@ -86,7 +86,8 @@ def _by_parts(conn: Connection, sql: str, params: Params, tenant: UUID | None) -
     try:
         text, places = (sql, ()) if params is None else numbered(sql)
         given = values_at(places, params or ())
-        adapted = Transformer(conn)
+        # PERF: a new one each time looks up each type's adapter again (benchmarks/http, row).
+        adapted = conn.adapted = conn.adapted or Transformer(conn)
         values = adapted.dump_sequence(given, [PyFormat.AUTO] * len(given))
         message = Message((text, adapted.types or ()), values, adapted.formats)
         again = conn.pgconn.transaction_status == TransactionStatus.IDLE
@@ -100,7 +101,9 @@ def _by_parts(conn: Connection, sql: str, params: Params, tenant: UUID | None) -
         if not result.nfields:
             return []
         adapted.set_pgresult(result)
-        return adapted.load_rows(0, result.ntuples, tuple)
+        rows = adapted.load_rows(0, result.ntuples, tuple)
+        adapted.set_pgresult(None)  # or a large answer would stay
+        return rows
     finally:
         if conn.observe is not None:
             conn.observe(operation(sql), time.perf_counter() - started)

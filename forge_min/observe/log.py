@@ -19,6 +19,7 @@ from math import isfinite
 from types import MappingProxyType
 from typing import Literal, TextIO
 
+from .traceparent import SpanContext
 from .tracing import current
 
 Format = Literal["text", "json"]
@@ -108,13 +109,12 @@ def _message(record: logging.LogRecord) -> str:
 
 def _fields(record: logging.LogRecord) -> dict[str, Plain]:
     extra = {key: value for key, value in vars(record).items() if key not in _OWN}
-    fields = {**log_fields.get(), **span_fields(), **extra}
+    fields = {**log_fields.get(), **span_fields(current.get()), **extra}
     return {key: plain(value) for key, value in fields.items()}
 
 
-def span_fields() -> dict[str, str]:
-    """The ids of the span that this thread is in."""
-    context = current.get()
+def span_fields(context: SpanContext | None) -> dict[str, str]:
+    """The ids of a span."""
     if context is None:
         return {}
     return {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}

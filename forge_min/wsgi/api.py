@@ -56,8 +56,9 @@ class ResourceAPI:
     def get(self, request: Request) -> Response:
         """GET one, 304 when the client has this version."""
         self._actions.allow("read")
-        given = {name: v for name, v in request.query.items() if name == "include"}
-        names = ListQuery.parse(self._actions.resource, given).include if given else ()
+        names: tuple[str, ...] = ()
+        if given := request.query.get("include"):
+            names = ListQuery.parse(self._actions.resource, {"include": given}).include
         row = self._actions.get(self._key(request))
         etag = self._etag(row)
         if not names and request.has_match(etag):  # the version knows nothing of other rows

@@ -96,8 +96,11 @@ class Request:
 
     def has_match(self, tag: str) -> bool:
         """If-None-Match names this entity tag, compared weakly (RFC 9110 section 13.1.2)."""
-        given = (self.header("If-None-Match") or "").split(",")
-        return not {tag, "*"}.isdisjoint(item.strip().removeprefix("W/") for item in given)
+        given = self.header("If-None-Match")
+        if given is None:
+            return False
+        tags = (item.strip().removeprefix("W/") for item in given.split(","))
+        return not {tag, "*"}.isdisjoint(tags)
 
     @property
     def content_type(self) -> str:

@@ -145,13 +145,12 @@ class Router:
         if fixed is not None and method in fixed:
             route = fixed[method][0]
             return Match(route.handler, {}, route.pattern)
-        found = list(self._find(path))
         for name in (method, "GET") if method == "HEAD" else (method,):
-            for methods, values in found:
+            for methods, values in self._find(path):
                 if name in methods:
                     route, names = methods[name]
                     return Match(route.handler, dict(zip(names, values)), route.pattern)
-        return self._none_of(method, path, [methods for methods, _ in found])
+        return self._none_of(method, path, [methods for methods, _ in self._find(path)])
 
     def _find(self, path: str) -> Iterator[tuple[Methods, tuple[str, ...]]]:
         """The methods, and the parameters' values, of all that matches the path, the best first."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+from collections.abc import Callable, Iterator
 
+import pytest
 from forge_min.wsgi.server.crew import QUICK, TRIAL, Crew
 
 ME = threading.get_ident()
@@ -94,3 +97,95 @@ def test_a_handler_that_blocks_in_the_middle_of_quick_ones_holds_nobody_up(serve
         assert peer.get().answer().status == 200
     gate.set()
     assert [p.answer().status for p in blocked] == [200] * 3
+
+
+class Workers:
+    """Two threads of a crew that may be gathered, and a clock of their own."""
+
+    def __init__(self, crew: Crew) -> None:
+        self.ids: list[int] = []
+        self.over = threading.Event()
+        self.place = crew._place
+        self.now = 100.0
+        self.threads = [threading.Thread(target=self._live, args=(crew,)) for _ in range(2)]
+        for thread in self.threads:
+            thread.start()
+        while len(self.ids) < 2:
+            time.sleep(0.001)
+
+    def _live(self, crew: Crew) -> None:
+        crew.join()
+        self.ids.append(threading.get_native_id())
+        self.over.wait()
+
+    def together(self) -> bool:
+        """Whether the kernel keeps them on one processor; all others are left alone."""
+        assert os.sched_getaffinity(0) == EVERYWHERE
+        sets = [os.sched_getaffinity(thread) for thread in self.ids]
+        assert sets[0] == sets[1]
+        assert len(sets[0]) == 1 or sets[0] == EVERYWHERE
+        return len(sets[0]) == 1
+
+    def answer(self, seconds: float, rate: Callable[[bool], float]) -> float:
+        """Answers for so long, so many a second; the part of the time that they were together."""
+        spent, until = 0.0, self.now + seconds
+        while self.now < until:
+            together = self.place.together
+            self.now += 1 / rate(together)
+            spent += together / rate(together)
+            self.place.answered(self.now)
+        return spent / seconds
+
+
+EVERYWHERE = os.sched_getaffinity(0)
+
+
+@pytest.fixture
+def workers() -> Iterator[Workers]:
+    if len(EVERYWHERE) < 2:
+        pytest.skip("one processor: there is nothing to choose")
+    made = Workers(Crew(gather=True))
+    yield made
+    made.over.set()
+    for thread in made.threads:
+        thread.join()
+
+
+def test_workers_stay_together_where_that_answers_more(workers):
+    workers.answer(2, lambda together: 1250 if together else 1000)
+    assert workers.together()
+    assert workers.answer(60, lambda together: 1250 if together else 1000) > 0.9
+
+
+def test_workers_are_let_go_where_that_answers_as_much(workers):
+    for gain in (0.5, 1.0, 1.05):
+        workers.answer(2, lambda together, gain=gain: 1000 * (gain if together else 1.0))
+        assert not workers.together()
+        assert workers.answer(60, lambda together, gain=gain: 900 * gain) < 0.1
+
+
+def test_what_was_good_for_one_load_is_not_kept_for_another(workers):
+    workers.answer(4, lambda together: 2000 if together else 1000)
+    assert workers.together()
+    workers.answer(45, lambda together: 1000 if together else 2000)
+    assert not workers.together()
+
+
+def test_workers_are_let_go_when_few_ask(workers):
+    workers.answer(4, lambda together: 2000 if together else 1000)
+    workers.answer(2, lambda together: 100)
+    assert not workers.together()
+    workers.answer(4, lambda together: 2000 if together else 1000)
+    workers.now += 100
+    workers.answer(0.001, lambda together: 2000)
+    assert not workers.together()
+
+
+def test_a_worker_that_ended_does_not_matter(workers):
+    workers.place.threads.insert(0, 2**22 + 1)  # no such thread
+    workers.answer(4, lambda together: 2000 if together else 1000)
+    assert workers.together()
+
+
+def test_nobody_is_gathered_unless_that_is_asked_for():
+    assert Crew()._place is None

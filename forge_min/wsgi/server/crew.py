@@ -1,16 +1,26 @@
-"""How many of the workers poll: all of them, or one alone while answers come fast and are quick.
+"""How many of the workers poll, and where they run: all of them, or one alone while answers come
+fast and are quick; wherever the kernel wants, or all on one processor.
 
 PERF: eight threads that hand the interpreter lock on at every system call spend 55 µs of CPU on an
 answer that costs one thread 21 µs (benchmarks/http, hello). One thread alone must not hold others
 up, so another one watches it: when no answer is given for a moment, because one takes long or
 because nobody asks, all poll again. Nothing but speed depends on who polls: a connection has one
 owner in any case. So there is no lock here; a lost update moves a decision by one answer.
+
+PERF: where all poll, who hands the lock on wakes a thread on another processor, which takes longer
+than on its own: on one processor a list answers a quarter more, a page a third; what waits for the
+disk in between loses a little (benchmarks/http). So both are tried for a moment, again and again,
+and what answers more stays. Only the workers are kept there: never the process, nor its jobs.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+from collections.abc import Generator
+from contextlib import suppress
+from pathlib import Path
 
 QUICK = 200e-6
 """Seconds that an answer may take, on average, for one thread to go on alone."""
@@ -22,22 +32,44 @@ _MOMENT = 0.003  # seconds without an answer that call everybody back
 _FEW = 16  # answers that say something of how quick they are
 _MOST = 16384  # answers between two tries, at most
 
+_BUSY = 500.0
+"""Answers a second from which on it matters where the workers run."""
+_LOOK = 0.3
+"""Seconds of each way that are compared; half as many pass unseen before."""
+_BETTER = 1.08
+"""So many times as many answers are no accident."""
+_STAY = 5.0, 40.0
+"""Seconds until both ways are tried again; each time twice as many, up to the second number."""
+_PROCESSOR = 36  # of the fields behind the name in /proc/PID/stat (proc(5): field 39)
+
 
 class Crew:
-    """Who polls. alone: the identity of the one thread that does, or 0 for all."""
+    """Who polls, and where. alone: the identity of the one thread that polls, or 0 for all.
 
-    def __init__(self) -> None:
+    gather: the workers may be kept on one processor.
+    """
+
+    def __init__(self, gather: bool = False) -> None:
         self.alone = 0
+        several = gather and len(os.sched_getaffinity(0)) > 1
+        self._place = _Place() if several else None
         self._answers = 0
         self._seconds = 0.0
         self._from = 0.0
         self._patience = TRIAL
         self._watch = threading.Lock()  # LOCK: one of the resting threads watches.
 
+    def join(self) -> None:
+        """Called by each worker before it polls."""
+        if self._place:
+            self._place.threads.append(threading.get_native_id())
+
     def answered(self, me: int, began: float) -> None:
         """An answer is given, begun at that time.perf_counter(): decide who polls from here on."""
         now = time.perf_counter()
         self._answers += 1
+        if self._place and not self.alone:
+            self._place.answered(now)
         if self.alone == me:
             self._seconds += now - began
             if self._seconds > QUICK * max(self._answers, _FEW):
@@ -62,3 +94,64 @@ class Crew:
                 time.sleep(_MOMENT)
                 if before == (self._from, self._answers):
                     self.alone = 0
+
+
+class _Place:
+    """Where the workers run. threads: their native ids."""
+
+    def __init__(self) -> None:
+        self.threads: list[int] = []
+        self.together = False
+        self._count = 0
+        self._from = self._until = 0.0
+        self._trial = self._tried()
+        self._judging = threading.Lock()  # LOCK: one thread at a time goes on with the trial.
+
+    def answered(self, now: float) -> None:
+        """Count an answer, and go on with the trial when the next step is due."""
+        self._count += 1
+        if now < self._until or not self._judging.acquire(blocking=False):
+            return
+        try:
+            seconds = now - self._from
+            calm = self._count < _BUSY * seconds or now > self._until + _LOOK
+            if calm:
+                self._put(False)
+                self._trial = self._tried()
+            step = next(self._trial) if calm else self._trial.send(self._count / seconds)
+            self._until = now + step
+            self._from, self._count = now, 0
+        finally:
+            self._judging.release()
+
+    def _tried(self) -> Generator[float, float, None]:
+        """One way, the other, and the better one for a while. Gives for how many seconds to count
+        answers, and gets how many there were a second.
+        """
+        stay = _STAY[0]
+        while True:
+            apart = yield from self._look(False)
+            together = yield from self._look(True)
+            self._put(together > _BETTER * apart)
+            for _ in range(int(stay / _LOOK)):
+                yield _LOOK
+            stay = min(2 * stay, _STAY[1])
+
+    def _look(self, together: bool) -> Generator[float, float, float]:
+        self._put(together)
+        yield _LOOK / 2
+        return (yield _LOOK)
+
+    def _put(self, together: bool) -> None:
+        """Keep the workers on the processor that this one is on, or let them go."""
+        if together == self.together:
+            return
+        self.together = together
+        with suppress(OSError):  # it is not allowed here
+            allowed = os.sched_getaffinity(os.getpid())
+            if together:
+                stat = Path("/proc/thread-self/stat").read_text()
+                allowed = {int(stat.rpartition(")")[2].split()[_PROCESSOR])}
+            for thread in self.threads:
+                with suppress(ProcessLookupError):  # it has ended
+                    os.sched_setaffinity(thread, allowed)

@@ -183,4 +183,4 @@ class Exchange:
         elif not self._modern:
             last += "Connection: keep-alive\r\n"
         conn.closing = closing
-        return head.line.encode() + head.fields + last.encode() + b"\r\n"
+        return head.line + head.fields + last.encode() + b"\r\n"

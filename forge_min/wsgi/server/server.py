@@ -37,8 +37,9 @@ class Server(HTTPServer):
     since the last progress. max_connections: open ones; what was handed over by `forge.stream` does
     not count. unix_socket: a path to listen on instead of the address. trusted_proxies: whose
     Forwarded and X-Forwarded-* count, as of `TrustedProxies`. listener: a socket that listens
-    already, in place of both. reuse_port: other processes listen on the same port. thread_name:
-    what the workers are called, "http-1" and so on. Raises ServerError F503 when the address is in
+    already, in place of both. reuse_port: other processes listen on the same port. gather:
+    keep the workers on one processor while that answers more. thread_name: what they are called,
+    "http-1" and so on. Raises ServerError F503 when the address is in
     use, F504 when it cannot be bound.
     """
 
@@ -61,6 +62,7 @@ class Server(HTTPServer):
         trusted_proxies: Sequence[str] = (),
         listener: socket.socket | None = None,
         reuse_port: bool = False,
+        gather: bool = False,
         thread_name: str = "http",
     ) -> None:
         proxies = TrustedProxies(trusted_proxies) if trusted_proxies else None
@@ -100,6 +102,7 @@ class Server(HTTPServer):
             max_body,
             max_connections,
             proxies,
+            gather,
         )
 
     # -- binding -----------------------------------------------------------------------------------

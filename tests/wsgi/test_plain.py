@@ -1,0 +1,120 @@
+"""The compiled heads: what they take is what the Python that knows all the rules makes of it, and
+whatever that refuses they leave alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from forge_min import _fanout_py
+from forge_min.wsgi.server import answer
+from forge_min.wsgi.server.answer import checked_head
+from forge_min.wsgi.server.head import parse_head
+from forge_min.wsgi.server.refusal import Refused
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+PLAIN = (
+    b"GET /a/b?c=%20d HTTP/1.1\r\nHost: example.org:8000\r\nUser-Agent: test/1.0 (x)\r\n"
+    b'Accept:text/html, */*;q=0.8\t\r\nX-Cafe: \xe9\r\nCookie: a=b; c="d"\r\n\r\n'
+)
+PIECES = [
+    b"GET", b"PO_ST", b" ", b"/", b"/a?b#c", b"/%41", b"*", b"?", b" HTTP/1.1\r\n",
+    b" HTTP/1.0\r\n",
+    b"Host: a\r\n", b"hOST:b:80\r\n", b"Host: [::1]:80\r\n", b"Host:\r\n", b"A: b\r\n", b"a:c\r\n",
+    b"Content-Length: 3\r\n", b"content-type:\t x \r\n", b"A_B: c\r\n", b": c\r\n", b" folded\r\n",
+    b"A: \xff\r\n", b"A: \0\r\n", b"^: 1\r\n", b"~: 2\r\n", b"A : b\r\n", b"\r\n", b"\n", b"\r",
+]  # fmt: skip
+QUICK = settings(max_examples=400, deadline=None)
+compiled = pytest.importorskip("forge_min._fanout", reason="the compiled core is not built")
+
+
+def agree(head: bytes, behind: bytes = b"") -> bool:
+    """Whether the compiled one takes a head; then it must make of it what the reference does."""
+    base = {"REMOTE_ADDR": "1.2.3.4"}
+    mine: dict[str, Any] = dict(base)
+    wanted: Any = dict(base)
+    taken: bool = compiled.plain_head(bytearray(head + behind), len(head), mine)
+    try:
+        parse_head(head, wanted)
+    except Refused as err:
+        wanted = err.status
+    assert mine == (wanted if taken else base), head
+    return taken
+
+
+def test_a_plain_head_is_taken_whatever_follows_it():
+    for behind in (b"", PLAIN, b"\0", b"GET"):
+        assert agree(PLAIN, behind)
+    assert agree(b"OPTIONS / HTTP/1.1\r\nhost:a\r\n\r\n")
+
+
+def test_a_hostile_request_is_left_alone(hostile_request):
+    _, _, raw = hostile_request
+    end = raw.find(b"\r\n\r\n") + 4
+    head = raw[:end] if end >= 4 else raw
+    agree(head, raw[len(head) :])
+
+
+def test_any_byte_anywhere_is_judged_the_same():
+    taken = 0
+    for at in range(len(PLAIN)):
+        for byte in range(256):
+            head = PLAIN[:at] + bytes([byte]) + PLAIN[at + 1 :]
+            end = head.find(b"\r\n\r\n") + 4
+            if end >= 4:
+                taken += agree(head[:end], head[end:])
+            assert not compiled.plain_head(bytearray(PLAIN[:at]), at, {})
+    assert taken > 10_000
+
+
+@QUICK
+@given(st.lists(st.sampled_from(PIECES), max_size=12))
+def test_any_pieces_are_judged_the_same(pieces):
+    agree(b"".join(pieces))
+    agree(b"GET / HTTP/1.1\r\nHost: a\r\n" + b"".join(pieces) + b"\r\n")
+
+
+def test_more_fields_than_it_looks_at_are_left_alone():
+    for count in (1, 39, 40, 100):
+        fields = b"".join(b"X-%d: %d\r\n" % (n, n) for n in range(count))
+        head = b"GET / HTTP/1.1\r\nHost: a\r\n" + fields + b"\r\n"
+        assert agree(head) is (count < 40)
+
+
+def test_a_thousand_names_are_remembered_and_no_more():
+    for n in range(3000):
+        assert agree(b"GET / HTTP/1.1\r\nHost: a\r\nX-N%d: 1\r\n\r\n" % n)
+
+
+def test_the_twin_leaves_all_alone():
+    environ: dict[str, Any] = {}
+    assert not _fanout_py.plain_head(bytearray(PLAIN), len(PLAIN), environ)
+    assert environ == {}
+    assert _fanout_py.plain_fields([("A", "b")], str.lower) is None
+
+
+NAMES = ["A", "Content-Type", "content-length", "Date", "Connection", "a b", "", "Ä", "X-1"]
+VALUES = ["", "b", "12", "-1", "1\r\n2", "a\0", "é", "€", "007", "x" * 5000]
+
+
+@QUICK
+@given(st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(VALUES)), max_size=6))
+def test_any_answer_is_written_or_refused_the_same(headers):
+    found = []
+    for core in (compiled, _fanout_py):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(answer, "plain_fields", core.plain_fields)
+            try:
+                found.append(checked_head("200 OK", headers))
+            except Exception as err:
+                found.append((type(err), str(err)))
+    assert found[0] == found[1]
+
+
+def test_a_plain_answer_is_written_at_once():
+    headers = [("A", "\xe9"), ("Content-Length", "5")]
+    assert compiled.plain_fields(headers, answer._kind) == (b"A: \xe9\r\n", 5)
+    for odd in ([("A", 1)], [("A",)], (("A", "b"),), [["A", "b"]], [("A", "b\n")], [("A", "€")]):
+        assert compiled.plain_fields(odd, answer._kind) is None
