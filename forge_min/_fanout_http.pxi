@@ -7,7 +7,7 @@ from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.tuple cimport PyTuple_GET_ITEM
 from cpython.unicode cimport PyUnicode_DecodeLatin1
-from libc.string cimport memchr, memcmp
+from libc.string cimport memchr, memcmp, strlen
 
 cdef enum:
     NAME = 1  # may stand in a field's name; no underscore (RFC 9110 section 5.6.2)

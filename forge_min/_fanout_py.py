@@ -1066,6 +1066,14 @@ def plain_fields(
     return None
 
 
+def plain_json(value: object) -> bytes | None:
+    """The value as JSON (RFC 8259) in UTF-8, without spaces; None where Python's `json` has to look
+    closer: at what is not plain text, number, list or object. This twin always lets it. Raises
+    UnicodeEncodeError for half of a surrogate pair.
+    """
+    return None
+
+
 def set_lane(lane: int) -> None:
     """Choose the lane of shared memory that this process writes.
 

@@ -14,8 +14,8 @@ from .errors import ConfigError
 
 __all__ = [
     "IMPL", "Counter", "Histogram", "Lease", "Limiter", "RateLimiter", "StreamWriter",
-    "Subscription", "Topic", "escape", "iso_utc", "plain_fields", "plain_head", "ready", "rearm",
-    "receive", "set_lane", "take_any", "transmit", "wait_any",
+    "Subscription", "Topic", "escape", "iso_utc", "plain_fields", "plain_head", "plain_json",
+    "ready", "rearm", "receive", "set_lane", "take_any", "transmit", "wait_any",
 ]  # fmt: skip
 
 
@@ -55,6 +55,7 @@ if TYPE_CHECKING or IMPL == "c":
         iso_utc,
         plain_fields,
         plain_head,
+        plain_json,
         ready,
         rearm,
         receive,
@@ -77,6 +78,7 @@ else:
         iso_utc,
         plain_fields,
         plain_head,
+        plain_json,
         ready,
         rearm,
         receive,

@@ -7,7 +7,7 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from string import Template
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from uuid import UUID
@@ -103,12 +103,18 @@ class Base(Generic[R]):
         """The row as a JSON object, without what the current identity may not see: who may write
         and not read gets the key and the version.
         """
-        shown: dict[str, Any] = self.resource.to_json(row)
+        return self._shown([row])[0]
+
+    def _shown(self, rows: Iterable[R]) -> list[dict[str, Any]]:
+        """The rows as `to_json` gives each."""
+        made = [*map(self.resource.to_json, rows)]
         if not self._may_read():
-            return {name: shown[name] for name in (self.resource.key.name, "version")}
+            names = (self.resource.key.name, "version")
+            return [{name: shown[name] for name in names} for shown in made]
         for name in self.hidden():
-            shown.pop(name, None)
-        return shown
+            for shown in made:
+                shown.pop(name, None)
+        return made
 
     def read_key(self, spelled: str) -> Any:
         """The key that a URL or an event spells. Raises NotFound for what can be none."""

@@ -40,6 +40,10 @@ _GATHER = 0.05
 _MOST = 400
 """Lines, about 64 KiB, that are written at once by the request that adds the last of them."""
 
+_GIVEN = frozenset(("time", "level", "logger", "message"))
+_OF_SPAN = _GIVEN | {"trace_id", "span_id"}
+"""Fields that `log_fields` cannot change: of every line, and of one within a span."""
+
 _Entry = tuple[float, str, str, int, float, Mapping[str, object], SpanContext | None]
 """When (Unix time), method, path, status, seconds, log_fields, span."""
 
@@ -121,12 +125,15 @@ class AccessLog:
 
     def _json_line(self, entry: _Entry) -> str:
         now, method, path, status, seconds, fields, span = entry
-        rest = ""
-        for key, value in {**fields, **span_fields(span)}.items():
-            if key not in ("time", "level", "logger", "message"):
+        rest, given = "", _GIVEN if span is None else _OF_SPAN
+        for key, value in fields.items():
+            if key not in given:
                 # PERF: json.dumps takes ten times as long for a text.
                 text = _encode(value) if type(value) is str else json.dumps(plain(value))
                 rest += f", {_encode(key)}: {text}"
+        if span is not None:
+            ids = f'"trace_id": "{span.trace_id:032x}", "span_id": "{span.span_id:016x}"'
+            rest += f", {ids}"
         start = f'{{"time": "{self._time(now)}+00:00", "level": "info", "logger": "{LOGGER}"'
         message = _encode(f"{method} {path} {status} {seconds * 1e3:.1f}ms")
         return f'{start}, "message": {message}{rest}}}\n'

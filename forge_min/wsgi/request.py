@@ -30,6 +30,12 @@ def _pairs(line: str | bytes) -> dict[str, list[str]]:
     """Decoded pairs of a query or form (WHATWG URL section 5.1), at most 1,000 of them."""
     try:
         line = line if isinstance(line, str) else line.decode("ascii")
+        if "%" not in line and "+" not in line and line.count("&") < _MAX_PAIRS:
+            # PERF: nothing is encoded; parse_qs takes four times as long (benchmarks/http, list).
+            found: dict[str, list[str]] = {}
+            for name, _, value in (pair.partition("=") for pair in line.split("&") if pair):
+                found.setdefault(name, []).append(value)
+            return found
         return parse_qs(line, keep_blank_values=True, errors="strict", max_num_fields=_MAX_PAIRS)
     except ValueError as err:
         raise BadRequest(text("the query or the form cannot be read: {why}", why=err)) from err

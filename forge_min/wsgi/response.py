@@ -5,11 +5,13 @@ from __future__ import annotations
 import datetime
 import decimal
 import enum
+import json
 import tomllib
 import uuid
 from collections.abc import Iterable
 from importlib.resources import files
-from json.encoder import c_make_encoder, encode_basestring  # type: ignore[attr-defined]
+
+from ..fanout import plain_json
 
 Headers = Iterable[tuple[str, str]]
 
@@ -54,19 +56,19 @@ def _plain(value: object) -> object:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
-# PERF: json.dumps with any option makes an encoder at each call, and the encode of that makes a
-# compiled one at each call: this is the compiled one (benchmarks/http, row). It looks for no
-# circle.
-_pieces = c_make_encoder(None, _plain, encode_basestring, None, ":", ",", False, False, False)
+# PERF: json.dumps with any option builds an encoder at each call (benchmarks/http, case hello).
+_encode = json.JSONEncoder(
+    ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_plain
+).encode
 
 
 def to_json(value: object) -> bytes:
     """UTF-8 JSON (RFC 8259). UUID, Decimal, dates and enums become strings.
 
-    Raises TypeError for other objects, ValueError for NaN and infinities, RecursionError for what
-    holds itself.
+    Raises TypeError for other objects, ValueError for NaN and infinities.
     """
-    return "".join(_pieces(value, 0)).encode()
+    plain = plain_json(value)
+    return _encode(value).encode() if plain is None else plain
 
 
 def json_response(value: object, status: int = 200, headers: Headers = ()) -> Response:

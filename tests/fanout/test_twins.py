@@ -150,6 +150,7 @@ FUNCTIONS = (
     "iso_utc",
     "plain_fields",
     "plain_head",
+    "plain_json",
     "ready",
     "rearm",
     "receive",

@@ -1,5 +1,5 @@
-"""The compiled heads: what they take is what the Python that knows all the rules makes of it, and
-whatever that refuses they leave alone.
+"""The compiled heads and bodies: what they take is what the Python that knows all the rules makes
+of it, and whatever that refuses they leave alone.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from forge_min import _fanout_py
+from forge_min.wsgi import response
 from forge_min.wsgi.server import answer
 from forge_min.wsgi.server.answer import checked_head
 from forge_min.wsgi.server.head import parse_head
@@ -118,3 +119,48 @@ def test_a_plain_answer_is_written_at_once():
     assert compiled.plain_fields(headers, answer._kind) == (b"A: \xe9\r\n", 5)
     for odd in ([("A", 1)], [("A",)], (("A", "b"),), [["A", "b"]], [("A", "b\n")], [("A", "€")]):
         assert compiled.plain_fields(odd, answer._kind) is None
+
+
+SCALARS = (
+    st.none() | st.booleans() | st.integers() | st.integers(-(2**63), 2**64) | st.floats()
+    | st.text() | st.text(st.characters(max_codepoint=127)) | st.decimals(allow_nan=False)
+    | st.uuids() | st.datetimes()
+)  # fmt: skip
+KEYS = st.text() | st.integers() | st.none()
+VALUES_OF_JSON = st.recursive(
+    SCALARS, lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(KEYS, inner)
+)
+
+
+def as_json(core: Any, value: object) -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(response, "plain_json", core.plain_json)
+        try:
+            return response.to_json(value)
+        except Exception as err:
+            return type(err)
+
+
+@settings(max_examples=600, deadline=None)
+@given(VALUES_OF_JSON)
+def test_any_value_is_the_same_json(value):
+    assert as_json(compiled, value) == as_json(_fanout_py, value)
+
+
+def test_what_json_has_to_look_at_is_left_to_it():
+    class Words(str):
+        """Not plain."""
+
+    for value in (float("nan"), {1: 2}, Words("a"), {"a": Words("b")}, 2**63, {1}, object()):
+        assert compiled.plain_json(value) is None
+    deep: Any = 1
+    for _ in range(50):
+        deep = [deep]
+    assert compiled.plain_json(deep) == b"[" * 50 + b"1" + b"]" * 50
+    assert compiled.plain_json([deep]) is None
+    circle: list[Any] = []
+    circle.append(circle)
+    assert as_json(compiled, circle) is as_json(_fanout_py, circle) is ValueError
+    assert as_json(compiled, "\ud800") is as_json(_fanout_py, "\ud800") is UnicodeEncodeError
+    every = "".join(map(chr, (*range(300), 0x2028, 0x10FFFF)))
+    assert as_json(compiled, {every: [every]}) == as_json(_fanout_py, {every: [every]})

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+from urllib.parse import parse_qs
 
 import pytest
 from forge_min.errors import BadRequest
 from forge_min.wsgi import HTTPProblem, Request
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 def request(body=b"", kind="application/json", **extra):
@@ -93,3 +96,10 @@ def test_a_body_without_a_length_is_read_where_the_server_ends_it():
     with pytest.raises(HTTPProblem):
         _ = request(b"abcd", max_body=3, **extra).body
     assert request(b"abc", CONTENT_LENGTH="").body == b""
+
+
+@given(st.lists(st.sampled_from(["a", "b", "=", "&", "&&", "1", ";", "[", "%41", "+", "é"])))
+def test_plain_pairs_are_read_as_the_standard_library_reads_them(pieces):
+    line = "".join(pieces)
+    expected = parse_qs(line, keep_blank_values=True)
+    assert request(QUERY_STRING=line).query == expected

@@ -120,7 +120,7 @@ class Reader(Base[R]):
 
         Raises as `related`.
         """
-        made = [self.to_json(row) for row in rows]
+        made = self._shown(rows)
         for relation in self.relations(include):
             show = self.registry.actions[relation.target].to_json
             found = self._related(relation, rows, None)
@@ -158,7 +158,9 @@ class Reader(Base[R]):
 
     def _rows(self, found: Rows) -> Made[R]:
         """Rows of what `listing.statement` gave."""
-        hidden, width = self.hidden(), len(self.resource.columns)
+        hidden, width, row = self.hidden(), len(self.resource.columns), self.resource.row
+        if not hidden:  # PERF: half of the time of 25 rows (benchmarks/http, list)
+            return [row(*values[:width]) for values in found]
         return [self._row(values[:width], hidden) for values in found]
 
     def _numbered(self, query: ListQuery, found: Rows, conn: Conn) -> Page[R]:

@@ -1,0 +1,152 @@
+# JSON of the plainest kind, written in one pass. Part of _fanout.pyx.
+#
+# What is not plain is left to the encoder of Python's json: nothing is refused here.
+
+from cpython.float cimport PyFloat_AS_DOUBLE
+from libc.math cimport isfinite
+from libc.stdio cimport snprintf
+from libc.stdlib cimport realloc
+
+cdef extern from "Python.h":
+    const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
+    char* PyOS_double_to_string(double, char, int, int, int*) except NULL
+    long long PyLong_AsLongLongAndOverflow(object, int*) except? -1
+    void PyMem_Free(void*)
+    int Py_DTSF_ADD_DOT_0
+
+cdef enum:
+    DEEPEST = 50
+
+
+cdef struct Text:
+    char* at
+    Py_ssize_t size
+    Py_ssize_t room
+
+
+cdef inline int need(Text* text, Py_ssize_t more) except -1:
+    cdef Py_ssize_t room = text.room
+    cdef char* at
+    if text.size + more > room:
+        room = 2 * room + more
+        at = <char*>realloc(text.at, room)
+        if at is NULL:
+            raise MemoryError
+        text.at, text.room = at, room
+    return 0
+
+
+cdef inline int put(Text* text, const char* data, Py_ssize_t size) except -1:
+    need(text, size)
+    memcpy(text.at + text.size, data, size)
+    text.size += size
+    return 0
+
+
+cdef int put_string(Text* text, object value) except -1:
+    """RFC 8259 section 7; what is not ASCII stays as it is."""
+    cdef Py_ssize_t size, n
+    cdef const unsigned char* raw = <const unsigned char*>PyUnicode_AsUTF8AndSize(value, &size)
+    need(text, 6 * size + 2)
+    cdef char* out = text.at + text.size
+    cdef unsigned char byte
+    out[0] = c'"'
+    out += 1
+    for n in range(size):
+        byte = raw[n]
+        if byte >= 32 and byte != c'"' and byte != c"\\":
+            out[0] = byte
+            out += 1
+            continue
+        out[0] = c"\\"
+        if byte == c"\n":
+            out[1] = c"n"
+        elif byte == c"\r":
+            out[1] = c"r"
+        elif byte == c"\t":
+            out[1] = c"t"
+        elif byte == 8:
+            out[1] = c"b"
+        elif byte == 12:
+            out[1] = c"f"
+        elif byte < 32:
+            out[1], out[2], out[3] = c"u", c"0", c"0"
+            out[4] = b"0123456789abcdef"[byte >> 4]
+            out[5] = b"0123456789abcdef"[byte & 15]
+            out += 4
+        else:
+            out[1] = byte
+        out += 2
+    out[0] = c'"'
+    text.size = out + 1 - text.at
+    return 0
+
+
+cdef bint put_value(Text* text, object value, int depth) except -1:
+    """Whether the value was plain."""
+    cdef char digits[24]
+    cdef char* number
+    cdef long long whole
+    cdef int overflow = 0
+    cdef bint first = True
+    if type(value) is str:
+        put_string(text, value)
+    elif value is None:
+        put(text, b"null", 4)
+    elif value is True:
+        put(text, b"true", 4)
+    elif value is False:
+        put(text, b"false", 5)
+    elif type(value) is int:
+        whole = PyLong_AsLongLongAndOverflow(value, &overflow)
+        if overflow:
+            return False
+        put(text, digits, snprintf(digits, sizeof(digits), "%lld", whole))
+    elif type(value) is float:
+        if not isfinite(PyFloat_AS_DOUBLE(value)):
+            return False
+        number = PyOS_double_to_string(PyFloat_AS_DOUBLE(value), c"r", 0, Py_DTSF_ADD_DOT_0, NULL)
+        try:
+            put(text, number, strlen(number))
+        finally:
+            PyMem_Free(number)
+    elif depth == DEEPEST:
+        return False
+    elif type(value) is dict:
+        put(text, b"{", 1)
+        for key, item in (<dict>value).items():
+            if type(key) is not str:
+                return False
+            if not first:
+                put(text, b",", 1)
+            first = False
+            put_string(text, key)
+            put(text, b":", 1)
+            if not put_value(text, item, depth + 1):
+                return False
+        put(text, b"}", 1)
+    elif type(value) is list or type(value) is tuple:
+        put(text, b"[", 1)
+        for item in value:
+            if not first:
+                put(text, b",", 1)
+            first = False
+            if not put_value(text, item, depth + 1):
+                return False
+        put(text, b"]", 1)
+    else:
+        return False
+    return True
+
+
+def plain_json(value):
+    """As _fanout_py.plain_json."""
+    cdef Text text
+    text.size, text.room = 0, 1024
+    text.at = <char*>malloc(text.room)
+    if text.at is NULL:
+        raise MemoryError
+    try:
+        return text.at[:text.size] if put_value(&text, value, 0) else None
+    finally:
+        free(text.at)
