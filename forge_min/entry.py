@@ -10,11 +10,11 @@ import argparse
 import sys
 import tomllib
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from .data import files
 from .ops.door import run
 from .ops.project import load_project
 

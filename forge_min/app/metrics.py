@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Mapping
-from importlib.resources import files
 from typing import Any
 
 from .. import __version__, fanout, jobs, notify, observe
+from ..data import files
 from ..errors import TooManyConnections, TooManyConnectionsForUser
 
 _Read = Callable[[], float | Mapping[tuple[str, ...], float]]

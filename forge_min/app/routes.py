@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from importlib.resources import files
 from importlib.resources.abc import Traversable
 
 from ..actions import Registry
 from ..config import Config
+from ..data import files
 from ..errors import ConfigError
 from ..wsgi import Handler, Request, Response, Route, Router, StaticFiles, html_response
 from ..wsgi.account import AccountPages

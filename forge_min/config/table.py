@@ -7,10 +7,10 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from ipaddress import ip_network
 from typing import Any, Literal
 
+from ..data import files
 from .values import EXPECTED, Type, convert, freeze, parse_duration
 
 _LONGEST = 3650 * 86400.0  # seconds

@@ -6,8 +6,7 @@ them.
 
 from __future__ import annotations
 
-from importlib.resources import files
-
+from ..data import files
 from ._libpq import psycopg  # noqa: F401  (first: a missing libpq gets its error)
 from .connection import Connection, Database, connect
 from .embedded import EmbeddedServer, scratch_database

@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from importlib.resources import files
 from typing import Any
 
 import psycopg
 
+from ..data import files
 from ..errors import BuildError
 
 NAME = re.compile(r"^-- name: *(\S+) *$", re.MULTILINE)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.resources import files
 
 import psycopg
 from psycopg import errors as pg
 
+from ..data import files
 from ..errors import Conflict, ConstraintViolation, DatabaseError, ForgeError, Unavailable
 from ..text import later
 

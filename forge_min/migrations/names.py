@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from importlib.resources import files
 
+from ..data import files
 from ..errors import BuildError
 from ..parse.names import MAX_NAME
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import NamedTuple
 
+from ..data import files
 from .names import identifier
 
 Key = tuple[str, str, str]  # kind, table, name

@@ -10,12 +10,12 @@ import json
 import os
 import secrets
 from collections.abc import Mapping
-from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ..config import Config, load
+from ..data import files
 from ..errors import ForgeError
 
 if TYPE_CHECKING:

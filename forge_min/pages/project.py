@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import keyword
 import re
-from importlib.resources import files
 from pathlib import Path
 
+from ..data import files
 from ..errors import BuildError, ErrorGroup, ForgeError
 from .compile import compile_page
 from .tokens import PageSource, tokenize

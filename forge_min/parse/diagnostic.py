@@ -7,8 +7,9 @@ from __future__ import annotations
 import json
 import tomllib
 from dataclasses import asdict, dataclass
-from importlib.resources import files
 from typing import NamedTuple
+
+from ..data import files
 
 _MESSAGES = tomllib.loads(files(__package__).joinpath("messages.toml").read_text(encoding="utf-8"))
 _RED, _BLUE, _BOLD, _RESET = "\x1b[31;1m", "\x1b[34;1m", "\x1b[1m", "\x1b[0m"

@@ -10,9 +10,9 @@ import keyword
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any
 
+from ..data import files
 from ..schema import Field, Hooks, ManyKind, OnDelete, Permission
 from ..schema.fields import MemberRules
 from .diagnostic import Span

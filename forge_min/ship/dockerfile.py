@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
-from importlib.resources import files
 from pathlib import Path
 from string import Template
 from typing import Literal
 
 from .. import __version__
+from ..data import files
 from .artifact import replace
 from .failure import failure
 from .project import read_project

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tomllib
-from importlib.resources import files
 
+from ..data import files
 from ..errors import BuildError
 
 _MESSAGES = tomllib.loads(files(__package__).joinpath("messages.toml").read_text("utf-8"))

@@ -9,10 +9,10 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import Distribution
-from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
+from ..data import files
 from ..errors import BuildError, ErrorGroup, SchemaError
 from ..generate import generate
 from ..manifest import INFO, NAME, Manifest

@@ -11,10 +11,10 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from importlib.resources import files
 from string import Template
 from typing import Any
 
+from ..data import files
 from ..text import current_language, known, later, text
 from .html import Raw, escape, join, tag
 from .request import Request

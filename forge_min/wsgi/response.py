@@ -9,8 +9,8 @@ import json
 import tomllib
 import uuid
 from collections.abc import Iterable
-from importlib.resources import files
 
+from ..data import files
 from ..fanout import plain_json
 
 Headers = Iterable[tuple[str, str]]

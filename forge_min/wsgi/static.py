@@ -7,10 +7,10 @@ from __future__ import annotations
 import hashlib
 import mimetypes
 import tomllib
-from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from ..data import files
 from ..errors import NotFound
 from ..text import text
 from .request import Request

@@ -13,11 +13,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from importlib.resources import files
 from ipaddress import ip_address
 from typing import Any
 
 from ... import db, fanout, sse
+from ...data import files
 from ...errors import BadRequest, Forbidden
 from ...jobs import control
 from ...notify import Event, MemoryHub

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from string import Template
 from typing import Any
 from urllib.parse import urlencode
 
+from ...data import files
 from ...jobs.control import STATES, duration, limits, moment
 from ...wsgi.html import Raw, escape, join, tag
 

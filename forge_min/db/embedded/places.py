@@ -13,10 +13,10 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import IO
 
+from ...data import files
 from ...errors import Unavailable
 from .binaries import Binaries
 from .bootstrap import write_private

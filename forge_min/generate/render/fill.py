@@ -6,9 +6,9 @@ import re
 import textwrap
 from collections.abc import Iterable, Mapping
 from functools import cache
-from importlib.resources import files
 from string import Template
 
+from ...data import files
 from ...parse.ir import ResourceIR
 
 _NAMES = ("name", "folder", "table", "path", "source")

@@ -7,8 +7,8 @@ The library's own messages first, then what the schemas say, each with the place
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from importlib.resources import files
 
+from ...data import files
 from ...parse.ir import ResourceIR
 
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}

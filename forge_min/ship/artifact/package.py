@@ -7,7 +7,7 @@ from pathlib import Path
 
 # tests/test_house.py compares these with the ladders of the house.
 CARRIED = frozenset(
-    ("__init__", "errors", "text", "config", "manifest", "fanout", "_fanout_py")
+    ("__init__", "errors", "text", "data", "config", "manifest", "fanout", "_fanout_py")
     + ("observe", "db", "notify", "auth", "jobs", "sse", "actions", "wsgi", "admin", "app")
     + ("ops", "doctor", "entry")
 )
