@@ -54,6 +54,7 @@ RUN, MAKE, TOP = _ranks(RUN_ORDER), _ranks(MAKE_ORDER), _ranks(TOP_ORDER)
 
 # file → why its functions import, or load a module by its name. commands/ and entry may anyway.
 LAZY = {
+    "config/load.py": "difflib is for mistakes; a process without any need not hold it",
     "ops/project.py": "serve binds its ports before app loads psycopg",
     "ops/serve.py": "one process needs nothing of several, which load multiprocessing",
 }

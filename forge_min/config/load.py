@@ -6,7 +6,6 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -167,8 +166,14 @@ def _line_of(text: str, section: str, name: str | None = None) -> int:
     return first or 1
 
 
+def _closest(name: str, known: list[str]) -> list[str]:
+    import difflib
+
+    return difflib.get_close_matches(name, known, 1)
+
+
 def _meant(name: str, known: list[str]) -> str | None:
-    close = get_close_matches(name, known, 1)
+    close = _closest(name, known)
     return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
 
 
@@ -177,7 +182,7 @@ def _unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:
     ours = [name for name in sorted(environ) if name.startswith("FORGE_")]
     for name in ours:
         if name not in known and not name.startswith("FORGE_REQUIRE_"):
-            close = get_close_matches(name[6:], [v.removeprefix("FORGE_") for v in known], 1)
+            close = _closest(name[6:], [v.removeprefix("FORGE_") for v in known])
             yield f"{name} is not known" + (f": did you mean FORGE_{close[0]}?" if close else "")
 
 
