@@ -19,6 +19,7 @@ SECRET = b"of a bookshop"
 NORTH = Identity(user="ann", tenant=UUID(int=1))
 SOUTH = Identity(user="bob", tenant=UUID(int=2))
 
+OPEN = dict.fromkeys(("read", "create", "update", "delete", "restore"), ("anybody",))
 TENANT = "nullif(current_setting('forge.tenant_id', true), '')::uuid"
 TABLES = """
 create table authors (
@@ -136,7 +137,7 @@ PROFILES = resource(
     VERSION,
     DELETED,
     soft_delete=True,
-    permissions={"read": ("reader", "staff")},
+    permissions={**OPEN, "read": ("reader", "staff")},
 )
 TAGS = resource(
     "Tag",

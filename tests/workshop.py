@@ -21,6 +21,7 @@ NORTH, SOUTH = UUID(int=1), UUID(int=2)
 ANN = Identity(user="ann", tenant=NORTH)
 BOSS = Identity(user="eve", roles=frozenset(["boss"]), tenant=NORTH)
 BOB = Identity(user="bob", roles=frozenset(["boss"]), tenant=SOUTH)
+OPEN = dict.fromkeys(("read", "create", "update", "delete", "restore"), ("anybody",))
 TENANT = "nullif(current_setting('forge.tenant_id', true), '')::uuid"
 SQL = {"string": "text", "slug": "text", "int": "integer", "decimal": "numeric", "json": "jsonb"}
 SQL |= {"datetime": "timestamptz"}
@@ -180,7 +181,7 @@ PRODUCTS = resource(
     auditable=True,
     timestamps=True,
     searchable=True,
-    permissions={"delete": ("boss",), "restore": ("boss",)},
+    permissions={**OPEN, "delete": ("boss",), "restore": ("boss",), "close": ("boss",)},
     relations=(
         Relation("maker", "belongs_to", "makers", "maker_id"),
         Relation(
@@ -263,7 +264,12 @@ PEOPLE = resource(
         ),
     ),
     constraints={"people_friends_other_person_id_fkey": "friends_ids"},
-    permissions={"read": ("reader",), "create": ("writer",), "update": ("writer", "editor")},
+    permissions={
+        **OPEN,
+        "read": ("reader",),
+        "create": ("writer",),
+        "update": ("writer", "editor"),
+    },
 )  # fmt: skip
 WRITER = Identity(user="wim", roles=frozenset(["writer", "reader"]))
 

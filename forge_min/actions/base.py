@@ -65,13 +65,15 @@ class Base(Generic[R]):
 
     def allow(self, operation: str) -> Identity:
         """The current identity, when it may do `operation`: read, create, update, delete, restore
-        or the snake name of a verb. An operation without permission(...) is open.
+        or the snake name of a verb (see `Resource.roles`).
 
         Raises Unauthenticated for nobody, Forbidden for somebody without one of its roles, and what
         `tenant` raises.
         """
-        roles = self.resource.permissions.get(operation)
-        identity = current_identity() if roles is None else require(*roles)
+        roles = self.resource.roles(operation)
+        identity = current_identity() if roles is None else require()
+        if roles is not None and not identity.has_one_of(roles):
+            raise Forbidden(text("this identity may not do this here"))
         self.tenant()
         return identity
 
@@ -94,7 +96,7 @@ class Base(Generic[R]):
 
     def _may_read(self) -> bool:
         """Whether the current identity has the permission "read"."""
-        roles = self.resource.permissions.get("read")
+        roles = self.resource.roles("read")
         return roles is None or current_identity().has_one_of(roles)
 
     # -- rows and keys -----------------------------------------------------------------------------

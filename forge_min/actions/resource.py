@@ -11,6 +11,10 @@ from .check import Check
 R = TypeVar("R")
 
 
+ANYBODY = "anybody"
+"""The role in a permission that everybody has, also who is not signed in."""
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """One column of a row. name: in PostgreSQL and in JSON. type: a name of `values.TYPES`.
@@ -121,6 +125,15 @@ class Resource(Generic[R]):
     def key(self) -> Column:
         """The primary key."""
         return self.columns[0]
+
+    def roles(self, operation: str) -> tuple[str, ...] | None:
+        """The roles of which one is needed for an operation; None = none is.
+
+        A resource without permissions is open. In one that has some, what none is declared for is
+        refused to everybody, (), and what names the role "anybody" is open.
+        """
+        found = self.permissions.get(operation, ()) if self.permissions else None
+        return None if found is None or ANYBODY in found else found
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,7 @@ def test_the_key_of_another_user_tenant_resource_or_operation_is_another(works: 
 def test_a_repetition_by_one_who_may_read_no_more_is_another_request(works: Workshop) -> None:
     writer = replace(ANN, roles=frozenset({"writer"}))
     products = works["products"]
-    shut = replace(products.resource, permissions={"read": ("reader",)})
+    shut = replace(products.resource, permissions={"read": ("reader",), "create": ("writer",)})
     products.resource = shut  # type: ignore[misc]
     with as_identity(replace(ANN, roles=frozenset({"writer", "reader"}))):
         products.once("key", "hash", creating(works, "A"))

@@ -61,10 +61,43 @@ def test_one_of_several_roles_is_enough(works: Workshop) -> None:
             works["people"].upsert_many([{"name": "x", "id": made.id}], key="id")
 
 
-def test_an_operation_without_a_permission_is_open(works: Workshop) -> None:
+def test_what_names_anybody_is_open_and_so_is_a_resource_without_permissions(
+    works: Workshop,
+) -> None:
     with as_identity(WRITER):
         made = works["people"].create({"name": "one"})
     works["people"].delete(made.id)
+    open_one = type(works["people"])
+    open_one = type("Open", (open_one,), {"resource": replace(open_one.resource, permissions={})})
+    for operation in ("read", "create", "delete", "anything"):
+        assert open_one(works["people"]._database).allow(operation).user == ""
+
+
+def test_what_no_permission_is_declared_for_is_refused_where_others_are(works: Workshop) -> None:
+    base = type(works["people"])
+    guarded = {"resource": replace(base.resource, permissions={"create": ("writer",)})}
+    people = type("Guarded", (base,), guarded)(works["people"]._database)
+    people.registry = works["people"].registry
+    with as_identity(WRITER):
+        key = people.create({"name": "one"}).id
+    everybody = frozenset(["writer", "reader", "editor", "boss", "", "anybody"])
+    for call in (
+        lambda: people.get(key),
+        lambda: people.list(),
+        lambda: people.update(key, {"name": "x"}),
+        lambda: people.delete(key),
+        lambda: people.allow("close"),
+        lambda: people.allow(""),
+    ):
+        with pytest.raises(Unauthenticated):
+            call()
+        with as_identity(Identity(user="all", roles=everybody)), pytest.raises(Forbidden):
+            call()
+    with as_identity(WRITER):
+        made = people.create({"name": "three"})
+        assert people.to_json(made).keys() == {"id", "version"}
+    with as_identity(Identity(user="job", system=True)):
+        people.delete(made.id)
 
 
 def test_delete_and_restore_have_permissions_of_their_own(works: Workshop) -> None:
@@ -78,10 +111,14 @@ def test_delete_and_restore_have_permissions_of_their_own(works: Workshop) -> No
 
 
 def test_a_verb_asks_by_its_own_name(works: Workshop) -> None:
-    with as_identity(ANN):
-        assert works["products"].allow("close") is ANN
-        with pytest.raises(Forbidden):
-            works["products"].allow("delete")
+    for who, verbs in ((ANN, ()), (BOSS, ("close",))):
+        with as_identity(who):
+            for verb in ("close", "delete_all"):
+                if verb in verbs:
+                    assert works["products"].allow(verb) is who
+                else:
+                    with pytest.raises(Forbidden):
+                        works["products"].allow(verb)
 
 
 def test_a_hidden_column_is_none_and_absent_in_json(works: Workshop) -> None:

@@ -62,7 +62,8 @@ def _completed(shape: Shape, operation: Json, problems: dict[str, str]) -> Json:
     r, verb = shape.resource, operation["operationId"].rpartition(".")[2]
     asked = _OPERATIONS.get(verb, verb)
     gone = set() if r.versioned else {"428"}
-    if not r.tenant_scoped and asked not in {p.operation for p in r.permissions}:
+    roles = {p.operation: set(p.roles) for p in r.permissions}
+    if not r.tenant_scoped and (not roles or "anybody" in roles.get(asked, ())):
         gone |= {"401", "403"}
     without = {"q": not r.searchable, "include": not shape.links}
     parameters = [p for p in operation.pop("parameters", ()) if not without.get(p["name"])]
@@ -74,8 +75,8 @@ def _completed(shape: Shape, operation: Json, problems: dict[str, str]) -> Json:
         for status, answer in operation["responses"].items()
         if status not in gone
     }
-    roles = {p.operation: set(p.roles) for p in r.permissions}
-    if asked != "read" and "read" in roles and not roles.get(asked, {""}) <= roles["read"]:
+    readers = roles.get("read", set())
+    if asked != "read" and "anybody" not in readers and not roles.get(asked, set()) <= readers:
         _tell_writers(shape, operation["responses"])
     return operation | ({"parameters": parameters} if parameters else {})
 

@@ -17,9 +17,11 @@ _MARK = re.compile(r"^# forge: scaffold ([0-9a-f]{16})\n?", re.MULTILINE)
 
 _SIGN_IN = "app.sign_in()  # pages below /account; users: forge-min auth create-user\n"
 _PERMISSIONS = "".join(
-    f'    schema.permission("{operation}", ["admin"]),\n'
-    for operation in ("create", "update", "delete")
-)
+    f'    schema.permission("{operation}", ["{role}"]),\n'
+    for operation, role in (
+        ("read", "anybody"), ("create", "admin"), ("update", "admin"), ("delete", "admin"),
+    )
+)  # fmt: skip
 
 
 def project_files(name: str, *, signs_in: bool = False) -> dict[str, str]:

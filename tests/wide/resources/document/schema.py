@@ -40,6 +40,9 @@ document = schema.define(
     schema.url("url", max_len=500, searchable=True, sortable=True, filterable=True),
     schema.uuid("secret", visible_to=["editor", "admin"], writable_by=["admin"], unique=True),
     schema.json("settings", required=True, visible_to=["admin"]),
+    schema.permission("read", ["anybody"]),
+    schema.permission("create", ["anybody"]),
+    schema.permission("update", ["anybody"]),
     schema.permission("delete", ["admin"]),
     schema.with_hooks(
         schema.Hooks(after_create=[schema.JobRef("Notify"), schema.JobRef("Index", unique=True)])
