@@ -103,10 +103,11 @@ class Site:
         self._processes.append(process)
         return process
 
-    def serve(self, *arguments: str, **environ: str) -> Process:
-        """Migrated, and ready to answer."""
-        done = self.run("migrate", "up")
-        assert done.returncode == 0, done.stderr
+    def serve(self, *arguments: str, migrated: bool = False, **environ: str) -> Process:
+        """Migrated, and ready to answer. migrated: the database is."""
+        if not migrated:
+            done = self.run("migrate", "up")
+            assert done.returncode == 0, done.stderr
         process = self.start("serve", *arguments, **environ)
         process.wait_for(lambda: self.status(self.admin, "/readyz") == 200, "ready")
         return process

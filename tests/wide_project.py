@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from forge_min.db import EmbeddedServer
+from forge_min import db
+from forge_min.db import EmbeddedServer, MigrationFile
 from forge_min.generate import generate
 from forge_min.migrations import diff
 from forge_min.parse import parse_project
@@ -20,6 +21,7 @@ from artifact_runner import Site
 
 WIDE = Path(__file__).parent / "wide"
 OWN = ("gen", "resources", "app")
+Migrations = tuple[MigrationFile, ...]
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +38,12 @@ def wide_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert first is not None
     first.write()
     return root
+
+
+@pytest.fixture(scope="session")
+def wide_migrations(wide_project: Path) -> Migrations:
+    """All that the project's database needs."""
+    return (*db.FORGE_MIGRATIONS, *db.read_migrations(wide_project / "migrations", "app"))
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from typing import Any
 import forge_min
 import pytest
 from forge_min import db
-from forge_min.testing import TestDatabase
+from forge_min.db import EmbeddedServer
+from forge_min.testing import TestDatabase, fresh_database
 
 SCHEMAS = {
     "shelf": """
@@ -173,13 +174,14 @@ def library_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def library(library_root: Path, fresh_database: TestDatabase, tmp_path: Path) -> Iterator[Library]:
+def library(library_root: Path, server: EmbeddedServer, tmp_path: Path) -> Iterator[Library]:
     """Migrated and empty but for two shelves and a tag."""
-    made = Library(library_root, fresh_database, tmp_path)
-    try:
-        made.run("migrate", "up")
-        made.load("shelves", made.file("shelves.jsonl", *({"code": c, "room": "1"} for c in "ab")))
-        made.load("tags", made.file("tags.jsonl", {"word": "fiction"}))
-        yield made
-    finally:
-        made.close()
+    files = (*db.FORGE_MIGRATIONS, *db.read_migrations(library_root / "migrations", "app"))
+    with fresh_database(server, files) as database:
+        made = Library(library_root, database, tmp_path)
+        try:
+            made.sql("insert into shelves (code, room) values ('a', 1), ('b', 1)")
+            made.sql("insert into tags (word) values ('fiction')")
+            yield made
+        finally:
+            made.close()

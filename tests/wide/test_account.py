@@ -12,9 +12,12 @@ from urllib.parse import urlsplit
 
 import pytest
 from artifact_runner import PYTHON, Process, Site
+from forge_min import db
+from forge_min.auth import accounts, signing
 from forge_min.db import EmbeddedServer
 from forge_min.testing import fresh_database
 from person import Person
+from wide_project import Migrations
 
 pytestmark = [pytest.mark.db, pytest.mark.slow]
 PASSWORD = "correct horse battery"
@@ -22,18 +25,24 @@ EMAIL = "anna@example.com"
 
 
 @pytest.fixture
-def site(wide_artifact: Path, server: EmbeddedServer, tmp_path: Path) -> Iterator[Site]:
+def site(
+    wide_artifact: Path,
+    wide_migrations: Migrations,
+    server: EmbeddedServer,
+    tmp_path: Path,
+) -> Iterator[Site]:
     """The wide project with tenants in the path; anna is a member of north, and there is south."""
-    with fresh_database(server, ()) as database:
+    with fresh_database(server, wide_migrations) as database:
         made = Site(wide_artifact, database, tmp_path)
         made.environ["FORGE_TENANCY_STRATEGY"] = "path"
         made.environ["FORGE_SSE_HEARTBEAT"] = "200ms"
         try:
-            made.process = made.serve()  # type: ignore[attr-defined]
-            user(made, EMAIL, "--name", "Anna")
-            for slug in ("north", "south"):
-                auth(made, "create-tenant", slug)
-            auth(made, "grant", EMAIL, "member", "manager", "--tenant", "north")
+            with db.connect(database.app_url) as conn:
+                anna = accounts.create_user(conn, EMAIL, name="Anna")
+                signing.set_password(conn, accounts.find_user(conn, EMAIL), PASSWORD, 12)
+                north, _ = (accounts.create_tenant(conn, slug) for slug in ("north", "south"))
+                accounts.grant(conn, anna, ["member", "manager"], north)
+            made.process = made.serve(migrated=True)  # type: ignore[attr-defined]
             yield made
         finally:
             made.stop()
@@ -214,15 +223,13 @@ def test_what_another_site_makes_a_browser_send_is_refused(site: Site) -> None:
     assert stranger.ask("POST", "/account/sign-in", body, follow=False).status == 403
 
 
-@pytest.mark.parametrize(
-    "following",
-    ["//evil.example/", "https://evil.example", "/\\evil.example", "javascript:alert(1)", "\t//x"],
-)
-def test_nobody_is_led_elsewhere_after_signing_in(site: Site, following: str) -> None:
-    person = Person(site.port)
-    person.get("/account/sign-in")
-    person.send({"email": EMAIL, "password": PASSWORD, "next": following})
-    assert person.at == "/" and person.page.status == 200
+def test_nobody_is_led_elsewhere_after_signing_in(site: Site) -> None:
+    evil = ("//evil.example/", "https://evil.example", "/\\evil.example")
+    for following in (*evil, "javascript:alert(1)", "\t//x"):
+        person = Person(site.port)
+        person.get("/account/sign-in")
+        person.send({"email": EMAIL, "password": PASSWORD, "next": following})
+        assert person.at == "/" and person.page.status == 200, following
 
 
 def test_a_password_is_changed_by_who_knows_it(site: Site) -> None:
