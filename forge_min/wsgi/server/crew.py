@@ -22,8 +22,10 @@ from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
 
-QUICK = 200e-6
-"""Seconds that an answer may take, on average, for one thread to go on alone."""
+QUICK = 100e-6
+"""Seconds that an answer may take, on average, for one thread to go on alone: no time to ask the
+database.
+"""
 TRIAL = 64
 """Answers after which it is seen how things go."""
 _FAST = 2000.0
