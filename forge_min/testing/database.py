@@ -21,7 +21,7 @@ from .. import db
 
 SQL = db.load_sql("forge_min.testing", "testing.sql")
 QUICK = dict.fromkeys(("fsync", "synchronous_commit", "full_page_writes"), "off")
-QUICK |= {"max_connections": "200"}
+QUICK |= {"max_connections": "200", "jit": "off"}  # JIT: longer to compile than to run, here
 MEMORY = "/dev/shm"
 ROOM = 4 << 30  # bytes: below it a folder in memory is left to others
 PATIENCE = 0.1  # seconds in which a session that was closed may end
