@@ -1,4 +1,4 @@
-# JSON of the plainest kind, written in one pass. Part of _fanout.pyx.
+# Rows as objects, and JSON of the plainest kind, written in one pass. Part of _fanout.pyx.
 #
 # What is not plain is left to the encoder of Python's json: nothing is refused here.
 
@@ -8,6 +8,7 @@ from libc.stdio cimport snprintf
 from libc.stdlib cimport realloc
 
 cdef extern from "Python.h":
+    int PyObject_GenericSetAttr(object, object, object) except -1
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
     char* PyOS_double_to_string(double, char, int, int, int*) except NULL
     long long PyLong_AsLongLongAndOverflow(object, int*) except? -1
@@ -150,3 +151,18 @@ def plain_json(value):
         return text.at[:text.size] if put_value(&text, value, 0) else None
     finally:
         free(text.at)
+
+
+def filled(type kind, tuple names, rows):
+    """As _fanout_py.filled."""
+    cdef Py_ssize_t n, count = len(names)
+    cdef object made
+    cdef list found = []
+    for values in rows:
+        if len(values) < count:
+            raise TypeError(f"{len(values)} values for {count} names")
+        made = kind.__new__(kind)
+        for n in range(count):
+            PyObject_GenericSetAttr(made, <object>PyTuple_GET_ITEM(names, n), values[n])
+        found.append(made)
+    return found

@@ -28,7 +28,7 @@ def escape(value):
     elif value is None:
         return ""
     elif type(value).__str__ is UUID_TEXT:
-        return uuid_text(value.int.to_bytes(16, "big"))
+        return hex_text(value.int.to_bytes(16, "big"))
     elif type(value) is datetime and value.tzinfo is UTC:
         return moment_text(value, c" ", b"+00:00", 6)
     else:
@@ -38,7 +38,14 @@ def escape(value):
     return escaped(text)
 
 
-cdef str uuid_text(bytes data):
+def uuid_text(value):
+    """As _fanout_py.uuid_text."""
+    if type(value) is UUID:
+        return hex_text(value.int.to_bytes(16, "big"))
+    return str(value)
+
+
+cdef str hex_text(bytes data):
     """RFC 9562 section 4: 32 digits in lower case with four hyphens."""
     cdef object made = PyUnicode_New(36, 127)
     cdef unsigned char* out = <unsigned char*>PyUnicode_1BYTE_DATA(made)

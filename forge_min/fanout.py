@@ -14,8 +14,9 @@ from .errors import ConfigError
 
 __all__ = [
     "IMPL", "Counter", "Histogram", "Lease", "Limiter", "RateLimiter", "StreamWriter",
-    "Subscription", "Topic", "escape", "iso_utc", "plain_fields", "plain_head", "plain_json",
-    "ready", "rearm", "receive", "set_lane", "take_any", "transmit", "wait_any",
+    "Subscription", "Topic", "escape", "filled", "iso_utc", "plain_fields", "plain_head",
+    "plain_json", "ready", "rearm", "receive", "set_lane", "take_any", "transmit", "uuid_text",
+    "wait_any",
 ]  # fmt: skip
 
 
@@ -52,6 +53,7 @@ if TYPE_CHECKING or IMPL == "c":
         Subscription,
         Topic,
         escape,
+        filled,
         iso_utc,
         plain_fields,
         plain_head,
@@ -62,6 +64,7 @@ if TYPE_CHECKING or IMPL == "c":
         set_lane,
         take_any,
         transmit,
+        uuid_text,
         wait_any,
     )
 else:
@@ -75,6 +78,7 @@ else:
         Subscription,
         Topic,
         escape,
+        filled,
         iso_utc,
         plain_fields,
         plain_head,
@@ -85,5 +89,6 @@ else:
         set_lane,
         take_any,
         transmit,
+        uuid_text,
         wait_any,
     )

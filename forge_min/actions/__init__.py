@@ -2,7 +2,7 @@
 statement of a write.
 """
 
-from ..fanout import iso_utc
+from ..fanout import iso_utc, uuid_text
 from .actions import Actions
 from .check import Check
 from .reading.query import Filter, ListQuery
@@ -12,5 +12,5 @@ from .writing import Upserted, uuid7
 
 __all__ = [
     "Actions", "Check", "Column", "Filter", "JobHook", "ListQuery", "Page", "Registry", "Relation",
-    "Resource", "Sort", "Upserted", "iso_utc", "uuid7",
+    "Resource", "Sort", "Upserted", "iso_utc", "uuid7", "uuid_text",
 ]  # fmt: skip

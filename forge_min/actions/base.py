@@ -56,6 +56,7 @@ class Base(Generic[R]):
         self._database = database
         # PERF: most resources hide nothing, and a list has many rows.
         self._hides = any(c.visible_to for c in self.resource.columns)
+        self._names = tuple(c.attribute or c.name for c in self.resource.columns)
 
     def connection(self) -> db.Connection:
         """This thread's own connection, for a `db.transaction` around several actions."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import select
 import socket
+from dataclasses import FrozenInstanceError, dataclass
 from types import ModuleType
 from typing import Any
+from uuid import UUID
 
 import pytest
 from forge_min import fanout
@@ -147,6 +149,7 @@ def test_counters_and_histograms(
 
 FUNCTIONS = (
     "escape",
+    "filled",
     "iso_utc",
     "plain_fields",
     "plain_head",
@@ -157,6 +160,7 @@ FUNCTIONS = (
     "set_lane",
     "take_any",
     "transmit",
+    "uuid_text",
     "wait_any",
 )
 
@@ -192,3 +196,30 @@ def test_a_socket_that_does_not_block(twins: tuple[ModuleType, ModuleType]) -> N
                 core.transmit(mine.fileno(), b"a")
         with pytest.raises(ValueError):
             core.ready(epoll)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What `filled` makes."""
+
+    x: int
+    y: object
+
+
+def test_objects_are_filled_from_the_first_values(twins: tuple[ModuleType, ModuleType]) -> None:
+    for core in twins:
+        rows = [(1, "a"), [2, None, "more"], (UUID(int=3), 4.5)]
+        made = core.filled(Point, ("x", "y"), rows)
+        assert made == [Point(1, "a"), Point(2, None), Point(UUID(int=3), 4.5)]  # type: ignore[arg-type]
+        assert core.filled(Point, ("x", "y"), []) == []
+        with pytest.raises(FrozenInstanceError):
+            made[0].x = 5
+        with pytest.raises(TypeError, match="1 values for 2 names"):
+            core.filled(Point, ("x", "y"), [(1, 2), (3,)])
+        with pytest.raises(AttributeError):
+            core.filled(Point, ("x", "z"), [(1, 2)])
+
+
+@given(st.uuids() | st.text() | st.integers())
+def test_uuids_are_written(value: object) -> None:
+    assert fanout.uuid_text(value) == str(value)

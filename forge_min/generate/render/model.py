@@ -21,8 +21,9 @@ def model(shape: Shape) -> dict[str, str]:
     filters = [item for column in columns for item in _filters(column)]
     written = " ".join(kind for _, kind in [*rows, *creates, *updates, *filters])
     named, needed = _types(set(_WORD.findall(written)), {c.attribute for c in columns})
-    if any(c.type == "datetime" for c in columns):
-        needed += ["", "from forge_min.actions import iso_utc"]
+    makers = {"datetime": "iso_utc", "uuid": "uuid_text"}
+    if used := sorted({makers[c.type] for c in columns if c.type in makers}):
+        needed += ["", f"from forge_min.actions import {', '.join(used)}"]
     return {
         "imports": "\n".join(needed) + "\n",
         "attributes": lines((f"{attribute}: {named(kind)}" for attribute, kind in rows), 4),

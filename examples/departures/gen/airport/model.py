@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Required, TypedDict
 from uuid import UUID
 
-from forge_min.actions import iso_utc
+from forge_min.actions import iso_utc, uuid_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,17 +135,17 @@ AirportFilter = TypedDict(
 def to_json(row: AirportRow) -> dict[str, object]:
     """The row as a JSON object: UUIDs, times and decimals as strings."""
     return {
-        "id": str(row.id),
+        "id": uuid_text(row.id),
         "icao": row.icao,
         "iata": row.iata,
         "name": row.name,
         "city": row.city,
-        "country_id": str(row.country_id),
+        "country_id": uuid_text(row.country_id),
         "latitude": format(row.latitude, "f"),
         "longitude": format(row.longitude, "f"),
         "elevation": row.elevation,
         "time_zone": row.time_zone,
-        "nearest_id": None if row.nearest_id is None else str(row.nearest_id),
+        "nearest_id": None if row.nearest_id is None else uuid_text(row.nearest_id),
         "nearest_km": None if row.nearest_km is None else format(row.nearest_km, "f"),
         "version": row.version,
         "created_at": iso_utc(row.created_at),

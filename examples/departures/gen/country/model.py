@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Required, TypedDict
 from uuid import UUID
 
-from forge_min.actions import iso_utc
+from forge_min.actions import iso_utc, uuid_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ CountryFilter = TypedDict(
 def to_json(row: CountryRow) -> dict[str, object]:
     """The row as a JSON object: UUIDs, times and decimals as strings."""
     return {
-        "id": str(row.id),
+        "id": uuid_text(row.id),
         "code": row.code,
         "name": row.name,
         "version": row.version,

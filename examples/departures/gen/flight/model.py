@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Required, TypedDict
 from uuid import UUID
 
-from forge_min.actions import iso_utc
+from forge_min.actions import iso_utc, uuid_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +114,10 @@ FlightFilter = TypedDict(
 def to_json(row: FlightRow) -> dict[str, object]:
     """The row as a JSON object: UUIDs, times and decimals as strings."""
     return {
-        "id": str(row.id),
+        "id": uuid_text(row.id),
         "number": row.number,
-        "origin_id": str(row.origin_id),
-        "destination_id": str(row.destination_id),
+        "origin_id": uuid_text(row.origin_id),
+        "destination_id": uuid_text(row.destination_id),
         "status": row.status,
         "gate": row.gate,
         "departs_at": iso_utc(row.departs_at),

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Required, TypedDict
 from uuid import UUID
 
-from forge_min.actions import iso_utc
+from forge_min.actions import iso_utc, uuid_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ ProductFilter = TypedDict(
 def to_json(row: ProductRow) -> dict[str, object]:
     """The row as a JSON object: UUIDs, times and decimals as strings."""
     return {
-        "id": str(row.id),
+        "id": uuid_text(row.id),
         "name": row.name,
         "price": row.price,
         "status": row.status,
