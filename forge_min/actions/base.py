@@ -8,6 +8,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from string import Template
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from uuid import UUID
@@ -30,6 +31,14 @@ def hidden_columns(resource: Resource[Any]) -> frozenset[str]:
     """The names of the columns that the current identity may not see."""
     guarded, who = [c for c in resource.columns if c.visible_to], current_identity()
     return frozenset(c.name for c in guarded if not who.has_one_of(c.visible_to))
+
+
+def _kept_by(resource: Resource[Any]) -> tuple[str, ...]:
+    """The attributes of a row that is a dataclass which only keeps the columns; else ()."""
+    kind: Any = resource.row
+    names = tuple(c.attribute or c.name for c in resource.columns)
+    plain = is_dataclass(kind) and not hasattr(kind, "__post_init__")
+    return names if plain and tuple(f.name for f in fields(kind)) == names else ()
 
 
 class Others(Protocol):
@@ -56,7 +65,7 @@ class Base(Generic[R]):
         self._database = database
         # PERF: most resources hide nothing, and a list has many rows.
         self._hides = any(c.visible_to for c in self.resource.columns)
-        self._names = tuple(c.attribute or c.name for c in self.resource.columns)
+        self._attributes = _kept_by(self.resource)
 
     def connection(self) -> db.Connection:
         """This thread's own connection, for a `db.transaction` around several actions."""

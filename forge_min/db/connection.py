@@ -14,7 +14,6 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypedDict, Unpack
 
 import psycopg
-from psycopg.abc import Transformer
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 
@@ -73,8 +72,6 @@ class Connection(psycopg.Connection[TupleRow]):
     around: Around | None = None
     jobs: Any = None
     patient = False
-    # What `run` turns values into text with, and answers into values.
-    adapted: Transformer | None = None
     prepared = Prepared(None)
     # Of the innermost db.transaction(); None outside, and inside a BEGIN of the caller's own.
     hooks: list[Hook] | None = None

@@ -86,8 +86,8 @@ def _by_parts(conn: Connection, sql: str, params: Params, tenant: UUID | None) -
     try:
         text, places = (sql, ()) if params is None else numbered(sql)
         given = values_at(places, params or ())
-        # PERF: a new one each time looks up each type's adapter again (benchmarks/http, row).
-        adapted = conn.adapted = conn.adapted or Transformer(conn)
+        # SAFETY: a new one each time: it keeps what the session's settings and adapters were.
+        adapted = Transformer(conn)
         values = adapted.dump_sequence(given, [PyFormat.AUTO] * len(given))
         message = Message((text, adapted.types or ()), values, adapted.formats)
         again = conn.pgconn.transaction_status == TransactionStatus.IDLE
@@ -101,9 +101,7 @@ def _by_parts(conn: Connection, sql: str, params: Params, tenant: UUID | None) -
         if not result.nfields:
             return []
         adapted.set_pgresult(result)
-        rows = adapted.load_rows(0, result.ntuples, tuple)
-        adapted.set_pgresult(None)  # or a large answer would stay
-        return rows
+        return adapted.load_rows(0, result.ntuples, tuple)
     finally:
         if conn.observe is not None:
             conn.observe(operation(sql), time.perf_counter() - started)

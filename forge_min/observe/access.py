@@ -23,6 +23,7 @@ from typing import TextIO
 from .log import (
     Format,
     Level,
+    Plain,
     colours,
     level_text,
     log_fields,
@@ -44,7 +45,7 @@ _GIVEN = frozenset(("time", "level", "logger", "message"))
 _OF_SPAN = _GIVEN | {"trace_id", "span_id"}
 """Fields that `log_fields` cannot change: of every line, and of one within a span."""
 
-_Entry = tuple[float, str, str, int, float, Mapping[str, object], SpanContext | None]
+_Entry = tuple[float, str, str, int, float, Mapping[str, Plain], SpanContext | None]
 """When (Unix time), method, path, status, seconds, log_fields, span."""
 
 
@@ -80,7 +81,10 @@ class AccessLog:
     def __call__(self, method: str, path: str, status: int, seconds: float) -> None:
         """Add a line. Fields come from `log_fields` and from the current span."""
         if self._enabled:
-            entry = (time.time(), method, path, status, seconds, log_fields.get(), current.get())
+            now, given = time.time(), log_fields.get()
+            # As they are now: the line is made later.
+            fields = {key: v if type(v) is str else plain(v) for key, v in given.items()}
+            entry = (now, method, path, status, seconds, fields, current.get())
             self._entries.append(entry)
             if len(self._entries) > self._most:
                 self.flush()
@@ -109,7 +113,7 @@ class AccessLog:
             # SAFETY: always the same list; one that is replaced could still be appended to.
             entries = self._entries[: (count := len(self._entries))]
             del self._entries[:count]
-            text = "".join(map(self._line, entries))
+            text = "".join(map(self._made, entries))
             try:
                 self._stream.write(text)
                 self._stream.flush()
@@ -123,13 +127,20 @@ class AccessLog:
             self._due.clear()
             self.flush()
 
+    def _made(self, entry: _Entry) -> str:
+        """Its line; without the fields where one of them cannot be written."""
+        try:
+            return self._line(entry)
+        except Exception:
+            return self._line((*entry[:5], {}, entry[6]))
+
     def _json_line(self, entry: _Entry) -> str:
         now, method, path, status, seconds, fields, span = entry
         rest, given = "", _GIVEN if span is None else _OF_SPAN
         for key, value in fields.items():
             if key not in given:
                 # PERF: json.dumps takes ten times as long for a text.
-                text = _encode(value) if type(value) is str else json.dumps(plain(value))
+                text = _encode(value) if type(value) is str else json.dumps(value)
                 rest += f", {_encode(key)}: {text}"
         if span is not None:
             ids = f'"trace_id": "{span.trace_id:032x}", "span_id": "{span.span_id:016x}"'
@@ -141,7 +152,7 @@ class AccessLog:
     def _text_line(self, entry: _Entry) -> str:
         now, method, path, status, seconds, fields, span = entry
         pairs = {**fields, **span_fields(span)}.items()
-        rest = "".join(f" {printable(key)}={quoted(plain(value))}" for key, value in pairs)
+        rest = "".join(f" {printable(key)}={quoted(value)}" for key, value in pairs)
         message = printable(f"{method} {path} {status} {seconds * 1e3:.1f}ms")
         return f"{self._time(now)} {self._level} {LOGGER} {message}{rest}\n"
 

@@ -6,6 +6,7 @@ import ctypes
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +15,7 @@ import pytest
 from forge_min import db
 from forge_min.errors import Conflict, DatabaseError, Unavailable
 from forge_min.testing import TestDatabase
+from psycopg.types.json import set_json_loads
 
 from round_trips import CountingProxy, counting_proxy
 
@@ -247,3 +249,19 @@ def test_begin_and_commit_on_a_lost_connection_are_the_errors_of_the_domain(
         with pytest.raises(Conflict), db.transaction(owner):
             owner.execute("insert into late values (1), (1)")
         assert owner.execute("select count(*) from late").fetchone() == (0,)
+
+
+def test_what_the_session_sets_and_registers_later_counts_at_once(
+    fresh_database: TestDatabase,
+) -> None:
+    """Nothing of the adapters outlives a statement."""
+    with db.connect(fresh_database.app_url) as conn:
+        for style in ("SQL, MDY", "SQL, DMY", "German", "ISO"):
+            conn.execute(f"set datestyle = '{style}'")
+            assert db.run(conn, "select date '2024-03-04'") == [(date(2024, 3, 4),)], style
+        more = "select timestamptz '2024-01-01 20:00Z', '{\"a\": 1}'::jsonb"
+        assert db.run(conn, more)[0][1] == {"a": 1}
+        conn.execute("set timezone = 'Asia/Tokyo'")
+        set_json_loads(lambda text: "mine", conn)
+        ((moment, value),) = db.run(conn, more)
+        assert (moment.hour, value) == (5, "mine")

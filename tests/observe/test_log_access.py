@@ -166,3 +166,35 @@ def test_the_level_is_honoured(level: str, count: int) -> None:
 def test_unknown_formats_and_levels_are_refused(options: Any) -> None:
     with pytest.raises(ValueError):
         AccessLog(io.StringIO(), **options)
+
+
+@pytest.mark.parametrize("format", ["text", "json"])
+def test_a_field_that_cannot_be_written_costs_its_own_line_its_fields_and_nothing_else(
+    format: Any,
+) -> None:
+    stream = io.StringIO()
+    log = AccessLog(stream, format=format)
+    log.start()
+    for path, fields in (("/a", {"n": 1}), ("/b", {"n": 10**5000, "m": 2}), ("/c", {"n": 3})):
+        token = log_fields.set(fields)
+        log("GET", path, 200, 0.0)
+        log_fields.reset(token)
+    log.stop()
+    first, second, third = stream.getvalue().splitlines()
+    assert "/a" in first and "/b" in second and "/c" in third
+    assert "n" in first.partition("200")[2] and "m" not in second.partition("ms")[2]
+
+
+def test_a_line_says_what_the_fields_were_when_the_request_ended() -> None:
+    stream = io.StringIO()
+    log = AccessLog(stream, format="json")
+    log.start()
+    fields: dict[str, object] = {"step": "one", "list": [1]}
+    token = log_fields.set(fields)
+    log("GET", "/", 200, 0.0)
+    fields["step"] = "two"
+    fields["list"].append(2)  # type: ignore[attr-defined]
+    log_fields.reset(token)
+    log.stop()
+    line = json.loads(stream.getvalue())
+    assert (line["step"], line["list"]) == ("one", "[1]")

@@ -105,7 +105,7 @@ class Workers:
     def __init__(self, crew: Crew) -> None:
         self.ids: list[int] = []
         self.over = threading.Event()
-        self.place = crew._place
+        self.crew, self.place = crew, crew._place
         self.now = 100.0
         self.threads = [threading.Thread(target=self._live, args=(crew,)) for _ in range(2)]
         for thread in self.threads:
@@ -117,6 +117,7 @@ class Workers:
         crew.join()
         self.ids.append(threading.get_native_id())
         self.over.wait()
+        crew.leave()
 
     def together(self) -> bool:
         """Whether the kernel keeps them on one processor; all others are left alone."""
@@ -179,6 +180,32 @@ def test_workers_are_let_go_when_few_ask(workers):
     workers.now += 100
     workers.answer(0.001, lambda together: 2000)
     assert not workers.together()
+
+
+def test_workers_are_let_go_when_nobody_asks_any_more_or_one_is_alone(workers):
+    workers.now = time.perf_counter() - 60  # a real time, which settle compares with
+    for end in (workers.crew.settle, workers.place.release):
+        workers.answer(4, lambda together: 2000 if together else 1000)
+        assert workers.together()
+        end()
+        assert not workers.together()
+
+
+def test_threads_that_come_at_the_same_time_do_not_judge_twice(workers):
+    workers.answer(2, lambda together: 1000)
+    for _ in range(3):
+        workers.place._until = workers.now
+        workers.place._from = workers.now  # another thread was here since
+        workers.place.answered(workers.now)
+        workers.place.answered(workers.now - 0.1)
+    assert workers.answer(2, lambda together: 1000) < 1
+
+
+def test_a_worker_that_leaves_is_not_moved_any_more(workers):
+    workers.over.set()
+    for thread in workers.threads:
+        thread.join()
+    assert workers.place.threads == []
 
 
 def test_a_worker_that_ended_does_not_matter(workers):

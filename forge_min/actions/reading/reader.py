@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import is_dataclass, replace
+from dataclasses import replace
 from typing import Any, cast
 
 from ...errors import BadRequest, DomainError
@@ -160,8 +160,8 @@ class Reader(Base[R]):
     def _rows(self, found: Rows) -> Made[R]:
         """Rows of what `listing.statement` gave."""
         hidden, width, row = self.hidden(), len(self.resource.columns), self.resource.row
-        if not hidden and is_dataclass(row):
-            return filled(cast("type[R]", row), self._names, found)
+        if not hidden and self._attributes:
+            return filled(cast("type[R]", row), self._attributes, found)
         return [self._row(values[:width], hidden) for values in found]
 
     def _numbered(self, query: ListQuery, found: Rows, conn: Conn) -> Page[R]:

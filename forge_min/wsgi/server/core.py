@@ -89,13 +89,19 @@ class Core:
 
     def work(self) -> None:
         """The life of one worker thread."""
+        self._crew.join()
+        try:
+            self._poll()
+        finally:
+            self._crew.leave()
+
+    def _poll(self) -> None:
         epoll = self._epoll
         poll, turns = epoll.poll, 0
         take = self._parked.pop
         listener = self._listener.fileno()
         crew = self._crew
         me = threading.get_ident()
-        crew.join()
         while not self.stopping:
             if crew.alone and crew.alone != me:
                 crew.rest()
@@ -201,6 +207,7 @@ class Core:
                 else:
                     self._close(conn)
         self._listen(after_pause=True)
+        self._crew.settle()
 
     # -- the end of a connection -------------------------------------------------------------------
 

@@ -86,7 +86,19 @@ class Crew:
             # Where it does not go well, the next try comes later.
             self._patience = min(self._patience * 2, _MOST)
             self.alone = me
+            if self._place:
+                self._place.release()
         self._answers, self._seconds, self._from = 0, 0.0, now
+
+    def leave(self) -> None:
+        """Called by each worker when it ends."""
+        if self._place:
+            self._place.threads.remove(threading.get_native_id())
+
+    def settle(self) -> None:
+        """Called every now and then: nobody is kept anywhere while nobody asks."""
+        if self._place and self._place.late(time.perf_counter()):
+            self._place.release()
 
     def rest(self) -> None:
         """What a thread does that does not poll; returns when all are to poll again."""
@@ -116,15 +128,31 @@ class _Place:
             return
         try:
             seconds = now - self._from
-            calm = self._count < _BUSY * seconds or now > self._until + _LOOK
-            if calm:
-                self._put(False)
-                self._trial = self._tried()
-            step = next(self._trial) if calm else self._trial.send(self._count / seconds)
+            if now < self._until or not seconds > 0:
+                return  # another thread was here between the two looks
+            if self._count < _BUSY * seconds or now > self._until + _LOOK:
+                self._begin()
+                step = next(self._trial)
+            else:
+                step = self._trial.send(self._count / seconds)
             self._until = now + step
             self._from, self._count = now, 0
         finally:
             self._judging.release()
+
+    def late(self, now: float) -> bool:
+        """The workers are together, and no answer was given since a step was due."""
+        return self.together and now > self._until + 2 * _LOOK
+
+    def release(self) -> None:
+        """Let the workers go, and look again when answers are given again."""
+        with self._judging:
+            self._begin()
+
+    def _begin(self) -> None:
+        self._until = 0.0
+        self._put(False)
+        self._trial = self._tried()
 
     def _tried(self) -> Generator[float, float, None]:
         """One way, the other, and the better one for a while. Gives for how many seconds to count
@@ -148,12 +176,11 @@ class _Place:
         """Keep the workers on the processor that this one is on, or let them go."""
         if together == self.together:
             return
+        allowed = os.sched_getaffinity(os.getpid())  # the main thread's: it is never moved
+        if together:
+            stat = Path("/proc/thread-self/stat").read_text()
+            allowed = {int(stat.rpartition(")")[2].split()[_PROCESSOR])}
+        for thread in self.threads:
+            with suppress(OSError):  # it has ended, or this is not allowed here
+                os.sched_setaffinity(thread, allowed)
         self.together = together
-        with suppress(OSError):  # it is not allowed here
-            allowed = os.sched_getaffinity(os.getpid())
-            if together:
-                stat = Path("/proc/thread-self/stat").read_text()
-                allowed = {int(stat.rpartition(")")[2].split()[_PROCESSOR])}
-            for thread in self.threads:
-                with suppress(ProcessLookupError):  # it has ended
-                    os.sched_setaffinity(thread, allowed)
