@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import queue
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from forge_min.wsgi.server.crew import QUICK, TRIAL, Crew
@@ -104,7 +108,8 @@ class Workers:
 
     def __init__(self, crew: Crew) -> None:
         self.ids: list[int] = []
-        self.over = threading.Event()
+        self.todo: queue.Queue[Any] = queue.Queue()
+        self.done: queue.Queue[Any] = queue.Queue()
         self.crew, self.place = crew, crew._place
         self.now = 100.0
         self.threads = [threading.Thread(target=self._live, args=(crew,)) for _ in range(2)]
@@ -116,8 +121,20 @@ class Workers:
     def _live(self, crew: Crew) -> None:
         crew.join()
         self.ids.append(threading.get_native_id())
-        self.over.wait()
+        while (do := self.todo.get()) is not None:
+            self.done.put(do())
         crew.leave()
+
+    def run(self, do: Callable[[], object]) -> object:
+        """What `do` gives in one of the workers."""
+        self.todo.put(do)
+        return self.done.get(timeout=20)
+
+    def end(self) -> None:
+        for _ in self.threads:
+            self.todo.put(None)
+        for thread in self.threads:
+            thread.join()
 
     def together(self) -> bool:
         """Whether the kernel keeps them on one processor; all others are left alone."""
@@ -147,9 +164,7 @@ def workers() -> Iterator[Workers]:
         pytest.skip("one processor: there is nothing to choose")
     made = Workers(Crew(gather=True))
     yield made
-    made.over.set()
-    for thread in made.threads:
-        thread.join()
+    made.end()
 
 
 def test_workers_stay_together_where_that_answers_more(workers):
@@ -202,9 +217,7 @@ def test_threads_that_come_at_the_same_time_do_not_judge_twice(workers):
 
 
 def test_a_worker_that_leaves_is_not_moved_any_more(workers):
-    workers.over.set()
-    for thread in workers.threads:
-        thread.join()
+    workers.end()
     assert workers.place.threads == []
 
 
@@ -216,3 +229,34 @@ def test_a_worker_that_ended_does_not_matter(workers):
 
 def test_nobody_is_gathered_unless_that_is_asked_for():
     assert Crew()._place is None
+
+
+def started_thread() -> set[int]:
+    found: list[set[int]] = []
+    thread = threading.Thread(target=lambda: found.append(os.sched_getaffinity(0)))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def started_program() -> set[int]:
+    code = "import os; print(*os.sched_getaffinity(0))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(map(int, done.stdout.split()))
+
+
+def started_by_a_shell() -> set[int]:
+    code = "import os; os._exit(len(os.sched_getaffinity(0)))"
+    status = os.waitstatus_to_exitcode(os.system(f"{sys.executable} -c '{code}'"))
+    return EVERYWHERE if status == len(EVERYWHERE) else set()
+
+
+@pytest.mark.parametrize("start", [started_thread, started_program, started_by_a_shell])
+def test_what_a_worker_starts_may_run_everywhere(workers, start):
+    workers.answer(4, lambda together: 2000 if together else 1000)
+    assert workers.together()
+    assert workers.run(start) == EVERYWHERE
+    # The other workers stay, and this one comes back with the next trial.
+    assert [len(os.sched_getaffinity(each)) for each in sorted(workers.ids)].count(1) >= 1
+    workers.answer(15, lambda together: 2000 if together else 1000)
+    assert workers.together()

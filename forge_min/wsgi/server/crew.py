@@ -8,18 +8,21 @@ because nobody asks, all poll again. Nothing but speed depends on who polls: a c
 owner in any case. So there is no lock here; a lost update moves a decision by one answer.
 
 PERF: where all poll, who hands the lock on wakes a thread on another processor, which takes longer
-than on its own: on one processor a list answers a quarter more, a page a third; what waits for the
-disk in between loses a little (benchmarks/http). So both are tried for a moment, again and again,
-and what answers more stays. Only the workers are kept there: never the process, nor its jobs.
+than on its own: on one processor a list answers a quarter more, a row two fifths; what waits for
+the disk in between loses a little (benchmarks/http). So both are tried for a moment, again and
+again, and what answers more stays. Only the workers are kept there, never the process, nor its
+jobs, nor what a worker starts.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Generator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 QUICK = 100e-6
@@ -43,6 +46,30 @@ _BETTER = 1.08
 _STAY = 5.0, 40.0
 """Seconds until both ways are tried again; each time twice as many, up to the second number."""
 _PROCESSOR = 36  # of the fields behind the name in /proc/PID/stat (proc(5): field 39)
+
+
+# LOCK: none; operations of a dict are atomic. Threads that are kept on one processor, by their
+# native ids, and where each was before.
+_HELD: dict[int, set[int]] = {}
+_STARTS = frozenset((
+    "_thread.start_new_thread", "_thread.start_joinable_thread", "subprocess.Popen", "os.exec",
+    "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system",
+))  # fmt: skip
+"""Audit events (PEP 578) of what inherits the processors of the thread that starts it."""
+
+
+def _let_go(event: str, _: object) -> None:
+    """What a worker starts may run everywhere: before it does, the worker is let go."""
+    if event in _STARTS:
+        before = _HELD.pop(threading.get_native_id(), None)
+        if before is not None:
+            with suppress(OSError):
+                os.sched_setaffinity(0, before)
+
+
+@cache
+def _watch_starts() -> None:
+    sys.addaudithook(_let_go)
 
 
 class Crew:
@@ -114,6 +141,7 @@ class _Place:
     """Where the workers run. threads: their native ids."""
 
     def __init__(self) -> None:
+        _watch_starts()
         self.threads: list[int] = []
         self.together = False
         self._count = 0
@@ -176,11 +204,14 @@ class _Place:
         """Keep the workers on the processor that this one is on, or let them go."""
         if together == self.together:
             return
-        allowed = os.sched_getaffinity(os.getpid())  # the main thread's: it is never moved
+        allowed = everywhere = os.sched_getaffinity(os.getpid())  # the main thread is never moved
         if together:
             stat = Path("/proc/thread-self/stat").read_text()
             allowed = {int(stat.rpartition(")")[2].split()[_PROCESSOR])}
         for thread in self.threads:
             with suppress(OSError):  # it has ended, or this is not allowed here
                 os.sched_setaffinity(thread, allowed)
+                _HELD.pop(thread, None)
+                if together:
+                    _HELD[thread] = everywhere
         self.together = together
