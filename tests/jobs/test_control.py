@@ -13,7 +13,7 @@ from forge_min import db, jobs, notify
 from forge_min.errors import ForgeError, Invalid
 from forge_min.jobs import Job, NewJob, Unique, control
 
-pytestmark = pytest.mark.db
+pytestmark = [pytest.mark.db, pytest.mark.slow]
 
 
 def nothing(job: Job) -> None:

@@ -17,7 +17,7 @@ import pytest
 from forge_min import db, jobs
 from forge_min.jobs import Cancel, Discard, Job, Kind, NewJob, Snooze, control
 
-pytestmark = pytest.mark.db
+pytestmark = [pytest.mark.db, pytest.mark.slow]
 
 AHEAD = """
 import os, sys, threading
