@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from uuid import UUID
 
 from .. import db
-from ..auth import Identity, current_identity, require
+from ..auth import Identity, current_identity, require, require_one_of
 from ..errors import Forbidden, NotFound, Unavailable
 from ..text import text
 from .resource import Column, R, Relation, Resource, quote
@@ -81,9 +81,7 @@ class Base(Generic[R]):
         `tenant` raises.
         """
         roles = self.resource.roles(operation)
-        identity = current_identity() if roles is None else require()
-        if roles is not None and not identity.has_one_of(roles):
-            raise Forbidden(text("this identity may not do this here"))
+        identity = current_identity() if roles is None else require_one_of(roles)
         self.tenant()
         return identity
 

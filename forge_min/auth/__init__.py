@@ -13,10 +13,11 @@ from .identity import (
     current_identity,
     for_job,
     require,
+    require_one_of,
     to_metadata,
 )
 
 __all__ = [
     "ANONYMOUS", "SESSION", "SYSTEM", "Identity", "Renew", "as_identity", "current_identity",
-    "for_job", "require", "to_metadata",
+    "for_job", "require", "require_one_of", "to_metadata",
 ]  # fmt: skip

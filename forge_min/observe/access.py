@@ -41,10 +41,6 @@ _GATHER = 0.05
 _MOST = 400
 """Lines, about 64 KiB, that are written at once by the request that adds the last of them."""
 
-_GIVEN = frozenset(("time", "level", "logger", "message"))
-_OF_SPAN = _GIVEN | {"trace_id", "span_id"}
-"""Fields that `log_fields` cannot change: of every line, and of one within a span."""
-
 _Entry = tuple[float, str, str, int, float, Mapping[str, Plain], SpanContext | None]
 """When (Unix time), method, path, status, seconds, log_fields, span."""
 
@@ -129,32 +125,27 @@ class AccessLog:
 
     def _made(self, entry: _Entry) -> str:
         """Its line; without the fields where one of them cannot be written."""
+        now, method, path, status, seconds, given, span = entry
+        clock, message = self._time(now), f"{method} {path} {status} {seconds * 1e3:.1f}ms"
+        ids = span_fields(span)
         try:
-            return self._line(entry)
+            return self._line(clock, message, {**given, **ids})
         except Exception:
-            return self._line((*entry[:5], {}, entry[6]))
+            return self._line(clock, message, ids)
 
-    def _json_line(self, entry: _Entry) -> str:
-        now, method, path, status, seconds, fields, span = entry
-        rest, given = "", _GIVEN if span is None else _OF_SPAN
+    def _json_line(self, clock: str, message: str, fields: Mapping[str, Plain]) -> str:
+        rest = ""
         for key, value in fields.items():
-            if key not in given:
+            if key not in ("time", "level", "logger", "message"):
                 # PERF: json.dumps takes ten times as long for a text.
                 text = _encode(value) if type(value) is str else json.dumps(value)
                 rest += f", {_encode(key)}: {text}"
-        if span is not None:
-            ids = f'"trace_id": "{span.trace_id:032x}", "span_id": "{span.span_id:016x}"'
-            rest += f", {ids}"
-        start = f'{{"time": "{self._time(now)}+00:00", "level": "info", "logger": "{LOGGER}"'
-        message = _encode(f"{method} {path} {status} {seconds * 1e3:.1f}ms")
-        return f'{start}, "message": {message}{rest}}}\n'
+        start = f'{{"time": "{clock}+00:00", "level": "info", "logger": "{LOGGER}"'
+        return f'{start}, "message": {_encode(message)}{rest}}}\n'
 
-    def _text_line(self, entry: _Entry) -> str:
-        now, method, path, status, seconds, fields, span = entry
-        pairs = {**fields, **span_fields(span)}.items()
-        rest = "".join(f" {printable(key)}={quoted(value)}" for key, value in pairs)
-        message = printable(f"{method} {path} {status} {seconds * 1e3:.1f}ms")
-        return f"{self._time(now)} {self._level} {LOGGER} {message}{rest}\n"
+    def _text_line(self, clock: str, message: str, fields: Mapping[str, Plain]) -> str:
+        rest = "".join(f" {printable(key)}={quoted(value)}" for key, value in fields.items())
+        return f"{clock} {self._level} {LOGGER} {printable(message)}{rest}\n"
 
     def _time(self, now: float) -> str:
         """To the millisecond: UTC in JSON, local time in text. Formatted once a second."""

@@ -124,8 +124,8 @@ class Crew:
 
     def settle(self) -> None:
         """Called every now and then: nobody is kept anywhere while nobody asks."""
-        if self._place and self._place.late(time.perf_counter()):
-            self._place.release()
+        if self._place:
+            self._place.settle(time.perf_counter())
 
     def rest(self) -> None:
         """What a thread does that does not poll; returns when all are to poll again."""
@@ -168,9 +168,10 @@ class _Place:
         finally:
             self._judging.release()
 
-    def late(self, now: float) -> bool:
-        """The workers are together, and no answer was given since a step was due."""
-        return self.together and now > self._until + 2 * _LOOK
+    def settle(self, now: float) -> None:
+        """Let the workers go when no answer was given since a step was due."""
+        if self.together and now > self._until + 2 * _LOOK:
+            self.release()
 
     def release(self) -> None:
         """Let the workers go, and look again when answers are given again."""
