@@ -7,7 +7,7 @@ from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.tuple cimport PyTuple_GET_ITEM
 from cpython.unicode cimport PyUnicode_DecodeLatin1
-from libc.string cimport memchr, memcmp, strlen
+from libc.string cimport memchr, memcmp
 
 cdef enum:
     NAME = 1  # may stand in a field's name; no underscore (RFC 9110 section 5.6.2)
@@ -137,6 +137,7 @@ def plain_head(bytearray data, Py_ssize_t size, dict environ):
     cdef const unsigned char* end = start + size - 2
     cdef const unsigned char* at = start
     cdef const unsigned char* target
+    cdef const unsigned char* target_end
     cdef const unsigned char* query
     cdef Py_ssize_t method, length
     cdef int n, count = 0, hosts = 0
@@ -147,13 +148,12 @@ def plain_head(bytearray data, Py_ssize_t size, dict environ):
     if not method or at[0] != c" " or at[1] != c"/":
         return False
     target = at + 1
-    at = past(target, TARGET)
-    length = at - target
+    at = target_end = past(target, TARGET)
     if end - at < 11 or memcmp(at, b" HTTP/1.1\r\n", 11):
         return False
-    query = <const unsigned char*>memchr(target, c"?", length)
+    query = <const unsigned char*>memchr(target, c"?", target_end - target)
     if query is NULL:
-        query = at
+        query = target_end
     if memchr(target, c"%", query - target) is not NULL:
         return False
     at += 11
@@ -180,10 +180,8 @@ def plain_head(bytearray data, Py_ssize_t size, dict environ):
     for n in range(count):
         environ[key_of(&fields[n])] = text_of(fields[n].value, fields[n].size)
     environ["PATH_INFO"] = text_of(target, query - target)
-    at = start + method + 1
-    at = past(at, TARGET)
-    query += query < at
-    environ["QUERY_STRING"] = text_of(query, at - query)
+    query += query < target_end
+    environ["QUERY_STRING"] = text_of(query, target_end - query)
     return True
 
 

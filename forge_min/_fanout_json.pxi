@@ -6,6 +6,7 @@ from cpython.float cimport PyFloat_AS_DOUBLE
 from libc.math cimport isfinite
 from libc.stdio cimport snprintf
 from libc.stdlib cimport realloc
+from libc.string cimport strlen
 
 cdef extern from "Python.h":
     int PyObject_GenericSetAttr(object, object, object) except -1
