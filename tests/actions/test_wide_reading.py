@@ -16,6 +16,8 @@ from forge_min.db import EmbeddedServer
 from forge_min.errors import NotFound
 from forge_min.testing import fresh_database
 
+from wide_project import Migrations
+
 pytestmark = pytest.mark.db
 
 VALUES = {"uuid": uuid4(), "int": 1, "bigint": 1}
@@ -23,10 +25,9 @@ OPERATOR = Identity(user="operator", system=True, tenant=UUID(int=1))
 
 
 def test_whatever_a_wide_schema_offers_can_be_asked(
-    wide_code: Path, server: EmbeddedServer
+    wide_code: Path, wide_migrations: Migrations, server: EmbeddedServer
 ) -> None:
-    files = [*db.FORGE_MIGRATIONS, *db.read_migrations(wide_code / "migrations", "app")]
-    with fresh_database(server, files) as database, as_identity(OPERATOR):
+    with fresh_database(server, wide_migrations) as database, as_identity(OPERATOR):
         registry = Registry(db.Database(database.app_url), {})
         importlib.import_module("gen.registry").register(registry, "/api/v1")
         for actions in registry.actions.values():

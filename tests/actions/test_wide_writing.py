@@ -17,6 +17,8 @@ from forge_min.db import EmbeddedServer
 from forge_min.errors import NotFound
 from forge_min.testing import Factory, fresh_database
 
+from wide_project import Migrations
+
 pytestmark = pytest.mark.db
 
 OPERATOR = Identity(user="operator", system=True, tenant=UUID(int=1))
@@ -25,10 +27,9 @@ NEEDED = {"classes": {"code": "AB"}}  # required with a pattern: the factory lea
 
 
 def test_every_resource_of_a_wide_schema_is_written(
-    wide_code: Path, server: EmbeddedServer
+    wide_code: Path, wide_migrations: Migrations, server: EmbeddedServer
 ) -> None:
-    files = [*db.FORGE_MIGRATIONS, *db.read_migrations(wide_code / "migrations", "app")]
-    with fresh_database(server, files) as database, as_identity(OPERATOR):
+    with fresh_database(server, wide_migrations) as database, as_identity(OPERATOR):
         registry = Registry(db.Database(database.app_url), {})
         importlib.import_module("gen.registry").register(registry, "/api/v1")
         for topic in registry.actions:

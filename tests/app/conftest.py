@@ -6,17 +6,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from forge_min import db
 from forge_min.app import Running
 from forge_min.db import EmbeddedServer
 from forge_min.testing import TestDatabase, fresh_database, running_app
 
+from wide_project import Migrations
+
 
 @pytest.fixture
-def wide_database(wide_code: Path, server: EmbeddedServer) -> Iterator[TestDatabase]:
+def wide_database(
+    wide_code: Path, wide_migrations: Migrations, server: EmbeddedServer
+) -> Iterator[TestDatabase]:
     """A migrated database; the project can be imported."""
-    migrations = [*db.FORGE_MIGRATIONS, *db.read_migrations(wide_code / "migrations", "app")]
-    with fresh_database(server, migrations) as database:
+    with fresh_database(server, wide_migrations) as database:
         yield database
 
 
