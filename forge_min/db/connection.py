@@ -11,9 +11,11 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, Protocol, TypedDict, Unpack
 
 import psycopg
+from psycopg.adapt import AdaptersMap, Transformer
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 
@@ -58,6 +60,22 @@ class Options(TypedDict, total=False):
     jobs: Any
 
 
+class Adapters(AdaptersMap):
+    """psycopg's, which counts how often it was changed."""
+
+    changes = 0
+
+    def register_dumper(self, cls: Any, dumper: Any) -> None:
+        """As psycopg's."""
+        super().register_dumper(cls, dumper)
+        self.changes += 1
+
+    def register_loader(self, oid: Any, loader: Any) -> None:
+        """As psycopg's."""
+        super().register_loader(oid, loader)
+        self.changes += 1
+
+
 class Connection(psycopg.Connection[TupleRow]):
     """A connection of forge_min: what `transaction` and `after_commit` know how to use.
 
@@ -75,6 +93,13 @@ class Connection(psycopg.Connection[TupleRow]):
     prepared = Prepared(None)
     # Of the innermost db.transaction(); None outside, and inside a BEGIN of the caller's own.
     hooks: list[Hook] | None = None
+    # What converts values, and the session's state that it knows; None while it is in use.
+    converter: tuple[object, Transformer] | None = None
+
+    @cached_property
+    def adapters(self) -> Adapters:
+        """As psycopg's."""
+        return Adapters(super().adapters)
 
 
 class Cursor(psycopg.Cursor[TupleRow]):

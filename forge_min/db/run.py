@@ -28,6 +28,10 @@ from .translate import translate
 # What a prepared statement may say and a new one does not: a migration changed its columns, or it
 # was discarded behind our back (PostgreSQL manual, appendix A).
 STALE = (b"0A000", b"26000")
+# What psycopg's loaders and dumpers read of a session, each when it is made.
+SETTINGS = (
+    b"TimeZone", b"DateStyle", b"IntervalStyle", b"client_encoding", b"standard_conforming_strings",
+)  # fmt: skip
 FAILED, DONE = ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_SYNC
 TENANT = "select set_config('forge.tenant_id', %s, true)"
 SET_TENANT: Statement = (numbered(TENANT)[0], (25,))  # 25: text
@@ -86,8 +90,7 @@ def _by_parts(conn: Connection, sql: str, params: Params, tenant: UUID | None) -
     try:
         text, places = (sql, ()) if params is None else numbered(sql)
         given = values_at(places, params or ())
-        # SAFETY: a new one each time: it keeps what the session's settings and adapters were.
-        adapted = Transformer(conn)
+        session, adapted = _converter(conn)
         values = adapted.dump_sequence(given, [PyFormat.AUTO] * len(given))
         message = Message((text, adapted.types or ()), values, adapted.formats)
         again = conn.pgconn.transaction_status == TransactionStatus.IDLE
@@ -98,13 +101,28 @@ def _by_parts(conn: Connection, sql: str, params: Params, tenant: UUID | None) -
             if not again:  # as after a deadlock: the whole transaction may be tried again
                 raise SerializationFailure("a prepared statement was out of date")
             again = False
-        if not result.nfields:
-            return []
-        adapted.set_pgresult(result)
-        return adapted.load_rows(0, result.ntuples, tuple)
+        rows: Rows = []
+        if result.nfields:
+            adapted.set_pgresult(result)
+            rows = adapted.load_rows(0, result.ntuples, tuple)
+            adapted.set_pgresult(None)
+        conn.converter = session, adapted
+        return rows
     finally:
         if conn.observe is not None:
             conn.observe(operation(sql), time.perf_counter() - started)
+
+
+def _converter(conn: Connection) -> tuple[object, Transformer]:
+    """What converts values both ways, and the state of the session that it knows.
+
+    PERF: a new one asks Python for the loader of each column and makes it (benchmarks/http, row).
+    """
+    changes = conn.adapters.changes
+    session = changes, *map(conn.pgconn.parameter_status, SETTINGS)
+    # SAFETY: an adapter that runs a statement itself gets one of its own.
+    kept, conn.converter = conn.converter, None
+    return kept if kept is not None and kept[0] == session else (session, Transformer(conn))
 
 
 def _answer(conn: Connection, message: Message, tenant: UUID | None) -> PGresult:

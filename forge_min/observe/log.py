@@ -72,7 +72,7 @@ class _JSONFormatter(logging.Formatter):
             row.setdefault(key, value)
         if exception := _exception(record):
             row["exception"] = exception
-        return json.dumps(row)
+        return json.dumps(row, separators=(",", ":"))
 
 
 class _TextFormatter(logging.Formatter):

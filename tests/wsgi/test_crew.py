@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from forge_min.wsgi.server import core
+from forge_min.wsgi.server.connection import Connection
 from forge_min.wsgi.server.crew import QUICK, TRIAL, Crew
 
 ME = threading.get_ident()
@@ -101,6 +103,65 @@ def test_a_handler_that_blocks_in_the_middle_of_quick_ones_holds_nobody_up(serve
         assert peer.get().answer().status == 200
     gate.set()
     assert [p.answer().status for p in blocked] == [200] * 3
+
+
+def test_answers_that_wait_for_others_leave_though_the_next_handler_blocks(serve, connect):
+    gate, held = threading.Event(), [0]
+
+    def app(environ, start_response):
+        if environ["PATH_INFO"] == "/block":
+            held.append(len(server._core._held))
+            gate.wait(10)
+        start_response("200 OK", [])
+        return [environ["QUERY_STRING"].encode()]
+
+    server = serve(app, threads=4)
+    peers = [connect(server) for _ in range(24)]
+    until = time.monotonic() + 30
+    while not held[-1]:
+        assert time.monotonic() < until
+        gate.clear()
+        while not server._core._crew.alone:
+            for number in [*range(24)] * 10:
+                peers[number].get(f"/?{number}")
+            for number in [*range(24)] * 10:
+                assert peers[number].answer().body == b"%d" % number
+        for number, peer in enumerate(peers):
+            peer.get("/block" if number == 12 else f"/?{number}")
+        for number, peer in enumerate(peers):
+            if number != 12:
+                assert peer.answer().body == b"%d" % number
+        gate.set()
+        assert peers[12].answer().status == 200
+
+
+def test_an_answer_that_waits_for_others_is_cut_in_no_way(serve, connect, monkeypatch):
+    """The peer is gone; it ends with the connection; it is more than the kernel takes."""
+    monkeypatch.setattr(core, "_FEW", 0)
+    waited, flush = [], Connection.flush
+
+    def flushed(conn):
+        waited.append(conn.held)
+        flush(conn)
+
+    def app(environ, start_response):
+        start_response("200 OK", [])
+        return [b"x" * (3_000_000 if environ["PATH_INFO"] == "/large" else 1)]
+
+    monkeypatch.setattr(Connection, "flush", flushed)
+    server = serve(app, threads=4)
+    peers = [connect(server) for _ in range(24)]
+    for number, peer in enumerate(peers):
+        peer.get("/large" if number % 4 == 1 else "/", "Connection: close\r\n" * (number % 4 == 0))
+        if number % 4 == 3:
+            peer.sock.close()
+    for number, peer in enumerate(peers):
+        if number % 4 < 3:
+            assert len(peer.answer().body) == (3_000_000 if number % 4 == 1 else 1)
+        if number % 4 == 0:
+            assert peer.sock.recv(1) == b""
+    assert connect(server).get().answer().body == b"x"
+    assert waited.count(True) >= len(peers)
 
 
 class Workers:

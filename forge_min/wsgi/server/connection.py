@@ -27,7 +27,7 @@ class Connection:
 
     phase: what a parked connection waits for, until `deadline` on the monotonic clock; None after
     an answer. last: the next answer is the last one, the server stops. closing: the last answer is
-    given.
+    given. held: a whole answer stays in `out` until `flush`.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class Connection:
         self.phase: Phase | None = None
         self.last = False
         self.closing = False
+        self.held = False
 
     def receive(self) -> bool:
         """Read once into `buffer`; False when nothing was there. Raises Gone at the end."""
@@ -57,11 +58,15 @@ class Connection:
         self.buffer += data
         return True
 
-    def send(self, data: bytes | memoryview) -> None:
+    def send(self, data: bytes | memoryview, whole: bool = False) -> None:
         """Write what the kernel takes now and keep the rest in `out`, after waiting for what an
-        earlier call has left there. Raises Gone.
+        earlier call has left there. whole: nothing of the answer follows. Raises Gone.
         """
         self.send_rest()
+        self.held = self.held and whole
+        if self.held:
+            self.out = data
+            return
         try:
             # PERF: a small answer leaves without a turn for somebody else (benchmarks/http, row).
             sent = transmit(self.fd, data) if len(data) <= CHUNK else self.sock.send(data)
@@ -74,7 +79,7 @@ class Connection:
 
     def flush(self) -> None:
         """Write on what `out` holds, without waiting. Raises Gone."""
-        data, self.out = self.out, b""
+        data, self.out, self.held = self.out, b"", False
         if data:
             self.send(data)
 

@@ -13,6 +13,7 @@ import select
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -40,9 +41,21 @@ _AT_ONCE = 16
 _LINGER = 1.0
 """Seconds to wait for the peer's end after a last answer (RFC 9112 section 9.6)."""
 _TICK = 0.5
+_FEW = 8
+"""Connections that one thread alone looks after as any others. With more of them answers leave
+together: the kernel takes as long to wake a client on another processor as to send.
+"""
 _TURNS = 16
 """Connections that one worker serves before it lets another thread run."""
 _NO_ROOM = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+
+
+def _first(queue: deque[Connection]) -> Connection | None:
+    """Whoever waits there for the longest time; None where another thread was faster."""
+    try:
+        return queue.popleft()
+    except IndexError:
+        return None
 
 
 class Core:
@@ -75,6 +88,10 @@ class Core:
         self.open: set[Connection] = set()  # without those that were handed over
         # LOCK: none. dict.pop is atomic, and whoever popped a connection owns it.
         self._parked: dict[int, Connection] = {}
+        # LOCK: none; whoever took a connection from a queue owns it. Of one thread that serves all:
+        # those whose next request is near, and those whose answer waits to be sent with others.
+        self._recent: deque[Connection] = deque()
+        self._held: deque[Connection] = deque()
         self._crew = Crew(gather)
         self._next_sweep = 0.0
         self._idle_until = float("inf")
@@ -96,38 +113,53 @@ class Core:
             self._crew.leave()
 
     def _poll(self) -> None:
-        epoll = self._epoll
-        poll, turns = epoll.poll, 0
-        take = self._parked.pop
-        listener = self._listener.fileno()
-        crew = self._crew
+        poll, crew, turns = self._epoll.poll, self._crew, 0
+        recent, held = self._recent, self._held
         me = threading.get_ident()
         while not self.stopping:
             if crew.alone and crew.alone != me:
                 crew.rest()
                 continue
-            # PERF: who is there already is served without a turn for another thread in between, a
-            # few times in a row (benchmarks/http, row).
-            fd = ready(epoll) if turns else -1
+            conn = None
+            if turns and crew.alone and len(recent) > _FEW:
+                # PERF: who was answered the longest time ago has sent again, probably, and epoll
+                # need not be asked (benchmarks/http, hello).
+                conn = _first(recent)
+            else:
+                while held:
+                    if (waiting := _first(held)) is not None:
+                        self._serve(waiting)
+                # PERF: who is there already is served without a turn for another thread in between,
+                # a few times in a row (benchmarks/http, row).
+                fd = ready(self._epoll) if turns else -1
+                if fd >= 0:
+                    conn = self._found(fd)
+                else:
+                    turns = _TURNS
+                    for fd, _ in poll(*(0, _TURNS) if recent else (_TICK, 1)):
+                        conn = self._found(fd)
+                        if conn is not None:
+                            recent.append(conn)
+                    conn = _first(recent)
             turns -= 1
-            if fd < 0:
-                turns = _TURNS
-                fd = next((found for found, _ in poll(_TICK, 1)), -1)
-            conn = take(fd, None)
             if conn is not None:
                 began = time.perf_counter()
                 self._serve(conn)
                 crew.answered(me, began)
-            elif fd == listener:
-                for _ in range(_AT_ONCE):
-                    # At the cap the next one costs another its place: only if it is there.
-                    if not self._accept() or len(self.open) >= self._max_connections:
-                        break
-                self._listen()
             now = time.monotonic()
             if now >= self._next_sweep:
                 self._next_sweep = now + _TICK
                 self._sweep(now)
+
+    def _found(self, fd: int) -> Connection | None:
+        """The connection that epoll says is ready; None where it is the listener that is."""
+        if fd == self._listener.fileno():
+            for _ in range(_AT_ONCE):
+                # At the cap the next one costs another its place: only if it is there.
+                if not self._accept() or len(self.open) >= self._max_connections:
+                    break
+            self._listen()
+        return self._parked.pop(fd, None)
 
     def _serve(self, conn: Connection) -> None:
         """Do for a connection what can be done now, then park or close it."""
@@ -166,6 +198,7 @@ class Core:
             if self._proxies is not None:
                 self._proxies.apply(request)
             exchange = Exchange(conn, request)
+            conn.held = len(self._recent) >= _FEW
             exchange.run(self.app, request)
             conn.phase = None
             if exchange.streams:
@@ -173,7 +206,11 @@ class Core:
                 self.open.discard(conn)
                 exchange.hand_over(conn.sock.detach())
                 return
-        self._park(conn, Phase.WRITE)
+        if conn.held:
+            conn.phase = Phase.WRITE
+            self._held.append(conn)
+        else:
+            self._park(conn, Phase.WRITE)
 
     # -- waiting -----------------------------------------------------------------------------------
 
@@ -185,7 +222,10 @@ class Core:
         if phase is not conn.phase:
             conn.phase = phase
             conn.deadline = time.monotonic() + self._seconds[phase]
-        self._arm(conn, _WRITE if phase is Phase.WRITE else _READ)
+        if phase is Phase.IDLE and self._crew.alone and len(self.open) > _FEW:
+            self._recent.append(conn)
+        else:
+            self._arm(conn, _WRITE if phase is Phase.WRITE else _READ)
 
     def _arm(self, conn: Connection, events: int) -> None:
         """Give the connection up and let epoll wake somebody for it."""
