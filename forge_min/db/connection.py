@@ -15,7 +15,8 @@ from functools import cached_property
 from typing import Any, Protocol, TypedDict, Unpack
 
 import psycopg
-from psycopg.adapt import AdaptersMap, Transformer
+from psycopg.abc import Transformer
+from psycopg.adapt import AdaptersMap
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 

@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
-from psycopg import generators
+from psycopg import abc, generators
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.errors import SerializationFailure, error_from_result
 from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, TransactionStatus
@@ -113,7 +113,7 @@ def _by_parts(conn: Connection, sql: str, params: Params, tenant: UUID | None) -
             conn.observe(operation(sql), time.perf_counter() - started)
 
 
-def _converter(conn: Connection) -> tuple[object, Transformer]:
+def _converter(conn: Connection) -> tuple[object, abc.Transformer]:
     """What converts values both ways, and the state of the session that it knows.
 
     PERF: a new one asks Python for the loader of each column and makes it (benchmarks/http, row).
