@@ -2,13 +2,24 @@
 # The promises are written in the docstrings of _fanout_py.py.
 
 import select
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Any, TypeVar, final
 
 T = TypeVar("T")
 
+def access_line(
+    clock: str,
+    now: float,
+    method: str,
+    path: str,
+    status: int,
+    seconds: float,
+    fields: Mapping[str, object],
+    trace: int,
+    span: int,
+) -> str | None: ...
 def escape(value: object) -> str: ...
 def filled(kind: type[T], names: tuple[str, ...], rows: Iterable[Sequence[object]]) -> list[T]: ...
 def iso_utc(moment: datetime) -> str: ...

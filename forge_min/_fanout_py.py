@@ -17,7 +17,7 @@ import threading
 import time
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Protocol, TypeVar, cast, final
@@ -1095,6 +1095,25 @@ def plain_json(value: object) -> bytes | None:
     """The value as JSON (RFC 8259) in UTF-8, without spaces; None where Python's `json` has to look
     closer: at what is not plain text, number, list or object. This twin always lets it. Raises
     UnicodeEncodeError for half of a surrogate pair.
+    """
+    return None
+
+
+def access_line(
+    clock: str,
+    now: float,
+    method: str,
+    path: str,
+    status: int,
+    seconds: float,
+    fields: Mapping[str, object],
+    trace: int,
+    span: int,
+) -> str | None:
+    """A line of the access log as JSON, pure ASCII, with its end; None where Python has to look
+    closer: at text that is not ASCII, at a field that is not plain or that the line has itself.
+    This twin always lets it. clock: UTC, ISO 8601 to the second, of `now` (Unix time). trace,
+    span: ids; 0 = there are none. Raises UnicodeEncodeError for half of a surrogate pair.
     """
     return None
 

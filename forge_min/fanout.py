@@ -14,9 +14,9 @@ from .errors import ConfigError
 
 __all__ = [
     "IMPL", "Counter", "Histogram", "Lease", "Limiter", "RateLimiter", "StreamWriter",
-    "Subscription", "Topic", "escape", "filled", "iso_utc", "plain_fields", "plain_head",
-    "plain_json", "ready", "rearm", "receive", "set_lane", "take_any", "transmit", "uuid_text",
-    "wait_any",
+    "Subscription", "Topic", "access_line", "escape", "filled", "iso_utc", "plain_fields",
+    "plain_head", "plain_json", "ready", "rearm", "receive", "set_lane", "take_any", "transmit",
+    "uuid_text", "wait_any",
 ]  # fmt: skip
 
 
@@ -52,6 +52,7 @@ if TYPE_CHECKING or IMPL == "c":
         StreamWriter,
         Subscription,
         Topic,
+        access_line,
         escape,
         filled,
         iso_utc,
@@ -77,6 +78,7 @@ else:
         StreamWriter,
         Subscription,
         Topic,
+        access_line,
         escape,
         filled,
         iso_utc,

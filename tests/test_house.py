@@ -73,7 +73,7 @@ BUDGETS = {
     "migrations": 900, "ship": 1200, " ".join(TOP_ORDER): 1200,
 }  # fmt: skip
 WHOLE_PACKAGE = 22_800  # the house says 15,000; why there are more: closing notes of issues 3 to 6
-LONGEST_FILE, LONGEST_TWIN = 400, 1_210
+LONGEST_FILE, LONGEST_TWIN = 400, 1_230
 MODULES_IN_A_FOLDER = 10
 
 

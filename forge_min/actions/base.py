@@ -66,6 +66,7 @@ class Base(Generic[R]):
         # PERF: most resources hide nothing, and a list has many rows.
         self._hides = any(c.visible_to for c in self.resource.columns)
         self._attributes = _kept_by(self.resource)
+        self._one = f"{self.resource.select}\nwhere {this_row(self.resource)}"
 
     def connection(self) -> db.Connection:
         """This thread's own connection, for a `db.transaction` around several actions."""
@@ -169,8 +170,7 @@ class Base(Generic[R]):
 
     def _find(self, key: Any, conn: Conn = None) -> tuple[Any, ...]:
         """The columns of one row, unmasked. Raises NotFound."""
-        sql = f"{self.resource.select}\nwhere {this_row(self.resource)}"
-        rows = self._run(conn, sql, {"forge_key": key})
+        rows = self._run(conn, self._one, {"forge_key": key})
         if not rows:
             raise self._not_found(key)
         return rows[0]

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from http import HTTPStatus
+from types import FunctionType, MethodType
 from typing import Any
 from wsgiref.types import StartResponse
 
@@ -180,8 +181,11 @@ def _stacked(middleware: Sequence[Middleware], handler: Handler) -> Handler:
 
 
 def _around(outer: Middleware, inner: Handler) -> Handler:
-    # PERF: a closure costs half of a partial of a function (benchmarks/http, hello).
-    return lambda request: outer(request, inner)
+    # PERF: a closure costs half of a partial of a function, and a method's call less than its
+    # object's (benchmarks/http, hello).
+    plain = isinstance(outer, FunctionType | MethodType)
+    call: Middleware = outer if plain else outer.__call__  # type: ignore[operator]
+    return lambda request: call(request, inner)
 
 
 def _spoken(handler: Handler, request: Request) -> Response:

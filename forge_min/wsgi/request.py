@@ -76,7 +76,8 @@ class Request:
         """Decode the path into `path`. Raises BadRequest when its bytes are not UTF-8."""
         path: str = self.environ.get("PATH_INFO") or "/"
         try:
-            self.path = path.encode("latin-1").decode()  # PEP 3333 hands bytes over as latin-1
+            # PEP 3333 hands bytes over as latin-1.
+            self.path = path if path.isascii() else path.encode("latin-1").decode()
         except UnicodeError as err:
             raise BadRequest(text("the path is not UTF-8")) from err
 

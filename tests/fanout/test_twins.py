@@ -148,6 +148,7 @@ def test_counters_and_histograms(
 
 
 FUNCTIONS = (
+    "access_line",
     "escape",
     "filled",
     "iso_utc",

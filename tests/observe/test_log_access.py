@@ -8,13 +8,14 @@ import logging
 import re
 import threading
 import time
+from contextlib import nullcontext
 from datetime import datetime
 from typing import Any
 
 import pytest
 from forge_min.observe import log_fields, new_handler, span
 from forge_min.observe.access import AccessLog
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 
@@ -55,12 +56,28 @@ def test_a_field_cannot_replace_what_the_line_says_itself(format: str) -> None:
 
 @pytest.mark.parametrize("format", ["text", "json"])
 @given(path=st.text(), key=st.text(min_size=1), value=st.text())
+@example(path="/\x7f", key="a", value="\u2028")
+@example(path="/\ud800", key="a", value="a")
 def test_no_path_and_no_field_can_forge_a_line(
     format: str, path: str, key: str, value: str
 ) -> None:
     ours, theirs = both(format, path, {key: value})
     assert ours == theirs
     assert len(ours.splitlines()) == 1 and ours[:-1].isprintable()
+
+
+VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.text())
+
+
+@pytest.mark.parametrize("format", ["text", "json"])
+@given(fields=st.dictionaries(st.text(min_size=1), VALUES), traced=st.booleans())
+@example(fields={"trace_id": "mine", "span_id": "mine"}, traced=False)
+def test_fields_of_every_kind_are_written_as_the_handler_does(
+    format: str, fields: dict[str, object], traced: bool
+) -> None:
+    with span("x") if traced else nullcontext():
+        ours, theirs = both(format, "/a", fields)
+    assert ours == theirs
 
 
 def test_times_are_now_and_utc_in_json() -> None:

@@ -37,12 +37,12 @@ class Head(NamedTuple):
 
 
 @lru_cache(1)
-def _date(second: int) -> str:
-    return formatdate(second, usegmt=True)
+def _date(second: int) -> bytes:
+    return f"Date: {formatdate(second, usegmt=True)}\r\n".encode()
 
 
-def date_text() -> str:
-    """Now, for the Date field (RFC 9110 section 6.6.1)."""
+def date_line() -> bytes:
+    """The Date field of an answer that is made now (RFC 9110 section 6.6.1)."""
     return _date(int(time.time()))
 
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from .answer import Fields, Head, checked_head, date_text
+from .answer import Fields, Head, checked_head, date_line
 from .connection import Connection, Gone
 from .refusal import FAILED, request_id
 
@@ -164,23 +164,23 @@ class Exchange:
         self._bodiless = self._bodiless or no_length
         length = size if head.length is None else head.length
         closing = conn.last or self._adopt is not None or not self._keeps_alive
-        last = "" if head.dated else f"Date: {date_text()}\r\n"
+        last = b"" if head.dated else date_line()
         if no_length or self._adopt is not None:
             pass
         elif length is not None:
-            last += f"Content-Length: {length}\r\n"
+            last += b"Content-Length: %d\r\n" % length
             if not self._bodiless:
                 if size not in (None, length):
                     raise ValueError(f"the body has {size} bytes, Content-Length says {length}")
                 self._left = length
         elif self._modern and not self._bodiless:
             self._chunked = True
-            last += "Transfer-Encoding: chunked\r\n"
+            last += b"Transfer-Encoding: chunked\r\n"
         elif not self._bodiless:
             closing = True
         if closing:
-            last += "Connection: close\r\n"
+            last += b"Connection: close\r\n"
         elif not self._modern:
-            last += "Connection: keep-alive\r\n"
+            last += b"Connection: keep-alive\r\n"
         conn.closing = closing
-        return head.line + head.fields + last.encode() + b"\r\n"
+        return head.line + head.fields + last + b"\r\n"
