@@ -350,7 +350,7 @@ RULES: dict[Callable[[Path], list[str]], list[dict[str, str]]] = {
     ],
     files_are_short: [
         {"db/planted.py": "x = 1\n" * 401},
-        {"_fanout.pyx": "x = 1\n" * 1211},
+        {"_fanout.pyx": "x = 1\n" * 1_231},
     ],
     folders_are_small: [
         {f"sse/planted{n}.py": "" for n in range(11)},
