@@ -120,8 +120,7 @@ class Core:
             if crew.alone and crew.alone != me:
                 crew.rest()
                 continue
-            conn = None
-            if turns and crew.alone and len(recent) > _FEW:
+            if crew.alone and turns and len(recent) > _FEW:
                 # PERF: who was answered the longest time ago has sent again, probably, and epoll
                 # need not be asked (benchmarks/http, hello).
                 conn = _first(recent)
@@ -129,18 +128,20 @@ class Core:
                 while held:
                     if (waiting := _first(held)) is not None:
                         self._serve(waiting)
+                # What one thread alone left behind comes first.
+                conn = None if crew.alone else _first(recent)
                 # PERF: who is there already is served without a turn for another thread in between,
                 # a few times in a row (benchmarks/http, row).
-                fd = ready(self._epoll) if turns else -1
+                fd = ready(self._epoll) if turns and conn is None else -1
+                if fd < 0 and conn is None:
+                    turns = _TURNS
+                    if recent:
+                        recent.extend(filter(None, [self._found(fd) for fd, _ in poll(0, _TURNS)]))
+                        conn = _first(recent)
+                    else:
+                        fd = next((found for found, _ in poll(_TICK, 1)), -1)
                 if fd >= 0:
                     conn = self._found(fd)
-                else:
-                    turns = _TURNS
-                    for fd, _ in poll(*(0, _TURNS) if recent else (_TICK, 1)):
-                        conn = self._found(fd)
-                        if conn is not None:
-                            recent.append(conn)
-                    conn = _first(recent)
             turns -= 1
             if conn is not None:
                 began = time.perf_counter()
