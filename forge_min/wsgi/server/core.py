@@ -113,36 +113,22 @@ class Core:
             self._crew.leave()
 
     def _poll(self) -> None:
-        poll, crew, turns = self._epoll.poll, self._crew, 0
-        recent, held = self._recent, self._held
+        crew, recent, turns = self._crew, self._recent, 0
         me = threading.get_ident()
         while not self.stopping:
             if crew.alone and crew.alone != me:
                 crew.rest()
                 continue
-            if crew.alone and turns and len(recent) > _FEW:
-                # PERF: who was answered the longest time ago has sent again, probably, and epoll
-                # need not be asked (benchmarks/http, hello).
-                conn = _first(recent)
-            else:
-                while held:
-                    if (waiting := _first(held)) is not None:
-                        self._serve(waiting)
-                # What one thread alone left behind comes first.
-                conn = None if crew.alone else _first(recent)
-                # PERF: who is there already is served without a turn for another thread in between,
-                # a few times in a row (benchmarks/http, row).
-                fd = ready(self._epoll) if turns and conn is None else -1
-                if fd < 0 and conn is None:
-                    turns = _TURNS
-                    if recent:
-                        recent.extend(filter(None, [self._found(fd) for fd, _ in poll(0, _TURNS)]))
-                        conn = _first(recent)
-                    else:
-                        fd = next((found for found, _ in poll(_TICK, 1)), -1)
-                if fd >= 0:
-                    conn = self._found(fd)
-            turns -= 1
+            # PERF: of many, the one that was answered the longest time ago has probably sent again,
+            # and epoll need not be asked (benchmarks/http, hello).
+            many = crew.alone and turns and len(recent) > _FEW
+            while self._held and not many:
+                if (waiting := _first(self._held)) is not None:
+                    self._serve(waiting)
+            conn = _first(recent) if many or not crew.alone else None
+            if conn is None:
+                conn, turns = self._ready(turns)
+            turns = max(turns - 1, 0)
             if conn is not None:
                 began = time.perf_counter()
                 self._serve(conn)
@@ -151,6 +137,21 @@ class Core:
             if now >= self._next_sweep:
                 self._next_sweep = now + _TICK
                 self._sweep(now)
+
+    def _ready(self, turns: int) -> tuple[Connection | None, int]:
+        """A connection that epoll says is ready, and how often that may be asked without letting
+        another thread run: until `turns` are over.
+        """
+        # PERF: each time it lets others run it waits for its own turn (benchmarks/http, row).
+        fd = ready(self._epoll) if turns else -1
+        if fd >= 0:
+            return self._found(fd), turns
+        if self._recent:
+            found = [self._found(fd) for fd, _ in self._epoll.poll(0, _TURNS)]
+            self._recent.extend(filter(None, found))
+            return _first(self._recent), _TURNS
+        fd = next((found for found, _ in self._epoll.poll(_TICK, 1)), -1)
+        return self._found(fd) if fd >= 0 else None, _TURNS
 
     def _found(self, fd: int) -> Connection | None:
         """The connection that epoll says is ready; None where it is the listener that is."""
