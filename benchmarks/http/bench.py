@@ -66,6 +66,10 @@ COMMANDS = {
     "litestar": [*GRANIAN, "--interface", "asgi", "--no-ws", "litestarapp:app"],
     "granian": [*GRANIAN, "--interface", "wsgi", "--blocking-threads", "8", "bareapp:app"],
 }  # fmt: skip
+for _name in ("fastapi", "litestar"):
+    # As they are without the extra package uvloop, which their own take where it is installed.
+    COMMANDS[f"{_name}-asyncio"] = [*COMMANDS[_name], "--loop", "asyncio"]
+    GOALS[f"{_name}-asyncio"] = GOALS[_name]
 """One process each, with eight threads or connections; none writes an access log."""
 PEER_CASES = {
     "hello": Target("/hello"),
@@ -235,11 +239,11 @@ def compare(sides: list[Side], arguments: argparse.Namespace) -> dict[str, Any]:
 def show(table: dict[str, Any], sides: list[Side]) -> None:
     """The table for people: ours, and below it each peer with the ratio and what it must be."""
     names = ("req/s", "p50 ms", "p99 ms", "CPU µs", "ratio", "goal")
-    print(f"{'case':19}" + "".join(f"{name:>9}" for name in names))
+    print(f"{'case':25}" + "".join(f"{name:>9}" for name in names))
     for case, row in table.items():
         for side in sides:
             item = row[side.name]
-            line = f"{case:8}{side.name:11}{item['per_second']:9.0f}{item['p50_ms']:9.2f}"
+            line = f"{case:8}{side.name:17}{item['per_second']:9.0f}{item['p50_ms']:9.2f}"
             line += f"{item['p99_ms']:9.2f}{item['cpu_us']:9.1f}"
             if "ratio" in item:
                 goal = GOALS[side.name][CASES.index(case)]
