@@ -29,8 +29,6 @@ class RequestSpan(observe.Span):
     PERF: a class, because a generator's context manager costs as much as the router (case hello).
     """
 
-    __slots__ = ("_request",)
-
     def __init__(self, request: Request) -> None:
         parent = request.environ.get("HTTP_TRACEPARENT")
         super().__init__(request.method, "server", None, parent, ())

@@ -91,9 +91,10 @@ class Span:
     span as failed.
     """
 
-    __slots__ = (
-        "_name", "_kind", "_attributes", "_parent", "_links", "_token", "_recording", "_context",
-    )  # fmt: skip
+    # PERF: of the class, so that most spans need not set them (benchmarks/http, hello).
+    _token: Token[SpanContext | None] | None = None
+    _recording: Recording | None = None
+    _context: SpanContext | None = None
 
     def __init__(
         self,
@@ -108,9 +109,6 @@ class Span:
         self._attributes = attributes
         self._parent = parent
         self._links = links
-        self._token: Token[SpanContext | None] | None = None
-        self._recording: Recording | None = None
-        self._context: SpanContext | None = None
 
     @property
     def recording(self) -> bool:
@@ -168,8 +166,8 @@ class Span:
             current.reset(token)
         except ValueError:  # left in another context than entered (a body closed by another thread)
             pass
-        recording, self._recording = self._recording, None
-        if recording is not None:
+        if self._recording is not None:
+            recording, self._recording = self._recording, None
             if isinstance(error, Exception):
                 _fail(recording, error)
             recording.end()

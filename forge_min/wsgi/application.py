@@ -164,7 +164,10 @@ class Application:
         """The headers of every answer; a name that the handler set stays as it is."""
         out = list(response.headers)
         taken = {name.lower() for name, _ in out}
-        out += [pair for name, pair in _SECURITY.items() if name not in taken]
+        if _SECURITY.keys().isdisjoint(taken):
+            out += SECURITY_HEADERS
+        else:
+            out += [pair for name, pair in _SECURITY.items() if name not in taken]
         out.append(("X-Request-ID", request.id))
         if isinstance(response.body, bytes) and response.status not in (204, 304):
             out.append(("Content-Length", str(len(response.body))))

@@ -63,13 +63,13 @@ class Schema:
 class World:
     """A project and its database: `next(resources)` gives the next migration, `up()` applies all.
 
-    pg_dump: the program, "" where there is none.
+    pg_dump: the program; "" where there is none, None where it is not asked.
     """
 
     made: ClassVar[dict[tuple[str, str], tuple[object, str]]] = {}
 
     def __init__(
-        self, root: Path, server: EmbeddedServer, database: TestDatabase, pg_dump: str
+        self, root: Path, server: EmbeddedServer, database: TestDatabase, pg_dump: str | None
     ) -> None:
         self.root, self.server, self.database, self.pg_dump = root, server, database, pg_dump
         self.conn = connect(database.owner_url)
