@@ -18,7 +18,7 @@ copy() {
     rm -rf "$place"
     mkdir -p "$place/tests"
     cp -r forge_min setup.py pyproject.toml README.md LICENSE "$place"
-    cp -r tests/fanout tests/wsgi "$place/tests"
+    cp -r tests/fanout tests/observe tests/wsgi "$place/tests"
     rm -f "$place"/forge_min/_fanout*.so
     say "$1: compiling"
     (cd "$place" && CFLAGS="$2" LDFLAGS="$2" FORGE_REQUIRE_EXT=1 "$python" setup.py -q build_ext --inplace >build.log 2>&1) || {
@@ -34,7 +34,7 @@ check() {
     say "$name: the tests"
     (cd "$root/build/sanitize/$name" && env PYTHONMALLOC=malloc FORGE_IMPL=c PYTHONPATH="$PWD" "$@" \
         "$python" -m pytest -q -p no:cacheprovider -p no:xdist -k "$chosen" \
-        tests/fanout tests/wsgi/test_plain.py)
+        tests/fanout tests/wsgi/test_plain.py tests/observe/test_log_access.py)
 }
 
 case $python in /*) ;; *) python=$root/$python ;; esac
