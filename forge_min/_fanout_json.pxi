@@ -91,10 +91,17 @@ cdef int put_escaped(Text* text, object value) except -1:
     return 0
 
 
+cdef int put_number(Text* text, double value, char format, int digits) except -1:
+    cdef char* number = PyOS_double_to_string(value, format, digits, Py_DTSF_ADD_DOT_0, NULL)
+    try:
+        return put(text, number, strlen(number))
+    finally:
+        PyMem_Free(number)
+
+
 cdef bint put_value(Text* text, object value, int depth) except -1:
     """Whether the value was plain."""
     cdef char digits[24]
-    cdef char* number
     cdef long long whole
     cdef int overflow = 0
     cdef bint first = True
@@ -114,11 +121,7 @@ cdef bint put_value(Text* text, object value, int depth) except -1:
     elif type(value) is float:
         if not isfinite(PyFloat_AS_DOUBLE(value)):
             return False
-        number = PyOS_double_to_string(PyFloat_AS_DOUBLE(value), c"r", 0, Py_DTSF_ADD_DOT_0, NULL)
-        try:
-            put(text, number, strlen(number))
-        finally:
-            PyMem_Free(number)
+        put_number(text, PyFloat_AS_DOUBLE(value), c"r", 0)
     elif depth == DEEPEST:
         return False
     elif type(value) is dict:
@@ -162,14 +165,15 @@ def plain_json(value):
 
 
 def access_line(
-    str clock, double now, str method, str path, int status, double seconds, fields,
-    object trace, object span,
+    str clock, double now, method, path, status, double seconds, fields, object trace, object span
 ):
     """As _fanout_py.access_line."""
     cdef Text text
     cdef char digits[64]
     cdef Py_ssize_t n
-    if type(fields) is not dict:
+    if type(method) is not str or type(path) is not str or type(fields) is not dict:
+        return None
+    if type(status) is not int or not 0 <= status < 1000 or not 0 <= seconds < 1e6:
         return None
     text.size, text.room = 0, 1024
     text.at = <char*>malloc(text.room)
@@ -183,7 +187,11 @@ def access_line(
         put_escaped(&text, method)
         put(&text, b" ", 1)
         put_escaped(&text, path)
-        put(&text, digits, snprintf(digits, sizeof(digits), b' %d %.1fms"', status, seconds * 1e3))
+        put(&text, b" ", 1)
+        put_value(&text, status, DEEPEST)
+        put(&text, b" ", 1)
+        put_number(&text, seconds * 1e3, c"f", 1)
+        put(&text, b'ms"', 3)
         for key, item in (<dict>fields).items():
             if type(key) is not str or key in NOT_FIELDS:
                 return None

@@ -19,6 +19,7 @@ from psycopg.abc import Transformer
 from psycopg.adapt import AdaptersMap
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
+from psycopg.types import TypeInfo, TypesRegistry
 
 from ..errors import ConfigError, ForgeError, Unavailable
 from .prepared import Prepared
@@ -61,20 +62,39 @@ class Options(TypedDict, total=False):
     jobs: Any
 
 
-class Adapters(AdaptersMap):
+class Types(TypesRegistry):
     """psycopg's, which counts how often it was changed."""
 
     changes = 0
 
+    def add(self, info: TypeInfo) -> None:
+        """As psycopg's."""
+        super().add(info)
+        self.changes += 1
+
+
+class Adapters(AdaptersMap):
+    """psycopg's, which counts how often it was changed."""
+
+    def __init__(self, template: AdaptersMap) -> None:
+        super().__init__(template)
+        self.types: Types = Types(self.types)
+        self._changes = 0
+
+    @property
+    def changes(self) -> int:
+        """Of the adapters and of the types."""
+        return self._changes + self.types.changes
+
     def register_dumper(self, cls: Any, dumper: Any) -> None:
         """As psycopg's."""
         super().register_dumper(cls, dumper)
-        self.changes += 1
+        self._changes += 1
 
     def register_loader(self, oid: Any, loader: Any) -> None:
         """As psycopg's."""
         super().register_loader(oid, loader)
-        self.changes += 1
+        self._changes += 1
 
 
 class Connection(psycopg.Connection[TupleRow]):
@@ -94,8 +114,9 @@ class Connection(psycopg.Connection[TupleRow]):
     prepared = Prepared(None)
     # Of the innermost db.transaction(); None outside, and inside a BEGIN of the caller's own.
     hooks: list[Hook] | None = None
-    # What converts values, and the session's state that it knows; None while it is in use.
-    converter: tuple[object, Transformer] | None = None
+    # Of db.run: what converts values, the session's state that it knows, and for how many
+    # statements it was used; None while it is in use.
+    converter: tuple[Transformer, object, int] | None = None
 
     @cached_property
     def adapters(self) -> Adapters:

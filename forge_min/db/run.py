@@ -9,8 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
+from weakref import proxy
 
 import psycopg
 from psycopg import abc, generators
@@ -19,6 +21,7 @@ from psycopg.errors import SerializationFailure, error_from_result
 from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
 from psycopg.rows import tuple_row
+from psycopg.types.json import _JsonDumper, _JsonLoader
 
 from .connection import Connection, operation
 from .prepared import Statement
@@ -28,7 +31,6 @@ from .translate import translate
 # What a prepared statement may say and a new one does not: a migration changed its columns, or it
 # was discarded behind our back (PostgreSQL manual, appendix A).
 STALE = (b"0A000", b"26000")
-# What psycopg's loaders and dumpers read of a session, each when it is made.
 SETTINGS = (
     b"TimeZone", b"DateStyle", b"IntervalStyle", b"client_encoding", b"standard_conforming_strings",
 )  # fmt: skip
@@ -90,7 +92,7 @@ def _by_parts(conn: Connection, sql: str, params: Params, tenant: UUID | None) -
     try:
         text, places = (sql, ()) if params is None else numbered(sql)
         given = values_at(places, params or ())
-        session, adapted = _converter(conn)
+        adapted, session, uses = _converter(conn)
         values = adapted.dump_sequence(given, [PyFormat.AUTO] * len(given))
         message = Message((text, adapted.types or ()), values, adapted.formats)
         again = conn.pgconn.transaction_status == TransactionStatus.IDLE
@@ -103,26 +105,43 @@ def _by_parts(conn: Connection, sql: str, params: Params, tenant: UUID | None) -
             again = False
         rows: Rows = []
         if result.nfields:
+            # SAFETY: the statement may have changed a setting, and a reload of the server's too.
+            if (now := _session(conn)) != session:
+                adapted, session, uses = _new_converter(conn), now, 0
             adapted.set_pgresult(result)
             rows = adapted.load_rows(0, result.ntuples, tuple)
             adapted.set_pgresult(None)
-        conn.converter = session, adapted
+        conn.converter = adapted, session, uses + 1
         return rows
     finally:
         if conn.observe is not None:
             conn.observe(operation(sql), time.perf_counter() - started)
 
 
-def _converter(conn: Connection) -> tuple[object, abc.Transformer]:
-    """What converts values both ways, and the state of the session that it knows.
+def _converter(conn: Connection) -> tuple[abc.Transformer, object, int]:
+    """What converts values both ways, with the state of the session that it knows and how often it
+    was used.
 
     PERF: a new one asks Python for the loader of each column and makes it (benchmarks/http, row).
     """
-    changes = conn.adapters.changes
-    session = changes, *map(conn.pgconn.parameter_status, SETTINGS)
+    session = _session(conn)
     # SAFETY: an adapter that runs a statement itself gets one of its own.
     kept, conn.converter = conn.converter, None
-    return kept if kept is not None and kept[0] == session else (session, Transformer(conn))
+    # It knows every class that it has seen, so its time is limited.
+    if kept is not None and kept[1] == session and kept[2] < 1000:
+        return kept
+    return _new_converter(conn), session, 0
+
+
+def _session(conn: Connection) -> object:
+    """All that psycopg's loaders and dumpers read where they are made."""
+    settings = map(conn.pgconn.parameter_status, SETTINGS)
+    return conn.adapters.changes, _JsonDumper._dumps, _JsonLoader._loads, *settings
+
+
+def _new_converter(conn: Connection) -> abc.Transformer:
+    # SAFETY: by a proxy, or the connection could not end before the garbage collector comes.
+    return Transformer(SimpleNamespace(adapters=conn.adapters, connection=proxy(conn)))
 
 
 def _answer(conn: Connection, message: Message, tenant: UUID | None) -> PGresult:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import gc
+import json
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import date
@@ -15,7 +18,9 @@ import pytest
 from forge_min import db
 from forge_min.errors import Conflict, DatabaseError, Unavailable
 from forge_min.testing import TestDatabase
-from psycopg.types.json import set_json_loads
+from psycopg.types import TypeInfo
+from psycopg.types.json import Jsonb, set_json_dumps, set_json_loads
+from psycopg.types.string import StrDumper
 
 from round_trips import CountingProxy, counting_proxy
 
@@ -254,7 +259,7 @@ def test_begin_and_commit_on_a_lost_connection_are_the_errors_of_the_domain(
 def test_what_the_session_sets_and_registers_later_counts_at_once(
     fresh_database: TestDatabase,
 ) -> None:
-    """Nothing of the adapters outlives a statement."""
+    """What converts values outlives a statement, and never what it was made from."""
     with db.connect(fresh_database.app_url) as conn:
         for style in ("SQL, MDY", "SQL, DMY", "German", "ISO"):
             conn.execute(f"set datestyle = '{style}'")
@@ -265,3 +270,65 @@ def test_what_the_session_sets_and_registers_later_counts_at_once(
         set_json_loads(lambda text: "mine", conn)
         ((moment, value),) = db.run(conn, more)
         assert (moment.hour, value) == (5, "mine")
+
+
+def test_what_a_statement_sets_counts_for_its_own_rows(fresh_database: TestDatabase) -> None:
+    with db.connect(fresh_database.app_url) as conn:
+        conn.execute("set datestyle = 'SQL, MDY'")
+        assert db.run(conn, "select date '2026-04-03'") == [(date(2026, 4, 3),)]
+        again = "select set_config('datestyle', 'SQL, DMY', false), date '2026-04-03'"
+        assert db.run(conn, again)[0][1] == date(2026, 4, 3)
+
+
+def test_what_is_set_for_all_of_psycopg_counts_at_once(fresh_database: TestDatabase) -> None:
+    ask = "select '1'::jsonb, %s::jsonb::text"
+    with db.connect(fresh_database.app_url) as conn:
+        assert db.run(conn, ask, (Jsonb({}),)) == [(1, "{}")]
+        set_json_loads(lambda text: "mine")
+        set_json_dumps(lambda value: "[]")
+        try:
+            assert db.run(conn, ask, (Jsonb({}),)) == [("mine", "[]")]
+        finally:
+            set_json_loads(json.loads)
+            set_json_dumps(json.dumps)
+        assert db.run(conn, ask, (Jsonb({}),)) == [(1, "{}")]
+
+
+def test_a_type_that_is_known_later_counts_at_once(fresh_database: TestDatabase) -> None:
+    class Point(str):
+        pass
+
+    with db.connect(fresh_database.owner_url) as conn:
+        db.run(conn, "create type pair as (x int, y int)")
+        info = TypeInfo.fetch(conn, "pair")
+        assert info is not None
+        dumper = type("PairDumper", (StrDumper,), {"oid": info.oid})
+        conn.adapters.register_dumper(Point, dumper)
+        ask, values = "select pg_typeof(%s)::text", ([Point("(1,2)")],)
+        assert db.run(conn, ask, values) == [("text[]",)]
+        conn.adapters.types.add(info)
+        assert db.run(conn, ask, values) == [("pair[]",)]
+
+
+def test_a_connection_that_nobody_has_any_more_ends_and_classes_are_let_go(
+    fresh_database: TestDatabase,
+) -> None:
+    gc.disable()
+    try:
+        conn = db.connect(fresh_database.app_url)
+        db.run(conn, "select now(), %s", (1,))
+        end = weakref.ref(conn)
+        with pytest.warns(ResourceWarning):
+            del conn
+        assert end() is None
+    finally:
+        gc.enable()
+    with db.connect(fresh_database.app_url) as conn:
+        kind = type("Kind", (str,), {})
+        db.run(conn, "select %s", (kind("x"),))
+        gone = weakref.ref(kind)
+        del kind
+        for _ in range(1001):
+            db.run(conn, "select 1")
+        gc.collect()
+        assert gone() is None

@@ -10,6 +10,7 @@ import threading
 import time
 from contextlib import nullcontext
 from datetime import datetime
+from http import HTTPMethod, HTTPStatus
 from typing import Any
 
 import pytest
@@ -78,6 +79,15 @@ def test_fields_of_every_kind_are_written_as_the_handler_does(
     with span("x") if traced else nullcontext():
         ours, theirs = both(format, "/a", fields)
     assert ours == theirs
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), -1.0, 0.0, 0.00005, 0.25, 1e52, float("inf")])
+@pytest.mark.parametrize("status", [200, 2**40, HTTPStatus.OK])
+def test_whatever_the_numbers_are_there_is_a_line(seconds: float, status: int) -> None:
+    stream = io.StringIO()
+    AccessLog(stream, format="json")(HTTPMethod.GET, "/", status, seconds)
+    told = json.loads(stream.getvalue())["message"]
+    assert told == f"{HTTPMethod.GET} / {status} {seconds * 1e3:.1f}ms"
 
 
 def test_times_are_now_and_utc_in_json() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import queue
 import subprocess
@@ -137,7 +138,7 @@ def test_answers_that_wait_for_others_leave_though_the_next_handler_blocks(serve
 
 def test_an_answer_that_waits_for_others_is_cut_in_no_way(serve, connect, monkeypatch):
     """The peer is gone; it ends with the connection; it is more than the kernel takes."""
-    monkeypatch.setattr(core, "_FEW", 0)
+    monkeypatch.setattr(core.Core, "_may_hold", lambda self: True)
     waited, flush = [], Connection.flush
 
     def flushed(conn):
@@ -162,6 +163,71 @@ def test_an_answer_that_waits_for_others_is_cut_in_no_way(serve, connect, monkey
             assert peer.sock.recv(1) == b""
     assert connect(server).get().answer().body == b"x"
     assert waited.count(True) >= len(peers)
+
+
+def test_no_answer_waits_for_others_while_nobody_would_notice(serve, connect):
+    """One thread in all: whatever it is at next could take long."""
+    held = []
+
+    def app(environ, start_response):
+        held.append(len(server._core._held))
+        start_response("200 OK", [])
+        return [b"x"]
+
+    server = serve(app, threads=1)
+    peers = [connect(server) for _ in range(24)]
+    until = time.monotonic() + 10
+    while not server._core._crew.alone and time.monotonic() < until:
+        for peer in peers * 10:
+            peer.get("/")
+        for peer in peers * 10:
+            assert peer.answer().status == 200
+    assert server._core._crew.alone and set(held) == {0}
+
+
+def test_who_pipelines_starves_nobody(serve, connect, monkeypatch):
+    """A fresh client is answered before all that was sent in one piece before it came."""
+    monkeypatch.setattr(core.Core, "_may_hold", lambda self: True)
+    count = itertools.count()
+
+    def app(environ, start_response):
+        start_response("200 OK", [])
+        return [b"%d" % next(count)]
+
+    server = serve(app, threads=1)
+    hogs = [connect(server) for _ in range(8)]
+    fresh = connect(server)
+    assert fresh.get("/").answer().body == b"0"
+    for hog in hogs:
+        hog.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 1000)
+    while next(count) < 500:
+        time.sleep(0.001)
+    place = int(fresh.get("/").answer().body)
+    bodies = [int(hog.answer().body) for hog in hogs for _ in range(1000)]
+    assert place < max(bodies) - 1000
+    each = [bodies[n : n + 1000] for n in range(0, 8000, 1000)]
+    assert all(own == sorted(own) for own in each)
+
+
+def test_an_empty_answer_leaves_before_its_body_is_closed(serve, connect, monkeypatch):
+    monkeypatch.setattr(core.Core, "_may_hold", lambda self: True)
+    gate = threading.Event()
+
+    class Body:
+        def __iter__(self):
+            return iter(())
+
+        def close(self):
+            gate.wait(10)
+            raise ValueError
+
+    def app(environ, start_response):
+        start_response("204 No Content", [])
+        return Body()
+
+    peer = connect(serve(app, threads=2)).get("/")
+    assert peer.answer().status == 204
+    gate.set()
 
 
 class Workers:

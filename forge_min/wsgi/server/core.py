@@ -122,9 +122,8 @@ class Core:
             # PERF: of many, the one that was answered the longest time ago has probably sent again,
             # and epoll need not be asked (benchmarks/http, hello).
             many = crew.alone and turns and len(recent) > _FEW
-            while self._held and not many:
-                if (waiting := _first(self._held)) is not None:
-                    self._serve(waiting)
+            if self._held and not many:
+                self._release()
             conn = _first(recent) if many or not crew.alone else None
             if conn is None:
                 conn, turns = self._ready(turns)
@@ -137,6 +136,22 @@ class Core:
             if now >= self._next_sweep:
                 self._next_sweep = now + _TICK
                 self._sweep(now)
+
+    def _release(self) -> None:
+        """Send the answers that were held up to now."""
+        for _ in range(len(self._held)):
+            conn = _first(self._held)
+            if conn is None:
+                break
+            try:
+                conn.flush()
+            except Gone:
+                self._close(conn)
+            else:
+                if conn.out or conn.buffer or conn.closing:
+                    self._recent.append(conn)  # to be served as any other, in its turn
+                else:
+                    self._park(conn, Phase.IDLE)
 
     def _ready(self, turns: int) -> tuple[Connection | None, int]:
         """A connection that epoll says is ready, and how often that may be asked without letting
@@ -200,7 +215,7 @@ class Core:
             if self._proxies is not None:
                 self._proxies.apply(request)
             exchange = Exchange(conn, request)
-            conn.held = len(self._recent) >= _FEW
+            conn.held = self._may_hold()
             exchange.run(self.app, request)
             conn.phase = None
             if exchange.streams:
@@ -213,6 +228,12 @@ class Core:
             self._held.append(conn)
         else:
             self._park(conn, Phase.WRITE)
+
+    def _may_hold(self) -> bool:
+        """Whether an answer may wait for others: it never waits for a handler that takes long."""
+        crew = self._crew
+        many = len(self._recent) >= _FEW
+        return many and crew.watched and crew.alone == threading.get_ident()
 
     # -- waiting -----------------------------------------------------------------------------------
 

@@ -74,12 +74,14 @@ def _watch_starts() -> None:
 
 class Crew:
     """Who polls, and where. alone: the identity of the one thread that polls, or 0 for all.
+    watched: another thread sees to it that nobody waits for the one that is alone.
 
     gather: the workers may be kept on one processor.
     """
 
     def __init__(self, gather: bool = False) -> None:
         self.alone = 0
+        self.watched = False
         several = gather and len(os.sched_getaffinity(0)) > 1
         self._place = _Place() if several else None
         self._answers = 0
@@ -130,11 +132,13 @@ class Crew:
     def rest(self) -> None:
         """What a thread does that does not poll; returns when all are to poll again."""
         with self._watch:
+            self.watched = True
             while self.alone:
                 before = self._from, self._answers
                 time.sleep(_MOMENT)
                 if before == (self._from, self._answers):
                     self.alone = 0
+            self.watched = False
 
 
 class _Place:

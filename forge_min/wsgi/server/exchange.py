@@ -150,7 +150,7 @@ class Exchange:
         out += data
         if out:
             self._sent = True
-            self._conn.send(out, size is not None)
+            self._conn.send(out, whole=bool(size))
 
     def _begin(self, size: int | None) -> bytes:
         """The head; decides how the body is framed, and whether the connection goes on."""
