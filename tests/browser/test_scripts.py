@@ -89,16 +89,17 @@ class Answer(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def stream(self, query: str) -> None:
-        self.server.asked.append((query, self.headers["Last-Event-ID"]))
         private = f"topic={self.server.private}" in query
         status = 401 if private else self.server.refuse or 200
+        mine: queue.Queue[bytes | None] = queue.Queue()
+        if status == 200:  # before it counts as asked: whoever sees that may send at once
+            self.server.streams.append(mine)
+        self.server.asked.append((query, self.headers["Last-Event-ID"]))
         self.send_response(status)
         self.send_header("Content-Type", "text/event-stream")
         self.end_headers()
         if status != 200:
             return
-        mine: queue.Queue[bytes | None] = queue.Queue()
-        self.server.streams.append(mine)
         try:
             self.wfile.write(b"retry: 50\n: heartbeat 15\n\n")
             while (text := mine.get()) is not None:

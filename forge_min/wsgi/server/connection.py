@@ -48,7 +48,9 @@ class Connection:
     def receive(self) -> bool:
         """Read once into `buffer`; False when nothing was there. Raises Gone at the end."""
         try:
-            data = receive(self.fd, CHUNK)
+            # SAFETY: asked of the socket: a server that is cut closes it, and another's may get its
+            # number.
+            data = receive(self.sock.fileno(), CHUNK)
         except BlockingIOError:
             return False
         except OSError as err:
@@ -69,7 +71,8 @@ class Connection:
             return
         try:
             # PERF: a small answer leaves without a turn for somebody else (benchmarks/http, row).
-            sent = transmit(self.fd, data) if len(data) <= CHUNK else self.sock.send(data)
+            fd = self.sock.fileno()
+            sent = transmit(fd, data) if len(data) <= CHUNK else self.sock.send(data)
         except BlockingIOError:
             sent = 0
         except OSError as err:
