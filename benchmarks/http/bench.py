@@ -66,11 +66,11 @@ COMMANDS = {
     "litestar": [*GRANIAN, "--interface", "asgi", "--no-ws", "litestarapp:app"],
     "granian": [*GRANIAN, "--interface", "wsgi", "--blocking-threads", "8", "bareapp:app"],
 }  # fmt: skip
+"""One process each, with eight threads or connections; none writes an access log."""
 for _name in ("fastapi", "litestar"):
     # As they are without the extra package uvloop, which their own take where it is installed.
     COMMANDS[f"{_name}-asyncio"] = [*COMMANDS[_name], "--loop", "asyncio"]
     GOALS[f"{_name}-asyncio"] = GOALS[_name]
-"""One process each, with eight threads or connections; none writes an access log."""
 PEER_CASES = {
     "hello": Target("/hello"),
     "row": Target("/products/00000000-0000-0000-0000-000000000032"),

@@ -31,9 +31,10 @@ from .translate import translate
 # What a prepared statement may say and a new one does not: a migration changed its columns, or it
 # was discarded behind our back (PostgreSQL manual, appendix A).
 STALE = (b"0A000", b"26000")
-SETTINGS = (
+SETTINGS = (  # what psycopg's loaders and dumpers read of a session, each when it is made
     b"TimeZone", b"DateStyle", b"IntervalStyle", b"client_encoding", b"standard_conforming_strings",
 )  # fmt: skip
+USES = 1000  # statements of one converter: it keeps every class that it has seen
 FAILED, DONE = ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_SYNC
 TENANT = "select set_config('forge.tenant_id', %s, true)"
 SET_TENANT: Statement = (numbered(TENANT)[0], (25,))  # 25: text
@@ -127,8 +128,7 @@ def _converter(conn: Connection) -> tuple[abc.Transformer, object, int]:
     session = _session(conn)
     # SAFETY: an adapter that runs a statement itself gets one of its own.
     kept, conn.converter = conn.converter, None
-    # It knows every class that it has seen, so its time is limited.
-    if kept is not None and kept[1] == session and kept[2] < 1000:
+    if kept is not None and kept[1] == session and kept[2] < USES:
         return kept
     return _new_converter(conn), session, 0
 
