@@ -10,8 +10,8 @@ owner in any case. So there is no lock here; a lost update moves a decision by o
 PERF: where all poll, who hands the lock on wakes a thread on another processor, which takes longer
 than on its own: on one processor a list answers a quarter more, a row two fifths; what waits for
 the disk in between loses a little (benchmarks/http). So both are tried for a moment, again and
-again, and what answers more stays. Only the workers are kept there, never the process, nor its
-jobs, nor what a worker starts.
+again, and what answers more stays, also over a pause, until other things are asked for. Only the
+workers are kept there, never the process, nor its jobs, nor what a worker starts.
 """
 
 from __future__ import annotations
@@ -39,10 +39,18 @@ _MOST = 16384  # answers between two tries, at most
 
 _BUSY = 500.0
 """Answers a second from which on it matters where the workers run."""
-_LOOK = 0.3
+_LOOK = 0.1
 """Seconds of each way that are compared; half as many pass unseen before."""
+_PAIRS = 3
+"""Comparisons of which the middle one counts: the machine has others to serve too."""
+_GLANCE = 0.05
+"""Seconds after which it is seen whether many ask again."""
 _BETTER = 1.08
 """So many times as many answers are no accident."""
+_HOLD = 0.5
+"""Seconds in which the answers are counted while the better way is kept."""
+_OTHER = 1.5
+"""So many times as many, or as few, twice in a row: other things are asked for now."""
 _STAY = 5.0, 40.0
 """Seconds until both ways are tried again; each time twice as many, up to the second number."""
 _PROCESSOR = 36  # of the fields behind the name in /proc/PID/stat (proc(5): field 39)
@@ -109,14 +117,14 @@ class Crew:
                 return
             else:
                 self._patience = TRIAL
+                if self._place:
+                    self._place.release()
         elif self.alone or self._answers < self._patience:
             return
         elif self._answers > _FAST * (now - self._from):
             # Where it does not go well, the next try comes later.
             self._patience = min(self._patience * 2, _MOST)
             self.alone = me
-            if self._place:
-                self._place.release()
         self._answers, self._seconds, self._from = 0, 0.0, now
 
     def leave(self) -> None:
@@ -142,15 +150,17 @@ class Crew:
 
 
 class _Place:
-    """Where the workers run. threads: their native ids."""
+    """Where the workers run. threads: their native ids. together: on one processor, now."""
 
     def __init__(self) -> None:
         _watch_starts()
         self.threads: list[int] = []
         self.together = False
+        self._wanted = False
         self._count = 0
         self._from = self._until = 0.0
         self._trial = self._tried()
+        self._step = next(self._trial)
         self._judging = threading.Lock()  # LOCK: one thread at a time goes on with the trial.
 
     def answered(self, now: float) -> None:
@@ -162,11 +172,15 @@ class _Place:
             seconds = now - self._from
             if now < self._until or not seconds > 0:
                 return  # another thread was here between the two looks
-            if self._count < _BUSY * seconds or now > self._until + _LOOK:
-                self._begin()
-                step = next(self._trial)
+            step = _GLANCE
+            if self._count < _BUSY * seconds:
+                self._put(False)  # a step that was not busy says nothing, and is taken again
+            elif self.together != self._wanted:
+                self._put(self._wanted)
+                step = self._step
             else:
-                step = self._trial.send(self._count / seconds)
+                step = self._step = self._trial.send(self._count / seconds)
+                self._put(self._wanted)
             self._until = now + step
             self._from, self._count = now, 0
         finally:
@@ -178,32 +192,39 @@ class _Place:
             self.release()
 
     def release(self) -> None:
-        """Let the workers go, and look again when answers are given again."""
-        with self._judging:
-            self._begin()
-
-    def _begin(self) -> None:
-        self._until = 0.0
-        self._put(False)
-        self._trial = self._tried()
+        """Let the workers go, until more than one of them is busy again."""
+        if self.together:
+            with self._judging:
+                self._put(False)
 
     def _tried(self) -> Generator[float, float, None]:
-        """One way, the other, and the better one for a while. Gives for how many seconds to count
-        answers, and gets how many there were a second.
+        """One way and the other, and the better one for a while. Gives for how many seconds to
+        count answers, and gets how many there were a second.
         """
         stay = _STAY[0]
         while True:
-            apart = yield from self._look(False)
-            together = yield from self._look(True)
-            self._put(together > _BETTER * apart)
-            for _ in range(int(stay / _LOOK)):
-                yield _LOOK
-            stay = min(2 * stay, _STAY[1])
+            was, gains = self._wanted, []
+            for _ in range(_PAIRS):
+                stayed = yield from self._look(was)
+                gains.append((yield from self._look(not was)) / stayed)
+            self._wanted = was != (sorted(gains)[_PAIRS // 2] > _BETTER)
+            same = yield from self._same(stay)
+            stay = min(2 * stay, _STAY[1]) if same else _STAY[0]
 
     def _look(self, together: bool) -> Generator[float, float, float]:
-        self._put(together)
+        self._wanted = together
         yield _LOOK / 2
         return (yield _LOOK)
+
+    def _same(self, seconds: float) -> Generator[float, float, bool]:
+        """Wait so long; False, and at once, when as many answers as at first are not given now."""
+        usual, odd = (yield _HOLD), 0
+        for _ in range(int(seconds / _HOLD)):
+            rate = yield _HOLD
+            odd = 0 if usual / _OTHER < rate < usual * _OTHER else odd + 1
+            if odd == 2:
+                return False
+        return True
 
     def _put(self, together: bool) -> None:
         """Keep the workers on the processor that this one is on, or let them go."""
