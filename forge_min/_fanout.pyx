@@ -35,7 +35,7 @@ from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
 from cpython.list cimport PyList_GET_ITEM, PyList_New, PyList_SET_ITEM
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
-from libc.errno cimport EAGAIN, EINTR, errno
+from libc.errno cimport EAGAIN, EINTR, ENOBUFS, errno
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
@@ -1117,5 +1117,6 @@ cdef void give_back(subscriptions, Lease lease) noexcept:
 include "_fanout_cells.pxi"
 include "_fanout_text.pxi"
 include "_fanout_net.pxi"
+include "_fanout_send.pxi"
 include "_fanout_http.pxi"
 include "_fanout_json.pxi"

@@ -70,6 +70,7 @@ cdef extern from *:
     void forge_store(uint64_t* cell, uint64_t n) noexcept nogil
     uint64_t forge_next(uint64_t* cell) noexcept nogil
     bint forge_flag(int* flag) noexcept nogil
+    int forge_exchange "forge_swap" (int* cell, int value) noexcept nogil
     bint forge_swap(int* flag, int value) noexcept nogil
     void forge_push(void** stack, void* item, void** next) noexcept nogil
     void* forge_take(void** stack) noexcept nogil
@@ -93,7 +94,7 @@ cdef extern from "<sys/epoll.h>" nogil:
         uint32_t events
         epoll_data_t data
     enum:
-        EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLHUP, EPOLLERR, EPOLLET
+        EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLHUP, EPOLLERR, EPOLLET, EPOLLONESHOT
         EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD
     int epoll_create1(int)
     int epoll_ctl(int, int, int, epoll_event*)
@@ -128,6 +129,9 @@ cdef extern from "<sys/socket.h>" nogil:
     ssize_t sendmsg(int, msghdr*, int)
     ssize_t recv(int, void*, size_t, int)
     int getsockopt(int, int, int, void*, unsigned int*)
+
+cdef extern from "<sched.h>" nogil:
+    int sched_yield()
 
 cdef extern from "<unistd.h>" nogil:
     int close(int)

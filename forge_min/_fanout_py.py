@@ -1072,6 +1072,43 @@ def rearm(epoll: select.epoll, fd: int, events: int) -> None:
     epoll.modify(fd, events)
 
 
+@final
+class Sender:
+    """Sends answers on a thread that needs no GIL. This twin has none, and takes none.
+
+    epoll: where the sockets are registered. most: sockets with a lower number are taken.
+    """
+
+    most = 0
+
+    def __init__(self, epoll: select.epoll) -> None:
+        pass
+
+    def give(self, fd: int, data: bytes, events: int) -> None:
+        """Have these bytes sent on a socket that does not block. Until they are taken the caller
+        keeps data and writes nothing; until `settle` it does not close the socket.
+
+        events: for which epoll then waits, as `rearm`, or for EPOLLOUT in their place where the
+        socket did not take all; 0 = for nothing. Raises ValueError for a socket that is not taken.
+        """
+        raise ValueError("no such socket is taken")
+
+    def take(self, fd: int) -> int:
+        """How many bytes the socket took of what was given; -1 where the peer is gone, -2 where
+        that is not known yet, or was told already. Who is woken for `events` is told.
+        """
+        return -2
+
+    def settle(self) -> None:
+        """Wait until nobody touches a socket for what was given before."""
+
+    def run(self) -> None:
+        """The life of its thread; returns after `stop`, when all that was given is sent."""
+
+    def stop(self) -> None:
+        """End the thread. Nothing may be given from now on."""
+
+
 def plain_head(data: bytearray, size: int, environ: dict[str, Any]) -> bool:
     """Read the head of a request, the first `size` bytes, as `wsgi.server.head.parse_head` would;
     False, with nothing done, where that has to look closer. This twin always lets it.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from .errors import ConfigError
 
 __all__ = [
-    "IMPL", "Counter", "Histogram", "Lease", "Limiter", "RateLimiter", "StreamWriter",
+    "IMPL", "Counter", "Histogram", "Lease", "Limiter", "RateLimiter", "Sender", "StreamWriter",
     "Subscription", "Topic", "access_line", "escape", "filled", "iso_utc", "plain_fields",
     "plain_head", "plain_json", "ready", "rearm", "receive", "set_lane", "take_any", "transmit",
     "uuid_text", "wait_any",
@@ -49,6 +49,7 @@ if TYPE_CHECKING or IMPL == "c":
         Lease,
         Limiter,
         RateLimiter,
+        Sender,
         StreamWriter,
         Subscription,
         Topic,
@@ -75,6 +76,7 @@ else:
         Lease,
         Limiter,
         RateLimiter,
+        Sender,
         StreamWriter,
         Subscription,
         Topic,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import queue
 import subprocess
@@ -13,8 +12,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from forge_min.wsgi.server import core
-from forge_min.wsgi.server.connection import Connection
 from forge_min.wsgi.server.crew import QUICK, TRIAL, Crew
 
 ME = threading.get_ident()
@@ -104,130 +101,6 @@ def test_a_handler_that_blocks_in_the_middle_of_quick_ones_holds_nobody_up(serve
         assert peer.get().answer().status == 200
     gate.set()
     assert [p.answer().status for p in blocked] == [200] * 3
-
-
-def test_answers_that_wait_for_others_leave_though_the_next_handler_blocks(serve, connect):
-    gate, held = threading.Event(), [0]
-
-    def app(environ, start_response):
-        if environ["PATH_INFO"] == "/block":
-            held.append(len(server._core._held))
-            gate.wait(10)
-        start_response("200 OK", [])
-        return [environ["QUERY_STRING"].encode()]
-
-    server = serve(app, threads=4)
-    peers = [connect(server) for _ in range(24)]
-    until = time.monotonic() + 30
-    while not held[-1]:
-        assert time.monotonic() < until
-        gate.clear()
-        while not server._core._crew.alone:
-            for number in [*range(24)] * 10:
-                peers[number].get(f"/?{number}")
-            for number in [*range(24)] * 10:
-                assert peers[number].answer().body == b"%d" % number
-        for number, peer in enumerate(peers):
-            peer.get("/block" if number == 12 else f"/?{number}")
-        for number, peer in enumerate(peers):
-            if number != 12:
-                assert peer.answer().body == b"%d" % number
-        gate.set()
-        assert peers[12].answer().status == 200
-
-
-def test_an_answer_that_waits_for_others_is_cut_in_no_way(serve, connect, monkeypatch):
-    """The peer is gone; it ends with the connection; it is more than the kernel takes."""
-    monkeypatch.setattr(core.Core, "_may_hold", lambda self: True)
-    waited, flush = [], Connection.flush
-
-    def flushed(conn):
-        waited.append(conn.held)
-        flush(conn)
-
-    def app(environ, start_response):
-        start_response("200 OK", [])
-        return [b"x" * (3_000_000 if environ["PATH_INFO"] == "/large" else 1)]
-
-    monkeypatch.setattr(Connection, "flush", flushed)
-    server = serve(app, threads=4)
-    peers = [connect(server) for _ in range(24)]
-    for number, peer in enumerate(peers):
-        peer.get("/large" if number % 4 == 1 else "/", "Connection: close\r\n" * (number % 4 == 0))
-        if number % 4 == 3:
-            peer.sock.close()
-    for number, peer in enumerate(peers):
-        if number % 4 < 3:
-            assert len(peer.answer().body) == (3_000_000 if number % 4 == 1 else 1)
-        if number % 4 == 0:
-            assert peer.sock.recv(1) == b""
-    assert connect(server).get().answer().body == b"x"
-    assert waited.count(True) >= len(peers)
-
-
-def test_no_answer_waits_for_others_while_nobody_would_notice(serve, connect):
-    """One thread in all: whatever it is at next could take long."""
-    held = []
-
-    def app(environ, start_response):
-        held.append(len(server._core._held))
-        start_response("200 OK", [])
-        return [b"x"]
-
-    server = serve(app, threads=1)
-    peers = [connect(server) for _ in range(24)]
-    until = time.monotonic() + 10
-    while not server._core._crew.alone and time.monotonic() < until:
-        for peer in peers * 10:
-            peer.get("/")
-        for peer in peers * 10:
-            assert peer.answer().status == 200
-    assert server._core._crew.alone and set(held) == {0}
-
-
-def test_who_pipelines_starves_nobody(serve, connect, monkeypatch):
-    """A fresh client is answered before all that was sent in one piece before it came."""
-    monkeypatch.setattr(core.Core, "_may_hold", lambda self: True)
-    count = itertools.count()
-
-    def app(environ, start_response):
-        start_response("200 OK", [])
-        return [b"%d" % next(count)]
-
-    server = serve(app, threads=1)
-    hogs = [connect(server) for _ in range(8)]
-    fresh = connect(server)
-    assert fresh.get("/").answer().body == b"0"
-    for hog in hogs:
-        hog.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 1000)
-    while next(count) < 500:
-        time.sleep(0.001)
-    place = int(fresh.get("/").answer().body)
-    bodies = [int(hog.answer().body) for hog in hogs for _ in range(1000)]
-    assert place < max(bodies) - 1000
-    each = [bodies[n : n + 1000] for n in range(0, 8000, 1000)]
-    assert all(own == sorted(own) for own in each)
-
-
-def test_an_empty_answer_leaves_before_its_body_is_closed(serve, connect, monkeypatch):
-    monkeypatch.setattr(core.Core, "_may_hold", lambda self: True)
-    gate = threading.Event()
-
-    class Body:
-        def __iter__(self):
-            return iter(())
-
-        def close(self):
-            gate.wait(10)
-            raise ValueError
-
-    def app(environ, start_response):
-        start_response("204 No Content", [])
-        return Body()
-
-    peer = connect(serve(app, threads=2)).get("/")
-    assert peer.answer().status == 204
-    gate.set()
 
 
 class Workers:
@@ -331,6 +204,52 @@ def test_workers_are_let_go_when_nobody_asks_any_more_or_one_is_alone(workers):
         assert workers.together()
         end()
         assert not workers.together()
+
+
+def more_together(together: bool) -> float:
+    return 1250 if together else 1000
+
+
+def test_what_was_better_is_kept_over_a_pause(workers):
+    workers.answer(4, more_together)
+    for end in (workers.place.release, lambda: workers.place.settle(workers.now)):
+        workers.now += 100
+        end()
+        assert not workers.together()
+        assert workers.answer(0.5, more_together) > 0.8
+
+
+def test_only_who_stays_alone_lets_the_others_go(workers):
+    workers.now = time.perf_counter() - 60  # a real time, as the crew's own clock
+    workers.answer(4, more_together)
+    workers.place._until = time.perf_counter() + 60
+    crew = workers.crew
+    for _ in range(3):
+        while crew.alone != ME:
+            answers(crew, 1)
+        assert workers.together()
+        answers(crew, TRIAL, 1.1 * QUICK)
+        assert crew.alone == 0 and workers.together()
+    while crew.alone != ME:
+        answers(crew, 1)
+    answers(crew, TRIAL)
+    assert crew.alone == ME and not workers.together()
+
+
+def test_other_things_that_are_asked_for_are_tried_at_once(workers):
+    workers.answer(60, lambda together: 4000 if together else 3000)
+    assert workers.together()
+    workers.answer(2.5, lambda together: 1000 if together else 1300)
+    assert not workers.together()
+
+
+def test_a_moment_in_which_the_machine_is_slow_decides_nothing(workers):
+    workers.answer(2, lambda together: 1250 if together else 1000)
+    slow = workers.now + 0.3
+    stays = workers.answer(
+        30, lambda together: (1250 if together else 1000) / (3 if workers.now < slow else 1)
+    )
+    assert stays > 0.9
 
 
 def test_threads_that_come_at_the_same_time_do_not_judge_twice(workers):

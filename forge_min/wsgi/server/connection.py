@@ -11,11 +11,12 @@ import select
 import socket
 from typing import Any
 
-from ...fanout import receive, transmit
+from ...fanout import Sender, receive, transmit
 from .reader import Phase, read_requests
 
 CHUNK = 65536
 """Bytes asked of the kernel at once."""
+_NOT_YET = -2  # as Sender.take gives it
 
 
 class Gone(Exception):
@@ -27,7 +28,7 @@ class Connection:
 
     phase: what a parked connection waits for, until `deadline` on the monotonic clock; None after
     an answer. last: the next answer is the last one, the server stops. closing: the last answer is
-    given. held: a whole answer stays in `out` until `flush`.
+    given. held: a whole answer stays in `out` until `flush`, or for a Sender; given: it has it.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Connection:
         self.last = False
         self.closing = False
         self.held = False
+        self.given = False
 
     def receive(self) -> bool:
         """Read once into `buffer`; False when nothing was there. Raises Gone at the end."""
@@ -65,7 +67,7 @@ class Connection:
         earlier call has left there. whole: nothing of the answer follows. Raises Gone.
         """
         self.send_rest()
-        self.held = self.held and whole
+        self.held = self.held and whole and len(data) <= CHUNK
         if self.held:
             self.out = data
             return
@@ -85,6 +87,20 @@ class Connection:
         data, self.out, self.held = self.out, b"", False
         if data:
             self.send(data)
+
+    def collect(self, sender: Sender) -> bool:
+        """Learn what became of `out`, which the sender has; False while it does not say. Raises
+        Gone.
+        """
+        taken = sender.take(self.fd)
+        if taken == _NOT_YET:
+            return False
+        data, self.out, self.given = self.out, b"", False
+        if taken < 0:
+            raise Gone
+        if taken < len(data):
+            self.out = memoryview(data)[taken:]
+        return True
 
     def send_rest(self) -> None:
         """Wait until the peer has taken what `out` holds. Raises Gone after `write_timeout`

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ...fanout import ready, rearm
+from ...fanout import Sender, ready, rearm
 from .connection import Connection, Gone
 from .crew import Crew
 from .exchange import Exchange
@@ -41,10 +41,9 @@ _AT_ONCE = 16
 _LINGER = 1.0
 """Seconds to wait for the peer's end after a last answer (RFC 9112 section 9.6)."""
 _TICK = 0.5
+_SOON = 1.0  # seconds until an answer that the sender has is looked after
 _FEW = 8
-"""Connections that one thread alone looks after as any others. With more of them answers leave
-together: the kernel takes as long to wake a client on another processor as to send.
-"""
+"""Connections that are looked after the plain way, however busy they are."""
 _TURNS = 16
 """Connections that one worker serves before it lets another thread run."""
 _NO_ROOM = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
@@ -88,10 +87,8 @@ class Core:
         self.open: set[Connection] = set()  # without those that were handed over
         # LOCK: none. dict.pop is atomic, and whoever popped a connection owns it.
         self._parked: dict[int, Connection] = {}
-        # LOCK: none; whoever took a connection from a queue owns it. Of one thread that serves all:
-        # those whose next request is near, and those whose answer waits to be sent with others.
+        # LOCK: none, as above. Of one thread that serves all: those whose next request is near.
         self._recent: deque[Connection] = deque()
-        self._held: deque[Connection] = deque()
         self._crew = Crew(gather)
         self._next_sweep = 0.0
         self._idle_until = float("inf")
@@ -101,6 +98,9 @@ class Core:
         self._epoll.register(listener.fileno(), select.EPOLLIN | select.EPOLLONESHOT)
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._wake, select.EPOLLIN)
+        self.sender = Sender(self._epoll)
+        self.sends = bool(self._crew.gathers and self.sender.most)
+        self._patience = min(_SOON, *seconds.values())
 
     # -- the workers -------------------------------------------------------------------------------
 
@@ -122,8 +122,6 @@ class Core:
             # PERF: of many, the one that was answered the longest time ago has probably sent again,
             # and epoll need not be asked (benchmarks/http, hello).
             many = crew.alone and turns and len(recent) > _FEW
-            if self._held and not many:
-                self._release()
             conn = _first(recent) if many or not crew.alone else None
             if conn is None:
                 conn, turns = self._ready(turns)
@@ -136,22 +134,6 @@ class Core:
             if now >= self._next_sweep:
                 self._next_sweep = now + _TICK
                 self._sweep(now)
-
-    def _release(self) -> None:
-        """Send the answers that were held up to now."""
-        for _ in range(len(self._held)):
-            conn = _first(self._held)
-            if conn is None:
-                break
-            try:
-                conn.flush()
-            except Gone:
-                self._close(conn)
-            else:
-                if conn.out or conn.buffer or conn.closing:
-                    self._recent.append(conn)  # to be served as any other, in its turn
-                else:
-                    self._park(conn, Phase.IDLE)
 
     def _ready(self, turns: int) -> tuple[Connection | None, int]:
         """A connection that epoll says is ready, and how often that may be asked without letting
@@ -192,7 +174,10 @@ class Core:
 
     def _progress(self, conn: Connection) -> None:
         """Write what is left, read what is there, answer what is complete."""
-        if conn.phase is Phase.WRITE:
+        if conn.given and not conn.collect(self.sender):
+            self._arm(conn, _READ)
+            return
+        if conn.phase is Phase.WRITE or conn.out:
             conn.flush()
             conn.phase = None
         elif not conn.receive():
@@ -215,7 +200,7 @@ class Core:
             if self._proxies is not None:
                 self._proxies.apply(request)
             exchange = Exchange(conn, request)
-            conn.held = self._may_hold()
+            conn.held = self._crew.crowded and len(self.open) > _FEW and conn.fd < self.sender.most
             exchange.run(self.app, request)
             conn.phase = None
             if exchange.streams:
@@ -223,17 +208,40 @@ class Core:
                 self.open.discard(conn)
                 exchange.hand_over(conn.sock.detach())
                 return
-        if conn.held:
-            conn.phase = Phase.WRITE
-            self._held.append(conn)
-        else:
-            self._park(conn, Phase.WRITE)
+            if conn.held and not conn.closing and not conn.buffer:
+                self._give(conn)
+                return
+            conn.flush()
+        self._park(conn, Phase.WRITE)
 
-    def _may_hold(self) -> bool:
-        """Whether an answer may wait for others: it never waits for a handler that takes long."""
-        crew = self._crew
-        many = len(self._recent) >= _FEW
-        return many and crew.watched and crew.alone == threading.get_ident()
+    def _give(self, conn: Connection) -> None:
+        """Have its answer sent while this thread goes on, and wait for the next request."""
+        conn.out = data = bytes(conn.out)  # as it is already, and kept until it is collected
+        conn.held, conn.given, conn.phase = False, True, Phase.IDLE
+        conn.deadline = time.monotonic() + self._patience
+        if self._near():
+            self.sender.give(conn.fd, data, 0)
+            self._recent.append(conn)
+        else:
+            # SAFETY: parked before given: from then on somebody may be woken for it.
+            self._parked[conn.fd] = conn
+            self.sender.give(conn.fd, data, _READ)
+
+    def _settled(self, conn: Connection) -> bool:
+        """Whether who was taken out of the parked ones is owed nothing; else it goes on."""
+        if not conn.given:
+            return True
+        self.sender.settle()
+        try:
+            if not conn.collect(self.sender):
+                self._arm(conn, _READ)
+            elif conn.out:
+                self._park(conn, Phase.WRITE)
+            else:
+                return True
+        except Gone:
+            self._close(conn)
+        return False
 
     # -- waiting -----------------------------------------------------------------------------------
 
@@ -245,10 +253,14 @@ class Core:
         if phase is not conn.phase:
             conn.phase = phase
             conn.deadline = time.monotonic() + self._seconds[phase]
-        if phase is Phase.IDLE and self._crew.alone and len(self.open) > _FEW:
+        if phase is Phase.IDLE and self._near():
             self._recent.append(conn)
         else:
             self._arm(conn, _WRITE if phase is Phase.WRITE else _READ)
+
+    def _near(self) -> bool:
+        """Whether nobody waits for the next request by epoll."""
+        return self._crew.alone != 0 and len(self.open) > _FEW
 
     def _arm(self, conn: Connection, events: int) -> None:
         """Give the connection up and let epoll wake somebody for it."""
@@ -264,11 +276,16 @@ class Core:
         idle_ends = now >= self._idle_until
         for fd, conn in list(self._parked.items()):
             late = now >= conn.deadline or (idle_ends and conn.phase is Phase.IDLE)
-            if late and self._parked.pop(fd, None) is not None:
-                if conn.phase in (Phase.HEAD, Phase.BODY):
-                    self._refuse(conn, 408, "the request did not arrive in time")
-                else:
-                    self._close(conn)
+            if not late or self._parked.pop(fd, None) is None:
+                continue
+            if conn.given:
+                if self._settled(conn):
+                    conn.deadline += self._seconds[Phase.IDLE] - self._patience
+                    self._arm(conn, _READ)  # until the next sweep, where that is over too
+            elif conn.phase in (Phase.HEAD, Phase.BODY):
+                self._refuse(conn, 408, "the request did not arrive in time")
+            else:
+                self._close(conn)
         self._listen(after_pause=True)
         self._crew.settle()
 
@@ -297,6 +314,7 @@ class Core:
 
     def _close(self, conn: Connection) -> None:
         self.open.discard(conn)
+        self.sender.settle()  # SAFETY: its number may be another's at once
         conn.sock.close()
         self._listen(after_pause=True)
 
@@ -342,7 +360,8 @@ class Core:
     def _evict(self) -> bool:
         """Close the connection that is idle for the longest time; False when none is."""
         for fd, conn in list(self._parked.items()):
-            if conn.phase in (Phase.IDLE, Phase.LINGER) and self._parked.pop(fd, None) is not None:
+            idle = conn.phase in (Phase.IDLE, Phase.LINGER)
+            if idle and self._parked.pop(fd, None) is not None and self._settled(conn):
                 self._close(conn)
                 return True
         return False
@@ -373,6 +392,8 @@ class Core:
         until = time.monotonic() + timeout
         for worker in workers:
             worker.join(max(until - time.monotonic(), 0))
+        self.sender.settle()
+        self.sender.stop()
         for conn in list(self.open):
             self._close(conn)
         self._epoll.close()

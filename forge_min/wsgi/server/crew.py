@@ -82,14 +82,12 @@ def _watch_starts() -> None:
 
 class Crew:
     """Who polls, and where. alone: the identity of the one thread that polls, or 0 for all.
-    watched: another thread sees to it that nobody waits for the one that is alone.
 
     gather: the workers may be kept on one processor.
     """
 
     def __init__(self, gather: bool = False) -> None:
         self.alone = 0
-        self.watched = False
         several = gather and len(os.sched_getaffinity(0)) > 1
         self._place = _Place() if several else None
         self._answers = 0
@@ -127,6 +125,16 @@ class Crew:
             self.alone = me
         self._answers, self._seconds, self._from = 0, 0.0, now
 
+    @property
+    def gathers(self) -> bool:
+        """The workers may be kept on one processor, and there are others."""
+        return self._place is not None
+
+    @property
+    def crowded(self) -> bool:
+        """One thread at a time answers all that is asked, and other processors have room."""
+        return self._place is not None and (self.alone != 0 or self._place.together)
+
     def leave(self) -> None:
         """Called by each worker when it ends."""
         if self._place:
@@ -140,13 +148,11 @@ class Crew:
     def rest(self) -> None:
         """What a thread does that does not poll; returns when all are to poll again."""
         with self._watch:
-            self.watched = True
             while self.alone:
                 before = self._from, self._answers
                 time.sleep(_MOMENT)
                 if before == (self._from, self._answers):
                     self.alone = 0
-            self.watched = False
 
 
 class _Place:

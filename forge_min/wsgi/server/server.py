@@ -188,6 +188,9 @@ class Server(HTTPServer):
         with self._lock:
             if self._workers or self._stopped.is_set():
                 return
+            if self._core.sends:
+                name = f"{self._thread_name}-send"
+                threading.Thread(target=self._core.sender.run, name=name, daemon=True).start()
             for n in range(1, self._count + 1):
                 name = f"{self._thread_name}-{n}"
                 worker = threading.Thread(target=self._core.work, name=name, daemon=True)

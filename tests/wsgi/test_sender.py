@@ -1,0 +1,405 @@
+"""Answers that another thread sends: each one whole, in order, to the peer that asked, and no
+socket is closed, or becomes somebody else's, while it is sent on.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from forge_min import fanout
+from forge_min.fanout import Sender
+from forge_min.wsgi import Server
+from forge_min.wsgi.server import core
+from forge_min.wsgi.server.crew import Crew
+
+READ = select.EPOLLIN | select.EPOLLONESHOT
+
+
+# -- the sender ------------------------------------------------------------------------------------
+
+
+class Sending:
+    """A sender with its thread, and pairs of sockets of which it knows one end."""
+
+    def __init__(self) -> None:
+        self.epoll = select.epoll()
+        self.sender = Sender(self.epoll)
+        self.thread = threading.Thread(target=self.sender.run)
+        self.thread.start()
+        self.ends: list[socket.socket] = []
+
+    def pair(self) -> tuple[socket.socket, socket.socket]:
+        own, peer = socket.socketpair()
+        own.setblocking(False)
+        peer.settimeout(10)
+        self.epoll.register(own.fileno(), select.EPOLLONESHOT)
+        self.ends += own, peer
+        return own, peer
+
+    def taken(self, own: socket.socket) -> int:
+        until = time.monotonic() + 10
+        while (taken := self.sender.take(own.fileno())) == -2:
+            assert time.monotonic() < until
+        return taken
+
+    def end(self) -> None:
+        self.sender.stop()
+        self.thread.join(10)
+        assert not self.thread.is_alive()
+        for end in self.ends:
+            end.close()
+        self.epoll.close()
+
+
+@pytest.fixture
+def sending() -> Iterator[Sending]:
+    if not Sender.most:
+        pytest.skip("the twin takes nothing")
+    made = Sending()
+    yield made
+    made.end()
+
+
+def test_the_twin_takes_nothing_and_the_compiled_one_does():
+    assert bool(Sender.most) == (fanout.IMPL == "c")
+    with select.epoll() as epoll:
+        sender = Sender(epoll)
+        for fd in (-1, Sender.most):
+            with pytest.raises(ValueError):
+                sender.give(fd, b"x", READ)
+        sender.settle()
+        sender.stop()
+        sender.run()
+
+
+def test_what_is_given_is_sent_and_the_next_request_is_waited_for(sending):
+    own, peer = sending.pair()
+    for size in (1, 100, 60_000):
+        sending.sender.give(own.fileno(), b"a" * size, READ)
+        assert len(peer.recv(size, socket.MSG_WAITALL)) == size
+        peer.send(b"next")
+        assert sending.epoll.poll(10) == [(own.fileno(), select.EPOLLIN)]
+        assert sending.sender.take(own.fileno()) == size  # known to who is woken
+        assert sending.sender.take(own.fileno()) == -2
+        assert own.recv(10) == b"next"
+
+
+def test_with_no_events_epoll_is_left_alone(sending):
+    own, peer = sending.pair()
+    sending.sender.give(own.fileno(), b"abc", 0)
+    assert peer.recv(10) == b"abc" and sending.taken(own) == 3
+    peer.send(b"next")
+    assert sending.epoll.poll(0.1) == []
+
+
+def test_what_the_socket_does_not_take_is_told_and_room_is_waited_for(sending):
+    own, peer = sending.pair()
+    data = b"z" * 5_000_000
+    sending.sender.give(own.fileno(), data, READ)
+    taken = sending.taken(own)
+    assert 0 < taken < len(data)
+    sending.sender.give(own.fileno(), data, READ)
+    assert sending.taken(own) == 0
+    assert sending.epoll.poll(0.1) == []
+    assert len(peer.recv(taken, socket.MSG_WAITALL)) == taken
+    assert sending.epoll.poll(10) == [(own.fileno(), select.EPOLLOUT)]
+
+
+def test_a_peer_that_is_gone_is_told(sending):
+    own, peer = sending.pair()
+    peer.close()
+    sending.sender.give(own.fileno(), b"abc", READ)
+    assert sending.taken(own) == -1
+    assert sending.epoll.poll(10)[0][0] == own.fileno()
+
+
+def test_what_was_given_before_is_over_when_it_is_settled(sending):
+    pairs = [sending.pair() for _ in range(50)]
+    for number in range(2000):
+        own, peer = pairs[number % 50]
+        sending.sender.give(own.fileno(), b"abc", READ)
+        sending.sender.settle()
+        assert sending.sender.take(own.fileno()) == 3
+        assert peer.recv(10) == b"abc"
+
+
+def test_a_sender_that_slept_is_woken_again_and_again(sending):
+    own, peer = sending.pair()
+    for number in range(300):
+        time.sleep((0, 20e-6, 2e-3)[number % 3])
+        sending.sender.give(own.fileno(), b"%d" % number, 0)
+        assert peer.recv(10) == b"%d" % number
+        assert sending.taken(own) == len(b"%d" % number)
+
+
+def test_many_threads_give_at_once(sending):
+    def hurry(pair: tuple[socket.socket, socket.socket]) -> None:
+        own, peer = pair
+        for number in range(500):
+            data = b"%d" % number * 10
+            sending.sender.give(own.fileno(), data, 0)
+            if peer.recv(len(data), socket.MSG_WAITALL) == data:
+                done.append(sending.taken(own) == len(data))
+
+    done: list[bool] = []
+    threads = [threading.Thread(target=hurry, args=(sending.pair(),)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(done) == 4000 and all(done)
+
+
+def test_all_that_was_given_leaves_before_the_thread_ends():
+    if not Sender.most:
+        pytest.skip("the twin takes nothing")
+    for _ in range(30):
+        made = Sending()
+        own, peer = made.pair()
+        made.sender.give(own.fileno(), b"last", READ)
+        made.sender.stop()
+        assert peer.recv(10) == b"last"
+        made.end()
+
+
+# -- the server ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["by epoll", "at once"])
+def crowd(request, serve, monkeypatch) -> Callable[..., Server]:
+    """Starts a server all of whose answers are given to its sender; it waits for next requests by
+    epoll, or looks for them itself, as one thread alone does.
+    """
+    monkeypatch.setattr(Crew, "crowded", True)
+    monkeypatch.setattr(core, "_FEW", 0)
+    monkeypatch.setattr(core.Core, "_near", lambda self: request.param == "at once")
+    given, give = [0], core.Core._give
+
+    def counted(self: core.Core, *args: Any) -> None:
+        given[0] += 1
+        give(self, *args)
+
+    monkeypatch.setattr(core.Core, "_give", counted)
+
+    def start(app: Any, **options: Any) -> Server:
+        server = serve(app, **{"threads": 4, "gather": True, **options})
+        if not server._core.sends:
+            pytest.skip("one processor, or the twin")
+        return server
+
+    yield start
+    assert given[0] > 0
+
+
+def echo(environ, start_response):
+    start_response("200 OK", [])
+    return [environ["QUERY_STRING"].encode()]
+
+
+def test_answers_leave_though_the_next_handler_blocks(crowd, connect):
+    gate = threading.Event()
+
+    def app(environ, start_response):
+        if environ["PATH_INFO"] == "/block":
+            gate.wait(10)
+        return echo(environ, start_response)
+
+    server = crowd(app)
+    peers = [connect(server) for _ in range(24)]
+    for turn in range(20):
+        gate.clear()
+        for number, peer in enumerate(peers):
+            peer.get(f"/block?{turn}" if number == 12 else f"/?{turn}.{number}")
+        for number, peer in enumerate(peers):
+            if number != 12:
+                assert peer.answer().body == b"%d.%d" % (turn, number)
+        gate.set()
+        assert peers[12].answer().body == b"%d" % turn
+
+
+def test_a_pipeline_is_answered_in_order(crowd, connect):
+    server = crowd(echo)
+    peers = [connect(server) for _ in range(4)]
+    for turn in range(10):
+        for peer in peers:
+            for number in range(100):
+                peer.send(f"GET /?{turn}.{number} HTTP/1.1\r\nHost: a\r\n\r\n")
+        for peer in peers:
+            for number in range(100):
+                assert peer.answer().body == b"%d.%d" % (turn, number)
+
+
+def test_an_answer_is_cut_in_no_way(crowd, connect):
+    """The peer is gone; it ends with the connection; it is more than the kernel takes."""
+
+    def app(environ, start_response):
+        start_response("200 OK", [])
+        return [b"x" * (3_000_000 if environ["PATH_INFO"] == "/large" else 1)]
+
+    server = crowd(app)
+    peers = [connect(server) for _ in range(24)]
+    for number, peer in enumerate(peers):
+        peer.get("/large" if number % 4 == 1 else "/", "Connection: close\r\n" * (number % 4 == 0))
+        if number % 4 == 3:
+            peer.sock.close()
+    for number, peer in enumerate(peers):
+        if number % 4 < 3:
+            assert len(peer.answer().body) == (3_000_000 if number % 4 == 1 else 1)
+        if number % 4 == 0:
+            assert peer.sock.recv(1) == b""
+    assert connect(server).get().answer().body == b"x"
+
+
+def slow_reader(server: Server, connect: Any) -> tuple[Any, int]:
+    """A peer that has read nothing and asked until the kernel takes no more; how often it did."""
+    peer = connect(server)
+    for number in range(2000):
+        peer.get(f"/?{number}")
+        time.sleep(0.002)
+        if any(conn.out and not conn.given for conn in list(server._core.open)):
+            return peer, number + 1
+    raise AssertionError("the kernel takes everything")
+
+
+def large(environ, start_response):
+    start_response("200 OK", [])
+    return [environ["QUERY_STRING"].encode() + b"." * 60_000]
+
+
+def test_who_reads_late_gets_everything(crowd, connect):
+    server = crowd(large)
+    peer, asked = slow_reader(server, connect)
+    assert connect(server).get("/?else").answer().body[:4] == b"else"
+    for number in range(asked):
+        assert peer.answer().body == b"%d" % number + b"." * 60_000
+
+
+def test_who_does_not_read_is_cut_at_the_deadline_of_writing(crowd, connect):
+    server = crowd(large, write_timeout=0.5, keepalive=60)
+    slow_reader(server, connect)
+    until = time.monotonic() + 20
+    while server.connections:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_who_is_idle_is_closed_at_the_deadline_of_waiting_and_not_before(crowd, connect):
+    server = crowd(echo, write_timeout=0.2, keepalive=2.0)
+    peer = connect(server)
+    assert peer.get("/?a").answer().body == b"a"
+    began = time.monotonic()
+    assert not peer.more()
+    assert time.monotonic() - began > 1.5
+
+
+def test_a_stop_loses_no_answer(crowd, connect):
+    server = crowd(echo)
+    peers = [connect(server) for _ in range(24)]
+    for number, peer in enumerate(peers):
+        peer.get(f"/?{number}")
+    answered = [peer.answer().body for peer in peers[:12]]
+    server.stop(timeout=10)
+    answered += [peer.answer().body for peer in peers[12:]]
+    assert answered == [b"%d" % number for number in range(24)]
+
+
+def test_nobody_gets_the_answer_of_another(crowd):
+    """More peers than there is room for, who come, ask, and go at any moment; deadlines pass, and
+    the numbers of sockets are used again at once. Whoever gets an answer gets its own.
+    """
+    server = crowd(echo, max_connections=12, keepalive=0.3, write_timeout=0.3)
+    until, wrong, right = time.monotonic() + 8, [], itertools.count()
+
+    def ask(seed: int) -> None:
+        chance = random.Random(seed)
+        while time.monotonic() < until:
+            try:
+                with socket.create_connection(server.server_address, timeout=5) as sock:
+                    for _ in range(chance.randrange(1, 40)):
+                        mark = os.urandom(6).hex()
+                        times = chance.choice((1, 1, 1, 3))
+                        sock.sendall(f"GET /?{mark} HTTP/1.1\r\nHost: a\r\n\r\n".encode() * times)
+                        if chance.random() < 0.05:
+                            break  # gone before the answer comes
+                        for _ in range(times):
+                            data = b""
+                            while not data.endswith(mark.encode()):
+                                if not (some := sock.recv(1)):
+                                    raise ConnectionResetError
+                                data += some
+                                if len(data) > 4000:
+                                    wrong.append(data)
+                                    return
+                            if data.count(b"HTTP/1.1 200 OK") != 1:
+                                wrong.append(data)
+                        next(right)
+                        if chance.random() < 0.02:
+                            time.sleep(0.4)
+            except (ConnectionError, TimeoutError):
+                pass
+
+    threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(24)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert next(right) > 500
+
+
+def test_who_pipelines_starves_nobody(crowd, connect):
+    """A fresh client is answered before all that was sent in one piece before it came."""
+    count = itertools.count()
+
+    def app(environ, start_response):
+        time.sleep(0.0001)
+        start_response("200 OK", [])
+        return [b"%d" % next(count)]
+
+    server = crowd(app, threads=1)
+    hogs = [connect(server) for _ in range(8)]
+    fresh = connect(server)
+    assert fresh.get("/").answer().body == b"0"
+    for hog in hogs:
+        hog.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 500)
+    while next(count) < 200:
+        time.sleep(0.001)
+    asked = next(count)
+    place = int(fresh.get("/").answer().body)
+    bodies = [int(hog.answer().body) for hog in hogs for _ in range(500)]
+    assert place < asked + 1000 < max(bodies)
+    each = [bodies[n : n + 500] for n in range(0, 4000, 500)]
+    assert all(own == sorted(own) for own in each)
+
+
+def test_an_empty_answer_leaves_before_its_body_is_closed(crowd, connect):
+    gate = threading.Event()
+
+    class Body:
+        def __iter__(self):
+            return iter(())
+
+        def close(self):
+            gate.wait(10)
+            raise ValueError
+
+    def app(environ, start_response):
+        if environ["PATH_INFO"] == "/echo":
+            return echo(environ, start_response)
+        start_response("204 No Content", [])
+        return Body()
+
+    server = crowd(app, threads=2)
+    peer = connect(server).get("/")
+    assert peer.answer().status == 204
+    gate.set()
+    assert connect(server).get("/echo?a").answer().body == b"a"
