@@ -36,6 +36,12 @@ class Sending:
         self.thread = threading.Thread(target=self.sender.run)
         self.thread.start()
         self.ends: list[socket.socket] = []
+        self.kept: dict[int, bytes] = {}
+
+    def give(self, own: socket.socket, data: bytes, events: int) -> None:
+        fd = own.fileno()
+        self.kept[fd] = data
+        self.sender.give(fd, data, events)
 
     def pair(self) -> tuple[socket.socket, socket.socket]:
         own, peer = socket.socketpair()
@@ -84,7 +90,7 @@ def test_the_twin_takes_nothing_and_the_compiled_one_does():
 def test_what_is_given_is_sent_and_the_next_request_is_waited_for(sending):
     own, peer = sending.pair()
     for size in (1, 100, 60_000):
-        sending.sender.give(own.fileno(), b"a" * size, READ)
+        sending.give(own, b"a" * size, READ)
         assert len(peer.recv(size, socket.MSG_WAITALL)) == size
         peer.send(b"next")
         assert sending.epoll.poll(10) == [(own.fileno(), select.EPOLLIN)]
@@ -95,7 +101,7 @@ def test_what_is_given_is_sent_and_the_next_request_is_waited_for(sending):
 
 def test_with_no_events_epoll_is_left_alone(sending):
     own, peer = sending.pair()
-    sending.sender.give(own.fileno(), b"abc", 0)
+    sending.give(own, b"abc", 0)
     assert peer.recv(10) == b"abc" and sending.taken(own) == 3
     peer.send(b"next")
     assert sending.epoll.poll(0.1) == []
@@ -104,10 +110,10 @@ def test_with_no_events_epoll_is_left_alone(sending):
 def test_what_the_socket_does_not_take_is_told_and_room_is_waited_for(sending):
     own, peer = sending.pair()
     data = b"z" * 5_000_000
-    sending.sender.give(own.fileno(), data, READ)
+    sending.give(own, data, READ)
     taken = sending.taken(own)
     assert 0 < taken < len(data)
-    sending.sender.give(own.fileno(), data, READ)
+    sending.give(own, data, READ)
     assert sending.taken(own) == 0
     assert sending.epoll.poll(0.1) == []
     assert len(peer.recv(taken, socket.MSG_WAITALL)) == taken
@@ -117,7 +123,7 @@ def test_what_the_socket_does_not_take_is_told_and_room_is_waited_for(sending):
 def test_a_peer_that_is_gone_is_told(sending):
     own, peer = sending.pair()
     peer.close()
-    sending.sender.give(own.fileno(), b"abc", READ)
+    sending.give(own, b"abc", READ)
     assert sending.taken(own) == -1
     assert sending.epoll.poll(10)[0][0] == own.fileno()
 
@@ -126,7 +132,7 @@ def test_what_was_given_before_is_over_when_it_is_settled(sending):
     pairs = [sending.pair() for _ in range(50)]
     for number in range(2000):
         own, peer = pairs[number % 50]
-        sending.sender.give(own.fileno(), b"abc", READ)
+        sending.give(own, b"abc", READ)
         sending.sender.settle()
         assert sending.sender.take(own.fileno()) == 3
         assert peer.recv(10) == b"abc"
@@ -136,7 +142,7 @@ def test_a_sender_that_slept_is_woken_again_and_again(sending):
     own, peer = sending.pair()
     for number in range(300):
         time.sleep((0, 20e-6, 2e-3)[number % 3])
-        sending.sender.give(own.fileno(), b"%d" % number, 0)
+        sending.give(own, b"%d" % number, 0)
         assert peer.recv(10) == b"%d" % number
         assert sending.taken(own) == len(b"%d" % number)
 
@@ -146,7 +152,7 @@ def test_many_threads_give_at_once(sending):
         own, peer = pair
         for number in range(500):
             data = b"%d" % number * 10
-            sending.sender.give(own.fileno(), data, 0)
+            sending.give(own, data, 0)
             if peer.recv(len(data), socket.MSG_WAITALL) == data:
                 done.append(sending.taken(own) == len(data))
 
@@ -165,7 +171,7 @@ def test_all_that_was_given_leaves_before_the_thread_ends():
     for _ in range(30):
         made = Sending()
         own, peer = made.pair()
-        made.sender.give(own.fileno(), b"last", READ)
+        made.give(own, b"last", READ)
         made.sender.stop()
         assert peer.recv(10) == b"last"
         made.end()
