@@ -301,8 +301,8 @@ def test_who_does_not_read_is_cut_at_the_deadline_of_writing(crowd, connect):
 def test_who_is_idle_is_closed_at_the_deadline_of_waiting_and_not_before(crowd, connect):
     server = crowd(echo, write_timeout=0.2, keepalive=2.0)
     peer = connect(server)
-    assert peer.get("/?a").answer().body == b"a"
     began = time.monotonic()
+    assert peer.get("/?a").answer().body == b"a"
     assert not peer.more()
     assert time.monotonic() - began > 1.5
 
