@@ -1084,12 +1084,14 @@ class Sender:
     def __init__(self, epoll: select.epoll) -> None:
         pass
 
-    def give(self, fd: int, data: bytes, events: int) -> None:
+    def give(self, fd: int, data: bytes, events: int, keep: dict[int, Any], owner: object) -> bool:
         """Have these bytes sent on a socket that does not block. Until they are taken the caller
-        keeps data and writes nothing; until `settle` it does not close the socket.
+        keeps data and writes nothing; until `settle` it does not close the socket. False, with
+        nothing done, where the thread is behind or has stopped.
 
         events: for which epoll then waits, as `rearm`, or for EPOLLOUT in their place where the
-        socket did not take all; 0 = for nothing. Raises ValueError for a socket that is not taken.
+        socket did not take all, and owner stands in keep[fd] before anybody is woken; 0 = for
+        nothing. Raises ValueError for a socket that is not taken.
         """
         raise ValueError("no such socket is taken")
 
@@ -1106,7 +1108,7 @@ class Sender:
         """The life of its thread; returns after `stop`, when all that was given is sent."""
 
     def stop(self) -> None:
-        """End the thread. Nothing may be given from now on."""
+        """End the thread."""
 
 
 def plain_head(data: bytearray, size: int, environ: dict[str, Any]) -> bool:

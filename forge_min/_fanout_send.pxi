@@ -5,6 +5,7 @@
 
 cdef enum:
     DESCRIPTORS = 65536
+    BEHIND = 8  # answers that wait when the thread has no processor, to all appearance
     PEER_GONE = -1
     NOT_YET = -2
 
@@ -48,17 +49,23 @@ cdef class Sender:
         if self.wake > 0:
             close(self.wake)
 
-    def give(self, int fd, bytes data not None, uint32_t events):
+    def give(self, int fd, bytes data not None, uint32_t events, dict keep not None, owner):
         """As _fanout_py.Sender.give."""
         if not 0 <= fd < DESCRIPTORS:
             raise ValueError("no such socket is taken")
+        if forge_flag(&self.stopped) or self.given - forge_load(&self.finished) >= BEHIND:
+            return False
         cdef Parcel* parcel = &self.parcels[fd]
+        # SAFETY: kept and given in one step: the GIL is held from here to the end.
+        if events:
+            keep[fd] = owner
         parcel.fd, parcel.events = fd, events
         parcel.data, parcel.size = PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data)
         forge_next(&self.given)
         forge_push(&self.news, parcel, &parcel.next)
         if forge_swap(&self.asleep, 0):
             self.rouse()
+        return True
 
     def take(self, int fd):
         """As _fanout_py.Sender.take."""
@@ -72,7 +79,7 @@ cdef class Sender:
         if forge_load(&self.finished) >= given:
             return
         with nogil:
-            while forge_load(&self.finished) < given and not forge_flag(&self.stopped):
+            while forge_load(&self.finished) < given:
                 sched_yield()
 
     def run(self):
@@ -101,6 +108,7 @@ cdef class Sender:
             if self.send_all():
                 since = 0
             elif forge_flag(&self.stopped):
+                self.send_all()  # what was given before it stopped
                 return
             elif since == 0:
                 since = forge_now()
@@ -114,10 +122,15 @@ cdef class Sender:
                 forge_swap(&self.asleep, 0)
 
     cdef bint send_all(self) noexcept nogil:
-        """Send what was given, the last one first; False for nothing."""
-        cdef Parcel* parcel = <Parcel*>forge_take(&self.news)
-        cdef bint found = parcel != NULL
+        """Send what was given, in that order, which `settle` counts on; False for nothing."""
+        cdef Parcel* stack = <Parcel*>forge_take(&self.news)
+        cdef bint found = stack != NULL
+        cdef Parcel* parcel = NULL
         cdef Parcel* next
+        while stack != NULL:
+            next = <Parcel*>stack.next
+            stack.next = parcel
+            parcel, stack = stack, next
         while parcel != NULL:
             next = <Parcel*>parcel.next  # before it is its owner's again
             self.send_one(parcel)

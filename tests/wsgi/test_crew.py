@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import queue
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -271,6 +273,25 @@ def test_a_worker_that_ended_does_not_matter(workers):
     workers.place.threads.insert(0, 2**22 + 1)  # no such thread
     workers.answer(4, lambda together: 2000 if together else 1000)
     assert workers.together()
+
+
+def test_workers_go_on_where_no_file_can_be_opened(workers, monkeypatch):
+    def fail(path: Path) -> str:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(Path, "read_text", fail)
+    workers.answer(4, more_together)
+    assert not workers.together()
+    monkeypatch.undo()
+    workers.answer(4, more_together)
+    assert workers.together()
+
+
+def test_nobody_is_kept_anywhere_after_the_end(workers):
+    workers.answer(4, more_together)
+    assert workers.together()
+    workers.crew.end()
+    assert not workers.together()
 
 
 def test_nobody_is_gathered_unless_that_is_asked_for():

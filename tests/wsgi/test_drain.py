@@ -147,3 +147,49 @@ def test_a_stop_under_load_loses_no_accepted_request(serve, threads):
     for thread in clients:
         thread.join(10)
     assert errors == []
+
+
+def test_a_stop_resets_no_connection_that_was_made(serve):
+    """Clients that connect anew for each request: they are answered, or refused."""
+    app, _, _ = gated()
+    wrong, answered = [], []
+
+    def ask(port):
+        while True:
+            try:
+                with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+                    sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                    data = b""
+                    while some := sock.recv(4096):
+                        data += some
+                    answered.append(data.endswith(b"done"))
+            except ConnectionRefusedError:
+                return
+            except OSError as err:
+                wrong.append(err)
+                return
+
+    for _ in range(10):
+        server = serve(app)
+        clients = [threading.Thread(target=ask, args=(server.server_port,)) for _ in range(4)]
+        for each in clients:
+            each.start()
+        until = len(answered) + 20
+        while len(answered) < until and not wrong:
+            time.sleep(0.001)
+        assert server.stop(10)
+        for each in clients:
+            each.join(15)
+    assert not wrong
+    assert all(answered)
+
+
+def test_a_socket_that_others_share_takes_connections_after_a_stop(serve, connect):
+    app, _, _ = gated()
+    with socket.create_server(("127.0.0.1", 0)) as shared:
+        for _ in range(2):
+            server = serve(app, listener=shared.dup())
+            assert connect(server).get().answer().body == b"done"
+            server.stop(10)
+        with socket.create_connection(shared.getsockname(), timeout=5):
+            shared.accept()[0].close()

@@ -37,11 +37,13 @@ class Sending:
         self.thread.start()
         self.ends: list[socket.socket] = []
         self.kept: dict[int, bytes] = {}
+        self.parked: dict[int, socket.socket] = {}
 
     def give(self, own: socket.socket, data: bytes, events: int) -> None:
         fd = own.fileno()
         self.kept[fd] = data
-        self.sender.give(fd, data, events)
+        while not self.sender.give(fd, data, events, self.parked, own):
+            time.sleep(0)
 
     def pair(self) -> tuple[socket.socket, socket.socket]:
         own, peer = socket.socketpair()
@@ -81,10 +83,13 @@ def test_the_twin_takes_nothing_and_the_compiled_one_does():
         sender = Sender(epoll)
         for fd in (-1, Sender.most):
             with pytest.raises(ValueError):
-                sender.give(fd, b"x", READ)
+                sender.give(fd, b"x", READ, {}, None)
         sender.settle()
         sender.stop()
-        sender.run()
+        thread = threading.Thread(target=sender.run)  # it takes the signals from its thread
+        thread.start()
+        thread.join(10)
+        assert not thread.is_alive()
 
 
 def test_what_is_given_is_sent_and_the_next_request_is_waited_for(sending):
@@ -165,6 +170,38 @@ def test_many_threads_give_at_once(sending):
     assert len(done) == 4000 and all(done)
 
 
+def test_what_is_given_at_any_moment_does_not_find_the_thread_asleep(sending):
+    """Around the moment in which it goes to sleep: whoever gives then has to wake it."""
+    own, peer = sending.pair()
+    for number in range(20_000):
+        until = time.perf_counter() + number % 250 * 1e-7
+        while time.perf_counter() < until:
+            pass
+        sending.give(own, b"x", 0)
+        assert peer.recv(1) == b"x"
+        assert sending.taken(own) == 1
+
+
+def test_who_is_behind_takes_no_more_and_who_was_stopped_nothing():
+    if not Sender.most:
+        pytest.skip("the twin takes nothing")
+    with select.epoll() as epoll:
+        sender, pairs = Sender(epoll), [socket.socketpair() for _ in range(20)]
+        kept: dict[int, Any] = {}
+        taken = [sender.give(own.fileno(), b"x", READ, kept, own) for own, _ in pairs]
+        assert taken == [True] * 8 + [False] * 12  # its thread does not run yet
+        assert kept == {own.fileno(): own for own, _ in pairs[:8]}
+        sender.stop()
+        thread = threading.Thread(target=sender.run)
+        thread.start()
+        thread.join(10)
+        assert [own.recv(10) for _, own in pairs[:8]] == [b"x"] * 8
+        assert not sender.give(pairs[9][0].fileno(), b"x", READ, kept, None)
+        for ends in pairs:
+            for end in ends:
+                end.close()
+
+
 def test_all_that_was_given_leaves_before_the_thread_ends():
     if not Sender.most:
         pytest.skip("the twin takes nothing")
@@ -190,9 +227,10 @@ def crowd(request, serve, monkeypatch) -> Callable[..., Server]:
     monkeypatch.setattr(core.Core, "_near", lambda self: request.param == "at once")
     given, give = [0], core.Core._give
 
-    def counted(self: core.Core, *args: Any) -> None:
-        given[0] += 1
-        give(self, *args)
+    def counted(self: core.Core, *args: Any) -> bool:
+        taken = give(self, *args)
+        given[0] += taken
+        return taken
 
     monkeypatch.setattr(core.Core, "_give", counted)
 
@@ -305,6 +343,36 @@ def test_who_is_idle_is_closed_at_the_deadline_of_waiting_and_not_before(crowd, 
     assert peer.get("/?a").answer().body == b"a"
     assert not peer.more()
     assert time.monotonic() - began > 1.5
+
+
+def test_a_slow_reader_is_not_kept_waiting(crowd, connect):
+    """Little room in the kernel, as on a slow line: the rest is sent as soon as there is some, not
+    at the next look at deadlines.
+    """
+    server = crowd(large)
+    server.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)
+    peers = [connect(server) for _ in range(4)]
+    until = time.monotonic() + 10
+    for turn in range(20):
+        for peer in peers:
+            peer.get(f"/?{turn}")
+        time.sleep(0.01)
+        for peer in peers:
+            assert peer.answer().body == b"%d" % turn + b"." * 60_000
+    assert time.monotonic() < until  # 20 looks, and more, are three times as long
+
+
+def test_who_pauses_is_not_taken_for_idle(crowd, connect):
+    """Its answer may be collected before it asks again, or only then."""
+    server = crowd(echo, keepalive=60)
+    peers = [connect(server) for _ in range(12)]
+    for turn in range(3):
+        for peer in peers:
+            peer.get(f"/?{turn}")
+        for peer in peers:
+            assert peer.answer().body == b"%d" % turn
+        server._core.sender.settle()
+        time.sleep(2)
 
 
 def test_a_stop_loses_no_answer(crowd, connect):

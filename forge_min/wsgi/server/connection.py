@@ -88,6 +88,17 @@ class Connection:
         if data:
             self.send(data)
 
+    def give(self, sender: Sender, events: int, parked: dict[int, Connection]) -> bool:
+        """Have `out` sent while this thread goes on, then `events` waited for (see Sender); False
+        where this thread has to.
+        """
+        self.out = data = bytes(self.out)  # as it is already, and kept until it is collected
+        self.held, self.given, self.phase = False, True, Phase.IDLE
+        if sender.give(self.fd, data, events, parked, self):
+            return True
+        self.given, self.phase = False, None
+        return False
+
     def collect(self, sender: Sender) -> bool:
         """Learn what became of `out`, which the sender has; False while it does not say. Raises
         Gone.

@@ -32,20 +32,14 @@ _log = logging.getLogger("forge_min.wsgi.server")
 _READ = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT
 _WRITE = select.EPOLLOUT | select.EPOLLONESHOT
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_UNREAD = {"REQUEST_METHOD": "GET", "SERVER_PROTOCOL": "HTTP/1.1", "PATH_INFO": ""}
-"""Stands for a request that was refused."""
-_IN_A_ROW = 16
-"""Pipelined requests that one connection may have answered before others get their turn."""
-_AT_ONCE = 16
-"""Connections that one worker accepts before it looks for requests again."""
-_LINGER = 1.0
-"""Seconds to wait for the peer's end after a last answer (RFC 9112 section 9.6)."""
+_UNREAD = {"REQUEST_METHOD": "GET", "SERVER_PROTOCOL": "HTTP/1.1", "PATH_INFO": ""}  # a refused one
+_IN_A_ROW = 16  # pipelined requests that are answered before others get their turn
+_AT_ONCE = 16  # connections that one worker accepts before it looks for requests again
+_LINGER = 1.0  # seconds to wait for the peer's end after a last answer (RFC 9112 section 9.6)
 _TICK = 0.5
 _SOON = 1.0  # seconds until an answer that the sender has is looked after
-_FEW = 8
-"""Connections that are looked after the plain way, however busy they are."""
-_TURNS = 16
-"""Connections that one worker serves before it lets another thread run."""
+_FEW = 8  # connections that are looked after the plain way, however busy they are
+_TURNS = 16  # connections that one worker serves before it lets another thread run
 _NO_ROOM = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 
@@ -113,8 +107,7 @@ class Core:
             self._crew.leave()
 
     def _poll(self) -> None:
-        crew, recent, turns = self._crew, self._recent, 0
-        me = threading.get_ident()
+        crew, recent, turns, me = self._crew, self._recent, 0, threading.get_ident()
         while not self.stopping:
             if crew.alone and crew.alone != me:
                 crew.rest()
@@ -174,8 +167,7 @@ class Core:
 
     def _progress(self, conn: Connection) -> None:
         """Write what is left, read what is there, answer what is complete."""
-        if conn.given and not conn.collect(self.sender):
-            self._arm(conn, _READ)
+        if conn.given and not self._collect(conn):
             return
         if conn.phase is Phase.WRITE or conn.out:
             conn.flush()
@@ -204,43 +196,54 @@ class Core:
             exchange.run(self.app, request)
             conn.phase = None
             if exchange.streams:
+                self.sender.settle()
                 self._epoll.unregister(conn.fd)
                 self.open.discard(conn)
                 exchange.hand_over(conn.sock.detach())
                 return
-            if conn.held and not conn.closing and not conn.buffer:
-                self._give(conn)
+            if conn.held and not conn.closing and not conn.buffer and self._give(conn):
                 return
             conn.flush()
         self._park(conn, Phase.WRITE)
 
-    def _give(self, conn: Connection) -> None:
-        """Have its answer sent while this thread goes on, and wait for the next request."""
-        conn.out = data = bytes(conn.out)  # as it is already, and kept until it is collected
-        conn.held, conn.given, conn.phase = False, True, Phase.IDLE
+    def _give(self, conn: Connection) -> bool:
+        """Have its answer sent while this thread goes on; False where this thread has to."""
+        near = self._near()
         conn.deadline = time.monotonic() + self._patience
-        if self._near():
-            self.sender.give(conn.fd, data, 0)
+        given = conn.give(self.sender, 0 if near else _READ, self._parked)
+        if given and near:
             self._recent.append(conn)
-        else:
-            # SAFETY: parked before given: from then on somebody may be woken for it.
-            self._parked[conn.fd] = conn
-            self.sender.give(conn.fd, data, _READ)
+        return given
 
-    def _settled(self, conn: Connection) -> bool:
-        """Whether who was taken out of the parked ones is owed nothing; else it goes on."""
-        if not conn.given:
-            return True
-        self.sender.settle()
+    def _collect(self, conn: Connection) -> bool:
+        """Whether its answer is sent, as far as the kernel takes it. Raises Gone."""
+        if not conn.collect(self.sender):
+            if self._near():
+                self._recent.append(conn)
+                return False
+            self.sender.settle()
+            conn.collect(self.sender)
+        conn.deadline += self._seconds[Phase.IDLE] - self._patience
+        return True
+
+    def _owns(self, fd: int, seen: Connection) -> bool:
+        """Take out of the parked ones what was seen there; False where it is gone, or goes on."""
+        conn = self._parked.pop(fd, None)
+        if conn is None:
+            return False
         try:
-            if not conn.collect(self.sender):
-                self._arm(conn, _READ)
-            elif conn.out:
-                self._park(conn, Phase.WRITE)
-            else:
-                return True
+            if conn.given:
+                self.sender.settle()
+                self._collect(conn)
         except Gone:
             self._close(conn)
+            return False
+        if conn.out and conn.phase is Phase.IDLE:
+            self._park(conn, Phase.WRITE)
+        elif conn is not seen:  # another one has its number by now
+            self._arm(conn, _WRITE if conn.phase is Phase.WRITE else _READ)
+        else:
+            return True
         return False
 
     # -- waiting -----------------------------------------------------------------------------------
@@ -256,6 +259,8 @@ class Core:
         if phase is Phase.IDLE and self._near():
             self._recent.append(conn)
         else:
+            if phase is Phase.WRITE:
+                self.sender.settle()  # SAFETY: it may be about to wait for the next request here
             self._arm(conn, _WRITE if phase is Phase.WRITE else _READ)
 
     def _near(self) -> bool:
@@ -276,12 +281,10 @@ class Core:
         idle_ends = now >= self._idle_until
         for fd, conn in list(self._parked.items()):
             late = now >= conn.deadline or (idle_ends and conn.phase is Phase.IDLE)
-            if not late or self._parked.pop(fd, None) is None:
+            if not late or not self._owns(fd, conn):
                 continue
-            if conn.given:
-                if self._settled(conn):
-                    conn.deadline += self._seconds[Phase.IDLE] - self._patience
-                    self._arm(conn, _READ)  # until the next sweep, where that is over too
+            if now < conn.deadline and not idle_ends:
+                self._arm(conn, _READ)
             elif conn.phase in (Phase.HEAD, Phase.BODY):
                 self._refuse(conn, 408, "the request did not arrive in time")
             else:
@@ -360,8 +363,7 @@ class Core:
     def _evict(self) -> bool:
         """Close the connection that is idle for the longest time; False when none is."""
         for fd, conn in list(self._parked.items()):
-            idle = conn.phase in (Phase.IDLE, Phase.LINGER)
-            if idle and self._parked.pop(fd, None) is not None and self._settled(conn):
+            if conn.phase in (Phase.IDLE, Phase.LINGER) and self._owns(fd, conn):
                 self._close(conn)
                 return True
         return False
@@ -369,9 +371,7 @@ class Core:
     # -- the end -----------------------------------------------------------------------------------
 
     def drain(self, timeout: float) -> bool:
-        """Take nothing new in and answer what was accepted; True when all is done in time
-        (seconds).
-        """
+        """Answer what was accepted, and nothing new; True when all is done in time (seconds)."""
         until = time.monotonic() + timeout
         self._idle_until = time.monotonic() + _LINGER
         while self._accept():
@@ -392,8 +392,8 @@ class Core:
         until = time.monotonic() + timeout
         for worker in workers:
             worker.join(max(until - time.monotonic(), 0))
-        self.sender.settle()
         self.sender.stop()
+        self._crew.end()
         for conn in list(self.open):
             self._close(conn)
         self._epoll.close()

@@ -139,6 +139,12 @@ class Crew:
         """Called by each worker when it ends."""
         if self._place:
             self._place.threads.remove(threading.get_native_id())
+            _HELD.pop(threading.get_native_id(), None)
+
+    def end(self) -> None:
+        """Nobody is kept anywhere any more, whoever is still at work."""
+        if self._place:
+            self._place.release()
 
     def settle(self) -> None:
         """Called every now and then: nobody is kept anywhere while nobody asks."""
@@ -238,9 +244,12 @@ class _Place:
             return
         allowed = everywhere = os.sched_getaffinity(os.getpid())  # the main thread is never moved
         if together:
-            stat = Path("/proc/thread-self/stat").read_text()
+            try:
+                stat = Path("/proc/thread-self/stat").read_text()
+            except OSError:
+                return  # no file can be opened now; it is tried again
             allowed = {int(stat.rpartition(")")[2].split()[_PROCESSOR])}
-        for thread in self.threads:
+        for thread in list(self.threads):
             with suppress(OSError):  # it has ended, or this is not allowed here
                 os.sched_setaffinity(thread, allowed)
                 _HELD.pop(thread, None)

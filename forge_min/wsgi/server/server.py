@@ -8,10 +8,13 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import struct
 import sys
 import threading
 import time
+from array import array
 from collections.abc import MutableMapping, Sequence
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 _FIRST_PASSED = 3  # SD_LISTEN_FDS_START of sd_listen_fds(3)
+_SO_ATTACH_FILTER = 26  # asm-generic/socket.h
+_RETURN = 0x06  # BPF_RET | BPF_K of linux/filter.h: with 0 nothing of a packet is kept
 
 
 class Server(HTTPServer):
@@ -71,6 +76,8 @@ class Server(HTTPServer):
         self._thread_name = thread_name
         self._count = threads
         self._workers: list[threading.Thread] = []
+        self._sending: threading.Thread | None = None
+        self._own = listener is None
         self._lock = threading.Lock()  # LOCK: start and stop exclude each other.
         self._stopped = threading.Event()
         if self._unix:
@@ -190,7 +197,9 @@ class Server(HTTPServer):
                 return
             if self._core.sends:
                 name = f"{self._thread_name}-send"
-                threading.Thread(target=self._core.sender.run, name=name, daemon=True).start()
+                run = self._core.sender.run
+                self._sending = threading.Thread(target=run, name=name, daemon=True)
+                self._sending.start()
             for n in range(1, self._count + 1):
                 name = f"{self._thread_name}-{n}"
                 worker = threading.Thread(target=self._core.work, name=name, daemon=True)
@@ -211,8 +220,12 @@ class Server(HTTPServer):
             if self._stopped.is_set():
                 return True
             until = time.monotonic() + timeout
+            if self._own:
+                _close_door(self.socket)
             done = self._core.drain(timeout) if self._workers else True
             self._core.close(self._workers, max(until - time.monotonic(), 0.5))
+            if self._sending is not None:
+                self._sending.join()
             self.server_close()
             self._stopped.set()
             return done
@@ -226,6 +239,19 @@ class Server(HTTPServer):
         super().server_close()
         if self._unix:
             Path(self._unix).unlink(missing_ok=True)
+
+
+def _close_door(listener: socket.socket) -> None:
+    """Have the kernel drop who asks for a new connection: one that is made between the last
+    accept(2) and close(2) is reset. TCP asks again, and finds another process, or is refused.
+
+    A filter that takes nothing (socket(7), SO_ATTACH_FILTER). Never on a socket that others share.
+    """
+    nothing = array("B", struct.pack("=HBBI", _RETURN, 0, 0, 0))
+    if listener.family != socket.AF_UNIX:
+        with suppress(OSError):
+            program = struct.pack("@HP", 1, nothing.buffer_info()[0])
+            listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
 
 
 def _remove_stale(path: str) -> None:
