@@ -44,8 +44,8 @@ class Server(HTTPServer):
     Forwarded and X-Forwarded-* count, as of `TrustedProxies`. listener: a socket that listens
     already, in place of both. reuse_port: other processes listen on the same port. gather:
     keep the workers on one processor while that answers more. thread_name: what they are called,
-    "http-1" and so on. Raises ServerError F503 when the address is in
-    use, F504 when it cannot be bound.
+    "http-1" and so on, and "http-send". Raises ServerError F503 when the address is in use, F504
+    when it cannot be bound.
     """
 
     request_queue_size = 1024
