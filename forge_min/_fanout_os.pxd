@@ -70,8 +70,7 @@ cdef extern from *:
     void forge_store(uint64_t* cell, uint64_t n) noexcept nogil
     uint64_t forge_next(uint64_t* cell) noexcept nogil
     bint forge_flag(int* flag) noexcept nogil
-    int forge_exchange "forge_swap" (int* cell, int value) noexcept nogil
-    bint forge_swap(int* flag, int value) noexcept nogil
+    int forge_swap(int* cell, int value) noexcept nogil
     void forge_push(void** stack, void* item, void** next) noexcept nogil
     void* forge_take(void** stack) noexcept nogil
     double forge_now() noexcept nogil

@@ -34,7 +34,6 @@ cdef class Sender:
     most = DESCRIPTORS
 
     def __cinit__(self, epoll):
-        cdef int fd
         self.poller = epoll
         self.epoll = epoll.fileno()
         self.wake = eventfd(0, EFD_CLOEXEC)
@@ -71,7 +70,7 @@ cdef class Sender:
         """As _fanout_py.Sender.take."""
         if not 0 <= fd < DESCRIPTORS:
             raise ValueError("no such socket is taken")
-        return forge_exchange(&self.parcels[fd].taken, 0) + NOT_YET
+        return forge_swap(&self.parcels[fd].taken, 0) + NOT_YET
 
     def settle(self):
         """As _fanout_py.Sender.settle."""

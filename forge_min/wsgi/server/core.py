@@ -84,8 +84,7 @@ class Core:
         # LOCK: none, as above. Of one thread that serves all: those whose next request is near.
         self._recent: deque[Connection] = deque()
         self._crew = Crew(gather)
-        self._next_sweep = 0.0
-        self._idle_until = float("inf")
+        self._next_sweep, self._idle_until = 0.0, float("inf")
         self._paused = False
         self._accepting = threading.Lock()  # LOCK: a drain sees every connection that was accepted.
         self._epoll = select.epoll()
@@ -201,9 +200,10 @@ class Core:
                 self.open.discard(conn)
                 exchange.hand_over(conn.sock.detach())
                 return
-            if conn.held and not conn.closing and not conn.buffer and self._give(conn):
-                return
-            conn.flush()
+            if conn.held:
+                if not conn.closing and not conn.buffer and self._give(conn):
+                    return
+                conn.flush()
         self._park(conn, Phase.WRITE)
 
     def _give(self, conn: Connection) -> bool:
