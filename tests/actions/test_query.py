@@ -219,6 +219,28 @@ def test_a_list_with_filter_sort_and_total_is_one_round_trip(
         database.close()
 
 
+def test_a_list_that_comes_often_is_planned_once(shop: Bookshop) -> None:
+    """PostgreSQL keeps a plan when it is about as cheap as one for the values of each call."""
+    shop.owner.execute(
+        "insert into books (id, tenant_id, title)"
+        " select lpad(to_hex(n), 32, '0')::uuid, %s, 't' from generate_series(1, 5000) n",
+        [NORTH.tenant],
+    )
+    shop.owner.execute("analyze books")
+    books = shop["books"]
+    conn = books.connection()
+    with as_identity(NORTH), db.transaction(conn):
+        for asked in ({"limit": ["25"]}, {"page": ["1"]}):
+            query = ListQuery.parse(books.resource, {"title": ["t"], **asked})
+            for _ in range(30):
+                assert len(books.list(query, conn=conn).rows) == 25
+        plans = conn.execute(
+            "select generic_plans, custom_plans from pg_prepared_statements"
+            " where statement like '%%\"title\" =%%'"
+        ).fetchall()
+    assert plans and all(custom <= 5 and generic >= 10 for generic, custom in plans), plans
+
+
 # -- the same from Python values -------------------------------------------------------------------
 
 

@@ -193,7 +193,7 @@ def test_rows_of_a_tag_are_looked_up_not_searched_for(shop: Bookshop) -> None:
     sql = "explain (analyze, buffers, format json) " + related.statement(
         relation, shop["tags"].resource, BOOKS
     )
-    params = {"forge_keys": ["a", "b"], "forge_limit": 100}
+    params = {"forge_keys": ["a", "b"]}
     with as_identity(NORTH):
         assert follow(shop, "tags", "books") == {"a": [20000, 2, 1], "b": []}
         ((plan,),) = shop["books"]._run(None, sql, params)

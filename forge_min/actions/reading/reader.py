@@ -187,10 +187,9 @@ class Reader(Base[R]):
             leads = {self.key_of(row): getattr(row, relation.column) for row in rows}
         found: dict[Any, list[Any]] = defaultdict(list)
         if keys := [key for key in dict.fromkeys(leads.values()) if key is not None]:
-            many = related.MOST if relation.kind in related.MANY else 1
             sql = related.statement(relation, self.resource, target.resource)
             hidden = target.hidden()
-            for lead, *values in target._run(conn, sql, {"forge_keys": keys, "forge_limit": many}):
+            for lead, *values in target._run(conn, sql, {"forge_keys": keys}):
                 found[lead].append(target._row(values, hidden))
         if relation.kind in related.MANY:
             return {key: found[lead] for key, lead in leads.items()}

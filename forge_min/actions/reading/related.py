@@ -20,6 +20,7 @@ def statement(relation: Relation, owner: Resource[Any], target: Resource[Any]) -
     names = {"key": quote(target.key.name), "array": _ARRAYS.get(lead.type, "text[]")}
     names["column"] = quote(relation.column) if from_key else names["key"]
     names |= {"other": quote(relation.target_column), "join": quote(relation.join)}
+    names["limit"] = str(MOST if relation.kind in MANY else 1)
     names["tenant"] = ' and "tenant_id" = %(forge_tenant)s' if target.tenant_scoped else ""
     way = _SQL["joined" if relation.join else "direct"].substitute(names)
     where = " and ".join([*scope(target, ""), way])

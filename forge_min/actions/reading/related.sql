@@ -1,7 +1,7 @@
 Related rows. $names are filled by related.py: names of our own, never a value.
 
--- In: forge_keys, the values that lead there; forge_limit, rows per value. Out: the value that led there, then
--- the target's columns; the newest first.
+-- In: forge_keys, the values that lead there. Out: the value that led there, then the target's columns; the newest
+-- first, at most $limit per value.
 -- name: rows
 select forge_from.forge_key, forge_to.*
 from unnest(%(forge_keys)s::$array) forge_from(forge_key)
@@ -9,7 +9,7 @@ cross join lateral (
 $select
 where $where
 order by $key desc
-limit %(forge_limit)s
+limit $limit
 ) forge_to
 order by $key desc
 
