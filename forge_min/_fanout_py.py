@@ -1112,7 +1112,7 @@ class Sender:
 
 
 def plain_head(data: bytearray, size: int, environ: dict[str, Any]) -> bool:
-    """Read the head of a request, the first `size` bytes, as `wsgi.server.head.parse_head` would;
+    """Read the head of a request, the first `size` bytes, as `wsgi.message.head.parse_head` would;
     False, with nothing done, where that has to look closer. This twin always lets it.
     """
     return False
@@ -1122,7 +1122,7 @@ def plain_fields(
     headers: Sequence[tuple[str, str]], kind: Callable[[str], str]
 ) -> tuple[bytes, int | None] | None:
     """The field lines of an answer's head and its Content-Length, which is not among them; None
-    where `wsgi.server.answer.checked_head` has to look closer. This twin always lets it.
+    where `wsgi.message.answer.checked_head` has to look closer. This twin always lets it.
 
     kind: the name in lower case of a field that the server looks at, "" for others. Raises what it
     raises.

@@ -22,14 +22,14 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 PACKAGE = HERE.parents[1] / "forge_min"
-READER = "wsgi/server"
+READER = "wsgi/message"
 
 # Prints {name: what the request got} as JSON: a status, "accepted", or "waits".
 JUDGE = """
 import json, sys
 sys.path[:0] = [sys.argv[1]]
-from forge_min.wsgi.server.reader import Phase, read_requests
-from forge_min.wsgi.server.refusal import Refused
+from forge_min.wsgi.message.reader import Phase, read_requests
+from forge_min.wsgi.message.refusal import Refused
 
 def judged(raw):
     requests = read_requests(bytearray(raw), {}, 1 << 20)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from forge_min.wsgi.server.forwarded import TrustedProxies
+from forge_min.wsgi.message.forwarded import TrustedProxies
 
 PROXIES = TrustedProxies(["10.0.0.0/8", "2001:db8::/32"])
 EDGE, INNER = "10.0.0.1", "10.9.9.9"

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from forge_min import _fanout_py
 from forge_min.wsgi import response
-from forge_min.wsgi.server import answer
-from forge_min.wsgi.server.answer import checked_head
-from forge_min.wsgi.server.head import parse_head
-from forge_min.wsgi.server.refusal import Refused
+from forge_min.wsgi.message import answer
+from forge_min.wsgi.message.answer import checked_head
+from forge_min.wsgi.message.head import parse_head
+from forge_min.wsgi.message.refusal import Refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -10,7 +10,7 @@ import threading
 import time
 
 import pytest
-from forge_min.wsgi.server.reader import Phase
+from forge_min.wsgi.message.reader import Phase
 
 BIG = b"x" * 20_000_000
 

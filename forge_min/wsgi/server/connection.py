@@ -12,7 +12,7 @@ import socket
 from typing import Any
 
 from ...fanout import Sender, receive, transmit
-from .reader import Phase, read_requests
+from ..message import Phase, read_requests
 
 CHUNK = 65536
 """Bytes asked of the kernel at once."""

@@ -18,12 +18,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ...fanout import Sender, ready, rearm
+from ..message import Phase, Refused, TrustedProxies, problem
 from .connection import Connection, Gone
 from .crew import Crew
 from .exchange import Exchange
-from .forwarded import TrustedProxies
-from .reader import Phase
-from .refusal import Refused, problem
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication

@@ -6,9 +6,8 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from .answer import Fields, Head, checked_head, date_line
+from ..message import FAILED, Fields, Head, checked_head, date_line, request_id
 from .connection import Connection, Gone
-from .refusal import FAILED, request_id
 
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo

@@ -20,10 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ServerError
+from ..message import STARTING, Phase, TrustedProxies
 from .core import Core
-from .forwarded import TrustedProxies
-from .reader import Phase
-from .refusal import STARTING
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication

@@ -1,0 +1,11 @@
+"""HTTP/1.1 as bytes: heads and bodies read and written, refusals, what proxies say. No sockets."""
+
+from .answer import Fields, Head, checked_head, date_line
+from .forwarded import TrustedProxies
+from .reader import Phase, read_requests
+from .refusal import FAILED, STARTING, Refused, problem, request_id
+
+__all__ = [
+    "FAILED", "Fields", "Head", "Phase", "Refused", "STARTING", "TrustedProxies", "checked_head",
+    "date_line", "problem", "read_requests", "request_id",
+]  # fmt: skip
