@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("forge_min")
 _SERVER = (  # the settings that the server takes under their own names
     "threads", "max_body", "header_timeout", "body_timeout", "keepalive", "max_connections",
-    "unix_socket", "trusted_proxies", "gather",
+    "unix_socket", "trusted_proxies", "gather", "handler_timeout",
 )  # fmt: skip
 MARGIN = 10.0  # seconds beyond all timeouts after which a process that does not end is killed
 

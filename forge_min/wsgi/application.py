@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from http import HTTPStatus
@@ -29,10 +29,12 @@ from .response import SECURITY_HEADERS, Response
 from .router import Handler, Middleware, Router
 
 Observe = Callable[[str, str, int, float], None]
-"""Told (method, route pattern, status, seconds) after every request: metrics."""
+"""Told (method, route pattern, status, seconds) after every request: metrics. Of a body of pieces
+after the last one; its status is 500 where no piece came, as that was answered.
+"""
 
 Access = Callable[[str, str, int, float], None]
-"""Told (method, path, status, seconds) after every request: `observe.access.AccessLog`."""
+"""Told (method, path, status, seconds), at the same moment: `observe.access.AccessLog`."""
 
 Around = Callable[[Request], AbstractContextManager[Callable[[int], None]]]
 """Opened around every request: a span. What it gives is called with the status before it closes."""
@@ -42,6 +44,8 @@ _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _SECURITY = {name.lower(): (name, value) for name, value in SECURITY_HEADERS}
 _HSTS = ("Strict-Transport-Security", "max-age=31536000")
+
+_OF_THE_PROCESS = KeyboardInterrupt, SystemExit  # a server may end itself by them
 
 _log = logging.getLogger("forge_min.wsgi")
 
@@ -101,13 +105,29 @@ class Application:
         started = time.perf_counter()
         response = _labelled(request, self._outside(request))
         response = self._start(request, response, start)
+        if isinstance(response.body, bytes):
+            self._tell(request, response.status, started)
+            return response
+        told = partial(self._tell_later, request, response.status, started, log_fields.get())
+        return Response(response.status, _Told(response.body, told))
+
+    def _tell_later(
+        self, request: Request, status: int, started: float, fields: Any, failed: bool
+    ) -> None:
+        token = log_fields.set(fields)
+        try:
+            self._tell(request, 500 if failed else status, started)
+        finally:
+            log_fields.reset(token)
+
+    def _tell(self, request: Request, status: int, started: float) -> None:
         seconds = time.perf_counter() - started
+        status = request.environ.get("forge.status", status)  # a server's, who answered instead
         method = request.method if request.method in _METHODS else "OTHER"
         if self._observe is not None:
-            self._observe(method, request.route, response.status, seconds)
+            self._observe(method, request.route, status, seconds)
         if self._access is not None:
-            self._access(request.method, request.path, response.status, seconds)
-        return response
+            self._access(request.method, request.path, status, seconds)
 
     def _start(self, request: Request, response: Response, start: StartResponse) -> Response:
         """Begin the answer; one that the server refuses, say for a line end in a header, is a
@@ -137,7 +157,9 @@ class Application:
         try:
             request.read_path()
             return _checked(self._chain(request))
-        except Exception as err:
+        except _OF_THE_PROCESS:
+            raise
+        except BaseException as err:
             return self._failed(request, err)
 
     def _dispatch(self, request: Request) -> Response:
@@ -147,10 +169,12 @@ class Application:
             request.params = match.params
             request.route = request.environ["forge.route"] = match.pattern
             return _checked(match.handler(request))
-        except Exception as err:
+        except _OF_THE_PROCESS:
+            raise
+        except BaseException as err:  # asyncio's CancelledError, say
             return self._failed(request, err)
 
-    def _failed(self, request: Request, error: Exception) -> Response:
+    def _failed(self, request: Request, error: BaseException) -> Response:
         status = status_of(error)
         if status == 500:
             _log.error(
@@ -216,7 +240,53 @@ def _labelled(request: Request, response: Response) -> Response:
 
 
 def _checked(response: object) -> Response:
-    """A handler that gives anything but a Response is a defect of the application."""
-    if isinstance(response, Response):
+    """A handler that gives anything but a Response with a body is a defect of the application."""
+    if not isinstance(response, Response):
+        raise TypeError(f"a handler gave {type(response).__name__}, not a Response")
+    body: Any = response.body
+    if type(body) is bytes:
         return response
-    raise TypeError(f"a handler gave {type(response).__name__}, not a Response")
+    pieces = body if isinstance(body, list | tuple) else ()
+    if isinstance(body, str | bytearray | memoryview) or not hasattr(body, "__iter__"):
+        raise TypeError(f"the body is {type(body).__name__}, not bytes or an iterable of bytes")
+    if not all(isinstance(piece, bytes) for piece in pieces):
+        raise TypeError("a piece of the body is not bytes")
+    return response
+
+
+class _Told:
+    """A body of pieces. told: called once, at its end, with whether it failed before a piece."""
+
+    def __init__(self, body: Iterable[bytes], told: Callable[[bool], None]) -> None:
+        self._body = body
+        self._told: Callable[[bool], None] | None = told
+        self._pieces: Iterator[bytes] | None = None
+        self._begun = self._failed = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            if self._pieces is None:
+                self._pieces = iter(self._body)
+            piece = next(self._pieces)
+        except StopIteration:
+            raise
+        except BaseException:
+            self._failed = not self._begun
+            raise
+        if not isinstance(piece, bytes):
+            self._failed = not self._begun
+            raise TypeError(f"a piece of a body is {type(piece).__name__}, not bytes")
+        self._begun = self._begun or bool(piece)
+        return piece
+
+    def close(self) -> None:
+        told, self._told = self._told, None
+        try:
+            if hasattr(self._body, "close"):
+                self._body.close()
+        finally:
+            if told is not None:
+                told(self._failed)

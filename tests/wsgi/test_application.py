@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
@@ -251,6 +252,79 @@ def test_the_access_log_has_the_status_that_was_sent(caplog):
     app = application(plain, access=lambda *row: seen.append(row))
     app({"REQUEST_METHOD": "GET", "PATH_INFO": "/x"}, start)
     assert seen[0][2] == 500
+
+
+@pytest.mark.parametrize(
+    "body", ["text", None, 5, bytearray(b"x"), memoryview(b"x"), [1, 2], ("a",), {"a": 1}.get]
+)
+def test_a_body_that_is_none_is_a_500_in_the_answer_the_log_and_the_metrics(body):
+    told, seen = [], []
+    app = application(
+        lambda request: Response(200, body),
+        access=lambda *row: seen.append(row),
+        observe=lambda *row: told.append(row),
+    )
+    assert ask(app)["status"].startswith("500")
+    assert seen[0][2] == told[0][2] == 500
+
+
+def raised(request):
+    raise RuntimeError("at once")
+    yield b""
+
+
+def raised_late(request):
+    yield b"a piece"
+    raise RuntimeError("late")
+
+
+def no_bytes(request):
+    yield "text"
+
+
+@pytest.mark.parametrize(("pieces", "status"), [
+    (raised, 500), (no_bytes, 500), (raised_late, 200), (lambda request: iter([b"a"]), 200),
+])  # fmt: skip
+def test_a_body_of_pieces_is_told_of_when_it_is_over(pieces, status):
+    """With the status that a server has sent: 500 where no piece came."""
+    told, seen, fields = [], [], []
+
+    def access(*row):
+        seen.append(row)
+        fields.append(dict(log_fields.get()))
+
+    app = application(
+        lambda request: Response(200, pieces(request)),
+        access=access,
+        observe=lambda *row: told.append(row),
+    )
+    body = app({"REQUEST_METHOD": "GET", "PATH_INFO": "/x"}, lambda *given: None)
+    assert seen == []
+    with suppress(RuntimeError, TypeError):
+        list(body)
+    body.close()
+    body.close()
+    assert [row[2] for row in seen] == [row[2] for row in told] == [status]
+    assert "request_id" in fields[0] and "request_id" not in log_fields.get()
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError, GeneratorExit])
+def test_what_is_no_exception_is_a_500_too(error):
+    def handler(request):
+        raise error
+
+    seen = []
+    answer = ask(application(handler, access=lambda *row: seen.append(row)))
+    assert answer["status"].startswith("500") and seen[0][2] == 500
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_what_ends_a_process_goes_on_to_its_server(error):
+    def handler(request):
+        raise error
+
+    with pytest.raises(error):
+        ask(application(handler))
 
 
 def test_log_fields_hold_the_request_id_for_as_long_as_the_request():

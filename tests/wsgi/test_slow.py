@@ -8,6 +8,7 @@ import resource
 import socket
 import threading
 import time
+from contextvars import ContextVar
 
 import pytest
 from forge_min.wsgi.message.reader import Phase
@@ -59,6 +60,119 @@ def test_a_reader_that_stops_is_cut(serve, connect, eventually, path):
     eventually(lambda: server.connections == 1)
     eventually(lambda: server.connections == 0)
     assert connect(server).get().answer().status == 200
+
+
+def test_slow_readers_of_pieces_hold_no_worker(serve, connect):
+    server = serve(app, threads=2)
+    slow = [connect(server).get("/pieces") for _ in range(4)]
+    for peer in slow:
+        peer.until(b"\r\n\r\n")  # the answer has begun
+    assert connect(server).get().answer().status == 200
+    for peer in slow:
+        assert peer.body({"transfer-encoding": "chunked"}) == BIG * 2
+        assert peer.get().answer().status == 200
+
+
+def test_many_short_pieces_let_others_have_a_turn(serve, connect):
+    """Somebody who reads as fast as pieces are made does not keep the only worker to himself."""
+
+    def either(environ, start_response):
+        if environ["PATH_INFO"] == "/endless":
+            start_response("200 OK", [])
+            return iter(lambda: b"x" * 1000, None)
+        return app(environ, start_response)
+
+    server = serve(either, threads=1)
+    greedy = connect(server).get("/endless")
+    reading = threading.Thread(target=lambda: [None for _ in iter(greedy.more, False)])
+    reading.start()
+    try:
+        assert connect(server).get().answer().status == 200
+    finally:
+        greedy.sock.shutdown(socket.SHUT_RDWR)
+        reading.join()
+
+
+who = ContextVar("who", default="nobody")
+
+
+def test_pieces_are_made_in_one_context_whoever_asks_for_them(serve, connect):
+    """A generator that sets a context variable finds it again after its client was slow, and no
+    other request sees it.
+    """
+    seen, threads = [], set()
+
+    def pieces():
+        token = who.set("ann")
+        for _ in range(40):
+            threads.add(threading.get_ident())
+            yield who.get().encode() * 100_000
+        who.reset(token)
+        seen.append("reset")
+
+    def named(environ, start_response):
+        start_response("200 OK", [])
+        return pieces() if environ["PATH_INFO"] == "/pieces" else [who.get().encode()]
+
+    server = serve(named, threads=4)
+    slow = [connect(server).get("/pieces") for _ in range(4)]
+    for peer in slow:
+        peer.until(b"\r\n\r\n")
+    assert {connect(server).get().answer().body for _ in range(20)} == {b"nobody"}
+    for peer in slow:
+        assert peer.body({"transfer-encoding": "chunked"}) == b"ann" * 4_000_000
+    assert seen == ["reset"] * 4 and len(threads) > 1
+
+
+@pytest.mark.parametrize("how", ["reset", "deadline", "stop"])
+def test_the_body_is_closed_when_its_reader_is_gone(serve, connect, eventually, how):
+    closed = []
+
+    class Body:
+        def __iter__(self):
+            return (BIG[:1_000_000] for _ in range(40))
+
+        def close(self):
+            closed.append(threading.current_thread().name)
+
+    def app(environ, start_response):
+        start_response("200 OK", [])
+        return Body()
+
+    server = serve(app, threads=1, write_timeout=0.3 if how == "deadline" else 30)
+    peer = connect(server).get()
+    peer.until(b"\r\n\r\n")
+    if how == "reset":
+        peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        peer.close()
+    elif how == "stop":
+        server.stop(timeout=0.3)
+    eventually(lambda: closed)
+    assert len(closed) == 1
+
+
+def test_a_body_of_pieces_keeps_its_promise_of_a_length(serve, connect):
+    def app(environ, start_response):
+        start_response("200 OK", [("Content-Length", "4000000")])
+        return (BIG[:100_000] for _ in range(int(environ["PATH_INFO"][1:])))
+
+    server = serve(app, threads=1)
+    peer = connect(server).get("/40")
+    assert peer.answer().body == BIG[:4_000_000]
+    assert connect(server).get("/39").rest().count(b"x") == 3_900_000
+    assert connect(server).get("/41").rest().count(b"x") <= 4_000_000
+    head = peer.get("/40", method="HEAD").answer(head_only=True)
+    assert (head.status, head.headers["content-length"]) == (200, "4000000")
+    assert peer.get("/40").answer().status == 200
+
+
+def test_heads_that_do_not_come_make_room_for_others(serve, connect, eventually):
+    server = serve(app, max_connections=4, header_timeout=30)
+    for _ in range(4):
+        connect(server).send("GET /")
+    eventually(lambda: in_head(server) == 4)
+    assert connect(server).get().answer().status == 200  # after a second, not thirty
+    assert in_head(server) == 3
 
 
 def test_a_head_that_does_not_end_gets_408(serve, connect):

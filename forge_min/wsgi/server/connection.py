@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import select
 import socket
-from typing import Any
+from typing import Any, Protocol
 
 from ...fanout import Sender, receive, transmit
 from ..message import Phase, read_requests
@@ -23,12 +23,41 @@ class Gone(Exception):
     """The peer is not there any more, or does not read within the write deadline."""
 
 
+class Answering(Protocol):
+    """An answer that is being given. where: method, path and id of its request, once pieces of a
+    body are left.
+    """
+
+    where: tuple[str, ...]
+
+    @property
+    def conn(self) -> Connection:
+        """Its connection."""
+
+    def resume(self) -> None:
+        """Write on. Raises Gone."""
+
+    def abandon(self) -> None:
+        """Close the body."""
+
+    @property
+    def streams(self) -> bool:
+        """The socket is to be handed over."""
+
+    def hand_over(self, fd: int) -> None:
+        """Give the socket to whoever asked for it."""
+
+    def cut(self, environ: dict[str, Any] | None) -> None:
+        """End it, from another thread. environ: of a request that is not answered yet."""
+
+
 class Connection:
     """A socket and its two directions.
 
     phase: what a parked connection waits for, until `deadline` on the monotonic clock; None after
     an answer. last: the next answer is the last one, the server stops. closing: the last answer is
     given. held: a whole answer stays in `out` until `flush`, or for a Sender; given: it has it.
+    answering: the exchange of which pieces are left.
     """
 
     def __init__(
@@ -46,6 +75,7 @@ class Connection:
         self.closing = False
         self.held = False
         self.given = False
+        self.answering: Answering | None = None
 
     def receive(self) -> bool:
         """Read once into `buffer`; False when nothing was there. Raises Gone at the end."""

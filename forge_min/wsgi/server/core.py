@@ -6,7 +6,6 @@ armed again. Whoever waits for bytes waits here and holds no thread.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import select
@@ -19,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from ...fanout import Sender, ready, rearm
 from ..message import Phase, Refused, TrustedProxies, problem
-from .connection import Connection, Gone
+from .connection import Answering, Connection, Gone
 from .crew import Crew
+from .entrance import Entrance
 from .exchange import Exchange
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ _TICK = 0.5
 _SOON = 1.0  # seconds until an answer that the sender has is looked after
 _FEW = 8  # connections that are looked after the plain way, however busy they are
 _TURNS = 16  # connections that one worker serves before it lets another thread run
-_NO_ROOM = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 
 def _first(queue: deque[Connection]) -> Connection | None:
@@ -49,12 +48,26 @@ def _first(queue: deque[Connection]) -> Connection | None:
         return None
 
 
-class Core:
+class Turn:
+    """What one worker does. began: its answer, by time.perf_counter(). given_up: the worker is not
+    waited for, another one is there in its place.
+    """
+
+    __slots__ = ("began", "environ", "exchange", "given_up", "thread")
+
+    def __init__(self) -> None:
+        self.thread = threading.current_thread()
+        self.exchange: Answering | None = None
+        self.environ: dict[str, Any] | None = None  # of a request whose answer has not begun
+        self.began = 0.0
+        self.given_up = False
+
+
+class Core(Entrance):
     """Accepts, reads, answers and closes; knows nothing of binding and of processes.
 
-    listener: bound, listening, non-blocking. environ: the constant part of every request's.
-    seconds: how long each phase may last. max_body: bytes. max_connections: open ones. proxies:
-    None = nobody's word of a request's client counts. gather: see Crew.
+    Beside what Entrance takes: proxies: None = nobody's word of a request's client counts. gather:
+    see Crew.
     """
 
     def __init__(
@@ -68,25 +81,16 @@ class Core:
         proxies: TrustedProxies | None = None,
         gather: bool = False,
     ) -> None:
+        lasting = {**seconds, Phase.LINGER: _LINGER}
+        super().__init__(listener, environ, lasting, max_body, max_connections)
         self.app = app
         self._proxies = proxies
         self.stopping = False
-        self._listener = listener
-        self._environ = environ
-        self._seconds = {**seconds, Phase.LINGER: _LINGER}
-        self._max_body = max_body
-        self._max_connections = max_connections
-        self.open: set[Connection] = set()  # without those that were handed over
-        # LOCK: none. dict.pop is atomic, and whoever popped a connection owns it.
-        self._parked: dict[int, Connection] = {}
+        self.turns: set[Turn] = set()  # LOCK: none, its operations are atomic
         # LOCK: none, as above. Of one thread that serves all: those whose next request is near.
         self._recent: deque[Connection] = deque()
         self._crew = Crew(gather)
-        self._next_sweep, self._idle_until = 0.0, float("inf")
-        self._paused = False
-        self._accepting = threading.Lock()  # LOCK: a drain sees every connection that was accepted.
-        self._epoll = select.epoll()
-        self._epoll.register(listener.fileno(), select.EPOLLIN | select.EPOLLONESHOT)
+        self._idle_until = float("inf")
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._wake, select.EPOLLIN)
         self.sender = Sender(self._epoll)
@@ -97,15 +101,18 @@ class Core:
 
     def work(self) -> None:
         """The life of one worker thread."""
+        turn = Turn()
+        self.turns.add(turn)
         self._crew.join()
         try:
-            self._poll()
+            self._poll(turn)
         finally:
             self._crew.leave()
+            self.turns.discard(turn)
 
-    def _poll(self) -> None:
+    def _poll(self, turn: Turn) -> None:
         crew, recent, turns, me = self._crew, self._recent, 0, threading.get_ident()
-        while not self.stopping:
+        while not (self.stopping or turn.given_up):
             if crew.alone and crew.alone != me:
                 crew.rest()
                 continue
@@ -117,13 +124,10 @@ class Core:
                 conn, turns = self._ready(turns)
             turns = max(turns - 1, 0)
             if conn is not None:
-                began = time.perf_counter()
-                self._serve(conn)
+                began = turn.began = time.perf_counter()
+                self._serve(conn, turn)
+                turn.exchange = turn.environ = None
                 crew.answered(me, began)
-            now = time.monotonic()
-            if now >= self._next_sweep:
-                self._next_sweep = now + _TICK
-                self._sweep(now)
 
     def _ready(self, turns: int) -> tuple[Connection | None, int]:
         """A connection that epoll says is ready, and how often that may be asked without letting
@@ -150,19 +154,19 @@ class Core:
             self._listen()
         return self._parked.pop(fd, None)
 
-    def _serve(self, conn: Connection) -> None:
+    def _serve(self, conn: Connection, turn: Turn) -> None:
         """Do for a connection what can be done now, then park or close it."""
         try:
-            self._progress(conn)
+            self._progress(conn, turn)
         except Gone:
             self._close(conn)
         except Refused as err:
             self._refuse(conn, err.status, err.detail)
-        except Exception:
+        except BaseException:  # SAFETY: whatever it is, the worker stays
             _log.exception("a connection failed")
             self._close(conn)
 
-    def _progress(self, conn: Connection) -> None:
+    def _progress(self, conn: Connection, turn: Turn) -> None:
         """Write what is left, read what is there, answer what is complete."""
         if conn.given and not self._collect(conn):
             return
@@ -179,19 +183,22 @@ class Core:
         for _ in range(_IN_A_ROW):
             if conn.out:
                 break
-            if conn.closing:
+            exchange = conn.answering
+            if exchange is not None:
+                turn.exchange, turn.began = exchange, time.perf_counter()
+                exchange.resume()
+            elif conn.closing:
                 self._end(conn)
                 return
-            request = next(conn.requests)
-            if isinstance(request, Phase):
-                self._park(conn, request)
-                return
-            if self._proxies is not None:
-                self._proxies.apply(request)
-            exchange = Exchange(conn, request)
-            conn.held = self._crew.crowded and len(self.open) > _FEW and conn.fd < self.sender.most
-            exchange.run(self.app, request)
+            else:
+                request = next(conn.requests)
+                if isinstance(request, Phase):
+                    self._park(conn, request)
+                    return
+                exchange = self._answer(conn, request, turn)
             conn.phase = None
+            if conn.answering is not None:
+                break
             if exchange.streams:
                 self.sender.settle()
                 self._epoll.unregister(conn.fd)
@@ -203,6 +210,15 @@ class Core:
                     return
                 conn.flush()
         self._park(conn, Phase.WRITE)
+
+    def _answer(self, conn: Connection, request: dict[str, Any], turn: Turn) -> Exchange:
+        if self._proxies is not None:
+            self._proxies.apply(request)
+        conn.held = self._crew.crowded and len(self.open) > _FEW and conn.fd < self.sender.most
+        exchange = Exchange(conn, request)
+        turn.exchange, turn.environ, turn.began = exchange, request, time.perf_counter()
+        exchange.run(self.app, request)
+        return exchange
 
     def _give(self, conn: Connection) -> bool:
         """Have its answer sent while this thread goes on; False where this thread has to."""
@@ -274,8 +290,9 @@ class Core:
         except (OSError, ValueError):
             pass  # the sweeper took it between these two lines, and closed it; or all is closed
 
-    def _sweep(self, now: float) -> None:
-        """End what is past its deadline, and accept again after a pause."""
+    def sweep(self) -> None:
+        """End what is past its deadline, and accept again after a pause. Called now and then."""
+        now = time.monotonic()
         idle_ends = now >= self._idle_until
         for fd, conn in list(self._parked.items()):
             late = now >= conn.deadline or (idle_ends and conn.phase is Phase.IDLE)
@@ -315,56 +332,11 @@ class Core:
 
     def _close(self, conn: Connection) -> None:
         self.open.discard(conn)
+        if conn.answering is not None:
+            conn.answering.abandon()
         self.sender.settle()  # SAFETY: its number may be another's at once
         conn.sock.close()
         self._listen(after_pause=True)
-
-    # -- new connections ---------------------------------------------------------------------------
-
-    def _listen(self, after_pause: bool = False) -> None:
-        """Let epoll wake somebody for the next connection."""
-        if self._paused == after_pause:
-            self._paused = False
-            try:
-                self._epoll.modify(self._listener.fileno(), select.EPOLLIN | select.EPOLLONESHOT)
-            except (OSError, ValueError):
-                pass  # the listener is closed: a drain began
-
-    def _accept(self) -> bool:
-        """Take one connection in; False when none waits, or when there is no room for it."""
-        with self._accepting:
-            try:
-                if len(self.open) >= self._max_connections and not self._evict():
-                    self._paused = True
-                    return False
-                self._admit(*self._listener.accept())
-            except BlockingIOError:
-                return False
-            except OSError as err:
-                if err.errno in _NO_ROOM:
-                    _log.warning("no connection can be accepted now: %s", err)
-                    self._paused = not self._evict()
-                    return False
-            return True
-
-    def _admit(self, sock: socket.socket, address: Any) -> None:
-        """Make a connection of an accepted socket and wait for its first bytes."""
-        sock.setblocking(False)
-        environ = self._environ
-        if sock.family != socket.AF_UNIX:
-            environ = {**environ, "REMOTE_ADDR": address[0], "REMOTE_PORT": str(address[1])}
-        conn = Connection(sock, environ, self._max_body, self._seconds[Phase.WRITE])
-        self._epoll.register(conn.fd, select.EPOLLONESHOT)
-        self.open.add(conn)
-        self._park(conn, Phase.IDLE)
-
-    def _evict(self) -> bool:
-        """Close the connection that is idle for the longest time; False when none is."""
-        for fd, conn in list(self._parked.items()):
-            if conn.phase in (Phase.IDLE, Phase.LINGER) and self._owns(fd, conn):
-                self._close(conn)
-                return True
-        return False
 
     # -- the end -----------------------------------------------------------------------------------
 
@@ -388,8 +360,10 @@ class Core:
         self.stopping = True
         os.eventfd_write(self._wake, 1)
         until = time.monotonic() + timeout
+        lost = {turn.thread for turn in list(self.turns) if turn.given_up}
         for worker in workers:
-            worker.join(max(until - time.monotonic(), 0))
+            if worker not in lost:
+                worker.join(max(until - time.monotonic(), 0))
         self.sender.stop()
         self._crew.end()
         for conn in list(self.open):

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
 from ..message import FAILED, Fields, Head, checked_head, date_line, request_id
@@ -22,6 +26,17 @@ gone.
 
 Write = Callable[[bytes], object]
 
+_AT_ONCE = 1 << 20  # bytes of pieces that are written before others get their turn
+_PER_PIECE = 1024  # bytes that a piece counts for, however short it is
+_END = object()
+# LOCK: who cuts an answer short has written to the connection before its worker closes that.
+_CUTTING = threading.Lock()
+
+
+def said_of(environ: dict[str, Any]) -> tuple[str, ...]:
+    """Method, path and id of a request, for the log."""
+    return environ["REQUEST_METHOD"], environ["PATH_INFO"], request_id(environ)
+
 
 def _keeps_alive(tokens: str | None, modern: bool) -> bool:
     """What the request's Connection field says of the connection (RFC 9112 section 9.3)."""
@@ -38,42 +53,91 @@ class Exchange:
     and a cycle would leave every request to the garbage collector.
     """
 
+    # Of a body that is no list; of the class, so that most answers need not set them.
+    where: tuple[str, ...] = ()
+    _context = Context()
+    _body: Iterable[bytes] = ()
+    _pieces: Iterator[bytes] | None = None
+
     def __init__(self, conn: Connection, environ: dict[str, Any]) -> None:
-        self._conn = conn
+        self.conn = conn
         self._modern = environ["SERVER_PROTOCOL"] == "HTTP/1.1"
         self._keeps_alive = _keeps_alive(environ.get("HTTP_CONNECTION"), self._modern)
         self._bodiless = environ["REQUEST_METHOD"] == "HEAD"
         self._head: Head | None = None
         self._adopt: Adopt | None = None
-        self._sent = False
-        self._chunked = False
+        # LOCK: none; list.pop is atomic. Who takes it may write: the worker, or who gives it up.
+        self._right = [True]
+        self._mine = self._sent = self._chunked = False
         self._left: int | None = None
 
     def run(self, app: WSGIApplication, environ: dict[str, Any]) -> None:
         """Call the application and write its answer; what does not fit stays in `conn.out`.
 
-        Afterwards `conn.closing` says whether a further request may follow, and `streams` whether
-        to hand the socket over. Raises Gone.
+        Where pieces of the body are left, `conn.answering` is this exchange: see `resume`. Else
+        `conn.closing` says whether a further request may follow, and `streams` whether to hand the
+        socket over. Raises Gone.
         """
         environ["forge.stream"] = self.stream
         try:
             body = app(environ, self.start_response)
-            try:
-                self._answer(body)
-            finally:
-                if hasattr(body, "close"):
-                    body.close()
+            if type(body) is list:
+                # PERF: a whole body and its head leave in one send (benchmarks/http, hello).
+                whole = b"".join(body)
+                self._write(whole, len(whole))
+                self._finish()
+            else:
+                self.where = said_of(environ)
+                self._body, self._context = body, copy_context()
+                self._go_on()
         except Gone:
             self.hand_over(-1)
             raise
-        except (Exception, SystemExit):
-            where = environ["REQUEST_METHOD"], environ["PATH_INFO"], request_id(environ)
-            _log.exception("the application failed: %s %s request_id=%s", *where)
+        except BaseException:  # a CancelledError or SystemExit is the application's too
+            self._failed(said_of(environ))
+            self._take_right()
+            self.conn.last = True
+            Exchange(self.conn, environ).run(FAILED, environ)
+
+    def resume(self) -> None:
+        """Go on where `run` or this has left off, when the peer has taken all that was written:
+        on any worker, in the context of the first one. Raises Gone.
+        """
+        self.conn.answering = None
+        try:
+            self._go_on()
+        except Gone:
             self.hand_over(-1)
-            if self._sent:
-                raise Gone from None
-            self._conn.last = True
-            Exchange(self._conn, environ).run(FAILED, environ)
+            raise
+        except BaseException:
+            self._failed(self.where)
+            raise Gone from None
+
+    def abandon(self) -> None:
+        """The peer is gone before the last piece of the body."""
+        try:
+            self._close()
+        except BaseException:
+            _log.exception("a body failed to close: %s %s request_id=%s", *self.where)
+        self.hand_over(-1)
+
+    def cut(self, environ: dict[str, Any] | None) -> None:
+        """Called by another thread than the worker: answer 500 in place of the application, which
+        does not come back, or end the connection where the answer has begun.
+        """
+        with _CUTTING, suppress(OSError, Gone):
+            try:
+                self._right.pop()
+            except IndexError:
+                environ = None
+            if environ is None:
+                self.conn.sock.shutdown(socket.SHUT_RDWR)
+                return
+            environ["forge.status"] = 500  # for who tells of it later
+            self.conn.last, self.conn.held = True, False
+            environ = dict(environ)
+            Exchange(self.conn, environ).run(FAILED, environ)
+            self.conn.sock.shutdown(socket.SHUT_WR)
 
     def start_response(
         self, status: str, headers: Fields, exc_info: OptExcInfo | None = None, /
@@ -114,29 +178,70 @@ class Exchange:
         """The socket is to be handed over."""
         return self._adopt is not None
 
-    def _answer(self, body: Iterable[bytes]) -> None:
-        size: int | None = None
-        if type(body) is list:
-            # PERF: a whole body and its head leave in one send (benchmarks/http, hello).
-            body = (b"".join(body),)
-            size = len(body[0])
-        for data in body:
+    def _failed(self, where: tuple[str, ...]) -> None:
+        """Log what is being handled. Raises Gone where an answer has begun."""
+        _log.exception("the application failed: %s %s request_id=%s", *where)
+        self.hand_over(-1)
+        if self._sent:
+            raise Gone from None
+
+    def _take_right(self) -> None:
+        """From here on this thread writes the answer. Raises Gone where another one did."""
+        if not self._mine:
+            try:
+                self._mine = self._right.pop()
+            except IndexError:
+                with _CUTTING:
+                    raise Gone from None
+
+    def _go_on(self) -> None:
+        """Write pieces of the body as long as the peer takes them and nobody else has to wait."""
+        try:
+            if not self._context.run(self._write_pieces):
+                self.conn.answering = self
+                return
+            self._finish()
+        except BaseException:
+            self._close()
+            raise
+        self._close()
+
+    def _write_pieces(self) -> bool:
+        """False where pieces may be left."""
+        if self._pieces is None:
+            self._pieces = iter(self._body)
+        room = _AT_ONCE
+        while room > 0 and not self.conn.out:
+            data: Any = next(self._pieces, _END)
+            if data is _END:
+                return True
             if data:
-                self._write(data, size)
+                self._write(data)
+            room -= len(data) + _PER_PIECE
+        return False
+
+    def _close(self) -> None:
+        body, self._body = self._body, ()
+        if hasattr(body, "close"):
+            self._context.run(body.close)
+
+    def _finish(self) -> None:
         if not self._sent:
             self._write(b"", 0)
         if self._chunked:
-            self._conn.send(b"0\r\n\r\n")
+            self.conn.send(b"0\r\n\r\n")
         if self._left:
             raise ValueError(f"the body is {self._left} bytes shorter than its Content-Length")
         if self._adopt is not None:
-            self._conn.send_rest()
+            self.conn.send_rest()
 
     def _write(self, data: bytes, size: int | None = None) -> None:
         """One piece of the body; the first one sends the head (also PEP 3333's `write`).
 
         size: of the whole body, where it is known.
         """
+        if not self._mine:
+            self._take_right()
         out = b"" if self._sent else self._begin(size)
         if self._bodiless:
             data = b""
@@ -149,11 +254,11 @@ class Exchange:
         out += data
         if out:
             self._sent = True
-            self._conn.send(out, whole=bool(size))
+            self.conn.send(out, whole=bool(size))
 
     def _begin(self, size: int | None) -> bytes:
         """The head; decides how the body is framed, and whether the connection goes on."""
-        head, conn = self._head, self._conn
+        head, conn = self._head, self.conn
         if head is None:
             raise RuntimeError("the application did not call start_response")
         if conn.last or head.status != 200 or self._bodiless:

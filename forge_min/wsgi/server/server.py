@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from array import array
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import ServerError
 from ..message import STARTING, Phase, TrustedProxies
 from .core import Core
+from .watch import Watch
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -41,8 +42,10 @@ class Server(HTTPServer):
     not count. unix_socket: a path to listen on instead of the address. trusted_proxies: whose
     Forwarded and X-Forwarded-* count, as of `TrustedProxies`. listener: a socket that listens
     already, in place of both. reuse_port: other processes listen on the same port. gather:
-    keep the workers on one processor while that answers more. thread_name: what they are called,
-    "http-1" and so on, and "http-send". Raises ServerError F503 when the address is in use, F504
+    keep the workers on one processor while that answers more. handler_timeout: seconds after which
+    a handler that has not come back is given up: 500 is answered, and another worker takes its
+    worker's place; 0: never. thread_name: what they are called, "http-1" and so on, "http-watch"
+    and "http-send". Raises ServerError F503 when the address is in use, F504
     when it cannot be bound.
     """
 
@@ -66,6 +69,7 @@ class Server(HTTPServer):
         listener: socket.socket | None = None,
         reuse_port: bool = False,
         gather: bool = False,
+        handler_timeout: float = 0.0,
         thread_name: str = "http",
     ) -> None:
         proxies = TrustedProxies(trusted_proxies) if trusted_proxies else None
@@ -74,7 +78,7 @@ class Server(HTTPServer):
         self._thread_name = thread_name
         self._count = threads
         self._workers: list[threading.Thread] = []
-        self._sending: threading.Thread | None = None
+        self._helpers: list[threading.Thread] = []
         self._own = listener is None
         self._lock = threading.Lock()  # LOCK: start and stop exclude each other.
         self._stopped = threading.Event()
@@ -109,6 +113,7 @@ class Server(HTTPServer):
             proxies,
             gather,
         )
+        self._watch = Watch(self._core, handler_timeout, self._hire)
 
     # -- binding -----------------------------------------------------------------------------------
 
@@ -194,15 +199,18 @@ class Server(HTTPServer):
             if self._workers or self._stopped.is_set():
                 return
             if self._core.sends:
-                name = f"{self._thread_name}-send"
-                run = self._core.sender.run
-                self._sending = threading.Thread(target=run, name=name, daemon=True)
-                self._sending.start()
-            for n in range(1, self._count + 1):
-                name = f"{self._thread_name}-{n}"
-                worker = threading.Thread(target=self._core.work, name=name, daemon=True)
-                worker.start()
-                self._workers.append(worker)
+                self._helpers.append(self._thread("send", self._core.sender.run))
+            for _ in range(self._count):
+                self._hire()
+            self._helpers.append(self._thread("watch", self._watch.run))
+
+    def _hire(self) -> None:
+        self._workers.append(self._thread(str(len(self._workers) + 1), self._core.work))
+
+    def _thread(self, name: str, run: Callable[[], None]) -> threading.Thread:
+        thread = threading.Thread(target=run, name=f"{self._thread_name}-{name}", daemon=True)
+        thread.start()
+        return thread
 
     def serve_forever(self, poll_interval: float = 0.5) -> None:
         """Start, and return when another thread has called `stop`. poll_interval: not needed."""
@@ -221,9 +229,10 @@ class Server(HTTPServer):
             if self._own:
                 _close_door(self.socket)
             done = self._core.drain(timeout) if self._workers else True
+            self._watch.end()
             self._core.close(self._workers, max(until - time.monotonic(), 0.5))
-            if self._sending is not None:
-                self._sending.join()
+            for helper in self._helpers:
+                helper.join()
             self.server_close()
             self._stopped.set()
             return done
