@@ -34,6 +34,7 @@ from .routes import build_router
 from .tracing import JobSpan, RequestSpan, new_telemetry
 
 log = logging.getLogger("forge_min.app")
+_MARGIN = 5.0  # seconds beyond database.statement_timeout until the server is held for dead
 SHEET = "static/css/app.css"  # of a project, for our pages beside its own
 
 
@@ -143,6 +144,8 @@ class Running:
 
     def _connect(self, *, traced: bool) -> None:
         c = self._config.database
+        # The server itself ends what takes longer, unless it stands still.
+        self._patience = c.statement_timeout and c.statement_timeout + _MARGIN
         self._nudger = notify.Nudger(self._open_direct)
         self.database, self._direct = (
             db.Database(
@@ -152,6 +155,7 @@ class Running:
                 nudger=self._nudger,
                 observe=self.metrics.query_done,
                 jobs=self._catalogue,
+                patience=self._patience,
                 opened=partial(_opened, traced=traced),
             )
             for url in (c.url, c.direct_url)
@@ -195,6 +199,7 @@ class Running:
             application_name=f"{name} admin",
             prepare=c.prepare,
             nudger=self._nudger,
+            patience=self._patience,
         )
         self._stack.callback(database.close)
         self.metrics.watch_jobs(lambda: control.counted(database.connection()))

@@ -6,11 +6,14 @@ it.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cached_property
 from typing import Any, Protocol, TypedDict, Unpack
 
@@ -39,6 +42,8 @@ DEFAULTS: dict[str, str | int] = {
     "keepalives_count": 3,
     "client_encoding": "utf8",
 }
+_LOOK = 0.5  # seconds between looks at who waits for an answer
+_log = logging.getLogger("forge_min.db")
 OPERATION = re.compile(r"(?i)\s*(select|insert|update|delete|with|copy|begin|commit|call)\b")
 
 
@@ -103,7 +108,8 @@ class Connection(psycopg.Connection[TupleRow]):
     nudger: called by `db.nudge` after a commit; None = readers find out by polling. around: what
     `run` calls with a statement's text and what sends it, for a trace. jobs: what room jobs knows
     of the application, whoever inserts on this connection; None = nothing. patient: nobody
-    interrupts its thread, so `run` may wait inside of libpq.
+    interrupts its thread, so `run` may wait inside of libpq. asked: since when its thread waits for
+    an answer, by time.perf_counter(); 0.0: it does not.
     """
 
     nudger: Nudges | None = None
@@ -111,6 +117,7 @@ class Connection(psycopg.Connection[TupleRow]):
     around: Around | None = None
     jobs: Any = None
     patient = False
+    asked = 0.0
     prepared = Prepared(None)
     # Of the innermost db.transaction(); None outside, and inside a BEGIN of the caller's own.
     hooks: list[Hook] | None = None
@@ -130,9 +137,12 @@ class Cursor(psycopg.Cursor[TupleRow]):
     def execute(self, query: Any, params: Any = None, **options: Any) -> Cursor:
         """As psycopg's; the observer gets the statement's first word, or "other"."""
         started = time.perf_counter()
+        ours: Any = self.connection
+        ours.asked = started
         try:
             return super().execute(query, params, **options)
         finally:
+            ours.asked = 0.0
             observe = getattr(self.connection, "observe", None)
             if observe is not None and not self.connection.pgconn.pipeline_status:
                 observe(operation(query), time.perf_counter() - started)
@@ -192,7 +202,10 @@ class Database:
 
     options: as `connect` takes them. opened: called with each new connection. `close()` closes
     those of all threads; the next `connection()` opens a new one. After a fork the child opens its
-    own and leaves the parent's alone.
+    own and leaves the parent's alone. patience: seconds after which a connection whose server does
+    not answer a statement is cut, so that its thread gets Unavailable; 0: none. TCP does not see a
+    server that stands still: its kernel goes on. While no connection can be had, one thread at a
+    time finds out whether one can be had again, and the others are told at once.
     """
 
     def __init__(
@@ -200,9 +213,11 @@ class Database:
         url: str,
         *,
         opened: Callable[[Connection], object] | None = None,
+        patience: float = 0.0,
         **options: Unpack[Options],
     ) -> None:
         self.url = url
+        self._patience = patience
         self._connect: Callable[[], Connection] = lambda: connect(url, **options)
         self._opened = opened
         self._begin()
@@ -213,6 +228,10 @@ class Database:
         self._pid = os.getpid()
         self._lock = threading.Lock()  # LOCK: guards changes of _open
         self._open: dict[threading.Thread, Connection] = {}
+        self._refusal: ForgeError | None = None  # why there is none, until one is opened
+        self._trying = threading.Lock()  # LOCK: guards nothing; one thread at a time tries
+        self._watch: threading.Thread | None = None
+        self._closed = threading.Event()
 
     def connection(self) -> Connection:
         """This thread's connection; a broken one is replaced. Raises as `connect`."""
@@ -232,16 +251,58 @@ class Database:
         """Close every thread's connection. Idempotent."""
         with self._lock:
             conns, self._open = list(self._open.values()), {}
+            self._watch = None
+            self._closed.set()
         for conn in conns:
             conn.close()
 
+    def _try(self) -> Connection:
+        """A connection, or why there is none: what another thread is just finding out anew."""
+        refusal = self._refusal
+        if refusal is not None and not self._trying.acquire(blocking=False):
+            raise Unavailable(refusal.message, code=refusal.code, hint=refusal.hint)
+        try:
+            conn = self.open()
+        except Unavailable as err:
+            self._refusal = err
+            raise
+        finally:
+            if refusal is not None:
+                self._trying.release()
+        self._refusal = None
+        return conn
+
+    def _look(self, closed: threading.Event) -> None:
+        """The life of the thread `db-watch`."""
+        while not closed.wait(_LOOK):
+            late = time.perf_counter() - self._patience
+            for conn in list(self._open.values()):
+                if 0.0 < conn.asked < late:
+                    self._cut(conn, conn.asked)
+
+    def _cut(self, conn: Connection, asked: float) -> None:
+        with suppress(OSError, psycopg.Error):
+            # SAFETY: a copy of the descriptor, which is the connection's as long as that waits.
+            with socket.socket(fileno=os.dup(conn.fileno())) as sock:
+                if conn.asked == asked:
+                    _log.error("the database has not answered for %g s: cut", self._patience)
+                    message = "the database has not answered in time"
+                    self._refusal = Unavailable(message, code="F401")
+                    sock.shutdown(socket.SHUT_RDWR)
+
     def _reopen(self) -> Connection:
-        conn = self.open()
+        conn = self._try()
         me = threading.current_thread()
         with self._lock:
             unused = [thread for thread in self._open if thread is me or not thread.is_alive()]
             old = [self._open.pop(thread) for thread in unused]
             self._open[me] = conn
+            if self._patience and self._watch is None:
+                self._closed = closed = threading.Event()
+                self._watch = threading.Thread(
+                    target=self._look, args=(closed,), name="db-watch", daemon=True
+                )
+                self._watch.start()
         for each in old:
             each.close()
         return conn

@@ -89,7 +89,7 @@ def _by_cursor(
 
 
 def _by_parts(conn: Connection, sql: str, params: Params, tenant: UUID | None) -> Rows:
-    started = time.perf_counter()
+    started = conn.asked = time.perf_counter()
     try:
         text, places = (sql, ()) if params is None else numbered(sql)
         given = values_at(places, params or ())
@@ -115,6 +115,7 @@ def _by_parts(conn: Connection, sql: str, params: Params, tenant: UUID | None) -
         conn.converter = adapted, session, uses + 1
         return rows
     finally:
+        conn.asked = 0.0
         if conn.observe is not None:
             conn.observe(operation(sql), time.perf_counter() - started)
 
