@@ -16,6 +16,8 @@ from .values import as_toml
 
 _DEFAULT_FILE = "forge.toml"
 _ENVIRONMENTS = ("development", "test", "production")
+_SHORTEST_SECRET = 32  # characters: 128 bits as hexadecimal digits
+_NEW_SECRET = """make one: python3 -c "import secrets; print(secrets.token_hex(32))\""""
 _OTHER_VARIABLES = ("FORGE_IMPL", "FORGE_PURE", "FORGE_CONFIG", "FORGE_ENV")
 
 
@@ -141,6 +143,13 @@ class _Loading:
         if not url:
             hint = "set FORGE_DATABASE_URL; only development has an embedded database"
             self._refuse("database.url is required in production", "F203", hint)
+        secret = len(self._values["auth.secret"])
+        if secret < _SHORTEST_SECRET:
+            message = "auth.secret is required in production"
+            if secret:
+                where, least = self._sources["auth.secret"], _SHORTEST_SECRET
+                message = f"{where}: auth.secret has fewer than {least} characters"
+            self._refuse(message, "F203", _NEW_SECRET)
         if "*" in self._values["api.cors_origins"]:
             where = self._sources["api.cors_origins"]
             message = f"{where}: api.cors_origins may not be '*' in production"
