@@ -85,8 +85,9 @@ def tenant_of(config: Config) -> Callable[[Request], str | None]:
     strategy = config.tenancy.strategy
     if strategy == "header":
         return tenant_by_header(config.tenancy.header)
-    ways = {"subdomain": tenant_by_subdomain, "path": tenant_by_path}
-    return ways.get(strategy, no_tenant)
+    if strategy == "subdomain":
+        return tenant_by_subdomain(config.tenancy.domain)
+    return tenant_by_path if strategy == "path" else no_tenant
 
 
 def caller() -> tuple[str, str] | None:

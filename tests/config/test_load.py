@@ -141,6 +141,8 @@ def test_all_bad_values_are_reported_at_once_with_their_places() -> None:
         ("FORGE_ASSETS_SCRIPTS", '{live = "x"}'),
         ("FORGE_DATABASE_URL", "mysql://x"),
         ("FORGE_OBSERVE_OTLP_ENDPOINT", "collector:4318"),
+        ("FORGE_TENANCY_DOMAIN", ".shop.example"),
+        ("FORGE_TENANCY_DOMAIN", "shop.example:8000"),
         ("FORGE_ENV", "prod"),
     ],
 )
@@ -272,6 +274,15 @@ def test_production_refuses_to_make_up_a_secret_or_take_a_short_one(
     assert error.code == "F203" and "auth.secret" in error.message
     assert "token_hex(32)" in (error.hint or "") and "hunter2" not in error.message
     assert load(None, {"FORGE_AUTH_SECRET": "x"}).auth.secret == "x", "development takes any"
+
+
+def test_production_has_a_domain_whose_labels_are_tenants() -> None:
+    environ = {**PRODUCTION, "FORGE_TENANCY_STRATEGY": "subdomain"}
+    (error,) = errors_of(environ)
+    assert error.code == "F203" and "tenancy.domain" in error.message
+    config = load(None, {**environ, "FORGE_TENANCY_DOMAIN": "shop.example"})
+    assert config.tenancy.domain == "shop.example"
+    load(None, {"FORGE_TENANCY_STRATEGY": "subdomain"})
 
 
 # -- what follows from other values ---------------------------------------------------------------
