@@ -17,6 +17,7 @@ from ...db import Database
 from ...errors import DomainError, Invalid, TooManyAttempts, Unauthenticated
 from ...text import text
 from ..html import Raw, join, tag, time_tag, void
+from ..middleware.cookies import SESSION_COOKIE as COOKIE
 from ..middleware.cookies import cookie, cookies_of
 from ..middleware.csrf import check_csrf, csrf_field, sent_form
 from ..middleware.limits import network
@@ -33,7 +34,6 @@ TEMPLATES: Mapping[str, Render] = {
     "account_sign_in": sign_in_page.render,
 }  # fmt: skip
 """The templates that a project may have its own of, in views/<name>.html."""
-COOKIE = "forge_session"
 SIGN_IN = f"{PLACE}/sign-in"
 
 log = logging.getLogger("forge_min.account")
