@@ -98,6 +98,7 @@ def serve_shop(stack: ExitStack, server: EmbeddedServer, work: Path, **settings:
         "FORGE_SERVER_PORT": str(port),
         "FORGE_ADMIN_PORT": str(admin),
         "FORGE_ENV": "production",
+        "FORGE_AUTH_SECRET": "0" * 64,
         "FORGE_API_RATE_LIMIT": '{default = "100000000/1m"}',  # counted, and never reached
         **settings,
     }

@@ -100,13 +100,14 @@ class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
         return self._row(found)
 
     def once(
-        self, key: str, request_hash: str, run: Run, *, operation: str = "create"
+        self, key: str, request_hash: str, run: Run, *, operation: str = "create", client: str = ""
     ) -> tuple[int, Headers, bytes, bool]:
         """What `run` answers the first time that this identity sends `key`, and whether it is a
-        repetition; see writing/idempotency.py.
+        repetition; see writing/idempotency.py. client: tells those apart who have no user.
         """
         identity = self.allow(operation)
-        where = (identity.user, str(self.tenant() or ""), self.resource.topic, operation)
+        who = (identity.user,) if identity.user else ("", client)
+        where = (*who, str(self.tenant() or ""), self.resource.topic, operation)
         sees = " ".join([request_hash, *sorted(self.hidden()), str(self._may_read())])
         return self._tried(None, lambda own: once(own, where, key, sees, run))
 

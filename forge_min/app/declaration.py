@@ -110,7 +110,8 @@ class App:
 
     def sends_reset(self, function: F) -> F:
         """Sends somebody who forgot the password to a page, for an hour and once: takes (user,
-        path, ...), path as in "/account/reset?key=...". With it /account/forgot is there.
+        path, ...), path as in "/account/reset?key=...". With it /account/forgot is there. Called
+        after the request is answered, on a thread of its own, one at a time.
         """
         self.reset_sender = function
         return function

@@ -8,7 +8,7 @@ from ..actions import Registry
 from ..auth import Identity, current_identity, keys, sessions
 from ..config import Config
 from ..wsgi import Request
-from ..wsgi.account import TEMPLATES, AccountPages
+from ..wsgi.account import TEMPLATES, AccountPages, Links
 from ..wsgi.middleware import (
     bearer,
     no_tenant,
@@ -25,11 +25,12 @@ Views = Mapping[str, Render]
 class Callers:
     """The ways to know who asks, in turn: those of app.py, then API keys, then sessions.
 
-    account: the pages to sign in at, None where app.py has no sign_in(). views: the project's own
-    templates.
+    account: the pages to sign in at, None where app.py has no sign_in(). links: what sends those
+    for a new password, to be stopped by whoever has this. views: the project's own templates.
     """
 
     account: AccountPages | None = None
+    links: Links | None = None
 
     def __init__(
         self,
@@ -42,6 +43,8 @@ class Callers:
         self._app, self._database = app, registry.database
         self._tenant = tenant_of(config)
         self.methods = [*app.methods, self._by_key]
+        if app.signs_in and app.reset_sender is not None:
+            self.links = Links(registry.database, registry.fill(app.reset_sender, 2))
         if app.signs_in:
             self.account = AccountPages(
                 frame,
@@ -51,7 +54,7 @@ class Callers:
                 secure=config.env == "production",
                 tenant=self._tenant,
                 own={name: views[name] for name in TEMPLATES if name in views},
-                send_reset=app.reset_sender and registry.fill(app.reset_sender, 2),
+                links=self.links,
             )
             frame.account = self.account.head
             self.methods.append(self.account.identify)
@@ -82,8 +85,9 @@ def tenant_of(config: Config) -> Callable[[Request], str | None]:
     strategy = config.tenancy.strategy
     if strategy == "header":
         return tenant_by_header(config.tenancy.header)
-    ways = {"subdomain": tenant_by_subdomain, "path": tenant_by_path}
-    return ways.get(strategy, no_tenant)
+    if strategy == "subdomain":
+        return tenant_by_subdomain(config.tenancy.domain)
+    return tenant_by_path if strategy == "path" else no_tenant
 
 
 def caller() -> tuple[str, str] | None:

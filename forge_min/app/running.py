@@ -22,7 +22,7 @@ from ..config import Config, parse_duration
 from ..errors import ForgeError
 from ..jobs import control
 from ..wsgi import Application, Middleware
-from ..wsgi.account import SIGN_IN
+from ..wsgi.account import SIGN_IN, Links
 from ..wsgi.events import Patrol, events_handler
 from ..wsgi.middleware import CORS, CSRF, Compress, Identify, RateLimits, tenant_in_path
 from ..wsgi.views import Frame, ProblemPages
@@ -50,6 +50,7 @@ class Running:
 
     application: Application
     hub: notify.PostgresHub | None = None
+    _links: Links | None = None
 
     def __init__(
         self,
@@ -89,6 +90,8 @@ class Running:
                 self.hub = self._listen(app)
                 self._serve(self.hub, app, generated, routes, root)
             self._stack.callback(self._call, app.stop_hooks)
+            if self._links is not None:
+                self._stack.callback(self._links.stop)  # what sends them may need what hooks end
             self._call(app.start_hooks)
             self._stack = self._stack.pop_all()
 
@@ -230,6 +233,7 @@ class Running:
         self.metrics.watch(hub, writer, limiter)
         frame = self._frame(generated, root)
         callers = Callers(app, self.registry, self._config, frame, generated.views)
+        self._links = callers.links
         limits = self._limits()
         patrol = Patrol(writer, c.heartbeat, self._admit, callers.renew)
         patrol.start()

@@ -90,14 +90,28 @@ update forge_user
 set password = %(password)s, password_at = now(), reset_key = null, reset_until = null
 where id = %(user)s returning id
 
+-- Of a user whose row is locked first, as by_reset does too: two that wait for each other would not end.
 -- name: create_reset
-update forge_user set reset_key = %(key)s, reset_until = now() + %(seconds)s::float8 * interval '1 second'
-where id = %(user)s returning id
+with owner as (select id from forge_user where id = %(user)s for update),
+over as (
+  delete from forge_reset r using owner
+  where r.user_id = owner.id and (r.expires_at <= now() or r.key in (
+    select key from forge_reset where user_id = %(user)s and asked = %(asked)s
+    order by expires_at desc, key offset %(others)s))
+)
+insert into forge_reset (key, user_id, asked, expires_at)
+select %(key)s, id, %(asked)s, now() + %(seconds)s::float8 * interval '1 second' from owner
+returning user_id
 
+-- Of one that another transaction has used meanwhile, the row is gone once it can be locked.
 -- name: by_reset
-select id, email, name, roles, time_zone, language, disabled_at is not null
-from forge_user where reset_key = %(key)s and reset_until > now() and disabled_at is null
-for update
+select u.id, u.email, u.name, u.roles, u.time_zone, u.language, u.disabled_at is not null
+from forge_reset r join forge_user u on u.id = r.user_id
+where r.key = %(key)s and r.expires_at > now() and u.disabled_at is null
+for update of u, r
+
+-- name: end_resets
+delete from forge_reset where user_id = %(user)s returning key
 
 -- What has ended goes with a session that begins.
 -- name: start_session

@@ -23,6 +23,7 @@ from .keys import digest
 from .passwords import check_password, hash_password, is_outdated, verify_password
 
 RESET = 3600.0  # seconds that a link for a new password is good
+LINKS = 5  # of a user that are good at the same time
 
 
 class Bucket(NamedTuple):
@@ -70,6 +71,7 @@ def set_password(
     checked = check_password(password, at_least=at_least, beside=user.email)
     with db.transaction(conn):
         _set(conn, user.id, checked)
+        db.run(conn, SQL["end_resets"], {"user": user.id})
         sessions.end(conn, user.id)
 
 
@@ -89,12 +91,18 @@ def change_password(
     set_password(conn, user, password, at_least)
 
 
-def create_reset(conn: psycopg.Connection[Any], user: UUID, lifetime: float = RESET) -> str:
-    """The secret of a link that sets a new password, once, within `lifetime` seconds. One that was
-    made before is of no use any more.
+def create_reset(
+    conn: psycopg.Connection[Any], user: UUID, lifetime: float = RESET, *, asked: bool = False
+) -> str:
+    """The secret of a link that sets a new password, once, within `lifetime` seconds. The user's
+    newest LINKS are good, until one is used. asked: for by somebody on the web; counted apart, or
+    who asks often would end an operator's.
     """
     secret = secrets.token_urlsafe(32)
-    params = {"user": user, "key": digest(secret), "seconds": lifetime}
+    params = {
+        "user": user, "key": digest(secret), "seconds": lifetime, "asked": asked,
+        "others": LINKS - 1,
+    }  # fmt: skip
     db.run(conn, SQL["create_reset"], params)
     return secret
 
@@ -109,8 +117,8 @@ def find_reset(conn: psycopg.Connection[Any], secret: str) -> User:
 
 
 def use_reset(conn: psycopg.Connection[Any], secret: str, password: object, at_least: int) -> User:
-    """Set a new password by a link, which ends with it; whose it is. Raises as `find_reset`, and
-    Invalid F630, after which the link is still good.
+    """Set a new password by a link, which ends with all others of the user; whose it is. Raises as
+    `find_reset`, and Invalid F630, after which the link is still good.
     """
     with db.transaction(conn):
         user = find_reset(conn, secret)

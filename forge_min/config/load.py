@@ -16,6 +16,8 @@ from .values import as_toml
 
 _DEFAULT_FILE = "forge.toml"
 _ENVIRONMENTS = ("development", "test", "production")
+_SHORTEST_SECRET = 32  # characters: 128 bits as hexadecimal digits
+_NEW_SECRET = """make one: python3 -c "import secrets; print(secrets.token_hex(32))\""""
 _OTHER_VARIABLES = ("FORGE_IMPL", "FORGE_PURE", "FORGE_CONFIG", "FORGE_ENV")
 
 
@@ -136,15 +138,26 @@ class _Loading:
             self._harden(url)
 
     def _harden(self, url: str) -> None:
-        self._values["observe.log_format"] = "json"
+        values = self._values
+        values["observe.log_format"] = "json"
         self._sources["observe.log_format"] = "production"
         if not url:
             hint = "set FORGE_DATABASE_URL; only development has an embedded database"
             self._refuse("database.url is required in production", "F203", hint)
-        if "*" in self._values["api.cors_origins"]:
+        secret = len(values["auth.secret"])
+        if secret < _SHORTEST_SECRET:
+            message = "auth.secret is required in production"
+            if secret:
+                where, least = self._sources["auth.secret"], _SHORTEST_SECRET
+                message = f"{where}: auth.secret has fewer than {least} characters"
+            self._refuse(message, "F203", _NEW_SECRET)
+        if "*" in values["api.cors_origins"]:
             where = self._sources["api.cors_origins"]
             message = f"{where}: api.cors_origins may not be '*' in production"
             self._refuse(message, "F203", "name the origins")
+        if values["tenancy.strategy"] == "subdomain" and not values["tenancy.domain"]:
+            hint = "set FORGE_TENANCY_DOMAIN to what stands behind the tenants' names"
+            self._refuse("tenancy.domain is required in production", "F203", hint)
 
 
 def _line_of(text: str, section: str, name: str | None = None) -> int:

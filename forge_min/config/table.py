@@ -73,6 +73,11 @@ def _http(value: str) -> str:
     return "" if ok else "an address like 'http://127.0.0.1:4318'"
 
 
+def _domain(value: str) -> str:
+    known = re.fullmatch(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", value, re.IGNORECASE | re.ASCII)
+    return "" if not value or known else "a domain like 'shop.example'"
+
+
 def _networks(value: list[str]) -> str:
     try:
         [ip_network(item) for item in value if item != "unix"]
@@ -108,6 +113,7 @@ _CHECKS: dict[str, Callable[[Any], str]] = {
     "server.trusted_proxies": _networks,
     "jobs.queues": _queues,
     "observe.otlp_endpoint": _http,
+    "tenancy.domain": _domain,
     "api.prefix": _path,
     "api.rate_limit": _rates,
     "assets.scripts": _scripts,

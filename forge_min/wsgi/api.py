@@ -19,6 +19,7 @@ from ..actions import Actions, ListQuery, Page
 from ..db import Connection
 from ..errors import BadRequest, NotFound, StaleVersion
 from ..text import text
+from .middleware.limits import network
 from .request import Request
 from .response import Headers, Response, json_response, no_content, to_json
 from .router import Handler
@@ -76,7 +77,9 @@ class ResourceAPI:
         elif _VISIBLE.fullmatch(key):
             digest = hashlib.sha256(request.body).hexdigest()
             run = partial(self._created, request.root, data)
-            status, headers, body, replayed = self._actions.once(key, digest, run)
+            status, headers, body, replayed = self._actions.once(
+                key, digest, run, client=network(request.environ.get("REMOTE_ADDR", ""))
+            )
             if replayed:
                 headers = [*headers, ("Idempotency-Replayed", "true")]
         else:

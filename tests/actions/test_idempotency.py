@@ -70,6 +70,15 @@ def test_the_key_of_another_user_tenant_resource_or_operation_is_another(works: 
     assert len(done) == 6
 
 
+def test_who_has_no_user_is_known_by_the_client(works: Workshop) -> None:
+    seen = []
+    for who, client in [(ANN, "a"), (ANN, "b"), *[(Identity(), name) for name in ("a", "b", "a")]]:
+        with as_identity(replace(who, tenant=NORTH, roles=ANN.roles)):
+            answer = works["units"].once("key", "h", lambda conn: (200, [], b""), client=client)
+            seen.append(answer[3])
+    assert seen == [False, True, False, False, True]
+
+
 def test_a_repetition_by_one_who_may_read_no_more_is_another_request(works: Workshop) -> None:
     writer = replace(ANN, roles=frozenset({"writer"}))
     products = works["products"]

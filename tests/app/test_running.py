@@ -55,6 +55,17 @@ def test_the_catalogues_of_the_project_are_known_when_it_serves(
             pass
 
 
+def test_an_idempotency_key_of_nobody_is_of_the_address_that_sends_it(site: Running) -> None:
+    def create(address: str) -> int:
+        client = Client(lambda e, start: site.application(e | {"REMOTE_ADDR": address}, start))
+        row, key = {"code": "AB", "class": "x"}, {"Idempotency-Key": "k"}
+        return client.post("/api/v1/classes", json=row, headers=key).status
+
+    # Where the key is another's, the row that is there already is in the way.
+    places = ["192.0.2.1", "192.0.2.1", "192.0.2.2", "192.0.2.1"]
+    assert [create(address) for address in places] == [201, 201, 409, 201]
+
+
 def test_it_is_ready_with_its_migrations_applied(site: Running) -> None:
     ready, reasons = site.ready()
     assert "migrations" not in reasons and "database" not in reasons, (ready, reasons)

@@ -171,30 +171,52 @@ def test_a_link_sets_a_password_once_and_ends_every_session(
     conn: db.Connection, anna: User
 ) -> None:
     session = signing.sign_in(conn, anna.email, PASSWORD, HOUR)
-    old, link = (signing.create_reset(conn, anna.id) for _ in range(2))
-    with pytest.raises(Unauthenticated):
-        signing.use_reset(conn, old, "another horse battery", 12)
+    other, link = (signing.create_reset(conn, anna.id) for _ in range(2))
+    assert link not in str(conn.execute("table forge_reset").fetchall())
     with pytest.raises(Invalid):
         signing.use_reset(conn, link, "short", 12)
     assert signing.find_reset(conn, link).email == anna.email
     assert signing.use_reset(conn, link, "another horse battery", 12).id == anna.id
-    with pytest.raises(Unauthenticated):
-        signing.use_reset(conn, link, "a third horse battery", 12)
-    assert sessions.identify(conn, session) is None
+    for used in (link, other):
+        with pytest.raises(Unauthenticated):
+            signing.use_reset(conn, used, "a third horse battery", 12)
+    assert count(conn, "forge_reset") == 0 and sessions.identify(conn, session) is None
     with pytest.raises(Unauthenticated):
         signing.sign_in(conn, anna.email, PASSWORD, HOUR)
     assert signing.sign_in(conn, anna.email, "another horse battery", HOUR)
 
 
-def test_a_link_is_used_by_one_of_many_who_use_it_at_once(
-    fresh_database: TestDatabase, conn: db.Connection, anna: User
+def test_a_user_has_a_few_links_at_a_time_and_those_asked_for_are_counted_apart(
+    conn: db.Connection, anna: User
 ) -> None:
-    link = signing.create_reset(conn, anna.id)
+    def good(secret: str) -> bool:
+        try:
+            return signing.find_reset(conn, secret).id == anna.id
+        except Unauthenticated:
+            return False
+
+    made = [signing.create_reset(conn, anna.id) for _ in range(signing.LINKS + 1)]
+    asked = [signing.create_reset(conn, anna.id, asked=True) for _ in range(signing.LINKS + 2)]
+    assert [good(link) for link in made] == [False] + [True] * signing.LINKS
+    assert [good(link) for link in asked] == [False] * 2 + [True] * signing.LINKS
+    conn.execute("update forge_reset set expires_at = now()")
+    assert not any(map(good, made + asked))
+    signing.create_reset(conn, anna.id)
+    assert count(conn, "forge_reset") == 1, "what is too old goes with the next"
+
+
+@pytest.mark.parametrize("links", [1, 5])
+def test_a_link_is_used_by_one_of_many_who_use_one_at_once(
+    fresh_database: TestDatabase, conn: db.Connection, anna: User, links: int
+) -> None:
+    made = [signing.create_reset(conn, anna.id) for _ in range(links)]
 
     def use(n: int) -> bool:
         with db.connect(fresh_database.app_url) as own:
             try:
-                return bool(signing.use_reset(own, link, f"horse battery number {n}", 12))
+                return bool(
+                    signing.use_reset(own, made[n % links], f"horse battery number {n}", 12)
+                )
             except Unauthenticated:
                 return False
 

@@ -141,6 +141,8 @@ def test_all_bad_values_are_reported_at_once_with_their_places() -> None:
         ("FORGE_ASSETS_SCRIPTS", '{live = "x"}'),
         ("FORGE_DATABASE_URL", "mysql://x"),
         ("FORGE_OBSERVE_OTLP_ENDPOINT", "collector:4318"),
+        ("FORGE_TENANCY_DOMAIN", ".shop.example"),
+        ("FORGE_TENANCY_DOMAIN", "shop.example:8000"),
         ("FORGE_ENV", "prod"),
     ],
 )
@@ -228,7 +230,11 @@ def test_the_variables_of_the_tools_are_known() -> None:
 
 # -- production -----------------------------------------------------------------------------------
 
-PRODUCTION = {"FORGE_ENV": "production", "FORGE_DATABASE_URL": "postgresql://shop@db/shop"}
+PRODUCTION = {
+    "FORGE_ENV": "production",
+    "FORGE_DATABASE_URL": "postgresql://shop@db/shop",
+    "FORGE_AUTH_SECRET": "s" * 32,
+}
 
 
 def test_production_forces_json_logs_and_samples_little() -> None:
@@ -253,7 +259,30 @@ def test_production_refuses_development_defaults() -> None:
     errors = errors_of({"FORGE_ENV": "production", "FORGE_API_CORS_ORIGINS": '["*"]'})
     assert {error.code for error in errors} == {"F203"}
     text = " ".join(error.message for error in errors)
-    assert "database.url" in text and "api.cors_origins" in text
+    assert all(key in text for key in ("database.url", "auth.secret", "api.cors_origins"))
+
+
+@pytest.mark.parametrize(
+    ("environ", "file"),
+    [({}, ""), ({"FORGE_AUTH_SECRET": "hunter2" * 4}, ""), ({}, '[auth]\nsecret = "hunter2"')],
+)
+def test_production_refuses_to_make_up_a_secret_or_take_a_short_one(
+    environ: dict[str, str], file: str
+) -> None:
+    without = {name: value for name, value in PRODUCTION.items() if name != "FORGE_AUTH_SECRET"}
+    (error,) = errors_of({**without, **environ}, file)
+    assert error.code == "F203" and "auth.secret" in error.message
+    assert "token_hex(32)" in (error.hint or "") and "hunter2" not in error.message
+    assert load(None, {"FORGE_AUTH_SECRET": "x"}).auth.secret == "x", "development takes any"
+
+
+def test_production_has_a_domain_whose_labels_are_tenants() -> None:
+    environ = {**PRODUCTION, "FORGE_TENANCY_STRATEGY": "subdomain"}
+    (error,) = errors_of(environ)
+    assert error.code == "F203" and "tenancy.domain" in error.message
+    config = load(None, {**environ, "FORGE_TENANCY_DOMAIN": "shop.example"})
+    assert config.tenancy.domain == "shop.example"
+    load(None, {"FORGE_TENANCY_STRATEGY": "subdomain"})
 
 
 # -- what follows from other values ---------------------------------------------------------------

@@ -23,7 +23,7 @@ def refused(done: Any, *expected: str) -> None:
 
 def test_no_database_is_named(homeless: Any) -> None:
     refused(homeless.run("serve"), "error[F204]", "FORGE_DATABASE_URL")
-    refused(homeless.run("serve", FORGE_ENV="production"), "database.url")
+    refused(homeless.run("serve", FORGE_ENV="production"), "database.url", "auth.secret")
 
 
 def test_a_database_that_does_not_answer(homeless: Any) -> None:

@@ -9,15 +9,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
-from urllib.parse import quote, urlencode
 from uuid import UUID
 
 from ...auth import SESSION, Identity, accounts, current_identity, sessions, signing
 from ...auth.accounts import User
 from ...db import Database
-from ...errors import DomainError, Invalid, NotFound, TooManyAttempts, Unauthenticated
+from ...errors import DomainError, Invalid, TooManyAttempts, Unauthenticated
 from ...text import text
 from ..html import Raw, join, tag, time_tag, void
+from ..middleware.cookies import SESSION_COOKIE as COOKIE
 from ..middleware.cookies import cookie, cookies_of
 from ..middleware.csrf import check_csrf, csrf_field, sent_form
 from ..middleware.limits import network
@@ -27,18 +27,14 @@ from ..router import Route
 from ..templates import WORDS, account, password
 from ..templates import sign_in as sign_in_page
 from ..views import Frame, Render
+from .links import PLACE, Links
 
 TEMPLATES: Mapping[str, Render] = {
     "account": account.render, "account_password": password.render,
     "account_sign_in": sign_in_page.render,
 }  # fmt: skip
 """The templates that a project may have its own of, in views/<name>.html."""
-COOKIE = "forge_session"
-PLACE = "/account"
 SIGN_IN = f"{PLACE}/sign-in"
-
-SendReset = Callable[[User, str], object]
-"""Given a user and the path of a page that sets a new password once: sends them there."""
 
 log = logging.getLogger("forge_min.account")
 
@@ -59,18 +55,18 @@ class AccountPages:
     method of the middleware Identify, `head` stands in the frame of every page.
 
     lifetime: of a session, in seconds. at_least: characters of a password. secure: cookies are for
-    HTTPS alone. tenant: tells which tenant a request asks for. send_reset: None = nobody can ask
+    HTTPS alone. tenant: tells which tenant a request asks for. links: None = nobody can ask
     for a link, only an operator makes one. own: templates in place of TEMPLATES.
     """
 
     def __init__(
         self, frame: Frame, database: Database, *, lifetime: float, at_least: int, secure: bool,
-        tenant: Callable[[Request], str | None], send_reset: SendReset | None = None,
+        tenant: Callable[[Request], str | None], links: Links | None = None,
         own: Mapping[str, Render] | None = None,
     ) -> None:  # fmt: skip
         self._frame, self._database, self._tenant = frame, database, tenant
         self._lifetime, self._at_least, self._secure = lifetime, at_least, secure
-        self._send_reset = send_reset
+        self._links = links
         self._templates = {**TEMPLATES, **(own or {})}
 
     def routes(self) -> list[Route]:
@@ -86,7 +82,7 @@ class AccountPages:
             Route("GET", f"{PLACE}/reset", self.ask_reset, ""),
             Route("POST", f"{PLACE}/reset", self.reset, ""),
         ]
-        if self._send_reset is not None:
+        if self._links is not None:
             made.append(Route("GET", f"{PLACE}/forgot", self.ask_forgot, ""))
             made.append(Route("POST", f"{PLACE}/forgot", self.forgot, ""))
         return made
@@ -224,20 +220,16 @@ class AccountPages:
         return self._forgot(request)
 
     def forgot(self, request: Request) -> Response:
-        """Send a link, where the email has an account; the answer is the same for every email."""
-        email, conn = first(sent_form(request), "email"), self._database.connection()
+        """Let a link be sent, where the email has an account. The answer is the same for every
+        email, and takes as long.
+        """
+        email = first(sent_form(request), "email")
         try:
-            signing.count_reset(conn, email, _address(request))
+            signing.count_reset(self._database.connection(), email, _address(request))
         except TooManyAttempts as err:
             return self._forgot(request, err)
-        try:
-            user = signing.find_user(conn, email)
-            if not user.disabled and self._send_reset is not None:
-                self._send_reset(user, reset_path(signing.create_reset(conn, user.id)))
-        except NotFound:
-            pass
-        except Exception:  # of the project's: the answer tells nobody that there was somebody
-            log.exception("a link for a new password was not sent")
+        if self._links is not None:
+            self._links.ask(email)
         return self._forgot(request, notice=text("If there is such an account, a link is sent."))
 
     def ask_reset(self, request: Request) -> Response:
@@ -276,7 +268,7 @@ class AccountPages:
         hidden = [csrf_field(request)]
         if _local(following):
             hidden.append(void("input", type="hidden", name="next", value=following))
-        forgot = f"{request.root}{PLACE}/forgot" if self._send_reset is not None else ""
+        forgot = f"{request.root}{PLACE}/forgot" if self._links is not None else ""
         body = self._templates["account_sign_in"](
             title=WORDS.sign_in, problem=error.message if error else "", notice=notice,
             action=f"{request.root}{SIGN_IN}", hidden=join(hidden), email=email, password=True,
@@ -313,11 +305,6 @@ class AccountPages:
         )  # fmt: skip
         status = 200 if error is None else statuses.get(type(error), 422)
         return self._frame.page(request, WORDS.change, body, status=status)
-
-
-def reset_path(secret: str) -> str:
-    """The page that a link for a new password leads to."""
-    return f"{PLACE}/reset?{urlencode({'key': secret}, quote_via=quote)}"
 
 
 def _twice(pairs: dict[str, list[str]]) -> str:

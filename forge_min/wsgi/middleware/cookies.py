@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..request import Request
 
+SESSION_COOKIE = "forge_session"
 PREFIX = "__Host-"
 """What makes a browser refuse a cookie that is not Secure, or that another host has set."""
 

@@ -21,7 +21,8 @@ from ..problem import HTTPProblem
 from ..request import FORM, Request, first
 from ..response import Response
 from ..router import Handler
-from .cookies import cookie, cookies_of
+from .cookies import SESSION_COOKIE, cookie, cookies_of
+from .cors import ANY
 
 FIELD = "_csrf_token"  # no column begins so
 HEADER = "X-CSRF-Token"
@@ -36,7 +37,8 @@ class CSRF:
     """Middleware, inside of what tells who asks.
 
     secret: what tokens are made with, the same for all processes. origins: of other sites that may
-    call ("https://shop.example"). secure: cookies are for HTTPS alone.
+    call ("https://shop.example"); "*": all, without our session cookie. secure: cookies are for
+    HTTPS alone.
     """
 
     def __init__(self, secret: bytes, origins: Sequence[str] = (), *, secure: bool) -> None:
@@ -73,7 +75,7 @@ class CSRF:
 
     def _check(self, request: Request) -> None:
         own = _is_own(request)
-        if own is False and request.header("Origin") not in self._origins:
+        if own is False and not self._may_call(request):
             raise _refusal()
         if current_identity().via != SESSION:
             return
@@ -86,6 +88,13 @@ class CSRF:
             good = own is True  # no form of another site sends JSON without asking first
         if not good:
             raise _refusal()
+
+    def _may_call(self, request: Request) -> bool:
+        """Whether a page of another site may: of one that is named, or of any as nobody of ours."""
+        if request.header("Origin") in self._origins:
+            return True
+        known = cookies_of(request, secure=self._secure)
+        return ANY in self._origins and SESSION_COOKIE not in known
 
     def _expected(self, request: Request) -> bytes:
         who = current_identity()

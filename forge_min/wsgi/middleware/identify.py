@@ -59,12 +59,28 @@ def tenant_by_header(name: str) -> Callable[[Request], str | None]:
     return lambda request: (request.header(name) or "").strip() or None
 
 
-def tenant_by_subdomain(request: Request) -> str | None:
-    """The first label of a host of three or more, acme.shop.example; or of acme.localhost."""
-    host = (request.header("Host") or "").partition(":")[0].lower()
-    labels = host.split(".")
+def tenant_by_subdomain(domain: str = "") -> Callable[[Request], str | None]:
+    """The one label before the domain: acme.shop.example of shop.example, and not www. Without a
+    domain the first label of a host of three or more, or of acme.localhost.
+    """
+    behind = "." + domain.lower()
+
+    def below_domain(request: Request) -> str | None:
+        label, dot, rest = _host(request).partition(".")
+        return label if dot + rest == behind and label not in ("", "www") else None
+
+    return below_domain if domain else _by_first_label
+
+
+def _by_first_label(request: Request) -> str | None:
+    labels = _host(request).split(".")
     named = len(labels) > 2 or (len(labels) == 2 and labels[1] == "localhost")
     return labels[0] if named and not labels[-1].isdecimal() else None
+
+
+def _host(request: Request) -> str:
+    """Which host is asked for; it may have a port, and a dot at its end (RFC 3986, 3.2.2)."""
+    return (request.header("Host") or "").partition(":")[0].lower().removesuffix(".")
 
 
 def tenant_in_path(request: Request, handler: Handler) -> Response:

@@ -1,0 +1,59 @@
+"""Tenants named by the host of a request, through the whole of an application."""
+
+from __future__ import annotations
+
+import pytest
+from forge_min import db
+from forge_min.auth import accounts, keys
+from forge_min.testing import Client, TestDatabase, running_app
+
+pytestmark = pytest.mark.db
+
+OURS, OTHERS, NONE = "", "F605", "F620"
+DOMAIN = {
+    "north.shop.example": OURS,
+    "NORTH.Shop.Example:8000": OURS,
+    "north.shop.example.": OURS,
+    "north.shop.example.:8000": OURS,
+    "south.shop.example": OTHERS,
+    "nobody.shop.example": OTHERS,
+    "app.north.shop.example": NONE,
+    "shop.example": NONE,
+    "www.shop.example": NONE,
+    ".shop.example": NONE,
+    "north.evil.example": NONE,
+    "north.shop.example.evil.example": NONE,
+    "northshop.example": NONE,
+    "north.localhost": NONE,
+    "127.0.0.1:8000": NONE,
+    "[::1]:8000": NONE,
+}
+FIRST_LABEL = {
+    "north.shop.example": OURS,
+    "north.shop.example.": OURS,
+    "north.localhost:8000": OURS,
+    "north.localhost.": OURS,
+    "www.shop.example": OTHERS,
+    "shop.example": NONE,
+    "shop.example.": NONE,
+    "localhost": NONE,
+    "127.0.0.1": NONE,
+}
+
+
+@pytest.mark.parametrize(("domain", "hosts"), [("Shop.Example", DOMAIN), ("", FIRST_LABEL)])
+def test_a_host_names_a_tenant_or_none(
+    wide_database: TestDatabase, domain: str, hosts: dict[str, str]
+) -> None:
+    with db.connect(wide_database.app_url) as conn:
+        anna = accounts.create_user(conn, "anna@example.com", roles=["member", "manager"])
+        north, _ = (accounts.create_tenant(conn, slug) for slug in ("north", "south"))
+        accounts.grant(conn, anna, [], north)
+        bearer = {"Authorization": f"Bearer {keys.create_key(conn, anna)}"}
+    environ = {"FORGE_TENANCY_STRATEGY": "subdomain", "FORGE_TENANCY_DOMAIN": domain}
+    with running_app(wide_database, **environ) as running:
+        client = Client(running)
+        answers = {
+            host: client.get("/api/v1/accounts", headers={**bearer, "Host": host}) for host in hosts
+        }
+    assert {host: answer.json.get("code", "") for host, answer in answers.items()} == hosts
