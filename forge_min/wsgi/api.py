@@ -10,14 +10,16 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode
 from zlib import crc32
 
 from ..actions import Actions, ListQuery, Page
+from ..actions.values import JSON_DEPTH
 from ..db import Connection
-from ..errors import BadRequest, NotFound, StaleVersion
+from ..errors import BadRequest, Forbidden, NotFound, StaleVersion, Unauthenticated
 from ..text import text
 from .request import Request
 from .response import Headers, Response, json_response, no_content, to_json
@@ -25,7 +27,7 @@ from .router import Handler
 
 # A strong tag of ours: the version, and a mark where the identity does not see every field.
 _TAG = re.compile(r'(?:^|,)\s*"([0-9]{1,18})(?:\.[0-9a-f]{8})?"\s*(?=,|$)', re.ASCII)
-TRIES = 10  # of a change under If-Match: *, while others change the row too
+TRIES = 10  # of a change that names no version, while others change the row too
 _VISIBLE = re.compile(r"[!-~]{1,255}")
 
 Answer = tuple[int, list[tuple[str, str]], bytes]
@@ -84,8 +86,8 @@ class ResourceAPI:
         return Response(status, body, headers)
 
     def update(self, request: Request) -> Response:
-        """PATCH: what is absent stays, null clears."""
-        return self._shown(self._changed("update", self._actions.update, request, _object))
+        """PATCH: what is absent stays, null clears, inside a field of type json too."""
+        return self._shown(self._changed("update", self._merged, request, _object))
 
     def replace(self, request: Request) -> Response:
         """PUT: what is absent gets its default."""
@@ -152,10 +154,27 @@ class ResourceAPI:
             try:
                 return action(key, *data, version=self._version(request, key))
             except StaleVersion:
-                # RFC 9110 section 13.1.1: "*" is true of whatever version there is.
-                if not _any_version(request) or tried == TRIES - 1:
+                # A merge was faster overtaken than written, or RFC 9110 section 13.1.1: "*" is true
+                # of whatever version there is.
+                if _names_version(request) or tried == TRIES - 1:
                     raise
         raise AssertionError("the last try returns or raises")
+
+    def _merged(self, key: Any, data: dict[str, Any], *, version: int | None) -> Any:
+        """The action, with each object for a json column merged into what the column holds, as far
+        as the identity sees it: nobody learns by a merge what it hides.
+        """
+        columns = self._actions.resource.columns
+        inside = [c for c in columns if c.type == "json" and isinstance(data.get(c.name), dict)]
+        if not inside or (version is None and self._actions.resource.versioned):
+            return self._actions.update(key, data, version=version)
+        row = None
+        with suppress(Forbidden, Unauthenticated):
+            row = self._actions.get(key)
+            version = row.version if version in (None, row.version) else -1
+        held = {c.name: getattr(row, c.attribute or c.name, None) for c in inside}
+        data = data | {name: merged(value, data[name]) for name, value in held.items()}
+        return self._actions.update(key, data, version=version)
 
     def _shown(self, row: Any) -> Response:
         return json_response(self._actions.to_json(row), headers=[("ETag", self._etag(row))])
@@ -201,11 +220,31 @@ def _links(request: Request, page: Page[Any]) -> Headers:
     return [("Link", ", ".join(links))] if links else []
 
 
+def merged(value: object, patch: object, depth: int = JSON_DEPTH) -> object:
+    """`value` after a merge patch (RFC 7396 section 2). What lies deeper than `depth` stays as it
+    is given: no field takes it.
+    """
+    if not isinstance(patch, dict) or not depth:
+        return patch
+    made = dict(value) if isinstance(value, dict) else {}
+    for name, change in patch.items():
+        if change is None:
+            made.pop(name, None)
+        else:
+            made[name] = merged(made.get(name), change, depth - 1)
+    return made
+
+
 def _object(request: Request) -> dict[str, Any]:
     data = request.json()
     if not isinstance(data, dict):
         raise BadRequest(text("the body must be a JSON object"))
     return data
+
+
+def _names_version(request: Request) -> bool:
+    given = request.header("If-Match"), request.header("If-None-Match")
+    return given != (None, None) and not _any_version(request)
 
 
 def _any_version(request: Request) -> bool:
