@@ -17,6 +17,7 @@ from urllib.parse import quote, urlencode
 from zlib import crc32
 
 from ..actions import Actions, ListQuery, Page
+from ..actions.reading.query import MAX_PAGE
 from ..actions.values import JSON_DEPTH
 from ..db import Connection
 from ..errors import BadRequest, Forbidden, NotFound, StaleVersion, Unauthenticated
@@ -46,14 +47,14 @@ class ResourceAPI:
         self._actions.allow("read")
         query = ListQuery.parse(self._actions.resource, request.query)
         page = self._actions.list(query)
-        pagination = _by_cursor(page)
+        pagination, links = _by_cursor(page), _links(request, page)
         if query.page is not None:
             pages = -(-(page.total or 0) // query.limit)
             pagination = {"page": query.page, "per_page": query.limit}
             pagination |= {"total": page.total, "pages": pages, "has_more": query.page < pages}
+            links = _numbered(request, query.page, pages)
         data = self._actions.to_json_many(page.rows, query.include)
-        body = {"data": data, "pagination": pagination}
-        return json_response(body, headers=_links(request, page))
+        return json_response({"data": data, "pagination": pagination}, headers=links)
 
     def get(self, request: Request) -> Response:
         """GET one, 304 when the client has this version."""
@@ -210,12 +211,25 @@ def _by_cursor(page: Page[Any]) -> dict[str, Any]:
 
 
 def _links(request: Request, page: Page[Any]) -> Headers:
-    given = {name: values for name, values in request.query.items() if name != "cursor"}
+    """The other pages of a list by cursor (RFC 8288)."""
+    tokens = {"next": page.next, "prev": page.prev}
+    return _link(request, "cursor", {rel: token for rel, token in tokens.items() if token})
+
+
+def _numbered(request: Request, page: int, pages: int) -> Headers:
+    """The other pages of a list by number; beyond the last one, the one before is the last."""
+    most = min(pages, MAX_PAGE)
+    numbers = {"first": 1, "prev": min(page - 1, pages), "next": page + 1, "last": pages}
+    there = {rel: str(number) for rel, number in numbers.items() if 1 <= number <= most}
+    return _link(request, "page", there)
+
+
+def _link(request: Request, name: str, found: dict[str, str]) -> Headers:
+    """The same address with another value of this parameter, for each relation."""
     path = request.root + quote(request.path)
     links = [
-        f'<{path}?{urlencode({**given, "cursor": [token]}, doseq=True)}>; rel="{rel}"'
-        for rel, token in (("next", page.next), ("prev", page.prev))
-        if token is not None
+        f'<{path}?{urlencode({**request.query, name: [value]}, doseq=True)}>; rel="{rel}"'
+        for rel, value in found.items()
     ]
     return [("Link", ", ".join(links))] if links else []
 

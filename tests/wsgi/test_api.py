@@ -268,6 +268,27 @@ def test_numbered_pages_tell_the_total(ask: Client) -> None:
     assert [c["code"] for c in page["data"]] == ["CC"]
 
 
+def test_numbered_pages_have_links_to_the_others(ask: Client) -> None:
+    for code in ("AA", "BB", "CC"):
+        country(ask, code)
+
+    def linked(page: int, more: str = "&name[contains]=Country") -> dict[str, str]:
+        answer = ask("GET", f"/api/v1/countries?page={page}&per_page=1&sort=code{more}")
+        parts = answer.headers.get("link", "").split(", ")
+        pairs = [part.removeprefix("<").split('>; rel="') for part in parts if part]
+        return {rel.removesuffix('"'): url for url, rel in pairs}
+
+    assert linked(1).keys() == {"first", "next", "last"}
+    assert linked(3).keys() == {"first", "prev", "last"}
+    middle = {rel: ask("GET", url) for rel, url in linked(2).items()}
+    shown = {rel: answer.json["data"][0]["code"] for rel, answer in middle.items()}
+    assert shown == {"first": "AA", "prev": "AA", "next": "CC", "last": "CC"}
+    assert all("name%5Bcontains%5D=Country" in url for url in linked(2).values())
+    beyond = linked(9)
+    assert beyond.keys() == {"first", "prev", "last"} and beyond["prev"] == beyond["last"]
+    assert linked(1, "&code=ZZ") == {}
+
+
 def test_a_filter_that_is_none_is_400_naming_those_that_are(ask: Client) -> None:
     answer = ask("GET", "/api/v1/airports?latitude=1")
     assert answer.status == 400 and "icao" in answer.json["detail"]
