@@ -22,6 +22,7 @@ from ..actions.values import JSON_DEPTH
 from ..db import Connection
 from ..errors import BadRequest, Forbidden, NotFound, StaleVersion, Unauthenticated
 from ..text import text
+from .problem import HTTPProblem
 from .request import Request
 from .response import Headers, Response, json_response, no_content, to_json
 from .router import Handler
@@ -29,6 +30,7 @@ from .router import Handler
 # A strong tag of ours: the version, and a mark where the identity does not see every field.
 _TAG = re.compile(r'(?:^|,)\s*"([0-9]{1,18})(?:\.[0-9a-f]{8})?"\s*(?=,|$)', re.ASCII)
 TRIES = 10  # of a change that names no version, while others change the row too
+PATCHES = ("application/merge-patch+json", "application/json")  # what a PATCH may be
 _VISIBLE = re.compile(r"[!-~]{1,255}")
 
 Answer = tuple[int, list[tuple[str, str]], bytes]
@@ -88,7 +90,7 @@ class ResourceAPI:
 
     def update(self, request: Request) -> Response:
         """PATCH: what is absent stays, null clears, inside a field of type json too."""
-        return self._shown(self._changed("update", self._merged, request, _object))
+        return self._shown(self._changed("update", self._merged, request, _patch))
 
     def replace(self, request: Request) -> Response:
         """PUT: what is absent gets its default."""
@@ -254,6 +256,15 @@ def _object(request: Request) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise BadRequest(text("the body must be a JSON object"))
     return data
+
+
+def _patch(request: Request) -> dict[str, Any]:
+    """The merge patch. Raises HTTPProblem 415 for another kind (RFC 5789 section 2.2)."""
+    if request.content_type not in PATCHES:
+        headers = [("Accept-Patch", ", ".join(PATCHES))]
+        message = text("send {type}", type=PATCHES[0])
+        raise HTTPProblem(415, message, code="F522", headers=headers)
+    return _object(request)
 
 
 def _names_version(request: Request) -> bool:

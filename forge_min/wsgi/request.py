@@ -138,11 +138,13 @@ class Request:
     def json(self) -> Any:
         """The body as JSON (RFC 8259); numbers with a point come as Decimal, exact.
 
-        Raises BadRequest when it is malformed, HTTPProblem 415 when its type is not JSON.
+        Raises BadRequest when it is malformed, HTTPProblem 415 when its type is not JSON, or it is
+        compressed.
         """
         kind = self.content_type
         if kind != "application/json" and not kind.endswith("+json"):
             raise _other_type("application/json")
+        self._check_coding()
         try:
             return _decode(self.body.decode())
         except (ValueError, RecursionError) as err:
@@ -150,11 +152,20 @@ class Request:
 
     def form(self) -> dict[str, list[str]]:
         """The pairs of a posted HTML form. Raises BadRequest, or HTTPProblem 415 for another
-        type.
+        type or one that is compressed.
         """
         if self.content_type != FORM:
             raise _other_type(FORM)
+        self._check_coding()
         return _pairs(self.body)
+
+    def _check_coding(self) -> None:
+        """Refuse what is compressed (RFC 9110 section 8.4): nothing here would unpack it."""
+        coding = (self.header("Content-Encoding") or "identity").strip().lower()
+        if coding != "identity":
+            message = text("send the body as it is, without Content-Encoding")
+            headers = [("Accept-Encoding", "identity")]
+            raise HTTPProblem(415, message, code="F522", headers=headers)
 
 
 def _other_type(wanted: str) -> HTTPProblem:

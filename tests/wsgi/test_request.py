@@ -82,6 +82,13 @@ def test_a_form_that_cannot_be_read_is_refused():
     assert caught.value.status == 415
 
 
+def test_a_compressed_form_is_refused():
+    form = request(b"a=1", "application/x-www-form-urlencoded", HTTP_CONTENT_ENCODING="gzip")
+    with pytest.raises(HTTPProblem) as caught:
+        form.form()
+    assert caught.value.status == 415
+
+
 def test_a_body_is_read_once_and_capped():
     asked = request(b"abc", max_body=3)
     assert asked.body == asked.body == b"abc"
