@@ -4,6 +4,7 @@ validator, a generator of requests, and a generator of clients.
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import subprocess
@@ -106,6 +107,15 @@ def test_the_headers_that_the_document_tells_of_are_those_that_are_sent(site: Si
     ask("DELETE", "/countries/{id}", 204)
     ask("GET", "/countries/{id}", 404)
     assert seen == {*HEADERS} - {"Retry-After"}
+
+
+def test_a_list_as_csv_is_sent_as_gzip(site: Site) -> None:
+    site.serve("--no-jobs")
+    site.create("countries", {"code": "DE", "name": "Germany"})
+    _, _, plain = site.ask("GET", "/countries.csv")
+    status, headers, packed = site.ask("GET", "/countries.csv", Accept_Encoding="gzip")
+    assert (status, headers["content-encoding"]) == (200, "gzip")
+    assert gzip.decompress(packed) == plain and b"Germany" in plain
 
 
 @pytest.mark.long
