@@ -157,8 +157,8 @@ class ResourceAPI:
             try:
                 return action(key, *data, version=self._version(request, key))
             except StaleVersion:
-                # A merge was faster overtaken than written, or RFC 9110 section 13.1.1: "*" is true
-                # of whatever version there is.
+                # Somebody wrote between the reading and the writing of a merge; or RFC 9110 section
+                # 13.1.1: "*" is true of whatever version there is.
                 if _names_version(request) or tried == TRIES - 1:
                     raise
         raise AssertionError("the last try returns or raises")
@@ -268,8 +268,9 @@ def _patch(request: Request) -> dict[str, Any]:
 
 
 def _names_version(request: Request) -> bool:
-    given = request.header("If-Match"), request.header("If-None-Match")
-    return given != (None, None) and not _any_version(request)
+    if request.header("If-Match") is None:
+        return request.header("If-None-Match") == "*"
+    return not _any_version(request)
 
 
 def _any_version(request: Request) -> bool:
