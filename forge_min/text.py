@@ -52,14 +52,18 @@ def later(message: str) -> str:
     return message
 
 
+class NoNumber(ValueError):
+    """A number that nothing here holds. Its words may be shown to whoever sent it."""
+
+
 def exact(number: str) -> Decimal:
-    """A number of JSON as it is written. Raises ValueError for an exponent beyond what Decimal
+    """A number of JSON as it is written. Raises NoNumber for an exponent beyond what Decimal
     holds.
     """
     try:
         return Decimal(number)
     except InvalidOperation:
-        raise ValueError(text("{number} is out of range", number=number[:40])) from None
+        raise NoNumber(text("{number} is out of range", number=number[:40])) from None
 
 
 def _filled(message: str, values: dict[str, object]) -> str:

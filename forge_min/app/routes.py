@@ -42,6 +42,7 @@ def build_router(
         router.add(route.method, route.pattern, route.handler, name=route.name)
     router.add("GET", "/events", events, name="events")
     if config.api.docs:
+        tenancy = config.tenancy
         described = document(
             generated.openapi,
             router.routes(),
@@ -49,8 +50,11 @@ def build_router(
             version=config.project.version,
             prefix=config.api.prefix,
             sessions=account is not None,
+            limited=bool(config.api.rate_limit),
+            tenant_header=tenancy.header if tenancy.strategy == "header" else "",
+            scoped=[t for t, a in registry.actions.items() if a.resource.tenant_scoped],
         )
-        contract, docs = handlers(described)
+        contract, docs = handlers(described, tenant_in_path=tenancy.strategy == "path")
         router.add("GET", "/api/openapi.json", contract, name="openapi")
         router.add("GET", "/api/docs", docs, name="docs")
     ours = StaticFiles(files("forge_min.wsgi") / "assets")

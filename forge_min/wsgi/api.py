@@ -10,23 +10,28 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode
 from zlib import crc32
 
 from ..actions import Actions, ListQuery, Page
+from ..actions.reading.query import MAX_PAGE
+from ..actions.values import JSON_DEPTH
 from ..db import Connection
-from ..errors import BadRequest, NotFound, StaleVersion
+from ..errors import BadRequest, Forbidden, NotFound, StaleVersion, Unauthenticated
 from ..text import text
 from .middleware.limits import network
+from .problem import HTTPProblem
 from .request import Request
 from .response import Headers, Response, json_response, no_content, to_json
 from .router import Handler
 
 # A strong tag of ours: the version, and a mark where the identity does not see every field.
 _TAG = re.compile(r'(?:^|,)\s*"([0-9]{1,18})(?:\.[0-9a-f]{8})?"\s*(?=,|$)', re.ASCII)
-TRIES = 10  # of a change under If-Match: *, while others change the row too
+TRIES = 10  # of a change that names no version, while others change the row too
+PATCHES = ("application/merge-patch+json", "application/json")  # what a PATCH may be
 _VISIBLE = re.compile(r"[!-~]{1,255}")
 
 Answer = tuple[int, list[tuple[str, str]], bytes]
@@ -45,14 +50,14 @@ class ResourceAPI:
         self._actions.allow("read")
         query = ListQuery.parse(self._actions.resource, request.query)
         page = self._actions.list(query)
-        pagination = _by_cursor(page)
+        pagination, links = _by_cursor(page), _links(request, page)
         if query.page is not None:
             pages = -(-(page.total or 0) // query.limit)
             pagination = {"page": query.page, "per_page": query.limit}
             pagination |= {"total": page.total, "pages": pages, "has_more": query.page < pages}
+            links = _numbered(request, query.page, pages)
         data = self._actions.to_json_many(page.rows, query.include)
-        body = {"data": data, "pagination": pagination}
-        return json_response(body, headers=_links(request, page))
+        return json_response({"data": data, "pagination": pagination}, headers=links)
 
     def get(self, request: Request) -> Response:
         """GET one, 304 when the client has this version."""
@@ -87,8 +92,8 @@ class ResourceAPI:
         return Response(status, body, headers)
 
     def update(self, request: Request) -> Response:
-        """PATCH: what is absent stays, null clears."""
-        return self._shown(self._changed("update", self._actions.update, request, _object))
+        """PATCH: what is absent stays, null clears, inside a field of type json too."""
+        return self._shown(self._changed("update", self._merged, request, _patch))
 
     def replace(self, request: Request) -> Response:
         """PUT: what is absent gets its default."""
@@ -155,10 +160,27 @@ class ResourceAPI:
             try:
                 return action(key, *data, version=self._version(request, key))
             except StaleVersion:
-                # RFC 9110 section 13.1.1: "*" is true of whatever version there is.
-                if not _any_version(request) or tried == TRIES - 1:
+                # Somebody wrote between the reading and the writing of a merge; or RFC 9110 section
+                # 13.1.1: "*" is true of whatever version there is.
+                if _names_version(request) or tried == TRIES - 1:
                     raise
         raise AssertionError("the last try returns or raises")
+
+    def _merged(self, key: Any, data: dict[str, Any], *, version: int | None) -> Any:
+        """The action, with each object for a json column merged into what the column holds, as far
+        as the identity sees it: nobody learns by a merge what it hides.
+        """
+        columns = self._actions.resource.columns
+        inside = [c for c in columns if c.type == "json" and isinstance(data.get(c.name), dict)]
+        if not inside or (version is None and self._actions.resource.versioned):
+            return self._actions.update(key, data, version=version)
+        row = None
+        with suppress(Forbidden, Unauthenticated):
+            row = self._actions.get(key)
+            version = row.version if version in (None, row.version) else -1
+        held = {c.name: getattr(row, c.attribute or c.name, None) for c in inside}
+        data = data | {name: merged(value, data[name]) for name, value in held.items()}
+        return self._actions.update(key, data, version=version)
 
     def _shown(self, row: Any) -> Response:
         return json_response(self._actions.to_json(row), headers=[("ETag", self._etag(row))])
@@ -194,14 +216,42 @@ def _by_cursor(page: Page[Any]) -> dict[str, Any]:
 
 
 def _links(request: Request, page: Page[Any]) -> Headers:
-    given = {name: values for name, values in request.query.items() if name != "cursor"}
+    """The other pages of a list by cursor (RFC 8288)."""
+    tokens = {"next": page.next, "prev": page.prev}
+    return _link(request, "cursor", {rel: token for rel, token in tokens.items() if token})
+
+
+def _numbered(request: Request, page: int, pages: int) -> Headers:
+    """The other pages of a list by number; beyond the last one, the one before is the last."""
+    most = min(pages, MAX_PAGE)
+    numbers = {"first": 1, "prev": min(page - 1, pages), "next": page + 1, "last": pages}
+    there = {rel: str(number) for rel, number in numbers.items() if 1 <= number <= most}
+    return _link(request, "page", there)
+
+
+def _link(request: Request, name: str, found: dict[str, str]) -> Headers:
+    """The same address with another value of this parameter, for each relation."""
     path = request.root + quote(request.path)
     links = [
-        f'<{path}?{urlencode({**given, "cursor": [token]}, doseq=True)}>; rel="{rel}"'
-        for rel, token in (("next", page.next), ("prev", page.prev))
-        if token is not None
+        f'<{path}?{urlencode({**request.query, name: [value]}, doseq=True)}>; rel="{rel}"'
+        for rel, value in found.items()
     ]
     return [("Link", ", ".join(links))] if links else []
+
+
+def merged(value: object, patch: object, depth: int = JSON_DEPTH) -> object:
+    """`value` after a merge patch (RFC 7396 section 2). What lies deeper than `depth` stays as it
+    is given: no field takes it.
+    """
+    if not isinstance(patch, dict) or not depth:
+        return patch
+    made = dict(value) if isinstance(value, dict) else {}
+    for name, change in patch.items():
+        if change is None:
+            made.pop(name, None)
+        else:
+            made[name] = merged(made.get(name), change, depth - 1)
+    return made
 
 
 def _object(request: Request) -> dict[str, Any]:
@@ -209,6 +259,21 @@ def _object(request: Request) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise BadRequest(text("the body must be a JSON object"))
     return data
+
+
+def _patch(request: Request) -> dict[str, Any]:
+    """The merge patch. Raises HTTPProblem 415 for another kind (RFC 5789 section 2.2)."""
+    if request.content_type not in PATCHES:
+        headers = [("Accept-Patch", ", ".join(PATCHES))]
+        message = text("send {type}", type=PATCHES[0])
+        raise HTTPProblem(415, message, code="F522", headers=headers)
+    return _object(request)
+
+
+def _names_version(request: Request) -> bool:
+    if request.header("If-Match") is None:
+        return request.header("If-None-Match") == "*"
+    return not _any_version(request)
 
 
 def _any_version(request: Request) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from string import Template
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from ..data import files
 from ..text import current_language, known, later, text
 from .html import Raw, escape, join, tag
+from .middleware import tenant_by_path
 from .request import Request
 from .response import Response, html_response, to_json
 from .router import Handler, Route
@@ -30,26 +31,39 @@ _TABLE: Json = tomllib.loads((_PLACE / "openapi.toml").read_text("utf-8"))
 _SHARED = {name: _TABLE[name] for name in ("Problem", "Pagination")}
 _ANSWERS: dict[str, str] = _TABLE["answers"]
 _WITH_BODY = {"413", "415"}
+_LATER = {"429", "503"}  # say when to ask again
+_PROBLEM = "application/problem+json"
 _PAGE = Template((_PLACE / "docs.html").read_text("utf-8"))
 
 
 def document(
     generated: Mapping[str, Any], routes: Iterable[Route], *, title: str, version: str,
-    prefix: str, sessions: bool = False,
+    prefix: str, sessions: bool = False, limited: bool = False, tenant_header: str = "",
+    scoped: Collection[str] = (),
 ) -> Json:  # fmt: skip
     """The whole document. generated: gen/openapi.json. routes: every route that the router has.
-    sessions: people sign in, so a cookie is a way too.
+    sessions: people sign in, so a cookie is a way too. limited: answers say what is left of a rate
+    limit. tenant_header: names the tenant whose rows of a topic in `scoped` are meant.
     """
     paths: Json = {prefix + path: dict(item) for path, item in generated["paths"].items()}
     ways: list[Json] = [{"bearer": []}, *([{"session": []}] if sessions else [])]
+    limits = _headers(("RateLimit", "RateLimit-Policy")) if limited else {}
     for item in paths.values():
         for method in item.keys() - {"parameters"}:
-            item[method] = _complete(item[method], ways)
+            topic = item[method]["operationId"].partition(".")[0]
+            item[method] = _complete(item[method], ways, limits)
+        if tenant_header and topic in scoped:
+            named = {"name": tenant_header, **_TABLE["tenant"]["parameter"]}
+            item["parameters"] = [*item.get("parameters", ()), named]
     for route in routes:
         path = route.pattern.replace("...}", "}")
         item = paths.setdefault(path, {})
         if route.method.lower() not in item:
-            made = _told(route, paths, ways) if path.startswith(prefix + "/") else _plain(route)
+            made = (
+                _told(route, paths, ways, limits)
+                if path.startswith(prefix + "/")
+                else _plain(route)
+            )
             item[route.method.lower()] = made
     known = _TABLE["security"]
     return {
@@ -60,37 +74,47 @@ def document(
         "paths": paths,
         "components": {
             "schemas": {**_SHARED, **generated["components"]["schemas"]},
-            "responses": {name: _problem(told) for name, told in _ANSWERS.items()},
+            "responses": {name: _problem(name, limits) for name in _ANSWERS},
+            "headers": _TABLE["headers"],
             "securitySchemes": {next(iter(way)): known[next(iter(way))] for way in ways},
         },
     }
 
 
-def _complete(operation: Json, ways: list[Json]) -> Json:
+def _complete(operation: Json, ways: list[Json], limits: Json) -> Json:
     """With what any operation of the API may answer, and who may ask: somebody, where nobody would
     be refused.
     """
-    own = operation["responses"]
+    own = {
+        status: answer | ({"headers": answer.get("headers", {}) | limits} if limits else {})
+        for status, answer in operation["responses"].items()
+    }
     more = _ANSWERS.keys() - own.keys() - (set() if "requestBody" in operation else _WITH_BODY)
     responses = own | {name: {"$ref": f"#/components/responses/{name}"} for name in sorted(more)}
     asked = ways if "403" in own else [{}, *ways]
     return operation | {"responses": responses, "security": asked}
 
 
-def _told(route: Route, paths: Json, ways: list[Json]) -> Json:
+def _told(route: Route, paths: Json, ways: list[Json], limits: Json) -> Json:
     """A verb: it answers with the row, as a change of it does."""
     row = paths.get(route.pattern.rpartition("/")[0], {})
     if "patch" not in row:
-        return _complete(_plain(route), ways)
+        return _complete(_plain(route), ways, limits)
     change = row["patch"]
     operation = _plain(route) | {"tags": change["tags"], "responses": change["responses"]}
     operation["parameters"] = row["parameters"]
     return operation | {"security": change["security"]}
 
 
-def _problem(told: str) -> Json:
+def _problem(status: str, limits: Json) -> Json:
     schema = {"$ref": "#/components/schemas/Problem"}
-    return {"description": told, "content": {"application/problem+json": {"schema": schema}}}
+    headers = limits | (_headers(["Retry-After"]) if status in _LATER else {})
+    made = {"description": _ANSWERS[status], "content": {_PROBLEM: {"schema": schema}}}
+    return made | ({"headers": headers} if headers else {})
+
+
+def _headers(names: Iterable[str]) -> Json:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def _tags(paths: Json) -> list[Json]:
@@ -121,23 +145,33 @@ def _plain(route: Route) -> Json:
     return operation
 
 
-def handlers(made: Json) -> tuple[Handler, Handler]:
-    """The handlers of /api/openapi.json and /api/docs."""
+def handlers(made: Json, *, tenant_in_path: bool = False) -> tuple[Handler, Handler]:
+    """The handlers of /api/openapi.json and /api/docs. tenant_in_path: what lies at /t/acme too."""
     page = _page(made)
-    body = lru_cache(lambda language: to_json(_spoken(made)))  # of the current language
+    spoken = lru_cache(lambda language: _spoken(made))  # in the current language
 
     def contract(request: Request) -> Response:
         """This API as OpenAPI 3.1."""
         language, headers = current_language(), [("Content-Type", "application/json")]
         if known():
             headers += [("Vary", "Accept-Language"), ("Content-Language", language or "en")]
-        return Response(200, body(language), headers)
+        servers = _servers(request, tenant_in_path)
+        return Response(200, to_json({**spoken(language), "servers": servers}), headers)
 
     def docs(request: Request) -> Response:
         """This API for people."""
         return html_response(page, headers=[("Content-Language", "en")])
 
     return contract, docs
+
+
+def _servers(request: Request, tenant_in_path: bool) -> list[Json]:
+    """Where the paths of the document begin: here, and first of all at every tenant's place."""
+    here = {"url": request.root or "/"}
+    if not tenant_in_path or tenant_by_path(request):
+        return [here]
+    server = _TABLE["tenant"]["server"]
+    return [{**server, "url": request.root + server["url"]}, here]
 
 
 def _spoken(made: Any) -> Any:
@@ -180,7 +214,7 @@ def _operation(made: Json, method: str, path: str, operation: Json, parameters: 
     head = tag("summary", join([*words, Raw(" "), operation.get("summary", "")]))
     parts = [_parameters(parameters)] if parameters else []
     if body := operation.get("requestBody"):
-        (schema,) = (content["schema"] for content in body["content"].values())
+        schema = next(iter(body["content"].values()))["schema"]
         named = made["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
         shown = (named.get("examples") or [dict.fromkeys(named["properties"], "…")])[0]
         text = json.dumps(shown, indent=2, ensure_ascii=False)

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from urllib.parse import parse_qs, quote
 
 from ..errors import BadRequest
-from ..text import exact, text
+from ..text import NoNumber, exact, text
 from .problem import HTTPProblem
 
 FORM = "application/x-www-form-urlencoded"
@@ -19,7 +19,7 @@ _MAX_PAIRS = 1000
 
 
 def _not_json(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no JSON")
+    raise NoNumber(text("{word} is no number of JSON", word=word))
 
 
 # PERF: json.loads with any option builds a decoder at each call.
@@ -38,7 +38,22 @@ def _pairs(line: str | bytes) -> dict[str, list[str]]:
             return found
         return parse_qs(line, keep_blank_values=True, errors="strict", max_num_fields=_MAX_PAIRS)
     except ValueError as err:
-        raise BadRequest(text("the query or the form cannot be read: {why}", why=err)) from err
+        why = text("it has more than {max} fields", max=_MAX_PAIRS)
+        if isinstance(err, UnicodeDecodeError):
+            ascii_only = err.encoding == "ascii"
+            why = text("it is not ASCII") if ascii_only else text("it is not UTF-8")
+        raise BadRequest(text("the query or the form cannot be read: {why}", why=why)) from err
+
+
+def _defect(err: Exception) -> str:
+    """What is wrong with a JSON text, without the words that Python has for itself."""
+    if isinstance(err, json.JSONDecodeError):
+        return text("line {line} column {column}", line=err.lineno, column=err.colno)
+    if isinstance(err, UnicodeError):
+        return text("it is not UTF-8")
+    if isinstance(err, RecursionError):
+        return text("it is nested too deeply")
+    return str(err) if isinstance(err, NoNumber) else text("a number has too many digits")
 
 
 def first(pairs: Mapping[str, Sequence[str]], name: str) -> str:
@@ -138,23 +153,34 @@ class Request:
     def json(self) -> Any:
         """The body as JSON (RFC 8259); numbers with a point come as Decimal, exact.
 
-        Raises BadRequest when it is malformed, HTTPProblem 415 when its type is not JSON.
+        Raises BadRequest when it is malformed, HTTPProblem 415 when its type is not JSON, or it is
+        compressed.
         """
         kind = self.content_type
         if kind != "application/json" and not kind.endswith("+json"):
             raise _other_type("application/json")
+        self._check_coding()
         try:
             return _decode(self.body.decode())
         except (ValueError, RecursionError) as err:
-            raise BadRequest(text("malformed JSON: {why}", why=err)) from err
+            raise BadRequest(text("malformed JSON: {why}", why=_defect(err))) from err
 
     def form(self) -> dict[str, list[str]]:
         """The pairs of a posted HTML form. Raises BadRequest, or HTTPProblem 415 for another
-        type.
+        type or one that is compressed.
         """
         if self.content_type != FORM:
             raise _other_type(FORM)
+        self._check_coding()
         return _pairs(self.body)
+
+    def _check_coding(self) -> None:
+        """Refuse what is compressed (RFC 9110 section 8.4): nothing here would unpack it."""
+        coding = (self.header("Content-Encoding") or "identity").strip().lower()
+        if coding != "identity":
+            message = text("send the body as it is, without Content-Encoding")
+            headers = [("Accept-Encoding", "identity")]
+            raise HTTPProblem(415, message, code="F522", headers=headers)
 
 
 def _other_type(wanted: str) -> HTTPProblem:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import forge_min
 import jsonschema
+from forge_min.actions.reading.query import MAX_LIMIT, MAX_PAGE
 from forge_min.generate.render.shape import shape_of
 from forge_min.parse import parse_project
 
@@ -19,6 +22,7 @@ DOCUMENT: dict[str, Any] = json.loads(rendered(RESOURCES)["openapi.json"])
 PATHS: dict[str, Any] = DOCUMENT["paths"]
 SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]
 GUARDED = {"401", "403"}
+SHARED = tomllib.loads((Path(forge_min.__file__).parent / "wsgi" / "openapi.toml").read_text())
 
 
 def references(value: object) -> Iterator[str]:
@@ -36,6 +40,7 @@ def parameters(operation: dict[str, Any]) -> dict[str, Any]:
 
 def test_every_reference_leads_somewhere_and_every_operation_has_its_own_id() -> None:
     known = {f"#/components/schemas/{name}" for name in [*SCHEMAS, "Problem", "Pagination"]}
+    known |= {f"#/components/headers/{name}" for name in SHARED["headers"]}
     assert set(references(DOCUMENT)) <= known
     operations = [one for item in PATHS.values() for k, one in item.items() if k != "parameters"]
     ids = [operation["operationId"] for operation in operations]
@@ -65,6 +70,24 @@ def test_refusals_stand_where_they_can_happen() -> None:
     assert parameters(PATHS["/orders/{id}"]["delete"])["If-Match"]["required"] is True
     assert "428" not in PATHS["/tags/{id}"]["patch"]["responses"]
     assert "Idempotency-Key" in parameters(PATHS["/tags"]["post"])
+
+
+def test_conditions_stand_where_they_are_honoured() -> None:
+    order = PATHS["/orders/{id}"]
+    assert "304" in order["get"]["responses"] and "If-None-Match" in parameters(order["get"])
+    for operation in (order["patch"], order["put"], PATHS["/orders/{id}/restore"]["post"]):
+        assert "412" in operation["responses"] and "If-Match" in parameters(operation)
+        assert "ETag" in operation["responses"]["200"]["headers"]
+    # A restore needs no version, even where changes do.
+    assert "required" not in parameters(PATHS["/orders/{id}/restore"]["post"])["If-Match"]
+    assert "Link" in PATHS["/orders"]["get"]["responses"]["200"]["headers"]
+
+
+def test_the_pages_of_a_list_have_the_bounds_that_the_server_has() -> None:
+    found = parameters(PATHS["/orders"]["get"])
+    assert found["page"]["schema"]["maximum"] == MAX_PAGE
+    assert found["limit"]["schema"]["maximum"] == MAX_LIMIT
+    assert found["per_page"]["schema"]["maximum"] == MAX_LIMIT
 
 
 def test_what_some_people_do_not_see_may_be_absent() -> None:

@@ -16,6 +16,7 @@ from forge_min import db
 from forge_min.auth import accounts, signing
 from forge_min.db import EmbeddedServer
 from forge_min.testing import fresh_database
+from openapi_spec_validator import validate
 from person import Person
 from wide_project import Migrations
 
@@ -66,6 +67,18 @@ def signed_in(site: Site, email: str = EMAIL, password: str = PASSWORD) -> Perso
     person.get("/account/sign-in")
     person.send({"email": email, "password": password})
     return person
+
+
+def test_the_document_names_the_tenants_place(site: Site) -> None:
+    below = json.loads(site.ask("GET", "/t/north/api/openapi.json")[2])
+    assert below["servers"] == [{"url": "/t/north"}]
+    document = json.loads(site.ask("GET", "/api/openapi.json")[2])
+    validate(document)
+    pattern, here = document["servers"]
+    assert (pattern["url"], here["url"]) == ("/t/{tenant}", "/")
+    assert pattern["variables"].keys() == {"tenant"}
+    # What stands before the paths leads to the tenant's rows: nobody is asked who they are.
+    assert site.ask("GET", below["servers"][0]["url"] + "/api/v1/tags")[0] == 401
 
 
 def test_who_may_not_read_is_asked_to_sign_in_and_comes_back(site: Site) -> None:

@@ -12,6 +12,7 @@ import pytest
 from artifact_runner import Site
 from forge_min.db import EmbeddedServer
 from forge_min.testing import fresh_database
+from openapi_spec_validator import validate
 
 pytestmark = pytest.mark.db
 
@@ -51,6 +52,15 @@ def ask(site: Site, method: str, path: str, secret: str, body: object = None, **
         method, f"/api/v1{path}", body, Authorization=f"Bearer {secret}", **more
     )
     return status, json.loads(answer) if answer else None
+
+
+def test_the_document_has_the_tenants_header_where_it_counts(site: Site) -> None:
+    document = json.loads(site.ask("GET", "/api/openapi.json")[2])
+    validate(document)
+    for path, scoped in (("accounts", True), ("accounts/{id}", True), ("documents", False)):
+        given = document["paths"][f"/api/v1/{path}"].get("parameters", ())
+        assert [p["in"] for p in given if p["name"] == "X-Tenant-ID"] == ["header"] * scoped
+    assert document["servers"] == [{"url": "/"}]
 
 
 def test_a_key_opens_what_its_users_roles_open_in_its_tenant(site: Site) -> None:

@@ -4,6 +4,7 @@ out.
 
 from __future__ import annotations
 
+import gzip
 import importlib
 import io
 import json
@@ -223,6 +224,43 @@ def test_another_content_type_is_415(ask: Client) -> None:
     assert ask("POST", "/api/v1/countries", raw=b"code=DE", content_type="text/plain").status == 415
 
 
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        ("application/json", 200),
+        ("application/merge-patch+json; charset=utf-8", 200),
+        ("Application/Merge-Patch+JSON", 200),
+        ("application/json-patch+json", 415),
+        ("application/vnd.api+json", 415),
+        ("text/plain", 415),
+        ("", 415),
+    ],
+)
+def test_a_patch_is_a_merge_patch_or_415_that_says_so(ask: Client, kind: str, status: int) -> None:
+    where = country(ask).headers["location"]
+    answer = ask("PATCH", where, {"name": "B"}, content_type=kind)
+    assert answer.status == status
+    if status == 415:
+        assert answer.json["code"] == "F522"
+        assert answer.headers["accept-patch"] == "application/merge-patch+json, application/json"
+    assert ask("GET", where).json["name"] == ("B" if status == 200 else "Country DE")
+
+
+@pytest.mark.parametrize("coding", ["gzip", "GZIP", "br", "identity, gzip", "x"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
+def test_a_compressed_body_is_415(ask: Client, method: str, coding: str) -> None:
+    path = "/api/v1/countries" if method == "POST" else country(ask).headers["location"]
+    raw = gzip.compress(b'{"code": "FR", "name": "France"}')
+    answer = ask(method, path, raw=raw, content_encoding=coding)
+    assert (answer.status, answer.json["code"]) == (415, "F522")
+    assert answer.headers["accept-encoding"] == "identity"
+
+
+def test_a_body_may_say_that_it_is_as_it_is(ask: Client) -> None:
+    body = {"code": "FR", "name": "France"}
+    assert ask("POST", "/api/v1/countries", body, content_encoding=" Identity").status == 201
+
+
 @pytest.mark.parametrize("id", ["42", "x", ID[:-1], "%00", ID + "0"])
 def test_an_id_that_is_none_is_404(ask: Client, id: str) -> None:
     for method in ("GET", "DELETE"):
@@ -266,6 +304,27 @@ def test_numbered_pages_tell_the_total(ask: Client) -> None:
         "has_more": False,
     }
     assert [c["code"] for c in page["data"]] == ["CC"]
+
+
+def test_numbered_pages_have_links_to_the_others(ask: Client) -> None:
+    for code in ("AA", "BB", "CC"):
+        country(ask, code)
+
+    def linked(page: int, more: str = "&name[contains]=Country") -> dict[str, str]:
+        answer = ask("GET", f"/api/v1/countries?page={page}&per_page=1&sort=code{more}")
+        parts = answer.headers.get("link", "").split(", ")
+        pairs = [part.removeprefix("<").split('>; rel="') for part in parts if part]
+        return {rel.removesuffix('"'): url for url, rel in pairs}
+
+    assert linked(1).keys() == {"first", "next", "last"}
+    assert linked(3).keys() == {"first", "prev", "last"}
+    middle = {rel: ask("GET", url) for rel, url in linked(2).items()}
+    shown = {rel: answer.json["data"][0]["code"] for rel, answer in middle.items()}
+    assert shown == {"first": "AA", "prev": "AA", "next": "CC", "last": "CC"}
+    assert all("name%5Bcontains%5D=Country" in url for url in linked(2).values())
+    beyond = linked(9)
+    assert beyond.keys() == {"first", "prev", "last"} and beyond["prev"] == beyond["last"]
+    assert linked(1, "&code=ZZ") == {}
 
 
 def test_a_filter_that_is_none_is_400_naming_those_that_are(ask: Client) -> None:

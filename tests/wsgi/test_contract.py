@@ -4,6 +4,7 @@ validator, a generator of requests, and a generator of clients.
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import subprocess
@@ -26,7 +27,7 @@ ROLES = ("member", "manager", "admin", "editor", "owner")
 # airport), for what another request has done meanwhile (412), or since it is no cursor (400).
 CONFIG = """
 [checks.positive_data_acceptance]
-expected-statuses = ["2xx", "400", "401", "403", "404", "409", "412", "422", "428"]
+expected-statuses = ["2xx", "304", "400", "401", "403", "404", "409", "412", "422", "428"]
 [checks.negative_data_rejection]
 expected-statuses = ["400", "401", "403", "404", "405", "406", "409", "412", "415", "422", "428"]
 [checks.missing_required_header]
@@ -60,6 +61,61 @@ def test_the_example_keeps_its_document(site: Site, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-6000:]
     assert "No issues found" in done.stdout or "passed" in done.stdout
     assert " 500 " not in process.log and "Traceback" not in process.log
+
+
+HEADERS = (
+    "ETag", "Idempotency-Replayed", "Link", "Location", "RateLimit", "RateLimit-Policy",
+    "Retry-After",
+)  # fmt: skip
+
+
+def test_the_headers_that_the_document_tells_of_are_those_that_are_sent(site: Site) -> None:
+    site.serve("--no-jobs")
+    document = json.loads(site.ask("GET", "/api/openapi.json")[2])
+    shared = document["components"]
+    seen: set[str] = set()
+
+    def ask(method: str, pattern: str, wanted: int, body: object = None, **headers: str) -> Any:
+        path = "/api/v1" + pattern.replace("{id}", row)
+        status, sent, answer = site.ask(method, path, body, **headers)
+        assert status == wanted, answer
+        operation = document["paths"]["/api/v1" + pattern.partition("?")[0]][method.lower()]
+        told = operation["responses"][str(status)]
+        if "$ref" in told:
+            told = shared["responses"][told["$ref"].rpartition("/")[2]]
+        known = told.get("headers", {})
+        found = {name for name in HEADERS if name.lower() in sent}
+        required = {name for name in known if shared["headers"][name].get("required")}
+        assert required <= found <= known.keys(), (method, path, status)
+        seen.update(found)
+        return json.loads(answer or "{}")
+
+    row = ""
+    body = {"code": "DE", "name": "Germany"}
+    row = ask("POST", "/countries", 201, body, Idempotency_Key="1")["id"]
+    ask("POST", "/countries", 201, body, Idempotency_Key="1")
+    ask("POST", "/countries", 422, {})
+    ask("POST", "/countries", 201, {"code": "FR", "name": "France"})
+    for query in ("", "?limit=1", "?page=1&per_page=1"):
+        ask("GET", "/countries" + query, 200)
+    ask("GET", "/countries", 406, Accept="text/html")
+    ask("GET", "/countries/{id}", 200)
+    ask("GET", "/countries/{id}", 304, If_None_Match='"1"')
+    ask("PATCH", "/countries/{id}", 200, {"name": "G"})
+    ask("PUT", "/countries/{id}", 412, body, If_Match='"1"')
+    ask("PUT", "/countries/{id}", 200, body, If_Match='"2"')
+    ask("DELETE", "/countries/{id}", 204)
+    ask("GET", "/countries/{id}", 404)
+    assert seen == {*HEADERS} - {"Retry-After"}
+
+
+def test_a_list_as_csv_is_sent_as_gzip(site: Site) -> None:
+    site.serve("--no-jobs")
+    site.create("countries", {"code": "DE", "name": "Germany"})
+    _, _, plain = site.ask("GET", "/countries.csv")
+    status, headers, packed = site.ask("GET", "/countries.csv", Accept_Encoding="gzip")
+    assert (status, headers["content-encoding"]) == (200, "gzip")
+    assert gzip.decompress(packed) == plain and b"Germany" in plain
 
 
 @pytest.mark.long

@@ -117,10 +117,19 @@ def test_a_large_answer_is_compressed_for_whoever_takes_it():
     assert "Accept-Encoding" in plain.of("Vary") and "Accept-Encoding" in small.of("Vary")
 
 
-@pytest.mark.parametrize("path", ["/api/short", "/api/tagged", "/api/png", "/api/stream"])
+@pytest.mark.parametrize("path", ["/api/short", "/api/tagged", "/api/png"])
 def test_what_would_gain_nothing_or_has_a_tag_stays_as_it_is(path):
     answer = made(outer=[Compress()])(path, HTTP_ACCEPT_ENCODING="gzip")
     assert answer.of("Content-Encoding") == []
+
+
+def test_a_streamed_text_is_compressed_too():
+    ask = made(outer=[Compress()])
+    plain, small = ask("/api/stream"), ask("/api/stream", HTTP_ACCEPT_ENCODING="gzip")
+    assert plain.of("Content-Encoding") == [] and plain.body == b"x" * 5000
+    assert small.of("Content-Encoding") == ["gzip"] and small.of("Content-Length") == []
+    assert gzip.decompress(small.body) == plain.body and len(small.body) < 100
+    assert plain.of("Vary") == small.of("Vary") == ["Accept-Encoding"]
 
 
 @pytest.mark.parametrize(

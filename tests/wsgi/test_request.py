@@ -25,10 +25,14 @@ def test_query_pairs_are_decoded_in_order():
     assert request().query == {}
 
 
-@pytest.mark.parametrize("text", ["a=%ff", "&".join(["a=1"] * 1001)])
-def test_a_query_that_cannot_be_read_is_a_bad_request(text):
-    with pytest.raises(BadRequest):
-        _ = request(QUERY_STRING=text).query
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [("a=%ff", "it is not UTF-8"), ("&".join(["a=1"] * 1001), "it has more than 1000 fields")],
+)
+def test_a_query_that_cannot_be_read_is_a_bad_request(line, why):
+    with pytest.raises(BadRequest) as caught:
+        _ = request(QUERY_STRING=line).query
+    assert str(caught.value) == "the query or the form cannot be read: " + why
 
 
 def test_headers_are_found_without_case():
@@ -64,6 +68,23 @@ def test_malformed_json_is_a_bad_request(body):
         request(body).json()
 
 
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"[" * 200_000, "it is nested too deeply"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "a number has too many digits"),
+        (b'{"a": "\xff"}', "it is not UTF-8"),
+        (b"[-Infinity]", "-Infinity is no number of JSON"),
+        (b"1e999999999999999999999", "1e999999999999999999999 is out of range"),
+        (b"[1 2]", "line 1 column 4"),
+    ],
+)
+def test_what_is_wrong_with_a_body_is_said_in_our_own_words(body, why):
+    with pytest.raises(BadRequest) as caught:
+        request(body).json()
+    assert str(caught.value) == "malformed JSON: " + why
+
+
 def test_the_place_of_malformed_json_is_told():
     with pytest.raises(BadRequest, match="line 2 column 6"):
         request(b'{\n"a": x}').json()
@@ -75,10 +96,17 @@ def test_a_form_is_read():
 
 
 def test_a_form_that_cannot_be_read_is_refused():
-    with pytest.raises(BadRequest):
+    with pytest.raises(BadRequest, match="it is not ASCII"):
         request(b"a=\xff", "application/x-www-form-urlencoded").form()
     with pytest.raises(HTTPProblem) as caught:
         request(b"a=1", "multipart/form-data; boundary=x").form()
+    assert caught.value.status == 415
+
+
+def test_a_compressed_form_is_refused():
+    form = request(b"a=1", "application/x-www-form-urlencoded", HTTP_CONTENT_ENCODING="gzip")
+    with pytest.raises(HTTPProblem) as caught:
+        form.form()
     assert caught.value.status == 415
 
 

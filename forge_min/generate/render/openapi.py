@@ -68,7 +68,7 @@ def _completed(shape: Shape, operation: Json, problems: dict[str, str]) -> Json:
     without = {"q": not r.searchable, "include": not shape.links}
     parameters = [p for p in operation.pop("parameters", ()) if not without.get(p["name"])]
     for parameter in parameters:
-        if parameter["name"] == "If-Match" and r.versioned:
+        if parameter["name"] == "If-Match" and r.versioned and verb != "restore":
             parameter["required"] = True
     operation["responses"] = {
         status: answer or _problem(problems[status])
