@@ -69,10 +69,10 @@ BUDGETS = {
     "errors": 250, "config": 356, "manifest": 100, "data": 40, "_fanout _fanout_py fanout": 2250,
     "observe": 1310, "db": 1395, "notify": 795, "auth": 900, "jobs": 2195, "sse": 250,
     "actions": 1810, "wsgi": 4180, "admin": 700, "app": 710, "ops": 1310, "entry": 140,
-    "doctor": 350, "schema": 250, "parse": 960, "pages": 470, "generate": 985,
+    "doctor": 350, "schema": 250, "parse": 960, "pages": 477, "generate": 985,
     "migrations": 900, "ship": 1200, " ".join(TOP_ORDER): 1200,
 }  # fmt: skip
-WHOLE_PACKAGE = 23_065  # the house says 15,000; why there are more: closing notes of issues 3 to 6
+WHOLE_PACKAGE = 23_067  # the house says 15,000; why there are more: closing notes of issues 3 to 6
 LONGEST_FILE, LONGEST_TWIN = 400, 1_265
 MODULES_IN_A_FOLDER = 10
 
