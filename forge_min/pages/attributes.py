@@ -19,11 +19,14 @@ _LOADERS = frozenset({"base", "embed", "object", "script"})
 _EVALUATED = re.compile(
     r"data-(on|signals|computed|effect|init|text|show|class|attr|style|bind)(?![a-z0-9])"
 )
-# After this no value can choose a URL's scheme or host; "\ud800" stands for a checked value.
+# After this no value can choose a URL's scheme or host.
 SETTLED = re.compile(
     r"https?://[a-zA-Z0-9.-]+(:[0-9]+)?[/?#]|mailto:|tel:"
-    r"|/[a-zA-Z0-9_.~-]|[a-zA-Z0-9_.~-]+[/?#]|\ud800[/?#]|[?#]"
+    r"|/[a-zA-Z0-9_.~-]|[a-zA-Z0-9_.~-]+[/?#]|[?#]"
 )
+# The same of what follows a checked value that begins a URL, up to its end. That value may be
+# empty, so no "//" here, nor what could hide one: white space, "&", the next value ("\ud800").
+FOLLOWS = re.compile(r"/(?:[^/\\&\x00-\x20\ud800]|\Z)|[a-zA-Z0-9_.~-]+(?:[/?#]|\Z)|[?#]|\Z")
 
 
 def takes_values(tag: str, attribute: str) -> bool:

@@ -98,8 +98,8 @@ class _Writer:
 
     def _value(self, token: Token, place: Place) -> str:
         text = self._path(token)
-        if place.url:
-            text = self._call("check_url", text)
+        if place.check:
+            text = self._call(place.check, text)
         return self._call("raw" if token.raw else "escape", text)
 
     def _make(self, loop: Token, rest: list[tuple[Token, Place]]) -> None:

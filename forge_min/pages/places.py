@@ -12,7 +12,7 @@ import itertools
 import re
 from typing import NamedTuple, NoReturn
 
-from .attributes import SETTLED, URLS, takes_values
+from .attributes import FOLLOWS, SETTLED, URLS, takes_values
 from .tokens import Token, fail
 
 # HTML's white space is these five: \s of Python has more, and would split what no browser does.
@@ -43,10 +43,13 @@ _ELSEWHERE = "put the value in an element or a data- attribute and read it from 
 
 
 class Place(NamedTuple):
-    """at: which tag, value or element it is in, -1 for between them. url: it begins a URL."""
+    """at: which tag, value or element it is in, -1 for between them.
+
+    check: the function of wsgi.html that a value goes through first, where it begins a URL.
+    """
 
     at: int = -1
-    url: bool = False
+    check: str = ""
 
 
 def find_places(tokens: list[Token]) -> list[Place]:
@@ -113,10 +116,25 @@ class _Reader:
                 what = f"a {'raw value' if token.raw else 'placeholder'} cannot be safe in"
                 hint = "put it in an element, or escaped in a data- attribute; or choose a class"
                 self._fail(at, "F312", f'{what} "{name}" of <{tag}>', hint)
-            if name in URLS and at > start and not SETTLED.match(self._page[start:at]):
-                hint = "a value is the whole start of a URL, or comes after /path, ? or #"
-                self._fail(at, "F313", "the placeholder could choose the scheme or host", hint)
-            self._places[at] = Place(start, url=name in URLS and at == start)
+            check = self._url(at, start, end) if name in URLS else ""
+            self._places[at] = Place(start, check)
+
+    def _url(self, at: int, start: int, end: int) -> str:
+        """How a value of a URL is checked. One that follows a value is settled by what is between
+        the two, or that first one was refused.
+        """
+        if self._page[start] == _VALUE:
+            settled = FOLLOWS.match(self._page, start + 1, end)
+        else:
+            settled = SETTLED.match(self._page, start, at)
+        if settled is None:
+            hint = (
+                "a value begins the URL, before nothing, /name, ? or #; or comes after one of these"
+            )
+            self._fail(at, "F313", "the placeholder could choose the scheme or host", hint)
+        if at > start:
+            return ""
+        return "check_root" if self._page.startswith("/", at + 1, end) else "check_url"
 
     def _put(self, start: int, end: int, place: Place) -> list[tuple[int, Token]]:
         """Note the place of the tokens between two offsets, and give them."""

@@ -24,6 +24,7 @@ from .info import build_info
 from .offline import no_network
 from .project import Project, project_members, read_project
 from .stylesheets import check_stylesheets
+from .tailwind import asks_for_tailwind, make_stylesheet
 
 Format = Literal["zipapp", "dir"]
 Step = Callable[[str, float | None], None]
@@ -67,6 +68,8 @@ def build(
             _check_pages(root)
         with clock("css"):
             if not skip_css:
+                if asks_for_tailwind(project):
+                    make_stylesheet(project)
                 check_stylesheets(root)
         with clock("package"):
             path, info = _package(project, output, format)
@@ -137,8 +140,11 @@ def _members(
 ) -> dict[str, bytes]:
     boot = files(artifact.__name__).joinpath("boot.py").read_bytes()
     members = {"__main__.py": boot}
+    own = project_members(project.root)
+    if asks_for_tailwind(project):
+        own.pop(project.css, None)  # no browser reads it
     for part in (
-        project_members(project.root),
+        own,
         artifact.package_members(artifact.package_root()),
         *map(artifact.members, distributions),
     ):

@@ -7,6 +7,7 @@ schemas and views, and every module beside app.py that one of those imports.
 from __future__ import annotations
 
 import ast
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -23,11 +24,14 @@ _MADE = {"schema.py", "views"}  # of a resource: gen/ holds what they became
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """What forge.toml says of a project. root: its folder; name is also the artifact's."""
+    """What forge.toml says of a project. root: its folder; name is also the artifact's. css: the
+    source of its stylesheet, which need not be there.
+    """
 
     root: Path
     name: str
     version: str
+    css: str
 
 
 def read_project(root: Path) -> Project:
@@ -38,11 +42,12 @@ def read_project(root: Path) -> Project:
     file = root / "forge.toml"
     if not file.is_file() or not (root / "app.py").is_file():
         raise failure("no_project", root=root)
-    told = load(root, {}).project
+    config = load(root, {})
+    told = config.project
     for key, value in (("name", told.name), ("version", told.version)):
         if not _NAME.match(value):
             raise failure("bad_name", key=key, value=value, file=file)
-    return Project(root, told.name, told.version)
+    return Project(root, told.name, told.version, os.path.normpath(config.assets.css))
 
 
 def project_members(root: Path) -> dict[str, bytes]:
@@ -54,6 +59,20 @@ def project_members(root: Path) -> dict[str, bytes]:
     data += (root / "locale").rglob("*.mo")
     chosen = sorted({*data, *_code(root)})
     return {path.relative_to(root).as_posix(): _read(root, path) for path in chosen}
+
+
+def style_sources(project: Project) -> dict[str, bytes]:
+    """What a stylesheet is made from, by name: the stylesheets beside its source, and what names
+    classes: views, code, scripts. Raises as `project_members`, F343 for a source outside.
+    """
+    root, source = project.root, project.root / project.css
+    if project.css.startswith((os.sep, os.pardir)):
+        raise failure("link", path=project.css)
+    chosen = {source, *source.parent.glob("*.css"), *(root / "static").rglob("*.js")}
+    chosen |= {*(root / "views").rglob("*.html"), *(root / "resources").glob("*/views/**/*.html")}
+    chosen |= {path for path in _code(root) if root / "gen" not in path.parents}
+    chosen.discard(root / "static" / "css" / "app.css")
+    return {path.relative_to(root).as_posix(): _read(root, path) for path in sorted(chosen)}
 
 
 def _code(root: Path) -> set[Path]:

@@ -21,12 +21,17 @@ def check_stylesheets(root: Path) -> int:
     """The number of stylesheets in static/. Raises BuildError F343 for one that loads from afar."""
     sheets = sorted((root / "static").rglob("*.css"))
     for sheet in sheets:
-        text = _COMMENT.sub(_blank, sheet.read_text("utf-8", "replace"))
+        text = without_comments(sheet.read_text("utf-8", "replace"))
         match = _ELSEWHERE.search(text)
         if match:
             line = text.count("\n", 0, match.start()) + 1
             raise failure("from_afar", file=sheet.relative_to(root), line=line, url=match[1])
     return len(sheets)
+
+
+def without_comments(text: str) -> str:
+    """The stylesheet, every line in its place."""
+    return _COMMENT.sub(_blank, text)
 
 
 def _blank(comment: re.Match[str]) -> str:

@@ -14,13 +14,16 @@ from ..auth import current_identity
 from ..fanout import escape
 
 __all__ = [
-    "Raw", "check_url", "escape", "join", "local_time", "raw", "reader_zone", "show_time", "tag",
-    "time_tag", "void",
+    "Raw", "check_root", "check_url", "escape", "join", "local_time", "raw", "reader_zone",
+    "show_time", "tag", "time_tag", "void",
 ]  # fmt: skip
 
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):")
-_ALLOWED = frozenset(("http", "https", "mailto", "tel"))
+# A scheme but for four, and a host without one: browsers read "//host", "\\host" and "https:host".
+_REFUSED = re.compile(
+    r"[/\\]{2}|(?!https?://[^/\\?#]|mailto:|tel:)[a-z][a-z0-9+.\-]*:", re.A | re.I
+)
 _IGNORED = re.compile(r"[\x00-\x20\x7f-\x9f]+")
+_ENDS = "/\\ " + "".join(map(chr, range(32)))
 
 
 class Raw(str):
@@ -59,18 +62,26 @@ def join(parts: Iterable[object]) -> Raw:
 
 
 def check_url(value: object) -> str:
-    """A URL for href, src or action: relative, or of scheme http, https, mailto or tel; anything
-    else is "#".
+    """A URL for href, src or action: a path of this host, or whole, of scheme http, https, mailto
+    or tel; anything else is "#", and so is "//host".
 
     Control characters and spaces are left out first, as browsers do (WHATWG URL section 4.4). The
     result is not escaped yet.
     """
-    text = "" if value is None else str(value)
-    bare = _IGNORED.sub("", text)
-    scheme = _SCHEME.match(bare)
-    if scheme and scheme[1].lower() not in _ALLOWED:
-        return "#"
-    return text.strip()
+    return _checked("" if value is None else str(value).strip())
+
+
+def check_root(value: object) -> str:
+    """What of a URL stands before a "/": as `check_url`, without slashes at its end.
+
+    With one, "/" and "/flights" would be the host "flights".
+    """
+    return _checked("" if value is None else str(value).strip().rstrip(_ENDS))
+
+
+def _checked(text: str) -> str:
+    # SAFETY: nothing is taken off after the look, or what it hid would come to the front.
+    return "#" if _REFUSED.match(_IGNORED.sub("", text)) else text
 
 
 def show_time(moment: datetime | None, form: str = "%Y-%m-%d %H:%M") -> str:

@@ -361,9 +361,9 @@ def test_any_file_gives_a_config_or_errors(text: str) -> None:
 
 
 def test_a_key_that_nothing_reads_yet_warns_when_it_is_set() -> None:
-    config = load(None, {"FORGE_ASSETS_CSS": "x.css"}, text="[notify]\nhub = 'memory'\n")
+    config = load(None, {"FORGE_ASSETS_SCRIPTS": "{}"}, text="[notify]\nhub = 'memory'\n")
     told = " ".join(config.warnings)
-    assert "FORGE_ASSETS_CSS: assets.css" in told
+    assert "FORGE_ASSETS_SCRIPTS: assets.scripts" in told
     assert "forge.toml:2: notify.hub" in told
     assert not load(None, {}).warnings
 

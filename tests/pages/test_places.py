@@ -123,6 +123,18 @@ REFUSED = [
     ('<a href="/\t/${x}">', "F313"),
     ('<a href="https://example.org${x}">', "F313"),
     ('<a href="https://${x}@example.org/">', "F313"),
+    ('<a href="${x}/${y}">', "F313"),
+    ('<a href="${x}//a">', "F313"),
+    ('<a href="${x}/\\a">', "F313"),
+    ('<a href="${x}\\a">', "F313"),
+    ('<a href="${x}/\t/a">', "F313"),
+    ('<a href="${x}\n/a">', "F313"),
+    ('<a href="${x}/ ${y}">', "F313"),
+    ('<a href="${x}/&#47;a">', "F313"),
+    ('<a href="${x}&#47;a">', "F313"),
+    ('<a href="${x}:a">', "F313"),
+    ('<a href="${x}a${y}">', "F313"),
+    ('<a href="${x}a:b">', "F313"),
     ("<p <!--$if x-->on<!--$end--> click='1'>", "F315"),
     ('<p a="1" <!--$if x-->/<!--$end-->>', "F317"),
     ("<p<!--$if x--> a<!--$end-->>", "F315"),
@@ -156,7 +168,8 @@ ACCEPTED = [
     '<a href="mailto:${x}">',
     '<a href="https://example.org/${x}">',
     '<a href="a/${x}">x</a><a href="?q=${x}">y</a><a href="#${x}">z</a>',
-    '<a href="${x}/a?b=${x}">w</a>',
+    '<a href="${x}/a?b=${x}">w</a><a href="${x}/@${x}">x</a><a href="${x}/">y</a>',
+    '<a href="${x}/?a=${x}">w</a><a href="${x}?a=${x}">x</a><a href="${x}.png#${x}">y</a>',
     '<img src="${x}" alt="${x}">',
     '<form action="${x}"><input value="${x}" checked></form>',
     '<script src="/static/a.js" data-id="${x}" defer></script><p>${x}</p>',
@@ -259,3 +272,8 @@ def test_the_place_of_the_placeholder_is_named(source: str) -> None:
 
 def test_the_place_of_broken_html_is_named() -> None:
     assert refused('<p>\n<p\n  "x">').message.startswith("page.html:3:3: ")
+
+
+def test_the_place_of_the_value_that_could_choose_the_host_is_named() -> None:
+    error = refused('<p>\n<a href="${root}/${path}">')
+    assert error.message.startswith("page.html:2:10: ") and error.code == "F313"

@@ -77,6 +77,15 @@ def test_safe_urls_go_through(url):
         "javascript\r\n:x",
         "file:///etc",
         "blob:x",
+        "\xa0javascript:x",
+        "\u2028\x01javascript:x",
+        "//host/x",
+        "\\\\host",
+        "/\t/host",
+        " /\\host",
+        "https:host",
+        "https:///host",
+        "http:/host",
     ],
 )
 def test_urls_that_run_or_read_something_are_replaced(url):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..html import check_root as _check_root
 from ..html import check_url as _check_url
 from ..html import escape as _escape
 from ..html import raw as _raw
@@ -20,7 +21,7 @@ def render(*, body: Any, events: Any, frame: Any, live: Any, title: Any, words: 
         '<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<title>{_escape(title)} · {_escape(frame.project)}</title>\n'
-        f'<link rel="stylesheet" href="{_escape(_check_url(frame.root))}/static/forge/forge.css">\n'
+        f'<link rel="stylesheet" href="{_escape(_check_root(frame.root))}/static/forge/forge.css">\n'
     )
     for sheet in frame.stylesheets:  # layout.html:8
         _out.append(
@@ -40,7 +41,7 @@ def render(*, body: Any, events: Any, frame: Any, live: Any, title: Any, words: 
         '>\n'
         f'<a class="skip" href="#main">{_escape(words.skip)}</a>\n'
         '<header class="top">\n'
-        f'<a class="home" href="{_escape(_check_url(frame.root))}/">{_escape(frame.project)}</a>\n'
+        f'<a class="home" href="{_escape(_check_root(frame.root))}/">{_escape(frame.project)}</a>\n'
     )
     if frame.places:  # layout.html:18
         _out.append(
