@@ -103,7 +103,7 @@ def test_two_threads_answer_and_end_with_stop() -> None:
     server.start()
     server.start()
     mine = [t for t in threading.enumerate() if t not in before]
-    assert sorted(t.name[:6] for t in mine) == ["admin-", "admin-"]
+    assert sorted(t.name for t in mine) == ["admin-1", "admin-2", "admin-watch"]
     server.stop()
     server.stop()
     assert not [t for t in mine if t.is_alive()]
