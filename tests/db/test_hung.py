@@ -72,9 +72,9 @@ def test_a_statement_without_an_answer_is_cut(
 def test_what_is_answered_in_time_is_left_alone(own: EmbeddedServer) -> None:
     database = Database(own.app_url, patience=1.0)
     conn = database.connection()
-    for _ in range(5):
-        assert db.run(conn, "select 1 from pg_sleep(0.5)") == [(1,)]
-    time.sleep(1.5)  # nobody waits for anything
+    for _ in range(4):
+        assert db.run(conn, "select 1 from pg_sleep(0.3)") == [(1,)]
+    time.sleep(1.1)  # nobody waits for anything
     assert database.connection() is conn
     database.close()
 

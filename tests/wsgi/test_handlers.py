@@ -52,6 +52,7 @@ def test_whatever_a_handler_raises_its_worker_stays(
             assert answer.status == 500
             assert f"request_id={answer.headers['x-request-id']}" in caplog.text
             assert peer.rest() == b""
+        peer.close()
     assert connect(server).get().answer().body == b"fine"
     assert caplog.text.count("/bad request_id=") == 6
     eventually(lambda: server.connections <= 1)
