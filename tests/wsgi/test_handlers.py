@@ -81,15 +81,15 @@ def blocked(gate, after=b"late"):
     return app
 
 
-def workers():
-    return {t.name for t in threading.enumerate() if t.name.startswith("http-")}
+def workers(name):
+    return {t.name for t in threading.enumerate() if t.name.startswith(name)}
 
 
 def test_a_handler_that_blocks_gets_one_500_and_another_worker_comes(
     serve, connect, gate, caplog, eventually
 ):
-    server = serve(blocked(gate), threads=2, handler_timeout=0.3)
-    before = len(workers())
+    server = serve(blocked(gate), threads=2, handler_timeout=0.3, thread_name="mine")
+    before = len(workers("mine-"))
     stuck = [connect(server).get("/stuck") for _ in range(2)]
     waiting = connect(server).get()
     assert waiting.answer().body == b"fine"
@@ -99,10 +99,10 @@ def test_a_handler_that_blocks_gets_one_500_and_another_worker_comes(
         assert f"/stuck request_id={answer.headers['x-request-id']}" in caplog.text
         assert peer.rest() == b""
     assert "gate.wait()" in caplog.text  # where it is stuck
-    assert len(workers()) == before + 2
+    assert len(workers("mine-")) == before + 2
     assert server.connections == 1
     gate.set()
-    eventually(lambda: len(workers()) == before)
+    eventually(lambda: len(workers("mine-")) == before)
     for _ in range(4):
         assert connect(server).get("/stuck").answer().body == b"late"
     assert waiting.get().answer().body == b"fine"

@@ -185,7 +185,7 @@ class Core(Entrance):
                 break
             exchange = conn.answering
             if exchange is not None:
-                turn.exchange, turn.began = exchange, time.perf_counter()
+                turn.began, turn.exchange = time.perf_counter(), exchange
                 exchange.resume()
             elif conn.closing:
                 self._end(conn)
@@ -216,7 +216,8 @@ class Core(Entrance):
             self._proxies.apply(request)
         conn.held = self._crew.crowded and len(self.open) > _FEW and conn.fd < self.sender.most
         exchange = Exchange(conn, request)
-        turn.exchange, turn.environ, turn.began = exchange, request, time.perf_counter()
+        # SAFETY: in this order: who sees this exchange sees when it began (Watch).
+        turn.began, turn.environ, turn.exchange = time.perf_counter(), request, exchange
         exchange.run(self.app, request)
         return exchange
 
