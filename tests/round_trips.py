@@ -30,6 +30,8 @@ class CountingProxy:
         port = self._listener.getsockname()[1]
         self.url = make_conninfo(url, host="127.0.0.1", port=port, sslmode="disable")
         self.trips = 0
+        self._flows = threading.Event()
+        self._flows.set()
         self._lock = threading.Lock()  # LOCK: guards trips and _socks
         self._socks: list[socket.socket] = [self._listener]
         threading.Thread(target=self._accept, name="proxy", daemon=True).start()
@@ -41,6 +43,15 @@ class CountingProxy:
                 with suppress(OSError):
                     sock.shutdown(socket.SHUT_RDWR)
                 sock.close()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """A block in which nothing gets through, and nobody is told."""
+        self._flows.clear()
+        try:
+            yield
+        finally:
+            self._flows.set()
 
     @contextmanager
     def counted(self) -> Iterator[Callable[[], int]]:
@@ -70,6 +81,7 @@ class CountingProxy:
     ) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
+                self._flows.wait()
                 with self._lock:
                     if data != FLUSH:
                         self.trips += up and spoke[0]

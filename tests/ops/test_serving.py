@@ -14,12 +14,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import pytest
 from forge_min import db
+from psycopg.conninfo import make_conninfo
+
+from round_trips import counting_proxy
 
 pytestmark = pytest.mark.db
 
@@ -302,35 +305,34 @@ def test_a_site_whose_database_goes_away_is_not_ready_and_comes_back(site: Any) 
 
 
 def test_a_site_whose_database_stands_still_says_so_and_comes_back(site: Any) -> None:
-    """Its backends are stopped, and keep their connections: TCP sees nothing of it."""
-    process = site.serve(FORGE_DATABASE_STATEMENT_TIMEOUT="1s", FORGE_SERVER_THREADS="2")
-    assert site.status(site.port, "/api/v1/countries") == 200
-    with db.connect(site.environ["FORGE_DATABASE_MIGRATE_URL"]) as conn:
-        rows = conn.execute(
-            "select pid from pg_stat_activity where datname = current_database()"
-            " and pid <> pg_backend_pid() and backend_type = 'client backend'"
-        ).fetchall()
-    stopped = [pid for (pid,) in rows]
-    try:
-        for pid in stopped:
-            os.kill(pid, signal.SIGSTOP)
-        seen = []
-        asking = [
-            threading.Thread(target=lambda: seen.append(site.ask("GET", "/api/v1/countries")))
-            for _ in range(2)
-        ]
-        for thread in asking:
-            thread.start()
-        for thread in asking:
-            thread.join()
-        # Cut after 1 + 5 seconds, and asked once more on a new connection, as reads are.
-        assert {status for status, _, _ in seen} <= {200, 503}, seen
-        assert all("retry-after" in headers for status, headers, _ in seen if status == 503)
+    """It keeps its connections and says nothing, so TCP sees nothing of it."""
+    with counting_proxy(site.environ["FORGE_DATABASE_URL"]) as proxy:
+        process = site.serve(
+            FORGE_DATABASE_URL=make_conninfo(proxy.url, connect_timeout=2),
+            FORGE_DATABASE_STATEMENT_TIMEOUT="1s",
+            FORGE_SERVER_THREADS="2",
+        )
+        assert site.status(site.port, "/api/v1/countries") == 200
+        with proxy.held():
+            seen: list[Any] = []
+            asking = [
+                threading.Thread(target=lambda: seen.append(site.ask("GET", "/api/v1/countries")))
+                for _ in range(4)
+            ]
+            for thread in asking:
+                thread.start()
+            for thread in asking:
+                thread.join()
+            assert [status for status, _, _ in seen] == [503] * 4, seen
+            assert all("retry-after" in headers for _, headers, _ in seen)
+            assert site.status(site.port, "/api/docs") == 200  # which asks no database
+            assert site.status(site.admin, "/healthz") == 200
         process.wait_for(lambda: site.status(site.port, "/api/v1/countries") == 200, "recovery")
-    finally:
-        for pid in stopped:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
+        process.wait_for(lambda: site.status(site.admin, "/readyz") == 200, "ready again")
+        proxy.close()  # the server is down now
+        status, headers, _ = site.ask("GET", "/api/v1/countries")
+        assert status == 503 and "retry-after" in headers
+        assert site.status(site.port, "/api/docs") == 200
 
 
 def test_the_api_is_limited_open_to_named_origins_and_compressed(site: Any) -> None:

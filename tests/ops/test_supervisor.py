@@ -29,16 +29,16 @@ def children(process: Any) -> set[int]:
     return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
 
 
-def listening(pid: int, port: int) -> bool:
-    """Whether a process has a listening socket at a port (proc(5), net/tcp)."""
+def listening(pid: int, port: int) -> set[str]:
+    """The listening sockets of a process at a port (proc(5), net/tcp)."""
     rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     inodes = {row[9] for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "0A"}
-    links = set()
+    links: set[str] = set()
     with contextlib.suppress(OSError):  # it may end meanwhile
         for fd in os.listdir(f"/proc/{pid}/fd"):
             with contextlib.suppress(OSError):
                 links.add(os.readlink(f"/proc/{pid}/fd/{fd}"))
-    return any(f"socket:[{inode}]" in links for inode in inodes)
+    return links & {f"socket:[{inode}]" for inode in inodes}
 
 
 def counted(site: Any) -> int:
@@ -51,6 +51,8 @@ def test_several_processes_share_a_port_and_their_figures_are_summed(site: Any) 
     process = site.serve("--processes", "3")
     serving = [pid for pid in children(process) if listening(pid, site.port)]
     assert len(serving) == 3 and len(children(process)) == 4
+    sockets = [listening(pid, site.port) for pid in serving]
+    assert len(set.union(*sockets)) == 3, "one each (SO_REUSEPORT): the kernel spreads who comes"
     for _ in range(60):
         assert site.ask("GET", "/api/v1/countries")[0] == 200
     assert counted(site) == 60
@@ -59,7 +61,8 @@ def test_several_processes_share_a_port_and_their_figures_are_summed(site: Any) 
 
     os.kill(serving[0], signal.SIGKILL)
     process.wait_for(
-        lambda: sum(listening(pid, site.port) for pid in children(process)) == 3, "another one"
+        lambda: sum(bool(listening(pid, site.port)) for pid in children(process)) == 3,
+        "another one",
     )
     process.wait_for(lambda: site.status(site.admin, "/readyz") == 200, "ready again")
     assert counted(site) == 60, "what a process has counted outlives it"
