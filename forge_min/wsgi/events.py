@@ -20,6 +20,7 @@ from ..fanout import Lease, Limiter, StreamWriter
 from ..notify import Hub, Opened, TopicKey
 from ..notify.link import AWAY, Loop
 from ..text import text
+from .middleware.limits import network
 from .request import Request
 from .response import Response
 from .router import Handler
@@ -113,9 +114,10 @@ class Patrol(Loop):
 
 
 def by_identity(request: Request) -> Viewer:
-    """Everybody sees the same; the cap counts by user, and nobody by network address."""
+    """Everybody sees the same; the cap counts by user, and who is none by address, as `network`."""
     user = current_identity().user
-    return Viewer(f"user {user}" if user else str(request.environ.get("REMOTE_ADDR") or ""))
+    address = str(request.environ.get("REMOTE_ADDR") or "")
+    return Viewer(f"user {user}" if user else network(address))
 
 
 def events_handler(

@@ -215,6 +215,16 @@ def test_the_cap_counts_by_user_and_nobody_by_address() -> None:
         assert by_identity(request).user not in ("10.0.0.7", "")
 
 
+def test_the_addresses_that_one_client_has_count_as_one() -> None:
+    """An IPv6 client has a /64 of its own (RFC 4291 section 2.5.4)."""
+    places = []
+    for address in ("2001:db8::1", "2001:db8::ffff:2", "2001:db8:0:1::1"):
+        environ: dict[str, Any] = {"REMOTE_ADDR": address}
+        setup_testing_defaults(environ)
+        places.append(by_identity(Request(environ)))
+    assert places[0] == places[1] != places[2]
+
+
 def test_topics_are_looked_up_for_each_request(site: Site) -> None:
     site.known.append("late")
     assert b" 200 " in read_until(site.ask("/events?topic=late"), b"retry: ")
