@@ -314,7 +314,7 @@ def test_time_passes_for_what_waits_and_for_schedules(queue: Queue) -> None:
     assert ran == []
     travel(Site(), minutes=59)
     drain_jobs(Site())
-    assert ran == []
+    assert {"n": 0} not in ran  # the other one may be: from three to four o'clock
     travel(Site(), minutes=2)
     drain_jobs(Site())
     assert {"n": 0} in ran
