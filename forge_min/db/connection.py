@@ -143,8 +143,8 @@ class Cursor(psycopg.Cursor[TupleRow]):
             return super().execute(query, params, **options)
         finally:
             ours.asked = 0.0
-            observe = getattr(self.connection, "observe", None)
-            if observe is not None and not self.connection.pgconn.pipeline_status:
+            observe = getattr(ours, "observe", None)
+            if observe is not None and not ours.pgconn.pipeline_status:
                 observe(operation(query), time.perf_counter() - started)
 
 

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from contextvars import copy_context
 from functools import partial
 from http import HTTPStatus
 from types import FunctionType, MethodType
@@ -108,17 +109,12 @@ class Application:
         if isinstance(response.body, bytes):
             self._tell(request, response.status, started)
             return response
-        told = partial(self._tell_later, request, response.status, started, log_fields.get())
-        return Response(response.status, _Told(response.body, told))
+        context = copy_context()  # its log fields, and the span that it is in
 
-    def _tell_later(
-        self, request: Request, status: int, started: float, fields: Any, failed: bool
-    ) -> None:
-        token = log_fields.set(fields)
-        try:
-            self._tell(request, 500 if failed else status, started)
-        finally:
-            log_fields.reset(token)
+        def told(failed: bool) -> None:
+            context.run(self._tell, request, 500 if failed else response.status, started)
+
+        return Response(response.status, _Told(response.body, told))
 
     def _tell(self, request: Request, status: int, started: float) -> None:
         seconds = time.perf_counter() - started

@@ -148,15 +148,18 @@ def _plain(route: Route) -> Json:
 def handlers(made: Json, *, tenant_in_path: bool = False) -> tuple[Handler, Handler]:
     """The handlers of /api/openapi.json and /api/docs. tenant_in_path: what lies at /t/acme too."""
     page = _page(made)
-    spoken = lru_cache(lambda language: _spoken(made))  # in the current language
+
+    @lru_cache(32)  # in the current language; each tenant's place is another
+    def body(language: str, root: str, of_tenants: bool) -> bytes:
+        return to_json({**_spoken(made), "servers": _servers(root, of_tenants)})
 
     def contract(request: Request) -> Response:
         """This API as OpenAPI 3.1."""
         language, headers = current_language(), [("Content-Type", "application/json")]
         if known():
             headers += [("Vary", "Accept-Language"), ("Content-Language", language or "en")]
-        servers = _servers(request, tenant_in_path)
-        return Response(200, to_json({**spoken(language), "servers": servers}), headers)
+        of_tenants = tenant_in_path and not tenant_by_path(request)
+        return Response(200, body(language, request.root, of_tenants), headers)
 
     def docs(request: Request) -> Response:
         """This API for people."""
@@ -165,13 +168,13 @@ def handlers(made: Json, *, tenant_in_path: bool = False) -> tuple[Handler, Hand
     return contract, docs
 
 
-def _servers(request: Request, tenant_in_path: bool) -> list[Json]:
+def _servers(root: str, of_tenants: bool) -> list[Json]:
     """Where the paths of the document begin: here, and first of all at every tenant's place."""
-    here = {"url": request.root or "/"}
-    if not tenant_in_path or tenant_by_path(request):
+    here = {"url": root or "/"}
+    if not of_tenants:
         return [here]
     server = _TABLE["tenant"]["server"]
-    return [{**server, "url": request.root + server["url"]}, here]
+    return [{**server, "url": root + server["url"]}, here]
 
 
 def _spoken(made: Any) -> Any:

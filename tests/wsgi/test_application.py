@@ -11,7 +11,7 @@ from wsgiref.validate import validator
 
 import pytest
 from forge_min import errors
-from forge_min.observe import log_fields
+from forge_min.observe import current_traceparent, log_fields, span
 from forge_min.wsgi import Application, HTTPProblem, Response, Router, json_response
 
 
@@ -306,6 +306,24 @@ def test_a_body_of_pieces_is_told_of_when_it_is_over(pieces, status):
     body.close()
     assert [row[2] for row in seen] == [row[2] for row in told] == [status]
     assert "request_id" in fields[0] and "request_id" not in log_fields.get()
+
+
+def test_the_line_of_a_body_of_pieces_is_of_its_requests_trace():
+    inside, told = [], []
+
+    @contextmanager
+    def around(request):
+        with span("a request"):
+            inside.append(current_traceparent())
+            yield lambda status: None
+
+    app = application(
+        lambda request: Response(200, iter([b"a"]), [("Content-Type", "text/plain")]),
+        around=around,
+        access=lambda *row: told.append(current_traceparent()),
+    )
+    assert ask(app)["body"] == b"a"
+    assert told == inside and told[0]
 
 
 @pytest.mark.parametrize("error", [asyncio.CancelledError, GeneratorExit])

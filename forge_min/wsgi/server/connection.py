@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import select
 import socket
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ...fanout import Sender, receive, transmit
 from ..message import Phase, read_requests
+
+if TYPE_CHECKING:
+    from .exchange import Exchange
 
 CHUNK = 65536
 """Bytes asked of the kernel at once."""
@@ -21,34 +24,6 @@ _NOT_YET = -2  # as Sender.take gives it
 
 class Gone(Exception):
     """The peer is not there any more, or does not read within the write deadline."""
-
-
-class Answering(Protocol):
-    """An answer that is being given. where: method, path and id of its request, once pieces of a
-    body are left.
-    """
-
-    where: tuple[str, ...]
-
-    @property
-    def conn(self) -> Connection:
-        """Its connection."""
-
-    def resume(self) -> None:
-        """Write on. Raises Gone."""
-
-    def abandon(self) -> None:
-        """Close the body."""
-
-    @property
-    def streams(self) -> bool:
-        """The socket is to be handed over."""
-
-    def hand_over(self, fd: int) -> None:
-        """Give the socket to whoever asked for it."""
-
-    def cut(self, environ: dict[str, Any] | None) -> None:
-        """End it, from another thread. environ: of a request that is not answered yet."""
 
 
 class Connection:
@@ -75,7 +50,7 @@ class Connection:
         self.closing = False
         self.held = False
         self.given = False
-        self.answering: Answering | None = None
+        self.answering: Exchange | None = None
 
     def receive(self) -> bool:
         """Read once into `buffer`; False when nothing was there. Raises Gone at the end."""

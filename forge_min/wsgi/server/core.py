@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...fanout import Sender, ready, rearm
 from ..message import Phase, Refused, TrustedProxies, problem
-from .connection import Answering, Connection, Gone
+from .connection import Connection, Gone
 from .crew import Crew
 from .entrance import Entrance
 from .exchange import Exchange
@@ -57,7 +57,7 @@ class Turn:
 
     def __init__(self) -> None:
         self.thread = threading.current_thread()
-        self.exchange: Answering | None = None
+        self.exchange: Exchange | None = None
         self.environ: dict[str, Any] | None = None  # of a request whose answer has not begun
         self.began = 0.0
         self.given_up = False
@@ -124,7 +124,7 @@ class Core(Entrance):
                 conn, turns = self._ready(turns)
             turns = max(turns - 1, 0)
             if conn is not None:
-                began = turn.began = time.perf_counter()
+                began = time.perf_counter()
                 self._serve(conn, turn)
                 turn.exchange = turn.environ = None
                 crew.answered(me, began)

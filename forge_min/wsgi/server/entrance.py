@@ -8,7 +8,8 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from ..message import Phase
@@ -90,15 +91,18 @@ class Entrance:
         for the longest time, above a second; False when there is none.
         """
         parked = list(self._parked.items())
-        idle = [(fd, conn) for fd, conn in parked if conn.phase in _IDLE]
-        late = time.monotonic() + self._seconds[Phase.HEAD] - _AT_LEAST
-        heads = [(fd, conn) for fd, conn in parked if conn.phase is Phase.HEAD]
-        slow = [(fd, conn) for fd, conn in heads if conn.deadline < late]
-        for fd, conn in (*idle, *sorted(slow, key=lambda pair: pair[1].deadline)):
+        idle = (pair for pair in parked if pair[1].phase in _IDLE)
+        for fd, conn in chain(idle, self._slow(parked)):
             if self._owns(fd, conn):
                 self._close(conn)
                 return True
         return False
+
+    def _slow(self, parked: list[tuple[int, Connection]]) -> Iterator[tuple[int, Connection]]:
+        late = time.monotonic() + self._seconds[Phase.HEAD] - _AT_LEAST
+        heads = [pair for pair in parked if pair[1].phase is Phase.HEAD]
+        slow = [pair for pair in heads if pair[1].deadline < late]
+        yield from sorted(slow, key=lambda pair: pair[1].deadline)
 
     # -- what Core knows -------------------------------------------------------------------------
 
