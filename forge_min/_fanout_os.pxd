@@ -37,6 +37,13 @@ cdef extern from *:
     static inline int forge_swap(int *flag, int value) {
         return __atomic_exchange_n(flag, value, __ATOMIC_SEQ_CST);
     }
+    static inline int forge_step(int *cell, int n) {
+        return __atomic_add_fetch(cell, n, __ATOMIC_SEQ_CST);
+    }
+    /* From one value to another; 0 where it was not the one. */
+    static inline int forge_change(int *cell, int from, int to) {
+        return __atomic_compare_exchange_n(cell, &from, to, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    }
     /* A stack that any thread pushes to, and one takes whole. next: the item's own link. */
     static inline void forge_push(void **stack, void *item, void **next) {
         *next = __atomic_load_n(stack, __ATOMIC_RELAXED);
@@ -71,6 +78,8 @@ cdef extern from *:
     uint64_t forge_next(uint64_t* cell) noexcept nogil
     bint forge_flag(int* flag) noexcept nogil
     int forge_swap(int* cell, int value) noexcept nogil
+    int forge_step(int* cell, int n) noexcept nogil
+    int forge_change(int* cell, int old, int new) noexcept nogil
     void forge_push(void** stack, void* item, void** next) noexcept nogil
     void* forge_take(void** stack) noexcept nogil
     double forge_now() noexcept nogil
@@ -101,7 +110,7 @@ cdef extern from "<sys/epoll.h>" nogil:
 
 cdef extern from "<sys/eventfd.h>" nogil:
     enum:
-        EFD_CLOEXEC, EFD_NONBLOCK
+        EFD_CLOEXEC, EFD_NONBLOCK, EFD_SEMAPHORE
     int eventfd(unsigned int, int)
 
 cdef extern from "<poll.h>" nogil:

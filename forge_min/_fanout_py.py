@@ -1073,42 +1073,58 @@ def rearm(epoll: select.epoll, fd: int, events: int) -> None:
 
 
 @final
-class Sender:
-    """Sends answers on a thread that needs no GIL. This twin has none, and takes none.
+class Courier:
+    """Sends answers and reads what is asked next on a thread, http-io, without the GIL. This twin
+    has none, and takes no socket.
 
-    epoll: where the sockets are registered. most: sockets with a lower number are taken.
+    A socket that was given is the courier's until it is fetched or recalled. Its descriptor is
+    readable when somebody who rests is to fetch. most: sockets with a lower number are taken.
     """
 
     most = 0
 
-    def __init__(self, epoll: select.epoll) -> None:
-        pass
+    def fileno(self) -> int:
+        """What to wait for, level-triggered, while one rests; whoever sees it calls `hush`."""
+        return -1
 
-    def give(self, fd: int, data: bytes, events: int, keep: dict[int, Any], owner: object) -> bool:
-        """Have these bytes sent on a socket that does not block. Until they are taken the caller
-        keeps data and writes nothing; until `settle` it does not close the socket. False, with
-        nothing done, where the thread is behind or has stopped.
-
-        events: for which epoll then waits, as `rearm`, or for EPOLLOUT in their place where the
-        socket did not take all, and owner stands in keep[fd] before anybody is woken; 0 = for
-        nothing. Raises ValueError for a socket that is not taken.
+    def give(self, fd: int, data: bytes, keep: dict[int, Any], owner: object) -> bool:
+        """Have these bytes sent on a socket that does not block, and then what comes read, once.
+        The caller keeps data meanwhile, touches the socket no more, and owner stands in keep[fd]
+        before anybody can fetch it. False, with nothing done, where the thread is behind or has
+        stopped. Raises ValueError for a socket that is not taken.
         """
         raise ValueError("no such socket is taken")
 
-    def take(self, fd: int) -> int:
-        """How many bytes the socket took of what was given; -1 where the peer is gone, -2 where
-        that is not known yet, or was told already. Who is woken for `events` is told.
+    def fetch(self) -> tuple[int, bytes | int] | None:
+        """A socket that was given and is the caller's again, and what came: bytes, none at the
+        peer's end; or, where all of data was not sent, how many bytes were; -1 where the peer is
+        gone. None where there is nothing.
         """
-        return -2
+        return None
 
-    def settle(self) -> None:
-        """Wait until nobody touches a socket for what was given before."""
+    def recall(self, fd: int, keep: dict[int, Any]) -> Any:
+        """Take keep[fd] out, with the socket where that was given, its data sent, and nothing has
+        come; None where there is none, or it is to be fetched, later if not now.
+        """
+        return keep.pop(fd, None)
+
+    def rest(self) -> bool:
+        """Say that the caller is about to wait for `fileno`; False, and unsaid, where it need not,
+        as something came.
+        """
+        return True
+
+    def rise(self) -> None:
+        """The caller waits no more, and it is not `fileno` that woke it."""
+
+    def hush(self) -> None:
+        """Somebody saw `fileno`, and fetches."""
 
     def run(self) -> None:
         """The life of its thread; returns after `stop`, when all that was given is sent."""
 
     def stop(self) -> None:
-        """End the thread."""
+        """End the thread, which touches no socket any more; what was not fetched is lost."""
 
 
 def plain_head(data: bytearray, size: int, environ: dict[str, Any]) -> bool:

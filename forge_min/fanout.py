@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from .errors import ConfigError
 
 __all__ = [
-    "IMPL", "Counter", "Histogram", "Lease", "Limiter", "RateLimiter", "Sender", "StreamWriter",
+    "IMPL", "Counter", "Courier", "Histogram", "Lease", "Limiter", "RateLimiter", "StreamWriter",
     "Subscription", "Topic", "access_line", "escape", "filled", "iso_utc", "plain_fields",
     "plain_head", "plain_json", "ready", "rearm", "receive", "set_lane", "take_any", "transmit",
     "uuid_text", "wait_any",
@@ -45,11 +45,11 @@ if _wanted != "python":
 if TYPE_CHECKING or IMPL == "c":
     from ._fanout import (
         Counter,
+        Courier,
         Histogram,
         Lease,
         Limiter,
         RateLimiter,
-        Sender,
         StreamWriter,
         Subscription,
         Topic,
@@ -72,11 +72,11 @@ if TYPE_CHECKING or IMPL == "c":
 else:
     from ._fanout_py import (
         Counter,
+        Courier,
         Histogram,
         Lease,
         Limiter,
         RateLimiter,
-        Sender,
         StreamWriter,
         Subscription,
         Topic,

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 from forge_min.db import (
-    FORGE_MIGRATIONS,
+    Connection,
     EmbeddedServer,
     MigrationFile,
     connect,
     migrate,
     migrate_down,
     read_migrations,
-    scratch_database,
 )
 from forge_min.errors import BuildError
 from forge_min.migrations import Decisions, Migration, desired_sql, diff, read_catalog
@@ -91,11 +90,18 @@ class World:
             self.root,
             resources,
             self.files(),
-            base=FORGE_MIGRATIONS,
-            scratch=partial(scratch_database, self.database.owner_url),
+            scratch=self._scratch,
             decisions=Decisions(rename, drop, ask),
             **options,
         )
+
+    @contextmanager
+    def _scratch(self) -> Iterator[Connection]:
+        """What `migrate diff` makes of an empty database and forge's own migrations; in a quarter
+        of the time.
+        """
+        with make_fresh_database(self.server) as database, connect(database.owner_url) as conn:
+            yield conn
 
     def refused(self, *resources: ResourceIR, **options: Any) -> BuildError:
         """Why there is no migration. No file is written."""

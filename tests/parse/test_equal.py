@@ -36,7 +36,7 @@ def without_places(resource: ResourceIR) -> ResourceIR:
 
 
 @given(schema_files())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_imported_and_parsed_give_the_same_ir(source: str) -> None:
     parsed = parse(thing=source)
     assert parsed.diagnostics == ()
@@ -92,19 +92,19 @@ def survives(**files: bytes) -> None:
 
 
 @given(schema_files(), st.integers())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_a_file_with_spoiled_text_gives_a_resource_or_diagnostics(source: str, seed: int) -> None:
     survives(thing=spoil_text(source, seed))
 
 
 @given(schema_files(), st.integers())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_a_file_with_a_spoiled_tree_gives_a_resource_or_diagnostics(source: str, seed: int) -> None:
     survives(thing=spoil_tree(source, seed))
 
 
 @given(schema_projects(), st.integers())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_spoiled_files_that_refer_to_each_other_give_resources_or_diagnostics(
     files: dict[str, str], seed: int
 ) -> None:
@@ -112,7 +112,7 @@ def test_spoiled_files_that_refer_to_each_other_give_resources_or_diagnostics(
 
 
 @given(schema_files(), st.integers())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_what_is_accepted_after_spoiling_means_the_same_when_it_is_imported(
     source: str, seed: int
 ) -> None:

@@ -27,7 +27,7 @@ PIECES = [
     b"Content-Length: 3\r\n", b"content-type:\t x \r\n", b"A_B: c\r\n", b": c\r\n", b" folded\r\n",
     b"A: \xff\r\n", b"A: \0\r\n", b"^: 1\r\n", b"~: 2\r\n", b"A : b\r\n", b"\r\n", b"\n", b"\r",
 ]  # fmt: skip
-QUICK = settings(max_examples=400, deadline=None)
+QUICK = settings(max_examples=200, deadline=None)
 compiled = pytest.importorskip("forge_min._fanout", reason="the compiled core is not built")
 
 
@@ -141,7 +141,7 @@ def as_json(core: Any, value: object) -> Any:
             return type(err)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(deadline=None)
 @given(VALUES_OF_JSON)
 def test_any_value_is_the_same_json(value):
     assert as_json(compiled, value) == as_json(_fanout_py, value)

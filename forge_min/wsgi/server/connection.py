@@ -11,7 +11,7 @@ import select
 import socket
 from typing import TYPE_CHECKING, Any
 
-from ...fanout import Sender, receive, transmit
+from ...fanout import Courier, receive, transmit
 from ..message import Phase, read_requests
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 CHUNK = 65536
 """Bytes asked of the kernel at once."""
-_NOT_YET = -2  # as Sender.take gives it
 
 
 class Gone(Exception):
@@ -31,8 +30,8 @@ class Connection:
 
     phase: what a parked connection waits for, until `deadline` on the monotonic clock; None after
     an answer. last: the next answer is the last one, the server stops. closing: the last answer is
-    given. held: a whole answer stays in `out` until `flush`, or for a Sender; given: it has it.
-    answering: the exchange of which pieces are left.
+    given. held: a whole answer stays in `out` until `flush`, or for a Courier; given: it has the
+    socket. came: what it brought. answering: the exchange of which pieces are left.
     """
 
     def __init__(
@@ -50,6 +49,7 @@ class Connection:
         self.closing = False
         self.held = False
         self.given = False
+        self.came: bytes | int = 0
         self.answering: Exchange | None = None
 
     def receive(self) -> bool:
@@ -93,29 +93,30 @@ class Connection:
         if data:
             self.send(data)
 
-    def give(self, sender: Sender, events: int, parked: dict[int, Connection]) -> bool:
-        """Have `out` sent while this thread goes on, then `events` waited for (see Sender); False
+    def give(self, courier: Courier, parked: dict[int, Connection]) -> bool:
+        """Have `out` sent, and what follows read, while this thread goes on (see Courier); False
         where this thread has to.
         """
         self.out = data = bytes(self.out)  # as it is already, and kept until it is collected
         self.held, self.given, self.phase = False, True, Phase.IDLE
-        if sender.give(self.fd, data, events, parked, self):
+        if courier.give(self.fd, data, parked, self):
             return True
         self.given, self.phase = False, None
         return False
 
-    def collect(self, sender: Sender) -> bool:
-        """Learn what became of `out`, which the sender has; False while it does not say. Raises
-        Gone.
+    def collect(self) -> bool:
+        """Take what `came`; False where it is not the next bytes, but that some of `out` is left.
+        Raises Gone.
         """
-        taken = sender.take(self.fd)
-        if taken == _NOT_YET:
+        data, self.out, came, self.given = self.out, b"", self.came, False
+        if isinstance(came, int):
+            if came < 0:
+                raise Gone
+            self.out = memoryview(data)[came:]
             return False
-        data, self.out, self.given = self.out, b"", False
-        if taken < 0:
+        if not came:
             raise Gone
-        if taken < len(data):
-            self.out = memoryview(data)[taken:]
+        self.buffer += came
         return True
 
     def send_rest(self) -> None:

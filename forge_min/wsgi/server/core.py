@@ -12,11 +12,10 @@ import select
 import socket
 import threading
 import time
-from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ...fanout import Sender, ready, rearm
+from ...fanout import Courier, ready, rearm
 from ..message import Phase, Refused, TrustedProxies, problem
 from .connection import Connection, Gone
 from .crew import Crew
@@ -35,17 +34,8 @@ _IN_A_ROW = 16  # pipelined requests that are answered before others get their t
 _AT_ONCE = 16  # connections that one worker accepts before it looks for requests again
 _LINGER = 1.0  # seconds to wait for the peer's end after a last answer (RFC 9112 section 9.6)
 _TICK = 0.5
-_SOON = 1.0  # seconds until an answer that the sender has is looked after
 _FEW = 8  # connections that are looked after the plain way, however busy they are
 _TURNS = 16  # connections that one worker serves before it lets another thread run
-
-
-def _first(queue: deque[Connection]) -> Connection | None:
-    """Whoever waits there for the longest time; None where another thread was faster."""
-    try:
-        return queue.popleft()
-    except IndexError:
-        return None
 
 
 class Turn:
@@ -87,15 +77,14 @@ class Core(Entrance):
         self._proxies = proxies
         self.stopping = False
         self.turns: set[Turn] = set()  # LOCK: none, its operations are atomic
-        # LOCK: none, as above. Of one thread that serves all: those whose next request is near.
-        self._recent: deque[Connection] = deque()
         self._crew = Crew(gather)
         self._idle_until = float("inf")
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._wake, select.EPOLLIN)
-        self.sender = Sender(self._epoll)
-        self.sends = bool(self._crew.gathers and self.sender.most)
-        self._patience = min(_SOON, *seconds.values())
+        self.courier = Courier()
+        self.carries = bool(self._crew.gathers and self.courier.most)
+        if self.carries:
+            self._epoll.register(self.courier.fileno(), select.EPOLLIN)
 
     # -- the workers -------------------------------------------------------------------------------
 
@@ -111,38 +100,44 @@ class Core(Entrance):
             self.turns.discard(turn)
 
     def _poll(self, turn: Turn) -> None:
-        crew, recent, turns, me = self._crew, self._recent, 0, threading.get_ident()
+        crew, turns, me = self._crew, 0, threading.get_ident()
         while not (self.stopping or turn.given_up):
             if crew.alone and crew.alone != me:
                 crew.rest()
                 continue
-            # PERF: of many, the one that was answered the longest time ago has probably sent again,
-            # and epoll need not be asked (benchmarks/http, hello).
-            many = crew.alone and turns and len(recent) > _FEW
-            conn = _first(recent) if many or not crew.alone else None
-            if conn is None:
-                conn, turns = self._ready(turns)
-            turns = max(turns - 1, 0)
+            conn, turns = self._next(turns)
             if conn is not None:
                 began = time.perf_counter()
                 self._serve(conn, turn)
                 turn.exchange = turn.environ = None
                 crew.answered(me, began)
 
-    def _ready(self, turns: int) -> tuple[Connection | None, int]:
-        """A connection that epoll says is ready, and how often that may be asked without letting
-        another thread run: until `turns` are over.
+    def _next(self, turns: int) -> tuple[Connection | None, int]:
+        """A connection that something can be done for, or None, and how often the next one may be
+        looked for without letting another thread run.
         """
         # PERF: each time it lets others run it waits for its own turn (benchmarks/http, row).
-        fd = ready(self._epoll) if turns else -1
-        if fd >= 0:
-            return self._found(fd), turns
-        if self._recent:
-            found = [self._found(fd) for fd, _ in self._epoll.poll(0, _TURNS)]
-            self._recent.extend(filter(None, found))
-            return _first(self._recent), _TURNS
-        fd = next((found for found, _ in self._epoll.poll(_TICK, 1)), -1)
-        return self._found(fd) if fd >= 0 else None, _TURNS
+        if turns:
+            conn = self._brought()
+            if conn is not None:
+                return conn, turns - 1
+            fd = ready(self._epoll)
+            if fd >= 0:
+                return self._found(fd), turns - 1
+        rests = self.courier.rest()
+        fd = next((found for found, _ in self._epoll.poll(_TICK if rests else 0, 1)), -1)
+        if rests and fd != self.courier.fileno():
+            self.courier.rise()
+        return (self._found(fd) if fd >= 0 else self._brought()), _TURNS
+
+    def _brought(self) -> Connection | None:
+        """A connection for which the courier brings something."""
+        found = self.courier.fetch()
+        if found is None:
+            return None
+        conn = self._parked.pop(found[0])
+        conn.came = found[1]
+        return conn
 
     def _found(self, fd: int) -> Connection | None:
         """The connection that epoll says is ready; None where it is the listener that is."""
@@ -152,7 +147,17 @@ class Core(Entrance):
                 if not self._accept() or len(self.open) >= self._max_connections:
                     break
             self._listen()
-        return self._parked.pop(fd, None)
+        elif fd == self.courier.fileno():
+            self.courier.hush()
+            return self._brought()
+        return self._recalled(fd)
+
+    def _recalled(self, fd: int) -> Connection | None:
+        """What is parked there, if it is not on its way, for this thread alone."""
+        conn: Connection | None = self.courier.recall(fd, self._parked)
+        if conn is not None and conn.given:
+            conn.given, conn.out = False, b""
+        return conn
 
     def _serve(self, conn: Connection, turn: Turn) -> None:
         """Do for a connection what can be done now, then park or close it."""
@@ -168,9 +173,11 @@ class Core(Entrance):
 
     def _progress(self, conn: Connection, turn: Turn) -> None:
         """Write what is left, read what is there, answer what is complete."""
-        if conn.given and not self._collect(conn):
-            return
-        if conn.phase is Phase.WRITE or conn.out:
+        if conn.given:
+            if not conn.collect():
+                self._park(conn, Phase.WRITE if conn.out else Phase.IDLE)
+                return
+        elif conn.phase is Phase.WRITE or conn.out:
             conn.flush()
             conn.phase = None
         elif not conn.receive():
@@ -200,7 +207,6 @@ class Core(Entrance):
             if conn.answering is not None:
                 break
             if exchange.streams:
-                self.sender.settle()
                 self._epoll.unregister(conn.fd)
                 self.open.discard(conn)
                 exchange.hand_over(conn.sock.detach())
@@ -214,7 +220,7 @@ class Core(Entrance):
     def _answer(self, conn: Connection, request: dict[str, Any], turn: Turn) -> Exchange:
         if self._proxies is not None:
             self._proxies.apply(request)
-        conn.held = self._crew.crowded and len(self.open) > _FEW and conn.fd < self.sender.most
+        conn.held = self._crew.crowded and len(self.open) > _FEW and conn.fd < self.courier.most
         exchange = Exchange(conn, request)
         # SAFETY: in this order: who sees this exchange sees when it began (Watch).
         turn.began, turn.environ, turn.exchange = time.perf_counter(), request, exchange
@@ -223,43 +229,18 @@ class Core(Entrance):
 
     def _give(self, conn: Connection) -> bool:
         """Have its answer sent while this thread goes on; False where this thread has to."""
-        near = self._near()
-        conn.deadline = time.monotonic() + self._patience
-        given = conn.give(self.sender, 0 if near else _READ, self._parked)
-        if given and near:
-            self._recent.append(conn)
-        return given
-
-    def _collect(self, conn: Connection) -> bool:
-        """Whether its answer is sent, as far as the kernel takes it. Raises Gone."""
-        if not conn.collect(self.sender):
-            if self._near():
-                self._recent.append(conn)
-                return False
-            self.sender.settle()
-            conn.collect(self.sender)
-        conn.deadline += self._seconds[Phase.IDLE] - self._patience
-        return True
+        conn.deadline = time.monotonic() + self._seconds[Phase.IDLE]
+        return conn.give(self.courier, self._parked)
 
     def _owns(self, fd: int, seen: Connection) -> bool:
         """Take out of the parked ones what was seen there; False where it is gone, or goes on."""
-        conn = self._parked.pop(fd, None)
+        conn = self._recalled(fd)
         if conn is None:
             return False
-        try:
-            if conn.given:
-                self.sender.settle()
-                self._collect(conn)
-        except Gone:
-            self._close(conn)
-            return False
-        if conn.out and conn.phase is Phase.IDLE:
-            self._park(conn, Phase.WRITE)
-        elif conn is not seen:  # another one has its number by now
+        if conn is not seen:  # another one has its number by now
             self._arm(conn, _WRITE if conn.phase is Phase.WRITE else _READ)
-        else:
-            return True
-        return False
+            return False
+        return True
 
     # -- waiting -----------------------------------------------------------------------------------
 
@@ -271,16 +252,7 @@ class Core(Entrance):
         if phase is not conn.phase:
             conn.phase = phase
             conn.deadline = time.monotonic() + self._seconds[phase]
-        if phase is Phase.IDLE and self._near():
-            self._recent.append(conn)
-        else:
-            if phase is Phase.WRITE:
-                self.sender.settle()  # SAFETY: it may be about to wait for the next request here
-            self._arm(conn, _WRITE if phase is Phase.WRITE else _READ)
-
-    def _near(self) -> bool:
-        """Whether nobody waits for the next request by epoll."""
-        return self._crew.alone != 0 and len(self.open) > _FEW
+        self._arm(conn, _WRITE if phase is Phase.WRITE else _READ)
 
     def _arm(self, conn: Connection, events: int) -> None:
         """Give the connection up and let epoll wake somebody for it."""
@@ -335,7 +307,6 @@ class Core(Entrance):
         self.open.discard(conn)
         if conn.answering is not None:
             conn.answering.abandon()
-        self.sender.settle()  # SAFETY: its number may be another's at once
         conn.sock.close()
         self._listen(after_pause=True)
 
@@ -365,7 +336,7 @@ class Core(Entrance):
         for worker in workers:
             if worker not in lost:
                 worker.join(max(until - time.monotonic(), 0))
-        self.sender.stop()
+        self.courier.stop()
         self._crew.end()
         for conn in list(self.open):
             self._close(conn)

@@ -198,8 +198,8 @@ class Server(HTTPServer):
         with self._lock:
             if self._workers or self._stopped.is_set():
                 return
-            if self._core.sends:
-                self._helpers.append(self._thread("send", self._core.sender.run))
+            if self._core.carries:
+                self._helpers.append(self._thread("io", self._core.courier.run))
             for _ in range(self._count):
                 self._hire()
             self._helpers.append(self._thread("watch", self._watch.run))
