@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from forge_min.ship import build
 from forge_min.testing import TestDatabase
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "departures"
-PYTHON = [sys.executable, "-I", "-S"]
+PYTHON = [sys.executable, "-X", "faulthandler", "-I", "-S"]
 DEADLINE = 30.0  # seconds
 
 
@@ -56,10 +57,15 @@ class Process:
             time.sleep(0.02)
 
     def stop(self) -> int:
-        """SIGTERM; the exit code."""
+        """SIGTERM; the exit code. What does not end is killed, and says where it was."""
         if self.popen.poll() is None:
             self.popen.terminate()
-        return self.popen.wait(DEADLINE)
+        try:
+            return self.popen.wait(DEADLINE)
+        except subprocess.TimeoutExpired:
+            self.popen.send_signal(signal.SIGABRT)
+            self.popen.wait(DEADLINE)
+            raise AssertionError(f"it did not stop\n{self.log}") from None
 
 
 class Site:

@@ -85,6 +85,10 @@ where t.id = %(id)s::uuid and t.revoked_at is null and (t.expires_at is null or 
 -- name: password
 select id, password from forge_user where email = lower(%(email)s) and disabled_at is null
 
+-- Nobody changes it from here on, until the transaction is over.
+-- name: hold_password
+select id from forge_user where id = %(user)s and password = %(kept)s and disabled_at is null for no key update
+
 -- name: set_password
 update forge_user
 set password = %(password)s, password_at = now(), reset_key = null, reset_until = null

@@ -54,12 +54,18 @@ def sign_in(
     _attempt(conn, mine | {f"address {address}": ADDRESS})
     rows = db.run(conn, SQL["password"], {"email": email})
     id, kept = rows[0] if rows else (None, None)
+    wrong = Unauthenticated(text("email or password is wrong"), code="F638")
     if not verify_password(password, kept) or kept is None:
-        raise Unauthenticated(text("email or password is wrong"), code="F638")
-    db.run(conn, SQL["forget_attempts"], {"keys": list(mine)})
-    if is_outdated(kept):
-        _set(conn, id, password)
-    return sessions.start(conn, id, lifetime, address=address, agent=agent, before=before)
+        raise wrong
+    anew = hash_password(password) if is_outdated(kept) else ""
+    with db.transaction(conn):
+        # SAFETY: a new password, set meanwhile, ends all that an old one began.
+        if not _holds(conn, id, kept):
+            raise wrong
+        if anew:
+            db.run(conn, SQL["set_password"], {"user": id, "password": anew})
+        db.run(conn, SQL["forget_attempts"], {"keys": list(mine)})
+        return sessions.start(conn, id, lifetime, address=address, agent=agent, before=before)
 
 
 def set_password(
@@ -69,10 +75,9 @@ def set_password(
     another. Raises Invalid F630.
     """
     checked = check_password(password, at_least=at_least, beside=user.email)
+    hashed = hash_password(checked)
     with db.transaction(conn):
-        _set(conn, user.id, checked)
-        db.run(conn, SQL["end_resets"], {"user": user.id})
-        sessions.end(conn, user.id)
+        _set(conn, user.id, hashed)
 
 
 def change_password(
@@ -82,13 +87,18 @@ def change_password(
     """As `set_password`, for somebody who knows the present one. Raises Unauthenticated F638,
     TooManyAttempts F637, Invalid F630.
     """
-    check_password(password, at_least=at_least, beside=user.email)
+    checked = check_password(password, at_least=at_least, beside=user.email)
     account = digest(user.email).hex()
     _attempt(conn, {f"here {account} {address}": HERE, f"account {account}": ACCOUNT})
     rows = db.run(conn, SQL["password"], {"email": user.email})
+    wrong = Unauthenticated(text("the current password is wrong"), code="F638")
     if not rows or not verify_password(current, rows[0][1]):
-        raise Unauthenticated(text("the current password is wrong"), code="F638")
-    set_password(conn, user, password, at_least)
+        raise wrong
+    hashed = hash_password(checked)
+    with db.transaction(conn):
+        if not _holds(conn, user.id, rows[0][1]):
+            raise wrong
+        _set(conn, user.id, hashed)
 
 
 def create_reset(
@@ -120,9 +130,11 @@ def use_reset(conn: psycopg.Connection[Any], secret: str, password: object, at_l
     """Set a new password by a link, which ends with all others of the user; whose it is. Raises as
     `find_reset`, and Invalid F630, after which the link is still good.
     """
+    user = find_reset(conn, secret)
+    hashed = hash_password(check_password(password, at_least=at_least, beside=user.email))
     with db.transaction(conn):
-        user = find_reset(conn, secret)
-        set_password(conn, user, password, at_least)
+        find_reset(conn, secret)  # nobody has used it meanwhile
+        _set(conn, user.id, hashed)
     return user
 
 
@@ -144,8 +156,15 @@ def _plain(email: str) -> str:
     return email.replace("\0", "").strip().lower()[:254]
 
 
-def _set(conn: psycopg.Connection[Any], user: UUID, password: str) -> None:
-    db.run(conn, SQL["set_password"], {"user": user, "password": hash_password(password)})
+def _holds(conn: psycopg.Connection[Any], user: UUID, kept: str) -> bool:
+    """Whether the password that was read is the user's, until the transaction is over."""
+    return bool(db.run(conn, SQL["hold_password"], {"user": user, "kept": kept}))
+
+
+def _set(conn: psycopg.Connection[Any], user: UUID, hashed: str) -> None:
+    db.run(conn, SQL["set_password"], {"user": user, "password": hashed})
+    db.run(conn, SQL["end_resets"], {"user": user})
+    sessions.end(conn, user)
 
 
 def _attempt(conn: psycopg.Connection[Any], buckets: dict[str, Bucket]) -> None:

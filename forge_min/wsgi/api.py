@@ -196,19 +196,30 @@ class ResourceAPI:
         """The version that If-Match asks for; None for any. What can match nothing is -1: a weak
         tag, a foreign one, or several of which none is the row's.
         """
-        header = request.header("If-Match")
-        if header is None and request.header("If-None-Match") == "*":
-            return -1  # RFC 9110 section 13.1.2: there is a row, or there is none to change
+        header, other = request.header("If-Match"), request.header("If-None-Match")
+        if header is None and other is not None:
+            return self._other_version(key, other)
         if header is None or (_any_version(request) and not self._actions.resource.versioned):
             return None
         named = {int(number) for number in _TAG.findall(header)}
         if not _any_version(request) and len(named) < 2:
             return named.pop() if named else -1
-        try:
-            now: int = self._actions.public(key).version
-        except NotFound:  # said by the action, to whom it may be said
-            return -1
+        now = self._present(key)
         return now if now in named or not named else -1
+
+    def _other_version(self, key: Any, header: str) -> int | None:
+        """The same of If-None-Match (RFC 9110 section 13.1.2), which names what it must not be."""
+        named = {int(number) for number in _TAG.findall(header.replace("W/", ""))}
+        if header == "*" or named and (now := self._present(key)) in named:
+            return -1  # there is a row, or there is none to change
+        return now if named else None
+
+    def _present(self, key: Any) -> int:
+        """The row's version; of none -1, which the action says to whom it may be said."""
+        try:
+            return int(self._actions.public(key).version)
+        except NotFound:
+            return -1
 
 
 def _by_cursor(page: Page[Any]) -> dict[str, Any]:

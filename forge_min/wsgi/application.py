@@ -7,7 +7,6 @@ a telemetry library.
 from __future__ import annotations
 
 import itertools
-import logging
 import os
 import re
 import sys
@@ -24,7 +23,7 @@ from wsgiref.types import StartResponse
 from ..auth import current_identity
 from ..observe import log_fields
 from ..text import choose, in_language, known
-from .problem import problem_response, status_of
+from .problem import failed
 from .request import Request
 from .response import SECURITY_HEADERS, Response
 from .router import Handler, Middleware, Router
@@ -47,8 +46,6 @@ _SECURITY = {name.lower(): (name, value) for name, value in SECURITY_HEADERS}
 _HSTS = ("Strict-Transport-Security", "max-age=31536000")
 
 _OF_THE_PROCESS = KeyboardInterrupt, SystemExit  # a server may end itself by them
-
-_log = logging.getLogger("forge_min.wsgi")
 
 
 class Application:
@@ -99,6 +96,10 @@ class Application:
         finally:
             log_fields.reset(token)
         body = response.body
+        if request.method == "HEAD":  # PEP 3333 leaves it to the application; waitress does not cut
+            if hasattr(body, "close"):
+                body.close()
+            return [] if isinstance(body, bytes) else ()
         return [body] if isinstance(body, bytes) else body
 
     def _respond(self, request: Request, start: StartResponse) -> Response:
@@ -135,7 +136,7 @@ class Application:
         except Exception as err:
             if hasattr(response.body, "close"):
                 response.body.close()  # nobody will read it (PEP 3333)
-            response = self._failed(request, err)
+            response = failed(request, err)
             headers = self._headers(request, response)
             start(_STATUS_LINES[response.status], headers, sys.exc_info())
         return response
@@ -156,7 +157,7 @@ class Application:
         except _OF_THE_PROCESS:
             raise
         except BaseException as err:
-            return self._failed(request, err)
+            return failed(request, err)
 
     def _dispatch(self, request: Request) -> Response:
         """The innermost handler: route, call, turn errors into answers."""
@@ -168,17 +169,7 @@ class Application:
         except _OF_THE_PROCESS:
             raise
         except BaseException as err:  # asyncio's CancelledError, say
-            return self._failed(request, err)
-
-    def _failed(self, request: Request, error: BaseException) -> Response:
-        status = status_of(error)
-        if status == 500:
-            _log.error(
-                "request %s failed: %s %s", request.id, request.method, request.path, exc_info=error
-            )
-        elif status == 503:
-            _log.warning("request %s: %s", request.id, error)
-        return problem_response(error, request.id)
+            return failed(request, err)
 
     def _headers(self, request: Request, response: Response) -> list[tuple[str, str]]:
         """The headers of every answer; a name that the handler set stays as it is."""

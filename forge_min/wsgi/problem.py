@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from .. import errors
 from ..errors import DomainError, FieldError, ForgeError, Unauthenticated, Unavailable
 from ..text import text
 from .response import Headers, Response
+
+if TYPE_CHECKING:
+    from .request import Request
+
+_log = logging.getLogger("forge_min.wsgi")
 
 STATUSES: tuple[tuple[type[ForgeError], int], ...] = (
     (errors.NotFound, 404),
@@ -82,6 +89,18 @@ def _extra_headers(error: BaseException) -> list[tuple[str, str]]:
     if isinstance(error, Unauthenticated):
         return [("WWW-Authenticate", "Bearer")]
     return []
+
+
+def failed(request: Request, error: BaseException) -> Response:
+    """As `problem_response`; the log hears of what is not the client's."""
+    status = status_of(error)
+    if status == 500:
+        _log.error(
+            "request %s failed: %s %s", request.id, request.method, request.path, exc_info=error
+        )
+    elif status == 503:
+        _log.warning("request %s: %s", request.id, error)
+    return problem_response(error, request.id)
 
 
 def problem_response(error: BaseException, request_id: str) -> Response:

@@ -89,12 +89,17 @@ class Request:
 
     def read_path(self) -> None:
         """Decode the path into `path`. Raises BadRequest when its bytes are not UTF-8."""
-        path: str = self.environ.get("PATH_INFO") or "/"
+        path: str = self.environ.get("PATH_INFO") or self._of_no_path()
         try:
             # PEP 3333 hands bytes over as latin-1.
             self.path = path if path.isascii() else path.encode("latin-1").decode()
         except UnicodeError as err:
             raise BadRequest(text("the path is not UTF-8")) from err
+
+    def _of_no_path(self) -> str:
+        """The start; or of OPTIONS the whole server, RFC 9112 section 3.2.4."""
+        whole = self.method == "OPTIONS" and not self.environ.get("SCRIPT_NAME")
+        return "*" if whole else "/"
 
     @property
     def root(self) -> str:

@@ -4,6 +4,7 @@ the folder.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import mimetypes
 import tomllib
@@ -11,11 +12,12 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from ..data import files
-from ..errors import NotFound
+from ..errors import NotFound, Unavailable
 from ..text import text
 from .request import Request
 from .response import Response
 
+_NO_ROOM = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
 _TYPES: dict[str, str] = tomllib.loads((files("forge_min.wsgi") / "types.toml").read_text("utf-8"))
 
 
@@ -60,5 +62,9 @@ class StaticFiles:
                 if not place.is_relative_to(self._root):
                     return None
             return place.read_bytes() if place.is_file() else None
-        except (OSError, ValueError, KeyError, RuntimeError):
+        except OSError as err:
+            if err.errno in _NO_ROOM:
+                raise Unavailable(f"a file cannot be read now: {err}") from err
             return None  # a loop of links, a name that is too long, a file that went away
+        except (ValueError, KeyError, RuntimeError):
+            return None

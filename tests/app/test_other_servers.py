@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -62,12 +63,24 @@ def site(
         process.wait()
 
 
+def sent(port: int, path: str) -> bytes:
+    """What follows the head of an answer to HEAD, on the wire."""
+    with socket.create_connection(("127.0.0.1", port), 10) as sock:
+        sock.sendall(f"HEAD {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+        data = b""
+        while some := sock.recv(65536):
+            data += some
+    return data.partition(b"\r\n\r\n")[2]
+
+
 def test_api_pages_forms_csv_and_files_are_the_same_under_another_server(site: Site) -> None:
     country = site.create("countries", {"code": "DE", "name": "Germany"})
     status, headers, _ = site.ask("GET", f"/api/v1/countries/{country['id']}")
     assert status == 200 and headers["etag"] == '"1"'
     head = site.ask("HEAD", f"/api/v1/countries/{country['id']}")
     assert head[0] == 200 and head[2] == b""
+    for path in ("/api/v1/countries", "/static/forge/forge.css", "/", "/nowhere"):
+        assert sent(site.port, path) == b"", path
     tag = headers["etag"]
     assert site.ask("GET", f"/api/v1/countries/{country['id']}", If_None_Match=tag)[0] == 304
     assert site.ask("DELETE", "/api/v1/countries")[0] == 405

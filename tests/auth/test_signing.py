@@ -186,6 +186,36 @@ def test_a_link_sets_a_password_once_and_ends_every_session(
     assert signing.sign_in(conn, anna.email, "another horse battery", HOUR)
 
 
+@pytest.mark.parametrize("outdated", [False, True])
+@pytest.mark.parametrize("way", ["sign in", "change"])
+def test_what_an_old_password_begins_does_not_outlive_a_new_one(
+    conn: db.Connection, anna: User, fresh_database: TestDatabase,
+    monkeypatch: pytest.MonkeyPatch, way: str, outdated: bool,
+) -> None:  # fmt: skip
+    """The new one is set while the old one is looked at."""
+    verify = signing.verify_password
+
+    def slowly(password: str, kept: str | None) -> bool:
+        found = verify(password, kept)
+        if password == PASSWORD and found:
+            with db.connect(fresh_database.app_url) as other:
+                signing.set_password(other, anna, "another battery horse", 12)
+        return found
+
+    monkeypatch.setattr(signing, "verify_password", slowly)
+    monkeypatch.setattr(signing, "is_outdated", lambda kept: outdated)
+    with pytest.raises(Unauthenticated):
+        if way == "sign in":
+            signing.sign_in(conn, anna.email, PASSWORD, HOUR)
+        else:
+            signing.change_password(conn, anna, PASSWORD, "of a thief who is quick", 12)
+    assert count(conn, "forge_session") == 0
+    assert signing.sign_in(conn, anna.email, "another battery horse", HOUR)
+    for password in (PASSWORD, "of a thief who is quick"):
+        with pytest.raises(Unauthenticated):
+            signing.sign_in(conn, anna.email, password, HOUR)
+
+
 def test_a_user_has_a_few_links_at_a_time_and_those_asked_for_are_counted_apart(
     conn: db.Connection, anna: User
 ) -> None:

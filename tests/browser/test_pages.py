@@ -130,6 +130,26 @@ def test_a_list_changes_while_one_looks_at_it(board: Any, browse: Callable[..., 
     browser.until("document.querySelector('.empty')")
 
 
+def test_a_list_that_changes_takes_neither_focus_nor_place_away(
+    board: Any, browse: Callable[..., Any]
+) -> None:
+    browser = browse()
+    browser.set_window_size(500, 800)
+    flights = [board.add(f"LH {number}") for number in range(3)]
+    browser.get(board.url + "flights?sort=number")
+    browser.until("document.querySelector('[data-live-state=live]')")
+    browser.execute_script(
+        "document.querySelector('.scroll').scrollLeft = 40;"
+        f"document.getElementById('flights-{flights[1]}').querySelectorAll('a')[0]"
+        ".focus({ preventScroll: true })"
+    )
+    board.gate(flights[2], "C 33")
+    browser.until("document.querySelector('table').textContent.includes('C 33')")
+    assert browser.execute_script(
+        "return [document.activeElement.closest('tr').id, document.querySelector('.scroll').scrollLeft]"
+    ) == [f"flights-{flights[1]}", 40]
+
+
 def test_a_list_is_asked_anew_without_a_reload(board: Any, browse: Callable[..., Any]) -> None:
     board.add("LH 1")
     browser = browse()

@@ -195,6 +195,29 @@ def test_a_session_is_seen_and_ended_from_another_place(site: Site) -> None:
     assert "forge_session" not in here.cookies and "Sign in" in page.links
 
 
+def test_who_is_signed_in_reads_a_page_when_the_database_is_gone(
+    site: Site, server: EmbeddedServer
+) -> None:
+    person = signed_in(site)
+    name = site.environ["FORGE_DATABASE_URL"].split("dbname=")[1].split()[0]
+    shut = f"alter database {name} allow_connections false"
+    end = "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s and usename = user"
+    with (
+        db.connect(server.owner_url) as conn,
+        db.connect(site.environ["FORGE_DATABASE_URL"]) as app,
+    ):
+        try:
+            conn.execute(shut)
+            app.execute(f"{end} and pid <> pg_backend_pid()", [name])
+            for path in ("/account", "/", "/nowhere"):
+                page = person.get(path)
+                assert page.status == 503 and "text/html" in page.headers["Content-Type"], path
+                assert page.headers["Retry-After"] and page.headers["Vary"] == "Accept"
+            assert person.get("/static/forge/forge.css").status == 200
+        finally:
+            conn.execute(shut.replace("false", "true"))
+
+
 def test_a_stream_ends_with_the_session_that_opened_it(site: Site) -> None:
     import http.client
 

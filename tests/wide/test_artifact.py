@@ -329,6 +329,12 @@ def test_a_stale_or_missing_version_changes_nothing(ours: User, rows: dict[str, 
     assert ours.ask("PATCH", path, {"select": 2}, If_Match='"1"')[0] == 412
     assert ours.ask("DELETE", path, If_Match='"1"')[0] == 412
     assert ours.ask("GET", path)[2]["select"] == 1
+    account = f"/accounts/{account}"
+    _, headers, row = ours.ask("GET", account)
+    notes, present = row["notes"], headers["etag"]
+    for tag in (present, f"W/{present}", f'"77", {present}', "*"):  # RFC 9110 section 13.1.2
+        assert ours.ask("PATCH", account, {"notes": notes}, If_None_Match=tag)[0] == 412, tag
+    assert ours.ask("PATCH", account, {"notes": notes}, If_None_Match='"77"')[0] == 200
 
 
 def test_the_same_idempotency_key_creates_once(ours: User, rows: dict[str, Any]) -> None:

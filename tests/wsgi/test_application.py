@@ -56,6 +56,35 @@ def raising(error):
     return handler
 
 
+def test_an_answer_to_head_has_no_body_and_ends_it():
+    """PEP 3333 leaves that to the application: waitress sends what it gets."""
+    ended = []
+
+    class Body:
+        def __iter__(self):
+            yield b"a"
+
+        def close(self):
+            ended.append(1)
+
+    told = []
+    kind = [("Content-Type", "text/plain")]
+    streamed = application(
+        lambda _: Response(200, Body(), kind), observe=lambda *of: told.append(of)
+    )
+    assert ask(streamed, "/x", "HEAD")["body"] == b"" and ended == [1]
+    assert [(method, status) for method, _, status, _ in told] == [("HEAD", 200)]
+    got = ask(application(plain), "/x", "HEAD")
+    assert got["body"] == b"" and got["headers"]["Content-Length"] == "2"
+
+
+def test_options_of_the_whole_server_tells_all_methods():
+    got = ask(application(plain), "", "OPTIONS")  # OPTIONS * has no path (PEP 3333)
+    assert got["status"] == "204 No Content"
+    assert got["headers"]["Allow"] == "GET, HEAD, OPTIONS, POST"
+    assert ask(application(plain), "/", "OPTIONS")["status"] == "404 Not Found"
+
+
 def test_every_answer_has_the_headers_of_the_contract():
     app = application(plain)
     for path in ("/x", "/nope"):

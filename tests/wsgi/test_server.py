@@ -6,6 +6,7 @@ import errno
 import logging
 import socket
 import threading
+import time
 from wsgiref.validate import validator
 
 import pytest
@@ -372,6 +373,39 @@ def test_a_unix_socket_is_served_and_removed(tmp_path):
         sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
         assert sock.recv(4096).startswith(b"HTTP/1.1 200 OK")
     server.stop()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_unix_socket_that_is_anothers_by_now_stays(tmp_path):
+    path, over = str(tmp_path / "s"), threading.Event()
+
+    def slowly(environ, start_response):
+        over.wait(10)
+        return echo(environ, start_response)
+
+    old = Server(("", 0), slowly, unix_socket=path)
+    old.start()
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(path)
+        sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        while old._core._parked or not old.connections:
+            time.sleep(0.01)
+        drain = threading.Thread(target=old.stop)
+        drain.start()
+        while old.socket.fileno() >= 0:
+            time.sleep(0.01)
+        new = Server(("", 0), echo, unix_socket=path)
+        new.start()
+        over.set()
+        drain.join()
+        sock.settimeout(10)
+        assert sock.recv(4096).startswith(b"HTTP/1.1 200 OK")
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(10)
+        sock.connect(path)
+        sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        assert sock.recv(4096).startswith(b"HTTP/1.1 200 OK")
+    new.stop()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -6,6 +6,8 @@ import logging
 import os
 import resource
 import socket
+import subprocess
+import sys
 import threading
 import time
 from contextvars import ContextVar
@@ -45,7 +47,7 @@ def test_half_sent_heads_and_bodies_hold_no_worker(serve, connect):
 
 
 def test_slow_readers_of_whole_answers_hold_no_worker(serve, connect):
-    server = serve(app, threads=2)
+    server = serve(app, threads=2, write_timeout=60)
     slow = [connect(server).get("/big") for _ in range(6)]
     assert connect(server).get().answer().status == 200
     for peer in slow:
@@ -63,7 +65,7 @@ def test_a_reader_that_stops_is_cut(serve, connect, eventually, path):
 
 
 def test_slow_readers_of_pieces_hold_no_worker(serve, connect):
-    server = serve(app, threads=2)
+    server = serve(app, threads=2, write_timeout=60)
     slow = [connect(server).get("/pieces") for _ in range(4)]
     for peer in slow:
         peer.until(b"\r\n\r\n")  # the answer has begun
@@ -166,13 +168,27 @@ def test_a_body_of_pieces_keeps_its_promise_of_a_length(serve, connect):
     assert peer.get("/40").answer().status == 200
 
 
-def test_heads_that_do_not_come_make_room_for_others(serve, connect, eventually):
-    server = serve(app, max_connections=4, header_timeout=30)
+@pytest.mark.parametrize(
+    ("sent", "phase"),
+    [
+        ("GET /", Phase.HEAD),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nab", Phase.BODY),
+        ("GET /big HTTP/1.1\r\nHost: a\r\n\r\n", Phase.WRITE),
+    ],
+)
+def test_who_keeps_us_waiting_makes_room_for_others(serve, connect, eventually, sent, phase):
+    server = serve(
+        app, max_connections=4, header_timeout=30, body_timeout=30, write_timeout=30, keepalive=30
+    )
+
+    def waiting():
+        return sum(conn.phase is phase for conn in list(server._core._parked.values()))
+
     for _ in range(4):
-        connect(server).send("GET /")
-    eventually(lambda: in_head(server) == 4)
+        connect(server).send(sent)
+    eventually(lambda: waiting() == 4)
     assert connect(server).get().answer().status == 200  # after a second, not thirty
-    assert in_head(server) == 3
+    assert waiting() == 3
 
 
 def test_a_head_that_does_not_end_gets_408(serve, connect):
@@ -272,6 +288,34 @@ def test_running_out_of_files_is_survived(serve, connect, caplog, eventually, re
     assert waiting.recv(4096).startswith(b"HTTP/1.1 200 OK")
     assert busy.send(" HTTP/1.1\r\nHost: a\r\n\r\n").answer().status == 200
     assert caplog.text.count("no connection can be accepted now") < 30
+
+
+def test_with_one_file_left_everybody_is_answered_one_after_the_other(serve, eventually):
+    """accept(2) says that there is no room for another one, though nobody waits."""
+    program = (
+        "import socket, sys\n"
+        "for _ in range(40):\n"
+        "    with socket.create_connection(('127.0.0.1', int(sys.argv[1])), 10) as sock:\n"
+        "        sock.sendall(b'GET / HTTP/1.1\\r\\nHost: a\\r\\nConnection: close\\r\\n\\r\\n')\n"
+        "        assert sock.recv(100).startswith(b'HTTP/1.1 200 ')\n"
+        "        while sock.recv(1000):\n"
+        "            pass\n"
+    )
+    server = serve(app, threads=4)
+    with subprocess.Popen(
+        [sys.executable, "-c", f"input()\n{program}", str(server.server_port)],
+        stdin=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as asking:  # fmt: skip
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        lowest = os.dup(0)
+        os.close(lowest)
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 1, hard))
+            asking.stdin.write(b"\n")
+            asking.stdin.flush()
+            assert asking.wait(60) == 0, asking.stderr.read()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_peer_that_resets_in_the_middle_harms_nobody(serve, connect, eventually, caplog):

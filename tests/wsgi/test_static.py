@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.resources
+import os
+import resource
 import sys
 import zipfile
 
 import pytest
-from forge_min.errors import NotFound
+from forge_min.errors import NotFound, Unavailable
 from forge_min.wsgi import Request, StaticFiles
 
 
@@ -31,6 +33,20 @@ def get(files, path, tag=None):
     request = Request({"REQUEST_METHOD": "GET", "HTTP_IF_NONE_MATCH": tag})
     request.params = {"path": path}
     return files(request)
+
+
+def test_a_file_that_cannot_be_opened_now_is_not_said_to_be_missing(folder):
+    files = StaticFiles(folder)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        with pytest.raises(Unavailable):
+            get(files, "css/a.css")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert get(files, "css/a.css").status == 200
 
 
 def test_a_file_has_its_type_and_a_tag(folder):

@@ -14,7 +14,7 @@ from uuid import UUID
 from ...auth import SESSION, Identity, accounts, current_identity, sessions, signing
 from ...auth.accounts import User
 from ...db import Database
-from ...errors import DomainError, Invalid, TooManyAttempts, Unauthenticated
+from ...errors import DomainError, Invalid, TooManyAttempts, Unauthenticated, Unavailable
 from ...text import text
 from ..html import Raw, join, tag, time_tag, void
 from ..middleware.cookies import SESSION_COOKIE as COOKIE
@@ -97,7 +97,12 @@ class AccountPages:
         # Who is no member of the tenant must be able to sign out, and to read our stylesheet.
         apart = request.path == PLACE or request.path.startswith((f"{PLACE}/", "/static/"))
         tenant = None if apart else self._tenant(request)
-        return sessions.identify(self._database.connection(), secret, tenant)
+        try:
+            return sessions.identify(self._database.connection(), secret, tenant)
+        except Unavailable:
+            if request.path.startswith("/static/"):
+                return None  # a page that says so is to look like one
+            raise
 
     def head(self, request: Request) -> Raw:
         """What every page says of the reader."""

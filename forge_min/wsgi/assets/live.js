@@ -12,8 +12,7 @@
   "use strict";
   const NAME = "forge-live-1"; // what tabs share goes by it: another protocol gets another name
   const STREAM = new URL("stream.js", document.currentScript.src).href;
-  const patchers = new Map();
-  const names = new Set();
+  const [patchers, names] = [new Map(), new Set()];
   let root = null;
   let send = () => {}; // tells the owner of the stream what this tab wants; null: it leaves
   let unread = true; // what changed since the page was made must be read
@@ -44,8 +43,7 @@
   function apply(text) {
     const patch = { mode: "outer", selector: "", elements: "" };
     for (const line of text.split("\n")) {
-      const word = line.split(" ", 1)[0];
-      const rest = line.slice(word.length + 1);
+      const [word] = line.split(" ", 1), rest = line.slice(word.length + 1);
       if (word in patch) patch[word] = word === "elements" ? patch.elements + rest + "\n" : rest;
     }
     const method = METHODS[patch.mode];
@@ -53,10 +51,7 @@
     template.innerHTML = patch.elements;
     const nodes = [...template.content.children];
     if (!method) return;
-    if (!patch.selector) {
-      for (const node of nodes) byId(node)?.[method](node);
-      return;
-    }
+    if (!patch.selector) return nodes.forEach((node) => byId(node)?.[method](node));
     const target = document.querySelector(patch.selector);
     // A replayed event must not add a second row: what is there already is replaced where it is.
     const known = target && ADDING.includes(patch.mode) ? nodes.filter(byId) : [];
@@ -72,6 +67,18 @@
     else if (!readTimer) readTimer = setTimeout(read, jitter(ms));
   }
 
+  // The one for the other; what has the focus there, and how far it is scrolled, stays.
+  function replace(region, fresh) {
+    const all = (root, what = "*") => [root, ...root.querySelectorAll(what)];
+    const scrolled = all(region, ".scroll").map((e) => e.scrollLeft);
+    const focused = document.activeElement;
+    const home = region.contains(focused) && focused.closest("[id]");
+    const place = home && all(home).indexOf(focused);
+    region.replaceWith(fresh);
+    all(fresh, ".scroll").forEach((e, number) => (e.scrollLeft = scrolled[number] || 0));
+    if (home) all(document.getElementById(home.id) || fresh)[place]?.focus({ preventScroll: true });
+  }
+
   async function read() {
     [readTimer, reading, again] = [0, true, false];
     try {
@@ -82,7 +89,7 @@
       if (here !== location.href) again = true; // forms.js shows another list by now
       else for (const region of document.querySelectorAll("[data-live-region][id]")) {
         const fresh = page.getElementById(region.id);
-        if (fresh) region.replaceWith(document.adoptNode(fresh));
+        if (fresh) replace(region, document.adoptNode(fresh));
       }
     } catch {
       setTimeout(readSoon, jitter(4000));
@@ -96,10 +103,7 @@
 
   function hear({ state, read, event, id, data }) {
     if (state) show(state);
-    if (state === "live" && (unread || read)) {
-      unread = false;
-      readSoon();
-    }
+    if (state === "live" && (unread || read)) unread = void readSoon();
     if (event === "refresh") readSoon(1000); // all browsers are told at once
     else if (event === "datastar-patch-elements") later(() => apply(data));
     else if (names.has(event) || patchers.has(event)) later(() => onJson(event, id, data));
@@ -152,13 +156,11 @@
       owner = release = waiting = null;
     }
 
-    if (channel) {
-      channel.onmessage = ({ data: { to, message, from, want, who } }) => {
-        if (to === me) hear(message);
-        else if (from) owner?.take(from, want);
-        else if (who && mine) channel.postMessage({ from: me, want: mine });
-      };
-    }
+    if (channel) channel.onmessage = ({ data: { to, message, from, want, who } }) => {
+      if (to === me) hear(message);
+      else if (from) owner?.take(from, want);
+      else if (who && mine) channel.postMessage({ from: me, want: mine });
+    };
     send = (want) => {
       mine = want;
       if (!want || want.hidden) follow();
@@ -176,7 +178,6 @@
   // -- the page ------------------------------------------------------------------------------------
 
   const wish = () => send({ url: new URL(root.dataset.live, location).href, hidden: document.hidden });
-
   const leave = () => (unread = true) && send(null);
 
   function start() {

@@ -130,7 +130,7 @@ def is_host(text: str) -> bool:
 def _other_form(method: str, target: str, environ: dict[str, Any]) -> str:
     """Absolute and asterisk form (RFC 9112 section 3.2.2 and 3.2.4); this is no proxy."""
     if target == "*" and method == "OPTIONS":
-        return target
+        return ""  # PEP 3333: a path begins with a slash or is empty
     if method == "CONNECT":
         raise Refused(501, "this server is no proxy")
     found = _ABSOLUTE.fullmatch(target)

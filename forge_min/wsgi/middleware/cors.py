@@ -18,7 +18,10 @@ HEADERS = (
     "Accept, Accept-Language, Authorization, Content-Type, Idempotency-Key, If-Match,"
     " If-None-Match, Last-Event-ID, Traceparent, X-Request-ID"
 )
-EXPOSED = "ETag, Link, Location, RateLimit, RateLimit-Policy, Retry-After, X-Request-ID"
+EXPOSED = (
+    "ETag, Idempotency-Replayed, Link, Location, RateLimit, RateLimit-Policy, Retry-After,"
+    " X-Request-ID"
+)
 _MAX_AGE = "600"  # seconds that a browser remembers a preflight
 
 

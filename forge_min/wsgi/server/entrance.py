@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from itertools import chain
+from math import inf
 from typing import Any
 
 from ..message import Phase
@@ -18,7 +19,8 @@ from .connection import Connection
 _log = logging.getLogger("forge_min.wsgi.server")
 _NO_ROOM = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 _IDLE = (Phase.IDLE, Phase.LINGER)
-_AT_LEAST = 1.0  # seconds that a head may take before it makes way for others
+_SLOW = (Phase.HEAD, Phase.BODY, Phase.WRITE)
+_AT_LEAST = 1.0  # seconds that one of these may last before it makes way for others
 
 
 class Entrance:
@@ -69,11 +71,18 @@ class Entrance:
             except BlockingIOError:
                 return False
             except OSError as err:
-                if err.errno in _NO_ROOM:
+                # With no descriptor free accept(2) says so though nobody waits.
+                if err.errno in _NO_ROOM and self._waits():
                     _log.warning("no connection can be accepted now: %s", err)
                     self._paused = not self._evict()
                     return False
             return True
+
+    def _waits(self) -> bool:
+        """Whether somebody waits to be accepted."""
+        door = select.poll()
+        door.register(self._listener.fileno(), select.POLLIN)
+        return bool(door.poll(0))
 
     def _admit(self, sock: socket.socket, address: Any) -> None:
         """Make a connection of an accepted socket and wait for its first bytes."""
@@ -87,8 +96,9 @@ class Entrance:
         self._park(conn, Phase.IDLE)
 
     def _evict(self) -> bool:
-        """Close the connection that is idle for the longest time, or whose head has been coming
-        for the longest time, above a second; False when there is none.
+        """Close the connection that is idle for the longest time, or that has kept us waiting for
+        the longest time, above a second, in a head, in a body, or taking nothing of an answer;
+        False when there is none.
         """
         parked = list(self._parked.items())
         idle = (pair for pair in parked if pair[1].phase in _IDLE)
@@ -99,10 +109,12 @@ class Entrance:
         return False
 
     def _slow(self, parked: list[tuple[int, Connection]]) -> Iterator[tuple[int, Connection]]:
-        late = time.monotonic() + self._seconds[Phase.HEAD] - _AT_LEAST
-        heads = [pair for pair in parked if pair[1].phase is Phase.HEAD]
-        slow = [pair for pair in heads if pair[1].deadline < late]
-        yield from sorted(slow, key=lambda pair: pair[1].deadline)
+        def since(conn: Connection) -> float:
+            return conn.deadline - self._seconds[conn.phase] if conn.phase in _SLOW else inf
+
+        late = time.monotonic() - _AT_LEAST
+        slow = [(began, pair) for pair in parked if (began := since(pair[1])) < late]
+        yield from (pair for _, pair in sorted(slow, key=lambda found: found[0]))
 
     # -- what Core knows -------------------------------------------------------------------------
 

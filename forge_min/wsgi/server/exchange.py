@@ -227,7 +227,8 @@ class Exchange:
 
     def _finish(self) -> None:
         if not self._sent:
-            self._write(b"", 0)
+            # Of what HEAD asks for, nobody knows how long it would be.
+            self._write(b"", None if self._bodiless else 0)
         if self._chunked:
             self.conn.send(b"0\r\n\r\n")
         if self._left:

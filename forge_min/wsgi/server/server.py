@@ -74,6 +74,7 @@ class Server(HTTPServer):
     ) -> None:
         proxies = TrustedProxies(trusted_proxies) if trusted_proxies else None
         self._unix = "" if listener else unix_socket
+        self._place = (0, 0)  # of the Unix socket: device and inode
         self.allow_reuse_port = reuse_port
         self._thread_name = thread_name
         self._count = threads
@@ -122,6 +123,7 @@ class Server(HTTPServer):
         if self._unix:
             _remove_stale(self._unix)
             self.socket.bind(self._unix)
+            self._place = _place(self._unix)
             self._name_after_path()
             return
         # What is accepted inherits it (Linux; tcp(7)): a call less for each connection.
@@ -169,7 +171,7 @@ class Server(HTTPServer):
             "wsgi.url_scheme": "http",
             "wsgi.errors": sys.stderr,
             "wsgi.multithread": True,
-            "wsgi.multiprocess": False,
+            "wsgi.multiprocess": self.allow_reuse_port or not self._own,
             "wsgi.run_once": False,
             "wsgi.input_terminated": True,
         }
@@ -242,10 +244,12 @@ class Server(HTTPServer):
         self.stop()
 
     def server_close(self) -> None:
-        """Close the listening socket; a Unix socket's path goes with it."""
-        super().server_close()
-        if self._unix:
+        """Close the listening socket; a Unix socket's path goes with it, if it is not another's by
+        now.
+        """
+        if self._unix and self._place == _place(self._unix):
             Path(self._unix).unlink(missing_ok=True)
+        super().server_close()
 
 
 def _close_door(listener: socket.socket) -> None:
@@ -259,6 +263,14 @@ def _close_door(listener: socket.socket) -> None:
         with suppress(OSError):
             program = struct.pack("@HP", 1, nothing.buffer_info()[0])
             listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+
+
+def _place(path: str) -> tuple[int, int]:
+    """Device and inode; zeros where nothing is."""
+    with suppress(OSError):
+        found = os.stat(path)
+        return found.st_dev, found.st_ino
+    return 0, 0
 
 
 def _remove_stale(path: str) -> None:

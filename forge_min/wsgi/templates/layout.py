@@ -28,12 +28,11 @@ def render(*, body: Any, events: Any, frame: Any, live: Any, title: Any, words: 
             f'<link rel="stylesheet" href="{_escape(_check_url(sheet))}">\n'
         )
     _out.append(
-        '<script src="/static/forge/live.js" defer></script>\n'
-        '<script src="/static/forge/forms.js" defer></script>\n'
+        f'{_raw(frame.scripts)}\n'
         '</head>\n'
         '<body '
     )
-    if live:  # layout.html:14
+    if live:  # layout.html:13
         _out.append(
             f' data-live="{_escape(live)}" data-live-events="{_escape(events)}"'
         )
@@ -43,15 +42,15 @@ def render(*, body: Any, events: Any, frame: Any, live: Any, title: Any, words: 
         '<header class="top">\n'
         f'<a class="home" href="{_escape(_check_root(frame.root))}/">{_escape(frame.project)}</a>\n'
     )
-    if frame.places:  # layout.html:18
+    if frame.places:  # layout.html:17
         _out.append(
             f'<nav aria-label="{_escape(words.resources)}">\n'
         )
-        for place in frame.places:  # layout.html:20
+        for place in frame.places:  # layout.html:19
             _out.append(
                 f'<a href="{_escape(_check_url(place.href))}" '
             )
-            if place.here:  # layout.html:21
+            if place.here:  # layout.html:20
                 _out.append(
                     ' aria-current="page"'
                 )

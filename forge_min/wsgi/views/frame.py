@@ -13,9 +13,9 @@ from urllib.parse import quote
 from ...actions import Actions
 from ...errors import DomainError, Unauthenticated
 from ...text import current_language, text
-from ..html import Raw
+from ..html import Raw, join, tag
 from ..middleware.accept import prefers_html
-from ..problem import HTTPProblem, problem_response
+from ..problem import failed
 from ..request import Request
 from ..response import Response, html_response, redirect
 from ..router import Handler
@@ -24,6 +24,8 @@ from .fields import words
 
 Render = Callable[..., str]
 """A compiled page: keyword arguments → HTML."""
+
+SCRIPTS = ("live.js", "forms.js")
 
 Account = Callable[[Request], Raw]
 """What the head of a page says of the reader: a link to sign in, or their name and the way out."""
@@ -44,6 +46,7 @@ class Head(NamedTuple):
     language: str
     root: str
     stylesheets: Sequence[str]
+    scripts: Raw
     places: Sequence[Place]
     account: Raw
 
@@ -74,6 +77,10 @@ class Frame:
             current_language() or "en",
             request.root,
             [request.root + sheet for sheet in self._sheets],
+            join(
+                tag("script", "", src=f"{request.root}/static/forge/{name}", defer=True)
+                for name in SCRIPTS
+            ),
             self.places(request),
             self.account(request),
         )
@@ -110,14 +117,17 @@ class ProblemPages:
         """The handler's answer, or its problem as a page with the same status and headers."""
         try:
             response = handler(request)
-        except (DomainError, HTTPProblem) as err:
-            response = problem_response(err, request.id)
+        except Exception as err:
+            response = failed(request, err)
         if response.status < 400 or not isinstance(response.body, bytes):
             return response  # PERF: nearly all answers (benchmarks/http, hello)
         if response.header("Content-Type") != "application/problem+json":
             return response
-        if request.path.startswith(self._prefix) or not prefers_html(request.header("Accept")):
+        if request.path.startswith(self._prefix):
             return response
+        varying = [*response.headers, ("Vary", "Accept")]
+        if not prefers_html(request.header("Accept")):
+            return Response(response.status, response.body, varying)
         said = json.loads(response.body)
         if said["code"] == Unauthenticated.default_code and self._sign_in:
             return redirect(f"{request.root}{self._sign_in}?next={quote(here(request), safe='')}")
@@ -126,7 +136,7 @@ class ProblemPages:
             request=said["request_id"], home=f"{request.root}/", words=WORDS,
         )  # fmt: skip
         page = self._frame.page(request, said["title"], body, status=response.status)
-        page.headers += [pair for pair in response.headers if pair[0] != "Content-Type"]
+        page.headers += [pair for pair in varying if pair[0] != "Content-Type"]
         return page
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from ...actions import Actions, Column, ListQuery
 from ...errors import BadRequest
@@ -167,7 +167,7 @@ class Listing:
     def _line(self, request: Request, row: Any, columns: Sequence[Field], cells: Cells) -> Line:
         key = self._actions.key_of(row)
         return Line(
-            f"{self._actions.resource.topic}-{key}",
+            f"{self._actions.resource.topic}-{quote(str(key), safe='')}",  # an id has no spaces
             address(request.root + self._path, key),
             self._actions.label(row),
             [Cell(cells.show(row, field), _kind(field)) for field in columns],
