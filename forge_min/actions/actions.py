@@ -100,14 +100,24 @@ class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
         return self._row(found)
 
     def once(
-        self, key: str, request_hash: str, run: Run, *, operation: str = "create", client: str = ""
+        self,
+        key: str,
+        request_hash: str,
+        run: Run,
+        *,
+        operation: str = "create",
+        place: str = "",
+        client: str = "",
     ) -> tuple[int, Headers, bytes, bool]:
         """What `run` answers the first time that this identity sends `key`, and whether it is a
-        repetition; see writing/idempotency.py. client: tells those apart who have no user.
+        repetition; see writing/idempotency.py. place: tells rows apart. client: tells those apart
+        who have no user.
         """
         identity = self.allow(operation)
         who = (identity.user,) if identity.user else ("", client)
         where = (*who, str(self.tenant() or ""), self.resource.topic, operation)
+        if place:
+            where = (*where, place)
         sees = " ".join([request_hash, *sorted(self.hidden()), str(self._may_read())])
         return self._tried(None, lambda own: once(own, where, key, sees, run))
 

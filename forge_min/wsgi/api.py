@@ -76,20 +76,7 @@ class ResourceAPI:
         """POST: 201 with Location; with Idempotency-Key at most once."""
         self._actions.allow("create")
         data = _object(request)
-        key = request.header("Idempotency-Key")
-        if key is None:
-            status, headers, body = self._created(request.root, data)
-        elif _VISIBLE.fullmatch(key):
-            digest = hashlib.sha256(request.body).hexdigest()
-            run = partial(self._created, request.root, data)
-            status, headers, body, replayed = self._actions.once(
-                key, digest, run, client=network(request.environ.get("REMOTE_ADDR", ""))
-            )
-            if replayed:
-                headers = [*headers, ("Idempotency-Replayed", "true")]
-        else:
-            raise BadRequest(text("Idempotency-Key must be 1 to 255 visible ASCII characters"))
-        return Response(status, body, headers)
+        return self._once(request, "create", partial(self._created, request.root, data))
 
     def update(self, request: Request) -> Response:
         """PATCH: what is absent stays, null clears, inside a field of type json too."""
@@ -106,7 +93,11 @@ class ResourceAPI:
 
     def restore(self, request: Request) -> Response:
         """POST: a deleted row is there again."""
-        return self._shown(self._changed("restore", self._actions.restore, request))
+
+        def run(_: Connection | None) -> Answer:
+            return _kept(self._shown(self._changed("restore", self._actions.restore, request)))
+
+        return self._once(request, "restore", run)
 
     def audit(self, request: Request) -> Response:
         """GET: the changes of one row, the newest first."""
@@ -127,10 +118,34 @@ class ResourceAPI:
 
         def handler(request: Request) -> Response:
             self._actions.allow(operation)
-            return self._shown(function(self._key(request), request))
+            key = self._key(request)
+            return self._once(
+                request, operation, lambda _: _kept(self._shown(function(key, request)))
+            )
 
         handler.__doc__ = doc
         return handler
+
+    def _once(
+        self, request: Request, operation: str, run: Callable[[Connection | None], Answer]
+    ) -> Response:
+        """What `run` answers; with an Idempotency-Key at most once."""
+        key = request.header("Idempotency-Key")
+        if key is None:
+            status, headers, body = run(None)
+            return Response(status, body, headers)
+        if not _VISIBLE.fullmatch(key):
+            raise BadRequest(text("Idempotency-Key must be 1 to 255 visible ASCII characters"))
+        digest = hashlib.sha256(request.body).hexdigest()
+        # Of a row: which, and what is done to it.
+        place = request.path.removeprefix(self._path) if request.params else ""
+        client = network(request.environ.get("REMOTE_ADDR", ""))
+        status, headers, body, replayed = self._actions.once(
+            key, digest, run, operation=operation, place=place, client=client
+        )
+        if replayed:
+            headers = [*headers, ("Idempotency-Replayed", "true")]
+        return Response(status, body, headers)
 
     def _created(self, root: str, data: dict[str, Any], conn: Connection | None = None) -> Answer:
         row = self._actions.create(data, conn=conn)
@@ -220,6 +235,12 @@ class ResourceAPI:
             return int(self._actions.public(key).version)
         except NotFound:
             return -1
+
+
+def _kept(response: Response) -> Answer:
+    """An answer of bytes, as an Idempotency-Key keeps it."""
+    assert isinstance(response.body, bytes)
+    return response.status, [*response.headers], response.body
 
 
 def _by_cursor(page: Page[Any]) -> dict[str, Any]:

@@ -97,12 +97,15 @@ def _complete(operation: Json, ways: list[Json], limits: Json) -> Json:
 
 def _told(route: Route, paths: Json, ways: list[Json], limits: Json) -> Json:
     """A verb: it answers with the row, as a change of it does."""
-    row = paths.get(route.pattern.rpartition("/")[0], {})
+    place = route.pattern.rpartition("/")[0]
+    row = paths.get(place, {})
     if "patch" not in row:
         return _complete(_plain(route), ways, limits)
+    rows = paths.get(place.rpartition("/")[0], {})
+    once = rows.get("post", {}).get("parameters", [])
     change = row["patch"]
     operation = _plain(route) | {"tags": change["tags"], "responses": change["responses"]}
-    operation["parameters"] = row["parameters"]
+    operation["parameters"] = [*row["parameters"], *once]
     return operation | {"security": change["security"]}
 
 

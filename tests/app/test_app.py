@@ -73,7 +73,7 @@ def hello(request: Request) -> str:
 @app.verb("items", "finish")
 def finish(id, request, items):
     """Mark it as done."""
-    return items.update(id, {"done": True})
+    return items.update(id, {"done": True, "title": items.get(id).title + "!"})
 '''
 
 JOBS = '''
@@ -152,11 +152,20 @@ def test_routes_pages_verbs_middleware_hooks_and_dependencies_work(shop: Project
     status, _, body = shop.ask("POST", f"/api/v1/items/{item['id']}/finish")
     assert status == 200 and json.loads(body)["done"] is True and json.loads(body)["version"] == 2
     assert shop.ask("POST", "/api/v1/items/42/finish")[0] == 404
-    process.wait_for(lambda: "job One" in notes(shop), "the job")
+    path = f"/api/v1/items/{item['id']}/finish"
+    done = [shop.ask("POST", path, Idempotency_Key="once") for _ in range(3)]
+    assert [status for status, _, _ in done] == [200] * 3 and done[0][2] == done[2][2]
+    assert [headers.get("idempotency-replayed") for _, headers, _ in done] == [None, "true", "true"]
+    assert len({headers["etag"] for _, headers, _ in done}) == 1
+    assert shop.ask("POST", path, {"other": 1}, Idempotency_Key="once")[0] == 422
+    other = shop.create("items", {"title": "Two"})
+    path = f"/api/v1/items/{other['id']}/finish"
+    assert "idempotency-replayed" not in shop.ask("POST", path, Idempotency_Key="once")[1]
+    process.wait_for(lambda: any(n.startswith("job One") for n in notes(shop)), "the job")
     _, _, body = shop.ask("GET", "/api/openapi.json")
     assert json.loads(body)["paths"]["/count"]["get"]["summary"] == "How many items there are."
     assert process.stop() == 0, process.log
-    assert notes(shop)[-1] == "stop 1"
+    assert notes(shop)[-1] == "stop 2"
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,8 @@ def test_a_list_that_changes_takes_neither_focus_nor_place_away(
     board.gate(flights[2], "C 33")
     browser.until("document.querySelector('table').textContent.includes('C 33')")
     assert browser.execute_script(
-        "return [document.activeElement.closest('tr').id, document.querySelector('.scroll').scrollLeft]"
+        "return [document.activeElement.closest('tr').id,"
+        " document.querySelector('.scroll').scrollLeft]"
     ) == [f"flights-{flights[1]}", 40]
 
 

@@ -101,11 +101,10 @@ class Writer(Base[R]):
                 check.error(key, "type", str(err))
         spelled = check.values.get(key)
         if isinstance(spelled, str) and (
-            len(spelled) > MAX_KEY or spelled in ("", ".", "..", "new") or "/" in spelled
+            len(spelled) > MAX_KEY or spelled in ("", ".", "..") or "/" in spelled
         ):
             fit = text(
-                "must fit an address: 1 to {max} characters, no /, not only dots, not new",
-                max=MAX_KEY,
+                "must fit an address: 1 to {max} characters, no / and not only dots", max=MAX_KEY
             )
             check.error(key, "pattern", fit)
         return check.result()
