@@ -1095,10 +1095,10 @@ class Courier:
         """
         raise ValueError("no such socket is taken")
 
-    def fetch(self) -> tuple[int, bytes | int] | None:
-        """A socket that was given and is the caller's again, and what came: bytes, none at the
-        peer's end; or, where all of data was not sent, how many bytes were; -1 where the peer is
-        gone. None where there is nothing.
+    def fetch(self, keep: dict[int, Any]) -> tuple[Any, bytes | int] | None:
+        """Take out of keep whose socket was given and is the caller's again, and what came: bytes,
+        none at the peer's end; or, where all of data was not sent, how many bytes were; -1 where
+        the peer is gone. None where there is nothing.
         """
         return None
 

@@ -54,9 +54,8 @@ cdef class Courier:
         self.epoll = epoll_create1(EPOLL_CLOEXEC)
         self.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
         self.bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE)
-        if self.epoll < 0 or self.wake < 0 or self.bell < 0:
+        if self.epoll < 0 or self.wake < 0 or self.bell < 0 or not self.watch(self.wake, EPOLLIN):
             PyErr_SetFromErrno(OSError)
-        self.watch(self.wake, EPOLLIN)
         self.parcels = <Parcel*>calloc(DESCRIPTORS, sizeof(Parcel))
         self.room = <char*>malloc(RECEIVED)
         if self.parcels == NULL or self.room == NULL:
@@ -94,7 +93,7 @@ cdef class Courier:
             self.rouse()
         return True
 
-    def fetch(self):
+    def fetch(self, dict keep not None):
         """As _fanout_py.Courier.fetch."""
         if self.queue == NULL and not self.gather():
             return None
@@ -104,11 +103,13 @@ cdef class Courier:
         came, parcel.came = parcel.came, NULL
         cdef int fd = parcel.fd
         cdef ssize_t count = parcel.count
+        # SAFETY: in one step, as in `give`: from here on `recall` takes it for a parked one.
         forge_swap(&parcel.whose, OWNERS)
+        owner = keep.pop(fd)
         if came == NULL:
-            return fd, count
+            return owner, count
         try:
-            return fd, came[:count]
+            return owner, came[:count]
         finally:
             free(came)
 

@@ -51,11 +51,12 @@ class Carrying:
 
     def fetch(self) -> tuple[int, bytes | int]:
         until = time.monotonic() + 10
-        while (found := self.courier.fetch()) is None:
+        while (found := self.courier.fetch(self.parked)) is None:
             assert time.monotonic() < until
             time.sleep(0)
-        assert self.parked.pop(found[0]).fileno() == found[0]
-        return found
+        own, came = found
+        assert own.fileno() not in self.parked
+        return own.fileno(), came
 
     def recall(self, own: socket.socket) -> socket.socket:
         """It is sent, sooner or later, and nothing comes."""
@@ -90,7 +91,7 @@ def test_the_twin_takes_nothing_and_the_compiled_one_does():
             courier.give(fd, b"x", {}, None)
         assert courier.recall(fd, {fd: "kept"}) == "kept"  # nobody else can have it
     assert courier.recall(7, {}) is None
-    assert courier.fetch() is None
+    assert courier.fetch({}) is None
     assert courier.rest()
     courier.rise()
     courier.stop()
@@ -106,12 +107,12 @@ def test_what_is_given_is_sent_and_what_is_asked_next_is_read(carrying):
         carrying.give(own, b"a" * size)
         assert carrying.parked == {own.fileno(): own}
         assert len(peer.recv(size, socket.MSG_WAITALL)) == size
-        assert carrying.courier.fetch() is None
+        assert carrying.courier.fetch(carrying.parked) is None
         peer.send(b"next %d" % size)
         assert carrying.fetch() == (own.fileno(), b"next %d" % size)
         peer.send(b"later")  # it is read once: what comes now is the owner's
         time.sleep(0.01)
-        assert carrying.courier.fetch() is None
+        assert carrying.courier.fetch(carrying.parked) is None
         assert own.recv(10) == b"later"
 
 
@@ -169,7 +170,7 @@ def test_a_socket_that_was_taken_back_is_read_no_more(carrying):
         assert peer.recv(10) == b"abc"
         assert own.recv(10) == b"mine"
     time.sleep(0.01)
-    assert carrying.courier.fetch() is None
+    assert carrying.courier.fetch(carrying.parked) is None
 
 
 def test_what_has_come_is_fetched_and_cannot_be_taken_back(carrying):
@@ -180,6 +181,38 @@ def test_what_has_come_is_fetched_and_cannot_be_taken_back(carrying):
     assert select.select([carrying.courier], [], [], 10)[0]
     assert carrying.courier.recall(own.fileno(), carrying.parked) is None
     assert carrying.fetch() == (own.fileno(), b"next")
+
+
+def test_of_two_who_want_it_one_gets_it(carrying):
+    """What has come may be fetched while another one takes back what waits, past its deadline."""
+    own, peer = carrying.pair()
+    fd, ended, got = own.fileno(), threading.Event(), []
+
+    def sweep() -> None:
+        while not ended.is_set():
+            if courier.recall(fd, carrying.parked) is not None:
+                got.append("swept")
+
+    courier = carrying.courier
+    sweeper = threading.Thread(target=sweep)
+    sweeper.start()
+    try:
+        for number in range(3000):
+            got.clear()
+            carrying.give(own, b"x")
+            peer.send(b"y")
+            until = time.monotonic() + 10
+            while not got:
+                assert time.monotonic() < until
+                if courier.fetch(carrying.parked) is not None:
+                    got.append("fetched")
+            assert peer.recv(1) == b"x"
+            if got[0] == "swept":
+                assert own.recv(1) == b"y"
+            assert len(got) == 1 and not carrying.parked, number
+    finally:
+        ended.set()
+        sweeper.join()
 
 
 def test_a_number_that_is_anothers_now_brings_nothing_of_the_first(carrying):
@@ -242,10 +275,9 @@ def test_no_call_is_lost_at_any_moment(carrying):
                     stuck.append(1)
                     return
                 courier.hush()
-            found = courier.fetch()
+            found = courier.fetch(carrying.parked)
             if found is not None:
-                carrying.parked.pop(found[0])
-                got.put(found[0])
+                got.put(found[0].fileno())
 
     over, stuck, got = threading.Event(), [], queue.SimpleQueue()
     courier = carrying.courier

@@ -99,7 +99,7 @@ def test_a_handler_that_blocks_gets_one_500_and_another_worker_comes(
         assert f"/stuck request_id={answer.headers['x-request-id']}" in caplog.text
         assert peer.rest() == b""
     assert "gate.wait()" in caplog.text  # where it is stuck
-    assert len(workers("mine-")) == before + 2
+    eventually(lambda: len(workers("mine-")) == before + 2)  # it comes after the answer
     assert server.connections == 1
     gate.set()
     eventually(lambda: len(workers("mine-")) == before)

@@ -132,10 +132,10 @@ class Core(Entrance):
 
     def _brought(self) -> Connection | None:
         """A connection for which the courier brings something."""
-        found = self.courier.fetch()
+        found = self.courier.fetch(self._parked)
         if found is None:
             return None
-        conn = self._parked.pop(found[0])
+        conn: Connection = found[0]
         conn.came = found[1]
         return conn
 
