@@ -29,6 +29,18 @@ cdef struct Parcel:
     int whose  # atomic
 
 
+cdef inline Parcel* in_order(void** stack) noexcept nogil:
+    """All of a stack, in the order in which it was pushed; NULL for nothing."""
+    cdef Parcel* parcel = <Parcel*>forge_take(stack)
+    cdef Parcel* queue = NULL
+    cdef Parcel* next
+    while parcel != NULL:
+        next = <Parcel*>parcel.next
+        parcel.next = queue
+        queue, parcel = parcel, next
+    return queue
+
+
 cdef inline int behind_errno() noexcept nogil:
     """Whether the last call failed for this moment only."""
     return errno == EAGAIN or errno == EINTR or errno == ENOBUFS
@@ -164,15 +176,8 @@ cdef class Courier:
 
     cdef bint gather(self) noexcept:
         """Into the queue, which is empty, what came, in that order; False for nothing."""
-        cdef Parcel* parcel = <Parcel*>forge_take(&self.back)
-        cdef Parcel* queue = NULL
-        cdef Parcel* next
-        while parcel != NULL:
-            next = <Parcel*>parcel.next
-            parcel.next = queue
-            queue, parcel = parcel, next
-        self.queue = queue
-        return queue != NULL
+        self.queue = in_order(&self.back)
+        return self.queue != NULL
 
     cdef void rouse(self) noexcept nogil:
         cdef uint64_t one = 1
@@ -209,15 +214,10 @@ cdef class Courier:
 
     cdef bint send_all(self) noexcept nogil:
         """Send what was given, in that order; False for nothing."""
-        cdef Parcel* stack = <Parcel*>forge_take(&self.news)
-        cdef bint found = stack != NULL
-        cdef Parcel* parcel = NULL
+        cdef Parcel* parcel = in_order(&self.news)
+        cdef bint found = parcel != NULL
         cdef Parcel* next
         cdef int rings = 0
-        while stack != NULL:
-            next = <Parcel*>stack.next
-            stack.next = parcel
-            parcel, stack = stack, next
         while parcel != NULL:
             next = <Parcel*>parcel.next  # before it is its owner's again
             rings += self.send_one(parcel)

@@ -147,7 +147,7 @@ class ResourceAPI:
             headers = [*headers, ("Idempotency-Replayed", "true")]
         return Response(status, body, headers)
 
-    def _created(self, root: str, data: dict[str, Any], conn: Connection | None = None) -> Answer:
+    def _created(self, root: str, data: dict[str, Any], conn: Connection | None) -> Answer:
         row = self._actions.create(data, conn=conn)
         place = f"{root}{self._path}/{quote(str(self._actions.key_of(row)), safe='')}"
         headers = [

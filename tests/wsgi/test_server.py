@@ -357,6 +357,15 @@ def test_a_host_without_an_address_is_an_error():
     assert caught.value.code == "F504"
 
 
+def asked(path):
+    """The answer of who listens on a Unix socket."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(10)
+        sock.connect(path)
+        sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        return sock.recv(4096)
+
+
 def test_a_unix_socket_is_served_and_removed(tmp_path):
     path = str(tmp_path / "s")
     left = socket.socket(socket.AF_UNIX)  # what a killed server leaves behind
@@ -367,11 +376,7 @@ def test_a_unix_socket_is_served_and_removed(tmp_path):
     with pytest.raises(ServerError) as caught:
         Server(("", 0), echo, unix_socket=path)
     assert caught.value.code == "F503"
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(10)
-        sock.connect(path)
-        sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
-        assert sock.recv(4096).startswith(b"HTTP/1.1 200 OK")
+    assert asked(path).startswith(b"HTTP/1.1 200 OK")
     server.stop()
     assert list(tmp_path.iterdir()) == []
 
@@ -400,11 +405,7 @@ def test_a_unix_socket_that_is_anothers_by_now_stays(tmp_path):
         drain.join()
         sock.settimeout(10)
         assert sock.recv(4096).startswith(b"HTTP/1.1 200 OK")
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(10)
-        sock.connect(path)
-        sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
-        assert sock.recv(4096).startswith(b"HTTP/1.1 200 OK")
+    assert asked(path).startswith(b"HTTP/1.1 200 OK")
     new.stop()
     assert list(tmp_path.iterdir()) == []
 

@@ -235,12 +235,9 @@ class Core(Entrance):
     def _owns(self, fd: int, seen: Connection) -> bool:
         """Take out of the parked ones what was seen there; False where it is gone, or goes on."""
         conn = self._recalled(fd)
-        if conn is None:
-            return False
-        if conn is not seen:  # another one has its number by now
+        if conn is not None and conn is not seen:  # another one has its number by now
             self._arm(conn, _WRITE if conn.phase is Phase.WRITE else _READ)
-            return False
-        return True
+        return conn is seen
 
     # -- waiting -----------------------------------------------------------------------------------
 

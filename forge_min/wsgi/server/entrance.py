@@ -110,7 +110,8 @@ class Entrance:
 
     def _slow(self, parked: list[tuple[int, Connection]]) -> Iterator[tuple[int, Connection]]:
         def since(conn: Connection) -> float:
-            return conn.deadline - self._seconds[conn.phase] if conn.phase in _SLOW else inf
+            phase = conn.phase  # once: another thread may serve it by now
+            return conn.deadline - self._seconds[phase] if phase in _SLOW else inf
 
         late = time.monotonic() - _AT_LEAST
         slow = [(began, pair) for pair in parked if (began := since(pair[1])) < late]
