@@ -48,8 +48,10 @@ echo "$PWD" >"$venv/.home"
 
 say "installing forge_min with its tools into $venv"
 "$venv/bin/python" -m pip install -q -e '.[binary,embedded,dev]'
-# axe-core, a file that only tests read; without the browser automation that its wheel wants beside it.
-"$venv/bin/python" -m pip install -q --no-deps 'axe-playwright-python==0.1.8'
+# axe-core and Datastar, files that only tests read: without what their wheels want beside them, and
+# whatever Python the code in them is for.
+"$venv/bin/python" -m pip install -q --no-deps --ignore-requires-python \
+    'axe-playwright-python==0.1.8' 'starhtml==0.7.0'
 # psycopg-c may lag behind psycopg, or lack a compiler or libpq's headers: then psycopg-binary runs.
 if command -v pg_config >/dev/null; then
     version=$("$venv/bin/python" -c 'from importlib.metadata import version; print(version("psycopg"))')
