@@ -3,7 +3,7 @@
 # What is not plain is left to the encoder of Python's json: nothing is refused here.
 
 from cpython.float cimport PyFloat_AS_DOUBLE
-from libc.math cimport fmod, isfinite
+from libc.math cimport floor, fmod, isfinite
 from libc.stdio cimport snprintf
 from libc.stdlib cimport realloc
 from libc.string cimport strlen
@@ -21,7 +21,8 @@ cdef enum:
     DEEPEST = 50
 
 cdef const char* ACCESS = b'+00:00","level":"info","logger":"forge_min.access","message":"'
-cdef frozenset NOT_FIELDS = frozenset(("time", "level", "logger", "message", "trace_id", "span_id"))
+# Those that need no masking; any other is written by Python.
+cdef frozenset FIELDS = frozenset(("request_id", "route", "user_id", "tenant_id"))
 
 
 cdef struct Text:
@@ -164,6 +165,20 @@ def plain_json(value):
         free(text.at)
 
 
+cdef bint may_hold_secrets(const char* text, Py_ssize_t size) noexcept:
+    """Whether it is not ASCII, or `observe.masks` has to look at it."""
+    cdef Py_ssize_t n
+    cdef char c
+    for n in range(3, size):
+        c = text[n]
+        if c & 128 or c == 127 or c == c"=" or (c == c"/" and text[n - 1] == c"/"):
+            return True
+        c |= 32
+        if c == c"k" and text[n - 1] | 32 == c"o" or c == c"z" and text[n - 1] | 32 == c"i":
+            return True  # cookie, authorization
+    return False
+
+
 def access_line(
     str clock, double now, method, path, status, double seconds, fields, object trace, object span
 ):
@@ -193,7 +208,7 @@ def access_line(
         put_number(&text, seconds * 1e3, c"f", 1)
         put(&text, b'ms"', 3)
         for key, item in (<dict>fields).items():
-            if type(key) is not str or key in NOT_FIELDS:
+            if type(key) is not str or key not in FIELDS:
                 return None
             put(&text, b",", 1)
             put_string(&text, key)
@@ -210,10 +225,15 @@ def access_line(
                 digits, sizeof(digits), b',"span_id":"%016llx"', PyLong_AsUnsignedLongLongMask(span)
             )
             put(&text, digits, n)
+        put(&text, b',"method":', 10)
+        put_string(&text, method)
+        put(&text, b',"status":', 10)
+        put_value(&text, status, DEEPEST)
+        put(&text, b',"duration":', 12)
+        put_number(&text, floor(seconds * 1e6 + 0.5) / 1e6, c"r", 0)
         put(&text, b"}\n", 2)
-        for n in range(text.size):
-            if text.at[n] & 128 or text.at[n] == 127:
-                return None
+        if may_hold_secrets(text.at, text.size):
+            return None
         return PyUnicode_DecodeLatin1(text.at, text.size, NULL)
     finally:
         free(text.at)

@@ -1166,10 +1166,10 @@ def access_line(
     span: int,
 ) -> str | None:
     """A line of the access log as JSON, pure ASCII, with its end; None where Python has to look
-    closer: at text that is not ASCII, at a field that is not plain or that the line has itself, at
-    a status or a time that is none. This twin always lets it. clock: UTC, ISO 8601 to the second,
-    of `now` (Unix time). trace, span: ids; 0 = there are none. Raises UnicodeEncodeError for half
-    of a surrogate pair.
+    closer: at text that is not ASCII or may hold a secret, at a field that is not plain or not one
+    of request_id, route, user_id and tenant_id, at a status or a time that is none. This twin
+    always lets it. clock: UTC, ISO 8601 to the second, of `now` (Unix time). trace, span: ids; 0 =
+    there are none. Raises UnicodeEncodeError for half of a surrogate pair.
     """
     return None
 

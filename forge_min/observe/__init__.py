@@ -9,9 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from .access import AccessLog
 from .connections import trace_connection
-from .log import log_fields, new_handler
+from .logs import AccessLog, LineWriter, lines_to, log_fields, new_handler, note, noting
 from .metrics import (
     CONTENT_TYPE,
     Registry,
@@ -30,8 +29,10 @@ if TYPE_CHECKING:
     from .sdk import Telemetry, setup
 
 __all__ = [
-    "AccessLog", "CONTENT_TYPE", "OTLPExporter", "Registry", "Snapshot", "Span", "Telemetry",
-    "add_process_metrics", "current_traceparent", "lasting", "log_fields", "new_handler",
+    "AccessLog", "CONTENT_TYPE", "LineWriter", "OTLPExporter", "Registry", "Snapshot", "Span",
+    "Telemetry",
+    "add_process_metrics", "current_traceparent", "lasting", "lines_to", "log_fields",
+    "new_handler", "note", "noting",
     "render_metrics", "setup", "snapshot", "span", "summed", "trace_connection", "trace_wsgi",
 ]  # fmt: skip
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ..admin import AdminServer
 from ..config import Config
 from ..errors import UsageError
-from ..observe import new_handler
+from ..observe import lines_to, new_handler
 from ..wsgi import Server, inherited_listener
 from .door import DONE, STUCK
 from .health import Health
@@ -158,7 +158,10 @@ def _serve(
 @contextmanager
 def _process(*, child: bool = False) -> Iterator[tuple[ExitStack, Ended]]:
     """What ends with the process, and the signal that it shall end."""
+    lines = lines_to(sys.stderr)
     with _signals(child) as ended, ExitStack() as stack:
+        lines.start()  # not before a fork
+        stack.callback(lines.stop)
         yield stack, ended
 
 
@@ -223,7 +226,8 @@ def _signals(child: bool) -> Iterator[Ended]:
 def _log_to_stderr(config: Config) -> None:
     c = config.observe
     root = logging.getLogger()
-    root.handlers = [new_handler(sys.stderr, format=c.log_format, level=c.log_level)]
+    handler = new_handler(sys.stderr, format=c.log_format, level=c.log_level, queued=False)
+    root.handlers = [handler]
     root.setLevel(c.log_level.upper())
     for warning in config.warnings:
         log.warning("%s", warning)

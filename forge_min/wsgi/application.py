@@ -21,7 +21,7 @@ from typing import Any
 from wsgiref.types import StartResponse
 
 from ..auth import current_identity
-from ..observe import log_fields
+from ..observe import log_fields, note
 from ..text import choose, in_language, known
 from .problem import failed
 from .request import Request
@@ -34,7 +34,7 @@ after the last one; its status is 500 where no piece came, as that was answered.
 """
 
 Access = Callable[[str, str, int, float], None]
-"""Told (method, path, status, seconds), at the same moment: `observe.access.AccessLog`."""
+"""Told (method, path, status, seconds), at the same moment: `observe.AccessLog`."""
 
 Around = Callable[[Request], AbstractContextManager[Callable[[int], None]]]
 """Opened around every request: a span. What it gives is called with the status before it closes."""
@@ -165,6 +165,7 @@ class Application:
             match = self._router.match(request.method, request.path)
             request.params = match.params
             request.route = request.environ["forge.route"] = match.pattern
+            note(route=match.pattern)
             return _checked(match.handler(request))
         except _OF_THE_PROCESS:
             raise

@@ -36,6 +36,7 @@ def written(logger: logging.Logger, format: str, say: Callable[[], object]) -> s
         say()
     finally:
         logger.removeHandler(handler)
+        handler.close()
     return stream.getvalue()
 
 
@@ -144,7 +145,7 @@ def test_a_wrong_format_string_still_says_what_it_can(logger: logging.Logger, fo
 
 def test_the_level_is_honoured(logger: logging.Logger) -> None:
     stream = io.StringIO()
-    logger.addHandler(new_handler(stream, level="warning"))
+    logger.addHandler(new_handler(stream, level="warning", queued=False))
     logger.info("no")
     logger.warning("yes")
     assert "no" not in stream.getvalue().split() and "yes" in stream.getvalue().split()
@@ -155,12 +156,12 @@ def test_colours_are_for_terminals_only(
 ) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
     stream = Terminal()
-    logger.addHandler(new_handler(stream))
+    logger.addHandler(new_handler(stream, queued=False))
     logger.error("x")
     assert "\x1b[31m" in stream.getvalue()
     monkeypatch.setenv("NO_COLOR", "1")
     plain = Terminal()
-    logger.addHandler(new_handler(plain))
+    logger.addHandler(new_handler(plain, queued=False))
     logger.error("x")
     assert "\x1b" not in plain.getvalue()
 

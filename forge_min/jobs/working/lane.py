@@ -22,6 +22,7 @@ from psycopg.pq import TransactionStatus
 from ...auth import as_identity, for_job
 from ...errors import FieldError, ForgeError, Invalid
 from ...notify.link import Connect, Link
+from ...observe import noting
 from ..args import reader
 from ..job import Cancelled, Job, Result, failed, judge, own_delay
 from ..kinds import Kind
@@ -157,7 +158,11 @@ class Lane:
         job.connect = self._link.connection
         kind = self._terms.kinds[job.kind]
         try:
-            with as_identity(for_job(job.metadata)), self._terms.around(job):
+            who = for_job(job.metadata)
+            fields = {"job_id": job.id, "job_kind": job.kind, "user_id": who.user}
+            if who.tenant is not None:
+                fields["tenant_id"] = str(who.tenant)
+            with as_identity(who), noting(**fields), self._terms.around(job):
                 run_kind(kind, job)
                 if not self._clean():
                     raise ForgeError(

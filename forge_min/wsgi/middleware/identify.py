@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from ...auth import Identity, as_identity
 from ...errors import Forbidden, Unauthenticated
+from ...observe import note
 from ..request import Request
 from ..response import Response
 from ..router import Handler
@@ -44,6 +45,9 @@ class Identify:
             raise
         if identity is None:
             return handler(request)
+        note(user_id=identity.user)
+        if identity.tenant is not None:
+            note(tenant_id=str(identity.tenant))
         with as_identity(identity):
             return handler(request)
 

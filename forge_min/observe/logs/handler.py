@@ -2,7 +2,7 @@
 
 Nothing that a client sends can begin a line of its own: text escapes every character that is not
 printable, JSON is pure ASCII. Fields come from `extra=`, from `log_fields` and from the current
-span.
+span. What looks like a secret, and what a database repeats of a row, is masked (masks.py).
 """
 
 from __future__ import annotations
@@ -12,52 +12,90 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Mapping
-from contextvars import ContextVar
 from datetime import UTC, datetime
 from math import isfinite
-from types import MappingProxyType
 from typing import Literal, TextIO
 
-from .traceparent import SpanContext
-from .tracing import current
+from ..traceparent import SpanContext
+from ..tracing import current
+from .fields import log_fields
+from .lines import LineWriter, lines_to
+from .masks import MASK, is_secret, masked, without_rows
+from .repeats import Repeats
 
 Format = Literal["text", "json"]
 Level = Literal["debug", "info", "warning", "error"]
 Plain = str | int | float | bool | None
-
-log_fields: ContextVar[Mapping[str, object]] = ContextVar(
-    "forge_log_fields", default=MappingProxyType({})
-)
-"""Fields of every record logged in this context: request_id, user_id, tenant_id, route, job..."""
 
 _OWN = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "color_message"}
 _COLOURS = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "31;1"}
 
 
 def new_handler(
-    stream: TextIO | None = None, *, format: Format = "text", level: Level | str = "info"
+    stream: TextIO | None = None,
+    *,
+    format: Format = "text",
+    level: Level | str = "info",
+    queued: bool = True,
 ) -> logging.Handler:
     """A handler for `logging.getLogger().addHandler()`.
 
     stream: default stderr. format: "text" (coloured on a terminal unless NO_COLOR is set) or
-    "json". level: what is lower is not written. Raises ValueError for another format or level.
+    "json". level: what is lower is not written. queued: the thread `log-writer` writes, so that who
+    logs never waits; what finds no room is counted (lines.py). False: who logs writes, until
+    `lines_to(stream).start()`. Of a call that logs more than 100 times in a second every 100th is
+    written, with `repeated`, the number of those before it. `flush()` waits for the thread, 2
+    seconds at most. Raises ValueError for another format or level.
     """
     stream = sys.stderr if stream is None else stream
-    handler = logging.StreamHandler(stream)
-    handler.setLevel(level.upper())
+    handler = _Handler(lines_to(stream), level.upper())
     if format == "json":
         handler.setFormatter(_JSONFormatter())
     elif format == "text":
         handler.setFormatter(_TextFormatter(colours(stream)))
     else:
         raise ValueError(f"format must be 'text' or 'json', not {format!r}")
+    if queued:
+        handler.start()
     return handler
 
 
 def colours(stream: TextIO) -> bool:
     """Whether text on this stream is coloured."""
     return stream.isatty() and not os.environ.get("NO_COLOR")
+
+
+class _Handler(logging.Handler):
+    def __init__(self, lines: LineWriter, level: str) -> None:
+        super().__init__(level)
+        self.lines = lines
+        self._repeats = Repeats()
+        self._owns = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        before = self._repeats.left_out(record)
+        if before is None:
+            self.lines.drop("repeated")
+            return
+        if before:
+            record.__dict__["repeated"] = before
+        try:
+            self.lines.put(self.format(record) + "\n")
+        except Exception:  # a log that fails must not end what it tells of
+            self.lines.drop("failed")
+        if before:
+            del record.__dict__["repeated"]
+
+    def start(self) -> None:
+        self._owns = not self.lines.start()
+
+    def flush(self) -> None:
+        self.lines.flush()
+
+    def close(self) -> None:
+        if self._owns:
+            self.lines.stop()
+        super().close()
 
 
 class _JSONFormatter(logging.Formatter):
@@ -102,15 +140,15 @@ def _time(record: logging.LogRecord) -> datetime:
 
 def _message(record: logging.LogRecord) -> str:
     try:
-        return record.getMessage()
+        return masked(record.getMessage())
     except Exception:  # a wrong format string must not hide what was to be said
-        return f"{record.msg!r} % {record.args!r}"
+        return masked(f"{record.msg!r} % {record.args!r}")
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Plain]:
     extra = {key: value for key, value in vars(record).items() if key not in _OWN}
     fields = {**log_fields.get(), **span_fields(current.get()), **extra}
-    return {key: plain(value) for key, value in fields.items()}
+    return {key: field(key, value) for key, value in fields.items()}
 
 
 def span_fields(context: SpanContext | None) -> dict[str, str]:
@@ -118,6 +156,14 @@ def span_fields(context: SpanContext | None) -> dict[str, str]:
     if context is None:
         return {}
     return {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}
+
+
+def field(name: str, value: object) -> Plain:
+    """A field's value as it is written."""
+    if is_secret(name):
+        return MASK
+    value = plain(value)
+    return masked(value) if isinstance(value, str) else value
 
 
 def plain(value: object) -> Plain:
@@ -136,6 +182,7 @@ def _exception(record: logging.LogRecord) -> str:
     text = ""
     if record.exc_info and record.exc_info[0] is not None:
         text = "".join(traceback.format_exception(*record.exc_info))
+        text = masked(without_rows(text, record.exc_info[1]))
     if record.stack_info:
         text += record.stack_info
     return text.rstrip("\n")

@@ -1,7 +1,7 @@
-"""The access log: one line per request, formatted by hand and written many at once.
+"""The access log: one line per request, formatted by hand.
 
-Its lines are those that log.py's handler would write for a record of `forge_min.access` at INFO:
-the same fields, and no value that could begin a line of its own.
+Its lines are those that handler.py's would write for a record of `forge_min.access` at INFO
+with the fields method, status and duration (seconds): no value could begin a line of its own.
 
 PERF: a LogRecord, its formatter and a flush for each line cost 18 µs, as much as the rest of a
 request (benchmarks/http, hello).
@@ -12,42 +12,41 @@ from __future__ import annotations
 import json
 import logging
 import sys
-import threading
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from math import floor, isfinite
 from typing import TextIO
 
-from ..fanout import access_line
-from .log import (
+from ...fanout import access_line
+from ..tracing import current
+from .fields import log_fields
+from .handler import (
     Format,
     Level,
     Plain,
     colours,
+    field,
     level_text,
-    log_fields,
     plain,
     printable,
     quoted,
     span_fields,
 )
-from .tracing import current
+from .lines import lines_to
+from .masks import masked
 
 LOGGER = "forge_min.access"
-_GATHER = 0.05
-"""Seconds that a line may wait for others."""
-_MOST = 64
-"""Lines, about 12 KiB, that are written at once by the request that adds the last of them."""
 
 
 class AccessLog:
     """Called with (method, path, status, seconds) after every request; from any thread.
 
     stream: default stderr. format: "text" (coloured on a terminal) or "json". level: of the whole
-    log; above "info" nothing is written. Between `start` and `stop` the thread `access-log` writes
-    what 50 ms have brought, so a kill -9 loses that much; before and after, each line is written at
-    once. A stream that takes nothing makes the requests wait, one that fails loses the lines.
-    Raises ValueError for another format or level.
+    log; above "info" nothing is written. Between `start` and `stop` the stream's thread writes
+    (lines.py), so that no request waits for it; before and after, each line is written at once
+    unless a handler of the same stream has started that thread. Raises ValueError for another
+    format or level.
     """
 
     def __init__(
@@ -55,62 +54,32 @@ class AccessLog:
     ) -> None:
         if format not in ("text", "json"):
             raise ValueError(f"format must be 'text' or 'json', not {format!r}")
-        self._stream = sys.stderr if stream is None else stream
+        stream = sys.stderr if stream is None else stream
         self._json = format == "json"
-        self._level = level_text("INFO", not self._json and colours(self._stream))
+        self._level = level_text("INFO", not self._json and colours(stream))
         # As logging does it; a Handler checks the name.
         self._enabled = logging.Handler(level.upper()).level <= logging.INFO
         self._clock = (0, "")
-        self._lines: list[str] = []
-        self._most = 0
-        self._due = threading.Event()
-        self._stopped = threading.Event()
-        self._writing = threading.Lock()  # LOCK: lines leave in order.
-        self._thread: threading.Thread | None = None
+        self._lines = lines_to(stream)
+        self._put = self._lines.put
+        self._started = self._shared = False
 
     def __call__(self, method: str, path: str, status: int, seconds: float) -> None:
         """Add a line. Fields come from `log_fields` and from the current span."""
         if self._enabled:
-            self._lines.append(self._line(method, path, status, seconds))
-            if len(self._lines) > self._most:
-                self.flush()
-            elif not self._due.is_set():
-                self._due.set()
+            self._put(self._line(method, path, status, seconds))
 
     def start(self) -> None:
-        """Gather lines from here on. A second call does nothing."""
-        if self._thread is None and not self._stopped.is_set():
-            self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
-            self._thread.start()
-            self._most = _MOST
+        """Let the stream's thread write from here on. Idempotent."""
+        if not self._started:
+            self._started, self._shared = True, self._lines.start()
 
     def stop(self) -> None:
-        """Write what is there and end the thread. A second call does nothing."""
-        self._most = 0
-        self._stopped.set()
-        self._due.set()
-        if self._thread is not None:
-            self._thread.join()
-        self.flush()
-
-    def flush(self) -> None:
-        """Write what is there."""
-        with self._writing:
-            # SAFETY: always the same list; one that is replaced could still be appended to.
-            lines = self._lines[: (count := len(self._lines))]
-            del self._lines[:count]
-            try:
-                self._stream.write("".join(lines))
-                self._stream.flush()
-            except (OSError, ValueError):
-                pass  # a log that cannot be written must not end a request
-
-    def _run(self) -> None:
-        while not self._stopped.is_set():
-            self._due.wait()
-            self._stopped.wait(_GATHER)
-            self._due.clear()
-            self.flush()
+        """Write what is there; end the thread, if nobody else has started it. Idempotent."""
+        if self._shared:
+            self._lines.flush()
+        elif self._started:
+            self._lines.stop()
 
     def _line(self, method: str, path: str, status: int, seconds: float) -> str:
         """Its line; without the fields where one of them cannot be written."""
@@ -131,11 +100,14 @@ class AccessLog:
                 pass
         write = _json if self._json else self._text
         moment = f"{clock[1]}.{int(now % 1 * 1000):03d}"
-        message, ids = f"{method} {path} {status} {seconds * 1e3:.1f}ms", span_fields(context)
+        message = masked(f"{method} {path} {status} {seconds * 1e3:.1f}ms")
+        # What this line says itself stands last, as `extra` of a record does.
+        mine = {"method": method, "status": status, "duration": _micro(seconds)}
+        own: dict[str, Plain] = {**span_fields(context), **{k: plain(v) for k, v in mine.items()}}
         try:
-            return write(moment, message, {**{k: plain(v) for k, v in fields.items()}, **ids})
+            return write(moment, message, {k: field(k, v) for k, v in fields.items()} | own)
         except Exception:
-            return write(moment, message, ids)
+            return write(moment, message, own)
 
     def _text(self, clock: str, message: str, fields: Mapping[str, Plain]) -> str:
         rest = "".join(f" {printable(key)}={quoted(value)}" for key, value in fields.items())
@@ -147,6 +119,11 @@ class AccessLog:
         text = moment.isoformat() if self._json else moment.astimezone().isoformat(" ")
         clock = self._clock = second, text[:19]
         return clock
+
+
+def _micro(seconds: float) -> float:
+    """Rounded to microseconds."""
+    return floor(seconds * 1e6 + 0.5) / 1e6 if isfinite(seconds * 1e6) else seconds
 
 
 def _json(clock: str, message: str, fields: Mapping[str, Plain]) -> str:

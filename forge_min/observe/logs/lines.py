@@ -1,0 +1,213 @@
+"""Whole lines of a log to a stream: taken at once from any thread, written by one of its own.
+
+Who logs never waits for a disk or a pipe. What finds no room, or cannot be written, is counted.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import select
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from itertools import repeat
+from typing import Literal, TextIO
+from weakref import WeakSet, WeakValueDictionary
+
+Reason = Literal["full", "failed", "repeated"]
+
+_GATHER = 0.05  # seconds that a line may wait for others
+# Places for lines that wait, and as many more for those that are being written; a line takes one
+# for each KiB.
+_ROOM = 16_384
+_PLACE = 10  # a place holds 2**10 characters
+_PATIENCE = 2.0  # seconds that the end of the process waits for the stream
+_LOOK = 0.1  # seconds between looks at a stream that takes nothing
+
+
+class LineWriter:
+    """Writes the lines of one stream in the order in which they were given.
+
+    stream: a text stream; where it has a descriptor, that is written to and its buffers are left
+    alone. Between `start` and `stop` the thread `log-writer` writes what 50 ms have brought, so a
+    kill -9 loses that much; before and after, `put` writes. dropped: lines by reason: "full" is a
+    stream that takes less than it is given, "failed" one that refuses (a full disk, a closed pipe),
+    "repeated" what a handler left out. After a fork the child goes on with a thread of its own, and
+    what waited is the parent's to write.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        try:
+            self._fd = stream.fileno()
+        except (AttributeError, OSError, ValueError):
+            self._fd = -1
+        self.dropped: dict[Reason, int] = {"full": 0, "failed": 0, "repeated": 0}
+        self._thread: threading.Thread | None = None
+        self._stuck = self._torn = False
+        self._begin()
+        _writers.add(self)
+
+    def _begin(self) -> None:
+        self._waiting: deque[str] = deque()
+        # SAFETY: `put` may run in a signal handler, in the middle of itself. So it takes no lock
+        # that is not reentrant, and rings by releasing one.
+        self._bell = threading.Lock()  # LOCK: guards nothing; free = rung
+        self._bell.acquire()
+        self._counting = threading.RLock()  # LOCK: guards `dropped`
+        self._writing = threading.RLock()  # LOCK: lines leave whole, and in order
+        self._idle = self._busy = self._stopping = False
+        self._hurry = threading.Event()
+        self._quiet = threading.Condition()  # LOCK: guards the waiting of `flush`
+
+    def put(self, line: str) -> None:
+        """Take a line with its end. Never raises; never waits while the thread runs."""
+        if self._thread is None:
+            if not self._stuck:
+                self._write([line])
+            return
+        waiting, more = self._waiting, len(line) >> _PLACE
+        if len(waiting) + more >= _ROOM:
+            self.drop("full")
+            return
+        if more:
+            waiting.extend([line, *repeat("", more)])
+        else:
+            waiting.append(line)
+        if self._idle:
+            self._idle = False
+            self._ring()
+
+    def drop(self, reason: Reason, count: int = 1) -> None:
+        """Count lines that are not written."""
+        with self._counting:
+            self.dropped[reason] += count
+
+    def start(self) -> bool:
+        """Write on the thread `log-writer` from here on. Idempotent. Whether it did already."""
+        started = self._thread is not None
+        if not started:
+            self._stopping = self._stuck = False
+            self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
+            self._thread.start()
+        return started
+
+    def flush(self, timeout: float = _PATIENCE) -> bool:
+        """Wait until what was put is written, at most `timeout` seconds; whether it is."""
+        if self._thread is None or self._thread is threading.current_thread():
+            return not self._stuck
+        self._hurry.set()
+        self._ring()
+        with self._quiet:
+            return self._quiet.wait_for(lambda: not (self._waiting or self._busy), timeout)
+
+    def stop(self, timeout: float = _PATIENCE) -> None:
+        """Write what waits, at most `timeout` seconds, and end the thread. Idempotent."""
+        thread = self._thread
+        if thread is None:
+            return
+        self._stopping = True
+        self._hurry.set()
+        self._ring()
+        thread.join(timeout)
+        self._stuck = thread.is_alive()
+        self._thread = None
+
+    def _ring(self) -> None:
+        with suppress(RuntimeError):  # it is rung
+            self._bell.release()
+
+    def _run(self) -> None:
+        while True:
+            self._idle = True
+            if not self._waiting and not self._stopping:
+                self._bell.acquire()
+            self._idle = False
+            self._hurry.wait(_GATHER)
+            self._hurry.clear()
+            self._busy = True
+            lines = [self._waiting.popleft() for _ in range(len(self._waiting))]
+            if lines:
+                self._write(lines)
+            self._busy = False
+            with self._quiet:
+                self._quiet.notify_all()
+            if self._stopping and not self._waiting:
+                return
+
+    def _write(self, lines: list[str]) -> None:
+        """Count what is not written; a log that cannot be written must not end anything."""
+        with self._writing:
+            try:
+                if self._fd < 0:
+                    self._stream.write("".join(lines))
+                    self._stream.flush()
+                    return
+            except (OSError, ValueError):
+                self.drop("failed", sum(map(bool, lines)))
+                return
+            encoding = getattr(self._stream, "encoding", None) or "utf-8"
+            rows = [line.encode(encoding, "backslashreplace") for line in lines if line]
+            written = self._send((b"\n" if self._torn else b"") + b"".join(rows)) - self._torn
+            for n, row in enumerate(rows):
+                written -= len(row)
+                if written < 0:
+                    # What comes next must not look like the rest of this line.
+                    self._torn = written > -len(row)
+                    self.drop("failed", len(rows) - n)
+                    return
+            self._torn = False
+
+    def _send(self, data: bytes) -> int:
+        """Bytes that the descriptor has taken."""
+        sent = 0
+        # SAFETY: asked before each write: the number of a closed one may be another file's by now.
+        while sent < len(data) and not self._stream.closed:
+            try:
+                sent += os.write(self._fd, data[sent:] if sent else data)
+            except BlockingIOError:  # somebody has made it non-blocking
+                waiting = select.poll()
+                waiting.register(self._fd, select.POLLOUT)
+                waiting.poll(int(_LOOK * 1000))
+            except OSError:
+                break
+        return sent
+
+    def _after_fork(self) -> None:
+        started, self._thread = self._thread is not None, None
+        self._begin()
+        if started:
+            self.start()
+
+
+_writers: WeakSet[LineWriter] = WeakSet()
+_of_streams: WeakValueDictionary[int, LineWriter] = WeakValueDictionary()  # by id(stream)
+_making = threading.Lock()  # LOCK: guards _of_streams
+
+
+def lines_to(stream: TextIO) -> LineWriter:
+    """The one writer of a stream, which all share that log to it."""
+    with _making:
+        found = _of_streams.get(id(stream))  # no other has it: a writer keeps its stream
+        if found is None:
+            found = _of_streams[id(stream)] = LineWriter(stream)
+        return found
+
+
+def _after_fork() -> None:
+    global _making
+    _making = threading.Lock()
+    for writer in list(_writers):
+        writer._after_fork()
+
+
+def _at_exit() -> None:
+    until = time.monotonic() + _PATIENCE
+    for writer in list(_writers):
+        writer.stop(max(0.0, until - time.monotonic()))
+
+
+os.register_at_fork(after_in_child=_after_fork)
+atexit.register(_at_exit)
