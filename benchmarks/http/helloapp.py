@@ -9,8 +9,7 @@ import signal
 import sys
 import threading
 
-from forge_min.observe import Registry
-from forge_min.observe import AccessLog
+from forge_min.observe import AccessLog, Registry
 from forge_min.wsgi import Application, Handler, Request, Response, Router, Server, json_response
 
 BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
