@@ -60,6 +60,7 @@ LAZY = {
 }
 BY_NAME = {
     "observe/__init__.py": "setup loads the SDK, 40 ms that only a sampling process should pay",
+    "observe/otlp/choice.py": "the official exporter, where somebody has installed it",
     "ops/project.py": "the user's code: gen.registry and app",
     "testing/factory.py": "gen.<resource>.factory, which nothing else imports",
     "ship/artifact/boot.py": "it is the artifact's __main__: outside the package, when it runs",
@@ -67,12 +68,12 @@ BY_NAME = {
 
 BUDGETS = {
     "errors": 250, "config": 370, "manifest": 100, "data": 40, "_fanout _fanout_py fanout": 2351,
-    "observe": 1310, "db": 1446, "notify": 795, "auth": 900, "jobs": 2200, "sse": 250,
-    "actions": 1810, "wsgi": 4668, "admin": 700, "app": 716, "ops": 1312, "entry": 140,
+    "observe": 1709, "db": 1446, "notify": 796, "auth": 900, "jobs": 2200, "sse": 250,
+    "actions": 1810, "wsgi": 4668, "admin": 700, "app": 739, "ops": 1312, "entry": 140,
     "doctor": 350, "schema": 250, "parse": 960, "pages": 477, "generate": 985,
     "migrations": 900, "ship": 1200, " ".join(TOP_ORDER): 1200,
 }  # fmt: skip
-WHOLE_PACKAGE = 24_155  # the house says 15,000; why there are more: closing notes of issues 3 to 6
+WHOLE_PACKAGE = 24_583  # the house says 15,000; why there are more: closing notes of issues 3 to 6
 LONGEST_FILE, LONGEST_TWIN = 400, 1_279
 MODULES_IN_A_FOLDER = 10
 

@@ -74,11 +74,23 @@ class Metrics:
         self._gauge("forge_notify_lag_seconds", lambda: hub.lag_seconds)
         self._counter("forge_notify_reconnects_total", lambda: hub.reconnects)
 
+    def watch_log(self, lines: observe.LineWriter) -> None:
+        """What the log has lost."""
+        self._counter("forge_log_dropped_total", lambda: _by_reason(lines.dropped))
+
+    def watch_spans(self, telemetry: observe.Telemetry) -> None:
+        """What the export of spans has lost."""
+        self._counter("forge_spans_dropped_total", lambda: _by_reason(telemetry.dropped))
+
     def _gauge(self, name: str, read: _Read) -> None:
         self.registry.gauge(name, callback=read, **_TABLE["gauge"][name])
 
     def _counter(self, name: str, read: _Read) -> None:
         self.registry.counter(name, callback=read, **_TABLE["counter"][name])
+
+
+def _by_reason(counts: Mapping[Any, int]) -> Mapping[tuple[str, ...], float]:
+    return {(reason,): float(count) for reason, count in counts.items()}
 
 
 def _refreshes(hub: notify.Hub, writer: fanout.StreamWriter) -> Mapping[tuple[str, ...], float]:

@@ -7,6 +7,7 @@ values.
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -74,9 +75,13 @@ class Running:
         )
         self._stack = ExitStack()  # what is running so far; closed where a later part fails
         with self._stack:
-            telemetry = new_telemetry(config.observe)
+            self.telemetry = telemetry = new_telemetry(
+                config.observe, development=serving and config.env == "development"
+            )
             if telemetry is not None:
                 self._stack.callback(telemetry.shutdown)
+                self.metrics.watch_spans(telemetry)
+            self.metrics.watch_log(observe.lines_to(sys.stderr))
             self._connect(traced=telemetry is not None)
             self.registry = Registry(self.database, app.dependencies, secret=secret)
             routes = generated.register(self.registry, config.api.prefix)

@@ -4,6 +4,7 @@ traceparent.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -12,15 +13,26 @@ from ..jobs import Job
 from ..wsgi import Request
 
 
-def new_telemetry(config: Any) -> observe.Telemetry | None:
-    """The SDK's providers with an exporter to observe.otlp_endpoint; None where there is none.
+def new_telemetry(config: Any, *, development: bool) -> observe.Telemetry | None:
+    """The SDK's providers with an exporter to observe.otlp_endpoint, and in development with a tree
+    of each trace on the console; None in production without an endpoint.
 
-    Without an endpoint nobody would read a span, so none is recorded; trace ids go on all the same.
+    There nobody would read a span, so none is recorded; trace ids go on all the same.
     """
-    if not config.otlp_endpoint:
+    if not config.otlp_endpoint and not development:
         return None
-    exporter = observe.OTLPExporter(config.otlp_endpoint)
-    return observe.setup(config.service_name, sample_ratio=config.sample_ratio, exporter=exporter)
+    exporter, told = None, None
+    if config.otlp_endpoint:
+        exporter = observe.new_exporter(config.otlp_endpoint, headers=config.otlp_headers)
+    if development and config.log_format == "text":
+        lines = observe.lines_to(sys.stderr)
+
+        def told(tree: object) -> None:
+            lines.put(f"{tree}\n")
+
+    return observe.setup(
+        config.service_name, sample_ratio=config.sample_ratio, exporter=exporter, told=told
+    )
 
 
 class RequestSpan(observe.Span):
@@ -42,11 +54,14 @@ class RequestSpan(observe.Span):
         if not self.recording:
             return
         request = self._request
-        self.update_name(f"{request.method} {request.route}".rstrip())
-        self.set_attribute("http.request.method", request.method)
-        self.set_attribute("http.route", request.route)
+        self.update_name(observe.span_name(request.method, request.route))
+        for name, value in observe.http_attributes(request.environ).items():
+            self.set_attribute(name, value)
+        if request.route:
+            self.set_attribute("http.route", request.route)
         self.set_attribute("http.response.status_code", status)
         if status >= 500:
+            self.set_attribute("error.type", str(status))
             self.fail()
 
 

@@ -17,6 +17,7 @@ from functools import partial
 from uuid import UUID
 
 from ..fanout import Subscription, Topic
+from ..observe import span
 from .hub import Encode, Event, TopicKey, refresh_frame
 from .link import Loop, Replaced
 
@@ -34,6 +35,9 @@ BACKLOG = 10_000  # events that may wait; more become one refresh to all
 BATCH = 500  # events whose rows are read together
 ANSWER = 2.0  # seconds that a returning subscriber waits for its frames before it gets a refresh
 TICK = 0.5  # seconds between two calls of `idle`
+
+
+_SYSTEM = {"messaging.system": "forge", "messaging.operation.type": "send"}
 
 
 class Channel:
@@ -191,14 +195,16 @@ class Channels(Loop):
             self._inbox.extendleft([partial(self._send, *pair, event) for pair in channels])
 
     def _send(self, key: TopicKey, channel: Channel, event: Event) -> None:
-        frame = self._frame(key, channel, event)
-        if frame is None:
-            self._refresh(channel)
-        elif frame:
-            with self._lock:
-                channel.ids[event.sse_id] = channel.topic.publish(frame)
-                if len(channel.ids) > self._ring:
-                    del channel.ids[next(iter(channel.ids))]
+        what = _SYSTEM | {"messaging.destination.name": key.topic, "forge.event.kind": event.kind}
+        with span(f"deliver {key.topic}", kind="producer", attributes=what):
+            frame = self._frame(key, channel, event)
+            if frame is None:
+                self._refresh(channel)
+            elif frame:
+                with self._lock:
+                    channel.ids[event.sse_id] = channel.topic.publish(frame)
+                    if len(channel.ids) > self._ring:
+                        del channel.ids[next(iter(channel.ids))]
 
     def _refresh(self, channel: Channel) -> None:
         channel.topic.publish(refresh_frame("overflow", 1))

@@ -22,23 +22,26 @@ from .metrics import (
     summed,
 )
 from .tracing import Span, current_traceparent, span
-from .wsgi import trace_wsgi
+from .wsgi import http_attributes, span_name, trace_wsgi
 
 if TYPE_CHECKING:
-    from .otlp import OTLPExporter
+    from .otlp import OTLPExporter, new_exporter
     from .sdk import Telemetry, setup
 
 __all__ = [
     "AccessLog", "CONTENT_TYPE", "LineWriter", "OTLPExporter", "Registry", "Snapshot", "Span",
-    "Telemetry",
-    "add_process_metrics", "current_traceparent", "lasting", "lines_to", "log_fields",
-    "new_handler", "note", "noting",
-    "render_metrics", "setup", "snapshot", "span", "summed", "trace_connection", "trace_wsgi",
+    "Telemetry", "add_process_metrics", "current_traceparent", "http_attributes", "lasting",
+    "lines_to", "log_fields", "new_exporter", "new_handler", "note", "noting", "render_metrics",
+    "setup", "snapshot", "span", "span_name", "summed", "trace_connection", "trace_wsgi",
 ]  # fmt: skip
 
 
+_LATER = {
+    "setup": ".sdk", "Telemetry": ".sdk", "OTLPExporter": ".otlp", "new_exporter": ".otlp",
+}  # fmt: skip
+
+
 def __getattr__(name: str) -> object:
-    home = {"setup": ".sdk", "Telemetry": ".sdk", "OTLPExporter": ".otlp"}.get(name)
-    if home is not None:
+    if home := _LATER.get(name):
         return getattr(import_module(home, __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

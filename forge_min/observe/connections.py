@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache, partial
 from typing import Any, TypeVar
 
+from .logs import log_fields
 from .tracing import Span, current, span
 
 Connection = TypeVar("Connection")
@@ -90,6 +91,8 @@ def _statement(conn: Any, query: Any, has_params: bool) -> AbstractContextManage
         "server.address": info.host,
         "server.port": info.port,
     }
+    if isinstance(route := log_fields.get().get("route"), str):
+        attributes["http.route"] = route  # whose request it belongs to
     return span(operation, kind="client", attributes=attributes)
 
 

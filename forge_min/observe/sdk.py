@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import Token
+from traceback import format_exception
 from typing import Any
 
 from opentelemetry import context as otel
@@ -12,11 +13,14 @@ from opentelemetry.context.context import Context
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.export import SpanExporter
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult, TraceIdRatioBased
 from opentelemetry.trace import NonRecordingSpan, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.util.types import Attributes as OtelAttributes
 
+from .logs import tidied
+from .otlp import Batch
+from .recent import Recent, Tree
 from .traceparent import SpanContext
 from .tracing import Attributes, Kind, current, use_recorder, using_recorder
 
@@ -56,19 +60,26 @@ class _DecidedSampler(Sampler):
 class _Recording:
     """One SDK span together with its place in the OpenTelemetry context."""
 
-    __slots__ = ("_span", "_token", "context", "record", "set_attribute", "update_name")
+    __slots__ = ("_span", "_token", "context", "set_attribute", "update_name")
 
     def __init__(self, span: trace.Span, token: Token[Context]) -> None:
         self._span = span
         self.set_attribute = span.set_attribute
         self.update_name = span.update_name
-        self.record = span.record_exception
         self._token = token
         ids = span.get_span_context()
         self.context = SpanContext(ids.trace_id, ids.span_id, True)
 
     def fail(self, description: str) -> None:
         self._span.set_status(Status(StatusCode.ERROR, description or None))
+
+    def record(self, error: BaseException) -> None:
+        """Without what a database's error repeats of a row, as in the log."""
+        said = {
+            "exception.message": tidied(str(error), error),
+            "exception.stacktrace": tidied("".join(format_exception(error)), error),
+        }
+        self._span.record_exception(error, attributes=said)
 
     def end(self) -> None:
         self._span.end()
@@ -83,13 +94,25 @@ class Telemetry:
     """The providers of one process. `shutdown()` flushes and ends them; idempotent."""
 
     def __init__(
-        self, tracer_provider: TracerProvider, meter_provider: MeterProvider, sample_ratio: float
+        self,
+        tracer_provider: TracerProvider,
+        meter_provider: MeterProvider,
+        sample_ratio: float,
+        recent: Recent,
+        batch: Batch | None,
     ) -> None:
+        self.recent = recent
+        self._batch = batch
         self.tracer_provider = tracer_provider
         self.meter_provider = meter_provider
         self.sample_ratio = sample_ratio
         self._tracer = tracer_provider.get_tracer("forge_min")
         self._open = True
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """Spans that nobody has got, by reason; empty without an exporter."""
+        return self._batch.dropped if self._batch else {}
 
     def record(
         self,
@@ -146,15 +169,20 @@ def _named(place: SpanContext, remote: bool = True) -> trace.SpanContext:
 
 
 def setup(
-    service_name: str, *, sample_ratio: float = 1.0, exporter: SpanExporter | None = None
+    service_name: str,
+    *,
+    sample_ratio: float = 1.0,
+    exporter: SpanExporter | None = None,
+    told: Callable[[Tree], object] | None = None,
 ) -> Telemetry:
     """Make tracer and meter providers and send every `span()` of this process to them.
 
     sample_ratio: share of new traces that are recorded, 0 to 1 (a caller's decision wins).
-    exporter: gets the ended spans in batches, on a thread of the SDK; None: nobody gets them,
-    unless a processor is added to `tracer_provider`. The providers become the global ones of the
-    OpenTelemetry API if no others were set before. Call it after a fork, never before. Raises
-    ValueError for a ratio out of range.
+    exporter: gets the ended spans in batches, on the thread `otlp-export`; None: nobody gets them,
+    unless a processor is added to `tracer_provider`. told: called with the tree of each trace that
+    has ended here; the last 50 are `recent.trees()` of what is returned. The providers become the
+    global ones of the OpenTelemetry API if no others were set before. Call it after a fork, never
+    before. Raises ValueError for a ratio out of range.
     """
     if not 0.0 <= sample_ratio <= 1.0:
         raise ValueError(f"sample_ratio must lie between 0 and 1, not {sample_ratio}")
@@ -162,11 +190,13 @@ def setup(
     tracers = TracerProvider(
         sampler=_DecidedSampler(sample_ratio), resource=resource, shutdown_on_exit=False
     )
-    if exporter is not None:
-        tracers.add_span_processor(BatchSpanProcessor(exporter))
+    recent, batch = Recent(told), None if exporter is None else Batch(exporter)
+    tracers.add_span_processor(recent)
+    if batch is not None:
+        tracers.add_span_processor(batch)
     meters = MeterProvider(resource=resource, shutdown_on_exit=False)
     _make_global(tracers, meters)
-    telemetry = Telemetry(tracers, meters, sample_ratio)
+    telemetry = Telemetry(tracers, meters, sample_ratio, recent, batch)
     use_recorder(telemetry)
     return telemetry
 

@@ -175,6 +175,8 @@ class Span:
 
 def _fail(recording: Recording, error: Exception) -> None:
     recording.set_attribute("error.type", type(error).__qualname__)
+    if isinstance(state := getattr(error, "sqlstate", None), str):
+        recording.set_attribute("db.response.status_code", state)
     recording.fail(type(error).__qualname__)
     if getattr(error, "_forge_recorded", False):
         return

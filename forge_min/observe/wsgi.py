@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 _METHODS = frozenset(
     ("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE")
 )
+_OPTIONAL = {"client.address": "REMOTE_ADDR", "user_agent.original": "HTTP_USER_AGENT"}
+_LONGEST = 256  # characters of what a client says of itself
 
 
 def trace_wsgi(app: WSGIApplication) -> WSGIApplication:
@@ -34,7 +36,11 @@ def trace_wsgi(app: WSGIApplication) -> WSGIApplication:
     return traced
 
 
-def _span(environ: WSGIEnvironment) -> Span:
+def http_attributes(environ: WSGIEnvironment) -> dict[str, Value]:
+    """What a request's span says of the request. The query string may hold secrets: it is left out.
+
+    Source: https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-server
+    """
     method = environ.get("REQUEST_METHOD", "")
     known = method if method in _METHODS else "_OTHER"
     attributes: dict[str, Value] = {
@@ -42,11 +48,25 @@ def _span(environ: WSGIEnvironment) -> Span:
         "url.path": environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""),
         "url.scheme": environ.get("wsgi.url_scheme", "http"),
         "server.address": environ.get("SERVER_NAME", ""),
+        "network.protocol.version": environ.get("SERVER_PROTOCOL", "HTTP/1.1").partition("/")[2],
     }
+    for name, key in _OPTIONAL.items():
+        if found := environ.get(key):
+            attributes[name] = found[:_LONGEST]
     if known == "_OTHER":
         attributes["http.request.method_original"] = method[:32]
-    name = "HTTP" if known == "_OTHER" else known
-    return span(name, kind="server", attributes=attributes, parent=environ.get("HTTP_TRACEPARENT"))
+    return attributes
+
+
+def span_name(method: str, route: str = "") -> str:
+    """Of low cardinality: "GET /flights/{id}", "HTTP" for a method that is none."""
+    return f"{method if method in _METHODS else 'HTTP'} {route}".rstrip()
+
+
+def _span(environ: WSGIEnvironment) -> Span:
+    parent = environ.get("HTTP_TRACEPARENT")
+    attributes, name = http_attributes(environ), span_name(environ.get("REQUEST_METHOD", ""))
+    return span(name, kind="server", attributes=attributes, parent=parent)
 
 
 def _noting(environ: WSGIEnvironment, start_response: StartResponse, active: Span) -> StartResponse:
@@ -68,8 +88,7 @@ def _note(environ: WSGIEnvironment, active: Span, status: str) -> None:
     route = environ.get("forge.route")
     if route:
         active.set_attribute("http.route", route)
-        method = environ["REQUEST_METHOD"]
-        active.update_name(f"{method if method in _METHODS else 'HTTP'} {route}")
+        active.update_name(span_name(environ["REQUEST_METHOD"], route))
     if code >= 500:
         active.set_attribute("error.type", str(code))
         active.fail()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 import socket
 import threading
+import time
 from collections.abc import Iterator
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
@@ -15,15 +18,25 @@ from forge_min import observe
 from forge_min.errors import ConfigError
 from forge_min.observe import span
 from forge_min.observe.otlp import OTLPExporter
-from opentelemetry.sdk.trace.export import SpanExportResult
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 
 class Collector(HTTPServer):
-    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
-
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Receiver)
         self.received: list[tuple[str, str, Any]] = []
+        self.heads: list[Any] = []
+        self.answers: list[bytes] = []  # one for each request, before `answer`
+        self.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+        self.came = threading.Semaphore(0)
+        self.protobuf = False
+
+    @property
+    def spans(self) -> list[Any]:
+        bodies = [body for _, _, body in self.received]
+        groups = [s for b in bodies for r in b["resourceSpans"] for s in r["scopeSpans"]]
+        return [span for group in groups for span in group["spans"]]
 
     @property
     def url(self) -> str:
@@ -36,8 +49,14 @@ class Receiver(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         kind = self.headers["Content-Type"]
-        self.server.received.append((self.path, kind, json.loads(body)))
-        self.wfile.write(self.server.answer)
+        if self.headers["Content-Encoding"] == "gzip":
+            body = gzip.decompress(body)
+        self.server.heads.append(self.headers)
+        read = ExportTraceServiceRequest.FromString if self.server.protobuf else json.loads
+        self.server.received.append((self.path, kind, read(body)))
+        answers = self.server.answers
+        self.wfile.write(answers.pop(0) if answers else self.server.answer)
+        self.server.came.release()
 
     def log_message(self, *args: object) -> None:
         pass
@@ -54,8 +73,9 @@ def collector() -> Iterator[Collector]:
     server.server_close()
 
 
-def export(endpoint: str) -> None:
-    telemetry = observe.setup("shop", sample_ratio=1.0, exporter=OTLPExporter(endpoint, timeout=5))
+def export(endpoint: str, patience: float = 0.0) -> None:
+    exporter = OTLPExporter(endpoint, timeout=5, patience=patience)
+    telemetry = observe.setup("shop", sample_ratio=1.0, exporter=exporter)
     try:
         with span("outer", kind="server", attributes={"n": 2**60, "b": True, "f": 0.5, "s": "ü"}):
             try:
@@ -94,6 +114,8 @@ def test_spans_arrive_as_the_protocol_says(collector: Collector) -> None:
     "answer",
     [
         b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 400 No\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 429 Slow\r\nRetry-After: 99999999999999999999\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 302 Go\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n",
         b"garbage\r\n\r\n",
         b"",
@@ -111,7 +133,7 @@ def test_a_collector_that_refuses_or_answers_garbage_is_logged(
 def test_a_collector_that_is_not_there_is_a_failure_and_no_exception() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        exporter = OTLPExporter(f"http://127.0.0.1:{free.getsockname()[1]}")
+        exporter = OTLPExporter(f"http://127.0.0.1:{free.getsockname()[1]}", patience=0)
         assert exporter.export([]) is SpanExportResult.FAILURE
 
 
@@ -119,3 +141,184 @@ def test_a_collector_that_is_not_there_is_a_failure_and_no_exception() -> None:
 def test_an_endpoint_that_is_no_address_is_a_config_error(endpoint: str) -> None:
     with pytest.raises(ConfigError):
         OTLPExporter(endpoint)
+
+
+BUSY = b"HTTP/1.1 %d Later\r\nRetry-After: %s\r\nContent-Length: 0\r\n\r\n"
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_what_the_specification_calls_retryable_is_tried_again_when_the_collector_says(
+    collector: Collector, status: int
+) -> None:
+    collector.answers = [BUSY % (status, b"2")]
+    started = time.monotonic()
+    export(collector.url, patience=30)
+    assert len(collector.received) == 2 and time.monotonic() - started >= 2.0
+    assert collector.received[0] == collector.received[1]
+
+
+@pytest.mark.parametrize("status", [400, 401, 413, 500, 501])
+def test_what_is_not_retryable_is_sent_once(collector: Collector, status: int) -> None:
+    collector.answer = b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status
+    export(collector.url, patience=30)
+    assert len(collector.received) == 1
+
+
+def test_retry_after_may_be_a_date(collector: Collector) -> None:
+    moment = formatdate(time.time() + 4, usegmt=True).encode()
+    collector.answers = [BUSY % (503, moment)]
+    exporter = OTLPExporter(collector.url)
+    started = time.monotonic()
+    assert exporter.export([]) is SpanExportResult.SUCCESS
+    exporter.shutdown()
+    assert len(collector.received) == 2 and time.monotonic() - started >= 2.0
+
+
+def test_a_collector_that_comes_back_gets_what_waited() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    telemetry = observe.setup("shop", exporter=OTLPExporter(f"http://127.0.0.1:{port}"))
+    with span("waiting"):
+        pass
+    late = threading.Event()
+    late.wait(1.5)  # the first try has failed
+    server = Collector.__new__(Collector)
+    HTTPServer.__init__(server, ("127.0.0.1", port), Receiver)
+    server.received, server.heads, server.answers = [], [], []
+    server.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+    server.came, server.protobuf = threading.Semaphore(0), False
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        assert server.came.acquire(timeout=20)
+        assert [row["name"] for row in server.spans] == ["waiting"]
+    finally:
+        telemetry.shutdown()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_large_bodies_are_compressed_and_one_connection_serves_many(collector: Collector) -> None:
+    telemetry = observe.setup("shop", exporter=OTLPExporter(collector.url, headers={"X-Key": "k"}))
+    try:
+        for _ in range(3):
+            for n in range(50):
+                with span(f"s{n}"):
+                    pass
+            assert telemetry.flush()
+    finally:
+        telemetry.shutdown()
+    assert len(collector.spans) == 150
+    assert {head["Content-Encoding"] for head in collector.heads} == {"gzip"}
+    assert {head["X-Key"] for head in collector.heads} == {"k"}
+
+
+def test_a_partial_success_is_told_and_not_tried_again(
+    collector: Collector, caplog: pytest.LogCaptureFixture
+) -> None:
+    said = b'{"partialSuccess":{"rejectedSpans":"1","errorMessage":"too old"}}'
+    collector.answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(said), said)
+    with caplog.at_level(logging.WARNING, "forge_min.observe.otlp"):
+        export(collector.url, patience=30)
+    assert "rejected 1 spans: too old" in caplog.text and len(collector.received) == 1
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """A collector that accepts and never answers."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(16)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_a_collector_that_never_answers_costs_no_request_and_memory_stays_bounded(
+    silent: str,
+) -> None:
+    telemetry = observe.setup("shop", exporter=OTLPExporter(silent, timeout=60))
+    longest, ended = 0.0, 20_000
+    for _ in range(ended):
+        started = time.perf_counter()
+        with span("x"):
+            pass
+        longest = max(longest, time.perf_counter() - started)
+    assert longest < 5.0  # one that waits for the collector takes 60
+    assert ended - 8192 - 512 <= telemetry.dropped["full"] < ended
+    started = time.monotonic()
+    telemetry.shutdown()
+    assert time.monotonic() - started < 15.0
+    assert sum(telemetry.dropped.values()) == ended
+
+
+def test_the_shutdown_sends_what_waits(collector: Collector) -> None:
+    telemetry = observe.setup("shop", exporter=OTLPExporter(collector.url))
+    for n in range(2000):
+        with span(f"s{n}"):
+            pass
+    telemetry.shutdown()
+    telemetry.shutdown()
+    assert len(collector.spans) == 2000
+    assert "otlp-export" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_an_exporter_that_raises_loses_its_batch_and_nothing_else(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Bad(SpanExporter):
+        calls = 0
+
+        def export(self, spans: Any) -> SpanExportResult:
+            self.calls += 1
+            if self.calls == 1:
+                raise RuntimeError("no")
+            return SpanExportResult.SUCCESS
+
+        def shutdown(self) -> None:
+            pass
+
+    bad = Bad()
+    telemetry = observe.setup("shop", exporter=bad)
+    for _ in range(2):
+        with span("x"):
+            pass
+        assert telemetry.flush()
+    telemetry.shutdown()
+    assert (bad.calls, telemetry.dropped["failed"]) == (2, 1)
+
+
+def test_links_remote_parents_and_numbers_without_a_word_in_json_arrive(
+    collector: Collector,
+) -> None:
+    telemetry = observe.setup("shop", exporter=OTLPExporter(collector.url))
+    parent, link = f"00-{'ab' * 16}-{'cd' * 8}-01", f"00-{'12' * 16}-{'34' * 8}-01"
+    values = {"nan": float("nan"), "inf": float("-inf"), "text": '"\n\ud83d', "list": (1, "a")}
+    with span("x", parent=parent, links=[link], attributes=values):  # type: ignore[arg-type]
+        pass
+    telemetry.shutdown()
+    (row,) = collector.spans
+    assert row["parentSpanId"] == "cd" * 8 and row["flags"] == 0x301
+    assert [one["traceId"] for one in row["links"]] == ["12" * 16]
+    told = {a["key"]: a["value"] for a in row["attributes"]}
+    assert told["nan"] == {"doubleValue": "NaN"} and told["inf"] == {"doubleValue": "-Infinity"}
+    assert told["text"] == {"stringValue": '"\n\ud83d'}
+    assert told["list"] == {"arrayValue": {"values": [{"intValue": "1"}, {"stringValue": "a"}]}}
+
+
+def test_the_official_exporter_is_used_where_it_is_installed(collector: Collector) -> None:
+    """It speaks protobuf: what arrives is read by the classes of the protocol itself."""
+    collector.protobuf = True
+    exporter = observe.new_exporter(collector.url, headers={"x-key": "k"})
+    assert not isinstance(exporter, OTLPExporter)
+    telemetry = observe.setup("shop", exporter=exporter)
+    with span("x", attributes={"n": 1}):
+        pass
+    telemetry.shutdown()
+    ((path, kind, request),) = collector.received
+    assert (path, kind) == ("/v1/traces", "application/x-protobuf")
+    assert collector.heads[0]["x-key"] == "k"
+    (row,) = request.resource_spans[0].scope_spans[0].spans
+    assert row.name == "x" and row.attributes[0].value.int_value == 1
+    with pytest.raises(ConfigError):
+        observe.new_exporter("nowhere")

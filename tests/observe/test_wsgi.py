@@ -59,6 +59,7 @@ def test_a_request_is_one_server_span(spans: Spans) -> None:
         "http.route": "/hello/{name}",
         "url.path": "/hello/x",
         "url.scheme": "http",
+        "network.protocol.version": "1.0",
     }
     assert made.status.status_code is StatusCode.UNSET
 

@@ -8,6 +8,7 @@ import gzip
 import http.server
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -199,8 +200,10 @@ def test_one_request_gives_one_trace_of_http_database_and_job(site: Any) -> None
         place = {"icao": "CCCC", "name": "C", "latitude": "51", "longitude": "8"}
         place["country_id"] = country["id"]
         header = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
-        status, _, _ = site.ask("POST", "/api/v1/airports", place, **header)
-        assert status == 201
+        with stream(site, "topic=airports"):
+            status, _, _ = site.ask("POST", "/api/v1/airports", place, **header)
+            assert status == 201
+            assert collector.wait_for("deliver airports", "deliver airports")
         request = "POST /api/v1/airports"
         assert collector.wait_for("job FindNearest", request)
         assert process.stop() == 0, process.log
@@ -216,6 +219,36 @@ def test_one_request_gives_one_trace_of_http_database_and_job(site: Any) -> None
         assert ours[name]["kind"] == kind
         inside = [s for s in collector.spans if s.get("parentSpanId") == ours[name]["spanId"]]
         assert any("db.query.text" in json.dumps(s) for s in inside), (name, inside)
+    statements = [s for s in ours.values() if "db.query.text" in json.dumps(s["attributes"])]
+    routes = {
+        a["value"]["stringValue"]
+        for s in statements
+        for a in s["attributes"]
+        if a["key"] == "http.route"
+    }
+    assert routes == {"/api/v1/airports"}
+    told = {a["key"]: a["value"] for a in ours[request]["attributes"]}
+    assert told["url.path"] == {"stringValue": "/api/v1/airports"}
+    assert told["http.response.status_code"] == {"intValue": "201"}
+
+
+def test_in_development_the_console_shows_each_request_as_a_tree(site: Any) -> None:
+    process = site.serve(FORGE_OBSERVE_SAMPLE_RATIO="1")
+    country = site.create("countries", {"code": "DE", "name": "Germany"})
+    site.ask("GET", f"/api/v1/countries/{country['id']}")
+    tree = re.compile(
+        r"^trace [0-9a-f]{32}\n +\d+\.\d ms  GET /api/v1/countries/\{id\} .*\n"
+        r" +\d+\.\d ms    SELECT +select ",
+        re.M,
+    )
+    process.wait_for(lambda: tree.search(process.log) is not None, "the tree")
+
+
+def test_in_production_without_a_collector_no_span_is_made(site: Any) -> None:
+    process = site.serve(FORGE_ENV="production", FORGE_AUTH_SECRET="x1" * 32)
+    assert site.status(site.port, "/api/v1/countries") == 200
+    assert process.stop() == 0
+    assert "\ntrace " not in process.log
 
 
 def test_an_unsampled_trace_keeps_its_id_and_costs_no_export(site: Any) -> None:

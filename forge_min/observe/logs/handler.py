@@ -20,7 +20,7 @@ from ..traceparent import SpanContext
 from ..tracing import current
 from .fields import log_fields
 from .lines import LineWriter, lines_to
-from .masks import MASK, is_secret, masked, without_rows
+from .masks import MASK, is_secret, masked, tidied
 from .repeats import Repeats
 
 Format = Literal["text", "json"]
@@ -182,7 +182,7 @@ def _exception(record: logging.LogRecord) -> str:
     text = ""
     if record.exc_info and record.exc_info[0] is not None:
         text = "".join(traceback.format_exception(*record.exc_info))
-        text = masked(without_rows(text, record.exc_info[1]))
+        text = tidied(text, record.exc_info[1])
     if record.stack_info:
         text += record.stack_info
     return text.rstrip("\n")

@@ -35,6 +35,11 @@ def masked(text: str) -> str:
     return _IN_TEXT.sub(lambda found: found[found.lastgroup or 0] + MASK, text)
 
 
+def tidied(text: str, error: BaseException | None) -> str:
+    """What an error, or its traceback, says, as it may be kept."""
+    return masked(without_rows(text, error))
+
+
 def without_rows(text: str, error: BaseException | None) -> str:
     """A traceback's text without what a database's error repeats of a row or a parameter.
 

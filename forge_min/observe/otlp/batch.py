@@ -1,0 +1,124 @@
+"""Ended spans, gathered and handed to an exporter on a thread of their own, within bounds.
+
+Nobody who ends a span waits for a collector: what finds no room is counted.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_value
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+_ROOM = 8192  # spans that wait
+_BATCH = 512
+_GATHER = 1.0  # seconds that a span may wait for others
+_PATIENCE = 5.0  # seconds that a shutdown waits
+_log = logging.getLogger("forge_min.observe.otlp")
+
+
+class Batch(SpanProcessor):
+    """The thread `otlp-export`, between the SDK and an exporter.
+
+    dropped: spans by reason: "full" found no room, "failed" no taker, "stopped" were not sent
+    before the shutdown's deadline.
+    """
+
+    def __init__(self, exporter: SpanExporter) -> None:
+        self._exporter = exporter
+        self._waiting: SimpleQueue[ReadableSpan | None] = SimpleQueue()
+        self.dropped = {"full": 0, "failed": 0, "stopped": 0}
+        self._counting = threading.Lock()  # LOCK: guards `dropped`
+        self._stopping = False
+        self._given = self._done = 0  # by the thread
+        self._sent = threading.Condition()  # LOCK: guards the waiting of `force_flush`
+        self._hurry = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="otlp-export", daemon=True)
+        self._thread.start()
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Take a span. Never waits, never raises."""
+        context = span.get_span_context()
+        if self._stopping or context is None or not context.trace_flags.sampled:
+            return
+        if self._waiting.qsize() >= _ROOM:
+            self._drop("full", 1)
+        else:
+            self._waiting.put(span)
+
+    def force_flush(self, timeout_millis: int = int(_PATIENCE * 1000)) -> bool:
+        """Wait until what has ended is sent or given up; whether it is."""
+        if not self._thread.is_alive():
+            return self._waiting.empty()
+        self._hurry.set()
+        self._waiting.put(None)
+        with self._sent:
+            return self._sent.wait_for(
+                lambda: self._waiting.empty() and self._given == self._done, timeout_millis / 1000
+            )
+
+    def shutdown(self, timeout: float = _PATIENCE) -> None:
+        """Send what waits, at most `timeout` seconds; the rest is counted. Idempotent."""
+        if self._stopping:
+            return
+        self._stopping = True
+        until = time.monotonic() + timeout
+        self._hurry.set()
+        self._waiting.put(None)
+        self._thread.join(timeout / 2)
+        self._exporter.shutdown()  # tries nothing again
+        self._thread.join(max(0.0, until - time.monotonic()))
+        left = self._given - self._done
+        with suppress(Empty):
+            while True:
+                left += self._waiting.get_nowait() is not None
+        if left:
+            self._drop("stopped", left)
+            _log.warning("%d spans were not sent before the end", left)
+
+    def _drop(self, reason: str, count: int) -> None:
+        with self._counting:
+            self.dropped[reason] += count
+
+    def _run(self) -> None:
+        # Libraries that are instrumented make no spans of what an exporter does.
+        attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
+        while not (self._stopping and self._waiting.empty()):
+            batch = self._next()
+            if batch and not self._export(batch):
+                self._drop("failed", len(batch))
+            with self._sent:
+                self._done = self._given
+                self._sent.notify_all()
+
+    def _export(self, batch: list[ReadableSpan]) -> bool:
+        try:
+            return self._exporter.export(batch) is SpanExportResult.SUCCESS
+        except Exception:
+            _log.exception("%d spans were dropped: the exporter failed", len(batch))
+            return False
+
+    def _next(self) -> list[ReadableSpan]:
+        """The next ones: those of a second, or as many as one batch holds."""
+        batch: list[ReadableSpan] = []
+        until = 0.0
+        with suppress(Empty):
+            while len(batch) < _BATCH:
+                if self._hurry.is_set() or self._stopping:
+                    span = self._waiting.get_nowait()
+                elif batch:
+                    span = self._waiting.get(timeout=max(0.0, until - time.monotonic()))
+                else:
+                    span = self._waiting.get()
+                if span is None:
+                    continue
+                until = until or time.monotonic() + _GATHER
+                batch.append(span)
+                self._given += 1
+        self._hurry.clear()
+        return batch

@@ -1,0 +1,134 @@
+"""The traces that ended last, as trees: for a person who develops, and for /debug/traces."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.trace import StatusCode
+
+_KEPT = 50  # trees
+_OPEN = 200  # traces that have not ended here
+_MOST = 500  # spans of one tree; the others are counted
+_TEXT = 200  # characters of a statement on the console
+_OF_AN_ERROR = ("exception.type", "exception.message")
+_SHOWN = ("db.query.text", "messaging.message.id", "url.path")
+
+
+class Branch(NamedTuple):
+    """A span in its tree. depth: 0 is the root. start, seconds: from the root's start on."""
+
+    depth: int
+    name: str
+    start: float
+    seconds: float
+    failed: bool
+    attributes: Mapping[str, Any]
+    events: tuple[str, ...]
+
+
+class Tree(NamedTuple):
+    """What one request, job or delivery did. at: Unix time. left_out: spans beyond the most."""
+
+    trace_id: str
+    at: float
+    branches: tuple[Branch, ...]
+    left_out: int
+
+    def __str__(self) -> str:
+        """As lines for a terminal."""
+        lines = []
+        for branch in self.branches:
+            mark = "!" if branch.failed else " "
+            shown = next((str(branch.attributes[k]) for k in _SHOWN if k in branch.attributes), "")
+            shown = " ".join(shown.split())[:_TEXT]
+            name = "  " * branch.depth + branch.name
+            lines.append(f"  {mark}{branch.seconds * 1e3:8.1f} ms  {name:<32} {shown}".rstrip())
+            lines += [f"    {event}" for event in branch.events]
+        if self.left_out:
+            lines.append(f"   and {self.left_out} more")
+        return f"trace {self.trace_id}\n" + "\n".join(lines)
+
+
+class Recent(SpanProcessor):
+    """Keeps the last 50 trees. told: called with each one when its root has ended."""
+
+    def __init__(self, told: Callable[[Tree], object] | None = None) -> None:
+        self._told = told
+        self._open: OrderedDict[int, list[ReadableSpan]] = OrderedDict()
+        self._ended: deque[Tree] = deque(maxlen=_KEPT)
+        self._lock = threading.Lock()  # LOCK: guards _open and _ended
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Keep a span; with the one that began here the tree is whole."""
+        context = span.get_span_context()
+        if context is None:
+            return
+        tree = None
+        with self._lock:
+            spans = self._open.setdefault(context.trace_id, [])
+            spans.append(span)
+            if span.parent is None or span.parent.is_remote:
+                del self._open[context.trace_id]
+                tree = _tree(spans)
+                self._ended.append(tree)
+            elif len(self._open) > _OPEN:
+                self._open.popitem(last=False)
+        if tree is not None and self._told is not None:
+            self._told(tree)
+
+    def trees(self) -> list[Tree]:
+        """The newest first."""
+        with self._lock:
+            return list(reversed(self._ended))
+
+
+def _tree(spans: list[ReadableSpan]) -> Tree:
+    """spans: in the order in which they ended, the root last."""
+    root = spans[-1]
+    left_out = max(0, len(spans) - _MOST)
+    children: dict[int, list[ReadableSpan]] = {}
+    for span in spans[:-1][: _MOST - 1]:
+        children.setdefault(span.parent.span_id if span.parent else 0, []).append(span)
+    began = root.start_time or 0
+    branches: list[Branch] = []
+    waiting = [(0, root)]
+    while waiting:
+        depth, span = waiting.pop()
+        branches.append(_branch(depth, span, began))
+        ids = span.get_span_context()
+        below = sorted(children.pop(ids.span_id if ids else -1, ()), key=_start, reverse=True)
+        waiting += [(depth + 1, child) for child in below]
+    # Those whose parent has not ended before the root, or was left out.
+    lost = sorted((span for rows in children.values() for span in rows), key=_start)
+    branches += [_branch(1, span, began) for span in lost]
+    context = root.get_span_context()
+    trace = f"{context.trace_id:032x}" if context else ""
+    return Tree(trace, began / 1e9, tuple(branches), left_out)
+
+
+def _start(span: ReadableSpan) -> int:
+    return span.start_time or 0
+
+
+def _branch(depth: int, span: ReadableSpan, began: int) -> Branch:
+    start, end = span.start_time or began, span.end_time or began
+    events = tuple(
+        " ".join(
+            str(event.attributes.get(key, "")) for key in ("exception.type", "exception.message")
+        )
+        for event in span.events
+        if event.name == "exception" and event.attributes is not None
+    )
+    return Branch(
+        depth,
+        span.name,
+        (start - began) / 1e9,
+        (end - start) / 1e9,
+        span.status.status_code is StatusCode.ERROR,
+        dict(span.attributes or {}),
+        events,
+    )
