@@ -10,6 +10,7 @@ live: the stream beside Go's net/http, sse-starlette and plain C; a topic beside
 what an event costs its commit. (live/retention.py, which takes an hour, is run by itself.)
 jobs: inserting, draining and picking up beside procrastinate, pgqueuer, chancy, oban; a backlog of
 a million beside one of ten thousand.
+observe: what traces cost a request, what their export costs, how soon a process answers.
 limiter: acquire and release on both twins. writes: a create's statement beside the bare insert.
 generate, transfer, fresh_database: seconds and memory of making gen/, of import and export, of a
 test's database, each beside its goal.
@@ -70,6 +71,7 @@ def main() -> int:
         bench(script, folder)
     for script in ("jobs/bench.py", "jobs/backlog.py"):
         bench(script, folder)
+    bench("observe/traces.py", folder)
     for script in ("limiter.py", "writes.py", "generate.py", "transfer.py"):
         bench(script, folder)
     bench("fresh_database.py", None)
@@ -88,31 +90,51 @@ def serve_shop(stack: ExitStack, server: EmbeddedServer, work: Path, **settings:
     """Build and start the artifact; the file that describes it to http/bench.py. settings: of the
     environment.
     """
+    return serve_again(stack, prepare_shop(server, work), server, work, **settings)
+
+
+def prepare_shop(server: EmbeddedServer, work: Path) -> list[str]:
+    """Build the artifact and fill its database; the command that runs it."""
     artifact = work / "shop.pyz"
     command = [sys.executable, "-m", "forge_min", "--project", str(SHOP)]
     subprocess.run([*command, "-q", "build", "-o", str(artifact)], check=True, stdout=sys.stderr)
-    port, admin = free_port(), free_port()
-    environ = os.environ | {
-        "FORGE_DATABASE_URL": server.app_url,
-        "FORGE_DATABASE_MIGRATE_URL": server.owner_url,
-        "FORGE_SERVER_PORT": str(port),
-        "FORGE_ADMIN_PORT": str(admin),
-        "FORGE_ENV": "production",
-        "FORGE_AUTH_SECRET": "0" * 64,
-        "FORGE_API_RATE_LIMIT": '{default = "100000000/1m"}',  # counted, and never reached
-        **settings,
-    }
     run = [sys.executable, "-I", "-S", str(artifact)]
+    environ = os.environ | addresses(server)
     subprocess.run([*run, "migrate", "up"], env=environ, check=True, stdout=sys.stderr)
     with db.connect(server.owner_url) as conn:
         conn.execute(ROWS)
-    log = stack.enter_context((work / "serve.log").open("wb"))
+    return run
+
+
+def addresses(server: EmbeddedServer) -> dict[str, str]:
+    """Of the database, as the environment has them."""
+    return {
+        "FORGE_DATABASE_URL": server.app_url,
+        "FORGE_DATABASE_MIGRATE_URL": server.owner_url,
+        "FORGE_ENV": "production",
+        "FORGE_AUTH_SECRET": "0" * 64,
+    }
+
+
+def serve_again(
+    stack: ExitStack, run: list[str], server: EmbeddedServer, work: Path, **settings: str
+) -> Path:
+    """Start what `prepare_shop` made, once more; as `serve_shop`."""
+    port, admin = free_port(), free_port()
+    environ = os.environ | {
+        **addresses(server),
+        "FORGE_SERVER_PORT": str(port),
+        "FORGE_ADMIN_PORT": str(admin),
+        "FORGE_API_RATE_LIMIT": '{default = "100000000/1m"}',  # counted, and never reached
+        **settings,
+    }
+    log = stack.enter_context((work / f"serve-{port}.log").open("wb"))
     process = subprocess.Popen([*run, "serve"], env=environ, stdout=log, stderr=log)
     stack.callback(process.wait, 30)
     stack.callback(process.terminate)
     wait_for(f"http://127.0.0.1:{admin}/readyz")
     told = {"base": f"http://127.0.0.1:{port}", "pid": process.pid, "cases": CASES}
-    path = work / "forge.json"
+    path = work / f"forge-{port}.json"
     path.write_text(json.dumps(told))
     return path
 

@@ -59,7 +59,7 @@ class Recent(SpanProcessor):
     def __init__(self, told: Callable[[Tree], object] | None = None) -> None:
         self._told = told
         self._open: OrderedDict[int, list[ReadableSpan]] = OrderedDict()
-        self._ended: deque[Tree] = deque(maxlen=_KEPT)
+        self._ended: deque[list[ReadableSpan]] = deque(maxlen=_KEPT)
         self._lock = threading.Lock()  # LOCK: guards _open and _ended
 
     def on_end(self, span: ReadableSpan) -> None:
@@ -67,23 +67,23 @@ class Recent(SpanProcessor):
         context = span.get_span_context()
         if context is None:
             return
-        tree = None
+        whole = span.parent is None or span.parent.is_remote
         with self._lock:
             spans = self._open.setdefault(context.trace_id, [])
             spans.append(span)
-            if span.parent is None or span.parent.is_remote:
+            if whole:
                 del self._open[context.trace_id]
-                tree = _tree(spans)
-                self._ended.append(tree)
+                self._ended.append(spans)
             elif len(self._open) > _OPEN:
                 self._open.popitem(last=False)
-        if tree is not None and self._told is not None:
-            self._told(tree)
+        if whole and self._told is not None:
+            self._told(_tree(spans))
 
     def trees(self) -> list[Tree]:
         """The newest first."""
         with self._lock:
-            return list(reversed(self._ended))
+            ended = list(self._ended)
+        return [_tree(spans) for spans in reversed(ended)]  # PERF: not before somebody looks
 
 
 def _tree(spans: list[ReadableSpan]) -> Tree:
