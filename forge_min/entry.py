@@ -182,6 +182,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
     for code, check in arguments.checks.items():
         found += doctor.attempt(code, check)
     try:
+        from . import db  # noqa: F401  (first: a missing libpq gets its error)
         from .doctor.services import check_services
     except Exception as err:  # psycopg, libpq or the core is missing
         found.append(doctor.broken("D104", err))

@@ -63,8 +63,8 @@ def check_admin(site: Site) -> Iterator[Finding]:
 def check_passwords(site: Site) -> Iterator[Finding]:
     """Passwords in the addresses of the database."""
     wrong = {}
-    for key in _ADDRESSES:
-        user, password = _credentials(site.settings[key])
+    for url, key in {site.settings[key]: key for key in reversed(_ADDRESSES)}.items():
+        user, password = _credentials(url)
         weak = password and weakness(password, PASSWORD)
         if weak or (password and password.lower() == user.lower()):
             wrong[key] = user, weak or "is the role's name"

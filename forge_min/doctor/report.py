@@ -59,9 +59,8 @@ class Report:
                 yield group
             yield f"  {_state(one, colour)}  {one.code}  {one.subject}: {one.message}"
             if one.next:
-                yield textwrap.fill(
-                    one.why, _WIDTH, initial_indent=_MARGIN, subsequent_indent=_MARGIN
-                )
+                for line in textwrap.wrap(one.why, _WIDTH - len(_MARGIN)):
+                    yield _MARGIN + line
                 yield f"{_MARGIN}next: {one.next}"
         told = ", ".join(f"{self.counts[state]} {state}" for state in _COLOURS)
         yield f"{told} (profile {self._profile})"

@@ -50,7 +50,7 @@ def _reach(site: Site, opened: list[db.Connection]) -> Iterator[Finding]:
     url = site.settings["database.url"]
     if not url:
         message = "no database is named, and the one of development does not run"
-        yield found("D501", site.graver, message)
+        yield found("D501", site.graver, message)._replace(next="forge-min serve")
         return
     try:
         conn = open_connection(site)

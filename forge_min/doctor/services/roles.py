@@ -40,14 +40,18 @@ def check_role(site: Site, conn: db.Connection, declared: Declared) -> Iterator[
     with reading(conn):
         reasons = unbound_reasons(conn)
         ((owned,),) = db.run(conn, SQL["owned"])
-        tenants = declared.scoped or _scoped(conn, declared)
+        tenants = _tenants(conn, declared)
         lacking, excess = lacking_rights(conn), excess_rights(conn)
     if owned and not any(reason.startswith("owns ") for reason in reasons):
         reasons.append(f"owns {owned}")
     user = conn.info.user
     if reasons:
-        state = "failed" if tenants else site.graver
-        yield found("D601", state, f"{user} {' and '.join(reasons)}", role=user)
+        yield found(
+            "D601",
+            "failed" if tenants else site.graver,
+            f"{user} {' and '.join(reasons)}",
+            role=user,
+        )
     else:
         yield found("D601", "ok", f"{user} owns nothing, and no policy is passed over")
     if lacking:
@@ -65,12 +69,13 @@ def check_isolation(site: Site, conn: db.Connection, declared: Declared) -> Iter
     """What the catalog says of tenants' tables, and what the role sees of them with no tenant."""
     with reading(conn):
         found_there = _scoped(conn, declared)
+        tenants = _tenants(conn, declared)
     missing = (declared.scoped or frozenset()) - {one.name for one in found_there}
     wrong = [f"{name} has no tenant_id, or is not there" for name in sorted(missing)]
     wrong += [f"{one.name} {why}" for one in found_there if one.table and (why := _gap(one))]
     tables = sum(one.table for one in found_there)
     if wrong:
-        yield found("D604", "failed", "; ".join(wrong))
+        yield found("D604", "failed" if tenants else site.graver, "; ".join(wrong))
     else:
         yield found("D604", "ok", f"binds {conn.info.user} on {tables} tables")
     yield from _tried(site, conn, [one for one in found_there if one.readable])
@@ -79,6 +84,12 @@ def check_isolation(site: Site, conn: db.Connection, declared: Declared) -> Iter
 def _scoped(conn: db.Connection, declared: Declared) -> list[Scoped]:
     given = {"scoped": sorted(declared.scoped or ())}
     return [Scoped(*row) for row in db.run(conn, SQL["scoped"], given)]
+
+
+def _tenants(conn: db.Connection, declared: Declared) -> bool:
+    """Whether there are tenants to be kept apart, by the code or by the catalog."""
+    own = (one.name for one in _scoped(conn, declared) if not one.name.startswith("forge_"))
+    return bool(declared.scoped) or any(own)
 
 
 def _gap(one: Scoped) -> str:
