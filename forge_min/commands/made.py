@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def check_generated(root: Path) -> Iterator[Finding]:
     """gen/ against resources/ and views/."""
-    from ..doctor import found
+    from ..doctor import found, listed, verdict
     from ..generate import generate
     from ..parse import parse_project
 
@@ -24,8 +24,8 @@ def check_generated(root: Path) -> Iterator[Finding]:
         return
     report = generate(root, parsed.resources, check=True)
     stale = [*report.written, *report.removed]
-    message = f"{len(stale)} files are stale: {', '.join(stale[:4])}" if stale else "is up to date"
-    yield found("D211", "warning" if stale else "ok", message)
+    message = f"{len(stale)} files are stale: {listed(stale)}" if stale else ""
+    yield verdict("D211", "warning", message, "is up to date")
 
 
 def check_stylesheet(root: Path) -> Iterator[Finding]:

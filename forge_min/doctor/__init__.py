@@ -18,7 +18,7 @@ from .configuration import (
     check_secret,
 )
 from .examination import attempt
-from .finding import Finding, State, broken, codes, found, skipped
+from .finding import Finding, State, broken, codes, found, listed, verdict
 from .machine import check_disk, check_files
 from .program import check_python
 from .report import GROUPS, Report
@@ -47,5 +47,5 @@ def check_alone(site: Site) -> list[Finding]:
 
 __all__ = [
     "GROUPS", "Finding", "Profile", "Site", "Report", "State", "attempt", "broken", "check_alone",
-    "codes", "found", "skipped",
+    "codes", "found", "listed", "verdict",
 ]  # fmt: skip

@@ -11,10 +11,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from ..manifest import INFO, NAME, Manifest
-from .finding import Finding, found, skipped
+from .finding import Finding, listed, skipped, verdict
 from .site import Site
-
-_SHOWN = 5  # names in one message
 
 
 def check_artifact(site: Site) -> Iterator[Finding]:
@@ -30,15 +28,11 @@ def check_artifact(site: Site) -> Iterator[Finding]:
     wrong |= dict.fromkeys(unreadable, "unreadable")
     if json.loads(members.get(INFO) or b"{}").get("manifest") != manifest.digest:
         wrong[NAME] = f"not the one of {INFO}"
-    if wrong:
-        listed = _listed([f"{name} ({what})" for name, what in sorted(wrong.items())])
-        yield found("D201", "failed", f"not as they were built: {listed}")
-    else:
-        yield found("D201", "ok", f"all {len(manifest.hashes)} are as they were built")
-    if extra:
-        yield found("D202", "failed", f"the manifest does not know {_listed(extra)}")
-    else:
-        yield found("D202", "ok", "there are none")
+    names = listed(f"{name} ({what})" for name, what in sorted(wrong.items()))
+    well = f"all {len(manifest.hashes)} are as they were built"
+    yield verdict("D201", "failed", names and f"not as they were built: {names}", well)
+    unknown = extra and f"the manifest does not know {listed(extra)}"
+    yield verdict("D202", "failed", unknown or "", "there are none")
     if site.native is not None and site.artifact.is_file():
         yield _unpacked(site.native.parent, manifest)
 
@@ -77,12 +71,5 @@ def _unpacked(folder: Path, manifest: Manifest) -> Finding:
         wrong += [] if same else [name]
     present = (p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir())
     wrong += sorted(set(present) - expected.keys())
-    if wrong:
-        message = f"not the artifact's: {_listed(wrong)} in {folder}"
-        return found("D203", "failed", message, folder=folder)
-    return found("D203", "ok", f"{len(expected)} files in {folder}")
-
-
-def _listed(names: list[str]) -> str:
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    message = f"not the artifact's: {listed(wrong)} in {folder}" if wrong else ""
+    return verdict("D203", "failed", message, f"{len(expected)} files in {folder}", folder=folder)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import ip_address, ip_network
 from urllib.parse import unquote
 
-from .finding import Finding, found, told
+from .finding import Finding, found, told, verdict
 from .secrecy import weakness
 from .site import Site
 
@@ -40,14 +40,14 @@ def check_secret(site: Site) -> Iterator[Finding]:
         yield found("D303", "failed" if site.prod else "ok", message)
         return
     weak = weakness(secret, SECRET)
-    yield found("D303", site.graver if weak else "ok", weak or f"{len(secret)} characters")
+    yield verdict("D303", site.graver, weak, f"{len(secret)} characters")
 
 
 def check_admin(site: Site) -> Iterator[Finding]:
     """The admin server's address and token."""
     s = site.settings
     host, token = s["admin.host"], s["admin.token"]
-    near = _is_loopback(host)
+    near = host and is_near(host)
     if not s["admin.enabled"]:
         yield found("D304", "ok", "is off")
     elif not token:
@@ -80,12 +80,10 @@ def check_openness(site: Site) -> Iterator[Finding]:
     everybody = "*" in s["api.cors_origins"]
     origins = ", ".join(s["api.cors_origins"]) or "none but its own"
     yield found("D306", site.graver if everybody else "ok", origins)
-    if site.prod and site.env != "production":
-        yield found("D307", "failed", f"FORGE_ENV is {site.env}")
-    elif site.prod and s["observe.log_level"] == "debug":
+    mistaken = site.prod and site.env != "production"
+    yield found("D307", "failed" if mistaken else "ok", f"FORGE_ENV is {site.env}")
+    if site.prod and s["observe.log_level"] == "debug":
         yield found("D307", "warning", "observe.log_level is debug")
-    else:
-        yield found("D307", "ok", f"FORGE_ENV is {site.env}")
     wide = [net for net in s["server.trusted_proxies"] if _is_everybody(net)]
     trusted = ", ".join(s["server.trusted_proxies"]) or "none"
     yield found("D308", site.lighter if wide else "ok", trusted)
@@ -110,9 +108,10 @@ def _is_everybody(network: str) -> bool:
     return network != "unix" and ip_network(network).prefixlen == 0
 
 
-def _is_loopback(host: str) -> bool:
+def is_near(host: str) -> bool:
+    """Whether it is this machine: loopback, or the folder of a socket."""
     try:
-        return host == "localhost" or ip_address(host).is_loopback
+        return host in ("", "localhost") or host[0] == "/" or ip_address(host).is_loopback
     except ValueError:
         return False
 

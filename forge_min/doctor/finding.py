@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterable
 from functools import cache
 from typing import Literal, NamedTuple
 
@@ -40,6 +41,18 @@ def found(code: str, state: State, message: str, /, **places: object) -> Finding
     row = codes()[code]
     next = "" if state in ("ok", "skipped") else filled(row["next"], places)
     return Finding(code, row["title"], state, message, row["text"], next)
+
+
+def verdict(code: str, state: State, wrong: str, well: str, /, **places: object) -> Finding:
+    """What is wrong, in this state; where nothing is, that all is well."""
+    return found(code, state if wrong else "ok", wrong or well, **places)
+
+
+def listed(names: Iterable[str], most: int = 4) -> str:
+    """Names for a message, of which only the first are told."""
+    told = list(names)
+    more = len(told) - most
+    return ", ".join(told[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def filled(command: str, places: dict[str, object]) -> str:

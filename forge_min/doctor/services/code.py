@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ...app import App, Generated, declared_registry
 from ...errors import ForgeError
 from ...jobs import Catalogue, Kind, check_periodic
-from ..finding import Finding, broken, found, skipped, told
+from ..finding import Finding, broken, found, skipped, told, verdict
 from ..site import Site
 
 _OUT = "the project's code does not load"
@@ -44,9 +44,7 @@ def check_code(site: Site, declared: Declared) -> Iterator[Finding]:
 
 def _evaluating(app: App) -> Finding:
     pages = [path for path, _, evaluating in app.pages if evaluating]
-    if not pages:
-        return found("D106", "ok", "on no page")
-    return found("D106", "warning", f"on {', '.join(pages)}")
+    return verdict("D106", "warning", f"on {', '.join(pages)}" if pages else "", "on no page")
 
 
 def _declare(app: App, generated: Generated, declared: Declared) -> Iterator[Finding]:

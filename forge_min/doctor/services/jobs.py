@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from ... import db
-from ...jobs import control
-from ..finding import Finding, found
+from ...jobs import Kind, control
+from ..finding import Finding, State, found, listed, verdict
 from ..site import Site
 from .code import Declared
 from .reading import reading
@@ -21,30 +21,39 @@ def check_jobs(site: Site, conn: db.Connection, declared: Declared) -> Iterator[
     own = {name: kind.timeout for name, kind in kinds.items() if kind.timeout}
     with reading(conn):
         seen = control.health(conn, own, s["jobs.timeout"], s["jobs.rescue_after"])
-    yield from _or_ok("D701", "every kind that waits is known", _nobodys(seen, declared))
-    yield from _or_ok("D702", "every job that waits has a worker", _unworked(seen, declared))
-    yield from _or_ok("D703", "there are none", _paused(seen))
-    yield from _or_ok("D704", _depth(seen), _backlog(seen))
-    yield from _or_ok("D705", "none within a day", _discarded(seen))
-    yield from _or_ok("D706", "there are none", _dead(seen))
-    yield from _or_ok("D707", "there are none", _overlong(seen))
+    known = declared.kinds
+    nobodys = [kind for kind in seen["unknown"] if known is not None and kind not in known]
+    paused = {q["name"]: control.moment(q["paused_at"]) for q in seen["queues"] if q["paused_at"]}
+    yield from _all("D701", _nobodys(nobodys), "every kind that waits is known")
+    yield from _all("D702", _unworked(seen, nobodys, known or {}), "every waiting job has a worker")
+    yield from _all("D703", _paused(paused), "there are none")
+    yield from _all("D704", _backlog(seen, paused), _depth(seen))
+    given_up = ", ".join(f"{one['count']} of {one['kind']}" for one in seen["discarded"])
+    yield verdict("D705", "warning", given_up and f"within a day: {given_up}", "none within a day")
+    dead = [one for one in seen["stuck"] if one["dead"]]
+    lives = "a worker that lives takes them over" if seen["alive"] else "no worker lives"
+    state: State = "warning" if seen["alive"] else "failed"
+    yield verdict("D706", state, f"{_listed(dead)}: {lives}" if dead else "", "there are none")
+    late = [one for one in seen["stuck"] if not one["dead"]]
+    first = late[0]["id"] if late else ""
+    yield verdict("D707", "warning", _listed(late), "there are none", id=first)
 
 
-def _or_ok(code: str, well: str, wrong: Iterator[Finding]) -> Iterator[Finding]:
-    results = list(wrong)
-    yield from results or [found(code, "ok", well)]
+def _all(code: str, wrong: Iterator[Finding], well: str) -> Iterator[Finding]:
+    yield from list(wrong) or [found(code, "ok", well)]
 
 
-def _nobodys(seen: control.Shown, declared: Declared) -> Iterator[Finding]:
+def _nobodys(kinds: list[str]) -> Iterator[Finding]:
+    for kind in kinds:
+        yield found("D701", "failed", f"jobs of kind {kind} wait for nobody", kind=kind)
+
+
+def _unworked(
+    seen: control.Shown, nobodys: list[str], known: Mapping[str, Kind]
+) -> Iterator[Finding]:
     for kind in seen["unknown"]:
-        if declared.kinds is not None and kind not in declared.kinds:
-            yield found("D701", "failed", f"jobs of kind {kind} wait for nobody", kind=kind)
-
-
-def _unworked(seen: control.Shown, declared: Declared) -> Iterator[Finding]:
-    for kind in seen["unknown"]:
-        if declared.kinds is None or kind in declared.kinds:
-            queue = declared.kinds[kind].queue if declared.kinds else ""
+        if kind not in nobodys:
+            queue = known[kind].queue if kind in known else ""
             message = f"jobs of kind {kind} wait, and no worker that lives has it"
             yield found("D702", "warning", message, queue=queue)
     for queue in seen["unworked"]:
@@ -52,11 +61,9 @@ def _unworked(seen: control.Shown, declared: Declared) -> Iterator[Finding]:
         yield found("D702", "warning", message, queue=queue)
 
 
-def _paused(seen: control.Shown) -> Iterator[Finding]:
-    for queue in seen["queues"]:
-        if queue["paused_at"]:
-            message = f"{queue['name']} is paused since {control.moment(queue['paused_at'])}"
-            yield found("D703", "warning", message, queue=queue["name"])
+def _paused(queues: Mapping[str, str]) -> Iterator[Finding]:
+    for queue, since in queues.items():
+        yield found("D703", "warning", f"{queue} is paused since {since}", queue=queue)
 
 
 def _depth(seen: control.Shown) -> str:
@@ -65,36 +72,15 @@ def _depth(seen: control.Shown) -> str:
     return f"{waiting} jobs wait, the oldest for {control.duration(oldest)}"
 
 
-def _backlog(seen: control.Shown) -> Iterator[Finding]:
-    paused = {queue["name"] for queue in seen["queues"] if queue["paused_at"]}
-    for queue in sorted(seen["counts"].keys() - paused):
+def _backlog(seen: control.Shown, paused: Mapping[str, str]) -> Iterator[Finding]:
+    for queue in sorted(seen["counts"].keys() - paused.keys()):
         waiting, oldest = seen["counts"][queue].get("available", 0), seen["oldest"].get(queue, 0.0)
         if oldest > OLD or waiting > MANY:
             message = f"{waiting} jobs of {queue} wait, the oldest for {control.duration(oldest)}"
             yield found("D704", "warning", message)
 
 
-def _discarded(seen: control.Shown) -> Iterator[Finding]:
-    if seen["discarded"]:
-        listed = ", ".join(f"{one['count']} of {one['kind']}" for one in seen["discarded"])
-        yield found("D705", "warning", f"within a day: {listed}")
-
-
-def _dead(seen: control.Shown) -> Iterator[Finding]:
-    dead = [one for one in seen["stuck"] if one["dead"]]
-    if dead and seen["alive"]:
-        yield found("D706", "warning", f"{_listed(dead)}: a worker that lives takes them over")
-    elif dead:
-        yield found("D706", "failed", f"{_listed(dead)}, and no worker lives")
-
-
-def _overlong(seen: control.Shown) -> Iterator[Finding]:
-    late = [one for one in seen["stuck"] if not one["dead"]]
-    if late:
-        yield found("D707", "warning", _listed(late), id=late[0]["id"])
-
-
 def _listed(stuck: list[control.Shown]) -> str:
-    shown = [f"{one['kind']} {one['id']} ({control.duration(one['seconds'])})" for one in stuck[:4]]
-    more = len(stuck) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more else "")
+    return listed(
+        f"{one['kind']} {one['id']} ({control.duration(one['seconds'])})" for one in stuck
+    )

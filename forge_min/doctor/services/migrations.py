@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ... import db
-from ..finding import Finding, found
+from ..finding import Finding, State, listed, verdict
 from ..site import Site
 from .reading import reading
 
-_STATES = {
+_STATES: dict[str, tuple[tuple[str, ...], State, str]] = {
     "D510": (("pending", "half applied"), "failed", "not applied"),
     "D511": (("changed",), "failed", "changed after they were applied"),
     "D512": (("missing",), "warning", "applied by another release"),
@@ -24,11 +24,6 @@ def check_migrations(site: Site, conn: db.Connection) -> Iterator[Finding]:
     with reading(conn):
         rows = db.migration_status(conn, files)
     for code, (states, state, what) in _STATES.items():
-        names = [f"{row.source}/{row.name}" for row in rows if row.state in states]
-        if names:
-            listed = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if names[4:] else "")
-            yield found(code, state, f"{what}: {listed}")  # type: ignore[arg-type]
-        elif code == "D510":
-            yield found(code, "ok", f"all {len(files)} are applied")
-        else:
-            yield found(code, "ok", "there are none")
+        names = listed(f"{row.source}/{row.name}" for row in rows if row.state in states)
+        well = f"all {len(files)} are applied" if code == "D510" else "there are none"
+        yield verdict(code, state, names and f"{what}: {names}", well)

@@ -11,7 +11,7 @@ from psycopg import sql
 
 from ... import db
 from ...db.roles import excess_rights, lacking_rights, unbound_reasons
-from ..finding import Finding, found, skipped
+from ..finding import Finding, State, found, listed, skipped, verdict
 from ..site import Site
 from .code import Declared
 from .reading import SQL, open_connection, reading
@@ -45,40 +45,27 @@ def check_role(site: Site, conn: db.Connection, declared: Declared) -> Iterator[
     if owned and not any(reason.startswith("owns ") for reason in reasons):
         reasons.append(f"owns {owned}")
     user = conn.info.user
-    if reasons:
-        yield found(
-            "D601",
-            "failed" if tenants else site.graver,
-            f"{user} {' and '.join(reasons)}",
-            role=user,
-        )
-    else:
-        yield found("D601", "ok", f"{user} owns nothing, and no policy is passed over")
-    if lacking:
-        listed = "; ".join(lacking[:4]) + (f" and {len(lacking) - 4} more" if lacking[4:] else "")
-        yield found("D602", "failed", f"{user} has not: {listed}")
-    else:
-        yield found("D602", "ok", "there are none")
-    if excess:
-        yield found("D603", "warning", f"{user} may {', '.join(excess)}", role=user)
-    else:
-        yield found("D603", "ok", "there are none")
+    state: State = "failed" if tenants else site.graver
+    who = f"{user} {' and '.join(reasons)}" if reasons else ""
+    well = f"{user} owns nothing, and no policy is passed over"
+    yield verdict("D601", state, who, well, role=user)
+    missing = f"{user} has not: {listed(lacking)}" if lacking else ""
+    yield verdict("D602", "failed", missing, "there are none")
+    more = f"{user} may {', '.join(excess)}" if excess else ""
+    yield verdict("D603", "warning", more, "there are none", role=user)
 
 
 def check_isolation(site: Site, conn: db.Connection, declared: Declared) -> Iterator[Finding]:
     """What the catalog says of tenants' tables, and what the role sees of them with no tenant."""
     with reading(conn):
-        found_there = _scoped(conn, declared)
+        relations = _scoped(conn, declared)
         tenants = _tenants(conn, declared)
-    missing = (declared.scoped or frozenset()) - {one.name for one in found_there}
+    missing = (declared.scoped or frozenset()) - {one.name for one in relations}
     wrong = [f"{name} has no tenant_id, or is not there" for name in sorted(missing)]
-    wrong += [f"{one.name} {why}" for one in found_there if one.table and (why := _gap(one))]
-    tables = sum(one.table for one in found_there)
-    if wrong:
-        yield found("D604", "failed" if tenants else site.graver, "; ".join(wrong))
-    else:
-        yield found("D604", "ok", f"binds {conn.info.user} on {tables} tables")
-    yield from _tried(site, conn, [one for one in found_there if one.readable])
+    wrong += [f"{one.name} {why}" for one in relations if one.table and (why := _gap(one))]
+    well = f"binds {conn.info.user} on {sum(one.table for one in relations)} tables"
+    yield verdict("D604", "failed" if tenants else site.graver, "; ".join(wrong), well)
+    yield from _tried(site, conn, [one for one in relations if one.readable])
 
 
 def _scoped(conn: db.Connection, declared: Declared) -> list[Scoped]:
@@ -118,14 +105,14 @@ def _tried(site: Site, conn: db.Connection, relations: list[Scoped]) -> Iterator
             else:
                 empty.append(one.name)
     if seen:
-        who = conn.info.user
-        yield found("D605", "failed", f"with no tenant, {who} sees rows of {', '.join(seen)}")
+        message = f"with no tenant, {conn.info.user} sees rows of {listed(seen)}"
+        yield found("D605", "failed", message)
     elif slow:
-        message = f"no answer within {PATIENCE:g} s from {', '.join(slow)}; no row was seen"
+        message = f"no answer within {PATIENCE:g} s from {listed(slow)}; no row was seen"
         yield found("D605", "warning", message)
     elif tried:
         rest = f"; {len(empty)} are empty" if empty else ""
-        yield found("D605", "ok", f"no row is seen of {', '.join(tried)}{rest}")
+        yield found("D605", "ok", f"no row is seen of {listed(tried)}{rest}")
     else:
         yield skipped("D605", "no table of tenants has a row")
 

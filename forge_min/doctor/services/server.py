@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ... import db
 from ...notify.link import is_pooled
+from ..configuration import is_near
 from ..finding import Finding, found, told
 from ..machine import room_at
 from ..site import Site
@@ -18,7 +19,6 @@ from .reading import SQL, open_connection, place_of, reading
 NEWEST = 18
 SKEW = 1.0  # seconds
 ROUNDS = 5
-_NEAR = ("", "localhost", "127.0.0.1", "::1")
 
 
 def check_server(site: Site, conn: db.Connection) -> Iterator[Finding]:
@@ -51,7 +51,7 @@ def check_way(site: Site, conn: db.Connection) -> Iterator[Finding]:
     host = conn.info.host
     if conn.pgconn.ssl_in_use:
         yield found("D505", "ok", "by TLS")
-    elif _is_near(host):
+    elif is_near(host):
         yield found("D505", "ok", "the database is on this machine")
     else:
         place = {"host": host, "port": conn.info.port}
@@ -83,7 +83,7 @@ def check_room(site: Site, conn: db.Connection) -> Iterator[Finding]:
     with reading(conn):
         ((size, folder),) = db.run(conn, SQL["size"])
     told = f"the database has {size / (1 << 30):.2f} GiB"
-    if not folder or not _is_near(conn.info.host) or not os.path.isdir(folder):
+    if not folder or not is_near(conn.info.host) or not os.path.isdir(folder):
         yield found("D513", "ok", f"{told}; the room of its disk cannot be seen from here")
         return
     free = shutil.disk_usage(folder).free
@@ -102,7 +102,3 @@ def check_owner(site: Site) -> Iterator[Finding]:
             yield found("D514", "ok", f"lets {conn.info.user} in")
     except Exception as err:
         yield found("D514", "warning", told(err), **place_of(s["database.migrate_url"]))
-
-
-def _is_near(host: str) -> bool:
-    return host in _NEAR or host.startswith("/")
