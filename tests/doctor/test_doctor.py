@@ -124,6 +124,34 @@ def test_a_project_without_generated_code_is_told_to_generate_it(project: Path) 
     assert not (project / "gen").exists()
 
 
+def test_generated_code_that_is_stale_is_a_warning(project: Path) -> None:
+    (project / "gen" / "flight" / "routes.py").write_text("x = 1\n")
+    done = run(project, "doctor --json", {"FORGE_DATABASE_URL": AWAY})
+    (one,) = told(done)["D211"]
+    assert one["state"] == "warning" and "flight/routes.py" in one["message"]
+    assert state(done, "D212") == "ok"
+
+
+def test_the_database_of_development_is_found_while_another_command_runs_it(
+    project: Path, tmp_path: Path
+) -> None:
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("FORGE_", "DATABASE_URL"))}
+    ports = {"FORGE_SERVER_PORT": "0", "FORGE_ADMIN_PORT": "0", "PYTHONPATH": str(PACKAGE.parent)}
+    argv = [sys.executable, "-m", "forge_min", "serve"]
+    with subprocess.Popen(argv, cwd=project, env=clean | ports, stderr=subprocess.PIPE) as serving:
+        try:
+            assert serving.stderr is not None
+            said = b""
+            while b"serving on" not in said:
+                said = serving.stderr.readline()
+                assert said or serving.poll() is None, "it did not start"
+            done = run(project, "doctor --json", {})
+        finally:
+            serving.terminate()
+    assert done.returncode == 0 and state(done, "D501") == state(done, "D510") == "ok", done.stdout
+    assert run(project, "doctor", {}).stdout.count("next: forge-min serve") == 1
+
+
 def test_without_a_name_of_a_database_development_is_warned_and_nothing_is_started(
     project: Path,
 ) -> None:
