@@ -11,6 +11,7 @@ from pathlib import Path
 
 import forge_min
 from forge_min.config import TABLE
+from forge_min.doctor import GROUPS as DOCTOR
 
 FOLDER = Path(__file__).parent / "reference"
 CODES = Path(forge_min.__file__).parent / "codes.toml"
@@ -23,6 +24,7 @@ GROUPS = {
     "F5": "Servers",
     "F6": "Actions",
     "F7": "Jobs",
+    **{prefix: f"What `doctor` asks: {title}" for prefix, title in DOCTOR.items()},
 }
 
 
@@ -65,6 +67,7 @@ def errors() -> str:
         lines += [f"## {title}", ""]
         for code in sorted(c for c in codes if c.startswith(prefix)):
             lines += [f"### {code}: {codes[code]['title']}", "", codes[code]["text"].strip(), ""]
+            lines += [f"Next: `{codes[code]['next']}`", ""] if "next" in codes[code] else []
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -7,9 +7,10 @@ and `version` needs neither. No module of MAKE is loaded here.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -21,10 +22,22 @@ from .ops.project import load_project
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
+    from .doctor import Finding
 
-def main(argv: Sequence[str] | None = None, *, prog: str | None = None) -> int:
-    """Run one command; returns the exit code: 0 done, 1 failed, 2 wrong use."""
-    arguments = parser(prog).parse_args(argv)
+
+def main(
+    argv: Sequence[str] | None = None,
+    *,
+    prog: str | None = None,
+    checks: Mapping[str, Callable[[], Iterable[Finding]]] | None = None,
+) -> int:
+    """Run one command; returns the exit code: 0 done, 1 failed, 2 wrong use.
+
+    checks: more of them for doctor, by their codes: of what only a project's folder has.
+    """
+    top = parser(prog)
+    arguments = top.parse_args(argv)
+    arguments.checks, arguments.command = checks or {}, prog or _started()
     return run(lambda: arguments.run(arguments), verbose=arguments.verbose)
 
 
@@ -56,6 +69,11 @@ def parser(prog: str | None = None) -> argparse.ArgumentParser:
                 keywords["type"] = _TYPES[keywords["type"]]
             command.add_argument(*names.split(), **keywords)
     return top
+
+
+def _started() -> str:
+    """How a person starts this: "python3 dist/shop.pyz"."""
+    return f"python3 {sys.argv[0]}"
 
 
 def _count(text: str) -> int:
@@ -148,17 +166,32 @@ def _config(arguments: argparse.Namespace) -> int:
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
-    from . import db, doctor
-    from .ops.development import with_database
-    from .ops.show import show_findings
+    from . import doctor
+    from .ops.door import DONE, FAILED, tell
+    from .ops.inspection import inspect_project
 
-    with with_database(migrated=False) as project:
-        notify, url = project.config.notify, project.config.database.direct_url
-        events = doctor.check_events(lambda: db.connect(url), notify.listen, notify.poll_interval)
-        pages = [path for path, _, evaluating in project.code()[0].pages if evaluating]
-        jobs = doctor.check_jobs(lambda: db.connect(project.config.database.url), project.kinds)
-        found = [*events, *doctor.check_pages(pages), *jobs]
-        return show_findings(found, as_json=arguments.json)
+    sys.dont_write_bytecode = True  # what is looked at stays as it is
+    env = os.environ.get("FORGE_ENV") or "development"
+    profile: doctor.Profile = arguments.profile or ("prod" if env == "production" else "dev")
+    seen = inspect_project(production=profile == "prod")
+    site = doctor.Site(
+        profile, env, seen.config.values, seen.mistakes, seen.config.warnings, seen.root,
+        seen.artifact, seen.native, seen.build, seen.code,
+    )  # fmt: skip
+    found = doctor.check_alone(site)
+    for code, check in arguments.checks.items():
+        found += doctor.attempt(code, check)
+    try:
+        from . import db  # noqa: F401  (first: a missing libpq gets its error)
+        from .doctor.services import check_services
+    except Exception as err:  # psycopg, libpq or the core is missing
+        found.append(doctor.broken("D104", err))
+    else:
+        found += check_services(site)
+    report = doctor.Report(found, profile, strict=arguments.strict, command=arguments.command)
+    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    tell(report.document(), report.lines(colour=colour), as_json=arguments.json)
+    return DONE if report.good else FAILED
 
 
 def _version(arguments: argparse.Namespace) -> int:

@@ -10,12 +10,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Literal
 
 from .errors import BuildError
 
 NAME = "manifest.sha256"
 INFO = "build-info.json"
 _UNLISTED = frozenset({NAME, INFO})
+Difference = Literal["missing", "added", "altered"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +68,22 @@ class Manifest:
 
     def verify(self, members: Mapping[str, bytes]) -> list[str]:
         """What differs, one sentence each: missing, added and altered members, sorted."""
+        verb = {"missing": "is", "added": "was", "altered": "was"}
+        differing = self.differences(members).items()
+        return sorted(f"{name} {verb[what]} {what}" for name, what in differing)
+
+    def differences(self, members: Mapping[str, bytes]) -> dict[str, Difference]:
+        """The names of what differs, sorted, with what is wrong with each."""
         found = Manifest.of(members).hashes
-        missing = [f"{name} is missing" for name in self.hashes.keys() - found.keys()]
-        added = [f"{name} was added" for name in found.keys() - self.hashes.keys()]
-        altered = [
-            f"{name} was altered"
-            for name in self.hashes.keys() & found.keys()
-            if self.hashes[name] != found[name]
-        ]
-        return sorted(missing + added + altered)
+        differing: dict[str, Difference] = {}
+        for name in sorted(self.hashes.keys() | found.keys()):
+            if name not in found:
+                differing[name] = "missing"
+            elif name not in self.hashes:
+                differing[name] = "added"
+            elif self.hashes[name] != found[name]:
+                differing[name] = "altered"
+        return differing
 
 
 def read_members(artifact: Path) -> dict[str, bytes]:

@@ -138,13 +138,19 @@ class App:
         return function
 
 
+def declared_registry(app: App, generated: Generated) -> Registry:
+    """What the code registers: actions and workers; needs no database. Raises ForgeError F701."""
+    registry = Registry(db.Database(""), app.dependencies)
+    generated.register(registry, "")
+    return registry
+
+
 def declared_kinds(app: App, generated: Generated) -> dict[str, jobs.Kind]:
     """The kinds of jobs that there are workers for; needs no database.
 
     Raises ForgeError where a hook, a schedule or a worker does not fit: F702, F716 to F720.
     """
-    registry = Registry(db.Database(""), app.dependencies)
-    generated.register(registry, "")
+    registry = declared_registry(app, generated)
     registry.bind_hooks()
     known = registry.declared()
     jobs.check_periodic(app.schedules, jobs.Catalogue(known.values()))

@@ -35,5 +35,6 @@ def help(args: argparse.Namespace) -> int:
             hint=f"did you mean {close[0]}?" if close else "forge-min --help lists the commands",
         )
     lines = [f"{code}: {codes[code]['title']}", "", textwrap.fill(codes[code]["text"], 80)]
+    lines += ["", f"next: {codes[code]['next']}"] if "next" in codes[code] else []
     tell({"code": code, **codes[code]}, lines, as_json=args.json)
     return 0

@@ -56,6 +56,11 @@ class Config:
     def __getitem__(self, name: str) -> Any:
         return self._values[name]
 
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """Every value by "section.key"."""
+        return self._values
+
     if TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any: ...

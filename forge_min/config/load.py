@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -30,7 +30,25 @@ def load(root: Path | None, environ: Mapping[str, str], text: str | None = None)
     ConfigError for every bad value (F200), unknown key (F201) and refused development default
     (F203).
     """
-    return _Loading(environ, *_source(root, environ, text)).finish()
+    loading = _Loading(environ, *_source(root, environ, text))
+    config = loading.finish()
+    if loading.errors:
+        raise ErrorGroup("the configuration cannot be used", loading.errors)
+    return config
+
+
+def inspect(
+    root: Path | None, environ: Mapping[str, str], text: str | None = None
+) -> tuple[Config, Sequence[ConfigError]]:
+    """As `load`, for who looks for mistakes: the configuration with defaults in place of what
+    cannot be used, and every error. A file that cannot be read or parsed counts as none.
+    """
+    try:
+        loading = _Loading(environ, *_source(root, environ, text))
+        return loading.finish(), loading.errors
+    except ConfigError as err:
+        loading = _Loading(environ, _DEFAULT_FILE, "")
+        return loading.finish(), [err, *loading.errors]
 
 
 def _source(root: Path | None, environ: Mapping[str, str], text: str | None) -> tuple[str, str]:
@@ -52,7 +70,7 @@ class _Loading:
         self._environ = environ
         self._file = file
         self._text = text
-        self._errors: list[ConfigError] = []
+        self.errors: list[ConfigError] = []
         self._values = {key.name: key.accept(key.default) for key in TABLE}
         self._sources = {key.name: "default" for key in TABLE}
         self._unread: list[str] = []
@@ -67,14 +85,12 @@ class _Loading:
         self._read_file()
         self._read_variables()
         self._derive(env)
-        if self._errors:
-            raise ErrorGroup("the configuration cannot be used", self._errors)
         return Config(
             env, self._values, self._sources, [*self._unread, *_unknown_variables(self._environ)]
         )
 
     def _refuse(self, message: str, code: str, hint: str | None = None) -> None:
-        self._errors.append(ConfigError(message, code=code, hint=hint))
+        self.errors.append(ConfigError(message, code=code, hint=hint))
 
     def _read_file(self) -> None:
         try:

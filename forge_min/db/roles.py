@@ -60,8 +60,7 @@ def check_bound_role(conn: Connection) -> None:
     Raises ConfigError F412 for a superuser, BYPASSRLS, or (a member of) the owner of a table of
     schema public with policies: a tenant's rows would be everybody's.
     """
-    with errors_translated():
-        reasons = [row[0] for row in conn.execute(SQL["unbound"]).fetchall()]
+    reasons = unbound_reasons(conn)
     if reasons:
         raise ConfigError(
             f"the role {conn.info.user} of database.url {' and '.join(reasons)}, so no policy "
@@ -69,6 +68,30 @@ def check_bound_role(conn: Connection) -> None:
             code="F412",
             hint="name the app's role in database.url and the owner in database.migrate_url",
         )
+
+
+def unbound_reasons(conn: Connection) -> list[str]:
+    """What lets the connected role past row-level security: "is a superuser", ... Only reads."""
+    return _listed(conn, "unbound")
+
+
+def lacking_rights(conn: Connection) -> list[str]:
+    """What `ensure_app_role` gives and the connected role has not: "insert on flights", ... Only
+    reads.
+    """
+    return _listed(conn, "lacking")
+
+
+def excess_rights(conn: Connection) -> list[str]:
+    """What the connected role may do beyond what the app's role needs: "create roles", ... Nothing
+    of a superuser, who may do all. Only reads.
+    """
+    return _listed(conn, "excess")
+
+
+def _listed(conn: Connection, name: str) -> list[str]:
+    with errors_translated():
+        return [row[0] for row in conn.execute(SQL[name]).fetchall()]
 
 
 def _hashed(conn: Connection, role: str, password: str | None) -> str:

@@ -73,3 +73,47 @@ union all
 select 'owns ' || string_agg(relname, ', ' order by relname) from pg_class
 where relnamespace = 'public'::regnamespace and relrowsecurity and pg_has_role(relowner, 'USAGE')
 having count(*) > 0
+
+-- What `grants` gives and this role has not, a relation a row. Whose objects count: the owner's of forge_migration.
+-- name: lacking
+with own as (
+  select c.oid, c.relname, c.relkind from pg_class c
+  where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
+    and c.relowner = (select relowner from pg_class where oid = to_regclass('public.forge_migration'))
+),
+wanted(relname, word, given) as (
+  select relname, word, has_table_privilege(oid, word)
+  from own, unnest(array['select', 'insert', 'update', 'delete']) word
+  where relkind <> 'S' and (relname <> 'forge_migration' or word = 'select')
+  union all
+  select relname, word, has_sequence_privilege(oid, word) from own, unnest(array['usage', 'select']) word
+  where relkind = 'S'
+)
+select string_agg(word, ', ') || ' on ' || relname from wanted where not given group by relname
+union all
+select 'execute on ' || p.oid::regprocedure::text from pg_proc p
+where p.pronamespace = 'public'::regnamespace and p.prokind = 'f' and not p.prosecdef
+  and p.proowner = (select relowner from pg_class where oid = to_regclass('public.forge_migration'))
+  and not has_function_privilege(p.oid, 'execute')
+union all
+select 'usage on schema public' where not has_schema_privilege('public', 'usage')
+order by 1
+
+-- name: excess
+with me as (select * from pg_roles where rolname = current_user and not rolsuper)
+select 'create in schema public' from me where has_schema_privilege('public', 'create')
+union all
+select 'create schemas' from me where has_database_privilege(current_database(), 'create')
+union all
+select 'create roles' from me where rolcreaterole
+union all
+select 'create databases' from me where rolcreatedb
+union all
+select 'replicate' from me where rolreplication
+union all
+select 'change forge_migration' from me
+where has_table_privilege(to_regclass('public.forge_migration')::oid, 'insert, update, delete')
+union all
+select 'truncate ' || string_agg(relname, ', ' order by relname) from me, pg_class c
+where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and has_table_privilege(c.oid, 'truncate')
+having count(*) > 0

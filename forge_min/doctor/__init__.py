@@ -1,8 +1,51 @@
-"""Read-only checks of a site. What is checked is handed in; nothing here reads a configuration."""
+"""Read-only checks of a site. What is checked is handed in; nothing here reads a configuration.
 
-from .events import check_events
-from .finding import Finding
-from .jobs import check_jobs
-from .pages import check_pages
+`check_alone` needs neither psycopg nor the compiled core; what does is imported by its path,
+`services`, so that a broken installation is a finding, too.
+"""
 
-__all__ = ["Finding", "check_events", "check_jobs", "check_pages"]
+from __future__ import annotations
+
+from functools import partial
+
+from .artifact import check_artifact
+from .configuration import (
+    check_admin,
+    check_configuration,
+    check_openness,
+    check_passwords,
+    check_scripts,
+    check_secret,
+)
+from .examination import attempt
+from .finding import Finding, State, broken, codes, found, listed, verdict
+from .machine import check_disk, check_files
+from .program import check_python
+from .report import GROUPS, Report
+from .site import Profile, Site
+
+_CHECKS = {
+    "D201": check_artifact,
+    "D301": check_configuration,
+    "D303": check_secret,
+    "D304": check_admin,
+    "D305": check_passwords,
+    "D306": check_openness,
+    "D213": check_scripts,
+    "D401": check_disk,
+    "D402": check_files,
+}
+
+
+def check_alone(site: Site) -> list[Finding]:
+    """What needs no other part of the site."""
+    results = attempt("D101", check_python)
+    for code, check in _CHECKS.items():
+        results += attempt(code, partial(check, site))
+    return results
+
+
+__all__ = [
+    "GROUPS", "Finding", "Profile", "Site", "Report", "State", "attempt", "broken", "check_alone",
+    "codes", "found", "listed", "verdict",
+]  # fmt: skip

@@ -1,14 +1,79 @@
-"""What a check found."""
+"""What a check found. Why that matters, and what to type next, is the code's row of codes.toml."""
 
 from __future__ import annotations
 
+import re
+import tomllib
+from collections.abc import Iterable
+from functools import cache
 from typing import Literal, NamedTuple
+
+from ..data import files
+from ..errors import ErrorGroup, ForgeError
+
+State = Literal["ok", "warning", "failed", "skipped"]
+_PLACE = re.compile(r"\{(\w+)\}")
 
 
 class Finding(NamedTuple):
-    """subject: what was looked at. state: a warning is worth a look, "failed" does not work."""
+    """code: of the question, such as "D501"; `help CODE` explains it. subject: its title. state: a
+    warning is worth a look, "failed" does not work, "skipped" could not be asked. next: a command,
+    "" where all is well.
+    """
 
+    code: str
     subject: str
-    state: Literal["ok", "warning", "failed"]
+    state: State
     message: str
-    hint: str = ""
+    why: str
+    next: str = ""
+
+
+@cache
+def codes() -> dict[str, dict[str, str]]:
+    """The rows of what doctor asks, by code."""
+    table = tomllib.loads((files(__package__.rpartition(".")[0]) / "codes.toml").read_text("utf-8"))
+    return {code: row for code, row in table.items() if code.startswith("D")}
+
+
+def found(code: str, state: State, message: str, /, **places: object) -> Finding:
+    """A finding of this code. places: values of the words in braces of its command."""
+    row = codes()[code]
+    next = "" if state in ("ok", "skipped") else filled(row["next"], places)
+    return Finding(code, row["title"], state, message, row["text"], next)
+
+
+def verdict(code: str, state: State, wrong: str, well: str, /, **places: object) -> Finding:
+    """What is wrong, in this state; where nothing is, that all is well."""
+    return found(code, state if wrong else "ok", wrong or well, **places)
+
+
+def listed(names: Iterable[str], most: int = 4) -> str:
+    """Names for a message, of which only the first are told."""
+    told = list(names)
+    more = len(told) - most
+    return ", ".join(told[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def filled(command: str, places: dict[str, object]) -> str:
+    """The command with its words in braces; one without a value is told in capitals."""
+    return _PLACE.sub(lambda word: str(places.get(word[1]) or word[1].upper()), command)
+
+
+def skipped(code: str, why: str) -> Finding:
+    """A question that could not be asked."""
+    return found(code, "skipped", why)
+
+
+def broken(code: str, err: BaseException) -> Finding:
+    """A check that raised."""
+    return found(code, "failed", told(err))
+
+
+def told(err: BaseException) -> str:
+    """One line for a person."""
+    if isinstance(err, ErrorGroup):
+        return "; ".join(told(one) for one in err.errors)
+    if isinstance(err, ForgeError):
+        return f"{err.message} ({err.hint})" if err.hint else err.message
+    return f"{type(err).__name__}: {' '.join(str(err).split())}".rstrip(": ")

@@ -5,6 +5,7 @@ Every function takes a connection and works in the caller's transaction, if ther
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +15,7 @@ import psycopg
 from .. import db
 from ..errors import Invalid, NotFound
 from .job import LONGEST, with_notice
-from .keeping.counting import count_if_old
+from .keeping.counting import count_if_old, look
 from .new import ENDED, LIVE, fits
 
 SQL = db.load_sql("forge_min.jobs", "control.sql")
@@ -137,6 +138,23 @@ def stats(conn: Conn) -> Shown:
         for name in ("queues", "workers", "unknown", "unworked", "periodic")
     }
     return shown | {"storage": db.run(conn, SQL["storage"])[0][0]}
+
+
+def health(conn: Conn, timeouts: Mapping[str, float], timeout: float, grace: float) -> Shown:
+    """The queue as it is now: counts and the oldest of each queue, kinds and queues that nobody
+    works, what was discarded within a day, runs of dead workers and runs beyond their time, how
+    many workers live. Only reads.
+
+    timeouts: seconds of a kind that has its own; timeout: of all others; grace: seconds beyond it.
+    """
+    counts, oldest = look(conn)
+    params = {"timeouts": json.dumps(dict(timeouts)), "timeout": timeout, "grace": grace}
+    shown: Shown = {
+        name: [row[0] for row in db.run(conn, SQL[name], params if name == "stuck" else None)]
+        for name in ("queues", "unknown", "unworked", "discarded", "stuck")
+    }
+    ((alive,),) = db.run(conn, SQL["alive"])
+    return shown | {"counts": counts, "oldest": oldest, "alive": alive}
 
 
 def minutes(conn: Conn) -> Mapping[str, list[tuple[int, int, int, float]]]:

@@ -122,6 +122,25 @@ select queue from waiting
 where queue is not null and not exists (
   select from forge_worker where expires_at > now() and jsonb_exists(queues, queue))
 
+-- Given up within a day, by kind.
+-- name: discarded
+select jsonb_build_object('kind', kind, 'count', count(*)) from (
+  select kind from forge_job
+  where state = 'discarded' and coalesce(finalized_at, scheduled_at) > now() - interval '1 day' limit 10000) recent
+group by kind order by count(*) desc, kind
+
+-- name: alive
+select count(*) from forge_worker where expires_at > now()
+
+-- Runs of workers that are gone or silent, and runs beyond their time.
+-- name: stuck
+select jsonb_build_object('id', j.id, 'kind', j.kind, 'queue', j.queue, 'dead', w.id is null,
+  'seconds', extract(epoch from now() - j.attempted_at)::float8)
+from forge_job j left join forge_worker w on w.id = j.worker_id and w.expires_at > now()
+where j.state = 'running' and (w.id is null or j.attempted_at < now() - interval '1 second'
+  * (%(grace)s::float8 + coalesce((%(timeouts)s::jsonb ->> j.kind)::float8, %(timeout)s::float8)))
+order by j.attempted_at limit 100
+
 -- The table and its indexes: bytes, and what vacuum has left to do.
 -- name: storage
 select jsonb_build_object(

@@ -17,9 +17,8 @@ from .. import db
 from ..db.embedded.bootstrap import write_private
 from ..errors import ConfigError, Unavailable
 from . import migrate
-from .project import Project, load_project
+from .project import FOLDER, NOTE, Project, load_project
 
-FOLDER = ".forge"
 _ADDRESSES = ("FORGE_DATABASE_URL", "FORGE_DATABASE_MIGRATE_URL")
 
 
@@ -39,7 +38,7 @@ def with_database(*, migrated: bool = True) -> Iterator[Project]:
         raise ConfigError("database.url is not set", code="F204", hint=hint)
     folder, name = project.root / FOLDER, c.project.name.replace("-", "_")
     server = db.EmbeddedServer(folder / "postgres", database=name, app_role=c.database.app_role)
-    note = folder / "database.json"
+    note = project.root / NOTE
     if note.is_file() and (running := _answering(json.loads(note.read_text()))):
         yield running
         return

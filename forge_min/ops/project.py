@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from ..app import App, Generated, Running
     from ..jobs import Kind
 
+FOLDER = ".forge"  # what development keeps beside the project
+NOTE = f"{FOLDER}/database.json"  # addresses of its database, while that runs
+
 
 class Project:
     """root: the folder of app.py, gen/, migrations/ and static/, inside a zip or not.

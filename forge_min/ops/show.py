@@ -1,10 +1,9 @@
-"""config, doctor and version: what this site runs with. Secrets are masked."""
+"""config and version: what this site runs with. Secrets are masked."""
 
 from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Sequence
 from typing import Any
 
 from .. import __version__, fanout
@@ -21,16 +20,6 @@ def show_config(project: Project, *, sources: bool = False, as_json: bool = Fals
         values = {key: {"value": v, "source": known[key]} for key, v in values.items()}
     tell(values, lines.values(), as_json=as_json)
     return 0
-
-
-def show_findings(found: Sequence[Any], *, as_json: bool = False) -> int:
-    """What the doctor found; 1 when something failed."""
-    lines = []
-    for one in found:
-        lines.append(f"{one.state:8}{one.subject}: {one.message}")
-        lines += [f"        hint: {one.hint}"] if one.hint else []
-    tell([one._asdict() for one in found], lines, as_json=as_json)
-    return 1 if any(one.state == "failed" for one in found) else 0
 
 
 def show_version(build: dict[str, Any], *, as_json: bool = False) -> int:

@@ -2,5 +2,6 @@
 
 from .dockerfile import Deployed, deploy
 from .pipeline import Built, build
+from .tailwind import stylesheet_state
 
-__all__ = ["Built", "Deployed", "build", "deploy"]
+__all__ = ["Built", "Deployed", "build", "deploy", "stylesheet_state"]

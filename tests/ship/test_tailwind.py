@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from forge_min.errors import BuildError
-from forge_min.ship import build, tailwind
+from forge_min.ship import build, stylesheet_state, tailwind
 from forge_min.ship.project import read_project
 
 real = pytest.mark.skipif(
@@ -102,6 +102,20 @@ def test_without_the_package_the_committed_one_serves_until_something_changes(
     (small / "app.py").write_text('CLASS = "text-lime-600"\n')
     assert "forge-min[css]" in (refused(small).hint or "")
     assert (small / tailwind.MADE).read_text() == made
+
+
+@real
+def test_whether_it_is_of_its_sources_can_be_asked_without_making_it(small: Path) -> None:
+    made = small / tailwind.MADE
+    assert stylesheet_state(small) == "missing" and not made.exists()
+    text = make(small)
+    assert stylesheet_state(small) == "fresh" and made.read_text() == text
+    (small / "views/a.html").write_text('<p class="mt-[4px]">x</p>\n')
+    assert stylesheet_state(small) == "stale" and made.read_text() == text
+    made.write_text("p { color: red }\n")
+    assert stylesheet_state(small) == "foreign"
+    (small / "static/css/input.css").unlink()
+    assert stylesheet_state(small) == "none"
 
 
 @pytest.mark.usefixtures("without")

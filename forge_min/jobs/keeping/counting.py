@@ -18,6 +18,19 @@ MOST_COUNTED = 10_000  # jobs of a queue and state that are counted; of more the
 
 def count(conn: psycopg.Connection[Any], worker: UUID | None = None) -> None:
     """Count anew. worker: who leads; None = whoever asks, where nobody leads."""
+    found, oldest = look(conn)
+    params = {
+        "names": list(found),
+        "counts": [
+            json.dumps(found[queue] | {"oldest": oldest.get(queue, 0.0)}) for queue in found
+        ],
+        "worker": worker,
+    }
+    db.run(conn, SQL["counted"], params)
+
+
+def look(conn: psycopg.Connection[Any]) -> tuple[dict[str, dict[str, int]], dict[str, float]]:
+    """queue → state → how many, and queue → seconds that its oldest job waits. Only reads."""
     found: dict[str, dict[str, int]] = {}
     oldest: dict[str, float] = {}
     for queue, state, number, age in db.run(conn, SQL["count"], {"most": MOST_COUNTED + 1}):
@@ -29,14 +42,7 @@ def count(conn: psycopg.Connection[Any], worker: UUID | None = None) -> None:
         found.setdefault(queue, {})[state] = number
         if age is not None:
             oldest[queue] = age
-    params = {
-        "names": list(found),
-        "counts": [
-            json.dumps(found[queue] | {"oldest": oldest.get(queue, 0.0)}) for queue in found
-        ],
-        "worker": worker,
-    }
-    db.run(conn, SQL["counted"], params)
+    return found, oldest
 
 
 def count_if_old(conn: psycopg.Connection[Any]) -> None:

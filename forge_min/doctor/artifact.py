@@ -1,0 +1,75 @@
+"""The artifact against its manifest, member by member, and what it has unpacked."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+
+from ..manifest import INFO, NAME, Manifest
+from .finding import Finding, listed, skipped, verdict
+from .site import Site
+
+
+def check_artifact(site: Site) -> Iterator[Finding]:
+    """Altered, missing and unexpected members; compiled parts that are not the artifact's."""
+    if site.artifact is None:
+        yield skipped("D201", "this is a project's folder, no artifact")
+        return
+    members, unreadable = _members(site.artifact)
+    manifest = Manifest.read(members.get(NAME, b"").decode("utf-8", "replace"))
+    differing = manifest.differences(members)
+    extra = [name for name, what in differing.items() if what == "added"]
+    wrong: dict[str, str] = {name: what for name, what in differing.items() if what != "added"}
+    wrong |= dict.fromkeys(unreadable, "unreadable")
+    if json.loads(members.get(INFO) or b"{}").get("manifest") != manifest.digest:
+        wrong[NAME] = f"not the one of {INFO}"
+    names = listed(f"{name} ({what})" for name, what in sorted(wrong.items()))
+    well = f"all {len(manifest.hashes)} are as they were built"
+    yield verdict("D201", "failed", names and f"not as they were built: {names}", well)
+    unknown = extra and f"the manifest does not know {listed(extra)}"
+    yield verdict("D202", "failed", unknown or "", "there are none")
+    if site.native is not None and site.artifact.is_file():
+        yield _unpacked(site.native.parent, manifest)
+
+
+def _members(artifact: Path) -> tuple[dict[str, bytes], list[str]]:
+    """Every file by its name inside, and the names of those that cannot be read."""
+    members: dict[str, bytes] = {}
+    unreadable = []
+    with ExitStack() as stack:
+        reads: dict[str, Callable[[], bytes]] = {}
+        if artifact.is_dir():
+            for path in sorted(p for p in artifact.rglob("*") if p.is_symlink() or not p.is_dir()):
+                reads[path.relative_to(artifact).as_posix()] = path.read_bytes
+        else:
+            archive = stack.enter_context(zipfile.ZipFile(artifact))
+            for member in archive.infolist():
+                if not member.is_dir():
+                    reads[member.filename] = partial(archive.read, member)
+        for name, read in reads.items():
+            try:
+                members[name] = read()
+            except Exception:  # a damaged stream makes zipfile and zlib raise many things
+                unreadable.append(name)
+                members[name] = b""
+    return members, unreadable
+
+
+def _unpacked(folder: Path, manifest: Manifest) -> Finding:
+    expected = {n: digest for n, digest in manifest.hashes.items() if n.startswith("_native/")}
+    wrong = []
+    for name, digest in expected.items():
+        try:
+            same = sha256((folder / name).read_bytes()).hexdigest() == digest
+        except OSError:
+            same = False
+        wrong += [] if same else [name]
+    present = (p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir())
+    wrong += sorted(set(present) - expected.keys())
+    message = f"not the artifact's: {listed(wrong)} in {folder}" if wrong else ""
+    return verdict("D203", "failed", message, f"{len(expected)} files in {folder}", folder=folder)

@@ -1,0 +1,125 @@
+"""The configuration: what the loader refuses and warns of, and what is unsafe though it may be
+said.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from ipaddress import ip_address, ip_network
+from urllib.parse import unquote
+
+from .finding import Finding, found, told, verdict
+from .secrecy import weakness
+from .site import Site
+
+SECRET, TOKEN, PASSWORD = 32, 16, 8  # characters at least
+_ADDRESSES = ("database.url", "database.direct_url", "database.migrate_url")
+# Of a URI, and of keywords.
+_URI = re.compile(r"\w+://(?P<user>[^:/@?]*):(?P<password>[^@]*)@")
+_WORDS = re.compile(r"(?:^|[\s?&])(user|password)\s*=\s*'?([^\s&']+)")
+
+
+def check_configuration(site: Site) -> Iterator[Finding]:
+    """Everything of D3 but the secrets, which have their own checks."""
+    for mistake in site.mistakes:
+        yield found("D301", "failed", told(mistake))
+    if not site.mistakes:
+        yield found("D301", "ok", f"every value can be used; FORGE_ENV is {site.env}")
+    for warning in site.warnings:
+        yield found("D302", "warning", warning)
+    if not site.warnings:
+        yield found("D302", "ok", "there are none")
+
+
+def check_secret(site: Site) -> Iterator[Finding]:
+    """auth.secret. Without one in development each start has its own."""
+    secret = site.settings["auth.secret"]
+    if not secret:
+        message = "is not set; processes that start apart refuse each other's forms and cursors"
+        yield found("D303", "failed" if site.prod else "ok", message)
+        return
+    weak = weakness(secret, SECRET)
+    yield verdict("D303", site.graver, weak, f"{len(secret)} characters")
+
+
+def check_admin(site: Site) -> Iterator[Finding]:
+    """The admin server's address and token."""
+    s = site.settings
+    host, token = s["admin.host"], s["admin.token"]
+    near = host and is_near(host)
+    if not s["admin.enabled"]:
+        yield found("D304", "ok", "is off")
+    elif not token:
+        message = f"listens at {host}, without a token"
+        yield found("D304", "ok" if near else "failed", message)
+    elif weak := weakness(token, TOKEN):
+        state = site.lighter if near else site.graver
+        yield found("D304", state, f"listens at {host}, and admin.token {weak}")
+    else:
+        yield found("D304", "ok", f"listens at {host}, with a token")
+
+
+def check_passwords(site: Site) -> Iterator[Finding]:
+    """Passwords in the addresses of the database."""
+    wrong = {}
+    for url, key in {site.settings[key]: key for key in reversed(_ADDRESSES)}.items():
+        user, password = _credentials(url)
+        weak = password and weakness(password, PASSWORD)
+        if weak or (password and password.lower() == user.lower()):
+            wrong[key] = user, weak or "is the role's name"
+    for key, (user, weak) in wrong.items():
+        yield found("D305", site.lighter, f"the one of {key} {weak}", role=user)
+    if not wrong:
+        yield found("D305", "ok", "none that is guessed first")
+
+
+def check_openness(site: Site) -> Iterator[Finding]:
+    """Who may call, in which mode it runs, and whom it believes."""
+    s = site.settings
+    everybody = "*" in s["api.cors_origins"]
+    origins = ", ".join(s["api.cors_origins"]) or "none but its own"
+    yield found("D306", site.graver if everybody else "ok", origins)
+    mistaken = site.prod and site.env != "production"
+    yield found("D307", "failed" if mistaken else "ok", f"FORGE_ENV is {site.env}")
+    if site.prod and s["observe.log_level"] == "debug":
+        yield found("D307", "warning", "observe.log_level is debug")
+    wide = [net for net in s["server.trusted_proxies"] if _is_everybody(net)]
+    trusted = ", ".join(s["server.trusted_proxies"]) or "none"
+    yield found("D308", site.lighter if wide else "ok", trusted)
+
+
+def check_scripts(site: Site) -> Iterator[Finding]:
+    """The hashes of assets.scripts."""
+    scripts = site.settings["assets.scripts"]
+    wrong = [n for n, row in scripts.items() if not _is_hash(row["sha256"])]
+    for name in wrong:
+        file = scripts[name]["member"]
+        yield found("D213", "failed", f"{name} has no whole SHA-256", file=file)
+    if not wrong:
+        yield found("D213", "ok", f"{len(scripts)}, each with its hash")
+
+
+def _is_hash(text: object) -> bool:
+    return re.fullmatch(r"[0-9a-f]{64}", str(text)) is not None
+
+
+def _is_everybody(network: str) -> bool:
+    return network != "unix" and ip_network(network).prefixlen == 0
+
+
+def is_near(host: str) -> bool:
+    """Whether it is this machine: loopback, or the folder of a socket."""
+    try:
+        return host in ("", "localhost") or host[0] == "/" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _credentials(url: str) -> tuple[str, str]:
+    """User and password of an address, each "" where it has none."""
+    if match := _URI.match(url):
+        return unquote(match["user"]), unquote(match["password"])
+    words: Iterable[tuple[str, str]] = _WORDS.findall(url)
+    given = dict(words)
+    return given.get("user", ""), given.get("password", "")

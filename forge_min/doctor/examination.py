@@ -1,0 +1,54 @@
+"""One check at a time: what it raises, or how long it takes, is no harm to the others."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from .finding import Finding, broken, found
+
+PATIENCE = 8.0  # seconds that one check may take
+
+
+class Late(BaseException):
+    """A check took too long. No Exception, or the code that is checked could catch it."""
+
+
+def attempt(
+    code: str, look: Callable[[], Iterable[Finding]], patience: float = PATIENCE
+) -> list[Finding]:
+    """What the check finds, and a failed finding of `code` where it raises or takes longer than
+    `patience` seconds, which only the main thread can end.
+    """
+    results: list[Finding] = []
+    try:
+        with _within(patience):
+            for one in look():
+                results.append(one)
+    except Late:
+        results.append(found(code, "failed", f"no answer within {patience:g} s"))
+    except (Exception, SystemExit) as err:
+        results.append(broken(code, err))
+    return results
+
+
+@contextmanager
+def _within(seconds: float) -> Iterator[None]:
+    """Raises Late in the block."""
+
+    def late(number: int, frame: Any) -> None:
+        raise Late
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -1,0 +1,55 @@
+"""This machine: room where we write, and how many files a process may open."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+from .finding import Finding, found
+from .site import Site
+
+LOW, NONE = 256 << 20, 16 << 20  # bytes that are free
+SPARE = 100  # files beside sockets: logs, modules, the artifact, what is read and sent
+INFINITE = resource.RLIM_INFINITY
+
+
+def check_disk(site: Site) -> Iterator[Finding]:
+    """The folders that a site writes to. Nothing is written: the right to is asked for."""
+    places = [site.native] if site.artifact and site.native else []
+    if site.artifact is None and isinstance(site.root, Path):
+        places.append(site.root)
+    places.append(Path(os.environ.get("TMPDIR") or "/tmp"))
+    for place in places:
+        seen = os.statvfs(place)
+        files = seen.f_favail if seen.f_files else 1  # some file systems count none
+        yield room_at(place, seen.f_bavail * seen.f_frsize, files, os.access(place, os.W_OK))
+
+
+def room_at(place: Path, free: int, files: int, writable: bool = True) -> Finding:
+    """free: bytes. files: that can still be made."""
+    told = f"{free / (1 << 30):.1f} GiB free at {place}"
+    if not writable:
+        return found("D401", "warning", f"{place} cannot be written to", path=place)
+    if free < NONE or files < 1:
+        message = told if free < NONE else f"no more files can be made at {place}"
+        return found("D401", "failed", message, path=place)
+    return found("D401", "warning" if free < LOW else "ok", told, path=place)
+
+
+def check_files(site: Site) -> Iterator[Finding]:
+    """The limit of open files against what the caps let in."""
+    yield enough_files(site, *resource.getrlimit(resource.RLIMIT_NOFILE))
+
+
+def enough_files(site: Site, soft: int, hard: int) -> Finding:
+    """soft, hard: limits of open files of a process."""
+    s = site.settings
+    needed = s["server.max_connections"] + s["sse.max_connections"] + s["server.threads"] + SPARE
+    told = f"a process may open {soft}; connections and streams at their caps need {needed}"
+    if soft == INFINITE or soft >= needed:
+        return found("D402", "ok", told)
+    if INFINITE != hard < needed:
+        told += f"; beyond {hard} the superuser must allow it"
+    return found("D402", site.lighter, told, files=needed)

@@ -1,0 +1,115 @@
+"""Checks that need the parts of a running site: its code, the compiled core, psycopg, a database.
+
+One connection serves all that ask the database; when it is lost, the rest is skipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+
+import psycopg
+
+from ... import db
+from ...errors import ForgeError
+from ..examination import attempt
+from ..finding import Finding, found, skipped, told
+from ..site import Site
+from .capacity import check_connections, check_limits
+from .code import Declared, check_code
+from .events import check_events
+from .implementations import check_core, check_driver
+from .jobs import check_jobs
+from .migrations import check_migrations
+from .reading import open_connection, place_of
+from .roles import check_isolation, check_role
+from .server import check_clock, check_owner, check_room, check_server, check_way
+
+Look = Callable[[], Iterable[Finding]]
+
+
+def check_services(site: Site) -> list[Finding]:
+    """All of them, in order."""
+    declared = Declared()
+    results = [found("D104", "ok", "every part loads")]
+    results += attempt("D102", partial(check_core, site))
+    results += attempt("D103", partial(check_driver, site))
+    results += attempt("D105", partial(check_code, site, declared))
+    opened: list[db.Connection] = []
+    results += attempt("D501", partial(_reach, site, opened))
+    try:
+        for code, check in _CHECKS.items():
+            results += _asked(code, partial(check, site), opened, declared)
+    finally:
+        for conn in opened:
+            conn.close()
+    return results
+
+
+def _reach(site: Site, opened: list[db.Connection]) -> Iterator[Finding]:
+    url = site.settings["database.url"]
+    if not url:
+        message = "no database is named, and the one of development does not run"
+        yield found("D501", site.graver, message)._replace(next="forge-min serve")
+        return
+    try:
+        conn = open_connection(site)
+    except Exception as err:
+        yield found("D501", "failed", told(err), **place_of(url))
+        return
+    opened.append(conn)
+    host, port = conn.info.host or "the local socket", conn.info.port
+    yield found("D501", "ok", f"{conn.info.dbname} at {host}:{port}, as {conn.info.user}")
+
+
+def _asked(
+    code: str,
+    check: Callable[..., Iterable[Finding]],
+    opened: list[db.Connection],
+    declared: Declared,
+) -> list[Finding]:
+    if not opened:
+        return [skipped(code, "no database")]
+    conn = opened[0]
+    results = attempt(code, partial(_understood, code, partial(check, conn, declared)))
+    if conn.closed or not db.is_idle(conn):  # it was lost, or stands still: nobody asks it again
+        opened.clear()
+        conn.close()
+    return results
+
+
+def _understood(code: str, look: Look) -> Iterator[Finding]:
+    """What is asked of a table that no migration has made yet is skipped."""
+    try:
+        with db.errors_translated():
+            yield from look()
+    except (psycopg.Error, ForgeError) as err:
+        if isinstance(err.__cause__, psycopg.errors.UndefinedTable):
+            yield skipped(code, "its tables are not there yet (D510)")
+        else:
+            raise
+
+
+def _plain(
+    check: Callable[[Site, db.Connection], Iterable[Finding]],
+) -> Callable[..., Iterable[Finding]]:
+    """A check that asks nothing of the code."""
+    return lambda site, conn, declared: check(site, conn)
+
+
+_CHECKS: dict[str, Callable[..., Iterable[Finding]]] = {
+    "D502": _plain(check_server),
+    "D503": _plain(check_way),
+    "D504": lambda site, conn, declared: check_events(site),
+    "D506": _plain(check_clock),
+    "D508": _plain(check_connections),
+    "D509": _plain(check_limits),
+    "D510": _plain(check_migrations),
+    "D513": _plain(check_room),
+    "D514": lambda site, conn, declared: check_owner(site),
+    "D601": check_role,
+    "D604": check_isolation,
+    "D701": check_jobs,
+}
+
+__all__ = ["check_services"]

@@ -1,0 +1,50 @@
+What doctor asks of a database. Each statement reads the catalog or a clock, in a transaction that is read-only.
+
+-- name: limits
+select set_config('statement_timeout', %(patience)s, true), set_config('lock_timeout', '1s', true),
+  set_config('forge.tenant_id', '', true)
+
+-- name: server
+select current_setting('server_version'), pg_is_in_recovery(), current_setting('default_transaction_read_only') = 'on'
+
+-- name: clock
+select extract(epoch from clock_timestamp())::float8
+
+-- What a new session of this role has: `setting` is that of our transaction.
+-- name: session
+select name, reset_val from pg_settings where name in ('statement_timeout', 'lock_timeout', 'TimeZone')
+
+-- Sessions that may be open: by the server, to roles without a privilege; by this role; in this database; -1: no
+-- limit. Those of others, which cannot be ours. reserved_connections: PostgreSQL 16.
+-- name: sessions
+select current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+    - coalesce(current_setting('reserved_connections', true)::int, 0),
+  (select rolconnlimit from pg_roles where rolname = current_user),
+  (select datconnlimit from pg_database where datname = current_database()),
+  (select count(*) from pg_stat_activity
+   where usesysid is not null and datid is not null and not (usename = current_user and datname = current_database()))
+
+-- data_directory is shown to superusers and members of pg_read_all_settings alone.
+-- name: size
+select pg_database_size(current_database()), (select setting from pg_settings where name = 'data_directory')
+
+-- name: owned
+select string_agg(relname, ', ' order by relname) from (
+  select relname from pg_class
+  where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and pg_has_role(relowner, 'USAGE')
+  order by relname limit 4) owned
+
+-- Tables and views with tenants' rows: those with policies, those of the code, and views of them. policies: that hold
+-- for this role. Of our own tables, those with a policy.
+-- name: scoped
+select c.relname, c.relkind in ('r', 'p'), c.relrowsecurity,
+  (select count(*) from pg_policy p where p.polrelid = c.oid
+   and (p.polroles = '{0}' or exists (select from unnest(p.polroles) r(role) where pg_has_role(r.role, 'USAGE')))),
+  row_security_active(c.oid), pg_has_role(c.relowner, 'USAGE'), greatest(c.reltuples, 0)::float8,
+  has_table_privilege(c.oid, 'SELECT')
+from pg_class c
+where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p', 'v', 'm')
+  and exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'tenant_id' and not a.attisdropped)
+  and (c.relrowsecurity or c.relname = any(%(scoped)s::text[])
+    or c.relkind in ('v', 'm') and c.relname !~ '^forge_')
+order by c.relname

@@ -1,0 +1,49 @@
+"""Connections that only read, and soon give up.
+
+No setting outlives its transaction: behind a pooler the session is the next one's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from ... import db
+from ..site import Site
+
+SQL = db.load_sql(__package__, "doctor.sql")
+CONNECT = 3  # seconds, for each host of an address
+
+
+def open_connection(site: Site, key: str = "database.url") -> db.Connection:
+    """A connection to the address that this setting has. Raises as `db.connect`."""
+    url = site.settings[key]
+    try:
+        url = make_conninfo(url, connect_timeout=CONNECT)
+    except psycopg.Error:
+        pass  # db.connect says what is wrong with it
+    name = f"{site.settings['project.name']} doctor"
+    return db.connect(url, application_name=name, prepare="off")
+
+
+@contextmanager
+def reading(conn: db.Connection, patience: float = 5.0) -> Iterator[None]:
+    """A transaction in which nothing can be written, no tenant is set, and a statement may take
+    `patience` seconds.
+    """
+    with conn.transaction(force_rollback=True):
+        conn.execute("set transaction read only")
+        conn.execute(SQL["limits"], {"patience": f"{patience * 1000:.0f}"})
+        yield
+
+
+def place_of(url: str) -> dict[str, object]:
+    """host and port of an address, as psql takes them."""
+    try:
+        given = conninfo_to_dict(url)
+    except psycopg.Error:
+        given = {}
+    return {"host": given.get("host") or "localhost", "port": given.get("port") or 5432}

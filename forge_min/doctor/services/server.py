@@ -1,0 +1,104 @@
+"""The server: who it is, whether it takes writes, how it is reached, whether its clock is ours."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from ... import db
+from ...notify.link import is_pooled
+from ..configuration import is_near
+from ..finding import Finding, found, told
+from ..machine import room_at
+from ..site import Site
+from .reading import SQL, open_connection, place_of, reading
+
+NEWEST = 18
+SKEW = 1.0  # seconds
+ROUNDS = 5
+
+
+def check_server(site: Site, conn: db.Connection) -> Iterator[Finding]:
+    """Its version, and whether it takes writes."""
+    with reading(conn):
+        ((version, follows, refuses),) = db.run(conn, SQL["server"])
+    newer = conn.info.server_version // 10_000 > NEWEST
+    yield found("D502", "warning" if newer else "ok", f"PostgreSQL {version}")
+    if follows:
+        yield found("D507", "failed", "this server follows another, and takes no writes")
+    elif refuses:
+        message = f"transactions of {conn.info.user} are read-only (default_transaction_read_only)"
+        yield found("D507", "failed", message)
+    else:
+        yield found("D507", "ok", "the server takes writes")
+
+
+def check_way(site: Site, conn: db.Connection) -> Iterator[Finding]:
+    """What stands between: a pooler, a network that could listen."""
+    s = site.settings
+    if not is_pooled(conn):
+        yield found("D503", "ok", "there is none")
+    elif s["database.direct_url"] == s["database.url"]:
+        yield found("D503", "warning", "there is one, and no address past it")
+    else:
+        with open_connection(site, "database.direct_url") as direct:
+            behind = is_pooled(direct)
+        where = "and database.direct_url leads to one, too" if behind else "with an address past it"
+        yield found("D503", "warning" if behind else "ok", f"there is one, {where}")
+    host = conn.info.host
+    if conn.pgconn.ssl_in_use:
+        yield found("D505", "ok", "by TLS")
+    elif is_near(host):
+        yield found("D505", "ok", "the database is on this machine")
+    else:
+        place = {"host": host, "port": conn.info.port}
+        yield found("D505", site.lighter, f"there is none on the way to {host}", **place)
+
+
+def check_clock(site: Site, conn: db.Connection) -> Iterator[Finding]:
+    """This machine's clock against the database's, by the middle of the shortest round trip."""
+    rounds = []
+    with reading(conn):
+        for _ in range(ROUNDS):
+            before = time.time()
+            ((there,),) = db.run(conn, SQL["clock"])
+            after = time.time()
+            rounds.append((after - before, there - (before + after) / 2))
+    trip, skew = min(rounds)
+    yield skew_of(skew, trip / 2)
+
+
+def skew_of(skew: float, doubt: float) -> Finding:
+    """skew: seconds that the database is ahead. doubt: seconds that it may be off."""
+    way = "ahead of" if skew > 0 else "behind"
+    message = f"the database's is {abs(skew):.3f} s {way} this machine's, ± {doubt:.3f} s"
+    return found("D506", "warning" if abs(skew) - doubt > SKEW else "ok", message)
+
+
+def check_room(site: Site, conn: db.Connection) -> Iterator[Finding]:
+    """How large the database is, and the room of its disk where that can be seen from here."""
+    with reading(conn):
+        ((size, folder),) = db.run(conn, SQL["size"])
+    told = f"the database has {size / (1 << 30):.2f} GiB"
+    if not folder or not is_near(conn.info.host) or not os.path.isdir(folder):
+        yield found("D513", "ok", f"{told}; the room of its disk cannot be seen from here")
+        return
+    free = shutil.disk_usage(folder).free
+    seen = room_at(Path(folder), free, 1)
+    yield found("D513", seen.state, f"{told}; {seen.message}", path=folder)
+
+
+def check_owner(site: Site) -> Iterator[Finding]:
+    """Whether database.migrate_url lets us in, where it is another one."""
+    s = site.settings
+    if s["database.migrate_url"] in (s["database.url"], s["database.direct_url"]):
+        yield found("D514", "ok", "database.migrate_url is not set here")
+        return
+    try:
+        with open_connection(site, "database.migrate_url") as conn:
+            yield found("D514", "ok", f"lets {conn.info.user} in")
+    except Exception as err:
+        yield found("D514", "warning", told(err), **place_of(s["database.migrate_url"]))

@@ -1,0 +1,96 @@
+"""The project as far as it can be read, for `doctor`: what is wrong is handed over, not raised.
+
+Needs no psycopg and no compiled core.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import zipfile
+from collections.abc import Mapping
+from importlib.resources.abc import Traversable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from zipimport import zipimporter
+
+from ..config import Config, inspect
+from ..data import files
+from ..manifest import INFO, NAME
+from .project import NOTE, Project, load_project
+
+if TYPE_CHECKING:
+    from ..app import App, Generated
+
+
+class Inspected(NamedTuple):
+    """root: the project, in a folder or a zip; None where there is none. mistakes: of its
+    configuration. build: an artifact's build info. artifact, native: its file or folder, and where
+    its compiled parts load from.
+    """
+
+    root: Traversable | None
+    config: Config
+    mistakes: list[Exception]
+    build: Mapping[str, Any]
+    artifact: Path | None
+    native: Path | None
+
+    def code(self) -> tuple[App, Generated]:
+        """As of `Project`. Raises ForgeError F531 where there is no gen/."""
+        return (load_project() if self.root is None else Project(self.root, self.config)).code()
+
+
+def inspect_project(*, production: bool, environ: Mapping[str, str] = os.environ) -> Inspected:
+    """The project of this process. production: read it as one, whatever FORGE_ENV says.
+
+    In development its database is the embedded one, where that runs.
+    """
+    root, mistakes, text = _root(), list[Exception](), None
+    folder = root if isinstance(root, Path) else None
+    if production:
+        environ = {**environ, "FORGE_ENV": "production"}
+    elif folder is not None:
+        environ = {**_embedded(folder), **environ}
+    if root is not None and folder is None:
+        try:
+            text = (root / "forge.toml").read_text("utf-8")
+        except Exception as err:  # a damaged zip raises many things
+            mistakes.append(err)
+    config, errors = inspect(folder, environ, text)
+    artifact = None
+    if isinstance(root, zipfile.Path):
+        artifact = Path(str(root.root.filename))
+    elif folder is not None and (folder / NAME).is_file():
+        artifact = folder
+    native = next((Path(place) for place in sys.path if Path(place).name == "_native"), None)
+    return Inspected(root, config, [*mistakes, *errors], _build(root), artifact, native)
+
+
+def _root() -> Traversable | None:
+    """Beside gen/, which is not imported; else where forge.toml lies."""
+    spec = find_spec("gen")
+    if spec is not None and isinstance(spec.loader, zipimporter):
+        return cast(Path, files("gen")).parent
+    if spec is not None and spec.origin:
+        return Path(spec.origin).parents[1]
+    places = (Path(place) for place in sys.path)
+    return next((place for place in places if (place / "forge.toml").is_file()), None)
+
+
+def _build(root: Traversable | None) -> Mapping[str, Any]:
+    """{} where there is none, or none that can be read: the manifest's check says so."""
+    try:
+        return dict(json.loads((root / INFO).read_text("utf-8"))) if root is not None else {}
+    except Exception:
+        return {}
+
+
+def _embedded(folder: Path) -> Mapping[str, str]:
+    """The addresses of the database that another command has started, as variables."""
+    try:
+        return dict(json.loads((folder / NOTE).read_text("utf-8")))
+    except (OSError, ValueError):
+        return {}

@@ -1,0 +1,301 @@
+"""What doctor asks without any other part of a site: one check at a time, files, configuration,
+secrets, the machine, and the report.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+import zipfile
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from forge_min.doctor import Finding, Report, attempt, check_alone, codes, found
+from forge_min.doctor.machine import enough_files, room_at
+from forge_min.doctor.secrecy import weakness
+from forge_min.errors import ConfigError
+from forge_min.manifest import INFO, NAME, Manifest
+
+from .conftest import MakeSite, of, states
+
+GOOD = sha256(b"doctor").hexdigest()  # the same in every process of a run
+
+
+# -- one check at a time ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), SystemExit(3), ConfigError("no", hint="do")])
+def test_a_check_that_raises_is_a_failure_and_what_it_had_found_counts(
+    error: BaseException,
+) -> None:
+    def look() -> Iterator[Finding]:
+        yield found("D101", "ok", "first")
+        raise error
+
+    first, second = attempt("D402", look)
+    assert (first.message, second.state, second.code) == ("first", "failed", "D402")
+    assert str(error) in second.message and second.why and second.next
+
+
+def test_a_check_that_takes_too_long_is_ended_and_leaves_no_alarm() -> None:
+    def look() -> Iterator[Finding]:
+        while True:
+            try:
+                time.sleep(60)
+            except Exception:  # as somebody's code may
+                yield found("D401", "ok", "caught")
+
+    started = time.monotonic()
+    (one,) = attempt("D401", look, 0.05)
+    assert one.state == "failed" and "within 0.05 s" in one.message
+    assert time.monotonic() - started < 5
+    assert attempt("D401", lambda: [found("D401", "ok", "fast")], 0.05)[0].state == "ok"
+    time.sleep(0.1)  # an alarm that was left behind would end the test here
+
+
+def test_every_code_has_its_reason_and_its_command() -> None:
+    for code, row in codes().items():
+        assert row.keys() == {"title", "text", "next"} and all(row.values()), code
+
+
+# -- files -----------------------------------------------------------------------------------------
+
+
+def members() -> dict[str, bytes]:
+    given = {"a.py": b"x = 1\n", "static/b.css": b"b" * 5000, "_native/c.so": b"so"}
+    manifest = Manifest.of(given)
+    info = json.dumps({"manifest": manifest.digest}).encode()
+    return given | {NAME: manifest.write().encode(), INFO: info}
+
+
+def written(folder: Path, files: dict[str, bytes], *, zipped: bool) -> Path:
+    if zipped:
+        with zipfile.ZipFile(folder / "a.pyz", "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, data in files.items():
+                archive.writestr(name, data)
+        return folder / "a.pyz"
+    for name, data in files.items():
+        (folder / "a" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "a" / name).write_bytes(data)
+    return folder / "a"
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_each_altered_missing_and_added_member_is_named(
+    zipped: bool, tmp_path: Path, make_site: MakeSite
+) -> None:
+    site = make_site(artifact=written(tmp_path, members(), zipped=zipped))
+    assert states(check_alone(site))["D201"] == states(check_alone(site))["D202"] == "ok"
+    wrong = members() | {"a.py": b"x = 2\n", "sitecustomize.py": b""}
+    del wrong["static/b.css"]
+    (tmp_path / "other").mkdir()
+    told = check_alone(make_site(artifact=written(tmp_path / "other", wrong, zipped=zipped)))
+    assert of(told, "D201").state == of(told, "D202").state == "failed"
+    assert "a.py (altered), static/b.css (missing)" in of(told, "D201").message
+    assert of(told, "D202").message == "the manifest does not know sitecustomize.py"
+
+
+def test_a_manifest_made_anew_for_altered_members_is_seen(
+    tmp_path: Path, make_site: MakeSite
+) -> None:
+    files = members() | {"a.py": b"x = 2\n"}
+    files[NAME] = Manifest.of(files).write().encode()
+    told = check_alone(make_site(artifact=written(tmp_path, files, zipped=True)))
+    assert of(told, "D201").message.endswith(f"{NAME} (not the one of {INFO})")
+
+
+def test_a_damaged_stream_is_named_and_the_others_are_looked_at(
+    tmp_path: Path, make_site: MakeSite
+) -> None:
+    path = written(tmp_path, members(), zipped=True)
+    with zipfile.ZipFile(path) as archive:
+        offset = archive.getinfo("static/b.css").header_offset
+    data = bytearray(path.read_bytes())
+    place = offset + 30 + len("static/b.css") + 3
+    data[place] ^= 0xFF
+    path.write_bytes(data)
+    one = of(check_alone(make_site(artifact=path)), "D201")
+    assert one.message == "not as they were built: static/b.css (unreadable)"
+
+
+def test_unpacked_parts_are_compared_with_the_artifact(tmp_path: Path, make_site: MakeSite) -> None:
+    artifact = written(tmp_path, members(), zipped=True)
+    native = tmp_path / "cache" / "digest" / "_native"
+    native.mkdir(parents=True)
+    (native / "c.so").write_bytes(b"so")
+    site = make_site(artifact=artifact, native=native)
+    assert of(check_alone(site), "D203").state == "ok"
+    (native / "c.so").write_bytes(b"SO")
+    (native / "d.so").write_bytes(b"")
+    one = of(check_alone(site), "D203")
+    assert one.state == "failed" and "_native/c.so, _native/d.so" in one.message
+    assert one.next == f"rm -r {native.parent}"
+
+
+def test_scripts_need_a_whole_hash(make_site: MakeSite) -> None:
+    row = {"wheel": "w", "member": "m.js", "sha256": sha256(b"").hexdigest()}
+    good = make_site("", {"assets.scripts": {"star": row}})
+    assert of(check_alone(good), "D213").state == "ok"
+    bad = make_site("", {"assets.scripts": {"star": row | {"sha256": "abc"}}})
+    one = of(check_alone(bad), "D213")
+    assert one.state == "failed" and one.message.startswith("star ")
+    assert one.next == "sha256sum m.js"
+
+
+# -- configuration ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("secret", "why"),
+    [
+        ("short", "fewer than 32"),
+        ("a" * 40, "repeats"),
+        ("0123456789abcdef" * 3, "repeats"),
+        ("change-me-" + GOOD[:32], "guesses first"),
+        ("My Pass-Word is " + GOOD[:32], "guesses first"),
+        ("ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abc", "guesses first"),
+        ("ghijklmnopqrstuvwxyz{|}~" + "uvwxyz{|}~", "row of characters"),
+        ("a99az9z99a9azz9aa9z99zz9aa9a9z9a9", "too few different"),
+    ],
+)
+def test_a_secret_that_can_be_guessed_is_told_without_it(
+    secret: str, why: str, make_site: MakeSite
+) -> None:
+    assert why in weakness(secret, 32)
+    for profile, state in (("dev", "warning"), ("prod", "failed")):
+        site = make_site("", {"auth.secret": secret}, profile=profile)
+        told = check_alone(site)
+        assert of(told, "D303").state == state and why in of(told, "D303").message
+        assert secret not in str(told)
+
+
+def test_random_secrets_are_good() -> None:
+    for _ in range(2000):
+        for made in (secrets.token_hex(16), secrets.token_hex(32), secrets.token_urlsafe(24)):
+            assert weakness(made, 32) in ("", "holds a word that everybody guesses first"), made
+    hexadecimal = [weakness(secrets.token_hex(32), 32) for _ in range(2000)]
+    assert set(hexadecimal) == {""}
+
+
+def test_no_secret_is_fine_in_development_alone(make_site: MakeSite) -> None:
+    assert of(check_alone(make_site()), "D303").state == "ok"
+    assert of(check_alone(make_site(profile="prod")), "D303").state == "failed"
+
+
+@pytest.mark.parametrize(
+    ("host", "token", "dev", "prod"),
+    [
+        ("127.0.0.1", "", "ok", "ok"),
+        ("::1", "", "ok", "ok"),
+        ("0.0.0.0", "", "failed", "failed"),
+        ("admin.example", "", "failed", "failed"),
+        ("0.0.0.0", "letmein-letmein!", "warning", "failed"),
+        ("127.0.0.1", "letmein-letmein!", "ok", "warning"),
+        ("0.0.0.0", GOOD[:48], "ok", "ok"),
+    ],
+)
+def test_the_admin_server_needs_a_token_off_loopback(
+    host: str, token: str, dev: str, prod: str, make_site: MakeSite
+) -> None:
+    for profile, state in (("dev", dev), ("prod", prod)):
+        site = make_site("", {"admin.host": host, "admin.token": token}, profile=profile)
+        told = check_alone(site)
+        assert of(told, "D304").state == state
+        assert not token or token not in str(told)
+
+
+def test_passwords_of_the_database_that_are_guessed_first_are_told(make_site: MakeSite) -> None:
+    for url in (
+        "postgresql://shop:password@db/shop",
+        "host=db user=shop password=postgres dbname=shop",
+        "postgresql://shop-app:shop-app@db/shop",
+    ):
+        one = of(check_alone(make_site(url, profile="prod")), "D305")
+        assert one.state == "warning" and "database.url" in one.message
+        assert of(check_alone(make_site(url)), "D305").state == "ok"
+    good = f"postgresql://shop:{GOOD}@db/shop"
+    told = check_alone(make_site(good, profile="prod"))
+    assert of(told, "D305").state == "ok" and GOOD not in str(told)
+
+
+def test_production_is_asked_for_more(make_site: MakeSite) -> None:
+    settings: dict[str, Any] = {
+        "auth.secret": GOOD,
+        "api.cors_origins": ("*",),
+        "observe.log_level": "debug",
+        "server.trusted_proxies": ("0.0.0.0/0", "unix"),
+    }
+    dev = states(check_alone(make_site("", settings)))
+    prod = states(check_alone(make_site("", settings, "production", profile="prod")))
+    assert [dev[c] for c in ("D306", "D307", "D308")] == ["warning", "ok", "ok"]
+    assert [prod[c] for c in ("D306", "D307", "D308")] == ["failed", "warning", "warning"]
+    assert states(check_alone(make_site("", settings, profile="prod")))["D307"] == "failed"
+
+
+def test_every_mistake_and_warning_of_the_configuration_is_one_finding(
+    make_site: MakeSite,
+) -> None:
+    mistakes = [ConfigError("a is no number", hint="give digits"), ConfigError("b is unknown")]
+    told = check_alone(make_site(mistakes=mistakes, warnings=["FORGE_SEVER_PORT is not known"]))
+    messages = [one.message for one in told if one.code == "D301"]
+    assert messages == ["a is no number (give digits)", "b is unknown"]
+    assert states(told)["D301"] == "failed" and of(told, "D302").state == "warning"
+
+
+# -- the machine -----------------------------------------------------------------------------------
+
+
+def test_a_disk_that_is_nearly_full_warns_and_a_full_one_fails(tmp_path: Path) -> None:
+    assert room_at(tmp_path, 1 << 40, 10).state == "ok"
+    assert room_at(tmp_path, 100 << 20, 10).state == "warning"
+    assert room_at(tmp_path, 1 << 20, 10).state == "failed"
+    assert room_at(tmp_path, 1 << 40, 0).state == "failed"
+    one = room_at(tmp_path, 1 << 40, 10, writable=False)
+    assert one.state == "warning" and one.next == f"df -h {tmp_path}"
+
+
+def test_a_limit_of_files_below_the_caps_is_told_in_production(make_site: MakeSite) -> None:
+    few = {"server.max_connections": 100, "sse.max_connections": 500, "server.threads": 8}
+    site = make_site("", few, profile="prod")
+    assert enough_files(site, 708, 708).state == "ok"
+    one = enough_files(site, 707, 707)
+    assert one.state == "warning" and one.next == "ulimit -n 708" and "superuser" in one.message
+    assert "superuser" not in enough_files(site, 707, 1024).message
+    assert enough_files(make_site("", few), 707, 1024).state == "ok"
+
+
+# -- the report ------------------------------------------------------------------------------------
+
+
+def test_the_report_is_grouped_and_tells_what_to_type_here() -> None:
+    results = [
+        found("D510", "failed", "not applied: a"),
+        found("D101", "ok", "3"),
+        found("D211", "warning", "stale"),
+        found("D502", "skipped", "no database"),
+    ]
+    report = Report(results, "prod", strict=False, command="python3 dist/shop.pyz")
+    lines = list(report.lines(colour=False))
+    assert lines[:2] == ["program", "  ok       D101  Python: 3"]
+    assert "                 next: python3 dist/shop.pyz migrate up" in lines
+    assert "                 next: forge-min generate" in lines
+    assert lines[-1] == "1 failed, 1 warning, 1 skipped, 1 ok (profile prod)"
+    assert all(len(line) <= 100 and "\x1b" not in line for line in lines)
+    assert any("\x1b[31mfailed " in line for line in report.lines(colour=True))
+    document = json.loads(json.dumps(report.document()))
+    assert [one["code"] for one in document["findings"]] == ["D101", "D211", "D502", "D510"]
+    assert document["counts"] == {"failed": 1, "warning": 1, "skipped": 1, "ok": 1}
+    assert document["findings"][3].keys() == {
+        "code", "subject", "state", "message", "why", "next",
+    }  # fmt: skip
+
+
+def test_strict_counts_warnings() -> None:
+    warned = [found("D101", "warning", "new")]
+    assert Report(warned, "dev", strict=False).good and not Report(warned, "dev", strict=True).good
+    assert not Report([found("D101", "failed", "old")], "dev", strict=False).good
+    assert Report([found("D501", "skipped", "")], "dev", strict=True).good

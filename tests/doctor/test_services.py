@@ -1,0 +1,462 @@
+"""What doctor asks of a database, on real ones: roles, policies, jobs, limits, poolers."""
+
+from __future__ import annotations
+
+import importlib
+import runpy
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from forge_min import db, jobs
+from forge_min.app import App, Generated
+from forge_min.db import EmbeddedServer
+from forge_min.doctor.services import check_services
+from forge_min.doctor.services.capacity import most_connections
+from forge_min.doctor.services.server import skew_of
+from forge_min.testing import TestDatabase
+from forge_min.testing import fresh_database as make_fresh_database
+from psycopg.conninfo import make_conninfo
+
+from .conftest import MakeSite, of, states
+
+pytestmark = pytest.mark.db
+TENANT = "nullif(current_setting('forge.tenant_id', true), '')::uuid"
+
+
+def code(*kinds: str) -> Callable[[], tuple[App, Generated]]:
+    """A project's code: workers of these kinds, no resource."""
+
+    def register(registry: Any, prefix: str) -> list[Any]:
+        workers = [type(kind, (), {"kind": kind, "work": lambda self, job: None}) for kind in kinds]
+        registry.add_workers(workers)
+        return []
+
+    return lambda: (App(), Generated(register, {}))
+
+
+@pytest.fixture
+def owner(fresh_database: TestDatabase) -> Iterator[db.Connection]:
+    with db.connect(fresh_database.owner_url) as conn:
+        yield conn
+
+
+def test_a_site_that_is_well_has_no_failure(
+    fresh_database: TestDatabase, make_site: MakeSite
+) -> None:
+    settings = {"database.migrate_url": fresh_database.owner_url}
+    found = check_services(make_site(fresh_database.app_url, settings, code=code("a")))
+    wrong = [one for one in found if one.state in ("failed", "warning")]
+    assert wrong == [], wrong
+    assert all(one.why and not one.next for one in found)
+    assert of(found, "D504").message == "LISTEN hears a notification"
+    assert "ahead of" in of(found, "D506").message or "behind" in of(found, "D506").message
+
+
+def test_without_a_database_one_thing_failed_and_the_rest_is_skipped(make_site: MakeSite) -> None:
+    away = "postgresql://nobody:hush-hush@127.0.0.1:1/none"
+    found = check_services(make_site(away, code=code()))
+    asked = {c: s for c, s in states(found).items() if c > "D5"}
+    assert asked.pop("D501") == "failed" and set(asked.values()) == {"skipped"} and len(asked) > 10
+    one = of(found, "D501")
+    assert "127.0.0.1:1" in one.message and one.next == "pg_isready -h 127.0.0.1 -p 1"
+    assert "hush" not in str(found)
+
+
+def test_a_server_that_accepts_and_says_nothing_costs_seconds(make_site: MakeSite) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        port = silent.getsockname()[1]
+        started = time.monotonic()
+        found = check_services(make_site(f"postgresql://a@127.0.0.1:{port}/a", code=code()))
+        took = time.monotonic() - started
+    assert states(found)["D501"] == "failed" and states(found)["D701"] == "skipped"
+    assert took < 8.0, took
+
+
+def test_a_server_that_falls_silent_midway_is_not_asked_again(
+    fresh_database: TestDatabase, make_site: MakeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = psycopg.conninfo.conninfo_to_dict(fresh_database.app_url)
+    there = str(given["host"]), int(str(given["port"]))
+    silent = threading.Event()
+
+    def carry(source: socket.socket, target: socket.socket) -> None:
+        while data := source.recv(65536):
+            if b"pg_is_in_recovery" in data:
+                silent.set()
+            if silent.is_set():
+                return
+            target.sendall(data)
+
+    with closing(socket.create_server(("127.0.0.1", 0))) as front:
+
+        def serve() -> None:
+            near, _ = front.accept()
+            far = socket.create_connection(there)
+            threading.Thread(target=carry, args=(far, near), daemon=True).start()
+            carry(near, far)
+            held.extend((near, far))
+
+        held: list[socket.socket] = []
+        threading.Thread(target=serve, daemon=True).start()
+        url = make_conninfo(fresh_database.app_url, port=front.getsockname()[1], sslmode="disable")
+        started = time.monotonic()
+        found = check_services(make_site(url, code=code()))
+        took = time.monotonic() - started
+        for each in held:
+            each.close()
+    told = states(found)
+    assert told["D501"] == "ok" and told["D502"] == "failed" and told["D701"] == "skipped"
+    assert "no answer within" in of(found, "D502").message and took < 12.0
+
+
+def test_nothing_is_written_where_nothing_may_be(
+    fresh_database: TestDatabase, owner: db.Connection, make_site: MakeSite
+) -> None:
+    """As a role whose every transaction is read-only, and by the server's own count of changes."""
+    counts = "select sum(n_tup_ins + n_tup_upd + n_tup_del)::int from pg_stat_user_tables"
+    with db.connect(fresh_database.app_url) as conn:
+        jobs.insert_tx(conn, "a", queue="mail")
+    ((rows,),) = owner.execute("select count(*) from forge_queue").fetchall()
+    assert rows == 0
+    url = make_conninfo(fresh_database.app_url, options="-c default_transaction_read_only=on")
+    settings = {"database.migrate_url": fresh_database.owner_url}
+    owner.execute("select pg_stat_force_next_flush()")
+    before = owner.execute(counts).fetchone()
+    found = check_services(make_site(url, settings, code=code("a")))
+    told = states(found)
+    assert told.pop("D507") == "failed" and "failed" not in told.values(), found
+    assert "1 jobs wait" in of(found, "D704").message and told["D504"] == "ok"
+    owner.execute("select pg_stat_clear_snapshot()")
+    assert owner.execute(counts).fetchone() == before
+    ((rows,),) = owner.execute("select count(*) from forge_queue").fetchall()
+    assert rows == 0
+
+
+def test_a_pooler_is_told_with_what_it_costs(
+    fresh_database: TestDatabase, make_site: MakeSite, pooled: Callable[..., str]
+) -> None:
+    url = pooled(fresh_database.app_url)
+    found = check_services(make_site(url, {"notify.poll_interval": 2.5}, code=code()))
+    assert states(found)["D503"] == states(found)["D504"] == "warning"
+    assert "pooler" in of(found, "D504").message and "2.5 s" in of(found, "D504").message
+    assert "FORGE_DATABASE_DIRECT_URL" in of(found, "D504").next
+    assert "pooler" in of(found, "D508").message and states(found)["D701"] == "ok"
+    past = {"database.direct_url": fresh_database.app_url}
+    found = check_services(make_site(url, past, code=code()))
+    assert states(found)["D503"] == states(found)["D504"] == "ok"
+    with db.connect(url) as conn:  # what was set for a look must not reach the sessions of others
+        row = conn.execute("select current_setting('statement_timeout'), pg_is_in_recovery()")
+        assert row.fetchone() == ("30s", False)
+        jobs.insert_tx(conn, "written")
+
+
+def test_polling_by_choice_is_told(fresh_database: TestDatabase, make_site: MakeSite) -> None:
+    site = make_site(fresh_database.app_url, {"notify.listen": False}, code=code())
+    one = of(check_services(site), "D504")
+    assert one.state == "warning" and "notify.listen is off" in one.message
+
+
+# -- the code --------------------------------------------------------------------------------------
+
+
+def test_code_that_does_not_load_is_one_failure_with_its_place(
+    fresh_database: TestDatabase, make_site: MakeSite, tmp_path: Path
+) -> None:
+    (tmp_path / "app.py").write_text("import json\nraise SystemExit('no licence')\n")
+
+    def load() -> Any:
+        runpy.run_path(str(tmp_path / "app.py"))
+
+    found = check_services(make_site(fresh_database.app_url, code=load, root=tmp_path))
+    told = states(found)
+    assert of(found, "D105").message == "app.py:2: SystemExit: no licence"
+    assert told["D106"] == told["D107"] == "skipped"
+    assert {told[c] for c in ("D501", "D510", "D601", "D701")} == {"ok"}
+
+
+def test_code_that_waits_for_ever_is_given_up(
+    fresh_database: TestDatabase, make_site: MakeSite
+) -> None:
+    def load() -> Any:
+        while True:
+            try:
+                time.sleep(60)
+            except Exception:
+                pass
+
+    started = time.monotonic()
+    found = check_services(make_site(fresh_database.app_url, code=load))
+    assert time.monotonic() - started < 20
+    assert "no answer within 8 s" in of(found, "D105").message and states(found)["D701"] == "ok"
+
+
+def test_a_hook_without_a_worker_and_pages_that_evaluate_are_told(make_site: MakeSite) -> None:
+    app = App()
+    app.periodic("nightly", 60.0, "Gone")
+    app.page("/a", unsafe_eval=True)(lambda request: "")
+    loaded = app, Generated(lambda registry, prefix: [], {})
+    found = check_services(make_site(code=lambda: loaded))
+    assert of(found, "D107").state == "failed" and "Gone" in of(found, "D107").message
+    assert of(found, "D107").next.startswith("forge-min help F7")
+    assert of(found, "D106").state == "warning" and "/a" in of(found, "D106").message
+
+
+# -- migrations ------------------------------------------------------------------------------------
+
+
+def test_pending_edited_and_unknown_migrations_are_told_apart(
+    fresh_database: TestDatabase, owner: db.Connection, make_site: MakeSite, tmp_path: Path
+) -> None:
+    folder = tmp_path / "migrations"
+    folder.mkdir()
+    (folder / "0001_first.sql").write_text("create table a (id int);\n")
+    files = [*db.FORGE_MIGRATIONS, *db.read_migrations(folder)]
+    db.migrate(owner, files)
+    owner.execute(
+        "insert into forge_migration (source, name, checksum, applied_at) "
+        "values ('app', '0009_newer.sql', 'x', now())"
+    )
+    (folder / "0001_first.sql").write_text("create table b (id int);\n")
+    (folder / "0002_second.sql").write_text("create table c (id int);\n")
+    found = check_services(make_site(fresh_database.app_url, code=code(), root=tmp_path))
+    assert of(found, "D510").message == "not applied: app/0002_second.sql"
+    assert "app/0001_first.sql" in of(found, "D511").message
+    assert "app/0009_newer.sql" in of(found, "D512").message
+    assert [states(found)[c] for c in ("D510", "D511", "D512")] == ["failed", "failed", "warning"]
+
+
+def test_an_empty_database_wants_migrations_and_skips_what_needs_them(
+    server: EmbeddedServer, make_site: MakeSite
+) -> None:
+    name = "empty_" + uuid4().hex[:8]
+    with db.connect(server.owner_url) as conn:
+        conn.execute(f"create database {name}")
+        try:
+            found = check_services(
+                make_site(make_conninfo(server.app_url, dbname=name), code=code())
+            )
+        finally:
+            conn.execute(f"drop database {name} with (force)")
+    assert states(found)["D510"] == "failed" and of(found, "D510").next == "forge-min migrate up"
+    assert states(found)["D701"] == "skipped" and "D510" in of(found, "D701").message
+
+
+# -- the role --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def notes(owner: db.Connection) -> db.Connection:
+    """Two tenants' rows in a table with a policy, and the view that is the owner's."""
+    owner.execute(
+        "create table notes (id int, tenant_id uuid not null);"
+        "alter table notes enable row level security;"
+        f"create policy notes_tenant on notes using (tenant_id = {TENANT});"
+        f"create view notes_of_tenant as select * from notes where tenant_id = {TENANT};"
+        "insert into notes values (1, gen_random_uuid()), (2, gen_random_uuid())"
+    )
+    return owner
+
+
+def test_policies_that_bind_are_proven_on_rows(
+    fresh_database: TestDatabase, notes: db.Connection, make_site: MakeSite
+) -> None:
+    settings = {"database.migrate_url": fresh_database.owner_url}
+    found = check_services(make_site(fresh_database.app_url, settings, code=code()))
+    assert "no row is seen of notes" in of(found, "D605").message
+    assert states(found)["D604"] == states(found)["D605"] == states(found)["D601"] == "ok"
+    unknown = check_services(make_site(fresh_database.app_url, code=code()))
+    assert of(unknown, "D605").state == "skipped"  # nobody says that there are rows
+    notes.execute("analyze notes")
+    planner = check_services(make_site(fresh_database.app_url, code=code()))
+    assert of(planner, "D605").state == "ok"
+
+
+@pytest.mark.parametrize(
+    ("statement", "codes"),
+    [
+        ("create policy all_rows on notes using (true)", {"D605"}),
+        ("create view notes_open as select * from notes", {"D605"}),
+        ("drop policy notes_tenant on notes", {"D604"}),
+    ],
+)
+def test_a_policy_that_does_not_bind_is_found_by_trying(
+    fresh_database: TestDatabase,
+    notes: db.Connection,
+    make_site: MakeSite,
+    statement: str,
+    codes: set[str],
+) -> None:
+    notes.execute(statement)
+    settings = {"database.migrate_url": fresh_database.owner_url}
+    found = check_services(make_site(fresh_database.app_url, settings, code=code()))
+    assert {c for c, state in states(found).items() if state == "failed"} == codes
+    assert "notes" in of(found, min(codes)).message
+
+
+def test_a_tenants_table_without_row_level_security_is_known_by_the_code(
+    server: EmbeddedServer, wide_code: Path, wide_migrations: Any, make_site: MakeSite
+) -> None:
+    def load() -> tuple[App, Generated]:
+        registry = importlib.import_module("gen.registry")
+        return importlib.import_module("app").app, Generated(registry.register, {})
+
+    with make_fresh_database(server, wide_migrations) as database:
+        site = make_site(database.app_url, code=load, root=wide_code)
+        well = check_services(site)
+        assert states(well)["D604"] == states(well)["D601"] == states(well)["D107"] == "ok", well
+        with db.connect(database.owner_url) as conn:
+            conn.execute("alter table accounts disable row level security")
+        found = check_services(site)
+        assert of(found, "D604").message == "accounts has no row-level security"
+        owner = make_site(database.owner_url, code=load, root=wide_code)
+        assert of(check_services(owner), "D601").state == "failed"
+
+
+def test_a_superuser_is_no_role_for_an_app(
+    server: EmbeddedServer, fresh_database: TestDatabase, notes: db.Connection, make_site: MakeSite
+) -> None:
+    url = make_conninfo(server.admin_url, dbname=fresh_database.name)
+    found = check_services(make_site(url, code=code()))
+    assert "is a superuser" in of(found, "D601").message and of(found, "D601").state == "failed"
+    assert of(found, "D604").state == of(found, "D605").state == "failed"
+    assert "sees rows of notes" in of(found, "D605").message
+
+
+def test_an_owner_is_a_warning_in_development_and_a_failure_in_production(
+    fresh_database: TestDatabase, make_site: MakeSite
+) -> None:
+    for profile, state in (("dev", "warning"), ("prod", "failed")):
+        site = make_site(fresh_database.owner_url, code=code(), profile=profile)
+        one = of(check_services(site), "D601")
+        assert one.state == state and "owns forge_" in one.message
+
+
+def test_rights_that_are_missing_and_too_many_are_named(
+    fresh_database: TestDatabase, owner: db.Connection, make_site: MakeSite
+) -> None:
+    role = str(psycopg.conninfo.conninfo_to_dict(fresh_database.app_url)["user"])
+    owner.execute(f"revoke insert, delete on forge_event from {role}")
+    owner.execute(f"revoke usage on sequence forge_job_claim from {role}")
+    owner.execute(f"grant truncate on forge_job to {role}")
+    owner.execute(f"grant create on database {fresh_database.name} to {role}")
+    found = check_services(make_site(fresh_database.app_url, code=code()))
+    lacking, excess = of(found, "D602"), of(found, "D603")
+    assert lacking.state == "failed" and "forge_event" in lacking.message
+    assert "insert" in lacking.message and "delete" in lacking.message
+    assert "forge_job_claim" in lacking.message
+    assert excess.state == "warning" and "truncate forge_job" in excess.message
+    assert "create schemas" in excess.message
+
+
+# -- limits ----------------------------------------------------------------------------------------
+
+
+def test_connections_that_do_not_fit_are_a_failure_in_production(
+    fresh_database: TestDatabase, make_site: MakeSite
+) -> None:
+    many = {"server.threads": 100, "server.processes": 4}
+    for profile, state in (("dev", "warning"), ("prod", "failed")):
+        site = make_site(fresh_database.app_url, many, code=code(), profile=profile)
+        assert of(check_services(site), "D508").state == state
+
+
+def test_other_time_limits_than_configured_are_told(
+    fresh_database: TestDatabase, make_site: MakeSite
+) -> None:
+    settings = {"database.statement_timeout": 7.0}
+    one = of(check_services(make_site(fresh_database.app_url, settings, code=code())), "D509")
+    assert one.state == "warning" and "statement_timeout is 30000 ms" in one.message
+    url = make_conninfo(fresh_database.app_url, options="-c timezone=Europe/Vienna")
+    one = of(check_services(make_site(url, code=code())), "D509")
+    assert "the time zone is Europe/Vienna" in one.message
+
+
+def test_a_clock_that_is_off_is_told_beyond_its_doubt() -> None:
+    assert skew_of(0.4, 0.01).state == "ok" and skew_of(-1.4, 0.5).state == "ok"
+    told = skew_of(-3.25, 0.01)
+    assert told.state == "warning" and "3.250 s behind" in told.message
+    assert skew_of(1.2, 0.01).state == "warning"
+
+
+# -- jobs ------------------------------------------------------------------------------------------
+
+
+def test_jobs_that_nobody_works_and_paused_queues_are_named(
+    fresh_database: TestDatabase, make_site: MakeSite
+) -> None:
+    with db.connect(fresh_database.app_url) as conn:
+        jobs.insert_tx(conn, "a", queue="mail")
+        jobs.insert_tx(conn, "gone")
+        jobs.control.pause(conn, "slow")
+    found = check_services(make_site(fresh_database.app_url, code=code("a")))
+    told = {one.message: one for one in found if one.state in ("warning", "failed")}
+    assert told["jobs of kind gone wait for nobody"].state == "failed"
+    assert told["jobs of kind gone wait for nobody"].next == "forge-min jobs list --kind gone"
+    assert told["jobs of kind a wait, and no worker that lives has it"].state == "warning"
+    queue = told["jobs of the queue mail wait, and no worker that lives works it"]
+    assert queue.next == "forge-min worker --queues mail=2"
+    assert of(found, "D703").next == "forge-min jobs resume slow"
+
+
+def run_of(owner: db.Connection, *, alive: bool, age: str) -> int:
+    """A running job whose worker lives, or not."""
+    worker = uuid4()
+    ((id,),) = owner.execute(
+        "insert into forge_job (kind, state, attempt, attempted_at, worker_id, claim) values "
+        f"('a', 'running', 1, now() - interval '{age}', %s, 7) returning id",
+        [worker],
+    ).fetchall()
+    owner.execute(
+        "insert into forge_worker (id, host, pid, queues, kinds, expires_at) values "
+        "(%s, 'h', 1, '{\"default\": 1}', '{a}', now() + %s * interval '1 minute')",
+        [worker, 1 if alive else -1],
+    )
+    return int(id)
+
+
+def test_a_dead_workers_job_is_a_failure_until_another_worker_lives(
+    fresh_database: TestDatabase, owner: db.Connection, make_site: MakeSite
+) -> None:
+    id = run_of(owner, alive=False, age="10 seconds")
+    site = make_site(fresh_database.app_url, code=code("a"))
+    one = of(check_services(site), "D706")
+    assert one.state == "failed" and f"a {id} (10 s)" in one.message
+    run_of(owner, alive=True, age="1 second")
+    found = check_services(site)
+    assert of(found, "D706").state == "warning" and of(found, "D707").state == "ok"
+
+
+def test_a_job_beyond_its_time_is_told_with_its_number(
+    fresh_database: TestDatabase, owner: db.Connection, make_site: MakeSite
+) -> None:
+    id = run_of(owner, alive=True, age="1 hour")
+    one = of(check_services(make_site(fresh_database.app_url, code=code("a"))), "D707")
+    assert one.state == "warning" and one.next == f"forge-min jobs show {id}"
+
+
+def test_a_backlog_and_discarded_jobs_are_told(
+    fresh_database: TestDatabase, owner: db.Connection, make_site: MakeSite
+) -> None:
+    owner.execute(
+        "insert into forge_job (kind, scheduled_at) values ('a', now() - interval '2 hours');"
+        "insert into forge_job (kind, state, finalized_at) values ('b', 'discarded', now()), "
+        "('b', 'discarded', now()), ('c', 'discarded', now() - interval '3 days')"
+    )
+    found = check_services(make_site(fresh_database.app_url, code=code("a")))
+    assert of(found, "D704").message == "1 jobs of default wait, the oldest for 2 h"
+    assert of(found, "D705").message == "within a day: 2 of b"
+
+
+def test_a_processes_share_of_connections_grows_with_what_it_runs(make_site: MakeSite) -> None:
+    one = most_connections(make_site())
+    assert one == 7 + 1 + 8 + 5 + 10 + 5
+    assert most_connections(make_site("", {"jobs.enabled": False})) == one - 15
+    assert most_connections(make_site("", {"server.processes": 3})) == 3 * (one - 5) + 5 + 7
