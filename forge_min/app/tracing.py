@@ -42,8 +42,10 @@ class RequestSpan(observe.Span):
     """
 
     def __init__(self, request: Request) -> None:
-        parent = request.environ.get("HTTP_TRACEPARENT")
-        super().__init__(request.method, "server", None, parent, ())
+        get = request.environ.get
+        super().__init__(
+            request.method, "server", None, get("HTTP_TRACEPARENT"), (), get("HTTP_TRACESTATE", "")
+        )
         self._request = request
 
     def __enter__(self) -> Callable[[int], None]:  # type: ignore[override]

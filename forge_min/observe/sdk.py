@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextvars import Token
-from traceback import format_exception
 from typing import Any
 
-from opentelemetry import context as otel
 from opentelemetry import metrics, trace
 from opentelemetry.context.context import Context
 from opentelemetry.sdk.metrics import MeterProvider
@@ -15,16 +12,20 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult, TraceIdRatioBased
-from opentelemetry.trace import NonRecordingSpan, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace import SpanKind, TraceFlags
 from opentelemetry.util.types import Attributes as OtelAttributes
 
-from .logs import tidied
 from .otlp import Batch
 from .recent import Recent, Tree
+from .recording import Recording
 from .traceparent import SpanContext
 from .tracing import Attributes, Kind, current, use_recorder, using_recorder
 
-_DECIDED = SpanContext(0, 0, True)
+_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+_KINDS: dict[Kind, SpanKind] = {
+    "internal": SpanKind.INTERNAL, "server": SpanKind.SERVER, "client": SpanKind.CLIENT,
+    "producer": SpanKind.PRODUCER, "consumer": SpanKind.CONSUMER,
+}  # fmt: skip
 
 
 class _DecidedSampler(Sampler):
@@ -57,39 +58,6 @@ class _DecidedSampler(Sampler):
         return f"forge_min({self._ratio.get_description()})"
 
 
-class _Recording:
-    """One SDK span together with its place in the OpenTelemetry context."""
-
-    __slots__ = ("_span", "_token", "context", "set_attribute", "update_name")
-
-    def __init__(self, span: trace.Span, token: Token[Context]) -> None:
-        self._span = span
-        self.set_attribute = span.set_attribute
-        self.update_name = span.update_name
-        self._token = token
-        ids = span.get_span_context()
-        self.context = SpanContext(ids.trace_id, ids.span_id, True)
-
-    def fail(self, description: str) -> None:
-        self._span.set_status(Status(StatusCode.ERROR, description or None))
-
-    def record(self, error: BaseException) -> None:
-        """Without what a database's error repeats of a row, as in the log."""
-        said = {
-            "exception.message": tidied(str(error), error),
-            "exception.stacktrace": tidied("".join(format_exception(error)), error),
-        }
-        self._span.record_exception(error, attributes=said)
-
-    def end(self) -> None:
-        self._span.end()
-        try:
-            # not otel.detach(): that logs an error where the body is closed by another thread
-            otel._RUNTIME_CONTEXT.detach(self._token)
-        except ValueError:
-            pass
-
-
 class Telemetry:
     """The providers of one process. `shutdown()` flushes and ends them; idempotent."""
 
@@ -106,7 +74,6 @@ class Telemetry:
         self.tracer_provider = tracer_provider
         self.meter_provider = meter_provider
         self.sample_ratio = sample_ratio
-        self._tracer = tracer_provider.get_tracer("forge_min")
         self._open = True
 
     @property
@@ -122,20 +89,28 @@ class Telemetry:
         parent: SpanContext | None,
         remote: bool,
         links: Sequence[SpanContext],
-    ) -> _Recording:
+        state: str,
+    ) -> Recording:
         """Start a sampled span (see `tracing.Recorder`)."""
-        before = current.set(_DECIDED)
-        try:
-            span = self._tracer.start_span(
-                name,
-                context=_parent_context(parent, remote),
-                kind=SpanKind[kind.upper()],
-                attributes=attributes,
-                links=[trace.Link(_named(link)) for link in links],
-            )
-        finally:
-            current.reset(before)
-        return _Recording(span, otel.attach(trace.set_span_in_context(span)))
+        above = None if parent is None else _above(parent, remote, state)
+        provider = self.tracer_provider
+        ids = trace.SpanContext(
+            above.trace_id if above else provider.id_generator.generate_trace_id(),
+            provider.id_generator.generate_span_id(),
+            is_remote=False,
+            trace_flags=_SAMPLED,
+            trace_state=above.trace_state if above else None,
+        )
+        return Recording(
+            provider._active_span_processor,
+            provider.resource,
+            name,
+            _KINDS[kind],
+            attributes,
+            ids,
+            above,
+            [trace.Link(_named(link)) for link in links],
+        )
 
     def flush(self, timeout: float = 5.0) -> bool:
         """Export what has ended. timeout in seconds. False: the exporter did not finish in time."""
@@ -152,20 +127,19 @@ class Telemetry:
         self.meter_provider.shutdown()
 
 
-def _parent_context(parent: SpanContext | None, remote: bool) -> Context | None:
-    if parent is None:
-        return Context()
-    if not remote and trace.get_current_span().get_span_context().trace_id == parent.trace_id:
-        # The OpenTelemetry context of this thread: ours, or a span that a library opened.
-        return None
-    ids = _named(parent, remote)
-    return trace.set_span_in_context(NonRecordingSpan(ids), Context())
+def _above(parent: SpanContext, remote: bool, state: str) -> trace.SpanContext:
+    """The parent, or the span of a library inside of it that this thread is in."""
+    if not remote:
+        here = trace.get_current_span().get_span_context()
+        if here.trace_id == parent.trace_id:
+            return here
+    return _named(parent, remote, state)
 
 
-def _named(place: SpanContext, remote: bool = True) -> trace.SpanContext:
-    return trace.SpanContext(
-        place.trace_id, place.span_id, is_remote=remote, trace_flags=TraceFlags(place.sampled)
-    )
+def _named(place: SpanContext, remote: bool = True, state: str = "") -> trace.SpanContext:
+    flags = TraceFlags(place.sampled)
+    states = trace.TraceState.from_header([state]) if state else None
+    return trace.SpanContext(place.trace_id, place.span_id, remote, flags, states)
 
 
 def setup(

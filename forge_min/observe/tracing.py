@@ -54,6 +54,7 @@ class Recorder(Protocol):
         parent: SpanContext | None,
         remote: bool,
         links: Sequence[SpanContext],
+        state: str,
     ) -> Recording:
         """Start a span and enter its OpenTelemetry context. parent None: a new trace."""
 
@@ -103,8 +104,10 @@ class Span:
         attributes: Attributes | None,
         parent: str | None,
         links: Sequence[str],
+        state: str = "",
     ) -> None:
         self._name = name
+        self._state = state
         self._kind: Kind = kind
         self._attributes = attributes
         self._parent = parent
@@ -144,7 +147,7 @@ class Span:
         elif parent.sampled if parent else random() < recorder.sample_ratio:
             links = [found for found in map(parse_traceparent, self._links) if found]
             self._recording = recorder.record(
-                self._name, self._kind, self._attributes, parent, remote, links
+                self._name, self._kind, self._attributes, parent, remote, links, self._state
             )
             context = self._recording.context
         else:
@@ -194,12 +197,14 @@ def span(
     attributes: Attributes | None = None,
     parent: str | None = None,
     links: Sequence[str] = (),
+    state: str = "",
 ) -> Span:
     """A span around a block: `with span("GET /flights/{id}", kind="server", parent=header) as s:`.
 
     parent: a W3C traceparent that came from outside. None: the span this thread is in, else a new
     trace. One that is not valid is ignored, as the W3C says: a new trace begins. Sampling is
     parent-based; a new trace is sampled with the ratio given to `setup`. links: traceparents of
-    spans that it has to do with and is no child of.
+    spans that it has to do with and is no child of. state: the `tracestate` that came with
+    `parent`; what this thread asks of others by OpenTelemetry's propagators takes it along.
     """
-    return Span(name, kind, attributes, parent, links)
+    return Span(name, kind, attributes, parent, links, state)

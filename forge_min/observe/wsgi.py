@@ -66,7 +66,8 @@ def span_name(method: str, route: str = "") -> str:
 def _span(environ: WSGIEnvironment) -> Span:
     parent = environ.get("HTTP_TRACEPARENT")
     attributes, name = http_attributes(environ), span_name(environ.get("REQUEST_METHOD", ""))
-    return span(name, kind="server", attributes=attributes, parent=parent)
+    state = environ.get("HTTP_TRACESTATE", "")
+    return span(name, kind="server", attributes=attributes, parent=parent, state=state)
 
 
 def _noting(environ: WSGIEnvironment, start_response: StartResponse, active: Span) -> StartResponse:

@@ -1,0 +1,136 @@
+"""Our spans are to processors and libraries what the SDK's own are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from forge_min import observe
+from forge_min.observe import Telemetry, span
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry import propagate, trace
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.trace import SpanKind, Status, StatusCode
+
+
+class Kept(SpanProcessor):
+    def __init__(self) -> None:
+        self.started: list[Any] = []
+        self.ended: list[ReadableSpan] = []
+
+    def on_start(self, span: Any, parent_context: Any = None) -> None:
+        self.started.append(span)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        self.ended.append(span)
+
+
+@pytest.fixture
+def kept() -> Kept:
+    return Kept()
+
+
+@pytest.fixture
+def telemetry(kept: Kept) -> Iterator[Telemetry]:
+    made = observe.setup("shop")
+    made.tracer_provider.add_span_processor(kept)
+    yield made
+    made.shutdown()
+
+
+LINK = trace.SpanContext(7, 8, True)
+FIELDS = st.dictionaries(st.text(min_size=1), st.integers(0, 9) | st.text())
+ERROR = st.builds(Status, st.just(StatusCode.ERROR), st.text())
+VALUES = st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | st.text()
+STEPS = st.lists(
+    st.tuples(st.just("set_attribute"), st.tuples(st.text(min_size=1), VALUES))
+    | st.tuples(st.just("set_attributes"), st.tuples(FIELDS))
+    | st.tuples(st.just("add_event"), st.tuples(st.text(), FIELDS))
+    | st.tuples(st.just("update_name"), st.tuples(st.text()))
+    | st.tuples(st.just("add_link"), st.tuples(st.just(LINK)))
+    | st.tuples(st.just("set_status"), st.tuples(st.sampled_from(list(StatusCode))))
+    | st.tuples(st.just("set_status"), st.tuples(ERROR))
+    | st.tuples(st.just("end"), st.just(()))
+)  # fmt: skip
+
+
+@given(steps=STEPS)
+def test_whatever_is_done_to_it_it_is_what_the_sdks_own_is(steps: list[Any]) -> None:
+    kept = Kept()
+    telemetry = observe.setup("shop")
+    telemetry.tracer_provider.add_span_processor(kept)
+    try:
+        theirs = telemetry.tracer_provider.get_tracer("x").start_span("x", kind=SpanKind.SERVER)
+        with span("x", kind="server"):
+            ours = trace.get_current_span()
+            for name, arguments in steps:
+                getattr(ours, name)(*arguments)
+                getattr(theirs, name)(*arguments)
+        theirs.end()
+    finally:
+        telemetry.shutdown()
+    by_scope = {one.instrumentation_scope.name: one for one in kept.ended}  # type: ignore[union-attr]
+    assert told(by_scope["forge_min"]) == told(by_scope["x"])
+
+
+def told(one: ReadableSpan) -> Any:
+    events = [(event.name, dict(event.attributes or {})) for event in one.events]
+    links = [link.context for link in one.links]
+    status = one.status.status_code, one.status.description
+    return one.name, one.kind, dict(one.attributes or {}), events, links, status, one.resource
+
+
+def test_beyond_the_limits_it_counts(telemetry: Telemetry, kept: Kept) -> None:
+    with span("x"):
+        ours = trace.get_current_span()
+        for n in range(200):
+            ours.set_attribute(f"a{n}", n)
+            ours.set_attribute("a0", n)
+            ours.add_event(f"e{n}")
+            ours.add_link(LINK)
+    (one,) = kept.ended
+    assert (len(one.attributes or {}), len(one.events), len(one.links)) == (128, 128, 128)
+    assert (one.dropped_attributes, one.dropped_events, one.dropped_links) == (72, 72, 72)
+    assert (one.attributes or {})["a0"] == 199
+
+
+def test_spans_of_libraries_are_its_children_and_its_parents(
+    telemetry: Telemetry, kept: Kept
+) -> None:
+    tracer = trace.get_tracer("library", tracer_provider=telemetry.tracer_provider)
+    with span("outer"), tracer.start_as_current_span("between"), span("inner"):
+        pass
+    inner, between, outer = kept.ended
+    assert inner.parent == between.get_span_context() and between.parent == outer.get_span_context()
+    assert len({one.get_span_context().trace_id for one in kept.ended}) == 1  # type: ignore[union-attr]
+
+
+def test_trace_context_comes_in_and_goes_out_whole(telemetry: Telemetry) -> None:
+    came = {"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01", "tracestate": "vendor=1,other=x"}
+    carrier: dict[str, str] = {}
+    with span("x", parent=came["traceparent"], state=came["tracestate"]) as ours:
+        propagate.inject(carrier)
+        assert carrier["traceparent"] == ours.traceparent
+    assert carrier["tracestate"] == came["tracestate"]
+    assert carrier["traceparent"].split("-")[1] == "ab" * 16
+
+
+def test_a_bad_tracestate_is_no_error(telemetry: Telemetry, kept: Kept) -> None:
+    with span("x", parent=f"00-{'ab' * 16}-{'cd' * 8}-01", state="\x00=,,=;"):
+        pass
+    assert len(kept.ended) == 1
+
+
+def test_an_exception_is_recorded_once_as_the_conventions_say(
+    telemetry: Telemetry, kept: Kept
+) -> None:
+    with pytest.raises(KeyError), span("outer"), span("inner"):
+        raise KeyError("password=hunter2hunter2")
+    inner, outer = kept.ended
+    (event,) = inner.events
+    said = dict(event.attributes or {})
+    assert event.name == "exception" and said["exception.type"] == "KeyError"
+    assert "hunter2" not in str(said) and "raise KeyError" in str(said["exception.stacktrace"])
+    assert not outer.events and outer.status.status_code is StatusCode.ERROR
