@@ -160,9 +160,10 @@ def _auth(arguments: argparse.Namespace) -> int:
 
 
 def _config(arguments: argparse.Namespace) -> int:
+    from .ops.project import load_config
     from .ops.show import show_config
 
-    return show_config(load_project(), sources=arguments.sources, as_json=arguments.json)
+    return show_config(load_config(), sources=arguments.sources, as_json=arguments.json)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

@@ -74,7 +74,7 @@ def _mask(key: Key, value: Any) -> object:
     if isinstance(value, tuple):
         return list(value)
     if isinstance(value, Mapping):
-        return dict(value)
+        return {name: "***" if key.secret else item for name, item in value.items()}
     if not key.secret or not value:
         return value
     if key.secret == "all":

@@ -23,6 +23,11 @@ def tell(answer: object, lines: Iterable[str], *, as_json: bool) -> None:
         print(line)
 
 
+def warn(message: str) -> None:
+    """Say on stderr what a person should know, and go on."""
+    print(f"warning: {message}", file=sys.stderr)
+
+
 def report(error: BaseException, stream: TextIO, *, verbose: bool = False) -> int:
     """Print `error[CODE]: what` and `hint: what to do`; return the exit code.
 

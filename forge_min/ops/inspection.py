@@ -11,15 +11,12 @@ import sys
 import zipfile
 from collections.abc import Mapping
 from importlib.resources.abc import Traversable
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
-from zipimport import zipimporter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..config import Config, inspect
-from ..data import files
 from ..manifest import INFO, NAME
-from .project import NOTE, Project, load_project
+from .project import NOTE, Project, load_project, project_root
 
 if TYPE_CHECKING:
     from ..app import App, Generated
@@ -48,7 +45,7 @@ def inspect_project(*, production: bool, environ: Mapping[str, str] = os.environ
 
     In development its database is the embedded one, where that runs.
     """
-    root, mistakes, text = _root(), list[Exception](), None
+    root, mistakes, text = project_root(), list[Exception](), None
     folder = root if isinstance(root, Path) else None
     if production:
         environ = {**environ, "FORGE_ENV": "production"}
@@ -67,17 +64,6 @@ def inspect_project(*, production: bool, environ: Mapping[str, str] = os.environ
         artifact = folder
     native = next((Path(place) for place in sys.path if Path(place).name == "_native"), None)
     return Inspected(root, config, [*mistakes, *errors], _build(root), artifact, native)
-
-
-def _root() -> Traversable | None:
-    """Beside gen/, which is not imported; else where forge.toml lies."""
-    spec = find_spec("gen")
-    if spec is not None and isinstance(spec.loader, zipimporter):
-        return cast(Path, files("gen")).parent
-    if spec is not None and spec.origin:
-        return Path(spec.origin).parents[1]
-    places = (Path(place) for place in sys.path)
-    return next((place for place in places if (place / "forge.toml").is_file()), None)
 
 
 def _build(root: Traversable | None) -> Mapping[str, Any]:

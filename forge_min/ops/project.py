@@ -9,10 +9,13 @@ import importlib
 import json
 import os
 import secrets
+import sys
 from collections.abc import Mapping
 from importlib.resources.abc import Traversable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+from zipimport import zipimporter
 
 from ..config import Config, load
 from ..data import files
@@ -87,6 +90,25 @@ class Project:
         return declared_kinds(*self.code())
 
 
+def project_root() -> Traversable | None:
+    """Beside gen/, which is not imported; else where forge.toml lies."""
+    spec = find_spec("gen")
+    if spec is not None and isinstance(spec.loader, zipimporter):
+        return cast(Path, files("gen")).parent
+    if spec is not None and spec.origin:
+        return Path(spec.origin).parents[1]
+    places = (Path(place) for place in sys.path)
+    return next((place for place in places if (place / "forge.toml").is_file()), None)
+
+
+def load_config(environ: Mapping[str, str] = os.environ) -> Config:
+    """The configuration of this process, of a project or of none. Raises ConfigError."""
+    root = project_root()
+    if root is None or isinstance(root, Path):
+        return load(root, environ)
+    return load(None, environ, (root / "forge.toml").read_text(encoding="utf-8"))
+
+
 def load_project(environ: Mapping[str, str] = os.environ) -> Project:
     """The project whose gen/ can be imported.
 
@@ -97,7 +119,4 @@ def load_project(environ: Mapping[str, str] = os.environ) -> Project:
     except ModuleNotFoundError:
         hint = "run: python -m forge_min generate"
         raise ForgeError("there is no generated code here", code="F531", hint=hint) from None
-    root = cast(Path, gen).parent
-    if isinstance(root, Path):
-        return Project(root, load(root, environ))
-    return Project(root, load(None, environ, (root / "forge.toml").read_text(encoding="utf-8")))
+    return Project(cast(Path, gen).parent, load_config(environ))

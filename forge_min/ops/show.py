@@ -7,18 +7,20 @@ import platform
 from typing import Any
 
 from .. import __version__, fanout
-from .door import tell
-from .project import Project
+from ..config import Config
+from .door import tell, warn
 
 
-def show_config(project: Project, *, sources: bool = False, as_json: bool = False) -> int:
+def show_config(config: Config, *, sources: bool = False, as_json: bool = False) -> int:
     """Every key with its value; with `sources` also where it came from."""
-    values, known = project.config.masked(), project.config.sources
+    values, known = config.masked(), config.sources
     lines = {key: f"{key} = {json.dumps(value, default=str)}" for key, value in values.items()}
     if sources:
         lines = {key: f"{line:60}  # {known[key]}" for key, line in lines.items()}
         values = {key: {"value": v, "source": known[key]} for key, v in values.items()}
     tell(values, lines.values(), as_json=as_json)
+    for warning in config.warnings:
+        warn(warning)
     return 0
 
 

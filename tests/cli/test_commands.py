@@ -341,3 +341,15 @@ def test_diagnostics_are_coloured_on_terminals_that_want_it(project: Path) -> No
     assert code == 1 and "\x1b[31" in shown
     code, shown = on_a_terminal(["generate", "--no-color"], project)
     assert code == 1 and "\x1b" not in shown and "error[F1" in shown
+
+
+def test_config_needs_no_code_and_says_what_is_unknown(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "forge.toml").write_text("[server]\nport = 8123\n")
+    (tmp_path / "other.toml").write_text("[server]\nport = 9123\n")
+    done = cli("config", "--sources", "--json", cwd=tmp_path, FORGE_SERVR_PORT="1")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["server.port"] == {"value": 8123, "source": "forge.toml:2"}
+    assert "FORGE_SERVR_PORT" in done.stderr and "FORGE_SERVER_PORT" in done.stderr
+    other = str(tmp_path / "other.toml")
+    done = cli("config", "--sources", "--json", cwd=tmp_path, FORGE_CONFIG=other)
+    assert json.loads(done.stdout)["server.port"]["source"].endswith("other.toml:2")

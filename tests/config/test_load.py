@@ -305,6 +305,12 @@ def test_an_app_role_that_is_not_the_urls_user_is_refused() -> None:
 # -- secrets and freezing -------------------------------------------------------------------------
 
 
+def test_the_values_of_a_secret_table_are_masked() -> None:
+    config = load(None, {"FORGE_OBSERVE_OTLP_HEADERS": '{Authorization = "Bearer hunter2"}'})
+    assert config.observe.otlp_headers["Authorization"] == "Bearer hunter2"
+    assert config.masked()["observe.otlp_headers"] == {"Authorization": "***"}
+
+
 @pytest.mark.parametrize(
     "url",
     [
