@@ -34,26 +34,26 @@ class Metrics:
         self._refused = registry.counter(name, **_TABLE["counter"][name])
         observe.add_process_metrics(registry)
         version, commit = build.get("version", __version__), build.get("commit", "unknown")
-        info = (version, commit, fanout.IMPL)
-        self._gauge("forge_build_info", lambda: {info: 1.0})
+        told = {"version": version, "commit": commit, "impl": fanout.IMPL}
+        registry.info("forge_build_info", _TABLE["info"]["forge_build_info"]["help"], told)
 
     def request_done(self, method: str, route: str, status: int, seconds: float) -> None:
         """Told by the application after each request. route: the pattern."""
-        self._requests.labels(method, route, str(status)).observe(seconds)
+        self._requests.observe((method, route, str(status)), seconds)
 
     def query_done(self, operation: str, seconds: float) -> None:
         """Told by each connection after each statement. operation: the first word."""
-        self._queries.labels(operation).observe(seconds)
+        self._queries.observe((operation,), seconds)
 
     def job_done(self, job: jobs.Job, outcome: str, seconds: float) -> None:
         """Told by the worker after each attempt."""
-        self._jobs.labels(job.kind, job.queue, outcome).observe(seconds)
+        self._jobs.observe((job.kind, job.queue, outcome), seconds, job.span)
         if outcome != "handed_back":
-            self._waits.labels(job.queue).observe(job.waited)
+            self._waits.observe((job.queue,), job.waited, job.span)
 
     def jobs_inserted(self, kind: str, queue: str, number: int) -> None:
         """Told after the commit that inserted them."""
-        self._inserted.labels(kind, queue).inc(number)
+        self._inserted.count((kind, queue), number)
 
     def watch_jobs(self, count: Callable[[], Mapping[tuple[str, str], float]]) -> None:
         """The jobs there are, (queue, state) → how many, read when somebody scrapes."""
@@ -62,7 +62,11 @@ class Metrics:
     def stream_refused(self, error: TooManyConnections) -> None:
         """Told when a stream is refused at a cap."""
         cap = "user" if isinstance(error, TooManyConnectionsForUser) else "total"
-        self._refused.labels(cap).inc()
+        self._refused.count((cap,))
+
+    def watch_requests(self, in_flight: Callable[[], float]) -> None:
+        """The requests that are being answered, read when somebody scrapes."""
+        self._gauge("forge_http_requests_in_flight", in_flight)
 
     def watch(
         self, hub: notify.PostgresHub, writer: fanout.StreamWriter, limiter: fanout.Limiter

@@ -10,6 +10,7 @@ from opentelemetry import context as otel
 from opentelemetry import metrics, trace
 from opentelemetry.context.context import Context
 from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
@@ -146,15 +147,20 @@ def _named(place: SpanContext, remote: bool = True) -> trace.SpanContext:
 
 
 def setup(
-    service_name: str, *, sample_ratio: float = 1.0, exporter: SpanExporter | None = None
+    service_name: str,
+    *,
+    sample_ratio: float = 1.0,
+    exporter: SpanExporter | None = None,
+    metric_readers: Sequence[MetricReader] = (),
 ) -> Telemetry:
     """Make tracer and meter providers and send every `span()` of this process to them.
 
     sample_ratio: share of new traces that are recorded, 0 to 1 (a caller's decision wins).
     exporter: gets the ended spans in batches, on a thread of the SDK; None: nobody gets them,
-    unless a processor is added to `tracer_provider`. The providers become the global ones of the
-    OpenTelemetry API if no others were set before. Call it after a fork, never before. Raises
-    ValueError for a ratio out of range.
+    unless a processor is added to `tracer_provider`. metric_readers: of `meter_provider`, for
+    instruments of your own and a registry that is `Exposed` there. The providers become the global
+    ones of the OpenTelemetry API if no others were set before. Call it after a fork, never before.
+    Raises ValueError for a ratio out of range.
     """
     if not 0.0 <= sample_ratio <= 1.0:
         raise ValueError(f"sample_ratio must lie between 0 and 1, not {sample_ratio}")
@@ -164,7 +170,7 @@ def setup(
     )
     if exporter is not None:
         tracers.add_span_processor(BatchSpanProcessor(exporter))
-    meters = MeterProvider(resource=resource, shutdown_on_exit=False)
+    meters = MeterProvider(metric_readers, resource=resource, shutdown_on_exit=False)
     _make_global(tracers, meters)
     telemetry = Telemetry(tracers, meters, sample_ratio)
     use_recorder(telemetry)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from .registry import Across, Kind, Labels, Registry, Sample
+from .exemplars import newest
+from .family import Across, Kind, Labels, Sample
+from .registry import Registry
 
 
 class Taken(NamedTuple):
@@ -40,11 +42,13 @@ def snapshot(registry: Registry) -> Snapshot:
 
 def lasting(taken: Snapshot) -> Snapshot:
     """What a process leaves behind when it ends: what it has counted, not what stood at a value."""
-    return [family for family in taken if family.kind != "gauge"]
+    return [family for family in taken if family.kind not in ("gauge", "info")]
 
 
 def summed(snapshots: Sequence[Snapshot]) -> Snapshot:
-    """One snapshot of all: sums, or the highest value where a family says so, sorted by name."""
+    """One snapshot of all, sorted by name: sums, or the highest value where a family says so; of
+    exemplars the newest.
+    """
     found: dict[str, Taken] = {}
     for taken in snapshots:
         for family in taken:
@@ -60,4 +64,5 @@ def _both(across: Across, one: Sample, other: Sample) -> Sample:
     if across == "max":
         return max(one, other, key=lambda sample: sample.value)
     buckets = tuple(a + b for a, b in zip(one.buckets, other.buckets))
-    return Sample(one.labels, one.value + other.value, buckets)
+    exemplars = newest(one.exemplars, other.exemplars)
+    return Sample(one.labels, one.value + other.value, buckets, exemplars)
