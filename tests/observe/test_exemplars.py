@@ -9,7 +9,13 @@ from typing import Any
 
 import pytest
 from forge_min.observe import (
-    Registry, current_traceparent, lasting, render_metrics, render_openmetrics, snapshot, span,
+    Registry,
+    current_traceparent,
+    lasting,
+    render_metrics,
+    render_openmetrics,
+    snapshot,
+    span,
     summed,
 )  # fmt: skip
 from forge_min.observe.metrics.family import LIMIT, OVERFLOW

@@ -149,7 +149,12 @@ def test_the_series_of_the_process_are_parsed_with_their_types(
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("c_total", "c"), ("c", "c_total"), ("c_total", "c_created"), ("h_seconds_total", "h_seconds")],
+    [
+        ("c_total", "c"),
+        ("c", "c_total"),
+        ("c_total", "c_created"),
+        ("h_seconds_total", "h_seconds"),
+    ],
 )
 def test_names_that_would_meet_in_openmetrics_are_refused(one: str, other: str) -> None:
     registry = Registry()

@@ -95,8 +95,10 @@ class HealthOfMany(Health):
 
     def metrics(self, accept: str = "") -> tuple[str, bytes]:
         """The metrics of all processes, those that have ended included."""
-        self._ask()
+        # Its forge_ready asks all of them.
         own = snapshot(self.running.metrics.registry) if self.running else []
+        if self.running is None:
+            self._ask()
         with self._lock:
             return scrape(summed([own, self._gone, *self._latest.values()]), accept)
 
