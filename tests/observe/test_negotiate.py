@@ -40,7 +40,8 @@ def test_openmetrics_is_given_to_who_likes_it_better(accept: str) -> None:
 @pytest.mark.parametrize(
     "accept",
     ["", "*/*", TEXT_ONLY, BROWSER, "text/plain", "text/*", "image/png", ",", ";", ";q=1",
-     "a;b=c,,", "application/openmetrics-text;version=0.0.1", "application/openmetrics-text;version=2.0.0",
+     "a;b=c,,", "application/openmetrics-text;version=0.0.1",
+     "application/openmetrics-text;version=2.0.0",
      "application/openmetrics-text;q=0", "application/openmetrics-text;q=0, */*",
      "application/openmetrics-text;q=0.3, text/plain;q=0.4",
      "application/openmetrics-text;q=0.5, */*;q=0.9", "application/openmetrics-text;q=nan",

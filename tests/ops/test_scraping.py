@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import socket
+import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
+import forge_min
 import pytest
 from forge_min import db
 from forge_min.testing import TestDatabase
 from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus
+
+from artifact_runner import free_port
 
 pytestmark = pytest.mark.db
 
@@ -176,3 +185,159 @@ def test_requests_that_are_being_answered_are_told_over_all_processes(
         thread.join(20)
     assert answers == [200] * 6 and value(site, name) == 0
     assert process.stop() == 0, process.log
+
+
+CONFIG = """
+global: {{scrape_interval: 250ms, scrape_timeout: 250ms, evaluation_interval: 1s}}
+rule_files: [{rules}]
+scrape_configs:
+  - job_name: openmetrics
+    scrape_protocols: [OpenMetricsText1.0.0]
+    static_configs: [{{targets: ["127.0.0.1:{port}"]}}]
+  - job_name: text
+    scrape_protocols: [PrometheusText0.0.4]
+    static_configs: [{{targets: ["127.0.0.1:{port}"]}}]
+"""
+
+
+@pytest.fixture
+def prometheus_server(site: Any, tmp_path: Path) -> Iterator[Callable[[], int]]:
+    """Starts a real Prometheus that scrapes the site in both formats; gives its port."""
+    program = shutil.which("prometheus")
+    if program is None:
+        pytest.skip("no prometheus (Debian: prometheus)")
+    rules = Path(forge_min.__file__).parent / "observe" / "monitoring" / "alerts.yml"
+    config = tmp_path / "prometheus.yml"
+    config.write_text(CONFIG.format(port=site.admin, rules=rules))
+    with ExitStack() as stack:
+
+        def start() -> int:
+            port = free_port()
+            command = [
+                program, f"--config.file={config}", f"--storage.tsdb.path={tmp_path / 'tsdb'}",
+                f"--web.listen-address=127.0.0.1:{port}", "--enable-feature=exemplar-storage",
+            ]  # fmt: skip
+            log = stack.enter_context((tmp_path / "prometheus.log").open("wb"))
+            process = subprocess.Popen(command, stdout=log, stderr=log)
+            stack.callback(process.wait, 30)
+            stack.callback(process.kill)
+            return port
+
+        yield start
+
+
+def asked(site: Any, port: int, path: str, **query: str) -> Any:
+    """The data of an answer of Prometheus's HTTP API."""
+    status, _, body = site.ask("GET", f"/api/v1/{path}?{urlencode(query)}", port=port)
+    answer = json.loads(body)
+    assert status == 200 and answer["status"] == "success", answer
+    return answer["data"]
+
+
+@pytest.mark.slow
+def test_a_real_prometheus_scrapes_the_site_in_both_formats(
+    site: Any, prometheus_server: Callable[[], int]
+) -> None:
+    process = site.serve(**QUEUES, FORGE_SSE_MAX_PER_USER="1")
+    use(site, process)
+    port = prometheus_server()
+    process.wait_for(lambda: site.status(port, "/-/ready") == 200, "Prometheus")
+
+    def up() -> dict[str, str]:
+        rows = asked(site, port, "query", query="up")["result"]
+        return {row["metric"]["job"]: row["value"][1] for row in rows}
+
+    process.wait_for(lambda: up() == {"openmetrics": "1", "text": "1"}, "both are scraped")
+    for target in asked(site, port, "targets")["activeTargets"]:
+        assert target["health"] == "up" and target["lastError"] == "", target
+
+    def stored(job: str) -> dict[str, set[str]]:
+        rows = asked(site, port, "series", **{"match[]": f'{{job="{job}"}}'})
+        found: dict[str, set[str]] = {}
+        for row in rows:
+            found.setdefault(row.pop("__name__"), set()).update(row)
+        return found
+
+    text, openmetric = stored("text"), stored("openmetrics")
+    assert text == openmetric, "one name for a series in both formats, and the same labels"
+    for name, (kind, labels) in CONTRACT.items():
+        suffix = {"counter": "_total", "info": "_info", "histogram": "_count"}.get(kind, "")
+        assert labels <= text[name + suffix], name
+    query = 'forge_http_request_duration_seconds_count{job="openmetrics",route="/api/v1/airports"}'
+    (row,) = asked(site, port, "query", query=query)["result"]
+    assert row["value"][1] == "1" and row["metric"]["method"] == "POST"
+
+    now = time.time()
+    exemplars = asked(
+        site, port, "query_exemplars", start=str(now - 300), end=str(now + 300),
+        query="forge_http_request_duration_seconds_bucket",
+    )  # fmt: skip
+    assert {row["seriesLabels"]["job"] for row in exemplars} == {"openmetrics"}
+    assert {e["labels"]["trace_id"] for row in exemplars for e in row["exemplars"]} == {TRACE}
+    (rules,) = asked(site, port, "rules")["groups"]
+    assert len(rules["rules"]) >= 10
+    process.wait_for(
+        lambda: all(
+            rule["health"] == "ok" for rule in asked(site, port, "rules")["groups"][0]["rules"]
+        ),
+        "every alert was evaluated",
+    )
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_paths_methods_and_headers_leave_memory_bounded(site: Any) -> None:
+    process = site.serve()
+
+    def send(first: int, last: int) -> None:
+        """One request each, of which no path, method or header value comes twice."""
+        with socket.create_connection(("127.0.0.1", site.port), timeout=30) as sock:
+            answers = sock.makefile("rb")
+            for start in range(first, last, 50):
+                batch = range(start, min(start + 50, last))
+                sock.sendall(b"".join(map(_distinct, batch)))
+                for _ in batch:
+                    _skip_answer(answers)
+
+    def state() -> tuple[int, int]:
+        """(series, resident bytes)."""
+        families = scraped(site).values()
+        memory = value(site, "process_resident_memory_bytes")
+        return sum(len(family.samples) for family in families), int(memory)
+
+    send(0, 20_000)
+    before = state()
+    send(20_000, 100_000)
+    after = state()
+    assert after[0] - before[0] <= 40, "series"
+    assert after[1] - before[1] < 8 << 20, (before, after)
+    routes = {
+        (s.labels["method"], s.labels["route"])
+        for s in scraped(site)["forge_http_request_duration_seconds"].samples
+    }
+    assert {method for method, _ in routes} <= {"GET", "OTHER"}
+    assert not any("secret" in route for _, route in routes)
+    assert value(site, "forge_http_request_duration_seconds_count") >= 100_000
+    assert value(site, "forge_http_requests_in_flight") == 0
+    assert process.stop() == 0, process.log
+
+
+def _distinct(n: int) -> bytes:
+    method = b"GET" if n % 2 else b"M%d" % n
+    path = (b"/api/v1/countries/secret%d", b"/secret%d", b"/countries/%d?q=secret")[n % 3] % n
+    return (
+        b"%b %b HTTP/1.1\r\nHost: h%d.example\r\nUser-Agent: u%d\r\nAccept: a/b%d\r\n"
+        b"Accept-Language: x-%d\r\nX-Request-ID: r%d\r\nCookie: c%d=%d\r\nX-N%d: v\r\n"
+        b"traceparent: 00-%032x-%016x-01\r\n\r\n"
+    ) % (method, path, n, n, n, n, n, n, n, n, n + 1, n + 1)
+
+
+def _skip_answer(answers: Any) -> None:
+    """Read one answer to its end."""
+    status, length = answers.readline(), 0
+    assert status.startswith(b"HTTP/1.1 "), status
+    while (line := answers.readline()) != b"\r\n":
+        name, _, told = line.partition(b":")
+        assert name, "the connection ended"
+        if name.lower() == b"content-length":
+            length = int(told)
+    answers.read(length)
