@@ -11,6 +11,7 @@ what an event costs its commit. (live/retention.py, which takes an hour, is run 
 jobs: inserting, draining and picking up beside procrastinate, pgqueuer, chancy, oban; a backlog of
 a million beside one of ten thousand.
 limiter: acquire and release on both twins. writes: a create's statement beside the bare insert.
+observe: what metrics cost a request, and a scrape, beside prometheus_client, on both twins.
 generate, transfer, fresh_database: seconds and memory of making gen/, of import and export, of a
 test's database, each beside its goal.
 """
@@ -70,6 +71,7 @@ def main() -> int:
         bench(script, folder)
     for script in ("jobs/bench.py", "jobs/backlog.py"):
         bench(script, folder)
+    bench("observe/metrics.py", folder)
     for script in ("limiter.py", "writes.py", "generate.py", "transfer.py"):
         bench(script, folder)
     bench("fresh_database.py", None)

@@ -47,7 +47,8 @@ class Kept:
 
     def of(self, labels: tuple[str, ...]) -> Exemplars:
         """Those of one label set."""
-        return tuple(self._rows.get(labels, ()))
+        row = self._rows.get(labels)
+        return tuple(row) if row else ()
 
 
 def newest(one: Exemplars, other: Exemplars) -> Exemplars:

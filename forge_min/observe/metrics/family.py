@@ -161,13 +161,13 @@ class Family(Generic[Cell]):
     def _counted(self) -> Iterator[Sample]:
         with self._lock:
             cells = list(self._cells.items())
+        exemplars = self._kept.of
         for labels, cell in cells:
-            exemplars = self._kept.of(labels)
             if isinstance(cell, Histogram):
                 buckets, total, _ = cell.snapshot()
-                yield Sample(labels, total, buckets, exemplars)
+                yield Sample(labels, total, buckets, exemplars(labels))
             else:
-                yield Sample(labels, cell.value, (), exemplars)
+                yield Sample(labels, cell.value, (), exemplars(labels))
 
     def _called(self, callback: Callback) -> Iterable[Sample]:
         try:

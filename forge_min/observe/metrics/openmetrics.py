@@ -12,7 +12,16 @@ from .exemplars import Exemplar
 from .family import Sample
 from .registry import Registry, family_name
 from .summed import Snapshot
-from .writing import AFamily, braced, bucket_tails, buckets, encoded, escaped, label_text, number
+from .writing import (
+    AFamily,
+    LabelText,
+    braced,
+    bucket_tails,
+    buckets,
+    encoded,
+    escaped,
+    number,
+)
 
 OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
@@ -46,20 +55,20 @@ def _about(family: AFamily, name: str) -> Iterator[str]:
 
 
 def _add_values(lines: list[str], family: AFamily, name: str) -> None:
-    names, counts = family.label_names, family.kind == "counter"
+    label_text, counts = LabelText(family.label_names), family.kind == "counter"
     for sample in family.samples():
         if counts and not sample.value >= 0:
             continue
-        line = f"{name}{braced(label_text(names, sample.labels))} {number(sample.value)}"
+        line = f"{name}{braced(label_text(sample.labels))} {number(sample.value)}"
         found = sample.exemplars[0] if sample.exemplars else None
         lines.append(line + _exemplar(found) if found else line)
 
 
 def _add_histograms(lines: list[str], family: AFamily, name: str) -> None:
-    tails = bucket_tails(map(repr, family.bounds))
+    tails, label_text = bucket_tails(map(repr, family.bounds)), LabelText(family.label_names)
     negative = family.bounds[0] < 0  # then there must be no sum, and no count without one
     for sample in family.samples():
-        labels = label_text(family.label_names, sample.labels)
+        labels = label_text(sample.labels)
         made = buckets(name, labels, sample, tails)
         lines += _with_exemplars(made, sample) if sample.exemplars else made
         if not negative and sample.value >= 0:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from .registry import Registry
 from .summed import Snapshot
-from .writing import AFamily, braced, bucket_tails, buckets, encoded, label_text, number
+from .writing import AFamily, LabelText, braced, bucket_tails, buckets, encoded, number
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -27,15 +27,16 @@ def render_metrics(metrics: Registry | Snapshot) -> bytes:
 
 
 def _add_values(lines: list[str], family: AFamily) -> None:
-    name, names = family.name, family.label_names
+    name, label_text = family.name, LabelText(family.label_names)
     for sample in family.samples():
-        lines.append(f"{name}{braced(label_text(names, sample.labels))} {number(sample.value)}")
+        lines.append(f"{name}{braced(label_text(sample.labels))} {number(sample.value)}")
 
 
 def _add_histograms(lines: list[str], family: AFamily) -> None:
     name, tails = family.name, bucket_tails(map(number, family.bounds))
+    label_text = LabelText(family.label_names)
     for sample in family.samples():
-        labels = label_text(family.label_names, sample.labels)
+        labels = label_text(sample.labels)
         inside = braced(labels)
         lines += buckets(name, labels, sample, tails)
         lines.append(f"{name}_sum{inside} {number(sample.value)}")
