@@ -8,6 +8,7 @@ import socket
 import subprocess
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -112,6 +113,13 @@ def use(site: Any, process: Any) -> None:
     done = {"kind": "FindNearest", "outcome": "completed"}
     process.wait_for(lambda: value(site, "forge_job_duration_seconds_count", **done) == 1, "a job")
     process.wait_for(lambda: value(site, "forge_jobs") > 0, "the leader's count")
+
+
+def test_an_artifact_carries_the_dashboard_and_the_alerts(artifact: Path) -> None:
+    with zipfile.ZipFile(artifact) as members:
+        for name in ("alerts.yml", "dashboard.json"):
+            shipped = Path(forge_min.__file__).parent / "observe" / "monitoring" / name
+            assert members.read(f"forge_min/observe/monitoring/{name}") == shipped.read_bytes()
 
 
 @pytest.mark.parametrize("processes", [1, 2])
