@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import socket
-import subprocess
 import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import forge_min
 import pytest
@@ -23,9 +19,8 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus
 
-from artifact_runner import free_port
-
 pytestmark = pytest.mark.db
+SHIPPED = Path(forge_min.__file__).parent / "observe" / "monitoring"
 
 # The contract: family → kind and labels. process_* and python_gc_* as Prometheus names them.
 CONTRACT = {
@@ -118,8 +113,8 @@ def use(site: Any, process: Any) -> None:
 def test_an_artifact_carries_the_dashboard_and_the_alerts(artifact: Path) -> None:
     with zipfile.ZipFile(artifact) as members:
         for name in ("alerts.yml", "dashboard.json"):
-            shipped = Path(forge_min.__file__).parent / "observe" / "monitoring" / name
-            assert members.read(f"forge_min/observe/monitoring/{name}") == shipped.read_bytes()
+            member = members.read(f"forge_min/observe/monitoring/{name}")
+            assert member == (SHIPPED / name).read_bytes()
 
 
 @pytest.mark.parametrize("processes", [1, 2])
@@ -195,101 +190,43 @@ def test_requests_that_are_being_answered_are_told_over_all_processes(
     assert process.stop() == 0, process.log
 
 
-CONFIG = """
-global: {{scrape_interval: 250ms, scrape_timeout: 250ms, evaluation_interval: 1s}}
-rule_files: [{rules}]
-scrape_configs:
-  - job_name: openmetrics
-    scrape_protocols: [OpenMetricsText1.0.0]
-    static_configs: [{{targets: ["127.0.0.1:{port}"]}}]
-  - job_name: text
-    scrape_protocols: [PrometheusText0.0.4]
-    static_configs: [{{targets: ["127.0.0.1:{port}"]}}]
-"""
-
-
-@pytest.fixture
-def prometheus_server(site: Any, tmp_path: Path) -> Iterator[Callable[[], int]]:
-    """Starts a real Prometheus that scrapes the site in both formats; gives its port."""
-    program = shutil.which("prometheus")
-    if program is None:
-        pytest.skip("no prometheus (Debian: prometheus)")
-    rules = Path(forge_min.__file__).parent / "observe" / "monitoring" / "alerts.yml"
-    config = tmp_path / "prometheus.yml"
-    config.write_text(CONFIG.format(port=site.admin, rules=rules))
-    with ExitStack() as stack:
-
-        def start() -> int:
-            port = free_port()
-            command = [
-                program, f"--config.file={config}", f"--storage.tsdb.path={tmp_path / 'tsdb'}",
-                f"--web.listen-address=127.0.0.1:{port}", "--enable-feature=exemplar-storage",
-            ]  # fmt: skip
-            log = stack.enter_context((tmp_path / "prometheus.log").open("wb"))
-            process = subprocess.Popen(command, stdout=log, stderr=log)
-            stack.callback(process.wait, 30)
-            stack.callback(process.kill)
-            return port
-
-        yield start
-
-
-def asked(site: Any, port: int, path: str, **query: str) -> Any:
-    """The data of an answer of Prometheus's HTTP API."""
-    status, _, body = site.ask("GET", f"/api/v1/{path}?{urlencode(query)}", port=port)
-    answer = json.loads(body)
-    assert status == 200 and answer["status"] == "success", answer
-    return answer["data"]
-
-
 @pytest.mark.slow
 def test_a_real_prometheus_scrapes_the_site_in_both_formats(
-    site: Any, prometheus_server: Callable[[], int]
+    site: Any, prometheus_of: Callable[..., Any]
 ) -> None:
     process = site.serve(**QUEUES, FORGE_SSE_MAX_PER_USER="1")
     use(site, process)
-    port = prometheus_server()
-    process.wait_for(lambda: site.status(port, "/-/ready") == 200, "Prometheus")
-
-    def up() -> dict[str, str]:
-        rows = asked(site, port, "query", query="up")["result"]
-        return {row["metric"]["job"]: row["value"][1] for row in rows}
-
-    process.wait_for(lambda: up() == {"openmetrics": "1", "text": "1"}, "both are scraped")
-    for target in asked(site, port, "targets")["activeTargets"]:
-        assert target["health"] == "up" and target["lastError"] == "", target
+    prometheus = prometheus_of(site.admin, SHIPPED / "alerts.yml")
+    for target in prometheus.ask("targets")["activeTargets"]:
+        assert (target["health"], target["lastError"]) == ("up", "")
 
     def stored(job: str) -> dict[str, set[str]]:
-        rows = asked(site, port, "series", **{"match[]": f'{{job="{job}"}}'})
         found: dict[str, set[str]] = {}
-        for row in rows:
+        for row in prometheus.ask("series", **{"match[]": f'{{job="{job}"}}'}):
             found.setdefault(row.pop("__name__"), set()).update(row)
         return found
 
-    text, openmetric = stored("text"), stored("openmetrics")
-    assert text == openmetric, "one name for a series in both formats, and the same labels"
+    text = stored("text")
+    assert text == stored("openmetrics"), "one name in both formats, and the same labels"
     for name, (kind, labels) in CONTRACT.items():
         suffix = {"counter": "_total", "info": "_info", "histogram": "_count"}.get(kind, "")
         assert labels <= text[name + suffix], name
     query = 'forge_http_request_duration_seconds_count{job="openmetrics",route="/api/v1/airports"}'
-    (row,) = asked(site, port, "query", query=query)["result"]
+    (row,) = prometheus.ask("query", query=query)["result"]
     assert row["value"][1] == "1" and row["metric"]["method"] == "POST"
 
-    now = time.time()
-    exemplars = asked(
-        site, port, "query_exemplars", start=str(now - 300), end=str(now + 300),
-        query="forge_http_request_duration_seconds_bucket",
-    )  # fmt: skip
+    now, query = time.time(), "forge_http_request_duration_seconds_bucket"
+    exemplars = prometheus.ask(
+        "query_exemplars", start=str(now - 300), end=str(now + 300), query=query
+    )
     assert {row["seriesLabels"]["job"] for row in exemplars} == {"openmetrics"}
     assert {e["labels"]["trace_id"] for row in exemplars for e in row["exemplars"]} == {TRACE}
-    (rules,) = asked(site, port, "rules")["groups"]
-    assert len(rules["rules"]) >= 10
-    process.wait_for(
-        lambda: all(
-            rule["health"] == "ok" for rule in asked(site, port, "rules")["groups"][0]["rules"]
-        ),
-        "every alert was evaluated",
-    )
+
+    def evaluated() -> bool:
+        (group,) = prometheus.ask("rules")["groups"]
+        return len(group["rules"]) >= 10 and all(r["health"] == "ok" for r in group["rules"])
+
+    prometheus.wait_for(evaluated, "an evaluation of every alert")
 
 
 @pytest.mark.slow
