@@ -17,7 +17,13 @@ from forge_min.db.embedded.binaries import Binaries, find, installed
 from forge_min.testing import TestDatabase, fast_server
 from forge_min.testing import fresh_database as make_fresh_database
 
-pytest_plugins = ["artifact_runner", "example_app", "pooler", "wide_project"]
+pytest_plugins = [
+    "artifact_runner",
+    "example_app",
+    "pooler",
+    "prometheus_runner",
+    "wide_project",
+]
 
 ON_EVERY_SERVER = ("db", "notify", "jobs", "migrations")
 Starter = Callable[[Binaries], EmbeddedServer]

@@ -1,6 +1,7 @@
 #!/bin/sh
 # What a test run that allows no skip needs from the system: a C compiler and Python's headers, a browser
-# with its driver, a pooler, a checker of HTML. Installed through apt-get, only when missing and only as root; otherwise a loud line.
+# with its driver, a pooler, a Prometheus server with promtool, a checker of HTML. Installed through
+# apt-get, only when missing and only as root; otherwise a loud line.
 set -eu
 missing=
 command -v gcc >/dev/null || missing="gcc libc6-dev"
@@ -9,7 +10,7 @@ if [ -x /usr/bin/python3 ]; then
     headers=$(/usr/bin/python3 -c 'import sysconfig; print(sysconfig.get_path("include"))')
     [ -e "$headers/Python.h" ] || missing="$missing python3-dev"
 fi
-for name in chromium chromium-driver pgbouncer tidy; do
+for name in chromium chromium-driver pgbouncer prometheus tidy; do
     # Debian's packages: only dpkg knows, since a program may lie outside a user's PATH.
     dpkg -s "$name" >/dev/null 2>&1 || missing="$missing $name"
 done
@@ -19,6 +20,10 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     apt-get update -q
     # shellcheck disable=SC2086  # a list of names
     apt-get install -qy --no-install-recommends $missing
+    case "$missing" in *prometheus*)
+        # Tests start their own; the service would take port 9090, which is the admin server's.
+        [ ! -d /run/systemd/system ] || systemctl disable -q --now prometheus ;;
+    esac
 else
     echo "forge_min: NOT INSTALLED, only root can: $missing" >&2
 fi

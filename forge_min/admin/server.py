@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from ..errors import ServerError
-from ..observe import CONTENT_TYPE
 from ..wsgi import Server
 from .stacks import all_stacks
 
@@ -52,9 +51,10 @@ class AdminServer:
     """Answers GET /metrics, /healthz, /readyz, /debug/pprof/threads, and /jobs.
 
     host, port: where to listen (port 0: any). token: when not empty, every request but /healthz
-    needs it as a bearer token. metrics: the scrape's body. health: what /healthz adds to its
-    status. ready: whether this process can serve, and why not. jobs: the application of the jobs
-    page, None until there is one. The callables run on the threads `admin-N`.
+    needs it as a bearer token. metrics: takes a scrape's Accept, gives content type and body.
+    health: what /healthz adds to its status. ready: whether this process can serve, and why not.
+    jobs: the application of the jobs page, None until there is one. The callables run on the
+    threads `admin-N`.
 
     Raises ServerError: F507 off loopback without a token, F503 when the address cannot be had.
     """
@@ -65,7 +65,7 @@ class AdminServer:
         port: int,
         *,
         token: str = "",
-        metrics: Callable[[], bytes],
+        metrics: Callable[[str], tuple[str, bytes]],
         health: Callable[[], Mapping[str, object]],
         ready: Callable[[], tuple[bool, Mapping[str, object]]],
         jobs: Callable[[], WSGIApplication | None] = lambda: None,
@@ -81,11 +81,11 @@ class AdminServer:
         self._cookie = hmac.digest(self._token, b"forge_min admin", "sha256").hex()
         self._jobs = jobs
         self._ready = ready
-        self._routes: dict[str, Callable[[], Answer]] = {
-            "/metrics": lambda: ("200 OK", CONTENT_TYPE, metrics()),
-            "/healthz": lambda: ("200 OK", _JSON, _json({"status": "ok", **health()})),
+        self._routes: dict[str, Callable[[str], Answer]] = {
+            "/metrics": lambda accept: ("200 OK", *metrics(accept)),
+            "/healthz": lambda _: ("200 OK", _JSON, _json({"status": "ok", **health()})),
             "/readyz": self._readyz,
-            "/debug/pprof/threads": lambda: ("200 OK", _TEXT, all_stacks().encode()),
+            "/debug/pprof/threads": lambda _: ("200 OK", _TEXT, all_stacks().encode()),
         }
         try:
             self._server = Server((host, port), self._answer, threads=2, thread_name="admin")
@@ -137,7 +137,7 @@ class AdminServer:
             return "404 Not Found", _TEXT, "".join(f"{path}\n" for path in known).encode()
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             return "405 Method Not Allowed", _TEXT, b"only GET and HEAD\n"
-        return route()
+        return route(environ.get("HTTP_ACCEPT", ""))
 
     def _is_allowed(self, environ: WSGIEnvironment) -> bool:
         """By bearer token (RFC 6750), or by the cookie of somebody who has signed in."""
@@ -166,7 +166,7 @@ class AdminServer:
         headers = [("Content-Type", "text/html; charset=utf-8"), *_HEADERS[:2], _FORM_POLICY]
         return _answered(start, "403 Forbidden" if wrong else "200 OK", headers, body)
 
-    def _readyz(self) -> Answer:
+    def _readyz(self, _: str) -> Answer:
         good, reasons = self._ready()
         status = "200 OK" if good else "503 Service Unavailable"
         return status, _JSON, _json({"ready": good, "reasons": dict(reasons)})

@@ -13,6 +13,7 @@ from ..errors import TooManyConnections, TooManyConnectionsForUser
 _Read = Callable[[], float | Mapping[tuple[str, ...], float]]
 _TABLE = tomllib.loads((files(__package__) / "metrics.toml").read_text("utf-8"))
 _FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_LONG = (0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 300.0, 900.0, 3600.0)
 
 
 class Metrics:
@@ -21,7 +22,9 @@ class Metrics:
     def __init__(self, registry: observe.Registry, build: Mapping[str, Any]) -> None:
         self.registry = registry
         times = {
-            name: registry.histogram(name, bounds=_FAST, **row)
+            name: registry.histogram(
+                name, bounds=_LONG if name.startswith("forge_job") else _FAST, **row
+            )
             for name, row in _TABLE["histogram"].items()
         }
         self._requests = times["forge_http_request_duration_seconds"]
@@ -32,28 +35,30 @@ class Metrics:
         self._inserted = registry.counter(name, **_TABLE["counter"][name])
         name = "forge_sse_rejected_total"
         self._refused = registry.counter(name, **_TABLE["counter"][name])
+        for cap in ("total", "user"):
+            self._refused.labels(cap)  # a series that begins at 1 has not risen, to Prometheus
         observe.add_process_metrics(registry)
         version, commit = build.get("version", __version__), build.get("commit", "unknown")
-        info = (version, commit, fanout.IMPL)
-        self._gauge("forge_build_info", lambda: {info: 1.0})
+        told = {"version": version, "commit": commit, "impl": fanout.IMPL}
+        registry.info("forge_build_info", _TABLE["info"]["forge_build_info"]["help"], told)
 
     def request_done(self, method: str, route: str, status: int, seconds: float) -> None:
         """Told by the application after each request. route: the pattern."""
-        self._requests.labels(method, route, str(status)).observe(seconds)
+        self._requests.observe((method, route, str(status)), seconds)
 
     def query_done(self, operation: str, seconds: float) -> None:
         """Told by each connection after each statement. operation: the first word."""
-        self._queries.labels(operation).observe(seconds)
+        self._queries.observe((operation,), seconds)
 
     def job_done(self, job: jobs.Job, outcome: str, seconds: float) -> None:
         """Told by the worker after each attempt."""
-        self._jobs.labels(job.kind, job.queue, outcome).observe(seconds)
+        self._jobs.observe((job.kind, job.queue, outcome), seconds, job.span)
         if outcome != "handed_back":
-            self._waits.labels(job.queue).observe(job.waited)
+            self._waits.observe((job.queue,), job.waited, job.span)
 
     def jobs_inserted(self, kind: str, queue: str, number: int) -> None:
         """Told after the commit that inserted them."""
-        self._inserted.labels(kind, queue).inc(number)
+        self._inserted.count((kind, queue), number)
 
     def watch_jobs(self, count: Callable[[], Mapping[tuple[str, str], float]]) -> None:
         """The jobs there are, (queue, state) → how many, read when somebody scrapes."""
@@ -62,13 +67,27 @@ class Metrics:
     def stream_refused(self, error: TooManyConnections) -> None:
         """Told when a stream is refused at a cap."""
         cap = "user" if isinstance(error, TooManyConnectionsForUser) else "total"
-        self._refused.labels(cap).inc()
+        self._refused.count((cap,))
+
+    def watch_requests(self, in_flight: Callable[[], float]) -> None:
+        """The requests that are being answered, read when somebody scrapes."""
+        self._gauge("forge_http_requests_in_flight", in_flight)
+
+    def watch_ready(self, ready: Callable[[], tuple[bool, object]]) -> None:
+        """What /readyz says, asked when somebody scrapes."""
+        self._gauge("forge_ready", lambda: float(ready()[0]))
+
+    def watch_server(self, connections: Callable[[], int], limit: int) -> None:
+        """The open connections of our own server, read when somebody scrapes."""
+        self._gauge("forge_http_connections", connections)
+        self._gauge("forge_http_connections_limit", lambda: limit)
 
     def watch(
         self, hub: notify.PostgresHub, writer: fanout.StreamWriter, limiter: fanout.Limiter
     ) -> None:
         """Series that are read from the live services when somebody scrapes."""
         self._gauge("forge_sse_connections", lambda: limiter.active)
+        self._gauge("forge_sse_connections_limit", lambda: limiter.max_total)
         self._counter("forge_sse_events_sent_total", lambda: writer.frames_sent)
         self._counter("forge_sse_refreshes_total", lambda: _refreshes(hub, writer))
         self._gauge("forge_notify_lag_seconds", lambda: hub.lag_seconds)

@@ -94,6 +94,8 @@ class Running:
             if serving:
                 self.hub = self._listen(app)
                 self._serve(self.hub, app, generated, routes, root)
+            if "opentelemetry.metrics" in sys.modules:  # else nobody reads, and it takes its time
+                self._stack.callback(observe.Exposed(self.metrics.registry).close)
             self._stack.callback(self._call, app.stop_hooks)
             if self._links is not None:
                 self._stack.callback(self._links.stop)  # what sends them may need what hooks end
@@ -286,6 +288,7 @@ class Running:
             access=access,
             max_body=self._config.server.max_body,
         )
+        self.metrics.watch_requests(lambda: self.application.in_flight)
 
     def _frame(self, generated: Generated, root: Traversable) -> Frame:
         sheets = [f"/{SHEET}"] if root.joinpath(*SHEET.split("/")).is_file() else []

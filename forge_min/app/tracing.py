@@ -10,6 +10,7 @@ from typing import Any
 
 from .. import observe
 from ..jobs import Job
+from ..observe.tracing import current
 from ..wsgi import Request
 
 
@@ -87,6 +88,7 @@ class JobSpan:
 
     def __enter__(self) -> None:
         job, span = self._job, self._span.__enter__()
+        job.span = current.get()  # for who observes the run when the span has ended
         if span.recording:
             span.set_attribute("messaging.system", "forge")
             span.set_attribute("messaging.operation.type", "process")

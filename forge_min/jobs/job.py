@@ -17,6 +17,7 @@ import psycopg
 from .. import db
 from ..db import Connection
 from ..errors import ForgeError
+from ..observe.traceparent import SpanContext
 
 if TYPE_CHECKING:  # with a default, so that a plain Job is a Job[Any]
     from typing_extensions import TypeVar
@@ -123,6 +124,7 @@ class Job(Generic[A]):
     unreadable: str = field(default="", init=False)  # why `given` is not what was inserted
     completed: bool = field(default=False, init=False)
     cancelled: bool = field(default=False, init=False)
+    span: SpanContext | None = field(default=None, init=False, repr=False)  # around its run
     args: A = field(init=False)
 
     def __post_init__(self) -> None:

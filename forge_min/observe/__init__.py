@@ -1,6 +1,6 @@
 """Seeing inside: logs, metrics, traces. Loads neither psycopg nor OpenTelemetry.
 
-`setup`, `Telemetry` and `OTLPExporter` need the OpenTelemetry SDK: they are loaded when they are
+`setup`, `Telemetry`, `OTLPExporter` and `Exposed` need OpenTelemetry: they are loaded when they are
 first asked for (PEP 562), so a process that exports no spans never pays for it (40 ms, 10 MiB).
 """
 
@@ -13,11 +13,14 @@ from .connections import trace_connection
 from .logs import AccessLog, LineWriter, lines_to, log_fields, new_handler, note, noting
 from .metrics import (
     CONTENT_TYPE,
+    OPENMETRICS_TYPE,
     Registry,
     Snapshot,
     add_process_metrics,
     lasting,
     render_metrics,
+    render_openmetrics,
+    scrape,
     snapshot,
     summed,
 )
@@ -25,19 +28,22 @@ from .tracing import Span, current_traceparent, span
 from .wsgi import http_attributes, span_name, trace_wsgi
 
 if TYPE_CHECKING:
+    from .metrics.meter import Exposed
     from .otlp import OTLPExporter, new_exporter
     from .sdk import Telemetry, setup
 
 __all__ = [
-    "AccessLog", "CONTENT_TYPE", "LineWriter", "OTLPExporter", "Registry", "Snapshot", "Span",
-    "Telemetry", "add_process_metrics", "current_traceparent", "http_attributes", "lasting",
-    "lines_to", "log_fields", "new_exporter", "new_handler", "note", "noting", "render_metrics",
-    "setup", "snapshot", "span", "span_name", "summed", "trace_connection", "trace_wsgi",
+    "AccessLog", "CONTENT_TYPE", "Exposed", "LineWriter", "OPENMETRICS_TYPE", "OTLPExporter",
+    "Registry", "Snapshot", "Span", "Telemetry", "add_process_metrics", "current_traceparent",
+    "http_attributes", "lasting", "lines_to", "log_fields", "new_exporter", "new_handler", "note",
+    "noting", "render_metrics", "render_openmetrics", "scrape", "setup", "snapshot", "span",
+    "span_name", "summed", "trace_connection", "trace_wsgi",
 ]  # fmt: skip
 
 
 _LATER = {
     "setup": ".sdk", "Telemetry": ".sdk", "OTLPExporter": ".otlp", "new_exporter": ".otlp",
+    "Exposed": ".metrics.meter",
 }  # fmt: skip
 
 

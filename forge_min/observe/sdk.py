@@ -8,6 +8,7 @@ from typing import Any
 from opentelemetry import metrics, trace
 from opentelemetry.context.context import Context
 from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter
@@ -148,15 +149,17 @@ def setup(
     sample_ratio: float = 1.0,
     exporter: SpanExporter | None = None,
     told: Callable[[Tree], object] | None = None,
+    metric_readers: Sequence[MetricReader] = (),
 ) -> Telemetry:
     """Make tracer and meter providers and send every `span()` of this process to them.
 
     sample_ratio: share of new traces that are recorded, 0 to 1 (a caller's decision wins).
     exporter: gets the ended spans in batches, on the thread `otlp-export`; None: nobody gets them,
     unless a processor is added to `tracer_provider`. told: called with the tree of each trace that
-    has ended here; the last 50 are `recent.trees()` of what is returned. The providers become the
-    global ones of the OpenTelemetry API if no others were set before. Call it after a fork, never
-    before. Raises ValueError for a ratio out of range.
+    has ended here; the last 50 are `recent.trees()` of what is returned. metric_readers: of
+    `meter_provider`, for instruments of your own and a registry that is `Exposed` there. The
+    providers become the global ones of the OpenTelemetry API if no others were set before. Call it
+    after a fork, never before. Raises ValueError for a ratio out of range.
     """
     if not 0.0 <= sample_ratio <= 1.0:
         raise ValueError(f"sample_ratio must lie between 0 and 1, not {sample_ratio}")
@@ -168,7 +171,7 @@ def setup(
     tracers.add_span_processor(recent)
     if batch is not None:
         tracers.add_span_processor(batch)
-    meters = MeterProvider(resource=resource, shutdown_on_exit=False)
+    meters = MeterProvider(metric_readers, resource=resource, shutdown_on_exit=False)
     _make_global(tracers, meters)
     telemetry = Telemetry(tracers, meters, sample_ratio, recent, batch)
     use_recorder(telemetry)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__, fanout
-from ..observe import Registry, render_metrics
+from ..observe import Registry, scrape
 
 if TYPE_CHECKING:
     from ..app import Running
@@ -49,6 +49,6 @@ class Health:
         """The application of /jobs; None while there is none."""
         return self.running.jobs_pages if self.running else None
 
-    def metrics(self) -> bytes:
-        """The body of /metrics."""
-        return render_metrics(self.running.metrics.registry if self.running else Registry())
+    def metrics(self, accept: str = "") -> tuple[str, bytes]:
+        """Content type and body of /metrics, for what a scrape's Accept says."""
+        return scrape(self.running.metrics.registry if self.running else Registry(), accept)

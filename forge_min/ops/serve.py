@@ -142,6 +142,7 @@ def _serve(
         running = _start(project, stack, health, admin=admin, serving=True)
         if behind := running.ready()[1].get("migrations"):
             log.warning("migrations are %s; run: migrate up", behind)
+        running.metrics.watch_server(lambda: server.connections, config.server.max_connections)
         server.set_app(running.application)
         server.start()
         stack.callback(server.stop, config.server.shutdown_timeout)
@@ -183,6 +184,8 @@ def _start(
         stack.callback(server.stop)
     running = project.start(serving=serving)
     stack.callback(running.stop)
+    if admin:
+        running.metrics.watch_ready(health.ready)
     health.running = running
     return running
 

@@ -21,6 +21,7 @@ from typing import Any
 from wsgiref.types import StartResponse
 
 from ..auth import current_identity
+from ..fanout import Counter
 from ..observe import log_fields, note
 from ..text import choose, in_language, known
 from .problem import failed
@@ -80,12 +81,22 @@ class Application:
         self._max_body = max_body
         self._id_prefix = os.urandom(6).hex()
         self._numbers = itertools.count(1)
+        self._in_flight = Counter()  # exact under threads
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that are being answered: begun, and the body's last byte not yet handed to the
+        server. A stream that the server took over is none.
+        """
+        return int(self._in_flight.value)
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request (PEP 3333)."""
         request = Request(environ, self._request_id(environ), self._max_body)
         environ["forge.request_id"] = request.id
         token = log_fields.set({"request_id": request.id})
+        body: bytes | Iterable[bytes] = b""
+        self._in_flight.inc()  # PERF: with its end 0.1 µs (benchmarks/observe, request)
         try:
             if self._around is None:
                 response = self._respond(request, start_response)
@@ -93,9 +104,11 @@ class Application:
                 with self._around(request) as finish:
                     response = self._respond(request, start_response)
                     finish(response.status)
+            body = response.body
         finally:
+            if isinstance(body, bytes):  # else its close says when
+                self._in_flight.inc(-1.0)
             log_fields.reset(token)
-        body = response.body
         if request.method == "HEAD":  # PEP 3333 leaves it to the application; waitress does not cut
             if hasattr(body, "close"):
                 body.close()
@@ -113,6 +126,7 @@ class Application:
         context = copy_context()  # its log fields, and the span that it is in
 
         def told(failed: bool) -> None:
+            self._in_flight.inc(-1.0)
             context.run(self._tell, request, 500 if failed else response.status, started)
 
         return Response(response.status, _Told(response.body, told))

@@ -44,7 +44,7 @@ class Desk:
         self._database = db.Database(database.app_url)
         self.pages = JobsPages(self._database, "shop & co", lambda: ["told"], local=not token)
         self.server = AdminServer(
-            "127.0.0.1", 0, token=token, metrics=lambda: b"", health=dict,
+            "127.0.0.1", 0, token=token, metrics=lambda _: ("text/plain", b""), health=dict,
             ready=lambda: (True, {}), jobs=lambda: self.pages,
         )  # fmt: skip
         self.server.start()
@@ -234,7 +234,9 @@ def test_with_a_token_a_browser_signs_in_and_gets_a_cookie(desk: Any) -> None:
 
 
 def test_before_the_application_runs_the_page_says_so() -> None:
-    server = AdminServer("127.0.0.1", 0, metrics=lambda: b"", health=dict, ready=lambda: (True, {}))
+    server = AdminServer(
+        "127.0.0.1", 0, metrics=lambda _: ("text/plain", b""), health=dict, ready=lambda: (True, {})
+    )
     server.start()
     try:
         client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)

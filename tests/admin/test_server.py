@@ -17,7 +17,7 @@ Get = Callable[..., tuple[int, dict[str, str], bytes]]
 
 def new_server(**options: Any) -> AdminServer:
     values: dict[str, Any] = {
-        "metrics": lambda: b"up 1\n",
+        "metrics": lambda accept: (f"text/plain; asked={accept}", b"up 1\n"),
         "health": lambda: {"version": "1.2"},
         "ready": lambda: (True, {}),
         **options,
@@ -52,10 +52,10 @@ def serve() -> Iterator[Callable[..., Get]]:
         server.stop()
 
 
-def test_metrics_are_given_as_prometheus_text(serve: Callable[..., Get]) -> None:
-    status, headers, body = serve()("/metrics")
+def test_metrics_are_given_in_the_format_that_the_scrape_takes(serve: Callable[..., Get]) -> None:
+    status, headers, body = serve()("/metrics", headers={"Accept": "x/y"})
     assert (status, body) == (200, b"up 1\n")
-    assert headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert headers["Content-Type"] == "text/plain; asked=x/y"
     assert headers["Cache-Control"] == "no-store"
     assert headers["X-Content-Type-Options"] == "nosniff"
 
@@ -160,7 +160,7 @@ def test_a_taken_port_is_a_coded_error() -> None:
 def test_a_callable_that_fails_is_one_500_and_the_next_request_is_answered(
     serve: Callable[..., Get],
 ) -> None:
-    def broken() -> bytes:
+    def broken(accept: str) -> tuple[str, bytes]:
         raise RuntimeError("secret detail")
 
     get = serve(metrics=broken)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from forge_min import text
 from forge_min.app import Running
 from forge_min.errors import ConfigError
+from forge_min.observe.metrics import meter
+from forge_min.observe.metrics.registry import family_name
 from forge_min.testing import Client, TestDatabase, running_app
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from catalogues import catalogues, write_catalogue
 
@@ -69,3 +74,28 @@ def test_an_idempotency_key_of_nobody_is_of_the_address_that_sends_it(site: Runn
 def test_it_is_ready_with_its_migrations_applied(site: Running) -> None:
     ready, reasons = site.ready()
     assert "migrations" not in reasons and "database" not in reasons, (ready, reasons)
+
+
+def test_a_reader_of_opentelemetry_sees_every_series_while_it_runs(
+    wide_database: TestDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader])
+    monkeypatch.setattr(meter, "global_provider", lambda: provider)
+
+    def told() -> dict[str, Any]:
+        data = reader.get_metrics_data()
+        scopes = [s for r in data.resource_metrics for s in r.scope_metrics] if data else []
+        return {m.name: m.data.data_points for scope in scopes for m in scope.metrics}
+
+    with running_app(wide_database) as running:
+        assert Client(running).get("/api/v1/lines").status == 200
+        found = told()
+        registry = running.metrics.registry
+        wanted = {family_name(f.name, f.kind) for f in registry.collect() if f.kind != "histogram"}
+        wanted -= {"forge_metrics_overflow", "forge_jobs", "forge_jobs_inserted", "forge_build"}
+        assert wanted | {"forge_build_info"} <= found.keys()
+        (point,) = found["forge_http_request_duration_seconds_count"]
+        assert point.value == 1 and point.attributes["route"] == "/api/v1/lines"
+    assert told() == {}
+    provider.shutdown()

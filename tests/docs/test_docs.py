@@ -36,13 +36,31 @@ def test_every_command_is_documented() -> None:
     assert not missing
 
 
-def test_every_metric_is_documented() -> None:
-    names = {family.name for family in Metrics(Registry(), {}).registry.collect()}
-    documented = text("reference/metrics.md")
-    missing = [
-        n for n in names if not n.startswith(("process_", "python_gc_")) and n not in documented
-    ]
-    assert not missing
+def test_every_metric_is_documented_with_its_kind_and_labels() -> None:
+    package = ROOT / "forge_min"
+    table = tomllib.loads((package / "app" / "metrics.toml").read_text(encoding="utf-8"))
+    told = {
+        (name, kind, tuple(row.get("labels", ())))
+        for kind, rows in table.items()
+        for name, row in rows.items()
+    }
+    families = Metrics(Registry(), {}).registry.collect()
+    of_registry = {(f.name, f.kind, f.label_names) for f in families}
+    ours = {row for row in told | of_registry if row[0].startswith("forge_")}
+    rows = re.findall(
+        r"^\| `(forge_\w+)(?:\{([\w,]+)\})?` \| (\w+); ", text("reference/metrics.md"), re.M
+    )
+    documented = {(name, kind, tuple(filter(None, of.split(",")))) for name, of, kind in rows}
+    assert documented == ours
+    of_process = {family.name for family in families} - {name for name, _, _ in ours}
+    assert all(name.startswith(("process_", "python_gc_")) for name in of_process)
+
+
+def test_every_alert_is_documented() -> None:
+    shipped = ROOT / "forge_min" / "observe" / "monitoring" / "alerts.yml"
+    alerts = re.findall(r"- alert: (\w+)", shipped.read_text(encoding="utf-8"))
+    rows = re.findall(r"^\| `(Forge\w+)` \|", text("how-to/monitoring.md"), re.M)
+    assert alerts == rows and len(alerts) >= 10
 
 
 def test_every_code_is_explained() -> None:

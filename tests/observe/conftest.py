@@ -1,7 +1,9 @@
-"""Telemetry of one test: the SDK with its in-memory exporter."""
+"""Telemetry of one test: the SDK with its in-memory exporter; Prometheus's own checker."""
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
@@ -37,3 +39,19 @@ def record() -> Iterator[Callable[[float], Spans]]:
 def spans(record: Callable[[float], Spans]) -> Spans:
     """Everything is sampled."""
     return record(1.0)
+
+
+@pytest.fixture
+def promtool() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """promtool(*arguments, given=b"") runs Prometheus's own checker."""
+    program = shutil.which("promtool")
+    if program is None:
+        pytest.skip("no promtool (Debian: prometheus)")
+
+    def run(*arguments: str, given: bytes = b"") -> subprocess.CompletedProcess[str]:
+        done = subprocess.run([program, *arguments], input=given, capture_output=True, timeout=60)
+        return subprocess.CompletedProcess(
+            done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
+        )
+
+    return run

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 from forge_min.observe import Registry, add_process_metrics, render_metrics
-from forge_min.observe.metrics.registry import OVERFLOW
+from forge_min.observe.metrics.family import OVERFLOW
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -16,7 +16,8 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from .registry import Across, Callback, Labels, Registry
+from .family import Across, Callback, Labels
+from .registry import Registry
 
 _STAT = Path("/proc/self/stat")
 _FDS = Path("/proc/self/fd")

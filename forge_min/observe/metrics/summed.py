@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import add
 from typing import NamedTuple
 
-from .registry import Across, Kind, Labels, Registry, Sample
+from .exemplars import newest
+from .family import Across, Kind, Labels, Sample
+from .registry import Registry
 
 
 class Taken(NamedTuple):
@@ -40,24 +43,33 @@ def snapshot(registry: Registry) -> Snapshot:
 
 def lasting(taken: Snapshot) -> Snapshot:
     """What a process leaves behind when it ends: what it has counted, not what stood at a value."""
-    return [family for family in taken if family.kind != "gauge"]
+    return [family for family in taken if family.kind not in ("gauge", "info")]
 
 
 def summed(snapshots: Sequence[Snapshot]) -> Snapshot:
-    """One snapshot of all: sums, or the highest value where a family says so, sorted by name."""
+    """One snapshot of all, sorted by name: sums, or the highest value where a family says so; of
+    exemplars the newest.
+    """
     found: dict[str, Taken] = {}
     for taken in snapshots:
         for family in taken:
-            known = found.setdefault(family.name, family._replace(rows={}))
-            for labels, sample in family.rows.items():
-                before = known.rows.get(labels)
-                new = sample if before is None else _both(known.across, before, sample)
-                known.rows[labels] = new
+            known = found.get(family.name)
+            if known is None:
+                found[family.name] = family._replace(rows=dict(family.rows))
+            else:
+                _add(known.rows, family.rows.values(), known.across)
     return [found[name] for name in sorted(found)]
 
 
-def _both(across: Across, one: Sample, other: Sample) -> Sample:
-    if across == "max":
-        return max(one, other, key=lambda sample: sample.value)
-    buckets = tuple(a + b for a, b in zip(one.buckets, other.buckets))
-    return Sample(one.labels, one.value + other.value, buckets)
+def _add(rows: dict[Labels, Sample], more: Iterable[Sample], across: Across) -> None:
+    """To the samples of one process those of another."""
+    for sample in more:
+        known = rows.get(sample.labels)
+        if known is None or (across == "max" and sample.value > known.value):
+            rows[sample.labels] = sample
+        elif across == "sum":
+            buckets = tuple(map(add, known.buckets, sample.buckets))
+            exemplars = newest(known.exemplars, sample.exemplars)
+            rows[known.labels] = Sample(
+                known.labels, known.value + sample.value, buckets, exemplars
+            )

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
-from ...observe import Snapshot, lasting, render_metrics, snapshot, summed
+from ...observe import Snapshot, lasting, scrape, snapshot, summed
 from ..health import Health
 
 PATIENCE = 2.0  # seconds that a process has for its answer
@@ -93,12 +93,14 @@ class HealthOfMany(Health):
             found |= {f"process {slot + 1}: {name}": reason for name, reason in why.items()}
         return not found, found
 
-    def metrics(self) -> bytes:
+    def metrics(self, accept: str = "") -> tuple[str, bytes]:
         """The metrics of all processes, those that have ended included."""
-        self._ask()
+        # Its forge_ready asks all of them.
         own = snapshot(self.running.metrics.registry) if self.running else []
+        if self.running is None:
+            self._ask()
         with self._lock:
-            return render_metrics(summed([own, self._gone, *self._latest.values()]))
+            return scrape(summed([own, self._gone, *self._latest.values()]), accept)
 
     def _ask(self) -> dict[int, tuple[bool, Mapping[str, Any]]]:
         """slot → (ready, reasons) of each process that answers in time."""

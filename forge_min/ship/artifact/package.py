@@ -11,7 +11,7 @@ CARRIED = frozenset(
     + ("observe", "db", "notify", "auth", "jobs", "sse", "actions", "wsgi", "admin", "app")
     + ("ops", "doctor", "entry")
 )
-_SUFFIXES = frozenset({".py", ".sql", ".toml", ".html", ".css", ".js"})
+_SUFFIXES = frozenset({".py", ".sql", ".toml", ".html", ".css", ".js", ".json", ".yml"})
 
 
 def package_root() -> Path:
