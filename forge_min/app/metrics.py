@@ -59,6 +59,10 @@ class Metrics:
         """The jobs there are, (queue, state) → how many, read when somebody scrapes."""
         self._gauge("forge_jobs", count)  # type: ignore[arg-type]
 
+    def watch_server(self, connections: Callable[[], float]) -> None:
+        """The connections that are open, read when somebody scrapes."""
+        self._gauge("forge_http_connections", connections)
+
     def stream_refused(self, error: TooManyConnections) -> None:
         """Told when a stream is refused at a cap."""
         cap = "user" if isinstance(error, TooManyConnectionsForUser) else "total"

@@ -142,6 +142,7 @@ def _serve(
         running = _start(project, stack, health, admin=admin, serving=True)
         if behind := running.ready()[1].get("migrations"):
             log.warning("migrations are %s; run: migrate up", behind)
+        running.metrics.watch_server(lambda: server.connections)
         server.set_app(running.application)
         server.start()
         stack.callback(server.stop, config.server.shutdown_timeout)
@@ -170,16 +171,20 @@ def _start(
         server = AdminServer(
             c.host,
             c.port,
+            project=project.config.project.name,
             token=c.token,
             metrics=health.metrics,
             health=health.alive,
             ready=health.ready,
             jobs=health.jobs,
+            figures=health.figures,
+            inside=health.inside,
         )
         server.start()
         stack.callback(server.stop)
     running = project.start(serving=serving)
     stack.callback(running.stop)
+    stack.callback(health.drain)
     health.running = running
     return running
 

@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from forge_min.admin import AdminServer
 from forge_min.errors import ServerError
+from forge_min.observe import CONTENT_TYPE
 
 Get = Callable[..., tuple[int, dict[str, str], bytes]]
 
 
 def new_server(**options: Any) -> AdminServer:
     values: dict[str, Any] = {
-        "metrics": lambda: b"up 1\n",
+        "metrics": lambda accept: (CONTENT_TYPE, b"up 1\n"),
         "health": lambda: {"version": "1.2"},
         "ready": lambda: (True, {}),
         **options,
@@ -103,7 +104,7 @@ def test_two_threads_answer_and_end_with_stop() -> None:
     server.start()
     server.start()
     mine = [t for t in threading.enumerate() if t not in before]
-    assert sorted(t.name for t in mine) == ["admin-1", "admin-2", "admin-watch"]
+    assert sorted(t.name for t in mine) == ["admin-1", "admin-2", "admin-history", "admin-watch"]
     server.stop()
     server.stop()
     assert not [t for t in mine if t.is_alive()]
@@ -111,7 +112,7 @@ def test_two_threads_answer_and_end_with_stop() -> None:
 
 def test_other_paths_and_methods_are_refused(serve: Callable[..., Get]) -> None:
     get = serve()
-    assert get("/")[0] == 404
+    assert get("/nothing")[0] == 404
     assert get("/metrics/../etc/passwd")[0] == 404
     status, headers, _ = get("/metrics", "DELETE")
     assert status == 405 and headers["Allow"] == "GET, HEAD"
@@ -160,7 +161,7 @@ def test_a_taken_port_is_a_coded_error() -> None:
 def test_a_callable_that_fails_is_one_500_and_the_next_request_is_answered(
     serve: Callable[..., Get],
 ) -> None:
-    def broken() -> bytes:
+    def broken(accept: str) -> tuple[str, bytes]:
         raise RuntimeError("secret detail")
 
     get = serve(metrics=broken)
