@@ -4,8 +4,8 @@ application's own.
 Loads neither psycopg nor OpenTelemetry.
 """
 
-from .history import SERIES, Figures
+from .history import SERIES, Figures, Jobs
 from .inside import Inside, OneProcess, Told
 from .server import AdminServer
 
-__all__ = ["AdminServer", "Figures", "Inside", "OneProcess", "SERIES", "Told"]
+__all__ = ["AdminServer", "Figures", "Inside", "Jobs", "OneProcess", "SERIES", "Told"]

@@ -16,21 +16,27 @@ from typing import NamedTuple
 
 from ..observe import Snapshot
 
-Figures = tuple[Snapshot, Mapping[tuple[str, ...], float]]
-"""The series that are counted now, and the jobs there are: (queue, state) → how many."""
+Jobs = Mapping[tuple[str, ...], float] | None
+Figures = tuple[Snapshot, Jobs]
+"""The series that are counted now, and the jobs there are: (queue, state) → how many; None: nobody
+knows.
+"""
 
 PERIOD, KEPT = 2.0, 150
 REQUESTS = "forge_http_request_duration_seconds"
 JOBS = "forge_job_duration_seconds"
 STREAMS, CONNECTIONS = "forge_sse_connections", "forge_http_connections"
-SERIES = (REQUESTS, JOBS, STREAMS, CONNECTIONS)
+PROCESSOR = "process_cpu_seconds_total"
+SERIES = (REQUESTS, JOBS, STREAMS, CONNECTIONS, PROCESSOR)
 """What `figures` must give of the registry, where it is there."""
 
 _log = logging.getLogger(__name__)
 
 
 class Point(NamedTuple):
-    """One period. Rates are per second; p50 and p99 in seconds, None where nothing was asked."""
+    """One period. Rates are per second; p50 and p99 in seconds, None where nothing was asked;
+    states: of jobs, None where nobody knows; processor: 1 is one of them, busy all the time.
+    """
 
     requests: float
     failed: float
@@ -38,9 +44,10 @@ class Point(NamedTuple):
     p99: float | None
     jobs_done: float
     jobs_failed: float
-    states: Mapping[str, float]
+    states: Mapping[str, float] | None
     connections: float
     streams: float
+    processor: float
 
 
 class _Reading(NamedTuple):
@@ -53,9 +60,10 @@ class _Reading(NamedTuple):
     buckets: Sequence[float]
     jobs_done: float
     jobs_failed: float
-    states: Mapping[str, float]
+    states: Mapping[str, float] | None
     connections: float
     streams: float
+    processor: float
 
 
 class History:
@@ -104,17 +112,17 @@ class History:
             self._stopping.wait(PERIOD)
 
 
-def _read(now: float, snapshot: Snapshot, jobs: Mapping[tuple[str, ...], float]) -> _Reading:
+def _read(now: float, snapshot: Snapshot, jobs: Jobs) -> _Reading:
     found = {family.name: family for family in snapshot}
     requests, ended = found.get(REQUESTS), found.get(JOBS)
     asked = [(s.labels[-1], s.buckets) for s in requests.samples()] if requests else []
     worked = [(s.labels[-1], sum(s.buckets)) for s in ended.samples()] if ended else []
     states: dict[str, float] = {}
-    for (_, state), number in jobs.items():
+    for (_, state), number in (jobs or {}).items():
         states[state] = states.get(state, 0) + number
     standing = {
         name: sum(s.value for s in found[name].samples()) if name in found else 0.0
-        for name in (CONNECTIONS, STREAMS)
+        for name in (CONNECTIONS, STREAMS, PROCESSOR)
     }
     return _Reading(
         now,
@@ -126,9 +134,10 @@ def _read(now: float, snapshot: Snapshot, jobs: Mapping[tuple[str, ...], float])
         jobs_failed=sum(
             number for outcome, number in worked if outcome in ("retried", "discarded")
         ),
-        states=states,
+        states=None if jobs is None else states,
         connections=standing[CONNECTIONS],
         streams=standing[STREAMS],
+        processor=standing[PROCESSOR],
     )
 
 
@@ -155,6 +164,7 @@ def _between(last: _Reading, now: _Reading) -> Point:
         now.states,
         now.connections,
         now.streams,
+        rate(last.processor, now.processor),
     )
 
 

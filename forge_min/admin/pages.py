@@ -96,9 +96,9 @@ class Pages:
                       "What these seconds leave behind, by line of code."),
                 _form("heap", "Look", [count, process],
                       "Once tracing is on: what is held, what has changed since the last look."),
-                _form("heap", "Begin tracing", [_hidden("action", "start"), process],
-                      "Allocations then cost about twice their time, until it ends.", "post"),
-                _form("heap", "End tracing", [_hidden("action", "stop"), process], "", "post"),
+                _form("heap", "Begin tracing", [process],
+                      "Allocations then cost about twice their time, until it ends.",
+                      end="End tracing"),
             ]), class_="forms"),
             tag("h2", "Threads and garbage collection"),
             tag("div", join([
@@ -133,18 +133,23 @@ def _places(places: Mapping[str, str]) -> Raw:
     return tag("dl", join(rows), class_="places card")
 
 
-def _form(does: str, button: str, fields: Sequence[Raw], about: str, method: str = "get") -> Raw:
-    parts = [*fields, tag("button", button), *([tag("p", about)] if about else [])]
-    return tag("form", join(parts), class_="ask card", action=f"{PATH}{does}", method=method)
+def _form(does: str, button: str, fields: Sequence[Raw], about: str, *, end: str = "") -> Raw:
+    """end: the button of a form that begins something, which ends it again."""
+    buttons = [tag("button", button)]
+    if end:
+        buttons = [
+            tag("button", button, name="action", value="start"),
+            tag("button", end, name="action", value="stop", class_="quiet"),
+        ]
+    inside = join([*fields, *buttons, tag("p", about)])
+    method = "post" if end else "get"
+    return tag("form", inside, class_="ask card", action=f"{PATH}{does}", method=method)
 
 
 def _input(name: str, value: str, label: str) -> Raw:
-    field = void("input", name=name, value=value, inputmode="decimal")
+    least, most = ("0.1", "120") if name == "seconds" else ("1", "1000")
+    field = void("input", type="number", name=name, value=value, min=least, max=most, step=least)
     return tag("label", join([label, field]))
-
-
-def _hidden(name: str, value: str) -> Raw:
-    return void("input", type="hidden", name=name, value=value)
 
 
 def _select(name: str, values: Sequence[str]) -> Raw:

@@ -39,17 +39,18 @@ def plots(points: Sequence[Point]) -> Raw:
     ]
     looks = ("a", "b", "c", "d", "bad")
     states = [
-        Line(state, look, [p.states.get(state, 0.0) if p.states else None for p in points])
+        Line(state, look, [None if p.states is None else p.states.get(state, 0.0) for p in points])
         for state, look in zip(_STATES, looks)
     ]
     open_ones = [
         Line("HTTP", "a", [p.connections for p in points]),
         Line("streams", "b", [p.streams for p in points]),
     ]
+    processor = [Line("all processes", "a", [100 * p.processor for p in points])]
     return tag("div", join([
         plot("Requests", "per second", requests), plot("Latency", "ms", latency),
         plot("Jobs ended", "per second", ended), plot("Jobs", "by state", states),
-        plot("Connections", "open", open_ones),
+        plot("Connections", "open", open_ones), plot("Processor", "% of one", processor),
     ]), class_="plots")  # fmt: skip
 
 

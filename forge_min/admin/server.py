@@ -53,7 +53,7 @@ class AdminServer:
         health: Callable[[], Mapping[str, object]],
         ready: Callable[[], tuple[bool, Mapping[str, object]]],
         jobs: Callable[[], WSGIApplication | None] = lambda: None,
-        figures: Callable[[], Figures] = lambda: ([], {}),
+        figures: Callable[[], Figures] = lambda: ([], None),
         inside: Inside | None = None,
     ) -> None:
         if not token and not _is_loopback(host):

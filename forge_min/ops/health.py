@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__, fanout
-from ..admin import SERIES, Figures, Inside, OneProcess
+from ..admin import SERIES, Figures, Inside, Jobs, OneProcess
 from ..observe import CONTENT_TYPE, Registry, Snapshot, render_metrics, snapshot
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Health:
     running: Running | None = None
     draining: bool = False
     inside: Inside = field(default_factory=OneProcess)
-    _jobs: Mapping[tuple[str, ...], float] = field(default_factory=dict)
+    _jobs: Jobs = None
     _jobs_until: float = 0.0
 
     def drain(self) -> None:
@@ -74,11 +74,11 @@ class Health:
         return self.counted(), self._jobs
 
 
-def _jobs(registry: Registry) -> Mapping[tuple[str, ...], float]:
+def _jobs(registry: Registry) -> Jobs:
     """The jobs there are; nothing while the database is away, which /readyz and the log tell of."""
     (count,) = [family.callback for family in registry.collect() if family.name == JOBS]
     try:
-        found = count() if count is not None else {}
+        found = count() if count is not None else None
     except Exception:
-        return {}
-    return found if isinstance(found, Mapping) else {}
+        return None
+    return found if isinstance(found, Mapping) else None

@@ -45,6 +45,7 @@ def flame_graph(profile: Profile, title: str) -> str:
     shapes = [_shape(*place, root.count) for place in drawn]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="100%" viewBox="0 0 {_WIDTH} {height}"'
+        f' preserveAspectRatio="xMidYMin meet"'
         f' {_FONT} role="img"><title>{_text(title)}</title>'
         f'<rect width="{_WIDTH}" height="{height}" fill="#fffdf8"/>'
         f'<text x="10" y="22" font-size="15" font-weight="bold" fill="#222">{_text(title)}</text>'

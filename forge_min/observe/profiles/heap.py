@@ -17,7 +17,8 @@ from .sampling import Wait
 Sizes = dict[tuple[str, int], tuple[int, int]]
 """(file, line) → bytes and blocks that were asked for there and are still held."""
 
-_OURS = [tracemalloc.Filter(False, name) for name in (tracemalloc.__file__, __file__)]
+_PROFILES = __file__.rpartition("/")[0] + "/*"
+_OURS = [tracemalloc.Filter(False, name) for name in (tracemalloc.__file__, _PROFILES)]
 
 
 class Heap:

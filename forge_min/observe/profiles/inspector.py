@@ -4,12 +4,13 @@ pickled, so that another process may ask.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from .collector import collector
 from .heap import Heap
-from .sampling import Wait, sample
+from .sampling import Profile, Wait, sample
 from .stacks import all_stacks
 
 
@@ -27,9 +28,12 @@ class Inspector:
 
     def __init__(self) -> None:
         self._heap = Heap()
+        self._sampling = (
+            threading.Lock()
+        )  # LOCK: a profile changes the interpreter's switch interval
         self._answers: dict[str, Callable[..., Any]] = {
             "threads": lambda wait: all_stacks(),
-            "profile": lambda wait, **options: sample(**options, wait=wait),
+            "profile": self._sample,
             "heap": self._look,
             "trace": self._trace,
             "gc": lambda wait, top: collector(top),
@@ -38,6 +42,10 @@ class Inspector:
     def ask(self, question: Question, wait: Wait) -> Any:
         """The answer: a text, a `Profile`, or what JSON can say. Takes as long as it says."""
         return self._answers[question.what](wait=wait, **question.options)
+
+    def _sample(self, wait: Wait, **options: Any) -> Profile:
+        with self._sampling:
+            return sample(**options, wait=wait)
 
     def _look(self, wait: Wait, seconds: float, top: int) -> dict[str, Any]:
         return self._heap.watch(seconds, top, wait) if seconds else self._heap.look(top)

@@ -97,7 +97,8 @@ class ManyProcesses:
                 if link is not None:
                     asked[name] = stack.enter_context(link)
             patience = question.options.get("seconds", 0) + 10 * PATIENCE
-            return {name: Told(*found) for name, found in _answers(asked, patience, wait)}
+            found = dict(_answers(asked, patience, wait))
+        return {name: Told(*found[name]) for name in names if name in found}
 
     def counted(self) -> list[Snapshot]:
         """What the plots show of each that answers. Who owes an answer is not asked again. For one
