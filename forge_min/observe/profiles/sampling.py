@@ -145,7 +145,7 @@ class _Processor(_Wall):
     def end(self) -> None:
         """What is left over is shown as what it is."""
         for thread, at in self._times().items():
-            self._count_time(thread, ["(too short to be seen)"], at - self._counted[thread])
+            self._count_time(thread, ["(too_short_to_be_seen)"], at - self._counted[thread])
 
     def _times(self) -> dict[threading.Thread, float]:
         """The clock of each thread. From the first time that it is seen it counts."""
