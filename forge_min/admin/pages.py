@@ -97,7 +97,7 @@ class Pages:
                 _form("heap", "Look", [count, process],
                       "Once tracing is on: what is held, what has changed since the last look."),
                 _form("heap", "Begin tracing", [process],
-                      "Allocations then cost about twice their time, until it ends.",
+                      "Small allocations then take some ten times as long, until it ends.",
                       end="End tracing"),
             ]), class_="forms"),
             tag("h2", "Threads and garbage collection"),

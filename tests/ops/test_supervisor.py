@@ -258,7 +258,7 @@ def test_each_process_can_be_profiled_and_what_it_answers_meanwhile_is_told(site
 
     def plotted() -> bool:
         page = site.ask("GET", "/", port=site.admin)[2].decode()
-        now = re.search(r"Requests, per second, now: all ([\d.,]+)", page)
+        now = re.search(r"Requests, per second, now: all ([\d.]+)", page)
         return now is not None and float(now[1]) > 0
 
     process.wait_for(plotted, "the requests of the others in the plot")
