@@ -68,12 +68,12 @@ BY_NAME = {
 
 BUDGETS = {
     "errors": 250, "config": 384, "manifest": 100, "data": 40, "_fanout _fanout_py fanout": 2351,
-    "observe": 2109, "db": 1454, "notify": 796, "auth": 900, "jobs": 2215, "sse": 250,
-    "actions": 1810, "wsgi": 4678, "admin": 700, "app": 762, "ops": 1379, "entry": 158,
+    "observe": 2528, "db": 1454, "notify": 796, "auth": 900, "jobs": 2215, "sse": 250,
+    "actions": 1810, "wsgi": 4678, "admin": 1255, "app": 762, "ops": 1511, "entry": 158,
     "doctor": 958, "schema": 250, "parse": 960, "pages": 477, "generate": 985,
     "migrations": 900, "ship": 1200, " ".join(TOP_ORDER): 1200,
 }  # fmt: skip
-WHOLE_PACKAGE = 26_083  # the house says 15,000; why there are more: closing notes of issues 3 to 6
+WHOLE_PACKAGE = 27_369  # the house says 15,000; why there are more: closing notes of issues 3 to 6
 LONGEST_FILE, LONGEST_TWIN = 400, 1_279
 MODULES_IN_A_FOLDER = 10
 

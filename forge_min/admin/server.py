@@ -1,60 +1,44 @@
-"""The admin server: its own `wsgi.Server` with two threads, and the few routes it answers.
+"""The admin server: its own `wsgi.Server` with two threads, and the routes that it answers.
 
-What it shows comes from callables, so it knows no database, no job and no configuration. Where a
-token protects it, a browser signs in with that and gets a cookie.
+What it shows comes from callables, so it knows no database, no job and no configuration.
 """
 
 from __future__ import annotations
 
-import hmac
-import json
+import threading
 from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs
 
-from ..errors import ServerError
-from ..wsgi import Server
-from .stacks import all_stacks
+from ..data import files
+from ..errors import BadRequest, ServerError
+from ..wsgi import Application, HTTPProblem, Request, Router, Server, StaticFiles
+from .access import SIGN_IN, Access
+from .answer import Answer, Routes, json_text, reads, text
+from .history import Figures, History
+from .inside import Inside, OneProcess
+from .pages import Pages
+from .profiles import Profiles
+from .traces import Traces
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-Answer = tuple[str, str, bytes]
-"""Status line, content type, body."""
-
-_PAGES = ("/jobs", "/events", "/static/")  # what the application of the jobs page answers
-_COOKIE = "forge_admin"
-_FORM_POLICY = (
-    "Content-Security-Policy",
-    "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'",
-)
-_FORM = b"""<!doctype html><html lang="en"><meta charset="utf-8"><title>Sign in</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="stylesheet" href="/static/forge/forge.css">
-<link rel="stylesheet" href="/static/jobs/jobs.css">
-<main><h1>Sign in</h1><!--wrong--><form method="post" action="/sign-in">
-<p><label>admin.token<br><input type="password" name="token" required autofocus></label></p>
-<button>Sign in</button></form></main></html>
-"""
-_WRONG = b'<p role="alert">That is not the token.</p>'
-_TEXT = "text/plain; charset=utf-8"
-_JSON = "application/json"
-_HEADERS = [
-    ("Cache-Control", "no-store"),
-    ("X-Content-Type-Options", "nosniff"),
-    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
-]
+_JOBS = ("/jobs", "/events", "/static/jobs/")  # what the application of the jobs page answers
+_OPEN = ("/favicon.ico", "/healthz")  # probes, and the form to sign in, know no secret
+_MOST = 10_000  # bytes of a form
 
 
 class AdminServer:
-    """Answers GET /metrics, /healthz, /readyz, /debug/pprof/threads, and /jobs.
+    """Answers the overview at /, /metrics, /healthz, /readyz, /debug/pprof/ and /jobs.
 
-    host, port: where to listen (port 0: any). token: when not empty, every request but /healthz
-    needs it as a bearer token. metrics: takes a scrape's Accept, gives content type and body.
-    health: what /healthz adds to its status. ready: whether this process can serve, and why not.
-    jobs: the application of the jobs page, None until there is one. The callables run on the
-    threads `admin-N`.
+    host, port: where to listen (port 0: any). project: the site's name. token: when not empty,
+    every request but /healthz needs it. metrics: takes the Accept header, gives the scrape's type
+    and body. health: what /healthz adds to its status. ready: whether this process can serve, and
+    why not. jobs: the application of the jobs page, None until there is one. figures: what the
+    plots show, read every 2 s on the thread `admin-history`. inside: the processes that profiles
+    are of; this one by default. The other callables run on the threads `admin-N`.
 
     Raises ServerError: F507 off loopback without a token, F503 when the address cannot be had.
     """
@@ -64,11 +48,14 @@ class AdminServer:
         host: str,
         port: int,
         *,
+        project: str = "forge_min",
         token: str = "",
         metrics: Callable[[str], tuple[str, bytes]],
         health: Callable[[], Mapping[str, object]],
         ready: Callable[[], tuple[bool, Mapping[str, object]]],
         jobs: Callable[[], WSGIApplication | None] = lambda: None,
+        figures: Callable[[], Figures] = lambda: ([], None),
+        inside: Inside | None = None,
     ) -> None:
         if not token and not _is_loopback(host):
             raise ServerError(
@@ -76,17 +63,21 @@ class AdminServer:
                 code="F507",
                 hint="set FORGE_ADMIN_TOKEN, or FORGE_ADMIN_HOST=127.0.0.1",
             )
-        self._token = token.encode()
-        # The token itself stays out of the browser's storage.
-        self._cookie = hmac.digest(self._token, b"forge_min admin", "sha256").hex()
-        self._jobs = jobs
-        self._ready = ready
-        self._routes: dict[str, Callable[[str], Answer]] = {
-            "/metrics": lambda accept: ("200 OK", *metrics(accept)),
-            "/healthz": lambda _: ("200 OK", _JSON, _json({"status": "ok", **health()})),
-            "/readyz": self._readyz,
-            "/debug/pprof/threads": lambda _: ("200 OK", _TEXT, all_stacks().encode()),
+        self._access = Access(token, host)
+        self._token, self._jobs = token, jobs
+        self._ending = threading.Event()
+        self._history = History(figures)
+        inside = inside or OneProcess()
+        pages = Pages(project, health, self._history, inside)
+        self._routes: Routes = {
+            **pages.routes(),
+            "/metrics": reads(lambda query, accept: Answer("200 OK", *metrics(accept))),
+            "/healthz": reads(lambda query, accept: json_text({"status": "ok", **health()})),
+            "/readyz": reads(lambda query, accept: _readyz(*ready())),
+            **Profiles(inside, self._ending.wait).routes(),
+            **Traces(inside, self._ending.wait, pages.page).routes(),
         }
+        self._static = _static_files()
         try:
             self._server = Server((host, port), self._answer, threads=2, thread_name="admin")
         except ServerError as err:
@@ -101,90 +92,76 @@ class AdminServer:
     def start(self) -> None:
         """Start answering. Idempotent."""
         self._server.start()
+        self._history.start()
 
     def stop(self, timeout: float = 5.0) -> None:
-        """Let running answers end, at most `timeout` seconds, then close. Idempotent."""
+        """End profiles, let running answers end, at most `timeout` seconds, then close.
+        Idempotent.
+        """
+        self._ending.set()
         self._server.stop(timeout)
+        self._history.stop()
 
     def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        path, allowed = environ.get("PATH_INFO", ""), self._is_allowed(environ)
-        if path == "/sign-in" and self._token:
-            return self._sign_in(environ, start_response)
-        if path.startswith(_PAGES):
-            if not allowed and not path.startswith("/static/"):
-                return _answered(start_response, "303 See Other", [("Location", "/sign-in")])
-            app = self._jobs()
-            if app is not None:
-                return app(environ, start_response)
-        status, kind, body = self._choose(environ, allowed)
-        headers = [("Content-Type", kind), ("Content-Length", str(len(body))), *_HEADERS]
-        if status.startswith("401"):
-            headers.append(("WWW-Authenticate", 'Bearer realm="admin"'))
-        elif status.startswith("405"):
-            headers.append(("Allow", "GET, HEAD"))
-        start_response(status, headers)
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+        request = Request(environ, max_body=_MOST)
+        try:
+            request.read_path()
+            answer = self._check(request)
+            if answer is None:
+                app = self._application(request.path)
+                if app is not None:
+                    return app(environ, start_response)
+                answer = self._choose(request)
+        except BadRequest as err:
+            answer = text(err.message + "\n", "400 Bad Request")
+        except HTTPProblem as err:
+            answer = text(err.message + "\n", f"{err.status} {HTTPStatus(err.status).phrase}")
+        start_response(answer.status, answer.all_headers())
+        return [] if request.method == "HEAD" else [answer.body]
 
-    def _choose(self, environ: WSGIEnvironment, allowed: bool) -> Answer:
-        path = environ.get("PATH_INFO", "")
-        if path != "/healthz" and not allowed:  # that is for probes, which know no secret
-            return "401 Unauthorized", _TEXT, b"a bearer token is required\n"
-        route = self._routes.get(path)
-        if route is None and path.startswith(_PAGES):
-            return "503 Service Unavailable", _TEXT, b"the application is starting\n"
+    def _check(self, request: Request) -> Answer | None:
+        """The answer to who may not ask for this; None for who may."""
+        refused = self._access.refused(request)
+        if refused is not None or request.path in _OPEN or request.path.startswith("/static/"):
+            return refused
+        if request.path == SIGN_IN and self._token:
+            return self._access.sign_in(request)
+        if self._access.is_allowed(request):
+            return None
+        return self._access.asked_to_sign_in(request, request.path.startswith(_JOBS))
+
+    def _application(self, path: str) -> WSGIApplication | None:
+        """What answers this in its own way."""
+        if path.startswith(_JOBS):
+            return self._jobs()
+        return self._static if path.startswith("/static/") else None
+
+    def _choose(self, request: Request) -> Answer:
+        methods = self._routes.get(request.path)
+        if methods is None and request.path.startswith(_JOBS):
+            return text("the application is starting\n", "503 Service Unavailable")
+        if methods is None:
+            known = sorted([*self._routes, "/jobs"])
+            return text("".join(f"{path}\n" for path in known), "404 Not Found")
+        route = methods.get(request.method)
         if route is None:
-            known = [*self._routes, "/jobs"]
-            return "404 Not Found", _TEXT, "".join(f"{path}\n" for path in known).encode()
-        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            return "405 Method Not Allowed", _TEXT, b"only GET and HEAD\n"
-        return route(environ.get("HTTP_ACCEPT", ""))
-
-    def _is_allowed(self, environ: WSGIEnvironment) -> bool:
-        """By bearer token (RFC 6750), or by the cookie of somebody who has signed in."""
-        if not self._token:
-            return True
-        scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-        if scheme.lower() == "bearer":
-            return _same(token.strip(), self._token.decode())
-        cookies = (
-            pair.strip().partition("=") for pair in environ.get("HTTP_COOKIE", "").split(";")
-        )
-        return any(name == _COOKIE and _same(value, self._cookie) for name, _, value in cookies)
-
-    def _sign_in(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
-        """A form that takes the token, for browsers."""
-        wrong = b""
-        if environ["REQUEST_METHOD"] == "POST":
-            given = parse_qs(environ["wsgi.input"].read(4096).decode("ascii", "replace"))
-            if _same(given.get("token", [""])[-1], self._token.decode()):
-                cookie = f"{_COOKIE}={self._cookie}; Path=/; HttpOnly; SameSite=Strict"
-                return _answered(
-                    start, "303 See Other", [("Location", "/jobs"), ("Set-Cookie", cookie)]
-                )
-            wrong = _WRONG
-        body = _FORM.replace(b"<!--wrong-->", wrong)
-        headers = [("Content-Type", "text/html; charset=utf-8"), *_HEADERS[:2], _FORM_POLICY]
-        return _answered(start, "403 Forbidden" if wrong else "200 OK", headers, body)
-
-    def _readyz(self, _: str) -> Answer:
-        good, reasons = self._ready()
-        status = "200 OK" if good else "503 Service Unavailable"
-        return status, _JSON, _json({"ready": good, "reasons": dict(reasons)})
+            allowed = ", ".join(sorted(methods))
+            answer = text(f"only {allowed}\n", "405 Method Not Allowed")
+            return answer._replace(headers=[("Allow", allowed)])
+        given = request.form() if request.method == "POST" else request.query
+        return route(given, request.header("Accept") or "")
 
 
-def _answered(
-    start: StartResponse, status: str, headers: list[tuple[str, str]], body: bytes = b""
-) -> Iterable[bytes]:
-    start(status, [*headers, ("Content-Length", str(len(body)))])
-    return [body]
+def _static_files() -> Application:
+    router = Router()
+    router.add("GET", "/static/forge/{path...}", StaticFiles(files("forge_min.wsgi") / "assets"))
+    router.add("GET", "/static/admin/{path...}", StaticFiles(files(__package__) / "assets"))
+    return Application(router)
 
 
-def _same(given: str, known: str) -> bool:
-    return hmac.compare_digest(given.encode("utf-8", "replace"), known.encode())
-
-
-def _json(value: object) -> bytes:
-    return json.dumps(value, default=str).encode() + b"\n"
+def _readyz(good: bool, reasons: Mapping[str, object]) -> Answer:
+    status = "200 OK" if good else "503 Service Unavailable"
+    return json_text({"ready": good, "reasons": dict(reasons)}, status)
 
 
 def _is_loopback(host: str) -> bool:

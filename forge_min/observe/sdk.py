@@ -77,6 +77,10 @@ class Telemetry:
         self.sample_ratio = sample_ratio
         self._open = True
 
+    def trees(self) -> Sequence[Tree]:
+        """The traces that ended last, the newest first."""
+        return self.recent.trees()
+
     @property
     def dropped(self) -> Mapping[str, int]:
         """Spans that nobody has got, by reason; empty without an exporter."""

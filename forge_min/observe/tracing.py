@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextvars import ContextVar, Token
 from random import random
 from types import TracebackType
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from .traceparent import SpanContext, format_traceparent, new_root, parse_traceparent
 
@@ -46,6 +46,9 @@ class Recorder(Protocol):
 
     sample_ratio: float
 
+    def trees(self) -> Sequence[Any]:
+        """The traces that ended last, as `recent.Tree`."""
+
     def record(
         self,
         name: str,
@@ -77,6 +80,11 @@ def recording() -> bool:
 def using_recorder(recorder: Recorder) -> bool:
     """Whether spans go to this recorder."""
     return _recorder is recorder
+
+
+def recent_trees() -> Sequence[Any]:
+    """The traces of this process that ended last, the newest first, as `recent.Tree`."""
+    return () if _recorder is None else _recorder.trees()
 
 
 def current_traceparent() -> str | None:

@@ -4,26 +4,34 @@ starts.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__, fanout
-from ..observe import Registry, scrape
+from ..admin import SERIES, Figures, Inside, Jobs, OneProcess
+from ..observe import Registry, Snapshot, scrape, snapshot
 
 if TYPE_CHECKING:
     from ..app import Running
+
+JOBS = "forge_jobs"
+_PACE = 14.0  # seconds between questions to the database; the leader counts every 15
 
 
 @dataclass
 class Health:
     """Asked by the admin threads. build: build-info.json of an artifact, or {}. running: set when
-    the application has started.
+    the application has started. inside: the processes that profiles can be taken of.
     """
 
     build: Mapping[str, Any]
     running: Running | None = None
     draining: bool = False
+    inside: Inside = field(default_factory=OneProcess)
+    _jobs: Jobs = None
+    _jobs_until: float = 0.0
 
     def drain(self) -> None:
         """The application is about to stop: not ready any more, still alive."""
@@ -52,3 +60,24 @@ class Health:
     def metrics(self, accept: str = "") -> tuple[str, bytes]:
         """Content type and body of /metrics, for what a scrape's Accept says."""
         return scrape(self.running.metrics.registry if self.running else Registry(), accept)
+
+    def counted(self) -> Snapshot:
+        """What the plots show of this process; asks no database."""
+        return snapshot(self.running.metrics.registry, SERIES) if self.running else []
+
+    def figures(self) -> Figures:
+        """What the plots show, read on a thread with a connection of its own."""
+        now = time.monotonic()
+        if now >= self._jobs_until and self.running is not None and not self.draining:
+            self._jobs, self._jobs_until = _jobs(self.running.metrics.registry), now + _PACE
+        return self.counted(), self._jobs
+
+
+def _jobs(registry: Registry) -> Jobs:
+    """The jobs there are; nothing while the database is away, which /readyz and the log tell of."""
+    (count,) = [family.callback for family in registry.collect() if family.name == JOBS]
+    try:
+        found = count() if count is not None else None
+    except Exception:
+        return None
+    return found if isinstance(found, Mapping) else None

@@ -174,11 +174,14 @@ def _start(
         server = AdminServer(
             c.host,
             c.port,
+            project=project.config.project.name,
             token=c.token,
             metrics=health.metrics,
             health=health.alive,
             ready=health.ready,
             jobs=health.jobs,
+            figures=health.figures,
+            inside=health.inside,
         )
         server.start()
         stack.callback(server.stop)
@@ -186,6 +189,7 @@ def _start(
     stack.callback(running.stop)
     if admin:
         running.metrics.watch_ready(health.ready)
+    stack.callback(health.drain)
     health.running = running
     return running
 

@@ -44,7 +44,7 @@ class Desk:
         self._database = db.Database(database.app_url)
         self.pages = JobsPages(self._database, "shop & co", lambda: ["told"], local=not token)
         self.server = AdminServer(
-            "127.0.0.1", 0, token=token, metrics=lambda _: ("text/plain", b""), health=dict,
+            "127.0.0.1", 0, token=token, metrics=lambda accept: ("text/plain", b""), health=dict,
             ready=lambda: (True, {}), jobs=lambda: self.pages,
         )  # fmt: skip
         self.server.start()
@@ -213,7 +213,7 @@ def test_without_a_token_only_this_machines_name_is_answered(
 def test_with_a_token_a_browser_signs_in_and_gets_a_cookie(desk: Any) -> None:
     site = desk("the secret")
     page = site.ask("/jobs", Host="admin.example")
-    assert (page.status, page.headers["location"]) == (303, "/sign-in")
+    assert (page.status, page.headers["location"]) == (303, "/sign-in?next=%2Fjobs")
     assert 'type="password"' in site.ask("/sign-in").text
     assert site.ask("/static/jobs/jobs.css").status == 200
     wrong = site.ask("/sign-in", {"token": "guess"})
@@ -235,7 +235,11 @@ def test_with_a_token_a_browser_signs_in_and_gets_a_cookie(desk: Any) -> None:
 
 def test_before_the_application_runs_the_page_says_so() -> None:
     server = AdminServer(
-        "127.0.0.1", 0, metrics=lambda _: ("text/plain", b""), health=dict, ready=lambda: (True, {})
+        "127.0.0.1",
+        0,
+        metrics=lambda accept: ("text/plain", b""),
+        health=dict,
+        ready=lambda: (True, {}),
     )
     server.start()
     try:

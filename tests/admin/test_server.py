@@ -103,7 +103,7 @@ def test_two_threads_answer_and_end_with_stop() -> None:
     server.start()
     server.start()
     mine = [t for t in threading.enumerate() if t not in before]
-    assert sorted(t.name for t in mine) == ["admin-1", "admin-2", "admin-watch"]
+    assert sorted(t.name for t in mine) == ["admin-1", "admin-2", "admin-history", "admin-watch"]
     server.stop()
     server.stop()
     assert not [t for t in mine if t.is_alive()]
@@ -111,7 +111,7 @@ def test_two_threads_answer_and_end_with_stop() -> None:
 
 def test_other_paths_and_methods_are_refused(serve: Callable[..., Get]) -> None:
     get = serve()
-    assert get("/")[0] == 404
+    assert get("/nothing")[0] == 404
     assert get("/metrics/../etc/passwd")[0] == 404
     status, headers, _ = get("/metrics", "DELETE")
     assert status == 405 and headers["Allow"] == "GET, HEAD"

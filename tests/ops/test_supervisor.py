@@ -207,3 +207,77 @@ def test_a_socket_that_systemd_passes_on_is_served(site: Any, processes: str) ->
 def test_anything_but_one_listening_socket_is_refused(site: Any) -> None:
     process = site.start_as([sys.executable, "-c", PASSES_ON, str(site.port), "2"], "serve")
     assert process.popen.wait(30) == 1 and "error[F508]" in process.log
+
+
+def test_each_process_can_be_profiled_and_what_it_answers_meanwhile_is_told(site: Any) -> None:
+    process = site.serve("--processes", "2")
+    pprof = "/debug/pprof/"
+
+    def ask(query: str, **headers: str) -> tuple[int, dict[str, str], str]:
+        status, got, body = site.ask("GET", pprof + query, port=site.admin, **headers)
+        return status, got, body.decode()
+
+    def inside(pid: str) -> bool:
+        return bool(listening(int(pid), site.port))
+
+    pids = {}
+    for name in ("1", "2"):
+        _, headers, text = ask(f"profile?process={name}&seconds=0.3&clock=wall")
+        found = re.fullmatch(rf"process {name}; pid=(\d+)", headers["x-profiled"])
+        assert found and inside(found[1]) and "\nhttp-1;" in text
+        pids[name] = found[1]
+    assert pids["1"] != pids["2"]
+    _, headers, text = ask("profile?process=admin&seconds=0.3&clock=wall")
+    assert "\nadmin-watch;" in text and "http-1;" not in text
+    assert all(pid not in headers["x-profiled"] for pid in pids.values())
+
+    results: list[tuple[int, dict[str, str], str]] = []
+    thread = threading.Thread(target=lambda: results.append(ask("profile?seconds=3&clock=wall")))
+    thread.start()
+    time.sleep(0.5)
+    begun = time.monotonic()
+    assert site.status(site.admin, "/readyz") == 200 and counted(site) == 0
+    assert ask("profile")[0] == 503, "one at a time"
+    assert time.monotonic() - begun < 2
+    thread.join()
+    ((status, _, text),) = results
+    assert status == 200 and "process_1;http-1;" in text and "process_2;http-1;" in text
+
+    status, _, text = ask("gc?top=3", Accept="application/json")
+    assert [row["process"] for row in json.loads(text)["processes"]] == ["1", "2"]
+    assert ask("heap?seconds=0.2&process=2")[2].startswith(f"process 2 (pid {pids['2']})")
+    assert ask("threads")[2].count('Thread "http-1"') == 2
+    assert ask("profile?process=3")[0] == 400
+
+    os.kill(int(pids["1"]), signal.SIGKILL)
+    process.wait_for(lambda: site.status(site.admin, "/readyz") == 200, "ready again")
+    process.wait_for(lambda: f"(pid {pids['1']})" not in ask("threads?process=1")[2], "the new one")
+    assert ask("threads?process=1")[0] == 200
+    for _ in range(40):
+        site.ask("GET", "/api/v1/countries")
+
+    def plotted() -> bool:
+        page = site.ask("GET", "/", port=site.admin)[2].decode()
+        now = re.search(r"Requests, per second, now: all ([\d.]+)", page)
+        return now is not None and float(now[1]) > 0
+
+    process.wait_for(plotted, "the requests of the others in the plot")
+    assert process.stop() == 0 and "Traceback" not in process.log
+
+
+def test_a_profile_of_several_processes_does_not_hold_up_their_end(site: Any) -> None:
+    process = site.serve("--processes", "2")
+    results: list[int] = []
+    path = "/debug/pprof/profile?seconds=100&clock=wall"
+    asks = lambda: results.append(site.ask("GET", path, port=site.admin)[0])  # noqa: E731
+    thread = threading.Thread(target=asks)
+    thread.start()
+    process.wait_for(
+        lambda: b"sampling.py" in site.ask("GET", "/debug/pprof/threads", port=site.admin)[2],
+        "a profile",
+    )
+    begun = time.monotonic()
+    assert process.stop() == 0, process.log
+    assert time.monotonic() - begun < 8
+    thread.join(20)
+    assert not thread.is_alive()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from operator import add
 from typing import NamedTuple
 
@@ -30,14 +30,15 @@ class Taken(NamedTuple):
 Snapshot = list[Taken]
 
 
-def snapshot(registry: Registry) -> Snapshot:
-    """Everything that the registry holds now; it can be pickled."""
+def snapshot(registry: Registry, names: Collection[str] = ()) -> Snapshot:
+    """Everything that the registry holds now, or these series of it; it can be pickled."""
     return [
         Taken(
             f.name, f.help, f.kind, f.label_names, f.bounds, f.across,
             {sample.labels: sample for sample in f.samples()},
         )
         for f in registry.collect()
+        if not names or f.name in names
     ]  # fmt: skip
 
 

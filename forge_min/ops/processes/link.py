@@ -15,7 +15,9 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from ...observe import Snapshot, lasting, scrape, snapshot, summed
+from ...observe.profiles import Question
 from ..health import Health
+from .questions import ManyProcesses, answer, received, sent
 
 PATIENCE = 2.0  # seconds that a process has for its answer
 _MESSAGE = 16  # bytes of a slot's number, at most
@@ -57,7 +59,10 @@ class Link:
         assert asked is not None and health is not None
         while True:
             try:
-                asked.recv()
+                question = asked.recv()
+                if question is not None:
+                    answer(health, question, received(asked))
+                    continue
                 running = health.running
                 taken = snapshot(running.metrics.registry) if running else []
                 asked.send((os.getpid(), health.ready(), taken))
@@ -81,6 +86,7 @@ class HealthOfMany(Health):
         self._asked: set[int] = set()  # who owes an answer
         self._pids: dict[int, int] = {}
         self._latest: dict[int, Snapshot] = {}
+        self.inside = self._others = ManyProcesses(self._send, count)
         self._gone: Snapshot = []  # what processes have counted that are no more
 
     def ready(self) -> tuple[bool, Mapping[str, Any]]:
@@ -101,6 +107,21 @@ class HealthOfMany(Health):
             self._ask()
         with self._lock:
             return scrape(summed([own, self._gone, *self._latest.values()]), accept)
+
+    def counted(self) -> Snapshot:
+        """What the plots show of all processes that answer now."""
+        return summed([super().counted(), *self._others.counted()])
+
+    def _send(self, slot: int, question: Question) -> Connection | None:
+        """Ask one process; where its answer comes, None where it is gone."""
+        with self._lock:
+            self._take_links()
+            link = self._links.get(slot)
+            try:
+                return None if link is None else sent(link, question)
+            except OSError:
+                self._drop(slot)
+                return None
 
     def _ask(self) -> dict[int, tuple[bool, Mapping[str, Any]]]:
         """slot → (ready, reasons) of each process that answers in time."""

@@ -1,0 +1,51 @@
+"""The processes whose inside the admin server can show, and how they are asked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from ..observe.profiles import Inspector, Question, Wait
+
+
+class Told(NamedTuple):
+    """A process's answer. answer: as of `Inspector.ask`."""
+
+    pid: int
+    answer: Any
+
+
+class Inside(Protocol):
+    """What `AdminServer` asks."""
+
+    def names(self) -> Sequence[str]:
+        """The processes that answer requests, then others that can be asked for by name."""
+
+    def serving(self) -> Sequence[str]:
+        """Those of them that are meant where none is named."""
+
+    def ask(self, names: Sequence[str], question: Question, wait: Wait) -> Mapping[str, Told]:
+        """The answers of these, by name, all asked at once; who does not answer is not there.
+
+        wait: as of `Inspector.ask`: ends the waiting for them.
+        """
+
+
+class OneProcess:
+    """This process, called 1."""
+
+    def __init__(self) -> None:
+        self._inspector = Inspector()
+
+    def names(self) -> Sequence[str]:
+        """As of `Inside`."""
+        return self.serving()
+
+    def serving(self) -> Sequence[str]:
+        """As of `Inside`."""
+        return ("1",)
+
+    def ask(self, names: Sequence[str], question: Question, wait: Wait) -> Mapping[str, Told]:
+        """As of `Inside`."""
+        return {name: Told(os.getpid(), self._inspector.ask(question, wait)) for name in names}

@@ -1,0 +1,360 @@
+"""Profiles of this process, taken while threads of known behaviour run."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import pickle
+import re
+import sys
+import threading
+import time
+import tracemalloc
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from forge_min.observe.profiles import (
+    Inspector,
+    Profile,
+    Question,
+    collapsed,
+    flame_graph,
+    merged,
+    sampling,
+)
+from forge_min.observe.profiles.flame import colour
+from forge_min.observe.profiles.names import safe
+from forge_min.observe.profiles.sampling import sample
+
+HOSTILE = 'a;b c\nd\x00"<script>&\ud800'
+SVG = "{http://www.w3.org/2000/svg}"
+pause = threading.Event().wait  # as of a question that somebody waits for
+
+
+@contextmanager
+def running(*works: tuple[str, Callable[[threading.Event], object]]) -> Iterator[None]:
+    """Threads by name; each work ends soon after its event is set."""
+    stop = threading.Event()
+    threads = [threading.Thread(target=work, args=[stop], name=name) for name, work in works]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def burn(stop: threading.Event) -> None:
+    while not stop.is_set():
+        spin(2000)
+
+
+def spin(times: int) -> int:
+    total = 0
+    for number in range(times):
+        total += number * number
+    return total
+
+
+def digest(stop: threading.Event) -> None:
+    block = b"x" * 5_000_000
+    while not stop.is_set():
+        hashlib.sha256(block)
+
+
+def serve(stop: threading.Event) -> None:
+    """As a worker thread does: a millisecond of work, then it waits for the next."""
+    while not stop.is_set():
+        spin(15_000)
+        time.sleep(0.003)
+
+
+def rest(stop: threading.Event) -> None:
+    stop.wait()
+
+
+def of_thread(profile: Profile, name: str) -> Counter[str]:
+    """The innermost functions of one thread → samples."""
+    found: Counter[str] = Counter()
+    for stack, count in profile.counts.items():
+        if stack[0] == name:
+            found[stack[-1].rpartition(":")[2]] += count
+    return found
+
+
+def test_processor_time_is_counted_where_it_is_had_with_and_without_the_gil() -> None:
+    with running(("burner", burn), ("digester", digest), ("rester", rest)):
+        profile = sample(1.0, 100, "cpu", pause)
+    burnt, digested = of_thread(profile, "burner"), of_thread(profile, "digester")
+    assert burnt["spin"] + burnt["burn"] >= 10 and digested["digest"] >= 10
+    assert not of_thread(profile, "rester")
+    total = sum(profile.counts.values())
+    assert total <= 100 * profile.seconds * 4, "no more than processors can give"
+    (stack,) = {s for s in profile.counts if s[0] == "burner" and s[-1].endswith(":spin")}
+    assert [part.rpartition(":")[2] for part in stack] == ["burner", "burn", "spin"]
+
+
+def test_work_in_bursts_is_counted_where_it_is_done_and_not_where_the_thread_waits() -> None:
+    with running(("worker", serve)):
+        profile = sample(3.0, 100, "cpu", pause)
+    seen = of_thread(profile, "worker")
+    assert seen["spin"] > 5 * seen["serve"] and seen["spin"] > seen["(too_short_to_be_seen)"]
+
+
+def test_by_the_clock_on_the_wall_who_waits_counts_as_well() -> None:
+    with running(("rester", rest)):
+        profile = sample(0.5, 100, "wall", pause)
+    (count,) = of_thread(profile, "rester").values()
+    assert 40 <= count <= 100 * profile.seconds
+    assert profile.clock == "wall" and profile.seconds >= 0.5
+
+
+def test_the_sampler_leaves_itself_out_and_puts_the_interpreter_back() -> None:
+    before = sys.getswitchinterval()
+    me = threading.current_thread().name
+    with running(("burner", burn)):
+        profile = sample(0.3, 1000, "wall", pause)
+    assert profile.counts and me not in {stack[0] for stack in profile.counts}
+    assert sys.getswitchinterval() == before
+
+    def fails(seconds: float) -> bool:
+        raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        sample(1.0, 100, "cpu", fails)
+    assert sys.getswitchinterval() == before
+
+
+def test_a_profile_that_nobody_wants_any_more_ends_at_once() -> None:
+    gone = threading.Event()
+    gone.set()
+    begun = time.monotonic()
+    profile = sample(60.0, 1, "wall", gone.wait)
+    assert time.monotonic() - begun < 5 and profile.seconds < 5
+
+
+def test_a_deep_stack_loses_its_middle() -> None:
+    def dive(stop: threading.Event, left: int = 600) -> None:
+        if left:
+            dive(stop, left - 1)
+        else:
+            stop.wait()
+
+    with running(("diver", dive)):
+        profile = sample(0.2, 50, "wall", pause)
+    (stack,) = (s for s in profile.counts if s[0] == "diver")
+    assert len(stack) == 258 and stack.count("...") == 1 and stack[-1].endswith("wait")
+
+
+def test_more_stacks_than_there_is_room_for_count_as_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sampling, "_MOST", 2)
+    with running(*((f"rester {n}", rest) for n in range(5))):
+        profile = sample(0.2, 50, "wall", pause)
+    assert len([s for s in profile.counts if s[1:] != ("...",)]) == 2
+    assert any(s[1:] == ("...",) for s in profile.counts)
+
+
+def test_collapsed_stacks_have_one_line_each_whatever_names_hold() -> None:
+    with running((HOSTILE, rest)):
+        profile = sample(0.2, 50, "wall", pause)
+    lines = collapsed(profile).splitlines()
+    assert len(lines) == len(profile.counts)
+    for line in lines:
+        assert re.fullmatch(r"[^\s;]+(;[^\s;]+)* [1-9][0-9]*", line), line
+    (mine,) = (line for line in lines if line.startswith("a_b_c_d_"))
+    assert mine.split(";")[1].endswith(":rest")
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("a;b c", "a_b_c"),
+        ("", "_"),
+        ("\n\u2028\x85\xa0", "____"),
+        ("é<", "é<"),
+        ("x" * 999, "x" * 300),
+    ],
+)
+def test_a_name_is_made_safe(name: str, shown: str) -> None:
+    assert safe(name) == shown
+
+
+def test_profiles_of_processes_are_put_below_their_names() -> None:
+    one = Profile({("t", "f"): 2}, 1.0, 100, "cpu")
+    both = merged({"1": one, "2": one._replace(counts={("t", "f"): 3}, seconds=1.5)})
+    assert both.counts == {("process_1", "t", "f"): 2, ("process_2", "t", "f"): 3}
+    assert both.seconds == 1.5
+
+
+# -- the picture -----------------------------------------------------------------------------------
+
+
+def drawn(profile: Profile, title: str = "process 1") -> dict[str, ElementTree.Element]:
+    """What a frame's title says → its rectangle, of a document that must be XML."""
+    root = ElementTree.fromstring(flame_graph(profile, title))
+    found = {}
+    for group in root.findall(f"{SVG}g"):
+        told, rect = group.find(f"{SVG}title"), group.find(f"{SVG}rect")
+        assert told is not None and rect is not None and told.text
+        found[told.text] = rect
+    return found
+
+
+def test_each_frame_is_as_wide_as_its_samples_are_many() -> None:
+    frames = drawn(Profile({("t", "a"): 3, ("t", "a", "b"): 3, ("t", "c"): 2}, 1, 100, "cpu"))
+    widths = {told: float(rect.get("width", "")) for told, rect in frames.items()}
+    assert widths["t (8 samples, 100.0 %)"] == pytest.approx(1200, abs=1)
+    assert widths["a (6 samples, 75.0 %)"] == pytest.approx(900, abs=1)
+    assert widths["b (3 samples, 37.5 %)"] == pytest.approx(450, abs=1)
+    inner, outer = frames["b (3 samples, 37.5 %)"], frames["a (6 samples, 75.0 %)"]
+    assert inner.get("x") == outer.get("x") and float(inner.get("y", "")) > float(
+        outer.get("y", "")
+    )
+
+
+def test_hostile_names_are_text_and_the_picture_needs_neither_style_nor_script() -> None:
+    bad = "<script>alert(1)</script>]]>&\"'\x00\x0b\ufffe\ud800"
+    profile = Profile({(bad, bad): 5}, 1.0, 100, "cpu")
+    text = flame_graph(profile, bad).encode("utf-8").decode()
+    root = ElementTree.fromstring(text)
+    tags = {element.tag.removeprefix(SVG) for element in root.iter()}
+    assert tags <= {"svg", "title", "rect", "text", "g"}
+    names = {name for element in root.iter() for name in element.attrib}
+    assert not {n for n in names if n == "style" or n.startswith("on") or "href" in n}
+    assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_a_text_fits_into_its_frame() -> None:
+    counts = {("t", f"package/module.py:Class.{'long' * n}"): n for n in range(1, 60)}
+    root = ElementTree.fromstring(flame_graph(Profile(counts, 1, 100, "cpu"), "x"))
+    shown = 0
+    for group in root.findall(f"{SVG}g"):
+        rect, text = group.find(f"{SVG}rect"), group.find(f"{SVG}text")
+        assert rect is not None
+        if text is not None:
+            shown += 1
+            assert len(text.text or "") * 6.7 <= float(rect.get("width", ""))
+    assert shown > 10
+
+
+def test_a_name_has_one_colour_and_names_differ() -> None:
+    assert colour("a.py:f") == colour("a.py:f") and re.fullmatch(r"#[0-9a-f]{6}", colour("\ud800"))
+    assert len({colour(f"f{n}") for n in range(100)}) > 90
+
+
+def test_a_picture_has_a_bound_and_one_of_nothing_says_why() -> None:
+    wide = Profile({(f"t{n}", f"f{n}"): 1 for n in range(5000)}, 1, 100, "cpu")
+    assert not drawn(wide), "each is narrower than can be seen"
+    nothing = flame_graph(Profile({}, 1.0, 100, "cpu"), "x")
+    assert "no thread had the processor" in nothing
+    ElementTree.fromstring(nothing)
+
+
+# -- memory ----------------------------------------------------------------------------------------
+
+
+def ask(inspector: Inspector, what: str, **options: Any) -> Any:
+    """As another process would: questions and answers are pickled."""
+    question = pickle.loads(pickle.dumps(Question(what, options)))
+    return pickle.loads(pickle.dumps(inspector.ask(question, pause)))
+
+
+@pytest.fixture
+def inspector() -> Iterator[Inspector]:
+    assert not tracemalloc.is_tracing()
+    yield Inspector()
+    tracemalloc.stop()
+
+
+def test_memory_is_not_traced_until_somebody_asks(inspector: Inspector) -> None:
+    told = ask(inspector, "heap", seconds=0, top=5)
+    assert told["tracing"] is False and told["allocated_blocks"] > 1000 and "top" not in told
+    assert ask(inspector, "trace", on=True) == {"tracing": True}
+    held = [bytes(1000) for _ in range(500)]
+    first = ask(inspector, "heap", seconds=0, top=5)
+    line = first["top"][0]
+    assert "test_profiles.py:" in line["where"] and line["bytes"] > 500_000
+    assert line["blocks"] >= 500 and "changed" not in first
+    del held[100:]
+    second = ask(inspector, "heap", seconds=0, top=5)
+    (change,) = (row for row in second["changed"] if row["where"] == line["where"])
+    assert change["bytes"] < -390_000 and change["blocks"] <= -400
+    assert ask(inspector, "trace", on=False) == {"tracing": False}
+    assert not tracemalloc.is_tracing()
+
+
+def test_what_some_seconds_leave_behind_is_shown_and_then_nothing_is_traced(
+    inspector: Inspector,
+) -> None:
+    held = []
+
+    def waits(seconds: float) -> bool:
+        held.extend(bytes(2000) for _ in range(300))
+        return False
+
+    told = inspector.ask(Question("heap", {"seconds": 5, "top": 3}), waits)
+    assert "test_profiles.py:" in told["changed"][0]["where"]
+    assert told["changed"][0]["bytes"] > 600_000 and len(told["top"]) <= 3
+    assert not tracemalloc.is_tracing() and len(held) == 300
+    tracemalloc.start()
+    inspector.ask(Question("heap", {"seconds": 1, "top": 3}), lambda seconds: True)
+    assert tracemalloc.is_tracing(), "somebody else's goes on"
+
+
+class Kept:
+    """Something to find."""
+
+
+class Lying(type):
+    """A metaclass that may not be asked."""
+
+    def __getattribute__(cls, name: str) -> object:
+        raise RuntimeError(f"asked for {name}")
+
+
+class Odd(metaclass=Lying):
+    """Of which there are many."""
+
+
+def test_the_collector_tells_of_itself_and_of_the_types_that_there_are_most_of(
+    inspector: Inspector,
+) -> None:
+    held: list[object] = [Kept() for _ in range(30_000)]
+    held += [Odd() for _ in range(30_000)]
+    before = threading.active_count()
+    told = ask(inspector, "gc", top=200)
+    counted = {row["type"]: row["objects"] for row in told["types"]}
+    named = f"{Kept.__module__}.Kept"
+    assert counted[named] == pytest.approx(30_000, rel=0.05)
+    assert counted[f"{__name__}.Odd"] == pytest.approx(30_000, rel=0.05)
+    assert told["enabled"] is gc.isenabled() and len(told["generations"]) == 3
+    assert told["objects"] >= len(held) and threading.active_count() == before
+
+
+def test_the_stacks_of_threads_are_told_by_name(inspector: Inspector) -> None:
+    with running(("rester", rest)):
+        text = ask(inspector, "threads")
+    assert 'Thread "rester"' in text and "in rest" in text
+
+
+def test_two_profiles_at_once_leave_the_interpreter_as_it_was(inspector: Inspector) -> None:
+    before = sys.getswitchinterval()
+    question = Question("profile", {"seconds": 0.2, "hz": 100, "clock": "wall"})
+    found: list[Profile] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(inspector.ask(question, pause)))
+        for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 3 and sys.getswitchinterval() == before
