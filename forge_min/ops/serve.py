@@ -13,7 +13,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from ..admin import AdminServer
@@ -34,15 +34,32 @@ _SERVER = (  # the settings that the server takes under their own names
     "threads", "max_body", "header_timeout", "body_timeout", "keepalive", "max_connections",
     "unix_socket", "trusted_proxies", "gather", "handler_timeout",
 )  # fmt: skip
+_LOOK = 0.5  # seconds between looks for a signal that came at the worst moment
 MARGIN = 10.0  # seconds beyond all timeouts after which a process that does not end is killed
 
 
-class Ended(threading.Event):
+class Ended:
     """Set when the process shall end: by a signal, or because threads do not return from jobs."""
 
     def __init__(self) -> None:
-        super().__init__()
+        # SAFETY: not an Event: a signal that comes while the main thread is about to wait would set
+        # it in the middle of that, and wait for a lock that the main thread itself holds.
+        self._closed = threading.Lock()  # LOCK: guards nothing; free = set
+        self._closed.acquire()
         self._stuck = False
+
+    def set(self) -> None:
+        """Also in a signal handler. Idempotent."""
+        with suppress(RuntimeError):  # it is set
+            self._closed.release()
+
+    def wait(self) -> None:
+        """Until it is set."""
+        # SAFETY: with an end to each wait: a signal that comes between Python's last look for one
+        # and the waiting interrupts nothing, and its handler runs when the wait is over.
+        while not self._closed.acquire(timeout=_LOOK):
+            pass
+        self._closed.release()
 
     def stuck(self) -> None:
         """Hand back what can be, and let the supervisor start another process."""
