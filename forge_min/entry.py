@@ -91,7 +91,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    from .ops.development import with_database
+    from .ops.project import with_database
     from .ops.serve import serve
 
     with with_database() as project:
@@ -99,7 +99,7 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _worker(arguments: argparse.Namespace) -> int:
-    from .ops.development import with_database
+    from .ops.project import with_database
     from .ops.serve import work
 
     with with_database() as project:
@@ -108,7 +108,7 @@ def _worker(arguments: argparse.Namespace) -> int:
 
 def _migrate(arguments: argparse.Namespace) -> int:
     from .ops import migrate
-    from .ops.development import with_database
+    from .ops.project import with_database
 
     with with_database(migrated=False) as project:
         if arguments.direction == "down":
@@ -119,7 +119,7 @@ def _migrate(arguments: argparse.Namespace) -> int:
 
 def _import(arguments: argparse.Namespace) -> int:
     from .auth import Identity
-    from .ops.development import with_database
+    from .ops.project import with_database
     from .ops.rows import import_file
 
     a, roles = arguments, frozenset(arguments.as_role)
@@ -131,7 +131,7 @@ def _import(arguments: argparse.Namespace) -> int:
 
 def _export(arguments: argparse.Namespace) -> int:
     from .auth import Identity
-    from .ops.development import with_database
+    from .ops.project import with_database
     from .ops.rows import export_rows
 
     a = arguments
@@ -144,8 +144,8 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _jobs(arguments: argparse.Namespace) -> int:
-    from .ops.development import with_database
     from .ops.jobs import jobs
+    from .ops.project import with_database
 
     with with_database() as project:
         return jobs(project, arguments)
@@ -153,7 +153,7 @@ def _jobs(arguments: argparse.Namespace) -> int:
 
 def _auth(arguments: argparse.Namespace) -> int:
     from .ops.auth import auth
-    from .ops.development import with_database
+    from .ops.project import with_database
 
     with with_database() as project:
         return auth(project, arguments)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from importlib.resources.abc import Traversable
+from typing import TYPE_CHECKING
 
 from ..actions import Registry
 from ..config import Config
@@ -17,6 +17,9 @@ from ..wsgi.openapi import document, handlers
 from ..wsgi.response import SECURITY_HEADERS
 from ..wsgi.views import PAGES, Frame, Render, ResourcePages
 from .declaration import App, Generated
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 _POLICY = "Content-Security-Policy"
 _EVALUATING = dict(SECURITY_HEADERS)[_POLICY] + "; script-src 'self' 'unsafe-eval'"

@@ -12,8 +12,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from importlib.resources.abc import Traversable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from .. import db, fanout, jobs, notify, observe, sse, text
@@ -33,6 +32,9 @@ from .identity import Callers, caller
 from .metrics import Metrics
 from .routes import build_router
 from .tracing import JobSpan, RequestSpan, new_telemetry
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 log = logging.getLogger("forge_min.app")
 _MARGIN = 5.0  # seconds beyond database.statement_timeout until the server is held for dead

@@ -41,7 +41,7 @@ def _make_admin(folder: Path, email: str) -> str:
 
     from .. import db
     from ..auth import accounts, signing
-    from ..ops.development import with_database
+    from ..ops.project import with_database
 
     use_code(folder.absolute())
     password = secrets.token_urlsafe(12)

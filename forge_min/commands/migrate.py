@@ -45,7 +45,7 @@ def _missing(
     files = db.read_migrations(root / "migrations", "app")
     if not files:
         return diff(root, resources, files, name=args.name)
-    from ..ops.development import with_database
+    from ..ops.project import with_database
 
     use_code(root)
     answered = sys.stdin.isatty() and not args.json

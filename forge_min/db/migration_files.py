@@ -12,8 +12,8 @@ import hashlib
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import BuildError
 
@@ -27,6 +27,9 @@ TOKEN = re.compile(
     r"|(?<![A-Za-z0-9_$])\$(?:[A-Za-z_][A-Za-z0-9_]*)?\$|\bbegin\s+atomic\b|\bcase\b|\bend\b|;",
     re.IGNORECASE | re.DOTALL,
 )
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from .finding import State
 
 if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
     from ..app import App, Generated
 
 Profile = Literal["dev", "prod"]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .. import db
 from ..db.embedded.bootstrap import write_private
-from ..errors import ConfigError, Unavailable
+from ..errors import Unavailable
 from . import migrate
 from .project import FOLDER, NOTE, Project, load_project
 
@@ -23,22 +23,12 @@ _ADDRESSES = ("FORGE_DATABASE_URL", "FORGE_DATABASE_MIGRATE_URL")
 
 
 @contextmanager
-def with_database(*, migrated: bool = True) -> Iterator[Project]:
-    """The project with a database: its own, or the embedded one, brought up to date if `migrated`.
-
-    Raises as `load_project`, and ConfigError F204 where there is none and none may be started.
-    """
-    project = load_project()
+def with_embedded(project: Project, root: Path, *, migrated: bool) -> Iterator[Project]:
+    """The project, in the folder `root`, with it, brought up to date if `migrated`."""
     c = project.config
-    if c.database.url:
-        yield project
-        return
-    if c.env != "development" or not isinstance(project.root, Path):
-        hint = f"export {_ADDRESSES[0]}=postgresql://user:password@host:5432/name"
-        raise ConfigError("database.url is not set", code="F204", hint=hint)
-    folder, name = project.root / FOLDER, c.project.name.replace("-", "_")
+    folder, name = root / FOLDER, c.project.name.replace("-", "_")
     server = db.EmbeddedServer(folder / "postgres", database=name, app_role=c.database.app_role)
-    note = project.root / NOTE
+    note = root / NOTE
     if note.is_file() and (running := _answering(json.loads(note.read_text()))):
         yield running
         return

@@ -8,17 +8,18 @@ from __future__ import annotations
 import json
 import os
 import sys
-import zipfile
 from collections.abc import Mapping
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..config import Config, inspect
+from ..data import Packed
 from ..manifest import INFO, NAME
 from .project import NOTE, Project, load_project, project_root
 
 if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
     from ..app import App, Generated
 
 
@@ -58,8 +59,8 @@ def inspect_project(*, production: bool, environ: Mapping[str, str] = os.environ
             mistakes.append(err)
     config, errors = inspect(folder, environ, text)
     artifact = None
-    if isinstance(root, zipfile.Path):
-        artifact = Path(str(root.root.filename))
+    if isinstance(root, Packed):
+        artifact = Path(root.archive)
     elif folder is not None and (folder / NAME).is_file():
         artifact = folder
     native = next((Path(place) for place in sys.path if Path(place).name == "_native"), None)

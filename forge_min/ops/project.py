@@ -10,8 +10,8 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Mapping
-from importlib.resources.abc import Traversable
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -19,9 +19,11 @@ from zipimport import zipimporter
 
 from ..config import Config, load
 from ..data import files
-from ..errors import ForgeError
+from ..errors import ConfigError, ForgeError
 
 if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
     from ..app import App, Generated, Running
     from ..jobs import Kind
 
@@ -76,11 +78,6 @@ class Project:
         """
         from .. import app  # noqa: F401
 
-    def after_fork(self) -> None:
-        """Read the artifact by a file of this process: what was forked shares its place in one."""
-        if not isinstance(self.root, Path):
-            self.root = cast(Path, files("gen")).parent
-
     def kinds(self) -> Mapping[str, Kind]:
         """The kinds of jobs that the code has workers for. Raises ForgeError F702, F716 to F720 for
         hooks, schedules and workers that do not fit together.
@@ -120,3 +117,25 @@ def load_project(environ: Mapping[str, str] = os.environ) -> Project:
         hint = "run: python -m forge_min generate"
         raise ForgeError("there is no generated code here", code="F531", hint=hint) from None
     return Project(cast(Path, gen).parent, load_config(environ))
+
+
+@contextmanager
+def with_database(*, migrated: bool = True) -> Iterator[Project]:
+    """The project with a database: its own, or the embedded one, brought up to date if `migrated`.
+
+    PERF: where it has its own, psycopg is not loaded here, so that `serve` binds its ports before
+    that (benchmarks/observe/traces.py). Raises as `load_project`, and ConfigError F204 where there
+    is none and none may be started.
+    """
+    project = load_project()
+    c = project.config
+    if c.database.url:
+        yield project
+        return
+    if c.env != "development" or not isinstance(project.root, Path):
+        hint = "export FORGE_DATABASE_URL=postgresql://user:password@host:5432/name"
+        raise ConfigError("database.url is not set", code="F204", hint=hint)
+    from .development import with_embedded
+
+    with with_embedded(project, project.root, migrated=migrated) as ready:
+        yield ready

@@ -115,11 +115,9 @@ def _serve_many(project: Project, settings: dict[str, Any], count: int, jobs: bo
     project.preload()
 
     def serve(slot: int, link: Link) -> int:
-        project.after_fork()
         return _serve(project, settings, Health(build), admin=False, jobs=jobs, link=link)
 
     def tell(link: Link, control: socket.socket) -> int:
-        project.after_fork()
         health = HealthOfMany(build, control, count)
         with _process(child=True) as (stack, ended):
             link.start(health, ended.set)

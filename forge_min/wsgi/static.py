@@ -8,14 +8,17 @@ import errno
 import hashlib
 import mimetypes
 import tomllib
-from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..data import files
 from ..errors import NotFound, Unavailable
 from ..text import text
 from .request import Request
 from .response import Response
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 _NO_ROOM = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
 _TYPES: dict[str, str] = tomllib.loads((files("forge_min.wsgi") / "types.toml").read_text("utf-8"))
