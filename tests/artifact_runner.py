@@ -80,6 +80,7 @@ class Site:
             "HOME": str(folder),
             "FORGE_SERVER_PORT": str(self.port),
             "FORGE_ADMIN_PORT": str(self.admin),
+            "FORGE_LOG_FORMAT": "text",  # as on a terminal
             "FORGE_API_RATE_LIMIT": '{default = "1000000/1m"}',  # tests ask more than people do
         }
         if database is not None:

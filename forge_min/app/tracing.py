@@ -25,7 +25,7 @@ def new_telemetry(config: Any, *, development: bool) -> observe.Telemetry | None
     exporter, told = None, None
     if config.otlp_endpoint:
         exporter = observe.new_exporter(config.otlp_endpoint, headers=config.otlp_headers)
-    if development and config.log_format == "text":
+    if development and observe.is_text(config.log_format, sys.stderr):
         lines = observe.lines_to(sys.stderr)
 
         def told(tree: object) -> None:

@@ -250,7 +250,7 @@ def test_development_is_the_default_and_samples_everything() -> None:
     config = load(None, {})
     assert (config.env, config.observe.log_format, config.observe.sample_ratio) == (
         "development",
-        "text",
+        "auto",
         1.0,
     )
 

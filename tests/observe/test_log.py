@@ -145,7 +145,7 @@ def test_a_wrong_format_string_still_says_what_it_can(logger: logging.Logger, fo
 
 def test_the_level_is_honoured(logger: logging.Logger) -> None:
     stream = io.StringIO()
-    logger.addHandler(new_handler(stream, level="warning", queued=False))
+    logger.addHandler(new_handler(stream, format="text", level="warning", queued=False))
     logger.info("no")
     logger.warning("yes")
     assert "no" not in stream.getvalue().split() and "yes" in stream.getvalue().split()
@@ -164,6 +164,15 @@ def test_colours_are_for_terminals_only(
     logger.addHandler(new_handler(plain, queued=False))
     logger.error("x")
     assert "\x1b" not in plain.getvalue()
+
+
+def test_by_itself_a_terminal_gets_text_and_what_is_none_json(logger: logging.Logger) -> None:
+    terminal, pipe = Terminal(), io.StringIO()
+    for stream in (terminal, pipe):
+        logger.addHandler(new_handler(stream, queued=False))
+    logger.error("x")
+    assert "ERROR" in terminal.getvalue() and not terminal.getvalue().startswith("{")
+    assert json.loads(pipe.getvalue())["message"] == "x"
 
 
 @pytest.mark.parametrize("options", [{"format": "xml"}, {"level": "loud"}])

@@ -122,7 +122,7 @@ def lines(stream: Stream) -> list[str]:
 
 def test_an_idle_log_writes_its_last_lines_soon() -> None:
     stream = Stream()
-    log = AccessLog(stream)
+    log = AccessLog(stream, format="text")
     log.start()
     try:
         for round in (1, 2):
@@ -160,7 +160,7 @@ def test_many_threads_lose_and_double_no_line() -> None:
 
 def test_a_stop_writes_what_is_there_and_ends_the_thread() -> None:
     stream = Stream()
-    log = AccessLog(stream)
+    log = AccessLog(stream, format="text")
     log.start()
     log.start()
     assert [t.name for t in threading.enumerate()].count("log-writer") == 1
@@ -179,14 +179,14 @@ def test_a_stop_writes_what_is_there_and_ends_the_thread() -> None:
 def test_a_stream_that_fails_harms_no_request(error: Exception) -> None:
     stream = Stream()
     stream.error = error
-    AccessLog(stream)("GET", "/", 200, 0.0)
+    AccessLog(stream, format="text")("GET", "/", 200, 0.0)
     assert stream.flushes == 1
 
 
 @pytest.mark.parametrize(("level", "count"), [("debug", 1), ("info", 1), ("warning", 0)])
 def test_the_level_is_honoured(level: str, count: int) -> None:
     stream = Stream()
-    AccessLog(stream, level=level)("GET", "/", 200, 0.0)
+    AccessLog(stream, format="text", level=level)("GET", "/", 200, 0.0)
     assert len(lines(stream)) == count
 
 

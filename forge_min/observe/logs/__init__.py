@@ -2,13 +2,14 @@
 
 from .access import AccessLog
 from .fields import log_fields, note, noting
-from .handler import new_handler
+from .handler import is_text, new_handler
 from .lines import LineWriter, lines_to
 from .masks import tidied
 
 __all__ = [
     "AccessLog",
     "LineWriter",
+    "is_text",
     "lines_to",
     "log_fields",
     "new_handler",

@@ -27,6 +27,7 @@ from .handler import (
     Plain,
     colours,
     field,
+    is_text,
     level_text,
     plain,
     printable,
@@ -42,7 +43,7 @@ LOGGER = "forge_min.access"
 class AccessLog:
     """Called with (method, path, status, seconds) after every request; from any thread.
 
-    stream: default stderr. format: "text" (coloured on a terminal) or "json". level: of the whole
+    stream: default stderr. format: as of `new_handler`. level: of the whole
     log; above "info" nothing is written. Between `start` and `stop` the stream's thread writes
     (lines.py), so that no request waits for it; before and after, each line is written at once
     unless a handler of the same stream has started that thread. Raises ValueError for another
@@ -50,12 +51,14 @@ class AccessLog:
     """
 
     def __init__(
-        self, stream: TextIO | None = None, *, format: Format = "text", level: Level | str = "info"
+        self,
+        stream: TextIO | None = None,
+        *,
+        format: Format | str = "auto",
+        level: Level | str = "info",
     ) -> None:
-        if format not in ("text", "json"):
-            raise ValueError(f"format must be 'text' or 'json', not {format!r}")
         stream = sys.stderr if stream is None else stream
-        self._json = format == "json"
+        self._json = not is_text(format, stream)
         self._level = level_text("INFO", not self._json and colours(stream))
         # As logging does it; a Handler checks the name.
         self._enabled = logging.Handler(level.upper()).level <= logging.INFO

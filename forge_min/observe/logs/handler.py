@@ -23,7 +23,7 @@ from .lines import LineWriter, lines_to
 from .masks import MASK, is_secret, masked, tidied
 from .repeats import Repeats
 
-Format = Literal["text", "json"]
+Format = Literal["auto", "text", "json"]
 Level = Literal["debug", "info", "warning", "error"]
 Plain = str | int | float | bool | None
 
@@ -34,30 +34,34 @@ _COLOURS = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICA
 def new_handler(
     stream: TextIO | None = None,
     *,
-    format: Format = "text",
+    format: Format | str = "auto",
     level: Level | str = "info",
     queued: bool = True,
 ) -> logging.Handler:
     """A handler for `logging.getLogger().addHandler()`.
 
-    stream: default stderr. format: "text" (coloured on a terminal unless NO_COLOR is set) or
-    "json". level: what is lower is not written. queued: the thread `log-writer` writes, so that who
-    logs never waits; what finds no room is counted (lines.py). False: who logs writes, until
-    `lines_to(stream).start()`. Of a call that logs more than 100 times in a second every 100th is
-    written, with `repeated`, the number of those before it. `flush()` waits for the thread, 2
-    seconds at most. Raises ValueError for another format or level.
+    stream: default stderr. format: "text" (coloured on a terminal unless NO_COLOR is set), "json",
+    or "auto": text on a terminal, JSON elsewhere. level: what is lower is not written. queued: the
+    thread `log-writer` writes, so that who logs never waits; what finds no room is counted
+    (lines.py). False: who logs writes, until `lines_to(stream).start()`. Of a call that logs more
+    than 100 times in a second every 100th is written, with `repeated`, the number of those before
+    it. `flush()` waits for the thread, 2 seconds at most. Raises ValueError for another format or
+    level.
     """
     stream = sys.stderr if stream is None else stream
     handler = _Handler(lines_to(stream), level.upper())
-    if format == "json":
-        handler.setFormatter(_JSONFormatter())
-    elif format == "text":
-        handler.setFormatter(_TextFormatter(colours(stream)))
-    else:
-        raise ValueError(f"format must be 'text' or 'json', not {format!r}")
+    text = is_text(format, stream)
+    handler.setFormatter(_TextFormatter(colours(stream)) if text else _JSONFormatter())
     if queued:
         handler.start()
     return handler
+
+
+def is_text(format: Format | str, stream: TextIO) -> bool:
+    """Whether lines of this format are text on this stream, and not JSON. Raises ValueError."""
+    if format not in ("auto", "text", "json"):
+        raise ValueError(f"format must be 'auto', 'text' or 'json', not {format!r}")
+    return format == "text" or (format == "auto" and stream.isatty())
 
 
 def colours(stream: TextIO) -> bool:

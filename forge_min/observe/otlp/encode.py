@@ -89,7 +89,14 @@ def _link(link: Link) -> str:
 
 
 def _attributes(attributes: Mapping[str, Any]) -> str:
-    return "[" + ",".join(_name(key) + _value(attributes[key]) + "}" for key in attributes) + "]"
+    written = []
+    for key, value in attributes.items():
+        name = _NAMES.get(key) or _name(key)
+        if type(value) is str:  # PERF: most are
+            written.append(f'{name}{{"stringValue":{_text(value)}}}}}')
+        else:
+            written.append(f"{name}{_value(value)}}}")
+    return f"[{','.join(written)}]"
 
 
 def _name(key: str) -> str:
