@@ -9,13 +9,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from .data import files
+from .data import table
 from .ops.door import run
 from .ops.project import load_project
 
@@ -57,8 +56,7 @@ def parser(prog: str | None = None) -> argparse.ArgumentParser:
     )
     top.add_argument("-v", "--verbose", action="store_true", help="tracebacks of defects")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    table = (files(__package__) / "entry.toml").read_text("utf-8")
-    for name, row in tomllib.loads(table).items():
+    for name, row in table(__package__, "entry.toml").items():
         example = f"example: %(prog)s {row['example']}"
         help = row["help"]
         command = commands.add_parser(name, help=help, description=help, epilog=example)

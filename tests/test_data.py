@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import sys
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from forge_min.data import Packed, files
+from forge_min.data import JSON, Packed, files, table
+from forge_min.ship.artifact.package import package_members, package_root
 
 FILES = {
     "packed_pkg/__init__.py": b"",
@@ -88,3 +91,17 @@ def test_an_artifacts_root_and_name_are_known(tmp_path: Path) -> None:
     finally:
         sys.path.remove(str(path))
         sys.modules.pop("packed_pkg", None)
+
+
+def test_an_artifact_has_each_table_as_json_too_and_it_says_the_same() -> None:
+    members = package_members(package_root())
+    tables = [name for name in members if name.endswith(".toml")]
+    assert len(tables) > 5
+    for name in tables:
+        assert json.loads(members[name + JSON]) == tomllib.loads(members[name].decode())
+
+
+def test_a_table_is_the_same_from_folder_and_artifact(place: Path) -> None:
+    assert table("packed_pkg", "table.toml") == {"a": 1, "b": 2}
+    with pytest.raises(FileNotFoundError):
+        table("packed_pkg", "nothing.toml")

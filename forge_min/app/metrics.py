@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from .. import __version__, fanout, jobs, notify, observe
-from ..data import files
+from ..data import table
 from ..errors import TooManyConnections, TooManyConnectionsForUser
 
 _Read = Callable[[], float | Mapping[tuple[str, ...], float]]
-_TABLE = tomllib.loads((files(__package__) / "metrics.toml").read_text("utf-8"))
+_TABLE = table(__package__, "metrics.toml")
 _FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _LONG = (0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 300.0, 900.0, 3600.0)
 

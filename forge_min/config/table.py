@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Any, Literal
 
-from ..data import files
+from ..data import table
 from .values import EXPECTED, Type, convert, freeze, parse_duration
 
 _LONGEST = 3650 * 86400.0  # seconds
@@ -122,10 +121,9 @@ _CHECKS: dict[str, Callable[[Any], str]] = {
 
 
 def _read() -> tuple[Key, ...]:
-    text = files(__package__).joinpath("keys.toml").read_text("utf-8")
     return tuple(
         Key(f"{section}.{name}", **row)
-        for section, rows in tomllib.loads(text).items()
+        for section, rows in table(__package__, "keys.toml").items()
         for name, row in rows.items()
     )
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
 from psycopg import errors as pg
 
-from ..data import files
+from ..data import table
 from ..errors import Conflict, ConstraintViolation, DatabaseError, ForgeError, Unavailable
 from ..text import later
 
-TABLE = tomllib.loads((files(__package__) / "errors.toml").read_text("utf-8"))
+TABLE = table(__package__, "errors.toml")
 
 
 def translate(err: psycopg.Error) -> ForgeError:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable
 from functools import cache
 from typing import Literal, NamedTuple
 
-from ..data import files
+from ..data import table
 from ..errors import ErrorGroup, ForgeError
 
 State = Literal["ok", "warning", "failed", "skipped"]
@@ -32,8 +31,8 @@ class Finding(NamedTuple):
 @cache
 def codes() -> dict[str, dict[str, str]]:
     """The rows of what doctor asks, by code."""
-    table = tomllib.loads((files(__package__.rpartition(".")[0]) / "codes.toml").read_text("utf-8"))
-    return {code: row for code, row in table.items() if code.startswith("D")}
+    rows = table(__package__.rpartition(".")[0], "codes.toml")
+    return {code: row for code, row in rows.items() if code.startswith("D")}
 
 
 def found(code: str, state: State, message: str, /, **places: object) -> Finding:

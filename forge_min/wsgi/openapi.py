@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from string import Template
 from typing import Any
 
-from ..data import files
+from ..data import files, table
 from ..text import current_language, known, later, text
 from .html import Raw, escape, join, tag
 from .middleware import tenant_by_path
@@ -27,7 +26,7 @@ Json = dict[str, Any]
 
 _HIDDEN = later("(not for everybody)")
 _PLACE = files("forge_min.wsgi")
-_TABLE: Json = tomllib.loads((_PLACE / "openapi.toml").read_text("utf-8"))
+_TABLE: Json = table("forge_min.wsgi", "openapi.toml")
 _SHARED = {name: _TABLE[name] for name in ("Problem", "Pagination")}
 _ANSWERS: dict[str, str] = _TABLE["answers"]
 _WITH_BODY = {"413", "415"}

@@ -6,17 +6,17 @@ import datetime
 import decimal
 import enum
 import json
-import tomllib
 import uuid
 from collections.abc import Iterable
 
-from ..data import files
+from ..data import table
 from ..fanout import plain_json
 
 Headers = Iterable[tuple[str, str]]
 
-_TABLE = (files("forge_min.wsgi") / "headers.toml").read_text("utf-8")
-SECURITY_HEADERS: tuple[tuple[str, str], ...] = tuple(tomllib.loads(_TABLE).items())
+SECURITY_HEADERS: tuple[tuple[str, str], ...] = tuple(
+    table("forge_min.wsgi", "headers.toml").items()
+)
 """Sent with every answer (contract.md, HTTP). A handler that sets one of these names wins."""
 
 

@@ -7,11 +7,10 @@ from __future__ import annotations
 import errno
 import hashlib
 import mimetypes
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..data import files
+from ..data import table
 from ..errors import NotFound, Unavailable
 from ..text import text
 from .request import Request
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 _NO_ROOM = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
-_TYPES: dict[str, str] = tomllib.loads((files("forge_min.wsgi") / "types.toml").read_text("utf-8"))
+_TYPES: dict[str, str] = table("forge_min.wsgi", "types.toml")
 
 
 def content_type(name: str) -> str:

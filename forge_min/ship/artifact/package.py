@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import tomllib
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
+
+from ...data import JSON
 
 # tests/test_house.py compares these with the ladders of the house.
 CARRIED = frozenset(
@@ -27,7 +31,10 @@ def package_members(root: Path) -> dict[str, bytes]:
         room = parts[0].partition(".")[0]
         wanted = room in CARRIED or parts == ("codes.toml",)
         if wanted and path.suffix in _SUFFIXES and path.is_file():
-            found["/".join(("forge_min", *parts))] = path.read_bytes()
+            name, data = "/".join(("forge_min", *parts)), path.read_bytes()
+            found[name] = data
+            if path.suffix == ".toml":  # what data.table reads
+                found[name + JSON] = json.dumps(tomllib.loads(data.decode())).encode()
     core = compiled_core(root)
     if core is not None:
         found[f"_native/forge_min/{core.name}"] = core.read_bytes()
