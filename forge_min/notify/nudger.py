@@ -20,6 +20,13 @@ INTERVAL = 0.002  # seconds
 BUSY = ((100, 0.01), (10, 0.005))
 
 
+def pause(in_a_row: int) -> float:
+    """Seconds between two of the same work, of which so many were due before the last one's pause
+    was over.
+    """
+    return next((seconds for count, seconds in BUSY if in_a_row >= count), INTERVAL)
+
+
 class Hears(Protocol):
     """Who is told of this process's nudges, and of which."""
 
@@ -75,6 +82,7 @@ class Nudger(Loop):
         if self.backend == 0 and not self._waiting:
             with suppress(*AWAY):  # while there is time for it: the first nudge need not wait
                 self.backend = self.connection().info.backend_pid
+        self._in_a_row = self._in_a_row + 1 if self.wake.is_set() else 0
         self.rest()
         # SAFETY: taken out before they are sent: a commit that nudges meanwhile needs a NOTIFY of
         # its own.
@@ -89,6 +97,4 @@ class Nudger(Loop):
             self._waiting.update(payloads)
             self.wake.set()
             raise
-        self._in_a_row = self._in_a_row + 1 if self.wake.is_set() else 0
-        busy = (seconds for count, seconds in BUSY if self._in_a_row >= count)
-        self.stopping.wait(next(busy, INTERVAL))
+        self.stopping.wait(pause(self._in_a_row))

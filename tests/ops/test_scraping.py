@@ -138,7 +138,9 @@ def test_a_site_in_use_has_every_series_of_the_contract(site: Any, processes: in
     routes = {s.labels["route"] for s in found["forge_http_request_duration_seconds"].samples}
     assert "/api/v1/countries" in routes and not any("nonsense" in route for route in routes)
     ours = {name for name in found if name.startswith("forge_")}
-    assert ours == {n for n in CONTRACT if n.startswith("forge_")} | {"forge_metrics_overflow"}
+    assert ours == {n for n in CONTRACT if n.startswith("forge_")} | {
+        "forge_metrics_overflow", "forge_log_dropped", "forge_spans_dropped",
+    }  # fmt: skip
 
     text = scraped(site, "text/plain;version=0.0.4")
     assert {"forge_build_info" if n == "forge_build" else n for n in found} == set(text)

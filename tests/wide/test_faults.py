@@ -45,7 +45,7 @@ def test_terminated_backends_cost_503s_and_never_a_lie(site: Site) -> None:
     def kill() -> int:
         count = 0
         with db.connect(site.environ["FORGE_DATABASE_URL"]) as conn:
-            while not stop.wait(0.02):
+            while not stop.wait(0.05):
                 (killed,) = conn.execute(
                     "select count(pg_terminate_backend(pid)) from pg_stat_activity"
                     " where usename = current_user and pid <> pg_backend_pid()"
