@@ -165,17 +165,16 @@ def plain_json(value):
         free(text.at)
 
 
-cdef bint may_hold_secrets(const char* text, Py_ssize_t size) noexcept:
-    """Whether it is not ASCII, or `observe.masks` has to look at it."""
+cdef bint may_hold_secrets(str text) noexcept:
+    """Whether `observe.logs.masks` has to look at it, or it is not Latin-1."""
     cdef Py_ssize_t n
-    cdef char c
-    for n in range(3, size):
-        c = text[n]
-        if c & 128 or c == 127 or c == c"=" or (c == c"/" and text[n - 1] == c"/"):
+    cdef const unsigned char* at
+    if PyUnicode_KIND(text) != PyUnicode_1BYTE_KIND:
+        return True
+    at = <const unsigned char*>PyUnicode_1BYTE_DATA(text)
+    for n in range(PyUnicode_GET_LENGTH(text)):
+        if at[n] == c"=" or at[n] == c":" or at[n] == c'"' or at[n] == c"'":
             return True
-        c |= 32
-        if c == c"k" and text[n - 1] | 32 == c"o" or c == c"z" and text[n - 1] | 32 == c"i":
-            return True  # cookie, authorization
     return False
 
 
@@ -187,6 +186,8 @@ def access_line(
     cdef char digits[64]
     cdef Py_ssize_t n
     if type(method) is not str or type(path) is not str or type(fields) is not dict:
+        return None
+    if may_hold_secrets(method) or may_hold_secrets(path):
         return None
     if type(status) is not int or not 0 <= status < 1000 or not 0 <= seconds < 1e6:
         return None
@@ -210,6 +211,8 @@ def access_line(
         for key, item in (<dict>fields).items():
             if type(key) is not str or key not in FIELDS:
                 return None
+            if type(item) is str and key != "route" and may_hold_secrets(item):
+                return None
             put(&text, b",", 1)
             put_string(&text, key)
             put(&text, b":", 1)
@@ -232,8 +235,9 @@ def access_line(
         put(&text, b',"duration":', 12)
         put_number(&text, floor(seconds * 1e6 + 0.5) / 1e6, c"r", 0)
         put(&text, b"}\n", 2)
-        if may_hold_secrets(text.at, text.size):
-            return None
+        for n in range(text.size):
+            if text.at[n] & 128 or text.at[n] == 127:
+                return None
         return PyUnicode_DecodeLatin1(text.at, text.size, NULL)
     finally:
         free(text.at)

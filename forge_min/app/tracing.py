@@ -45,7 +45,12 @@ class RequestSpan(observe.Span):
     def __init__(self, request: Request) -> None:
         get = request.environ.get
         super().__init__(
-            request.method, "server", None, get("HTTP_TRACEPARENT"), (), get("HTTP_TRACESTATE", "")
+            request.method,
+            "server",
+            None,
+            get("HTTP_TRACEPARENT", ""),
+            (),
+            get("HTTP_TRACESTATE", ""),
         )
         self._request = request
 

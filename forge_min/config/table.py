@@ -68,8 +68,8 @@ def _url(value: str) -> str:
 
 
 def _http(value: str) -> str:
-    ok = not value or re.fullmatch(r"https?://[^\s/?#@]+[^\s?#]*", value)
-    return "" if ok else "an address like 'http://127.0.0.1:4318'"
+    ok = not value or re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#@]*)?", value)
+    return "" if ok else "an address like 'http://127.0.0.1:4318' (a password: otlp_headers)"
 
 
 def _domain(value: str) -> str:

@@ -17,6 +17,7 @@ import psycopg
 from .. import db
 from ..db import Connection
 from ..errors import ForgeError
+from ..observe import tidied
 from ..observe.traceparent import SpanContext
 
 if TYPE_CHECKING:  # with a default, so that a plain Job is a Job[Any]
@@ -211,8 +212,9 @@ def judge(job: Job, err: BaseException, retry: Retry | None = None) -> Result:
         case Cancel() | Discard():
             state = "cancelled" if isinstance(err, Cancel) else "discarded"
             return Result(job, state, state, error=_error(err.reason or state))
-    lines = traceback.format_exception(err, limit=-20)
-    return failed(job, _describe(err), "".join(lines)[-TRACE:], own_delay(retry, job, err))
+    # Without secrets, and without the rows that a database's error repeats: people read it.
+    trace = tidied("".join(traceback.format_exception(err, limit=-20)), err)
+    return failed(job, tidied(_describe(err), err), trace[-TRACE:], own_delay(retry, job, err))
 
 
 def own_delay(retry: Retry | None, job: Job, err: BaseException) -> float | None:

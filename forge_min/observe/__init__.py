@@ -10,7 +10,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from .connections import trace_connection
-from .logs import AccessLog, LineWriter, is_text, lines_to, log_fields, new_handler, note, noting
+from .logs import (
+    AccessLog,
+    LineWriter,
+    is_text,
+    lines_to,
+    log_fields,
+    masked,
+    new_handler,
+    note,
+    noting,
+    tidied,
+)
 from .metrics import (
     CONTENT_TYPE,
     OPENMETRICS_TYPE,
@@ -35,9 +46,9 @@ if TYPE_CHECKING:
 __all__ = [
     "AccessLog", "CONTENT_TYPE", "Exposed", "LineWriter", "OPENMETRICS_TYPE", "OTLPExporter",
     "Registry", "Snapshot", "Span", "Telemetry", "add_process_metrics", "current_traceparent",
-    "http_attributes", "is_text", "lasting", "lines_to", "log_fields", "new_exporter",
+    "http_attributes", "is_text", "lasting", "lines_to", "log_fields", "masked", "new_exporter",
     "new_handler", "note", "noting", "render_metrics", "render_openmetrics", "scrape", "setup",
-    "snapshot", "span", "span_name", "summed", "trace_connection", "trace_wsgi",
+    "snapshot", "span", "span_name", "summed", "tidied", "trace_connection", "trace_wsgi",
 ]  # fmt: skip
 
 

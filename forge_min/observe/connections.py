@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from functools import cache, partial
 from typing import Any, TypeVar
 
@@ -17,7 +17,13 @@ from .tracing import Span, current, span
 
 Connection = TypeVar("Connection")
 
-_LITERAL = re.compile(r"'(?:[^']|'')*'|\b\d+(?:\.\d+)?\b")
+# A quoted name, which stays; or a literal or a comment (PostgreSQL manual, section 4.1).
+_LITERAL = re.compile(
+    r"""(?isx) (?P<name> "(?:[^"]|"")*" )
+    | E'(?:[^'\\]|''|\\.)*' | '(?:[^']|'')*' | \$(?P<tag>\w*)\$.*?\$(?P=tag)\$
+    | --[^\n]* | /\*.*?\*/
+    | (?<![$\w]) (?: 0x[\da-f_]+ | \d[\d_]*(?:\.\d*)?(?:e[+-]?\d+)? )"""
+)
 _WORD = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(\w+)", re.S)
 _TEXT_LIMIT = 2000
 _NOTHING = nullcontext()
@@ -26,9 +32,9 @@ _NOTHING = nullcontext()
 def trace_connection(conn: Connection) -> Connection:
     """Make every statement of this psycopg connection a span; returns the same connection.
 
-    The span carries the statement's text with its placeholders, never its parameters; text that was
-    sent without parameters has its literals replaced by `?`. In pipeline mode a span covers the
-    sending, not the answer. Only statements inside a sampled span are recorded.
+    The span carries the statement's text with its placeholders, never its parameters; literals are
+    `?`, comments left out. conn: a Connection or an AsyncConnection. In pipeline mode a span covers
+    the sending, not the answer. Only statements inside a sampled span are recorded.
     """
     traced: Any = conn
     traced.cursor_factory = _traced(traced.cursor_factory)
@@ -38,7 +44,7 @@ def trace_connection(conn: Connection) -> Connection:
 
 
 def _around(conn: Any, query: str, send: Callable[[], list[Any]]) -> list[Any]:
-    with _statement(conn, query, True) as active:
+    with _statement(conn, query) as active:
         rows = send()
         _rows(active, len(rows))
         return rows
@@ -49,37 +55,77 @@ def _traced(base: Any) -> Any:
     """The traced subclass of a cursor class; of a traced class itself."""
     if getattr(base, "_forge_traced", False):
         return base
+    traced = _async if hasattr(base, "__aenter__") else _sync
+    made = traced(base)
+    made.__name__ = made.__qualname__ = base.__name__
+    return made
 
+
+def _sync(base: Any) -> Any:
     class Traced(base):  # type: ignore[misc]
         _forge_traced = True
 
         def execute(self, query: Any, params: Any = None, *args: Any, **options: Any) -> Any:
-            with _statement(self.connection, query, params is not None) as active:
+            with _statement(self.connection, query) as active:
                 result = super().execute(query, params, *args, **options)
                 _rows(active, self.rowcount)
                 return result
 
         def executemany(self, query: Any, params_seq: Any, *args: Any, **options: Any) -> None:
-            with _statement(self.connection, query, True) as active:
+            with _statement(self.connection, query) as active:
                 super().executemany(query, params_seq, *args, **options)
                 _rows(active, self.rowcount)
 
         @contextmanager
         def copy(self, statement: Any, params: Any = None, *args: Any, **options: Any) -> Any:
-            with _statement(self.connection, statement, params is not None):
+            with _statement(self.connection, statement):
                 with super().copy(statement, params, *args, **options) as copy:
                     yield copy
 
-    Traced.__name__ = Traced.__qualname__ = base.__name__
+        def stream(self, query: Any, params: Any = None, *args: Any, **options: Any) -> Any:
+            with _statement(self.connection, query):
+                yield from super().stream(query, params, *args, **options)
+
     return Traced
 
 
-def _statement(conn: Any, query: Any, has_params: bool) -> AbstractContextManager[Span | None]:
+def _async(base: Any) -> Any:
+    class Traced(base):  # type: ignore[misc]
+        _forge_traced = True
+
+        async def execute(self, query: Any, params: Any = None, *args: Any, **options: Any) -> Any:
+            with _statement(self.connection, query) as active:
+                result = await super().execute(query, params, *args, **options)
+                _rows(active, self.rowcount)
+                return result
+
+        async def executemany(
+            self, query: Any, params_seq: Any, *args: Any, **options: Any
+        ) -> None:
+            with _statement(self.connection, query) as active:
+                await super().executemany(query, params_seq, *args, **options)
+                _rows(active, self.rowcount)
+
+        @asynccontextmanager
+        async def copy(self, statement: Any, params: Any = None, *args: Any, **options: Any) -> Any:
+            with _statement(self.connection, statement):
+                async with super().copy(statement, params, *args, **options) as copy:
+                    yield copy
+
+        async def stream(self, query: Any, params: Any = None, *args: Any, **options: Any) -> Any:
+            with _statement(self.connection, query):
+                async for row in super().stream(query, params, *args, **options):
+                    yield row
+
+    return Traced
+
+
+def _statement(conn: Any, query: Any) -> AbstractContextManager[Span | None]:
     """The span around a statement; around one that is not sampled, nothing."""
     context = current.get()
     if context is None or not context.sampled:
         return _NOTHING
-    text = _text(conn, query, has_params)
+    text = _text(conn, query)
     word = _WORD.match(text)
     operation = word[1].upper() if word else "QUERY"
     info = conn.info
@@ -87,7 +133,7 @@ def _statement(conn: Any, query: Any, has_params: bool) -> AbstractContextManage
         "db.system.name": "postgresql",
         "db.namespace": info.dbname,
         "db.operation.name": operation,
-        "db.query.text": text[:_TEXT_LIMIT],
+        "db.query.text": _LITERAL.sub(_hidden, text[:_TEXT_LIMIT]),
         "server.address": info.host,
         "server.port": info.port,
     }
@@ -96,16 +142,20 @@ def _statement(conn: Any, query: Any, has_params: bool) -> AbstractContextManage
     return span(operation, kind="client", attributes=attributes)
 
 
-def _text(conn: Any, query: Any, has_params: bool) -> str:
+def _hidden(found: re.Match[str]) -> str:
+    return found["name"] or ("" if found[0][:2] in ("--", "/*") else "?")
+
+
+def _text(conn: Any, query: Any) -> str:
     if isinstance(query, bytes):
         text = query.decode("utf-8", "replace")
     elif isinstance(query, str):
         text = query
     elif hasattr(query, "as_string"):  # psycopg.sql.Composable: it may hold literals
-        text, has_params = query.as_string(conn), False
+        text = query.as_string(conn)
     else:  # a template string (PEP 750): its values are parameters
         text = "?".join(getattr(query, "strings", (type(query).__name__,)))
-    return text if has_params else _LITERAL.sub("?", text)
+    return text
 
 
 def _rows(active: Span | None, count: int) -> None:

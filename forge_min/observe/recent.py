@@ -53,45 +53,76 @@ class Tree(NamedTuple):
         return f"trace {self.trace_id}\n" + "\n".join(lines)
 
 
+class _Growing:
+    """What began here, by the span that began it. ended: its spans; the root is the last."""
+
+    __slots__ = ("ended", "known", "left_out")
+
+    def __init__(self, root: int) -> None:
+        self.known = [root]
+        self.ended: list[ReadableSpan] = []
+        self.left_out = 0
+
+
 class Recent(SpanProcessor):
     """Keeps the last 50 trees. told: called with each one when its root has ended."""
 
     def __init__(self, told: Callable[[Tree], object] | None = None) -> None:
         self._told = told
-        self._open: OrderedDict[int, list[ReadableSpan]] = OrderedDict()
-        self._ended: deque[list[ReadableSpan]] = deque(maxlen=_KEPT)
-        self._lock = threading.Lock()  # LOCK: guards _open and _ended
+        self._roots: OrderedDict[int, _Growing] = OrderedDict()  # by the id of the root
+        self._of: dict[int, _Growing] = {}  # by the id of each span that has not been left out
+        self._ended: deque[_Growing] = deque(maxlen=_KEPT)
+        self._lock = threading.Lock()  # LOCK: guards all of these
+
+    def on_start(self, span: Any, parent_context: Any = None) -> None:
+        """Note where it belongs: a trace that two requests share is two trees here."""
+        parent, me = span.parent, span.get_span_context().span_id
+        with self._lock:
+            if parent is None or parent.is_remote:
+                if len(self._roots) >= _OPEN:
+                    self._forget(next(iter(self._roots)))
+                self._roots[me] = self._of[me] = _Growing(me)
+                return
+            growing = self._of.get(parent.span_id)
+            if growing is None:
+                return  # of one that was left out or has ended
+            if len(growing.known) < _MOST:
+                growing.known.append(me)
+                self._of[me] = growing
+            else:
+                growing.left_out += 1
 
     def on_end(self, span: ReadableSpan) -> None:
         """Keep a span; with the one that began here the tree is whole."""
         context = span.get_span_context()
-        if context is None:
-            return
-        whole = span.parent is None or span.parent.is_remote
+        me = context.span_id if context else 0
         with self._lock:
-            spans = self._open.setdefault(context.trace_id, [])
-            spans.append(span)
+            growing = self._of.get(me)
+            if growing is None:
+                return
+            growing.ended.append(span)
+            whole = growing.known[0] == me
             if whole:
-                del self._open[context.trace_id]
-                self._ended.append(spans)
-            elif len(self._open) > _OPEN:
-                self._open.popitem(last=False)
+                self._forget(me)
+                self._ended.append(growing)
         if whole and self._told is not None:
-            self._told(_tree(spans))
+            self._told(_tree(growing))
 
     def trees(self) -> list[Tree]:
         """The newest first."""
         with self._lock:
             ended = list(self._ended)
-        return [_tree(spans) for spans in reversed(ended)]  # PERF: not before somebody looks
+        return [_tree(growing) for growing in reversed(ended)]  # PERF: not before somebody looks
+
+    def _forget(self, root: int) -> None:
+        for span in self._roots.pop(root).known:
+            self._of.pop(span, None)
 
 
-def _tree(spans: list[ReadableSpan]) -> Tree:
-    """spans: in the order in which they ended, the root last."""
-    root = spans[-1]
-    left_out = max(0, len(spans) - _MOST)
+def _tree(growing: _Growing) -> Tree:
+    *spans, root = growing.ended
     children: dict[int, list[ReadableSpan]] = {}
-    for span in spans[:-1][: _MOST - 1]:
+    for span in spans:
         children.setdefault(span.parent.span_id if span.parent else 0, []).append(span)
     began = root.start_time or 0
     branches: list[Branch] = []
@@ -102,12 +133,12 @@ def _tree(spans: list[ReadableSpan]) -> Tree:
         ids = span.get_span_context()
         below = sorted(children.pop(ids.span_id if ids else -1, ()), key=_start, reverse=True)
         waiting += [(depth + 1, child) for child in below]
-    # Those whose parent has not ended before the root, or was left out.
+    # Those whose parent has not ended before the root.
     lost = sorted((span for rows in children.values() for span in rows), key=_start)
     branches += [_branch(1, span, began) for span in lost]
     context = root.get_span_context()
     trace = f"{context.trace_id:032x}" if context else ""
-    return Tree(trace, began / 1e9, tuple(branches), left_out)
+    return Tree(trace, began / 1e9, tuple(branches), growing.left_out)
 
 
 def _start(span: ReadableSpan) -> int:

@@ -79,6 +79,11 @@ class Recording(trace.Span):
         self._token: Token[Context] = otel.attach(trace.set_span_in_context(self))
         processor.on_start(self, None)  # type: ignore[arg-type]  # it asks the API's span for more
 
+    @property
+    def parent(self) -> trace.SpanContext | None:
+        """The ids of its parent."""
+        return self._parent
+
     # -- OpenTelemetry's Span ---------------------------------------------------------------------
 
     def get_span_context(self) -> trace.SpanContext:
@@ -91,8 +96,12 @@ class Recording(trace.Span):
 
     def set_attribute(self, key: str, value: Any) -> None:
         """Set one attribute; the 129th is left out and counted."""
-        if self._ended or (len(self._attributes) >= _MOST and key not in self._attributes):
-            self._lost[0] += not self._ended
+        if (
+            value is None
+            or self._ended
+            or (len(self._attributes) >= _MOST and key not in self._attributes)
+        ):
+            self._lost[0] += value is not None and not self._ended
             return
         self._attributes[key] = value
 

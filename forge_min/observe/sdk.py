@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,9 @@ from .recording import Recording
 from .traceparent import SpanContext
 from .tracing import Attributes, Kind, current, use_recorder, using_recorder
 
+# tracestate (https://www.w3.org/TR/trace-context/#tracestate-header-field-values).
+_MEMBER = r"[a-z0-9][a-z0-9_\-*/@]{0,255}=[\x21-\x2b\x2d-\x3c\x3e-\x7e]{1,255}"
+_STATE = re.compile(rf"{_MEMBER}(?:[ \t]*,[ \t]*{_MEMBER}){{0,31}}")
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _KINDS: dict[Kind, SpanKind] = {
     "internal": SpanKind.INTERNAL, "server": SpanKind.SERVER, "client": SpanKind.CLIENT,
@@ -143,7 +147,9 @@ def _above(parent: SpanContext, remote: bool, state: str) -> trace.SpanContext:
 
 def _named(place: SpanContext, remote: bool = True, state: str = "") -> trace.SpanContext:
     flags = TraceFlags(place.sampled)
-    states = trace.TraceState.from_header([state]) if state else None
+    # SAFETY: the API logs what it does not take, and a client writes this.
+    known = len(state) <= 512 and _STATE.fullmatch(state)
+    states = trace.TraceState.from_header([state]) if known else None
     return trace.SpanContext(place.trace_id, place.span_id, remote, flags, states)
 
 

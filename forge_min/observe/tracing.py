@@ -7,6 +7,7 @@ context variable calls.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar, Token
 from random import random
@@ -70,6 +71,11 @@ def use_recorder(recorder: Recorder | None) -> None:
     """Give every span of this process to `recorder` (None: to nobody)."""
     global _recorder
     _recorder = recorder
+
+
+# A child has neither the threads nor the connection of what its parent records with, and locks of
+# that may be held: it records nothing until it calls `setup` itself.
+os.register_at_fork(after_in_child=lambda: use_recorder(None))
 
 
 def recording() -> bool:

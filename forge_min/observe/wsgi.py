@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+from .logs import masked
 from .tracing import Span, Value, span
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def trace_wsgi(app: WSGIApplication) -> WSGIApplication:
     def traced(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         with ExitStack() as stack:
             active = stack.enter_context(_span(environ))
+            environ["HTTP_TRACEPARENT"] = active.traceparent or ""  # of what is called next
             body = app(environ, _noting(environ, start_response, active))
             stack.pop_all()  # from here on the body's close ends the span
         return _Body(body, active)
@@ -45,14 +47,14 @@ def http_attributes(environ: WSGIEnvironment) -> dict[str, Value]:
     known = method if method in _METHODS else "_OTHER"
     attributes: dict[str, Value] = {
         "http.request.method": known,
-        "url.path": environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""),
+        "url.path": masked(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")),
         "url.scheme": environ.get("wsgi.url_scheme", "http"),
         "server.address": environ.get("SERVER_NAME", ""),
         "network.protocol.version": environ.get("SERVER_PROTOCOL", "HTTP/1.1").partition("/")[2],
     }
     for name, key in _OPTIONAL.items():
         if found := environ.get(key):
-            attributes[name] = found[:_LONGEST]
+            attributes[name] = masked(found[:_LONGEST])
     if known == "_OTHER":
         attributes["http.request.method_original"] = method[:32]
     return attributes
@@ -64,7 +66,8 @@ def span_name(method: str, route: str = "") -> str:
 
 
 def _span(environ: WSGIEnvironment) -> Span:
-    parent = environ.get("HTTP_TRACEPARENT")
+    # Not what this thread is in by now: a body that another thread has closed leaves it there.
+    parent = environ.get("HTTP_TRACEPARENT", "")
     attributes, name = http_attributes(environ), span_name(environ.get("REQUEST_METHOD", ""))
     state = environ.get("HTTP_TRACESTATE", "")
     return span(name, kind="server", attributes=attributes, parent=parent, state=state)

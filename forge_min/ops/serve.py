@@ -59,7 +59,7 @@ class Ended:
         # and the waiting interrupts nothing, and its handler runs when the wait is over.
         while not self._closed.acquire(timeout=_LOOK):
             pass
-        self._closed.release()
+        self.set()  # for who else waits
 
     def stuck(self) -> None:
         """Hand back what can be, and let the supervisor start another process."""
@@ -126,6 +126,7 @@ def _serve_many(project: Project, settings: dict[str, Any], count: int, jobs: bo
             ended.wait()
         return DONE
 
+    lines_to(sys.stderr).waits = False  # no thread before a fork, and nothing holds up the parent
     with Server(**settings) as first:
         if settings["listener"] or config.server.unix_socket:
             settings["listener"] = first.socket

@@ -97,13 +97,15 @@ def test_the_stacks_of_all_threads_are_shown_with_their_names(serve: Callable[..
     assert 'Thread "MainThread"' in text and 'Thread "admin-' in text
 
 
-def test_two_threads_answer_and_end_with_stop() -> None:
+def test_four_threads_answer_and_end_with_stop() -> None:
     before = set(threading.enumerate())
     server = new_server()
     server.start()
     server.start()
     mine = [t for t in threading.enumerate() if t not in before]
-    assert sorted(t.name for t in mine) == ["admin-1", "admin-2", "admin-history", "admin-watch"]
+    assert sorted(t.name for t in mine) == [
+        *(f"admin-{n}" for n in range(1, 5)), "admin-history", "admin-watch",
+    ]  # fmt: skip
     server.stop()
     server.stop()
     assert not [t for t in mine if t.is_alive()]

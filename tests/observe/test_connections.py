@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from uuid import UUID
 
@@ -10,6 +11,8 @@ import pytest
 from forge_min.db import connect, run
 from forge_min.errors import DatabaseError
 from forge_min.observe import span, trace_connection
+from forge_min.observe.connections import _LITERAL, _hidden
+from forge_min.testing import TestDatabase
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 from psycopg import sql
@@ -42,7 +45,7 @@ def test_a_statement_is_one_client_span_below_the_current_one(
     assert statement.parent is not None
     assert statement.parent.span_id == request.context.span_id
     assert attributes["db.system.name"] == "postgresql"
-    assert attributes["db.query.text"] == "select %s::int + 1"
+    assert attributes["db.query.text"] == "select %s::int + ?"
     assert attributes["db.namespace"] == conn.info.dbname
     assert attributes["db.response.returned_rows"] == 1
 
@@ -55,7 +58,55 @@ def test_values_never_appear(conn: Connection, spans: Spans) -> None:
         conn.execute(b"select 'hunter2'")
     shown = " ".join(texts(spans))
     assert "hunter2" not in shown and "77123" not in shown
-    assert texts(spans)[1] == "select ?, ?, E?"
+    assert texts(spans)[1] == "select ?, ?, ?"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("select $$hunter2$$, $t$hunter2$t$", "select ?, ?"),
+        (r"select E'it\'s hunter2', 'a\'", "select ?, ?"),
+        ("select 0xdead, 1.5e10, 1_000", "select ?, ?, ?"),
+        ("select 1 -- hunter2", "select ? "),
+        ("select /* hunter2 */ 1", "select  ?"),
+        ('select "it\'s", t1.c2 from "t\'x" t1', 'select "it\'s", t1.c2 from "t\'x" t1'),
+        ("select $1::text, %(p1)s, 'hunter2'", "select $1::text, %(p1)s, ?"),
+    ],
+)
+def test_literals_and_comments_are_left_out_and_names_stay(text: str, shown: str) -> None:
+    assert _LITERAL.sub(_hidden, text) == shown
+
+
+def test_rows_that_are_streamed_are_a_span(conn: Connection, spans: Spans) -> None:
+    with span("request"):
+        with conn.cursor() as cursor:
+            assert list(cursor.stream("select generate_series(1, 3)")) == [(1,), (2,), (3,)]
+    assert texts(spans) == ["select generate_series(?, ?)"]
+
+
+def test_an_asynchronous_connection_is_traced_to_the_end_of_its_statements(
+    fresh_database: TestDatabase, spans: Spans
+) -> None:
+    async def work() -> None:
+        async with await psycopg.AsyncConnection.connect(
+            fresh_database.owner_url, autocommit=True
+        ) as conn:
+            trace_connection(conn)
+            with span("request"):
+                cursor = await conn.execute("select pg_sleep(0.2)")
+                await cursor.executemany("select %s", [(1,), (2,)])
+                async with cursor.copy("copy (select 'a') to stdout") as copy:
+                    assert [bytes(row) async for row in copy] == [b"a\n"]
+                assert [row async for row in cursor.stream("select 7")] == [(7,)]
+                with pytest.raises(psycopg.Error):
+                    await conn.execute("select 1 / 0")
+
+    asyncio.run(work())
+    *statements, request = spans()
+    assert request.name == "request" and len(statements) == 5
+    first = statements[0]
+    assert (first.end_time or 0) - (first.start_time or 0) >= 200_000_000
+    assert statements[-1].status.status_code is StatusCode.ERROR
 
 
 @pytest.mark.parametrize("tenant", [None, UUID(int=7)])
@@ -68,7 +119,7 @@ def test_what_no_cursor_sends_is_a_span_too(
         with pytest.raises(DatabaseError):
             run(conn, "select 1 / %(zero)s", {"zero": 0}, tenant=tenant)
     first, failed, _ = spans()
-    assert texts(spans) == [ask, "select 1 / %(zero)s"]
+    assert texts(spans) == [ask.replace("1", "?"), "select ? / %(zero)s"]
     assert (first.attributes or {})["db.response.returned_rows"] == 3
     assert failed.status.status_code is StatusCode.ERROR
     assert run(conn, ask, {"last": 2}, tenant=tenant) == [(1,), (2,)]

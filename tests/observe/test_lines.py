@@ -323,3 +323,70 @@ def test_a_signal_while_the_bell_rings_is_rung_again(pipe: tuple[int, TextIO]) -
     writer.stop(10)
     stream.close()
     assert came().count(b"main\n") == 300
+
+
+def test_processes_that_share_a_pipe_do_not_mix_their_lines() -> None:
+    """Three of them, at a pipe that is read slowly, with more than it holds."""
+    program = """
+import sys
+from forge_min.observe import LineWriter
+writer = LineWriter(sys.stdout)
+writer.start()
+for n in range(3000):
+    writer.put(f"<{sys.argv[1]} {n} {'z' * (n % 300)}>\\n")
+writer.stop(60)
+"""
+    read, write = os.pipe()
+    command = [sys.executable, "-c", program]
+    writers = [subprocess.Popen([*command, str(n)], stdout=write) for n in range(3)]
+    os.close(write)
+    came = everything(read)()
+    assert [each.wait(20) for each in writers] == [0, 0, 0]
+    os.close(read)
+    lines = came.decode().splitlines()
+    assert len(lines) == 9000 and all(line[0] == "<" and line[-1] == ">" for line in lines)
+
+
+def test_without_its_thread_it_may_be_told_not_to_wait(pipe: tuple[int, TextIO]) -> None:
+    """As the parent of several processes, which may have no thread before it forks."""
+    _, stream = pipe
+    writer = LineWriter(stream)
+    writer.waits = False
+    for _ in range(3000):
+        writer.put("x" * 99 + "\n")
+    assert writer.dropped["full"] > 2000
+
+
+def test_what_comes_after_a_stop_that_did_not_end_is_counted(pipe: tuple[int, TextIO]) -> None:
+    read, stream = pipe
+    writer = LineWriter(stream)
+    writer.start()
+    for _ in range(3000):
+        writer.put("x" * 99 + "\n")
+    writer.stop(0.2)
+    before = writer.dropped["full"]
+    writer.put("late\n")
+    assert writer.dropped["full"] == before + 1
+    writer.start()
+    came = everything(read)
+    writer.put("again\n")
+    assert writer.flush(20)
+    writer.stop(20)
+    until(lambda: "log-writer" not in [thread.name for thread in threading.enumerate()])
+    stream.close()
+    lines = came().splitlines()
+    assert b"again" in lines and set(map(len, lines)) == {99, 5}
+
+
+def test_a_stream_that_raises_whatever_it_likes_loses_its_lines_and_no_more() -> None:
+    class Strange(io.StringIO):
+        def write(self, text: str) -> int:
+            raise RuntimeError("strange")
+
+    writer = LineWriter(Strange())
+    writer.start()
+    for _ in range(3):
+        writer.put("x\n")
+        assert writer.flush()
+    writer.stop()
+    assert writer.dropped == {"full": 0, "failed": 3, "repeated": 0}

@@ -27,6 +27,15 @@ SECRET = "hunter2hunter2"
         f"Cookie: session={SECRET}",
         f"FORGE_AUTH_SECRET={SECRET}",
         f'api_key="{SECRET}"',
+        f"at postgresql://shop:p@{SECRET}@db/x",
+        f"at postgresql://shop:p/{SECRET}@db/x",
+        f"could not use {{'password': '{SECRET}', 'n': 1}}",
+        f'body {{"token": "{SECRET}"}}',
+        f"password = {SECRET}",
+        f"password='a {SECRET}'",
+        f"password=ab,{SECRET}",
+        f"Cookie: theme=dark; session={SECRET}",
+        f"X-Api-Key: {SECRET}",
     ],
 )
 def test_a_secret_in_a_text_is_masked_and_the_rest_stays(text: str) -> None:
@@ -82,6 +91,8 @@ def test_fields_of_the_context_are_masked_too(format: str) -> None:
         "select cast(%s::text as integer)",  # the message itself
         "select cast(%s::text as json)",  # DETAIL and CONTEXT
         "select cast(%s::text as uuid)",
+        "select to_date(%s, 'YYYY')",
+        "select %s::text::bit",
     ],
 )
 def test_what_a_database_repeats_of_a_row_is_not_logged(
@@ -99,9 +110,13 @@ def test_what_a_database_repeats_of_a_row_is_not_logged(
                 conn.execute(statement, [value])
             except psycopg.Error as err:
                 raise ValueError("a handler failed") from err
-        except ValueError:
+        except ValueError as err:
             logger.exception("a request failed")
-    row = json.loads(stream.getvalue())
+            logger.error("failed: %s", err, extra={"error": err.__cause__})
+            logger.error("group", exc_info=ExceptionGroup("several", [ValueError("x"), err]))
+    written, *more = stream.getvalue().splitlines()
+    assert len(more) == 2 and SECRET not in "".join(more) and "the rest" not in "".join(more)
+    row = json.loads(written)
     assert SECRET not in row["exception"] and "the rest" not in row["exception"]
     assert (
         "psycopg.errors" in row["exception"] and "ValueError: a handler failed" in row["exception"]

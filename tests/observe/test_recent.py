@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from contextvars import copy_context
 
 import pytest
 from forge_min import observe
@@ -74,13 +77,47 @@ def test_memory_is_bounded_whatever_ends_or_does_not(telemetry: Telemetry) -> No
             pass
     assert len(telemetry.recent.trees()) == 50
     assert telemetry.recent.trees()[0].branches[0].name == "r199"
-    for _ in range(1000):  # children of roots that never end here
-        root = span("root")
-        root.__enter__()
+
+    def never_ends() -> None:
+        span("root").__enter__()
         with span("child"):
             pass
-        observe.tracing.current.set(None)
-    assert len(telemetry.recent._open) <= 200
+
+    for _ in range(1000):
+        copy_context().run(never_ends)
+    assert len(telemetry.recent._roots) <= 200 and len(telemetry.recent._of) <= 400
+
+
+def test_two_requests_of_one_trace_at_once_are_two_trees(
+    telemetry: Telemetry, told: list[Tree]
+) -> None:
+    """As a browser, or another service, that asks twice under one traceparent."""
+    cause, inside, done = f"00-{'ab' * 16}-{'cd' * 8}-01", threading.Barrier(2), threading.Event()
+
+    def other() -> None:
+        with span("B", kind="server", parent=cause), span("B.child"):
+            inside.wait(20)
+            done.wait(20)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    with span("A", kind="server", parent=cause), span("A.child"):
+        inside.wait(20)
+    done.set()
+    thread.join(20)
+    trees = {tree.branches[0].name: [b.name for b in tree.branches] for tree in told}
+    assert trees == {"A": ["A", "A.child"], "B": ["B", "B.child"]}
+
+
+def test_a_long_job_holds_no_more_than_a_tree_shows(telemetry: Telemetry) -> None:
+    with span("job"):
+        for _ in range(20_000):
+            with span("INSERT"):
+                pass
+        (growing,) = telemetry.recent._roots.values()
+        assert len(growing.ended) < 500 and growing.left_out > 19_000
+    (tree,) = telemetry.recent.trees()
+    assert len(tree.branches) == 500 and tree.left_out == 19_501
 
 
 def test_a_tree_of_thousands_of_spans_keeps_some_and_counts_the_rest(
@@ -108,3 +145,46 @@ def test_threads_that_end_traces_at_once_lose_none(telemetry: Telemetry, told: l
     for thread in threads:
         thread.join(60)
     assert len(told) == 800 and {len(tree.branches) for tree in told} == {2}
+
+
+FORKS = """
+import os, signal, sys, threading
+from forge_min import observe
+telemetry = observe.setup("shop")
+registry = observe.Registry()
+counter = registry.counter("x_total", "x", ("label",))
+gauge = registry.gauge("y", "y").labels()
+sys.setswitchinterval(1e-5)
+done = threading.Event()
+def busy(thread):
+    n = 0
+    while not done.is_set():
+        n += 1
+        with observe.span("busy"):
+            counter.labels(f"{thread} {n}").inc()
+            gauge.inc()
+threads = [threading.Thread(target=busy, args=(n,)) for n in range(3)]
+for thread in threads:
+    thread.start()
+for n in range(40):
+    child = os.fork()
+    if not child:
+        signal.alarm(10)
+        for m in range(20):
+            with observe.span("child"):
+                counter.labels(f"child {m}").inc()
+                gauge.inc()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+done.set()
+for thread in threads:
+    thread.join()
+print("forked")
+"""
+
+
+def test_a_fork_while_spans_end_and_metrics_count_leaves_no_lock_held() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKS], capture_output=True, timeout=120
+    )
+    assert done.stdout == b"forked\n", done.stderr.decode()[-2000:]

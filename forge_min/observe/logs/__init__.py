@@ -4,7 +4,7 @@ from .access import AccessLog
 from .fields import log_fields, note, noting
 from .handler import is_text, new_handler
 from .lines import LineWriter, lines_to
-from .masks import tidied
+from .masks import masked, tidied
 
 __all__ = [
     "AccessLog",
@@ -12,6 +12,7 @@ __all__ = [
     "is_text",
     "lines_to",
     "log_fields",
+    "masked",
     "new_handler",
     "note",
     "noting",

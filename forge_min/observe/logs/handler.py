@@ -20,7 +20,7 @@ from ..traceparent import SpanContext
 from ..tracing import current
 from .fields import log_fields
 from .lines import LineWriter, lines_to
-from .masks import MASK, is_secret, masked, tidied
+from .masks import MASK, is_secret, masked, tidied, without_rows
 from .repeats import Repeats
 
 Format = Literal["auto", "text", "json"]
@@ -28,6 +28,7 @@ Level = Literal["debug", "info", "warning", "error"]
 Plain = str | int | float | bool | None
 
 _OWN = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "color_message"}
+_LARGEST = 2**64  # of the numbers that are written as they are
 _COLOURS = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "31;1"}
 
 
@@ -144,9 +145,14 @@ def _time(record: logging.LogRecord) -> datetime:
 
 def _message(record: logging.LogRecord) -> str:
     try:
-        return masked(record.getMessage())
+        text = record.getMessage()
     except Exception:  # a wrong format string must not hide what was to be said
-        return masked(f"{record.msg!r} % {record.args!r}")
+        text = f"{record.msg!r} % {record.args!r}"
+    arguments = record.args if isinstance(record.args, tuple) else ()
+    for error in (record.msg, *arguments):
+        if isinstance(error, BaseException):
+            text = without_rows(text, error)
+    return masked(text)
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Plain]:
@@ -166,13 +172,18 @@ def field(name: str, value: object) -> Plain:
     """A field's value as it is written."""
     if is_secret(name):
         return MASK
+    error = value if isinstance(value, BaseException) else None
     value = plain(value)
+    if isinstance(value, str) and error is not None:
+        value = without_rows(value, error)
     return masked(value) if isinstance(value, str) else value
 
 
 def plain(value: object) -> Plain:
     """A value that JSON has a word for; whatever fails to become one is described."""
-    if value is None or isinstance(value, str | bool | int):
+    if value is None or isinstance(value, str | bool):
+        return value
+    if isinstance(value, int) and -_LARGEST <= value <= _LARGEST:
         return value
     if isinstance(value, float):
         return value if isfinite(value) else str(value)

@@ -8,9 +8,11 @@ from __future__ import annotations
 import atexit
 import os
 import select
+import stat
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import repeat
 from typing import Literal, TextIO
@@ -45,7 +47,13 @@ class LineWriter:
         except (AttributeError, OSError, ValueError):
             self._fd = -1
         self.dropped: dict[Reason, int] = {"full": 0, "failed": 0, "repeated": 0}
+        # Lines of other processes that write to the same pipe are kept apart by pieces that it
+        # takes whole (pipe(7), PIPE_BUF).
+        self._piece = select.PIPE_BUF if self._is_pipe() else 1 << 20
+        self.waits = True
+        """Whether `put` waits for the stream where no thread runs; else it counts."""
         self._thread: threading.Thread | None = None
+        self._stop = threading.Event()
         self._stuck = self._torn = False
         self._begin()
         _writers.add(self)
@@ -58,14 +66,16 @@ class LineWriter:
         self._bell.acquire()
         self._counting = threading.RLock()  # LOCK: guards `dropped`
         self._writing = threading.RLock()  # LOCK: lines leave whole, and in order
-        self._idle = self._busy = self._stopping = False
+        self._idle = self._busy = False
         self._hurry = threading.Event()
         self._quiet = threading.Condition()  # LOCK: guards the waiting of `flush`
 
     def put(self, line: str) -> None:
         """Take a line with its end. Never raises; never waits while the thread runs."""
         if self._thread is None:
-            if not self._stuck:
+            if self._stuck or not (self.waits or self._is_ready()):
+                self.drop("full")
+            else:
                 self._write([line])
             return
         waiting, more = self._waiting, len(line) >> _PLACE
@@ -89,8 +99,10 @@ class LineWriter:
         """Write on the thread `log-writer` from here on. Idempotent. Whether it did already."""
         started = self._thread is not None
         if not started:
-            self._stopping = self._stuck = False
-            self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
+            self._stuck, self._stop = False, threading.Event()
+            self._thread = threading.Thread(
+                target=self._run, args=(self._stop,), name="log-writer", daemon=True
+            )
             self._thread.start()
         return started
 
@@ -108,7 +120,7 @@ class LineWriter:
         thread = self._thread
         if thread is None:
             return
-        self._stopping = True
+        self._stop.set()
         self._hurry.set()
         self._ring()
         thread.join(timeout)
@@ -119,54 +131,83 @@ class LineWriter:
         with suppress(RuntimeError):  # it is rung
             self._bell.release()
 
-    def _run(self) -> None:
+    def _run(self, stop: threading.Event) -> None:
         while True:
             self._idle = True
-            if not self._waiting and not self._stopping:
+            if not self._waiting and not stop.is_set():
                 self._bell.acquire()
             self._idle = False
             self._hurry.wait(_GATHER)
             self._hurry.clear()
             self._busy = True
-            lines = [self._waiting.popleft() for _ in range(len(self._waiting))]
-            if lines:
-                self._write(lines)
+            self._write(list(self._taken()))
             self._busy = False
             with self._quiet:
                 self._quiet.notify_all()
-            if self._stopping and not self._waiting:
+            if stop.is_set() and not self._waiting:
                 return
+
+    def _taken(self) -> Iterator[str]:
+        for _ in range(len(self._waiting)):
+            with suppress(IndexError):  # a thread that was given up took it
+                yield self._waiting.popleft()
 
     def _write(self, lines: list[str]) -> None:
         """Count what is not written; a log that cannot be written must not end anything."""
+        rows = [line for line in lines if line]
         with self._writing:
             try:
-                if self._fd < 0:
-                    self._stream.write("".join(lines))
-                    self._stream.flush()
-                    return
-            except (OSError, ValueError):
-                self.drop("failed", sum(map(bool, lines)))
-                return
-            encoding = getattr(self._stream, "encoding", None) or "utf-8"
-            rows = [line.encode(encoding, "backslashreplace") for line in lines if line]
-            written = self._send((b"\n" if self._torn else b"") + b"".join(rows)) - self._torn
-            for n, row in enumerate(rows):
+                left = self._write_text(rows) if self._fd < 0 else self._write_rows(rows)
+            except Exception:  # whatever a stream raises
+                left = len(rows)
+        if left:
+            self.drop("failed", left)
+
+    def _write_text(self, rows: list[str]) -> int:
+        self._stream.write("".join(rows))
+        self._stream.flush()
+        return 0
+
+    def _write_rows(self, rows: list[str]) -> int:
+        """How many were not written."""
+        encoding = getattr(self._stream, "encoding", None) or "utf-8"
+        waiting = deque(row.encode(encoding, "backslashreplace") for row in rows)
+        while waiting:
+            taken = [waiting.popleft()]
+            size = len(taken[0]) + self._torn
+            while waiting and size + len(waiting[0]) <= self._piece:
+                size += len(waiting[0])
+                taken.append(waiting.popleft())
+            # What comes after a line that was cut must not look like the rest of it.
+            written = self._send((b"\n" if self._torn else b"") + b"".join(taken)) - self._torn
+            for n, row in enumerate(taken):
                 written -= len(row)
                 if written < 0:
-                    # What comes next must not look like the rest of this line.
-                    self._torn = written > -len(row)
-                    self.drop("failed", len(rows) - n)
-                    return
+                    self._torn = written > -len(row) or (self._torn and written == -len(row) - 1)
+                    return len(taken) - n + len(waiting)
             self._torn = False
+        return 0
+
+    def _is_pipe(self) -> bool:
+        try:
+            return self._fd >= 0 and stat.S_ISFIFO(os.fstat(self._fd).st_mode)
+        except OSError:
+            return False
+
+    def _is_ready(self) -> bool:
+        """Whether a line can be written without waiting."""
+        look = select.poll()
+        if self._fd >= 0:
+            look.register(self._fd, select.POLLOUT)
+        return self._fd < 0 or bool(look.poll(0))
 
     def _send(self, data: bytes) -> int:
         """Bytes that the descriptor has taken."""
-        sent = 0
+        sent, view = 0, memoryview(data)
         # SAFETY: asked before each write: the number of a closed one may be another file's by now.
         while sent < len(data) and not self._stream.closed:
             try:
-                sent += os.write(self._fd, data[sent:] if sent else data)
+                sent += os.write(self._fd, view[sent:])
             except BlockingIOError:  # somebody has made it non-blocking
                 waiting = select.poll()
                 waiting.register(self._fd, select.POLLOUT)

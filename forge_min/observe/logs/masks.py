@@ -10,17 +10,25 @@ import re
 
 MASK = "***"
 
-_SECRET = r"password|passwd|pwd|secret|token|api_?key|private_?key|authorization|cookie|session_id"
+_SECRET = (
+    r"password|passwd|pwd|secret|token|api[_-]?key|private[_-]?key|authorization|cookie|session_id"
+)
 _NAME = re.compile(rf"(?i).*(?:{_SECRET})$")
+# What stands before a secret, and is kept, in a group of its own; then the secret.
 _IN_TEXT = re.compile(
-    rf"""(?ix) (?P<url> ://[^\s:/@]*: ) [^\s/@]+ (?=@)
-    | (?P<pair> \b\w*(?:{_SECRET})['"]?=['"]? ) [^\s&'";,)]+
-    | (?P<header> \b(?:proxy-)?(?:authorization|cookie)['"]?\s*[:,]\s*['"]?(?:\w+\s+)? )
-      [^\s'"]{{6,}}
+    rf"""(?ix)
+    (?P<url> ://[^\s:/@]*: ) (?!\d{{1,5}}(?:[/?\#\s]|$)) \S+ (?=@)
+    | (?P<key> (?P<q>['"])[\w-]*(?:{_SECRET})(?P=q) \s*[:=,]\s* )
+      (?: (?P<r>['"]).*?(?:(?P=r)|$) | [^\s,}}\]]+ )
+    | (?P<pair> \b[\w-]*(?:{_SECRET})\s?=\s? ) (?: '[^']*' | "[^"]*" | [^\s&'";)]+ )
+    | (?P<header> \b(?:[\w-]*api-?key|(?:proxy-)?authorization|(?:set-)?cookie|x-[\w-]*token)
+      \s*:\s* ) [^\r\n'"]+
     """
 )
-_HINTS = ("://", "=", "ookie", "uthorization", "OOKIE", "UTHORIZATION")
-_QUOTED = re.compile(r': ".*', re.S)
+_KEPT = ("url", "key", "pair", "header")
+_CAUSES = re.compile("[=:'\"]")
+_QUOTED = re.compile(r'"[^"]*"')
+_LINE = re.compile(r"\nLINE \d+: .*(?:\n *\^)?")
 
 
 def is_secret(name: str) -> bool:
@@ -30,9 +38,13 @@ def is_secret(name: str) -> bool:
 
 def masked(text: str) -> str:
     """The text without the secrets that can be seen in it."""
-    if not any(hint in text for hint in _HINTS):  # PERF: nearly every line
+    if _CAUSES.search(text) is None:  # PERF: nearly every line
         return text
-    return _IN_TEXT.sub(lambda found: found[found.lastgroup or 0] + MASK, text)
+    return _IN_TEXT.sub(_mask, text)
+
+
+def _mask(found: re.Match[str]) -> str:
+    return next(found[name] for name in _KEPT if found[name] is not None) + MASK
 
 
 def tidied(text: str, error: BaseException | None) -> str:
@@ -43,18 +55,36 @@ def tidied(text: str, error: BaseException | None) -> str:
 def without_rows(text: str, error: BaseException | None) -> str:
     """A traceback's text without what a database's error repeats of a row or a parameter.
 
-    PostgreSQL puts them into DETAIL and CONTEXT, and into the message of data exceptions (class 22
-    of its error codes).
+    PostgreSQL puts them into DETAIL and CONTEXT, into the message of data exceptions (class 22 of
+    its error codes), and repeats a line of the statement.
     """
     seen: set[int] = set()
-    while error is not None and id(error) not in seen:
+    waiting = [error]
+    while waiting:
+        error = waiting.pop()
+        if error is None or id(error) in seen:
+            continue
         seen.add(id(error))
+        waiting += [error.__cause__, error.__context__, *getattr(error, "exceptions", ())]
         diag = getattr(error, "diag", None)
+        if diag is None:
+            continue
+        text = _LINE.sub("", text)
         for part in ("message_detail", "context"):
-            if isinstance(said := getattr(diag, part, None), str):
-                text = text.replace(said, MASK)
-        said = getattr(diag, "message_primary", None)
-        if isinstance(said, str) and str(getattr(diag, "sqlstate", "")).startswith("22"):
-            text = text.replace(said, _QUOTED.sub(f": {MASK}", said))
-        error = error.__cause__ or error.__context__
+            if said := _said(diag, part):
+                text = _replaced(text, said, MASK)
+        said = _said(diag, "message_primary")
+        if said and _said(diag, "sqlstate").startswith("22"):
+            text = _replaced(text, said, _QUOTED.sub(MASK, said))
     return text
+
+
+def _replaced(text: str, said: str, by: str) -> str:
+    """Also where its lines are indented, as those of a group's exceptions are."""
+    lines = r"\n[ |]*".join(map(re.escape, said.split("\n")))
+    return re.sub(lines, lambda _: by, text)
+
+
+def _said(diag: object, part: str) -> str:
+    said = getattr(diag, part, None)
+    return said if isinstance(said, str) else ""

@@ -52,6 +52,10 @@ class Gauge:
         """What it stands at."""
         return self._value
 
+    def after_fork(self) -> None:
+        """In a child: whoever held the lock in the parent is not there."""
+        self._lock = Lock()
+
     def set(self, value: float) -> None:
         """Replace the value."""
         with self._lock:
@@ -103,6 +107,13 @@ class Family(Generic[Cell]):
         self._kept = Kept(bounds)
         if not labels and callback is None:
             self._cells[()] = new_cell()
+
+    def after_fork(self) -> None:
+        """In a child: whoever held a lock in the parent is not there."""
+        self._lock = Lock()
+        for cell in self._cells.values():
+            if isinstance(cell, Gauge):
+                cell.after_fork()
 
     def labels(self, *values: str) -> Cell:
         """The cell of one label set, in the order of the names. Give strings: others are slower.

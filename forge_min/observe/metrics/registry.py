@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from threading import Lock
+from weakref import WeakSet
 
 from ...fanout import Counter, Histogram
 from .family import Across, AnyFamily, Callback, Cell, Family, Gauge, Kind, Labels
@@ -21,10 +23,14 @@ _SUFFIXES: dict[Kind, tuple[str, ...]] = {
 }
 
 
+_registries: WeakSet[Registry] = WeakSet()
+
+
 class Registry:
     """Every metric of a process. Asking for a name again gives the same family."""
 
     def __init__(self) -> None:
+        _registries.add(self)
         self._lock = Lock()  # LOCK: guards both below
         self._families: dict[str, AnyFamily] = {}
         self._taken: dict[str, str] = {}  # name → whose family's
@@ -34,6 +40,12 @@ class Registry:
             ("metric",),
             callback=self._overflows,
         )
+
+    def after_fork(self) -> None:
+        """In a child: whoever held a lock in the parent is not there."""
+        self._lock = Lock()
+        for family in self._families.values():
+            family.after_fork()
 
     def counter(
         self, name: str, help: str, labels: Sequence[str] = (), *, callback: Callback | None = None
@@ -115,3 +127,11 @@ def family_name(name: str, kind: Kind) -> str:
     """The name of a family as OpenMetrics has it: without the suffix of its one series."""
     suffix = {"counter": "_total", "info": "_info"}.get(kind, "")
     return name.removesuffix(suffix) or name
+
+
+def _after_fork() -> None:
+    for registry in list(_registries):
+        registry.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)

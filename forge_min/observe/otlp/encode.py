@@ -10,7 +10,7 @@ PERF: texts are put together by hand; `json.dumps` of the nested rows took twice
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from json.encoder import encode_basestring_ascii as _text
 from math import isfinite
 from typing import Any
@@ -118,8 +118,12 @@ def _value(value: Any) -> str:
         return f'{{"intValue":"{value}"}}'
     if isinstance(value, float):
         return f'{{"doubleValue":{_double(value)}}}'
-    values: Iterable[Any] = value
-    return f'{{"arrayValue":{{"values":[{",".join(map(_value, values))}]}}}}'
+    if isinstance(value, list | tuple):
+        return f'{{"arrayValue":{{"values":[{",".join(map(_value, value))}]}}}}'
+    try:
+        return f'{{"stringValue":{_text(str(value))}}}'
+    except Exception:  # of the value's own
+        return f'{{"stringValue":{_text(type(value).__name__)}}}'
 
 
 def _double(value: float) -> str:

@@ -78,7 +78,7 @@ class OTLPExporter(SpanExporter):
         try:
             with self._using:
                 self._deliver(encode_spans(spans))
-        except (_Refused, _Later) as err:
+        except Exception as err:
             _log.warning("%d spans were dropped: %s", len(spans), err)
             return SpanExportResult.FAILURE
         finally:
