@@ -33,7 +33,8 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _NO_SLUG = later("must be lowercase letters and digits, joined by single hyphens")
 # A dot-string and a domain of RFC 5321 section 4.1.2 with the letters of RFC 6531; no quoting.
-_LETTER = r"[A-Za-z0-9\x80-\U0010ffff]"
+# PERF: said by what it is not: a set that goes to U+10FFFF takes 17 ms to compile.
+_LETTER = r"[^\x00-/:-@\[-`{-\x7f]"
 _LABEL = rf"{_LETTER}(?:(?:{_LETTER}|-){{0,61}}{_LETTER})?"
 _EMAIL = re.compile(rf'[^\s@"(),:;<>\[\]\\]{{1,64}}@(?=.{{1,255}}$){_LABEL}(\.{_LABEL})+')
 # An absolute URI of RFC 3986 section 3 with the letters of RFC 3987: user, host, port, the rest.

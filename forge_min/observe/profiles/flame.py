@@ -18,7 +18,7 @@ _LETTER = 6.7  # width of one, in units of the drawing, of a 11 px monospace fon
 _NARROWEST = _WIDTH / 1000
 _MOST = 20_000  # frames that are drawn
 _FONT = 'font-family="ui-monospace, Menlo, Consolas, monospace" font-size="11"'
-_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, 2.2
+_NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")  # XML 1.0, 2.2
 
 
 class _Frame:
