@@ -167,7 +167,9 @@ def connect(
     """
     try:
         given = conninfo_to_dict(url)
-    except psycopg.Error:
+        # A password with a "/" that is not written as %2F: libpq takes what is before for a port.
+        list(map(int, filter(None, str(given.get("port", "")).split(","))))
+    except (psycopg.Error, ValueError):
         raise ConfigError(
             "database.url is not the address of a PostgreSQL database",
             code="F403",

@@ -8,13 +8,18 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+
+from artifact_runner import PYTHON
 
 pytestmark = pytest.mark.db
 COUNTED = re.compile(
@@ -281,3 +286,67 @@ def test_a_profile_of_several_processes_does_not_hold_up_their_end(site: Any) ->
     assert time.monotonic() - begun < 8
     thread.join(20)
     assert not thread.is_alive()
+
+
+def test_a_log_that_nobody_reads_stops_neither_the_replacing_nor_the_end(site: Any) -> None:
+    """stderr is a pipe, which is full once the site serves."""
+    done = site.run("migrate", "up")
+    assert done.returncode == 0, done.stderr
+    read, write = os.pipe()
+    command = [*PYTHON, str(site.artifact), "serve", "--processes", "2"]
+    parent = subprocess.Popen(command, env=site.environ, stderr=write)
+    reading = threading.Thread(target=lambda: [None for _ in iter(lambda: os.read(read, 1), b"\0")])
+    reading.start()
+    try:
+        until(lambda: site.status(site.admin, "/readyz") == 200)
+        os.write(write, b"\0")  # from here on nobody reads
+        reading.join(30)
+        full = os.open(f"/proc/self/fd/{write}", os.O_WRONLY | os.O_NONBLOCK)
+        with contextlib.suppress(BlockingIOError):
+            while os.write(full, b"x" * 4096):
+                pass
+        children_of = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+        before = set(map(int, children_of.read_text().split()))
+        served = next(pid for pid in before if listening(pid, site.port))
+        os.kill(served, signal.SIGKILL)
+        until(lambda: len(set(map(int, children_of.read_text().split())) - {served}) == 3)
+        until(lambda: site.status(site.admin, "/readyz") == 200)
+        os.close(full)
+    finally:
+        parent.terminate()
+        assert parent.wait(60) == 0
+        os.close(read)
+        os.close(write)
+
+
+def until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_whether_it_lives_is_told_while_others_wait_for_the_database(site: Any) -> None:
+    """As when PostgreSQL stands still: a probe that waits with it would have the process killed."""
+    site.serve()
+    answers: list[int] = []
+    with psycopg.connect(site.environ["FORGE_DATABASE_MIGRATE_URL"]) as conn:
+        conn.execute("lock table forge_migration in access exclusive mode")
+        waiting = [
+            threading.Thread(target=lambda path=path: answers.append(site.status(site.admin, path)))
+            for path in ("/readyz", "/metrics")
+        ]
+        for thread in waiting:
+            thread.start()
+        until(lambda: conn.execute(WAITING).fetchone() == (1,))
+        assert site.status(site.admin, "/healthz") == 200
+        assert site.status(site.admin, "/readyz") == 503, "another's is being answered"
+        assert any(thread.is_alive() for thread in waiting)
+    for thread in waiting:
+        thread.join(30)
+    assert len(answers) == 2
+
+
+WAITING = """
+select 1 from pg_locks where not granted and relation = 'forge_migration'::regclass limit 1
+"""
