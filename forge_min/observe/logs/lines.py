@@ -49,7 +49,7 @@ class LineWriter:
         self.dropped: dict[Reason, int] = {"full": 0, "failed": 0, "repeated": 0}
         # Lines of other processes that write to the same pipe are kept apart by pieces that it
         # takes whole (pipe(7), PIPE_BUF).
-        self._piece = select.PIPE_BUF if self._is_pipe() else 1 << 20
+        self._piece = select.PIPE_BUF if self._is_pipe() else None
         self.waits = True
         """Whether `put` waits for the stream where no thread runs; else it counts."""
         self._thread: threading.Thread | None = None
@@ -170,23 +170,49 @@ class LineWriter:
 
     def _write_rows(self, rows: list[str]) -> int:
         """How many were not written."""
-        encoding = getattr(self._stream, "encoding", None) or "utf-8"
-        waiting = deque(row.encode(encoding, "backslashreplace") for row in rows)
-        while waiting:
-            taken = [waiting.popleft()]
-            size = len(taken[0]) + self._torn
-            while waiting and size + len(waiting[0]) <= self._piece:
-                size += len(waiting[0])
-                taken.append(waiting.popleft())
-            # What comes after a line that was cut must not look like the rest of it.
-            written = self._send((b"\n" if self._torn else b"") + b"".join(taken)) - self._torn
-            for n, row in enumerate(taken):
-                written -= len(row)
-                if written < 0:
-                    self._torn = written > -len(row) or (self._torn and written == -len(row) - 1)
-                    return len(taken) - n + len(waiting)
+        done = 0
+        for piece in self._pieces(rows):
+            before = b"\n" if self._torn else b""  # not the rest of a line that was cut
+            data = before + self._encoded("".join(piece))
+            sent = self._send(data)
+            if sent < len(data):
+                whole = self._whole(piece, sent - len(before))
+                return len(rows) - done - whole
             self._torn = False
+            done += len(piece)
         return 0
+
+    def _pieces(self, rows: list[str]) -> Iterator[list[str]]:
+        """As many whole lines as are written at once. PERF: a file takes them all."""
+        if self._piece is None:
+            yield rows
+            return
+        piece: list[str] = []
+        size = 1
+        for row in rows:
+            length = len(row) if row.isascii() else len(self._encoded(row))
+            if piece and size + length > self._piece:
+                yield piece
+                piece, size = [], 1
+            piece.append(row)
+            size += length
+        if piece:
+            yield piece
+
+    def _whole(self, piece: list[str], sent: int) -> int:
+        """How many of its lines are among the bytes that were sent; notes whether one was cut."""
+        if sent < 0:  # not even the end of the line before
+            return 0
+        whole = 0
+        for row in piece:
+            if (length := len(self._encoded(row))) > sent:
+                break
+            whole, sent = whole + 1, sent - length
+        self._torn = sent > 0
+        return whole
+
+    def _encoded(self, text: str) -> bytes:
+        return text.encode(getattr(self._stream, "encoding", None) or "utf-8", "backslashreplace")
 
     def _is_pipe(self) -> bool:
         try:
