@@ -77,7 +77,7 @@ class Running:
         )
         self._stack = ExitStack()  # what is running so far; closed where a later part fails
         with self._stack:
-            self.telemetry = telemetry = new_telemetry(
+            telemetry = new_telemetry(
                 config.observe, development=serving and config.env == "development"
             )
             if telemetry is not None:

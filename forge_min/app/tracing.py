@@ -61,16 +61,10 @@ class RequestSpan(observe.Span):
     def _finish(self, status: int) -> None:
         if not self.recording:
             return
-        request = self._request
-        self.update_name(observe.span_name(request.method, request.route))
-        for name, value in observe.http_attributes(request.environ).items():
+        environ = self._request.environ
+        for name, value in observe.http_attributes(environ).items():
             self.set_attribute(name, value)
-        if request.route:
-            self.set_attribute("http.route", request.route)
-        self.set_attribute("http.response.status_code", status)
-        if status >= 500:
-            self.set_attribute("error.type", str(status))
-            self.fail()
+        observe.note_answer(environ, self, status)
 
 
 class JobSpan:

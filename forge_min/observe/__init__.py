@@ -36,7 +36,7 @@ from .metrics import (
     summed,
 )
 from .tracing import Span, current_traceparent, span
-from .wsgi import http_attributes, span_name, trace_wsgi
+from .wsgi import http_attributes, note_answer, trace_wsgi
 
 if TYPE_CHECKING:
     from .metrics.meter import Exposed
@@ -47,8 +47,8 @@ __all__ = [
     "AccessLog", "CONTENT_TYPE", "Exposed", "LineWriter", "OPENMETRICS_TYPE", "OTLPExporter",
     "Registry", "Snapshot", "Span", "Telemetry", "add_process_metrics", "current_traceparent",
     "http_attributes", "is_text", "lasting", "lines_to", "log_fields", "masked", "new_exporter",
-    "new_handler", "note", "noting", "render_metrics", "render_openmetrics", "scrape", "setup",
-    "snapshot", "span", "span_name", "summed", "tidied", "trace_connection", "trace_wsgi",
+    "new_handler", "note", "note_answer", "noting", "render_metrics", "render_openmetrics",
+    "scrape", "setup", "snapshot", "span", "summed", "tidied", "trace_connection", "trace_wsgi",
 ]  # fmt: skip
 
 

@@ -78,7 +78,7 @@ def _noting(environ: WSGIEnvironment, start_response: StartResponse, active: Spa
         status: str, headers: list[tuple[str, str]], exc_info: Any = None
     ) -> Callable[[bytes], object]:
         if active.recording:
-            _note(environ, active, status)
+            note_answer(environ, active, int(status[:3]))
         if exc_info is None:  # some servers' start_response takes two arguments
             return start_response(status, headers)
         return start_response(status, headers, exc_info)
@@ -86,13 +86,13 @@ def _noting(environ: WSGIEnvironment, start_response: StartResponse, active: Spa
     return start
 
 
-def _note(environ: WSGIEnvironment, active: Span, status: str) -> None:
-    code = int(status[:3])
+def note_answer(environ: WSGIEnvironment, active: Span, code: int) -> None:
+    """What a request's span says of its answer, whose status is `code`, and of its route."""
     active.set_attribute("http.response.status_code", code)
-    route = environ.get("forge.route")
+    route = environ.get("forge.route", "")
+    active.update_name(span_name(environ["REQUEST_METHOD"], route))
     if route:
         active.set_attribute("http.route", route)
-        active.update_name(span_name(environ["REQUEST_METHOD"], route))
     if code >= 500:
         active.set_attribute("error.type", str(code))
         active.fail()

@@ -174,9 +174,7 @@ def field(name: str, value: object) -> Plain:
         return MASK
     error = value if isinstance(value, BaseException) else None
     value = plain(value)
-    if isinstance(value, str) and error is not None:
-        value = without_rows(value, error)
-    return masked(value) if isinstance(value, str) else value
+    return tidied(value, error) if isinstance(value, str) else value
 
 
 def plain(value: object) -> Plain:

@@ -71,7 +71,6 @@ class OTLPExporter(SpanExporter):
         self._patience = patience
         self._ended = threading.Event()
         self._using = threading.Lock()  # LOCK: guards the connection
-        self.rejected = 0  # spans that a collector took and threw away (partial success)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send one batch. FAILURE: it is given up; why is logged. Never raises."""
@@ -140,7 +139,6 @@ class OTLPExporter(SpanExporter):
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return
         if count > 0:
-            self.rejected += count
             _log.warning("the collector rejected %d spans: %s", count, why)
 
 
