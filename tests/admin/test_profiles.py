@@ -139,7 +139,7 @@ def test_memory_is_traced_between_start_and_stop_and_told_as_text_or_json(desk_o
 
 def test_the_collector_is_told_as_text_or_json(desk_of: Any) -> None:
     desk = desk_of()
-    text = desk.ask(f"{PPROF}gc?top=5").text
+    text = desk.ask(f"{PPROF}gc?top=200").text
     assert "generation 2" in text and re.search(r"\d  (builtins\.)?function\n", text)
     (one,) = json.loads(desk.ask(f"{PPROF}gc", Accept="application/json").body)["processes"]
     assert one["frozen"] >= 0 and len(one["types"]) == 30
