@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import tomllib
 from collections.abc import Iterator
 from importlib import util
 from pathlib import Path
@@ -46,6 +45,8 @@ def table(package: str, name: str) -> dict[str, Any]:
     if written.is_file():
         found: dict[str, Any] = json.loads(written.read_bytes())
         return found
+    import tomllib
+
     return tomllib.loads(place.joinpath(name).read_text("utf-8"))
 
 

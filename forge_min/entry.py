@@ -7,18 +7,20 @@ and `version` needs neither. No module of MAKE is loaded here.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 from .data import table
-from .ops.door import run
-from .ops.project import load_project
+from .ops.door import DONE, FAILED, run, tell, warn
+from .ops.project import load_config, load_project
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from _typeshed.wsgi import WSGIApplication
 
     from .doctor import Finding
@@ -82,6 +84,13 @@ def _count(text: str) -> int:
     return number
 
 
+def _uuid(text: str) -> UUID:
+    """argparse turns the ValueError into wrong use."""
+    from uuid import UUID
+
+    return UUID(text)
+
+
 def _pair(text: str) -> tuple[str, str]:
     """NAME=VALUE. argparse turns the ValueError into wrong use."""
     name, value = text.split("=", 1)
@@ -89,19 +98,24 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
+    from .ops.early import answering
     from .ops.project import with_database
-    from .ops.serve import serve
 
-    with with_database() as project:
-        return serve(project, processes=arguments.processes, jobs=not arguments.no_jobs)
+    with with_database() as project, answering(project) as early:
+        from .ops.serve import serve  # PERF: /healthz is answered while this loads
+
+        jobs = not arguments.no_jobs
+        return serve(project, processes=arguments.processes, jobs=jobs, early=early)
 
 
 def _worker(arguments: argparse.Namespace) -> int:
+    from .ops.early import answering
     from .ops.project import with_database
-    from .ops.serve import work
 
-    with with_database() as project:
-        return work(project, queues=arguments.queues)
+    with with_database() as project, answering(project, worker=True) as early:
+        from .ops.serve import work  # PERF: as above
+
+        return work(project, queues=arguments.queues, early=early)
 
 
 def _migrate(arguments: argparse.Namespace) -> int:
@@ -158,15 +172,20 @@ def _auth(arguments: argparse.Namespace) -> int:
 
 
 def _config(arguments: argparse.Namespace) -> int:
-    from .ops.project import load_config
-    from .ops.show import show_config
-
-    return show_config(load_config(), sources=arguments.sources, as_json=arguments.json)
+    config = load_config()
+    values, known = config.masked(), config.sources
+    lines = {key: f"{key} = {json.dumps(value, default=str)}" for key, value in values.items()}
+    if arguments.sources:
+        lines = {key: f"{line:60}  # {known[key]}" for key, line in lines.items()}
+        values = {key: {"value": v, "source": known[key]} for key, v in values.items()}
+    tell(values, lines.values(), as_json=arguments.json)
+    for warning in config.warnings:
+        warn(warning)
+    return DONE
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
     from . import doctor
-    from .ops.door import DONE, FAILED, tell
     from .ops.inspection import inspect_project
 
     sys.dont_write_bytecode = True  # what is looked at stays as it is
@@ -194,13 +213,18 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 
 def _version(arguments: argparse.Namespace) -> int:
-    from .ops.show import show_version
+    from platform import python_version
+
+    from . import __version__, fanout
 
     try:
         build = dict(load_project({}).build)
     except Exception:  # a broken configuration must not hide the version
         build = {}
-    return show_version(build, as_json=arguments.json)
+    facts = {"forge_min": __version__, "python": python_version(), "core": fanout.IMPL}
+    facts |= {k: build[k] for k in ("name", "version", "commit", "date") if k in build}
+    tell(facts, (f"{name}: {fact}" for name, fact in facts.items()), as_json=arguments.json)
+    return DONE
 
 
 _RUNS = {
@@ -215,7 +239,7 @@ _RUNS = {
     "doctor": _doctor,
     "version": _version,
 }
-_TYPES = {"int": int, "count": _count, "path": Path, "uuid": UUID, "pair": _pair}
+_TYPES = {"int": int, "count": _count, "path": Path, "uuid": _uuid, "pair": _pair}
 
 if __name__ == "__main__":
     sys.exit(main())

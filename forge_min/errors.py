@@ -9,8 +9,7 @@ the command line prints.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TypedDict, Unpack
+from typing import NamedTuple, TypedDict, Unpack
 
 
 class _About(TypedDict, total=False):
@@ -82,8 +81,7 @@ class BuildError(ForgeError):
 # -- at run time: what the domain refuses ----------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class FieldError:
+class FieldError(NamedTuple):
     """One wrong value. pointer: RFC 6901 JSON pointer ("/price"). code: a stable word
     ("required").
     """

@@ -55,7 +55,12 @@ RUN, MAKE, TOP = _ranks(RUN_ORDER), _ranks(MAKE_ORDER), _ranks(TOP_ORDER)
 # file → why its functions import, or load a module by its name. commands/ and entry may anyway.
 LAZY = {
     "config/load.py": "difflib is for mistakes; a process without any need not hold it",
+    "config/table.py": "ipaddress is for sites with proxies; /healthz would wait for it",
+    "config/values.py": "tomllib is for lists and tables; /healthz would wait for it",
+    "data.py": "tomllib, which an artifact does without; /healthz would wait for it",
+    "ops/door.py": "traceback is for defects; /healthz would wait for it",
     "ops/project.py": "serve binds its ports before app, or development, loads psycopg",
+    "ship/artifact/boot.py": "shutil and tempfile are for an artifact's first start",
     "ops/serve.py": "one process needs nothing of several, which load multiprocessing",
 }
 BY_NAME = {
@@ -67,13 +72,13 @@ BY_NAME = {
 }
 
 BUDGETS = {
-    "errors": 250, "config": 384, "manifest": 100, "data": 72, "_fanout _fanout_py fanout": 2351,
+    "errors": 250, "config": 385, "manifest": 100, "data": 72, "_fanout _fanout_py fanout": 2351,
     "observe": 2737, "db": 1456, "notify": 800, "auth": 900, "jobs": 2216, "sse": 250,
-    "actions": 1810, "wsgi": 4680, "admin": 1268, "app": 769, "ops": 1527, "entry": 158,
+    "actions": 1810, "wsgi": 4680, "admin": 1276, "app": 769, "ops": 1612, "entry": 173,
     "doctor": 958, "schema": 250, "parse": 960, "pages": 477, "generate": 985,
     "migrations": 900, "ship": 1200, " ".join(TOP_ORDER): 1200,
 }  # fmt: skip
-WHOLE_PACKAGE = 27_679  # the house says 15,000; why there are more: closing notes of issues 3 to 6
+WHOLE_PACKAGE = 27_828  # the house says 15,000; why there are more: closing notes of issues 3 to 6
 LONGEST_FILE, LONGEST_TWIN = 400, 1_279
 MODULES_IN_A_FOLDER = 10
 

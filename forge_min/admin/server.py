@@ -5,6 +5,7 @@ What it shows comes from callables, so it knows no database, no job and no confi
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
@@ -42,7 +43,8 @@ class AdminServer:
     and body. health: what /healthz adds to its status. ready: whether this process can serve, and
     why not. jobs: the application of the jobs page, None until there is one. figures: what the
     plots show, read every 2 s on the thread `admin-history`. inside: the processes that profiles
-    are of; this one by default. The other callables run on the threads `admin-N`.
+    are of; this one by default. listener: a socket that listens there already. The other callables
+    run on the threads `admin-N`.
 
     Raises ServerError: F507 off loopback without a token, F503 when the address cannot be had.
     """
@@ -60,6 +62,7 @@ class AdminServer:
         jobs: Callable[[], WSGIApplication | None] = lambda: None,
         figures: Callable[[], Figures] = lambda: ([], None),
         inside: Inside | None = None,
+        listener: socket.socket | None = None,
     ) -> None:
         if not token and not _is_loopback(host):
             raise ServerError(
@@ -83,7 +86,13 @@ class AdminServer:
         }
         self._static = _static_files()
         try:
-            self._server = Server((host, port), self._answer, threads=_THREADS, thread_name="admin")
+            self._server = Server(
+                (host, port),
+                self._answer,
+                threads=_THREADS,
+                listener=listener,
+                thread_name="admin",
+            )
         except ServerError as err:
             err.hint = "choose another address with FORGE_ADMIN_PORT and FORGE_ADMIN_HOST"
             raise

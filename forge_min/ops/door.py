@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import traceback
 from collections.abc import Callable, Iterable
 from typing import TextIO
 
@@ -45,6 +44,8 @@ def report(error: BaseException, stream: TextIO, *, verbose: bool = False) -> in
             print(f"hint: {error.hint}", file=stream)
         return USAGE if isinstance(error, UsageError) else FAILED
     if verbose:
+        import traceback  # PERF: 5 ms that no other start waits for
+
         traceback.print_exception(error, file=stream)
     print(f"error[F001]: {type(error).__name__}: {error}", file=stream)
     if not verbose:

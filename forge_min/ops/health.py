@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .. import __version__, fanout
 from ..admin import SERIES, Figures, Inside, Jobs, OneProcess
 from ..observe import Registry, Snapshot, scrape, snapshot
+from .early import alive
 
 if TYPE_CHECKING:
     from ..app import Running
@@ -39,13 +39,7 @@ class Health:
 
     def alive(self) -> Mapping[str, Any]:
         """The body of /healthz."""
-        return {
-            "status": "ok",
-            "version": self.build.get("version", __version__),
-            "commit": self.build.get("commit", "unknown"),
-            "built": self.build.get("date"),
-            "impl": fanout.IMPL,
-        }
+        return alive(self.build)
 
     def ready(self) -> tuple[bool, Mapping[str, Any]]:
         """Whether requests should be sent here, and why not."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import secrets
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -41,7 +40,7 @@ class Project:
         self.root = root
         self.config = config
         # What is signed by one process is read by those that are forked from this one.
-        self._secret = config.auth.secret.encode() or secrets.token_bytes(32)
+        self._secret = config.auth.secret.encode() or os.urandom(32)
         info = root / "build-info.json"
         self.build: Mapping[str, Any] = json.loads(info.read_text()) if info.is_file() else {}
 

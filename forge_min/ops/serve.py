@@ -6,6 +6,7 @@ handed back, streams get a close event. A second signal ends at once.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -22,6 +23,7 @@ from ..errors import UsageError
 from ..observe import lines_to, new_handler
 from ..wsgi import Server, inherited_listener
 from .door import DONE, STUCK
+from .early import Early, has_admin
 from .health import Health
 from .project import Project
 
@@ -75,8 +77,15 @@ class Ended:
         return DONE
 
 
-def serve(project: Project, *, processes: int | None = None, jobs: bool = True) -> int:
-    """Answer requests until a signal comes. jobs: also work the jobs of jobs.queues.
+def serve(
+    project: Project,
+    *,
+    processes: int | None = None,
+    jobs: bool = True,
+    early: Early | None = None,
+) -> int:
+    """Answer requests until a signal comes. jobs: also work the jobs of jobs.queues. early: what
+    answers on the admin port until then.
 
     Raises ServerError F503 for a port in use, F508 for a supervisor's socket that cannot be served,
     ConfigError, Unavailable (no database).
@@ -87,32 +96,37 @@ def serve(project: Project, *, processes: int | None = None, jobs: bool = True) 
     settings |= {"address": (c.host, c.port), "listener": inherited_listener(os.environ)}
     count = processes or c.processes
     if count > 1:
-        return _serve_many(project, settings, count, jobs)
-    admin = project.config.admin.enabled
-    return _serve(project, settings, Health(project.build), admin=admin, jobs=jobs)
+        return _serve_many(project, settings, count, jobs, early)
+    admin = has_admin(project.config, worker=False)
+    return _serve(project, settings, Health(project.build), admin=admin, jobs=jobs, early=early)
 
 
-def work(project: Project, *, queues: str | None = None) -> int:
-    """Work jobs until a signal comes. queues: "default=10,mail=2" in place of jobs.queues."""
+def work(project: Project, *, queues: str | None = None, early: Early | None = None) -> int:
+    """Work jobs until a signal comes. queues: "default=10,mail=2" in place of jobs.queues. early:
+    as of `serve`.
+    """
     config, health = project.config, Health(project.build)
     _log_to_stderr(config)
     chosen = config.jobs.queues if queues is None else read_queues(queues)
-    # Beside `serve` on one host only one process can have the admin port: it must be asked for.
-    admin = config.admin.enabled and config.sources["admin.port"] != "default"
+    admin = has_admin(config, worker=True)
     with _process() as (stack, ended):
-        running = _start(project, stack, health, admin=admin, serving=False)
+        running = _start(project, stack, health, admin=admin, serving=False, early=early)
         running.new_worker(chosen, ended.stuck).start()
         log.info("working the queues %s", ", ".join(f"{q}={n}" for q, n in chosen.items()))
         ended.wait()
     return ended.code()
 
 
-def _serve_many(project: Project, settings: dict[str, Any], count: int, jobs: bool) -> int:
+def _serve_many(
+    project: Project, settings: dict[str, Any], count: int, jobs: bool, early: Early | None
+) -> int:
     """A parent with `count` processes, and one for the admin server."""
     from .processes import HealthOfMany, Supervisor
 
     config, build = project.config, project.build
     project.preload()
+    if early is not None:
+        early.end()  # no thread before a fork; who asks from here on waits for the admin process
 
     def serve(slot: int, link: Link) -> int:
         return _serve(project, settings, Health(build), admin=False, jobs=jobs, link=link)
@@ -121,7 +135,7 @@ def _serve_many(project: Project, settings: dict[str, Any], count: int, jobs: bo
         health = HealthOfMany(build, control, count)
         with _process(child=True) as (stack, ended):
             link.start(health, ended.set)
-            _start(project, stack, health, admin=True, serving=False)
+            _start(project, stack, health, admin=True, serving=False, early=early)
             link.serving()
             ended.wait()
         return DONE
@@ -146,6 +160,7 @@ def _serve(
     *,
     admin: bool,
     jobs: bool,
+    early: Early | None = None,
     link: Link | None = None,
 ) -> int:
     """One process that answers requests. link: to its parent, where it has one."""
@@ -155,7 +170,7 @@ def _serve(
         if link is not None:
             link.start(health, ended.set)
         # The ports are bound: a probe gets "starting" while the slow imports run.
-        running = _start(project, stack, health, admin=admin, serving=True)
+        running = _start(project, stack, health, admin=admin, serving=True, early=early)
         if behind := running.ready()[1].get("migrations"):
             log.warning("migrations are %s; run: migrate up", behind)
         running.metrics.watch_server(lambda: server.connections, config.server.max_connections)
@@ -183,7 +198,13 @@ def _process(*, child: bool = False) -> Iterator[tuple[ExitStack, Ended]]:
 
 
 def _start(
-    project: Project, stack: ExitStack, health: Health, *, admin: bool, serving: bool
+    project: Project,
+    stack: ExitStack,
+    health: Health,
+    *,
+    admin: bool,
+    serving: bool,
+    early: Early | None = None,
 ) -> Running:
     if admin:
         c = project.config.admin
@@ -198,10 +219,16 @@ def _start(
             jobs=health.jobs,
             figures=health.figures,
             inside=health.inside,
+            listener=early.hand_over() if early else None,
         )
         server.start()
         stack.callback(server.stop)
-    running = project.start(serving=serving)
+    gc.disable()  # PERF: a tenth of the start. What is loaded now stays: it is never looked at.
+    try:
+        running = project.start(serving=serving)
+    finally:
+        gc.enable()
+    gc.freeze()
     stack.callback(running.stop)
     if admin:
         running.metrics.watch_ready(health.ready)

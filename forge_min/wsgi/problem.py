@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -116,7 +115,7 @@ def problem_response(error: BaseException, request_id: str) -> Response:
         "code": error.code if isinstance(error, ForgeError) and status != 500 else "F510",
         "request_id": request_id,
     }
-    if found := [asdict(e) for e in getattr(error, "errors", ()) if isinstance(e, FieldError)]:
+    if found := [e._asdict() for e in getattr(error, "errors", ()) if isinstance(e, FieldError)]:
         body["errors"] = found
     kind = ("Content-Type", "application/problem+json")
     # A field that was sent may have a name that is no text: its lone surrogates stay escapes.

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import py_compile
 import stat
 import subprocess
 import sys
 import tempfile
 import threading
+import zipfile
 from pathlib import Path
 
 import pytest
 from forge_min.ship.artifact import boot
 
+UNCHECKED = py_compile.PycInvalidationMode.UNCHECKED_HASH
 FILES = {"_native/a/core.so": 4, "_native/a/__init__.py": 0}
 CONTENT = {"_native/a/core.so": b"\x7fELF", "_native/a/__init__.py": b""}
 
@@ -194,3 +197,72 @@ def test_then_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         native(tmp_path / "x.pyz")
     assert str(caught.value.code).startswith("error[F351]: ")
     assert "XDG_CACHE_HOME" in str(caught.value.code)
+
+
+FOUND = """
+import sys
+root = sys.argv[1]
+from forge_min.ship.artifact import boot
+import forge_min.data
+sys.path.insert(0, root)
+boot.quicken(root)
+import traceback
+from importlib import metadata
+import pack.inner, plain, space.part, pack.only_source
+
+print(type(pack.__spec__.loader).__name__, type(plain.__spec__.loader).__name__)
+for module in (pack, pack.inner, plain, space.part):
+    print(module.__name__, module.__file__, module.__package__, module.__spec__.has_location)
+print(pack.__path__, plain.__cached__)
+try:
+    plain.fail()
+except ValueError:
+    print(traceback.format_exc().splitlines()[-2].strip())
+try:
+    import pack.missing
+except ModuleNotFoundError as err:
+    print(err)
+print(metadata.version("Odd.name"), metadata.version("odd-name"), metadata.version("pytest") > "1")
+print([d.version for d in metadata.distributions() if d.name == "odd_name"])
+try:
+    metadata.version("nowhere")
+except metadata.PackageNotFoundError as err:
+    print("not found:", err)
+"""
+
+
+def test_modules_of_a_zip_are_found_as_python_itself_finds_them(tmp_path: Path) -> None:
+    sources = {
+        "pack/__init__.py": "",
+        "pack/inner.py": "",
+        "plain.py": "def fail():\n    raise ValueError('here')\n",
+        "space/part.py": "",
+    }
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("space/", "")
+        file.writestr("pack/only_source.py", "")
+        file.writestr("odd_name-3.2.dist-info/METADATA", "Name: odd_name\nVersion: 3.2\n")
+        for name, source in sources.items():
+            (tmp_path / "work.py").write_text(source)
+            compiled = py_compile.compile(
+                str(tmp_path / "work.py"), dfile=name, doraise=True, invalidation_mode=UNCHECKED
+            )
+            file.writestr(name, source)
+            file.write(str(compiled), f"{name}c")
+    shown = subprocess.run(
+        [sys.executable, "-c", FOUND, archive], capture_output=True, text=True, check=True
+    )
+    assert shown.stdout.splitlines() == [
+        "Importer Importer",
+        f"pack {archive}/pack/__init__.pyc pack True",
+        f"pack.inner {archive}/pack/inner.pyc pack True",
+        f"plain {archive}/plain.pyc  True",
+        f"space.part {archive}/space/part.pyc space True",
+        f"['{archive}/pack'] {archive}/plain.pyc",
+        "raise ValueError('here')",
+        "No module named 'pack.missing'",
+        "3.2 3.2 True",
+        "['3.2']",
+        "not found: No package metadata was found for nowhere",
+    ]

@@ -8,17 +8,84 @@ cannot load compiled parts: they are unpacked once into a folder that is named b
 import atexit
 import json
 import os
-import shutil
 import stat
 import sys
-import tempfile
 from importlib import import_module
 from importlib.machinery import EXTENSION_SUFFIXES
+from importlib.util import spec_from_file_location
 from zipimport import zipimporter
 
 if False:  # for type checkers alone; annotations are strings, so that an old Python can load them
     from collections.abc import Callable, Iterator
+    from importlib.machinery import ModuleSpec
+    from importlib.metadata import Distribution, DistributionFinder
     from typing import Any
+
+
+class Importer(zipimporter):
+    """Python's own, but finds a module without reading and unmarshalling it to learn its path.
+
+    PERF: a third of the time that 350 modules take (benchmarks/observe/traces.py). names: what the
+    artifact holds, by paths as this system writes them.
+    """
+
+    names = {}  # type: dict[str, Any]
+
+    def find_spec(self, fullname: str, target: "Any" = None) -> "ModuleSpec | None":
+        """As zipimporter, which is asked for all but compiled modules."""
+        place = self.prefix + fullname.rpartition(".")[2]
+        path = os.path.join(self.archive, place)
+        if place + ".pyc" in self.names:
+            return spec_from_file_location(fullname, path + ".pyc", loader=self)
+        if os.path.join(place, "__init__.pyc") not in self.names:
+            return super().find_spec(fullname, target)
+        return spec_from_file_location(
+            fullname,
+            os.path.join(path, "__init__.pyc"),
+            loader=self,
+            submodule_search_locations=[path],
+        )
+
+
+class Installed:
+    """Finds an artifact's distributions by name, for importlib.metadata (its manual: Extending the
+    search algorithm).
+
+    PERF: Python's way opens the artifact and reads its table of contents twice more: 20 ms.
+    """
+
+    def __init__(self, importer: "zipimporter", names: "dict[str, Any]") -> None:
+        self._importer = importer
+        self._folders = {}
+        for name in names:
+            folder, _, file = name.rpartition(os.sep)
+            if file == "METADATA" and folder.endswith(".dist-info"):
+                found = folder.rpartition(os.sep)[2].partition("-")[0]
+                self._folders[_normal(found)] = folder
+
+    def find_spec(self, fullname: str, path: "Any" = None, target: "Any" = None) -> None:
+        """No module is found here."""
+
+    def find_distributions(self, context: "DistributionFinder.Context") -> "Iterator[Distribution]":
+        """The one of this name. None when all are asked for: then Python's own finder tells."""
+        folder = self._folders.get(_normal(context.name or ""))
+        if folder is not None:
+            packed = import_module("forge_min.data").Packed(self._importer, folder)
+            yield import_module("importlib.metadata").PathDistribution(packed)
+
+
+def _normal(name: str) -> str:
+    return name.lower().replace("-", "_").replace(".", "_")
+
+
+def quicken(root: str) -> None:
+    """Have the modules of a zip found as `Importer` and `Installed` do."""
+    importer = Importer(root)  # type: Any
+    read = getattr(importer, "_get_files", None)  # Python 3.13 and later
+    Importer.names = read() if read else importer._files
+    sys.path_hooks[sys.path_hooks.index(zipimporter)] = Importer
+    sys.path_importer_cache.pop(root, None)
+    sys.meta_path.insert(0, Installed(importer, Importer.names))
 
 
 def failure(code: str, message: str, hint: str) -> SystemExit:
@@ -56,6 +123,8 @@ def places() -> "Iterator[str]":
     for folder in (cache, os.environ.get("XDG_RUNTIME_DIR", "")):
         if os.path.isabs(folder):
             yield os.path.join(folder, "forge_min")
+    import tempfile
+
     try:
         private = tempfile.mkdtemp(prefix="forge_min-")
     except OSError:  # nothing here is writable
@@ -66,6 +135,8 @@ def places() -> "Iterator[str]":
 
 def _remove(folder: str, pid: int) -> None:
     if os.getpid() == pid:  # not in a forked child
+        import shutil
+
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -103,6 +174,9 @@ def unpack_into(
     target = os.path.join(place, digest)
     if is_whole(target, files):
         return target
+    import shutil  # PERF: only here, for the first start alone needs them
+    import tempfile
+
     work = tempfile.mkdtemp(prefix=".work-", dir=place)
     try:
         fresh = os.path.join(work, "new")
@@ -147,6 +221,8 @@ def main() -> None:
     read = reader(root)
     info = json.loads(read("build-info.json"))
     check_machine(info, EXTENSION_SUFFIXES[0], sys.version.split()[0])
+    if os.path.isfile(root):
+        quicken(root)
     native = native_folder(root, info, read)
     sys.path.insert(1, native)
     import_module("forge_min").__path__.append(os.path.join(native, "forge_min"))

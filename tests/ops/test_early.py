@@ -1,0 +1,163 @@
+"""What the admin port answers before there is an admin server."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from forge_min.config import load
+from forge_min.ops.early import Early, answering
+from forge_min.ops.project import Project
+
+
+def project(root: Path, **admin: object) -> Project:
+    """One without code, whose admin server has these settings."""
+    environ = {f"FORGE_ADMIN_{name.upper()}": str(value) for name, value in admin.items()}
+    return Project(root, load(root, environ))
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+@contextmanager
+def early() -> Iterator[tuple[Early, int]]:
+    """One on a free port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    answers = Early(listener, b'{"status": "ok"}')
+    try:
+        yield answers, listener.getsockname()[1]
+    finally:
+        answers.close()
+
+
+def ask(port: int, path: str, method: str = "GET") -> tuple[http.client.HTTPResponse, bytes]:
+    """Its answer, on a connection of its own."""
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    client.request(method, path)
+    answer = client.getresponse()
+    body = answer.read()
+    client.close()
+    return answer, body
+
+
+def test_it_lives_and_is_not_ready() -> None:
+    with early() as (_, port):
+        for path in ("/healthz", "/healthz?x=1"):
+            answer, body = ask(port, path)
+            assert answer.status == 200 and json.loads(body) == {"status": "ok"}
+            assert answer.headers["Content-Type"] == "application/json"
+        answer, body = ask(port, "/healthz", "HEAD")
+        assert (answer.status, body, answer.headers["Content-Length"]) == (200, b"", "16")
+        for method, path in (("GET", "/readyz"), ("GET", "/healthzz"), ("POST", "/healthz")):
+            answer, body = ask(port, path, method)
+            assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+            assert b"starting" in body
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"G", b"\r\n\r\n", b"\0" * 9000, b"GET /healthz HTTP/1.1\r\n"]
+)
+def test_who_says_nothing_useful_keeps_nobody_out(said: bytes) -> None:
+    with early() as (_, port), ExitStack() as stack:
+        for _ in range(3):
+            other = stack.enter_context(socket.create_connection(("127.0.0.1", port), 10))
+            other.sendall(said)
+        assert ask(port, "/healthz")[0].status == 200
+
+
+def test_who_vanishes_ends_nothing() -> None:
+    with early() as (_, port):
+        for _ in range(50):
+            with socket.create_connection(("127.0.0.1", port), 10) as client:
+                client.sendall(b"GET /healthz HTTP/1.1\r\n\r\n")
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        assert ask(port, "/healthz")[0].status == 200
+
+
+def test_the_socket_is_handed_over_and_nobody_is_refused() -> None:
+    with early() as (answers, port):
+        assert ask(port, "/healthz")[0].status == 200
+        seen: list[int] = []
+        refused: list[OSError] = []
+        done = threading.Event()
+
+        def probe() -> None:
+            while not done.is_set():
+                try:
+                    seen.append(ask(port, "/healthz")[0].status)
+                except OSError as err:
+                    refused.append(err)
+
+        threads = [threading.Thread(target=probe) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.1)
+        listener = answers.hand_over()
+        assert "admin-early" not in {t.name for t in threading.enumerate()}
+        until = time.monotonic() + 0.3
+        while time.monotonic() < until:
+            client, _ = listener.accept()
+            with client:
+                client.settimeout(10)
+                head = b""
+                while b"\r\n\r\n" not in head:
+                    head += client.recv(1000)
+                client.sendall(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+        done.set()
+        listener.close()
+        for thread in threads:
+            thread.join(30)
+        assert {200, 204} == set(seen) and len(refused) <= len(threads)
+
+
+def test_without_a_hand_over_the_port_is_free_again() -> None:
+    with early() as (answers, port):
+        pass
+    answers.close()
+    with pytest.raises(ConnectionRefusedError):
+        ask(port, "/healthz")
+
+
+def test_it_knows_what_was_built(tmp_path: Path) -> None:
+    (tmp_path / "build-info.json").write_text('{"version": "7.1", "commit": "abc", "date": "now"}')
+    port = free_port()
+    with answering(project(tmp_path, port=port)) as answers:
+        assert answers is not None
+        body = json.loads(ask(port, "/healthz")[1])
+    assert {**body, "impl": "c"} == {
+        "status": "ok", "version": "7.1", "commit": "abc", "built": "now", "impl": "c",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "settings", [{"enabled": "false"}, {"host": "0.0.0.0"}, {"host": "192.0.2.1", "token": "x"}]
+)
+def test_there_is_none_where_the_admin_server_must_speak(
+    tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    with answering(project(tmp_path, port=free_port(), **settings)) as answers:
+        assert answers is None
+
+
+def test_a_port_in_use_is_left_to_the_admin_server(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        with answering(project(tmp_path, port=taken.getsockname()[1])) as answers:
+            assert answers is None
+
+
+def test_a_worker_answers_only_where_it_was_told_to(tmp_path: Path) -> None:
+    with answering(project(tmp_path), worker=True) as answers:
+        assert answers is None
+    port = free_port()
+    with answering(project(tmp_path, port=port), worker=True) as answers:
+        assert answers is not None and ask(port, "/healthz")[0].status == 200
