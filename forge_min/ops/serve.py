@@ -129,6 +129,8 @@ def _serve_many(
         early.end()  # no thread before a fork; who asks from here on waits for the admin process
 
     def serve(slot: int, link: Link) -> int:
+        if early is not None:
+            early.close()  # the parent's and the admin process's
         return _serve(project, settings, Health(build), admin=False, jobs=jobs, link=link)
 
     def tell(link: Link, control: socket.socket) -> int:
