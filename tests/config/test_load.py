@@ -28,7 +28,7 @@ SPECIAL = {
     "database.prepare": ("off", "off"),
     "admin.host": ("127.0.0.2", "127.0.0.2"),
     "jobs.queues": ("{mail = 2}", {"mail": 2}),
-    "notify.hub": ("memory", "memory"),
+    "notify.hub": ("postgres", "postgres"),
     "observe.log_level": ("debug", "debug"),
     "observe.log_format": ("json", "json"),
     "observe.otlp_endpoint": ("http://collector:4318", "http://collector:4318"),
@@ -367,11 +367,16 @@ def test_any_file_gives_a_config_or_errors(text: str) -> None:
 
 
 def test_a_key_that_nothing_reads_yet_warns_when_it_is_set() -> None:
-    config = load(None, {"FORGE_ASSETS_SCRIPTS": "{}"}, text="[notify]\nhub = 'memory'\n")
-    told = " ".join(config.warnings)
+    (told,) = load(None, {"FORGE_ASSETS_SCRIPTS": "{}"}).warnings
     assert "FORGE_ASSETS_SCRIPTS: assets.scripts" in told
-    assert "forge.toml:2: notify.hub" in told
+    (told,) = load(None, {}, text="[assets]\nscripts = {}\n").warnings
+    assert "forge.toml:2: assets.scripts" in told
     assert not load(None, {}).warnings
+
+
+def test_a_hub_that_no_action_would_reach_is_refused() -> None:
+    (error,) = errors_of({"FORGE_NOTIFY_HUB": "memory"})
+    assert "notify.hub must be 'postgres'" in error.message
 
 
 @pytest.mark.parametrize(
