@@ -131,6 +131,17 @@ def test_quotes_backslash_newline_and_emoji_in_one_label(render: Render, parse: 
 
 
 @pytest.mark.parametrize(("render", "parse"), FORMATS, ids=IDS)
+def test_texts_that_are_no_unicode_stay_apart(render: Render, parse: Parse) -> None:
+    registry = Registry()
+    gauge = registry.gauge("g", "help \udcff", ("l",))
+    for number, text in enumerate(("\udc80", "\udc81", "\ud800", "?")):
+        gauge.labels(text).set(number)
+    (family,) = [f for f in parse(render(registry).decode()) if f.name == "g"]
+    found = {sample.labels["l"]: sample.value for sample in family.samples}
+    assert found == {r"\udc80": 0, r"\udc81": 1, r"\ud800": 2, "?": 3}
+
+
+@pytest.mark.parametrize(("render", "parse"), FORMATS, ids=IDS)
 def test_the_series_of_the_process_are_parsed_with_their_types(
     render: Render, parse: Parse
 ) -> None:
