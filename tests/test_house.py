@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
+import re
 import shutil
 import tokenize
 from collections.abc import Callable, Iterator
@@ -256,13 +257,18 @@ def folders_are_small(package: Path) -> list[str]:
     return breaches
 
 
-def rooms_keep_their_budget(package: Path) -> list[str]:
+def lines_by_room(package: Path) -> dict[str, int]:
     count: dict[str, int] = {}
     for path in sources_of_all(package):
         if path.with_suffix(".html").is_file():
             continue  # compiled from that page
         room = room_of(path.relative_to(package).as_posix())
         count[room] = count.get(room, 0) + code_lines(path)
+    return count
+
+
+def rooms_keep_their_budget(package: Path) -> list[str]:
+    count = lines_by_room(package)
     breaches = []
     for rooms, budget in BUDGETS.items():
         used = sum(count.get(room, 0) for room in rooms.split())
@@ -411,3 +417,9 @@ def test_the_rule_sees_a_planted_breach(
 
 def test_an_artifact_carries_the_ground_and_the_run_ladder() -> None:
     assert (GROUND.keys() | RUN.keys()) - {"_fanout"} == CARRIED
+
+
+def test_the_readme_says_how_much_there_is_to_read() -> None:
+    readme = (PACKAGE.parent / "README.md").read_text(encoding="utf-8")
+    said = re.search(r"about (\d+),000 lines", readme)
+    assert said and abs(int(said[1]) * 1000 - sum(lines_by_room(PACKAGE).values())) <= 1000
