@@ -1,4 +1,4 @@
-"""Ship: from a project to one artifact, and to the files that put it into an image or onto a host."""
+"""Ship: from a project to one artifact, and to the files for an image or a host."""
 
 from .deployment import Deployed, deploy
 from .pipeline import Built, build

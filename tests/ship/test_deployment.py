@@ -1,5 +1,6 @@
-"""The files for an image: linted by hadolint, and never written over an edit. tests/ship/image builds
-and runs them.
+"""The files for an image: linted by hadolint, and never written over an edit.
+
+tests/ship/image builds and runs them.
 """
 
 from __future__ import annotations
