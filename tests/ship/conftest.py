@@ -38,7 +38,7 @@ def project(tmp_path: Path, copy_example: Callable[[Path], Path]) -> Path:
 
 @pytest.fixture(scope="session")
 def read_compose() -> Callable[..., dict[str, dict[str, Any]]]:
-    """The services of a compose.yaml, its variables filled in; KeyError for one that is not given."""
+    """The services of a compose.yaml, its variables filled in; KeyError where one is not."""
 
     class Compose(Template):
         braceidpattern = r"[A-Z_]+(?::[?-][^}]*)?"
