@@ -144,6 +144,36 @@ def test_it_holds_neither_compiler_nor_sources_nor_pip(image: Image) -> None:
     assert image.config["Labels"]["org.opencontainers.image.title"] == "departures"
 
 
+SECRETS = [".git/config", "static/.git/config", ".env", ".env.local", "resources/.env", "tls.key"]
+SECRETS += [
+    "static/tls.pem",
+    "secrets/token",
+    "secrets.toml",
+    "site.dump",
+    ".ssh/id_ed25519",
+    ".pgpass",
+]
+SECRETS += ["dist/old.pyz", "tests/data.json", "dist/vendor/notes"]
+WANTED = ["app.py", "forge.toml", "resources/secrets/schema.py", "dist/vendor/requirements.lock"]
+WANTED += ["dist/vendor/wheelhouse/forge_min-1-py3-none-any.whl"]
+
+
+def test_secrets_and_history_do_not_reach_a_build(
+    buildah: Buildah, project: Path, tmp_path: Path
+) -> None:
+    for name in SECRETS + WANTED[2:]:
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).touch()
+    deploy(project, vendor=project / "dist" / "vendor")
+    (tmp_path / "Containerfile").write_text("FROM scratch\nCOPY . /src\n")
+    buildah.build(project, "localhost/context:test", "--file", str(tmp_path / "Containerfile"))
+    with buildah.mounted("localhost/context:test") as image:
+        source = image.root / "src"
+        found = {path.relative_to(source).as_posix() for path in source.rglob("*")}
+    assert found >= set(WANTED)
+    assert not found & set(SECRETS)
+
+
 def test_compose_starts_what_the_image_has(
     image: Image,
     project: Path,
