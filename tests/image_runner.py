@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import signal
+import stat
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -92,10 +93,16 @@ class Image:
         """What a container of it executes: its entrypoint, and these words or its own."""
         return [*self.config["Entrypoint"], *(command or self.config["Cmd"])]
 
-    def size(self) -> int:
-        """Bytes of its files."""
-        files = (p.lstat() for p in self.root.rglob("*"))
-        return sum(found.st_size for found in files)
+    def added(self, base: Image) -> int:
+        """Bytes of the files that it has and its base has not, or has otherwise."""
+        own, others = self._files(), base._files()
+        return sum(size for path, (size, when) in own.items() if others.get(path) != (size, when))
+
+    def _files(self) -> dict[str, tuple[int, int]]:
+        """path → (bytes, second of its last change)."""
+        found = {str(path.relative_to(self.root)): path.lstat() for path in self.root.rglob("*")}
+        files = {path: told for path, told in found.items() if not stat.S_ISDIR(told.st_mode)}
+        return {path: (told.st_size, int(told.st_mtime)) for path, told in files.items()}
 
 
 class Container:

@@ -27,7 +27,7 @@ OF_PIP = ("index-url", "extra-index-url", "trusted-host", "proxy", "cert")
 
 
 @pytest.fixture(scope="session")
-def buildah() -> Buildah:
+def buildah() -> Iterator[Buildah]:
     """With the two base images: one that has pip and Python's headers, one that has Python."""
     if os.geteuid() != 0 or shutil.which("buildah") is None or shutil.which("debootstrap") is None:
         pytest.fail(f"make image-test needs root, and of Debian: {', '.join(TOOLS)}")
@@ -36,7 +36,8 @@ def buildah() -> Buildah:
         _make_base(made)
     if not made.has(BUILD_BASE):
         _make_build_base(made)
-    return made
+    yield made
+    made("rmi", "--prune", "--force")  # what this run's images have replaced
 
 
 def _make_base(buildah: Buildah) -> None:
@@ -48,7 +49,8 @@ def _make_base(buildah: Buildah) -> None:
          release, folder, *_mirror()],
         check=True, timeout=900,
     )  # fmt: skip
-    shutil.rmtree(folder / "var/cache/apt/archives")
+    for name in ("var/cache/apt/archives", "var/lib/apt/lists"):
+        shutil.rmtree(folder / name)
     shutil.copytree("/etc/apt/apt.conf.d", folder / "etc/apt/apt.conf.d", dirs_exist_ok=True)
     shutil.copy("/etc/ssl/certs/ca-certificates.crt", folder / "etc/ssl/certs")
     container = buildah("from", "scratch")
@@ -121,7 +123,7 @@ def fill_vendor(packages: Path) -> Callable[[Path], Path]:
     return fill
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def base(buildah: Buildah) -> Iterator[Image]:
     """The base that the second stage stands on."""
     with buildah.mounted(BASE) as image:

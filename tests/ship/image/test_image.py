@@ -50,7 +50,7 @@ def tag(
     return made
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def image(buildah: Buildah, tag: str) -> Iterator[Image]:
     """It, mounted."""
     with buildah.mounted(tag) as mounted:
@@ -133,7 +133,7 @@ def test_nothing_in_it_can_be_written(image: Image) -> None:
 
 
 def test_it_adds_little_to_its_base(image: Image, base: Image) -> None:
-    added = image.size() - base.size()
+    added = image.added(base)
     print(f"added: {added / 1e6:.1f} MB")
     assert 1 << 20 < added <= ROOM
 
@@ -204,6 +204,7 @@ def test_compose_starts_what_the_image_has(
             running.append(Container(image, command, environ, tmp_path / name))
             wait_for(running[-1], admin[name], "/readyz")
         assert b"<html" in wait_for(running[0], port, "/")
+        assert [container.stop() for container in running] == [0, 0]
     finally:
         for container in running:
             container.kill()
