@@ -18,10 +18,10 @@ export PIP_ROOT_USER_ACTION = ignore
 SOURCES := pyproject.toml setup.py tools/environment.sh $(wildcard forge_min/_fanout*.p[yx][xdi])
 STAMP := $(VENV)/.made-$(shell { pwd; cat $(SOURCES); } | cksum | cut -d' ' -f1)
 
-.PHONY: help run test system lint types check install bench fuzz mutate soak sanitize clean dist elsewhere
+.PHONY: help run test system lint types check install bench fuzz mutate soak sanitize clean dist elsewhere image-test
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):[^#]*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-10s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-10s %s\n", $$1, $$2 }'
 
 run: $(STAMP)  ## build examples/departures, serve it, load its data; SMOKE=1: check it and exit
 	@$(PY) examples/departures/run.py $(if $(filter-out 0,$(SMOKE)),--smoke)
@@ -39,7 +39,7 @@ types: $(STAMP)
 	@$(PY) -m mypy
 
 check: $(STAMP)
-	@$(PY) -m pytest -n $(WORKERS) -m "not alone and not long"
+	@$(PY) -m pytest -n $(WORKERS) -m "not alone and not long and not image"
 	@$(PY) -m pytest -m alone
 
 install: $(STAMP)  ## the virtual environment .venv, with the compiled core where there is a compiler
@@ -65,6 +65,10 @@ dist: $(STAMP)  ## sdist and wheel, into dist/
 
 elsewhere: $(STAMP)  ## the example from a wheel in an empty environment, and once from _vendor/
 	@FORGE_ELSEWHERE=1 $(PY) -m pytest tests/ship/test_from_elsewhere.py
+
+image-test: $(STAMP)  ## build the example's image with buildah, run it on PostgreSQL; root, and Debian's mirror
+	@tools/image.sh
+	@$(PY) -m pytest -m image tests/ship/image
 
 clean:  ## remove all that these commands made, the environments and the example's data too
 	@rm -rf build dist .run $(VENV) $(PEERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis

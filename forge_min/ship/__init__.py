@@ -1,6 +1,6 @@
-"""Ship: from a project to one artifact, and to the files that put it into an image."""
+"""Ship: from a project to one artifact, and to the files for an image or a host."""
 
-from .dockerfile import Deployed, deploy
+from .deployment import Deployed, deploy
 from .pipeline import Built, build
 from .tailwind import stylesheet_state
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from string import Template
+from typing import Any
 
 import pytest
+import yaml
 
 # It asks a package index, so `make test` leaves it to `make elsewhere`.
 collect_ignore = [] if os.environ.get("FORGE_ELSEWHERE") else ["test_from_elsewhere.py"]
@@ -31,6 +34,28 @@ def copy_example() -> Callable[[Path], Path]:
 def project(tmp_path: Path, copy_example: Callable[[Path], Path]) -> Path:
     """The example, where no repository is: its commit is unknown."""
     return copy_example(tmp_path / "departures")
+
+
+@pytest.fixture(scope="session")
+def read_compose() -> Callable[..., dict[str, dict[str, Any]]]:
+    """The services of a compose.yaml, its variables filled in; KeyError where one is not."""
+
+    class Compose(Template):
+        braceidpattern = r"[A-Z_]+(?::[?-][^}]*)?"
+
+    def read(project: Path, **given: str) -> dict[str, dict[str, Any]]:
+        text = Compose((project / "compose.yaml").read_text())
+        asked = {name: _given(name, given) for name in text.get_identifiers()}
+        services: dict[str, dict[str, Any]] = yaml.safe_load(text.substitute(asked))["services"]
+        return services
+
+    return read
+
+
+def _given(variable: str, values: Mapping[str, str]) -> str:
+    """`NAME:-default` or `NAME:?why`."""
+    name, _, otherwise = variable.partition(":")
+    return values.get(name, otherwise[1:]) if otherwise.startswith("-") else values[name]
 
 
 @pytest.fixture(autouse=True)

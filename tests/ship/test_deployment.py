@@ -1,4 +1,7 @@
-"""The image's files: linted by hadolint, and never written over an edit."""
+"""The files for an image: linted by hadolint, and never written over an edit.
+
+tests/ship/image builds and runs them.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
+import forge_min
 import pytest
 from forge_min.errors import BuildError
 from forge_min.ship import deploy
@@ -15,9 +19,22 @@ from forge_min.ship import deploy
 BASES: list[Literal["alpine", "debian"]] = ["alpine", "debian"]
 
 
+@pytest.fixture
+def vendor(project: Path) -> Path:
+    """A folder as `vendor` makes it, as far as deploy looks."""
+    folder = project / "dist" / "vendor"
+    (folder / "wheelhouse").mkdir(parents=True)
+    (folder / "wheelhouse" / "forge_min-1-py3-none-any.whl").touch()
+    (folder / "requirements.lock").touch()
+    return folder
+
+
+@pytest.mark.parametrize("vendored", [False, True])
 @pytest.mark.parametrize("base", BASES)
-def test_hadolint_has_nothing_to_say(project: Path, base: Literal["alpine", "debian"]) -> None:
-    deploy(project, base=base)
+def test_hadolint_has_nothing_to_say(
+    project: Path, base: Literal["alpine", "debian"], vendor: Path, vendored: bool
+) -> None:
+    deploy(project, base=base, vendor=vendor if vendored else None)
     hadolint = Path(sys.executable).with_name("hadolint")
     said = subprocess.run(
         [hadolint, project / "Dockerfile"], capture_output=True, text=True, check=False
@@ -52,6 +69,56 @@ def test_both_base_images_are_arguments(project: Path, base: Literal["alpine", "
     assert images == ["${BUILD_IMAGE} AS build", "${RUNTIME_IMAGE}"]
 
 
+@pytest.mark.parametrize("base", BASES)
+def test_without_a_vendor_folder_the_core_and_the_driver_are_compiled(
+    project: Path, base: Literal["alpine", "debian"]
+) -> None:
+    deploy(project, base=base)
+    said = instructions(project)
+    build = said[said.index(("FROM", "${BUILD_IMAGE} AS build")) :]
+    assert any(name == "ENV" and "FORGE_REQUIRE_EXT=1" in rest for name, rest in build)
+    assert ("ARG", f"FORGE_MIN=forge-min[c]=={forge_min.__version__}") in build
+    (install,) = [rest for name, rest in build if "pip install" in rest]
+    assert "--no-binary forge-min,psycopg-c" in install
+    assert ("RUN", "python -m forge_min build --format dir --output /artifact") in build
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_with_a_vendor_folder_nothing_comes_from_a_network(
+    project: Path, base: Literal["alpine", "debian"], vendor: Path
+) -> None:
+    deploy(project, base=base, vendor=vendor)
+    said = instructions(project)
+    runs = [rest for name, rest in said if name == "RUN"]
+    assert len(runs) == 2 and "--no-index" in runs[0] and "--require-hashes" in runs[0]
+    assert ("COPY", "dist/vendor/wheelhouse /vendor/wheelhouse") in said
+    ignored = (project / ".dockerignore").read_text().splitlines()
+    assert ignored.index("dist") < ignored.index("!dist/vendor/wheelhouse")
+
+
+@pytest.mark.parametrize(
+    "missing", ["requirements.lock", "wheelhouse/forge_min-1-py3-none-any.whl"]
+)
+def test_a_vendor_folder_that_lacks_something_is_refused(
+    project: Path, vendor: Path, missing: str
+) -> None:
+    (vendor / missing).unlink()
+    with pytest.raises(BuildError, match=missing.partition("-")[0]) as caught:
+        deploy(project, vendor=vendor)
+    assert caught.value.code == "F362" and "forge-min vendor" in str(caught.value.hint)
+    assert not (project / "Dockerfile").exists()
+
+
+def test_a_vendor_folder_outside_the_context_is_refused(
+    project: Path, vendor: Path, tmp_path: Path
+) -> None:
+    for name in ("outside", "departures/a b"):
+        vendor = vendor.rename(tmp_path / name)
+        with pytest.raises(BuildError, match="context") as caught:
+            deploy(project, vendor=vendor)
+        assert caught.value.code == "F362"
+
+
 def test_the_health_check_is_python_that_compiles(project: Path) -> None:
     deploy(project)
     said = dict(instructions(project))
@@ -61,7 +128,7 @@ def test_the_health_check_is_python_that_compiles(project: Path) -> None:
 def test_secrets_and_history_stay_out(project: Path) -> None:
     deploy(project)
     ignored = (project / ".dockerignore").read_text().splitlines()
-    assert {".git", ".env", "**/.env", "**/*.pem", "**/*.key", ".venv"} <= set(ignored)
+    assert {"**/.git", "**/.env", "**/*.pem", "**/*.key", "**/.venv"} <= set(ignored)
 
 
 def test_a_second_time_writes_nothing(project: Path) -> None:

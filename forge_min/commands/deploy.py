@@ -1,0 +1,27 @@
+"""deploy: the files that put a project into an image or onto a host."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .project import find_root
+
+
+def deploy(args: argparse.Namespace) -> int:
+    """Raises as `ship.deploy`."""
+    from .. import ship
+    from ..ops.door import tell
+
+    done = ship.deploy(
+        find_root(args),
+        base=args.base,
+        vendor=None if args.vendor is None else Path(args.vendor).absolute(),
+        compose=args.compose,
+        systemd=args.systemd,
+        force=args.force,
+        check=args.check,
+    )
+    wrote = [f"wrote {name}" for name in done.written] or ["nothing to write"]
+    tell({"written": done.written, "unchanged": done.unchanged}, wrote, as_json=args.json)
+    return 0

@@ -1,0 +1,146 @@
+"""The files that put a project into an image or onto a host, never written over an edit.
+
+The first line of each holds the hash of the rest, so that an edited file is known from one of ours.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from string import Template
+from typing import Literal
+
+from .. import __version__
+from ..config import load
+from ..data import files, table
+from .artifact import replace
+from .failure import failure
+from .project import read_project
+
+Base = Literal["alpine", "debian"]
+_MARK = "# forge: sha256="
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """Names of files in the project: written now, and those that were as they should be."""
+
+    written: tuple[str, ...]
+    unchanged: tuple[str, ...]
+
+
+def deploy(
+    root: Path,
+    *,
+    base: Base = "alpine",
+    vendor: Path | None = None,
+    compose: bool = False,
+    systemd: bool = False,
+    force: bool = False,
+    check: bool = False,
+) -> Deployed:
+    """Writes the files for an image of the project at `root`; with `check`, only compares.
+
+    vendor: a folder in the project that `vendor` has filled: the image is built from it alone,
+    without a network. compose: compose.yaml, too. systemd: a socket and two services in systemd/,
+    too.
+
+    Raises BuildError F360 when a file was edited and `force` is missing (then nothing is written),
+    F361 when `check` finds a file that is missing or differs, F362 for a vendor folder that cannot
+    be used, F345 when a file cannot be written.
+    """
+    place = None if vendor is None else _vendored(root, vendor)
+    wanted = dict(_marked(root, base, place, compose=compose, systemd=systemd))
+    found = {name: _read(root / name) for name in wanted}
+    differing = sorted(name for name in wanted if found[name] != wanted[name])
+    if check and differing:
+        raise failure("differs", names=", ".join(differing))
+    edited = [name for name in differing if not _is_ours(found[name])]
+    if edited and not force:
+        raise failure("edited", names=", ".join(edited))
+    for name in differing:
+        write = partial(Path.write_bytes, data=wanted[name].encode())
+        replace(root / name, write, "file_not_written")
+    return Deployed(tuple(differing), tuple(sorted(wanted.keys() - set(differing))))
+
+
+def _vendored(root: Path, vendor: Path) -> str:
+    """The vendor folder as the build's context has it. Raises BuildError F362."""
+    lacking = [
+        what
+        for what in ("requirements.lock", "wheelhouse/forge_min-*.whl")
+        if not any(vendor.glob(what))
+    ]
+    if lacking:
+        raise failure("no_vendor", folder=vendor, why=f"there is no {lacking[0]} in it")
+    name = vendor.relative_to(root).as_posix() if vendor.is_relative_to(root) else ".."
+    if not _PLAIN.match(name):
+        raise failure("no_vendor", folder=vendor, why="the build's context does not reach it")
+    return name
+
+
+def _marked(
+    root: Path, base: Base, vendor: str | None, *, compose: bool, systemd: bool
+) -> Iterator[tuple[str, str]]:
+    """Every file by its name in the project, the hash of its text before it."""
+    for name, text in _texts(root, base, vendor, compose=compose, systemd=systemd):
+        yield name, f"{_MARK}{_hash(text)}\n{text}"
+
+
+def _texts(
+    root: Path, base: Base, vendor: str | None, *, compose: bool, systemd: bool
+) -> Iterator[tuple[str, str]]:
+    project = read_project(root)
+    values = {
+        "name": project.name,
+        "version": project.version,
+        "forge_version": __version__,
+        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+        "app_role": load(root, {}).database.app_role,
+    }
+    own = table(__package__, "templates/bases.toml")[base]
+    values |= {part: Template(text).substitute(values) for part, text in own.items()}
+    again = "" if vendor is None else f"!{vendor}/wheelhouse\n!{vendor}/requirements.lock\n"
+    values |= {"vendor": vendor or "", "again": again}
+    if vendor is not None:
+        values["library"] = ""
+    values["install"] = _fill("index.tmpl" if vendor is None else "vendor.tmpl", values).rstrip()
+    yield "Dockerfile", _fill("Dockerfile.tmpl", values)
+    yield ".dockerignore", _fill("dockerignore.tmpl", values)
+    if compose:
+        yield "compose.yaml", _fill("compose.tmpl", values)
+    if systemd:
+        socket, unit = f"{project.name}.socket", f"systemd/{project.name}"
+        needs = f"Requires={socket}\nAfter={socket}\n"
+        serve = {**values, "command": "serve --no-jobs", "needs": needs}
+        yield f"systemd/{socket}", _fill("socket.tmpl", values)
+        yield f"{unit}.service", _fill("service.tmpl", serve)
+        work = {**values, "command": "worker", "needs": ""}
+        yield f"{unit}-worker.service", _fill("service.tmpl", work)
+
+
+def _fill(name: str, values: Mapping[str, str]) -> str:
+    text = files(__package__).joinpath("templates", name).read_text("utf-8")
+    return Template(text).substitute(values)
+
+
+def _hash(text: str) -> str:
+    return sha256(text.encode()).hexdigest()
+
+
+def _is_ours(text: str | None) -> bool:
+    """Whether the file is missing, or its first line holds the hash of the others."""
+    if text is None:
+        return True
+    first, _, rest = text.partition("\n")
+    return first == _MARK + _hash(rest)
+
+
+def _read(path: Path) -> str | None:
+    return path.read_text("utf-8", "replace") if path.is_file() else None

@@ -1,0 +1,126 @@
+"""compose.yaml and the units of systemd: read by what reads them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from forge_min.config import load
+from forge_min.ship import deploy
+
+Compose = Callable[..., dict[str, dict[str, Any]]]
+SECRETS = {"FORGE_AUTH_SECRET": "s" * 32, "APP_PASSWORD": "a1", "OWNER_PASSWORD": "o1"}
+UNITS = ("departures-worker.service", "departures.service", "departures.socket")
+EXPOSED = 2.0  # of 10, as systemd-analyze security counts
+
+
+@pytest.fixture
+def services(project: Path, read_compose: Compose) -> dict[str, dict[str, Any]]:
+    """Of compose.yaml, the secrets given."""
+    assert deploy(project, compose=True).written == (".dockerignore", "Dockerfile", "compose.yaml")
+    return read_compose(project, **SECRETS)
+
+
+def test_each_service_waits_until_what_it_needs_is_healthy(
+    services: dict[str, dict[str, Any]],
+) -> None:
+    conditions = {
+        name: {other: how["condition"] for other, how in told.get("depends_on", {}).items()}
+        for name, told in services.items()
+    }
+    migrated = {"db": "service_healthy", "migrate": "service_completed_successfully"}
+    assert conditions == {
+        "db": {},
+        "migrate": {"db": "service_healthy"},
+        "app": migrated,
+        "worker": migrated,
+    }
+    assert services["db"]["healthcheck"]["test"][:2] == ["CMD", "pg_isready"]
+    assert services["app"]["command"] == ["serve", "--no-jobs"]
+    assert services["worker"]["command"] == ["worker"]
+
+
+def test_the_database_keeps_its_rows_in_a_volume(
+    services: dict[str, dict[str, Any]], project: Path
+) -> None:
+    assert services["db"]["volumes"] == ["database:/var/lib/postgresql"]
+    assert "\nvolumes:\n  database:\n" in (project / "compose.yaml").read_text()
+
+
+def test_only_migrate_knows_the_owner(
+    services: dict[str, dict[str, Any]], tmp_path: Path, project: Path
+) -> None:
+    knowing = {name for name, told in services.items() if "o1" in str(told)}
+    assert knowing == {"db", "migrate"}
+    for name in ("migrate", "app", "worker"):  # the roles are those that the configuration asks for
+        variables = {"FORGE_ENV": "production", **services[name]["environment"]}
+        config = load(project, variables)
+        assert config.database.app_role == "departures_app" and not config.warnings
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_compose_starts_nothing_without_a_secret(
+    project: Path, read_compose: Compose, name: str
+) -> None:
+    deploy(project, compose=True)
+    with pytest.raises(KeyError, match=name):
+        read_compose(project, **{key: value for key, value in SECRETS.items() if key != name})
+    assert f"${{{name}:?" in (project / "compose.yaml").read_text()
+
+
+def test_a_service_gets_no_rights_it_does_not_need(services: dict[str, dict[str, Any]]) -> None:
+    for name in ("migrate", "app", "worker"):
+        told = services[name]
+        assert told["read_only"] is True and told["cap_drop"] == ["ALL"]
+        assert told["security_opt"] == ["no-new-privileges:true"]
+
+
+@pytest.fixture
+def units(project: Path) -> Path:
+    """The folder of the units."""
+    written = deploy(project, systemd=True).written
+    assert set(written) == {".dockerignore", "Dockerfile", *(f"systemd/{name}" for name in UNITS)}
+    return project / "systemd"
+
+
+def systemd_analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("no systemd-analyze (Debian: systemd)")
+    return subprocess.run(
+        ["systemd-analyze", *arguments], capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def test_systemd_finds_no_fault_in_the_units(units: Path) -> None:
+    for name in UNITS:  # what the manual says where it is installed is not asked
+        said = systemd_analyze("verify", "--man=no", units / name)
+        assert (said.returncode, said.stdout, said.stderr) == (0, "", "")
+    text = (units / UNITS[1]).read_text()
+    (units / UNITS[1]).write_text(text.replace("Type=exec", "Type=forever"))
+    assert "forever" in systemd_analyze("verify", "--man=no", units / UNITS[1]).stderr
+
+
+@pytest.mark.parametrize("name", UNITS[:2])
+def test_systemd_counts_the_units_as_hardened(units: Path, name: str) -> None:
+    said = systemd_analyze("security", "--offline=true", "--no-pager", units / name)
+    found = re.search(r"exposure level for \S+: ([\d.]+)", said.stdout)
+    assert found and float(found[1]) <= EXPOSED, said.stdout
+
+
+def test_the_socket_goes_to_the_application_and_not_to_the_worker(units: Path) -> None:
+    application = (units / "departures.service").read_text()
+    assert "Requires=departures.socket\n" in application and "serve --no-jobs\n" in application
+    worker = (units / "departures-worker.service").read_text()
+    assert "socket" not in worker and ".pyz worker\n" in worker
+
+
+def test_an_edited_unit_is_kept(project: Path, units: Path) -> None:
+    (units / UNITS[0]).write_text("[Service]\n")
+    with pytest.raises(Exception, match=f"systemd/{UNITS[0]}"):
+        deploy(project, systemd=True)
+    assert (units / UNITS[0]).read_text() == "[Service]\n"
