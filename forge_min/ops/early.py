@@ -7,9 +7,11 @@ nor any room that does: only what runs before it is waited for.
 from __future__ import annotations
 
 import json
+import re
 import select
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -20,10 +22,10 @@ if TYPE_CHECKING:
     from ..config import Config
     from .project import Project
 
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
-_BACKLOG = 64
+_BACKLOG = 1024
+_CLIENTS = 100  # of more at once the oldest is left
 _MOST = 8192  # bytes of a request's head
-_PATIENCE = 0.5  # seconds without a byte after which a client is left
+_LAST = 0.1  # seconds that clients have when the socket is handed over
 
 
 def has_admin(config: Config, *, worker: bool) -> bool:
@@ -32,6 +34,10 @@ def has_admin(config: Config, *, worker: bool) -> bool:
     """
     enabled: bool = config.admin.enabled
     return enabled and not (worker and config.sources["admin.port"] == "default")
+
+
+def _is_loopback(host: str) -> bool:
+    return host in ("localhost", "::1") or re.fullmatch(r"127(\.\d{1,3}){3}", host) is not None
 
 
 def alive(build: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,7 +57,7 @@ def answering(project: Project, *, worker: bool = False) -> Iterator[Early | Non
     can say what is wrong with its address.
     """
     c = project.config.admin
-    if not has_admin(project.config, worker=worker) or not (c.token or c.host in _LOOPBACK):
+    if not has_admin(project.config, worker=worker) or not (c.token or _is_loopback(c.host)):
         yield None
         return
     listener = socket.socket(socket.AF_INET6 if ":" in c.host else socket.AF_INET)
@@ -72,14 +78,16 @@ def answering(project: Project, *, worker: bool = False) -> Iterator[Early | Non
 
 
 class Early:
-    """Answers /healthz with `body` and everything else with 503, one client after the other, on the
-    thread `admin-early`, until `hand_over`. listener: a socket that listens already.
+    """Answers /healthz with `body` and everything else with 503, on the thread `admin-early`, until
+    `hand_over`. listener: a socket that listens already.
     """
 
     def __init__(self, listener: socket.socket, body: bytes) -> None:
         self._listener, self._body = listener, body
         self._told, self._tell = socket.socketpair()
         self._given = False
+        self._heads: dict[socket.socket, bytes] = {}  # of clients, the oldest first
+        listener.setblocking(False)
         self._thread = threading.Thread(target=self._run, name="admin-early", daemon=True)
         self._thread.start()
 
@@ -105,28 +113,57 @@ class Early:
 
     def _run(self) -> None:
         while True:
-            ready, _, _ = select.select([self._listener, self._told], [], [])
+            ready, _, _ = select.select([self._listener, self._told, *self._heads], [], [])
             if self._told in ready:
-                return
-            with suppress(OSError):
-                client, _ = self._listener.accept()
-                with client:
-                    self._answer(client)
+                break
+            for client in ready:
+                if client is self._listener:
+                    self._accept()
+                else:
+                    self._read(client)
+        # Who has connected and is about to ask gets an answer; who is slow keeps nobody waiting.
+        until = time.monotonic() + _LAST
+        while self._heads and (left := until - time.monotonic()) > 0:
+            for client in select.select([*self._heads], [], [], left)[0]:
+                self._read(client)
+        for client in self._heads:
+            client.close()
 
-    def _answer(self, client: socket.socket) -> None:
-        client.settimeout(_PATIENCE)
-        head = b""
-        while b"\r\n\r\n" not in head and len(head) < _MOST:
-            if not (data := client.recv(_MOST)):
-                return
+    def _accept(self) -> None:
+        try:
+            client, _ = self._listener.accept()
+        except OSError:  # it has gone, or there is no descriptor left
+            time.sleep(0.01)
+            return
+        client.setblocking(False)
+        self._heads[client] = b""
+        if len(self._heads) > _CLIENTS:
+            oldest = next(iter(self._heads))
+            del self._heads[oldest]
+            oldest.close()
+
+    def _read(self, client: socket.socket) -> None:
+        """What has come; with the end of the head, or of the patience for it, the answer."""
+        head = self._heads.pop(client, None)
+        if head is None:  # it has made room for another
+            return
+        with suppress(OSError):
+            data = client.recv(_MOST)
             head += data
+            if data and b"\r\n\r\n" not in head and len(head) < _MOST:
+                self._heads[client] = head
+                return
+            client.send(self._answer(head))  # a few hundred bytes always find room
+        client.close()
+
+    def _answer(self, head: bytes) -> bytes:
         method, _, rest = head.partition(b" ")
         if rest.startswith((b"/healthz ", b"/healthz?")) and method in (b"GET", b"HEAD"):
             status, kind, body = b"200 OK", b"application/json", self._body
         else:
             status, kind = b"503 Service Unavailable\r\nRetry-After: 1", b"text/plain"
             body = b"the application is starting\n"
-        client.sendall(
+        return (
             b"HTTP/1.1 %b\r\nContent-Type: %b\r\nContent-Length: %d\r\nCache-Control: no-store\r\n"
             b"X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n%b"
             % (status, kind, len(body), b"" if method == b"HEAD" else body)

@@ -36,6 +36,29 @@ SECRET = "hunter2hunter2"
         f"password=ab,{SECRET}",
         f"Cookie: theme=dark; session={SECRET}",
         f"X-Api-Key: {SECRET}",
+        f"password: {SECRET}",
+        f"password  =  {SECRET}",
+        f"password => {SECRET}",
+        f"see x?password%3D{SECRET}",
+        f"secret_key={SECRET}",
+        f"AWS_ACCESS_KEY={SECRET}",
+        f"passphrase={SECRET}",
+        f"access_key={SECRET}",
+        f"sent Bearer {SECRET}",
+        f"Authorization=Bearer {SECRET}",
+        f'authorization: Digest username="x", response="{SECRET}"',
+        f'Cookie: a="b"; s={SECRET}',
+        f'password="a\\"{SECRET}"',
+        f"password=a\\ {SECRET}",
+        f"(password='a''{SECRET}')",
+        f"{{'password': b'{SECRET}'}}",
+        f'"{{\\"password\\": \\"{SECRET}\\"}}"',
+        f"at postgresql://u:\n{SECRET}@db/x",
+        f"at postgresql://u:{SECRET}\n@db/x",
+        f"at redis://:{SECRET}@db",
+        f"é Ω İ token={SECRET}",
+        f"\udcff token={SECRET}",
+        f"token='a' token='{SECRET}",
     ],
 )
 def test_a_secret_in_a_text_is_masked_and_the_rest_stays(text: str) -> None:
@@ -58,6 +81,20 @@ def test_what_is_no_secret_stays(text: str) -> None:
     assert masked(text) == text
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a-", "x-", "://a:", "://a:b ", "://", "token='", "token=", "token ", "password", "'", "\\",
+        "cookie:", "bearer ", "api-", "authorization ", 'token" ', "a@", "token: '\\", "\nLINE 1: ",
+        "token" + " " * 50, "'password' ", "İtoken=",
+    ],
+)  # fmt: skip
+def test_the_time_grows_as_the_text_does(text: str) -> None:
+    # Where it grows as the square does, this takes hours.
+    for end in ("", "=", ": x", "'", "@"):
+        masked(text * (400_000 // len(text)) + end)
+
+
 def logged(format: str, **extra: object) -> str:
     stream = io.StringIO()
     logger = logging.Logger("x")
@@ -68,9 +105,24 @@ def logged(format: str, **extra: object) -> str:
 
 
 @pytest.mark.parametrize("format", ["text", "json"])
-@pytest.mark.parametrize("name", ["password", "api_key", "admin_token", "Authorization", "cookie"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "password", "api_key", "admin_token", "Authorization", "cookie", "secret_key", "passphrase",
+        "AWS_SECRET_ACCESS_KEY", "credentials", "jwt", "password_hash",
+    ],
+)  # fmt: skip
 def test_a_field_named_like_a_secret_is_masked(format: str, name: str) -> None:
     assert SECRET not in logged(format, **{name: SECRET})
+
+
+@pytest.mark.parametrize("format", ["text", "json"])
+def test_a_stack_that_is_logged_is_masked(format: str) -> None:
+    stream = io.StringIO()
+    logger = logging.Logger("x")
+    logger.addHandler(new_handler(stream, format=format, queued=False))  # type: ignore[arg-type]
+    logger.warning("here", stack_info=True, extra={"password": "hunter2hunter2"})
+    assert SECRET not in stream.getvalue() and "stack_info=True" in stream.getvalue()
 
 
 @pytest.mark.parametrize("format", ["text", "json"])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import http.client
 import json
+import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -103,6 +105,7 @@ def test_the_socket_is_handed_over_and_nobody_is_refused() -> None:
             thread.start()
         time.sleep(0.1)
         listener = answers.hand_over()
+        listener.settimeout(10)
         assert "admin-early" not in {t.name for t in threading.enumerate()}
         until = time.monotonic() + 0.3
         while time.monotonic() < until:
@@ -117,7 +120,9 @@ def test_the_socket_is_handed_over_and_nobody_is_refused() -> None:
         listener.close()
         for thread in threads:
             thread.join(30)
-        assert {200, 204} == set(seen) and len(refused) <= len(threads)
+        assert {200, 204} == set(seen)
+        # The last of each thread may find the listener closed by this test.
+        assert len(refused) <= len(threads)
 
 
 def test_without_a_hand_over_the_port_is_free_again() -> None:
@@ -161,3 +166,49 @@ def test_a_worker_answers_only_where_it_was_told_to(tmp_path: Path) -> None:
     port = free_port()
     with answering(project(tmp_path, port=port), worker=True) as answers:
         assert answers is not None and ask(port, "/healthz")[0].status == 200
+
+
+# Python with the artifact and its command, where http.server is not there before a file is.
+HELD = """
+import os, runpy, sys, time
+class Held:
+    def find_spec(self, name, path=None, target=None):
+        if name == "http.server":
+            sys.meta_path.remove(self)
+            while not os.path.exists(os.environ["GO"]):
+                time.sleep(0.01)
+sys.meta_path.insert(0, Held())
+while not sys.argv[0].endswith(".pyz"):
+    del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.db
+@pytest.mark.parametrize("command", ["serve", "serve --processes 2", "worker"])
+def test_a_process_lives_before_it_has_loaded_what_it_serves_with(
+    site: Any, tmp_path: Path, command: str
+) -> None:
+    assert site.run("migrate", "up").returncode == 0
+    go = tmp_path / "go"
+    process = site.start_as([sys.executable, "-I", "-S", "-c", HELD], *command.split(), GO=str(go))
+    process.wait_for(lambda: site.status(site.admin, "/healthz") == 200, "the early answer")
+    early = json.loads(site.ask("GET", "/healthz", port=site.admin)[2])
+    assert site.status(site.admin, "/readyz") == 503 and site.status(site.port, "/") == 0
+    with socket.create_connection(("127.0.0.1", site.admin), 10) as client:
+        client.sendall(b"GET /healthz HTTP/1.1\r\n")  # and no more of it
+        go.touch()
+        process.wait_for(lambda: site.status(site.admin, "/readyz") == 200, "ready")
+    late = json.loads(site.ask("GET", "/healthz", port=site.admin)[2])
+    assert late == early and late["status"] == "ok" and late["impl"] == "c"
+    assert process.stop() == 0, process.log
+
+
+@pytest.mark.db
+def test_who_is_told_to_end_before_all_is_loaded_ends(site: Any, tmp_path: Path) -> None:
+    process = site.start_as(
+        [sys.executable, "-I", "-S", "-c", HELD], "serve", GO=str(tmp_path / "never")
+    )
+    process.wait_for(lambda: site.status(site.admin, "/healthz") == 200, "the early answer")
+    process.popen.terminate()
+    assert process.popen.wait(30) == -signal.SIGTERM

@@ -197,7 +197,7 @@ def _exception(record: logging.LogRecord) -> str:
         text = "".join(traceback.format_exception(*record.exc_info))
         text = tidied(text, record.exc_info[1])
     if record.stack_info:
-        text += record.stack_info
+        text += masked(record.stack_info)
     return text.rstrip("\n")
 
 
