@@ -1,4 +1,4 @@
-"""The admin server: its own `wsgi.Server` with two threads, and the routes that it answers.
+"""The admin server: its own `wsgi.Server` with four threads, and the routes that it answers.
 
 What it shows comes from callables, so it knows no database, no job and no configuration.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from ..data import files
 from ..errors import BadRequest, ServerError
 from ..wsgi import Application, HTTPProblem, Request, Router, Server, StaticFiles
 from .access import SIGN_IN, Access
-from .answer import Answer, Route, Routes, json_text, reads, text
+from .answer import Answer, Routes, json_text, reads, text
 from .history import Figures, History
 from .inside import Inside, OneProcess
 from .pages import Pages
@@ -28,10 +28,7 @@ if TYPE_CHECKING:
 
 _JOBS = ("/jobs", "/events", "/static/jobs/")  # what the application of the jobs page answers
 _OPEN = ("/favicon.ico", "/healthz")  # probes, and the form to sign in, know no secret
-# One for each of what may wait for a database or take its time: /readyz, /metrics, a profile. Who
-# asks for the first two meanwhile is told so, and /healthz and the overview find the last one free.
-_THREADS = 4
-_TURN = 0.2  # seconds that a second one waits for its turn
+_THREADS = 4  # a profile takes one for as long as it lasts; nothing else waits for more than 1 s
 _MOST = 10_000  # bytes of a form
 
 
@@ -78,9 +75,9 @@ class AdminServer:
         pages = Pages(project, health, self._history, inside)
         self._routes: Routes = {
             **pages.routes(),
-            "/metrics": reads(_alone(lambda query, accept: Answer("200 OK", *metrics(accept)))),
+            "/metrics": reads(lambda query, accept: Answer("200 OK", *metrics(accept))),
             "/healthz": reads(lambda query, accept: json_text({"status": "ok", **health()})),
-            "/readyz": reads(_alone(lambda query, accept: _readyz(*ready()))),
+            "/readyz": reads(lambda query, accept: _readyz(*ready())),
             **Profiles(inside, self._ending.wait).routes(),
             **Traces(inside, self._ending.wait, pages.page).routes(),
         }
@@ -163,22 +160,6 @@ class AdminServer:
             return answer._replace(headers=[("Allow", allowed)])
         given = request.form() if request.method == "POST" else request.query
         return route(given, request.header("Accept") or "")
-
-
-def _alone(route: Route) -> Route:
-    """Answered by one thread at a time. PERF: not queued: a probe must not wait for another's."""
-    turn = threading.Lock()  # LOCK: held while it is answered
-
-    def answer(query: Mapping[str, Sequence[str]], accept: str) -> Answer:
-        if not turn.acquire(timeout=_TURN):
-            busy = text("it is being answered to somebody else\n", "503 Service Unavailable")
-            return busy._replace(headers=[("Retry-After", "1")])
-        try:
-            return route(query, accept)
-        finally:
-            turn.release()
-
-    return answer
 
 
 def _static_files() -> Application:

@@ -214,7 +214,8 @@ class Running:
             patience=self._patience,
         )
         self._stack.callback(database.close)
-        self.metrics.watch_jobs(lambda: control.counted(database.connection()))
+        counted = observe.Asked(lambda: control.counted(database.connection()))
+        self.metrics.watch_jobs(lambda: counted.answer() or {})
         self.jobs_pages = JobsPages(
             database, name, lambda: jobs.told_of(self._catalogue.kinds), local=not admin.token
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from .asked import Asked
 from .connections import trace_connection
 from .logs import (
     AccessLog,
@@ -44,11 +45,12 @@ if TYPE_CHECKING:
     from .sdk import Telemetry, setup
 
 __all__ = [
-    "AccessLog", "CONTENT_TYPE", "Exposed", "LineWriter", "OPENMETRICS_TYPE", "OTLPExporter",
-    "Registry", "Snapshot", "Span", "Telemetry", "add_process_metrics", "current_traceparent",
-    "http_attributes", "is_text", "lasting", "lines_to", "log_fields", "masked", "new_exporter",
-    "new_handler", "note", "note_answer", "noting", "render_metrics", "render_openmetrics",
-    "scrape", "setup", "snapshot", "span", "summed", "tidied", "trace_connection", "trace_wsgi",
+    "AccessLog", "Asked", "CONTENT_TYPE", "Exposed", "LineWriter", "OPENMETRICS_TYPE",
+    "OTLPExporter", "Registry", "Snapshot", "Span", "Telemetry", "add_process_metrics",
+    "current_traceparent", "http_attributes", "is_text", "lasting", "lines_to", "log_fields",
+    "masked", "new_exporter", "new_handler", "note", "note_answer", "noting", "render_metrics",
+    "render_openmetrics", "scrape", "setup", "snapshot", "span", "summed", "tidied",
+    "trace_connection", "trace_wsgi",
 ]  # fmt: skip
 
 

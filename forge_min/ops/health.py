@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..admin import SERIES, Figures, Inside, Jobs, OneProcess
-from ..observe import Registry, Snapshot, scrape, snapshot
+from ..observe import Asked, Registry, Snapshot, scrape, snapshot
 from .early import alive
 
 if TYPE_CHECKING:
@@ -30,8 +30,12 @@ class Health:
     running: Running | None = None
     draining: bool = False
     inside: Inside = field(default_factory=OneProcess)
+    _readiness: Asked[tuple[bool, Mapping[str, Any]]] = field(init=False)
     _jobs: Jobs = None
     _jobs_until: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._readiness = Asked(self._ready)
 
     def drain(self) -> None:
         """The application is about to stop: not ready any more, still alive."""
@@ -45,7 +49,13 @@ class Health:
         """Whether requests should be sent here, and why not."""
         if self.draining:
             return False, {"server": "draining"}
-        return self.running.ready() if self.running else (False, {"server": "starting"})
+        if self.running is None:
+            return False, {"server": "starting"}
+        return self._readiness.answer() or (False, {"database": "does not answer"})
+
+    def _ready(self) -> tuple[bool, Mapping[str, Any]]:
+        assert self.running is not None
+        return self.running.ready()
 
     def jobs(self) -> Any:
         """The application of /jobs; None while there is none."""

@@ -326,25 +326,39 @@ def until(true: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def test_whether_it_lives_is_told_while_others_wait_for_the_database(site: Any) -> None:
-    """As when PostgreSQL stands still: a probe that waits with it would have the process killed."""
-    site.serve()
-    answers: list[int] = []
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_what_waits_for_the_database_is_told_within_seconds_to_everybody(
+    site: Any, processes: str
+) -> None:
+    """As when PostgreSQL stands still: who watches must hear why, and a probe is not to wait."""
+    site.serve("--processes", processes)
+    answers: list[tuple[str, int, bytes]] = []
+
+    def ask(path: str) -> None:
+        status, _, body = site.ask("GET", path, port=site.admin)
+        answers.append((path, status, body))
+
     with psycopg.connect(site.environ["FORGE_DATABASE_MIGRATE_URL"]) as conn:
         conn.execute("lock table forge_migration in access exclusive mode")
         waiting = [
-            threading.Thread(target=lambda path=path: answers.append(site.status(site.admin, path)))
-            for path in ("/readyz", "/metrics")
+            threading.Thread(target=ask, args=[path]) for path in ("/readyz", "/metrics") * 2
         ]
         for thread in waiting:
             thread.start()
         until(lambda: conn.execute(WAITING).fetchone() == (1,))
         assert site.status(site.admin, "/healthz") == 200
-        assert site.status(site.admin, "/readyz") == 503, "another's is being answered"
-        assert any(thread.is_alive() for thread in waiting)
-    for thread in waiting:
-        thread.join(30)
-    assert len(answers) == 2
+        for thread in waiting:
+            thread.join(30)
+        assert conn.execute(WAITING).fetchone() == (1,), "it waits no more, and proves nothing"
+    for path, status, body in answers:
+        if path == "/readyz":
+            reasons = json.loads(body)["reasons"]
+            assert status == 503 and set(reasons.values()) == {"does not answer"}, reasons
+            assert all("database" in name for name in reasons), reasons
+        else:
+            assert status == 200 and b"\nforge_ready 0\n" in body
+    assert len(answers) == 4
+    until(lambda: site.status(site.admin, "/readyz") == 200)
 
 
 WAITING = """
