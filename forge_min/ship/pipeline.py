@@ -25,7 +25,7 @@ from .project import Project, project_members, read_project
 from .steps import Step, timed
 from .stylesheets import check_stylesheets
 from .tailwind import asks_for_tailwind, make_stylesheet
-from .vendor import check_scripts, collect
+from .vendor import SBOM, check_scripts, collect, sbom_of_artifact
 
 Format = Literal["zipapp", "dir"]
 
@@ -104,6 +104,7 @@ def _package(
     driver = _driver(format)
     distributions = collect(project.root, [*artifact.BASE, artifact.DRIVERS[driver]])
     members = _members(project, distributions, zipped=format == "zipapp")
+    members[SBOM] = sbom_of_artifact(project, distributions)
     members[NAME] = Manifest.of(members).write().encode()
     info = build_info(project, members, distributions, driver=driver)
     members[INFO] = (json.dumps(info, indent=1) + "\n").encode()

@@ -13,7 +13,6 @@ from pathlib import Path
 from ...data import files
 from ...manifest import Manifest
 from .. import artifact
-from ..info import source_date
 from ..offline import no_network
 from ..project import read_project
 from ..steps import Step, timed
@@ -24,7 +23,7 @@ from .lock import write_lock
 from .own import own_wheels
 from .platforms import here
 from .sbom import NAME as SBOM
-from .sbom import write_sbom
+from .sbom import sbom_of_wheels
 from .scripts import fetch_scripts
 from .wheel import Wheel
 from .wheelhouse import FOLDER, WHEELS
@@ -76,7 +75,7 @@ def vendor(
         with clock("scripts"):
             scripts = dict(fetch_scripts(project, offline=offline))
         with clock("folder"):
-            bill = write_sbom(project, wheels, scripts, source_date(root))
+            bill = sbom_of_wheels(project, wheels, scripts)
             members = _members(wheels, scripts.values(), bill)
             path = output or root / FOLDER
             artifact.write_folder(members, path, mark=LOCK)
@@ -86,13 +85,13 @@ def vendor(
 
 
 def _members(
-    wheels: Sequence[Wheel], others: Iterable[Distribution], bill: str
+    wheels: Sequence[Wheel], others: Iterable[Distribution], bill: bytes
 ) -> dict[str, bytes]:
     """Every file by its name. others: distributions that scripts were taken from."""
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     installer = files(_SHIP).joinpath("templates", "install.sh.tmpl").read_text("utf-8")
-    texts = {LOCK: write_lock(wheels, f"CPython {python}"), SBOM: bill, "install.sh": installer}
-    members = {name: text.encode() for name, text in texts.items()}
+    lock = write_lock(wheels, f"CPython {python}")
+    members = {LOCK: lock.encode(), SBOM: bill, "install.sh": installer.encode()}
     members |= {f"{WHEELS}/{wheel.file}": wheel.data for wheel in wheels}
     for dist in (*(wheel.distribution() for wheel in wheels), *others):
         members |= licence_texts(dist)

@@ -6,15 +6,15 @@ import argparse
 import sys
 from pathlib import Path
 
-from ..errors import UsageError
-from .build import show
-from .project import find_root
+from ...errors import UsageError
+from ..build import show
+from ..project import find_root
 
 
 def vendor(args: argparse.Namespace) -> int:
     """Tells of the steps on a terminal. Raises as `ship.vendor` and `ship.copy_source`."""
-    from .. import ship
-    from ..ops.door import tell
+    from ... import ship
+    from ...ops.door import tell
 
     root = find_root(args)
     if args.source:
