@@ -46,9 +46,7 @@ def write_folder(members: Mapping[str, bytes], path: Path, *, mark: str = INFO) 
 
     Raises BuildError F345, also when the folder holds anything else.
     """
-    ours = (path / mark).is_file() or (path.is_dir() and not any(path.iterdir()))
-    if path.exists() and not ours:
-        raise failure("not_ours", path=path)
+    check_ours(path, mark)
 
     def fill(temp: Path) -> None:
         temp.mkdir()
@@ -58,6 +56,13 @@ def write_folder(members: Mapping[str, bytes], path: Path, *, mark: str = INFO) 
             file.write_bytes(members[name])
 
     replace(path, fill)
+
+
+def check_ours(path: Path, mark: str) -> None:
+    """Raises BuildError F345 where something else lies than an empty folder or one of ours."""
+    ours = (path / mark).is_file() or (path.is_dir() and not any(path.iterdir()))
+    if path.exists() and not ours:
+        raise failure("not_ours", path=path)
 
 
 def write_sums(path: Path) -> None:

@@ -63,6 +63,8 @@ def vendor(
     """
     steps: dict[str, float] = {}
     clock = partial(timed, steps, step)
+    path = output or root / FOLDER
+    artifact.check_ours(path, LOCK)
     with no_network() if offline else nullcontext():
         with clock("own wheel"):
             project = read_project(root)
@@ -77,7 +79,6 @@ def vendor(
         with clock("folder"):
             bill = sbom_of_wheels(project, wheels, scripts)
             members = _members(wheels, scripts.values(), bill)
-            path = output or root / FOLDER
             artifact.write_folder(members, path, mark=LOCK)
     size = sum(map(len, members.values()))
     names = {wheel.name: licence_of(wheel.distribution()) for wheel in wheels}

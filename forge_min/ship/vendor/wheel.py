@@ -72,7 +72,7 @@ class Wheel:
 
 
 def pack(name: str, version: str, tags: Iterable[str], files: Mapping[str, bytes]) -> Wheel:
-    """The wheel of these files, which hold one *.dist-info; WHEEL and RECORD are written anew.
+    """The wheel of these files, which hold one *.dist-info; it gets a RECORD, and a WHEEL if none.
 
     tags: "py3-none-any", more than one where it fits several platforms.
     """
@@ -81,7 +81,7 @@ def pack(name: str, version: str, tags: Iterable[str], files: Mapping[str, bytes
     pure = "true" if all(tag.endswith("-any") for tag in tags) else "false"
     head = ["Wheel-Version: 1.0", "Generator: forge_min", f"Root-Is-Purelib: {pure}"]
     text = "".join(f"{line}\n" for line in [*head, *(f"Tag: {tag}" for tag in tags)])
-    members = {**files, f"{info}WHEEL": text.encode()}
+    members = {f"{info}WHEEL": text.encode(), **files}
     members[f"{info}RECORD"] = "".join(_record(members, f"{info}RECORD")).encode()
     columns = zip(*(tag.split("-") for tag in tags), strict=True)
     tag = "-".join(".".join(sorted(set(column))) for column in columns)
