@@ -1,0 +1,56 @@
+"""The command vendor: its answers, its refusals, and a full disk."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import Cli, environment
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_answer_is_data_and_progress_is_for_terminals(cli: Cli, project: Path) -> None:
+    done = cli("vendor", "--offline", "--json", cwd=project)
+    assert (done.returncode, done.stderr) == (0, "")
+    answer = json.loads(done.stdout)
+    assert answer["path"] == str(project / "vendor")
+    assert answer["licences"]["forge-min"] == "MIT"
+    assert {f"wheels/{name}" for name in answer["wheels"]} == {
+        path.relative_to(project / "vendor").as_posix()
+        for path in (project / "vendor" / "wheels").iterdir()
+    }
+
+
+def test_platforms_and_what_is_installed_exclude_each_other(cli: Cli, project: Path) -> None:
+    done = cli("vendor", "--offline", "--platform", "musllinux_x86_64", cwd=project)
+    assert done.returncode == 2 and "for this machine alone" in done.stderr
+    assert cli("vendor", "--platform", "vax", cwd=project).returncode == 2
+    assert not (project / "vendor").exists()
+
+
+def test_a_full_disk_leaves_what_was_there(project: Path) -> None:
+    (project / "vendor").mkdir()
+    (project / "vendor" / "requirements.lock").write_text("old")
+    # As a disk with room for a megabyte would: write(2) fails.
+    done = subprocess.run(
+        ["sh", "-c", 'ulimit -f 1000; exec "$0" -m forge_min vendor --offline', sys.executable],
+        cwd=project,
+        env=environment(PYTHONDONTWRITEBYTECODE="1"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1 and "error[F345]" in done.stderr
+    assert (project / "vendor" / "requirements.lock").read_text() == "old"
+    assert sorted(path.name for path in project.glob("*vendor*")) == ["vendor"]
+
+
+def test_the_source_is_copied(cli: Cli, project: Path) -> None:
+    done = cli("vendor", "--source", "--json", cwd=project)
+    assert json.loads(done.stdout) == {"path": str(project / "_vendor" / "forge_min")}
+    assert (project / "_vendor" / "forge_min" / "py.typed").is_file()
