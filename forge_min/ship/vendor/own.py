@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import shutil
-import zipfile
-from functools import partial
 from importlib.metadata import Distribution, PathDistribution
 from importlib.metadata import PackageNotFoundError as NotInstalled
 from pathlib import Path
@@ -15,7 +12,7 @@ from ...errors import BuildError
 from .. import artifact
 from ..failure import failure
 from .platforms import compiled_tag
-from .wheel import Wheel, pack
+from .wheel import PURE, Wheel, complete, pack
 
 NAME = "forge-min"
 _PACKAGE = "forge_min"
@@ -28,34 +25,41 @@ def own_wheels() -> list[Wheel]:
 
     Raises BuildError F341 when forge-min is not installed here, or as another version.
     """
-    files = {**_package_files(), **_information()}
-    wheels = [pack(NAME, __version__, ["py3-none-any"], files)]
-    core = artifact.compiled_core(artifact.package_root())
-    if core is not None:
-        data = core.read_bytes()
-        with_core = {**files, f"{_PACKAGE}/{core.name}": data}
-        wheels.append(pack(NAME, __version__, [compiled_tag(core.name, data)], with_core))
-    return wheels
+    return [pack(NAME, __version__, [tag], files) for tag, files in _contents()]
 
 
 def copy_source(root: Path, *, force: bool = False) -> Path:
-    """Copies the package into the project's `_vendor/`, beside whatever else lies there.
+    """Copies the package, its core too, into the project's `_vendor/`; what else is there stays.
 
-    Raises BuildError: F360 when the copy there was edited and `force` is missing, F345 when it
-    cannot be written or is the one that runs, and as `own_wheels`.
+    Raises BuildError: F360 when the copy there was edited and `force` is missing, or is the one
+    that runs; F345 when it cannot be written; as `own_wheels`.
     """
     folder = root / "_vendor"
     if artifact.package_root() == (folder / _PACKAGE).resolve():
         raise failure("runs_there", path=folder / _PACKAGE)
     if not force and not _is_as_copied(folder):
         raise failure("edited_source", path=folder / _PACKAGE)
-    wheel = own_wheels()[-1]
-    for part in (_PACKAGE, _INFO):
-        artifact.replace(folder / part, partial(_extract, wheel, part), "file_not_written")
+    tag, files = _contents()[-1]
+    members = complete([tag], files)
+    for part, mark in ((_PACKAGE, "__init__.py"), (_INFO, "METADATA")):
+        start = f"{part}/"
+        inside = {n.removeprefix(start): d for n, d in members.items() if n.startswith(start)}
+        artifact.write_folder(inside, folder / part, mark=mark)
     for old in folder.glob(f"{_PACKAGE}-*.dist-info"):
         if old.name != _INFO:
             shutil.rmtree(old)
     return folder / _PACKAGE
+
+
+def _contents() -> list[tuple[str, dict[str, bytes]]]:
+    """Tag and files of each of our wheels, the pure one first."""
+    pure = {**_package_files(), **_information()}
+    core = artifact.compiled_core(artifact.package_root())
+    if core is None:
+        return [(PURE, pure)]
+    data = core.read_bytes()
+    compiled = {**pure, f"{_PACKAGE}/{core.name}": data}
+    return [(PURE, pure), (compiled_tag(core.name, data), compiled)]
 
 
 def _package_files() -> dict[str, bytes]:
@@ -89,15 +93,6 @@ def _information() -> dict[str, bytes]:
 
 def _missing(what: str) -> BuildError:
     return failure("no_distribution", name=NAME, what=what, extra=NAME)
-
-
-def _extract(wheel: Wheel, part: str, folder: Path) -> None:
-    with zipfile.ZipFile(io.BytesIO(wheel.data)) as archive:
-        for name in archive.namelist():
-            if name.startswith(f"{part}/") and not name.endswith("/"):
-                file = folder / name.removeprefix(f"{part}/")
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_bytes(archive.read(name))
 
 
 def _is_as_copied(folder: Path) -> bool:

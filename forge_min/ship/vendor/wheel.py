@@ -19,6 +19,7 @@ from ..failure import failure
 
 _FILE = re.compile(r"([^-]+)-([^-]+)(?:-\d[^-]*)?-([^-]+)-([^-]+)-([^-]+)\.whl")
 _INFO = re.compile(r"[^/]+\.dist-info/")
+PURE = "py3-none-any"
 _LEFT_OUT = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"})
 
 
@@ -72,23 +73,28 @@ class Wheel:
 
 
 def pack(name: str, version: str, tags: Iterable[str], files: Mapping[str, bytes]) -> Wheel:
-    """The wheel of these files, which hold one *.dist-info; it gets a RECORD, and a WHEEL if none.
+    """The wheel of these files, as `complete` makes them whole."""
+    tags = list(tags)
+    columns = zip(*(tag.split("-") for tag in tags), strict=True)
+    tag = "-".join(".".join(sorted(set(column))) for column in columns)
+    zipped = io.BytesIO()
+    artifact.write_zip(complete(tags, files), zipped)
+    stem = artifact.normalise(name).replace("-", "_")
+    return Wheel(f"{stem}-{version}-{tag}.whl", zipped.getvalue())
 
-    tags: "py3-none-any", more than one where it fits several platforms.
+
+def complete(tags: Iterable[str], files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The files, which hold one *.dist-info, with a RECORD in it, and a WHEEL if it has none.
+
+    tags: "py3-none-any", more than one where they fit several platforms.
     """
-    tags = sorted(tags)
     info = next(match[0] for file in sorted(files) if (match := _INFO.match(file)))
+    tags = sorted(tags)
     pure = "true" if all(tag.endswith("-any") for tag in tags) else "false"
     head = ["Wheel-Version: 1.0", "Generator: forge_min", f"Root-Is-Purelib: {pure}"]
     text = "".join(f"{line}\n" for line in [*head, *(f"Tag: {tag}" for tag in tags)])
     members = {f"{info}WHEEL": text.encode(), **files}
-    members[f"{info}RECORD"] = "".join(_record(members, f"{info}RECORD")).encode()
-    columns = zip(*(tag.split("-") for tag in tags), strict=True)
-    tag = "-".join(".".join(sorted(set(column))) for column in columns)
-    stem = artifact.normalise(name).replace("-", "_")
-    zipped = io.BytesIO()
-    artifact.write_zip(members, zipped)
-    return Wheel(f"{stem}-{version}-{tag}.whl", zipped.getvalue())
+    return {**members, f"{info}RECORD": "".join(_record(members, f"{info}RECORD")).encode()}
 
 
 def _record(members: Mapping[str, bytes], itself: str) -> Iterator[str]:
@@ -104,7 +110,7 @@ def repack(dist: Distribution) -> Wheel:
     Its bytes, and so its hash, are not those of the index. Raises as `artifact.recorded_files`.
     """
     files = artifact.recorded_files(dist, _came_with_it)
-    tags = re.findall(r"^Tag: (\S+)", dist.read_text("WHEEL") or "Tag: py3-none-any", re.MULTILINE)
+    tags = re.findall(r"^Tag: (\S+)", dist.read_text("WHEEL") or f"Tag: {PURE}", re.MULTILINE)
     return pack(dist.name, dist.version, tags, files)
 
 
