@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from .conftest import Cli, environment
+from .test_commands import on_a_terminal
 
 pytestmark = pytest.mark.slow
 
 
-def test_the_answer_is_data_and_progress_is_for_terminals(cli: Cli, project: Path) -> None:
+def test_the_answer_is_data(cli: Cli, project: Path) -> None:
     done = cli("vendor", "--offline", "--json", cwd=project)
     assert (done.returncode, done.stderr) == (0, "")
     answer = json.loads(done.stdout)
@@ -33,21 +35,38 @@ def test_platforms_and_what_is_installed_exclude_each_other(cli: Cli, project: P
     assert not (project / "vendor").exists()
 
 
-def test_a_full_disk_leaves_what_was_there(project: Path) -> None:
+STARVED = """
+import sys
+from forge_min.cli import main
+code = main(["vendor", "--offline"])
+print(code, *sorted({m.partition(".")[0] for m in sys.modules}))
+"""
+
+
+def test_a_full_disk_leaves_what_was_there_and_no_code_of_others_was_loaded(project: Path) -> None:
     (project / "vendor").mkdir()
     (project / "vendor" / "requirements.lock").write_text("old")
-    # As a disk with room for a megabyte would: write(2) fails.
+    # As on a disk with room for a megabyte, write(2) fails.
     done = subprocess.run(
-        ["sh", "-c", 'ulimit -f 1000; exec "$0" -m forge_min vendor --offline', sys.executable],
+        ["sh", "-c", 'ulimit -f 1000; exec "$0" -c "$1"', sys.executable, STARVED],
         cwd=project,
         env=environment(PYTHONDONTWRITEBYTECODE="1"),
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 1 and "error[F345]" in done.stderr
+    code, *loaded = done.stdout.split()
+    assert code == "1" and "error[F345]" in done.stderr
+    assert not {"psycopg", "psycopg_binary", "opentelemetry", "app", "gen"} & set(loaded)
     assert (project / "vendor" / "requirements.lock").read_text() == "old"
     assert sorted(path.name for path in project.glob("*vendor*")) == ["vendor"]
+
+
+def test_progress_is_shown_on_a_terminal(project: Path) -> None:
+    code, shown = on_a_terminal(["vendor", "--offline", "-o", "elsewhere"], project)
+    assert code == 0
+    for step in ("own wheel", "wheels", "scripts", "folder"):
+        assert re.search(rf"{step} +\d+\.\d\d s", shown)
 
 
 def test_the_source_is_copied(cli: Cli, project: Path) -> None:

@@ -131,6 +131,7 @@ def test_the_wheel_with_the_core_is_that_one_and_the_core() -> None:
     ("metadata", "expected"),
     [
         ("License-Expression: MIT OR Apache-2.0\n", "MIT OR Apache-2.0"),
+        (f"License-Expression: {' OR '.join(['MIT'] * 40)}\n", " OR ".join(["MIT"] * 40)),
         ("License: BSD\n", "BSD"),
         ("Classifier: License :: OSI Approved :: MIT License\n", "MIT License"),
         (f"License: {'words ' * 40}\nClassifier: License :: OSI Approved :: X\n", "X"),

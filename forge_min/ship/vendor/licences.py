@@ -13,11 +13,14 @@ _TEXT = re.compile(r"(LICEN[CS]E|COPYING|NOTICE|AUTHORS)", re.IGNORECASE)
 
 def licence_of(dist: Distribution) -> str:
     """Its SPDX expression (PEP 639), else what its author calls it, else ""."""
-    given = dist.metadata.get_all("License-Expression") or dist.metadata.get_all("License") or [""]
-    rows = dist.metadata.get_all("Classifier") or []
-    classified = [row.rpartition(" :: ")[2] for row in rows if row.startswith("License :: ")]
-    name = given[0].strip()  # some put the whole text there
-    return name if 0 < len(name) <= 80 and "\n" not in name else next(iter(classified), "")
+    words = dist.metadata
+    if "License-Expression" in words:
+        return words["License-Expression"].strip()
+    named = words.get("License", "").strip()
+    if 0 < len(named) <= 80 and "\n" not in named:  # some put the whole text there
+        return named
+    rows = words.get_all("Classifier") or []
+    return next((row.rpartition(" :: ")[2] for row in rows if row.startswith("License :: ")), "")
 
 
 def licence_texts(dist: Distribution) -> dict[str, bytes]:

@@ -114,7 +114,7 @@ def _licences(dist: Distribution | None) -> Component:
     if dist is None:
         return {"licenses": _OWN_LICENCE}
     text = licence_of(dist)
-    if dist.metadata.get_all("License-Expression"):
+    if "License-Expression" in dist.metadata:
         return {"licenses": [{"expression": text}]}
     return {"licenses": [{"license": {"name": text}}]} if text else {}
 
