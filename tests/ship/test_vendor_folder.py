@@ -21,17 +21,29 @@ from forge_min.ship.project import read_project
 from forge_min.ship.vendor import SBOM, collect, sbom_of_artifact
 from forge_min.ship.vendor.lock import read_lock
 
-from wheels import alter, environment
+from wheels import DIGEST, SCRIPT, alter, environment, install_star, pin
 
 pytestmark = pytest.mark.slow
 
 Copy = Callable[[Path], Path]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def star(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A wheel with a script is installed."""
+    folder = tmp_path_factory.mktemp("star")
+    install_star(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        yield
+
+
 @pytest.fixture(scope="module")
 def vendored(tmp_path_factory: pytest.TempPathFactory, copy_example: Copy) -> Vendored:
-    """The example's, from what is installed here."""
-    return vendor(copy_example(tmp_path_factory.mktemp("vendored") / "departures"), offline=True)
+    """The example's, with a script of a wheel, from what is installed here."""
+    return vendor(
+        pin(copy_example(tmp_path_factory.mktemp("vendored") / "departures")), offline=True
+    )
 
 
 @pytest.fixture
@@ -66,6 +78,9 @@ def test_it_holds_wheels_lock_sums_licences_bill_and_installer(vendored: Vendore
         assert any(file.startswith(name.replace("-", "_") + "-") for file in vendored.wheels)
         assert any(text.startswith(f"licenses/{name}-") for text in names)
         assert vendored.licences[name]
+    assert vendored.scripts == ("js/star.js",)
+    assert (vendored.path.parent / "static/js/star.js").read_bytes() == SCRIPT
+    assert (vendored.path / "licenses/star-0.7/LICENSE").read_text() == "free"
     assert list(vendored.steps) == ["own wheel", "wheels", "scripts", "folder"]
 
 
@@ -89,7 +104,7 @@ def test_the_same_inputs_give_the_same_bytes_over_an_older_folder(
 ) -> None:
     older = Path(shutil.copytree(vendored.path, tmp_path / "older"))
     (older / "wheels" / "old-1.0-py3-none-any.whl").write_bytes(b"")
-    again = vendor(project, output=older, offline=True)
+    again = vendor(pin(project), output=older, offline=True)
     assert read_members(again.path) == read_members(vendored.path)
 
 
@@ -125,7 +140,7 @@ def test_the_bills_name_every_part_once_and_what_it_needs(
         assert all(part["licenses"] for part in parts.values())
     digests = {part["hashes"][0]["content"] for part in bills[0]["components"]}
     locked = read_lock((vendored.path / "requirements.lock").read_text())
-    assert digests == set().union(*locked.values())
+    assert digests == {DIGEST}.union(*locked.values())
 
 
 def test_libraries_inside_a_wheel_are_in_the_bill(vendored: Vendored) -> None:

@@ -13,28 +13,15 @@ from forge_min.ship.vendor import check_scripts
 from forge_min.ship.vendor.sbom import sbom_of_wheels
 from forge_min.ship.vendor.scripts import fetch_scripts
 
-from wheels import install, make_wheel
-
-SCRIPT = b"star();\n"
-DIGEST = sha256(SCRIPT).hexdigest()
+from wheels import DIGEST, SCRIPT, install_star, pin
 
 
 @pytest.fixture
 def starred(tmp_path: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The example, which pins a file of a wheel that is installed."""
-    wheel = make_wheel("star", "0.7", files={"star/x.js": SCRIPT}, metadata="License: MIT\n")
-    install(wheel, tmp_path / "site")
+    install_star(tmp_path / "site")
     monkeypatch.syspath_prepend(tmp_path / "site")
-    pin(project)
-    return project
-
-
-def pin(
-    root: Path, wheel: str = "star==0.7", member: str = "star/x.js", digest: str = DIGEST
-) -> None:
-    text = (root / "forge.toml").read_text().partition("\n[assets.scripts]")[0]
-    row = f'{{wheel = "{wheel}", member = "{member}", sha256 = "{digest}"}}'
-    (root / "forge.toml").write_text(f'{text}\n[assets.scripts]\n"js/star.js" = {row}\n')
+    return pin(project)
 
 
 def test_the_file_is_written_into_static_and_a_build_compares(starred: Path) -> None:

@@ -16,7 +16,7 @@ def licence_of(dist: Distribution) -> str:
     words = dist.metadata
     if "License-Expression" in words:
         return words["License-Expression"].strip()
-    named = words.get("License", "").strip()
+    named = str((words.get_all("License") or [""])[0]).strip()
     if 0 < len(named) <= 80 and "\n" not in named:  # some put the whole text there
         return named
     rows = words.get_all("Classifier") or []

@@ -149,7 +149,7 @@ def _is_bill(path: PurePosixPath) -> bool:
 
 
 def _dependencies(
-    subject: str, parts: Iterable[Part], files: Iterable[Component]
+    subject: str, parts: Sequence[Part], files: Sequence[Component]
 ) -> Iterator[Component]:
     """What each needs; the project needs its scripts, and what nothing else does."""
     references: dict[str, list[str]] = {}
@@ -158,6 +158,7 @@ def _dependencies(
     needed = set().union(*(part.requires for part in parts))
     direct = [one for name in sorted(references.keys() - needed) for one in references[name]]
     yield {"ref": subject, "dependsOn": [*direct, *(file["bom-ref"] for file in files)]}
+    yield from ({"ref": file["bom-ref"], "dependsOn": []} for file in files)
     for part in parts:
         names = sorted(part.requires & references.keys())
         yield {"ref": part.reference, "dependsOn": [r for name in names for r in references[name]]}
