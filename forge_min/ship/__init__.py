@@ -3,9 +3,9 @@
 from .dockerfile import Deployed, deploy
 from .pipeline import Built, build
 from .tailwind import stylesheet_state
-from .vendor import PLATFORMS, Vendored, copy_source, vendor
+from .vendor import Vendored, copy_source, vendor
 
 __all__ = [
-    "PLATFORMS", "Built", "Deployed", "Vendored", "build", "copy_source", "deploy",
-    "stylesheet_state", "vendor",
+    "Built", "Deployed", "Vendored", "build", "copy_source", "deploy", "stylesheet_state",
+    "vendor",
 ]  # fmt: skip

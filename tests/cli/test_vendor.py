@@ -22,10 +22,7 @@ def test_the_answer_is_data(cli: Cli, project: Path) -> None:
     answer = json.loads(done.stdout)
     assert answer["path"] == str(project / "vendor")
     assert answer["licences"]["forge-min"] == "MIT"
-    assert {f"wheels/{name}" for name in answer["wheels"]} == {
-        path.relative_to(project / "vendor").as_posix()
-        for path in (project / "vendor" / "wheels").iterdir()
-    }
+    assert sorted(answer["wheels"]) == sorted(p.name for p in project.glob("vendor/*/*.whl"))
 
 
 def test_platforms_and_what_is_installed_exclude_each_other(cli: Cli, project: Path) -> None:

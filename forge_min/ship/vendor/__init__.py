@@ -2,13 +2,12 @@
 
 from .folder import Vendored, vendor
 from .own import copy_source
-from .platforms import PLATFORMS
 from .sbom import NAME as SBOM
 from .sbom import sbom_of_artifact
 from .scripts import check_scripts
 from .wheelhouse import collect
 
 __all__ = [
-    "PLATFORMS", "SBOM", "Vendored", "check_scripts", "collect", "copy_source",
-    "sbom_of_artifact", "vendor",
+    "SBOM", "Vendored", "check_scripts", "collect", "copy_source", "sbom_of_artifact",
+    "vendor",
 ]  # fmt: skip

@@ -28,7 +28,8 @@ from .scripts import fetch_scripts
 from .wheel import Wheel
 from .wheelhouse import FOLDER, WHEELS
 
-_NEEDED = (*artifact.BASE, artifact.DRIVERS["binary"], "pip")  # pip: what installs them
+_NEEDED = (*artifact.BASE, artifact.DRIVERS["binary"])
+_TOOL = "pip"  # installs the others; where they run, nothing needs it
 _SHIP = __package__.rpartition(".")[0]
 
 
@@ -57,9 +58,11 @@ def vendor(
     """Fills a folder with what a machine without network needs for the project at `root`.
 
     The versions are those that are installed here, and the Python is this one's X.Y. output: by
-    default vendor/ in the project. platforms: of PLATFORMS, by default this machine's with either C
-    library. offline: asks no index, and packs what is installed, for this machine alone. step: as
-    of `build`. Raises ConfigError and BuildError F34x, F37x: what was there is as it was then.
+    default vendor/ in the project. platforms: "musllinux_aarch64" and the like, by default this
+    machine's with either C library. offline: asks no index, and packs what is installed, for this
+    machine alone. step: as of `build`.
+
+    Raises ConfigError and BuildError F34x, F37x: what was there is as it was then.
     """
     steps: dict[str, float] = {}
     clock = partial(timed, steps, step)
@@ -68,7 +71,7 @@ def vendor(
     with no_network() if offline else nullcontext():
         with clock("own wheel"):
             project = read_project(root)
-            needed = artifact.collect(_NEEDED)
+            needed = artifact.collect([*_NEEDED, _TOOL])
             wheels = own_wheels()
         with clock("wheels"):
             wheels += (
@@ -91,9 +94,10 @@ def _members(
     """Every file by its name. others: distributions that scripts were taken from."""
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     installer = files(_SHIP).joinpath("templates", "install.sh.tmpl").read_text("utf-8")
-    lock = write_lock(wheels, f"CPython {python}")
+    lock = write_lock([wheel for wheel in wheels if wheel.name != _TOOL], f"CPython {python}")
     members = {LOCK: lock.encode(), SBOM: bill, "install.sh": installer.encode()}
-    members |= {f"{WHEELS}/{wheel.file}": wheel.data for wheel in wheels}
+    for wheel in wheels:
+        members[f"{_TOOL if wheel.name == _TOOL else WHEELS}/{wheel.file}"] = wheel.data
     for dist in (*(wheel.distribution() for wheel in wheels), *others):
         members |= licence_texts(dist)
     return {**members, "SHA256SUMS": Manifest.of(members).write().encode()}

@@ -15,8 +15,6 @@ _LEVELS = {
     "musllinux": ["musllinux_1_2", "musllinux_1_1"],
 }
 _MINOR = sys.version_info.minor
-PLATFORMS = tuple(f"{libc}_{machine}" for libc in _LEVELS for machine in ("x86_64", "aarch64"))
-"""What wheels may be asked for, beside those of this machine."""
 
 
 def is_musl() -> bool:
