@@ -73,7 +73,7 @@ def test_it_holds_wheels_lock_sums_licences_bill_and_installer(vendored: Vendore
     assert {"install.sh", "requirements.lock", "SHA256SUMS", "sbom.cdx.json"} <= names
     found = {name for name in names if name.endswith(".whl")}
     assert found == {
-        f"{'pip' if file.startswith('pip-') else 'wheels'}/{file}" for file in vendored.wheels
+        f"{'pip' if file.startswith('pip-') else 'wheelhouse'}/{file}" for file in vendored.wheels
     }
     for name in ("forge-min", "psycopg", "psycopg-binary", "opentelemetry-sdk", "pip"):
         assert any(file.startswith(name.replace("-", "_") + "-") for file in vendored.wheels)
@@ -96,7 +96,7 @@ def test_every_file_is_in_the_sums_and_every_wheel_in_the_lock(vendored: Vendore
     sums = Manifest.read(files.pop("SHA256SUMS").decode())
     assert sums.differences(files) == {}
     locked = read_lock(files["requirements.lock"].decode())
-    digests = {hashes for name, hashes in sums.hashes.items() if name.startswith("wheels/")}
+    digests = {hashes for name, hashes in sums.hashes.items() if name.startswith("wheelhouse/")}
     assert set().union(*locked.values()) == digests
 
 
@@ -104,7 +104,7 @@ def test_the_same_inputs_give_the_same_bytes_over_an_older_folder(
     vendored: Vendored, project: Path, tmp_path: Path
 ) -> None:
     older = Path(shutil.copytree(vendored.path, tmp_path / "older"))
-    (older / "wheels" / "old-1.0-py3-none-any.whl").write_bytes(b"")
+    (older / "wheelhouse" / "old-1.0-py3-none-any.whl").write_bytes(b"")
     again = vendor(pin(project), output=older, offline=True)
     assert read_members(again.path) == read_members(vendored.path)
 
@@ -172,14 +172,14 @@ def test_an_artifact_gets_the_same_members_from_the_wheelhouse(folder: Path, pro
 
 
 def spoil_a_wheel(folder: Path) -> str:
-    path = min(folder.glob("wheels/typing_extensions-*"))
+    path = min(folder.glob("wheelhouse/typing_extensions-*"))
     alter(path)
-    return f"wheels/{path.name} was altered"
+    return f"wheelhouse/{path.name} was altered"
 
 
 def add_a_file(folder: Path) -> str:
-    (folder / "wheels" / "more.whl").write_bytes(b"")
-    return "wheels/more.whl was added"
+    (folder / "wheelhouse" / "more.whl").write_bytes(b"")
+    return "wheelhouse/more.whl was added"
 
 
 def remove_a_file(folder: Path) -> str:
@@ -198,7 +198,7 @@ def test_the_installer_installs_nothing_of_a_folder_that_was_changed(
 
 
 def test_pip_compares_with_the_lock_even_if_the_sums_were_changed_too(folder: Path) -> None:
-    alter(min(folder.glob("wheels/typing_extensions-*")))
+    alter(min(folder.glob("wheelhouse/typing_extensions-*")))
     files = read_members(folder)
     del files["SHA256SUMS"]
     (folder / "SHA256SUMS").write_text(Manifest.of(files).write())

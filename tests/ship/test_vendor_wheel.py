@@ -10,12 +10,13 @@ import zipfile
 from importlib.metadata import Distribution
 from pathlib import Path
 
+import forge_min
 import pytest
 from forge_min.errors import BuildError
 from forge_min.ship.artifact import recorded_files
 from forge_min.ship.vendor import platforms
 from forge_min.ship.vendor.licences import licence_of, licence_texts
-from forge_min.ship.vendor.own import own_wheels
+from forge_min.ship.vendor.own import other_wheels, own_wheels
 from forge_min.ship.vendor.wheel import Wheel, repack
 
 from wheels import install, make_wheel
@@ -117,6 +118,18 @@ def test_our_pure_wheel_fits_any_machine_and_holds_no_compiled_part() -> None:
     assert not [n for n in names if n.endswith((".so", ".c", ".pyc")) or "__pycache__" in n]
     assert dist.entry_points.select(name="forge-min")
     assert licence_texts(dist).keys() == {f"licenses/forge-min-{dist.version}/LICENSE"}
+
+
+def test_a_wheel_of_ours_from_another_machine_is_taken_and_no_other(tmp_path: Path) -> None:
+    made = make_wheel("forge_min", forge_min.__version__, "cp313-cp313-musllinux_1_2_x86_64")
+    older, other = make_wheel("forge_min", "0.0.1"), make_wheel()
+    for wheel in (made, older, other):
+        (tmp_path / wheel.file).write_bytes(wheel.data)
+    assert other_wheels([tmp_path / made.file]) == [made]
+    for wheel in (older, other):
+        with pytest.raises(BuildError, match=re.escape(wheel.file)) as caught:
+            other_wheels([tmp_path / wheel.file])
+        assert caught.value.code == "F371"
 
 
 def test_the_wheel_with_the_core_is_that_one_and_the_core() -> None:

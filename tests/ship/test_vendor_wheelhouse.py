@@ -20,7 +20,7 @@ from wheels import alter, make_wheel
 
 def fill(root: Path, *wheels: Wheel) -> Path:
     """A project's vendor/ with these; gives the folder of the wheels."""
-    folder = root / "vendor" / "wheels"
+    folder = root / "vendor" / "wheelhouse"
     folder.mkdir(parents=True, exist_ok=True)
     for wheel in wheels:
         (folder / wheel.file).write_bytes(wheel.data)

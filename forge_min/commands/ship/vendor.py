@@ -34,6 +34,7 @@ def vendor(args: argparse.Namespace) -> int:
         root,
         output=None if args.output is None else Path(args.output),
         platforms=args.platform,
+        own=[Path(file) for file in args.wheel],
         offline=args.offline,
         step=show if sys.stderr.isatty() and not args.quiet else None,
     )

@@ -20,7 +20,7 @@ from .gathering import from_environment, from_index
 from .licences import licence_of, licence_texts
 from .lock import NAME as LOCK
 from .lock import write_lock
-from .own import own_wheels
+from .own import other_wheels, own_wheels
 from .platforms import here
 from .sbom import NAME as SBOM
 from .sbom import sbom_of_wheels
@@ -52,6 +52,7 @@ def vendor(
     *,
     output: Path | None = None,
     platforms: Sequence[str] = (),
+    own: Sequence[Path] = (),
     offline: bool = False,
     step: Step | None = None,
 ) -> Vendored:
@@ -59,8 +60,8 @@ def vendor(
 
     The versions are those that are installed here, and the Python is this one's X.Y. output: by
     default vendor/ in the project. platforms: "musllinux_aarch64" and the like, by default this
-    machine's with either C library. offline: asks no index, and packs what is installed, for this
-    machine alone. step: as of `build`.
+    machine's with either C library. own: wheels of forge_min for other machines. offline: asks no
+    index, and packs what is installed, for this machine alone. step: as of `build`.
 
     Raises ConfigError and BuildError F34x, F37x: what was there is as it was then.
     """
@@ -72,7 +73,9 @@ def vendor(
         with clock("own wheel"):
             project = read_project(root)
             needed = artifact.collect([*_NEEDED, _TOOL])
-            wheels = own_wheels()
+            others = other_wheels(own)
+            made = {wheel.file for wheel in others}
+            wheels = [*others, *(wheel for wheel in own_wheels() if wheel.file not in made)]
         with clock("wheels"):
             wheels += (
                 from_environment(needed) if offline else from_index(needed, platforms or here())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from importlib.metadata import Distribution, PathDistribution
 from importlib.metadata import PackageNotFoundError as NotInstalled
 from pathlib import Path
@@ -26,6 +27,15 @@ def own_wheels() -> list[Wheel]:
     Raises BuildError F341 when forge-min is not installed here, or as another version.
     """
     return [pack(NAME, __version__, [tag], files) for tag, files in _contents()]
+
+
+def other_wheels(paths: Iterable[Path]) -> list[Wheel]:
+    """Wheels of forge_min that were made elsewhere. Raises BuildError F371 for any other file."""
+    wheels = [Wheel.read(path) for path in paths]
+    for wheel in wheels:
+        if (wheel.name, wheel.distribution().version) != (NAME, __version__):
+            raise failure("not_own", file=wheel.file, version=__version__)
+    return wheels
 
 
 def copy_source(root: Path, *, force: bool = False) -> Path:

@@ -16,7 +16,7 @@ from .platforms import fits
 from .wheel import Wheel
 
 FOLDER = "vendor"
-WHEELS = "wheels"
+WHEELS = "wheelhouse"
 
 
 def collect(root: Path, names: Iterable[str]) -> list[Distribution]:
