@@ -49,12 +49,10 @@ def config() -> str:
             section = name
             lines += ["", f"## {section}", "", "| key | type | default | variable | |"]
             lines += ["|---|---|---|---|---|"]
-        later = "" if key.used else " (nothing reads it yet)"
         also = "".join(f", `{alias}`" for alias in key.aliases)
         default = "" if key.default == "" else f"`{_toml(key.default)}`"
         lines.append(
-            f"| `{key.name}` | {key.type} | {default} | `{key.variable}`{also} |"
-            f" {key.help}{later} |"
+            f"| `{key.name}` | {key.type} | {default} | `{key.variable}`{also} | {key.help} |"
         )
     return "\n".join(lines) + "\n"
 

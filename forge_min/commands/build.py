@@ -22,7 +22,7 @@ def build(args: argparse.Namespace) -> int:
         format=args.format,
         offline=args.offline,
         skip_css=args.skip_css,
-        step=_show if sys.stderr.isatty() and not args.quiet else None,
+        step=show if sys.stderr.isatty() and not args.quiet else None,
     )
     answer = {
         "path": str(built.path),
@@ -36,8 +36,8 @@ def build(args: argparse.Namespace) -> int:
     return 0
 
 
-def _show(name: str, seconds: float | None) -> None:
-    """A step begins (None) or has ended after so many seconds."""
+def show(name: str, seconds: float | None) -> None:
+    """On stderr: a step begins (None) or has ended after so many seconds."""
     done = None if seconds is None else f"\r\x1b[K{_line(name, seconds)}\n"
     print(done or f"{name} ...", end="", file=sys.stderr, flush=True)
 

@@ -71,7 +71,6 @@ class _Loading:
         self.errors: list[ConfigError] = []
         self._values = {key.name: key.accept(key.default) for key in TABLE}
         self._sources = {key.name: "default" for key in TABLE}
-        self._unread: list[str] = []
 
     def finish(self) -> Config:
         env = self._environ.get("FORGE_ENV") or "development"
@@ -84,9 +83,7 @@ class _Loading:
             self._read_file()
         self._read_variables()
         self._derive(env)
-        return Config(
-            env, self._values, self._sources, [*self._unread, *_unknown_variables(self._environ)]
-        )
+        return Config(env, self._values, self._sources, [*_unknown_variables(self._environ)])
 
     def _refuse(self, message: str, code: str, hint: str | None = None) -> None:
         self.errors.append(ConfigError(message, code=code, hint=hint))
@@ -130,8 +127,6 @@ class _Loading:
         try:
             self._values[key.name] = key.accept(raw)
             self._sources[key.name] = where
-            if not key.used:
-                self._unread.append(f"{where}: {key.name} is accepted, and nothing reads it yet")
         except ValueError as err:
             shown = "the value given" if key.secret else repr(raw)[:80]
             hint = f"the default is {json.dumps(key.default)}"

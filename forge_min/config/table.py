@@ -14,10 +14,7 @@ _LONGEST = 3650 * 86400.0  # seconds
 
 
 class Key(NamedTuple):
-    """One row of the table. name: "section.key". default: as a user would write it.
-
-    used: False for a key of a part that is not built yet.
-    """
+    """One row of the table. name: "section.key". default: as a user would write it."""
 
     name: str
     type: Type
@@ -28,7 +25,6 @@ class Key(NamedTuple):
     choices: Sequence[str] = ()
     aliases: Sequence[str] = ()
     secret: Literal["", "url", "all"] = ""
-    used: bool = True
 
     @property
     def variable(self) -> str:
@@ -101,9 +97,15 @@ def _rates(value: Mapping[str, object]) -> str:
 
 
 def _scripts(value: Mapping[str, object]) -> str:
-    parts = {"wheel", "member", "sha256"}
-    good = all(isinstance(v, dict) and set(v) == parts for v in value.values())
-    return "" if good else "a table of name = {wheel, member, sha256}"
+    parts = {"wheel": r"[\w.-]+==[\w.!+-]+", "member": r"\S.*", "sha256": r"[0-9a-f]{64}"}
+    inside = r"(?!\.)[\w.-]+(/(?!\.)[\w.-]+)*"
+    good = all(
+        re.fullmatch(inside, name, re.ASCII)
+        and isinstance(row, dict) and row.keys() == parts.keys()
+        and all(re.fullmatch(parts[key], str(part), re.ASCII) for key, part in row.items())
+        for name, row in value.items()
+    )  # fmt: skip
+    return "" if good else 'a table like {"js/x.js" = {wheel = "x==1.0", member, sha256}}'
 
 
 _CHECKS: dict[str, Callable[[Any], str]] = {

@@ -3,5 +3,9 @@
 from .deployment import Deployed, deploy
 from .pipeline import Built, build
 from .tailwind import stylesheet_state
+from .vendor import Vendored, copy_source, vendor
 
-__all__ = ["Built", "Deployed", "build", "deploy", "stylesheet_state"]
+__all__ = [
+    "Built", "Deployed", "Vendored", "build", "copy_source", "deploy", "stylesheet_state",
+    "vendor",
+]  # fmt: skip

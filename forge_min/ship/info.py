@@ -36,7 +36,7 @@ def build_info(
         "name": project.name,
         "version": project.version,
         "commit": _commit(project.root),
-        "date": _date(project.root),
+        "date": source_date(project.root),
         "python": platform.python_version(),
         "suffix": EXTENSION_SUFFIXES[0],
         "machine": platform.machine(),
@@ -58,8 +58,11 @@ def _commit(root: Path) -> str:
     return f"{commit}+changes" if changes else commit or "unknown"
 
 
-def _date(root: Path) -> str:
-    """ISO 8601, UTC: SOURCE_DATE_EPOCH, else the commit's, else "unknown"; never the clock's."""
+def source_date(root: Path) -> str:
+    """ISO 8601, UTC: SOURCE_DATE_EPOCH, else the commit's, else "unknown"; never the clock's.
+
+    Raises BuildError F347.
+    """
     given = os.environ.get("SOURCE_DATE_EPOCH") or _git(root, "log", "-1", "--format=%ct")
     if not given:
         return "unknown"

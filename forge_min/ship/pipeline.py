@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import Distribution
@@ -23,11 +22,12 @@ from .failure import failure
 from .info import build_info
 from .offline import no_network
 from .project import Project, project_members, read_project
+from .steps import Step, timed
 from .stylesheets import check_stylesheets
 from .tailwind import asks_for_tailwind, make_stylesheet
+from .vendor import SBOM, check_scripts, collect, sbom_of_artifact
 
 Format = Literal["zipapp", "dir"]
-Step = Callable[[str, float | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def build(
     Raises ErrorGroup of SchemaErrors, ConfigError, and BuildError F34x: nothing was replaced then.
     """
     steps: dict[str, float] = {}
-    clock = partial(_timed, steps, step or (lambda name, seconds: None))
+    clock = partial(timed, steps, step)
     with no_network() if offline else nullcontext():
         with clock("generate"):
             project = read_project(root)
@@ -67,6 +67,7 @@ def build(
         with clock("pages"):
             _check_pages(root)
         with clock("css"):
+            check_scripts(project)
             if not skip_css:
                 if asks_for_tailwind(project):
                     make_stylesheet(project)
@@ -75,16 +76,6 @@ def build(
             path, info = _package(project, output, format)
     size = sum(p.stat().st_size for p in (path, *path.rglob("*")) if p.is_file())
     return Built(path, format, size, steps, info)
-
-
-@contextmanager
-def _timed(steps: dict[str, float], tell: Step, name: str) -> Iterator[None]:
-    """Time one step, and tell when it begins and when it ends."""
-    tell(name, None)
-    start = time.perf_counter()
-    yield
-    steps[name] = time.perf_counter() - start
-    tell(name, steps[name])
 
 
 def _resources(root: Path) -> tuple[ResourceIR, ...]:
@@ -111,8 +102,9 @@ def _package(
     project: Project, output: Path | None, format: Format
 ) -> tuple[Path, dict[str, object]]:
     driver = _driver(format)
-    distributions = artifact.collect([*artifact.BASE, artifact.DRIVERS[driver]])
+    distributions = collect(project.root, [*artifact.BASE, artifact.DRIVERS[driver]])
     members = _members(project, distributions, zipped=format == "zipapp")
+    members[SBOM] = sbom_of_artifact(project, distributions)
     members[NAME] = Manifest.of(members).write().encode()
     info = build_info(project, members, distributions, driver=driver)
     members[INFO] = (json.dumps(info, indent=1) + "\n").encode()

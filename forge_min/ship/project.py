@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,13 +25,14 @@ _MADE = {"schema.py", "views"}  # of a resource: gen/ holds what they became
 @dataclass(frozen=True, slots=True)
 class Project:
     """What forge.toml says of a project. root: its folder; name is also the artifact's. css: the
-    source of its stylesheet, which need not be there.
+    source of its stylesheet, which need not be there. scripts: as assets.scripts has them.
     """
 
     root: Path
     name: str
     version: str
     css: str
+    scripts: Mapping[str, Mapping[str, str]]
 
 
 def read_project(root: Path) -> Project:
@@ -47,7 +48,8 @@ def read_project(root: Path) -> Project:
     for key, value in (("name", told.name), ("version", told.version)):
         if not _NAME.match(value):
             raise failure("bad_name", key=key, value=value, file=file)
-    return Project(root, told.name, told.version, os.path.normpath(config.assets.css))
+    css, scripts = os.path.normpath(config.assets.css), config.assets.scripts
+    return Project(root, told.name, told.version, css, scripts)
 
 
 def project_members(root: Path) -> dict[str, bytes]:

@@ -366,12 +366,21 @@ def test_any_file_gives_a_config_or_errors(text: str) -> None:
         pass
 
 
-def test_a_key_that_nothing_reads_yet_warns_when_it_is_set() -> None:
-    (told,) = load(None, {"FORGE_ASSETS_SCRIPTS": "{}"}).warnings
-    assert "FORGE_ASSETS_SCRIPTS: assets.scripts" in told
-    (told,) = load(None, {}, text="[assets]\nscripts = {}\n").warnings
-    assert "forge.toml:2: assets.scripts" in told
-    assert not load(None, {}).warnings
+def test_scripts_are_named_by_their_place_with_wheel_member_and_hash() -> None:
+    row = {"wheel": "star==0.7", "member": "star/x.js", "sha256": "0" * 64}
+
+    def given(name: str, **changed: object) -> str:
+        parts = ", ".join(f"{k} = {json.dumps(v)}" for k, v in {**row, **changed}.items())
+        return f"[assets.scripts]\n{json.dumps(name)} = {{{parts}}}\n"
+
+    assert load(None, {}, given("js/x.js")).assets.scripts["js/x.js"] == row
+    names = ["../x.js", "/x.js", "js/../x.js", ".x.js", "js//x.js", ""]
+    wrong = [given(name) for name in names]
+    wrong += [given("x.js", wheel="star"), given("x.js", sha256="abc"), given("x.js", more="x")]
+    for text in wrong:
+        with pytest.raises(ErrorGroup) as caught:
+            load(None, {}, text)
+        assert "assets.scripts must be" in caught.value.errors[0].message
 
 
 def test_a_hub_that_no_action_would_reach_is_refused() -> None:

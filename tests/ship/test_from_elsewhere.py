@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from forge_min.ship import copy_source
 
 pytestmark = [pytest.mark.slow, pytest.mark.db]
 
@@ -98,14 +99,14 @@ print(forge_min.fanout.IMPL, *sorted({f.rpartition("/forge_min/")[0] for f in fi
 
 @pytest.mark.parametrize("impl", ["c", "python"])
 def test_the_example_runs_from_vendor_where_none_is_installed(
-    tmp_path: Path, wheel: Path, copy_example: Callable[[Path], Path], impl: str
+    tmp_path: Path, copy_example: Callable[[Path], Path], impl: str
 ) -> None:
     python = environment(tmp_path / "venv", *DEPENDENCIES, *DATA)
     project = copy_example(tmp_path / "departures")
-    with zipfile.ZipFile(wheel) as archive:
-        members = [n for n in archive.namelist() if n.startswith("forge_min/")]
-        wanted = [n for n in members if impl == "c" or not n.endswith(".so")]
-        archive.extractall(project / "_vendor", wanted)
+    copied = copy_source(project)
+    if impl == "python":
+        for core in copied.glob("_fanout.*.so"):
+            core.unlink()
     vendor = str(project / "_vendor")
     shown = subprocess.run(
         [python, "-c", COPIES],

@@ -1,11 +1,21 @@
 """The artifact itself: what goes in from the environment, compiled, written alike."""
 
-from .archive import replace, write_folder, write_sums, write_zipapp
+from .archive import check_ours, replace, write_folder, write_sums, write_zip, write_zipapp
 from .bytecode import compile_members
-from .distributions import BASE, DRIVERS, collect, is_installed, members
-from .package import package_members, package_root
+from .distributions import (
+    BASE,
+    DRIVERS,
+    collect,
+    is_installed,
+    members,
+    record_hash,
+    recorded_files,
+)
+from .markers import normalise, required_names
+from .package import compiled_core, package_members, package_root
 
 __all__ = [
-    "BASE", "DRIVERS", "collect", "compile_members", "is_installed", "members", "package_members",
-    "package_root", "replace", "write_folder", "write_sums", "write_zipapp",
+    "BASE", "DRIVERS", "check_ours", "collect", "compile_members", "compiled_core", "is_installed",
+    "members", "normalise", "package_members", "package_root", "record_hash", "recorded_files",
+    "replace", "required_names", "write_folder", "write_sums", "write_zip", "write_zipapp",
 ]  # fmt: skip

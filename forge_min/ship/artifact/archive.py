@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from ...generate.exchange import exchange
 from ...manifest import INFO, Manifest
@@ -27,22 +28,25 @@ def write_zipapp(members: Mapping[str, bytes], path: Path) -> None:
     def fill(temp: Path) -> None:
         with open(temp, "wb") as file:
             file.write(_SHEBANG)
-            with zipfile.ZipFile(file, "w") as archive:
-                for name in sorted(set(members) | _folders(members)):
-                    _add(archive, name, members.get(name))
+            write_zip(members, file)
         temp.chmod(0o755)
 
     replace(path, fill)
 
 
-def write_folder(members: Mapping[str, bytes], path: Path) -> None:
-    """Replaces the folder `path` by these members.
+def write_zip(members: Mapping[str, bytes], file: IO[bytes]) -> None:
+    """The members as a zip behind what the file holds: sorted, fixed times, folders too."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in sorted(set(members) | _folders(members)):
+            _add(archive, name, members.get(name))
 
-    Raises BuildError F345, also when the folder holds anything but an artifact.
+
+def write_folder(members: Mapping[str, bytes], path: Path, *, mark: str = INFO) -> None:
+    """Replaces the folder `path` by these members. mark: a member that tells such a folder.
+
+    Raises BuildError F345, also when the folder holds anything else.
     """
-    ours = (path / INFO).is_file() or (path.is_dir() and not any(path.iterdir()))
-    if path.exists() and not ours:
-        raise failure("not_ours", path=path)
+    check_ours(path, mark)
 
     def fill(temp: Path) -> None:
         temp.mkdir()
@@ -52,6 +56,13 @@ def write_folder(members: Mapping[str, bytes], path: Path) -> None:
             file.write_bytes(members[name])
 
     replace(path, fill)
+
+
+def check_ours(path: Path, mark: str) -> None:
+    """Raises BuildError F345 where something else lies than an empty folder or one of ours."""
+    ours = (path / mark).is_file() or (path.is_dir() and not any(path.iterdir()))
+    if path.exists() and not ours:
+        raise failure("not_ours", path=path)
 
 
 def write_sums(path: Path) -> None:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import base64
 import csv
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from hashlib import sha256
 from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.metadata import Distribution
 from importlib.metadata import PackageNotFoundError as NotInstalled
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from ...errors import BuildError
 from ..failure import failure
@@ -27,14 +27,27 @@ _LEFT_OUT = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "p
 _LEFT_OUT_SUFFIXES = (".pyc", ".pyi", ".pyx", ".pxd", ".c", ".h")
 
 
-def collect(names: Iterable[str]) -> list[Distribution]:
-    """These distributions and all that they require, sorted by name. Raises BuildError F341."""
+def find_installed(name: str) -> Distribution:
+    """The distribution of this name. Raises BuildError F341."""
+    try:
+        return Distribution.from_name(name)
+    except NotInstalled:
+        raise _missing(name, "is not installed") from None
+
+
+def collect(
+    names: Iterable[str], find: Callable[[str], Distribution] = find_installed
+) -> list[Distribution]:
+    """These distributions and all that they require, sorted by name.
+
+    find: where one of a normalised name comes from. Raises as it does, by default F341.
+    """
     found: dict[str, Distribution] = {}
     wanted = [normalise(name) for name in names]
     while wanted:
         name = wanted.pop()
         if name not in found:
-            found[name] = _find(name)
+            found[name] = find(name)
             wanted += required_names(found[name].requires or ())
     return [found[name] for name in sorted(found)]
 
@@ -51,39 +64,51 @@ def is_installed(name: str) -> bool:
 def members(dist: Distribution) -> dict[str, bytes]:
     """Its files by name inside the artifact. One with a compiled part lies below `_native/`.
 
+    Raises as `recorded_files`.
+    """
+    found = recorded_files(dist, _is_wanted)
+    compiled = any(name.endswith(tuple(EXTENSION_SUFFIXES)) for name in found)
+    prefix = "_native/" if compiled else ""
+    return {prefix + name: data for name, data in found.items()}
+
+
+def recorded_files(dist: Distribution, wanted: Callable[[PurePosixPath], bool]) -> dict[str, bytes]:
+    """Its files by the names in its RECORD, without scripts, which lie outside: ../../bin/x.
+
     Raises BuildError: F341 when its files are not recorded, F342 when one differs from its record.
     """
     record = dist.read_text("RECORD")  # not dist.files: that leaves out what is missing
     if record is None:
         raise _missing(dist.name, "has no RECORD of its files")
-    rows = [row for row in csv.reader(record.splitlines()) if len(row) == 3 and _is_wanted(row[0])]
-    compiled = any(name.endswith(tuple(EXTENSION_SUFFIXES)) for name, _, _ in rows)
-    prefix = "_native/" if compiled else ""
-    return {prefix + name: _read(dist, name, recorded) for name, recorded, _ in rows}
+    rows = [row for row in csv.reader(record.splitlines()) if len(row) == 3]
+    return {
+        name: _read(dist, name, recorded)
+        for name, recorded, _ in rows
+        if _is_inside(PurePosixPath(name)) and wanted(PurePosixPath(name))
+    }
 
 
-def _is_wanted(name: str) -> bool:
-    path = PurePosixPath(name)
-    inside = not path.is_absolute() and ".." not in path.parts  # scripts lie outside: ../../bin
-    return inside and path.name not in _LEFT_OUT and not name.endswith(_LEFT_OUT_SUFFIXES)
+def record_hash(data: bytes) -> str:
+    """As RECORD writes it."""
+    return "sha256=" + base64.urlsafe_b64encode(sha256(data).digest()).rstrip(b"=").decode()
+
+
+def _is_inside(path: PurePosixPath) -> bool:
+    return not path.is_absolute() and ".." not in path.parts
+
+
+def _is_wanted(path: PurePosixPath) -> bool:
+    return path.name not in _LEFT_OUT and not path.name.endswith(_LEFT_OUT_SUFFIXES)
 
 
 def _read(dist: Distribution, name: str, recorded: str) -> bytes:
     try:
-        data = Path(str(dist.locate_file(name))).read_bytes()
-    except OSError as err:
+        data: bytes = dist.locate_file(name).read_bytes()  # type: ignore[attr-defined]
+    except (OSError, KeyError) as err:  # KeyError: of a wheel
         raise _missing(dist.name, f"lacks its file {name}") from err
-    digest = base64.urlsafe_b64encode(sha256(data).digest()).rstrip(b"=").decode()
-    if recorded.startswith("sha256=") and recorded != f"sha256={digest}":
+    if recorded.startswith("sha256=") and recorded != record_hash(data):
         raise failure("changed", file=name, name=dist.name)
     return data
-
-
-def _find(name: str) -> Distribution:
-    try:
-        return Distribution.from_name(name)
-    except NotInstalled:
-        raise _missing(name, "is not installed") from None
 
 
 def _missing(name: str, what: str) -> BuildError:

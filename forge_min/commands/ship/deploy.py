@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .project import find_root
+from ..project import find_root
 
 
 def deploy(args: argparse.Namespace) -> int:
     """Raises as `ship.deploy`."""
-    from .. import ship
-    from ..ops.door import tell
+    from ... import ship
+    from ...ops.door import tell
 
     done = ship.deploy(
         find_root(args),

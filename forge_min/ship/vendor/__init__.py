@@ -1,0 +1,13 @@
+"""Vendor: all that a project needs where there is no network, pinned by hash."""
+
+from .folder import Vendored, vendor
+from .own import copy_source
+from .sbom import NAME as SBOM
+from .sbom import sbom_of_artifact
+from .scripts import check_scripts
+from .wheelhouse import collect
+
+__all__ = [
+    "SBOM", "Vendored", "check_scripts", "collect", "copy_source", "sbom_of_artifact",
+    "vendor",
+]  # fmt: skip

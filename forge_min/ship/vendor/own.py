@@ -1,0 +1,121 @@
+"""forge_min's own wheels, from the files that run, and its source in a project's `_vendor/`."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from importlib.metadata import Distribution, PathDistribution
+from importlib.metadata import PackageNotFoundError as NotInstalled
+from pathlib import Path
+
+from ... import __version__
+from ...errors import BuildError
+from .. import artifact
+from ..failure import failure
+from .platforms import compiled_tag
+from .wheel import PURE, Wheel, complete, pack
+
+NAME = "forge-min"
+_PACKAGE = "forge_min"
+_INFO = f"{_PACKAGE}-{__version__}.dist-info"
+_COMPILED = (".so", ".c", ".pyc", ".pyd")
+
+
+def own_wheels() -> list[Wheel]:
+    """The pure wheel, and where a core is compiled the one with it. Compiles nothing.
+
+    Raises BuildError F341 when forge-min is not installed here, or as another version.
+    """
+    return [pack(NAME, __version__, [tag], files) for tag, files in _contents()]
+
+
+def other_wheels(paths: Iterable[Path]) -> list[Wheel]:
+    """Wheels of forge_min that were made elsewhere. Raises BuildError F371 for any other file."""
+    wheels = [Wheel.read(path) for path in paths]
+    for wheel in wheels:
+        if (wheel.name, wheel.distribution().version) != (NAME, __version__):
+            raise failure("not_own", file=wheel.file, version=__version__)
+    return wheels
+
+
+def copy_source(root: Path, *, force: bool = False) -> Path:
+    """Copies the package, its core too, into the project's `_vendor/`; what else is there stays.
+
+    Raises BuildError: F360 when the copy there was edited and `force` is missing, or is the one
+    that runs; F345 when it cannot be written; as `own_wheels`.
+    """
+    folder = root / "_vendor"
+    if artifact.package_root() == (folder / _PACKAGE).resolve():
+        raise failure("runs_there", path=folder / _PACKAGE)
+    if not force and not _is_as_copied(folder):
+        raise failure("edited_source", path=folder / _PACKAGE)
+    tag, files = _contents()[-1]
+    members = complete([tag], files)
+    for part, mark in ((_PACKAGE, "__init__.py"), (_INFO, "METADATA")):
+        start = f"{part}/"
+        inside = {n.removeprefix(start): d for n, d in members.items() if n.startswith(start)}
+        artifact.write_folder(inside, folder / part, mark=mark)
+    for old in folder.glob(f"{_PACKAGE}-*.dist-info"):
+        if old.name != _INFO:
+            shutil.rmtree(old)
+    return folder / _PACKAGE
+
+
+def _contents() -> list[tuple[str, dict[str, bytes]]]:
+    """Tag and files of each of our wheels, the pure one first."""
+    pure = {**_package_files(), **_information()}
+    core = artifact.compiled_core(artifact.package_root())
+    if core is None:
+        return [(PURE, pure)]
+    data = core.read_bytes()
+    compiled = {**pure, f"{_PACKAGE}/{core.name}": data}
+    return [(PURE, pure), (compiled_tag(core.name, data), compiled)]
+
+
+def _package_files() -> dict[str, bytes]:
+    root = artifact.package_root()
+    found = {}
+    for path in sorted(root.rglob("*")):
+        parts = path.relative_to(root).parts
+        made = path.suffix in _COMPILED or any(part[0] == "." for part in parts)
+        if path.is_file() and not made:
+            found["/".join((_PACKAGE, *parts))] = path.read_bytes()
+    return found
+
+
+def _information() -> dict[str, bytes]:
+    """Its *.dist-info: from the installed one, wheel or checkout."""
+    try:
+        dist = Distribution.from_name(NAME)
+    except NotInstalled:
+        raise _missing("is not installed") from None
+    if dist.version != __version__:
+        raise _missing(f"is installed as {dist.version}, and {__version__} runs")
+    licence = artifact.package_root().parent / "LICENSE"
+    texts = {
+        "METADATA": dist.read_text("METADATA") or dist.read_text("PKG-INFO"),
+        "entry_points.txt": dist.read_text("entry_points.txt"),
+        "licenses/LICENSE": dist.read_text("licenses/LICENSE")
+        or (licence.read_text("utf-8") if licence.is_file() else None),
+    }
+    return {f"{_INFO}/{name}": text.encode() for name, text in texts.items() if text}
+
+
+def _missing(what: str) -> BuildError:
+    return failure("no_distribution", name=NAME, what=what, extra=NAME)
+
+
+def _is_as_copied(folder: Path) -> bool:
+    """Whether nothing is there, or each file is as the RECORD beside it says, and no other is."""
+    package = folder / _PACKAGE
+    if not package.exists():
+        return True
+    records = list(folder.glob(f"{_PACKAGE}-*.dist-info"))
+    if len(records) != 1:
+        return False
+    try:
+        recorded = artifact.recorded_files(PathDistribution(records[0]), lambda path: True)
+    except BuildError:
+        return False
+    files = (path.relative_to(folder) for path in package.rglob("*") if path.is_file())
+    return {path.as_posix() for path in files if path.suffix != ".pyc"} <= recorded.keys()

@@ -1,0 +1,118 @@
+"""A wheel in memory: its name, its hash, the distribution in it.
+
+Format: PyPA "Binary distribution format". It is read once: what was hashed is what is used.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.metadata import Distribution, PathDistribution
+from pathlib import Path, PurePosixPath
+
+from .. import artifact
+from ..failure import failure
+
+_FILE = re.compile(r"([^-]+)-([^-]+)(?:-\d[^-]*)?-([^-]+)-([^-]+)-([^-]+)\.whl")
+_INFO = re.compile(r"[^/]+\.dist-info/")
+PURE = "py3-none-any"
+_LEFT_OUT = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"})
+
+
+@dataclass(frozen=True, slots=True)
+class Wheel:
+    """A file's name and its bytes."""
+
+    file: str
+    data: bytes
+
+    @classmethod
+    def read(cls, path: Path) -> Wheel:
+        """Raises BuildError F371 for a file that is not named like a wheel."""
+        if not _FILE.fullmatch(path.name):
+            raise failure("no_wheel", file=path.name)
+        return cls(path.name, path.read_bytes())
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Name (the one spelling), version; tags of Python, ABI and platform, each maybe a.b.c."""
+        match = _FILE.fullmatch(self.file)
+        assert match is not None, self.file
+        name, *others = match.groups()
+        return (artifact.normalise(name), *others)
+
+    @property
+    def name(self) -> str:
+        """Of its distribution, in the one spelling."""
+        return self.parts[0]
+
+    @property
+    def version(self) -> str:
+        """Of its distribution."""
+        return self.parts[1]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, hexadecimal."""
+        return sha256(self.data).hexdigest()
+
+    def distribution(self) -> Distribution:
+        """What it would install. Raises BuildError F371 when it is no zip of a distribution."""
+        try:
+            archive = zipfile.ZipFile(io.BytesIO(self.data))
+        except zipfile.BadZipFile as err:
+            raise failure("no_wheel", file=self.file) from err
+        found = {match[0] for name in archive.namelist() if (match := _INFO.match(name))}
+        if len(found) != 1:
+            raise failure("no_wheel", file=self.file)
+        return PathDistribution(zipfile.Path(archive, found.pop()))
+
+
+def pack(name: str, version: str, tags: Iterable[str], files: Mapping[str, bytes]) -> Wheel:
+    """The wheel of these files, as `complete` makes them whole."""
+    tags = list(tags)
+    columns = zip(*(tag.split("-") for tag in tags), strict=True)
+    tag = "-".join(".".join(sorted(set(column))) for column in columns)
+    zipped = io.BytesIO()
+    artifact.write_zip(complete(tags, files), zipped)
+    stem = artifact.normalise(name).replace("-", "_")
+    return Wheel(f"{stem}-{version}-{tag}.whl", zipped.getvalue())
+
+
+def complete(tags: Iterable[str], files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The files, which hold one *.dist-info, with a RECORD in it, and a WHEEL if it has none.
+
+    tags: "py3-none-any", more than one where they fit several platforms.
+    """
+    info = next(match[0] for file in sorted(files) if (match := _INFO.match(file)))
+    tags = sorted(tags)
+    pure = "true" if all(tag.endswith("-any") for tag in tags) else "false"
+    head = ["Wheel-Version: 1.0", "Generator: forge_min", f"Root-Is-Purelib: {pure}"]
+    text = "".join(f"{line}\n" for line in [*head, *(f"Tag: {tag}" for tag in tags)])
+    members = {f"{info}WHEEL": text.encode(), **files}
+    return {**members, f"{info}RECORD": "".join(_record(members, f"{info}RECORD")).encode()}
+
+
+def _record(members: Mapping[str, bytes], itself: str) -> Iterator[str]:
+    for name, data in sorted(members.items()):
+        quoted = f'"{name}"' if "," in name else name
+        yield f"{quoted},{artifact.record_hash(data)},{len(data)}\n"
+    yield f"{itself},,\n"
+
+
+def repack(dist: Distribution) -> Wheel:
+    """The wheel that a distribution was installed from, less what an installer put elsewhere.
+
+    Its bytes, and so its hash, are not those of the index. Raises as `artifact.recorded_files`.
+    """
+    files = artifact.recorded_files(dist, _came_with_it)
+    tags = re.findall(r"^Tag: (\S+)", dist.read_text("WHEEL") or f"Tag: {PURE}", re.MULTILINE)
+    return pack(dist.name, dist.version, tags, files)
+
+
+def _came_with_it(path: PurePosixPath) -> bool:
+    return path.suffix != ".pyc" and path.name not in _LEFT_OUT
