@@ -3,5 +3,6 @@
 from .dockerfile import Deployed, deploy
 from .pipeline import Built, build
 from .tailwind import stylesheet_state
+from .verify import Verified, verify
 
-__all__ = ["Built", "Deployed", "build", "deploy", "stylesheet_state"]
+__all__ = ["Built", "Deployed", "Verified", "build", "deploy", "stylesheet_state", "verify"]

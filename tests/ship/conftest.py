@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from forge_min.ship import Built, build
 
 # It asks a package index, so `make test` leaves it to `make elsewhere`.
 collect_ignore = [] if os.environ.get("FORGE_ELSEWHERE") else ["test_from_elsewhere.py"]
@@ -25,6 +26,16 @@ def copy_example() -> Callable[[Path], Path]:
         return folder
 
     return copy
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory, copy_example: Callable[[Path], Path]) -> Built:
+    """The example as a zip, built once for the tests that only look at it."""
+    folder = tmp_path_factory.mktemp("built")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GIT_CEILING_DIRECTORIES", str(folder))
+        patch.delenv("SOURCE_DATE_EPOCH", raising=False)
+        return build(copy_example(folder / "departures"))
 
 
 @pytest.fixture

@@ -25,12 +25,6 @@ Copy = Callable[[Path], Path]
 TOP = ("testing", "dev", "commands", "cli.py", "__main__.py")
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory, copy_example: Copy) -> Built:
-    """The example as a zip, built once for the tests that only look at it."""
-    return build(copy_example(tmp_path_factory.mktemp("built") / "departures"))
-
-
 def run(artifact: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     """The artifact with the site-packages out of reach: it holds all that it needs."""
     return subprocess.run(

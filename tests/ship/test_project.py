@@ -34,7 +34,7 @@ def small(tmp_path: Path) -> Path:
         "migrations/0001_a.sql": "",
         "migrations/notes.md": "",
         "static/css/a.css": "",
-        "static/.env": "",
+        "static/.hidden": "",
         "tests/test_a.py": "",
         ".env": "SECRET=1",
     }

@@ -15,6 +15,7 @@ from ...manifest import INFO, Manifest
 from ..failure import failure
 
 _SHEBANG = b"#!/usr/bin/env python3\n"
+SUMS = "SHA256SUMS"
 _TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can tell
 
 
@@ -54,12 +55,19 @@ def write_folder(members: Mapping[str, bytes], path: Path) -> None:
     replace(path, fill)
 
 
+def sums_name(path: Path) -> str:
+    """What SHA256SUMS lists of an artifact: itself; of a folder its build info, which has the hash
+    of the manifest, which has all others.
+    """
+    return f"{path.name}/{INFO}" if path.is_dir() else path.name
+
+
 def write_sums(path: Path) -> None:
     """SHA256SUMS beside the artifact, for `sha256sum -c`. Lines of others that exist stay."""
-    sums = path.parent / "SHA256SUMS"
+    sums, name = path.parent / SUMS, sums_name(path)
     kept = Manifest.read(sums.read_text()) if sums.is_file() else Manifest({})
     hashes = {n: digest for n, digest in kept.hashes.items() if (path.parent / n).is_file()}
-    hashes[path.name] = sha256(path.read_bytes()).hexdigest()
+    hashes[name] = sha256((path.parent / name).read_bytes()).hexdigest()
     replace(sums, lambda temp: temp.write_text(Manifest(hashes).write()))
 
 
