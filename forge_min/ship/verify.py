@@ -16,7 +16,7 @@ from typing import Any
 
 from ..errors import BuildError
 from ..manifest import INFO, NAME, Manifest, read_members
-from .artifact import SUMS, normalise, sums_name
+from .artifact import SUMS, normalise, read_sums, sums_name
 from .failure import failure
 
 SBOM = "sbom.cdx.json"
@@ -80,9 +80,7 @@ def _read_info(members: Mapping[str, bytes]) -> dict[str, Any]:
 
 
 def _sums_differ(path: Path, digest: str, *, required: bool) -> Iterator[str]:
-    sums = path.parent / SUMS
-    known = Manifest.read(sums.read_text("utf-8", "replace")).hashes if sums.is_file() else {}
-    name = sums_name(path)
+    name, known = sums_name(path), read_sums(path)
     if name in known and known[name] != digest:
         yield f"{name} has another hash than in {SUMS}"
     if name not in known and required:

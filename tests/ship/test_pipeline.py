@@ -151,30 +151,6 @@ def test_two_folders_give_the_same_bytes(tmp_path: Path, copy_example: Copy, bui
     assert done.path.read_bytes() == built.path.read_bytes()
 
 
-BUILDS = """
-import os, sys
-os.umask(0o077)
-import decimal, email.message, html.parser, logging.config, unittest.mock
-from pathlib import Path
-from forge_min.ship import build
-build(Path(sys.argv[1]), output=Path(sys.argv[2]))
-"""
-
-
-def test_another_process_gives_the_same_bytes(tmp_path: Path, project: Path, built: Built) -> None:
-    """Another history, hash seed, locale, time zone and umask, optimised."""
-    environ = {**os.environ, "PYTHONHASHSEED": "7", "LC_ALL": "C", "TZ": "Asia/Tokyo"}
-    subprocess.run(
-        [sys.executable, "-O", "-c", BUILDS, project, tmp_path / "x.pyz"], env=environ, check=True
-    )
-    assert (tmp_path / "x.pyz").read_bytes() == built.path.read_bytes()
-
-
-def test_a_second_build_replaces_the_first_by_the_same(project: Path) -> None:
-    first = build(project).path.read_bytes()
-    assert build(project).path.read_bytes() == first
-
-
 def test_a_folder_that_exists_takes_the_file(project: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     done = build(project, output=tmp_path / "out")

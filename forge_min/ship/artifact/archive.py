@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
+from ...errors import BuildError
 from ...generate.exchange import exchange
 from ...manifest import INFO, Manifest
 from ..failure import failure
@@ -62,13 +63,20 @@ def sums_name(path: Path) -> str:
     return f"{path.name}/{INFO}" if path.is_dir() else path.name
 
 
+def read_sums(path: Path) -> Mapping[str, str]:
+    """What SHA256SUMS beside the artifact says; nothing where it cannot be read."""
+    try:
+        return Manifest.read((path.parent / SUMS).read_text("utf-8", "replace")).hashes
+    except (OSError, BuildError):
+        return {}
+
+
 def write_sums(path: Path) -> None:
     """SHA256SUMS beside the artifact, for `sha256sum -c`. Lines of others that exist stay."""
-    sums, name = path.parent / SUMS, sums_name(path)
-    kept = Manifest.read(sums.read_text()) if sums.is_file() else Manifest({})
-    hashes = {n: digest for n, digest in kept.hashes.items() if (path.parent / n).is_file()}
+    name, known = sums_name(path), read_sums(path)
+    hashes = {n: digest for n, digest in known.items() if (path.parent / n).is_file()}
     hashes[name] = sha256((path.parent / name).read_bytes()).hexdigest()
-    replace(sums, lambda temp: temp.write_text(Manifest(hashes).write()))
+    replace(path.parent / SUMS, lambda temp: temp.write_text(Manifest(hashes).write()))
 
 
 def _folders(names: Iterable[str]) -> set[str]:
