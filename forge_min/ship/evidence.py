@@ -147,7 +147,7 @@ def _licences(members: Mapping[str, bytes], inputs: Mapping[str, str]) -> list[d
             inside = [n for n in sorted(members) if n.startswith(f"{folder}/licen")]
             row = {"name": told["Name"], "version": told["Version"], "texts": inside}
             found.append({**row, "licence": licence or UNPROVED})
-    known = {normalise(row["name"]) for row in found}
+    known = {normalise(str(row["name"])) for row in found}
     bare = [name for name in inputs if normalise(name) not in known]  # no metadata is inside
     rows = ({"name": n, "version": inputs[n], "texts": [], "licence": UNPROVED} for n in bare)
     return [*found, *rows]
