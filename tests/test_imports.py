@@ -41,7 +41,9 @@ def test_the_room_loads_neither_psycopg_nor_opentelemetry(room: str) -> None:
     assert not packages(loaded_by(f"import forge_min.{room}")) & SLOW
 
 
-@pytest.mark.parametrize("command", ["--help", "build --help", "deploy --help", "help F340"])
+@pytest.mark.parametrize(
+    "command", ["--help", "build --help", "verify --help", "deploy --help", "help F340"]
+)
 def test_the_command_loads_neither_psycopg_nor_opentelemetry(command: str) -> None:
     code = f"""
 from forge_min.cli import main

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import build, generate, help, init, migrate, operate, routes, verify
+from . import build, generate, help, init, migrate, operate, routes, ship
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -24,7 +24,7 @@ _RUNS: Mapping[str, Run] = {
     "migrate diff": migrate.diff,
     "build": build.build,
     "deploy": build.deploy,
-    "verify": verify.verify,
+    "verify": ship.verify.verify,
     "routes": routes.routes,
     "help": help.help,
 }

@@ -23,10 +23,9 @@ from .failure import failure
 from .info import build_info, with_hashes
 from .offline import no_network
 from .project import Project, project_members, read_project
-from .rebuild import compare
+from .proof import compare, read_current
 from .stylesheets import check_stylesheets
 from .tailwind import asks_for_tailwind, make_stylesheet
-from .verify import read_current
 
 Format = Literal["zipapp", "dir"]
 Step = Callable[[str, float | None], None]

@@ -7,9 +7,9 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ..manifest import INFO, Manifest, read_members
-from .artifact import write_zipapp
-from .failure import failure
+from ...manifest import INFO, Manifest, read_members
+from ..artifact import write_zipapp
+from ..failure import failure
 
 _MADE = ("sources", "manifest", "native", "native_files")  # of build-info.json: follow from inputs
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..errors import UsageError
-from .project import find_root
+from ...errors import UsageError
+from ..project import find_root
 
 
 def verify(args: argparse.Namespace) -> int:
     """Needs no project; inside one, the evidence tells whether a build gives the same bytes. Raises
     as `ship.verify` and `ship.write_evidence`.
     """
-    from .. import ship
-    from ..ops.door import tell
+    from ... import ship
+    from ...ops.door import tell
 
     found = ship.verify(Path(args.artifact), key=Path(args.key) if args.key else None)
     answer = {

@@ -21,10 +21,10 @@ from string import Template
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
-from ..data import files
-from ..manifest import Manifest
-from .artifact import normalise, package_root, replace
-from .failure import failure
+from ...data import files
+from ...manifest import Manifest
+from ..artifact import normalise, package_root, replace
+from ..failure import failure
 from .verify import Verified
 
 PROVED, FAILED, UNPROVED = "proved", "failed", "not proved"
@@ -164,7 +164,8 @@ def _page(report: Mapping[str, Any]) -> str:
         "licences": _rows(licences),
         "hashes": _rows(report["hashes"].items()),
     }
-    text = files(__package__).joinpath("templates", "evidence.tmpl").read_text("utf-8")
+    room = __package__.rpartition(".")[0]
+    text = files(room).joinpath("templates", "evidence.tmpl").read_text("utf-8")
     return Template(text).substitute(tables, name=escape(report["artifact"]))
 
 

@@ -14,10 +14,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from ..errors import BuildError
-from ..manifest import INFO, NAME, Manifest, read_members
-from .artifact import SUMS, normalise, read_sums, sums_name
-from .failure import failure
+from ...errors import BuildError
+from ...manifest import INFO, NAME, Manifest, read_members
+from ..artifact import SUMS, normalise, read_sums, sums_name
+from ..failure import failure
 
 SBOM = "sbom.cdx.json"
 
