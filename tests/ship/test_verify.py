@@ -128,6 +128,16 @@ def test_what_is_no_artifact_is_refused(tmp_path: Path, data: bytes) -> None:
     refused(tmp_path / "nowhere.pyz")
 
 
+def test_a_folder_of_anything_else_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "diary.txt").write_text("mine")
+    (tmp_path / "home" / "diary.txt").chmod(0)
+    assert "is not an artifact" in refused(tmp_path / "home")
+    path = small(tmp_path / "x")
+    (path / INFO).unlink()
+    assert "is not an artifact" in refused(path)
+
+
 def bom(parts: list[tuple[str, str]], **more: str) -> str:
     """A bill of materials of these names and versions."""
     components = [{"name": name, "version": version} for name, version in parts]

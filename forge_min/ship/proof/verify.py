@@ -44,6 +44,8 @@ def verify(path: Path, *, key: Path | None = None) -> Verified:
     Raises BuildError F380 for a difference, F349 for what is no artifact.
     """
     listed = path / INFO if path.is_dir() else path
+    if not listed.is_file():  # before all of some other folder is read
+        raise failure("no_artifact", path=path)
     if key is not None:
         _check_signature(listed, path, key)
     members = read_members(path)
