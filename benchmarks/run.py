@@ -13,6 +13,7 @@ a million beside one of ten thousand.
 observe: what traces cost a request, what their export costs, how soon a process answers.
 limiter: acquire and release on both twins. writes: a create's statement beside the bare insert.
 observe: what metrics cost a request, and a scrape, beside prometheus_client, on both twins.
+build: seconds of a build; the artifact's size and start beside shiv's and pex's of the same files.
 generate, transfer, fresh_database: seconds and memory of making gen/, of import and export, of a
 test's database, each beside its goal.
 """
@@ -74,7 +75,7 @@ def main() -> int:
         bench(script, folder)
     bench("observe/traces.py", folder)
     bench("observe/metrics.py", folder)
-    for script in ("limiter.py", "writes.py", "generate.py", "transfer.py"):
+    for script in ("build.py", "limiter.py", "writes.py", "generate.py", "transfer.py"):
         bench(script, folder)
     bench("fresh_database.py", None)
     return 0

@@ -86,18 +86,23 @@ class Manifest:
         return differing
 
 
+def _read(path: Path) -> bytes:
+    """A file of a folder; nothing of what is none: no build writes a link."""
+    return path.read_bytes() if path.is_file() and not path.is_symlink() else b""
+
+
 def read_members(artifact: Path) -> dict[str, bytes]:
     """Every file of an artifact, zipapp or folder, by its name inside.
 
     Raises BuildError F349 when it is neither.
     """
     if artifact.is_dir():
-        files = sorted(p for p in artifact.rglob("*") if p.is_file() or p.is_symlink())
-        return {p.relative_to(artifact).as_posix(): p.read_bytes() for p in files}
+        files = sorted(p for p in artifact.rglob("*") if p.is_symlink() or not p.is_dir())
+        return {p.relative_to(artifact).as_posix(): _read(p) for p in files}
     try:
         with zipfile.ZipFile(artifact) as archive:
             return {i.filename: archive.read(i) for i in archive.infolist() if not i.is_dir()}
-    except (OSError, zipfile.BadZipFile) as err:
+    except Exception as err:  # a damaged file makes zipfile and zlib raise many things
         raise BuildError(
             f"{artifact} cannot be read as an artifact: {err}",
             code="F349",

@@ -42,7 +42,15 @@ def test_the_room_loads_neither_psycopg_nor_opentelemetry(room: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["--help", "build --help", "deploy --help", "vendor --help", "help F340"]
+    "command",
+    [
+        "--help",
+        "build --help",
+        "verify --help",
+        "deploy --help",
+        "vendor --help",
+        "help F340",
+    ],
 )
 def test_the_command_loads_neither_psycopg_nor_opentelemetry(command: str) -> None:
     code = f"""

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("forge_min.app")
 _MARGIN = 5.0  # seconds beyond database.statement_timeout until the server is held for dead
-SHEET = "static/css/app.css"  # of a project, for our pages beside its own
+SHEET = "/static/css/app.css"  # of a project, for our pages beside its own
 
 
 class Running:
@@ -294,7 +294,7 @@ class Running:
         self.metrics.watch_requests(lambda: self.application.in_flight)
 
     def _frame(self, generated: Generated, root: Traversable) -> Frame:
-        sheets = [f"/{SHEET}"] if root.joinpath(*SHEET.split("/")).is_file() else []
+        sheets = [SHEET] if (root / "static" / "css" / "app.css").is_file() else []
         name = self._config.project.name
         return Frame(name, own=generated.views.get("layout"), stylesheets=sheets)
 

@@ -22,6 +22,7 @@ def build(args: argparse.Namespace) -> int:
         format=args.format,
         offline=args.offline,
         skip_css=args.skip_css,
+        verify=args.verify,
         step=show if sys.stderr.isatty() and not args.quiet else None,
     )
     answer = {

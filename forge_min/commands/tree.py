@@ -25,6 +25,7 @@ _RUNS: Mapping[str, Run] = {
     "build": build.build,
     "deploy": ship.deploy.deploy,
     "vendor": ship.vendor.vendor,
+    "verify": ship.verify.verify,
     "routes": routes.routes,
     "help": help.help,
 }

@@ -13,6 +13,7 @@ from importlib.metadata import Distribution
 from pathlib import Path
 
 from .. import __version__
+from ..data import files
 from ..manifest import Manifest
 from .failure import failure
 from .project import Project
@@ -20,18 +21,17 @@ from .project import Project
 
 def build_info(
     project: Project,
-    members: Mapping[str, bytes],
+    sources: Mapping[str, bytes],
     distributions: Iterable[Distribution],
     *,
     driver: str,
 ) -> dict[str, object]:
-    """The value of build-info.json. driver: psycopg's implementation, "binary" or "c".
+    """What is known of an artifact before its modules are compiled: all inputs by name. driver:
+    psycopg's implementation, "binary" or "c". sources: the members so far.
 
     Raises BuildError F347 when SOURCE_DATE_EPOCH is no date.
     """
-    manifest = Manifest.of(members)
-    native = sorted(name for name in members if name.startswith("_native/"))
-    core = any(name.startswith("_native/forge_min/_fanout") for name in native)
+    core = any(name.startswith("_native/forge_min/_fanout") for name in sources)
     return {
         "name": project.name,
         "version": project.version,
@@ -44,10 +44,27 @@ def build_info(
         "impl": "c" if core else "python",
         "driver": driver,
         "inputs": {"forge-min": __version__, **{d.name: d.version for d in distributions}},
+        "sources": Manifest.of({**sources, **_builders()}).digest,
+    }
+
+
+def with_hashes(info: Mapping[str, object], members: Mapping[str, bytes]) -> dict[str, object]:
+    """The value of build-info.json, once every member is there: all of them by one hash."""
+    manifest = Manifest.of(members)
+    native = sorted(name for name in members if name.startswith("_native/"))
+    return {
+        **info,
         "manifest": manifest.digest,
         "native": manifest.only(native).digest,
         "native_files": {name: len(members[name]) for name in native},
     }
+
+
+def _builders() -> dict[str, bytes]:
+    """What makes an artifact of the sources: this room."""
+    here = Path(str(files(__package__)))
+    found = sorted(here.rglob("*.py"))
+    return {f"(ship)/{p.relative_to(here).as_posix()}": p.read_bytes() for p in found}
 
 
 def _commit(root: Path) -> str:

@@ -19,9 +19,10 @@ from ..pages import compile_pages
 from ..parse import ResourceIR, parse_project
 from . import artifact
 from .failure import failure
-from .info import build_info
+from .info import build_info, with_hashes
 from .offline import no_network
 from .project import Project, project_members, read_project
+from .proof import compare, read_current
 from .steps import Step, timed
 from .stylesheets import check_stylesheets
 from .tailwind import asks_for_tailwind, make_stylesheet
@@ -48,15 +49,19 @@ def build(
     format: Format = "zipapp",
     offline: bool = False,
     skip_css: bool = False,
+    verify: bool = False,
     step: Step | None = None,
 ) -> Built:
     """Builds the project at `root` into one artifact; the old one stays until the new one is whole.
 
     output: the file or folder to make, by default dist/<name>.pyz or dist/<name> in the project; a
     folder that exists takes the file. step: called with a step's name and None when it begins, and
-    with its seconds when it ends. offline: an attempt to reach the network is an error.
+    with its seconds when it ends. offline: an attempt to reach the network is an error. An artifact
+    that is whole and of these very inputs stays as it is. verify: build it anew all the same, and
+    replace nothing.
 
-    Raises ErrorGroup of SchemaErrors, ConfigError, and BuildError F34x: nothing was replaced then.
+    Raises ErrorGroup of SchemaErrors, ConfigError, and BuildError F34x: nothing was replaced then;
+    F381 when `verify` gets other bytes than the artifact has, naming the inputs that differ.
     """
     steps: dict[str, float] = {}
     clock = partial(timed, steps, step)
@@ -73,7 +78,7 @@ def build(
                     make_stylesheet(project)
                 check_stylesheets(root)
         with clock("package"):
-            path, info = _package(project, output, format)
+            path, info = _package(project, output, format, verify=verify)
     size = sum(p.stat().st_size for p in (path, *path.rglob("*")) if p.is_file())
     return Built(path, format, size, steps, info)
 
@@ -99,25 +104,34 @@ def _check_pages(root: Path) -> None:
 
 
 def _package(
-    project: Project, output: Path | None, format: Format
+    project: Project, output: Path | None, format: Format, *, verify: bool
 ) -> tuple[Path, dict[str, object]]:
     driver = _driver(format)
     distributions = collect(project.root, [*artifact.BASE, artifact.DRIVERS[driver]])
-    members = _members(project, distributions, zipped=format == "zipapp")
-    members[SBOM] = sbom_of_artifact(project, distributions)
+    sources = _sources(project, distributions)
+    sources[SBOM] = sbom_of_artifact(project, distributions)
+    info = build_info(project, sources, distributions, driver=driver)
+    path = _place(project, output, format)
+    if not verify and (current := read_current(path, info)):
+        return path, current
+    members = _compiled(sources, zipped=format == "zipapp")
     members[NAME] = Manifest.of(members).write().encode()
-    info = build_info(project, members, distributions, driver=driver)
+    info = with_hashes(info, members)
     members[INFO] = (json.dumps(info, indent=1) + "\n").encode()
-    place = output or project.root / "dist"
-    if format == "zipapp":
-        name = f"{project.name}.pyz"
-        path = place / name if output is None or output.is_dir() else output
-        artifact.write_zipapp(members, path)
-        artifact.write_sums(path)
+    if verify:
+        compare(path, members)
     else:
-        path = output or place / project.name
-        artifact.write_folder(members, path)
+        write = artifact.write_zipapp if format == "zipapp" else artifact.write_folder
+        write(members, path)
+        artifact.write_sums(path)
     return path, info
+
+
+def _place(project: Project, output: Path | None, format: Format) -> Path:
+    if format == "dir":
+        return output or project.root / "dist" / project.name
+    name = f"{project.name}.pyz"
+    return (output or project.root / "dist") / name if not output or output.is_dir() else output
 
 
 def _driver(format: Format) -> str:
@@ -127,9 +141,8 @@ def _driver(format: Format) -> str:
     return "binary"
 
 
-def _members(
-    project: Project, distributions: list[Distribution], *, zipped: bool
-) -> dict[str, bytes]:
+def _sources(project: Project, distributions: list[Distribution]) -> dict[str, bytes]:
+    """Every member but those that are made of others."""
     boot = files(artifact.__name__).joinpath("boot.py").read_bytes()
     members = {"__main__.py": boot}
     own = project_members(project.root)
@@ -143,6 +156,10 @@ def _members(
         for name in part.keys() & members.keys():
             raise failure("same_name", name=name)
         members |= part
+    return artifact.prepare_assets(members)
+
+
+def _compiled(members: Mapping[str, bytes], *, zipped: bool) -> dict[str, bytes]:
     on_disk = {name: text for name, text in members.items() if name.startswith("_native/")}
     others = {name: text for name, text in members.items() if name not in on_disk}
     return {

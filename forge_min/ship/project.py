@@ -19,6 +19,13 @@ from .failure import failure
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 _SOURCES = ("gen", "resources")
 _FOR_TESTS = {"factory.py", "messages.pot"}  # in gen/: for tests and translators
+_SECRET = re.compile(
+    r"""\.env(?:\..+)?|id_(?:rsa|dsa|ecdsa|ed25519)|\.(?:git|htpasswd|netrc|pgpass|npmrc|pypirc)
+    |.*\.(?:key|p12|pfx|jks|kdbx|keystore|sqlite3?|dump|bak)
+    |.*(?:credential|secret|password)s?\.(?:json|ya?ml|toml|ini|txt|csv)""",
+    re.I | re.X,
+)
+_KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----|\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_\w{36}\b")
 _MADE = {"schema.py", "views"}  # of a resource: gen/ holds what they became
 
 
@@ -55,12 +62,20 @@ def read_project(root: Path) -> Project:
 def project_members(root: Path) -> dict[str, bytes]:
     """Every file of the project that an artifact carries, by its name inside.
 
-    Raises BuildError F343 for a symbolic link or a special file, F344 for Python that is none.
+    Raises BuildError F343 for a symbolic link, a special file, and what in static/, where browsers
+    may ask for everything, looks like a secret; F344 for Python that is none.
     """
     data = [root / "forge.toml", *(root / "migrations").glob("*.sql"), *_files(root / "static")]
     data += (root / "locale").rglob("*.mo")
     chosen = sorted({*data, *_code(root)})
-    return {path.relative_to(root).as_posix(): _read(root, path) for path in chosen}
+    found = {path.relative_to(root).as_posix(): _read(root, path) for path in chosen}
+    secret = [p for p in (root / "static").rglob("*") if _SECRET.fullmatch(p.name)]
+    secret += [
+        root / n for n, data in found.items() if n.startswith("static/") and _KEY.search(data)
+    ]
+    if secret:
+        raise failure("secret", path=min(secret).relative_to(root))
+    return found
 
 
 def style_sources(project: Project) -> dict[str, bytes]:

@@ -1,5 +1,5 @@
 """Files of one folder, or of one package in a zip, as answers. It never follows a path out of
-the folder.
+the folder. An address with the file's hash in it, as the pages of an artifact have, is kept long.
 """
 
 from __future__ import annotations
@@ -7,12 +7,14 @@ from __future__ import annotations
 import errno
 import hashlib
 import mimetypes
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..data import table
 from ..errors import NotFound, Unavailable
 from ..text import text
+from .middleware.accept import takes
 from .request import Request
 from .response import Response
 
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 _NO_ROOM = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
+_HASHED = re.compile(r"(.+)\.([0-9a-f]{12})(\.[^./]+)?")  # css/board.0f1e2d3c4b5a.css
+_LONG = "public, max-age=31536000, immutable"
+_GZIP = ("gzip", "x-gzip", "*")
 _TYPES: dict[str, str] = table("forge_min.wsgi", "types.toml")
 
 
@@ -33,8 +38,10 @@ class StaticFiles:
     """A handler for a route that ends in `{path...}`.
 
     root: a folder, or a Traversable (a package's files, also from a zip). max_age: seconds for
-    which browsers need not ask again; 0 makes them ask every time, with the ETag. Raises NotFound
-    for whatever is no plain file inside root, symbolic links out of it included.
+    which browsers need not ask again; 0 makes them ask every time, with the ETag. Under a name with
+    its hash a file is kept for a year; with another hash in it, as after an update, it is answered
+    as under its plain name. a.css.gz goes out in place of a.css to whoever takes gzip. Raises
+    NotFound for whatever is no plain file inside root, symbolic links out of it included.
     """
 
     def __init__(self, root: Path | Traversable, *, max_age: int = 0) -> None:
@@ -44,17 +51,30 @@ class StaticFiles:
     def __call__(self, request: Request) -> Response:
         """Answer with the file that `request.params["path"]` names: 200, or 304 by ETag."""
         path = request.params["path"]
-        data = self._read(path.split("/"))
+        data, named = self._read(path), None
+        if data is None and (named := _HASHED.fullmatch(path)):
+            path = named[1] + (named[3] or "")
+            data = self._read(path)
         if data is None:
             raise NotFound(text("no such file"))
-        tag = f'"{hashlib.blake2b(data, digest_size=16).hexdigest()}"'
-        headers = [("ETag", tag), ("Cache-Control", self._cache)]
+        digest = hashlib.blake2b(data, digest_size=16).hexdigest()
+        lasting = named is not None and digest.startswith(named[2])
+        headers = [("Cache-Control", _LONG if lasting else self._cache)]
+        packed = self._read(f"{path}.gz")
+        if packed is not None:
+            headers.append(("Vary", "Accept-Encoding"))
+            if takes(request.header("Accept-Encoding") or "", _GZIP):
+                headers.append(("Content-Encoding", "gzip"))
+                data, digest = packed, f"{digest}-gzip"
+        tag = f'"{digest}"'
+        headers.append(("ETag", tag))
         if request.has_match(tag):
             return Response(304, b"", headers)
         return Response(200, data, [("Content-Type", content_type(path)), *headers])
 
-    def _read(self, parts: list[str]) -> bytes | None:
+    def _read(self, path: str) -> bytes | None:
         """The file's bytes; None for what does not lie inside, is hidden, or is no file."""
+        parts = path.split("/")
         if any(not p or p.startswith(".") or "\\" in p or "\0" in p for p in parts):
             return None
         place = self._root.joinpath(*parts)

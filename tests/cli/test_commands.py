@@ -249,6 +249,23 @@ def test_build_names_its_steps_with_times_in_text_and_json(cli: Cli, project: Pa
     assert (project / "other.pyz").is_file()
 
 
+def test_build_verify_and_verify_tell_what_was_altered(cli: Cli, project: Path) -> None:
+    assert cli("build", "-q", cwd=project).returncode == 0
+    assert cli("build", "--verify", cwd=project).returncode == 0
+    done = cli("verify", "dist/shop.pyz", "--json", "--evidence", "dist", cwd=project)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["members"] > 100 and answer["signature"] is False
+    assert (project / "dist" / "evidence.html").is_file()
+    with open(project / "dist" / "shop.pyz", "r+b") as file:
+        file.seek(5000)
+        file.write(b"!")
+    done = cli("verify", str(project / "dist" / "shop.pyz"))  # it needs no project
+    assert done.returncode == 1 and done.stderr.startswith("error[F")
+    done = cli("build", "--verify", cwd=project)
+    assert done.returncode == 1 and done.stderr.startswith("error[F")
+
+
 def test_deploy_writes_once_and_checks(cli: Cli, project: Path) -> None:
     assert cli("deploy", "--check", cwd=project).returncode == 1
     assert cli("deploy", cwd=project).returncode == 0

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from forge_min.ship import Built, build
 
 # It asks a package index, so `make test` leaves it to `make elsewhere`.
 collect_ignore = [] if os.environ.get("FORGE_ELSEWHERE") else ["test_from_elsewhere.py"]
@@ -28,6 +29,16 @@ def copy_example() -> Callable[[Path], Path]:
         return folder
 
     return copy
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory, copy_example: Callable[[Path], Path]) -> Built:
+    """The example as a zip, built once for the tests that only look at it."""
+    folder = tmp_path_factory.mktemp("built")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GIT_CEILING_DIRECTORIES", str(folder))
+        patch.delenv("SOURCE_DATE_EPOCH", raising=False)
+        return build(copy_example(folder / "departures"))
 
 
 @pytest.fixture

@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import os
 import py_compile
-import stat
 import subprocess
 import sys
-import tempfile
 import threading
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from forge_min.manifest import Manifest
 from forge_min.ship.artifact import boot
 
 UNCHECKED = py_compile.PycInvalidationMode.UNCHECKED_HASH
-FILES = {"_native/a/core.so": 4, "_native/a/__init__.py": 0}
 CONTENT = {"_native/a/core.so": b"\x7fELF", "_native/a/__init__.py": b""}
+INFO: dict[str, Any] = {
+    "native": Manifest.of(CONTENT).digest,
+    "native_files": {name: len(data) for name, data in CONTENT.items()},
+}
+DIGEST = INFO["native"]
 
 
-def unpack(place: Path) -> str:
-    """The two files into the place."""
-    return boot.unpack_into(str(place), "digest", FILES, CONTENT.__getitem__)
+def unpack(place: Path) -> Path:
+    """The two files into the place; the folder as it was named, once its handle is seen to work."""
+    held = Path(boot.unpack_into(str(place), INFO, CONTENT.__getitem__))
+    assert held.is_relative_to("/proc/self/fd")
+    assert held.resolve() == place.resolve() / DIGEST
+    return held.resolve()
 
 
 def test_another_python_is_told_which_one_is_right() -> None:
@@ -47,37 +55,94 @@ def test_it_loads_on_every_python_that_is_here(tmp_path: Path) -> None:
 
 
 def test_parts_are_unpacked_once_and_privately(tmp_path: Path) -> None:
-    folder = unpack(tmp_path / "place")
-    inside = Path(folder, "_native", "a", "core.so")
+    umask = os.umask(0)
+    try:
+        folder = unpack(tmp_path / "place")
+    finally:
+        os.umask(umask)
+    inside = folder / "_native" / "a" / "core.so"
     assert inside.read_bytes() == b"\x7fELF"
-    assert stat.S_IMODE((tmp_path / "place").stat().st_mode) == 0o700
+    assert all(not path.stat().st_mode & 0o077 for path in (tmp_path / "place", folder, inside))
     first = inside.stat().st_ino
     assert unpack(tmp_path / "place") == folder
     assert inside.stat().st_ino == first
-    assert os.listdir(tmp_path / "place") == ["digest"]
+    assert os.listdir(tmp_path / "place") == [DIGEST]
 
 
-@pytest.mark.parametrize("harm", [Path.unlink, lambda p: p.write_bytes(b"x")])
-def test_a_damaged_folder_is_made_anew(tmp_path: Path, harm: object) -> None:
-    inside = Path(unpack(tmp_path / "place"), "_native", "a", "core.so")
-    harm(inside)  # type: ignore[operator]
-    unpack(tmp_path / "place")
-    assert inside.read_bytes() == b"\x7fELF"
-    assert os.listdir(tmp_path / "place") == ["digest"]
+def alter(path: Path) -> None:
+    """Other bytes of the same number, and the old time of change, as far as one can set it."""
+    before = path.stat()
+    path.write_bytes(b"EVIL")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-def test_a_file_that_became_a_link_is_not_used(tmp_path: Path) -> None:
-    inside = Path(unpack(tmp_path / "place"), "_native", "a", "core.so")
-    inside.unlink()
-    (tmp_path / "evil").write_bytes(b"EVIL")
-    inside.symlink_to(tmp_path / "evil")
-    unpack(tmp_path / "place")
-    assert not inside.is_symlink()
+def link(path: Path) -> None:
+    """The same bytes behind a link."""
+    path.rename(path.parents[3] / "elsewhere")
+    path.symlink_to(path.parents[3] / "elsewhere")
+
+
+def link_folder(path: Path) -> None:
+    """The folder of the file, behind a link."""
+    path.parent.rename(path.parents[3] / "elsewhere")
+    path.parent.symlink_to(path.parents[3] / "elsewhere")
+
+
+HARMS = [
+    Path.unlink,
+    alter,
+    link,
+    link_folder,
+    lambda path: path.write_bytes(b"shorter"),
+    lambda path: (path.parents[1] / "json.py").write_bytes(b"print('planted')"),
+    lambda path: (path.parents[1] / "json").mkdir(),
+    lambda path: path.parents[2].chmod(0o755),
+]
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_a_folder_that_was_tampered_with_is_made_anew(
+    tmp_path: Path, harm: Callable[[Path], object]
+) -> None:
+    folder = unpack(tmp_path / "place")
+    harm(folder / "_native" / "a" / "core.so")
+    assert boot.open_whole(str(folder), INFO["native_files"]) == ""
+    assert unpack(tmp_path / "place") == folder
+    found = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if not p.is_dir()}
+    assert {name: path.read_bytes() for name, path in found.items()} == CONTENT
+    assert not any(path.is_symlink() for path in folder.rglob("*"))
+
+
+def test_files_of_another_user_are_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = unpack(tmp_path / "place")
+    handle = os.open(folder, os.O_RDONLY)
+    assert boot.is_untouched(handle, INFO["native_files"])
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    assert not boot.is_untouched(handle, INFO["native_files"])
+    os.close(handle)
+
+
+def test_what_was_checked_is_loaded_whatever_happens_to_its_name(tmp_path: Path) -> None:
+    held = boot.unpack_into(str(tmp_path / "place"), INFO, CONTENT.__getitem__)
+    (tmp_path / "place").rename(tmp_path / "aside")
+    evil = tmp_path / "place" / DIGEST / "_native" / "a" / "core.so"
+    evil.parent.mkdir(parents=True)
+    evil.write_bytes(b"EVIL")
+    assert Path(held, "_native", "a", "core.so").read_bytes() == b"\x7fELF"
+
+
+def test_parts_that_are_not_the_built_ones_are_never_unpacked(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as caught:
+        boot.unpack_into(str(tmp_path / "place"), INFO, lambda name: b"EVIL")
+    assert str(caught.value.code).startswith("error[F380]: ")
+    assert os.listdir(tmp_path / "place") == []
 
 
 def test_many_at_once_get_one_whole_folder(tmp_path: Path) -> None:
     barrier = threading.Barrier(8)
-    folders: list[str] = []
+    folders: list[Path] = []
 
     def run() -> None:
         barrier.wait(10)
@@ -89,17 +154,8 @@ def test_many_at_once_get_one_whole_folder(tmp_path: Path) -> None:
     for thread in threads:
         thread.join(30)
     assert len(folders) == 8 and len(set(folders)) == 1
-    assert boot.is_whole(folders[0], FILES)
-    assert os.listdir(tmp_path / "place") == ["digest"]
-
-
-def test_a_full_disk_leaves_nothing_half(tmp_path: Path) -> None:
-    def full(name: str) -> bytes:
-        raise OSError(28, "No space left on device")
-
-    with pytest.raises(OSError):
-        boot.unpack_into(str(tmp_path / "place"), "digest", FILES, full)
-    assert os.listdir(tmp_path / "place") == []
+    assert boot.open_whole(str(folders[0]), INFO["native_files"])
+    assert os.listdir(tmp_path / "place") == [DIGEST]
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o770, 0o701])
@@ -107,14 +163,14 @@ def test_a_place_that_others_may_enter_is_refused(tmp_path: Path, mode: int) -> 
     (tmp_path / "place").mkdir()
     (tmp_path / "place").chmod(mode)
     with pytest.raises(PermissionError):
-        boot.open_place(str(tmp_path / "place"))
+        boot.hold(str(tmp_path / "place"))
 
 
 def test_a_place_behind_a_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir(mode=0o700)
     (tmp_path / "place").symlink_to(tmp_path / "real")
-    with pytest.raises(PermissionError):
-        boot.open_place(str(tmp_path / "place"))
+    with pytest.raises(NotADirectoryError):
+        boot.hold(str(tmp_path / "place"))
 
 
 def test_a_place_of_another_user_is_refused(
@@ -123,21 +179,12 @@ def test_a_place_of_another_user_is_refused(
     (tmp_path / "place").mkdir(mode=0o700)
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
     with pytest.raises(PermissionError):
-        boot.open_place(str(tmp_path / "place"))
-
-
-def test_a_noexec_place_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = os.statvfs(tmp_path)
-    flagged = os.statvfs_result((*real[:8], real.f_flag | os.ST_NOEXEC, real.f_namemax))
-    monkeypatch.setattr(os, "statvfs", lambda _: flagged)
-    with pytest.raises(PermissionError, match="noexec"):
-        boot.open_place(str(tmp_path / "place"))
+        boot.hold(str(tmp_path / "place"))
 
 
 def native(root: Path) -> str:
     """Where the parts of the artifact at `root` end up."""
-    info = {"native": "digest", "native_files": FILES}
-    return boot.native_folder(str(root), info, CONTENT.__getitem__)
+    return os.path.realpath(boot.native_folder(str(root), INFO, CONTENT.__getitem__))
 
 
 def blocked(tmp_path: Path) -> str:
@@ -167,32 +214,24 @@ def test_then_the_runtime_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert native(tmp_path / "x.pyz").startswith(str(tmp_path / "run" / "forge_min"))
 
 
-ENDS = """
-import sys
-from forge_min.ship.artifact import boot
-info = {"native": "d", "native_files": {"_native/a": 1}}
-print(boot.native_folder("x.pyz", info, lambda name: b"x"))
-"""
-
-
-def test_then_a_private_one_that_goes_with_the_process(tmp_path: Path) -> None:
-    environ = {**os.environ, "XDG_CACHE_HOME": blocked(tmp_path), "TMPDIR": str(tmp_path / "tmp")}
-    environ.pop("XDG_RUNTIME_DIR", None)
-    (tmp_path / "tmp").mkdir()
-    shown = subprocess.run(
-        [sys.executable, "-c", ENDS], env=environ, capture_output=True, text=True, check=True
-    )
-    assert shown.stdout.startswith(str(tmp_path / "tmp" / "forge_min-"))
-    assert os.listdir(tmp_path / "tmp") == []
+@pytest.mark.parametrize("home", ["relative", "~"])
+def test_without_a_home_no_folder_is_made_where_it_was_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", home)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "")
+    assert list(boot.places()) == []
 
 
 def test_then_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def nowhere(**_: str) -> str:
-        raise FileNotFoundError(2, "No usable temporary directory found")
+    def refused(name: str) -> int:
+        raise PermissionError(13, "Permission denied")
 
     monkeypatch.setenv("XDG_CACHE_HOME", blocked(tmp_path))
     monkeypatch.setenv("XDG_RUNTIME_DIR", "")
-    monkeypatch.setattr(tempfile, "mkdtemp", nowhere)
+    monkeypatch.setattr(os, "memfd_create", refused)
     with pytest.raises(SystemExit) as caught:
         native(tmp_path / "x.pyz")
     assert str(caught.value.code).startswith("error[F351]: ")

@@ -25,12 +25,6 @@ Copy = Callable[[Path], Path]
 TOP = ("testing", "dev", "commands", "cli.py", "__main__.py")
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory, copy_example: Copy) -> Built:
-    """The example as a zip, built once for the tests that only look at it."""
-    return build(copy_example(tmp_path_factory.mktemp("built") / "departures"))
-
-
 def run(artifact: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     """The artifact with the site-packages out of reach: it holds all that it needs."""
     return subprocess.run(
@@ -155,30 +149,6 @@ def test_two_folders_give_the_same_bytes(tmp_path: Path, copy_example: Copy, bui
         os.utime(path, (1, 1))
     done = build(other, output=tmp_path / "out" / "any.name")
     assert done.path.read_bytes() == built.path.read_bytes()
-
-
-BUILDS = """
-import os, sys
-os.umask(0o077)
-import decimal, email.message, html.parser, logging.config, unittest.mock
-from pathlib import Path
-from forge_min.ship import build
-build(Path(sys.argv[1]), output=Path(sys.argv[2]))
-"""
-
-
-def test_another_process_gives_the_same_bytes(tmp_path: Path, project: Path, built: Built) -> None:
-    """Another history, hash seed, locale, time zone and umask, optimised."""
-    environ = {**os.environ, "PYTHONHASHSEED": "7", "LC_ALL": "C", "TZ": "Asia/Tokyo"}
-    subprocess.run(
-        [sys.executable, "-O", "-c", BUILDS, project, tmp_path / "x.pyz"], env=environ, check=True
-    )
-    assert (tmp_path / "x.pyz").read_bytes() == built.path.read_bytes()
-
-
-def test_a_second_build_replaces_the_first_by_the_same(project: Path) -> None:
-    first = build(project).path.read_bytes()
-    assert build(project).path.read_bytes() == first
 
 
 def test_a_folder_that_exists_takes_the_file(project: Path, tmp_path: Path) -> None:

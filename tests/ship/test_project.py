@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from forge_min.errors import BuildError, ConfigError
-from forge_min.ship.project import project_members, read_project
+from forge_min.ship.project import project_members, read_project, style_sources
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def small(tmp_path: Path) -> Path:
         "migrations/0001_a.sql": "",
         "migrations/notes.md": "",
         "static/css/a.css": "",
-        "static/.env": "",
+        "static/.hidden": "",
         "tests/test_a.py": "",
         ".env": "SECRET=1",
     }
@@ -123,3 +123,42 @@ def test_code_that_does_not_parse_names_its_line(small: Path) -> None:
     with pytest.raises(BuildError, match=r"app\.py:3") as caught:
         project_members(small)
     assert caught.value.code == "F344"
+
+
+SECRETS = {
+    ".env": "",
+    ".env.production": "",
+    "css/.htpasswd": "",
+    "id_ed25519": "",
+    "server.KEY": "",
+    "backup/shop.sqlite3": "",
+    "db-credentials.json": "{}",
+    "secrets.yml": "",
+    "chain.pem": "-----BEGIN EC PRIVATE KEY-----\n",
+    "js/pay.js": "const key = 'AKIAABCDEFGHIJKLMNOP';",
+    "notes.txt": "token ghp_" + "a1" * 18,
+}
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_what_looks_like_a_secret_is_not_given_to_browsers(small: Path, name: str) -> None:
+    place = small / "static" / name
+    place.parent.mkdir(exist_ok=True)
+    place.write_text(SECRETS[name])
+    with pytest.raises(BuildError, match=f"static/{name} looks like a secret") as caught:
+        project_members(small)
+    assert caught.value.code == "F343"
+
+
+@pytest.mark.parametrize("name", ["chain.pem", "keys.css", "secret-garden.jpg", "environment.js"])
+def test_what_only_sounds_like_one_goes_in(small: Path, name: str) -> None:
+    (small / "static" / name).write_text("-----BEGIN CERTIFICATE-----\n")
+    assert f"static/{name}" in project_members(small)
+
+
+def test_a_way_out_of_the_project_is_no_source_of_a_stylesheet(small: Path) -> None:
+    (small.parent / "out.css").write_text("")
+    (small / "forge.toml").write_text('[assets]\ncss = "static/../../out.css"\n')
+    with pytest.raises(BuildError) as caught:
+        style_sources(read_project(small))
+    assert caught.value.code == "F343"

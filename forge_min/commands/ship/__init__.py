@@ -1,5 +1,5 @@
 """Commands of the room ship that have files of their own."""
 
-from . import deploy, vendor
+from . import deploy, vendor, verify
 
-__all__ = ["deploy", "vendor"]
+__all__ = ["deploy", "vendor", "verify"]

@@ -1,6 +1,17 @@
 """The artifact itself: what goes in from the environment, compiled, written alike."""
 
-from .archive import check_ours, replace, write_folder, write_sums, write_zip, write_zipapp
+from .archive import (
+    SUMS,
+    check_ours,
+    read_sums,
+    replace,
+    sums_name,
+    write_folder,
+    write_sums,
+    write_zip,
+    write_zipapp,
+)
+from .assets import prepare_assets
 from .bytecode import compile_members
 from .distributions import (
     BASE,
@@ -15,7 +26,8 @@ from .markers import normalise, required_names
 from .package import compiled_core, package_members, package_root
 
 __all__ = [
-    "BASE", "DRIVERS", "check_ours", "collect", "compile_members", "compiled_core", "is_installed",
-    "members", "normalise", "package_members", "package_root", "record_hash", "recorded_files",
-    "replace", "required_names", "write_folder", "write_sums", "write_zip", "write_zipapp",
+    "BASE", "DRIVERS", "SUMS", "check_ours", "collect", "compile_members", "compiled_core",
+    "is_installed", "members", "normalise", "package_members", "package_root", "prepare_assets",
+    "read_sums", "record_hash", "recorded_files", "replace", "required_names", "sums_name",
+    "write_folder", "write_sums", "write_zip", "write_zipapp",
 ]  # fmt: skip

@@ -11,11 +11,13 @@ from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from ...errors import BuildError
 from ...generate.exchange import exchange
 from ...manifest import INFO, Manifest
 from ..failure import failure
 
 _SHEBANG = b"#!/usr/bin/env python3\n"
+SUMS = "SHA256SUMS"
 _TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can tell
 
 
@@ -65,13 +67,27 @@ def check_ours(path: Path, mark: str) -> None:
         raise failure("not_ours", path=path)
 
 
+def sums_name(path: Path) -> str:
+    """What SHA256SUMS lists of an artifact: itself; of a folder its build info, which has the hash
+    of the manifest, which has all others.
+    """
+    return f"{path.name}/{INFO}" if path.is_dir() else path.name
+
+
+def read_sums(path: Path) -> Mapping[str, str]:
+    """What SHA256SUMS beside the artifact says; nothing where it cannot be read."""
+    try:
+        return Manifest.read((path.parent / SUMS).read_text("utf-8", "replace")).hashes
+    except (OSError, BuildError):
+        return {}
+
+
 def write_sums(path: Path) -> None:
     """SHA256SUMS beside the artifact, for `sha256sum -c`. Lines of others that exist stay."""
-    sums = path.parent / "SHA256SUMS"
-    kept = Manifest.read(sums.read_text()) if sums.is_file() else Manifest({})
-    hashes = {n: digest for n, digest in kept.hashes.items() if (path.parent / n).is_file()}
-    hashes[path.name] = sha256(path.read_bytes()).hexdigest()
-    replace(sums, lambda temp: temp.write_text(Manifest(hashes).write()))
+    name, known = sums_name(path), read_sums(path)
+    hashes = {n: digest for n, digest in known.items() if (path.parent / n).is_file()}
+    hashes[name] = sha256((path.parent / name).read_bytes()).hexdigest()
+    replace(path.parent / SUMS, lambda temp: temp.write_text(Manifest(hashes).write()))
 
 
 def _folders(names: Iterable[str]) -> set[str]:

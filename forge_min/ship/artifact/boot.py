@@ -2,16 +2,16 @@
 
 Copied into every artifact as it is; nothing of the package imports it. It must load on any Python
 from 3.6 on, because it tells a wrong one that it is wrong: so it is plain and stands alone. A zip
-cannot load compiled parts: they are unpacked once into a folder that is named by their digest.
+cannot load compiled parts: they are unpacked once into a folder that is named by their digest, and
+load from it by its handle; or from memory.
 """
 
-import atexit
 import json
 import os
 import stat
 import sys
 from importlib import import_module
-from importlib.machinery import EXTENSION_SUFFIXES
+from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader
 from importlib.util import spec_from_file_location
 from zipimport import zipimporter
 
@@ -117,99 +117,190 @@ def check_machine(info: "dict[str, Any]", suffix: str, version: str) -> None:
 
 
 def places() -> "Iterator[str]":
-    """Folders that may keep the compiled parts, best first; the last is this process's own."""
+    """Folders that may keep the compiled parts, best first."""
     home = os.path.expanduser("~")
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(home, ".cache")
     for folder in (cache, os.environ.get("XDG_RUNTIME_DIR", "")):
         if os.path.isabs(folder):
             yield os.path.join(folder, "forge_min")
-    import tempfile
 
+
+def hold(folder: str) -> "tuple[int, str]":
+    """A handle of the folder, and a path that stays this very folder's while the handle is open,
+    whatever becomes of its name. Raises OSError unless it is one, no link, and this user's alone.
+    """
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    seen = os.fstat(handle)
+    if seen.st_uid != os.geteuid() or seen.st_mode & 0o077:
+        os.close(handle)
+        raise PermissionError(f"{folder} is not a folder of this user alone (0700)")
+    held = f"/proc/self/fd/{handle}"
+    return handle, held if os.path.isdir(held) else folder  # a system without /proc
+
+
+def open_whole(folder: str, files: "dict[str, int]") -> str:
+    """As the path of `hold`, which stays open; "" unless these files are in it, untouched since it
+    was filled, and nothing else. files: name → size in bytes.
+    """
     try:
-        private = tempfile.mkdtemp(prefix="forge_min-")
-    except OSError:  # nothing here is writable
-        return
-    atexit.register(_remove, private, os.getpid())
-    yield private
+        handle, held = hold(folder)
+    except OSError:
+        return ""
+    if is_untouched(handle, files):
+        return held
+    os.close(handle)
+    return ""
 
 
-def _remove(folder: str, pid: int) -> None:
-    if os.getpid() == pid:  # not in a forked child
-        import shutil
+def is_untouched(handle: int, files: "dict[str, int]") -> bool:
+    """Whether an open folder holds just these files, and nothing in it has changed since.
 
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def open_place(place: str) -> None:
-    """Makes the folder. Raises OSError unless it is this user's alone and can hold what is run."""
-    os.makedirs(place, mode=0o700, exist_ok=True)
-    seen = os.lstat(place)
-    if not stat.S_ISDIR(seen.st_mode) or seen.st_uid != os.geteuid() or seen.st_mode & 0o077:
-        raise PermissionError(f"{place} is not a folder of this user alone (0700)")
-    if os.statvfs(place).f_flag & os.ST_NOEXEC:
-        raise PermissionError(f"{place} is mounted noexec")
-
-
-def is_whole(folder: str, files: "dict[str, int]") -> bool:
-    """Whether every file is there with its size. files: name → size in bytes."""
+    PERF: reading and hashing 11 MB would take each start 10 ms, and 50 where the processor has no
+    instructions for it; this takes 0.4. The hashes were right when the folder was filled; its own
+    time of change was set last, and no program can set such a time back (inode(7), ctime).
+    """
+    filled, found = os.fstat(handle).st_ctime_ns, {}
     try:
-        found = {name: os.lstat(os.path.join(folder, name)) for name in files}
-        owner = os.lstat(folder).st_uid
+        for top, folders, names, inside in os.fwalk(".", dir_fd=handle):
+            for name in folders + names:
+                seen = os.stat(name, dir_fd=inside, follow_symlinks=False)
+                if seen.st_uid != os.geteuid() or seen.st_ctime_ns > filled:
+                    return False
+                if not stat.S_ISDIR(seen.st_mode):
+                    regular = stat.S_ISREG(seen.st_mode)
+                    found[os.path.join(top, name)[2:]] = seen.st_size if regular else -1
     except OSError:
         return False
-    return owner == os.geteuid() and all(
-        stat.S_ISREG(found[name].st_mode) and found[name].st_size == size
-        for name, size in files.items()
-    )
+    return found == files
 
 
-def unpack_into(
-    place: str, digest: str, files: "dict[str, int]", read: "Callable[[str], bytes]"
-) -> str:
-    """The folder `place`/`digest`, filled if it was not; it appears whole or not at all.
+def native_parts(info: "dict[str, Any]", read: "Callable[[str], bytes]") -> "dict[str, bytes]":
+    """The compiled parts by name. SystemExit with F380 unless they hash to the build info's."""
+    from hashlib import sha256  # PERF: only here, for the first start alone needs it
 
-    Raises OSError.
+    parts = {name: read(name) for name in sorted(info["native_files"])}
+    lines = [f"{sha256(data).hexdigest()}  {name}\n" for name, data in parts.items()]
+    if sha256("".join(lines).encode()).hexdigest() != info["native"]:
+        message = "the compiled parts of this artifact are not those that were built"
+        raise failure("F380", message, "copy the artifact here again, or build it again")
+    return parts
+
+
+def unpack_into(place: str, info: "dict[str, Any]", read: "Callable[[str], bytes]") -> str:
+    """A path of the folder in `place` that has the digest's name, filled if it was not whole; it
+    appears whole or not at all. Raises OSError, also where nothing may be run from the place.
     """
-    open_place(place)
-    target = os.path.join(place, digest)
-    if is_whole(target, files):
-        return target
+    os.makedirs(place, mode=0o700, exist_ok=True)
+    handle, held = hold(place)
+    try:
+        if os.fstatvfs(handle).f_flag & os.ST_NOEXEC:
+            raise PermissionError(f"{place} is mounted noexec")
+        target = os.path.join(held, info["native"])
+        return open_whole(target, info["native_files"]) or fill(held, target, info, read)
+    finally:
+        os.close(handle)
+
+
+def fill(held: str, target: str, info: "dict[str, Any]", read: "Callable[[str], bytes]") -> str:
+    """Make the folder `target` in the place `held`; its path, as `open_whole`."""
     import shutil  # PERF: only here, for the first start alone needs them
     import tempfile
 
-    work = tempfile.mkdtemp(prefix=".work-", dir=place)
+    parts = native_parts(info, read)
+    work = tempfile.mkdtemp(prefix=".work-", dir=held)
     try:
         fresh = os.path.join(work, "new")
-        for name in files:
+        for name, data in parts.items():
             path = os.path.join(fresh, name)
             os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-            with open(path, "xb") as file:
-                file.write(read(name))
+            with open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+                file.write(data)
+        os.chmod(fresh, 0o700)  # SAFETY: the last change in it, see is_untouched
         try:
             os.rename(fresh, target)
         except OSError:
-            if not is_whole(target, files):  # else another process was first
-                os.rename(target, os.path.join(work, "old"))
-                os.rename(fresh, target)
+            other = open_whole(target, info["native_files"])
+            if other:  # another process was first
+                return other
+            os.rename(target, os.path.join(work, "old"))
+            os.rename(fresh, target)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    return target
+    found = open_whole(target, info["native_files"])
+    if not found:
+        raise OSError("what was written there is not what is read")
+    return found
+
+
+class InMemory:
+    """Finds compiled modules in files without a name (memfd_create(2)): nothing here is writable.
+
+    They are loaded at each start anew. parts: as of `native_parts`. Raises OSError.
+    """
+
+    def __init__(self, parts: "dict[str, bytes]") -> None:
+        self._paths = {}
+        libraries = []
+        for name, data in parts.items():
+            suffix = next((end for end in EXTENSION_SUFFIXES if name.endswith(end)), "")
+            if ".libs/" in name:
+                libraries.append(self._keep(name, data))
+            elif suffix:
+                module = name[len("_native/") : -len(suffix)].replace("/", ".")
+                self._paths[module] = self._keep(name, data)
+        self._load(libraries)
+
+    def find_spec(
+        self, fullname: str, path: "Any" = None, target: "Any" = None
+    ) -> "ModuleSpec | None":
+        """The module's, if it is one of them."""
+        if fullname not in self._paths:
+            return None
+        loader = ExtensionFileLoader(fullname, self._paths[fullname])
+        return spec_from_file_location(fullname, self._paths[fullname], loader=loader)
+
+    def _keep(self, name: str, data: bytes) -> str:
+        handle = os.memfd_create(os.path.basename(name))
+        with open(handle, "wb", closefd=False) as file:
+            file.write(data)
+        return f"/proc/self/fd/{handle}"
+
+    def _load(self, libraries: "list[str]") -> None:
+        """Each after those that it needs, which the loader then knows by name (dlopen(3))."""
+        from ctypes import CDLL
+
+        while libraries:
+            left = []
+            for path in libraries:
+                try:
+                    CDLL(path)
+                except OSError as err:
+                    left.append(path)
+                    reason = err
+            if len(left) == len(libraries):
+                raise reason
+            libraries = left
 
 
 def native_folder(root: str, info: "dict[str, Any]", read: "Callable[[str], bytes]") -> str:
-    """The folder from which compiled parts load. SystemExit with F351 where no place holds them."""
+    """The folder from which compiled parts load. SystemExit with F351 where nothing holds them."""
+    inside = os.path.join(root, "_native")
     if os.path.isdir(root):
-        return os.path.join(root, "_native")
+        return inside
     reasons = []
     for place in places():
         try:
-            folder = unpack_into(place, info["native"], info["native_files"], read)
-            return os.path.join(folder, "_native")
+            return os.path.join(unpack_into(place, info, read), "_native")
         except OSError as err:
             reasons.append(f"{place}: {err.strerror or err}")
+    try:
+        sys.meta_path.insert(0, InMemory(native_parts(info, read)))
+        return inside
+    except (OSError, ImportError, AttributeError) as err:  # what an unusual Python lacks
+        reasons.append(f"memory: {err}")
     raise failure(
         "F351",
-        "no folder can hold the artifact's compiled parts (" + "; ".join(reasons) + ")",
+        "nothing here can hold the artifact's compiled parts (" + "; ".join(reasons) + ")",
         "set XDG_CACHE_HOME to a folder that this user may write to and that is not mounted noexec",
     )
 
@@ -223,6 +314,7 @@ def main() -> None:
     check_machine(info, EXTENSION_SUFFIXES[0], sys.version.split()[0])
     if os.path.isfile(root):
         quicken(root)
+    sys.dont_write_bytecode = True  # what is unpacked stays as it is, with -O too
     native = native_folder(root, info, read)
     sys.path.insert(1, native)
     import_module("forge_min").__path__.append(os.path.join(native, "forge_min"))

@@ -25,7 +25,7 @@ from .fields import words
 Render = Callable[..., str]
 """A compiled page: keyword arguments → HTML."""
 
-SCRIPTS = ("live.js", "forms.js")
+SCRIPTS = ("/static/forge/live.js", "/static/forge/forms.js")
 
 Account = Callable[[Request], Raw]
 """What the head of a page says of the reader: a link to sign in, or their name and the way out."""
@@ -77,10 +77,7 @@ class Frame:
             current_language() or "en",
             request.root,
             [request.root + sheet for sheet in self._sheets],
-            join(
-                tag("script", "", src=f"{request.root}/static/forge/{name}", defer=True)
-                for name in SCRIPTS
-            ),
+            join(tag("script", "", src=request.root + script, defer=True) for script in SCRIPTS),
             self.places(request),
             self.account(request),
         )

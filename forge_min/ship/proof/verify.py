@@ -1,0 +1,146 @@
+"""An artifact against what was built: its sums, its manifest and build info, an SBOM, a signature.
+
+Only reads. What makes `build` skip its work, and what `verify` tells of.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from ...errors import BuildError
+from ...manifest import INFO, NAME, Manifest, read_members
+from ..artifact import SUMS, normalise, read_sums, sums_name
+from ..failure import failure
+
+SBOM = "sbom.cdx.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """An artifact that is as it was built. info: build-info.json. digest: of what SHA256SUMS lists,
+    the file or a folder's build info. signature, sbom: whether there is one, which holds.
+    """
+
+    path: Path
+    members: Mapping[str, bytes]
+    info: Mapping[str, Any]
+    digest: str
+    signature: bool
+    sbom: bool
+
+
+def verify(path: Path, *, key: Path | None = None) -> Verified:
+    """Checks an artifact, zipapp or folder: every hash, and the SBOM where one is in or beside it.
+
+    key: a public key, OpenSSH's or minisign's: then PATH.sig or PATH.minisig must be a signature by
+    it. Without one SHA256SUMS must lie beside the artifact, or nothing would tell its own bytes.
+    Raises BuildError F380 for a difference, F349 for what is no artifact.
+    """
+    listed = path / INFO if path.is_dir() else path
+    if not listed.is_file():  # before all of some other folder is read
+        raise failure("no_artifact", path=path)
+    if key is not None:
+        _check_signature(listed, path, key)
+    members = read_members(path)
+    wrong = list(_differences(members))
+    info = _read_info(members) if not wrong else {}
+    digest = sha256(listed.read_bytes()).hexdigest()
+    wrong += _sums_differ(path, digest, required=key is None)
+    if wrong:
+        raise failure("not_as_built", path=path, what="; ".join(wrong))
+    return Verified(path, members, info, digest, key is not None, _check_sbom(path, members, info))
+
+
+def _differences(members: Mapping[str, bytes]) -> Iterator[str]:
+    if not {NAME, INFO} <= members.keys():
+        yield f"it has no {NAME} or no {INFO}"
+        return
+    manifest = Manifest.read(members[NAME].decode("utf-8", "replace"))
+    yield from manifest.verify(members)
+    info = _read_info(members)
+    if info.get("manifest") != manifest.digest:
+        yield f"{NAME} is not the one of {INFO}"
+    native = {name: len(data) for name, data in members.items() if name.startswith("_native/")}
+    if info.get("native_files") != native:
+        yield f"{INFO} lists other compiled parts"
+    elif info.get("native") != Manifest.of({n: members[n] for n in native}).digest:
+        yield f"{INFO} has another hash of the compiled parts"
+
+
+def _read_info(members: Mapping[str, bytes]) -> dict[str, Any]:
+    try:
+        return dict(json.loads(members[INFO]))
+    except (ValueError, TypeError):
+        return {}
+
+
+def _sums_differ(path: Path, digest: str, *, required: bool) -> Iterator[str]:
+    name, known = sums_name(path), read_sums(path)
+    if name in known and known[name] != digest:
+        yield f"{name} has another hash than in {SUMS}"
+    if name not in known and required:
+        yield f"no {SUMS} beside it tells the hash of {name}, and no --key was given"
+
+
+def _check_sbom(path: Path, members: Mapping[str, bytes], info: Mapping[str, Any]) -> bool:
+    """Whether there is one, CycloneDX 1.6, that lists every input with its version."""
+    beside = path.parent / SBOM
+    if SBOM not in members and not beside.is_file():
+        return False
+    try:
+        bom = json.loads(members.get(SBOM) or beside.read_bytes())
+        kind = (bom["bomFormat"], bom["specVersion"])
+        parts = {(normalise(part["name"]), part.get("version")) for part in bom["components"]}
+    except (ValueError, KeyError, TypeError) as err:
+        raise failure("not_as_built", path=path, what=f"{SBOM} cannot be read: {err!r}") from err
+    if kind != ("CycloneDX", "1.6"):
+        raise failure("not_as_built", path=path, what=f"{SBOM} is no CycloneDX 1.6")
+    for name, version in info["inputs"].items():
+        if (normalise(name), version) not in parts:
+            raise failure("not_as_built", path=path, what=f"{SBOM} does not list {name} {version}")
+    return True
+
+
+def _check_signature(signed: Path, path: Path, key: Path) -> None:
+    try:
+        public = key.read_text("utf-8").strip()
+    except (OSError, ValueError) as err:
+        raise failure("no_key", path=key, why=err) from err
+    if "minisign" in public.partition("\n")[0]:
+        signature = f"{path}.minisig"
+        _run(path, "minisign", "-V", "-q", "-p", str(key), "-m", str(signed), "-x", signature)
+        return
+    with tempfile.NamedTemporaryFile("w", prefix="forge-signers-") as signers:
+        signers.write(f"forge {public}\n")
+        signers.flush()
+        command = ["ssh-keygen", "-Y", "verify", "-f", signers.name, "-I", "forge", "-n", "file"]
+        _run(path, *command, "-s", f"{path}.sig", data=signed.read_bytes())
+
+
+def _run(path: Path, *command: str, data: bytes = b"") -> None:
+    try:
+        done = subprocess.run(command, input=data, capture_output=True, check=False)
+    except FileNotFoundError as err:
+        raise failure("no_program", program=command[0]) from err
+    if done.returncode:
+        said = (done.stderr or done.stdout).decode("utf-8", "replace").strip()
+        what = f"its signature does not hold ({' '.join(said.split())[:200]})"
+        raise failure("not_as_built", path=path, what=what)
+
+
+def read_current(path: Path, info: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The build info of the artifact at `path`, if it is whole and of these inputs: info without
+    its hashes.
+    """
+    try:
+        found = verify(path).info if path.exists() else {}
+    except BuildError:
+        return None
+    return dict(found) if found.items() >= info.items() else None

@@ -1,0 +1,177 @@
+"""Places that fail for real: a full disk, a folder that is read-only, one that runs nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from forge_min.ship import Built, build
+
+PACKAGE = Path(__file__).parents[2]
+# Mounts that only the commands after them see, made without rights (user_namespaces(7)).
+ALONE = ["unshare", "--map-root-user", "--mount", "sh", "-ec"]
+
+
+def _can_mount() -> bool:
+    if shutil.which("unshare") is None:
+        return False
+    return subprocess.run([*ALONE, "mount -t tmpfs none /mnt"], check=False).returncode == 0
+
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not _can_mount(), reason="needs user namespaces that may mount"),
+]
+
+
+def run(script: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """A shell with mounts of its own; PY is this Python, MAKE the command line."""
+    variables = {
+        "PATH": os.environ["PATH"],
+        "PY": f"{sys.executable} -I -S",
+        "MAKE": f"{sys.executable} -m forge_min",
+        "PYTHONPATH": str(PACKAGE),
+        **environ,
+    }
+    return subprocess.run(
+        [*ALONE, script], env=variables, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+FULL = """
+mount -t tmpfs -o size=10m none $PLACE
+cp $OLD $PLACE/x.pyz
+$MAKE --project $PROJECT build -q -o $PLACE/x.pyz || echo failed $?
+cmp $OLD $PLACE/x.pyz
+ls -A $PLACE
+"""
+
+
+def test_a_full_disk_leaves_the_old_artifact_and_nothing_half(
+    project: Path, built: Built, tmp_path: Path
+) -> None:
+    (tmp_path / "place").mkdir()
+    (project / "app.py").write_text((project / "app.py").read_text() + "\n")
+    paths = {"PLACE": str(tmp_path / "place"), "OLD": str(built.path), "PROJECT": str(project)}
+    done = run(FULL, **paths)
+    assert done.stdout.split() == ["failed", "1", "x.pyz"], done.stderr
+    assert "error[F345]" in done.stderr and "No space left" in done.stderr
+
+
+READ_ONLY = """
+mount -t tmpfs none $PLACE
+cp $OLD $PLACE/x.pyz
+mount -o remount,ro $PLACE
+$MAKE --project $PROJECT build -q -o $PLACE/x.pyz || echo failed $?
+cmp $OLD $PLACE/x.pyz
+ls -A $PLACE
+"""
+
+
+def test_a_folder_that_cannot_be_written_keeps_the_old_artifact(
+    project: Path, built: Built, tmp_path: Path
+) -> None:
+    (tmp_path / "place").mkdir()
+    (project / "app.py").write_text((project / "app.py").read_text() + "\n")
+    paths = {"PLACE": str(tmp_path / "place"), "OLD": str(built.path), "PROJECT": str(project)}
+    done = run(READ_ONLY, **paths)
+    assert done.stdout.split() == ["failed", "1", "x.pyz"], done.stderr
+    assert "error[F345]" in done.stderr and "Read-only" in done.stderr
+
+
+# psycopg is loaded, with its own libpq, before it finds that nobody listens.
+STARTS = """
+export FORGE_DATABASE_URL=postgresql://x:y@127.0.0.1:1/z
+$PY $ARTIFACT migrate status || true
+"""
+
+
+def starts(script: str, built: Built, **environ: str) -> subprocess.CompletedProcess[str]:
+    """The artifact starts in such a place, for a second time too, and its compiled parts work."""
+    done = run(script + STARTS, ARTIFACT=str(built.path), **environ)
+    assert done.stderr.startswith("error[F401]: nothing listens"), done.stderr
+    return done
+
+
+def test_a_noexec_cache_gives_way_to_the_runtime_folder(built: Built, tmp_path: Path) -> None:
+    mounts = """
+    mkdir $D/cache $D/run; chmod 700 $D/run
+    mount -t tmpfs -o noexec none $D/cache
+    export XDG_CACHE_HOME=$D/cache XDG_RUNTIME_DIR=$D/run
+    """
+    script = mounts + STARTS + "ls -A $D/cache/forge_min; ls $D/run/forge_min"
+    done = starts(script, built, D=str(tmp_path))
+    assert done.stdout.split() == [str(built.info["native"])]
+
+
+def test_a_full_cache_gives_way_and_keeps_nothing_half(built: Built, tmp_path: Path) -> None:
+    mounts = """
+    mkdir $D/cache $D/run
+    mount -t tmpfs -o size=6m none $D/cache
+    export XDG_CACHE_HOME=$D/cache XDG_RUNTIME_DIR=$D/run
+    """
+    script = mounts + STARTS + "ls -A $D/cache/forge_min; ls $D/run/forge_min"
+    done = starts(script, built, D=str(tmp_path))
+    assert done.stdout.split() == [str(built.info["native"])]
+
+
+def test_where_nothing_can_be_written_the_parts_are_held_in_memory(
+    built: Built, tmp_path: Path
+) -> None:
+    """No home, no cache, no runtime folder: what a container with a read-only root has."""
+    mounts = """
+    mkdir $D/home
+    mount -t tmpfs -o ro none $D/home
+    export HOME=$D/home
+    """
+    starts(mounts, built, D=str(tmp_path))
+    assert list((tmp_path / "home").iterdir()) == []
+
+
+def test_without_a_home_it_starts_too(built: Built, tmp_path: Path) -> None:
+    """A number of a user that nobody knows, as images have."""
+    nobody = "export HOME=relative\ncd $D\n"
+    starts(nobody, built, D=str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+PLANTED = "import os; os.write(1, b'planted'); raise SystemExit"
+
+
+def test_a_tampered_cache_is_not_used_by_an_artifact(built: Built, tmp_path: Path) -> None:
+    def version(*flags: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-I", "-S", *flags, str(built.path), "version"]
+        environ = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+        return subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
+
+    version()
+    native = tmp_path / "forge_min" / str(built.info["native"]) / "_native"
+    (core,) = (native / "forge_min").glob("_fanout*.so")
+    whole = core.read_bytes()
+    (native / "argparse.py").write_text(PLANTED)  # would come before Python's own
+    core.write_bytes(b"\0" * len(whole))
+    assert "core: c" in version("-O").stdout
+    assert core.read_bytes() == whole and not (native / "argparse.py").exists()
+    seen = core.stat().st_ino
+    version("-O")
+    assert core.stat().st_ino == seen
+
+
+def test_a_killed_build_leaves_the_old_artifact_whole(project: Path, built: Built) -> None:
+    shutil.copytree(built.path.parent, project / "dist")
+    (project / "app.py").write_text((project / "app.py").read_text() + "\n")
+    killed = (
+        "import os, sys, zipfile\nfrom pathlib import Path\nfrom forge_min.ship import build\n"
+        "real = zipfile.ZipFile.close\n"
+        "def close(self):\n    real(self)\n    self.mode == 'w' and os.kill(os.getpid(), 9)\n"
+        "zipfile.ZipFile.close = close\nbuild(Path(sys.argv[1]))"
+    )
+    done = subprocess.run([sys.executable, "-c", killed, project], check=False)
+    assert done.returncode == -9
+    assert (project / "dist" / "departures.pyz").read_bytes() == built.path.read_bytes()
+    build(project)
+    assert sorted(os.listdir(project / "dist")) == ["SHA256SUMS", "departures.pyz"]
