@@ -15,7 +15,8 @@ from forge_min.cli import new_parser
 from .conftest import PACKAGE, Cli, environment
 
 COMMANDS = ["init", "generate", "migrate", "serve", "worker", "jobs", "auth", "import", "export",
-            "config", "doctor", "version", "build", "deploy", "routes", "help"]  # fmt: skip
+            "config", "doctor", "version", "build", "vendor", "deploy", "routes",
+            "help"]  # fmt: skip
 BELOW = ["generate resource", "migrate diff", "migrate up", "migrate down", "migrate status"]
 
 
