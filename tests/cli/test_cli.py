@@ -15,7 +15,7 @@ from forge_min.cli import new_parser
 from .conftest import PACKAGE, Cli, environment
 
 COMMANDS = ["init", "generate", "migrate", "serve", "worker", "jobs", "auth", "import", "export",
-            "config", "doctor", "version", "build", "verify", "deploy", "routes",
+            "config", "doctor", "version", "build", "vendor", "verify", "deploy", "routes",
             "help"]  # fmt: skip
 BELOW = ["generate resource", "migrate diff", "migrate up", "migrate down", "migrate status"]
 
