@@ -63,9 +63,8 @@ def inspect_project(*, production: bool, environ: Mapping[str, str] = os.environ
         artifact = Path(root.archive)
     elif folder is not None and (folder / NAME).is_file():
         artifact = folder
-    natives = (Path(place) for place in sys.path if Path(place).name == "_native")
-    native = next((place.resolve() for place in natives if place.is_dir()), None)
-    return Inspected(root, config, [*mistakes, *errors], _build(root), artifact, native)
+    native = (p.resolve() for p in map(Path, sys.path) if p.name == "_native" and p.is_dir())
+    return Inspected(root, config, [*mistakes, *errors], _build(root), artifact, next(native, None))
 
 
 def _build(root: Traversable | None) -> Mapping[str, Any]:
