@@ -267,6 +267,18 @@ try:
     metadata.version("nowhere")
 except metadata.PackageNotFoundError as err:
     print("not found:", err)
+sys.path.insert(0, sys.argv[2])
+import extra
+del sys.modules["plain"]
+import plain
+print(extra.__file__ == sys.argv[2] + "/extra.py", plain.__file__)
+open(root, "wb").write(b"another")
+sys.modules["linecache"].clearcache()
+try:
+    plain.fail()
+except ValueError:
+    print(traceback.format_exc().splitlines()[-1])
+print(plain.__loader__.get_source("plain"))
 """
 
 
@@ -289,8 +301,13 @@ def test_modules_of_a_zip_are_found_as_python_itself_finds_them(tmp_path: Path) 
             )
             file.writestr(name, source)
             file.write(str(compiled), f"{name}c")
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as file:
+        file.writestr("extra.py", "")
     shown = subprocess.run(
-        [sys.executable, "-c", FOUND, archive], capture_output=True, text=True, check=True
+        [sys.executable, "-c", FOUND, archive, tmp_path / "b.zip"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert shown.stdout.splitlines() == [
         "Importer Importer",
@@ -304,4 +321,7 @@ def test_modules_of_a_zip_are_found_as_python_itself_finds_them(tmp_path: Path) 
         "3.2 3.2 True",
         "['3.2']",
         "not found: No package metadata was found for nowhere",
+        f"True {archive}/plain.pyc",
+        "ValueError: here",
+        "None",
     ]

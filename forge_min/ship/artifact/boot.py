@@ -25,14 +25,26 @@ if False:  # for type checkers alone; annotations are strings, so that an old Py
 class Importer(zipimporter):
     """Python's own, but finds a module without reading and unmarshalling it to learn its path.
 
-    PERF: a third of the time that 350 modules take (benchmarks/observe/traces.py). names: what the
-    artifact holds, by paths as this system writes them.
+    PERF: a third of the time that 350 modules take (benchmarks/observe/traces.py). root: the
+    artifact. names: what it holds, by paths as this system writes them.
     """
 
+    root = ""
     names = {}  # type: dict[str, Any]
 
+    def get_source(self, fullname: str) -> "str | None":
+        """None also where another artifact has taken this one's place: an error is told without
+        lines of source, and not lost.
+        """
+        try:
+            return super().get_source(fullname)
+        except Exception:
+            return None
+
     def find_spec(self, fullname: str, target: "Any" = None) -> "ModuleSpec | None":
-        """As zipimporter, which is asked for all but compiled modules."""
+        """As zipimporter, which is asked for all but compiled modules of the artifact."""
+        if self.archive != self.root:
+            return super().find_spec(fullname, target)
         place = self.prefix + fullname.rpartition(".")[2]
         path = os.path.join(self.archive, place)
         if place + ".pyc" in self.names:
@@ -82,7 +94,7 @@ def quicken(root: str) -> None:
     """Have the modules of a zip found as `Importer` and `Installed` do."""
     importer = Importer(root)  # type: Any
     read = getattr(importer, "_get_files", None)  # Python 3.13 and later
-    Importer.names = read() if read else importer._files
+    Importer.root, Importer.names = root, read() if read else importer._files
     sys.path_hooks[sys.path_hooks.index(zipimporter)] = Importer
     sys.path_importer_cache.pop(root, None)
     sys.meta_path.insert(0, Installed(importer, Importer.names))
