@@ -1,4 +1,4 @@
-"""build: the artifact."""
+"""build and deploy: the artifact, and the files that put it into an image or onto a host."""
 
 from __future__ import annotations
 
@@ -45,3 +45,21 @@ def _show(name: str, seconds: float | None) -> None:
 def _line(name: str, seconds: float) -> str:
     """One finished step, for a person."""
     return f"{name:10} {seconds:6.2f} s"
+
+
+def deploy(args: argparse.Namespace) -> int:
+    """Raises as `ship.deploy`."""
+    from .. import ship
+    from ..ops.door import tell
+
+    done = ship.deploy(
+        find_root(args),
+        base=args.base,
+        vendor=None if args.vendor is None else Path(args.vendor).absolute(),
+        also=args.also or (),
+        force=args.force,
+        check=args.check,
+    )
+    wrote = [f"wrote {name}" for name in done.written] or ["nothing to write"]
+    tell({"written": done.written, "unchanged": done.unchanged}, wrote, as_json=args.json)
+    return 0

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import build, deploy, generate, help, init, migrate, operate, routes
+from . import build, generate, help, init, migrate, operate, routes
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -23,7 +23,7 @@ _RUNS: Mapping[str, Run] = {
     "generate resource": generate.resource,
     "migrate diff": migrate.diff,
     "build": build.build,
-    "deploy": deploy.deploy,
+    "deploy": build.deploy,
     "routes": routes.routes,
     "help": help.help,
 }
