@@ -119,6 +119,7 @@ def test_systemd_finds_no_fault_in_the_units(units: Path) -> None:
 @pytest.mark.parametrize("name", UNITS[:2])
 def test_systemd_counts_the_units_as_hardened(units: Path, name: str) -> None:
     said = systemd_analyze("security", "--offline=true", "--no-pager", units / name)
+    assert "\nDynamicUser=yes\n" in (units / name).read_text()
     found = re.search(r"exposure level for \S+: ([\d.]+)", said.stdout)
     assert found and float(found[1]) <= EXPOSED, said.stdout
 
