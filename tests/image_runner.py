@@ -8,11 +8,14 @@ import shlex
 import signal
 import stat
 import subprocess
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from psycopg.conninfo import conninfo_to_dict
 
 PATIENCE = 900  # seconds
 # What a build needs on a machine without a container runtime of its own.
@@ -28,6 +31,26 @@ mount --rbind /sys "$1/sys"
 root=$1 user=$2 cwd=$3; shift 3
 exec chroot --userspec="$user" --groups= "$root" /usr/bin/env -i -C "$cwd" "$@"
 """
+
+# A machine of its own but for the network, whose first process is systemd.
+BOOT = """set -e
+root=$1
+mount --bind "$root" "$root"
+mount -t proc proc "$root/proc"
+mount -t sysfs sysfs "$root/sys"
+mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
+for name in run tmp; do mount -t tmpfs tmpfs "$root/$name"; done
+mount --rbind /dev "$root/dev"
+exec chroot "$root" /usr/bin/env -i container=forge \\
+  /usr/lib/systemd/systemd --unit=multi-user.target
+"""
+NAMESPACES = ["--mount", "--pid", "--cgroup", "--ipc", "--uts"]
+
+
+def url(conninfo: str) -> str:
+    """The same address as a URL."""
+    to = conninfo_to_dict(conninfo)
+    return f"postgresql://{to['user']}:{to['password']}@{to['host']}:{to['port']}/{to['dbname']}"
 
 
 class Buildah:
@@ -139,3 +162,38 @@ class Container:
     def kill(self) -> None:
         self._popen.kill()
         self._popen.wait()
+
+
+class Machine:
+    """systemd, running in an image's folder; its network is this machine's."""
+
+    def __init__(self, root: Path, log: Path) -> None:
+        own = ["unshare", *NAMESPACES, "--fork", "--kill-child", "--mount-proc"]
+        with log.open("wb") as stream:
+            argv = [*own, "sh", "-c", BOOT, "sh", str(root)]
+            self._popen = subprocess.Popen(argv, stdout=stream, stderr=stream)
+        self._await_boot(log)
+
+    def _await_boot(self, log: Path) -> None:
+        end = time.monotonic() + 60
+        while "running" not in (said := self("systemctl", "is-system-running", "--wait").stdout):
+            if "degraded" in said:  # some unit of Debian's finds no such device here
+                return
+            assert time.monotonic() < end and self._popen.poll() is None, log.read_text()
+            time.sleep(0.2)
+
+    def __call__(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """One command on it, to its end."""
+        children = Path(f"/proc/{self._popen.pid}/task/{self._popen.pid}/children")
+        into = ["nsenter", "--target", children.read_text().strip(), "--root", "--wd", *NAMESPACES]
+        argv = [*into, "env", "-i", "PATH=/usr/bin:/usr/sbin", *command]
+        return subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+
+    def stop(self) -> None:
+        """As a machine is switched off; by force, where that takes long."""
+        self("systemctl", "poweroff")
+        try:
+            self._popen.wait(60)
+        except subprocess.TimeoutExpired:
+            self._popen.kill()
+            self._popen.wait()

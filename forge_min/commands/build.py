@@ -1,4 +1,4 @@
-"""build: the artifact."""
+"""build and deploy: the artifact, and the files that put it into an image or onto a host."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -23,7 +23,9 @@ from .failure import failure
 from .project import read_project
 
 Base = Literal["alpine", "debian"]
+Also = Literal["compose", "systemd"]
 _MARK = "# forge: sha256="
+_TABLE = table(__package__, "templates/deployment.toml")
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*\Z")
 
 
@@ -40,23 +42,22 @@ def deploy(
     *,
     base: Base = "alpine",
     vendor: Path | None = None,
-    compose: bool = False,
-    systemd: bool = False,
+    also: Collection[Also] = (),
     force: bool = False,
     check: bool = False,
 ) -> Deployed:
     """Writes the files for an image of the project at `root`; with `check`, only compares.
 
     vendor: a folder in the project that `vendor` has filled: the image is built from it alone,
-    without a network. compose: compose.yaml, too. systemd: a socket and two services in systemd/,
-    too.
+    without a network. also: "compose" for compose.yaml, "systemd" for a socket and two services
+    in systemd/.
 
     Raises BuildError F360 when a file was edited and `force` is missing (then nothing is written),
     F361 when `check` finds a file that is missing or differs, F362 for a vendor folder that cannot
     be used, F345 when a file cannot be written.
     """
-    place = None if vendor is None else _vendored(root, vendor)
-    wanted = dict(_marked(root, base, place, compose=compose, systemd=systemd))
+    values = _values(root, base, "" if vendor is None else _vendored(root, vendor))
+    wanted = dict(_marked(values, also))
     found = {name: _read(root / name) for name in wanted}
     differing = sorted(name for name in wanted if found[name] != wanted[name])
     if check and differing:
@@ -72,61 +73,47 @@ def deploy(
 
 def _vendored(root: Path, vendor: Path) -> str:
     """The vendor folder as the build's context has it. Raises BuildError F362."""
-    lacking = [
-        what
-        for what in ("requirements.lock", "wheelhouse/forge_min-*.whl")
-        if not any(vendor.glob(what))
-    ]
-    if lacking:
-        raise failure("no_vendor", folder=vendor, why=f"there is no {lacking[0]} in it")
+    for what in ("requirements.lock", "wheelhouse/forge_min-*.whl"):
+        if not any(vendor.glob(what)):
+            raise failure("no_vendor", folder=vendor, why=f"there is no {what} in it")
     name = vendor.relative_to(root).as_posix() if vendor.is_relative_to(root) else ".."
     if not _PLAIN.match(name):
         raise failure("no_vendor", folder=vendor, why="the build's context does not reach it")
     return name
 
 
-def _marked(
-    root: Path, base: Base, vendor: str | None, *, compose: bool, systemd: bool
-) -> Iterator[tuple[str, str]]:
-    """Every file by its name in the project, the hash of its text before it."""
-    for name, text in _texts(root, base, vendor, compose=compose, systemd=systemd):
-        yield name, f"{_MARK}{_hash(text)}\n{text}"
-
-
-def _texts(
-    root: Path, base: Base, vendor: str | None, *, compose: bool, systemd: bool
-) -> Iterator[tuple[str, str]]:
+def _values(root: Path, base: Base, vendor: str) -> dict[str, str]:
+    """The words of the templates."""
     project = read_project(root)
     values = {
         "name": project.name,
+        "repository": project.name.lower(),  # an image's name has no capitals
         "version": project.version,
         "forge_version": __version__,
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "app_role": load(root, {}).database.app_role,
+        "vendor": vendor,
+        "again": f"!{vendor}/wheelhouse\n!{vendor}/requirements.lock\n" if vendor else "",
     }
-    own = table(__package__, "templates/bases.toml")[base]
-    values |= {part: Template(text).substitute(values) for part, text in own.items()}
-    again = "" if vendor is None else f"!{vendor}/wheelhouse\n!{vendor}/requirements.lock\n"
-    values |= {"vendor": vendor or "", "again": again}
-    if vendor is not None:
-        values["library"] = ""
-    values["install"] = _fill("index.tmpl" if vendor is None else "vendor.tmpl", values).rstrip()
-    yield "Dockerfile", _fill("Dockerfile.tmpl", values)
-    yield ".dockerignore", _fill("dockerignore.tmpl", values)
-    if compose:
-        yield "compose.yaml", _fill("compose.tmpl", values)
-    if systemd:
-        socket, unit = f"{project.name}.socket", f"systemd/{project.name}"
-        needs = f"Requires={socket}\nAfter={socket}\n"
-        serve = {**values, "command": "serve --no-jobs", "needs": needs}
-        yield f"systemd/{socket}", _fill("socket.tmpl", values)
-        yield f"{unit}.service", _fill("service.tmpl", serve)
-        work = {**values, "command": "worker", "needs": ""}
-        yield f"{unit}-worker.service", _fill("service.tmpl", work)
+    values |= {part: _words(text, values) for part, text in _TABLE["base"][base].items()}
+    values["install"] = _fill("vendor.tmpl" if vendor else "index.tmpl", values).rstrip()
+    return {**values, "library": ""} if vendor else values
+
+
+def _marked(values: Mapping[str, str], also: Collection[Also]) -> Iterator[tuple[str, str]]:
+    """Every file by its name in the project, the hash of its text before it."""
+    for row in _TABLE["file"]:
+        if row.get("with") in (None, *also):
+            own = {word: _words(text, values) for word, text in row.items()}
+            text = _fill(row["template"], {**own, **values})
+            yield own["name"], f"{_MARK}{_hash(text)}\n{text}"
 
 
 def _fill(name: str, values: Mapping[str, str]) -> str:
-    text = files(__package__).joinpath("templates", name).read_text("utf-8")
+    return _words(files(__package__).joinpath("templates", name).read_text("utf-8"), values)
+
+
+def _words(text: str, values: Mapping[str, str]) -> str:
     return Template(text).substitute(values)
 
 

@@ -96,6 +96,15 @@ def test_with_a_vendor_folder_nothing_comes_from_a_network(
     assert ignored.index("dist") < ignored.index("!dist/vendor/wheelhouse")
 
 
+@pytest.mark.parametrize("vendored", [False, True])
+def test_a_build_without_the_compiled_core_stops(
+    project: Path, vendor: Path, vendored: bool
+) -> None:
+    deploy(project, vendor=vendor if vendored else None)
+    (install,) = [rest for name, rest in instructions(project) if "pip install" in rest]
+    assert install.endswith('&& FORGE_IMPL=c python -c "import forge_min.fanout"')
+
+
 @pytest.mark.parametrize(
     "missing", ["requirements.lock", "wheelhouse/forge_min-1-py3-none-any.whl"]
 )

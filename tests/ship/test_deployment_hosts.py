@@ -22,7 +22,11 @@ EXPOSED = 2.0  # of 10, as systemd-analyze security counts
 @pytest.fixture
 def services(project: Path, read_compose: Compose) -> dict[str, dict[str, Any]]:
     """Of compose.yaml, the secrets given."""
-    assert deploy(project, compose=True).written == (".dockerignore", "Dockerfile", "compose.yaml")
+    assert deploy(project, also=["compose"]).written == (
+        ".dockerignore",
+        "Dockerfile",
+        "compose.yaml",
+    )
     return read_compose(project, **SECRETS)
 
 
@@ -43,6 +47,13 @@ def test_each_service_waits_until_what_it_needs_is_healthy(
     assert services["db"]["healthcheck"]["test"][:2] == ["CMD", "pg_isready"]
     assert services["app"]["command"] == ["serve", "--no-jobs"]
     assert services["worker"]["command"] == ["worker"]
+
+
+def test_the_image_has_a_name_without_capitals(project: Path, read_compose: Compose) -> None:
+    toml = (project / "forge.toml").read_text()
+    (project / "forge.toml").write_text(toml.replace('"departures"', '"Departures"'))
+    deploy(project, also=["compose"])
+    assert read_compose(project, **SECRETS)["app"]["image"] == "departures:0.1.0"
 
 
 def test_the_database_keeps_its_rows_in_a_volume(
@@ -67,7 +78,7 @@ def test_only_migrate_knows_the_owner(
 def test_compose_starts_nothing_without_a_secret(
     project: Path, read_compose: Compose, name: str
 ) -> None:
-    deploy(project, compose=True)
+    deploy(project, also=["compose"])
     with pytest.raises(KeyError, match=name):
         read_compose(project, **{key: value for key, value in SECRETS.items() if key != name})
     assert f"${{{name}:?" in (project / "compose.yaml").read_text()
@@ -83,7 +94,7 @@ def test_a_service_gets_no_rights_it_does_not_need(services: dict[str, dict[str,
 @pytest.fixture
 def units(project: Path) -> Path:
     """The folder of the units."""
-    written = deploy(project, systemd=True).written
+    written = deploy(project, also=["systemd"]).written
     assert set(written) == {".dockerignore", "Dockerfile", *(f"systemd/{name}" for name in UNITS)}
     return project / "systemd"
 
@@ -108,6 +119,7 @@ def test_systemd_finds_no_fault_in_the_units(units: Path) -> None:
 @pytest.mark.parametrize("name", UNITS[:2])
 def test_systemd_counts_the_units_as_hardened(units: Path, name: str) -> None:
     said = systemd_analyze("security", "--offline=true", "--no-pager", units / name)
+    assert "\nDynamicUser=yes\n" in (units / name).read_text()
     found = re.search(r"exposure level for \S+: ([\d.]+)", said.stdout)
     assert found and float(found[1]) <= EXPOSED, said.stdout
 
@@ -122,5 +134,5 @@ def test_the_socket_goes_to_the_application_and_not_to_the_worker(units: Path) -
 def test_an_edited_unit_is_kept(project: Path, units: Path) -> None:
     (units / UNITS[0]).write_text("[Service]\n")
     with pytest.raises(Exception, match=f"systemd/{UNITS[0]}"):
-        deploy(project, systemd=True)
+        deploy(project, also=["systemd"])
     assert (units / UNITS[0]).read_text() == "[Service]\n"

@@ -17,8 +17,7 @@ def deploy(args: argparse.Namespace) -> int:
         find_root(args),
         base=args.base,
         vendor=None if args.vendor is None else Path(args.vendor).absolute(),
-        compose=args.compose,
-        systemd=args.systemd,
+        also=args.also or (),
         force=args.force,
         check=args.check,
     )

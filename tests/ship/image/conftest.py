@@ -16,10 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from image_runner import LIMITS, RUN, Buildah, Image
+from image_runner import LIMITS, RUN, Buildah, Image, Machine
 
 REPOSITORY = Path(__file__).parents[3]
 BASE, BUILD_BASE = "localhost/base:run", "localhost/base:build"
+HOST = "localhost/base:systemd"
 TOOLS = ("buildah", "netavark", "debootstrap")
 DEPENDENCIES = ["psycopg[binary]>=3.2,<4", "opentelemetry-sdk>=1.25,<2"]
 # Of this machine's pip: what it needs to reach an index.
@@ -36,6 +37,8 @@ def buildah() -> Iterator[Buildah]:
         _make_base(made)
     if not made.has(BUILD_BASE):
         _make_build_base(made)
+    if not made.has(HOST):
+        made("commit", "--rm", _with_packages(made, "systemd", "dbus"), HOST)
     yield made
     made("rmi", "--prune", "--force")  # what this run's images have replaced
 
@@ -70,15 +73,23 @@ def _mirror() -> list[str]:
 
 def _make_build_base(buildah: Buildah) -> None:
     """Debian's Python takes packages of pip as the image python:slim does."""
-    container = buildah("from", "--pull-never", *LIMITS, BASE)
-    install = "apt-get install --yes --no-install-recommends python3-pip python3-dev"
-    for line in ("apt-get update", install, "rm /usr/lib/python3*/EXTERNALLY-MANAGED"):
-        buildah("run", *RUN, container, "--", "sh", "-c", line)
+    container = _with_packages(buildah, "python3-pip", "python3-dev")
+    remove = "rm /usr/lib/python3*/EXTERNALLY-MANAGED"
+    buildah("run", *RUN, container, "--", "sh", "-c", remove)
     told = REPOSITORY / ".run" / "image" / "pip.conf"
     told.write_text("[global]\nfind-links = /packages\n" + "".join(_pip_settings()))
     buildah("copy", container, told, "/etc/pip.conf")
     told.unlink()
     buildah("commit", "--rm", container, BUILD_BASE)
+
+
+def _with_packages(buildah: Buildah, *names: str) -> str:
+    """A container of the base with packages of Debian's."""
+    container = buildah("from", "--pull-never", *LIMITS, BASE)
+    install = f"apt-get install --yes --no-install-recommends {' '.join(names)}"
+    for line in ("apt-get update", install, "rm -rf /var/lib/apt/lists/*"):
+        buildah("run", *RUN, container, "--", "sh", "-c", line)
+    return container
 
 
 def _pip_settings() -> Iterator[str]:
@@ -128,3 +139,14 @@ def base(buildah: Buildah) -> Iterator[Image]:
     """The base that the second stage stands on."""
     with buildah.mounted(BASE) as image:
         yield image
+
+
+@pytest.fixture
+def machine(buildah: Buildah, tmp_path: Path) -> Iterator[tuple[Path, Machine]]:
+    """The root of one that runs systemd, and it."""
+    with buildah.mounted(HOST) as image:
+        running = Machine(image.root, tmp_path / "boot.log")
+        try:
+            yield image.root, running
+        finally:
+            running.stop()

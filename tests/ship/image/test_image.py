@@ -19,7 +19,7 @@ from forge_min.testing import TestDatabase
 from psycopg.conninfo import conninfo_to_dict
 
 from artifact_runner import free_port
-from image_runner import Buildah, Container, Image
+from image_runner import Buildah, Container, Image, url
 
 pytestmark = [pytest.mark.image, pytest.mark.db]
 
@@ -66,11 +66,6 @@ def environ(fresh_database: TestDatabase) -> dict[str, str]:
         "FORGE_SERVER_PORT": str(free_port()),
         "FORGE_ADMIN_PORT": str(free_port()),
     }
-
-
-def url(conninfo: str) -> str:
-    to = conninfo_to_dict(conninfo)
-    return f"postgresql://{to['user']}:{to['password']}@{to['host']}:{to['port']}/{to['dbname']}"
 
 
 def get(port: str, path: str) -> tuple[int, bytes]:
@@ -181,7 +176,7 @@ def test_compose_starts_what_the_image_has(
     fresh_database: TestDatabase,
     tmp_path: Path,
 ) -> None:
-    deploy(project, compose=True)
+    deploy(project, also=["compose"])
     owner = conninfo_to_dict(fresh_database.owner_url)
     port, admin = str(free_port()), {"app": str(free_port()), "worker": str(free_port())}
     given = {"FORGE_AUTH_SECRET": "0123456789abcdef" * 3, "APP_PASSWORD": "apps"}
