@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import build, generate, help, init, migrate, operate, routes
+from . import build, dev, generate, help, init, migrate, operate, routes
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -22,6 +22,7 @@ _RUNS: Mapping[str, Run] = {
     "generate": generate.generate,
     "generate resource": generate.resource,
     "migrate diff": migrate.diff,
+    "dev": dev.dev,
     "build": build.build,
     "deploy": build.deploy,
     "routes": routes.routes,
