@@ -9,12 +9,13 @@ _CODE = (".py", ".sql", ".toml", ".po", ".mo", ".json")
 
 
 class Changes(NamedTuple):
-    """gen: schemas and pages, gen/ is to be written anew. code: the process loads what changed.
+    """gen: schemas or pages, gen/ is to be written anew. schemas: of these also schemas. code: the process loads what changed.
     migrations: files of migrations/. config: forge.toml. assets: pages load what changed; of it
     only stylesheets, if that is all. looks: what a stylesheet may be made from.
     """
 
     gen: bool
+    schemas: bool
     code: bool
     migrations: bool
     config: bool
@@ -32,6 +33,7 @@ def asked_by(names: Iterable[str]) -> Changes:
     rest = set(known) - {*static, *gen}
     return Changes(
         gen=bool(gen),
+        schemas=any(name.endswith(".py") for name in gen),
         code=any(name.endswith(_CODE) for name in rest),
         migrations=any(name.endswith(".sql") for name in migrations),
         config="forge.toml" in rest,

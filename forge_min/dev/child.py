@@ -27,6 +27,8 @@ from .problems import Problem, problems_of, write
 if TYPE_CHECKING:
     from ..app import Running
 
+STARTED = b"1"  # what `Link.serving` writes
+
 
 class Doors(NamedTuple):
     """The sockets that every child listens on: connections wait in them for the next one."""

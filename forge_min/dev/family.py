@@ -25,15 +25,17 @@ exit code.
 
 @dataclass(eq=False)
 class Child:
-    """One process. news, told: the parent's ends of two pipes. until: when it is killed, once it
-    has been asked to end.
+    """One process. name: what it does. news, told: the parent's ends of two pipes. until: when it
+    is killed, once it has been asked to end. page: the number of what it serves.
     """
 
+    name: str
     pid: int
     news: int
     told: int
     said: bytes = b""
     until: float = 0.0
+    page: int = 0
 
 
 class Family:
@@ -43,7 +45,7 @@ class Family:
         self.patience = patience
         self._children: list[Child] = []
 
-    def fork(self, live: Run) -> Child:
+    def fork(self, name: str, live: Run) -> Child:
         """A new process."""
         (news, tell), (hear, told) = os.pipe(), os.pipe()
         sys.stdout.flush()
@@ -65,7 +67,7 @@ class Family:
                 logging.shutdown()
                 sys.stdout.flush()
                 os._exit(code)
-        child = Child(pid, tell, hear)
+        child = Child(name, pid, tell, hear)
         self._children.append(child)
         os.close(news)
         os.close(told)

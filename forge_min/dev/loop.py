@@ -18,25 +18,29 @@ from functools import partial
 from importlib import invalidate_caches
 from importlib.util import cache_from_source
 from pathlib import Path
-from typing import Any
 
+from ..app import Running
 from ..config import load
 from ..errors import ForgeError, UsageError
+from ..observe import setup
 from ..ops.door import DONE
 from ..ops.early import has_admin
 from ..ops.project import FOLDER, Project, with_database
 from ..ops.serve import MARGIN
 from ..wsgi import Server
 from .changes import Changes, asked_by
-from .child import Doors, explain, live
+from .child import STARTED, Doors, explain, live
 from .family import Child, Family
 from .made import Made, apply_migrations, compare_schemas, make_gen, make_styles
 from .overlay import State
 from .problems import Problem, problems_of, read, write
 from .watch import Watcher
 
+# PERF: loaded once, for all: the SDK alone is half of the start of a process (tests/dev).
+_LOADED = (Running, setup)
 _ALL = Changes(*[True] * len(Changes._fields))
 _AGAIN = 1.0  # seconds until a process that has ended by itself is started again
+SITE = "code"  # the process that serves the project, and what is wrong with it
 _LISTED = 3  # names of changed files that a line shows
 _PLACES = ("server.host", "server.port", "server.unix_socket", "admin.host", "admin.port")
 _MOVED = "forge.toml names another address: that is for the next start of dev"
@@ -68,7 +72,8 @@ class Development:
         self._due = True  # the code that is served is not the newest
         self._current: Child | None = None  # who answers
         self._next: Child | None = None  # who will, once it has started
-        self._next_page, self._began, self._why = 0, 0.0, "all"
+        self._began: float = 0.0  # when the change was seen that is loaded
+        self._why: Collection[str] = ()  # the files
         self._again = 0.0  # when to start another in place of one that has ended; 0: none has
         self._todo: dict[str, Callable[[], Made]] = {}  # what may take its time
         self._asides: dict[str, Child] = {}  # who does it
@@ -114,7 +119,7 @@ class Development:
         for fd in ready:
             if fd in speakers and self._family.hear(speakers[fd]):
                 self._finished(speakers[fd])
-            elif fd in speakers and speakers[fd].said == b"1":
+            elif fd in speakers and speakers[fd].said == STARTED:
                 self._promote(speakers[fd])
             elif fd in sources:
                 self._watcher.settle()
@@ -123,6 +128,8 @@ class Development:
             if names := self._watcher.changed():
                 self._began = began
                 self._take(stack, names, asked_by(names))
+        if not ready:
+            self._wait_for_somebody()
         self._look_after()
 
     def _look_after(self) -> None:
@@ -140,7 +147,7 @@ class Development:
             for name, work in self._todo.items():
                 if name in self._asides:
                     self._family.kill(self._asides.pop(name))
-                self._asides[name] = self._family.fork(partial(_report, work))
+                self._asides[name] = self._family.fork(name, partial(_report, work))
             self._todo = {}
 
     def _take(self, stack: ExitStack, names: Collection[str], asked: Changes) -> None:
@@ -154,12 +161,13 @@ class Development:
         for name in names:
             if name.endswith(".py"):  # what it compiled to may be of the same second and size
                 Path(cache_from_source(str(self._root / name))).unlink(missing_ok=True)
-        self._due, self._why = self._due or asked.code, _listed(names) or self._why
+        self._due = self._due or asked.code or bool(self._problems.get(SITE))
+        self._why = names
         if not self._blocked():
             self._connect(stack)
             if asked.migrations:
                 self._problems["migrations"] = apply_migrations(self._project(), self._say)
-            if asked.gen or asked.migrations:
+            if asked.schemas or asked.migrations:
                 self._todo["schemas"] = partial(compare_schemas, self._project())
         if asked.looks:
             self._todo["styles"] = partial(make_styles, self._root)
@@ -170,15 +178,24 @@ class Development:
         self._start()
         self._announce()
 
+    def _wait_for_somebody(self) -> None:
+        """Whether `migrate up` has done by now what waits for a person."""
+        waiting = self._problems.get("migrations", [])
+        if waiting and all(problem.notice for problem in waiting) and not self._blocked():
+            self._problems["migrations"] = apply_migrations(self._project(), self._say)
+            if not self._problems["migrations"]:
+                self._todo["schemas"] = partial(compare_schemas, self._project())
+                self._announce()
+
     # -- what is served ----------------------------------------------------------------------------
 
     def _configure(self) -> Made:
-        places = [self._config.values[key] for key in _PLACES]
+        places = [self._config[key] for key in _PLACES]
         try:
             self._config = load(self._root, self._environ)
         except ForgeError as err:
             return problems_of(err, self._root)
-        moved = places != [self._config.values[key] for key in _PLACES]
+        moved = places != [self._config[key] for key in _PLACES]
         return [Problem(_MOVED, notice=True)] if moved else []
 
     def _connect(self, stack: ExitStack) -> None:
@@ -208,26 +225,27 @@ class Development:
             if self._next is not None:
                 self._family.kill(self._next)
             self._due = False
-            self._fork(live, self._config, self._secret, without="code")
+            self._fork(SITE, partial(live, self._root, self._config, self._secret))
         elif self._current is None and self._next is None:
-            self._fork(explain, self._config)
+            self._fork("explanation", partial(explain, self._root, self._config))
 
-    def _fork(self, life: Callable[..., int], *given: Any, without: str = "") -> None:
-        self._next_page = next(self._numbers)
-        state = State(self._next_page, self._styles, self._all(without))
-        whole = partial(life, self._root, *given, self._doors, state)
-        self._next = self._family.fork(whole)
+    def _fork(self, name: str, life: Callable[..., int]) -> None:
+        page = next(self._numbers)
+        state = State(page, self._styles, self._all(without=name))
+        self._next = self._family.fork(name, partial(life, self._doors, state))
+        self._next.page = page
 
     def _promote(self, child: Child) -> None:
         """It answers; the one before ends, and its pages load themselves again."""
         if child is not self._next:
             return
         before, self._current, self._next = self._current, child, None
-        self._page = self._next_page
-        if not self._due and not self._blocked():
-            self._problems["code"] = []
-            took = f" in {(time.monotonic() - self._began) * 1000:.0f} ms" if before else ""
-            self._say(f"{'reloaded' if before else 'started'}{took}: {self._why}")
+        self._page = child.page
+        if child.name == SITE:
+            self._problems[SITE] = []
+            took = (time.monotonic() - self._began) * 1000
+            if before is not None:
+                self._say(f"reloaded in {took:.0f} ms: {_listed(self._why)}")
         if before is not None:
             self._family.tell(before, self._state().line())
             self._family.end(before)
@@ -235,20 +253,19 @@ class Development:
 
     def _finished(self, child: Child) -> None:
         """It has said all that it had to say. A second call does nothing."""
-        for name, aside in list(self._asides.items()):
-            if aside is child:
-                del self._asides[name]
-                self._problems[name] = read(child.said) if child.said else []
         if child is self._next:
             self._next = None
             silent = [Problem("the process ended before it had started")]
-            self._problems["code"] = read(child.said) if child.said else silent
+            self._problems[child.name] = read(child.said) if child.said else silent
             self._start()
+        elif self._asides.get(child.name) is child:
+            del self._asides[child.name]
+            self._problems[child.name] = read(child.said) if child.said else []
         self._announce()
 
     # -- what is said ------------------------------------------------------------------------------
 
-    def _all(self, without: str = "") -> Made:
+    def _all(self, *, without: str = "") -> Made:
         known = [p for name, of in self._problems.items() if name != without for p in of]
         return sorted(known, key=lambda problem: problem.notice)
 

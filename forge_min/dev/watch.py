@@ -10,6 +10,7 @@ import os
 import select
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 Stamp = tuple[int, int, int]  # of a file: when it was written, its size, which file it is
@@ -18,7 +19,7 @@ SETTLE = 0.015  # seconds without an event after which what is being saved is sa
 LONGEST = 0.3  # seconds that events may go on: a checkout
 LOOK = 1.0  # seconds between looks without an event: some file systems tell of none
 OFTEN = 0.2  # the same, where the kernel tells of nothing at all
-_EVENTS = 0x8 | 0x4 | 0xC0 | 0x100 | 0x200  # written, attributes, moved, created, deleted
+_EVENTS = 0x8 | 0x4 | 0xC0 | 0x300  # written, attributes, moved; created, deleted
 _SKIPPED = frozenset(("__pycache__", "node_modules", "dist"))
 
 
@@ -69,19 +70,20 @@ class Watcher:
             try:
                 with os.scandir(folder) as entries:
                     found = list(entries)
-                if any(entry.name == "pyvenv.cfg" for entry in found):
+            except OSError:  # it went away meanwhile, which is told of
+                continue
+            if any(entry.name == "pyvenv.cfg" for entry in found):
+                continue
+            for entry in found:
+                if entry.name.startswith(".") or entry.name in _SKIPPED:
                     continue
-                for entry in found:
-                    if entry.name.startswith(".") or entry.name in _SKIPPED:
-                        continue
+                with suppress(OSError):  # as above, or a link to nothing
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(entry.path)
-                    else:
-                        stat = entry.stat()
-                        stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-                        yield entry.path[len(self._root) + 1 :], stamp
-            except FileNotFoundError:  # it went away meanwhile, which is told of
-                continue
+                        continue
+                    stat = entry.stat()
+                    stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+                    yield entry.path[len(self._root) + 1 :], stamp
 
     def _listen(self, folder: str) -> None:
         if self._fd < 0:
