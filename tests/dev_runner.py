@@ -17,6 +17,7 @@ from typing import Any
 
 import forge_min
 import pytest
+from forge_min.testing import TestDatabase
 
 from artifact_runner import Process, free_port
 from person import Page, Person
@@ -85,7 +86,7 @@ class Dev:
         end = time.monotonic() + DEADLINE
         while not (value := true()):
             assert self.process is not None and self.process.popen.poll() is None, self.log
-            assert time.monotonic() < end, f"{what} did not come true\n{self.log}"
+            assert time.monotonic() < end, f"{what} did not come true\n{self.log[-3000:]}"
             time.sleep(0.01)
         return value
 
@@ -116,10 +117,9 @@ class Dev:
         return self.process.popen.wait(DEADLINE)
 
     def stop(self) -> None:
-        """End what still runs."""
-        if self.process is not None and self.process.popen.poll() is None:
-            self.process.popen.terminate()
-            self.process.popen.wait(DEADLINE)
+        """End what still runs. Idempotent."""
+        if self.process is not None:
+            self.process.stop()
 
 
 @pytest.fixture(scope="session")
@@ -147,12 +147,19 @@ def new_dev(new_project: Path, tmp_path: Path) -> Iterator[Callable[..., Dev]]:
 
 
 @pytest.fixture
-def dev(new_dev: Callable[..., Dev], fresh_database: Any) -> Dev:
-    """It runs, on a database of the test's own."""
+def stopped(fresh_database: TestDatabase, new_dev: Callable[..., Dev]) -> Iterator[Dev]:
+    """On a database of the test's own; it does not run yet."""
     made = new_dev(
         FORGE_DATABASE_URL=fresh_database.app_url,
         FORGE_DATABASE_MIGRATE_URL=fresh_database.owner_url,
     )
-    made.start()
-    made.shows("<h1>shop</h1>")
-    return made
+    yield made
+    made.stop()  # before its database goes
+
+
+@pytest.fixture
+def dev(stopped: Dev) -> Dev:
+    """It runs."""
+    stopped.start()
+    stopped.shows("<h1>shop</h1>")
+    return stopped

@@ -9,9 +9,9 @@ _CODE = (".py", ".sql", ".toml", ".po", ".mo", ".json")
 
 
 class Changes(NamedTuple):
-    """gen: schemas or pages, gen/ is to be written anew. schemas: of these also schemas. code: the process loads what changed.
-    migrations: files of migrations/. config: forge.toml. assets: pages load what changed; of it
-    only stylesheets, if that is all. looks: what a stylesheet may be made from.
+    """gen: schemas or pages, gen/ is to be written anew. schemas: of these also schemas. code: the
+    process loads what changed. migrations: files of migrations/. config: forge.toml. assets: pages
+    load what changed. stylesheets: they load those alone. looks: what a stylesheet may be made of.
     """
 
     gen: bool

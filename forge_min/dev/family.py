@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ..ops.door import FAILED, run
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
-_MOST_ENDING = 2  # processes that finish what they do while the next one serves
+_MOST_ENDING = 4  # processes that finish what they do while the next one serves
 _TICK = 0.01  # seconds between looks after processes that end
 
 Run = Callable[[int, int], int]

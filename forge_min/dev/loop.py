@@ -67,7 +67,7 @@ class Development:
         self._problems: dict[str, Made] = {}  # by what they are of, in the order shown
         self._said: set[Problem] = set()
         self._numbers = itertools.count(1)
-        self._page = self._styles = 0  # what is served, by number
+        self._page = self._assets = self._styles = 0  # what is served, by number
         self._database = False  # it is there
         self._due = True  # the code that is served is not the newest
         self._current: Child | None = None  # who answers
@@ -164,7 +164,9 @@ class Development:
         self._due = self._due or asked.code or bool(self._problems.get(SITE))
         self._why = names
         if not self._blocked():
-            self._connect(stack)
+            if not self._database:
+                self._connect(stack)
+                asked = asked._replace(migrations=True)
             if asked.migrations:
                 self._problems["migrations"] = apply_migrations(self._project(), self._say)
             if asked.schemas or asked.migrations:
@@ -174,7 +176,7 @@ class Development:
         if asked.stylesheets:
             self._styles = next(self._numbers)
         if asked.assets:
-            self._page = next(self._numbers)
+            self._assets = next(self._numbers)
         self._start()
         self._announce()
 
@@ -200,8 +202,6 @@ class Development:
 
     def _connect(self, stack: ExitStack) -> None:
         """The database, once there is gen/, by which a project is known."""
-        if self._database:
-            return
         invalidate_caches()
         c = stack.enter_context(with_database(migrated=False)).config.database
         self._environ |= {"FORGE_DATABASE_URL": c.url, "FORGE_DATABASE_MIGRATE_URL": c.migrate_url}
@@ -231,7 +231,7 @@ class Development:
 
     def _fork(self, name: str, life: Callable[..., int]) -> None:
         page = next(self._numbers)
-        state = State(page, self._styles, self._all(without=name))
+        state = State(page, self._assets, self._styles, self._all(without=name))
         self._next = self._family.fork(name, partial(life, self._doors, state))
         self._next.page = page
 
@@ -270,7 +270,7 @@ class Development:
         return sorted(known, key=lambda problem: problem.notice)
 
     def _state(self) -> State:
-        return State(self._page, self._styles, self._all())
+        return State(self._page, self._assets, self._styles, self._all())
 
     def _announce(self) -> None:
         """Tell the terminal what is new, and open pages how it is now."""

@@ -32,11 +32,12 @@ _RETRY = 100  # milliseconds after which a page asks the next process
 
 
 class State(NamedTuple):
-    """What pages are told. page, styles: numbers of what is served; a page with another one loads
-    itself, or its stylesheets, again.
+    """What pages are told. page, assets, styles: numbers of the process that serves, and of what is
+    in static/. A page with another one loads itself, or its stylesheets, again.
     """
 
     page: int
+    assets: int
     styles: int
     problems: Sequence[Problem] = ()
 
@@ -47,8 +48,8 @@ class State(NamedTuple):
     @classmethod
     def read(cls, line: bytes) -> State:
         """What `line` gave."""
-        page, styles, problems = json.loads(line)
-        return cls(page, styles, [Problem(*one) for one in problems])
+        page, assets, styles, problems = json.loads(line)
+        return cls(page, assets, styles, [Problem(*one) for one in problems])
 
 
 class Overlay:
@@ -56,7 +57,8 @@ class Overlay:
 
     def __init__(self, app: WSGIApplication, root: Path, state: State) -> None:
         self.app = app
-        self._root, self._state = root, state
+        # SAFETY: a page of this process has its number, also when the next one serves already.
+        self._root, self._state, self._own = root, state, state.page
         self._topic = Topic(8)
         self._writer = StreamWriter(heartbeat=15.0, buffer_size=8)
         self._limiter = Limiter(max_total=_MOST, max_per_user=_MOST)
@@ -108,7 +110,12 @@ class Overlay:
         if status.startswith("500") and error is not None:
             state = state._replace(problems=[*problems_of(error, self._root), *state.problems])
         before, end, after = page.rpartition(b"</body>")
-        page = (before or after) + _tail(state) + end + (after if before else b"")
+        page = (
+            (before or after)
+            + _tail(state._replace(page=self._own))
+            + end
+            + (after if before else b"")
+        )
         dropped = ("content-length", "etag", "cache-control", "last-modified")
         kept = [pair for pair in headers if pair[0].lower() not in dropped]
         return [page], [*kept, ("Content-Length", str(len(page))), ("Cache-Control", "no-store")]
@@ -161,14 +168,18 @@ def section(problems: Sequence[Problem]) -> str:
 def _tail(state: State) -> bytes:
     tail = (
         f'<link rel="stylesheet" href="{HERE}overlay.css">{section(state.problems)}'
-        f'<script src="{HERE}reload.js" data-page="{state.page}" data-styles="{state.styles}"'
+        f'<script src="{HERE}reload.js" data-page="{_name(state)}" data-styles="{state.styles}"'
         " defer></script>"
     )
     return tail.encode("ascii", "xmlcharrefreplace")  # whatever the page's own encoding is
 
 
+def _name(state: State) -> str:
+    return f"{state.page}-{state.assets}"
+
+
 def _frame(state: State) -> bytes:
-    told = {"page": state.page, "styles": state.styles, "html": section(state.problems)}
+    told = {"page": _name(state), "styles": state.styles, "html": section(state.problems)}
     return f"data: {json.dumps(told)}\n\n".encode()
 
 

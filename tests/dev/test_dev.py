@@ -7,26 +7,28 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
+import subprocess
 import sys
 import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from forge_min import db
+from forge_min.dev import Development
+from forge_min.errors import UsageError
 from forge_min.testing import TestDatabase
 
-from artifact_runner import Process, Site
+from artifact_runner import Site
 from dev_runner import Dev, clean_environment, command
 from person import Person
 
 pytestmark = [pytest.mark.db, pytest.mark.slow]
 MakeDev = Callable[..., Dev]
 HOME, ITEMS = "views/home.html", "resources/item/schema.py"
-QUICK = 0.3  # seconds from a save to the page with it
 
 
 def page_number(dev: Dev) -> str:
@@ -50,7 +52,11 @@ def test_a_saved_page_is_served_at_once_without_one_refused_request(dev: Dev) ->
             assert page.status == 200, page.body
             assert time.monotonic() < began + 30
         took.append(time.monotonic() - began)
-    assert min(took) < QUICK, took  # the machine may be busy with other tests
+    began = time.monotonic()
+    code = "import forge_min.app, forge_min.parse"
+    subprocess.run([sys.executable, "-c", code], check=True, env=clean_environment())
+    # 0.3 s on a machine that is not busy with other tests: a process that loads the framework.
+    assert min(took) < time.monotonic() - began, took
     assert "reloaded in" in dev.log and HOME in dev.log
 
 
@@ -94,8 +100,8 @@ def test_a_mistake_is_shown_and_the_site_stays_until_it_is_corrected(dev: Dev) -
         dev.shows(f"<h1>shop {number}</h1>")
 
 
-def test_it_begins_with_a_mistake_and_says_so_to_everybody(new_dev: MakeDev) -> None:
-    dev = new_dev()
+def test_it_begins_with_a_mistake_and_says_so_to_everybody(stopped: Dev) -> None:
+    dev = stopped
     dev.save("app.py", lambda text: text + "x x\n")
     dev.start()
     page = dev.shows("SyntaxError: invalid syntax")
@@ -108,15 +114,12 @@ def test_it_begins_with_a_mistake_and_says_so_to_everybody(new_dev: MakeDev) -> 
     assert dev.interrupt() == 0
 
 
-def test_it_begins_without_gen_and_with_a_wrong_schema(new_dev: MakeDev) -> None:
-    dev = new_dev()
-    for path in sorted((dev.root / "gen").rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
-    (dev.root / "gen").rmdir()
+def test_it_begins_without_gen_and_with_a_wrong_schema(stopped: Dev) -> None:
+    dev = stopped
+    shutil.rmtree(dev.root / "gen")
     dev.save(ITEMS, replaced("schema.bool(", "schema.bol("))
     dev.start()
     assert dev.shows("did you mean").status == 503
-    assert not (dev.root / ".forge" / "postgres").exists()
     dev.save(ITEMS, replaced("schema.bol(", "schema.bool("))
     assert dev.shows("<h1>shop</h1>").status == 200
     assert dev.interrupt() == 0
@@ -201,7 +204,7 @@ def _slow(text: str) -> str:
 # -- its end ---------------------------------------------------------------------------------------
 
 
-def test_ctrl_c_leaves_no_process_and_no_address_behind(new_dev: MakeDev) -> None:
+def test_neither_ctrl_c_nor_a_kill_leaves_a_process_behind(new_dev: MakeDev) -> None:
     dev = new_dev()
     dev.start()
     dev.shows("<h1>shop</h1>")
@@ -212,14 +215,8 @@ def test_ctrl_c_leaves_no_process_and_no_address_behind(new_dev: MakeDev) -> Non
     assert dev.pids() == []
     assert not (dev.root / ".forge" / "database.json").exists()
     assert "Traceback" not in dev.log and "error" not in dev.log
-    rows = command("export", "items", cwd=dev.root)  # the data is good
-    assert rows.returncode == 0, rows.stderr
-
-
-def test_the_others_end_when_the_parent_is_killed(new_dev: MakeDev) -> None:
-    dev = new_dev()
-    process = dev.start()
-    dev.shows("<h1>shop</h1>")
+    process = dev.start()  # the data is good
+    assert dev.shows("<h1>after</h1>").status == 200
     process.popen.kill()
     process.popen.wait(30)
     end = time.monotonic() + 30
@@ -254,9 +251,10 @@ def test_a_process_that_dies_is_replaced(dev: Dev) -> None:
 
 @pytest.mark.parametrize("env", ["production", "test"])
 def test_it_runs_in_development_only(new_project: Path, env: str) -> None:
-    secret = {"FORGE_AUTH_SECRET": "s" * 64, "FORGE_DATABASE_URL": "postgresql://127.0.0.1:1/x"}
-    done = command("dev", cwd=new_project, FORGE_ENV=env, **secret)
-    assert done.returncode == 2 and done.stderr.startswith("error[F533]: "), done.stderr
+    environ = {"FORGE_ENV": env, "FORGE_AUTH_SECRET": "s" * 64, "FORGE_DATABASE_URL": "dbname=x"}
+    with pytest.raises(UsageError) as refused:
+        Development(new_project, environ, print, color=False)
+    assert refused.value.code == "F533"
 
 
 def test_an_address_in_use_is_one_error(dev: Dev) -> None:
@@ -275,20 +273,3 @@ def test_nothing_of_it_is_served_by_an_artifact(site: Site) -> None:
         names = artifact.namelist()
     assert not [name for name in names if name.startswith("forge_min/dev") or "reload.js" in name]
     assert any(name.startswith("forge_min/wsgi/") for name in names)
-
-
-def test_serve_of_the_same_project_shows_nothing_of_it(
-    new_dev: MakeDev, fresh_database: TestDatabase
-) -> None:
-    dev = new_dev()
-    urls = {
-        "FORGE_DATABASE_URL": fresh_database.app_url,
-        "FORGE_DATABASE_MIGRATE_URL": fresh_database.owner_url,
-    }
-    ports = {"FORGE_SERVER_PORT": str(dev.port), "FORGE_ADMIN_PORT": str(dev.admin)}
-    assert command("migrate", "up", cwd=dev.root, **urls).returncode == 0
-    argv = [sys.executable, "-m", "forge_min", "--project", str(dev.root), "serve"]
-    dev.process = Process(argv, clean_environment(**urls, **ports), dev.root.parent / "log")
-    page: Any = dev.shows("<h1>shop</h1>")
-    assert "forge-dev" not in page.body.decode()
-    assert dev.get("/forge-dev/reload.js").status == 404

@@ -41,7 +41,7 @@ def app() -> Answering:
 
 @pytest.fixture
 def overlay(app: Answering, tmp_path: Path) -> Iterator[Overlay]:
-    made = Overlay(app, tmp_path, State(7, 3, [BAD]))
+    made = Overlay(app, tmp_path, State(7, 0, 3, [BAD]))
     made.start()
     yield made
     made.stop()
@@ -60,12 +60,17 @@ def test_a_page_gets_what_is_wrong_at_its_end_and_escaped(overlay: Overlay) -> N
     assert body.endswith(b"</body></html>") and body.count(b"</body>") == 1
     assert headers["Content-Length"] == str(len(body))
     assert b"&lt;script&gt;alert(1)" in body and b"<img" not in body and body.count(b"</pre>") == 1
-    assert b'data-page="7" data-styles="3"' in body
+    assert b'data-page="7-0" data-styles="3"' in body
     assert b"style=" not in body and b"<style" not in body and b"onerror=alert" in body
 
 
+def test_a_page_has_the_number_of_the_process_that_made_it(overlay: Overlay) -> None:
+    overlay.hear(State(8, 5, 3, []))  # the next one serves by now
+    assert b'data-page="7-5"' in ask(overlay)[2]
+
+
 def test_a_page_of_another_encoding_stays_readable(overlay: Overlay, app: Answering) -> None:
-    overlay.hear(State(7, 3, [Problem("\u20ac \U0001f600")]))
+    overlay.hear(State(7, 0, 3, [Problem("\u20ac \U0001f600")]))
     app.headers["Content-Type"] = "text/html; charset=latin-1"
     app.body = "<p>\xe4</p>".encode("latin-1")
     _, _, body = ask(overlay)
@@ -112,7 +117,7 @@ def test_its_own_files_are_there_and_no_others(overlay: Overlay) -> None:
 
 
 def test_states_go_to_another_process_and_back() -> None:
-    state = State(1, 2, [BAD, Problem("\n", "", True)])
+    state = State(1, 0, 2, [BAD, Problem("\n", "", True)])
     line = state.line()
     assert line.count(b"\n") == 1 and State.read(line) == state
 

@@ -18,7 +18,7 @@
 
   function hear({ data }) {
     const state = JSON.parse(data);
-    if (String(state.page) !== page) return location.reload();
+    if (state.page !== page) return location.reload();
     if (String(state.styles) !== shown) {
       shown = String(state.styles);
       restyle();
