@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import build, dev, generate, help, init, migrate, operate, routes
+from . import about, build, dev, generate, init, migrate, operate, routes
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -26,7 +26,8 @@ _RUNS: Mapping[str, Run] = {
     "build": build.build,
     "deploy": build.deploy,
     "routes": routes.routes,
-    "help": help.help,
+    "completion": about.completion,
+    "help": about.help,
 }
 
 
