@@ -97,6 +97,9 @@ class Development:
             except KeyboardInterrupt:
                 return DONE
             finally:
+                for child in (self._next, *self._asides.values()):
+                    if child is not None:
+                        self._family.kill(child)  # nobody waits for it any more
                 self._family.end_all()
 
     def _open(self, stack: ExitStack) -> Doors:
