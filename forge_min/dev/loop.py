@@ -259,11 +259,11 @@ class Development:
         if child is self._next:
             self._next = None
             silent = [Problem("the process ended before it had started")]
-            self._problems[child.name] = read(child.said) if child.said else silent
+            self._problems[child.name] = _heard(child) or silent
             self._start()
         elif self._asides.get(child.name) is child:
             del self._asides[child.name]
-            self._problems[child.name] = read(child.said) if child.said else []
+            self._problems[child.name] = _heard(child)
         self._announce()
 
     # -- what is said ------------------------------------------------------------------------------
@@ -284,6 +284,14 @@ class Development:
         self._said = set(problems)
         if self._current is not None:
             self._family.tell(self._current, self._state().line())
+
+
+def _heard(child: Child) -> Made:
+    """What it has told before it ended; nothing where that is not whole."""
+    try:
+        return read(child.said)
+    except (ValueError, TypeError):
+        return []
 
 
 def _report(work: Callable[[], Made], news: int, told: int) -> int:

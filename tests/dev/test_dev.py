@@ -178,8 +178,9 @@ def test_what_loses_data_waits_until_somebody_applies_it(
 
 
 def test_a_job_that_runs_is_not_lost_by_a_reload(dev: Dev, fresh_database: TestDatabase) -> None:
-    dev.save("resources/item/jobs.py", lambda text: _slow(text))
-    dev.until(lambda: "reloaded" in dev.log)
+    dev.save("resources/item/jobs.py", _slow)
+    dev.says("reloaded")
+    dev.until(lambda: len(dev.pids()) == 2)  # the parent, and who serves with the new worker
     body = json.dumps({"title": "Hello"}).encode()
     Person(dev.port).ask("POST", "/api/v1/items", body, Content_Type="application/json")
     with db.connect(fresh_database.owner_url) as conn:
@@ -240,8 +241,7 @@ def test_a_process_that_dies_is_replaced(dev: Dev) -> None:
     )
     dev.save("app.py", lambda text: text + added)
     dev.until(lambda: "reloaded" in dev.log)
-    with pytest.raises(ConnectionError):
-        Person(dev.port).get("/die")
+    dev.until(lambda: dev.get("/die").status == 0)
     dev.says("the process has ended with 9; another begins")
     assert dev.shows("<h1>shop</h1>").status == 200
 
