@@ -19,6 +19,7 @@ from forge_min.testing import fresh_database as make_fresh_database
 
 pytest_plugins = [
     "artifact_runner",
+    "dev_runner",
     "example_app",
     "pooler",
     "prometheus_runner",

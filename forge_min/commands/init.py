@@ -25,7 +25,7 @@ def init(args: argparse.Namespace) -> int:
     if first is not None:
         written.append(first.write().relative_to(folder).as_posix())
     answer: dict[str, object] = {"project": str(folder), "written": written}
-    lines = [f"{folder}: {len(written)} files", f"next: cd {folder} && python -m forge_min serve"]
+    lines = [f"{folder}: {len(written)} files", f"next: cd {folder} && python -m forge_min dev"]
     if args.auth and (password := _make_admin(folder, args.admin)):
         answer["admin"] = {"email": args.admin, "password": password}
         lines.append(f"sign in as {args.admin} with the password {password}: it is shown this once")

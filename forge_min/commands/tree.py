@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import build, generate, help, init, migrate, operate, routes, ship
+from . import about, build, dev, generate, init, migrate, operate, routes, ship
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -22,12 +22,14 @@ _RUNS: Mapping[str, Run] = {
     "generate": generate.generate,
     "generate resource": generate.resource,
     "migrate diff": migrate.diff,
+    "dev": dev.dev,
     "build": build.build,
     "deploy": ship.deploy.deploy,
     "vendor": ship.vendor.vendor,
     "verify": ship.verify.verify,
     "routes": routes.routes,
-    "help": help.help,
+    "completion": about.completion,
+    "help": about.help,
 }
 
 

@@ -83,9 +83,12 @@ def serve(
     processes: int | None = None,
     jobs: bool = True,
     early: Early | None = None,
+    listener: socket.socket | None = None,
+    link: Link | None = None,
 ) -> int:
     """Answer requests until a signal comes. jobs: also work the jobs of jobs.queues. early: what
-    answers on the admin port until then.
+    answers on the admin port until then. listener, link: of the parent of one process, if it has
+    one: the socket that it has bound, and what hears of its end.
 
     Raises ServerError F503 for a port in use, F508 for a supervisor's socket that cannot be served,
     ConfigError, Unavailable (no database).
@@ -93,12 +96,14 @@ def serve(
     _log_to_stderr(project.config)
     c = project.config.server
     settings = {name: getattr(c, name) for name in _SERVER}
-    settings |= {"address": (c.host, c.port), "listener": inherited_listener(os.environ)}
+    listener = listener or inherited_listener(os.environ)
+    settings |= {"address": (c.host, c.port), "listener": listener}
     count = processes or c.processes
     if count > 1:
         return _serve_many(project, settings, count, jobs, early)
     admin = has_admin(project.config, worker=False)
-    return _serve(project, settings, Health(project.build), admin=admin, jobs=jobs, early=early)
+    health = Health(project.build)
+    return _serve(project, settings, health, admin=admin, jobs=jobs, early=early, link=link)
 
 
 def work(project: Project, *, queues: str | None = None, early: Early | None = None) -> int:

@@ -14,8 +14,9 @@ from forge_min.cli import new_parser
 
 from .conftest import PACKAGE, Cli, environment
 
-COMMANDS = ["init", "generate", "migrate", "serve", "worker", "jobs", "auth", "import", "export",
-            "config", "doctor", "version", "build", "vendor", "verify", "deploy", "routes",
+COMMANDS = ["init", "generate", "migrate", "dev", "serve", "worker", "jobs", "auth", "import",
+            "export", "config", "doctor", "version", "build", "verify", "vendor", "deploy",
+            "routes", "completion",
             "help"]  # fmt: skip
 BELOW = ["generate resource", "migrate diff", "migrate up", "migrate down", "migrate status"]
 

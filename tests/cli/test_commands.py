@@ -370,3 +370,47 @@ def test_config_needs_no_code_and_says_what_is_unknown(cli: Cli, tmp_path: Path)
     other = str(tmp_path / "other.toml")
     done = cli("config", "--sources", "--json", cwd=tmp_path, FORGE_CONFIG=other)
     assert json.loads(done.stdout)["server.port"]["source"].endswith("other.toml:2")
+
+
+# -- a new project ---------------------------------------------------------------------------------
+
+
+@pytest.mark.db
+@pytest.mark.slow
+def test_a_new_project_passes_what_its_own_ci_asks(project: Path) -> None:
+    for name in (".gitignore", "README.md", "tests/conftest.py"):
+        assert (project / name).is_file(), name
+    assert "run: sh ci.sh" in (project / ".github/workflows/ci.yml").read_text()
+    environ = environment(PYTHON=sys.executable, PYTEST_ADDOPTS="-p no:cacheprovider")
+    ci = subprocess.run(["sh", "ci.sh"], cwd=project, env=environ, capture_output=True, text=True)
+    assert ci.returncode == 0, ci.stdout + ci.stderr
+    assert "2 passed" in ci.stdout and (project / "dist" / "shop.pyz").is_file()
+    schema = project / "resources/item/schema.py"
+    schema.write_text(schema.read_text().replace("max_len=120", "max_len=99"))
+    ci = subprocess.run(["sh", "ci.sh"], cwd=project, env=environ, capture_output=True)
+    assert ci.returncode == 1, "a schema without its gen/ must not pass"
+
+
+@pytest.mark.db
+@pytest.mark.slow
+def test_the_tests_of_a_new_project_with_sign_in_pass(cli: Cli, tmp_path: Path) -> None:
+    assert cli("init", "shop", "--auth").returncode == 0
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
+    done = subprocess.run(
+        words, cwd=tmp_path / "shop", env=environment(), capture_output=True, text=True
+    )
+    assert done.returncode == 0 and "2 passed" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("options", [[], ["--auth"]], ids=["open", "auth"])
+def test_what_init_writes_has_no_fault_that_linters_know(
+    cli: Cli, tmp_path: Path, options: list[str]
+) -> None:
+    assert cli("init", "shop", *options).returncode == 0
+    chosen = ["--isolated", "--select=E,F,B,UP,SIM,RET", "--line-length=100", "--exclude=gen"]
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--no-cache", *chosen, str(tmp_path / "shop")],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""help: a command's help, or what an error code means (codes.toml)."""
+"""help: a command's help, what an error code means (codes.toml), or all as a manual page."""
 
 from __future__ import annotations
 
@@ -8,17 +8,21 @@ import tomllib
 from difflib import get_close_matches
 from pathlib import Path
 
-from ..errors import UsageError
+from ...errors import UsageError
+from .manual import manual
 
-CODES = Path(__file__).parents[1] / "codes.toml"
+CODES = Path(__file__).parents[2] / "codes.toml"
 
 
 def help(args: argparse.Namespace) -> int:
     """Of a command what its --help says; of a code its row. Raises UsageError for anything else."""
-    from ..ops.door import tell
+    from ...ops.door import tell
 
     parser: argparse.ArgumentParser = args.parser
     topic, commands = args.topic, args.commands.choices
+    if args.man:
+        print(manual(parser), end="")
+        return 0
     if topic is None:
         parser.print_help()
         return 0

@@ -1,0 +1,21 @@
+"""dev: the project, served while it is being written."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from functools import partial
+
+from .project import find_root, use_code
+
+
+def dev(args: argparse.Namespace) -> int:
+    """Until Ctrl-C. Raises as `dev.Development`."""
+    from ..dev import Development
+
+    root = find_root(args)
+    use_code(root)
+    color = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    say = partial(print, file=sys.stderr, flush=True)
+    return Development(root, os.environ, say, color=color).run()

@@ -1,0 +1,111 @@
+"""What the command line says of itself: examples, completion in real shells, the manual page."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from forge_min.cli import new_parser
+from forge_min.commands.about.walk import Command, commands
+
+from .conftest import Cli
+
+ALL = {command.words: command for command in commands(new_parser())}
+SHELLS = ["bash", *filter(shutil.which, ("zsh", "fish"))]  # those that are here
+# what stands on the line, the word under the cursor last → some that is offered, some that is not
+OFFERED = {
+    "": ({"init", "dev", "migrate", "jobs"}, {"diff", "--force"}),
+    "mi": ({"migrate"}, {"init"}),
+    "migrate ": ({"diff", "up", "status"}, {"init"}),
+    "migrate diff --al": ({"--allow-destructive"}, {"--rename"}),
+    "migrate up --": ({"--steps"}, {"--rename"}),
+    "--json migrate d": ({"diff", "down"}, {"deploy", "dev"}),
+    "build --format ": ({"zipapp", "dir"}, {"init"}),
+    "serve --": ({"--processes", "--no-jobs"}, {"--queues"}),
+    "jobs re": ({"retry", "resume"}, {"list"}),
+    "completion ": ({"bash", "zsh", "fish"}, {"diff"}),
+}
+
+
+@pytest.mark.parametrize("words", [words for words in ALL if words])
+def test_every_command_has_a_help_and_an_example_of_itself(words: str) -> None:
+    command: Command = ALL[words]
+    assert command.help
+    example = str(command.parser.epilog)
+    assert re.match(rf"example: (\S+ )?(forge-min|%\(prog\)s)( {words.split()[0]}\b)?", example)
+    for action in command.options:
+        assert action.help or action.choices, f"{words} {action.option_strings}"
+
+
+def test_completion_knows_every_command_and_every_long_option(cli: Cli) -> None:
+    for shell, dashes in (("bash", "--"), ("zsh", "--"), ("fish", "-l ")):
+        done = cli("completion", shell)
+        assert (done.returncode, done.stderr) == (0, "")
+        for words, command in ALL.items():
+            assert f'"{words}"' in done.stdout or f"'{words}'" in done.stdout or not words
+            for option in command.options:
+                long = option.option_strings[-1].removeprefix("--")
+                assert f"{dashes}{long}" in done.stdout, (shell, words, long)
+    assert cli("completion", "tcsh").returncode == 2 == cli("completion").returncode
+
+
+BASH = """
+source {script}
+COMP_WORDS=(forge-min {words}); COMP_CWORD=$(( ${{#COMP_WORDS[@]}} - 1 ))
+_forge_min; printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+ZSH = """
+compdef() {{ }}; compadd() {{ shift; print -l -- ${{(M)@:#$words[CURRENT]*}} }}
+source {script}
+words=(forge-min {words}); CURRENT=$#words; _forge_min
+"""
+
+
+@pytest.mark.parametrize("line", OFFERED)
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_shell_offers_what_fits(cli: Cli, tmp_path: Path, shell: str, line: str) -> None:
+    script = tmp_path / "script"
+    script.write_text(cli("completion", shell).stdout)
+    *before, last = line.split(" ")
+    words = " ".join([*before, f"'{last}'"])
+    code = {
+        "fish": f"source {script}; complete -C 'forge-min {line}'",
+        "bash": BASH.format(script=script, words=words),
+        "zsh": ZSH.format(script=script, words=words),
+    }[shell]
+    options = {"bash": ["--norc"], "zsh": ["-f"], "fish": ["--no-config"]}[shell]
+    done = subprocess.run(
+        [shell, *options, "-c", code],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"HOME": str(tmp_path)},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    offered = {row.split("\t")[0] for row in done.stdout.splitlines()}
+    there, missing = OFFERED[line]
+    assert there <= offered and not missing & offered, offered
+
+
+def test_the_manual_page_tells_of_every_command_and_option(cli: Cli, tmp_path: Path) -> None:
+    done = cli("help", "--man")
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.isascii()
+    assert done.stdout.startswith(".TH FORGE-MIN 1 ")
+    plain = done.stdout.replace("\\-", "-")
+    for words, command in ALL.items():
+        assert f".SS {words}\n" in plain or not words
+        for option in command.options:
+            assert option.option_strings[-1] in plain, (words, option.option_strings)
+    for line in done.stdout.splitlines():
+        assert line.strip() and not line.startswith("'"), line
+        assert re.match(r"\.(TH|SH|SS|TP|PP|B) ?|[^.]", line), line
+    if groff := shutil.which("groff"):
+        page = tmp_path / "forge-min.1"
+        page.write_text(done.stdout)
+        warned = subprocess.run(
+            [groff, "-man", "-ww", "-Tascii", str(page)], capture_output=True, text=True
+        )
+        assert warned.returncode == 0 and warned.stderr == "" and "forge-min" in warned.stdout

@@ -1,0 +1,38 @@
+"""What a change asks for: no more than it needs."""
+
+from __future__ import annotations
+
+import pytest
+from forge_min.dev.changes import Changes, asked_by
+
+CASES = {
+    "resources/item/schema.py": {"gen", "schemas", "looks"},
+    "views/home.html": {"gen", "looks"},
+    "resources/item/views/list.html": {"gen", "looks"},
+    "app.py": {"code", "looks"},
+    "resources/item/jobs.py": {"code", "looks"},
+    "lib/deep/mail.py": {"code", "looks"},
+    "gen/item/sql.py": {"code", "looks"},
+    "gen/openapi.json": {"code"},
+    "locale/de/LC_MESSAGES/messages.mo": {"code"},
+    "forge.toml": {"code", "config"},
+    "migrations/0002_x.sql": {"code", "migrations"},
+    "migrations/0002_x.draft": set(),
+    "static/css/app.css": {"stylesheets", "looks"},
+    "static/logo.svg": {"assets"},
+    "static/board.js": {"assets", "looks"},
+    "tests/test_item.py": set(),
+    "README.md": set(),
+    "notes.txt": set(),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_file_asks_for_the_least_that_makes_it_true(name: str) -> None:
+    asked = asked_by([name])
+    assert {field for field in Changes._fields if getattr(asked, field)} == CASES[name]
+
+
+def test_several_files_ask_for_all_of_it() -> None:
+    asked = asked_by(["static/a.css", "app.py", "README.md"])
+    assert asked.code and asked.stylesheets and not asked.gen and not asked.assets

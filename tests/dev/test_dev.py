@@ -1,0 +1,275 @@
+"""`dev` with real processes, sockets and databases: what is saved is served, what is wrong is
+shown, and nothing is left behind.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from forge_min import db
+from forge_min.dev import Development
+from forge_min.errors import UsageError
+from forge_min.testing import TestDatabase
+
+from artifact_runner import Site
+from dev_runner import Dev, clean_environment, command
+from person import Person
+
+pytestmark = [pytest.mark.db, pytest.mark.slow]
+MakeDev = Callable[..., Dev]
+HOME, ITEMS = "views/home.html", "resources/item/schema.py"
+
+
+def page_number(dev: Dev) -> str:
+    return dev.get("/").body.decode().partition('data-page="')[2].partition('"')[0]
+
+
+def replaced(old: str, new: str) -> Callable[[str], str]:
+    def change(text: str) -> str:
+        assert old in text
+        return text.replace(old, new)
+
+    return change
+
+
+def test_a_saved_page_is_served_at_once_without_one_refused_request(dev: Dev) -> None:
+    took = []
+    for number in range(5):
+        began = time.monotonic()
+        dev.save(HOME, replaced("<h1>shop", "<h1>shop!"))
+        while "<h1>shop" + "!" * (number + 1) not in (page := dev.get()).body.decode():
+            assert page.status == 200, page.body
+            assert time.monotonic() < began + 30
+        took.append(time.monotonic() - began)
+    began = time.monotonic()
+    code = "import forge_min.app, forge_min.parse"
+    subprocess.run([sys.executable, "-c", code], check=True, env=clean_environment())
+    # 0.3 s on a machine that is not busy with other tests: a process that loads the framework.
+    assert min(took) < time.monotonic() - began, took
+    assert "reloaded in" in dev.log and HOME in dev.log
+
+
+def test_code_of_the_same_size_saved_within_a_second_is_what_is_served(dev: Dev) -> None:
+    added = '\n@app.page("/n")\ndef n(request: Request) -> str:\n    return "number 0"\n'
+    dev.save("app.py", lambda text: text + added)
+    dev.shows("number 0", "/n")
+    for number in range(1, 5):
+        dev.save("app.py", replaced(f"number {number - 1}", f"number {number}"))
+        dev.shows(f"number {number}", "/n")
+    dev.save("lib.py", "VALUE = 'of lib'\n")
+    dev.save("app.py", replaced('"number 4"', "__import__('lib').VALUE"))
+    dev.shows("of lib", "/n")
+    dev.save("lib.py", "VALUE = 'of bil'\n")
+    dev.shows("of bil", "/n")
+
+
+MISTAKES = [
+    (ITEMS, "schema.bool(", "schema.bol(", "did you mean &#34;bool&#34;?"),
+    (ITEMS, "schema.bool(", "schema.bool((", "error[F1"),
+    (HOME, "<main>", "<main>${", "error[F3"),
+    ("app.py", "app = App()", "app = = App()", "SyntaxError: invalid syntax"),
+    ("app.py", "app = App()", "app = App(", "SyntaxError: "),
+    ("app.py", "app = App()", "app = App(); import nothing_like_it", "ModuleNotFoundError"),
+    ("app.py", "app = App()", "app = App(); raise SystemExit(3)", "SystemExit: 3"),
+    ("app.py", "app = App()", "apps = App()", "NameError"),
+    ("resources/item/jobs.py", "import logging", "import loggin", "ModuleNotFoundError"),
+    ("forge.toml", "[project]", "[project", "error[F202]"),
+]
+
+
+def test_a_mistake_is_shown_and_the_site_stays_until_it_is_corrected(dev: Dev) -> None:
+    for number, (name, good, bad, told) in enumerate(MISTAKES):
+        dev.save(name, replaced(good, bad))
+        shown = dev.shows(told)
+        assert shown.status == 200 and "<h1>shop" in shown.body.decode(), (name, bad)
+        assert dev.get("/api/v1/items").status == 200
+        dev.save(name, replaced(bad, good))
+        dev.until(lambda told=told: told not in dev.get().body.decode(), f"{bad} corrected")
+        dev.save(HOME, lambda text, n=number: re.sub("<h1>.*?</h1>", f"<h1>shop {n}</h1>", text))
+        dev.shows(f"<h1>shop {number}</h1>")
+
+
+def test_it_begins_with_a_mistake_and_says_so_to_everybody(stopped: Dev) -> None:
+    dev = stopped
+    dev.save("app.py", lambda text: text + "x x\n")
+    dev.start()
+    page = dev.shows("SyntaxError: invalid syntax")
+    assert page.status == 503
+    assert "x x" in page.text
+    said = dev.says(r"^SyntaxError: invalid syntax")
+    assert said
+    dev.save("app.py", lambda text: text.removesuffix("x x\n"))
+    assert dev.shows("<h1>shop</h1>").status == 200
+    assert dev.interrupt() == 0
+
+
+def test_it_begins_without_gen_and_with_a_wrong_schema(stopped: Dev) -> None:
+    dev = stopped
+    shutil.rmtree(dev.root / "gen")
+    dev.save(ITEMS, replaced("schema.bool(", "schema.bol("))
+    dev.start()
+    assert dev.shows("did you mean").status == 503
+    dev.save(ITEMS, replaced("schema.bol(", "schema.bool("))
+    assert dev.shows("<h1>shop</h1>").status == 200
+    assert dev.interrupt() == 0
+
+
+def test_a_request_that_fails_shows_its_traceback_in_its_own_page_only(dev: Dev) -> None:
+    dev.save("app.py", replaced("    rows = items", "    rows = missing + items"))
+    shown = dev.shows("NameError: name &#39;missing&#39; is not defined")
+    assert shown.status == 500 and "rows = missing + items" in shown.text
+    assert "NameError" not in dev.get("/items").text
+
+
+def test_stylesheets_and_files_of_static_need_no_new_process(dev: Dev) -> None:
+    before, pids = page_number(dev), set(dev.pids())
+    dev.save("static/css/app.css", "body { color: red }")
+    dev.until(lambda: 'data-styles="1"' not in dev.get().body.decode())
+    assert page_number(dev) == before
+    dev.save("static/logo.svg", "<svg xmlns='http://www.w3.org/2000/svg'/>")
+    dev.until(lambda: page_number(dev) != before)
+    assert "reloaded" not in dev.log and pids & set(dev.pids()) == pids
+    dev.save("README.md", "nothing of it is served")
+    dev.save("tests/test_x.py", "x = 1")
+    dev.save(HOME, replaced("<h1>shop", "<h1>after"))
+    dev.shows("<h1>after")
+    assert dev.log.count("reloaded") == 1
+
+
+def test_a_schema_asks_for_a_migration_which_is_applied_once_it_is_written(dev: Dev) -> None:
+    field = 'schema.int("price", min=0), schema.timestamps'
+    dev.save(ITEMS, replaced("schema.timestamps", field))
+    dev.shows("run: forge-min migrate diff")
+    dev.says("add column price to items")
+    assert len(list((dev.root / "migrations").glob("*.sql"))) == 1
+    done = command("migrate", "diff", cwd=dev.root, **dev.environ)
+    assert done.returncode == 0, done.stderr
+    dev.says(r"^applied 0002_")
+    dev.until(lambda: "migrate diff" not in dev.get().body.decode())
+    body = json.dumps({"title": "Hello", "price": 3}).encode()
+    person = Person(dev.port)
+    dev.until(lambda: "price" in dev.get("/api/openapi.json").body.decode())
+    assert person.ask("POST", "/api/v1/items", body, Content_Type="application/json").status == 201
+    dev.shows("Hello")
+
+
+def test_what_loses_data_waits_until_somebody_applies_it(
+    dev: Dev, fresh_database: TestDatabase
+) -> None:
+    with db.connect(fresh_database.owner_url) as conn:
+        conn.execute("insert into items (title, done) values ('dear', true)")
+        dev.save("migrations/0002_less.sql", "alter table items drop column done;")
+        dev.shows("0002_less.sql would lose data, so it waits")
+        assert conn.execute("select done from items").fetchall() == [(True,)]
+        done = command("migrate", "up", cwd=dev.root, **dev.environ)
+        assert done.returncode == 0, done.stderr
+        dev.until(lambda: "waits" not in dev.get().body.decode())
+
+
+def test_a_job_that_runs_is_not_lost_by_a_reload(dev: Dev, fresh_database: TestDatabase) -> None:
+    dev.save("resources/item/jobs.py", _slow)
+    dev.says("reloaded")
+    dev.until(lambda: len(dev.pids()) == 2)  # the parent, and who serves with the new worker
+    body = json.dumps({"title": "Hello"}).encode()
+    Person(dev.port).ask("POST", "/api/v1/items", body, Content_Type="application/json")
+    with db.connect(fresh_database.owner_url) as conn:
+        states = "select state, attempt from forge_job"
+        dev.until(lambda: conn.execute(states).fetchall() == [("running", 1)])
+        dev.save(HOME, replaced("<h1>shop", "<h1>after"))
+        dev.shows("<h1>after")
+        (dev.root / "go").touch()
+        dev.until(lambda: conn.execute(states).fetchall() == [("completed", 1)])
+
+
+def _slow(text: str) -> str:
+    """A worker that works until a file is there."""
+    lines = text.split("\n")
+    at = next(n for n, line in enumerate(lines) if "def work(" in line)
+    there = "pathlib.Path(__file__).parents[2].joinpath('go').exists()"
+    wait = ["import pathlib, time", f"while not {there}:"]
+    wait.append("    time.sleep(0.02)")
+    return "\n".join([*lines[: at + 1], *(" " * 8 + line for line in wait), *lines[at + 1 :]])
+
+
+# -- its end ---------------------------------------------------------------------------------------
+
+
+def test_neither_ctrl_c_nor_a_kill_leaves_a_process_behind(new_dev: MakeDev) -> None:
+    dev = new_dev()
+    dev.start()
+    dev.shows("<h1>shop</h1>")
+    dev.save(HOME, replaced("<h1>shop", "<h1>after"))
+    dev.shows("<h1>after")
+    assert len(dev.pids()) >= 3  # the parent, the one that serves, the database
+    assert dev.interrupt() == 0
+    assert dev.pids() == []
+    assert not (dev.root / ".forge" / "database.json").exists()
+    assert "Traceback" not in dev.log and "error" not in dev.log
+    process = dev.start()  # the data is good
+    assert dev.shows("<h1>after</h1>").status == 200
+    process.popen.kill()
+    process.popen.wait(30)
+    end = time.monotonic() + 30
+    while dev.pids():
+        assert time.monotonic() < end, dev.pids()
+        time.sleep(0.05)
+
+
+def test_ctrl_c_of_a_terminal_which_all_processes_get_is_as_clean(dev: Dev) -> None:
+    assert dev.process is not None
+    dev.save(HOME, replaced("<h1>shop", "<h1>after"))
+    for pid in dev.pids():
+        os.kill(pid, signal.SIGINT)
+    assert dev.process.popen.wait(30) == 0
+    assert dev.pids() == [] and "Traceback" not in dev.log
+
+
+def test_a_process_that_dies_is_replaced(dev: Dev) -> None:
+    added = (
+        '\n@app.page("/die")\ndef die(request: Request) -> str:\n    __import__("os")._exit(9)\n'
+    )
+    dev.save("app.py", lambda text: text + added)
+    dev.until(lambda: "reloaded" in dev.log)
+    dev.until(lambda: dev.get("/die").status == 0)
+    dev.says("the process has ended with 9; another begins")
+    assert dev.shows("<h1>shop</h1>").status == 200
+
+
+# -- where it must not be --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("env", ["production", "test"])
+def test_it_runs_in_development_only(new_project: Path, env: str) -> None:
+    environ = {"FORGE_ENV": env, "FORGE_AUTH_SECRET": "s" * 64, "FORGE_DATABASE_URL": "dbname=x"}
+    with pytest.raises(UsageError) as refused:
+        Development(new_project, environ, print, color=False)
+    assert refused.value.code == "F533"
+
+
+def test_an_address_in_use_is_one_error(dev: Dev) -> None:
+    done = command("dev", cwd=dev.root, **dev.environ, FORGE_SERVER_PORT=str(dev.port))
+    assert done.returncode == 1 and done.stderr.startswith("error[F503]: "), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_nothing_of_it_is_served_by_an_artifact(site: Site) -> None:
+    site.serve("--no-jobs")
+    assert site.status(site.port, "/forge-dev/reload.js") == 404
+    assert site.status(site.port, "/forge-dev/events") == 404
+    _, _, body = site.ask("GET", "/", Accept="text/html")
+    assert b"forge-dev" not in body
+    with zipfile.ZipFile(site.artifact) as artifact:
+        names = artifact.namelist()
+    assert not [name for name in names if name.startswith("forge_min/dev") or "reload.js" in name]
+    assert any(name.startswith("forge_min/wsgi/") for name in names)
