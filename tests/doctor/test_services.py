@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
+import os
 import runpy
+import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -182,20 +186,102 @@ def test_code_that_does_not_load_is_one_failure_with_its_place(
     assert {told[c] for c in ("D501", "D510", "D601", "D701")} == {"ok"}
 
 
-def test_code_that_waits_for_ever_is_given_up(
-    fresh_database: TestDatabase, make_site: MakeSite
-) -> None:
+def refuse_all(wait: Callable[[], object]) -> Callable[[], Any]:
+    """Code that cannot be ended from within."""
+
     def load() -> Any:
         while True:
             try:
-                time.sleep(60)
-            except Exception:
+                wait()
+            except BaseException:
                 pass
 
+    return load
+
+
+def silenced() -> None:
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    time.sleep(60)
+
+
+@pytest.mark.parametrize("wait", [lambda: time.sleep(60), lambda: None, silenced])
+def test_code_that_waits_for_ever_is_given_up(
+    wait: Callable[[], object], make_site: MakeSite
+) -> None:
     started = time.monotonic()
-    found = check_services(make_site(fresh_database.app_url, code=load))
+    found = check_services(make_site(code=refuse_all(wait)))
     assert time.monotonic() - started < 20
-    assert "no answer within 8 s" in of(found, "D105").message and states(found)["D701"] == "ok"
+    assert of(found, "D105").message == "no answer within 8 s"
+    assert states(found)["D106"] == states(found)["D107"] == states(found)["D701"] == "skipped"
+
+
+class Own(BaseException):
+    """Of a project that ends its own way."""
+
+
+@pytest.mark.parametrize(
+    ("end", "told"),
+    [
+        (asyncio.CancelledError(), "CancelledError"),
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
+        (Own("x"), "Own: x"),
+    ],
+)
+def test_whatever_code_raises_is_one_failure(
+    end: BaseException, told: str, make_site: MakeSite
+) -> None:
+    def load() -> Any:
+        raise end
+
+    found = check_services(make_site(code=load))
+    assert of(found, "D105").message.endswith(told) and states(found)["D501"] == "warning"
+
+
+@pytest.mark.parametrize(
+    ("end", "told"),
+    [
+        (lambda: os._exit(3), "the process ended by os._exit(3)"),
+        (lambda: os.kill(os.getpid(), signal.SIGKILL), "the process ended by SIGKILL"),
+    ],
+)
+def test_code_that_ends_its_process_is_one_failure(
+    end: Callable[[], object], told: str, make_site: MakeSite
+) -> None:
+    found = check_services(make_site(code=end))
+    assert of(found, "D105").message == told and states(found)["D107"] == "skipped"
+
+
+def test_what_code_starts_ends_with_the_look_and_prints_on_stderr(
+    make_site: MakeSite, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    noted = tmp_path / "pid"
+
+    def load() -> tuple[App, Generated]:
+        threading.Thread(target=time.sleep, args=[60]).start()
+        noted.write_text(str(subprocess.Popen(["sleep", "60"]).pid))
+        os.write(1, b"told")
+        return code("a")()
+
+    started = time.monotonic()
+    found = check_services(make_site(code=load))
+    assert time.monotonic() - started < 8 and of(found, "D105").state == "ok"
+    assert of(found, "D107").message == "they fit; kinds: 1"
+    out, err = capfd.readouterr()
+    assert "told" in err and "told" not in out
+    gone = time.monotonic() + 5
+    while (status := Path(f"/proc/{noted.read_text()}/stat")).exists():  # until init has reaped it
+        if ") Z " in status.read_text():
+            break
+        assert time.monotonic() < gone
+
+
+def test_nothing_of_the_code_stays_in_this_process(make_site: MakeSite) -> None:
+    def load() -> tuple[App, Generated]:
+        os.environ["LEFT_BEHIND"] = "1"
+        return code()()
+
+    assert of(check_services(make_site(code=load)), "D105").state == "ok"
+    assert "LEFT_BEHIND" not in os.environ
 
 
 def test_a_hook_without_a_worker_and_pages_that_evaluate_are_told(make_site: MakeSite) -> None:

@@ -12,7 +12,7 @@ import psycopg
 
 from ... import db
 from ...errors import ForgeError
-from ..examination import attempt
+from ..examination import PATIENCE, attempt
 from ..finding import Finding, found, skipped, told
 from ..site import Site
 from .capacity import check_connections, check_limits
@@ -34,7 +34,7 @@ def check_services(site: Site) -> list[Finding]:
     results = [found("D104", "ok", "every part loads")]
     results += attempt("D102", partial(check_core, site))
     results += attempt("D103", partial(check_driver, site))
-    results += attempt("D105", partial(check_code, site, declared))
+    results += attempt("D105", partial(check_code, site, declared), 2 * PATIENCE)
     opened: list[db.Connection] = []
     results += attempt("D501", partial(_reach, site, opened))
     try:
