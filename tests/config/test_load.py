@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 from forge_min.config import TABLE, Config, load
+from forge_min.config.frozen import hidden
 from forge_min.errors import ConfigError, ErrorGroup
 from hypothesis import given
 from hypothesis import strategies as st
@@ -319,6 +321,19 @@ def test_the_values_of_a_secret_table_are_masked() -> None:
         "postgresql://me@host/db?password=hunter2&x=1",
         "host=h password=hunter2 user=me",
         "host=h password = 'hunter2 and more' user=me",
+        "postgresql://me:\nhunter2@host/db",
+        "postgresql://me:hunter2\n@host/db",
+        "postgresql://me:hun/ter2?hunter2@host/db",
+        "postgresql://m/e?me:hunter2@host/db",
+        "postgresql://me@host/db?p%61ssword=hunter2",
+        "postgresql://me@host/db?x=1& PASSWORD =and more hunter2&sslpassword=hunter2",
+        "postgresql://a?me:s@host?password=hunter2",
+        "host=h user=me password=a\\ hunter2",
+        "host=h user=me password=a\\'\\\nhunter2",
+        "host=h user=me password='and \\' more hunter2",
+        "host=h user=me password= hunter2",
+        "host=h user=me password=and hunter2 more",
+        "host=h user='me' sslpassword=hunter2\n password=hunter2",
     ],
 )
 def test_passwords_are_masked_and_the_rest_of_the_url_is_shown(url: str) -> None:
@@ -328,6 +343,26 @@ def test_passwords_are_masked_and_the_rest_of_the_url_is_shown(url: str) -> None
     assert "me" in str(config.masked()["database.url"])
     assert config.masked()["auth.secret"] == "***"
     assert "hunter2" in config.database.url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me@h1:1,h2/db?application_name=a%20b&options=-c%20x%3Dy",
+        "postgresql:///db?host=/run&user=me",
+        "host=/run  user = 'me \\' password=x' passfile=p sslkey=k",
+    ],
+)
+def test_what_is_no_password_is_shown(url: str) -> None:
+    assert load(None, {"DATABASE_URL": url}).masked()["database.url"] == url
+
+
+@pytest.mark.parametrize("part", ["w", ":", "@", "?", "&", "=", " ", "'", "\\", "a=", "a ", "://"])
+def test_a_hostile_address_is_masked_in_no_time(part: str) -> None:
+    started = time.process_time()
+    for start in ("postgresql://u", "a="):
+        hidden(start + part * 200_000)
+    assert time.process_time() - started < 5
 
 
 def test_a_bad_secret_is_not_shown_in_its_error() -> None:

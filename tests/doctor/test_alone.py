@@ -6,15 +6,19 @@ from __future__ import annotations
 
 import json
 import secrets
+import signal
 import time
 import zipfile
-from collections.abc import Iterator
+from asyncio import CancelledError
+from collections.abc import Callable, Iterator
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 from forge_min.doctor import Finding, Report, attempt, check_alone, codes, found
+from forge_min.doctor.examination import Unanswered, apart
 from forge_min.doctor.machine import enough_files, room_at
 from forge_min.doctor.secrecy import weakness
 from forge_min.errors import ConfigError
@@ -55,6 +59,38 @@ def test_a_check_that_takes_too_long_is_ended_and_leaves_no_alarm() -> None:
     assert time.monotonic() - started < 5
     assert attempt("D401", lambda: [found("D401", "ok", "fast")], 0.05)[0].state == "ok"
     time.sleep(0.1)  # an alarm that was left behind would end the test here
+
+
+def refuse_all() -> None:
+    while True:
+        try:
+            pass
+        except BaseException:
+            pass
+
+
+def refuse_alarms() -> None:
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    time.sleep(60)
+
+
+@pytest.mark.parametrize("look", [refuse_all, refuse_alarms])
+def test_what_cannot_be_ended_from_within_is_ended_from_outside(look: Callable[[], None]) -> None:
+    started = time.monotonic()
+    with pytest.raises(Unanswered, match=r"no answer within 0\.2 s"):
+        apart(partial(attempt, "D105", look), 0.2)  # type: ignore[arg-type]
+    assert time.monotonic() - started < 5
+
+
+def test_what_raises_no_exception_is_a_failure_and_ctrl_c_is_none() -> None:
+    def look(end: BaseException) -> Iterator[Finding]:
+        yield found("D101", "ok", "first")
+        raise end
+
+    _, one = attempt("D402", partial(look, CancelledError()))
+    assert (one.state, one.message) == ("failed", "CancelledError")
+    with pytest.raises(KeyboardInterrupt):
+        attempt("D402", partial(look, KeyboardInterrupt()))
 
 
 def test_every_code_has_its_reason_and_its_command() -> None:
