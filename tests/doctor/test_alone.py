@@ -291,7 +291,17 @@ def test_a_disk_that_is_nearly_full_warns_and_a_full_one_fails(tmp_path: Path) -
     assert room_at(tmp_path, 1 << 20, 10).state == "failed"
     assert room_at(tmp_path, 1 << 40, 0).state == "failed"
     one = room_at(tmp_path, 1 << 40, 10, writable=False)
-    assert one.state == "warning" and one.next == f"df -h {tmp_path}"
+    assert one.state == "warning" and one.next == f"ls -ld {tmp_path}"
+
+
+def test_a_folder_that_is_not_there_is_named_with_what_to_type(
+    tmp_path: Path, make_site: MakeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "not there"
+    monkeypatch.setenv("TMPDIR", str(gone))
+    one = of(check_alone(make_site()), "D401")
+    assert one.state == "failed" and one.message == f"{gone}: No such file or directory"
+    assert one.next == f"ls -ld '{gone}'"
 
 
 def test_a_limit_of_files_below_the_caps_is_told_in_production(make_site: MakeSite) -> None:
@@ -328,6 +338,14 @@ def test_the_report_is_grouped_and_tells_what_to_type_here() -> None:
     assert document["findings"][3].keys() == {
         "code", "subject", "state", "message", "why", "next",
     }  # fmt: skip
+
+
+def test_what_was_found_begins_no_line_of_its_own_and_moves_no_cursor() -> None:
+    one = found("D401", "failed", "a\x1b[31m\n  ok \udc80\x85", path="/x\n  ok       D101  fine")
+    lines = list(Report([one], "dev", strict=False).lines(colour=False))
+    assert all(line.isprintable() for line in lines) and "".join(lines).encode()
+    assert lines[1] == "  failed   D401  disk: a\\x1b[31m\\n  ok \\udc80\\x85"
+    assert lines[-2].endswith("next: df -h /x\\n  ok       D101  fine")
 
 
 def test_strict_counts_warnings() -> None:

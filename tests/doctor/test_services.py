@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import os
 import runpy
+import shlex
 import signal
 import socket
 import subprocess
@@ -372,7 +373,9 @@ def test_a_policy_that_does_not_bind_is_found_by_trying(
     settings = {"database.migrate_url": fresh_database.owner_url}
     found = check_services(make_site(fresh_database.app_url, settings, code=code()))
     assert {c for c, state in states(found).items() if state == "failed"} == codes
-    assert "notes" in of(found, min(codes)).message
+    one = of(found, min(codes))
+    assert "notes" in one.message
+    assert "D605" not in codes or one.next.startswith("psql -c '\\d notes")
 
 
 def test_a_tenants_table_without_row_level_security_is_known_by_the_code(
@@ -428,6 +431,47 @@ def test_rights_that_are_missing_and_too_many_are_named(
     assert "forge_job_claim" in lacking.message
     assert excess.state == "warning" and "truncate forge_job" in excess.message
     assert "create schemas" in excess.message
+
+
+def test_what_is_to_be_typed_takes_every_right_beyond_need_away(
+    server: EmbeddedServer, fresh_database: TestDatabase, make_site: MakeSite
+) -> None:
+    name = fresh_database.name
+    role = "Odd-" + uuid4().hex[:8]
+    url = make_conninfo(fresh_database.app_url, user=role, password="odd")
+    with db.connect(make_conninfo(server.admin_url, dbname=name)) as admin:
+        admin.execute(
+            f"create role \"{role}\" login password 'odd' createrole createdb replication;"
+            f'create table "It\'s" (id int); grant truncate on "It\'s", forge_job to "{role}";'
+            f'grant insert on forge_migration to "{role}";'
+            f'grant create on schema public to "{role}";'
+            f'grant create on database {name} to "{role}"'
+        )
+        try:
+            excess = of(check_services(make_site(url, code=code())), "D603")
+            psql, option, statements = shlex.split(excess.next)
+            assert (excess.state, psql, option) == ("warning", "psql", "-c")
+            assert len(excess.message.split(", ")) == 8  # seven rights, of which one has two tables
+            for statement in statements.split("; "):
+                admin.execute(statement)
+            assert of(check_services(make_site(url, code=code())), "D603").state == "ok"
+        finally:
+            admin.execute(f'drop owned by "{role}"; drop role "{role}"')
+
+
+def test_tables_that_somebody_has_locked_are_no_migrations_to_apply(
+    fresh_database: TestDatabase, owner: db.Connection, make_site: MakeSite
+) -> None:
+    with owner.transaction():
+        owner.execute("lock table forge_migration, forge_job in access exclusive mode")
+        found = check_services(make_site(fresh_database.app_url, code=code()))
+    for one in (of(found, "D510"), of(found, "D701")):
+        assert one.state == "failed" and one.message == "another session has locked its tables"
+        assert "pg_locks" in one.next
+    ((rows,),) = owner.execute(
+        "select count(*) from pg_locks where granted and mode = 'AccessExclusiveLock'"
+    ).fetchall()
+    assert rows == 0
 
 
 # -- limits ----------------------------------------------------------------------------------------

@@ -25,6 +25,10 @@ from .reading import open_connection, place_of
 from .roles import check_isolation, check_role
 from .server import check_clock, check_owner, check_room, check_server, check_way
 
+_HOLDERS = (
+    'psql -c "select pid, relation::regclass, mode from pg_locks '
+    "where granted and mode = 'AccessExclusiveLock'\""
+)
 Look = Callable[[], Iterable[Finding]]
 
 
@@ -86,6 +90,10 @@ def _understood(code: str, look: Look) -> Iterator[Finding]:
     except (psycopg.Error, ForgeError) as err:
         if isinstance(err.__cause__, psycopg.errors.UndefinedTable):
             yield skipped(code, "its tables are not there yet (D510)")
+        elif isinstance(err.__cause__, psycopg.errors.LockNotAvailable):
+            yield found(code, "failed", "another session has locked its tables")._replace(
+                next=_HOLDERS
+            )
         else:
             raise
 

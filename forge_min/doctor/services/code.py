@@ -12,7 +12,7 @@ from ...app import App, Generated, declared_registry
 from ...errors import ForgeError
 from ...jobs import Catalogue, check_periodic
 from ..examination import PATIENCE, Unanswered, apart, attempt
-from ..finding import Finding, broken, found, skipped, told, verdict
+from ..finding import Finding, found, skipped, told, verdict
 from ..site import Site
 
 _OUT = "the project's code does not load"
@@ -90,7 +90,7 @@ def _declare(app: App, generated: Generated, declared: Declared) -> Iterator[Fin
     except ForgeError as err:
         yield found("D107", "failed", told(err), code=err.code)
     except BaseException as err:
-        yield broken("D107", err)
+        yield found("D107", "failed", told(err), code="D107")
     else:
         yield found("D107", "ok", f"they fit; kinds: {len(kinds)}")
 
