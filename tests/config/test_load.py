@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from forge_min.config import TABLE, Config, load
+from forge_min.config import TABLE, Config, inspect, load
 from forge_min.config.frozen import hidden
 from forge_min.errors import ConfigError, ErrorGroup
 from hypothesis import given
@@ -145,6 +145,9 @@ def test_all_bad_values_are_reported_at_once_with_their_places() -> None:
         ("FORGE_OBSERVE_OTLP_ENDPOINT", "collector:4318"),
         ("FORGE_TENANCY_DOMAIN", ".shop.example"),
         ("FORGE_TENANCY_DOMAIN", "shop.example:8000"),
+        ("FORGE_SERVER_HOST", "a\0b"),
+        ("FORGE_SERVER_HOST", "\xfc" * 64),
+        ("FORGE_ADMIN_HOST", "\udc80"),
         ("FORGE_ENV", "prod"),
     ],
 )
@@ -165,6 +168,7 @@ def test_unknown_keys_and_sections_of_the_file_are_errors_with_a_suggestion() ->
 def test_a_section_that_is_no_table_is_an_error() -> None:
     (error,) = errors_of({}, "\nserver = 8000\n")
     assert error.code == "F201" and "forge.toml:2" in error.message
+    assert error.hint == "write [server], and its keys on the lines below"
 
 
 @pytest.mark.parametrize(
@@ -223,6 +227,23 @@ def test_unknown_variables_warn_with_a_suggestion() -> None:
         "FORGE_SEVER_PORT is not known: did you mean FORGE_SERVER_PORT?",
         "FORGE_XYZ is not known",
     )
+
+
+def test_unknown_variables_are_told_after_the_errors_that_may_come_from_them() -> None:
+    environ = {"FORGE_ENV": "production", "FORGE_AUTH_SECRET": "s" * 32, "FORGE_SRVER_PORT": "1"}
+    environ["FORGE_DATABASE_ULR"] = "postgresql://me:hunter2@host/db"
+    told = errors_of(environ)
+    assert [error.code for error in told] == ["F203", "F201", "F201"]
+    assert "database.url is required" in told[0].message
+    assert [error.message for error in told[1:]] == [
+        "FORGE_DATABASE_ULR is not known: did you mean FORGE_DATABASE_URL?",
+        "FORGE_SRVER_PORT is not known: did you mean FORGE_SERVER_PORT?",
+    ]
+
+
+def test_looking_for_mistakes_tells_an_unknown_variable_once() -> None:
+    config, mistakes = inspect(None, {"FORGE_SRVER_PORT": "1", "FORGE_SERVER_PORT": "x"})
+    assert len(mistakes) == len(config.warnings) == 1
 
 
 def test_the_variables_of_the_tools_are_known() -> None:
@@ -296,6 +317,39 @@ def test_urls_roles_and_names_follow_from_others() -> None:
     assert config.database.app_role == "web"
     assert config.observe.service_name == "my shop"
     assert load(None, {}, '[project]\nname = "My-Shop"').database.app_role == "my_shop_app"
+
+
+@pytest.mark.parametrize(
+    ("host", "admin", "refused"),
+    [
+        ("127.0.0.1", "127.0.0.1", True),
+        ("localhost", "127.0.0.1", True),
+        ("0.0.0.0", "127.0.0.1", True),
+        ("10.0.0.1", "::", True),
+        ("10.0.0.1", "127.0.0.1", False),
+    ],
+)
+def test_two_servers_do_not_share_a_port(host: str, admin: str, refused: bool) -> None:
+    hosts = {"FORGE_SERVER_HOST": host, "FORGE_ADMIN_HOST": admin}
+    environ = {**hosts, "PORT": "81", "FORGE_ADMIN_PORT": "81"}
+    if refused:
+        (error,) = errors_of(environ)
+        assert error.code == "F200" and error.message.startswith("FORGE_ADMIN_PORT: admin.port")
+        assert "server.port" in error.message and "81" in error.message
+    else:
+        load(None, environ)
+    for apart in (
+        {"FORGE_ADMIN_PORT": "82"},
+        {"PORT": "0", "FORGE_ADMIN_PORT": "0"},
+        {"FORGE_ADMIN_ENABLED": "false"},
+        {"FORGE_SERVER_UNIX_SOCKET": "/run/shop"},
+    ):
+        load(None, environ | apart)
+
+
+def test_a_host_may_be_a_name_of_any_language() -> None:
+    for host in ("", "localhost", "b\xfccher.example", "fe80::1%eth0"):
+        assert load(None, {"FORGE_SERVER_HOST": host}).server.host == host
 
 
 def test_an_app_role_that_is_not_the_urls_user_is_refused() -> None:
