@@ -5,7 +5,10 @@ secrets, the machine, and the report.
 from __future__ import annotations
 
 import json
+import re
+import resource
 import secrets
+import shutil
 import signal
 import time
 import zipfile
@@ -312,6 +315,31 @@ def test_a_limit_of_files_below_the_caps_is_told_in_production(make_site: MakeSi
     assert one.state == "warning" and one.next == "ulimit -n 708" and "superuser" in one.message
     assert "superuser" not in enough_files(site, 707, 1024).message
     assert enough_files(make_site("", few), 707, 1024).state == "ok"
+
+
+def test_the_room_that_is_told_is_that_of_the_disk(
+    tmp_path: Path, make_site: MakeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = [tmp_path, Path("/dev/shm"), Path("/proc")]
+    for place in places:
+        monkeypatch.setenv("TMPDIR", str(place))
+        free = shutil.disk_usage(place).free / (1 << 30)
+        one = of(check_alone(make_site()), "D401")
+        told = re.match(r"(\d+\.\d) GiB free at (.*)", one.message)
+        assert told and told[2] == str(place), one
+        assert float(told[1]) == pytest.approx(free, rel=0.2, abs=0.3)
+    assert one.state == "failed"  # there is no room in /proc
+
+
+def test_the_limit_of_files_that_is_told_is_that_of_the_process(make_site: MakeSite) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for few in (300, 301):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (few, hard))
+        try:
+            one = of(check_alone(make_site(profile="prod")), "D402")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert one.state == "warning" and one.message.startswith(f"a process may open {few};")
 
 
 # -- the report ------------------------------------------------------------------------------------
