@@ -208,12 +208,18 @@ class Own(BaseException):
     """Of a project that ends its own way."""
 
 
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("not this either")
+
+
 @pytest.mark.parametrize(
     ("end", "told"),
     [
         (asyncio.CancelledError(), "CancelledError"),
         (KeyboardInterrupt(), "KeyboardInterrupt"),
         (Own("x"), "Own: x"),
+        (Mute(), "Mute: (it cannot say why)"),
     ],
 )
 def test_whatever_code_raises_is_one_failure(
@@ -223,7 +229,8 @@ def test_whatever_code_raises_is_one_failure(
         raise end
 
     found = check_services(make_site(code=load))
-    assert of(found, "D105").message.endswith(told) and states(found)["D501"] == "warning"
+    assert of(found, "D105").message.endswith(f": {told}")
+    assert states(found)["D106"] == "skipped" and states(found)["D501"] == "warning"
 
 
 @pytest.mark.parametrize(
@@ -444,9 +451,9 @@ def test_what_is_to_be_typed_takes_every_right_beyond_need_away(
     with db.connect(make_conninfo(server.admin_url, dbname=name)) as admin:
         admin.execute(
             f"create role \"{role}\" login password 'odd' createrole createdb replication;"
-            f'create table "It\'s" (id int); grant truncate on "It\'s", forge_job to "{role}";'
+            f'create table "It\'s" (id int); grant truncate on "It\'s", forge_job to "{role}", public;'
             f'grant insert on forge_migration to "{role}";'
-            f'grant create on schema public to "{role}";'
+            f'grant create on schema public to "{role}", public;'
             f'grant create on database {name} to "{role}"'
         )
         try:

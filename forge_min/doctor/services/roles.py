@@ -23,12 +23,12 @@ _SOMETHING = sql.SQL("select exists (select from public.{} where tenant_id is no
 
 
 _TAKEN = {
-    "create in schema public": "revoke create on schema public from {role}",
-    "create schemas": "revoke create on database {database} from {role}",
+    "create in schema public": "revoke create on schema public from public, {role}",
+    "create schemas": "revoke create on database {database} from public, {role}",
     "create roles": "alter role {role} nocreaterole",
     "create databases": "alter role {role} nocreatedb",
     "replicate": "alter role {role} noreplication",
-    "change forge_migration": "revoke insert, update, delete on forge_migration from {role}",
+    "change forge_migration": "revoke insert, update, delete on forge_migration from public, {role}",
 }
 """The rights that `excess_rights` names, but for truncate, → how each is taken away."""
 
@@ -70,10 +70,10 @@ def check_role(site: Site, conn: db.Connection, declared: Declared) -> Iterator[
 
 
 def _taken(right: str, user: str, database: str) -> str:
-    """The statement that takes away a right of `excess_rights`."""
+    """The statement that takes away a right of `excess_rights`; everybody may have it, too."""
     role, (verb, _, names) = _name(user), right.partition(" ")
     if verb == "truncate":
-        return f"revoke truncate on {', '.join(map(_name, names.split(', ')))} from {role}"
+        return f"revoke truncate on {', '.join(map(_name, names.split(', ')))} from public, {role}"
     return _TAKEN[right].format(role=role, database=_name(database))
 
 
