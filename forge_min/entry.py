@@ -1,7 +1,8 @@
 """The artifact's main: `departures.pyz serve|worker|migrate|import|export|config|doctor|version`.
 
 Each command loads what it needs, so that `serve` binds its ports before the slow imports (psycopg)
-and `version` needs neither. No module of MAKE is loaded here.
+and `version` needs neither. No module of MAKE is loaded here. What is loaded inside a function may
+be damaged in an artifact: then that is said, not where Python stumbled over it.
 """
 
 from __future__ import annotations
@@ -10,13 +11,12 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .data import table
-from .ops.door import DONE, FAILED, run, tell, warn
-from .ops.project import load_config, load_project
+from .errors import ForgeError
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -34,23 +34,70 @@ def main(
 ) -> int:
     """Run one command; returns the exit code: 0 done, 1 failed, 2 wrong use.
 
-    checks: more of them for doctor, by their codes: of what only a project's folder has.
+    checks: more of them for doctor, by their codes: of what only a project's folder has. Raises
+    SystemExit for wrong use, and where the artifact is damaged.
     """
-    top = parser(prog)
-    arguments = top.parse_args(argv)
-    arguments.checks, arguments.command = checks or {}, prog or _started()
-    return run(lambda: arguments.run(arguments), verbose=arguments.verbose)
+    with _damage_told():
+        from .ops.door import run
+
+        arguments = parser(prog).parse_args(argv)
+        arguments.checks, arguments.command = checks or {}, prog or _started()
+        return run(lambda: _run(arguments), verbose=arguments.verbose)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    with _damage_told():
+        return int(arguments.run(arguments))
+
+
+@contextmanager
+def _damage_told() -> Iterator[None]:
+    """Whatever is raised that has no code of its own: SystemExit with D201 where the artifact is
+    not as it was built.
+    """
+    try:
+        yield
+    except (ForgeError, BrokenPipeError):
+        raise
+    except Exception as err:
+        if not (names := _damaged(Path(__file__).parents[1])):
+            raise
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        raise SystemExit(
+            f"error[D201]: the artifact is not as it was built: {names[0]}{more}\n"
+            "hint: copy it anew, and compare it with the build: sha256sum -c SHA256SUMS"
+        ) from err
+
+
+def _damaged(root: Path) -> list[str]:
+    """Members that cannot be read, or differ from the manifest. root: an artifact, or any folder of
+    packages, which has none.
+    """
+    from .manifest import NAME, Manifest, read_each
+
+    if not root.is_file() and not (root / NAME).is_file():
+        return []
+    members, unreadable = read_each(root)
+    if NAME not in unreadable:
+        manifest = Manifest.read(members.get(NAME, b"").decode("utf-8", "replace"))
+        differing = manifest.differences(members)
+        unreadable += [name for name, what in differing.items() if what != "added"]
+    return sorted(set(unreadable))
 
 
 def application() -> WSGIApplication:
     """The project that can be imported here, started, for another PEP 3333 server. No jobs are
     worked, and there is no admin server. Raises as `Project.start`.
     """
+    from .ops.project import load_project
+
     return load_project().start(serving=True).application
 
 
 def parser(prog: str | None = None) -> argparse.ArgumentParser:
     """The argparse tree of the operating commands."""
+    from .data import table
+
     top = argparse.ArgumentParser(
         prog=prog,
         description="Runs this application.",
@@ -172,6 +219,9 @@ def _auth(arguments: argparse.Namespace) -> int:
 
 
 def _config(arguments: argparse.Namespace) -> int:
+    from .ops.door import DONE, tell, warn
+    from .ops.project import load_config
+
     config = load_config()
     values, known = config.masked(), config.sources
     lines = {key: f"{key} = {json.dumps(value, default=str)}" for key, value in values.items()}
@@ -186,6 +236,7 @@ def _config(arguments: argparse.Namespace) -> int:
 
 def _doctor(arguments: argparse.Namespace) -> int:
     from . import doctor
+    from .ops.door import DONE, FAILED, tell
     from .ops.inspection import inspect_project
 
     sys.dont_write_bytecode = True  # what is looked at stays as it is
@@ -216,6 +267,8 @@ def _version(arguments: argparse.Namespace) -> int:
     from platform import python_version
 
     from . import __version__, fanout
+    from .ops.door import DONE, tell
+    from .ops.project import load_project
 
     try:
         build = dict(load_project({}).build)

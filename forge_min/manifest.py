@@ -6,8 +6,10 @@ Written by `ship`.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
@@ -108,3 +110,28 @@ def read_members(artifact: Path) -> dict[str, bytes]:
             code="F349",
             hint="name a .pyz, or a folder that build --format dir made",
         ) from err
+
+
+def read_each(artifact: Path) -> tuple[dict[str, bytes], list[str]]:
+    """As `read_members`, of one that may be damaged: every file that can be read (b"" for one that
+    cannot), and the names of those that cannot.
+    """
+    members: dict[str, bytes] = {}
+    unreadable = []
+    with ExitStack() as stack:
+        reads: dict[str, Callable[[], bytes]] = {}
+        if artifact.is_dir():
+            for path in sorted(p for p in artifact.rglob("*") if p.is_symlink() or not p.is_dir()):
+                reads[path.relative_to(artifact).as_posix()] = path.read_bytes
+        else:
+            archive = stack.enter_context(zipfile.ZipFile(artifact))
+            for member in archive.infolist():
+                if not member.is_dir():
+                    reads[member.filename] = partial(archive.read, member)
+        for name, read in reads.items():
+            try:
+                members[name] = read()
+            except Exception:  # a damaged stream makes zipfile and zlib raise many things
+                unreadable.append(name)
+                members[name] = b""
+    return members, unreadable

@@ -79,5 +79,38 @@ def _mask(key: Key, value: Any) -> object:
         return value
     if key.secret == "all":
         return "***"
-    hidden = re.sub(r"(://[^:@/]*:).*@", r"\1***@", value)
-    return re.sub(r"(password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)", r"\1***", hidden)
+    return hidden(value)
+
+
+# libpq manual, section 34.1.1. A pattern takes each character once, however hostile the text.
+_USERINFO = re.compile(r"\A(\w+://[^:@]*:).*@", re.DOTALL)
+_PARAMETER = re.compile(r"([?&])([^?&=]*)=([^&]*)")
+_WORD = re.compile(r"(\w++)(\s*+=\s*+)('(?:[^'\\]|\\.)*+'?|(?:[^\s\\]|\\.)++)?|\S++", re.DOTALL)
+_ENCODED = re.compile(r"%([0-9a-fA-F]{2})")
+_SECRETS = frozenset(
+    {"password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key"}
+)
+
+
+def hidden(address: str) -> str:
+    """A URI or keyword string of libpq without its secrets. What libpq could not read of it may be
+    one, and is left out, too.
+    """
+    if not re.match(r"\w+://", address):
+        return _WORD.sub(_without_value, address)
+    return _PARAMETER.sub(_without_parameter, _USERINFO.sub(r"\1***@", address, count=1))
+
+
+def _without_parameter(found: re.Match[str]) -> str:
+    name = _ENCODED.sub(lambda code: chr(int(code[1], 16)), found[2])
+    return f"{found[1]}{found[2]}=***" if _is_secret(name) else found[0]
+
+
+def _without_value(found: re.Match[str]) -> str:
+    if found[1] is None:
+        return "***"
+    return f"{found[1]}{found[2]}***" if _is_secret(found[1]) else found[0]
+
+
+def _is_secret(name: str) -> bool:
+    return name.strip().lower() in _SECRETS

@@ -16,6 +16,7 @@ _DEFAULT_FILE = "forge.toml"
 _ENVIRONMENTS = ("development", "test", "production")
 _SHORTEST_SECRET = 32  # characters: 128 bits as hexadecimal digits
 _NEW_SECRET = """make one: python3 -c "import secrets; print(secrets.token_hex(32))\""""
+_EVERYWHERE, _LOOPBACK = {"", "0.0.0.0", "::"}, {"localhost", "127.0.0.1", "::1"}
 _OTHER_VARIABLES = ("FORGE_IMPL", "FORGE_PURE", "FORGE_CONFIG", "FORGE_ENV")
 
 
@@ -25,13 +26,15 @@ def load(root: Path | None, environ: Mapping[str, str], text: str | None = None)
     root: the project's folder; None: no file. text: the content of forge.toml where there is no
     folder (an artifact). FORGE_CONFIG names a file that is read instead of either. Raises
     ConfigError (F202) for a file that cannot be read or parsed, else one ErrorGroup with a
-    ConfigError for every bad value (F200), unknown key (F201) and refused development default
-    (F203).
+    ConfigError for every bad value (F200), unknown key (F201), refused development default (F203)
+    and, last, unknown variable, which may be why a value is missing (F201; without an error of
+    another kind it is a warning).
     """
     loading = _Loading(environ, *_source(root, environ, text))
     config = loading.finish()
     if loading.errors:
-        raise ErrorGroup("the configuration cannot be used", loading.errors)
+        unknown = [ConfigError(told, code="F201") for told in _unknown_variables(environ)]
+        raise ErrorGroup("the configuration cannot be used", [*loading.errors, *unknown])
     return config
 
 
@@ -101,8 +104,11 @@ class _Loading:
         for section, content in sections.items():
             if not isinstance(content, dict) or section not in known:
                 where = f"{self._file}:{_line_of(self._text, section)}"
-                what = "is not a section" if section not in known else "must be a [section]"
-                self._refuse(f"{where}: {section!r} {what}", "F201", _meant(section, known))
+                what, hint = "is not a section", _meant(section, known)
+                if section in known:
+                    what = "must be a section"
+                    hint = f"write [{section}], and its keys on the lines below"
+                self._refuse(f"{where}: {section!r} {what}", "F201", hint)
                 continue
             for name, raw in content.items():
                 self._read_entry(section, name, raw)
@@ -146,8 +152,20 @@ class _Loading:
             where = self._sources["database.app_role"]
             message = f"{where}: database.app_role must be the user of database.url"
             self._refuse(message, "F200", "leave app_role out, or correct the URL")
+        self._part_ports()
         if env == "production":
             self._harden(url)
+
+    def _part_ports(self) -> None:
+        values, port = self._values, self._values["server.port"]
+        hosts = {values["server.host"], values["admin.host"]}
+        shared = len(hosts) == 1 or hosts & _EVERYWHERE or hosts <= _LOOPBACK
+        if not values["admin.enabled"] or values["server.unix_socket"] or not shared or not port:
+            return
+        if port == values["admin.port"]:
+            where = self._sources["admin.port"]
+            message = f"{where}: admin.port must be another one than server.port, not {port}, too"
+            self._refuse(message, "F200", "give one of them another number, or 0 for any")
 
     def _harden(self, url: str) -> None:
         values = self._values

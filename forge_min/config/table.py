@@ -65,6 +65,16 @@ def _http(value: str) -> str:
     return "" if ok else "an address like 'http://127.0.0.1:4318' (a password: otlp_headers)"
 
 
+def _host(value: str) -> str:
+    known = value.isprintable()  # no half of a pair, which nothing can encode
+    if known and not value.isascii():
+        try:
+            value.encode("idna")
+        except UnicodeError:
+            known = False
+    return "" if known else "a name or an address like '127.0.0.1'"
+
+
 def _domain(value: str) -> str:
     known = re.fullmatch(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", value, re.IGNORECASE | re.ASCII)
     return "" if not value or known else "a domain like 'shop.example'"
@@ -112,6 +122,8 @@ _CHECKS: dict[str, Callable[[Any], str]] = {
     "database.url": _url,
     "database.migrate_url": _url,
     "database.direct_url": _url,
+    "server.host": _host,
+    "admin.host": _host,
     "server.trusted_proxies": _networks,
     "jobs.queues": _queues,
     "observe.otlp_endpoint": _http,

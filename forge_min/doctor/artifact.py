@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from functools import partial
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
-from ..manifest import INFO, NAME, Manifest
+from ..manifest import INFO, NAME, Manifest, read_each
 from .finding import Finding, listed, skipped, verdict
 from .site import Site
 
@@ -20,7 +17,7 @@ def check_artifact(site: Site) -> Iterator[Finding]:
     if site.artifact is None:
         yield skipped("D201", "this is a project's folder, no artifact")
         return
-    members, unreadable = _members(site.artifact)
+    members, unreadable = read_each(site.artifact)
     manifest = Manifest.read(members.get(NAME, b"").decode("utf-8", "replace"))
     differing = manifest.differences(members)
     extra = [name for name, what in differing.items() if what == "added"]
@@ -35,29 +32,6 @@ def check_artifact(site: Site) -> Iterator[Finding]:
     yield verdict("D202", "failed", unknown or "", "there are none")
     if site.native is not None and site.artifact.is_file():
         yield _unpacked(site.native.parent, manifest)
-
-
-def _members(artifact: Path) -> tuple[dict[str, bytes], list[str]]:
-    """Every file by its name inside, and the names of those that cannot be read."""
-    members: dict[str, bytes] = {}
-    unreadable = []
-    with ExitStack() as stack:
-        reads: dict[str, Callable[[], bytes]] = {}
-        if artifact.is_dir():
-            for path in sorted(p for p in artifact.rglob("*") if p.is_symlink() or not p.is_dir()):
-                reads[path.relative_to(artifact).as_posix()] = path.read_bytes
-        else:
-            archive = stack.enter_context(zipfile.ZipFile(artifact))
-            for member in archive.infolist():
-                if not member.is_dir():
-                    reads[member.filename] = partial(archive.read, member)
-        for name, read in reads.items():
-            try:
-                members[name] = read()
-            except Exception:  # a damaged stream makes zipfile and zlib raise many things
-                unreadable.append(name)
-                members[name] = b""
-    return members, unreadable
 
 
 def _unpacked(folder: Path, manifest: Manifest) -> Finding:

@@ -75,4 +75,8 @@ def told(err: BaseException) -> str:
         return "; ".join(told(one) for one in err.errors)
     if isinstance(err, ForgeError):
         return f"{err.message} ({err.hint})" if err.hint else err.message
-    return f"{type(err).__name__}: {' '.join(str(err).split())}".rstrip(": ")
+    try:
+        said = str(err)
+    except Exception:  # of a class of somebody else
+        said = "(it cannot say why)"
+    return f"{type(err).__name__}: {' '.join(said.split())}".rstrip(": ")

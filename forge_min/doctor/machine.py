@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import resource
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from .finding import Finding, found
+from .finding import Finding, State, found
 from .site import Site
 
 LOW, NONE = 256 << 20, 16 << 20  # bytes that are free
@@ -22,7 +23,11 @@ def check_disk(site: Site) -> Iterator[Finding]:
         places.append(site.root)
     places.append(Path(os.environ.get("TMPDIR") or "/tmp"))
     for place in places:
-        seen = os.statvfs(place)
+        try:
+            seen = os.statvfs(place)
+        except OSError as err:
+            yield _unusable(place, "failed", f"{place}: {err.strerror}")
+            continue
         files = seen.f_favail if seen.f_files else 1  # some file systems count none
         yield room_at(place, seen.f_bavail * seen.f_frsize, files, os.access(place, os.W_OK))
 
@@ -31,11 +36,15 @@ def room_at(place: Path, free: int, files: int, writable: bool = True) -> Findin
     """free: bytes. files: that can still be made."""
     told = f"{free / (1 << 30):.1f} GiB free at {place}"
     if not writable:
-        return found("D401", "warning", f"{place} cannot be written to", path=place)
+        return _unusable(place, "warning", f"{place} cannot be written to")
     if free < NONE or files < 1:
         message = told if free < NONE else f"no more files can be made at {place}"
         return found("D401", "failed", message, path=place)
     return found("D401", "warning" if free < LOW else "ok", told, path=place)
+
+
+def _unusable(place: Path, state: State, message: str) -> Finding:
+    return found("D401", state, message)._replace(next=f"ls -ld {shlex.quote(str(place))}")
 
 
 def check_files(site: Site) -> Iterator[Finding]:

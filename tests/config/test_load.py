@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
-from forge_min.config import TABLE, Config, load
+from forge_min.config import TABLE, Config, inspect, load
+from forge_min.config.frozen import hidden
 from forge_min.errors import ConfigError, ErrorGroup
 from hypothesis import given
 from hypothesis import strategies as st
@@ -143,6 +145,9 @@ def test_all_bad_values_are_reported_at_once_with_their_places() -> None:
         ("FORGE_OBSERVE_OTLP_ENDPOINT", "collector:4318"),
         ("FORGE_TENANCY_DOMAIN", ".shop.example"),
         ("FORGE_TENANCY_DOMAIN", "shop.example:8000"),
+        ("FORGE_SERVER_HOST", "a\0b"),
+        ("FORGE_SERVER_HOST", "\xfc" * 64),
+        ("FORGE_ADMIN_HOST", "\udc80"),
         ("FORGE_ENV", "prod"),
     ],
 )
@@ -163,6 +168,7 @@ def test_unknown_keys_and_sections_of_the_file_are_errors_with_a_suggestion() ->
 def test_a_section_that_is_no_table_is_an_error() -> None:
     (error,) = errors_of({}, "\nserver = 8000\n")
     assert error.code == "F201" and "forge.toml:2" in error.message
+    assert error.hint == "write [server], and its keys on the lines below"
 
 
 @pytest.mark.parametrize(
@@ -221,6 +227,23 @@ def test_unknown_variables_warn_with_a_suggestion() -> None:
         "FORGE_SEVER_PORT is not known: did you mean FORGE_SERVER_PORT?",
         "FORGE_XYZ is not known",
     )
+
+
+def test_unknown_variables_are_told_after_the_errors_that_may_come_from_them() -> None:
+    environ = {"FORGE_ENV": "production", "FORGE_AUTH_SECRET": "s" * 32, "FORGE_SRVER_PORT": "1"}
+    environ["FORGE_DATABASE_ULR"] = "postgresql://me:hunter2@host/db"
+    told = errors_of(environ)
+    assert [error.code for error in told] == ["F203", "F201", "F201"]
+    assert "database.url is required" in told[0].message
+    assert [error.message for error in told[1:]] == [
+        "FORGE_DATABASE_ULR is not known: did you mean FORGE_DATABASE_URL?",
+        "FORGE_SRVER_PORT is not known: did you mean FORGE_SERVER_PORT?",
+    ]
+
+
+def test_looking_for_mistakes_tells_an_unknown_variable_once() -> None:
+    config, mistakes = inspect(None, {"FORGE_SRVER_PORT": "1", "FORGE_SERVER_PORT": "x"})
+    assert len(mistakes) == len(config.warnings) == 1
 
 
 def test_the_variables_of_the_tools_are_known() -> None:
@@ -296,6 +319,39 @@ def test_urls_roles_and_names_follow_from_others() -> None:
     assert load(None, {}, '[project]\nname = "My-Shop"').database.app_role == "my_shop_app"
 
 
+@pytest.mark.parametrize(
+    ("host", "admin", "refused"),
+    [
+        ("127.0.0.1", "127.0.0.1", True),
+        ("localhost", "127.0.0.1", True),
+        ("0.0.0.0", "127.0.0.1", True),
+        ("10.0.0.1", "::", True),
+        ("10.0.0.1", "127.0.0.1", False),
+    ],
+)
+def test_two_servers_do_not_share_a_port(host: str, admin: str, refused: bool) -> None:
+    hosts = {"FORGE_SERVER_HOST": host, "FORGE_ADMIN_HOST": admin}
+    environ = {**hosts, "PORT": "81", "FORGE_ADMIN_PORT": "81"}
+    if refused:
+        (error,) = errors_of(environ)
+        assert error.code == "F200" and error.message.startswith("FORGE_ADMIN_PORT: admin.port")
+        assert "server.port" in error.message and "81" in error.message
+    else:
+        load(None, environ)
+    for apart in (
+        {"FORGE_ADMIN_PORT": "82"},
+        {"PORT": "0", "FORGE_ADMIN_PORT": "0"},
+        {"FORGE_ADMIN_ENABLED": "false"},
+        {"FORGE_SERVER_UNIX_SOCKET": "/run/shop"},
+    ):
+        load(None, environ | apart)
+
+
+def test_a_host_may_be_a_name_of_any_language() -> None:
+    for host in ("", "localhost", "b\xfccher.example", "fe80::1%eth0"):
+        assert load(None, {"FORGE_SERVER_HOST": host}).server.host == host
+
+
 def test_an_app_role_that_is_not_the_urls_user_is_refused() -> None:
     environ = {"DATABASE_URL": "postgresql://web@h/d", "FORGE_DATABASE_APP_ROLE": "other"}
     (error,) = errors_of(environ)
@@ -319,6 +375,19 @@ def test_the_values_of_a_secret_table_are_masked() -> None:
         "postgresql://me@host/db?password=hunter2&x=1",
         "host=h password=hunter2 user=me",
         "host=h password = 'hunter2 and more' user=me",
+        "postgresql://me:\nhunter2@host/db",
+        "postgresql://me:hunter2\n@host/db",
+        "postgresql://me:hun/ter2?hunter2@host/db",
+        "postgresql://m/e?me:hunter2@host/db",
+        "postgresql://me@host/db?p%61ssword=hunter2",
+        "postgresql://me@host/db?x=1& PASSWORD =and more hunter2&sslpassword=hunter2",
+        "postgresql://a?me:s@host?password=hunter2",
+        "host=h user=me password=a\\ hunter2",
+        "host=h user=me password=a\\'\\\nhunter2",
+        "host=h user=me password='and \\' more hunter2",
+        "host=h user=me password= hunter2",
+        "host=h user=me password=and hunter2 more",
+        "host=h user='me' sslpassword=hunter2\n password=hunter2",
     ],
 )
 def test_passwords_are_masked_and_the_rest_of_the_url_is_shown(url: str) -> None:
@@ -328,6 +397,26 @@ def test_passwords_are_masked_and_the_rest_of_the_url_is_shown(url: str) -> None
     assert "me" in str(config.masked()["database.url"])
     assert config.masked()["auth.secret"] == "***"
     assert "hunter2" in config.database.url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me@h1:1,h2/db?application_name=a%20b&options=-c%20x%3Dy",
+        "postgresql:///db?host=/run&user=me",
+        "host=/run  user = 'me \\' password=x' passfile=p sslkey=k",
+    ],
+)
+def test_what_is_no_password_is_shown(url: str) -> None:
+    assert load(None, {"DATABASE_URL": url}).masked()["database.url"] == url
+
+
+@pytest.mark.parametrize("part", ["w", ":", "@", "?", "&", "=", " ", "'", "\\", "a=", "a ", "://"])
+def test_a_hostile_address_is_masked_in_no_time(part: str) -> None:
+    started = time.process_time()
+    for start in ("postgresql://u", "a="):
+        hidden(start + part * 200_000)
+    assert time.process_time() - started < 5
 
 
 def test_a_bad_secret_is_not_shown_in_its_error() -> None:

@@ -5,16 +5,23 @@ secrets, the machine, and the report.
 from __future__ import annotations
 
 import json
+import re
+import resource
 import secrets
+import shutil
+import signal
 import time
 import zipfile
-from collections.abc import Iterator
+from asyncio import CancelledError
+from collections.abc import Callable, Iterator
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 from forge_min.doctor import Finding, Report, attempt, check_alone, codes, found
+from forge_min.doctor.examination import Unanswered, apart
 from forge_min.doctor.machine import enough_files, room_at
 from forge_min.doctor.secrecy import weakness
 from forge_min.errors import ConfigError
@@ -55,6 +62,38 @@ def test_a_check_that_takes_too_long_is_ended_and_leaves_no_alarm() -> None:
     assert time.monotonic() - started < 5
     assert attempt("D401", lambda: [found("D401", "ok", "fast")], 0.05)[0].state == "ok"
     time.sleep(0.1)  # an alarm that was left behind would end the test here
+
+
+def refuse_all() -> None:
+    while True:
+        try:
+            pass
+        except BaseException:
+            pass
+
+
+def refuse_alarms() -> None:
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    time.sleep(60)
+
+
+@pytest.mark.parametrize("look", [refuse_all, refuse_alarms])
+def test_what_cannot_be_ended_from_within_is_ended_from_outside(look: Callable[[], None]) -> None:
+    started = time.monotonic()
+    with pytest.raises(Unanswered, match=r"no answer within 0\.2 s"):
+        apart(partial(attempt, "D105", look), 0.2)  # type: ignore[arg-type]
+    assert time.monotonic() - started < 5
+
+
+def test_what_raises_no_exception_is_a_failure_and_ctrl_c_is_none() -> None:
+    def look(end: BaseException) -> Iterator[Finding]:
+        yield found("D101", "ok", "first")
+        raise end
+
+    _, one = attempt("D402", partial(look, CancelledError()))
+    assert (one.state, one.message) == ("failed", "CancelledError")
+    with pytest.raises(KeyboardInterrupt):
+        attempt("D402", partial(look, KeyboardInterrupt()))
 
 
 def test_every_code_has_its_reason_and_its_command() -> None:
@@ -255,7 +294,17 @@ def test_a_disk_that_is_nearly_full_warns_and_a_full_one_fails(tmp_path: Path) -
     assert room_at(tmp_path, 1 << 20, 10).state == "failed"
     assert room_at(tmp_path, 1 << 40, 0).state == "failed"
     one = room_at(tmp_path, 1 << 40, 10, writable=False)
-    assert one.state == "warning" and one.next == f"df -h {tmp_path}"
+    assert one.state == "warning" and one.next == f"ls -ld {tmp_path}"
+
+
+def test_a_folder_that_is_not_there_is_named_with_what_to_type(
+    tmp_path: Path, make_site: MakeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "not there"
+    monkeypatch.setenv("TMPDIR", str(gone))
+    one = of(check_alone(make_site()), "D401")
+    assert one.state == "failed" and one.message == f"{gone}: No such file or directory"
+    assert one.next == f"ls -ld '{gone}'"
 
 
 def test_a_limit_of_files_below_the_caps_is_told_in_production(make_site: MakeSite) -> None:
@@ -266,6 +315,31 @@ def test_a_limit_of_files_below_the_caps_is_told_in_production(make_site: MakeSi
     assert one.state == "warning" and one.next == "ulimit -n 708" and "superuser" in one.message
     assert "superuser" not in enough_files(site, 707, 1024).message
     assert enough_files(make_site("", few), 707, 1024).state == "ok"
+
+
+def test_the_room_that_is_told_is_that_of_the_disk(
+    tmp_path: Path, make_site: MakeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = [tmp_path, Path("/dev/shm"), Path("/proc")]
+    for place in places:
+        monkeypatch.setenv("TMPDIR", str(place))
+        free = shutil.disk_usage(place).free / (1 << 30)
+        one = of(check_alone(make_site()), "D401")
+        told = re.match(r"(\d+\.\d) GiB free at (.*)", one.message)
+        assert told and told[2] == str(place), one
+        assert float(told[1]) == pytest.approx(free, rel=0.2, abs=0.3)
+    assert one.state == "failed"  # there is no room in /proc
+
+
+def test_the_limit_of_files_that_is_told_is_that_of_the_process(make_site: MakeSite) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for few in (300, 301):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (few, hard))
+        try:
+            one = of(check_alone(make_site(profile="prod")), "D402")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert one.state == "warning" and one.message.startswith(f"a process may open {few};")
 
 
 # -- the report ------------------------------------------------------------------------------------
@@ -292,6 +366,14 @@ def test_the_report_is_grouped_and_tells_what_to_type_here() -> None:
     assert document["findings"][3].keys() == {
         "code", "subject", "state", "message", "why", "next",
     }  # fmt: skip
+
+
+def test_what_was_found_begins_no_line_of_its_own_and_moves_no_cursor() -> None:
+    one = found("D401", "failed", "a\x1b[31m\n  ok \udc80\x85", path="/x\n  ok       D101  fine")
+    lines = list(Report([one], "dev", strict=False).lines(colour=False))
+    assert all(line.isprintable() for line in lines) and "".join(lines).encode()
+    assert lines[1] == "  failed   D401  disk: a\\x1b[31m\\n  ok \\udc80\\x85"
+    assert lines[-2].endswith("next: df -h /x\\n  ok       D101  fine")
 
 
 def test_strict_counts_warnings() -> None:

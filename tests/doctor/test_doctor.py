@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import sysconfig
@@ -260,6 +261,46 @@ def test_a_corrupted_artifact_names_what_was_altered_and_checks_the_rest(site: S
     assert told(done)["D202"][0]["message"] == "the manifest does not know evil.py"
     assert "tampered" in told(done)["D105"][0]["message"]
     assert {state(done, code) for code in ("D501", "D504", "D510", "D601")} == {"ok"}
+
+
+def damaged(artifact: Path, target: Path, name: str) -> Path:
+    """A copy with one other byte in the middle of a member, as a bad disk or cable makes one."""
+    data = bytearray(artifact.read_bytes())
+    with zipfile.ZipFile(artifact) as archive:
+        member = archive.getinfo(name)
+    start = member.header_offset
+    names, extra = struct.unpack("<HH", data[start + 26 : start + 30])
+    data[start + 30 + names + extra + member.compress_size // 2] ^= 0x55
+    target.write_bytes(data)
+    return target
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "forge_min/entry.toml.json",
+        "forge_min/config/keys.toml.json",
+        "forge_min/data.pyc",
+        "forge_min/doctor/machine.pyc",
+        "forge_min/ops/door.pyc",
+    ],
+)
+def test_a_damaged_byte_of_what_every_command_needs_is_named(site: Site, name: str) -> None:
+    site.artifact = damaged(site.artifact, site.folder / "damaged.pyz", name)
+    done = site.run("doctor")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert f"error[D201]: the artifact is not as it was built: {name}\nhint: " in done.stderr
+
+
+def test_a_damaged_folder_names_what_was_altered(site: Site) -> None:
+    folder = site.folder / "unpacked"
+    with zipfile.ZipFile(site.artifact) as archive:
+        archive.extractall(folder)
+    site.artifact = folder
+    (folder / "forge_min" / "config" / "keys.toml.json").write_bytes(b"{")
+    done = site.run("version")
+    assert done.returncode == 1 and done.stderr.startswith("error[D201]: ")
+    assert "built: forge_min/config/keys.toml.json\n" in done.stderr
 
 
 def test_the_artifact_whose_database_stops_or_hangs_answers_within_seconds(

@@ -12,7 +12,7 @@ import psycopg
 
 from ... import db
 from ...errors import ForgeError
-from ..examination import attempt
+from ..examination import PATIENCE, attempt
 from ..finding import Finding, found, skipped, told
 from ..site import Site
 from .capacity import check_connections, check_limits
@@ -25,6 +25,10 @@ from .reading import open_connection, place_of
 from .roles import check_isolation, check_role
 from .server import check_clock, check_owner, check_room, check_server, check_way
 
+_HOLDERS = (
+    'psql -c "select pid, relation::regclass, mode from pg_locks '
+    "where granted and mode = 'AccessExclusiveLock'\""
+)
 Look = Callable[[], Iterable[Finding]]
 
 
@@ -34,7 +38,7 @@ def check_services(site: Site) -> list[Finding]:
     results = [found("D104", "ok", "every part loads")]
     results += attempt("D102", partial(check_core, site))
     results += attempt("D103", partial(check_driver, site))
-    results += attempt("D105", partial(check_code, site, declared))
+    results += attempt("D105", partial(check_code, site, declared), 2 * PATIENCE)
     opened: list[db.Connection] = []
     results += attempt("D501", partial(_reach, site, opened))
     try:
@@ -86,6 +90,10 @@ def _understood(code: str, look: Look) -> Iterator[Finding]:
     except (psycopg.Error, ForgeError) as err:
         if isinstance(err.__cause__, psycopg.errors.UndefinedTable):
             yield skipped(code, "its tables are not there yet (D510)")
+        elif isinstance(err.__cause__, psycopg.errors.LockNotAvailable):
+            yield found(code, "failed", "another session has locked its tables")._replace(
+                next=_HOLDERS
+            )
         else:
             raise
 

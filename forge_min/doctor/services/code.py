@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-import sys
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import redirect_stdout
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 from ...app import App, Generated, declared_registry
 from ...errors import ForgeError
-from ...jobs import Catalogue, Kind, check_periodic
-from ..finding import Finding, broken, found, skipped, told, verdict
+from ...jobs import Catalogue, check_periodic
+from ..examination import PATIENCE, Unanswered, apart, attempt
+from ..finding import Finding, found, skipped, told, verdict
 from ..site import Site
 
 _OUT = "the project's code does not load"
+
+
+class Worked(NamedTuple):
+    """What a worker class says of its jobs. timeout: seconds; None: that of the configuration."""
+
+    queue: str
+    timeout: float | None
 
 
 @dataclass
@@ -23,23 +31,45 @@ class Declared:
     tenants.
     """
 
-    kinds: Mapping[str, Kind] | None = None
+    kinds: Mapping[str, Worked] | None = None
     scoped: frozenset[str] | None = None
 
 
 def check_code(site: Site, declared: Declared) -> Iterator[Finding]:
-    """Import it as `serve` does, and fill `declared`."""
+    """Import it as `serve` does, in a process of its own, and fill `declared`."""
     try:
-        with redirect_stdout(sys.stderr):  # what it prints is no part of our answer
-            app, generated = site.code()
-    except (Exception, SystemExit) as err:
-        yield found("D105", "failed", f"{_place(site, err)}{told(err)}")
-        yield skipped("D106", _OUT)
-        yield skipped("D107", _OUT)
+        findings, kinds, scoped = apart(partial(_look, site))
+    except Unanswered as err:
+        yield from _unloaded(str(err))
+        return
+    declared.kinds = None if kinds is None else {k: Worked(*row) for k, row in kinds.items()}
+    declared.scoped = None if scoped is None else frozenset(scoped)
+    yield from (Finding(*row) for row in findings)
+
+
+def _look(site: Site) -> tuple[object, ...]:
+    declared = Declared()
+    # The alarm is not what ends it: whoever waits for the answer has less patience.
+    findings = attempt("D105", partial(_load, site, declared), 2 * PATIENCE)
+    scoped = None if declared.scoped is None else sorted(declared.scoped)
+    return findings, declared.kinds, scoped
+
+
+def _load(site: Site, declared: Declared) -> Iterator[Finding]:
+    try:
+        app, generated = site.code()
+    except BaseException as err:
+        yield from _unloaded(f"{_place(site, err)}{told(err)}")
         return
     yield found("D105", "ok", "gen/registry.py and app.py load")
     yield _evaluating(app)
     yield from _declare(app, generated, declared)
+
+
+def _unloaded(why: str) -> Iterator[Finding]:
+    yield found("D105", "failed", why)
+    yield skipped("D106", _OUT)
+    yield skipped("D107", _OUT)
 
 
 def _evaluating(app: App) -> Finding:
@@ -53,15 +83,16 @@ def _declare(app: App, generated: Generated, declared: Declared) -> Iterator[Fin
         registry = declared_registry(app, generated)
         resources = [actions.resource for actions in registry.actions.values()]
         declared.scoped = frozenset(r.table for r in resources if r.tenant_scoped)
-        declared.kinds = registry.declared()
+        kinds = registry.declared()
+        declared.kinds = {name: Worked(one.queue, one.timeout) for name, one in kinds.items()}
         registry.bind_hooks()
-        check_periodic(app.schedules, Catalogue(declared.kinds.values()))
+        check_periodic(app.schedules, Catalogue(kinds.values()))
     except ForgeError as err:
         yield found("D107", "failed", told(err), code=err.code)
-    except Exception as err:
-        yield broken("D107", err)
+    except BaseException as err:
+        yield found("D107", "failed", told(err), code="D107")
     else:
-        yield found("D107", "ok", f"they fit; kinds: {len(declared.kinds)}")
+        yield found("D107", "ok", f"they fit; kinds: {len(kinds)}")
 
 
 def _place(site: Site, err: BaseException) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ... import db
-from ...jobs import Kind, control
+from ...jobs import control
 from ..finding import Finding, State, found, listed, verdict
 from ..site import Site
-from .code import Declared
+from .code import Declared, Worked
 from .reading import reading
 
 OLD, MANY = 300.0, 10_000  # seconds that a job may wait; jobs of a queue that may
@@ -49,7 +49,7 @@ def _nobodys(kinds: list[str]) -> Iterator[Finding]:
 
 
 def _unworked(
-    seen: control.Shown, nobodys: list[str], known: Mapping[str, Kind]
+    seen: control.Shown, nobodys: list[str], known: Mapping[str, Worked]
 ) -> Iterator[Finding]:
     for kind in seen["unknown"]:
         if kind not in nobodys:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import NamedTuple
@@ -18,6 +20,17 @@ from .reading import SQL, open_connection, reading
 
 PATIENCE = 1.5  # seconds that the look at one table may take
 _SOMETHING = sql.SQL("select exists (select from public.{} where tenant_id is not null)")
+
+
+_TAKEN = {
+    "create in schema public": "revoke create on schema public from public, {role}",
+    "create schemas": "revoke create on database {database} from public, {role}",
+    "create roles": "alter role {role} nocreaterole",
+    "create databases": "alter role {role} nocreatedb",
+    "replicate": "alter role {role} noreplication",
+    "change forge_migration": "revoke insert, update, delete on forge_migration from public, {role}",
+}
+"""The rights that `excess_rights` names, but for truncate, → how each is taken away."""
 
 
 class Scoped(NamedTuple):
@@ -52,7 +65,21 @@ def check_role(site: Site, conn: db.Connection, declared: Declared) -> Iterator[
     missing = f"{user} has not: {listed(lacking)}" if lacking else ""
     yield verdict("D602", "failed", missing, "there are none")
     more = f"{user} may {', '.join(excess)}" if excess else ""
-    yield verdict("D603", "warning", more, "there are none", role=user)
+    taken = "; ".join(_taken(right, user, conn.info.dbname) for right in excess)
+    yield verdict("D603", "warning", more, "there are none", statement=shlex.quote(taken))
+
+
+def _taken(right: str, user: str, database: str) -> str:
+    """The statement that takes away a right of `excess_rights`; everybody may have it, too."""
+    role, (verb, _, names) = _name(user), right.partition(" ")
+    if verb == "truncate":
+        return f"revoke truncate on {', '.join(map(_name, names.split(', ')))} from public, {role}"
+    return _TAKEN[right].format(role=role, database=_name(database))
+
+
+def _name(name: str) -> str:
+    """As SQL takes it; plain where it can be."""
+    return name if re.fullmatch("[a-z_][a-z0-9_]*", name) else '"' + name.replace('"', '""') + '"'
 
 
 def check_isolation(site: Site, conn: db.Connection, declared: Declared) -> Iterator[Finding]:
@@ -106,10 +133,10 @@ def _tried(site: Site, conn: db.Connection, relations: list[Scoped]) -> Iterator
                 empty.append(one.name)
     if seen:
         message = f"with no tenant, {conn.info.user} sees rows of {listed(seen)}"
-        yield found("D605", "failed", message)
+        yield found("D605", "failed", message, table=_name(seen[0]))
     elif slow:
         message = f"no answer within {PATIENCE:g} s from {listed(slow)}; no row was seen"
-        yield found("D605", "warning", message)
+        yield found("D605", "warning", message, table=_name(slow[0]))
     elif tried:
         rest = f"; {len(empty)} are empty" if empty else ""
         yield found("D605", "ok", f"no row is seen of {listed(tried)}{rest}")
