@@ -118,8 +118,9 @@ class Recording(trace.Span):
         self._add(1, self._events, Event(name, dict(attributes or {}), timestamp or time.time_ns()))
 
     def add_link(self, context: trace.SpanContext, attributes: Any = None) -> None:
-        """Add a link to another span."""
-        self._add(2, self._links, Link(context, attributes))
+        """Add a link to another span; to none, nothing, as the SDK does."""
+        if context is not None:
+            self._add(2, self._links, Link(context, attributes))
 
     def update_name(self, name: str) -> None:
         """Give it another name."""

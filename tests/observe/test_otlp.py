@@ -18,6 +18,7 @@ from forge_min import observe
 from forge_min.errors import ConfigError
 from forge_min.observe import span
 from forge_min.observe.otlp import OTLPExporter
+from opentelemetry import trace
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
@@ -304,6 +305,25 @@ def test_links_remote_parents_and_numbers_without_a_word_in_json_arrive(
     assert told["nan"] == {"doubleValue": "NaN"} and told["inf"] == {"doubleValue": "-Infinity"}
     assert told["text"] == {"stringValue": '"\n\ud83d'}
     assert told["list"] == {"arrayValue": {"values": [{"intValue": "1"}, {"stringValue": "a"}]}}
+
+
+class Silent:
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+
+def test_a_span_that_cannot_be_written_costs_no_other_and_is_counted(
+    collector: Collector, caplog: pytest.LogCaptureFixture
+) -> None:
+    telemetry = observe.setup("shop", exporter=OTLPExporter(collector.url))
+    with caplog.at_level(logging.WARNING, "forge_min.observe.otlp"):
+        for name in ("good", "bad", "good"):
+            with span(name):
+                trace.get_current_span().set_attribute(Silent() if name == "bad" else "a", 1)  # type: ignore[arg-type]
+        telemetry.shutdown()
+    assert [row["name"] for row in collector.spans] == ["good", "good"]
+    assert telemetry.dropped == {"full": 0, "failed": 1, "stopped": 0}
+    assert "1 spans cannot be written: RuntimeError('no')" in caplog.text
 
 
 def test_the_official_exporter_is_used_where_it_is_installed(collector: Collector) -> None:

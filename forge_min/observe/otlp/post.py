@@ -69,14 +69,20 @@ class OTLPExporter(SpanExporter):
             **(headers or {}),
         }
         self._patience = patience
+        self.left_out = 0
+        """Spans of the last batch that could not be written, and were left out."""
         self._ended = threading.Event()
         self._using = threading.Lock()  # LOCK: guards the connection
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send one batch. FAILURE: it is given up; why is logged. Never raises."""
         try:
+            body, errors = encode_spans(spans)
+            if errors:
+                _log.warning("%d spans cannot be written: %r", len(errors), errors[-1])
+            self.left_out = len(errors)
             with self._using:
-                self._deliver(encode_spans(spans))
+                self._deliver(body)
         except Exception as err:
             _log.warning("%d spans were dropped: %s", len(spans), err)
             return SpanExportResult.FAILURE
