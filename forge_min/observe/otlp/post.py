@@ -21,6 +21,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from ... import __version__
 from ...errors import ConfigError
+from .bounded import Bounded, BoundedTLS
 from .encode import encode_spans
 
 _AGAIN = frozenset((429, 502, 503, 504))
@@ -46,9 +47,9 @@ class OTLPExporter(SpanExporter):
     """Posts batches of spans to `<endpoint>/v1/traces`, on one connection that it keeps.
 
     endpoint: "http://host:4318" or https. headers: sent with each request, e.g. credentials.
-    timeout: seconds for each step of a request. patience: seconds after which a batch that finds no
-    taker is given up. Called by one thread; `shutdown`, from any, ends its waiting. Raises
-    ConfigError (F200) for an endpoint that is no such address.
+    timeout: seconds for a request with its answer, however slowly that comes. patience: seconds
+    after which a batch that finds no taker is not tried again. Called by one thread; `shutdown`,
+    from any, ends its waiting. Raises ConfigError (F200) for an endpoint that is no such address.
     """
 
     def __init__(
@@ -60,8 +61,9 @@ class OTLPExporter(SpanExporter):
         patience: float = 60.0,
     ) -> None:
         url = address(endpoint)
-        kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
-        self._connection = kind(url.hostname or "", url.port, timeout=timeout)
+        kind = BoundedTLS if url.scheme == "https" else Bounded
+        self._connection = kind(url.hostname or "", url.port)
+        self._timeout = timeout
         self._path = url.path.rstrip("/") + "/v1/traces"
         self._headers = {
             "Content-Type": "application/json",
@@ -130,6 +132,7 @@ class OTLPExporter(SpanExporter):
 
     def _ask(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, str, bytes]:
         """The answer: its status, Retry-After and body."""
+        self._connection.begin(self._timeout)
         self._connection.request("POST", self._path, body, dict(headers))
         answer = self._connection.getresponse()
         said = answer.read(_MOST_ANSWER)
