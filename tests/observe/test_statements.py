@@ -27,6 +27,7 @@ from hypothesis import strategies as st
         ("select a$b$, '$b$ hunter2'", "select a$b$, ?"),
         ("select 1 -- it's\r, 'hunter2'", "select ? \r, ?"),
         ("select E'a'\n'b\\' hunter2'", "select ?"),
+        ("select E'a' -- c'\n -- d\n'b\\' hunter2'", "select ?"),
         ("select 'a'\n'b'", "select ?\n?"),
         ("select /* a /* b */ hunter2 */ 1", "select "),
         ("select U&'hunter2'", "select U&?"),
@@ -41,6 +42,31 @@ from hypothesis import strategies as st
 )
 def test_literals_and_comments_are_left_out_and_names_stay(text: str, shown: str) -> None:
     assert without_values(text) == shown
+
+
+INSIDE = st.text(st.sampled_from("'\"\\$/*- \n\raE1é")).map(lambda text: text + "hunter2" + text)
+TAGS = st.sampled_from(["", "a", "é1", "_E"])
+TOKENS = st.lists(
+    INSIDE.map(lambda text: "'" + text.replace("'", "''") + "'")
+    | INSIDE.map(lambda text: "E'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'")
+    | INSIDE.map(lambda text: "e'" + text.replace("\\", "\\\\").replace("'", "''") + "'")
+    | st.tuples(TAGS, INSIDE.map(lambda text: text.replace("$", ""))).map(
+        lambda of: f"${of[0]}${of[1]}${of[0]}$"
+    )
+    | INSIDE.map(lambda text: "--" + text.replace("\n", "").replace("\r", "") + "\n")
+    | INSIDE.map(lambda text: "/*" + text.replace("*", "").replace("/", "") + "*/")
+    | st.sampled_from(
+        ["select", "E", "e1$", "a$b$", "é", '"it\'s"', '"$a$"', '"/*"', "$1", "$2", "%(a)s", "%s",
+         "1", "1e5", "0x1f", "(", ",", "::", "-", "/", "*", "||", "\n", "\\"]
+    )
+)  # fmt: skip
+
+
+@given(tokens=TOKENS, between=st.sampled_from([" ,", "\n, ", "\t\r+\n"]))
+def test_whatever_a_statement_is_made_of_no_value_of_it_is_shown(
+    tokens: list[str], between: str
+) -> None:
+    assert "hunter2" not in without_values(between.join(tokens))
 
 
 @given(value=st.text(), before=st.integers(7_800, 8_100))
