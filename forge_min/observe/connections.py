@@ -6,26 +6,24 @@ owner chose stays. An unsampled statement costs one context variable lookup.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from contextlib import (
+    AbstractContextManager,
+    aclosing,
+    asynccontextmanager,
+    closing,
+    contextmanager,
+    nullcontext,
+)
 from functools import cache, partial
 from typing import Any, TypeVar
 
 from .logs import log_fields
+from .statements import operation, without_values
 from .tracing import Span, current, span
 
 Connection = TypeVar("Connection")
 
-# A quoted name, which stays; or a literal or a comment (PostgreSQL manual, section 4.1).
-_LITERAL = re.compile(
-    r"""(?isx) (?P<name> "(?:[^"]|"")*" )
-    | E'(?:[^'\\]|''|\\.)*' | '(?:[^']|'')*' | \$(?P<tag>\w*)\$.*?\$(?P=tag)\$
-    | --[^\n]* | /\*.*?\*/
-    | (?<![$\w]) (?: 0x[\da-f_]+ | \d[\d_]*(?:\.\d*)?(?:e[+-]?\d+)? )"""
-)
-_WORD = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(\w+)", re.S)
-_TEXT_LIMIT = 2000
 _NOTHING = nullcontext()
 
 
@@ -74,17 +72,25 @@ def _sync(base: Any) -> Any:
         def executemany(self, query: Any, params_seq: Any, *args: Any, **options: Any) -> None:
             with _statement(self.connection, query) as active:
                 super().executemany(query, params_seq, *args, **options)
-                _rows(active, self.rowcount)
+                _rows(active, _of_all(self))
 
         @contextmanager
         def copy(self, statement: Any, params: Any = None, *args: Any, **options: Any) -> Any:
-            with _statement(self.connection, statement):
+            with _statement(self.connection, statement) as active:
                 with super().copy(statement, params, *args, **options) as copy:
                     yield copy
+                _rows(active, self.rowcount)
 
         def stream(self, query: Any, params: Any = None, *args: Any, **options: Any) -> Any:
-            with _statement(self.connection, query):
-                yield from super().stream(query, params, *args, **options)
+            count = 0
+            with _statement(self.connection, query) as active:
+                try:
+                    with closing(super().stream(query, params, *args, **options)) as rows:
+                        for row in rows:
+                            count += 1
+                            yield row
+                finally:
+                    _rows(active, count)
 
     return Traced
 
@@ -104,18 +110,25 @@ def _async(base: Any) -> Any:
         ) -> None:
             with _statement(self.connection, query) as active:
                 await super().executemany(query, params_seq, *args, **options)
-                _rows(active, self.rowcount)
+                _rows(active, _of_all(self))
 
         @asynccontextmanager
         async def copy(self, statement: Any, params: Any = None, *args: Any, **options: Any) -> Any:
-            with _statement(self.connection, statement):
+            with _statement(self.connection, statement) as active:
                 async with super().copy(statement, params, *args, **options) as copy:
                     yield copy
+                _rows(active, self.rowcount)
 
         async def stream(self, query: Any, params: Any = None, *args: Any, **options: Any) -> Any:
-            with _statement(self.connection, query):
-                async for row in super().stream(query, params, *args, **options):
-                    yield row
+            count = 0
+            with _statement(self.connection, query) as active:
+                try:
+                    async with aclosing(super().stream(query, params, *args, **options)) as rows:
+                        async for row in rows:
+                            count += 1
+                            yield row
+                finally:
+                    _rows(active, count)
 
     return Traced
 
@@ -125,25 +138,19 @@ def _statement(conn: Any, query: Any) -> AbstractContextManager[Span | None]:
     context = current.get()
     if context is None or not context.sampled:
         return _NOTHING
-    text = _text(conn, query)
-    word = _WORD.match(text)
-    operation = word[1].upper() if word else "QUERY"
-    info = conn.info
+    text = without_values(_text(conn, query))
+    name, info = operation(text), conn.info
     attributes = {
         "db.system.name": "postgresql",
         "db.namespace": info.dbname,
-        "db.operation.name": operation,
-        "db.query.text": _LITERAL.sub(_hidden, text[:_TEXT_LIMIT]),
+        "db.operation.name": name,
+        "db.query.text": text,
         "server.address": info.host,
         "server.port": info.port,
     }
     if isinstance(route := log_fields.get().get("route"), str):
         attributes["http.route"] = route  # whose request it belongs to
-    return span(operation, kind="client", attributes=attributes)
-
-
-def _hidden(found: re.Match[str]) -> str:
-    return found["name"] or ("" if found[0][:2] in ("--", "/*") else "?")
+    return span(name, kind="client", attributes=attributes)
 
 
 def _text(conn: Any, query: Any) -> str:
@@ -156,6 +163,16 @@ def _text(conn: Any, query: Any) -> str:
     else:  # a template string (PEP 750): its values are parameters
         text = "?".join(getattr(query, "strings", (type(query).__name__,)))
     return text
+
+
+def _of_all(cursor: Any) -> int:
+    """The rows of all statements of an executemany: with returning=True each has its own result,
+    and `rowcount` is that of the first.
+    """
+    if results := cursor._results:
+        return sum(result.command_tuples or 0 for result in results)
+    count: int = cursor.rowcount
+    return count
 
 
 def _rows(active: Span | None, count: int) -> None:

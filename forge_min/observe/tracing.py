@@ -102,14 +102,15 @@ def current_traceparent() -> str | None:
 class Span:
     """One span, made by `span()`; a context manager, not shared between threads, entered once.
 
-    Leaving it with an exception records that (once, however many spans it passes) and marks the
-    span as failed.
+    Leaving it with an exception records that (once, however many spans it passes; again where the
+    same one is raised later) and marks the span as failed.
     """
 
     # PERF: of the class, so that most spans need not set them (benchmarks/http, hello).
     _token: Token[SpanContext | None] | None = None
     _recording: Recording | None = None
     _context: SpanContext | None = None
+    _above: int | None = None  # the id of the span that an exception comes to next
 
     def __init__(
         self,
@@ -167,6 +168,8 @@ class Span:
         else:
             context = parent or new_root(False)
         self._context = context
+        if parent is not None:
+            self._above = parent.span_id
         self._token = current.set(context)
         return self
 
@@ -186,20 +189,19 @@ class Span:
         if self._recording is not None:
             recording, self._recording = self._recording, None
             if isinstance(error, Exception):
-                _fail(recording, error)
+                _fail(recording, error, self._above)
             recording.end()
 
 
-def _fail(recording: Recording, error: Exception) -> None:
+def _fail(recording: Recording, error: Exception, above: int | None) -> None:
     recording.set_attribute("error.type", type(error).__qualname__)
     if isinstance(state := getattr(error, "sqlstate", None), str):
         recording.set_attribute("db.response.status_code", state)
     recording.fail(type(error).__qualname__)
-    if getattr(error, "_forge_recorded", False):
-        return
-    recording.record(error)
+    if getattr(error, "_forge_passed_to", None) != recording.context.span_id:
+        recording.record(error)  # it comes from no span inside of this one
     try:
-        error._forge_recorded = True  # type: ignore[attr-defined]
+        error._forge_passed_to = above  # type: ignore[attr-defined]
     except AttributeError:  # an exception class with __slots__ and no __dict__: recorded again
         pass
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 import os
 import re
+import resource
 import threading
+from contextlib import ExitStack
 
 import pytest
-from forge_min.observe import Registry, add_process_metrics, render_metrics
+from forge_min.observe import Registry, add_process_metrics, render_metrics, snapshot, summed
 from forge_min.observe.metrics.family import OVERFLOW
 from hypothesis import given
 from hypothesis import strategies as st
@@ -81,7 +83,20 @@ def test_any_label_value_and_help_survive(value: str, help: str) -> None:
 def test_what_is_no_unicode_does_not_break_the_scrape() -> None:
     registry = Registry()
     registry.counter("c", "", ("l",)).labels("\ud800").inc()
-    assert ("c", (("l", "?"),)) in read(render_metrics(registry))
+    assert ("c", (("l", r"\ud800"),)) in read(render_metrics(registry))
+
+
+def test_texts_that_are_written_alike_are_one_series_wherever_they_come_from() -> None:
+    registry = Registry()
+    family = registry.counter("c", "", ("l",))
+    for text in ("\udc80", "\\udc80", "\udc80"):
+        family.labels(text).inc()
+        family.count((text,))
+    registry.gauge("g", "", ("l",), callback=lambda: {("\udc80",): 1, ("\\udc80",): 2})
+    registry.info("i_info", "\udc80", {"l": "\udc80"})
+    series = read(render_metrics(registry))
+    assert series[("c", (("l", r"\udc80"),))] == 6 and series[("g", (("l", r"\udc80"),))] == 3
+    assert series[("i_info", (("l", r"\udc80"),))] == 1
 
 
 def test_label_sets_are_bounded_and_the_overflow_is_counted() -> None:
@@ -95,6 +110,18 @@ def test_label_sets_are_bounded_and_the_overflow_is_counted() -> None:
     assert series[("c", (("path", OVERFLOW),))] == 99_000
     key = ("forge_metrics_overflow_total", (("metric", "c"),))
     assert read(render_metrics(registry))[key] == 99_000
+
+
+def test_label_sets_of_a_callback_that_find_no_place_are_counted_once() -> None:
+    registry = Registry()
+    told = {(f"/{n}",): 1.0 for n in range(1_500)}
+    registry.gauge("g", "", ("path",), callback=lambda: told)
+    key = ("forge_metrics_overflow_total", (("metric", "g"),))
+    read(render_metrics(registry))
+    assert read(render_metrics(registry))[key] == 500
+    told.pop(("/3",))
+    assert [read(render_metrics(registry))[key] for _ in range(2)] == [500, 500], "a counter"
+    assert read(render_metrics(registry))[("g", (("path", OVERFLOW),))] == 499
 
 
 def test_values_that_look_the_same_are_one_series() -> None:
@@ -192,6 +219,38 @@ def test_a_histograms_label_may_not_be_le_and_none_may_begin_with_two_underscore
         Registry().histogram("h", "", ("le",))
     with pytest.raises(ValueError):
         Registry().counter("h", "", ("__x",))
+
+
+def test_no_label_is_named_twice() -> None:
+    for add in (Registry().counter, Registry().gauge, Registry().histogram):
+        with pytest.raises(ValueError, match="twice"):
+            add("x", "", ("a", "b", "a"))
+
+
+def test_the_start_of_the_process_is_one_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = Registry()
+    add_process_metrics(registry)
+    key = ("process_start_time_seconds", ())
+    started = read(render_metrics(registry))[key]
+    monkeypatch.setattr("time.time", lambda: started + 1e6)
+    assert read(render_metrics(registry))[key] == started
+
+
+def test_of_several_processes_the_descriptors_are_those_of_the_one_nearest_to_its_limit() -> None:
+    registry = Registry()
+    add_process_metrics(registry)
+    quiet = snapshot(registry)
+    with ExitStack() as files:
+        for _ in range(50):
+            files.enter_context(open(os.devnull))
+        busy = snapshot(registry)
+    for several in ([quiet, busy, quiet], [busy, quiet, quiet]):
+        series = read(render_metrics(summed(several)))
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        assert series[("process_max_fds", ())] == limit
+        alone = read(render_metrics(busy))
+        assert series[("process_open_fds", ())] == alone[("process_open_fds", ())] >= 50
+        assert series[("process_threads", ())] == 3 * alone[("process_threads", ())]
 
 
 def test_the_process_tells_of_itself() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
@@ -18,6 +20,7 @@ from forge_min import observe
 from forge_min.errors import ConfigError
 from forge_min.observe import span
 from forge_min.observe.otlp import OTLPExporter
+from opentelemetry import trace
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
@@ -234,6 +237,89 @@ def silent() -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
+@pytest.fixture
+def dripping() -> Iterator[Callable[[bytes, bytes], str]]:
+    """dripping(first, drip) is a collector that answers `first`, and then `drip` for good."""
+    stop = threading.Event()
+    listeners: list[socket.socket] = []
+    threads: list[threading.Thread] = []
+
+    def start(target: Any, *args: Any) -> None:
+        threads.append(threading.Thread(target=target, args=args))
+        threads[-1].start()
+
+    def answer(taken: socket.socket, first: bytes, drip: bytes) -> None:
+        with taken, suppress(OSError):
+            taken.recv(1 << 16)
+            taken.sendall(first)
+            while not stop.wait(0.05):
+                taken.sendall(drip)
+
+    def accept(listener: socket.socket, first: bytes, drip: bytes) -> None:
+        with suppress(OSError):
+            while True:
+                start(answer, listener.accept()[0], first, drip)
+
+    def make(first: bytes, drip: bytes) -> str:
+        listeners.append(socket.create_server(("127.0.0.1", 0)))
+        start(accept, listeners[-1], first, drip)
+        return f"http://127.0.0.1:{listeners[-1].getsockname()[1]}"
+
+    yield make
+    stop.set()
+    for listener in listeners:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+    for thread in threads:
+        thread.join(10)
+
+
+DRIPS = {
+    "body": (b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n", b"x"),
+    "chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+    "until closed": (b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", b"x"),
+    "head": (b"HTTP/1.1 200 OK\r\nX: ", b"x"),
+    "heads": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "flood": (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 10_000),
+}
+
+
+@pytest.mark.parametrize("how", DRIPS)
+def test_a_collector_that_drips_holds_a_batch_no_longer_than_one_that_is_silent(
+    dripping: Callable[[bytes, bytes], str], how: str
+) -> None:
+    exporter = OTLPExporter(dripping(*DRIPS[how]), timeout=0.5, patience=1.0)
+    done = threading.Event()
+    thread = threading.Thread(target=lambda: (exporter.export([]), done.set()), daemon=True)
+    thread.start()
+    assert done.wait(5.0), "it is held for good"
+    exporter.shutdown()
+
+
+def test_a_collector_that_reads_nothing_of_a_large_batch_holds_it_no_longer(silent: str) -> None:
+    telemetry = observe.setup("shop", exporter=OTLPExporter(silent, timeout=0.5, patience=0))
+    for _ in range(300):
+        with span("x", attributes={"random": os.urandom(20_000).hex()}):
+            pass
+    started = time.monotonic()
+    assert telemetry.flush(10)
+    assert time.monotonic() - started < 8
+    telemetry.shutdown()
+    assert telemetry.dropped["failed"] == 300
+
+
+def test_an_answer_that_comes_in_pieces_is_read(collector: Collector) -> None:
+    said = b'{"partialSuccess":{}}'
+    pieces = b"".join(b"1\r\n%c\r\n" % byte for byte in said)
+    head = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    collector.answer = head + pieces + b"0\r\n\r\n"
+    exporter = OTLPExporter(collector.url, patience=0)
+    assert exporter.export([]) is exporter.export([]) is SpanExportResult.SUCCESS
+    collector.answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{}"
+    assert exporter.export([]) is exporter.export([]) is SpanExportResult.SUCCESS
+    exporter.shutdown()
+
+
 def test_a_collector_that_never_answers_costs_no_request_and_memory_stays_bounded(
     silent: str,
 ) -> None:
@@ -304,6 +390,25 @@ def test_links_remote_parents_and_numbers_without_a_word_in_json_arrive(
     assert told["nan"] == {"doubleValue": "NaN"} and told["inf"] == {"doubleValue": "-Infinity"}
     assert told["text"] == {"stringValue": '"\n\ud83d'}
     assert told["list"] == {"arrayValue": {"values": [{"intValue": "1"}, {"stringValue": "a"}]}}
+
+
+class Silent:
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+
+def test_a_span_that_cannot_be_written_costs_no_other_and_is_counted(
+    collector: Collector, caplog: pytest.LogCaptureFixture
+) -> None:
+    telemetry = observe.setup("shop", exporter=OTLPExporter(collector.url))
+    with caplog.at_level(logging.WARNING, "forge_min.observe.otlp"):
+        for name in ("good", "bad", "good"):
+            with span(name):
+                trace.get_current_span().set_attribute(Silent() if name == "bad" else "a", 1)  # type: ignore[arg-type]
+        telemetry.shutdown()
+    assert [row["name"] for row in collector.spans] == ["good", "good"]
+    assert telemetry.dropped == {"full": 0, "failed": 1, "stopped": 0}
+    assert "1 spans cannot be written: RuntimeError('no')" in caplog.text
 
 
 def test_the_official_exporter_is_used_where_it_is_installed(collector: Collector) -> None:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import gc
 import hashlib
 import pickle
+import py_compile
 import re
+import subprocess
 import sys
 import threading
 import time
 import tracemalloc
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import forge_min
 import pytest
 from forge_min.observe.profiles import (
     Inspector,
@@ -307,6 +312,41 @@ def test_what_some_seconds_leave_behind_is_shown_and_then_nothing_is_traced(
     tracemalloc.start()
     inspector.ask(Question("heap", {"seconds": 1, "top": 3}), lambda seconds: True)
     assert tracemalloc.is_tracing(), "somebody else's goes on"
+
+
+LOOKS = """
+import sys
+from forge_min.observe.profiles import Inspector, Question
+inspector, held = Inspector(), []
+inspector.ask(Question("trace", {"on": True}), None)
+for _ in range(3):
+    held.append([bytes(1000) for _ in range(100)])
+    told = inspector.ask(Question("heap", {"seconds": 0, "top": 10_000}), None)
+print(sys.modules["forge_min"].__file__)
+print(*(row["where"] for row in told["top"] + told["changed"]), sep="\\n")
+"""
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_heap_does_not_tell_of_who_looks_at_it_in_an_artifact_either(
+    zipped: bool, tmp_path: Path
+) -> None:
+    root = Path(forge_min.__file__).parent
+    place = root.parent
+    if zipped:  # as an artifact: compiled, by names that are no paths of files
+        place = tmp_path / "a.zip"
+        with zipfile.ZipFile(place, "w") as archive:
+            for file in [*root.glob("*.py"), *root.glob("observe/**/*.py")]:
+                name = file.relative_to(root.parent).as_posix()
+                py_compile.compile(str(file), str(tmp_path / "c"), name, doraise=True)
+                archive.write(tmp_path / "c", f"{name}c")
+    code = f"import sys; sys.path.insert(0, {str(place)!r})\n{LOOKS}"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    loaded, *seen = done.stdout.split("\n")
+    assert loaded.startswith(f"{place}/") and "<string>:7" in seen
+    assert not [where for where in seen if "tracemalloc" in where or "/profiles/" in where]
 
 
 class Kept:

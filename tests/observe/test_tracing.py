@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import pytest
 from forge_min import observe
@@ -106,6 +107,31 @@ def test_an_exception_is_recorded_once_and_marks_every_span_it_passes(spans: Spa
     assert inner.events[0].name == "exception"
     assert {made.status.status_code for made in (inner, outer)} == {StatusCode.ERROR}
     assert (outer.attributes or {})["error.type"] == "ValueError"
+
+
+def test_an_exception_that_is_raised_again_is_recorded_again(spans: Spans) -> None:
+    once = ValueError("kept by somebody")
+    for name in ("first", "second"):
+        with pytest.raises(ValueError), span(name), span(f"in {name}"):
+            raise once
+    with span("third"):
+        for name in ("try", "again"):
+            with suppress(ValueError), span(name):
+                raise once
+    with pytest.raises(ValueError), span("remote", parent=SAMPLED), span("in remote"):
+        raise once
+    recorded = [made.name for made in spans() if made.events]
+    assert recorded == ["in first", "in second", "try", "again", "in remote"]
+
+
+def test_an_exception_that_passes_a_librarys_span_is_recorded_by_none_of_ours_again(
+    spans: Spans,
+) -> None:
+    tracer = observe.tracing._recorder.tracer_provider.get_tracer("library")
+    with pytest.raises(ValueError), span("outer"):
+        with tracer.start_as_current_span("theirs", record_exception=False), span("inner"):
+            raise ValueError
+    assert [made.name for made in spans() if made.events] == ["inner"]
 
 
 def test_leaving_by_a_generators_end_is_no_error(spans: Spans) -> None:

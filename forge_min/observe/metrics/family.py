@@ -38,6 +38,12 @@ class Sample(NamedTuple):
     exemplars: Exemplars = ()
 
 
+def plain(value: object) -> str:
+    """Its text, a lone surrogate as `\\udc80`: two label sets that are written alike are one."""
+    text = str(value)
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
 class Gauge:
     """A value that goes up and down. LOCK: inc and dec read before they write."""
 
@@ -93,7 +99,7 @@ class Family(Generic[Cell]):
         across: Across = "sum",
     ) -> None:
         self.name = name
-        self.help = help
+        self.help = plain(help)
         self.kind: Kind = kind
         self.label_names = labels
         self.bounds = bounds
@@ -122,7 +128,7 @@ class Family(Generic[Cell]):
         ValueError when the number of values is wrong.
         """
         cell = self._cells.get(values)
-        return self._find(tuple(map(str, values))) if cell is None else cell
+        return self._find(values) if cell is None else cell
 
     def count(self: Family[Counter], labels: Labels, n: float = 1.0) -> None:
         """Add n to a counter's label set; its exemplar: the span this thread is in, if sampled."""
@@ -147,10 +153,13 @@ class Family(Generic[Cell]):
 
     def _keep(self, labels: Labels, value: float, place: SpanContext) -> None:
         if labels not in self._cells:
+            labels = tuple(map(plain, labels))
+        if labels not in self._cells:
             labels = (OVERFLOW,) * len(labels)
         self._kept.keep(labels, value, place)
 
-    def _find(self, values: Labels) -> Cell:
+    def _find(self, given: Labels) -> Cell:
+        values = tuple(map(plain, given))
         if len(values) != len(self.label_names):
             raise ValueError(f"{self.name} has the labels {self.label_names}, not {len(values)}")
         with self._lock:
@@ -190,15 +199,22 @@ class Family(Generic[Cell]):
             return []
 
     def _bounded(self, values: Mapping[Any, float]) -> Mapping[Labels, float]:
-        """Those of a callback, as texts; what is beyond the limit is added up as `_other`."""
+        """Those of a callback, as texts; what is beyond the limit is added up as `_other`, and
+        counted: as many as there were at most, for the same are told at each scrape.
+        """
         found: dict[Labels, float] = {}
+        beyond = 0
         for given, value in values.items():
-            labels = tuple(map(str, given))
+            labels = tuple(map(plain, given))
             if len(labels) != len(self.label_names):
                 raise ValueError(f"{labels} are no values of the labels {self.label_names}")
             if labels not in found and len(found) >= LIMIT:
                 labels = (OVERFLOW,) * len(labels)
+                beyond += 1
             found[labels] = found.get(labels, 0.0) + float(value)
+        if beyond:
+            with self._lock:
+                self.overflowed = max(self.overflowed, beyond)
         return found
 
 

@@ -30,7 +30,7 @@ _OF_KIND = {"counter": "_total", "info": "_info"}
 
 
 def render_openmetrics(metrics: Registry | Snapshot) -> bytes:
-    """Every metric as one scrape, UTF-8. Text that is no Unicode becomes `?`.
+    """Every metric as one scrape, UTF-8. Of text that is no Unicode see `family.plain`.
 
     A counter that stands at no number or below zero, which the format forbids, has no sample.
     """

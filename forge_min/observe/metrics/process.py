@@ -13,7 +13,7 @@ import resource
 import threading
 import time
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from .family import Across, Callback, Labels
@@ -22,6 +22,8 @@ from .registry import Registry
 _STAT = Path("/proc/self/stat")
 _FDS = Path("/proc/self/fd")
 _PAGE = resource.getpagesize()
+# Of several processes the highest: the limit is of each alone, and who is near it must be seen.
+_HIGHEST = ("process_start_time_seconds", "process_open_fds", "process_max_fds")
 
 
 def add_process_metrics(registry: Registry) -> None:
@@ -30,7 +32,7 @@ def add_process_metrics(registry: Registry) -> None:
         "process_cpu_seconds_total", "User and system CPU time spent.", callback=time.process_time
     )
     for name, (help, callback) in (_GAUGES | (_OF_PROC if _STAT.exists() else {})).items():
-        across: Across = "max" if name == "process_start_time_seconds" else "sum"
+        across: Across = "max" if name in _HIGHEST else "sum"
         registry.gauge(name, help, callback=callback, across=across)
     for name, (help, field) in _OF_GC.items():
         registry.counter(name, help, ("generation",), callback=partial(_of_gc, field))
@@ -41,7 +43,11 @@ def _stat() -> list[str]:
     return _STAT.read_text(errors="replace").rpartition(")")[2].split()
 
 
-def _start_time() -> float:
+@cache
+def _started(pid: int) -> float:
+    """Of this process. Computed once: two clocks that are read one after the other give another
+    fraction of a second each time, and one of them may be set.
+    """
     since_boot = int(_stat()[19]) / os.sysconf("SC_CLK_TCK")
     return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + since_boot
 
@@ -61,8 +67,11 @@ _GAUGES: dict[str, tuple[str, Callback]] = {
 _OF_PROC: dict[str, tuple[str, Callback]] = {
     "process_resident_memory_bytes": ("Memory in RAM.", lambda: int(_stat()[21]) * _PAGE),
     "process_virtual_memory_bytes": ("Address space.", lambda: int(_stat()[20])),
-    "process_open_fds": ("Open file descriptors.", lambda: len(os.listdir(_FDS))),
-    "process_start_time_seconds": ("Start, seconds since 1970.", _start_time),
+    "process_open_fds": (
+        "Open file descriptors; of several processes the most.",
+        lambda: len(os.listdir(_FDS)),
+    ),
+    "process_start_time_seconds": ("Start, seconds since 1970.", lambda: _started(os.getpid())),
 }
 # name → help, and the field of gc.get_stats()
 _OF_GC = {

@@ -13,7 +13,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def render_metrics(metrics: Registry | Snapshot) -> bytes:
-    """Every metric as one scrape, UTF-8. Text that is no Unicode becomes `?`."""
+    """Every metric as one scrape, UTF-8. Of text that is no Unicode see `family.plain`."""
     lines: list[str] = []
     for family in metrics.collect() if isinstance(metrics, Registry) else metrics:
         kind = "gauge" if family.kind == "info" else family.kind

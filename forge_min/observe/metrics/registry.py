@@ -53,7 +53,8 @@ class Registry:
         """A family of counters. callback: reads the value from elsewhere; then there are no cells.
 
         Give it a name that ends in `_total`: OpenMetrics adds that where it is missing. Raises
-        ValueError for a name that Prometheus refuses or that another kind or label set has.
+        ValueError for a name that Prometheus refuses or that another kind or label set has, and
+        for a label that is named twice.
         """
         return self._add(Family(name, help, "counter", tuple(labels), Counter, callback=callback))
 
@@ -105,6 +106,8 @@ class Registry:
         for label in family.label_names:
             if not _LABEL.fullmatch(label):
                 raise ValueError(f"{label!r} is not a label name")
+        if len(set(family.label_names)) < len(family.label_names):
+            raise ValueError(f"{family.name} has a label twice: {family.label_names}")
         base = family_name(family.name, family.kind)
         names = [base + suffix for suffix in _SUFFIXES[family.kind]]
         with self._lock:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
 
@@ -10,7 +9,6 @@ from .family import AnyFamily, Labels, Sample
 from .summed import Taken
 
 AFamily = AnyFamily | Taken
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class LabelText:
@@ -62,12 +60,6 @@ def buckets(name: str, labels: str, sample: Sample, tails: Iterable[str]) -> Ite
 
 
 def encoded(lines: list[str]) -> bytes:
-    """The body, UTF-8. Of text that is no Unicode a lone surrogate is written as `\\udc80`: two
-    label sets that differ stay two.
-    """
+    """The body, UTF-8."""
     lines.append("")
-    text = "\n".join(lines)
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        return _SURROGATE.sub(lambda found: rf"\\u{ord(found[0]):x}", text).encode()
+    return "\n".join(lines).encode()

@@ -25,8 +25,8 @@ _log = logging.getLogger("forge_min.observe.otlp")
 class Batch(SpanProcessor):
     """The thread `otlp-export`, between the SDK and an exporter.
 
-    dropped: spans by reason: "full" found no room, "failed" no taker, "stopped" were not sent
-    before the shutdown's deadline.
+    dropped: spans by reason: "full" found no room, "failed" no taker or could not be written,
+    "stopped" were not sent before the shutdown's deadline.
     """
 
     def __init__(self, exporter: SpanExporter) -> None:
@@ -90,18 +90,21 @@ class Batch(SpanProcessor):
         attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
         while not (self._stopping and self._waiting.empty()):
             batch = self._next()
-            if batch and not self._export(batch):
-                self._drop("failed", len(batch))
+            if batch and (lost := self._export(batch)):
+                self._drop("failed", lost)
             with self._sent:
                 self._done = self._given
                 self._sent.notify_all()
 
-    def _export(self, batch: list[ReadableSpan]) -> bool:
+    def _export(self, batch: list[ReadableSpan]) -> int:
+        """How many nobody has got."""
         try:
-            return self._exporter.export(batch) is SpanExportResult.SUCCESS
+            taken = self._exporter.export(batch) is SpanExportResult.SUCCESS
+            left_out: int = getattr(self._exporter, "left_out", 0)  # by ours
+            return left_out if taken else len(batch)
         except Exception:
             _log.exception("%d spans were dropped: the exporter failed", len(batch))
-            return False
+            return len(batch)
 
     def _next(self) -> list[ReadableSpan]:
         """The next ones: those of a second, or as many as one batch holds."""

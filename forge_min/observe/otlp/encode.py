@@ -21,24 +21,33 @@ from opentelemetry.trace import Link
 _REMOTE, _LOCAL = 0x300, 0x100  # flags: whether the parent is known to be remote, and is
 _NAMES: dict[str, str] = {}
 _MOST_NAMES = 1000
+_LEAST_INT, _MOST_INT, _MOST_TIME = -(1 << 63), (1 << 63) - 1, (1 << 64) - 1  # int64, fixed64
+_DEEPEST = 4  # lists inside of each other: one may hold itself
 
 
-def encode_spans(spans: Sequence[ReadableSpan]) -> bytes:
-    """One ExportTraceServiceRequest. All spans come from one resource, that of our provider."""
+def encode_spans(spans: Sequence[ReadableSpan]) -> tuple[bytes, list[Exception]]:
+    """One ExportTraceServiceRequest, and an error for each span that is left out because something
+    that it was given cannot be written. All spans come from one resource, that of our provider.
+    """
     scopes: dict[tuple[str, str], list[str]] = {}
+    errors: list[Exception] = []
     for span in spans:
-        scope = span.instrumentation_scope
-        place = (scope.name, scope.version or "") if scope else ("", "")
-        scopes.setdefault(place, []).append(_span(span))
+        try:
+            scope = span.instrumentation_scope
+            place = (scope.name, scope.version or "") if scope else ("", "")
+            scopes.setdefault(place, []).append(_span(span))
+        except Exception as err:  # of a value's own
+            errors.append(err)
     resource = _attributes(spans[0].resource.attributes) if spans else "[]"
     groups = ",".join(
-        f'{{"scope":{{"name":{_text(name)},"version":{_text(version)}}},"spans":[{",".join(rows)}]}}'
+        f'{{"scope":{{"name":{_text(str(name))},"version":{_text(str(version))}}},'
+        f'"spans":[{",".join(rows)}]}}'
         for (name, version), rows in scopes.items()
     )
     whole = (
         f'{{"resourceSpans":[{{"resource":{{"attributes":{resource}}},"scopeSpans":[{groups}]}}]}}'
     )
-    return whole.encode("ascii")
+    return whole.encode("ascii"), errors
 
 
 def _span(span: ReadableSpan) -> str:
@@ -64,19 +73,19 @@ def _span(span: ReadableSpan) -> str:
         )
     status = f'{{"code":{span.status.status_code.value}'
     if span.status.description:
-        status += f',"message":{_text(span.status.description)}'
+        status += f',"message":{_text(str(span.status.description))}'
     return (
         f'{{"traceId":"{ids.trace_id:032x}","spanId":"{ids.span_id:016x}",{more}'
         f'"flags":{flags | ids.trace_flags},'
-        f'"name":{_text(span.name)},"kind":{span.kind.value + 1},'
-        f'"startTimeUnixNano":"{span.start_time or 0}","endTimeUnixNano":"{span.end_time or 0}",'
+        f'"name":{_text(str(span.name))},"kind":{span.kind.value + 1},'
+        f'"startTimeUnixNano":"{_time(span.start_time)}","endTimeUnixNano":"{_time(span.end_time)}",'
         f'"attributes":{_attributes(span.attributes or {})},"status":{status}}}}}'
     )
 
 
 def _event(event: Event) -> str:
     return (
-        f'{{"timeUnixNano":"{event.timestamp}","name":{_text(event.name)},'
+        f'{{"timeUnixNano":"{_time(event.timestamp)}","name":{_text(str(event.name))},'
         f'"attributes":{_attributes(event.attributes or {})}}}'
     )
 
@@ -103,23 +112,25 @@ def _name(key: str) -> str:
     """What stands before the value; kept, as there are few names."""
     found = _NAMES.get(key)
     if found is None:
-        found = f'{{"key":{_text(key)},"value":'
+        found = f'{{"key":{_text(str(key))},"value":'
         if len(_NAMES) < _MOST_NAMES:
             _NAMES[key] = found
     return found
 
 
-def _value(value: Any) -> str:
+def _value(value: Any, depth: int = 0) -> str:
     if isinstance(value, str):
         return f'{{"stringValue":{_text(value)}}}'
     if isinstance(value, bool):
         return '{"boolValue":true}' if value else '{"boolValue":false}'
-    if isinstance(value, int):
-        return f'{{"intValue":"{value}"}}'
+    # SAFETY: by the number's own class; a subclass may write itself in another way, as Enum does.
+    if isinstance(value, int) and _LEAST_INT <= value <= _MOST_INT:
+        return f'{{"intValue":"{int.__repr__(value)}"}}'
     if isinstance(value, float):
         return f'{{"doubleValue":{_double(value)}}}'
-    if isinstance(value, list | tuple):
-        return f'{{"arrayValue":{{"values":[{",".join(map(_value, value))}]}}}}'
+    if isinstance(value, list | tuple) and depth < _DEEPEST:
+        values = ",".join([_value(item, depth + 1) for item in value])
+        return f'{{"arrayValue":{{"values":[{values}]}}}}'
     try:
         return f'{{"stringValue":{_text(str(value))}}}'
     except Exception:  # of the value's own
@@ -128,5 +139,10 @@ def _value(value: Any) -> str:
 
 def _double(value: float) -> str:
     if isfinite(value):
-        return repr(value)
+        return float.__repr__(value)
     return '"NaN"' if value != value else '"Infinity"' if value > 0 else '"-Infinity"'
+
+
+def _time(given: Any) -> int:
+    """ns since 1970, as the protocol has them; somebody may have given anything."""
+    return min(max(int(given or 0), 0), _MOST_TIME)

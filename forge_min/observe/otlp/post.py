@@ -21,6 +21,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from ... import __version__
 from ...errors import ConfigError
+from .bounded import Bounded, BoundedTLS
 from .encode import encode_spans
 
 _AGAIN = frozenset((429, 502, 503, 504))
@@ -46,9 +47,9 @@ class OTLPExporter(SpanExporter):
     """Posts batches of spans to `<endpoint>/v1/traces`, on one connection that it keeps.
 
     endpoint: "http://host:4318" or https. headers: sent with each request, e.g. credentials.
-    timeout: seconds for each step of a request. patience: seconds after which a batch that finds no
-    taker is given up. Called by one thread; `shutdown`, from any, ends its waiting. Raises
-    ConfigError (F200) for an endpoint that is no such address.
+    timeout: seconds for a request with its answer, however slowly that comes. patience: seconds
+    after which a batch that finds no taker is not tried again. Called by one thread; `shutdown`,
+    from any, ends its waiting. Raises ConfigError (F200) for an endpoint that is no such address.
     """
 
     def __init__(
@@ -60,8 +61,9 @@ class OTLPExporter(SpanExporter):
         patience: float = 60.0,
     ) -> None:
         url = address(endpoint)
-        kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
-        self._connection = kind(url.hostname or "", url.port, timeout=timeout)
+        kind = BoundedTLS if url.scheme == "https" else Bounded
+        self._connection = kind(url.hostname or "", url.port)
+        self._timeout = timeout
         self._path = url.path.rstrip("/") + "/v1/traces"
         self._headers = {
             "Content-Type": "application/json",
@@ -69,14 +71,20 @@ class OTLPExporter(SpanExporter):
             **(headers or {}),
         }
         self._patience = patience
+        self.left_out = 0
+        """Spans of the last batch that could not be written, and were left out."""
         self._ended = threading.Event()
         self._using = threading.Lock()  # LOCK: guards the connection
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send one batch. FAILURE: it is given up; why is logged. Never raises."""
         try:
+            body, errors = encode_spans(spans)
+            if errors:
+                _log.warning("%d spans cannot be written: %r", len(errors), errors[-1])
+            self.left_out = len(errors)
             with self._using:
-                self._deliver(encode_spans(spans))
+                self._deliver(body)
         except Exception as err:
             _log.warning("%d spans were dropped: %s", len(spans), err)
             return SpanExportResult.FAILURE
@@ -124,6 +132,7 @@ class OTLPExporter(SpanExporter):
 
     def _ask(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, str, bytes]:
         """The answer: its status, Retry-After and body."""
+        self._connection.begin(self._timeout)
         self._connection.request("POST", self._path, body, dict(headers))
         answer = self._connection.getresponse()
         said = answer.read(_MOST_ANSWER)

@@ -17,7 +17,11 @@ from .sampling import Wait
 Sizes = dict[tuple[str, int], tuple[int, int]]
 """(file, line) → bytes and blocks that were asked for there and are still held."""
 
-_OURS = (tracemalloc.__file__, __file__.rpartition("/")[0] + "/")
+# By the names that code has, as tracemalloc tells them: an artifact's are no paths of files.
+_OURS = (
+    tracemalloc.take_snapshot.__code__.co_filename,
+    (lambda: None).__code__.co_filename.rpartition("/")[0] + "/",
+)
 
 
 class Heap:

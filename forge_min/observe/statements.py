@@ -1,0 +1,49 @@
+"""The text of a statement as a trace may hold it: without literals and comments.
+
+Source: PostgreSQL manual, section 4.1, with `standard_conforming_strings` on, as it is by default.
+"""
+
+from __future__ import annotations
+
+import re
+
+# PERF: each part that repeats gives nothing back (`*+`), so that any text is read once; one that
+# tries again can double its time with each comment (tests/observe/test_statements.py). What stays
+# is found in runs: word by word it took twice as long.
+_TOKEN = re.compile(
+    r"""(?sx)
+    (?P<kept> (?: (?![eE]') [A-Za-z_\x80-\U0010ffff][\w$\x80-\U0010ffff]*+
+        | \$[0-9]++ | " (?: [^"]++ | "" )*+ "
+        | [^\w$'"/\x80-\U0010ffff-]++ | -(?!-) | /(?!\*) )++ )
+    | [eE]' (?: [^'\\]++ | '' | \\.  # or it goes on after the end of a line
+        | ' (?: [^\S\n\r] | --[^\n\r]*+ )*+ [\n\r] (?: \s | --[^\n\r]*+ )*+ ' )*+ (?: ' | \\?\Z )
+    | ' (?: [^']++ | '' )*+ (?: ' | \Z )
+    | " .*
+    | \$ (?P<tag> (?: [A-Za-z_\x80-\U0010ffff][\w\x80-\U0010ffff]*+ )?+ ) \$
+      .*? (?: \$(?P=tag)\$ | \Z )
+    | (?P<comment> --[^\n\r]*+
+        | /\* (?: [^*/]++ | \*(?!/) | /(?!\*) )*+ (?: \*/ | /\*.* | \Z ) )
+    | 0[xXoObB][0-9a-fA-F_]++ | [0-9][0-9_]*+ (?: \.[0-9_]*+ )?+ (?: [eE][+-]?[0-9]++ )?+
+    """
+)
+_WORD = re.compile(r"\s*+(\w+)")
+_READ, _KEPT = 8000, 2000  # characters of a text that are looked at, and that are shown
+
+
+def without_values(text: str) -> str:
+    """Literals are `?`, comments left out; names stay. At most 2,000 characters.
+
+    What has no end, be it by a mistake or as it was cut, ends with the text. A comment that holds
+    another hides all that follows.
+    """
+    return _TOKEN.sub(_shown, text[:_READ])[:_KEPT]
+
+
+def operation(shown: str) -> str:
+    """The first word of a text that `without_values` gave, in capitals; QUERY without any."""
+    word = _WORD.match(shown)
+    return word[1].upper() if word else "QUERY"
+
+
+def _shown(found: re.Match[str]) -> str:
+    return found["kept"] or ("?" if found["comment"] is None else "")

@@ -1,0 +1,122 @@
+"""Whatever a span is given, the classes of the protocol read what we write."""
+
+from __future__ import annotations
+
+import base64
+import enum
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from forge_min.observe import span
+from forge_min.observe.otlp import encode_spans
+from google.protobuf.json_format import ParseDict
+from opentelemetry import trace
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import StatusCode
+
+Spans = Callable[[], Sequence[ReadableSpan]]
+
+
+class Word(float):
+    """As a number of NumPy."""
+
+    def __repr__(self) -> str:
+        return f"np.float64({float(self)})"
+
+    __str__ = __repr__
+
+
+class Number(int, enum.Enum):
+    ONE = 1
+
+    def __str__(self) -> str:
+        return "Number.ONE"
+
+
+class Silent:
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+
+ITSELF: list[object] = []
+ITSELF += [ITSELF, ITSELF]
+
+
+def read(spans: Spans) -> tuple[list[Any], list[Exception]]:
+    """The spans as the protocol's own classes read them, and what was left out."""
+    body, errors = encode_spans(spans())
+    request = json.loads(body)
+    for row in request["resourceSpans"][0]["scopeSpans"][0]["spans"]:
+        for key in {"traceId", "spanId", "parentSpanId"} & row.keys():
+            row[key] = base64.b64encode(bytes.fromhex(row[key])).decode()  # as protobuf's own JSON
+    message = ParseDict(request, ExportTraceServiceRequest())
+    return list(message.resource_spans[0].scope_spans[0].spans), errors
+
+
+@pytest.mark.parametrize(
+    ("value", "field", "told"),
+    [
+        (Word(1.5), "double_value", 1.5),
+        (Number.ONE, "int_value", 1),
+        (2**63 - 1, "int_value", 2**63 - 1),
+        (-(2**63), "int_value", -(2**63)),
+        (2**63, "string_value", str(2**63)),
+        (-(2**70), "string_value", str(-(2**70))),
+        (10**5000, "string_value", "int"),
+        (Silent(), "string_value", "Silent"),
+        (b"\xff", "string_value", "b'\\xff'"),
+    ],
+    ids=range(9),
+)
+def test_a_value_is_written_as_the_protocol_reads_it(
+    spans: Spans, value: Any, field: str, told: object
+) -> None:
+    with span("x"):
+        trace.get_current_span().set_attribute("a", value)
+    ((row,), errors) = read(spans)
+    assert getattr(row.attributes[0].value, field) == told and not errors
+
+
+@pytest.mark.parametrize("value", [[Word(2), [Number.ONE]], ITSELF, {"a": ITSELF}], ids=range(3))
+def test_lists_are_written_to_a_bound(spans: Spans, value: Any) -> None:
+    with span("x"):
+        trace.get_current_span().set_attribute("a", value)
+    ((row,), errors) = read(spans)
+    assert row.attributes[0].value.WhichOneof("value") and not errors and row.ByteSize() < 1000
+
+
+@pytest.mark.parametrize(
+    "does",
+    [
+        lambda span: span.set_attribute(5, 1),
+        lambda span: span.set_attribute(None, 1),
+        lambda span: span.update_name(None),
+        lambda span: span.add_link(None),
+        lambda span: span.add_event(5),
+        lambda span: span.add_event("e", {"a": Word(2)}),
+        lambda span: span.add_event("e", timestamp=1.5),
+        lambda span: span.add_event("e", timestamp=-5),
+        lambda span: span.end(-5),
+        lambda span: span.end(1e9),
+        lambda span: span.end(2**70),
+        lambda span: span.set_status(StatusCode.ERROR, 5),
+    ],
+    ids=range(12),
+)
+def test_names_times_and_links_may_be_anything(spans: Spans, does: Callable[[Any], None]) -> None:
+    with span("x"):
+        does(trace.get_current_span())
+    ((row,), errors) = read(spans)
+    assert row.trace_id and not errors
+
+
+def test_a_span_that_cannot_be_written_is_left_out_and_the_others_are_not(spans: Spans) -> None:
+    for key in ("a", Silent(), "b"):
+        with span("x"):
+            trace.get_current_span().set_attribute(key, 1)  # type: ignore[arg-type]
+    rows, errors = read(spans)
+    assert [row.attributes[0].key for row in rows] == ["a", "b"]
+    assert [str(error) for error in errors] == ["no"]
