@@ -451,7 +451,8 @@ def test_what_is_to_be_typed_takes_every_right_beyond_need_away(
     with db.connect(make_conninfo(server.admin_url, dbname=name)) as admin:
         admin.execute(
             f"create role \"{role}\" login password 'odd' createrole createdb replication;"
-            f'create table "It\'s" (id int); grant truncate on "It\'s", forge_job to "{role}", public;'
+            f'create table "It\'s" (id int);'
+            f'grant truncate on "It\'s", forge_job to "{role}", public;'
             f'grant insert on forge_migration to "{role}";'
             f'grant create on schema public to "{role}", public;'
             f'grant create on database {name} to "{role}"'
@@ -607,6 +608,19 @@ def test_jobs_that_nobody_works_and_paused_queues_are_named(
     queue = told["jobs of the queue mail wait, and no worker that lives works it"]
     assert queue.next == "forge-min worker --queues mail=2"
     assert of(found, "D703").next == "forge-min jobs resume slow"
+
+
+def test_a_name_of_the_database_is_one_word_of_what_is_to_be_typed(
+    fresh_database: TestDatabase, make_site: MakeSite
+) -> None:
+    with db.connect(fresh_database.app_url) as conn:
+        jobs.insert_tx(conn, "a; rm x", queue="$(mail)")
+        jobs.control.pause(conn, "b 'c")
+    found = check_services(make_site(fresh_database.app_url, code=code("a")))
+    told = {one.code: shlex.split(one.next) for one in found if one.next}
+    assert told["D701"] == ["forge-min", "jobs", "list", "--kind", "a; rm x"]
+    assert told["D702"] == ["forge-min", "worker", "--queues", "$(mail)=2"]
+    assert told["D703"] == ["forge-min", "jobs", "resume", "b 'c"]
 
 
 def run_of(owner: db.Connection, *, alive: bool, age: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from shlex import quote
 
 from ... import db
 from ...jobs import control
@@ -45,7 +46,7 @@ def _all(code: str, wrong: Iterator[Finding], well: str) -> Iterator[Finding]:
 
 def _nobodys(kinds: list[str]) -> Iterator[Finding]:
     for kind in kinds:
-        yield found("D701", "failed", f"jobs of kind {kind} wait for nobody", kind=kind)
+        yield found("D701", "failed", f"jobs of kind {kind} wait for nobody", kind=quote(kind))
 
 
 def _unworked(
@@ -55,15 +56,15 @@ def _unworked(
         if kind not in nobodys:
             queue = known[kind].queue if kind in known else ""
             message = f"jobs of kind {kind} wait, and no worker that lives has it"
-            yield found("D702", "warning", message, queue=queue)
+            yield found("D702", "warning", message, queue=quote(queue) if queue else "")
     for queue in seen["unworked"]:
         message = f"jobs of the queue {queue} wait, and no worker that lives works it"
-        yield found("D702", "warning", message, queue=queue)
+        yield found("D702", "warning", message, queue=quote(queue))
 
 
 def _paused(queues: Mapping[str, str]) -> Iterator[Finding]:
     for queue, since in queues.items():
-        yield found("D703", "warning", f"{queue} is paused since {since}", queue=queue)
+        yield found("D703", "warning", f"{queue} is paused since {since}", queue=quote(queue))
 
 
 def _depth(seen: control.Shown) -> str:

@@ -28,7 +28,9 @@ _TAKEN = {
     "create roles": "alter role {role} nocreaterole",
     "create databases": "alter role {role} nocreatedb",
     "replicate": "alter role {role} noreplication",
-    "change forge_migration": "revoke insert, update, delete on forge_migration from public, {role}",
+    "change forge_migration": (
+        "revoke insert, update, delete on forge_migration from public, {role}"
+    ),
 }
 """The rights that `excess_rights` names, but for truncate, → how each is taken away."""
 
