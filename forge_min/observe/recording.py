@@ -6,7 +6,6 @@ copies and locks; this one a quarter of that (benchmarks/observe). It belongs to
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping, Sequence
 from contextvars import Token
@@ -28,8 +27,6 @@ from .traceparent import SpanContext
 _MOST = 128  # attributes, events and links of one span (OpenTelemetry SDK, span limits)
 _SCOPE = InstrumentationScope("forge_min", __version__)
 _UNSET = Status()
-_SYNTAX_ERROR = "42601"  # PostgreSQL manual, appendix A
-_TOKEN = re.compile(r'(at or near )".*"', re.S)
 
 
 class Ended(ReadableSpan):
@@ -144,8 +141,8 @@ class Recording(trace.Span):
         """
         said = {
             "exception.type": _name_of(type(exception)),
-            "exception.message": _said(str(exception), exception),
-            "exception.stacktrace": _said("".join(format_exception(exception)), exception),
+            "exception.message": tidied(str(exception), exception),
+            "exception.stacktrace": tidied("".join(format_exception(exception)), exception),
             "exception.escaped": str(escaped),
         }
         self.add_event("exception", {**said, **(attributes or {})}, timestamp)
@@ -197,18 +194,3 @@ class Recording(trace.Span):
 def _name_of(kind: type) -> str:
     module = kind.__module__
     return kind.__qualname__ if module in ("builtins", "") else f"{module}.{kind.__qualname__}"
-
-
-def _said(text: str, error: BaseException) -> str:
-    """What may be kept of an error's text: of a syntax error not the token where the parser
-    stopped, which of a literal without an end is all that follows.
-    """
-    seen: set[int] = set()
-    cause: BaseException | None = error
-    while cause is not None and id(cause) not in seen:
-        seen.add(id(cause))
-        message = getattr(getattr(cause, "diag", None), "message_primary", None)
-        if isinstance(message, str) and getattr(cause, "sqlstate", None) == _SYNTAX_ERROR:
-            text = text.replace(message, _TOKEN.sub(r"\1***", message))
-        cause = cause.__cause__ or cause.__context__
-    return tidied(text, error)

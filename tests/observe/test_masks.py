@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+from typing import Any
 
 import psycopg
 import pytest
@@ -145,6 +146,8 @@ def test_fields_of_the_context_are_masked_too(format: str) -> None:
         "select cast(%s::text as uuid)",
         "select to_date(%s, 'YYYY')",
         "select %s::text::bit",
+        "select '{value}",  # the message: the token where the parser stopped
+        "select $a${value}",
     ],
 )
 def test_what_a_database_repeats_of_a_row_is_not_logged(
@@ -154,12 +157,15 @@ def test_what_a_database_repeats_of_a_row_is_not_logged(
     logger = logging.Logger("x")
     logger.addHandler(new_handler(stream, format="json", queued=False))
     value = f"{SECRET}\nQUERY: the rest"
+    ask: Any = [statement, [value]]
+    if "{value}" in statement:
+        ask = [statement.replace("{value}", value)]
     with psycopg.connect(fresh_database.owner_url, autocommit=True) as conn:
         conn.execute("create table person (id int not null, name text unique)")
         conn.execute("insert into person values (1, %s)", [value])
         try:
             try:
-                conn.execute(statement, [value])
+                conn.execute(*ask)
             except psycopg.Error as err:
                 raise ValueError("a handler failed") from err
         except ValueError as err:

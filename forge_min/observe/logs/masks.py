@@ -38,7 +38,9 @@ _WORD = re.compile(
     b"|access[_-]?key|private[_-]?key|authorization|bearer"
 )
 _QUOTED = re.compile(r'"[^"]*"')
-_LINE = re.compile(r"\nLINE \d+: .*(?:\n *\^)?")
+_SYNTAX_ERROR = "42601"  # PostgreSQL manual, appendix A
+_TOKEN = re.compile(r'(?<=at or near )".*"', re.S)
+_LINE = re.compile(r"\n[ |]*LINE \d+: .*(?:\n[ |]*\^)?")
 
 
 def is_secret(name: str) -> bool:
@@ -77,7 +79,8 @@ def without_rows(text: str, error: BaseException | None) -> str:
     """A traceback's text without what a database's error repeats of a row or a parameter.
 
     PostgreSQL puts them into DETAIL and CONTEXT, into the message of data exceptions (class 22 of
-    its error codes), and repeats a line of the statement.
+    its error codes), repeats a line of the statement, and of a syntax error the token where it
+    stopped, which of a literal without an end is all that follows.
     """
     seen: set[int] = set()
     waiting = [error]
@@ -94,10 +97,14 @@ def without_rows(text: str, error: BaseException | None) -> str:
         for part in ("message_detail", "context"):
             if said := _said(diag, part):
                 text = _replaced(text, said, MASK)
-        said = _said(diag, "message_primary")
-        if said and _said(diag, "sqlstate").startswith("22"):
-            text = _replaced(text, said, _QUOTED.sub(MASK, said))
+        if (said := _said(diag, "message_primary")) and (hides := _hides(_said(diag, "sqlstate"))):
+            text = _replaced(text, said, hides.sub(MASK, said))
     return text
+
+
+def _hides(state: str) -> re.Pattern[str] | None:
+    """What is not kept of the message of an error of this code."""
+    return _TOKEN if state == _SYNTAX_ERROR else _QUOTED if state.startswith("22") else None
 
 
 def _replaced(text: str, said: str, by: str) -> str:
