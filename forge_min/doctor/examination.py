@@ -94,10 +94,18 @@ def apart(look: Callable[[], object], patience: float = PATIENCE) -> Any:
 
 def _answer(look: Callable[[], object], theirs: Connection) -> None:
     os.setsid()  # what it starts is killed with it; no terminal asks it anything
+    threading.Thread(target=_follow, name="doctor-parent", daemon=True).start()
     os.dup2(2, 1)
     with redirect_stdout(sys.stderr):
         answer = look()
     theirs.send_bytes(json.dumps(answer).encode())
+
+
+def _follow() -> None:
+    """A doctor that is killed leaves nobody's endless loop behind."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+        os.killpg(0, signal.SIGKILL)
 
 
 def _kill(process: BaseProcess) -> None:
