@@ -292,6 +292,18 @@ def test_a_damaged_byte_of_what_every_command_needs_is_named(site: Site, name: s
     assert f"error[D201]: the artifact is not as it was built: {name}\nhint: " in done.stderr
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["build-info.json", "forge_min/__init__.pyc", "forge_min/errors.pyc"],
+)
+def test_a_damaged_byte_of_what_comes_first_is_told(site: Site, name: str) -> None:
+    site.artifact = damaged(site.artifact, site.folder / "damaged.pyz", name)
+    done = site.run("version")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stderr.startswith("error[D201]: the artifact is not as it was built: ")
+    assert "\nhint: " in done.stderr
+
+
 def test_a_damaged_folder_names_what_was_altered(site: Site) -> None:
     folder = site.folder / "unpacked"
     with zipfile.ZipFile(site.artifact) as archive:

@@ -105,6 +105,13 @@ def failure(code: str, message: str, hint: str) -> SystemExit:
     return SystemExit(f"error[{code}]: {message}\nhint: {hint}")
 
 
+def damaged(what: str, err: Exception) -> SystemExit:
+    """What ends the process where a part that it begins with cannot be loaded."""
+    hint = "copy it here again together with its SHA256SUMS, or build it again"
+    why = f"{what} cannot be loaded ({type(err).__name__}: {err})"
+    return failure("D201", f"the artifact is not as it was built: {why}", hint)
+
+
 def reader(root: str) -> "Callable[[str], bytes]":
     """How to read a member of the artifact at `root`, which is a zip or a folder."""
     if os.path.isfile(root):
@@ -322,16 +329,23 @@ def main() -> None:
     root = os.path.dirname(os.path.abspath(__file__))
     sys.path[:1] = [root]  # absolute: it must hold after a change of folder
     read = reader(root)
-    info = json.loads(read("build-info.json"))
+    try:
+        info = json.loads(read("build-info.json"))
+    except Exception as err:  # a damaged zip raises many things
+        raise damaged("build-info.json", err) from None
     check_machine(info, EXTENSION_SUFFIXES[0], sys.version.split()[0])
     if os.path.isfile(root):
         quicken(root)
     sys.dont_write_bytecode = True  # what is unpacked stays as it is, with -O too
     native = native_folder(root, info, read)
     sys.path.insert(1, native)
-    import_module("forge_min").__path__.append(os.path.join(native, "forge_min"))
     os.environ.setdefault("PSYCOPG_IMPL", info["driver"])
-    sys.exit(import_module("forge_min.entry").main(sys.argv[1:]))
+    try:
+        import_module("forge_min").__path__.append(os.path.join(native, "forge_min"))
+        entry = import_module("forge_min.entry")
+    except Exception as err:
+        raise damaged("forge_min", err) from None
+    sys.exit(entry.main(sys.argv[1:]))
 
 
 if __name__ == "__main__":
