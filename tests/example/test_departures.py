@@ -24,6 +24,7 @@ def smoke(state: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.long  # `make elsewhere`, which every change must pass, does the same from a wheel
 def test_the_example_loads_the_world_and_keeps_it(tmp_path: Path) -> None:
     state = tmp_path / "state"
     first = smoke(state)
