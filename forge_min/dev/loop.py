@@ -74,6 +74,7 @@ class Development:
         self._next: Child | None = None  # who will, once it has started
         self._began: float = 0.0  # when the change was seen that is loaded
         self._why: Collection[str] = ()  # the files
+        self._overtaken = False  # one that had not started was ended for a newer one
         self._again = 0.0  # when to start another in place of one that has ended; 0: none has
         self._todo: dict[str, Callable[[], Made]] = {}  # what may take its time
         self._asides: dict[str, Child] = {}  # who does it
@@ -227,6 +228,7 @@ class Development:
         if self._due and not self._blocked():
             if self._next is not None:
                 self._family.kill(self._next)
+                self._overtaken = True
             self._due = False
             self._fork(SITE, partial(live, self._root, self._config, self._secret))
         elif self._current is None and self._next is None:
@@ -247,8 +249,9 @@ class Development:
         if child.name == SITE:
             self._problems[SITE] = []
             took = (time.monotonic() - self._began) * 1000
-            if before is not None:
+            if before is not None or self._overtaken:
                 self._say(f"reloaded in {took:.0f} ms: {_listed(self._why)}")
+            self._overtaken = False
         if before is not None:
             self._family.tell(before, self._state().line())
             self._family.end(before)
