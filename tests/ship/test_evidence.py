@@ -109,7 +109,7 @@ def test_the_page_says_the_same_and_runs_nothing(
 
 def test_an_artifact_that_does_not_start_is_not_said_to(tmp_path: Path) -> None:
     if subprocess.run(["unshare", "-rn", "true"], check=False).returncode:
-        pytest.skip("needs network namespaces")
+        pytest.skip("NOT PROVED: this machine makes no network namespaces (unshare -rn)")
     found = report(small(tmp_path / "x.pyz"), tmp_path)
     assert state(found, START) == "failed"
 
@@ -119,7 +119,7 @@ def test_the_example_is_proved_to_need_no_network(
     built: Built, project: Path, tmp_path: Path
 ) -> None:
     if subprocess.run(["unshare", "-rn", "true"], check=False).returncode:
-        pytest.skip("needs network namespaces")
+        pytest.skip("NOT PROVED: this machine makes no network namespaces (unshare -rn)")
     shutil.copytree(built.path.parent, project / "dist")
     path = project / "dist" / "departures.pyz"
     found = report(path, tmp_path / "out", root=project)

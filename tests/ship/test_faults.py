@@ -24,7 +24,7 @@ def _can_mount() -> bool:
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not _can_mount(), reason="needs user namespaces that may mount"),
+    pytest.mark.skipif(not _can_mount(), reason="NOT PROVED: no user namespace here may mount"),
 ]
 
 
