@@ -227,7 +227,7 @@ class Development:
         """
         if self._due and not self._blocked():
             if self._next is not None:
-                self._family.kill(self._next)
+                self._family.end(self._next)  # not killed: it may answer somebody by now
                 self._overtaken = True
             self._due = False
             self._fork(SITE, partial(live, self._root, self._config, self._secret))
