@@ -88,6 +88,12 @@ class Manifest:
         return differing
 
 
+def _listed(folder: Path) -> list[tuple[str, Path]]:
+    """What is in a folder artifact but folders, links too, by its name inside."""
+    files = sorted(p for p in folder.rglob("*") if p.is_symlink() or not p.is_dir())
+    return [(path.relative_to(folder).as_posix(), path) for path in files]
+
+
 def _read(path: Path) -> bytes:
     """A file of a folder; nothing of what is none: no build writes a link."""
     return path.read_bytes() if path.is_file() and not path.is_symlink() else b""
@@ -99,8 +105,7 @@ def read_members(artifact: Path) -> dict[str, bytes]:
     Raises BuildError F349 when it is neither.
     """
     if artifact.is_dir():
-        files = sorted(p for p in artifact.rglob("*") if p.is_symlink() or not p.is_dir())
-        return {p.relative_to(artifact).as_posix(): _read(p) for p in files}
+        return {name: _read(path) for name, path in _listed(artifact)}
     try:
         with zipfile.ZipFile(artifact) as archive:
             return {i.filename: archive.read(i) for i in archive.infolist() if not i.is_dir()}
@@ -121,8 +126,7 @@ def read_each(artifact: Path) -> tuple[dict[str, bytes], list[str]]:
     with ExitStack() as stack:
         reads: dict[str, Callable[[], bytes]] = {}
         if artifact.is_dir():
-            for path in sorted(p for p in artifact.rglob("*") if p.is_symlink() or not p.is_dir()):
-                reads[path.relative_to(artifact).as_posix()] = path.read_bytes
+            reads |= {name: path.read_bytes for name, path in _listed(artifact)}
         else:
             archive = stack.enter_context(zipfile.ZipFile(artifact))
             for member in archive.infolist():

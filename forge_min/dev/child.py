@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..config import Config
 from ..ops.door import DONE, FAILED, report
-from ..ops.early import Early, has_admin
+from ..ops.early import AdminSocket, has_admin
 from ..ops.health import Health
 from ..ops.processes import Link
 from ..ops.project import Project
@@ -75,24 +75,14 @@ class Site(Project):
         return running
 
 
-class Handed(Early):
-    """The admin port, which the parent has bound."""
-
-    def __init__(self, listener: socket.socket) -> None:
-        self._listener = listener
-
-    def hand_over(self) -> socket.socket:
-        """The listening socket."""
-        return self._listener
-
-
 def live(
     root: Path, config: Config, secret: bytes, doors: Doors, state: State, news: int, told: int
 ) -> int:
     """Serve the project, and work its jobs; the exit code. Runs user code."""
     overlay = Overlay(explanation, root, state)
     line = Line(news, told, overlay.hear)
-    early = Handed(doors.admin) if doors.admin and has_admin(config, worker=False) else None
+    admin = doors.admin if has_admin(config, worker=False) else None
+    early = None if admin is None else AdminSocket(admin)
     try:
         importlib.invalidate_caches()
         project = Site(root, config, secret, overlay)

@@ -37,6 +37,7 @@ def has_admin(config: Config, *, worker: bool) -> bool:
 
 
 def _is_loopback(host: str) -> bool:
+    # PERF: not by `ipaddress`, as the admin server, which /healthz would wait for.
     return host in ("localhost", "::1") or re.fullmatch(r"127(\.\d{1,3}){3}", host) is not None
 
 
@@ -77,19 +78,11 @@ def answering(project: Project, *, worker: bool = False) -> Iterator[Early | Non
         early.close()
 
 
-class Early:
-    """Answers /healthz with `body` and everything else with 503, on the thread `admin-early`, until
-    `hand_over`. listener: a socket that listens already.
-    """
+class AdminSocket:
+    """The admin port before there is an admin server. listener: a socket that listens already."""
 
-    def __init__(self, listener: socket.socket, body: bytes) -> None:
-        self._listener, self._body = listener, body
-        self._told, self._tell = socket.socketpair()
-        self._given = False
-        self._heads: dict[socket.socket, bytes] = {}  # of clients, the oldest first
-        listener.setblocking(False)
-        self._thread = threading.Thread(target=self._run, name="admin-early", daemon=True)
-        self._thread.start()
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener, self._given = listener, False
 
     def hand_over(self) -> socket.socket:
         """The listening socket, whose clients are answered by the caller from now on."""
@@ -107,6 +100,24 @@ class Early:
         """Answer no more: who asks waits for the one that the socket is handed over to.
         Idempotent.
         """
+
+
+class Early(AdminSocket):
+    """Answers /healthz with `body` and everything else with 503, on the thread `admin-early`, until
+    `hand_over`.
+    """
+
+    def __init__(self, listener: socket.socket, body: bytes) -> None:
+        super().__init__(listener)
+        self._body = body
+        self._told, self._tell = socket.socketpair()
+        self._heads: dict[socket.socket, bytes] = {}  # of clients, the oldest first
+        listener.setblocking(False)
+        self._thread = threading.Thread(target=self._run, name="admin-early", daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        """As of `AdminSocket`."""
         self._tell.close()
         self._thread.join()
         self._told.close()

@@ -23,7 +23,7 @@ from ..errors import UsageError
 from ..observe import lines_to, new_handler
 from ..wsgi import Server, inherited_listener
 from .door import DONE, STUCK
-from .early import Early, has_admin
+from .early import AdminSocket, has_admin
 from .health import Health
 from .project import Project
 
@@ -82,7 +82,7 @@ def serve(
     *,
     processes: int | None = None,
     jobs: bool = True,
-    early: Early | None = None,
+    early: AdminSocket | None = None,
     listener: socket.socket | None = None,
     link: Link | None = None,
 ) -> int:
@@ -106,7 +106,7 @@ def serve(
     return _serve(project, settings, health, admin=admin, jobs=jobs, early=early, link=link)
 
 
-def work(project: Project, *, queues: str | None = None, early: Early | None = None) -> int:
+def work(project: Project, *, queues: str | None = None, early: AdminSocket | None = None) -> int:
     """Work jobs until a signal comes. queues: "default=10,mail=2" in place of jobs.queues. early:
     as of `serve`.
     """
@@ -123,7 +123,7 @@ def work(project: Project, *, queues: str | None = None, early: Early | None = N
 
 
 def _serve_many(
-    project: Project, settings: dict[str, Any], count: int, jobs: bool, early: Early | None
+    project: Project, settings: dict[str, Any], count: int, jobs: bool, early: AdminSocket | None
 ) -> int:
     """A parent with `count` processes, and one for the admin server."""
     from .processes import HealthOfMany, Supervisor
@@ -167,7 +167,7 @@ def _serve(
     *,
     admin: bool,
     jobs: bool,
-    early: Early | None = None,
+    early: AdminSocket | None = None,
     link: Link | None = None,
 ) -> int:
     """One process that answers requests. link: to its parent, where it has one."""
@@ -211,7 +211,7 @@ def _start(
     *,
     admin: bool,
     serving: bool,
-    early: Early | None = None,
+    early: AdminSocket | None = None,
 ) -> Running:
     if admin:
         c = project.config.admin

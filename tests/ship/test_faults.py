@@ -51,17 +51,6 @@ ls -A $PLACE
 """
 
 
-def test_a_full_disk_leaves_the_old_artifact_and_nothing_half(
-    project: Path, built: Built, tmp_path: Path
-) -> None:
-    (tmp_path / "place").mkdir()
-    (project / "app.py").write_text((project / "app.py").read_text() + "\n")
-    paths = {"PLACE": str(tmp_path / "place"), "OLD": str(built.path), "PROJECT": str(project)}
-    done = run(FULL, **paths)
-    assert done.stdout.split() == ["failed", "1", "x.pyz"], done.stderr
-    assert "error[F345]" in done.stderr and "No space left" in done.stderr
-
-
 READ_ONLY = """
 mount -t tmpfs none $PLACE
 cp $OLD $PLACE/x.pyz
@@ -72,15 +61,20 @@ ls -A $PLACE
 """
 
 
-def test_a_folder_that_cannot_be_written_keeps_the_old_artifact(
-    project: Path, built: Built, tmp_path: Path
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [(FULL, "No space left"), (READ_ONLY, "Read-only")],
+    ids=["a full disk", "a read-only folder"],
+)
+def test_where_nothing_can_be_written_the_old_artifact_stays_and_nothing_half(
+    project: Path, built: Built, tmp_path: Path, script: str, why: str
 ) -> None:
     (tmp_path / "place").mkdir()
     (project / "app.py").write_text((project / "app.py").read_text() + "\n")
     paths = {"PLACE": str(tmp_path / "place"), "OLD": str(built.path), "PROJECT": str(project)}
-    done = run(READ_ONLY, **paths)
+    done = run(script, **paths)
     assert done.stdout.split() == ["failed", "1", "x.pyz"], done.stderr
-    assert "error[F345]" in done.stderr and "Read-only" in done.stderr
+    assert "error[F345]" in done.stderr and why in done.stderr
 
 
 # psycopg is loaded, with its own libpq, before it finds that nobody listens.

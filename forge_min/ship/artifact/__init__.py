@@ -16,6 +16,7 @@ from .bytecode import compile_members
 from .distributions import (
     BASE,
     DRIVERS,
+    INSTALLERS_OWN,
     collect,
     is_installed,
     members,
@@ -26,8 +27,8 @@ from .markers import normalise, required_names
 from .package import compiled_core, package_members, package_root
 
 __all__ = [
-    "BASE", "DRIVERS", "SUMS", "check_ours", "collect", "compile_members", "compiled_core",
-    "is_installed", "members", "normalise", "package_members", "package_root", "prepare_assets",
-    "read_sums", "record_hash", "recorded_files", "replace", "required_names", "sums_name",
-    "write_folder", "write_sums", "write_zip", "write_zipapp",
+    "BASE", "DRIVERS", "INSTALLERS_OWN", "SUMS", "check_ours", "collect", "compile_members",
+    "compiled_core", "is_installed", "members", "normalise", "package_members", "package_root",
+    "prepare_assets", "read_sums", "record_hash", "recorded_files", "replace", "required_names",
+    "sums_name", "write_folder", "write_sums", "write_zip", "write_zipapp",
 ]  # fmt: skip

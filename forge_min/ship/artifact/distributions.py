@@ -23,7 +23,8 @@ BASE = ("opentelemetry-api", "opentelemetry-sdk", "psycopg")
 DRIVERS = {"binary": "psycopg-binary", "c": "psycopg-c"}
 
 # What installers write differs between machines; the rest is of no use at run time.
-_LEFT_OUT = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "py.typed"})
+INSTALLERS_OWN = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"})
+_LEFT_OUT = INSTALLERS_OWN | {"py.typed"}
 _LEFT_OUT_SUFFIXES = (".pyc", ".pyi", ".pyx", ".pxd", ".c", ".h")
 
 

@@ -18,8 +18,7 @@ from ...errors import BuildError
 from ...manifest import INFO, NAME, Manifest, read_members
 from ..artifact import SUMS, normalise, read_sums, sums_name
 from ..failure import failure
-
-SBOM = "sbom.cdx.json"
+from ..vendor import SBOM
 
 
 @dataclass(frozen=True, slots=True)

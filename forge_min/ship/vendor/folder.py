@@ -103,4 +103,4 @@ def _members(
         members[f"{_TOOL if wheel.name == _TOOL else WHEELS}/{wheel.file}"] = wheel.data
     for dist in (*(wheel.distribution() for wheel in wheels), *others):
         members |= licence_texts(dist)
-    return {**members, "SHA256SUMS": Manifest.of(members).write().encode()}
+    return {**members, artifact.SUMS: Manifest.of(members).write().encode()}

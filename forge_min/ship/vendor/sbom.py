@@ -19,10 +19,10 @@ from .. import artifact
 from ..info import source_date
 from ..project import Project
 from .licences import licence_of
+from .own import NAME as OWN
 from .wheel import Wheel
 
 NAME = "sbom.cdx.json"
-_OWN = "forge-min"
 _OWN_LICENCE = [{"expression": "MIT"}]  # where it runs from a folder, nothing tells it
 Component = dict[str, Any]
 
@@ -63,7 +63,7 @@ def sbom_of_wheels(
 def sbom_of_artifact(project: Project, distributions: Iterable[Distribution]) -> bytes:
     """The bill of an artifact with these distributions and forge_min. Raises F347."""
     parts = [Part(artifact.normalise(d.name), d.version, d) for d in distributions]
-    return _write(project, [Part(_OWN, __version__), *parts], {})
+    return _write(project, [Part(OWN, __version__), *parts], {})
 
 
 def _write(project: Project, parts: Sequence[Part], scripts: Mapping[str, Distribution]) -> bytes:

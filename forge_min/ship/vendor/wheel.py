@@ -20,7 +20,6 @@ from ..failure import failure
 _FILE = re.compile(r"([^-]+)-([^-]+)(?:-\d[^-]*)?-([^-]+)-([^-]+)-([^-]+)\.whl")
 _INFO = re.compile(r"[^/]+\.dist-info/")
 PURE = "py3-none-any"
-_LEFT_OUT = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,4 +114,4 @@ def repack(dist: Distribution) -> Wheel:
 
 
 def _came_with_it(path: PurePosixPath) -> bool:
-    return path.suffix != ".pyc" and path.name not in _LEFT_OUT
+    return path.suffix != ".pyc" and path.name not in artifact.INSTALLERS_OWN
