@@ -18,7 +18,7 @@ export PIP_ROOT_USER_ACTION = ignore
 SOURCES := pyproject.toml setup.py tools/environment.sh $(wildcard forge_min/_fanout*.p[yx][xdi])
 STAMP := $(VENV)/.made-$(shell { pwd; cat $(SOURCES); } | cksum | cut -d' ' -f1)
 
-.PHONY: help run test system lint types check install bench fuzz mutate soak sanitize clean dist elsewhere image-test
+.PHONY: help run test thorough system lint types check install bench fuzz mutate soak sanitize clean dist elsewhere image-test
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-10s %s\n", $$1, $$2 }'
@@ -26,7 +26,7 @@ help:  ## this list
 run: $(STAMP)  ## build examples/departures, serve it, load its data; SMOKE=1: check it and exit
 	@$(PY) examples/departures/run.py $(if $(filter-out 0,$(SMOKE)),--smoke)
 
-test: system lint types check  ## lint, types and every test; FORGE_REQUIRE_ALL=1: a skip is a failure; WORKERS=n
+test: system lint types check  ## lint, types and tests, in minutes; FORGE_REQUIRE_ALL=1: a skip is a failure; WORKERS=n
 
 system:
 	@[ "$(FORGE_REQUIRE_ALL)" != 1 ] || tools/system.sh
@@ -39,8 +39,11 @@ types: $(STAMP)
 	@$(PY) -m mypy
 
 check: $(STAMP)
-	@$(PY) -m pytest -n $(WORKERS) -m "not alone and not long and not image"
-	@$(PY) -m pytest -m alone
+	@$(PY) -m pytest -n $(WORKERS) -m "not alone and not long and not image and not thorough"
+	@$(PY) -m pytest -m "alone and not thorough"
+
+thorough: system $(STAMP)  ## what takes longer, and on older PostgreSQL: killed servers, whole sites, browsers
+	@$(PY) -m pytest -n $(WORKERS) -m "thorough and not alone and not long and not image"
 
 install: $(STAMP)  ## the virtual environment .venv, with the compiled core where there is a compiler
 
@@ -60,8 +63,9 @@ soak: $(STAMP)  ## workers and servers killed at random for MINUTES=3: nothing l
 sanitize: $(STAMP)  ## the compiled core's tests under ASan, UBSan, TSan and valgrind
 	@tools/sanitize.sh $(PY)
 
-dist: $(STAMP)  ## sdist and wheel, into dist/
-	@$(PY) -m build --outdir dist .
+dist: $(STAMP)  ## sdist and wheels, pure and for every CPython from 3.11 on, into dist/
+	@FORGE_ABI3=1 $(PY) -m build --outdir dist .
+	@FORGE_PURE=1 $(PY) -m build --wheel --outdir dist .
 
 elsewhere: $(STAMP)  ## the example from a wheel in an empty environment, and once from _vendor/
 	@FORGE_ELSEWHERE=1 $(PY) -m pytest tests/ship/test_from_elsewhere.py

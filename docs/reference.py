@@ -40,7 +40,8 @@ def config() -> str:
         "",
         "`FORGE_ENV` is development (default), test or production; `FORGE_CONFIG` names a file to",
         "read in place of forge.toml. `FORGE_IMPL=c` or `python` forces a core. At build time",
-        "`FORGE_REQUIRE_EXT=1` makes a missing compiler fail, `FORGE_PURE=1` builds without it.",
+        "`FORGE_REQUIRE_EXT=1` makes a missing compiler fail, `FORGE_PURE=1` builds without it,",
+        "`FORGE_ABI3=1` one core for every CPython from 3.11 on.",
     ]
     section = ""
     for key in TABLE:

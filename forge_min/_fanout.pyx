@@ -40,6 +40,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
+from forge_min._fanout_abi cimport *
 from forge_min._fanout_os cimport *
 from forge_min._fanout_ring cimport *
 from forge_min._fanout_stream cimport *

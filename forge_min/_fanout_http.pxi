@@ -188,7 +188,7 @@ def plain_head(bytearray data, Py_ssize_t size, dict environ):
 def plain_fields(headers, kind):
     """As _fanout_py.plain_fields."""
     # Twice over: the length first, so that one block is enough.
-    cdef Py_ssize_t size = 0, n
+    cdef Py_ssize_t size = 0, length_of_name, length_of_value, n
     cdef object length = None
     cdef object name, value, what
     cdef list plain = []
@@ -208,10 +208,10 @@ def plain_fields(headers, kind):
                 return None
             length = int(value)
             continue
-        if PyUnicode_KIND(value) != PyUnicode_1BYTE_KIND:
+        if narrow(name, &length_of_name) is NULL or narrow(value, &length_of_value) is NULL:
             return None
         plain.append(pair)
-        size += PyUnicode_GET_LENGTH(name) + PyUnicode_GET_LENGTH(value) + 4
+        size += length_of_name + length_of_value + 4
     cdef bytes made = PyBytes_FromStringAndSize(NULL, size)
     cdef char* out = PyBytes_AS_STRING(made)
     cdef char* start
@@ -229,6 +229,7 @@ def plain_fields(headers, kind):
 
 
 cdef inline char* copied(char* out, object text):
-    cdef Py_ssize_t size = PyUnicode_GET_LENGTH(text)
-    memcpy(out, PyUnicode_1BYTE_DATA(text), size)
+    cdef Py_ssize_t size
+    cdef const unsigned char* at = narrow(text, &size)
+    memcpy(out, at, size)
     return out + size

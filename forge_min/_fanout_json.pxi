@@ -166,13 +166,12 @@ def plain_json(value):
 
 
 cdef bint may_hold_secrets(str text) noexcept:
-    """Whether `observe.logs.masks` has to look at it, or it is not Latin-1."""
-    cdef Py_ssize_t n
-    cdef const unsigned char* at
-    if PyUnicode_KIND(text) != PyUnicode_1BYTE_KIND:
+    """Whether `observe.logs.masks` has to look at it, or it may not be Latin-1."""
+    cdef Py_ssize_t n, size
+    cdef const unsigned char* at = narrow(text, &size)
+    if at is NULL:
         return True
-    at = <const unsigned char*>PyUnicode_1BYTE_DATA(text)
-    for n in range(PyUnicode_GET_LENGTH(text)):
+    for n in range(size):
         if at[n] == c"=" or at[n] == c":" or at[n] == c'"' or at[n] == c"'":
             return True
     return False

@@ -1,21 +1,7 @@
 # Text for pages: escaping, the one thing that every value of a page goes through. Part of _fanout.pyx.
 
-from cpython.unicode cimport (
-    PyUnicode_1BYTE_DATA, PyUnicode_1BYTE_KIND, PyUnicode_GET_LENGTH, PyUnicode_KIND,
-)
-from cpython.datetime cimport (
-    PyDateTime_DATE_GET_HOUR, PyDateTime_DATE_GET_MICROSECOND, PyDateTime_DATE_GET_MINUTE,
-    PyDateTime_DATE_GET_SECOND, PyDateTime_GET_DAY, PyDateTime_GET_MONTH, PyDateTime_GET_YEAR,
-    import_datetime,
-)
 from datetime import UTC, datetime
 from uuid import UUID
-
-import_datetime()
-
-cdef extern from "Python.h":
-    object PyUnicode_New(Py_ssize_t size, Py_UCS4 maxchar)
-    Py_UCS4 PyUnicode_MAX_CHAR_VALUE(object text)
 
 cdef object UUID_TEXT = UUID.__str__
 
@@ -33,8 +19,6 @@ def escape(value):
         return moment_text(value, c" ", b"+00:00", 6)
     else:
         text = str(value)
-    if PyUnicode_KIND(text) != PyUnicode_1BYTE_KIND:
-        return replaced(text)
     return escaped(text)
 
 
@@ -47,8 +31,8 @@ def uuid_text(value):
 
 cdef str hex_text(bytes data):
     """RFC 9562 section 4: 32 digits in lower case with four hyphens."""
-    cdef object made = PyUnicode_New(36, 127)
-    cdef unsigned char* out = <unsigned char*>PyUnicode_1BYTE_DATA(made)
+    cdef unsigned char made[36]
+    cdef unsigned char* out = made
     cdef const unsigned char* raw = <const unsigned char*>PyBytes_AS_STRING(data)
     cdef const char* digits = b"0123456789abcdef"
     cdef int n
@@ -59,7 +43,7 @@ cdef str hex_text(bytes data):
         out[0] = digits[raw[n] >> 4]
         out[1] = digits[raw[n] & 15]
         out += 2
-    return made
+    return PyUnicode_DecodeLatin1(<const char*>made, 36, NULL)
 
 
 def iso_utc(moment):
@@ -74,25 +58,25 @@ def iso_utc(moment):
 
 cdef str moment_text(object moment, unsigned char between, const char* zone, int long_zone):
     """A moment of UTC: 2030-01-31 12:00:00.000001 with what stands between, and its zone."""
-    cdef int year = PyDateTime_GET_YEAR(moment), rest = PyDateTime_DATE_GET_MICROSECOND(moment), n
-    cdef object made = PyUnicode_New((26 if rest else 19) + long_zone, 127)
-    cdef unsigned char* out = <unsigned char*>PyUnicode_1BYTE_DATA(made)
+    cdef int parts[7]
+    cdef int rest, n, size = 19
+    cdef unsigned char out[40]
+    read_moment(moment, parts)
     memcpy(out, b"0000-00-00 00:00:00", 19)
     out[10] = between
-    memcpy(out + (26 if rest else 19), zone, long_zone)
+    two_digits(out, parts[0] // 100)
+    two_digits(out + 2, parts[0] % 100)
+    for n in range(1, 6):
+        two_digits(out + 2 + 3 * n, parts[n])
+    rest = parts[6]
     if rest:
         out[19] = c"."
         for n in range(6):
             out[25 - n] = c"0" + rest % 10
             rest //= 10
-    two_digits(out, year // 100)
-    two_digits(out + 2, year % 100)
-    two_digits(out + 5, PyDateTime_GET_MONTH(moment))
-    two_digits(out + 8, PyDateTime_GET_DAY(moment))
-    two_digits(out + 11, PyDateTime_DATE_GET_HOUR(moment))
-    two_digits(out + 14, PyDateTime_DATE_GET_MINUTE(moment))
-    two_digits(out + 17, PyDateTime_DATE_GET_SECOND(moment))
-    return made
+        size = 26
+    memcpy(out + size, zone, long_zone)
+    return PyUnicode_DecodeLatin1(<const char*>out, size + long_zone, NULL)
 
 
 cdef void two_digits(unsigned char* out, int number) noexcept:
@@ -101,11 +85,14 @@ cdef void two_digits(unsigned char* out, int number) noexcept:
 
 
 cdef str escaped(str text):
-    """Of a text of Latin-1: the same object where there is nothing to escape."""
-    cdef Py_ssize_t size = PyUnicode_GET_LENGTH(text), more = 0, n
-    cdef const unsigned char* given = <const unsigned char*>PyUnicode_1BYTE_DATA(text)
+    """The same object where there is nothing to escape."""
+    cdef Py_ssize_t size, more = 0, n
+    cdef const unsigned char* given = narrow(text, &size)
+    cdef unsigned char* made
     cdef unsigned char* out
     cdef unsigned char c
+    if given is NULL:
+        return replaced(text)
     for n in range(size):
         c = given[n]
         if c > 62:  # ">" is the last of them
@@ -116,8 +103,9 @@ cdef str escaped(str text):
             more += 3
     if more == 0:
         return text
-    cdef object made = PyUnicode_New(size + more, PyUnicode_MAX_CHAR_VALUE(text))
-    out = <unsigned char*>PyUnicode_1BYTE_DATA(made)
+    out = made = <unsigned char*>malloc(size + more)
+    if made is NULL:
+        raise MemoryError
     for n in range(size):
         c = given[n]
         if c == c"&":
@@ -138,7 +126,10 @@ cdef str escaped(str text):
         else:
             out[0] = c
             out += 1
-    return made
+    try:
+        return PyUnicode_DecodeLatin1(<const char*>made, size + more, NULL)
+    finally:
+        free(made)
 
 
 cdef str replaced(str text):

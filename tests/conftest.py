@@ -2,7 +2,7 @@
 databases.
 
 The rooms that talk to PostgreSQL directly run on every server that this machine has; all others,
-and what is slow, on the best one.
+and what is slow, on the best one. `make test` uses the best one alone, `make thorough` the others.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     place = Path(metafunc.definition.path).relative_to(tests).parts[0]
     found = installed() or [find()]
     slow = metafunc.definition.get_closest_marker("slow")
-    chosen = found if place in ON_EVERY_SERVER and not slow else found[:1]
-    metafunc.parametrize(
-        "server", chosen, indirect=True, scope="session", ids=[f"pg{b.major}" for b in chosen]
-    )
+    others = found[1:] if place in ON_EVERY_SERVER and not slow else []
+    chosen = [found[0], *(pytest.param(b, marks=pytest.mark.thorough) for b in others)]
+    names = [f"pg{b.major}" for b in (found[0], *others)]
+    metafunc.parametrize("server", chosen, indirect=True, scope="session", ids=names)
 
 
 @pytest.fixture(scope="session")

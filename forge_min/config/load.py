@@ -17,7 +17,7 @@ _ENVIRONMENTS = ("development", "test", "production")
 _SHORTEST_SECRET = 32  # characters: 128 bits as hexadecimal digits
 _NEW_SECRET = """make one: python3 -c "import secrets; print(secrets.token_hex(32))\""""
 _EVERYWHERE, _LOOPBACK = {"", "0.0.0.0", "::"}, {"localhost", "127.0.0.1", "::1"}
-_OTHER_VARIABLES = ("FORGE_IMPL", "FORGE_PURE", "FORGE_CONFIG", "FORGE_ENV")
+_OTHER_VARIABLES = ("FORGE_IMPL", "FORGE_PURE", "FORGE_ABI3", "FORGE_CONFIG", "FORGE_ENV")
 
 
 def load(root: Path | None, environ: Mapping[str, str], text: str | None = None) -> Config:

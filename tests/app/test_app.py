@@ -178,6 +178,7 @@ def test_routes_pages_verbs_middleware_hooks_and_dependencies_work(shop: Project
         ("WORKERS = [ItemCreated]", "WORKERS = []", "error[F702]"),
     ],
 )
+@pytest.mark.thorough
 def test_a_mistake_in_a_declaration_is_one_error(
     shop: Project, old: str, new: str, expected: str
 ) -> None:
@@ -190,6 +191,7 @@ def test_a_mistake_in_a_declaration_is_one_error(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.thorough
 def test_a_field_is_added_as_the_tutorial_says(shop: Project) -> None:
     assert shop.run("migrate", "up").returncode == 0
     schema = shop.folder / "shop" / "resources" / "item" / "schema.py"
@@ -226,6 +228,7 @@ def test_a_broken_schema_writes_nothing(shop: Project) -> None:
     assert after == before
 
 
+@pytest.mark.thorough
 def test_development_gets_a_database_of_its_own(tmp_path: Path) -> None:
     assert forge(tmp_path, "init", "shop").returncode == 0
     project = Project(tmp_path / "unused", None, tmp_path)

@@ -144,6 +144,7 @@ def test_tries_are_counted_before_they_are_looked_at_so_many_at_once_are_no_way_
     assert signing.sign_in(conn, anna.email, PASSWORD, HOUR, address="10.0.0.1"), "a minute later"
 
 
+@pytest.mark.thorough
 def test_what_is_right_gives_the_tries_of_the_account_back(conn: db.Connection, anna: User) -> None:
     for _ in range(3):
         for _ in range(4):

@@ -13,6 +13,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.db]
 AXE = "axe.run({resultTypes: ['violations']}).then(arguments[arguments.length - 1])"
 
 
+@pytest.mark.thorough
 def test_the_overview_is_live_and_breaks_no_rule(board: Any, browse: Callable[..., Any]) -> None:
     browser, start = browse(), f"http://127.0.0.1:{board.site.admin}"
     wrong = []
@@ -43,6 +44,7 @@ def test_the_overview_is_live_and_breaks_no_rule(board: Any, browse: Callable[..
     assert log == [], "nothing is missing, not even an icon, and no policy complained"
 
 
+@pytest.mark.thorough
 def test_a_flame_graph_opens_in_a_browser(board: Any, browse: Callable[..., Any]) -> None:
     browser = browse()
     browser.get(f"http://127.0.0.1:{board.site.admin}/debug/pprof/profile?seconds=1&clock=wall")

@@ -32,6 +32,7 @@ fetch("/api/v1/flights/" + flight, {method: "PATCH", headers, body}).then((a) =>
 
 
 @pytest.mark.parametrize("way", WAYS)
+@pytest.mark.thorough
 def test_a_change_in_one_board_appears_in_the_other(board: Any, browse: Any, way: str) -> None:
     flight = board.add("FM1")
     one, two = browse(WAYS[way]), browse(WAYS[way])
@@ -50,6 +51,7 @@ def test_a_change_in_one_board_appears_in_the_other(board: Any, browse: Any, way
 
 
 @pytest.mark.parametrize("way", ["worker", "lock"])
+@pytest.mark.thorough
 def test_eight_tabs_share_one_stream_and_outlive_one_of_them_and_a_restart(
     board: Any, browse: Any, fresh_database: TestDatabase, tmp_path: Path, way: str
 ) -> None:
@@ -87,6 +89,7 @@ def test_eight_tabs_share_one_stream_and_outlive_one_of_them_and_a_restart(
     board.eventually(lambda: board.streams() == 1)
 
 
+@pytest.mark.thorough
 def test_every_numbered_commit_arrives_or_a_refresh_does_while_listen_is_cut(
     board: Any, browse: Any, server: EmbeddedServer, fresh_database: TestDatabase
 ) -> None:
@@ -123,6 +126,7 @@ def test_every_numbered_commit_arrives_or_a_refresh_does_while_listen_is_cut(
     assert "tries again soon" in board.process.log
 
 
+@pytest.mark.thorough
 def test_a_stream_is_given_back_while_nobody_looks_and_all_tabs_catch_up(
     board: Any, browse: Any
 ) -> None:
@@ -153,6 +157,7 @@ def test_a_stream_is_given_back_while_nobody_looks_and_all_tabs_catch_up(
         browser.until(GATE, flight, "B2")
 
 
+@pytest.mark.thorough
 def test_a_topic_that_is_refused_costs_the_other_tabs_nothing(board: Any, browse: Any) -> None:
     flight = board.add("FM1")
     browser = browse()
@@ -174,6 +179,7 @@ def test_a_topic_that_is_refused_costs_the_other_tabs_nothing(board: Any, browse
     browser.until(GATE, flight, "C1")
 
 
+@pytest.mark.thorough
 def test_the_jobs_page_shows_what_happens_without_being_loaded_again(
     board: Any, browse: Any
 ) -> None:

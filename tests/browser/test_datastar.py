@@ -54,6 +54,7 @@ def pages(fresh_database: TestDatabase, tmp_path: Path) -> Any:
         site.stop()
 
 
+@pytest.mark.thorough
 def test_datastar_shows_the_same_changes(pages: Site, new_board: Any, browse: Any) -> None:
     board, browser = new_board(pages), browse()
     flight = board.add("FM1")
@@ -68,6 +69,7 @@ def test_datastar_shows_the_same_changes(pages: Site, new_board: Any, browse: An
     assert browser.said == []
 
 
+@pytest.mark.thorough
 def test_without_the_option_a_page_evaluates_nothing(
     pages: Site, new_board: Any, browse: Any
 ) -> None:

@@ -16,6 +16,7 @@ ERRORS = "document.querySelectorAll('#forge-dev article.error').length"
 COLOUR = "getComputedStyle(document.querySelector('h1')).color"
 
 
+@pytest.mark.thorough
 def test_an_open_page_follows_what_is_saved(dev: Dev, browse: Callable[..., Any]) -> None:
     link = '<link rel="stylesheet" href="/static/css/app.css">\n</head>'
     dev.save("static/css/app.css", "h1 { color: rgb(1, 2, 3) }")
@@ -52,6 +53,7 @@ def test_an_open_page_follows_what_is_saved(dev: Dev, browse: Callable[..., Any]
     assert browser.said == [], "the policy or a script complained"
 
 
+@pytest.mark.thorough
 def test_a_page_that_cannot_be_started_is_there_as_soon_as_it_can(
     stopped: Dev, browse: Callable[..., Any]
 ) -> None:
@@ -65,6 +67,7 @@ def test_a_page_that_cannot_be_started_is_there_as_soon_as_it_can(
     assert [one for one in browser.said if "503" not in one] == []
 
 
+@pytest.mark.thorough
 def test_tabs_that_nobody_sees_hold_no_connection(dev: Dev, browse: Callable[..., Any]) -> None:
     browser = browse()
     url = f"http://127.0.0.1:{dev.port}/items"

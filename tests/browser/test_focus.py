@@ -53,6 +53,7 @@ def walk(browser: Any) -> list[tuple[str, bool, bool]]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.thorough
 def test_every_stop_of_the_tab_key_is_seen(
     board: Any, browse: Callable[..., Any], scheme: str
 ) -> None:
@@ -70,6 +71,7 @@ def test_every_stop_of_the_tab_key_is_seen(
         assert [stop for stop in stops if not (stop[1] and stop[2])] == []
 
 
+@pytest.mark.thorough
 def test_a_stop_that_is_not_seen_is_found(board: Any, browse: Callable[..., Any]) -> None:
     browser = browse()
     browser.get(board.url + "flights")

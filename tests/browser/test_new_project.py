@@ -55,6 +55,7 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
         assert made.process.stop() == 0
 
 
+@pytest.mark.thorough
 def test_the_admin_of_a_new_project_signs_in_and_adds_what_nobody_else_may(
     shop: Shop, browse: Callable[..., Any]
 ) -> None:

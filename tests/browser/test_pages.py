@@ -47,6 +47,7 @@ def violations(browser: Any) -> list[str]:
     ]
 
 
+@pytest.mark.thorough
 def test_no_page_breaks_a_rule_of_accessibility(board: Any, browse: Callable[..., Any]) -> None:
     flight = board.add("LH 1")
     status, _, _ = board.site.ask("PATCH", f"/api/v1/flights/{flight}", {"gate": "A 1"})
@@ -72,6 +73,7 @@ def test_no_page_breaks_a_rule_of_accessibility(board: Any, browse: Callable[...
     assert wrong == []
 
 
+@pytest.mark.thorough
 def test_a_form_is_sent_without_a_reload_and_says_what_is_wrong(
     board: Any, browse: Callable[..., Any]
 ) -> None:
@@ -93,6 +95,7 @@ def test_a_form_is_sent_without_a_reload_and_says_what_is_wrong(
     assert [one for one in browser.said if "422" not in one] == []
 
 
+@pytest.mark.thorough
 def test_of_many_rows_one_is_found_while_typing_and_with_the_keyboard_alone(
     board: Any, browse: Callable[..., Any]
 ) -> None:
@@ -118,6 +121,7 @@ def test_of_many_rows_one_is_found_while_typing_and_with_the_keyboard_alone(
     assert browser.current_url.endswith("/flights/new")
 
 
+@pytest.mark.thorough
 def test_a_list_changes_while_one_looks_at_it(board: Any, browse: Callable[..., Any]) -> None:
     browser = browse()
     browser.get(board.url + "flights?sort=number")
@@ -130,6 +134,7 @@ def test_a_list_changes_while_one_looks_at_it(board: Any, browse: Callable[..., 
     browser.until("document.querySelector('.empty')")
 
 
+@pytest.mark.thorough
 def test_a_list_that_changes_takes_neither_focus_nor_place_away(
     board: Any, browse: Callable[..., Any]
 ) -> None:
@@ -151,6 +156,7 @@ def test_a_list_that_changes_takes_neither_focus_nor_place_away(
     ) == [f"flights-{flights[1]}", 40]
 
 
+@pytest.mark.thorough
 def test_a_list_is_asked_anew_without_a_reload(board: Any, browse: Callable[..., Any]) -> None:
     board.add("LH 1")
     browser = browse()

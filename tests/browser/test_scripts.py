@@ -143,6 +143,7 @@ def test_text_of_an_event_stays_text(scripted: Scripted, browse: Any) -> None:
     browser.until("document.getElementById('value').textContent.startsWith('one')")
 
 
+@pytest.mark.thorough
 def test_what_comes_while_the_page_is_read_is_not_undone(scripted: Scripted, browse: Any) -> None:
     browser = browse()
     browser.get(scripted.url)
@@ -161,6 +162,7 @@ def test_what_comes_while_the_page_is_read_is_not_undone(scripted: Scripted, bro
     browser.until("document.getElementById('value').textContent === '2'")
 
 
+@pytest.mark.thorough
 def test_events_that_are_taken_cause_no_reading(scripted: Scripted, browse: Any) -> None:
     browser = browse()
     browser.get(scripted.url)

@@ -177,6 +177,7 @@ def test_a_later_migration_is_compared_in_a_database(
 
 
 @pytest.mark.db
+@pytest.mark.thorough
 def test_a_destructive_step_needs_a_flag_and_a_rename_is_told(
     cli: Cli, project: Path, fresh_database
 ) -> None:
@@ -237,6 +238,7 @@ def test_an_unreachable_database_is_one_clear_error(cli: Cli, project: Path) -> 
     assert "Traceback" not in done.stderr and "hunter2" not in done.stderr
 
 
+@pytest.mark.thorough
 def test_build_names_its_steps_with_times_in_text_and_json(cli: Cli, project: Path) -> None:
     done = cli("build", "--offline", cwd=project)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
@@ -249,6 +251,7 @@ def test_build_names_its_steps_with_times_in_text_and_json(cli: Cli, project: Pa
     assert (project / "other.pyz").is_file()
 
 
+@pytest.mark.thorough
 def test_build_verify_and_verify_tell_what_was_altered(cli: Cli, project: Path) -> None:
     assert cli("build", "-q", cwd=project).returncode == 0
     assert cli("build", "--verify", cwd=project).returncode == 0
@@ -345,6 +348,7 @@ def on_a_terminal(arguments: list[str], cwd: Path) -> tuple[int, str]:
     return child.wait(60), shown.decode()
 
 
+@pytest.mark.thorough
 def test_progress_is_for_terminals_that_want_it(project: Path) -> None:
     code, shown = on_a_terminal(["build"], project)
     assert code == 0 and re.search(r"package +\d+\.\d\d s", shown)
@@ -377,6 +381,7 @@ def test_config_needs_no_code_and_says_what_is_unknown(cli: Cli, tmp_path: Path)
 
 @pytest.mark.db
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_new_project_passes_what_its_own_ci_asks(project: Path) -> None:
     for name in (".gitignore", "README.md", "tests/conftest.py"):
         assert (project / name).is_file(), name
@@ -393,6 +398,7 @@ def test_a_new_project_passes_what_its_own_ci_asks(project: Path) -> None:
 
 @pytest.mark.db
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_the_tests_of_a_new_project_with_sign_in_pass(cli: Cli, tmp_path: Path) -> None:
     assert cli("init", "shop", "--auth").returncode == 0
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
@@ -403,6 +409,7 @@ def test_the_tests_of_a_new_project_with_sign_in_pass(cli: Cli, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("options", [[], ["--auth"]], ids=["open", "auth"])
+@pytest.mark.thorough
 def test_what_init_writes_has_no_fault_that_linters_know(
     cli: Cli, tmp_path: Path, options: list[str]
 ) -> None:

@@ -204,6 +204,7 @@ def test_a_prepared_statement_survives_a_migration_and_a_discard(tenant, conn, f
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_values_and_rows_larger_than_any_buffer_pass_in_one_statement(conn):
     many = ["x" * 1_000_000] * 20
     echo = "select unnest(%s::text[]), %s::bytea"

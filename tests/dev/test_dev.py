@@ -88,6 +88,7 @@ MISTAKES = [
 ]
 
 
+@pytest.mark.thorough
 def test_a_mistake_is_shown_and_the_site_stays_until_it_is_corrected(dev: Dev) -> None:
     for number, (name, good, bad, told) in enumerate(MISTAKES):
         dev.save(name, replaced(good, bad))
@@ -147,6 +148,7 @@ def test_stylesheets_and_files_of_static_need_no_new_process(dev: Dev) -> None:
     assert dev.log.count("reloaded") == 1
 
 
+@pytest.mark.thorough
 def test_a_schema_asks_for_a_migration_which_is_applied_once_it_is_written(dev: Dev) -> None:
     field = 'schema.int("price", min=0), schema.timestamps'
     dev.save(ITEMS, replaced("schema.timestamps", field))
@@ -164,6 +166,7 @@ def test_a_schema_asks_for_a_migration_which_is_applied_once_it_is_written(dev: 
     dev.shows("Hello")
 
 
+@pytest.mark.thorough
 def test_what_loses_data_waits_until_somebody_applies_it(
     dev: Dev, fresh_database: TestDatabase
 ) -> None:
@@ -205,6 +208,7 @@ def _slow(text: str) -> str:
 # -- its end ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_neither_ctrl_c_nor_a_kill_leaves_a_process_behind(new_dev: MakeDev) -> None:
     dev = new_dev()
     dev.start()
@@ -263,6 +267,7 @@ def test_an_address_in_use_is_one_error(dev: Dev) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.thorough
 def test_nothing_of_it_is_served_by_an_artifact(site: Site) -> None:
     site.serve("--no-jobs")
     assert site.status(site.port, "/forge-dev/reload.js") == 404

@@ -140,6 +140,7 @@ def test_every_option_of_every_command_is_documented() -> None:
 
 
 @pytest.mark.db
+@pytest.mark.thorough
 def test_the_testing_page_works_in_the_example(tmp_path: Path) -> None:
     example = tmp_path / "departures"
     ignored = shutil.ignore_patterns("dist", "__pycache__")

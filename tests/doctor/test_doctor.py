@@ -133,6 +133,7 @@ def test_generated_code_that_is_stale_is_a_warning(project: Path) -> None:
     assert state(done, "D212") == "ok"
 
 
+@pytest.mark.thorough
 def test_the_database_of_development_is_found_while_another_command_runs_it(
     project: Path, tmp_path: Path
 ) -> None:
@@ -153,6 +154,7 @@ def test_the_database_of_development_is_found_while_another_command_runs_it(
     assert run(project, "doctor", {}).stdout.count("next: forge-min serve") == 1
 
 
+@pytest.mark.thorough
 def test_without_a_name_of_a_database_development_is_warned_and_nothing_is_started(
     project: Path,
 ) -> None:
@@ -204,6 +206,7 @@ def test_help_explains_a_code_with_its_command(project: Path) -> None:
 # -- from the artifact -----------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_the_artifact_has_its_doctor(site: Site) -> None:
     assert site.run("migrate", "up").returncode == 0
     well = site.run("doctor", "--json")
@@ -219,6 +222,7 @@ def test_the_artifact_has_its_doctor(site: Site) -> None:
     assert "skipped  D701" in away.stdout
 
 
+@pytest.mark.thorough
 def test_a_pooler_before_the_artifacts_database_is_told(
     site: Site, pooled: Callable[..., str]
 ) -> None:
@@ -315,6 +319,7 @@ def test_a_damaged_folder_names_what_was_altered(site: Site) -> None:
     assert "built: forge_min/config/keys.toml.json\n" in done.stderr
 
 
+@pytest.mark.thorough
 def test_the_artifact_whose_database_stops_or_hangs_answers_within_seconds(
     artifact: Path, start_server: Callable[..., EmbeddedServer], tmp_path: Path
 ) -> None:
@@ -333,6 +338,7 @@ def test_the_artifact_whose_database_stops_or_hangs_answers_within_seconds(
     assert "did not answer in time" in told(done)["D501"][0]["message"]
 
 
+@pytest.mark.thorough
 def test_a_superuser_and_a_dead_workers_job_fail_from_the_artifact(
     site: Site, server: EmbeddedServer, fresh_database: TestDatabase
 ) -> None:
@@ -352,6 +358,7 @@ def test_a_superuser_and_a_dead_workers_job_fail_from_the_artifact(
     assert "is a superuser" in told(done)["D601"][0]["message"]
 
 
+@pytest.mark.thorough
 def test_what_may_be_opened_is_no_less_than_what_is(site: Site) -> None:
     """The figure of D508 against the sessions of a site that was asked by all of its threads."""
     small = {"FORGE_SERVER_THREADS": "4", "FORGE_JOBS_QUEUES": "{default = 3, nearest = 2}"}

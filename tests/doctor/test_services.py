@@ -87,6 +87,7 @@ def test_a_server_that_accepts_and_says_nothing_costs_seconds(make_site: MakeSit
     assert took < 8.0, took
 
 
+@pytest.mark.thorough
 def test_a_server_that_falls_silent_midway_is_not_asked_again(
     fresh_database: TestDatabase, make_site: MakeSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,6 +190,7 @@ def test_code_that_does_not_load_is_one_failure_with_its_place(
     assert {told[c] for c in ("D501", "D510", "D601", "D701")} == {"ok"}
 
 
+@pytest.mark.thorough
 def test_code_that_waits_for_ever_is_given_up(make_site: MakeSite) -> None:
     def load() -> Any:
         while True:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import forge_min
+import pytest
 from forge_min.generate import generate, scaffold_resource
 from forge_min.parse import parse_project
 
@@ -74,6 +75,7 @@ assert to_json(row)["date"] == "2026-01-31" and day(row) is None
 """
 
 
+@pytest.mark.thorough
 def test_the_types_find_mistakes_also_where_fields_are_called_like_types(tmp_path: Path) -> None:
     folder = tmp_path / "resources" / "thing"
     folder.mkdir(parents=True)

@@ -103,6 +103,7 @@ def test_the_generated_code_passes_ruff_with_its_own_rules(code: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_the_generated_code_passes_mypy_strict(code: Path, tmp_path: Path) -> None:
     options = ["--cache-dir", str(tmp_path), "--follow-imports=silent", "--explicit-package-bases"]
     ours = ["gen"] if code.name.startswith("example") else ["gen", "resources", "app.py"]

@@ -110,6 +110,7 @@ def run(script: str, *arguments: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_after_three_threads_that_hang_the_process_hands_back_the_rest_and_exits_with_75(
     shop: Any,
 ) -> None:
@@ -223,6 +224,7 @@ def own_server(tmp_path: Path) -> Iterator[EmbeddedServer]:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_server_that_is_killed_again_and_again_loses_no_job_and_repeats_no_effect(
     own_server: EmbeddedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -355,6 +357,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_file_system_without_space_costs_no_job(small_disk: Path) -> None:
     """The server's own one, under a worker and a client, three times; it may go down over that."""
     settings = {"min_wal_size": "32MB", "max_wal_size": "48MB"}

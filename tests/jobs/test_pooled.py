@@ -76,6 +76,7 @@ def test_listening_past_a_pooler_wakes_a_worker_at_once(
         nudger.stop()
 
 
+@pytest.mark.thorough
 def test_a_sleeping_worker_asks_twice_a_second_also_beside_a_thousand_events(shop: Any) -> None:
     """Nudges for events wake no worker; those for another queue cost no query either.
 

@@ -67,6 +67,7 @@ def spawn(shop: Any) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
         process.communicate()
 
 
+@pytest.mark.thorough
 def test_four_processes_on_one_queue_do_each_job_once(shop: Any, spawn: Any) -> None:
     count = 3000
     workers = [spawn("plain") for _ in range(4)]
@@ -82,6 +83,7 @@ def test_four_processes_on_one_queue_do_each_job_once(shop: Any, spawn: Any) -> 
     assert workers_used >= 2 and attempts == 1
 
 
+@pytest.mark.thorough
 def test_a_killed_worker_loses_no_job_and_repeats_no_effect(shop: Any, spawn: Any) -> None:
     count, rng = 500, random.Random()
     workers = [spawn("once") for _ in range(2)]
@@ -112,6 +114,7 @@ def test_a_killed_worker_loses_no_job_and_repeats_no_effect(shop: Any, spawn: An
     assert again == (0,), "every further attempt is explained by an error that was kept"
 
 
+@pytest.mark.thorough
 def test_a_stopped_process_that_comes_back_cannot_answer_for_rescued_jobs(
     shop: Any, spawn: Any
 ) -> None:

@@ -388,6 +388,7 @@ def test_a_job_that_does_not_react_to_its_time_out_costs_its_thread_only(
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_time_outs_never_hit_the_next_job(shop: Any) -> None:
     """Jobs that end about when their time is over: each ends one way, and the threads live on."""
     end = 0.05

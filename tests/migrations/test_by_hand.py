@@ -73,6 +73,7 @@ def test_a_half_applied_requirement_goes_down_and_up_again(world, schema):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_half_applied_swap_of_indexes_leaves_no_index_behind(world, schema):
     gone = schema.define("Thing", schema.field("a", unique=True), soft_delete=True)
     world.go(gone)
@@ -205,6 +206,7 @@ def test_a_longer_slug_reads_no_row_under_a_lock(world, schema):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_table_in_use_keeps_nobody_else_waiting_for_long(world, schema, monkeypatch):
     """The second of two tables is in use; who reads the first gets through between the tries."""
     world.go(schema.define("A", table="as"), schema.define("C", table="cs"))

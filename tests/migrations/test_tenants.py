@@ -155,6 +155,7 @@ def buffers(app, query: str) -> int:
     return plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
 
 
+@pytest.mark.thorough
 def test_search_and_deep_pages_use_their_index_behind_the_policy(app, many):
     """Of one set of rows, whose making takes longer than all else in this file."""
     for query in QUERIES:

@@ -121,6 +121,7 @@ def test_a_prepared_transaction_is_heard_when_it_is_committed_and_once(
         assert sorted(one.heard) == sorted([*before, "kept", "after"]) and one.refreshes == 0
 
 
+@pytest.mark.thorough
 def test_a_crash_that_takes_commits_back_refreshes_everybody(site: Site, kit: Any) -> None:
     listeners = [kit.Listener(site.hub(kit).subscribe(kit.key())[0]) for _ in range(2)]
     done: list[int] = []
@@ -178,6 +179,7 @@ def test_a_crash_that_takes_commits_back_refreshes_everybody(site: Site, kit: An
         assert wanted <= {*heard, "0"}, "committed, there, and never heard of"
 
 
+@pytest.mark.thorough
 def test_a_dump_restored_into_another_cluster_repeats_nothing(
     site: Site, kit: Any, tmp_path: Path
 ) -> None:

@@ -346,6 +346,7 @@ def test_resuming_in_another_process_reads_the_log_and_repeats_rather_than_loses
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_resuming_from_before_the_deletion_is_a_refresh(house: Any, kit: Any) -> None:
     hub = house.hub(poll_interval=0.02, retention=1.5, heartbeat=1.5)
     conn = house.conn()
@@ -374,6 +375,7 @@ def test_resuming_from_before_the_window_is_a_refresh(house: Any, kit: Any) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_retention_leaves_what_an_open_transaction_has_written(house: Any, kit: Any) -> None:
     # Longer than a busy machine may stand still: a reader older than that is refreshed.
     hub = house.hub(poll_interval=0.02, retention=1.5)
@@ -407,6 +409,7 @@ def test_a_reader_that_was_paused_past_the_retention_is_refreshed(house: Any, ki
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_reader_that_sleeps_longer_than_the_retention_is_refreshed(house: Any, kit: Any) -> None:
     sleeper = house.hub(poll_interval=0.05, heartbeat=60.0)
     listener = kit.Listener(sleeper.subscribe(kit.key())[0])

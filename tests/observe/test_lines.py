@@ -304,6 +304,7 @@ def test_a_handler_that_is_closed_ends_the_thread_that_it_started(
     assert "log-writer" not in [thread.name for thread in threading.enumerate()]
 
 
+@pytest.mark.thorough
 def test_a_signal_while_the_bell_rings_is_rung_again(pipe: tuple[int, TextIO]) -> None:
     """`put` interrupted between its look and its ring by a `put` of a signal handler."""
     read, stream = pipe

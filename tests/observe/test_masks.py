@@ -203,6 +203,7 @@ def test_code_that_is_made_at_run_time_leaves_memory_bounded() -> None:
     assert len(repeats._seen) <= 1000
 
 
+@pytest.mark.thorough
 def test_the_handler_thins_and_counts() -> None:
     stream = io.StringIO()
     logger = logging.Logger("x")

@@ -320,6 +320,7 @@ def test_an_answer_that_comes_in_pieces_is_read(collector: Collector) -> None:
     exporter.shutdown()
 
 
+@pytest.mark.thorough
 def test_a_collector_that_never_answers_costs_no_request_and_memory_stays_bounded(
     silent: str,
 ) -> None:

@@ -47,6 +47,7 @@ def port() -> Iterator[int]:
     server.stop()
 
 
+@pytest.mark.thorough
 def test_every_text_and_every_number_is_stored_as_it_is(
     port: int, prometheus_of: Callable[..., Any]
 ) -> None:

@@ -86,6 +86,7 @@ def pg(program: Path, *arguments: str | Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.thorough
 def test_a_restored_site_serves_its_rows_and_ends_its_jobs(
     restored: tuple[Site, dict[str, Any]],
 ) -> None:
@@ -105,6 +106,7 @@ def test_a_restored_site_serves_its_rows_and_ends_its_jobs(
     assert site.create("airports", again)["icao"] == "EDDM"
 
 
+@pytest.mark.thorough
 def test_a_browser_that_comes_back_after_a_restore_reads_anew(
     restored: tuple[Site, dict[str, Any]],
 ) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 PROGRAM = """
 import faulthandler, os, random, signal, threading, time
 from forge_min.ops import serve
@@ -28,6 +30,7 @@ os._exit(0)
 """
 
 
+@pytest.mark.thorough
 def test_a_signal_that_comes_just_before_the_waiting_ends_it() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, timeout=120)
     assert done.stdout == b"ended\n", done.stderr.decode()

@@ -35,6 +35,7 @@ def queue(site: Any, fresh_database: TestDatabase) -> Any:
     Queue.conn.close()
 
 
+@pytest.mark.thorough
 def test_a_person_finds_and_changes_jobs(queue: Any) -> None:
     ids = [jobs.insert_tx(queue.conn, kind, {"n": 1}, tags=["t"]) for kind in ("A", "A", "B")]
     assert queue("list").splitlines()[0].split() == [
@@ -56,6 +57,7 @@ def test_a_person_finds_and_changes_jobs(queue: Any) -> None:
     assert queue.json("list", "--state", "available")[0]["id"] == ids[2]
 
 
+@pytest.mark.thorough
 def test_queues_are_paused_limited_and_shown(queue: Any) -> None:
     assert queue.json("pause", "mail")[0]["paused_at"]
     queue("limit", "mail", "--running", "2", "--per-key", "1", "--rate", "100/1m")
@@ -105,6 +107,7 @@ def test_stats_go_on_while_they_are_watched(queue: Any, site: Any) -> None:
     assert process.popen.wait(20) == 130
 
 
+@pytest.mark.thorough
 def test_the_metrics_count_jobs(site: Any) -> None:
     process = site.serve(FORGE_JOBS_QUEUES="{default = 2, nearest = 2}")
     country = site.create("countries", {"code": "DE", "name": "Germany"})

@@ -101,6 +101,7 @@ def test_a_wrong_line_of_an_import_is_named_and_nothing_is_kept(
     assert done.returncode == 0 and '"rows": 1' in done.stdout, done.stderr
 
 
+@pytest.mark.thorough
 def test_a_csv_is_imported_by_its_header(site: Any, tmp_path: Path) -> None:
     assert site.run("migrate", "up").returncode == 0
     file = tmp_path / "countries.csv"

@@ -118,6 +118,7 @@ def test_an_artifact_carries_the_dashboard_and_the_alerts(artifact: Path) -> Non
 
 
 @pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.thorough
 def test_a_site_in_use_has_every_series_of_the_contract(site: Any, processes: int) -> None:
     process = site.serve("--processes", str(processes), FORGE_SSE_MAX_PER_USER="1", **QUEUES)
     if processes == 1:
@@ -193,6 +194,7 @@ def test_requests_that_are_being_answered_are_told_over_all_processes(
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_real_prometheus_scrapes_the_site_in_both_formats(
     site: Any, prometheus_of: Callable[..., Any]
 ) -> None:
@@ -232,6 +234,7 @@ def test_a_real_prometheus_scrapes_the_site_in_both_formats(
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_hundred_thousand_paths_methods_and_headers_leave_memory_bounded(site: Any) -> None:
     process = site.serve()
 

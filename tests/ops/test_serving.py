@@ -337,6 +337,7 @@ def test_a_site_whose_database_goes_away_is_not_ready_and_comes_back(site: Any) 
     process.wait_for(lambda: site.status(site.admin, "/readyz") == 200, "ready again")
 
 
+@pytest.mark.thorough
 def test_a_site_whose_database_stands_still_says_so_and_comes_back(site: Any) -> None:
     """It keeps its connections and says nothing, so TCP sees nothing of it."""
     with counting_proxy(site.environ["FORGE_DATABASE_URL"]) as proxy:

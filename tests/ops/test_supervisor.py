@@ -52,6 +52,7 @@ def counted(site: Any) -> int:
     return int(found[1]) if found else 0
 
 
+@pytest.mark.thorough
 def test_several_processes_share_a_port_and_their_figures_are_summed(site: Any) -> None:
     process = site.serve("--processes", "3")
     serving = [pid for pid in children(process) if listening(pid, site.port)]
@@ -78,6 +79,7 @@ def test_several_processes_share_a_port_and_their_figures_are_summed(site: Any) 
     assert f"(pid {serving[0]}) ended with -9; another begins" in process.log
 
 
+@pytest.mark.thorough
 def test_a_signal_to_all_of_them_at_once_drains_as_one_to_the_parent_does(site: Any) -> None:
     """As systemd sends it by default (systemd.kill(5), KillMode=control-group)."""
     process = site.serve("--processes", "2")
@@ -94,6 +96,7 @@ def test_a_signal_to_all_of_them_at_once_drains_as_one_to_the_parent_does(site: 
     assert process.popen.wait(30) == 0, process.log
 
 
+@pytest.mark.thorough
 def test_cursors_of_one_process_are_good_in_all(site: Any) -> None:
     process = site.serve("--processes", "3")
     for n in range(6):
@@ -118,6 +121,7 @@ def test_the_admin_process_is_started_again_too(site: Any) -> None:
     assert counted(site) == 10 and process.stop() == 0
 
 
+@pytest.mark.thorough
 def test_sigterm_under_load_answers_what_was_accepted(site: Any) -> None:
     process = site.serve("--processes", "2")
     results: list[int] = []
@@ -140,6 +144,7 @@ def test_sigterm_under_load_answers_what_was_accepted(site: Any) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.thorough
 def test_ctrl_c_ends_all_and_so_does_the_death_of_the_parent(site: Any, number: int) -> None:
     process = site.serve("--processes", "2")
     started = children(process)
@@ -159,6 +164,7 @@ def _lives(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("variable", ["FORGE_SERVER_PORT", "FORGE_ADMIN_PORT"])
+@pytest.mark.thorough
 def test_a_port_in_use_is_told_once_and_ends_all(site: Any, variable: str) -> None:
     assert site.run("migrate", "up").returncode == 0
     with socket.socket() as taken:
@@ -196,6 +202,7 @@ os.execv(sys.executable, [sys.executable, *sys.argv[3:]])
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.thorough
 def test_a_socket_that_systemd_passes_on_is_served(site: Any, processes: str) -> None:
     assert site.run("migrate", "up").returncode == 0
     port = str(site.port)
@@ -214,6 +221,7 @@ def test_anything_but_one_listening_socket_is_refused(site: Any) -> None:
     assert process.popen.wait(30) == 1 and "error[F508]" in process.log
 
 
+@pytest.mark.thorough
 def test_each_process_can_be_profiled_and_what_it_answers_meanwhile_is_told(site: Any) -> None:
     process = site.serve("--processes", "2")
     pprof = "/debug/pprof/"
@@ -288,6 +296,7 @@ def test_a_profile_of_several_processes_does_not_hold_up_their_end(site: Any) ->
     assert not thread.is_alive()
 
 
+@pytest.mark.thorough
 def test_a_log_that_nobody_reads_stops_neither_the_replacing_nor_the_end(site: Any) -> None:
     """stderr is a pipe, which is full once the site serves."""
     done = site.run("migrate", "up")
@@ -327,6 +336,7 @@ def until(true: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.thorough
 def test_what_waits_for_the_database_is_told_within_seconds_to_everybody(
     site: Any, processes: str
 ) -> None:

@@ -103,6 +103,7 @@ def test_conflicts_are_found_in_a_long_file(library: Library) -> None:
     assert count(library, "tags") == 1
 
 
+@pytest.mark.thorough
 def test_update_finds_rows_by_a_unique_field(library: Library) -> None:
     rows = [{"title": "one", "isbn": "1"}, {"title": "two", "isbn": "2"}]
     library.load("books", library.file("a.jsonl", *rows))
@@ -127,6 +128,7 @@ def test_update_finds_rows_by_a_unique_field(library: Library) -> None:
     assert "isbn" in done.stderr and "title" in done.stderr
 
 
+@pytest.mark.thorough
 def test_rows_of_a_tenant_need_a_tenant_and_a_role_has_its_own_rights(library: Library) -> None:
     first, second = str(uuid4()), str(uuid4())
     file = library.file("readers.jsonl", {"name": "Ada"}, {"name": "Bo"})
@@ -199,6 +201,7 @@ def without_tags(file: Path) -> Path:
 
 
 @pytest.mark.parametrize("form", ["jsonl", "csv"])
+@pytest.mark.thorough
 def test_an_export_imports_to_the_same_rows(library: Library, form: str) -> None:
     given = full_rows(library)
     file = library.folder / f"out.{form}"
@@ -274,6 +277,7 @@ def test_a_number_that_nothing_holds_is_named_by_its_line(library: Library) -> N
     assert (report["created"], [e["line"] for e in report["errors"]]) == (1, [3])
 
 
+@pytest.mark.thorough
 def test_an_export_shows_what_its_roles_may_see(library: Library) -> None:
     full_rows(library)
     library.sql("update books set deleted_at = now() where title = 'none'")
@@ -287,6 +291,7 @@ def test_an_export_shows_what_its_roles_may_see(library: Library) -> None:
     assert library.run("export", "books").stdout == ""
 
 
+@pytest.mark.thorough
 def test_an_export_is_filtered_and_sorted(library: Library) -> None:
     rows = [{"title": f"t{n}", "pages": n} for n in range(1, 8)]
     library.load("books", library.file("a.jsonl", *rows))

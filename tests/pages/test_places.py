@@ -244,6 +244,7 @@ PIECES = st.sampled_from(
 
 @given(st.lists(PIECES, max_size=14).map("".join), st.sampled_from(HOSTILE), st.booleans())
 @settings(max_examples=1500, deadline=None)
+@pytest.mark.thorough
 def test_any_page_is_refused_or_keeps_its_shape(source: str, value: str, yes: bool) -> None:
     try:
         render = page(source)

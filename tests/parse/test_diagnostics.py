@@ -386,6 +386,7 @@ def test_nothing_of_the_file_is_run(tmp_path: Path) -> None:
     assert not witness.exists()
 
 
+@pytest.mark.thorough
 def test_a_line_with_many_thousand_mistakes_shows_them_all() -> None:
     many = ", ".join(["schema.strng('é')"] * 2_000 + ["schema.strng('x')"] * 2_000)
     text = IMPORT + f"t = schema.define('Thing', {many})"

@@ -126,6 +126,7 @@ def test_each_coding_has_its_own_tag(served: StaticFiles) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_every_page_of_an_artifact_names_what_is_kept(built: Built, tmp_path: Path) -> None:
     members = read_members(built.path)
     board = members["gen/pages/board.py"].decode()

@@ -115,6 +115,7 @@ def test_an_artifact_that_does_not_start_is_not_said_to(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_the_example_is_proved_to_need_no_network(
     built: Built, project: Path, tmp_path: Path
 ) -> None:

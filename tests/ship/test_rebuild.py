@@ -116,6 +116,7 @@ HARMS: list[Callable[[Path], object]] = [
 
 
 @pytest.mark.parametrize("harm", HARMS)
+@pytest.mark.thorough
 def test_what_is_not_whole_is_built_anew(
     again: Path, built: Built, harm: Callable[[Path], object]
 ) -> None:
@@ -153,6 +154,7 @@ def test_verify_names_the_inputs_that_differ(again: Path, monkeypatch: pytest.Mo
     assert (again / "dist" / "departures.pyz").read_bytes() == before
 
 
+@pytest.mark.thorough
 def test_verify_sees_bytes_that_belong_to_no_file(again: Path) -> None:
     path = again / "dist" / "departures.pyz"
     path.write_bytes(path.read_bytes().replace(b"env python3", b"env python4", 1))

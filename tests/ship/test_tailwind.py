@@ -182,6 +182,7 @@ def test_a_source_outside_of_the_project_is_refused(small: Path) -> None:
 
 @real
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_an_artifact_holds_what_was_made_and_not_its_source(project: Path) -> None:
     (project / "static/css/input.css").write_text(INPUT)
     (project / "app.py").write_text((project / "app.py").read_text() + '\nX = "mt-[7px]"\n')
@@ -196,6 +197,7 @@ def test_an_artifact_holds_what_was_made_and_not_its_source(project: Path) -> No
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("without")
+@pytest.mark.thorough
 def test_a_build_without_the_package_says_so_unless_it_leaves_css_alone(project: Path) -> None:
     (project / "static/css/input.css").write_text(INPUT)
     with pytest.raises(BuildError) as caught:

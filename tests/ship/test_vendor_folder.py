@@ -241,6 +241,7 @@ def alone() -> list[str]:
     return command
 
 
+@pytest.mark.thorough
 def test_installer_and_offline_build_work_without_a_network_and_ask_for_none(
     folder: Path, project: Path, tmp_path: Path
 ) -> None:

@@ -107,6 +107,7 @@ def test_threads_get_databases_of_their_own_at_the_same_time(server):
         assert len(set(pool.map(use, range(8)))) == 8
 
 
+@pytest.mark.thorough
 def test_it_is_dropped_while_autovacuum_is_at_work_in_it(tmp_path):
     settings = {"autovacuum_naptime": "1", "autovacuum_vacuum_cost_delay": "100"}
     with EmbeddedServer(tmp_path / "server", app_role="app", settings=settings) as server:

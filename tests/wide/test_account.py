@@ -136,6 +136,7 @@ def session_line(site: Site) -> str:
     return str(page.headers["Set-Cookie"])
 
 
+@pytest.mark.thorough
 def test_in_production_the_cookie_is_for_https_alone_and_bound_to_its_host(site: Site) -> None:
     assert site.process.stop() == 0  # type: ignore[attr-defined]
     site.serve(FORGE_ENV="production", FORGE_AUTH_SECRET="s" * 32)
@@ -148,6 +149,7 @@ def test_in_production_the_cookie_is_for_https_alone_and_bound_to_its_host(site:
     assert "Anna" not in person.get("/classes").links, "one that was set over HTTP"
 
 
+@pytest.mark.thorough
 def test_a_session_cannot_be_fixed_or_guessed_and_a_wrong_one_is_nobodys(site: Site) -> None:
     person = Person(site.port)
     for value in ("", "x", "A" * 43, "forge", "' or 1=1 --", "%00"):
@@ -195,6 +197,7 @@ def test_a_session_is_seen_and_ended_from_another_place(site: Site) -> None:
     assert "forge_session" not in here.cookies and "Sign in" in page.links
 
 
+@pytest.mark.thorough
 def test_who_is_signed_in_reads_a_page_when_the_database_is_gone(
     site: Site, server: EmbeddedServer
 ) -> None:
@@ -259,6 +262,7 @@ def test_what_another_site_makes_a_browser_send_is_refused(site: Site) -> None:
     assert stranger.ask("POST", "/account/sign-in", body, follow=False).status == 403
 
 
+@pytest.mark.thorough
 def test_nobody_is_led_elsewhere_after_signing_in(site: Site) -> None:
     evil = ("//evil.example/", "https://evil.example", "/\\evil.example")
     for following in (*evil, "javascript:alert(1)", "\t//x"):
@@ -268,6 +272,7 @@ def test_nobody_is_led_elsewhere_after_signing_in(site: Site) -> None:
         assert person.at == "/" and person.page.status == 200, following
 
 
+@pytest.mark.thorough
 def test_a_password_is_changed_by_who_knows_it(site: Site) -> None:
     person, other = signed_in(site), signed_in(site)
     person.get("/account/password")
@@ -284,6 +289,7 @@ def test_a_password_is_changed_by_who_knows_it(site: Site) -> None:
     assert "Anna" in signed_in(site, password=fresh).page.links
 
 
+@pytest.mark.thorough
 def test_a_lost_password_is_replaced_by_a_link_that_an_operator_or_a_mail_gives(
     site: Site,
 ) -> None:

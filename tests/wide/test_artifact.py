@@ -337,6 +337,7 @@ def test_a_stale_or_missing_version_changes_nothing(ours: User, rows: dict[str, 
     assert ours.ask("PATCH", account, {"notes": notes}, If_None_Match='"77"')[0] == 200
 
 
+@pytest.mark.thorough
 def test_the_same_idempotency_key_creates_once(ours: User, rows: dict[str, Any]) -> None:
     body = order("IDEM", rows["/accounts"]["id"], [])
     status, _, first = ours.ask("POST", "/orders", body, Idempotency_Key="k-1")
@@ -376,6 +377,7 @@ HOSTILE: tuple[Any, ...] = (
 )
 
 
+@pytest.mark.thorough
 def test_no_value_of_a_field_is_a_defect_and_a_refused_one_is_pointed_at(site: Site) -> None:
     ours = User(site, "hal", ROLES, str(uuid4()))  # the rows end up with anything in them
     rows = some_rows(ours)
@@ -398,6 +400,7 @@ def test_no_value_of_a_field_is_a_defect_and_a_refused_one_is_pointed_at(site: S
                 assert status == 200 or pointers, (base, field, value, answer)
 
 
+@pytest.mark.thorough
 def test_no_parameter_of_a_list_is_a_defect_and_a_refused_one_is_named(
     ours: User, rows: dict[str, dict[str, Any]]
 ) -> None:

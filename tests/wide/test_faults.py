@@ -37,6 +37,7 @@ def answer(site: Site, method: str, path: str, body: object = None) -> int:
     return status
 
 
+@pytest.mark.thorough
 def test_terminated_backends_cost_503s_and_never_a_lie(site: Site) -> None:
     """Backends are terminated while eight clients read and write."""
     site.create("classes", {"code": "KEEP", "class": "kept"})

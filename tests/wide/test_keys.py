@@ -54,6 +54,7 @@ def ask(site: Site, method: str, path: str, secret: str, body: object = None, **
     return status, json.loads(answer) if answer else None
 
 
+@pytest.mark.thorough
 def test_the_document_has_the_tenants_header_where_it_counts(site: Site) -> None:
     document = json.loads(site.ask("GET", "/api/openapi.json")[2])
     validate(document)
@@ -63,6 +64,7 @@ def test_the_document_has_the_tenants_header_where_it_counts(site: Site) -> None
     assert document["servers"] == [{"url": "/"}]
 
 
+@pytest.mark.thorough
 def test_a_key_opens_what_its_users_roles_open_in_its_tenant(site: Site) -> None:
     auth(site, "create-user", "Anna@example.com", "--name", "Anna")
     for slug in ("north", "south"):
@@ -85,6 +87,7 @@ def test_a_key_opens_what_its_users_roles_open_in_its_tenant(site: Site) -> None
     assert secret[:10] in listed and secret not in listed and "tenant: north" in listed
 
 
+@pytest.mark.thorough
 def test_a_revoked_key_is_401_and_its_streams_end(site: Site) -> None:
     auth(site, "create-user", "berta@example.com")
     auth(site, "create-tenant", "west")
@@ -104,6 +107,7 @@ def test_a_revoked_key_is_401_and_its_streams_end(site: Site) -> None:
     assert status == 401 and problem["code"] == "F604"
 
 
+@pytest.mark.thorough
 def test_keys_that_are_guessed_count_by_address(site: Site) -> None:
     """20 an hour; who has a good key has another allowance, from the same place too."""
     auth(site, "create-user", "carla@example.com")

@@ -50,6 +50,7 @@ def schemathesis(site: Site, folder: Path, *options: str) -> subprocess.Complete
     )
 
 
+@pytest.mark.thorough
 def test_the_example_keeps_its_document(site: Site, tmp_path: Path) -> None:
     process = site.serve()
     document = json.loads(site.ask("GET", "/api/openapi.json")[2])
@@ -178,6 +179,7 @@ print("done")
 """
 
 
+@pytest.mark.thorough
 def test_a_client_that_is_generated_from_the_document_works(site: Site, tmp_path: Path) -> None:
     site.serve("--no-jobs")
     country = site.create("countries", {"code": "DE", "name": "Germany"})

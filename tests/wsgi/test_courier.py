@@ -183,6 +183,7 @@ def test_what_has_come_is_fetched_and_cannot_be_taken_back(carrying):
     assert carrying.fetch() == (own.fileno(), b"next")
 
 
+@pytest.mark.thorough
 def test_of_two_who_want_it_one_gets_it(carrying):
     """What has come may be fetched while another one takes back what waits, past its deadline."""
     own, peer = carrying.pair()
@@ -525,6 +526,7 @@ def test_a_slow_reader_is_not_kept_waiting(crowd, connect):
     assert time.monotonic() < until  # 20 looks, and more, are three times as long
 
 
+@pytest.mark.thorough
 def test_who_pauses_is_not_taken_for_idle(crowd, connect):
     """Its answer may be collected before it asks again, or only then."""
     server = crowd(echo, keepalive=60)
@@ -548,6 +550,7 @@ def test_a_stop_loses_no_answer(crowd, connect):
     assert answered == [b"%d" % number for number in range(24)]
 
 
+@pytest.mark.thorough
 def test_nobody_gets_the_answer_of_another(crowd):
     """More peers than there is room for, who come, ask, and go at any moment; deadlines pass, and
     the numbers of sockets are used again at once. Whoever gets an answer gets its own.

@@ -115,8 +115,10 @@ def test_any_answer_is_written_or_refused_the_same(headers):
 
 
 def test_a_plain_answer_is_written_at_once():
-    headers = [("A", "\xe9"), ("Content-Length", "5")]
-    assert compiled.plain_fields(headers, answer._kind) == (b"A: \xe9\r\n", 5)
+    headers = [("A", "e"), ("Content-Length", "5")]
+    assert compiled.plain_fields(headers, answer._kind) == (b"A: e\r\n", 5)
+    # Beyond ASCII the core for every Python leaves it to the twin.
+    assert compiled.plain_fields([("A", "\xe9")], answer._kind) in ((b"A: \xe9\r\n", None), None)
     for odd in ([("A", 1)], [("A",)], (("A", "b"),), [["A", "b"]], [("A", "b\n")], [("A", "€")]):
         assert compiled.plain_fields(odd, answer._kind) is None
 

@@ -72,6 +72,7 @@ PIECES = st.lists(
 
 @settings(max_examples=300, deadline=None)
 @given(PIECES, st.lists(st.integers(0, 20000), max_size=5))
+@pytest.mark.thorough
 def test_any_bytes_are_read_the_same_however_they_are_cut(pieces, cuts):
     data = b"".join(pieces)
     edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]

@@ -46,6 +46,7 @@ def test_half_sent_heads_and_bodies_hold_no_worker(serve, connect):
         assert peer.send("cde").answer().status == 200
 
 
+@pytest.mark.thorough
 def test_slow_readers_of_whole_answers_hold_no_worker(serve, connect):
     server = serve(app, threads=2, write_timeout=60)
     slow = [connect(server).get("/big") for _ in range(6)]
@@ -64,6 +65,7 @@ def test_a_reader_that_stops_is_cut(serve, connect, eventually, path):
     assert connect(server).get().answer().status == 200
 
 
+@pytest.mark.thorough
 def test_slow_readers_of_pieces_hold_no_worker(serve, connect):
     server = serve(app, threads=2, write_timeout=60)
     slow = [connect(server).get("/pieces") for _ in range(4)]
