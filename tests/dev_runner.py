@@ -111,10 +111,13 @@ class Dev:
         return found
 
     def interrupt(self) -> int:
-        """Ctrl-C; the exit code."""
+        """Ctrl-C; the exit code. What the terminal showed is printed where it is not 0."""
         assert self.process is not None
         self.process.popen.send_signal(signal.SIGINT)
-        return self.process.popen.wait(DEADLINE)
+        code = self.process.popen.wait(DEADLINE)
+        if code:
+            print(self.log[-5000:])
+        return code
 
     def stop(self) -> None:
         """End what still runs. Idempotent."""

@@ -39,7 +39,9 @@ def asked_by(names: Iterable[str]) -> Changes:
         config="forge.toml" in rest,
         assets=any(not name.endswith(".css") for name in static),
         stylesheets=any(name.endswith(".css") for name in static),
-        looks=any(name.endswith((".html", ".py", ".css", ".js")) for name in known),
+        # Also the settings that say how it is made: one that was wrong is told of until then.
+        looks="forge.toml" in rest
+        or any(name.endswith((".html", ".py", ".css", ".js")) for name in known),
     )
 
 

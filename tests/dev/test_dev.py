@@ -14,6 +14,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -145,6 +146,7 @@ def test_stylesheets_and_files_of_static_need_no_new_process(dev: Dev) -> None:
     dev.save("tests/test_x.py", "x = 1")
     dev.save(HOME, replaced("<h1>shop", "<h1>after"))
     dev.shows("<h1>after")
+    dev.says("reloaded")
     assert dev.log.count("reloaded") == 1
 
 
@@ -234,8 +236,9 @@ def test_ctrl_c_of_a_terminal_which_all_processes_get_is_as_clean(dev: Dev) -> N
     assert dev.process is not None
     dev.save(HOME, replaced("<h1>shop", "<h1>after"))
     for pid in dev.pids():
-        os.kill(pid, signal.SIGINT)
-    assert dev.process.popen.wait(30) == 0
+        with suppress(ProcessLookupError):  # one that did one thing may have done it
+            os.kill(pid, signal.SIGINT)
+    assert dev.process.popen.wait(30) == 0, dev.log
     assert dev.pids() == [] and "Traceback" not in dev.log
 
 
