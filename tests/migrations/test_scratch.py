@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from forge_min.db import connect, scratch_database
 from forge_min.errors import Unavailable
@@ -21,12 +23,29 @@ def poor(server, fresh_database):
             admin.execute("drop role poor")
 
 
+def there(conn) -> set[str]:
+    query = "select datname from pg_database where starts_with(datname, 'forge_scratch_')"
+    return {name for (name,) in conn.execute(query)}
+
+
 def test_it_is_empty_and_gone_afterwards(fresh_database, conn):
-    query = "select count(*) from pg_database where starts_with(datname, 'forge_scratch_')"
     with scratch_database(fresh_database.owner_url) as other:
         assert other.execute("select to_regclass('forge_event')").fetchone() == (None,)
-        assert conn.execute(query).fetchone() == (1,)
-    assert conn.execute(query).fetchone() == (0,)
+        name = other.info.dbname
+        assert name in there(conn)
+    assert name not in there(conn)
+
+
+def test_one_that_a_kill_left_behind_goes_with_the_next(server, fresh_database, conn):
+    now = int(time.time())
+    left, begun, used = (f"forge_scratch_{now - age:x}_test" for age in (120, 5, 121))
+    for name in (left, begun, used, "forge_scratch_of_mine"):
+        conn.execute(f"create database {name}")
+    with connect(make_conninfo(fresh_database.owner_url, dbname=used)):
+        with scratch_database(fresh_database.owner_url):
+            assert {begun, used, "forge_scratch_of_mine"} <= there(conn) and left not in there(conn)
+    for name in (begun, used, "forge_scratch_of_mine"):
+        conn.execute(f"drop database {name}")
 
 
 def test_without_createdb_a_server_of_our_own_serves(poor):
