@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..config import load
+from . import origin
 from .failure import failure
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
@@ -31,8 +32,9 @@ _MADE = {"schema.py", "views"}  # of a resource: gen/ holds what they became
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """What forge.toml says of a project. root: its folder; name is also the artifact's. css: the
-    source of its stylesheet, which need not be there. scripts: as assets.scripts has them.
+    """What forge.toml says of a project. root: its folder; name is also the artifact's. version:
+    without one there, as `origin.version`. css: the source of its stylesheet, which need not be
+    there. scripts: as assets.scripts has them.
     """
 
     root: Path
@@ -52,11 +54,13 @@ def read_project(root: Path) -> Project:
         raise failure("no_project", root=root)
     config = load(root, {})
     told = config.project
-    for key, value in (("name", told.name), ("version", told.version)):
+    version = config.sources["project.version"] == "default" and origin.version(root)
+    version = version or told.version
+    for key, value in (("name", told.name), ("version", version)):
         if not _NAME.match(value):
             raise failure("bad_name", key=key, value=value, file=file)
     css, scripts = os.path.normpath(config.assets.css), config.assets.scripts
-    return Project(root, told.name, told.version, css, scripts)
+    return Project(root, told.name, version, css, scripts)
 
 
 def project_members(root: Path) -> dict[str, bytes]:

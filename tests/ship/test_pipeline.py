@@ -143,6 +143,23 @@ def test_commit_and_date_come_from_git(project: Path, monkeypatch: pytest.Monkey
     assert build(project).info["commit"] == f"{info['commit']}+changes"
 
 
+def test_without_a_version_of_its_own_a_project_has_the_tags_or_that_of_its_archive(
+    project: Path,
+) -> None:
+    toml = project / "forge.toml"
+    toml.write_text(toml.read_text().replace('version = "0.1.0"\n', ""))
+    assert build(project).info["version"] == "0.1.0"
+    (project / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: departures\nVersion: 3.4rc1\n")
+    assert build(project).info["version"] == "3.4rc1"
+    git = ["git", "-C", str(project), "-c", "user.name=a", "-c", "user.email=a@example.invalid"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "x"], ["tag", "v1.2.0"]):
+        subprocess.run([*git, *command], check=True)
+    subprocess.run([*git, "tag", "spare"], check=True)
+    assert build(project).info["version"] == "1.2.0"
+    toml.write_text(toml.read_text().replace("[project]", '[project]\nversion = "7"'))
+    assert build(project).info["version"] == "7"
+
+
 def test_two_folders_give_the_same_bytes(tmp_path: Path, copy_example: Copy, built: Built) -> None:
     other = copy_example(tmp_path / "deeper" / "elsewhere" / "departures")
     for path in sorted(other.rglob("*"), reverse=True):

@@ -16,7 +16,7 @@ from typing import Any
 
 from ... import __version__
 from .. import artifact
-from ..info import source_date
+from ..origin import source_date
 from ..project import Project
 from .licences import licence_of
 from .own import NAME as OWN
