@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from contextvars import copy_context
-from functools import partial
 from http import HTTPStatus
 from types import FunctionType, MethodType
 from typing import Any
@@ -73,8 +72,8 @@ class Application:
     ) -> None:
         self._router = router
         # Twice: middleware in between sets the identity, which may have a language of its own.
-        self._chain = _stacked(middleware, partial(_spoken, self._dispatch))
-        self._outside = _stacked(outer, partial(_spoken, self._answer))
+        self._chain = _stacked(middleware, _spoken(self._dispatch))
+        self._outside = _stacked(outer, _spoken(self._answer))
         self._observe = observe
         self._access = access
         self._around = around
@@ -118,7 +117,9 @@ class Application:
     def _respond(self, request: Request, start: StartResponse) -> Response:
         """Answer, and tell metrics and the access log."""
         started = time.perf_counter()
-        response = _labelled(request, self._outside(request))
+        response = self._outside(request)
+        if known():
+            response = _labelled(request, response)
         response = self._start(request, response, start)
         if isinstance(response.body, bytes):
             self._tell(request, response.status, started)
@@ -217,21 +218,25 @@ def _around(outer: Middleware, inner: Handler) -> Handler:
     return lambda request: call(request, inner)
 
 
-def _spoken(handler: Handler, request: Request) -> Response:
+def _spoken(handler: Handler) -> Handler:
     """What the handler gives, in the identity's language or the one that is asked for."""
-    if not known():  # PERF: English alone costs nothing (benchmarks/http, hello)
-        return handler(request)
-    wanted = current_identity().language or request.header("Accept-Language") or ""
-    language = request.environ["forge.language"] = choose(wanted)
-    with in_language(language):
-        return handler(request)
+
+    def speak(request: Request) -> Response:
+        if not known():  # PERF: English alone costs nothing (benchmarks/http, hello)
+            return handler(request)
+        wanted = current_identity().language or request.header("Accept-Language") or ""
+        language = request.environ["forge.language"] = choose(wanted)
+        with in_language(language):
+            return handler(request)
+
+    return speak
 
 
 def _labelled(request: Request, response: Response) -> Response:
     """What people read says its language (RFC 9110 sections 8.5 and 12.5.5). A new Response: a
     handler may give the same one to every request.
     """
-    kind = known() and response.header("Content-Type") or ""
+    kind = response.header("Content-Type") or ""
     if not kind.startswith(("text/html", "application/problem+json")):
         return response
     headers = [*response.headers, ("Vary", "Accept-Language")]

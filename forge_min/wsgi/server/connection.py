@@ -71,7 +71,8 @@ class Connection:
         """Write what the kernel takes now and keep the rest in `out`, after waiting for what an
         earlier call has left there. whole: nothing of the answer follows. Raises Gone.
         """
-        self.send_rest()
+        if self.out:
+            self.send_rest()
         self.held = self.held and whole and len(data) <= CHUNK
         if self.held:
             self.out = data

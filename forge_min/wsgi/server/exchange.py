@@ -38,10 +38,8 @@ def said_of(environ: dict[str, Any]) -> tuple[str, ...]:
     return environ["REQUEST_METHOD"], environ["PATH_INFO"], request_id(environ)
 
 
-def _keeps_alive(tokens: str | None, modern: bool) -> bool:
+def _keeps_alive(tokens: str, modern: bool) -> bool:
     """What the request's Connection field says of the connection (RFC 9112 section 9.3)."""
-    if tokens is None:
-        return modern
     names = [token.strip() for token in tokens.lower().split(",")]
     return "close" not in names and (modern or "keep-alive" in names)
 
@@ -55,6 +53,8 @@ class Exchange:
 
     # Of a body that is no list; of the class, so that most answers need not set them.
     where: tuple[str, ...] = ()
+    streams = False
+    """The socket is to be handed over."""
     _context = Context()
     _body: Iterable[bytes] = ()
     _pieces: Iterator[bytes] | None = None
@@ -62,7 +62,8 @@ class Exchange:
     def __init__(self, conn: Connection, environ: dict[str, Any]) -> None:
         self.conn = conn
         self._modern = environ["SERVER_PROTOCOL"] == "HTTP/1.1"
-        self._keeps_alive = _keeps_alive(environ.get("HTTP_CONNECTION"), self._modern)
+        tokens = environ.get("HTTP_CONNECTION")
+        self._keeps_alive = self._modern if tokens is None else _keeps_alive(tokens, self._modern)
         self._bodiless = environ["REQUEST_METHOD"] == "HEAD"
         self._head: Head | None = None
         self._adopt: Adopt | None = None
@@ -85,7 +86,8 @@ class Exchange:
                 # PERF: a whole body and its head leave in one send (benchmarks/http, hello).
                 whole = b"".join(body)
                 self._write(whole, len(whole))
-                self._finish()
+                if self.streams or self._chunked or self._left:
+                    self._finish()
             else:
                 self.where = said_of(environ)
                 self._body, self._context = body, copy_context()
@@ -162,21 +164,17 @@ class Exchange:
         """
         if self._adopt is not None or self._sent:
             raise RuntimeError("forge.stream is called once, before the answer begins")
-        self._adopt = adopt
+        self._adopt, self.streams = adopt, True
 
     def hand_over(self, fd: int) -> None:
         """Give the socket, or -1, to whoever asked for it; does nothing the second time."""
         adopt, self._adopt = self._adopt, None
         if adopt is not None:
+            self.streams = False
             try:
                 adopt(fd)
             except Exception:
                 _log.exception("the owner of a stream failed to take it over")
-
-    @property
-    def streams(self) -> bool:
-        """The socket is to be handed over."""
-        return self._adopt is not None
 
     def _failed(self, where: tuple[str, ...]) -> None:
         """Log what is being handled. Raises Gone where an answer has begun."""
