@@ -44,6 +44,7 @@ check: $(STAMP)
 
 thorough: system $(STAMP)  ## what takes longer, and on older PostgreSQL: killed servers, whole sites, browsers
 	@$(PY) -m pytest -n $(WORKERS) -m "thorough and not alone and not long and not image"
+	@$(PY) -m pytest -m "thorough and alone"
 
 install: $(STAMP)  ## the virtual environment .venv, with the compiled core where there is a compiler
 

@@ -5,6 +5,7 @@ own.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import http.client
 import itertools
 import json
@@ -28,12 +29,27 @@ PYTHON = [sys.executable, "-X", "faulthandler", "-I", "-S"]
 DEADLINE = 30.0  # seconds
 
 
+def built_once(factory: pytest.TempPathFactory, project: Path) -> Path:
+    """The zip of a copy of this project, built by the first worker of the run that asks."""
+    place = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = place.parent
+    made = place / f"built-{project.name}"
+    with (place / f"{made.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            root = factory.mktemp("build") / project.name
+            ignored = shutil.ignore_patterns("dist", "gen", "__pycache__")
+            shutil.copytree(project, root, ignore=ignored)
+            build(root, output=root / "dist" / f"{project.name}.pyz")
+            (root / "dist").rename(made)
+    return made / f"{project.name}.pyz"
+
+
 @pytest.fixture(scope="session")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The example's zip, built once from a copy of its sources."""
-    root = tmp_path_factory.mktemp("build") / "departures"
-    shutil.copytree(EXAMPLE, root, ignore=shutil.ignore_patterns("dist", "gen", "__pycache__"))
-    return build(root, output=tmp_path_factory.mktemp("dist") / "departures.pyz").path
+    """The example's zip."""
+    return built_once(tmp_path_factory, EXAMPLE)
 
 
 class Process:

@@ -14,10 +14,9 @@ from forge_min.db import EmbeddedServer, MigrationFile
 from forge_min.generate import generate
 from forge_min.migrations import diff
 from forge_min.parse import parse_project
-from forge_min.ship import build
 from forge_min.testing import fresh_database
 
-from artifact_runner import Site
+from artifact_runner import Site, built_once
 
 WIDE = Path(__file__).parent / "wide"
 OWN = ("gen", "resources", "app")
@@ -27,7 +26,7 @@ Migrations = tuple[MigrationFile, ...]
 @pytest.fixture(scope="session")
 def wide_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy with gen/ and migrations/0001_initial.sql. Do not change it: the session shares it."""
-    root = tmp_path_factory.mktemp("wide")
+    root = tmp_path_factory.mktemp("made") / "wide"
     shutil.copytree(WIDE / "resources", root / "resources")
     for name in ("app.py", "forge.toml"):
         shutil.copy(WIDE / name, root / name)
@@ -72,9 +71,7 @@ def importable(root: Path) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def wide_artifact(wide_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project as one file."""
-    root = tmp_path_factory.mktemp("source") / "wide"
-    shutil.copytree(wide_project, root)
-    return build(root, output=tmp_path_factory.mktemp("dist") / "wide.pyz").path
+    return built_once(tmp_path_factory, wide_project)
 
 
 @contextmanager

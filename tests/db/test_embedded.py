@@ -443,12 +443,14 @@ if ROOT:
         expected = "nobody" if reachable_for_nobody() else "staged"
         assert run_twice(folder / "data", "-c", OUTER, ALL) == [[expected, 1], [expected, 2]]
 
+    @pytest.mark.thorough
     def test_without_namespaces_below_a_private_folder_root_uses_a_stage(folder):
         data = private(folder)
         assert run_twice(data, "-c", OUTER, ALL) == [["staged", 1], ["staged", 2]]
         assert not (data / "stage").exists()
         assert run_twice(data) == [["namespace", 3], ["namespace", 4]]
 
+    @pytest.mark.thorough
     def test_the_data_folder_may_change_hands_between_the_ways(folder):
         folder.chmod(0o755)
         data = folder / "data"

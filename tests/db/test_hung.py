@@ -79,6 +79,7 @@ def test_what_is_answered_in_time_is_left_alone(own: EmbeddedServer) -> None:
     database.close()
 
 
+@pytest.mark.thorough
 def test_while_it_stands_still_one_thread_waits_and_the_others_are_told(
     own: EmbeddedServer,
 ) -> None:
