@@ -65,6 +65,17 @@ def _http(value: str) -> str:
     return "" if ok else "an address like 'http://127.0.0.1:4318' (a password: otlp_headers)"
 
 
+def _headers(value: Mapping[str, object]) -> str:
+    """RFC 9110 section 5, as far as one of it can be sent: a line of Latin-1."""
+    good = all(
+        re.fullmatch(r"[!#$%&'*+.^_`|~\w-]+", name, re.ASCII)
+        and isinstance(said, str)
+        and re.fullmatch(r"([!-~\x80-\xff][\t -~\x80-\xff]*)?", said)
+        for name, said in value.items()
+    )
+    return "" if good else "a table of headers' names and their values, each a line of Latin-1"
+
+
 def _host(value: str) -> str:
     known = value.isprintable()  # no half of a pair, which nothing can encode
     if known and not value.isascii():
@@ -127,6 +138,7 @@ _CHECKS: dict[str, Callable[[Any], str]] = {
     "server.trusted_proxies": _networks,
     "jobs.queues": _queues,
     "observe.otlp_endpoint": _http,
+    "observe.otlp_headers": _headers,
     "tenancy.domain": _domain,
     "api.prefix": _path,
     "api.rate_limit": _rates,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from forge_min.config import TABLE, Config, inspect, load
@@ -417,6 +418,26 @@ def test_a_hostile_address_is_masked_in_no_time(part: str) -> None:
     for start in ("postgresql://u", "a="):
         hidden(start + part * 200_000)
     assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"x-team": "hunter2\n"}, {"x-team": "hun\rter2"}, {"x-team": "hunter2\0"}, {"x": " hunter2"},
+     {"x-team": "hunter2€"}, {"x-team:": "hunter2"}, {"": "hunter2"}, {"x team": "hunter2"},
+     {"é": "hunter2"}, {"x-team": 7}, {"x-team\n": "hunter2"}],
+)  # fmt: skip
+def test_headers_that_http_cannot_send_are_refused_and_not_shown(headers: dict[str, Any]) -> None:
+    rows = ", ".join(f"{json.dumps(k)} = {json.dumps(v)}" for k, v in headers.items())
+    (error,) = errors_of({"FORGE_OBSERVE_OTLP_HEADERS": f"{{{rows}}}"})
+    assert error.code == "F200" and "observe.otlp_headers must be" in error.message
+    assert "hunter2" not in f"{error.message} {error.hint}"
+
+
+def test_headers_that_http_can_send_are_taken() -> None:
+    headers = {"Authorization": "Bearer a b=", "x_1.y": "", "x": "\xe9\t!"}
+    rows = ", ".join(f"{json.dumps(k)} = {json.dumps(v)}" for k, v in headers.items())
+    config = load(None, {"FORGE_OBSERVE_OTLP_HEADERS": f"{{{rows}}}"})
+    assert dict(config.observe.otlp_headers) == headers
 
 
 def test_a_bad_secret_is_not_shown_in_its_error() -> None:

@@ -133,6 +133,17 @@ def test_a_collector_that_refuses_or_answers_garbage_is_logged(
     assert "2 spans were dropped" in caplog.text
 
 
+def test_headers_that_cannot_be_sent_are_not_told_and_not_tried_again(
+    collector: Collector, caplog: pytest.LogCaptureFixture
+) -> None:
+    headers = {"x-team": "hunter2hunter2\n"}
+    exporter = OTLPExporter(collector.url, headers=headers, patience=60)
+    started = time.monotonic()
+    assert exporter.export([]) is SpanExportResult.FAILURE
+    assert time.monotonic() - started < 0.5 and not collector.received
+    assert "0 spans were dropped: " in caplog.text and "hunter2" not in caplog.text
+
+
 def test_a_collector_that_is_not_there_is_a_failure_and_no_exception() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

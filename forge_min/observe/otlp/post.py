@@ -119,11 +119,15 @@ class OTLPExporter(SpanExporter):
         kept = self._connection.sock is not None
         try:
             status, wait, said = self._ask(body, headers)
-        except (OSError, http.client.HTTPException, ValueError) as err:
+        except (OSError, http.client.HTTPException) as err:
             self._connection.close()
             if kept and isinstance(err, ConnectionError):  # it had closed the idle connection
                 return self._post(body, headers)
             raise _Later(f"the collector cannot be reached: {err or type(err).__name__}") from err
+        except ValueError as err:  # its text may be a header's value, which is a secret
+            self._connection.close()
+            what = type(err).__name__
+            raise _Refused(f"the request cannot be written: {what}; look at the headers") from None
         if 200 <= status < 300:
             return self._read(said)
         if status in _AGAIN:
