@@ -27,7 +27,7 @@ _log = logging.getLogger("forge_min.observe.otlp")
 class Batch(SpanProcessor):
     """The thread `otlp-export`, between the SDK and an exporter.
 
-    dropped: spans by reason: "full" found no room, "failed" no taker or could not be written,
+    dropped: spans by reason: "full" found no room, "failed" no taker, or could not be written,
     "stopped" were not sent before the shutdown's deadline.
     """
 
