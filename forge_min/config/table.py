@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from ..data import table
-from .values import EXPECTED, Type, convert, freeze, parse_duration
+from .values import EXPECTED, Type, convert, fault, freeze, parse_duration
 
 _LONGEST = 3650 * 86400.0  # seconds
 
@@ -45,6 +45,8 @@ class Key(NamedTuple):
                 raise ValueError(f"{expected}, at least {self.low:.10g}{unit}{limit}")
         if self.choices and value not in self.choices:
             raise ValueError(" or ".join(repr(choice) for choice in self.choices))
+        if beside := fault(value):
+            raise ValueError(expected + beside)
         wrong = _CHECKS[self.name](value) if self.name in _CHECKS else ""
         if wrong:
             raise ValueError(wrong)
