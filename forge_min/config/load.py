@@ -234,9 +234,8 @@ def _unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:
     for name in ours:
         if name not in known and not name.startswith("FORGE_REQUIRE_"):
             close = _closest(name[6:], [v.removeprefix("FORGE_") for v in known])
-            yield f"{_printable(name)} is not known" + (
-                f": did you mean FORGE_{close[0]}?" if close else ""
-            )
+            meant = f": did you mean FORGE_{close[0]}?" if close else ""
+            yield f"{_printable(name)} is not known{meant}"
 
 
 def _printable(name: str) -> str:
