@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from .inside import Told
+
 
 def head(name: str, pid: int) -> str:
     """Which process what follows is of."""
     return f"process {name} (pid {pid})"
+
+
+def silent(names: Sequence[str], told: Mapping[str, Told]) -> list[str]:
+    """A line for each process that was asked and has not answered."""
+    return [f"process {name}: no answer" for name in names if name not in told]
 
 
 def trace_lines(told: Mapping[str, Any]) -> Iterator[str]:

@@ -18,7 +18,7 @@ from ..observe.profiles import Profile, Question, Wait, collapsed, flame_graph, 
 from ..wsgi.request import first
 from .answer import SVG, Answer, Routes, json_text, preferred, reads, text
 from .inside import Inside, Told
-from .listing import gc_lines, head, heap_lines, trace_lines
+from .listing import gc_lines, head, heap_lines, silent, trace_lines
 
 PATH = "/debug/pprof/"
 _NUMBER = re.compile(r"[0-9]{1,5}(\.[0-9]{1,3})?")
@@ -45,10 +45,14 @@ class Profiles:
         }
 
     def _threads(self, query: Query, accept: str) -> Answer:
-        told = self._inside.ask(self._asked(query), Question("threads"), self._wait)
-        if len(told) == 1 and len(self._inside.names()) == 1:
+        names = self._asked(query)
+        told = self._inside.ask(names, Question("threads"), self._wait)
+        if not told:
+            return _no_answer(names)
+        if len(self._inside.names()) == 1:
             return text(next(iter(told.values())).answer)
-        return text("\n".join(f"{head(name, of.pid)}\n\n{of.answer}" for name, of in told.items()))
+        parts = [f"{head(name, of.pid)}\n\n{of.answer}" for name, of in told.items()]
+        return text("\n".join([*parts, *(f"{line}\n" for line in silent(names, told))]))
 
     def _profile(self, query: Query, accept: str) -> Answer:
         seconds, hz = _number(query, "seconds", 10, 0.1, 120), _number(query, "hz", 100, 1, 1000)
@@ -63,7 +67,7 @@ class Profiles:
             if not mine:
                 return self._busy()
             told = self._inside.ask(names, Question("profile", options), self._wait)
-        return _shown(told, accept) if told else _no_answer(names)
+        return _shown(names, told, accept) if told else _no_answer(names)
 
     def _heap(self, query: Query, accept: str) -> Answer:
         seconds = _number(query, "seconds", 0, 0.1, 120) if first(query, "seconds") else 0.0
@@ -94,9 +98,10 @@ class Profiles:
             return _no_answer(names)
         if preferred(accept, ("text/plain", "application/json")) == "application/json":
             rows = [{"process": n, "pid": of.pid, **of.answer} for n, of in told.items()]
-            return json_text({"processes": rows})
+            lost = [name for name in names if name not in told]
+            return json_text({"processes": rows, **({"no_answer": lost} if lost else {})})
         parts = ["\n".join([head(n, of.pid), *lines(of.answer)]) for n, of in told.items()]
-        return text("\n\n".join(parts) + "\n")
+        return text("\n\n".join([*parts, *silent(names, told)]) + "\n")
 
     def _asked(self, query: Query) -> Sequence[str]:
         """The processes that a query is about."""
@@ -139,11 +144,12 @@ def _top(query: Query) -> int:
     return int(_number(query, "top", 30, 1, 1000))
 
 
-def _shown(told: Mapping[str, Told], accept: str) -> Answer:
+def _shown(names: Sequence[str], told: Mapping[str, Told], accept: str) -> Answer:
     """Collapsed stacks, or a picture for who likes that as much as a browser does."""
     profiles: dict[str, Profile] = {name: of.answer for name, of in told.items()}
     profile = merged(profiles) if len(profiles) > 1 else next(iter(profiles.values()))
-    headers = [("X-Profiled", ", ".join(f"process {n}; pid={of.pid}" for n, of in told.items()))]
+    of_whom = [f"process {n}; pid={of.pid}" for n, of in told.items()]
+    headers = [("X-Profiled", ", ".join([*of_whom, *silent(names, told)]))]
     if preferred(accept, ("text/plain", SVG, "text/html")) == "text/plain":
         return text(collapsed(profile))._replace(headers=headers)
     title = " and ".join(f"process {name} (pid {of.pid})" for name, of in told.items())

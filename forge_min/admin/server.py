@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from ..data import files
-from ..errors import BadRequest, ServerError
+from ..errors import BadRequest, ServerError, Unavailable
 from ..wsgi import Application, HTTPProblem, Request, Router, Server, StaticFiles
 from .access import SIGN_IN, Access
 from .answer import Answer, Routes, json_text, reads, text
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _JOBS = ("/jobs", "/events", "/static/jobs/")  # what the application of the jobs page answers
 _OPEN = ("/favicon.ico", "/healthz")  # probes, and the form to sign in, know no secret
-_THREADS = 4  # a profile takes one for as long as it lasts; nothing else waits for more than 1 s
+_THREADS = 4  # a profile takes one for as long as it lasts, what hangs two more for 2 s: see Inside
 _MOST = 10_000  # bytes of a form
 
 
@@ -126,6 +126,9 @@ class AdminServer:
             answer = text(err.message + "\n", "400 Bad Request")
         except HTTPProblem as err:
             answer = text(err.message + "\n", f"{err.status} {HTTPStatus(err.status).phrase}")
+        except Unavailable as err:
+            answer = text(err.message + "\n", "503 Service Unavailable")
+            answer = answer._replace(headers=[("Retry-After", str(err.retry_after))])
         start_response(answer.status, answer.all_headers())
         return [] if request.method == "HEAD" else [answer.body]
 

@@ -10,6 +10,7 @@ from ..observe.profiles import Question, Wait
 from ..wsgi.html import Raw, join, tag, void
 from .answer import JSON, Answer, Routes, json_text, preferred, reads, text
 from .inside import Inside
+from .listing import silent
 
 if TYPE_CHECKING:
     from ..observe.recent import Branch, Tree
@@ -35,16 +36,20 @@ class Traces:
         return {PATH: reads(self._show)}
 
     def _show(self, query: Mapping[str, Sequence[str]], accept: str) -> Answer:
-        told = self._inside.ask(self._inside.serving(), Question("spans"), self._wait)
+        names = self._inside.serving()
+        told = self._inside.ask(names, Question("spans"), self._wait)
+        lost = silent(names, told)
         trees: list[Tree] = [tree for of in told.values() for tree in of.answer]
         trees = sorted(trees, key=lambda tree: -tree.at)[:_MOST]
         kind = preferred(accept, ["text/plain", "text/html", JSON])
         if kind == JSON:
-            return json_text([_plain(tree) for tree in trees])
+            answer = json_text([_plain(tree) for tree in trees])
+            return answer._replace(headers=[("X-No-Answer", ", ".join(lost))] if lost else [])
         if kind == "text/plain":
-            return text("\n".join(map(str, trees)) + "\n" if trees else _NONE + "\n")
+            return text("\n".join([*map(str, trees), *([] if trees else [_NONE]), *lost]) + "\n")
         shown = join(map(_tree, trees)) if trees else tag("p", _NONE)
-        return self._page("Traces", join([tag("h1", "Traces"), shown]))
+        said = [tag("p", line, class_="bad") for line in lost]
+        return self._page("Traces", join([tag("h1", "Traces"), *said, shown]))
 
 
 def _plain(tree: Tree) -> dict[str, object]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from ..errors import ConfigError, ErrorGroup
 from .frozen import Config
 from .table import KEYS, TABLE, Key
-from .values import as_toml
+from .values import as_toml, shown
 
 _DEFAULT_FILE = "forge.toml"
 _ENVIRONMENTS = ("development", "test", "production")
@@ -96,10 +96,12 @@ class _Loading:
 
         try:
             sections = tomllib.loads(self._text)
-        except (tomllib.TOMLDecodeError, RecursionError) as err:
+        except (ValueError, RecursionError) as err:  # also for more digits than int() takes
             found = re.search(r"\(at line (\d+)", str(err))
-            line = found[1] if found else self._text.count("\n") + 1
-            raise ConfigError(f"{self._file}:{line}: {err}", code="F202") from err
+            line = found[1] if found else _last_line(self._text)
+            long = type(err) is ValueError
+            said = "a number has more digits than can be read" if long else err
+            raise ConfigError(f"{self._file}:{line}: {said}", code="F202") from err
         known = sorted({name.partition(".")[0] for name in KEYS})
         for section, content in sections.items():
             if not isinstance(content, dict) or section not in known:
@@ -134,9 +136,9 @@ class _Loading:
             self._values[key.name] = key.accept(raw)
             self._sources[key.name] = where
         except ValueError as err:
-            shown = "the value given" if key.secret else repr(raw)[:80]
+            given = "the value given" if key.secret else shown(raw)
             hint = f"the default is {json.dumps(key.default)}"
-            self._refuse(f"{where}: {key.name} must be {err}, not {shown}", "F200", hint)
+            self._refuse(f"{where}: {key.name} must be {err}, not {given}", "F200", hint)
 
     def _derive(self, env: str) -> None:
         """Values that follow from others, and rules between them."""
@@ -209,6 +211,12 @@ def _line_of(text: str, section: str, name: str | None = None) -> int:
     return first or 1
 
 
+def _last_line(text: str) -> int:
+    """The line of a number that is too long, else the last one."""
+    number = re.search(r"[0-9_]{4300}", text)
+    return text.count("\n", 0, number.start() if number else None) + 1
+
+
 def _closest(name: str, known: list[str]) -> list[str]:
     import difflib
 
@@ -226,7 +234,13 @@ def _unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:
     for name in ours:
         if name not in known and not name.startswith("FORGE_REQUIRE_"):
             close = _closest(name[6:], [v.removeprefix("FORGE_") for v in known])
-            yield f"{name} is not known" + (f": did you mean FORGE_{close[0]}?" if close else "")
+            meant = f": did you mean FORGE_{close[0]}?" if close else ""
+            yield f"{_printable(name)} is not known{meant}"
+
+
+def _printable(name: str) -> str:
+    """What begins no line and moves no cursor."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
 def _user(url: str) -> str:

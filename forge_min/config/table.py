@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from ..data import table
-from .values import EXPECTED, Type, convert, freeze, parse_duration
+from .values import EXPECTED, Type, convert, fault, freeze, parse_duration
 
 _LONGEST = 3650 * 86400.0  # seconds
 
@@ -45,6 +45,8 @@ class Key(NamedTuple):
                 raise ValueError(f"{expected}, at least {self.low:.10g}{unit}{limit}")
         if self.choices and value not in self.choices:
             raise ValueError(" or ".join(repr(choice) for choice in self.choices))
+        if beside := fault(value):
+            raise ValueError(expected + beside)
         wrong = _CHECKS[self.name](value) if self.name in _CHECKS else ""
         if wrong:
             raise ValueError(wrong)
@@ -63,6 +65,17 @@ def _url(value: str) -> str:
 def _http(value: str) -> str:
     ok = not value or re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#@]*)?", value)
     return "" if ok else "an address like 'http://127.0.0.1:4318' (a password: otlp_headers)"
+
+
+def _headers(value: Mapping[str, object]) -> str:
+    """RFC 9110 section 5, as far as one of it can be sent: a line of Latin-1."""
+    good = all(
+        re.fullmatch(r"[!#$%&'*+.^_`|~\w-]+", name, re.ASCII)
+        and isinstance(said, str)
+        and re.fullmatch(r"([!-~\x80-\xff][\t -~\x80-\xff]*)?", said)
+        for name, said in value.items()
+    )
+    return "" if good else "a table of headers' names and their values, each a line of Latin-1"
 
 
 def _host(value: str) -> str:
@@ -127,6 +140,7 @@ _CHECKS: dict[str, Callable[[Any], str]] = {
     "server.trusted_proxies": _networks,
     "jobs.queues": _queues,
     "observe.otlp_endpoint": _http,
+    "observe.otlp_headers": _headers,
     "tenancy.domain": _domain,
     "api.prefix": _path,
     "api.rate_limit": _rates,

@@ -23,6 +23,7 @@ EXPECTED: dict[Type, str] = {
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+_MOST = 2**63  # TOML, Integer
 _TRUTH = {"true": True, "1": True, "yes": True, "on": True}
 _TRUTH |= {"false": False, "0": False, "no": False, "off": False}
 
@@ -46,15 +47,43 @@ def convert(type_: Type, raw: Any) -> Any:
     """A TOML value as services get it, lists and tables still open; None if of another type."""
     kind = type(raw)
     if type_ == "duration":
-        return parse_duration(raw if kind is str else str(raw))
+        return parse_duration(raw) if kind is str else 0.0 if kind is int and raw == 0 else None
     if type_ == "size":
         return raw if kind is int else parse_size(raw) if kind is str else None
     if type_ == "float":
-        return float(raw) if kind in (int, float) and math.isfinite(raw) else None
+        known = math.isfinite(raw) if kind is float else kind is int and not fault(raw)
+        return float(raw) if known else None
     if type_ == "list":
         return raw if kind is list and all(type(item) is str for item in raw) else None
     kinds = {"text": str, "int": int, "bool": bool, "table": dict}
     return raw if kind is kinds[type_] else None
+
+
+def fault(value: Any) -> str:
+    """What a value may not be, whatever its type: "" or what it must be besides. Lists and tables
+    are looked into.
+
+    Half a pair of surrogates stands for a byte that is no UTF-8 (PEP 383): nothing can send it.
+    """
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return " in UTF-8"
+    elif isinstance(value, int):
+        return "" if -_MOST <= value < _MOST else " of 64 bits at most"
+    elif isinstance(value, list | dict):
+        parts = value if isinstance(value, list) else [*value, *value.values()]
+        return next(filter(None, map(fault, parts)), "")
+    return ""
+
+
+def shown(value: object) -> str:
+    """Its beginning, as a message may hold it."""
+    try:
+        return repr(value)[:80]
+    except ValueError:  # more digits than Python writes
+        return "a number of thousands of digits"
 
 
 def as_toml(type_: Type, raw: str) -> object:

@@ -138,8 +138,9 @@ def _statement(conn: Any, query: Any) -> AbstractContextManager[Span | None]:
     context = current.get()
     if context is None or not context.sampled:
         return _NOTHING
-    text = without_values(_text(conn, query))
-    name, info = operation(text), conn.info
+    info, text = conn.info, _text(conn, query)
+    text = without_values(text, escapes="\\" in text and _has_escapes(info))
+    name = operation(text)
     attributes = {
         "db.system.name": "postgresql",
         "db.namespace": info.dbname,
@@ -155,7 +156,7 @@ def _statement(conn: Any, query: Any) -> AbstractContextManager[Span | None]:
 
 def _text(conn: Any, query: Any) -> str:
     if isinstance(query, bytes):
-        text = query.decode("utf-8", "replace")
+        text = query.decode(conn.info.encoding, "replace")
     elif isinstance(query, str):
         text = query
     elif hasattr(query, "as_string"):  # psycopg.sql.Composable: it may hold literals
@@ -163,6 +164,11 @@ def _text(conn: Any, query: Any) -> str:
     else:  # a template string (PEP 750): its values are parameters
         text = "?".join(getattr(query, "strings", (type(query).__name__,)))
     return text
+
+
+def _has_escapes(info: Any) -> bool:
+    """Whether a backslash is one in every text; a connection that has ended tells no more."""
+    return bool(info.parameter_status("standard_conforming_strings") != "on")
 
 
 def _of_all(cursor: Any) -> int:

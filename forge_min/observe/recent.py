@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
+from weakref import WeakSet
 
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.trace import StatusCode
@@ -69,6 +71,13 @@ class Recent(SpanProcessor):
 
     def __init__(self, told: Callable[[Tree], object] | None = None) -> None:
         self._told = told
+        self.begin_anew()
+        _living.add(self)
+
+    def begin_anew(self) -> None:
+        """Know no span. For a child after a fork: spans that its parent began end there too, and
+        another thread may have held the lock.
+        """
         self._roots: OrderedDict[int, _Growing] = OrderedDict()  # by the id of the root
         self._of: dict[int, _Growing] = {}  # by the id of each span that has not been left out
         self._ended: deque[_Growing] = deque(maxlen=_KEPT)
@@ -117,6 +126,17 @@ class Recent(SpanProcessor):
     def _forget(self, root: int) -> None:
         for span in self._roots.pop(root).known:
             self._of.pop(span, None)
+
+
+_living: WeakSet[Recent] = WeakSet()
+
+
+def _after_fork() -> None:
+    for recent in list(_living):
+        recent.begin_anew()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _tree(growing: _Growing) -> Tree:

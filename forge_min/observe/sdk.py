@@ -24,8 +24,11 @@ from .traceparent import SpanContext
 from .tracing import Attributes, Kind, current, use_recorder, using_recorder
 
 # tracestate (https://www.w3.org/TR/trace-context/#tracestate-header-field-values).
-_MEMBER = r"[a-z0-9][a-z0-9_\-*/@]{0,255}=[\x21-\x2b\x2d-\x3c\x3e-\x7e]{1,255}"
-_STATE = re.compile(rf"{_MEMBER}(?:[ \t]*,[ \t]*{_MEMBER}){{0,31}}")
+_MEMBER = re.compile(
+    r"([a-z][a-z0-9_\-*/]{0,255}|[a-z0-9][a-z0-9_\-*/]{0,240}@[a-z][a-z0-9_\-*/]{0,13})"
+    r"=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
+)
+_LONGEST_STATE, _MOST_MEMBERS = 512, 32
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _KINDS: dict[Kind, SpanKind] = {
     "internal": SpanKind.INTERNAL, "server": SpanKind.SERVER, "client": SpanKind.CLIENT,
@@ -148,9 +151,16 @@ def _above(parent: SpanContext, remote: bool, state: str) -> trace.SpanContext:
 def _named(place: SpanContext, remote: bool = True, state: str = "") -> trace.SpanContext:
     flags = TraceFlags(place.sampled)
     # SAFETY: the API logs what it does not take, and a client writes this.
-    known = len(state) <= 512 and _STATE.fullmatch(state)
-    states = trace.TraceState.from_header([state]) if known else None
+    states = trace.TraceState.from_header([state]) if _is_valid(state) else None
     return trace.SpanContext(place.trace_id, place.span_id, remote, flags, states)
+
+
+def _is_valid(state: str) -> bool:
+    """Whether it is a tracestate; members may be empty. "" is none."""
+    if not 0 < len(state) <= _LONGEST_STATE:
+        return False
+    members = [one for one in (part.strip(" \t") for part in state.split(",")) if one]
+    return len(members) <= _MOST_MEMBERS and all(map(_MEMBER.fullmatch, members))
 
 
 def setup(

@@ -54,7 +54,10 @@ def report(error: BaseException, stream: TextIO, *, verbose: bool = False) -> in
 
 
 def run(command: Callable[[], int], *, verbose: bool = False) -> int:
-    """Run a command behind the door; its exit code. A closed stdout ends it quietly."""
+    """Run a command behind the door; its exit code. A closed stdout ends it quietly; one that was
+    closed at the start takes what nobody reads.
+    """
+    _stand_in()
     try:
         code = command()
         sys.stdout.flush()
@@ -65,3 +68,10 @@ def run(command: Callable[[], int], *, verbose: bool = False) -> int:
         return FAILED
     except (Exception, KeyboardInterrupt) as error:
         return report(error, sys.stderr, verbose=verbose)
+
+
+def _stand_in() -> None:
+    """Python has None for a stream that was closed at the start (Python manual, sys.stdout)."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 (to the end of the process)

@@ -78,6 +78,8 @@ def _build(root: Traversable | None) -> Mapping[str, Any]:
 def _embedded(folder: Path) -> Mapping[str, str]:
     """The addresses of the database that another command has started, as variables."""
     try:
-        return dict(json.loads((folder / NOTE).read_text("utf-8")))
-    except (OSError, ValueError):
+        note = json.loads((folder / NOTE).read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
         return {}
+    pairs = note.items() if isinstance(note, dict) else ()
+    return {name: value for name, value in pairs if isinstance(value, str)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from forge_min.config import TABLE, Config, inspect, load
@@ -197,6 +198,48 @@ def test_broken_toml_is_one_error_with_its_line(text: str, line: int) -> None:
     assert caught.value.message.startswith(f"forge.toml:{line}:")
 
 
+LONG = "9" * 5_000
+LONG_HEX = "0x" + "f" * 5_000
+
+
+@pytest.mark.parametrize("number", [LONG, "-" + LONG, f"[1, {LONG}]", f"{{a = {LONG}}}"])
+def test_a_number_of_thousands_of_digits_in_the_file_is_an_error_with_its_line(number: str) -> None:
+    text = f"[project]\nname = 'a'\n[server]\nport = {number}\nhost = 'a'\n"
+    with pytest.raises(ConfigError) as caught:
+        load(None, {}, text)
+    assert caught.value.code == "F202" and caught.value.message.startswith("forge.toml:4: ")
+    assert "a number has more digits" in caught.value.message
+    _, errors = inspect(None, {}, text)
+    assert [error.code for error in errors] == ["F202"]
+
+
+@pytest.mark.parametrize("raw", [LONG, LONG_HEX, f"[{LONG_HEX}]", f"{{a = {LONG_HEX}}}"])
+@pytest.mark.parametrize("key", TABLE, ids=lambda key: key.name)
+def test_such_a_number_is_one_error_for_any_key_or_none_for_a_text(key: Any, raw: str) -> None:
+    for environ, text in (
+        ({key.variable: raw}, ""),
+        ({}, "[{}]\n{} = {}\n".format(*key.name.split("."), raw)),
+    ):
+        if text and LONG in raw:
+            continue
+        _, errors = inspect(None, environ, text)
+        assert all(e.code in ("F200", "F203") and len(e.message) < 300 for e in errors)
+        assert errors or key.type in ("text", "table")
+
+
+@pytest.mark.parametrize("key", [key for key in TABLE if key.type in ("text", "list", "table")])
+def test_a_text_that_is_no_utf_8_is_refused(key: Any) -> None:
+    bad = b"ab\xff".decode("utf-8", "surrogateescape")
+    shapes = {"list": f'["a", "{bad}"]', "table": f'{{"{bad}" = 1}}'}
+    texts = [shapes.get(key.type, bad)]
+    if key.type == "table":
+        texts += [f'{{a = "{bad}"}}', f'{{a = {{b = ["{bad}"]}}}}']
+    for text in texts:
+        errors = errors_of({key.variable: text})
+        assert errors[0].code == "F200" and f"{key.variable}: {key.name}" in errors[0].message
+        errors[0].message.encode()
+
+
 def test_the_file_of_the_project_is_read_and_forge_config_names_another(tmp_path: Path) -> None:
     (tmp_path / "forge.toml").write_text("[server]\nport = 1\n")
     other = tmp_path / "other.toml"
@@ -227,6 +270,12 @@ def test_unknown_variables_warn_with_a_suggestion() -> None:
         "FORGE_SEVER_PORT is not known: did you mean FORGE_SERVER_PORT?",
         "FORGE_XYZ is not known",
     )
+
+
+def test_an_unknown_variable_begins_no_line_and_moves_no_cursor() -> None:
+    name = "FORGE_X\x1b[31m\nerror[F999]: é\udcff"
+    (warning,) = load(None, {name: ""}).warnings
+    assert warning.startswith(r"FORGE_X\x1b[31m\nerror[F999]: é\udcff is not known")
 
 
 def test_unknown_variables_are_told_after_the_errors_that_may_come_from_them() -> None:
@@ -417,6 +466,26 @@ def test_a_hostile_address_is_masked_in_no_time(part: str) -> None:
     for start in ("postgresql://u", "a="):
         hidden(start + part * 200_000)
     assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"x-team": "hunter2\n"}, {"x-team": "hun\rter2"}, {"x-team": "hunter2\0"}, {"x": " hunter2"},
+     {"x-team": "hunter2€"}, {"x-team:": "hunter2"}, {"": "hunter2"}, {"x team": "hunter2"},
+     {"é": "hunter2"}, {"x-team": 7}, {"x-team\n": "hunter2"}],
+)  # fmt: skip
+def test_headers_that_http_cannot_send_are_refused_and_not_shown(headers: dict[str, Any]) -> None:
+    rows = ", ".join(f"{json.dumps(k)} = {json.dumps(v)}" for k, v in headers.items())
+    (error,) = errors_of({"FORGE_OBSERVE_OTLP_HEADERS": f"{{{rows}}}"})
+    assert error.code == "F200" and "observe.otlp_headers must be" in error.message
+    assert "hunter2" not in f"{error.message} {error.hint}"
+
+
+def test_headers_that_http_can_send_are_taken() -> None:
+    headers = {"Authorization": "Bearer a b=", "x_1.y": "", "x": "\xe9\t!"}
+    rows = ", ".join(f"{json.dumps(k)} = {json.dumps(v)}" for k, v in headers.items())
+    config = load(None, {"FORGE_OBSERVE_OTLP_HEADERS": f"{{{rows}}}"})
+    assert dict(config.observe.otlp_headers) == headers
 
 
 def test_a_bad_secret_is_not_shown_in_its_error() -> None:

@@ -118,6 +118,35 @@ def test_a_configuration_that_does_not_load_is_told_and_the_rest_is_looked_at(
     assert "forge.toml:1" in told(done)["D301"][0]["message"] and state(done, "D501") == "ok"
 
 
+@pytest.mark.parametrize("note", ["null", "[1]", '{"FORGE_DATABASE_URL": 7}', "[" * 100_000])
+def test_a_damaged_note_of_a_database_is_none(project: Path, note: str) -> None:
+    (project / ".forge").mkdir()
+    (project / ".forge" / "database.json").write_text(note)
+    done = run(project, "doctor --json", {})
+    assert state(done, "D105") == "ok" and "F001" not in done.stderr
+
+
+def test_a_number_of_thousands_of_digits_is_a_finding(project: Path) -> None:
+    (project / "forge.toml").write_text(f"[server]\nport = {'9' * 5_000}\n")
+    done = run(project, "doctor --json", {"FORGE_ADMIN_PORT": f"0x{'f' * 5_000}"})
+    assert "forge.toml:2" in told(done)["D301"][0]["message"] and len(told(done)["D301"]) == 2
+
+
+@pytest.mark.parametrize("command", ["doctor", "doctor --json", "version", "config"])
+def test_without_a_stdout_the_exit_code_still_says_it(project: Path, command: str) -> None:
+    """As `>&-` starts it: Python then has None in its place."""
+    code = run(project, command, {"FORGE_DATABASE_URL": AWAY}).returncode
+    words = [sys.executable, "-W", "error", "-m", "forge_min", *command.split()]
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *words],
+        cwd=project,
+        env={**os.environ, "PYTHONPATH": str(PACKAGE.parent), "FORGE_DATABASE_URL": AWAY},
+        stderr=subprocess.PIPE,
+        timeout=120,
+    )
+    assert done.returncode == code and b"F001" not in done.stderr, done.stderr
+
+
 def test_a_project_without_generated_code_is_told_to_generate_it(project: Path) -> None:
     shutil.rmtree(project / "gen")
     done = run(project, "doctor --json", {"FORGE_DATABASE_URL": AWAY})

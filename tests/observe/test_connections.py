@@ -61,6 +61,28 @@ def test_values_never_appear(conn: Connection, spans: Spans) -> None:
     assert texts(spans)[1] == "select ?, ?, ?"
 
 
+def test_nor_where_a_backslash_escapes_in_every_text(conn: Connection, spans: Spans) -> None:
+    conn.execute("set standard_conforming_strings = off")
+    conn.execute("set escape_string_warning = off")
+    with span("request"):
+        row = conn.execute(r"select 'it\'s hunter2', 'x'").fetchone()
+        conn.execute(rb"select 'it\'s hunter2', 'x'")
+    assert row == ("it's hunter2", "x")
+    conn.execute("set standard_conforming_strings = on")
+    with span("request"):
+        conn.execute(r"select 'a\', 'hunter2'")
+    assert texts(spans) == ["select ?, ?"] * 3
+
+
+def test_bytes_are_read_as_the_connection_sends_them(conn: Connection, spans: Spans) -> None:
+    conn.execute("set client_encoding = SJIS")
+    with span("request"):
+        row = conn.execute("select E'ソ', 'hunter2'".encode("shift_jis")).fetchone()
+        conn.execute("select 1 as ソ".encode("shift_jis"))
+    assert row == ("ソ", "hunter2")
+    assert texts(spans) == ["select ?, ?", "select ? as ソ"]
+
+
 def test_rows_that_are_streamed_are_a_span(conn: Connection, spans: Spans) -> None:
     with span("request"):
         with conn.cursor() as cursor:

@@ -133,6 +133,17 @@ def test_a_collector_that_refuses_or_answers_garbage_is_logged(
     assert "2 spans were dropped" in caplog.text
 
 
+def test_headers_that_cannot_be_sent_are_not_told_and_not_tried_again(
+    collector: Collector, caplog: pytest.LogCaptureFixture
+) -> None:
+    headers = {"x-team": "hunter2hunter2\n"}
+    exporter = OTLPExporter(collector.url, headers=headers, patience=60)
+    started = time.monotonic()
+    assert exporter.export([]) is SpanExportResult.FAILURE
+    assert time.monotonic() - started < 0.5 and not collector.received
+    assert "0 spans were dropped: " in caplog.text and "hunter2" not in caplog.text
+
+
 def test_a_collector_that_is_not_there_is_a_failure_and_no_exception() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -228,6 +239,39 @@ def test_a_partial_success_is_told_and_not_tried_again(
     assert "rejected 1 spans: too old" in caplog.text and len(collector.received) == 1
 
 
+@pytest.mark.parametrize(
+    ("rejected", "lost"),
+    [("1", 1), ('"2"', 2), ("3000", 3), ("-1", 0), ("0", 0), ("Infinity", 0), ("-1e999", 0),
+     ("NaN", 0), ("null", 0), ("[]", 0)],
+)  # fmt: skip
+def test_what_a_collector_has_rejected_is_counted_and_no_more(
+    collector: Collector, rejected: str, lost: int
+) -> None:
+    said = b'{"partialSuccess":{"rejectedSpans":%s}}' % rejected.encode()
+    collector.answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(said), said)
+    telemetry = observe.setup("shop", exporter=OTLPExporter(collector.url))
+    for _ in range(3):
+        with span("x"):
+            pass
+    telemetry.shutdown()
+    assert telemetry.dropped == {"full": 0, "failed": lost, "stopped": 0}
+
+
+def test_what_comes_before_the_answer_is_read_past(collector: Collector) -> None:
+    before = (
+        b"HTTP/1.1 100 Continue\r\n\r\n"
+        b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n"
+    )
+    exporter = OTLPExporter(collector.url, patience=0)
+    for _ in range(2):
+        collector.answers = [before + collector.answer]
+        assert exporter.export([]) is SpanExportResult.SUCCESS
+    assert len(collector.received) == 2
+    collector.answers = [before + b"HTTP/1.1 400 No\r\nContent-Length: 0\r\n\r\n"]
+    assert exporter.export([]) is SpanExportResult.FAILURE
+    exporter.shutdown()
+
+
 @pytest.fixture
 def silent() -> Iterator[str]:
     """A collector that accepts and never answers."""
@@ -281,6 +325,7 @@ DRIPS = {
     "head": (b"HTTP/1.1 200 OK\r\nX: ", b"x"),
     "heads": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
     "flood": (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 10_000),
+    "hints": (b"", b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" * 10_000),
 }
 
 

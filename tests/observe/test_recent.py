@@ -147,6 +147,48 @@ def test_threads_that_end_traces_at_once_lose_none(telemetry: Telemetry, told: l
     assert len(told) == 800 and {len(tree.branches) for tree in told} == {2}
 
 
+INSIDE = """
+import os, signal, sys, threading, time
+from forge_min import observe
+from opentelemetry import trace
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+class Slow(SpanExporter):
+    def export(self, spans):
+        time.sleep(0.01)
+        return SpanExportResult.SUCCESS
+telemetry = observe.setup("shop", exporter=Slow(), told=lambda tree: None)
+sys.setswitchinterval(1e-5)
+done = threading.Event()
+def busy():
+    while not done.is_set():
+        with observe.span("busy"), observe.span("below"):
+            pass
+threads = [threading.Thread(target=busy, daemon=True) for _ in range(3)]
+for thread in threads:
+    thread.start()
+for n in range(150):
+    with observe.span("outer"):
+        child = os.fork()
+        if not child:
+            signal.alarm(10)
+    if not child:
+        with trace.get_tracer("a library").start_as_current_span("by the API"):
+            pass
+        names = {branch.name for tree in telemetry.trees() for branch in tree.branches}
+        assert names <= {"by the API"}, "none of its parent's"
+        assert telemetry.flush() and not any(telemetry.dropped.values())
+        telemetry.shutdown()
+        with observe.span("unseen"):
+            pass
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0, n
+done.set()
+for thread in threads:
+    thread.join()
+assert telemetry.trees()
+telemetry.shutdown()
+print("forked")
+"""
 FORKS = """
 import os, signal, sys, threading
 from forge_min import observe
@@ -183,8 +225,9 @@ print("forked")
 """
 
 
-def test_a_fork_while_spans_end_and_metrics_count_leaves_no_lock_held() -> None:
+@pytest.mark.parametrize("script", [FORKS, INSIDE], ids=["beside", "inside of a span"])
+def test_a_fork_while_spans_end_and_metrics_count_leaves_no_lock_held(script: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", FORKS], capture_output=True, timeout=120
+        [sys.executable, "-W", "ignore", "-c", script], capture_output=True, timeout=120
     )
     assert done.stdout == b"forked\n", done.stderr.decode()[-2000:]

@@ -117,10 +117,39 @@ def test_trace_context_comes_in_and_goes_out_whole(telemetry: Telemetry) -> None
     assert carrier["traceparent"].split("-")[1] == "ab" * 16
 
 
-def test_a_bad_tracestate_is_no_error(telemetry: Telemetry, kept: Kept) -> None:
-    with span("x", parent=f"00-{'ab' * 16}-{'cd' * 8}-01", state="\x00=,,=;"):
+@pytest.mark.parametrize(
+    ("state", "kept_of_it"),
+    [
+        ("vendor=a b,other=1", "vendor=a b,other=1"),
+        ("vendor=1,,other=2", "vendor=1,other=2"),
+        (",vendor=1, \t,", "vendor=1"),
+        (" vendor=1 ,\tt-0@v_*/=! ~ ", "vendor=1,t-0@v_*/=! ~"),
+        ("a=" + "x" * 256, "a=" + "x" * 256),
+        (",".join(f"k{n}=1" for n in range(32)), ",".join(f"k{n}=1" for n in range(32))),
+    ],
+)
+def test_a_tracestate_may_hold_spaces_and_empty_members(
+    telemetry: Telemetry, kept: Kept, state: str, kept_of_it: str
+) -> None:
+    with span("x", parent=f"00-{'ab' * 16}-{'cd' * 8}-01", state=state):
         pass
-    assert len(kept.ended) == 1
+    context = kept.ended[0].get_span_context()
+    assert context is not None and context.trace_state.to_header() == kept_of_it
+
+
+@pytest.mark.parametrize(
+    "state",
+    ["\x00=,,=;", "vendor=", "vendor", "Vendor=1", "1a=1", "a=1,b=\u00fc", "a=1=2", "a=1\n", "a =1",
+     "a=" + "x" * 257, ",".join(f"k{n}=1" for n in range(33)), "a=1," + " ," * 200 + "=", "a=1,a=2",
+     " " * 500 + "x"],
+)  # fmt: skip
+def test_a_bad_tracestate_is_no_error_and_not_logged(
+    telemetry: Telemetry, kept: Kept, caplog: pytest.LogCaptureFixture, state: str
+) -> None:
+    with span("x", parent=f"00-{'ab' * 16}-{'cd' * 8}-01", state=state):
+        pass
+    context = kept.ended[0].get_span_context()
+    assert context is not None and not context.trace_state and not caplog.records
 
 
 def test_an_exception_is_recorded_once_as_the_conventions_say(

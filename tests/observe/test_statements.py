@@ -16,6 +16,7 @@ from hypothesis import strategies as st
         ("select $$hunter2$$, $t$hunter2$t$", "select ?, ?"),
         (r"select E'it\'s hunter2', 'a\'", "select ?, ?"),
         ("select 0xdead, 1.5e10, 1_000, 0o17", "select ?, ?, ?, ?"),
+        ("select 1e1_007, 1.5E-1_0, 1_0.0_1e+0_7", "select ?, ?, ?"),
         ("select 1 -- hunter2", "select ? "),
         ("select /* hunter2 */ 1", "select  ?"),
         ('select "it\'s", t1.c2 from "t\'x" t1', 'select "it\'s", t1.c2 from "t\'x" t1'),
@@ -44,6 +45,22 @@ def test_literals_and_comments_are_left_out_and_names_stay(text: str, shown: str
     assert without_values(text) == shown
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (r"select 'it\'s hunter2', 'x'", "select ?, ?"),
+        (r"select 'a\\', b, 'it''s hunter2\\'", "select ?, b, ?"),
+        ("select 'a'\n'b\\' hunter2'", "select ?"),
+        (r"select E'it\'s hunter2', date'\'hunter2'", "select ?, date?"),
+        (r'select "a\", $$\$$, 7', r'select "a\", ?, ?'),
+        ("select 'hunter2\\", "select ?"),
+    ],
+)
+def test_where_every_text_has_escapes_its_end_is_found_too(text: str, shown: str) -> None:
+    """Manual, standard_conforming_strings: off."""
+    assert without_values(text, escapes=True) == shown
+
+
 INSIDE = st.text(st.sampled_from("'\"\\$/*- \n\raE1é")).map(lambda text: text + "hunter2" + text)
 TAGS = st.sampled_from(["", "a", "é1", "_E"])
 TOKENS = st.lists(
@@ -67,6 +84,16 @@ def test_whatever_a_statement_is_made_of_no_value_of_it_is_shown(
     tokens: list[str], between: str
 ) -> None:
     assert "hunter2" not in without_values(between.join(tokens))
+
+
+@given(
+    texts=st.lists(
+        INSIDE.map(lambda text: "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'")
+        | INSIDE.map(lambda text: "'" + text.replace("\\", "\\\\").replace("'", "''") + "'")
+    )
+)
+def test_nor_where_every_text_has_escapes(texts: list[str]) -> None:
+    assert "hunter2" not in without_values(" ,".join(texts), escapes=True)
 
 
 @given(value=st.text(), before=st.integers(7_800, 8_100))
@@ -104,5 +131,6 @@ def test_no_text_takes_long(part: str) -> None:
     started = time.process_time()
     for head in ("", "E'", "/*", "$a$"):
         for tail in ("", "("):
-            operation(without_values((head + part * 20_000)[:7_999] + tail))
+            for escapes in (False, True):
+                operation(without_values((head + part * 20_000)[:7_999] + tail, escapes=escapes))
     assert time.process_time() - started < 2.0

@@ -264,8 +264,9 @@ def test_each_process_can_be_profiled_and_what_it_answers_meanwhile_is_told(site
 
     os.kill(int(pids["1"]), signal.SIGKILL)
     process.wait_for(lambda: site.status(site.admin, "/readyz") == 200, "ready again")
-    process.wait_for(lambda: f"(pid {pids['1']})" not in ask("threads?process=1")[2], "the new one")
-    assert ask("threads?process=1")[0] == 200
+    old = f"(pid {pids['1']})"
+    answers = lambda: ask("threads?process=1")  # noqa: E731
+    process.wait_for(lambda: old not in answers()[2] and answers()[0] == 200, "the new one")
     for _ in range(40):
         site.ask("GET", "/api/v1/countries")
 
@@ -276,6 +277,34 @@ def test_each_process_can_be_profiled_and_what_it_answers_meanwhile_is_told(site
 
     process.wait_for(plotted, "the requests of the others in the plot")
     assert process.stop() == 0 and "Traceback" not in process.log
+
+
+def test_a_process_that_hangs_is_named_and_silences_nobody(site: Any) -> None:
+    process = site.serve("--processes", "2")
+    stopped = min(pid for pid in children(process) if listening(pid, site.port))
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        results: list[tuple[int, str]] = []
+
+        def ask() -> None:
+            status, _, body = site.ask("GET", "/debug/pprof/threads", port=site.admin)
+            results.append((status, body.decode()))
+
+        threads = [threading.Thread(target=ask) for _ in range(5)]
+        begun = time.monotonic()
+        for thread in threads:
+            thread.start()
+        assert site.status(site.admin, "/healthz") == 200 and time.monotonic() - begun < 2
+        for thread in threads:
+            thread.join()
+        assert time.monotonic() - begun < 8
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    told = [text for status, text in results if status == 200]
+    assert told and all(re.search(r"\nprocess [12]: no answer\n\Z", text) for text in told)
+    assert all('Thread "http-1"' in text for text in told), "the other one's stacks"
+    process.wait_for(lambda: site.status(site.admin, "/readyz") == 200, "ready again")
+    assert process.stop() == 0, process.log
 
 
 def test_a_profile_of_several_processes_does_not_hold_up_their_end(site: Any) -> None:

@@ -6,10 +6,12 @@ Nobody who ends a span waits for a collector: what finds no room is counted.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from contextlib import suppress
 from queue import Empty, SimpleQueue
+from weakref import WeakSet
 
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_value
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
@@ -25,12 +27,18 @@ _log = logging.getLogger("forge_min.observe.otlp")
 class Batch(SpanProcessor):
     """The thread `otlp-export`, between the SDK and an exporter.
 
-    dropped: spans by reason: "full" found no room, "failed" no taker or could not be written,
+    dropped: spans by reason: "full" found no room, "failed" no taker, or could not be written,
     "stopped" were not sent before the shutdown's deadline.
     """
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
+        self._begin()
+        self._thread = threading.Thread(target=self._run, name="otlp-export", daemon=True)
+        self._thread.start()
+        _living.add(self)
+
+    def _begin(self) -> None:
         self._waiting: SimpleQueue[ReadableSpan | None] = SimpleQueue()
         self.dropped = {"full": 0, "failed": 0, "stopped": 0}
         self._counting = threading.Lock()  # LOCK: guards `dropped`
@@ -38,8 +46,13 @@ class Batch(SpanProcessor):
         self._given = self._done = 0  # by the thread
         self._sent = threading.Condition()  # LOCK: guards the waiting of `force_flush`
         self._hurry = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="otlp-export", daemon=True)
-        self._thread.start()
+
+    def end_in_child(self) -> None:
+        """For a child after a fork, which has no thread to send by: take nothing more. What waits
+        is its parent's to send.
+        """
+        self._begin()
+        self._stopping = True
 
     def on_end(self, span: ReadableSpan) -> None:
         """Take a span. Never waits, never raises."""
@@ -125,3 +138,14 @@ class Batch(SpanProcessor):
                 self._given += 1
         self._hurry.clear()
         return batch
+
+
+_living: WeakSet[Batch] = WeakSet()
+
+
+def _after_fork() -> None:
+    for batch in list(_living):
+        batch.end_in_child()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -40,7 +40,7 @@ class Bounded(http.client.HTTPConnection):
 
     def response_class(self, sock: socket.socket, *args: Any, **options: Any) -> Any:  # type: ignore[override]
         """What the base makes of an answer, read in time."""
-        return http.client.HTTPResponse(_Reading(sock, self._left), *args, **options)  # type: ignore[arg-type]
+        return _Final(_Reading(sock, self._left), *args, **options)  # type: ignore[arg-type]
 
     def _left(self) -> float:
         left = self._until - time.monotonic()
@@ -51,6 +51,20 @@ class Bounded(http.client.HTTPConnection):
 
 class BoundedTLS(Bounded, http.client.HTTPSConnection):
     """The same by https."""
+
+
+class _Final(http.client.HTTPResponse):
+    """Reads past the heads that come before an answer; the base knows 100 alone.
+
+    Source: RFC 9110 section 15.2. 101 is asked for, and ends HTTP.
+    """
+
+    def _read_status(self) -> tuple[str, int, str]:
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if not 101 < status < 200:
+                return version, status, reason
+            http.client.parse_headers(self.fp)
 
 
 class _Reading(io.RawIOBase):

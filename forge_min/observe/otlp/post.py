@@ -72,7 +72,7 @@ class OTLPExporter(SpanExporter):
         }
         self._patience = patience
         self.left_out = 0
-        """Spans of the last batch that could not be written, and were left out."""
+        """Spans of the last batch that could not be written, or that the collector rejected."""
         self._ended = threading.Event()
         self._using = threading.Lock()  # LOCK: guards the connection
 
@@ -84,7 +84,8 @@ class OTLPExporter(SpanExporter):
                 _log.warning("%d spans cannot be written: %r", len(errors), errors[-1])
             self.left_out = len(errors)
             with self._using:
-                self._deliver(body)
+                rejected = self._deliver(body)
+            self.left_out += max(0, min(rejected, len(spans) - len(errors)))
         except Exception as err:
             _log.warning("%d spans were dropped: %s", len(spans), err)
             return SpanExportResult.FAILURE
@@ -100,7 +101,8 @@ class OTLPExporter(SpanExporter):
             self._connection.close()
             self._using.release()
 
-    def _deliver(self, body: bytes) -> None:
+    def _deliver(self, body: bytes) -> int:
+        """How many spans the collector has rejected, as it says."""
         headers = dict(self._headers)
         if len(body) > _SMALL:
             body, headers["Content-Encoding"] = gzip.compress(body, 3, mtime=0), "gzip"
@@ -114,16 +116,20 @@ class OTLPExporter(SpanExporter):
                     raise
             wait = min(wait * 2, _LONGEST_WAIT)
 
-    def _post(self, body: bytes, headers: Mapping[str, str]) -> None:
-        """One try. Raises _Refused or _Later."""
+    def _post(self, body: bytes, headers: Mapping[str, str]) -> int:
+        """One try; as of `_deliver`. Raises _Refused or _Later."""
         kept = self._connection.sock is not None
         try:
             status, wait, said = self._ask(body, headers)
-        except (OSError, http.client.HTTPException, ValueError) as err:
+        except (OSError, http.client.HTTPException) as err:
             self._connection.close()
             if kept and isinstance(err, ConnectionError):  # it had closed the idle connection
                 return self._post(body, headers)
             raise _Later(f"the collector cannot be reached: {err or type(err).__name__}") from err
+        except ValueError as err:  # its text may be a header's value, which is a secret
+            self._connection.close()
+            what = type(err).__name__
+            raise _Refused(f"the request cannot be written: {what}; look at the headers") from None
         if 200 <= status < 300:
             return self._read(said)
         if status in _AGAIN:
@@ -140,15 +146,16 @@ class OTLPExporter(SpanExporter):
             self._connection.close()
         return answer.status, answer.getheader("Retry-After", ""), said
 
-    def _read(self, answer: bytes) -> None:
+    def _read(self, answer: bytes) -> int:
         """A partial success is not tried again, as the specification says."""
         try:
             part = json.loads(answer)["partialSuccess"]
             count, why = int(part.get("rejectedSpans", 0)), str(part.get("errorMessage", ""))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            return
+        except Exception:  # it may be anything; then it says nothing of that
+            return 0
         if count > 0:
             _log.warning("the collector rejected %d spans: %s", count, why)
+        return count
 
 
 def _seconds(retry_after: str) -> float:

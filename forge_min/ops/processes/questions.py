@@ -9,13 +9,14 @@ import pickle
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from multiprocessing.connection import Connection, Pipe, wait
 from multiprocessing.reduction import recv_handle, send_handle
 from typing import Any
 
 from ...admin import Inside, Told
+from ...errors import Unavailable
 from ...observe import Snapshot
 from ...observe.profiles import Inspector, Question, Wait
 from ..health import Health
@@ -24,7 +25,9 @@ ADMIN = "admin"
 COUNTED = Question("counted")
 """What the plots show; answered at once."""
 
-PATIENCE = 2.0  # seconds that an answer may take beyond the question's own
+PATIENCE = 2.0  # seconds that an answer may take which needs no work
+_AT_ONCE = ("threads", "spans")  # what is answered as it lies there
+_MOST = 2  # who may wait for such answers: each holds one of the admin server's few threads
 _LOOK = 0.1  # seconds between looks whether an answer is still wanted
 _ENDED = (OSError, EOFError, pickle.UnpicklingError)
 
@@ -76,6 +79,7 @@ class ManyProcesses:
     def __init__(self, send: Callable[[int, Question], Connection | None], count: int) -> None:
         self._send, self._count = send, count
         self._inspector = Inspector()
+        self._places = threading.Semaphore(_MOST)
         self._waiting: dict[int, Connection] = {}  # slots that owe what the plots show
 
     def serving(self) -> Sequence[str]:
@@ -87,18 +91,32 @@ class ManyProcesses:
         return [*self.serving(), ADMIN]
 
     def ask(self, names: Sequence[str], question: Question, wait: Wait) -> Mapping[str, Told]:
-        """As of `admin.Inside`."""
+        """As of `admin.Inside`. Raises Unavailable while others wait for an answer that a process
+        should have had ready: it may hang.
+        """
         if ADMIN in names:
             return {ADMIN: Told(os.getpid(), self._inspector.ask(question, wait))}
         with ExitStack() as stack:
+            patience = question.options.get("seconds", 0) + 10 * PATIENCE
+            if question.what in _AT_ONCE:
+                stack.enter_context(self._place())
+                patience = PATIENCE
             asked = {}
             for name in names:
                 link = self._send(int(name) - 1, question)
                 if link is not None:
                     asked[name] = stack.enter_context(link)
-            patience = question.options.get("seconds", 0) + 10 * PATIENCE
             found = dict(_answers(asked, patience, wait))
         return {name: Told(*found[name]) for name in names if name in found}
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        if not self._places.acquire(blocking=False):
+            raise Unavailable("others are waiting for an answer of these processes")
+        try:
+            yield
+        finally:
+            self._places.release()
 
     def counted(self) -> list[Snapshot]:
         """What the plots show of each that answers. Who owes an answer is not asked again. For one

@@ -1,0 +1,83 @@
+"""What the admin server tells of processes of which one hangs, and whom that keeps waiting."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from multiprocessing.connection import Connection, Pipe
+from typing import Any
+
+import pytest
+from forge_min.observe.profiles import Inspector, Question
+from forge_min.ops.processes.questions import ManyProcesses
+
+
+@pytest.fixture
+def desk(desk_of: Any) -> Iterator[Any]:
+    """The admin server of two processes: the first hangs, the second answers."""
+    open_ends: list[Connection] = []
+
+    def send(slot: int, question: Question) -> Connection:
+        ours, theirs = Pipe()
+        open_ends.append(theirs)
+        if slot == 1:
+            asked = threading.Thread(target=_answer, args=[theirs, question])
+            asked.start()
+        return ours
+
+    yield desk_of(inside=ManyProcesses(send, 2))
+    for end in open_ends:
+        end.close()
+
+
+def _answer(asker: Connection, question: Question) -> None:
+    found = Inspector().ask(question, lambda seconds: time.sleep(seconds) or False)
+    with suppress(OSError):
+        asker.send((os.getpid(), found))
+
+
+def test_a_process_that_hangs_is_named_and_the_stacks_of_the_others_come_soon(desk: Any) -> None:
+    begun = time.monotonic()
+    told = desk.ask("/debug/pprof/threads")
+    assert time.monotonic() - begun < 5
+    assert told.status == 200 and told.text.startswith(f"process 2 (pid {os.getpid()})\n")
+    assert told.text.endswith("\nprocess 1: no answer\n")
+    told = desk.ask("/debug/pprof/threads?process=1")
+    assert (told.status, told.text) == (503, "no answer from: 1\n")
+
+
+def test_traces_say_who_has_not_answered_to_each_reader(desk: Any) -> None:
+    begun = time.monotonic()
+    assert desk.ask("/debug/traces").text.endswith("\nprocess 1: no answer\n")
+    assert "process 1: no answer" in desk.ask("/debug/traces", Accept="text/html").text
+    told = desk.ask("/debug/traces", Accept="application/json")
+    assert json.loads(told.text) == [] and told.headers["x-no-answer"] == "process 1: no answer"
+    assert time.monotonic() - begun < 12
+
+
+def test_however_many_ask_for_what_hangs_the_probe_is_answered_at_once(desk: Any) -> None:
+    paths = ["/debug/pprof/threads", "/debug/traces"] * 10
+    with ThreadPoolExecutor(len(paths)) as pool:
+        asked = [pool.submit(desk.ask, path) for path in paths]
+        time.sleep(0.5)
+        begun = time.monotonic()
+        assert desk.ask("/healthz").status == 200 and time.monotonic() - begun < 1
+        told = [one.result() for one in asked]
+    refused = [one for one in told if one.status == 503]
+    assert len(refused) >= 10 and {one.status for one in told} == {200, 503}
+    assert all(one.headers["retry-after"] == "1" and "waiting" in one.text for one in refused)
+    assert desk.ask("/debug/traces").status == 200, "the places were given back"
+
+
+def test_a_profile_says_of_whom_it_is_not(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("forge_min.ops.processes.questions.PATIENCE", 0.1)
+    told = desk.ask("/debug/pprof/profile?seconds=0.2&clock=wall")
+    assert told.headers["x-profiled"] == f"process 2; pid={os.getpid()}, process 1: no answer"
+    assert desk.ask("/debug/pprof/gc").text.endswith("\nprocess 1: no answer\n")
+    told = desk.ask("/debug/pprof/gc", Accept="application/json")
+    assert json.loads(told.text)["no_answer"] == ["1"]
