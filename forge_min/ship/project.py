@@ -29,6 +29,9 @@ _SECRET = re.compile(
 _KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----|\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_\w{36}\b")
 _MADE = {"schema.py", "views"}  # of a resource: gen/ holds what they became
 
+# SAFETY: where Tailwind looks for plugins, which are code, and for what stands for a stylesheet.
+_NO_SOURCE = {"node_modules", "package.json"}
+
 
 @dataclass(frozen=True, slots=True)
 class Project:
@@ -93,7 +96,9 @@ def style_sources(project: Project) -> dict[str, bytes]:
     chosen |= {*(root / "views").rglob("*.html"), *(root / "resources").glob("*/views/**/*.html")}
     chosen |= {path for path in _code(root) if root / "gen" not in path.parents}
     chosen.discard(root / "static" / "css" / "app.css")
-    return {path.relative_to(root).as_posix(): _read(root, path) for path in sorted(chosen)}
+    named = {path.relative_to(root).as_posix(): path for path in chosen if not _is_folder(path)}
+    found = (name for name in named if _NO_SOURCE.isdisjoint(name.lower().split("/")))
+    return {name: _read(root, named[name]) for name in sorted(found)}
 
 
 def _code(root: Path) -> set[Path]:
@@ -146,6 +151,10 @@ def _files(folder: Path) -> Iterator[Path]:
         hidden = any(part.startswith(".") or part == "__pycache__" for part in way)
         if not hidden and (path.is_symlink() or not path.is_dir()):
             yield path
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
 
 
 def _read(root: Path, path: Path) -> bytes:
