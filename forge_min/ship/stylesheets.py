@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .failure import failure
+from .project import read_file
 
 # As Tailwind reads: no comment begins in a string, nor behind a backslash.
 _PIECE = re.compile(
@@ -35,10 +36,12 @@ _SHEET = re.compile(
 
 
 def check_stylesheets(root: Path) -> int:
-    """The number of stylesheets in static/. Raises BuildError F343 for one that loads from afar."""
+    """The number of stylesheets in static/. Raises BuildError F343 for one that loads from afar,
+    or may not be read.
+    """
     sheets = sorted(path for path in (root / "static").rglob("*.css") if path.is_file())
     for sheet in sheets:
-        text = without_comments(sheet.read_text("utf-8", "replace"))
+        text = without_comments(read_file(root, sheet).decode("utf-8", "replace"))
         match = _ELSEWHERE.search(text)
         if match:
             line = text.count("\n", 0, match.start()) + 1

@@ -19,7 +19,7 @@ from typing import Literal
 
 from . import artifact
 from .failure import failure
-from .project import Project, read_project, style_sources
+from .project import Project, read_file, read_project, style_sources
 from .stylesheets import check_input, without_comments
 
 MADE = "static/css/app.css"
@@ -33,7 +33,8 @@ def asks_for_tailwind(project: Project) -> bool:
     path = project.root / project.css
     if not path.is_file():
         return False
-    return _ASKS.search(without_comments(path.read_text("utf-8", "replace"))) is not None
+    text = read_file(project.root, path).decode("utf-8", "replace")
+    return _ASKS.search(without_comments(text)) is not None
 
 
 def make_stylesheet(project: Project) -> None:
