@@ -85,7 +85,7 @@ def read_migrations(folder: Path | Traversable, source: str = "app") -> list[Mig
     """The migration files of a folder, in order; none where the folder does not exist.
 
     Raises BuildError F321 for a .sql file with another name, a number that comes twice, or what is
-    no text.
+    no file or no text.
     """
     if not folder.is_dir():
         return []
@@ -97,6 +97,8 @@ def read_migrations(folder: Path | Traversable, source: str = "app") -> list[Mig
             raise BuildError(
                 f"migrations: {entry.name} is not named like 0001_what_it_does.sql", code="F321"
             )
+        if not entry.is_file():  # a pipe would be waited for
+            raise BuildError(f"migrations: {entry.name} is no regular file", code="F321")
         number = entry.name[:4]
         if number in found:
             raise BuildError(

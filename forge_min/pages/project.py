@@ -64,6 +64,8 @@ def _add(compiled: dict[str, str], root: Path, path: Path, stem: str) -> None:
 
 
 def _read(root: Path, path: Path) -> PageSource:
+    if not path.is_file():  # a pipe would be waited for
+        raise _bad_file(root, path, "it is no regular file")
     try:
         return PageSource(path.relative_to(root).as_posix(), path.read_bytes().decode("utf-8-sig"))
     except (UnicodeDecodeError, OSError):

@@ -21,7 +21,7 @@ from . import artifact
 from .failure import failure
 from .info import build_info, with_hashes
 from .offline import no_network
-from .project import Project, project_members, read_project
+from .project import Project, check_files, project_members, read_project
 from .proof import compare, read_current
 from .steps import Step, timed
 from .stylesheets import check_stylesheets
@@ -68,6 +68,7 @@ def build(
     with no_network() if offline else nullcontext():
         with clock("generate"):
             project = read_project(root)
+            check_files(root)
             generate(root, _resources(root))
         with clock("pages"):
             _check_pages(root)

@@ -9,25 +9,40 @@ from __future__ import annotations
 import ast
 import os
 import re
+import stat
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..config import load
+from ..errors import BuildError
 from . import origin
 from .failure import failure
 
+_UNLISTED = {"Cc", "Cs", "Zl", "Zp"}  # control, undecodable, and what ends a line
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 _SOURCES = ("gen", "resources")
 _FOR_TESTS = {"factory.py", "messages.pot"}  # in gen/: for tests and translators
 _SECRET = re.compile(
-    r"""\.env(?:\..+)?|id_(?:rsa|dsa|ecdsa|ed25519)|\.(?:git|htpasswd|netrc|pgpass|npmrc|pypirc)
-    |.*\.(?:key|p12|pfx|jks|kdbx|keystore|sqlite3?|dump|bak)
-    |.*(?:credential|secret|password)s?\.(?:json|ya?ml|toml|ini|txt|csv)""",
+    r"""id_(?:rsa|dsa|ecdsa|ed25519)|\.env\..+|\.(?:git|htpasswd|netrc|pgpass|npmrc|pypirc)
+    |.*\.(?:key|p12|pfx|jks|kdbx|keystore|env|bak)
+    |.*\.(?:db|sqlite3?|sql|dump)(?:-wal|-shm|-journal)?(?:\.(?:gz|bz2|xz|zst|zip))?
+    |.*(?:credential|secret|password)s?\.(?:json|ya?ml|toml|ini|txt|csv)
+    |(?:.*[._-])?credentials?|.*service[_-]?account(?:[_-]?key)?\.json""",
     re.I | re.X,
 )
-_KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----|\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_\w{36}\b")
+_KEY = re.compile(
+    rb"""-----BEGIN\ [A-Z ]*PRIVATE\ KEY(?:\ BLOCK)?-----|\bPuTTY-User-Key-File-\d
+    |\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_\w{36}\b|\bgithub_pat_\w{36}|\bglpat-[\w-]{20}
+    |\b[sr]k_live_[0-9A-Za-z]{16}|\bxox[abeoprs]-[0-9A-Za-z-]{16}""",
+    re.X,
+)
 _MADE = {"schema.py", "views"}  # of a resource: gen/ holds what they became
+_READ = ("forge.toml", "app.py", "views", "resources", "migrations", "static", "locale")
+
+# SAFETY: where Tailwind looks for plugins, which are code, and for what stands for a stylesheet.
+_NO_SOURCE = {"node_modules", "package.json"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +78,31 @@ def read_project(root: Path) -> Project:
     return Project(root, told.name, version, css, scripts)
 
 
+def check_files(root: Path) -> None:
+    """Looks at everything that a build reads or carries, before anything of it is read.
+
+    Raises BuildError F343 for a symbolic link or a special file, in static/ also a hidden one, for
+    a name that no list of files can hold, and for a folder that may not be read.
+    """
+    for top in (root / name for name in _READ):
+        for path in (top, *_walk(root, top)) if os.path.lexists(top) else ():
+            way = path.relative_to(root).parts
+            if way[0] == "static" or not _is_hidden(way):
+                _check(root, path)
+
+
 def project_members(root: Path) -> dict[str, bytes]:
     """Every file of the project that an artifact carries, by its name inside.
 
-    Raises BuildError F343 for a symbolic link, a special file, and what in static/, where browsers
-    may ask for everything, looks like a secret; F344 for Python that is none.
+    Raises BuildError F343 as `check_files`, for what may not be read, and for what looks like a
+    secret in static/, where browsers may ask for everything; F344 for Python that is none.
     """
-    data = [root / "forge.toml", *(root / "migrations").glob("*.sql"), *_files(root / "static")]
+    data = [root / "forge.toml", *(root / "migrations").glob("*.sql"), *_files(root, "static")]
     data += (root / "locale").rglob("*.mo")
     chosen = sorted({*data, *_code(root)})
     found = {path.relative_to(root).as_posix(): _read(root, path) for path in chosen}
-    secret = [p for p in (root / "static").rglob("*") if _SECRET.fullmatch(p.name)]
+    given = [p for p in _walk(root, root / "static") if p.name[0] == "." or not _is_folder(p)]
+    secret = [path for path in given if _SECRET.fullmatch(path.name)]
     secret += [
         root / n for n, data in found.items() if n.startswith("static/") and _KEY.search(data)
     ]
@@ -93,16 +122,16 @@ def style_sources(project: Project) -> dict[str, bytes]:
     chosen |= {*(root / "views").rglob("*.html"), *(root / "resources").glob("*/views/**/*.html")}
     chosen |= {path for path in _code(root) if root / "gen" not in path.parents}
     chosen.discard(root / "static" / "css" / "app.css")
-    return {path.relative_to(root).as_posix(): _read(root, path) for path in sorted(chosen)}
+    named = {path.relative_to(root).as_posix(): path for path in chosen if not _is_folder(path)}
+    found = (name for name in named if _NO_SOURCE.isdisjoint(name.lower().split("/")))
+    return {name: _read(root, named[name]) for name in sorted(found)}
 
 
 def _code(root: Path) -> set[Path]:
     """app.py, the sources, and what they import from beside app.py, followed to the end."""
-    resources = root / "resources"
-    waiting = [root / "app.py", *(p for p in _files(root / "gen") if p.name not in _FOR_TESTS)]
-    waiting += [
-        p for p in _files(resources) if not _MADE.intersection(p.relative_to(resources).parts[1:2])
-    ]
+    waiting = [root / "app.py", *(p for p in _files(root, "gen") if p.name not in _FOR_TESTS)]
+    found_there = _files(root, "resources")
+    waiting += [p for p in found_there if not _MADE.intersection(p.relative_to(root).parts[2:3])]
     found: set[Path] = set()
     while waiting:
         path = waiting.pop()
@@ -136,21 +165,64 @@ def _beside(root: Path, names: Iterable[str]) -> Iterator[Path]:
         if (root / f"{name}.py").is_file():
             yield root / f"{name}.py"
         elif (root / name).is_dir():
-            yield from _files(root / name)
+            yield from _files(root, name)
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def read_file(root: Path, path: Path) -> bytes:
+    """The bytes of a file of the project. Raises BuildError F343 where it may not be read."""
+    try:
+        return path.read_bytes()
+    except OSError as err:
+        raise _unreadable(root, path, err) from err
+
+
+def _files(root: Path, folder: str) -> Iterator[Path]:
     """Every file below the folder, hidden ones and caches left out."""
-    for path in sorted(folder.rglob("*")):
-        way = path.relative_to(folder).parts
-        hidden = any(part.startswith(".") or part == "__pycache__" for part in way)
-        if not hidden and (path.is_symlink() or not path.is_dir()):
+    for path in sorted(_walk(root, root / folder)):
+        if not _is_hidden(path.relative_to(root / folder).parts) and not _is_folder(path):
             yield path
+
+
+def _walk(root: Path, top: Path) -> Iterator[Path]:
+    """Everything below a folder; links are not followed, and a folder may not be skipped."""
+
+    def stop(err: OSError) -> None:
+        raise _unreadable(root, Path(err.filename), err) from err
+
+    if _is_folder(top):
+        for folder, folders, files in os.walk(top, onerror=stop):
+            yield from (Path(folder, name) for name in (*folders, *files))
+
+
+def _is_hidden(way: Iterable[str]) -> bool:
+    return any(part.startswith(".") or part == "__pycache__" for part in way)
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _check(root: Path, path: Path) -> None:
+    """A name that manifest and zip can hold, and no way out of the project."""
+    name = path.relative_to(root).as_posix()
+    if _UNLISTED.intersection(map(unicodedata.category, name)):
+        raise failure("bad_file_name", name=name)
+    try:
+        mode = path.lstat().st_mode
+    except OSError as err:
+        raise _unreadable(root, path, err) from err
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise failure("link", path=name)
 
 
 def _read(root: Path, path: Path) -> bytes:
     """The file's bytes; nothing outside the project gets in through a link."""
-    way = [path, *path.parents][: len(path.parts) - len(root.parts)]
-    if any(step.is_symlink() for step in way) or not path.is_file():
+    for step in [path, *path.parents][: len(path.parts) - len(root.parts)]:
+        _check(root, step)
+    if not path.is_file():
         raise failure("link", path=path.relative_to(root))
-    return path.read_bytes()
+    return read_file(root, path)
+
+
+def _unreadable(root: Path, path: Path, err: OSError) -> BuildError:
+    return failure("unreadable", path=path.relative_to(root), why=err.strerror)

@@ -19,17 +19,11 @@ from typing import Literal
 
 from . import artifact
 from .failure import failure
-from .project import Project, read_project, style_sources
-from .stylesheets import without_comments
+from .project import Project, read_file, read_project, style_sources
+from .stylesheets import check_input, without_comments
 
 MADE = "static/css/app.css"
 _ASKS = re.compile(r"""@import\s+(?:url\(\s*)?["']tailwindcss(?:/[a-z./]+)?["']|@tailwind\s""")
-# What the first two name is JavaScript, but for plugins that lie in the binary; the others could
-# name a stylesheet elsewhere that has such a rule. In comments too: strings can look like those.
-_CODE = re.compile(
-    r"""@(?:plugin|config)\b(?!\s*["']@tailwindcss/[a-z-]+["'])[^;\n]*"""
-    r"""|@(?:import|reference)\s*(?:url\(\s*)?["']?(?:/|[^"';\s)]*\.\./)[^;\n]*"""
-)
 _HEADER = "/* Made by forge_min build from {file} and what uses its classes: sha256 {digest} */\n"
 _OURS = _HEADER.partition("{")[0]
 
@@ -39,7 +33,8 @@ def asks_for_tailwind(project: Project) -> bool:
     path = project.root / project.css
     if not path.is_file():
         return False
-    return _ASKS.search(without_comments(path.read_text("utf-8", "replace"))) is not None
+    text = read_file(project.root, path).decode("utf-8", "replace")
+    return _ASKS.search(without_comments(text)) is not None
 
 
 def make_stylesheet(project: Project) -> None:
@@ -49,7 +44,7 @@ def make_stylesheet(project: Project) -> None:
     or an app.css is there that no build made.
     """
     sources = style_sources(project)
-    _refuse_code(sources)
+    check_input({n: d for n, d in sources.items() if n == project.css or n.endswith(".css")})
     header, path = _header(project, sources), project.root / MADE
     first = _first_line(path)
     if first and not first.startswith(_OURS):
@@ -93,15 +88,6 @@ def _header(project: Project, sources: Mapping[str, bytes]) -> str:
 def _first_line(path: Path) -> str:
     """ "" where there is no file."""
     return path.read_text("utf-8", "replace").partition("\n")[0] + "\n" if path.is_file() else ""
-
-
-def _refuse_code(sources: Mapping[str, bytes]) -> None:
-    for name, data in sources.items():
-        if name.endswith(".css"):
-            text = data.decode("utf-8", "replace")
-            if found := _CODE.search(text):
-                line = text.count("\n", 0, found.start()) + 1
-                raise failure("css_code", file=name, line=line, what=found[0])
 
 
 def _digest(sources: Mapping[str, bytes]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from forge_min.db import FORGE_MIGRATIONS, MigrationFile, read_migrations
 from forge_min.db.migration_files import statements
@@ -37,6 +39,14 @@ def test_a_number_that_comes_twice_is_refused_with_both_names(tmp_path):
         (tmp_path / name).write_text("select 1;")
     with pytest.raises(BuildError, match=r"0001_a\.sql and 0001_b\.sql"):
         read_migrations(tmp_path)
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path, make):
+    make(tmp_path / "0001_a.sql")
+    with pytest.raises(BuildError, match=r"0001_a\.sql is no regular file") as caught:
+        read_migrations(tmp_path)
+    assert caught.value.code == "F321"
 
 
 def test_what_is_no_utf_8_is_refused_by_name_and_a_mark_at_the_begin_is_none_of_the_text(tmp_path):

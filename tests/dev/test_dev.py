@@ -102,6 +102,19 @@ def test_a_mistake_is_shown_and_the_site_stays_until_it_is_corrected(dev: Dev) -
         dev.shows(f"<h1>shop {number}</h1>")
 
 
+PIPES = [("views/pipe.html", "error[F319]"), ("migrations/0042_pipe.sql", "error[F321]")]
+
+
+def test_a_pipe_in_the_project_is_told_of_and_not_waited_for(dev: Dev) -> None:
+    for number, (name, told) in enumerate(PIPES):
+        os.mkfifo(dev.root / name)
+        dev.shows(told)
+        (dev.root / name).unlink()
+        dev.until(lambda told=told: told not in dev.get().body.decode(), f"{name} gone")
+        dev.save(HOME, lambda text, n=number: re.sub("<h1>.*?</h1>", f"<h1>shop {n}</h1>", text))
+        dev.shows(f"<h1>shop {number}</h1>")
+
+
 def test_it_begins_with_a_mistake_and_says_so_to_everybody(stopped: Dev) -> None:
     dev = stopped
     dev.save("app.py", lambda text: text + "x x\n")

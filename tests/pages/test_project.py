@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,3 +66,31 @@ def test_the_mistakes_of_all_pages_are_reported_together(tmp_path: Path) -> None
     ]
     for error in caught.value.errors:
         assert error.message.startswith(("views/", "resources/"))
+
+
+READ = """
+import sys
+from pathlib import Path
+from forge_min.errors import ErrorGroup
+from forge_min.pages import compile_pages
+try:
+    compile_pages(Path(sys.argv[1]))
+except ErrorGroup as group:
+    print(*group.errors, sep="\\n")
+"""
+
+
+def test_a_pipe_is_no_page_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    write(tmp_path, views__a_html="<!--$include pipe.html-->")
+    os.mkfifo(tmp_path / "views" / "pipe.html")
+    (tmp_path / "views" / "linked.html").symlink_to("pipe.html")
+    shown = subprocess.run(
+        [sys.executable, "-c", READ, tmp_path],
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=30,
+        check=True,
+    ).stdout
+    assert "views/pipe.html:1:1: it is no regular file" in shown
+    assert "views/linked.html:1:1: it is no regular file" in shown
+    assert "views/a.html" in shown

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from importlib.resources import files
 from pathlib import Path
@@ -376,6 +379,27 @@ def test_a_project_without_resources_is_empty(tmp_path: Path) -> None:
 def test_a_schema_that_cannot_be_opened_is_a_diagnostic(tmp_path: Path) -> None:
     (tmp_path / "resources" / "thing" / "schema.py").mkdir(parents=True)
     assert codes(parse_project(tmp_path)) == ["F102"]
+
+
+READ = """
+import sys
+from pathlib import Path
+from forge_min.parse import parse_project
+print(*(found.code for found in parse_project(Path(sys.argv[1])).diagnostics))
+"""
+
+
+def test_a_pipe_is_no_schema_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    (tmp_path / "resources" / "thing").mkdir(parents=True)
+    os.mkfifo(tmp_path / "resources" / "thing" / "schema.py")
+    shown = subprocess.run(
+        [sys.executable, "-c", READ, tmp_path],
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=30,
+        check=True,
+    ).stdout
+    assert shown == "F102\n"
 
 
 def test_nothing_of_the_file_is_run(tmp_path: Path) -> None:

@@ -182,6 +182,8 @@ Harm = Callable[[Path], object]
     [
         (lambda p: (p / "app.py").write_text("def f(:\n"), "F344"),
         (lambda p: (p / "static" / "x").symlink_to("/etc/passwd"), "F343"),
+        (lambda p: (p / "views" / "x.html").symlink_to("/etc/hostname"), "F343"),
+        (lambda p: os.mkfifo(p / "static" / "css" / "x.css"), "F343"),
         (lambda p: (p / "forge.toml").unlink(), "F340"),
         (lambda p: (p / "static/css/b.css").write_text("@import '//x.invalid/a.css';"), "F343"),
     ],

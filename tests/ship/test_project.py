@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from forge_min.errors import BuildError, ConfigError
-from forge_min.ship.project import project_members, read_project, style_sources
+from forge_min.ship.project import (
+    Project,
+    check_files,
+    project_members,
+    read_project,
+    style_sources,
+)
+from forge_min.ship.stylesheets import check_stylesheets
 
 
 @pytest.fixture
@@ -111,6 +120,116 @@ def test_a_link_to_a_folder_is_refused(small: Path) -> None:
     assert caught.value.code == "F343"
 
 
+@pytest.mark.parametrize(
+    "place",
+    [
+        "views/home.html",
+        "views",
+        "resources/item/views/list.html",
+        "resources/item/schema.py",
+        "resources/other",
+        "static/.hidden.d",
+        "static/.git/config",
+        "locale/de/messages.mo",
+    ],
+)
+def test_a_link_is_refused_wherever_a_build_reads(small: Path, place: str) -> None:
+    outside = small.parent / "outside"
+    outside.mkdir()
+    (outside / "schema.py").write_text("")
+    path = small / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    path.symlink_to(outside / "schema.py" if "." in path.name else outside)
+    with pytest.raises(BuildError, match=f"^{place} is, or lies behind, a symbolic link") as caught:
+        check_files(small)
+    assert caught.value.code == "F343"
+
+
+def test_what_a_build_does_not_read_may_be_a_link(small: Path) -> None:
+    for place in ("tests/all", ".venv", "resources/item/.#actions.py", "resources/__pycache__"):
+        (small / place).symlink_to(small.parent)
+    check_files(small)
+
+
+@pytest.mark.parametrize("place", ["static/css/x.css", "views/x.html", "resources/x/schema.py"])
+def test_a_special_file_is_refused_before_it_is_read(small: Path, place: str) -> None:
+    (small / place).parent.mkdir(exist_ok=True)
+    os.mkfifo(small / place)
+    with pytest.raises(BuildError, match="special file") as caught:
+        check_files(small)
+    assert caught.value.code == "F343"
+
+
+@pytest.mark.parametrize("name", ["a\nb.txt", "a\u2028b.txt", "a\x85b", "a\udcffb.txt", "\x1b[2J"])
+@pytest.mark.parametrize("folder", ["static", "tools", "resources/item", "static/a\rb"])
+def test_a_name_that_no_list_of_files_can_hold_is_refused(
+    small: Path, folder: str, name: str
+) -> None:
+    (small / folder).mkdir(exist_ok=True)
+    (small / folder / name).write_text("")
+    with pytest.raises(BuildError, match="no list of files can hold") as caught:
+        project_members(small)
+    assert caught.value.code == "F343" and str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("name", ["größe.svg", "a b.txt", "日本.png", "a\\b", "a'\"b.txt"])
+def test_names_in_any_language_go_in(small: Path, name: str) -> None:
+    (small / "static" / name).write_text("")
+    check_files(small)
+    assert f"static/{name}" in project_members(small)
+
+
+UNREADABLE = """
+import sys
+from pathlib import Path
+from forge_min.errors import BuildError
+from forge_min.ship.project import check_files, project_members, read_project
+from forge_min.ship.stylesheets import check_stylesheets
+from forge_min.ship.tailwind import asks_for_tailwind
+root = Path(sys.argv[1])
+try:
+    check_files(root), asks_for_tailwind(read_project(root)), check_stylesheets(root)
+    project_members(root)
+except BuildError as err:
+    print(err.code, err.message)
+"""
+
+
+@pytest.mark.parametrize(
+    "place", ["app.py", "static/css/a.css", "static/css/input.css", "static/css", "resources/item"]
+)
+def test_what_may_not_be_read_is_one_error(small: Path, place: str) -> None:
+    (small / "static/css/input.css").write_text("")
+    (small / place).chmod(0)
+    powerless = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
+    try:
+        shown = subprocess.run(
+            [*(powerless if os.geteuid() == 0 else ()), sys.executable, "-c", UNREADABLE, small],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        ).stdout
+    finally:
+        (small / place).chmod(0o700)
+    assert shown == f"F343 {place} cannot be read: Permission denied\n"
+
+
+def test_folders_named_like_files_are_folders(small: Path) -> None:
+    for name in ("static/css/d.css", "static/chart.js", "static/credentials", "static/old.db"):
+        (small / name).mkdir()
+        (small / name / "a.svg").write_text("")
+    check_files(small)
+    assert check_stylesheets(small) == 1
+    assert "static/css/d.css" not in style_sources(read_project_with_css(small))
+    assert "static/credentials/a.svg" in project_members(small)
+
+
+def read_project_with_css(root: Path) -> Project:
+    (root / "static/css/input.css").write_text("")
+    return read_project(root)
+
+
 def test_a_special_file_is_refused_and_not_waited_for(small: Path) -> None:
     os.mkfifo(small / "static" / "pipe")
     with pytest.raises(BuildError) as caught:
@@ -137,6 +256,21 @@ SECRETS = {
     "chain.pem": "-----BEGIN EC PRIVATE KEY-----\n",
     "js/pay.js": "const key = 'AKIAABCDEFGHIJKLMNOP';",
     "notes.txt": "token ghp_" + "a1" * 18,
+    "app.db": "",
+    "APP.DB-wal": "",
+    "prod.env": "",
+    "credentials": "",
+    "aws/credentials": "",
+    "all.sql": "",
+    "all.sql.gz": "",
+    "service-account.json": "{}",
+    "service_account_key.json": "{}",
+    "gpg.txt": "-----BEGIN PGP PRIVATE KEY BLOCK-----\n",
+    "putty.txt": "PuTTY-User-Key-File-3: ssh-ed25519\n",
+    "lab.js": "const t = 'glpat-" + "aB3_" * 5 + "';",
+    "pay.txt": "sk_live_" + "aB3d" * 6,
+    "hub.txt": "github_pat_" + "aB3d" * 20,
+    "chat.js": "xoxb-1234567890-" + "aB3d" * 6,
 }
 
 
@@ -150,9 +284,16 @@ def test_what_looks_like_a_secret_is_not_given_to_browsers(small: Path, name: st
     assert caught.value.code == "F343"
 
 
-@pytest.mark.parametrize("name", ["chain.pem", "keys.css", "secret-garden.jpg", "environment.js"])
+SOUNDS_LIKE_ONE = ["chain.pem", "keys.css", "secret-garden.jpg", "environment.js"]
+SOUNDS_LIKE_ONE += ["sql.html", "data.database.svg", "db.js", "credentials.html", "service.json"]
+
+
+@pytest.mark.parametrize("name", SOUNDS_LIKE_ONE)
 def test_what_only_sounds_like_one_goes_in(small: Path, name: str) -> None:
-    (small / "static" / name).write_text("-----BEGIN CERTIFICATE-----\n")
+    words = (
+        "-----BEGIN CERTIFICATE-----\nsk_live_... glpat- xoxb-YOUR-TOKEN PGP PRIVATE KEY BLOCK\n"
+    )
+    (small / "static" / name).write_text(words)
     assert f"static/{name}" in project_members(small)
 
 

