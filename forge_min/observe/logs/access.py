@@ -38,6 +38,7 @@ from .lines import lines_to
 from .masks import masked
 
 LOGGER = "forge_min.access"
+SPACES = 3  # of a line as `access_line` writes it: they are in its message
 
 
 class AccessLog:
@@ -97,7 +98,7 @@ class AccessLog:
                 line = access_line(
                     clock[1], now, method, path, status, seconds, fields, trace, span
                 )
-                if line is not None:
+                if line is not None and _needs_no_mask(line):
                     return line
             except UnicodeEncodeError:
                 pass
@@ -122,6 +123,13 @@ class AccessLog:
         text = moment.isoformat() if self._json else moment.astimezone().isoformat(" ")
         clock = self._clock = second, text[:19]
         return clock
+
+
+def _needs_no_mask(line: str) -> bool:
+    """Whether nothing in it could be a secret's that `access_line` does not look for, such as
+    `Bearer …` or `token%3D…`: no whitespace but the message's own, no escape.
+    """
+    return line.count(" ") == SPACES and "%" not in line and "\\" not in line
 
 
 def _micro(seconds: float) -> float:
