@@ -38,7 +38,6 @@ from .lines import lines_to
 from .masks import masked
 
 LOGGER = "forge_min.access"
-SPACES = 3  # of a line as `access_line` writes it: they are in its message
 
 
 class AccessLog:
@@ -98,7 +97,7 @@ class AccessLog:
                 line = access_line(
                     clock[1], now, method, path, status, seconds, fields, trace, span
                 )
-                if line is not None and _needs_no_mask(line):
+                if line is not None and _needs_no_mask(path, line):
                     return line
             except UnicodeEncodeError:
                 pass
@@ -125,11 +124,13 @@ class AccessLog:
         return clock
 
 
-def _needs_no_mask(line: str) -> bool:
+def _needs_no_mask(path: str, line: str) -> bool:
     """Whether nothing in it could be a secret's that `access_line` does not look for, such as
-    `Bearer …` or `token%3D…`: no whitespace but the message's own, no escape.
+    `Bearer …` or `token%3D…`: no whitespace in the path or after the message, no escape.
     """
-    return line.count(" ") == SPACES and "%" not in line and "\\" not in line
+    if " " in path or "%" in line or "\\" in line:
+        return False
+    return line.find(" ", line.find('ms"')) < 0
 
 
 def _micro(seconds: float) -> float:
