@@ -70,7 +70,7 @@ def broken(code: str, err: BaseException) -> Finding:
 
 
 def told(err: BaseException) -> str:
-    """One line for a person."""
+    """One line for a person; of somebody else's error without secrets."""
     if isinstance(err, ErrorGroup):
         return "; ".join(told(one) for one in err.errors)
     if isinstance(err, ForgeError):
@@ -79,4 +79,13 @@ def told(err: BaseException) -> str:
         said = str(err)
     except Exception:  # of a class of somebody else
         said = "(it cannot say why)"
-    return f"{type(err).__name__}: {' '.join(said.split())}".rstrip(": ")
+    return " ".join(_masked(f"{type(err).__name__}: {said}", err).split()).rstrip(": ")
+
+
+def _masked(text: str, err: BaseException) -> str:
+    """Without secrets; of what masks them, the core may be what is not there."""
+    try:
+        from ..observe import tidied
+    except (ImportError, ForgeError):
+        return type(err).__name__
+    return tidied(text, err)

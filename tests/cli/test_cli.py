@@ -122,6 +122,16 @@ def test_an_unexpected_exception_is_one_line_and_a_traceback_only_with_v(
         assert done.returncode == 1 and "Traceback" in done.stderr and "app.py" in done.stderr
 
 
+def test_an_unexpected_exception_is_told_without_secrets(cli: Cli, project: Path) -> None:
+    text = "cannot connect: postgres://u:hunter2@h/x password=hunter2"
+    (project / "app.py").write_text(f"raise RuntimeError({text!r})\n")
+    for arguments in (["routes"], ["-v", "routes"], ["doctor"], ["doctor", "--json"]):
+        done = cli(*arguments, cwd=project)
+        told = done.stdout + done.stderr
+        assert done.returncode == 1 and "hunter2" not in told
+        assert "RuntimeError: cannot connect: postgres://u:***@h/x password=***" in told
+
+
 def test_an_interrupt_is_exit_130_without_a_traceback(cli: Cli, project: Path) -> None:
     (project / "app.py").write_text("raise KeyboardInterrupt\n")
     done = cli("routes", cwd=project)

@@ -221,6 +221,9 @@ def test_an_installation_without_psycopg_or_the_core_is_a_finding(project: Path)
     done = run(project, "doctor --json", environ | path, python="-S")
     assert done.returncode == 1 and state(done, "D104") == "failed", done.stderr
     assert "compiled core" in told(done)["D104"][0]["message"] and state(done, "D101") == "ok"
+    (project / "app.py").write_text("raise RuntimeError('password=hunter2')\n")
+    done = run(project, "doctor --json", environ | path, python="-S")
+    assert state(done, "D104") == "failed" and "hunter2" not in done.stdout + done.stderr
     (bare / "psycopg.py").write_text("raise ImportError('no pq wrapper available')\n")
     done = run(project, "doctor --json", path, python="-S")
     assert "libpq" in told(done)["D104"][0]["message"], done.stdout

@@ -14,8 +14,9 @@ from http import HTTPMethod, HTTPStatus
 from typing import Any
 
 import pytest
+from forge_min.fanout import access_line
 from forge_min.observe import log_fields, new_handler, span
-from forge_min.observe.logs.access import AccessLog
+from forge_min.observe.logs.access import AccessLog, _needs_no_mask
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -66,6 +67,33 @@ def test_no_path_and_no_field_can_forge_a_line(
     ours, theirs = both(format, path, {key: value})
     assert ours == theirs
     assert len(ours.splitlines()) == 1 and ours[:-1].isprintable()
+
+
+@pytest.mark.parametrize("format", ["text", "json"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/bearer hunter2hunter2",
+        "/bearer\thunter2hunter2",
+        "/-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----",
+        "/\nDETAIL:  (hunter2)",
+        "/[1]/postgres://u:hunter2@h",
+        "/password 'hunter2'",
+        "/pass%3dhunter2",
+        "/user%5bpassword%5d%3Dhunter2",
+    ],
+)
+def test_a_secret_in_a_path_is_masked(format: str, path: str) -> None:
+    for ours in both(format, path, {"request_id": "r-1"}):
+        assert "hunter2" not in ours and "r-1" in ours
+    for ours in both(format, "/", {"user_id": path}):
+        assert "hunter2" not in ours and "***" in ours
+
+
+def test_a_plain_line_is_written_in_one_pass() -> None:
+    fields = {"request_id": "r-1", "route": "/a/{id}"}
+    line = access_line("2026-01-01T00:00:00", 0.0, "GET", "/a/1", 200, 0.001, fields, 1, 1)
+    assert line is None or _needs_no_mask("/a/1", line)
 
 
 VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.text())

@@ -20,8 +20,9 @@ from ..traceparent import SpanContext
 from ..tracing import current
 from .fields import log_fields
 from .lines import LineWriter, lines_to
-from .masks import MASK, is_secret, masked, tidied, without_rows
+from .masks import is_secret, masked, tidied
 from .repeats import Repeats
+from .rows import MASK
 
 Format = Literal["auto", "text", "json"]
 Level = Literal["debug", "info", "warning", "error"]
@@ -148,11 +149,7 @@ def _message(record: logging.LogRecord) -> str:
         text = record.getMessage()
     except Exception:  # a wrong format string must not hide what was to be said
         text = f"{record.msg!r} % {record.args!r}"
-    arguments = record.args if isinstance(record.args, tuple) else ()
-    for error in (record.msg, *arguments):
-        if isinstance(error, BaseException):
-            text = without_rows(text, error)
-    return masked(text)
+    return tidied(text, (record.msg, record.args))
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Plain]:
@@ -172,9 +169,8 @@ def field(name: str, value: object) -> Plain:
     """A field's value as it is written."""
     if is_secret(name):
         return MASK
-    error = value if isinstance(value, BaseException) else None
-    value = plain(value)
-    return tidied(value, error) if isinstance(value, str) else value
+    text = plain(value)
+    return tidied(text, value) if isinstance(text, str) else text
 
 
 def plain(value: object) -> Plain:
