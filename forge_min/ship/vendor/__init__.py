@@ -5,9 +5,9 @@ from .own import copy_source
 from .sbom import NAME as SBOM
 from .sbom import sbom_of_artifact
 from .scripts import check_scripts
-from .wheelhouse import collect
+from .wheelhouse import FOLDER, Wheelhouse, collect, package_files, read_wheelhouse
 
 __all__ = [
-    "SBOM", "Vendored", "check_scripts", "collect", "copy_source", "sbom_of_artifact",
-    "vendor",
+    "FOLDER", "SBOM", "Vendored", "Wheelhouse", "check_scripts", "collect", "copy_source",
+    "package_files", "read_wheelhouse", "sbom_of_artifact", "vendor",
 ]  # fmt: skip

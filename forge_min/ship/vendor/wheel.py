@@ -31,8 +31,8 @@ class Wheel:
 
     @classmethod
     def read(cls, path: Path) -> Wheel:
-        """Raises BuildError F371 for a file that is not named like a wheel."""
-        if not _FILE.fullmatch(path.name):
+        """Raises BuildError F371 for what is no file, or not named like a wheel."""
+        if not _FILE.fullmatch(path.name) or not path.is_file():
             raise failure("no_wheel", file=path.name)
         return cls(path.name, path.read_bytes())
 
