@@ -87,7 +87,7 @@ def build(
                     make_stylesheet(project)
                 check_stylesheets(root)
         with clock("package"):
-            path, info = _package(project, output, format, verify=verify)
+            path, info = _package(project, output, format, skip_css=skip_css, verify=verify)
     size = sum(p.stat().st_size for p in (path, *path.rglob("*")) if p.is_file())
     return Built(path, format, size, steps, info)
 
@@ -113,14 +113,14 @@ def _check_pages(root: Path) -> None:
 
 
 def _package(
-    project: Project, output: Path | None, format: Format, *, verify: bool
+    project: Project, output: Path | None, format: Format, *, skip_css: bool, verify: bool
 ) -> tuple[Path, dict[str, object]]:
     house = read_wheelhouse(project.root / FOLDER)
     driver = _driver(format, house)
     distributions = collect(house, [*artifact.BASE, artifact.DRIVERS[driver]])
     sources = _sources(project, package_files(house), distributions)
     sources[SBOM] = sbom_of_artifact(project, distributions)
-    info = build_info(project, sources, distributions, driver=driver)
+    info = build_info(project, sources, distributions, driver=driver, skip_css=skip_css)
     path = _place(project, output, format)
     if not verify and (current := read_current(path, info)):
         return path, current
