@@ -69,8 +69,9 @@ def build(
     that is whole and of these very inputs stays as it is. verify: build it anew all the same, and
     replace nothing.
 
-    Raises ErrorGroup of SchemaErrors, ConfigError, and BuildError F34x: nothing was replaced then;
-    F381 when `verify` gets other bytes than the artifact has, naming the inputs that differ.
+    Raises ErrorGroup of SchemaErrors, ConfigError, and BuildError F34x, F352, F371: nothing was
+    replaced then; F381 when `verify` gets other bytes than the artifact has, naming the inputs that
+    differ.
     """
     steps: dict[str, float] = {}
     clock = partial(timed, steps, step)
@@ -168,6 +169,7 @@ def _sources(
         for name in part.keys() & members.keys():
             raise failure("same_name", name=name)
         members |= part
+    artifact.check_imports(own, package, members)
     return artifact.prepare_assets(members)
 
 
