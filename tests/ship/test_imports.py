@@ -38,7 +38,7 @@ def check(**files: str) -> None:
         "import helpers; from helpers import *",
         "from gen import registry",
         "try:\n    import yaml\nexcept ImportError:\n    import ruamel",
-        "try:\n    import yaml\nexcept (OSError, ModuleNotFoundError):\n    x = 1\nelse:\n    import b",
+        "try:\n    import yaml\nexcept (OSError, ImportError):\n    x = 1\nelse:\n    import b",
         "try:\n    import yaml\nexcept:\n    pass",
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import yaml",
         "def f():\n    import yaml",
