@@ -31,10 +31,13 @@ class Wheel:
 
     @classmethod
     def read(cls, path: Path) -> Wheel:
-        """Raises BuildError F371 for what is no file, or not named like a wheel."""
+        """Raises BuildError F371 for what is not named like a wheel, or no file that can be read."""
         if not _FILE.fullmatch(path.name) or not path.is_file():
             raise failure("no_wheel", file=path.name)
-        return cls(path.name, path.read_bytes())
+        try:
+            return cls(path.name, path.read_bytes())
+        except OSError as err:
+            raise failure("no_wheel", file=path.name) from err
 
     @property
     def parts(self) -> tuple[str, ...]:
