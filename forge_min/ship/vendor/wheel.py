@@ -31,7 +31,7 @@ class Wheel:
 
     @classmethod
     def read(cls, path: Path) -> Wheel:
-        """Raises BuildError F371 for what is not named like a wheel, or no file that can be read."""
+        """Raises BuildError F371 for what is not named like a wheel, or cannot be read as a file."""
         if not _FILE.fullmatch(path.name) or not path.is_file():
             raise failure("no_wheel", file=path.name)
         try:
