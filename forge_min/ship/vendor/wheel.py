@@ -31,7 +31,7 @@ class Wheel:
 
     @classmethod
     def read(cls, path: Path) -> Wheel:
-        """Raises BuildError F371 for what is not named like a wheel, or cannot be read as a file."""
+        """Raises BuildError F371 for what is not named like a wheel, or is no readable file."""
         if not _FILE.fullmatch(path.name) or not path.is_file():
             raise failure("no_wheel", file=path.name)
         try:
