@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from forge_min.data import JSON, Packed, files, table
-from forge_min.ship.artifact.package import package_members, package_root
+from forge_min.ship.artifact.package import package_files, package_members, package_root
 
 FILES = {
     "packed_pkg/__init__.py": b"",
@@ -94,7 +94,7 @@ def test_an_artifacts_root_and_name_are_known(tmp_path: Path) -> None:
 
 
 def test_an_artifact_has_each_table_as_json_too_and_it_says_the_same() -> None:
-    members = package_members(package_root())
+    members = package_members(package_files(package_root()))
     tables = [name for name in members if name.endswith(".toml")]
     assert len(tables) > 5
     for name in tables:

@@ -5,6 +5,7 @@ The first line of each holds the hash of the rest, so that an edited file is kno
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Collection, Iterator, Mapping
@@ -14,18 +15,22 @@ from hashlib import sha256
 from pathlib import Path
 from string import Template
 from typing import Literal
+from urllib.parse import quote
 
 from .. import __version__
-from ..config import load
+from ..config import Config, load
 from ..data import files, table
-from .artifact import replace
+from .artifact import BASE, DRIVERS, replace
 from .failure import failure
 from .project import read_project
+from .vendor import LOCK, WHEELS, read_wheelhouse
 
 Base = Literal["alpine", "debian"]
 Also = Literal["compose", "systemd"]
 _MARK = "# forge: sha256="
 _TABLE = table(__package__, "templates/deployment.toml")
+_PORTS = {"server": 8000, "admin": 9090}  # where forge.toml says 0
+_SEPARATOR, _SEPARATORS = re.compile(r"\.|__?|-+"), re.compile(r"[._-]+")
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*\Z")
 
 
@@ -54,7 +59,7 @@ def deploy(
 
     Raises BuildError F360 when a file was edited and `force` is missing (then nothing is written),
     F361 when `check` finds a file that is missing or differs, F362 for a vendor folder that cannot
-    be used, F345 when a file cannot be written.
+    be used, F371 for a wheel in it that its lock does not name, F345 when a file cannot be written.
     """
     values = _values(root, base, "" if vendor is None else _vendored(root, vendor))
     wanted = dict(_marked(values, also))
@@ -66,47 +71,81 @@ def deploy(
     if edited and not force:
         raise failure("edited", names=", ".join(edited))
     for name in differing:
-        write = partial(Path.write_bytes, data=wanted[name].encode())
+        write = partial(Path.write_bytes, data=wanted[name])
         replace(root / name, write, "file_not_written")
     return Deployed(tuple(differing), tuple(sorted(wanted.keys() - set(differing))))
 
 
 def _vendored(root: Path, vendor: Path) -> str:
-    """The vendor folder as the build's context has it. Raises BuildError F362."""
-    for what in ("requirements.lock", "wheelhouse/forge_min-*.whl"):
-        if not any(vendor.glob(what)):
-            raise failure("no_vendor", folder=vendor, why=f"there is no {what} in it")
-    name = vendor.relative_to(root).as_posix() if vendor.is_relative_to(root) else ".."
-    if not _PLAIN.match(name):
+    """The vendor folder as the build's context has it. Raises BuildError F362, F371."""
+    lacking = next(_lacking(vendor), "")
+    if lacking:
+        raise failure("no_vendor", folder=vendor, why=f"there is no {lacking} in it")
+    context = root.resolve()
+    inside = [vendor, vendor / LOCK, vendor / WHEELS, *(vendor / WHEELS).iterdir()]
+    name = Path(os.path.relpath(vendor.resolve(), context)).as_posix()
+    reached = all(path.resolve().is_relative_to(context) for path in inside)
+    if not reached or not _PLAIN.match(name):
         raise failure("no_vendor", folder=vendor, why="the build's context does not reach it")
     return name
 
 
+def _lacking(vendor: Path) -> Iterator[str]:
+    """What pip would not find in it."""
+    house = read_wheelhouse(vendor) if (vendor / LOCK).is_file() else None
+    if house is None:
+        yield LOCK
+        return
+    there = {wheel.name for wheel in house.wheels}
+    missing = {"forge-min", *BASE, DRIVERS["binary"]} - there
+    missing.update(house.missing())
+    yield from (f"{WHEELS}/{name.replace('-', '_')}-*.whl" for name in sorted(missing))
+
+
 def _values(root: Path, base: Base, vendor: str) -> dict[str, str]:
     """The words of the templates."""
-    project = read_project(root)
+    project, config = read_project(root), load(root, {})
     values = {
         "name": project.name,
-        "repository": project.name.lower(),  # an image's name has no capitals
+        "repository": _repository(project.name),
         "version": project.version,
         "forge_version": __version__,
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
-        "app_role": load(root, {}).database.app_role,
+        "app_role": quote(config.database.app_role, safe=""),
         "vendor": vendor,
         "again": f"!{vendor}/wheelhouse\n!{vendor}/requirements.lock\n" if vendor else "",
+        **_ports(config),
     }
-    values |= {part: _words(text, values) for part, text in _TABLE["base"][base].items()}
+    parts = {**_TABLE["base"][base], **_TABLE["admin" if config.admin.enabled else "no_admin"]}
+    values |= {part: _words(text, values) for part, text in parts.items()}
     values["install"] = _fill("vendor.tmpl" if vendor else "index.tmpl", values).rstrip()
     return {**values, "library": ""} if vendor else values
 
 
-def _marked(values: Mapping[str, str], also: Collection[Also]) -> Iterator[tuple[str, str]]:
+def _ports(config: Config) -> dict[str, str]:
+    """Those of forge.toml. What is 0 there, any free one, is `fixed` for the image."""
+    told = {"server": config.server.port, "admin": config.admin.port}
+    ports = {name: port or _PORTS[name] for name, port in told.items()}
+    free = [name for name, port in told.items() if not port]
+    fixed = "".join(f" FORGE_{name.upper()}_PORT={ports[name]}" for name in free)
+    return {"port": str(ports["server"]), "admin_port": str(ports["admin"]), "fixed": fixed}
+
+
+def _repository(name: str) -> str:
+    """As an image may be named (OCI distribution): no capitals, and one separator between words."""
+    return _SEPARATORS.sub(
+        lambda found: found[0] if _SEPARATOR.fullmatch(found[0]) else "-", name.lower()
+    ).rstrip("._-")
+
+
+def _marked(values: Mapping[str, str], also: Collection[Also]) -> Iterator[tuple[str, bytes]]:
     """Every file by its name in the project, the hash of its text before it."""
     for row in _TABLE["file"]:
         if row.get("with") in (None, *also):
             own = {word: _words(text, values) for word, text in row.items()}
             text = _fill(row["template"], {**own, **values})
-            yield own["name"], f"{_MARK}{_hash(text)}\n{text}"
+            mark = f"{_MARK}{sha256(text.encode()).hexdigest()}"
+            yield own["name"], f"{mark}\n{text}".encode()
 
 
 def _fill(name: str, values: Mapping[str, str]) -> str:
@@ -117,17 +156,13 @@ def _words(text: str, values: Mapping[str, str]) -> str:
     return Template(text).substitute(values)
 
 
-def _hash(text: str) -> str:
-    return sha256(text.encode()).hexdigest()
-
-
-def _is_ours(text: str | None) -> bool:
+def _is_ours(data: bytes | None) -> bool:
     """Whether the file is missing, or its first line holds the hash of the others."""
-    if text is None:
+    if data is None:
         return True
-    first, _, rest = text.partition("\n")
-    return first == _MARK + _hash(rest)
+    first, _, rest = data.partition(b"\n")
+    return first == f"{_MARK}{sha256(rest).hexdigest()}".encode()
 
 
-def _read(path: Path) -> str | None:
-    return path.read_text("utf-8", "replace") if path.is_file() else None
+def _read(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None

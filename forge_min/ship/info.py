@@ -15,6 +15,8 @@ from ..manifest import Manifest
 from .origin import commit, source_date
 from .project import Project
 
+SKIPPED = "skipped"  # by --skip-css
+
 
 def build_info(
     project: Project,
@@ -22,9 +24,11 @@ def build_info(
     distributions: Iterable[Distribution],
     *,
     driver: str,
+    skip_css: bool = False,
 ) -> dict[str, object]:
     """What is known of an artifact before its modules are compiled: all inputs by name. driver:
-    psycopg's implementation, "binary" or "c". sources: the members so far.
+    psycopg's implementation, "binary" or "c". skip_css: whether its stylesheets went in unseen.
+    sources: the members so far.
 
     Raises BuildError F347 when SOURCE_DATE_EPOCH is no date.
     """
@@ -40,6 +44,7 @@ def build_info(
         "zlib": zlib.ZLIB_RUNTIME_VERSION,
         "impl": "c" if core else "python",
         "driver": driver,
+        "css": SKIPPED if skip_css else "made",
         "inputs": {"forge-min": __version__, **{d.name: d.version for d in distributions}},
         "sources": Manifest.of({**sources, **_builders()}).digest,
     }

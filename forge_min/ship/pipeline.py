@@ -11,7 +11,6 @@ from importlib.metadata import Distribution
 from pathlib import Path
 from typing import Literal
 
-from ..data import files
 from ..errors import BuildError, ErrorGroup, SchemaError
 from ..generate import generate
 from ..manifest import INFO, NAME, Manifest
@@ -26,9 +25,19 @@ from .proof import compare, read_current
 from .steps import Step, timed
 from .stylesheets import check_stylesheets
 from .tailwind import asks_for_tailwind, make_stylesheet
-from .vendor import SBOM, check_scripts, collect, sbom_of_artifact
+from .vendor import (
+    FOLDER,
+    SBOM,
+    Wheelhouse,
+    check_scripts,
+    collect,
+    package_files,
+    read_wheelhouse,
+    sbom_of_artifact,
+)
 
 Format = Literal["zipapp", "dir"]
+_BOOT = "forge_min/ship/artifact/boot.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +69,9 @@ def build(
     that is whole and of these very inputs stays as it is. verify: build it anew all the same, and
     replace nothing.
 
-    Raises ErrorGroup of SchemaErrors, ConfigError, and BuildError F34x: nothing was replaced then;
-    F381 when `verify` gets other bytes than the artifact has, naming the inputs that differ.
+    Raises ErrorGroup of SchemaErrors, ConfigError, and BuildError F34x, F352, F371: nothing was
+    replaced then; F381 when `verify` gets other bytes than the artifact has, naming the inputs that
+    differ.
     """
     steps: dict[str, float] = {}
     clock = partial(timed, steps, step)
@@ -79,7 +89,7 @@ def build(
                     make_stylesheet(project)
                 check_stylesheets(root)
         with clock("package"):
-            path, info = _package(project, output, format, verify=verify)
+            path, info = _package(project, output, format, skip_css=skip_css, verify=verify)
     size = sum(p.stat().st_size for p in (path, *path.rglob("*")) if p.is_file())
     return Built(path, format, size, steps, info)
 
@@ -105,13 +115,14 @@ def _check_pages(root: Path) -> None:
 
 
 def _package(
-    project: Project, output: Path | None, format: Format, *, verify: bool
+    project: Project, output: Path | None, format: Format, *, skip_css: bool, verify: bool
 ) -> tuple[Path, dict[str, object]]:
-    driver = _driver(format)
-    distributions = collect(project.root, [*artifact.BASE, artifact.DRIVERS[driver]])
-    sources = _sources(project, distributions)
+    house = read_wheelhouse(project.root / FOLDER)
+    driver = _driver(format, house)
+    distributions = collect(house, [*artifact.BASE, artifact.DRIVERS[driver]])
+    sources = _sources(project, package_files(house), distributions)
     sources[SBOM] = sbom_of_artifact(project, distributions)
-    info = build_info(project, sources, distributions, driver=driver)
+    info = build_info(project, sources, distributions, driver=driver, skip_css=skip_css)
     path = _place(project, output, format)
     if not verify and (current := read_current(path, info)):
         return path, current
@@ -135,28 +146,31 @@ def _place(project: Project, output: Path | None, format: Format) -> Path:
     return (output or project.root / "dist") / name if not output or output.is_dir() else output
 
 
-def _driver(format: Format) -> str:
-    """psycopg's implementation: with its own libpq in a zip; in a folder the system's, if there."""
-    if format == "dir" and artifact.is_installed(artifact.DRIVERS["c"]):
-        return "c"
-    return "binary"
+def _driver(format: Format, house: Wheelhouse | None) -> str:
+    """psycopg's implementation: with its own libpq in a zip; in a folder the system's, where the
+    distributions come from a place that has it.
+    """
+    has = house.has if house else artifact.is_installed
+    return "c" if format == "dir" and has(artifact.DRIVERS["c"]) else "binary"
 
 
-def _sources(project: Project, distributions: list[Distribution]) -> dict[str, bytes]:
-    """Every member but those that are made of others."""
-    boot = files(artifact.__name__).joinpath("boot.py").read_bytes()
-    members = {"__main__.py": boot}
+def _sources(
+    project: Project, package: Mapping[str, bytes], distributions: list[Distribution]
+) -> dict[str, bytes]:
+    """Every member but those that are made of others. package: all of forge_min's own files."""
+    members = {"__main__.py": package[_BOOT]}
     own = project_members(project.root)
     if asks_for_tailwind(project):
         own.pop(project.css, None)  # no browser reads it
     for part in (
         own,
-        artifact.package_members(artifact.package_root()),
+        artifact.package_members(package),
         *map(artifact.members, distributions),
     ):
         for name in part.keys() & members.keys():
             raise failure("same_name", name=name)
         members |= part
+    artifact.check_imports(own, package, members)
     return artifact.prepare_assets(members)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,16 @@ def test_a_project_is_started_in_an_empty_folder_only(tmp_path: Path) -> None:
         with pytest.raises(UsageError):
             scaffold_project(tmp_path / "other", name)
     assert not (tmp_path / "other").exists()
+
+
+def test_git_takes_no_secrets_of_a_new_project(tmp_path: Path) -> None:
+    root = tmp_path / "shop"
+    scaffold_project(root, "shop")
+    subprocess.run(["git", "init", "-q", root], check=True)
+    (root / ".env").write_text("OWNER_PASSWORD=x\n")
+    command = ["git", "-C", root, "status", "--porcelain", "--untracked-files=all"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert "app.py" in told and ".env" not in told
 
 
 @given(schema_files())

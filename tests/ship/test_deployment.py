@@ -16,17 +16,19 @@ import pytest
 from forge_min.errors import BuildError
 from forge_min.ship import deploy
 
+from ship.test_vendor_wheelhouse import fill
+from wheels import alter, make_wheel
+
 BASES: list[Literal["alpine", "debian"]] = ["alpine", "debian"]
 
 
 @pytest.fixture
 def vendor(project: Path) -> Path:
     """A folder as `vendor` makes it, as far as deploy looks."""
-    folder = project / "dist" / "vendor"
-    (folder / "wheelhouse").mkdir(parents=True)
-    (folder / "wheelhouse" / "forge_min-1-py3-none-any.whl").touch()
-    (folder / "requirements.lock").touch()
-    return folder
+    names = ("forge-min", "opentelemetry-api", "opentelemetry-sdk", "psycopg", "psycopg-binary")
+    fill(project, *map(make_wheel, names))
+    (project / "dist").mkdir()
+    return (project / "vendor").rename(project / "dist" / "vendor")
 
 
 @pytest.mark.parametrize("vendored", [False, True])
@@ -106,7 +108,12 @@ def test_a_build_without_the_compiled_core_stops(
 
 
 @pytest.mark.parametrize(
-    "missing", ["requirements.lock", "wheelhouse/forge_min-1-py3-none-any.whl"]
+    "missing",
+    [
+        "requirements.lock",
+        "wheelhouse/forge_min-1.0-py3-none-any.whl",
+        "wheelhouse/psycopg_binary-1.0-py3-none-any.whl",
+    ],
 )
 def test_a_vendor_folder_that_lacks_something_is_refused(
     project: Path, vendor: Path, missing: str
@@ -126,6 +133,74 @@ def test_a_vendor_folder_outside_the_context_is_refused(
         with pytest.raises(BuildError, match="context") as caught:
             deploy(project, vendor=vendor)
         assert caught.value.code == "F362"
+
+
+def test_a_way_that_leads_out_of_the_context_is_refused(
+    project: Path, vendor: Path, tmp_path: Path
+) -> None:
+    outside = vendor.rename(tmp_path / "outside")
+    (project / "linked").symlink_to(outside)
+    (project / "half").mkdir()
+    (project / "half" / "requirements.lock").write_bytes(
+        (outside / "requirements.lock").read_bytes()
+    )
+    (project / "half" / "wheelhouse").symlink_to(outside / "wheelhouse")
+    for name in ("dist/../../outside", "linked", "half"):
+        with pytest.raises(BuildError, match="context") as caught:
+            deploy(project, vendor=project / name)
+        assert caught.value.code == "F362"
+
+
+def test_a_way_about_is_written_as_the_straight_one(project: Path, vendor: Path) -> None:
+    deploy(project, vendor=project / "dist" / ".." / "dist" / "vendor")
+    assert ("COPY", "dist/vendor/wheelhouse /vendor/wheelhouse") in instructions(project)
+
+
+def test_an_altered_wheel_is_refused(project: Path, vendor: Path) -> None:
+    alter(vendor / "wheelhouse" / "psycopg-1.0-py3-none-any.whl")
+    with pytest.raises(BuildError, match="psycopg-1.0") as caught:
+        deploy(project, vendor=vendor)
+    assert caught.value.code == "F371"
+
+
+def configure(project: Path, text: str) -> None:
+    """More of forge.toml."""
+    with open(project / "forge.toml", "a") as file:
+        file.write(text)
+
+
+def test_the_ports_are_those_of_the_project(project: Path) -> None:
+    configure(project, "[server]\nport = 9000\n[admin]\nport = 9191\n")
+    deploy(project)
+    said = dict(instructions(project))
+    assert said["EXPOSE"] == "9000"
+    assert asked(said["HEALTHCHECK"], {}) == "http://127.0.0.1:9191/healthz"
+    assert asked(said["HEALTHCHECK"], {"FORGE_ADMIN_PORT": "1"}) == "http://127.0.0.1:1/healthz"
+    assert not any("_PORT=" in rest for name, rest in instructions(project) if name == "ENV")
+
+
+def test_any_port_is_a_known_one_in_an_image(project: Path) -> None:
+    configure(project, "[server]\nport = 0\n[admin]\nport = 0\n")
+    deploy(project)
+    (run,) = [rest for name, rest in instructions(project) if rest.startswith("FORGE_ENV=")]
+    assert {"FORGE_SERVER_PORT=8000", "FORGE_ADMIN_PORT=9090"} <= set(run.split())
+    assert dict(instructions(project))["EXPOSE"] == "8000"
+
+
+def test_without_an_admin_server_nobody_asks_for_its_health(project: Path) -> None:
+    configure(project, "[admin]\nenabled = false\n")
+    deploy(project)
+    assert dict(instructions(project))["HEALTHCHECK"] == "NONE"
+
+
+def asked(check: str, environ: dict[str, str]) -> str:
+    """The URL that the health check opens."""
+    code = json.loads(check.partition("CMD ")[2])[2]
+    told = "import io, urllib.request as r; r.urlopen = lambda u, timeout: print(u) or io.BytesIO()"
+    command = [sys.executable, "-c", f"{told}\n{code}"]
+    return subprocess.run(
+        command, env=environ, capture_output=True, text=True, check=True
+    ).stdout.strip()
 
 
 def test_the_health_check_is_python_that_compiles(project: Path) -> None:
@@ -181,6 +256,18 @@ def test_check_tells_drift_and_writes_nothing(project: Path) -> None:
     (project / "Dockerfile").write_text("FROM scratch\n")
     with pytest.raises(BuildError):
         deploy(project, check=True)
+
+
+def test_check_tells_an_edit_of_line_ends(project: Path) -> None:
+    deploy(project)
+    data = (project / "Dockerfile").read_bytes()
+    (project / "Dockerfile").write_bytes(data.replace(b"\n", b"\r\n"))
+    with pytest.raises(BuildError, match="Dockerfile") as caught:
+        deploy(project, check=True)
+    assert caught.value.code == "F361"
+    with pytest.raises(BuildError, match="Dockerfile") as caught:
+        deploy(project)
+    assert caught.value.code == "F360"
 
 
 def test_a_place_that_cannot_be_written_is_one_error(project: Path) -> None:

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from forge_min.config import load
@@ -54,6 +55,50 @@ def test_the_image_has_a_name_without_capitals(project: Path, read_compose: Comp
     (project / "forge.toml").write_text(toml.replace('"departures"', '"Departures"'))
     deploy(project, also=["compose"])
     assert read_compose(project, **SECRETS)["app"]["image"] == "departures:0.1.0"
+
+
+@pytest.mark.parametrize(
+    ("name", "image"),
+    [("shop-", "shop"), ("a..b", "a-b"), ("a-.b", "a-b"), ("a__b.C--d", "a__b.c--d")],
+)
+def test_the_image_has_a_name_that_an_image_may_have(
+    project: Path, read_compose: Compose, name: str, image: str
+) -> None:
+    toml = (project / "forge.toml").read_text()
+    (project / "forge.toml").write_text(toml.replace('"departures"', f'"{name}"'))
+    deploy(project, also=["compose"])
+    assert read_compose(project, **SECRETS)["app"]["image"] == f"{image}:0.1.0"
+
+
+@pytest.mark.parametrize("role", ["a: b #x", "shop app", "it's", 'a"b', "a$b", "a/b@c"])
+def test_any_role_reaches_the_application(project: Path, read_compose: Compose, role: str) -> None:
+    with open(project / "forge.toml", "a") as file:
+        file.write(f"[database]\napp_role = '''{role}'''\n")
+    deploy(project, also=["compose"])
+    services = read_compose(project, **SECRETS)
+    for name in ("app", "migrate"):
+        config = load(project, {"FORGE_ENV": "production", **services[name]["environment"]})
+        assert config.database.app_role == role
+        told = urlsplit(config.database.url)
+        assert (unquote(told.username or ""), told.password, told.hostname) == (role, "a1", "db")
+
+
+def test_the_ports_are_those_of_the_project(project: Path, read_compose: Compose) -> None:
+    with open(project / "forge.toml", "a") as file:
+        file.write("[server]\nport = 9000\n[admin]\nport = 9191\n")
+    deploy(project, also=["compose", "systemd"])
+    services = read_compose(project, **SECRETS)
+    assert services["app"]["ports"] == ["127.0.0.1:9000:9000"]
+    assert services["worker"]["environment"]["FORGE_ADMIN_PORT"] == "9191"
+    assert "\nListenStream=127.0.0.1:9000\n" in (project / "systemd" / UNITS[2]).read_text()
+
+
+def test_without_an_admin_server_none_is_asked_for(project: Path, read_compose: Compose) -> None:
+    with open(project / "forge.toml", "a") as file:
+        file.write("[admin]\nenabled = false\n")
+    deploy(project, also=["compose"])
+    environ = read_compose(project, **SECRETS)["worker"]["environment"]
+    assert "FORGE_DATABASE_URL" in environ and "FORGE_ADMIN_PORT" not in environ
 
 
 def test_the_database_keeps_its_rows_in_a_volume(

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from forge_min.errors import BuildError
-from forge_min.ship import Built, verify, write_evidence
+from forge_min.ship import Built, build, verify, write_evidence
 
 from ship.test_verify import small
 
@@ -68,6 +68,31 @@ def test_tests_are_counted(
     assert state(found, "the tests passed") == expected
     because = next(p["because"] for p in found["proofs"] if p["claim"] == "the tests passed")
     assert f"{counts['t'] + 2} tests" in because
+
+
+@pytest.mark.parametrize("form", ["<testsuites>{}</testsuites>", "{}"])
+def test_a_suite_within_a_suite_is_counted_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    suite = '<testsuite tests="3" skipped="1">{}</testsuite>'
+    (tmp_path / "junit.xml").write_text(form.format(suite.format(suite.format(""))))
+    found = report(small(tmp_path / "x.pyz"), tmp_path, tests=tmp_path / "junit.xml")
+    assert state(found, "the tests passed") == "proved"
+    (proof,) = [p for p in found["proofs"] if p["claim"] == "the tests passed"]
+    assert proof["because"].startswith("3 tests, 0 failures, 0 errors, 1 skipped;")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['<testsuite tests="abc"/>', '<testsuite tests="3" failures="-1"/>', "<html/>"]
+    + ['<?xml version="1.0" encoding="nothing"?><testsuite tests="1"/>'],
+)
+def test_a_report_that_no_runner_of_tests_wrote_is_an_error(tmp_path: Path, text: str) -> None:
+    (tmp_path / "junit.xml").write_text(text)
+    with pytest.raises(BuildError, match=r"junit\.xml cannot be read") as caught:
+        report(small(tmp_path / "x.pyz"), tmp_path, tests=tmp_path / "junit.xml")
+    assert caught.value.code == "F380"
 
 
 def test_a_report_that_is_none_is_an_error(tmp_path: Path) -> None:
@@ -132,3 +157,12 @@ def test_the_example_is_proved_to_need_no_network(
     again = report(path, tmp_path / "out", root=project)
     assert state(again, BUILD) == "failed"
     assert "app.py" in next(p["because"] for p in again["proofs"] if p["state"] == "failed")
+
+
+@pytest.mark.slow
+def test_the_second_build_skips_what_the_first_did(project: Path, tmp_path: Path) -> None:
+    if subprocess.run(["unshare", "-rn", "true"], check=False).returncode:
+        pytest.skip("NOT PROVED: this machine makes no network namespaces (unshare -rn)")
+    (project / "static" / "css" / "far.css").write_text('@import "https://example.org/x.css";')
+    path = build(project, skip_css=True).path
+    assert state(report(path, tmp_path / "out", root=project), BUILD) == "proved"

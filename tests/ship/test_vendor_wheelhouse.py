@@ -5,13 +5,15 @@ from __future__ import annotations
 import platform
 import re
 import sys
+from importlib.metadata import Distribution
 from pathlib import Path
 
 import pytest
 from forge_min.errors import BuildError
 from forge_min.ship import build
 from forge_min.ship.artifact import collect as installed
-from forge_min.ship.vendor import collect
+from forge_min.ship.vendor import collect as collect_from
+from forge_min.ship.vendor import read_wheelhouse
 from forge_min.ship.vendor.lock import read_lock, write_lock
 from forge_min.ship.vendor.wheel import Wheel
 
@@ -26,6 +28,11 @@ def fill(root: Path, *wheels: Wheel) -> Path:
         (folder / wheel.file).write_bytes(wheel.data)
     (root / "vendor" / "requirements.lock").write_text(write_lock(wheels, "CPython 3"))
     return folder
+
+
+def collect(root: Path, names: list[str]) -> list[Distribution]:
+    """What a build of the project takes."""
+    return collect_from(read_wheelhouse(root / "vendor"), names)
 
 
 def test_the_lock_has_one_requirement_with_the_hash_of_each_wheel() -> None:
@@ -104,3 +111,33 @@ def test_a_build_stops_and_leaves_what_was_built(project: Path) -> None:
     with pytest.raises(BuildError, match=re.escape(wheel.file)):
         build(project, offline=True)
     assert (project / "dist" / "departures.pyz").read_bytes() == b"old"
+
+
+def test_wheels_whose_lock_is_gone_are_an_error_and_not_passed_over(tmp_path: Path) -> None:
+    (fill(tmp_path, make_wheel("psycopg")).parent / "requirements.lock").unlink()
+    with pytest.raises(BuildError, match=r"requirements\.lock") as caught:
+        collect(tmp_path, ["psycopg"])
+    assert caught.value.code == "F371"
+
+
+def test_a_folder_named_vendor_that_is_none_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "vendor" / "theirs").mkdir(parents=True)
+    assert read_wheelhouse(tmp_path / "vendor") is None
+
+
+def test_a_lock_that_is_no_text_is_one_error(tmp_path: Path) -> None:
+    lock = fill(tmp_path, make_wheel()).parent / "requirements.lock"
+    lock.write_bytes(lock.read_bytes() + b"# \xff\n")
+    with pytest.raises(BuildError, match="utf-8") as caught:
+        collect(tmp_path, ["made"])
+    assert caught.value.code == "F371"
+
+
+@pytest.mark.parametrize("name", ["x.WHL", "made-2.0-py3-none-any.whl", "notes.txt"])
+@pytest.mark.parametrize("folder", [False, True])
+def test_what_is_no_wheel_among_them_is_named(tmp_path: Path, name: str, folder: bool) -> None:
+    path = fill(tmp_path, make_wheel()) / name
+    path.mkdir() if folder else path.touch()
+    with pytest.raises(BuildError, match=re.escape(name)) as caught:
+        collect(tmp_path, ["made"])
+    assert caught.value.code == "F371"

@@ -23,12 +23,14 @@ from .distributions import (
     record_hash,
     recorded_files,
 )
+from .imports import check_imports
 from .markers import normalise, required_names
-from .package import compiled_core, package_members, package_root
+from .package import compiled_core, package_files, package_members, package_root, recorded_package
 
 __all__ = [
-    "BASE", "DRIVERS", "INSTALLERS_OWN", "SUMS", "check_ours", "collect", "compile_members",
-    "compiled_core", "is_installed", "members", "normalise", "package_members", "package_root",
-    "prepare_assets", "read_sums", "record_hash", "recorded_files", "replace", "required_names",
-    "sums_name", "write_folder", "write_sums", "write_zip", "write_zipapp",
+    "BASE", "DRIVERS", "INSTALLERS_OWN", "SUMS", "check_imports", "check_ours", "collect",
+    "compile_members", "compiled_core", "is_installed", "members", "normalise", "package_files",
+    "package_members", "package_root", "prepare_assets", "read_sums", "record_hash",
+    "recorded_files", "recorded_package", "replace", "required_names", "sums_name", "write_folder",
+    "write_sums", "write_zip", "write_zipapp",
 ]  # fmt: skip

@@ -25,6 +25,7 @@ from ...data import files
 from ...manifest import Manifest
 from ..artifact import normalise, package_root, replace
 from ..failure import failure
+from ..info import SKIPPED
 from .verify import Verified
 
 PROVED, FAILED, UNPROVED = "proved", "failed", "not proved"
@@ -73,6 +74,7 @@ def _proofs(found: Verified, root: Path | None, tests: Path | None) -> list[Proo
     first = [sys.executable, "-I", "-S", str(found.path), "version"]
     again = [sys.executable, "-m", __package__.partition(".")[0], "--project", str(root), "build"]
     again += ["--offline", "--verify", "--format", "dir" if found.path.is_dir() else "zipapp"]
+    again += ["--skip-css"] if found.info.get("css") == SKIPPED else []
     claim = "a build without a network gives the same bytes, and tries no connection"
     if root is None:
         claims.append(Proof(claim, UNPROVED, "verify did not run in the project's folder"))
@@ -123,15 +125,28 @@ def _tests(report: Path | None) -> Proof:
         return Proof(claim, UNPROVED, "no --tests: pytest --junitxml=FILE writes such a report")
     try:
         data = report.read_bytes()
-        suites = list(ElementTree.fromstring(data).iter("testsuite"))
-    except (OSError, ElementTree.ParseError) as err:
+        count = _counts(ElementTree.fromstring(data))
+    except (OSError, ValueError, LookupError, ElementTree.ParseError) as err:
         raise failure("no_report", path=report, why=err) from err
-    words = ("tests", "failures", "errors", "skipped")
-    count = {word: sum(int(suite.get(word, 0)) for suite in suites) for word in words}
     told = ", ".join(f"{number} {word}" for word, number in count.items())
     well = count["tests"] > count["skipped"] and not count["failures"] + count["errors"]
     because = f"{told}; the report's sha256 is {sha256(data).hexdigest()}"
     return Proof(claim, PROVED if well else FAILED, because)
+
+
+def _counts(root: ElementTree.Element) -> dict[str, int]:
+    """Of the suites that lie in no other: what these hold is in their counts.
+
+    Raises ValueError for a report that is not JUnit's.
+    """
+    suites = [root] if root.tag == "testsuite" else root.findall("testsuite")
+    if root.tag not in ("testsuite", "testsuites"):
+        raise ValueError(f"<{root.tag}> is no <testsuites> of JUnit")
+    words = ("tests", "failures", "errors", "skipped")
+    count = {word: [int(suite.get(word, 0)) for suite in suites] for word in words}
+    if any(number < 0 for numbers in count.values() for number in numbers):
+        raise ValueError("it counts fewer than no tests")
+    return {word: sum(numbers) for word, numbers in count.items()}
 
 
 def _licences(members: Mapping[str, bytes], inputs: Mapping[str, str]) -> list[dict[str, Any]]:

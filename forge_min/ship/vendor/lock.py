@@ -8,9 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from itertools import groupby
+from pathlib import Path
 
 from .. import artifact
+from ..failure import failure
 from .wheel import Wheel
+
+Pins = Mapping[tuple[str, str], frozenset[str]]
 
 NAME = "requirements.lock"
 _PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==(\S+)")
@@ -27,7 +31,7 @@ def write_lock(wheels: Iterable[Wheel], comment: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def read_lock(text: str) -> Mapping[tuple[str, str], frozenset[str]]:
+def read_lock(text: str) -> Pins:
     """Name and version → the hashes of its wheels. Also reads what pip-compile and uv write."""
     found = {}
     for line in re.sub(r"\\\n", " ", text).splitlines():
@@ -35,3 +39,12 @@ def read_lock(text: str) -> Mapping[tuple[str, str], frozenset[str]]:
         if pin:
             found[artifact.normalise(pin[1]), pin[2]] = frozenset(_HASH.findall(line))
     return found
+
+
+def read_lock_file(path: Path) -> Pins:
+    """As `read_lock`. Raises BuildError F371 when there is no such file, or it is no text."""
+    try:
+        return read_lock(path.read_text("utf-8"))
+    except (OSError, ValueError) as err:
+        why = getattr(err, "strerror", None) or err
+        raise failure("no_lock", folder=path.parent, lock=path.name, why=why) from err

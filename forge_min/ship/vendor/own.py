@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterable
 from importlib.metadata import Distribution, PathDistribution
 from importlib.metadata import PackageNotFoundError as NotInstalled
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ... import __version__
 from ...errors import BuildError
@@ -18,13 +18,13 @@ from .wheel import PURE, Wheel, complete, pack
 NAME = "forge-min"
 _PACKAGE = "forge_min"
 _INFO = f"{_PACKAGE}-{__version__}.dist-info"
-_COMPILED = (".so", ".c", ".pyc", ".pyd")
 
 
 def own_wheels() -> list[Wheel]:
     """The pure wheel, and where a core is compiled the one with it. Compiles nothing.
 
-    Raises BuildError F341 when forge-min is not installed here, or as another version.
+    Raises BuildError F341 when forge-min is not installed here, or as another version; as
+    `artifact.package_files`.
     """
     return [pack(NAME, __version__, [tag], files) for tag, files in _contents()]
 
@@ -63,24 +63,13 @@ def copy_source(root: Path, *, force: bool = False) -> Path:
 
 def _contents() -> list[tuple[str, dict[str, bytes]]]:
     """Tag and files of each of our wheels, the pure one first."""
-    pure = {**_package_files(), **_information()}
-    core = artifact.compiled_core(artifact.package_root())
+    found = artifact.package_files(artifact.package_root())
+    core = artifact.compiled_core(found)
+    data = found.pop(core) if core else b""
+    pure = {**found, **_information()}
     if core is None:
         return [(PURE, pure)]
-    data = core.read_bytes()
-    compiled = {**pure, f"{_PACKAGE}/{core.name}": data}
-    return [(PURE, pure), (compiled_tag(core.name, data), compiled)]
-
-
-def _package_files() -> dict[str, bytes]:
-    root = artifact.package_root()
-    found = {}
-    for path in sorted(root.rglob("*")):
-        parts = path.relative_to(root).parts
-        made = path.suffix in _COMPILED or any(part[0] == "." for part in parts)
-        if path.is_file() and not made:
-            found["/".join((_PACKAGE, *parts))] = path.read_bytes()
-    return found
+    return [(PURE, pure), (compiled_tag(PurePosixPath(core).name, data), {**pure, core: data})]
 
 
 def _information() -> dict[str, bytes]:

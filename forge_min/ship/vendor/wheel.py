@@ -31,10 +31,13 @@ class Wheel:
 
     @classmethod
     def read(cls, path: Path) -> Wheel:
-        """Raises BuildError F371 for a file that is not named like a wheel."""
-        if not _FILE.fullmatch(path.name):
+        """Raises BuildError F371 for what is not named like a wheel, or is no readable file."""
+        if not _FILE.fullmatch(path.name) or not path.is_file():
             raise failure("no_wheel", file=path.name)
-        return cls(path.name, path.read_bytes())
+        try:
+            return cls(path.name, path.read_bytes())
+        except OSError as err:
+            raise failure("no_wheel", file=path.name) from err
 
     @property
     def parts(self) -> tuple[str, ...]:

@@ -1,0 +1,89 @@
+"""What a project's code imports, against what its artifact holds: a start finds nothing else there.
+
+Reads and parses; imports nothing. An artifact runs without site-packages.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
+
+from ..failure import failure
+
+_STARTS = ("gen/registry.py", "app.py")  # what ops.project imports
+_CAUGHT = frozenset({"ImportError", "ModuleNotFoundError", "Exception", "BaseException"})
+_OWN = "forge_min"
+_NATIVE = "_native/"
+
+
+def check_imports(
+    project: Mapping[str, bytes], package: Mapping[str, bytes], members: Mapping[str, bytes]
+) -> None:
+    """Raises BuildError F352 at the first import that must fail when the artifact starts.
+
+    Followed from app.py and gen/ are the imports that always run: those at the top of a module or
+    in a class there. What stands in a function, below `if`, or in a `try` that catches ImportError
+    may fail. project: its own members. package: all files of forge_min. members: all there are.
+    """
+    there = {name.removeprefix(_NATIVE) for name in members}
+    known = {PurePosixPath(name).parts[0].partition(".")[0] for name in there}
+    known |= sys.stdlib_module_names
+    waiting, seen = [name for name in _STARTS if name in project], set(_STARTS)
+    while waiting:
+        file = waiting.pop()
+        for line, names in _imports(file, project[file]):
+            for name in names:
+                _check(file, line, name, known, package.keys() - there)
+                found = [place for place in _places(name) if place in project]
+                waiting += [place for place in found if place not in seen]
+                seen.update(found)
+
+
+def _check(file: str, line: int, name: str, known: set[str], left: set[str]) -> None:
+    top = name.partition(".")[0]
+    if top not in known:
+        raise failure("no_import", file=file, line=line, name=top)
+    if top == _OWN and not left.isdisjoint(_places(name)):
+        raise failure("import_of_tools", file=file, line=line, name=name)
+
+
+def _places(name: str) -> Iterator[str]:
+    """Where the module may lie, and every package that it is in."""
+    parts = name.split(".")
+    for end in range(1, len(parts) + 1):
+        path = "/".join(parts[:end])
+        yield from (f"{path}.py", f"{path}/__init__.py")
+
+
+def _imports(file: str, data: bytes) -> Iterator[tuple[int, Sequence[str]]]:
+    """Line and full names of what a module always imports; of `from a import b` also a.b."""
+    package = PurePosixPath(file).parent.parts
+    for node in _unconditional(ast.parse(data).body):
+        if isinstance(node, ast.Import):
+            yield node.lineno, [alias.name for alias in node.names]
+        else:
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            base = ".".join((*above, *filter(None, [node.module])))
+            named = [".".join(filter(None, [base, alias.name])) for alias in node.names]
+            yield node.lineno, [*filter(None, [base]), *named]
+
+
+def _unconditional(body: Sequence[ast.stmt]) -> Iterator[ast.Import | ast.ImportFrom]:
+    for node in body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        elif isinstance(node, ast.ClassDef):
+            yield from _unconditional(node.body)
+        elif isinstance(node, ast.Try | ast.TryStar):
+            if not any(map(_catches, node.handlers)):
+                yield from _unconditional([*node.body, *node.orelse])
+            yield from _unconditional(node.finalbody)
+
+
+def _catches(handler: ast.ExceptHandler) -> bool:
+    """Whether it catches an ImportError."""
+    if handler.type is None:
+        return True
+    return any(isinstance(n, ast.Name) and n.id in _CAUGHT for n in ast.walk(handler.type))
