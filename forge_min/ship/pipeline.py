@@ -25,7 +25,7 @@ from .project import Project, project_members, read_project
 from .proof import compare, read_current
 from .steps import Step, timed
 from .stylesheets import check_stylesheets
-from .tailwind import asks_for_tailwind, make_stylesheet
+from .tailwind import MADE, asks_for_tailwind, make_stylesheet, stylesheet_state
 from .vendor import SBOM, check_scripts, collect, sbom_of_artifact
 
 Format = Literal["zipapp", "dir"]
@@ -58,29 +58,39 @@ def build(
     folder that exists takes the file. step: called with a step's name and None when it begins, and
     with its seconds when it ends. offline: an attempt to reach the network is an error. An artifact
     that is whole and of these very inputs stays as it is. verify: build it anew all the same, and
-    replace nothing.
+    write nothing, neither gen/ nor a stylesheet.
 
     Raises ErrorGroup of SchemaErrors, ConfigError, and BuildError F34x: nothing was replaced then;
-    F381 when `verify` gets other bytes than the artifact has, naming the inputs that differ.
+    F381 when `verify` gets other bytes than the artifact has, naming the inputs that differ, or
+    finds that gen/ or the stylesheet are not what their sources give.
     """
     steps: dict[str, float] = {}
     clock = partial(timed, steps, step)
     with no_network() if offline else nullcontext():
         with clock("generate"):
             project = read_project(root)
-            generate(root, _resources(root))
+            report = generate(root, _resources(root), check=verify)
+            if verify and report.stale:
+                raise failure("other_made", files=_some_of_gen([*report.written, *report.removed]))
         with clock("pages"):
             _check_pages(root)
         with clock("css"):
             check_scripts(project)
             if not skip_css:
-                if asks_for_tailwind(project):
+                if verify and stylesheet_state(root) not in ("none", "fresh"):
+                    raise failure("other_made", files=MADE)
+                if not verify and asks_for_tailwind(project):
                     make_stylesheet(project)
                 check_stylesheets(root)
         with clock("package"):
             path, info = _package(project, output, format, verify=verify)
     size = sum(p.stat().st_size for p in (path, *path.rglob("*")) if p.is_file())
     return Built(path, format, size, steps, info)
+
+
+def _some_of_gen(names: list[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(f"gen/{name}" for name in sorted(names)[:5]) + more
 
 
 def _resources(root: Path) -> tuple[ResourceIR, ...]:
@@ -106,13 +116,16 @@ def _check_pages(root: Path) -> None:
 def _package(
     project: Project, output: Path | None, format: Format, *, verify: bool
 ) -> tuple[Path, dict[str, object]]:
+    path = _place(project, output, format)
+    if not verify:
+        _check_place(path, project.root, format)
     driver = _driver(format)
     distributions = collect(project.root, [*artifact.BASE, artifact.DRIVERS[driver]])
     sources = _sources(project, distributions)
     sources[SBOM] = sbom_of_artifact(project, distributions)
     info = build_info(project, sources, distributions, driver=driver)
-    path = _place(project, output, format)
     if not verify and (current := read_current(path, info)):
+        artifact.write_sums(path)  # what a kill has left there
         return path, current
     members = _compiled(sources, zipped=format == "zipapp")
     members[NAME] = Manifest.of(members).write().encode()
@@ -122,8 +135,7 @@ def _package(
         compare(path, members)
     else:
         write = artifact.write_zipapp if format == "zipapp" else artifact.write_folder
-        write(members, path)
-        artifact.write_sums(path)
+        write(members, path, sums=True)
     return path, info
 
 
@@ -132,6 +144,14 @@ def _place(project: Project, output: Path | None, format: Format) -> Path:
         return output or project.root / "dist" / project.name
     name = f"{project.name}.pyz"
     return (output or project.root / "dist") / name if not output or output.is_dir() else output
+
+
+def _check_place(path: Path, root: Path, format: Format) -> None:
+    """Raises BuildError F345 where something lies that no build made."""
+    if format == "dir":
+        artifact.check_folder(path, root)
+    else:
+        artifact.check_file(path)
 
 
 def _driver(format: Format) -> str:

@@ -1,16 +1,6 @@
 """The artifact itself: what goes in from the environment, compiled, written alike."""
 
-from .archive import (
-    SUMS,
-    check_ours,
-    read_sums,
-    replace,
-    sums_name,
-    write_folder,
-    write_sums,
-    write_zip,
-    write_zipapp,
-)
+from .archive import replace, write_folder, write_sums, write_zip, write_zipapp
 from .assets import prepare_assets
 from .bytecode import compile_members
 from .distributions import (
@@ -24,11 +14,14 @@ from .distributions import (
     recorded_files,
 )
 from .markers import normalise, required_names
+from .ours import check_file, check_folder
 from .package import compiled_core, package_members, package_root
+from .sums import SUMS, read_sums, sums_name
 
 __all__ = [
-    "BASE", "DRIVERS", "INSTALLERS_OWN", "SUMS", "check_ours", "collect", "compile_members",
-    "compiled_core", "is_installed", "members", "normalise", "package_members", "package_root",
+    "BASE", "DRIVERS", "INSTALLERS_OWN", "SUMS", "check_file", "check_folder", "collect",
+    "compile_members", "compiled_core", "is_installed", "members", "normalise",
+    "package_members", "package_root",
     "prepare_assets", "read_sums", "record_hash", "recorded_files", "replace", "required_names",
     "sums_name", "write_folder", "write_sums", "write_zip", "write_zipapp",
 ]  # fmt: skip

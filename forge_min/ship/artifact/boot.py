@@ -36,9 +36,7 @@ class Importer(zipimporter):
     names = {}  # type: dict[str, Any]
 
     def get_source(self, fullname: str) -> "str | None":
-        """None also where another artifact has taken this one's place: an error is told without
-        lines of source, and not lost.
-        """
+        """None also where another artifact has taken this one's place: no error is lost for it."""
         try:
             return super().get_source(fullname)
         except Exception:
@@ -54,17 +52,12 @@ class Importer(zipimporter):
             return spec_from_file_location(fullname, path + ".pyc", loader=self)
         if os.path.join(place, "__init__.pyc") not in self.names:
             return super().find_spec(fullname, target)
-        return spec_from_file_location(
-            fullname,
-            os.path.join(path, "__init__.pyc"),
-            loader=self,
-            submodule_search_locations=[path],
-        )
+        init, at = os.path.join(path, "__init__.pyc"), [path]
+        return spec_from_file_location(fullname, init, loader=self, submodule_search_locations=at)
 
 
 class Installed:
-    """Finds an artifact's distributions by name, for importlib.metadata (its manual: Extending the
-    search algorithm).
+    """Finds an artifact's distributions by name, for importlib.metadata (see its manual).
 
     PERF: Python's way opens the artifact and reads its table of contents twice more: 20 ms.
     """
@@ -195,27 +188,23 @@ def holds_just(handle: int, files: "dict[str, str]") -> bool:
 
 
 def are_as_built(handle: int, files: "dict[str, str]", start: str = "") -> bool:
-    """Whether those of the files in an open folder whose names begin with `start` have their hashes.
+    """Whether the files in an open folder whose names begin with `start` have their hashes.
 
-    Nothing less than the hash tells: whoever may write a file of this user's may renew every time
-    of the folder. It tells of all that was written before this start, by whatever means. Not of
-    what is written while this process loads it: that takes a program that runs as this user at that
-    moment, and such a one needs no cache, for it may trace this process and write its memory.
+    Less would not tell: who may write a file of this user's may renew every time of the folder. It
+    tells of all that was written before this start. Not of what is written while this process loads
+    it: a program that runs as this user just then may write into its memory as well.
     """
-    from hashlib import sha256  # PERF: here, for a wrong Python is told so before
+    from hashlib import sha256
 
-    def opened(name: str, flags: int) -> int:
-        return os.open(name, flags | os.O_NOFOLLOW, dir_fd=handle)
+    def is_as_built(name: str) -> bool:
+        file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=handle)
+        with open(file, "rb") as opened:
+            return sha256(opened.read()).hexdigest() == files[name]
 
     try:
-        for name in files:
-            if name.startswith(start):
-                with open(name, "rb", opener=opened) as file:
-                    if sha256(file.read()).hexdigest() != files[name]:
-                        return False
+        return all(is_as_built(name) for name in files if name.startswith(start))
     except OSError:
         return False
-    return True
 
 
 def native_parts(info: "dict[str, Any]", read: "Callable[[str], bytes]") -> "dict[str, bytes]":
@@ -225,8 +214,8 @@ def native_parts(info: "dict[str, Any]", read: "Callable[[str], bytes]") -> "dic
     files = info["native_files"]
     parts = {name: read(name) for name in sorted(files)}
     if any(sha256(data).hexdigest() != files[name] for name, data in parts.items()):
-        message = "the compiled parts of this artifact are not those that were built"
-        raise failure("F380", message, "copy the artifact here again, or build it again")
+        why = "the compiled parts of this artifact are not those that were built"
+        raise failure("F380", why, "copy the artifact here again, or build it again")
     return parts
 
 
@@ -234,8 +223,7 @@ def unpack_into(
     place: str, info: "dict[str, Any]", read: "Callable[[str], bytes]", start: str = ""
 ) -> str:
     """A path of the folder in `place` that has the digest's name, filled if it was not whole; it
-    appears whole or not at all. start: as of `open_whole`. Raises OSError, also where nothing may
-    be run from the place.
+    appears whole or not at all. start: as of `open_whole`. Raises OSError, also for noexec.
     """
     os.makedirs(place, mode=0o700, exist_ok=True)
     handle, held = hold(place)
@@ -267,7 +255,7 @@ def fill(held: str, target: str, info: "dict[str, Any]", read: "Callable[[str], 
             os.rename(fresh, target)
         except OSError:
             other = open_whole(target, info["native_files"])
-            if other:  # another process was first
+            if other:  # of a process that was first
                 return other
             os.rename(target, os.path.join(work, "old"))
             os.rename(fresh, target)
@@ -282,43 +270,34 @@ def fill(held: str, target: str, info: "dict[str, Any]", read: "Callable[[str], 
 class Unpacked:
     """Finds the packages of an unpacked folder, and hashes all files in it before the first.
 
-    PERF: hashing the 11 MB of psycopg takes 10 ms with a processor's own instructions for SHA-256,
-    50 without (BLAKE2: 26 everywhere). What needs no psycopg does not wait for it, and the hashing
-    lets other threads run.
+    PERF: not at the start: 11 MB take 10 ms with a processor's own SHA-256, else 50 (BLAKE2: 26).
     """
 
     def __init__(self, native: str, files: "dict[str, str]", unpack: "Callable[[], str]") -> None:
-        """native: the folder _native, on sys.path. unpack: what makes another of it, hashed."""
         self._native, self._files, self._unpack = native, files, unpack
         self._names = {name.split("/")[1] for name in files if not name.startswith(CORE)}
         self._seen = False
 
-    def find_spec(
-        self, fullname: str, path: "Any" = None, target: "Any" = None
-    ) -> "ModuleSpec | None":
+    def find_spec(self, fullname: str, path: "Any", *_: "Any") -> "ModuleSpec | None":
         """A package's; what is inside one is found by its path. SystemExit as `native_folder`."""
         if path is not None or fullname not in self._names:
             return None
         if not self._seen:
-            self._native, self._seen = self._hashed(), True
+            self._check()
         return PathFinder.find_spec(fullname, [self._native])
 
-    def _hashed(self) -> str:
+    def _check(self) -> None:
         handle = os.open(os.path.dirname(self._native), os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            if are_as_built(handle, self._files):
-                return self._native
-        finally:
-            os.close(handle)
-        native = self._unpack()
-        sys.path[sys.path.index(self._native)] = native
-        return native
+        if not are_as_built(handle, self._files):
+            place = sys.path.index(self._native)
+            sys.path[place] = self._native = self._unpack()
+        os.close(handle)
+        self._seen = True
 
 
 class InMemory:
-    """Finds compiled modules in files without a name (memfd_create(2)): nothing here is writable.
-
-    They are loaded at each start anew. parts: as of `native_parts`. Raises OSError.
+    """Finds compiled modules in files without a name (memfd_create(2)), filled at each start: where
+    nothing is writable. parts: as of `native_parts`. Raises OSError.
     """
 
     def __init__(self, parts: "dict[str, bytes]") -> None:
@@ -333,9 +312,7 @@ class InMemory:
                 self._paths[module] = self._keep(name, data)
         self._load(libraries)
 
-    def find_spec(
-        self, fullname: str, path: "Any" = None, target: "Any" = None
-    ) -> "ModuleSpec | None":
+    def find_spec(self, fullname: str, *_: "Any") -> "ModuleSpec | None":
         """The module's, if it is one of them."""
         if fullname not in self._paths:
             return None
@@ -368,9 +345,7 @@ class InMemory:
 def native_folder(
     root: str, info: "dict[str, Any]", read: "Callable[[str], bytes]", start: str = ""
 ) -> str:
-    """The folder from which compiled parts load. start: as of `open_whole`. SystemExit with F351
-    where nothing holds them.
-    """
+    """The folder from which compiled parts load. SystemExit with F351 where nothing holds them."""
     inside = os.path.join(root, "_native")
     if os.path.isdir(root):
         return inside
@@ -410,8 +385,8 @@ def main() -> None:
         sys.path.insert(1, native)
     else:
         sys.path.append(native)  # last: what somebody adds to it stands for nothing of Python's
-        unpack = partial(native_folder, root, info, read)
-        sys.meta_path.insert(0, Unpacked(native, info["native_files"], unpack))
+        again = partial(native_folder, root, info, read)
+        sys.meta_path.insert(0, Unpacked(native, info["native_files"], again))
     os.environ.setdefault("PSYCOPG_IMPL", info["driver"])
     try:
         import_module("forge_min").__path__.append(os.path.join(native, "forge_min"))
