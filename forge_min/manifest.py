@@ -5,8 +5,9 @@ Written by `ship`.
 
 from __future__ import annotations
 
+import os
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +21,8 @@ NAME = "manifest.sha256"
 INFO = "build-info.json"
 _UNLISTED = frozenset({NAME, INFO})
 Difference = Literal["missing", "added", "altered"]
+# SAFETY: what stands for a thing that no build writes has bytes that no manifest has the hash of.
+_NO_FILE = os.urandom(32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +44,13 @@ class Manifest:
 
     @classmethod
     def read(cls, text: str) -> Manifest:
-        """The opposite of `write`. Raises BuildError F349 when a line is none of `sha256sum`'s."""
+        """The opposite of `write`. Raises BuildError F349 when a line is none of `sha256sum`'s, or
+        has a name again.
+        """
         hashes: dict[str, str] = {}
-        for number, line in enumerate(text.splitlines(), 1):
-            digest, gap, name = line[:64], line[64:66], line[66:]
-            if (
-                gap != "  "
-                or not name
-                or name in hashes
-                or not set(digest) <= set("0123456789abcdef")
-            ):
-                raise BuildError(f"{NAME}, line {number}, is not a hash and a name", code="F349")
+        for number, (digest, name) in enumerate(read_lines(text), 1):
+            if name in hashes:
+                raise _no_line(number)
             hashes[name] = digest
         return cls(hashes)
 
@@ -88,25 +87,63 @@ class Manifest:
         return differing
 
 
-def _listed(folder: Path) -> list[tuple[str, Path]]:
-    """What is in a folder artifact but folders, links too, by its name inside."""
-    files = sorted(p for p in folder.rglob("*") if p.is_symlink() or not p.is_dir())
-    return [(path.relative_to(folder).as_posix(), path) for path in files]
+def read_lines(text: str) -> Iterator[tuple[str, str]]:
+    """Hash and name of each line, as `sha256sum` writes them. Raises BuildError F349 for another.
+
+    A line ends with "\\n" alone: whatever else some call the end of a line may be in a name.
+    """
+    for number, line in enumerate(text.removesuffix("\n").split("\n") if text else (), 1):
+        digest, gap, name = line[:64], line[64:66], line[66:]
+        if gap != "  " or not name or not set(digest) <= set("0123456789abcdef"):
+            raise _no_line(number)
+        yield digest, name
 
 
-def _read(path: Path) -> bytes:
-    """A file of a folder; nothing of what is none: no build writes a link."""
-    return path.read_bytes() if path.is_file() and not path.is_symlink() else b""
+def _no_line(number: int) -> BuildError:
+    return BuildError(f"{NAME}, line {number}, is not a hash and a name", code="F349")
+
+
+def listed(folder: Path) -> list[str]:
+    """The names of all that is in a folder artifact but folders that hold something, sorted. Links
+    are not followed; a folder that holds nothing, or cannot be looked into, ends with "/".
+    """
+    found = []
+    for top, folders, names in os.walk(folder):
+        inside = Path(top).relative_to(folder)
+        found += [(inside / name).as_posix() for name in names]
+        for path in (Path(top, name) for name in folders):
+            name = path.relative_to(folder).as_posix()
+            if path.is_symlink():
+                found.append(name)
+            elif not _holds_any(path):
+                found.append(f"{name}/")
+    return sorted(found)
+
+
+def _holds_any(folder: Path) -> bool:
+    try:
+        return bool(os.listdir(folder))
+    except OSError:
+        return False
+
+
+def _read(folder: Path, name: str) -> bytes:
+    """A file of a folder. Raises OSError for one that cannot be read."""
+    path = folder / name
+    if name.endswith("/") or path.is_symlink() or not path.is_file():
+        return _NO_FILE
+    return path.read_bytes()
 
 
 def read_members(artifact: Path) -> dict[str, bytes]:
-    """Every file of an artifact, zipapp or folder, by its name inside.
+    """Every file of an artifact, zipapp or folder, by its name inside. In a folder links, special
+    files and empty folders have bytes that are those of no file: no build writes such.
 
     Raises BuildError F349 when it is neither.
     """
-    if artifact.is_dir():
-        return {name: _read(path) for name, path in _listed(artifact)}
     try:
+        if artifact.is_dir():
+            return {name: _read(artifact, name) for name in listed(artifact)}
         with zipfile.ZipFile(artifact) as archive:
             return {i.filename: archive.read(i) for i in archive.infolist() if not i.is_dir()}
     except Exception as err:  # a damaged file makes zipfile and zlib raise many things
@@ -126,7 +163,7 @@ def read_each(artifact: Path) -> tuple[dict[str, bytes], list[str]]:
     with ExitStack() as stack:
         reads: dict[str, Callable[[], bytes]] = {}
         if artifact.is_dir():
-            reads |= {name: path.read_bytes for name, path in _listed(artifact)}
+            reads |= {name: partial(_read, artifact, name) for name in listed(artifact)}
         else:
             archive = stack.enter_context(zipfile.ZipFile(artifact))
             for member in archive.infolist():

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import zipfile
 from pathlib import Path
 
 import pytest
 from forge_min.errors import BuildError
-from forge_min.manifest import INFO, NAME, Manifest, read_members
+from forge_min.manifest import INFO, NAME, Manifest, read_each, read_members
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -58,6 +59,14 @@ def test_a_line_that_is_none_of_ours_is_refused(text: str) -> None:
     assert caught.value.code == "F349"
 
 
+@pytest.mark.parametrize("end", ["\r", "\x0b", "\u2028"])
+def test_only_a_line_feed_ends_a_line(end: str) -> None:
+    text = Manifest.of(MEMBERS).write()
+    other = Manifest.read(text.replace("\n", end, 1))
+    assert other.verify(MEMBERS) != []
+    assert Manifest.read(Manifest.of({f"a{end}b": b""}).write()).verify({f"a{end}b": b""}) == []
+
+
 def test_sha256sum_reads_it(tmp_path: Path) -> None:
     for name, data in MEMBERS.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -65,6 +74,19 @@ def test_sha256sum_reads_it(tmp_path: Path) -> None:
     (tmp_path / NAME).write_text(Manifest.of(MEMBERS).write())
     subprocess.run(["sha256sum", "--quiet", "-c", NAME], cwd=tmp_path, check=True)
     assert Manifest.of(MEMBERS).verify(read_members(tmp_path)) == []
+
+
+def test_what_is_no_file_in_a_folder_has_the_bytes_of_none(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / "deep" / "empty").mkdir(parents=True)
+    (tmp_path / "folder").symlink_to("deep")
+    os.mkfifo(tmp_path / "pipe")
+    for members in (read_members(tmp_path), read_each(tmp_path)[0]):
+        assert sorted(members) == ["deep/empty/", "file", "folder", "link", "pipe"]
+        assert [name for name, data in members.items() if not data] == ["file"]
+        same = Manifest.of(dict.fromkeys(members, b""))
+        assert same.verify(members) == [f"{n} was altered" for n in sorted(members) if n != "file"]
 
 
 def test_members_of_a_zip_are_read(tmp_path: Path) -> None:

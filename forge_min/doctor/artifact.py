@@ -23,7 +23,8 @@ def check_artifact(site: Site) -> Iterator[Finding]:
     extra = [name for name, what in differing.items() if what == "added"]
     wrong: dict[str, str] = {name: what for name, what in differing.items() if what != "added"}
     wrong |= dict.fromkeys(unreadable, "unreadable")
-    if json.loads(members.get(INFO) or b"{}").get("manifest") != manifest.digest:
+    digest = sha256(members.get(NAME, b"")).hexdigest()
+    if json.loads(members.get(INFO) or b"{}").get("manifest") != digest:
         wrong[NAME] = f"not the one of {INFO}"
     names = listed(f"{name} ({what})" for name, what in sorted(wrong.items()))
     well = f"all {len(manifest.hashes)} are as they were built"

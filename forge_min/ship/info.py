@@ -53,12 +53,12 @@ def build_info(
 def with_hashes(info: Mapping[str, object], members: Mapping[str, bytes]) -> dict[str, object]:
     """The value of build-info.json, once every member is there: all of them by one hash."""
     manifest = Manifest.of(members)
-    native = sorted(name for name in members if name.startswith("_native/"))
+    native = manifest.only(name for name in members if name.startswith("_native/"))
     return {
         **info,
         "manifest": manifest.digest,
-        "native": manifest.only(native).digest,
-        "native_files": {name: len(members[name]) for name in native},
+        "native": native.digest,
+        "native_files": dict(sorted(native.hashes.items())),
     }
 
 

@@ -24,7 +24,7 @@ from .project import Project, check_files, project_members, read_project
 from .proof import compare, read_current
 from .steps import Step, timed
 from .stylesheets import check_stylesheets
-from .tailwind import asks_for_tailwind, make_stylesheet
+from .tailwind import MADE, asks_for_tailwind, make_stylesheet, stylesheet_state
 from .vendor import (
     FOLDER,
     SBOM,
@@ -67,11 +67,11 @@ def build(
     folder that exists takes the file. step: called with a step's name and None when it begins, and
     with its seconds when it ends. offline: an attempt to reach the network is an error. An artifact
     that is whole and of these very inputs stays as it is. verify: build it anew all the same, and
-    replace nothing.
+    write nothing, neither gen/ nor a stylesheet.
 
     Raises ErrorGroup of SchemaErrors, ConfigError, and BuildError F34x, F352, F371: nothing was
     replaced then; F381 when `verify` gets other bytes than the artifact has, naming the inputs that
-    differ.
+    differ, or finds that gen/ or the stylesheet are not what their sources give.
     """
     steps: dict[str, float] = {}
     clock = partial(timed, steps, step)
@@ -79,19 +79,28 @@ def build(
         with clock("generate"):
             project = read_project(root)
             check_files(root)
-            generate(root, _resources(root))
+            report = generate(root, _resources(root), check=verify)
+            if verify and report.stale:
+                raise failure("other_made", files=_some_of_gen([*report.written, *report.removed]))
         with clock("pages"):
             _check_pages(root)
         with clock("css"):
             check_scripts(project)
             if not skip_css:
-                if asks_for_tailwind(project):
+                if verify and stylesheet_state(root) not in ("none", "fresh"):
+                    raise failure("other_made", files=MADE)
+                if not verify and asks_for_tailwind(project):
                     make_stylesheet(project)
                 check_stylesheets(root)
         with clock("package"):
             path, info = _package(project, output, format, skip_css=skip_css, verify=verify)
     size = sum(p.stat().st_size for p in (path, *path.rglob("*")) if p.is_file())
     return Built(path, format, size, steps, info)
+
+
+def _some_of_gen(names: list[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(f"gen/{name}" for name in sorted(names)[:5]) + more
 
 
 def _resources(root: Path) -> tuple[ResourceIR, ...]:
@@ -117,14 +126,17 @@ def _check_pages(root: Path) -> None:
 def _package(
     project: Project, output: Path | None, format: Format, *, skip_css: bool, verify: bool
 ) -> tuple[Path, dict[str, object]]:
+    path = _place(project, output, format)
+    if not verify:
+        _check_place(path, project.root, format)
     house = read_wheelhouse(project.root / FOLDER)
     driver = _driver(format, house)
     distributions = collect(house, [*artifact.BASE, artifact.DRIVERS[driver]])
     sources = _sources(project, package_files(house), distributions)
     sources[SBOM] = sbom_of_artifact(project, distributions)
     info = build_info(project, sources, distributions, driver=driver, skip_css=skip_css)
-    path = _place(project, output, format)
     if not verify and (current := read_current(path, info)):
+        artifact.write_sums(path)  # what a kill has left there
         return path, current
     members = _compiled(sources, zipped=format == "zipapp")
     members[NAME] = Manifest.of(members).write().encode()
@@ -134,8 +146,7 @@ def _package(
         compare(path, members)
     else:
         write = artifact.write_zipapp if format == "zipapp" else artifact.write_folder
-        write(members, path)
-        artifact.write_sums(path)
+        write(members, path, sums=True)
     return path, info
 
 
@@ -144,6 +155,14 @@ def _place(project: Project, output: Path | None, format: Format) -> Path:
         return output or project.root / "dist" / project.name
     name = f"{project.name}.pyz"
     return (output or project.root / "dist") / name if not output or output.is_dir() else output
+
+
+def _check_place(path: Path, root: Path, format: Format) -> None:
+    """Raises BuildError F345 where something lies that no build made."""
+    if format == "dir":
+        artifact.check_folder(path, root)
+    else:
+        artifact.check_file(path)
 
 
 def _driver(format: Format, house: Wheelhouse | None) -> str:

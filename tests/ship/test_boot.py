@@ -17,10 +17,14 @@ from forge_min.manifest import Manifest
 from forge_min.ship.artifact import boot
 
 UNCHECKED = py_compile.PycInvalidationMode.UNCHECKED_HASH
-CONTENT = {"_native/a/core.so": b"\x7fELF", "_native/a/__init__.py": b""}
+CONTENT = {
+    "_native/a/core.so": b"\x7fELF",
+    "_native/a/__init__.py": b"",
+    "_native/forge_min/core.so": b"\x7fELF",
+}
 INFO: dict[str, Any] = {
     "native": Manifest.of(CONTENT).digest,
-    "native_files": {name: len(data) for name, data in CONTENT.items()},
+    "native_files": Manifest.of(CONTENT).hashes,
 }
 DIGEST = INFO["native"]
 
@@ -70,10 +74,11 @@ def test_parts_are_unpacked_once_and_privately(tmp_path: Path) -> None:
 
 
 def alter(path: Path) -> None:
-    """Other bytes of the same number, and the old time of change, as far as one can set it."""
+    """Other bytes of the same number, and times as before, or newer where none can be set."""
     before = path.stat()
     path.write_bytes(b"EVIL")
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    os.utime(path.parents[2])
 
 
 def link(path: Path) -> None:
@@ -113,14 +118,24 @@ def test_a_folder_that_was_tampered_with_is_made_anew(
     assert not any(path.is_symlink() for path in folder.rglob("*"))
 
 
+def test_a_start_hashes_what_it_loads_at_once(tmp_path: Path) -> None:
+    folder = unpack(tmp_path / "place")
+    alter(folder / "_native" / "a" / "core.so")
+    held = boot.unpack_into(str(tmp_path / "place"), INFO, CONTENT.__getitem__, boot.CORE)
+    assert Path(held, "_native", "a", "core.so").read_bytes() == b"EVIL"  # for Unpacked to see
+    alter(folder / "_native" / "forge_min" / "core.so")
+    held = boot.unpack_into(str(tmp_path / "place"), INFO, CONTENT.__getitem__, boot.CORE)
+    assert {name: Path(held, name).read_bytes() for name in CONTENT} == CONTENT
+
+
 def test_files_of_another_user_are_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = unpack(tmp_path / "place")
     handle = os.open(folder, os.O_RDONLY)
-    assert boot.is_untouched(handle, INFO["native_files"])
+    assert boot.holds_just(handle, INFO["native_files"])
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
-    assert not boot.is_untouched(handle, INFO["native_files"])
+    assert not boot.holds_just(handle, INFO["native_files"])
     os.close(handle)
 
 

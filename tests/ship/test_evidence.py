@@ -146,7 +146,8 @@ def test_the_example_is_proved_to_need_no_network(
 ) -> None:
     if subprocess.run(["unshare", "-rn", "true"], check=False).returncode:
         pytest.skip("NOT PROVED: this machine makes no network namespaces (unshare -rn)")
-    shutil.copytree(built.path.parent, project / "dist")
+    for name in ("dist", "gen"):
+        shutil.copytree(built.path.parents[1] / name, project / name)
     path = project / "dist" / "departures.pyz"
     found = report(path, tmp_path / "out", root=project)
     assert (state(found, BUILD), state(found, START)) == ("proved", "proved")

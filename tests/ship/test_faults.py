@@ -155,6 +155,33 @@ def test_a_tampered_cache_is_not_used_by_an_artifact(built: Built, tmp_path: Pat
     assert core.stat().st_ino == seen
 
 
+@pytest.mark.parametrize("part", ["libpq-*", "_psycopg.*.so", "version.cpython-*.pyc"])
+def test_what_was_written_into_the_cache_is_never_loaded_whatever_its_times_say(
+    built: Built, tmp_path: Path, part: str
+) -> None:
+    """psycopg's part of it is hashed when it is first asked for, and made anew then."""
+
+    def doctor() -> str:
+        command = [sys.executable, "-I", "-S", str(built.path), "doctor"]
+        environ = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+        environ["FORGE_DATABASE_URL"] = "postgresql://nobody@127.0.0.1:1/none"
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+        assert "Traceback" not in done.stderr and done.returncode == 1, done.stderr
+        return done.stdout
+
+    well = "ok       D103  database driver: psycopg"
+    assert well in doctor()
+    folder = tmp_path / "forge_min" / str(built.info["native"])
+    (path,) = folder.rglob(part)
+    whole, seen = path.read_bytes(), path.stat()
+    path.write_bytes(b"\0" * len(whole))
+    os.utime(path, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+    os.utime(folder)
+    assert well in doctor()
+    assert path.read_bytes() == whole
+    assert "ok       D203" in doctor()
+
+
 @pytest.mark.thorough
 def test_a_killed_build_leaves_the_old_artifact_whole(project: Path, built: Built) -> None:
     shutil.copytree(built.path.parent, project / "dist")

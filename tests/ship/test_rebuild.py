@@ -93,6 +93,7 @@ def test_another_user_on_another_day_gets_the_same_bytes(
 def again(built: Built, project: Path) -> Path:
     """The example's project with what was built of it."""
     shutil.copytree(built.path.parent, project / "dist")
+    shutil.copytree(built.path.parents[1] / "gen", project / "gen")
     return project
 
 
@@ -111,7 +112,7 @@ HARMS: list[Callable[[Path], object]] = [
     lambda p: (p / "dist" / "SHA256SUMS").write_text("nonsense\n"),
     lambda p: (p / "dist" / "departures.pyz").unlink(),
     lambda p: os.truncate(p / "dist" / "departures.pyz", 1_000_000),
-    lambda p: (p / "dist" / "departures.pyz").write_bytes(b"x"),
+    lambda p: os.truncate(p / "dist" / "departures.pyz", 0),
 ]
 
 
@@ -139,6 +140,42 @@ def test_verify_builds_the_same_bytes_and_replaces_nothing(again: Path, built: B
     assert sorted(os.listdir(again / "dist")) == ["SHA256SUMS", "departures.pyz"]
 
 
+def contents(project: Path) -> dict[str, tuple[int, int]]:
+    """What tells whether anything was written: of each file its inode and time of change."""
+    seen = {path: path.stat() for path in project.rglob("*") if "__pycache__" not in path.parts}
+    return {str(path): (at.st_ino, at.st_mtime_ns) for path, at in seen.items()}
+
+
+def test_verify_names_what_of_gen_is_not_fresh_and_writes_nothing(again: Path) -> None:
+    view = next(again.glob("**/views/**/*.html"))
+    view.write_text(view.read_text() + "<p>more</p>\n")
+    before = contents(again)
+    with pytest.raises(BuildError, match="gen/pages/") as caught:
+        build(again, verify=True)
+    assert caught.value.code == "F381"
+    assert contents(again) == before
+
+
+def test_verify_makes_no_stylesheet(again: Path) -> None:
+    (again / "static" / "css" / "input.css").write_text('@import "tailwindcss";\n')
+    before = contents(again)
+    with pytest.raises(BuildError, match="static/css/app.css: not what") as caught:
+        build(again, verify=True)
+    assert caught.value.code == "F381"
+    assert contents(again) == before
+
+
+def test_a_file_that_no_build_made_is_left_alone(project: Path) -> None:
+    before = (project / "app.py").read_bytes()
+    with pytest.raises(BuildError, match="was not made by this command") as caught:
+        build(project, output=project / "app.py")
+    assert caught.value.code == "F345"
+    assert (project / "app.py").read_bytes() == before
+    with pytest.raises(BuildError, match="was not made by this command"):
+        build(project, output=project, format="dir")
+    assert (project / "app.py").read_bytes() == before
+
+
 def test_verify_names_the_inputs_that_differ(again: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = (again / "dist" / "departures.pyz").read_bytes()
     (again / "app.py").write_text((again / "app.py").read_text() + "\n# more\n")
@@ -163,9 +200,10 @@ def test_verify_sees_bytes_that_belong_to_no_file(again: Path) -> None:
     assert caught.value.code == "F381"
 
 
-def test_verify_without_an_artifact_says_so(project: Path) -> None:
+def test_verify_without_an_artifact_says_so(again: Path) -> None:
+    (again / "dist" / "departures.pyz").unlink()
     with pytest.raises(BuildError) as caught:
-        build(project, verify=True)
+        build(again, verify=True)
     assert caught.value.code == "F349"
 
 

@@ -105,6 +105,9 @@ def test_the_same_inputs_give_the_same_bytes_over_an_older_folder(
 ) -> None:
     older = Path(shutil.copytree(vendored.path, tmp_path / "older"))
     (older / "wheelhouse" / "old-1.0-py3-none-any.whl").write_bytes(b"")
+    files = read_members(older)
+    del files["SHA256SUMS"]
+    (older / "SHA256SUMS").write_text(Manifest.of(files).write())
     again = vendor(pin(project), output=older, offline=True)
     assert read_members(again.path) == read_members(vendored.path)
 
@@ -161,6 +164,23 @@ def test_a_folder_of_somebody_else_is_left_alone(project: Path) -> None:
     assert os.listdir(project / "vendor") == ["mine"]
 
 
+def test_a_project_with_a_lock_of_its_own_is_no_vendor_folder(project: Path) -> None:
+    (project / "requirements.lock").write_text("# of another tool\n")
+    before = read_members(project)
+    for output in (project, project.parent, project / ".." / project.name):
+        with pytest.raises(BuildError, match="it holds") as caught:
+            vendor(project, output=output, offline=True)
+        assert caught.value.code == "F345"
+    assert read_members(project).keys() == before.keys()
+
+
+def test_a_note_in_a_vendor_folder_keeps_it(folder: Path, project: Path) -> None:
+    (folder / "NOTES.txt").write_text("mine")
+    with pytest.raises(BuildError, match="it holds NOTES.txt"):
+        vendor(project, output=folder, offline=True)
+    assert (folder / "NOTES.txt").read_text() == "mine"
+
+
 def test_an_artifact_gets_the_same_members_from_the_wheelhouse(folder: Path) -> None:
     names = ["psycopg", "psycopg-binary", "opentelemetry-sdk"]
     installed = [members(dist) for dist in collect(None, names)]
@@ -188,7 +208,26 @@ def remove_a_file(folder: Path) -> str:
     return "sbom.cdx.json is missing"
 
 
-@pytest.mark.parametrize("spoil", [spoil_a_wheel, add_a_file, remove_a_file])
+def add_a_link_to_a_folder(folder: Path) -> str:
+    (folder / "wheelhouse" / "more").symlink_to("/")
+    return "wheelhouse/more was added"
+
+
+def add_an_empty_folder(folder: Path) -> str:
+    (folder / "wheelhouse" / "more").mkdir()
+    return "wheelhouse/more was added"
+
+
+def link_a_file(folder: Path) -> str:
+    path = (folder / "sbom.cdx.json").rename(folder.parent / "sbom")
+    (folder / "sbom.cdx.json").symlink_to(path)
+    return "sbom.cdx.json was altered"
+
+
+SPOILS = [spoil_a_wheel, add_a_file, remove_a_file, add_a_link_to_a_folder, add_an_empty_folder]
+
+
+@pytest.mark.parametrize("spoil", [*SPOILS, link_a_file])
 def test_the_installer_installs_nothing_of_a_folder_that_was_changed(
     folder: Path, spoil: Callable[[Path], str]
 ) -> None:
@@ -214,6 +253,21 @@ def test_a_python_that_the_wheels_are_not_for_is_told_so(folder: Path) -> None:
     done = install(folder, "env")
     assert done.returncode == 1 and "these wheels are for CPython 3.99" in done.stderr
     assert not (folder.parent / "env").exists()
+
+
+def test_a_folder_with_much_that_is_wrong_is_told_in_a_few_words(folder: Path) -> None:
+    for number in range(30):
+        (folder / f"more{number}").touch()
+    done = install(folder, "env")
+    assert "more1 was added" in done.stderr and "and 21 more" in done.stderr
+    assert done.stderr.count("was added") == 9
+
+
+@pytest.mark.parametrize("target", [".venv", "deep/env", "."])
+def test_nothing_is_installed_into_the_folder_itself(folder: Path, target: str) -> None:
+    done = install(folder, folder / target)
+    assert done.returncode == 1 and "lies in the folder" in done.stderr
+    assert "hint: " in done.stderr and "vendor/install.sh" in done.stderr
 
 
 def test_an_environment_that_exists_is_left_alone(folder: Path) -> None:

@@ -19,6 +19,7 @@ from forge_min.ship.info import with_hashes
 
 MEMBERS = {
     "app.py": b"x = 1\n",
+    "empty.py": b"",
     "_native/core.so": b"\x7fELF",
     "made-1.dist-info/METADATA": b"Name: made\nVersion: 1\nLicense: <b>mine</b>\n\n",
 }
@@ -71,7 +72,7 @@ def test_every_single_byte_of_a_zip_counts(tmp_path: Path) -> None:
 
 def test_every_file_of_a_folder_counts(tmp_path: Path) -> None:
     path = small(tmp_path / "x")
-    for name in verify(path).members:
+    for name in verify(path).members.keys() - {"empty.py"}:
         data = (path / name).read_bytes()
         (path / name).write_bytes(bytes([data[0] ^ 1]) + data[1:])
         refused(path)
@@ -79,11 +80,21 @@ def test_every_file_of_a_folder_counts(tmp_path: Path) -> None:
     assert verify(path)
 
 
+def end_a_line_with(path: Path, end: bytes) -> None:
+    path.write_bytes(path.read_bytes().replace(b"\n", end, 1))
+
+
 HARMS: list[tuple[Callable[[Path], object], str]] = [
     (lambda p: (p / "evil.py").write_text(""), "evil.py was added"),
     (lambda p: (p / "app.py").unlink(), "app.py is missing"),
     (lambda p: (p / "all").symlink_to("/"), "all was added"),
     (lambda p: os.mkfifo(p / "pipe"), "pipe was added"),
+    (lambda p: (p / "deep" / "empty").mkdir(parents=True), "deep/empty/ was added"),
+    (lambda p: (p / "empty.py").unlink() or (p / "empty.py").symlink_to("/evil"), "empty.py was"),
+    (lambda p: (p / "empty.py").unlink() or os.mkfifo(p / "empty.py"), "empty.py was altered"),
+    (lambda p: (p / "empty.py").unlink() or (p / "empty.py").mkdir(), "empty.py is missing"),
+    (lambda p: end_a_line_with(p / NAME, b"\r"), f"{NAME} is not the one"),
+    (lambda p: (p / NAME).write_bytes((p / NAME).read_bytes()[:-1]), f"{NAME} is not the one"),
     (lambda p: (p / NAME).unlink(), NAME),
     (lambda p: (p / INFO).write_text("{}"), NAME),
     (lambda p: (p / INFO).write_text("[1]"), NAME),

@@ -6,34 +6,33 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
-from hashlib import sha256
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from ...errors import BuildError
 from ...generate.exchange import exchange
-from ...manifest import INFO, Manifest
 from ..failure import failure
+from .sums import SUMS, sums_of
 
-_SHEBANG = b"#!/usr/bin/env python3\n"
-SUMS = "SHA256SUMS"
+SHEBANG = b"#!/usr/bin/env python3\n"
 _TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can tell
 
 
-def write_zipapp(members: Mapping[str, bytes], path: Path) -> None:
-    """Replaces `path` by an executable zip: sorted, fixed times, an entry for each folder.
+def write_zipapp(members: Mapping[str, bytes], path: Path, *, sums: bool = False) -> None:
+    """Replaces `path` by an executable zip: sorted, fixed times, an entry for each folder. sums:
+    with its line in SHA256SUMS.
 
     zipimport finds a namespace package only through its folder's entry. Raises BuildError F345.
     """
 
     def fill(temp: Path) -> None:
         with open(temp, "wb") as file:
-            file.write(_SHEBANG)
+            file.write(SHEBANG)
             write_zip(members, file)
         temp.chmod(0o755)
 
-    replace(path, fill)
+    (_replace_with_sums if sums else replace)(path, fill)
 
 
 def write_zip(members: Mapping[str, bytes], file: IO[bytes]) -> None:
@@ -43,12 +42,10 @@ def write_zip(members: Mapping[str, bytes], file: IO[bytes]) -> None:
             _add(archive, name, members.get(name))
 
 
-def write_folder(members: Mapping[str, bytes], path: Path, *, mark: str = INFO) -> None:
-    """Replaces the folder `path` by these members. mark: a member that tells such a folder.
-
-    Raises BuildError F345, also when the folder holds anything else.
+def write_folder(members: Mapping[str, bytes], path: Path, *, sums: bool = False) -> None:
+    """Replaces the folder `path` by these members, whatever it holds: see `check_folder`. sums:
+    with its line in SHA256SUMS. Raises BuildError F345.
     """
-    check_ours(path, mark)
 
     def fill(temp: Path) -> None:
         temp.mkdir()
@@ -57,37 +54,14 @@ def write_folder(members: Mapping[str, bytes], path: Path, *, mark: str = INFO) 
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(members[name])
 
-    replace(path, fill)
-
-
-def check_ours(path: Path, mark: str) -> None:
-    """Raises BuildError F345 where something else lies than an empty folder or one of ours."""
-    ours = (path / mark).is_file() or (path.is_dir() and not any(path.iterdir()))
-    if path.exists() and not ours:
-        raise failure("not_ours", path=path)
-
-
-def sums_name(path: Path) -> str:
-    """What SHA256SUMS lists of an artifact: itself; of a folder its build info, which has the hash
-    of the manifest, which has all others.
-    """
-    return f"{path.name}/{INFO}" if path.is_dir() else path.name
-
-
-def read_sums(path: Path) -> Mapping[str, str]:
-    """What SHA256SUMS beside the artifact says; nothing where it cannot be read."""
-    try:
-        return Manifest.read((path.parent / SUMS).read_text("utf-8", "replace")).hashes
-    except (OSError, BuildError):
-        return {}
+    (_replace_with_sums if sums else replace)(path, fill)
 
 
 def write_sums(path: Path) -> None:
     """SHA256SUMS beside the artifact, for `sha256sum -c`. Lines of others that exist stay."""
-    name, known = sums_name(path), read_sums(path)
-    hashes = {n: digest for n, digest in known.items() if (path.parent / n).is_file()}
-    hashes[name] = sha256((path.parent / name).read_bytes()).hexdigest()
-    replace(path.parent / SUMS, lambda temp: temp.write_text(Manifest(hashes).write()))
+    text, file = sums_of(path, path)[1], path.parent / SUMS
+    if not file.is_file() or file.read_text("utf-8", "replace") != text:
+        replace(file, lambda temp: temp.write_text(text, "utf-8"))
 
 
 def _folders(names: Iterable[str]) -> set[str]:
@@ -107,20 +81,52 @@ def replace(path: Path, fill: Callable[[Path], object], unwritten: str = "not_wr
 
     unwritten: the entry of messages.toml for a BuildError F345.
     """
+    with _filled(path, fill, unwritten) as work:
+        _put(work, path)
+
+
+def _replace_with_sums(path: Path, fill: Callable[[Path], object]) -> None:
+    """As `replace`, of an artifact and SHA256SUMS: at no time, kills included, does `verify` find
+    another artifact than the sums tell of. Both are written before the first rename.
+    """
+    with _filled(path, fill, "not_written") as work:
+        sums, before = path.parent / SUMS, work / "before"
+        if sums.is_file():
+            shutil.copyfile(sums, before)
+        meanwhile, afterwards = sums_of(path, work / "new")
+        (work / "meanwhile").write_text(meanwhile, "utf-8")
+        (work / "afterwards").write_text(afterwards, "utf-8")
+        (work / "meanwhile").rename(sums)
+        try:
+            _put(work, path)
+        except OSError:
+            before.rename(sums) if before.exists() else sums.unlink()
+            raise
+        with suppress(OSError):  # the artifact is there, and told of: the next build tidies
+            (work / "afterwards").rename(sums)
+
+
+@contextmanager
+def _filled(path: Path, fill: Callable[[Path], object], unwritten: str) -> Iterator[Path]:
+    """A folder beside `path`, gone afterwards, in which `new` is filled. Raises as `replace`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path)
         work = Path(tempfile.mkdtemp(prefix=f"{_scratch(path)}{os.getpid()}-", dir=path.parent))
         try:
             fill(work / "new")
-            if (work / "new").is_dir():
-                exchange(work / "new", path, work / "old")
-            else:
-                (work / "new").rename(path)
+            yield work
         finally:
             shutil.rmtree(work, ignore_errors=True)
     except OSError as err:
         raise failure(unwritten, path=path, why=err.strerror or err) from err
+
+
+def _put(work: Path, path: Path) -> None:
+    if (work / "new").is_dir():
+        exchange(work / "new", path, work / "old")
+    else:
+        (work / "new").rename(path)
 
 
 def _scratch(path: Path) -> str:

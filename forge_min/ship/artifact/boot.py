@@ -3,17 +3,20 @@
 Copied into every artifact as it is; nothing of the package imports it. It must load on any Python
 from 3.6 on, because it tells a wrong one that it is wrong: so it is plain and stands alone. A zip
 cannot load compiled parts: they are unpacked once into a folder that is named by their digest, and
-load from it by its handle; or from memory.
+load from it by its handle, each start hashed anew; or from memory.
 """
 
 import json
 import os
 import stat
 import sys
+from functools import partial
 from importlib import import_module
-from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader
+from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, PathFinder
 from importlib.util import spec_from_file_location
 from zipimport import zipimporter
+
+CORE = "_native/forge_min/"  # what a start loads at once; the rest waits until it is asked for
 
 if False:  # for type checkers alone; annotations are strings, so that an old Python can load them
     from collections.abc import Callable, Iterator
@@ -33,9 +36,7 @@ class Importer(zipimporter):
     names = {}  # type: dict[str, Any]
 
     def get_source(self, fullname: str) -> "str | None":
-        """None also where another artifact has taken this one's place: an error is told without
-        lines of source, and not lost.
-        """
+        """None also where another artifact has taken this one's place: no error is lost for it."""
         try:
             return super().get_source(fullname)
         except Exception:
@@ -51,17 +52,12 @@ class Importer(zipimporter):
             return spec_from_file_location(fullname, path + ".pyc", loader=self)
         if os.path.join(place, "__init__.pyc") not in self.names:
             return super().find_spec(fullname, target)
-        return spec_from_file_location(
-            fullname,
-            os.path.join(path, "__init__.pyc"),
-            loader=self,
-            submodule_search_locations=[path],
-        )
+        init, at = os.path.join(path, "__init__.pyc"), [path]
+        return spec_from_file_location(fullname, init, loader=self, submodule_search_locations=at)
 
 
 class Installed:
-    """Finds an artifact's distributions by name, for importlib.metadata (its manual: Extending the
-    search algorithm).
+    """Finds an artifact's distributions by name, for importlib.metadata (see its manual).
 
     PERF: Python's way opens the artifact and reads its table of contents twice more: 20 ms.
     """
@@ -157,57 +153,77 @@ def hold(folder: str) -> "tuple[int, str]":
     return handle, held if os.path.isdir(held) else folder  # a system without /proc
 
 
-def open_whole(folder: str, files: "dict[str, int]") -> str:
-    """As the path of `hold`, which stays open; "" unless these files are in it, untouched since it
-    was filled, and nothing else. files: name → size in bytes.
+def open_whole(folder: str, files: "dict[str, str]", start: str = "") -> str:
+    """As the path of `hold`, which stays open; "" unless just these files are in it, and those
+    whose names begin with `start` have their hashes. files: name → SHA-256 in hexadecimal.
     """
     try:
         handle, held = hold(folder)
     except OSError:
         return ""
-    if is_untouched(handle, files):
+    if holds_just(handle, files) and are_as_built(handle, files, start):
         return held
     os.close(handle)
     return ""
 
 
-def is_untouched(handle: int, files: "dict[str, int]") -> bool:
-    """Whether an open folder holds just these files, and nothing in it has changed since.
-
-    PERF: reading and hashing 11 MB would take each start 10 ms, and 50 where the processor has no
-    instructions for it; this takes 0.4. The hashes were right when the folder was filled; its own
-    time of change was set last, and no program can set such a time back (inode(7), ctime).
-    """
-    filled, found = os.fstat(handle).st_ctime_ns, {}
+def holds_just(handle: int, files: "dict[str, str]") -> bool:
+    """Whether an open folder holds files of these names, all this user's, and nothing else."""
+    wanted, found = set(), set()
+    for name in files:
+        while name:  # its folders, too
+            wanted.add(name)
+            name = name.rpartition("/")[0]
     try:
         for top, folders, names, inside in os.fwalk(".", dir_fd=handle):
             for name in folders + names:
                 seen = os.stat(name, dir_fd=inside, follow_symlinks=False)
-                if seen.st_uid != os.geteuid() or seen.st_ctime_ns > filled:
+                plain = stat.S_ISDIR(seen.st_mode) or stat.S_ISREG(seen.st_mode)
+                if seen.st_uid != os.geteuid() or not plain:
                     return False
-                if not stat.S_ISDIR(seen.st_mode):
-                    regular = stat.S_ISREG(seen.st_mode)
-                    found[os.path.join(top, name)[2:]] = seen.st_size if regular else -1
+                found.add(os.path.join(top, name)[2:])
     except OSError:
         return False
-    return found == files
+    return found == wanted
+
+
+def are_as_built(handle: int, files: "dict[str, str]", start: str = "") -> bool:
+    """Whether the files in an open folder whose names begin with `start` have their hashes.
+
+    Less would not tell: who may write a file of this user's may renew every time of the folder. It
+    tells of all that was written before this start. Not of what is written while this process loads
+    it: a program that runs as this user just then may write into its memory as well.
+    """
+    from hashlib import sha256
+
+    def is_as_built(name: str) -> bool:
+        file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=handle)
+        with open(file, "rb") as opened:
+            return sha256(opened.read()).hexdigest() == files[name]
+
+    try:
+        return all(is_as_built(name) for name in files if name.startswith(start))
+    except OSError:
+        return False
 
 
 def native_parts(info: "dict[str, Any]", read: "Callable[[str], bytes]") -> "dict[str, bytes]":
-    """The compiled parts by name. SystemExit with F380 unless they hash to the build info's."""
-    from hashlib import sha256  # PERF: only here, for the first start alone needs it
+    """The compiled parts by name. SystemExit with F380 unless they have the build info's hashes."""
+    from hashlib import sha256
 
-    parts = {name: read(name) for name in sorted(info["native_files"])}
-    lines = [f"{sha256(data).hexdigest()}  {name}\n" for name, data in parts.items()]
-    if sha256("".join(lines).encode()).hexdigest() != info["native"]:
-        message = "the compiled parts of this artifact are not those that were built"
-        raise failure("F380", message, "copy the artifact here again, or build it again")
+    files = info["native_files"]
+    parts = {name: read(name) for name in sorted(files)}
+    if any(sha256(data).hexdigest() != files[name] for name, data in parts.items()):
+        why = "the compiled parts of this artifact are not those that were built"
+        raise failure("F380", why, "copy the artifact here again, or build it again")
     return parts
 
 
-def unpack_into(place: str, info: "dict[str, Any]", read: "Callable[[str], bytes]") -> str:
+def unpack_into(
+    place: str, info: "dict[str, Any]", read: "Callable[[str], bytes]", start: str = ""
+) -> str:
     """A path of the folder in `place` that has the digest's name, filled if it was not whole; it
-    appears whole or not at all. Raises OSError, also where nothing may be run from the place.
+    appears whole or not at all. start: as of `open_whole`. Raises OSError, also for noexec.
     """
     os.makedirs(place, mode=0o700, exist_ok=True)
     handle, held = hold(place)
@@ -215,7 +231,7 @@ def unpack_into(place: str, info: "dict[str, Any]", read: "Callable[[str], bytes
         if os.fstatvfs(handle).f_flag & os.ST_NOEXEC:
             raise PermissionError(f"{place} is mounted noexec")
         target = os.path.join(held, info["native"])
-        return open_whole(target, info["native_files"]) or fill(held, target, info, read)
+        return open_whole(target, info["native_files"], start) or fill(held, target, info, read)
     finally:
         os.close(handle)
 
@@ -234,12 +250,12 @@ def fill(held: str, target: str, info: "dict[str, Any]", read: "Callable[[str], 
             os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
             with open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
                 file.write(data)
-        os.chmod(fresh, 0o700)  # SAFETY: the last change in it, see is_untouched
+        os.chmod(fresh, 0o700)  # makedirs gives its mode to the last folder alone
         try:
             os.rename(fresh, target)
         except OSError:
             other = open_whole(target, info["native_files"])
-            if other:  # another process was first
+            if other:  # of a process that was first
                 return other
             os.rename(target, os.path.join(work, "old"))
             os.rename(fresh, target)
@@ -251,10 +267,37 @@ def fill(held: str, target: str, info: "dict[str, Any]", read: "Callable[[str], 
     return found
 
 
-class InMemory:
-    """Finds compiled modules in files without a name (memfd_create(2)): nothing here is writable.
+class Unpacked:
+    """Finds the packages of an unpacked folder, and hashes all files in it before the first.
 
-    They are loaded at each start anew. parts: as of `native_parts`. Raises OSError.
+    PERF: not at the start: 11 MB take 10 ms with a processor's own SHA-256, else 50 (BLAKE2: 26).
+    """
+
+    def __init__(self, native: str, files: "dict[str, str]", unpack: "Callable[[], str]") -> None:
+        self._native, self._files, self._unpack = native, files, unpack
+        self._names = {name.split("/")[1] for name in files if not name.startswith(CORE)}
+        self._seen = False
+
+    def find_spec(self, fullname: str, path: "Any", *_: "Any") -> "ModuleSpec | None":
+        """A package's; what is inside one is found by its path. SystemExit as `native_folder`."""
+        if path is not None or fullname not in self._names:
+            return None
+        if not self._seen:
+            self._check()
+        return PathFinder.find_spec(fullname, [self._native])
+
+    def _check(self) -> None:
+        handle = os.open(os.path.dirname(self._native), os.O_RDONLY | os.O_DIRECTORY)
+        if not are_as_built(handle, self._files):
+            place = sys.path.index(self._native)
+            sys.path[place] = self._native = self._unpack()
+        os.close(handle)
+        self._seen = True
+
+
+class InMemory:
+    """Finds compiled modules in files without a name (memfd_create(2)), filled at each start: where
+    nothing is writable. parts: as of `native_parts`. Raises OSError.
     """
 
     def __init__(self, parts: "dict[str, bytes]") -> None:
@@ -269,9 +312,7 @@ class InMemory:
                 self._paths[module] = self._keep(name, data)
         self._load(libraries)
 
-    def find_spec(
-        self, fullname: str, path: "Any" = None, target: "Any" = None
-    ) -> "ModuleSpec | None":
+    def find_spec(self, fullname: str, *_: "Any") -> "ModuleSpec | None":
         """The module's, if it is one of them."""
         if fullname not in self._paths:
             return None
@@ -301,7 +342,9 @@ class InMemory:
             libraries = left
 
 
-def native_folder(root: str, info: "dict[str, Any]", read: "Callable[[str], bytes]") -> str:
+def native_folder(
+    root: str, info: "dict[str, Any]", read: "Callable[[str], bytes]", start: str = ""
+) -> str:
     """The folder from which compiled parts load. SystemExit with F351 where nothing holds them."""
     inside = os.path.join(root, "_native")
     if os.path.isdir(root):
@@ -309,7 +352,7 @@ def native_folder(root: str, info: "dict[str, Any]", read: "Callable[[str], byte
     reasons = []
     for place in places():
         try:
-            return os.path.join(unpack_into(place, info, read), "_native")
+            return os.path.join(unpack_into(place, info, read, start), "_native")
         except OSError as err:
             reasons.append(f"{place}: {err.strerror or err}")
     try:
@@ -337,8 +380,13 @@ def main() -> None:
     if os.path.isfile(root):
         quicken(root)
     sys.dont_write_bytecode = True  # what is unpacked stays as it is, with -O too
-    native = native_folder(root, info, read)
-    sys.path.insert(1, native)
+    native = native_folder(root, info, read, CORE)
+    if os.path.isdir(root) or not os.path.isdir(native):  # as it lies, or in memory
+        sys.path.insert(1, native)
+    else:
+        sys.path.append(native)  # last: what somebody adds to it stands for nothing of Python's
+        again = partial(native_folder, root, info, read)
+        sys.meta_path.insert(0, Unpacked(native, info["native_files"], again))
     os.environ.setdefault("PSYCOPG_IMPL", info["driver"])
     try:
         import_module("forge_min").__path__.append(os.path.join(native, "forge_min"))

@@ -68,7 +68,7 @@ def vendor(
     steps: dict[str, float] = {}
     clock = partial(timed, steps, step)
     path = output or root / FOLDER
-    artifact.check_ours(path, LOCK)
+    artifact.check_folder(path, root, artifact.SUMS)
     with no_network() if offline else nullcontext():
         with clock("own wheel"):
             project = read_project(root)
@@ -85,7 +85,7 @@ def vendor(
         with clock("folder"):
             bill = sbom_of_wheels(project, wheels, scripts)
             members = _members(wheels, scripts.values(), bill)
-            artifact.write_folder(members, path, mark=LOCK)
+            artifact.write_folder(members, path)
     size = sum(map(len, members.values()))
     names = {wheel.name: licence_of(wheel.distribution()) for wheel in wheels}
     return Vendored(path, size, steps, tuple(w.file for w in wheels), names, tuple(scripts))

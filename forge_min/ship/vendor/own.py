@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from ... import __version__
 from ...errors import BuildError
+from ...manifest import listed
 from .. import artifact
 from ..failure import failure
 from .platforms import compiled_tag
@@ -51,10 +52,10 @@ def copy_source(root: Path, *, force: bool = False) -> Path:
         raise failure("edited_source", path=folder / _PACKAGE)
     tag, files = _contents()[-1]
     members = complete([tag], files)
-    for part, mark in ((_PACKAGE, "__init__.py"), (_INFO, "METADATA")):
+    for part in (_PACKAGE, _INFO):
         start = f"{part}/"
         inside = {n.removeprefix(start): d for n, d in members.items() if n.startswith(start)}
-        artifact.write_folder(inside, folder / part, mark=mark)
+        artifact.write_folder(inside, folder / part)
     for old in folder.glob(f"{_PACKAGE}-*.dist-info"):
         if old.name != _INFO:
             shutil.rmtree(old)
@@ -96,15 +97,14 @@ def _missing(what: str) -> BuildError:
 
 def _is_as_copied(folder: Path) -> bool:
     """Whether nothing is there, or each file is as the RECORD beside it says, and no other is."""
-    package = folder / _PACKAGE
-    if not package.exists():
+    package, records = folder / _PACKAGE, list(folder.glob(f"{_PACKAGE}-*.dist-info"))
+    if not package.exists() and not records:
         return True
-    records = list(folder.glob(f"{_PACKAGE}-*.dist-info"))
     if len(records) != 1:
         return False
     try:
         recorded = artifact.recorded_files(PathDistribution(records[0]), lambda path: True)
     except BuildError:
         return False
-    files = (path.relative_to(folder) for path in package.rglob("*") if path.is_file())
-    return {path.as_posix() for path in files if path.suffix != ".pyc"} <= recorded.keys()
+    names = {f"{top.name}/{name}" for top in (package, records[0]) for name in listed(top)}
+    return {name for name in names if not name.endswith(".pyc")} <= recorded.keys()
