@@ -105,12 +105,12 @@ def test_a_wheel_under_the_name_of_another_is_named(tmp_path: Path) -> None:
 
 def test_a_build_stops_and_leaves_what_was_built(project: Path) -> None:
     wheel = make_wheel()
+    old = build(project, offline=True).path
+    before = old.read_bytes()
     alter(fill(project, wheel) / wheel.file)
-    (project / "dist").mkdir()
-    (project / "dist" / "departures.pyz").write_bytes(b"old")
     with pytest.raises(BuildError, match=re.escape(wheel.file)):
         build(project, offline=True)
-    assert (project / "dist" / "departures.pyz").read_bytes() == b"old"
+    assert old.read_bytes() == before
 
 
 def test_wheels_whose_lock_is_gone_are_an_error_and_not_passed_over(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from forge_min.ship import deploy
+from forge_min import __version__
+from forge_min.ship import deploy, vendor
 from forge_min.testing import TestDatabase
 from psycopg.conninfo import conninfo_to_dict
 
@@ -150,13 +151,14 @@ SECRETS += [
 ]
 SECRETS += ["dist/old.pyz", "tests/data.json", "dist/vendor/notes"]
 WANTED = ["app.py", "forge.toml", "resources/secrets/schema.py", "dist/vendor/requirements.lock"]
-WANTED += ["dist/vendor/wheelhouse/forge_min-1-py3-none-any.whl"]
+WANTED += [f"dist/vendor/wheelhouse/forge_min-{__version__}-py3-none-any.whl"]
 
 
 def test_secrets_and_history_do_not_reach_a_build(
     buildah: Buildah, project: Path, tmp_path: Path
 ) -> None:
-    for name in SECRETS + WANTED[2:]:
+    vendor(project, output=project / "dist" / "vendor", offline=True)
+    for name in [*SECRETS, WANTED[2]]:
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).touch()
     deploy(project, vendor=project / "dist" / "vendor")
