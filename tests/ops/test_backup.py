@@ -77,7 +77,8 @@ def restored(
         yield made, airport
     finally:
         made.stop()
-        with psycopg.connect(elsewhere.owner_url, autocommit=True) as conn:
+        # The superuser, because autovacuum may be at work there.
+        with psycopg.connect(elsewhere.admin_url, autocommit=True) as conn:
             conn.execute("drop database restored with (force)")
 
 
