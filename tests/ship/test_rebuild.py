@@ -146,23 +146,24 @@ def contents(project: Path) -> dict[str, tuple[int, int]]:
     return {str(path): (at.st_ino, at.st_mtime_ns) for path, at in seen.items()}
 
 
+def refused(root: Path, why: str) -> None:
+    """`verify` says so, and writes nothing."""
+    before = contents(root)
+    with pytest.raises(BuildError, match=why) as caught:
+        build(root, verify=True)
+    assert caught.value.code == "F381"
+    assert contents(root) == before
+
+
 def test_verify_names_what_of_gen_is_not_fresh_and_writes_nothing(again: Path) -> None:
     view = next(again.glob("**/views/**/*.html"))
     view.write_text(view.read_text() + "<p>more</p>\n")
-    before = contents(again)
-    with pytest.raises(BuildError, match="gen/pages/") as caught:
-        build(again, verify=True)
-    assert caught.value.code == "F381"
-    assert contents(again) == before
+    refused(again, "gen/pages/")
 
 
 def test_verify_makes_no_stylesheet(again: Path) -> None:
     (again / "static" / "css" / "input.css").write_text('@import "tailwindcss";\n')
-    before = contents(again)
-    with pytest.raises(BuildError, match="static/css/app.css: not what") as caught:
-        build(again, verify=True)
-    assert caught.value.code == "F381"
-    assert contents(again) == before
+    refused(again, "static/css/app.css: not what")
 
 
 def test_a_file_that_no_build_made_is_left_alone(project: Path) -> None:

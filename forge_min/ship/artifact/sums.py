@@ -12,11 +12,11 @@ from ...manifest import INFO, read_lines
 SUMS = "SHA256SUMS"
 
 
-def sums_name(path: Path) -> str:
+def sums_name(path: Path, made: Path | None = None) -> str:
     """What SHA256SUMS lists of an artifact: itself; of a folder its build info, which has the hash
-    of the manifest, which has all others.
+    of the manifest, which has all others. made: what takes its place, where nothing may be yet.
     """
-    return f"{path.name}/{INFO}" if path.is_dir() else path.name
+    return f"{path.name}/{INFO}" if (made or path).is_dir() else path.name
 
 
 def read_sums(path: Path) -> Mapping[str, Set[str]]:
@@ -36,7 +36,7 @@ def sums_of(path: Path, made: Path) -> tuple[str, str]:
     """SHA256SUMS while `made` takes the place of the artifact at `path`, each of which may be the
     other, and afterwards. Lines of others that exist stay.
     """
-    name = f"{path.name}/{INFO}" if made.is_dir() else path.name  # nothing may be at `path` yet
+    name = sums_name(path, made)
     known = read_sums(path)
     others = {n: told for n, told in known.items() if n != name and (path.parent / n).is_file()}
     new = {_digest(made)}

@@ -14,12 +14,12 @@ from pathlib import Path
 from .. import artifact
 from ..failure import failure
 from .lock import NAME, Pins, read_lock_file
+from .own import NAME as OWN
 from .platforms import fits
 from .wheel import Wheel
 
 FOLDER = "vendor"
 WHEELS = "wheelhouse"
-OWN = "forge-min"
 
 
 @dataclass(frozen=True, slots=True)
