@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import gettext
 import io
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -19,16 +18,17 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from .errors import ConfigError
+from .expression import expression
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-_TAG = re.compile(r"[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*")
-_RANGE = re.compile(  # a language range and its weight (RFC 9110 sections 12.4.2 and 12.5.4)
+_TAG = expression(r"[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*")
+_RANGE = expression(  # a language range and its weight (RFC 9110 sections 12.4.2 and 12.5.4)
     r"\s*([A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*|\*)"
     r"\s*(?:;\s*[qQ]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)\s*)?"
 )
-_PLACE = re.compile(r"\{([^{}]*)\}")
+_PLACE = expression(r"\{([^{}]*)\}")
 
 _current: ContextVar[str] = ContextVar("forge_language", default="")
 _catalogues: dict[str, gettext.NullTranslations] = {}

@@ -16,6 +16,7 @@ from uuid import UUID
 from .. import db
 from ..auth import Identity, current_identity, require, require_one_of
 from ..errors import Forbidden, NotFound, Unavailable
+from ..expression import expression
 from ..text import text
 from .resource import Column, R, Relation, Resource, quote
 from .values import read_text
@@ -24,7 +25,7 @@ Conn = db.Connection | None
 Rows = list[tuple[Any, ...]]
 T = TypeVar("T")
 LINES = ("string", "slug", "email")  # types of a line of text
-_COMMENT = re.compile(r"\n*^--.*", re.MULTILINE)
+_COMMENT = expression(r"\n*^--.*", re.MULTILINE)
 
 
 def hidden_columns(resource: Resource[Any]) -> frozenset[str]:

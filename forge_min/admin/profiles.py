@@ -5,7 +5,6 @@ What costs is asked one at a time: of the two threads that answer, one stays fre
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ from math import ceil
 from typing import Any
 
 from ..errors import BadRequest
+from ..expression import expression
 from ..observe.profiles import Profile, Question, Wait, collapsed, flame_graph, merged
 from ..wsgi.request import first
 from .answer import SVG, Answer, Routes, json_text, preferred, reads, text
@@ -21,7 +21,7 @@ from .inside import Inside, Told
 from .listing import gc_lines, head, heap_lines, silent, trace_lines
 
 PATH = "/debug/pprof/"
-_NUMBER = re.compile(r"[0-9]{1,5}(\.[0-9]{1,3})?")
+_NUMBER = expression(r"[0-9]{1,5}(\.[0-9]{1,3})?")
 _CLOCKS = ("cpu", "wall")
 
 Query = Mapping[str, Sequence[str]]

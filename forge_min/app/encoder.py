@@ -5,7 +5,6 @@ read.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -15,9 +14,10 @@ from .. import sse
 from ..actions import Registry
 from ..auth import Identity, as_identity
 from ..errors import NotFound
+from ..expression import expression
 from ..notify import Event
 
-PLAIN = re.compile(r"[A-Za-z0-9_-]+")
+PLAIN = expression(r"[A-Za-z0-9_-]+")
 
 
 class Encoder:

@@ -5,7 +5,6 @@ Everything runs in the caller's transaction, on a role that may write the forge_
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -14,12 +13,13 @@ import psycopg
 
 from .. import db
 from ..errors import Conflict, FieldError, Invalid, NotFound
+from ..expression import expression
 from ..text import text
 
 SQL = db.load_sql("forge_min.auth", "auth.sql")
-_EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+")
-_SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")  # a label of DNS too (RFC 1035, section 2.3.1)
-_ROLE = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]{0,62}")
+_EMAIL = expression(r"[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+")
+_SLUG = expression(r"[a-z0-9]+(?:-[a-z0-9]+)*")  # a label of DNS too (RFC 1035, section 2.3.1)
+_ROLE = expression(r"[A-Za-z][A-Za-z0-9_.:-]{0,62}")
 
 
 class User(NamedTuple):

@@ -17,13 +17,14 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from ..errors import FieldError, Invalid, Unavailable
+from ..expression import expression
 from ..text import text
 
 LONGEST = 1_024  # characters
 WAIT = 5.0  # seconds for a turn
 _FEWEST_DIFFERENT = 5  # characters
 _TURNS = threading.BoundedSemaphore(2)  # LOCK: how many take 32 MiB at the same time
-_STORED = re.compile(
+_STORED = expression(
     r"\$scrypt\$ln=(\d{1,2}),r=(\d{1,2}),p=(\d{1,2})\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)"
 )
 _ROWS = ("abcdefghijklmnopqrstuvwxyz", "0123456789", "qwertzuiopasdfghjkl", "qwertyuiopasdf")

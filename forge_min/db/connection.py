@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-import re
+import select
 import socket
 import threading
 import time
@@ -25,6 +25,7 @@ from psycopg.rows import TupleRow
 from psycopg.types import TypeInfo, TypesRegistry
 
 from ..errors import ConfigError, ForgeError, Unavailable
+from ..expression import expression
 from .prepared import Prepared
 from .translate import TABLE
 
@@ -44,7 +45,7 @@ DEFAULTS: dict[str, str | int] = {
 }
 _LOOK = 0.5  # seconds between looks at who waits for an answer
 _log = logging.getLogger("forge_min.db")
-OPERATION = re.compile(r"(?i)\s*(select|insert|update|delete|with|copy|begin|commit|call)\b")
+OPERATION = expression(r"(?i)\s*(select|insert|update|delete|with|copy|begin|commit|call)\b")
 
 
 class Nudges(Protocol):
@@ -202,12 +203,13 @@ def connect(
 class Database:
     """The connections of one process to one database: each thread has its own, opened on first use.
 
-    options: as `connect` takes them. opened: called with each new connection. `close()` closes
-    those of all threads; the next `connection()` opens a new one. After a fork the child opens its
-    own and leaves the parent's alone. patience: seconds after which a connection whose server does
-    not answer a statement is cut, so that its thread gets Unavailable; 0: none. TCP does not see a
-    server that stands still: its kernel goes on. While no connection can be had, one thread at a
-    time finds out whether one can be had again, and the others are told at once.
+    options: as `connect` takes them. opened: called with each new connection, and by the thread
+    that gets one which another has handed on. `close()` closes those of all threads; the next
+    `connection()` opens a new one. After a fork the child opens its own and leaves the parent's
+    alone. patience: seconds after which a connection whose server does not answer a statement is
+    cut, so that its thread gets Unavailable; 0: none. TCP does not see a server that stands still:
+    its kernel goes on. While no connection can be had, one thread at a time finds out whether one
+    can be had again, and the others are told at once.
     """
 
     def __init__(
@@ -228,8 +230,9 @@ class Database:
         # SAFETY: in a forked child the parent's connections are only forgotten: closing one would
         # end the parent's session.
         self._pid = os.getpid()
-        self._lock = threading.Lock()  # LOCK: guards changes of _open
+        self._lock = threading.Lock()  # LOCK: guards changes of _open and _handed
         self._open: dict[threading.Thread, Connection] = {}
+        self._handed: list[Connection] = []  # by threads that need none now
         self._refusal: ForgeError | None = None  # why there is none, until one is opened
         self._trying = threading.Lock()  # LOCK: guards nothing; one thread at a time tries
         self._watch: threading.Thread | None = None
@@ -242,6 +245,13 @@ class Database:
         conn = self._open.get(threading.current_thread())
         return self._reopen() if conn is None or conn.closed else conn
 
+    def hand_on(self) -> None:
+        """Leave this thread's connection, where it has one, to the next thread that needs one."""
+        with self._lock:
+            conn = self._open.pop(threading.current_thread(), None)
+            if conn is not None:
+                self._handed.append(conn)
+
     def open(self) -> Connection:
         """A connection that the caller owns and closes. Raises as `connect`."""
         conn = self._connect()
@@ -252,7 +262,7 @@ class Database:
     def close(self) -> None:
         """Close every thread's connection. Idempotent."""
         with self._lock:
-            conns, self._open = list(self._open.values()), {}
+            conns, self._open, self._handed = [*self._open.values(), *self._handed], {}, []
             self._watch = None
             self._closed.set()
         for conn in conns:
@@ -292,8 +302,23 @@ class Database:
                     self._refusal = Unavailable(message, code="F401")
                     sock.shutdown(socket.SHUT_RDWR)
 
+    def _take(self) -> Connection | None:
+        """One that was handed on and whose server is still there."""
+        with self._lock:
+            conn = self._handed.pop() if self._handed else None
+        if conn is None:
+            return None
+        heard = select.poll()
+        heard.register(conn.fileno(), select.POLLIN)
+        if heard.poll(0):  # of its end: nothing else comes unasked
+            conn.close()
+            return None
+        if self._opened:
+            self._opened(conn)
+        return conn
+
     def _reopen(self) -> Connection:
-        conn = self._try()
+        conn = self._take() or self._try()
         me = threading.current_thread()
         with self._lock:
             unused = [thread for thread in self._open if thread is me or not thread.is_alive()]

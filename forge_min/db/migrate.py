@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 import psycopg
 
 from ..errors import BuildError, Unavailable
+from ..expression import expression
 from .migration_files import MigrationFile, digest, statements
 from .statements import load_sql
 
@@ -39,7 +40,7 @@ NOT_DONE = (
     psycopg.errors.DuplicateFunction,
 )
 # Done again before the statement after it is, of which it removes what an interrupted run left.
-REPEATED = re.compile(r"(--[^\n]*\n|\s)*drop index concurrently if exists\b", re.IGNORECASE)
+REPEATED = expression(r"(--[^\n]*\n|\s)*drop index concurrently if exists\b", re.IGNORECASE)
 
 Progress = Callable[[str], None]
 Connection = psycopg.Connection[Any]

@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import BuildError
+from ..expression import expression
 
-FILE_NAME = re.compile(r"\d{4}_[a-z0-9_]+\.sql")
-HEAD = re.compile(r"([ \t]*--.*\n?)*")
-DOWN_LINE = re.compile(r"^-- forge: down[ \t]*$", re.MULTILINE)
+FILE_NAME = expression(r"\d{4}_[a-z0-9_]+\.sql")
+HEAD = expression(r"([ \t]*--.*\n?)*")
+DOWN_LINE = expression(r"^-- forge: down[ \t]*$", re.MULTILINE)
 # What may hide a semicolon: strings, quoted names, dollar quotes, comments (nested ones by
 # _skip_comment).
-TOKEN = re.compile(
+TOKEN = expression(
     r"--[^\n]*|/\*|(?<![A-Za-z0-9_$])[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|\"[^\"]*\""
     r"|(?<![A-Za-z0-9_$])\$(?:[A-Za-z_][A-Za-z0-9_]*)?\$|\bbegin\s+atomic\b|\bcase\b|\bend\b|;",
     re.IGNORECASE | re.DOTALL,

@@ -14,9 +14,10 @@ import psycopg
 
 from ..data import files
 from ..errors import BuildError
+from ..expression import expression
 
-NAME = re.compile(r"^-- name: *(\S+) *$", re.MULTILINE)
-PLACEHOLDER = re.compile(r"%%|%(?:\((\w+)\))?([sbt])?")
+NAME = expression(r"^-- name: *(\S+) *$", re.MULTILINE)
+PLACEHOLDER = expression(r"%%|%(?:\((\w+)\))?([sbt])?")
 
 
 def load_sql(package: str, file: str) -> dict[str, str]:

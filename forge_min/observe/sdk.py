@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult, 
 from opentelemetry.trace import SpanKind, TraceFlags
 from opentelemetry.util.types import Attributes as OtelAttributes
 
+from ..expression import expression
 from .otlp import Batch
 from .recent import Recent, Tree
 from .recording import Recording
@@ -24,7 +24,7 @@ from .traceparent import SpanContext
 from .tracing import Attributes, Kind, current, use_recorder, using_recorder
 
 # tracestate (https://www.w3.org/TR/trace-context/#tracestate-header-field-values).
-_MEMBER = re.compile(
+_MEMBER = expression(
     r"([a-z][a-z0-9_\-*/]{0,255}|[a-z0-9][a-z0-9_\-*/]{0,240}@[a-z][a-z0-9_\-*/]{0,13})"
     r"=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
 )

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from functools import cache
 
+from ..expression import expression
+
 # PERF: said by the ASCII that they are not: for a range up to the last character re.compile builds
 # a map, which made the start of a process 20 ms longer (benchmarks/build.py).
 _FIRST = r"[^\x00-@\[-\^`{-\x7f]"  # of a name: letters, _, and all beyond ASCII
@@ -17,7 +19,7 @@ _OTHER = r"[\x00-\x20!\#%&()*+,.:;<=>?@\[-\^`{-\x7f]"
 _ESCAPED = r"""' (?: [^'\\]++ | '' | \\.  # or it goes on after the end of a line
         | ' (?: [^\S\n\r] | --[^\n\r]*+ )*+ [\n\r] (?: \s | --[^\n\r]*+ )*+ ' )*+ (?: ' | \\?\Z )"""
 _PLAIN = r"' (?: [^']++ | '' )*+ (?: ' | \Z )"
-_WORD = re.compile(r"\s*+(\w+)")
+_WORD = expression(r"\s*+(\w+)")
 _READ, _KEPT = 8000, 2000  # characters of a text that are looked at, and that are shown
 
 

@@ -5,11 +5,12 @@ Source: https://www.w3.org/TR/trace-context/ (sections 3.2 and 4.3).
 
 from __future__ import annotations
 
-import re
 from random import getrandbits
 from typing import NamedTuple
 
-_HEADER = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+from ..expression import expression
+
+_HEADER = expression(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 
 
 class SpanContext(NamedTuple):

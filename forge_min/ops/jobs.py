@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,11 +10,12 @@ from typing import Any
 
 from .. import db
 from ..errors import UsageError
+from ..expression import expression
 from ..jobs import control, told_of
 from .door import FAILED, tell
 from .project import Project
 
-_RATE = re.compile(r"(\d+)/(\d*)([smhd])")
+_RATE = expression(r"(\d+)/(\d*)([smhd])")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _EVERY = 2.0  # seconds between looks of --watch
 _MANY = 1_000  # jobs that one statement changes

@@ -116,6 +116,7 @@ def work(project: Project, *, queues: str | None = None, early: AdminSocket | No
     admin = has_admin(config, worker=True)
     with _process() as (stack, ended):
         running = _start(project, stack, health, admin=admin, serving=False, early=early)
+        running.database.hand_on()
         running.new_worker(chosen, ended.stuck).start()
         log.info("working the queues %s", ", ".join(f"{q}={n}" for q, n in chosen.items()))
         ended.wait()
@@ -130,6 +131,8 @@ def _serve_many(
 
     config, build = project.config, project.build
     project.preload()
+    gc.freeze()  # what is loaded is shared with all that are forked
+    gc.enable()
     if early is not None:
         early.end()  # no thread before a fork; who asks from here on waits for the admin process
 
@@ -180,6 +183,7 @@ def _serve(
         running = _start(project, stack, health, admin=admin, serving=True, early=early)
         if behind := running.ready()[1].get("migrations"):
             log.warning("migrations are %s; run: migrate up", behind)
+        running.database.hand_on()  # PERF: who answers the first page need not open one
         running.metrics.watch_server(lambda: server.connections, config.server.max_connections)
         server.set_app(running.application)
         server.start()

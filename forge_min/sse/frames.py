@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 
+from ..expression import expression
 from ..notify import Event, refresh_frame
 
 # A field ends at CR, LF or CRLF (9.2.5), and an id with NUL is ignored (9.2.6).
-_FORBIDDEN = re.compile(r"[\r\n\0]")
+_FORBIDDEN = expression(r"[\r\n\0]")
 _REASONS = ("overflow", "reconnect", "resume")
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode

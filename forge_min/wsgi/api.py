@@ -21,6 +21,7 @@ from ..actions.reading.query import MAX_PAGE
 from ..actions.values import JSON_DEPTH
 from ..db import Connection
 from ..errors import BadRequest, Forbidden, NotFound, StaleVersion, Unauthenticated
+from ..expression import expression
 from ..text import text
 from .middleware.limits import network
 from .problem import HTTPProblem
@@ -29,10 +30,10 @@ from .response import Headers, Response, json_response, no_content, to_json
 from .router import Handler
 
 # A strong tag of ours: the version, and a mark where the identity does not see every field.
-_TAG = re.compile(r'(?:^|,)\s*"([0-9]{1,18})(?:\.[0-9a-f]{8})?"\s*(?=,|$)', re.ASCII)
+_TAG = expression(r'(?:^|,)\s*"([0-9]{1,18})(?:\.[0-9a-f]{8})?"\s*(?=,|$)', re.ASCII)
 TRIES = 10  # of a change that names no version, while others change the row too
 PATCHES = ("application/merge-patch+json", "application/json")  # what a PATCH may be
-_VISIBLE = re.compile(r"[!-~]{1,255}")
+_VISIBLE = expression(r"[!-~]{1,255}")
 
 Answer = tuple[int, list[tuple[str, str]], bytes]
 """Status, headers and body, as an Idempotency-Key keeps them."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,6 +19,7 @@ from typing import Any
 from wsgiref.types import StartResponse
 
 from ..auth import current_identity
+from ..expression import expression
 from ..fanout import Counter
 from ..observe import log_fields, note
 from ..text import choose, in_language, known
@@ -41,7 +41,7 @@ Around = Callable[[Request], AbstractContextManager[Callable[[int], None]]]
 
 _STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_REQUEST_ID = expression(r"[A-Za-z0-9._-]{1,64}")
 _SECURITY = {name.lower(): (name, value) for name, value in SECURITY_HEADERS}
 _HSTS = ("Strict-Transport-Security", "max-age=31536000")
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo
 
 from ..auth import current_identity
+from ..expression import expression
 from ..fanout import escape
 
 __all__ = [
@@ -19,10 +20,10 @@ __all__ = [
 ]  # fmt: skip
 
 # A scheme but for four, and a host without one: browsers read "//host", "\\host" and "https:host".
-_REFUSED = re.compile(
+_REFUSED = expression(
     r"[/\\]{2}|(?!https?://[^/\\?#]|mailto:|tel:)[a-z][a-z0-9+.\-]*:", re.A | re.I
 )
-_IGNORED = re.compile(r"[\x00-\x20\x7f-\x9f]+")
+_IGNORED = expression(r"[\x00-\x20\x7f-\x9f]+")
 _ENDS = "/\\ " + "".join(map(chr, range(32)))
 
 

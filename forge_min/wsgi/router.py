@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from ..errors import NotFound, ServerError
+from ..expression import expression
 from ..text import text
 from .problem import MethodNotAllowed
 from .request import Request
@@ -20,8 +21,8 @@ Handler = Callable[[Request], Response]
 Middleware = Callable[[Request, Handler], Response]
 """Stands around the router: may answer itself, or call the handler and change its answer."""
 
-_PARAM = re.compile(r"\{([a-z_][a-z0-9_]*)(\.\.\.)?\}")
-_METHOD = re.compile(r"[A-Z]+")
+_PARAM = expression(r"\{([a-z_][a-z0-9_]*)(\.\.\.)?\}")
+_METHOD = expression(r"[A-Z]+")
 
 
 class Match(NamedTuple):
@@ -52,6 +53,7 @@ class _Shape(NamedTuple):
     """All patterns that match the same paths. kinds: of the segments; the lower the better."""
 
     kinds: tuple[int, ...]
+    source: str
     matches: re.Pattern[str]
     methods: Methods
 
@@ -78,9 +80,9 @@ def _segments(pattern: str) -> list[tuple[int, str]]:
     return out
 
 
-def _matches(segments: list[tuple[int, str]]) -> re.Pattern[str]:
-    parts = [_EXPRESSIONS.get(kind) or re.escape(part) for kind, part in segments]
-    return re.compile("/" + "/".join(parts), re.DOTALL)
+def _source(segments: list[tuple[int, str]]) -> str:
+    """The regular expression of all that these segments match."""
+    return "/" + "/".join(_EXPRESSIONS.get(kind) or re.escape(part) for kind, part in segments)
 
 
 class Router:
@@ -113,14 +115,15 @@ class Router:
 
     def _shape(self, pattern: str, segments: list[tuple[int, str]]) -> Methods:
         """The methods of this shape, which is put into its place when it is new."""
-        matches = _matches(segments)
+        source = _source(segments)
         start = pattern[: pattern.index("{")]
         self._longest = max(self._longest, len(start))
         shapes = self._shapes.setdefault(start, [])
         for shape in shapes:
-            if shape.matches == matches:
+            if shape.source == source:
                 return shape.methods
-        new = _Shape(tuple(kind for kind, _ in segments), matches, {})
+        kinds = tuple(kind for kind, _ in segments)
+        new = _Shape(kinds, source, expression(source, re.DOTALL), {})
         shapes.append(new)
         shapes.sort(key=lambda shape: shape.kinds)
         return new.methods
@@ -130,8 +133,8 @@ class Router:
         segments = _segments(pattern)
         if all(kind == _LITERAL for kind, _ in segments):
             return method in self._fixed.get(pattern, ())
-        matches, shapes = _matches(segments), self._shapes.get(pattern[: pattern.index("{")], ())
-        return any(method in shape.methods for shape in shapes if shape.matches == matches)
+        source, shapes = _source(segments), self._shapes.get(pattern[: pattern.index("{")], ())
+        return any(method in shape.methods for shape in shapes if shape.source == source)
 
     def routes(self) -> list[Route]:
         """All routes, in the order of their declaration."""

@@ -7,12 +7,12 @@ from __future__ import annotations
 import errno
 import hashlib
 import mimetypes
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..data import table
 from ..errors import NotFound, Unavailable
+from ..expression import expression
 from ..text import text
 from .middleware.accept import takes
 from .request import Request
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 _NO_ROOM = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
-_HASHED = re.compile(r"(.+)\.([0-9a-f]{12})(\.[^./]+)?")  # css/board.0f1e2d3c4b5a.css
+_HASHED = expression(r"(.+)\.([0-9a-f]{12})(\.[^./]+)?")  # css/board.0f1e2d3c4b5a.css
 _LONG = "public, max-age=31536000, immutable"
 _GZIP = ("gzip", "x-gzip", "*")
 _TYPES: dict[str, str] = table("forge_min.wsgi", "types.toml")

@@ -403,6 +403,15 @@ def test_healthz_answers_and_metrics_have_the_series(site: Any) -> None:
     assert headers["content-type"].startswith("text/plain; version=0.0.4")
 
 
+def test_what_a_start_loads_is_never_looked_at_again_and_what_comes_later_is(site: Any) -> None:
+    site.serve()
+    told = json.loads(
+        site.ask("GET", "/debug/pprof/gc", port=site.admin, Accept="application/json")[2]
+    )
+    (process,) = told["processes"]
+    assert process["enabled"] and process["frozen"] > 50_000
+
+
 def test_a_site_whose_migrations_are_behind_serves_and_says_so(site: Any) -> None:
     process = site.start("serve", "--no-jobs")
     process.wait_for(lambda: site.status(site.port, "/api/docs") == 200, "answers")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import BadRequest
+from ...expression import expression
 from ...text import text
 from ..base import hidden_columns
 from ..resource import Column, Resource, Sort
@@ -24,7 +25,7 @@ MAX_SEARCH = 200  # characters
 # Operator → SQL between the column and its value, which is in parentheses.
 OPERATORS = {"eq": "=", "ne": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 OPERATORS |= {"in": "= any", "contains": "ilike"}
-_KEY = re.compile(r"([a-z][a-z0-9_]*)(?:\[([a-z_]+)\])?")
+_KEY = expression(r"([a-z][a-z0-9_]*)(?:\[([a-z_]+)\])?")
 _ALL = (*OPERATORS, "is_null")
 _CONTROL = frozenset({"limit", "cursor", "sort", "page", "per_page", "q", "include"})
 

@@ -6,13 +6,13 @@ with lists, ranges, steps and names. Where both days are restricted, either fits
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ...errors import ForgeError
+from ...expression import expression
 
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _DAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
@@ -25,7 +25,7 @@ _SHORT = {
     "@weekly": "0 0 * * 0", "@daily": "0 0 * * *", "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }  # fmt: skip
-_PART = re.compile(r"(\*|\w+(?:-\w+)?)(?:/(\d+))?")
+_PART = expression(r"(\*|\w+(?:-\w+)?)(?:/(\d+))?")
 _KEPT = 4  # days
 _YEARS = 41  # a 29 February that is a Monday may be forty years away
 _MINUTE, _DAY = timedelta(minutes=1), timedelta(days=1)

@@ -5,15 +5,14 @@ A password may hold what an address must not, such as spaces, / and @. A port is
 
 from __future__ import annotations
 
-import re
-
+from ...expression import expression
 from .rows import MASK
 
 _WORDS = 6  # of a password with spaces
-_PORT = re.compile(r"\d{1,5}(?:[/?#\s\"',;)\]}>]|$)")
-_PORT_AND_PATH = re.compile(r"\d{1,5}[/?#]")
-_WEB = re.compile(r"(?i)(?:https?|wss?|s?ftps?|ssh)$")  # whose paths hold an @ more than often
-_ONE_MORE = re.compile(r"\s[^\s@]*+@\S*+")
+_PORT = expression(r"\d{1,5}(?:[/?#\s\"',;)\]}>]|$)")
+_PORT_AND_PATH = expression(r"\d{1,5}[/?#]")
+_WEB = expression(r"(?i)(?:https?|wss?|s?ftps?|ssh)$")  # whose paths hold an @ more than often
+_ONE_MORE = expression(r"\s[^\s@]*+@\S*+")
 
 
 def without_passwords(text: str) -> str:

@@ -7,8 +7,7 @@ row (rows.py).
 
 from __future__ import annotations
 
-import re
-
+from ...expression import expression
 from .addresses import without_passwords
 from .rows import MASK, without_parts, without_rows
 
@@ -19,7 +18,7 @@ _SECRET = (
 )
 # These are words of their own, and parts of others: `bypass`, `author`.
 _SHORT = r"(?:(?<![a-z0-9])(?:pass|auth)|(?<=(?<![a-z0-9])o)tp)"
-_NAME = re.compile(
+_NAME = expression(
     rf"(?i)(?:{_SECRET})s?(?:[_-](?:access[_-]?)?(?:key|hash|value)s?)?$"
     rf"|{_SHORT}$|(?-i:(?<=[a-z])(?:Pass|Otp|Auth)$)"
 )
@@ -31,7 +30,7 @@ _OPEN = r"""[\[{(] | \\++['"] | [\w.]{1,64}\((?=[bru]{0,2}\\*+['"\[{(])"""
 # To the next field of a query: & and a name; to a quote or a bracket that ends a sentence's part.
 _BARE = r"""(?: [^\s&'";)\\] | \\. | [&;](?! [\s&;] | [\w.%\[\]-]{1,64}= | $ ) | ['")](?=\w) )++"""
 # What stands before a secret, and is kept, in a group of its own; then the secret.
-_PAIR = re.compile(
+_PAIR = expression(
     rf"""(?isx)
     (?P<header> (?:authorization|cookie) \s{{0,4}} [:=] \s{{0,4}} ) [^\r\n]++
     | (?P<key> (?: (?:{_SECRET}) [\w-]{{0,24}} \\*+['"] \s{{0,40}} (?:[:,]|=>?)
@@ -49,16 +48,16 @@ _PAIR = re.compile(
 _KEPT = ("header", "key", "pair", "clause", "scheme")
 # PERF: all that `_PAIR` can begin with, to be looked for in small letters: a tenth of its time, as
 # long as few letters begin it: of `otp` and `encryption_key` what follows is looked for.
-_WORD = re.compile(
+_WORD = expression(
     b"pass(?:word|wd|phrase|code|key|[\\\\\"'=%])|pwd|secret|token|credential|cookie|session_?id|jwt"
     b"|api[_-]?key|access[_-]?key|private[_-]?(?:key|pem)|signing[_-]?key|tp[\\\\\"'=%]"
     b"|auth(?:orization|[\\\\\"'=%])|bearer|cryption[_-]?key"
 )
-_PEM = re.compile(
+_PEM = expression(
     r"(?s)(-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----)"
     r".*?(-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)"
 )
-_BRACKET = re.compile(r"""\\++['"]?|['"]|[][(){}]""")
+_BRACKET = expression(r"""\\++['"]?|['"]|[][(){}]""")
 
 
 def is_secret(name: str) -> bool:

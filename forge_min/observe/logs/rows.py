@@ -11,17 +11,19 @@ import json
 import re
 from collections.abc import Callable, Iterator
 
+from ...expression import expression
+
 MASK = "***"
 
 _SYNTAX_ERROR = "42601"  # PostgreSQL manual, appendix A
 # From the first quote to the last, in any language of the server: values hold quotes themselves.
-_QUOTED = re.compile('["«»„“”].*["«»„“”]|["«»„“”].*', re.S)
+_QUOTED = expression('["«»„“”].*["«»„“”]|["«»„“”].*', re.S)
 # SAFETY: linear in the text, as what masks.py says of its own. As libpq writes it, then escaped.
-_LINE = re.compile(
+_LINE = expression(
     r"\n[ |]*+LINE \d+: .*(?:\n[ |]*+\^)?"
     r"|\\n[ |]*+LINE \d+: (?:[^\\\n]|\\[^\nn])*+(?:\\n[ |]*+\^)?"
 )
-_PART = re.compile(
+_PART = expression(
     r"""(?sx)
     ( (?:\A|\n)[ |]*+(?:DETAIL|QUERY|CONTEXT):[ ]{2} ) (?! \*\*\*(?:\n|\Z) )
       .*? (?= \n[ |]*+HINT:[ ]{2} | \n\n(?:During[ ]handling|The[ ]above) | \Z )

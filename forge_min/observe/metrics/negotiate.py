@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from ...expression import expression
 from .openmetrics import OPENMETRICS_TYPE, render_openmetrics
 from .prometheus import CONTENT_TYPE, render_metrics
 from .registry import Registry
 from .summed import Snapshot
 
-_QUALITY = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?")
+_QUALITY = expression(r"0(\.\d{0,3})?|1(\.0{0,3})?")
 
 
 class _Liking(NamedTuple):

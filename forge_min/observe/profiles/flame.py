@@ -6,10 +6,10 @@ it has is its title, which browsers show where the pointer is.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from zlib import crc32
 
+from ...expression import expression
 from ...fanout import escape
 from .sampling import Profile, Stack
 
@@ -18,7 +18,7 @@ _LETTER = 6.7  # width of one, in units of the drawing, of a 11 px monospace fon
 _NARROWEST = _WIDTH / 1000
 _MOST = 20_000  # frames that are drawn
 _FONT = 'font-family="ui-monospace, Menlo, Consolas, monospace" font-size="11"'
-_NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")  # XML 1.0, 2.2
+_NO_XML = expression("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")  # XML 1.0, 2.2
 
 
 class _Frame:

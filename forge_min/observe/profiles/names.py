@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from types import CodeType
 
+from ...expression import expression
+
 # Of the collapsed format ";" parts frames, a space the count, a line end the stacks.
-_PARTS = re.compile(r"[\s;\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_PARTS = expression(r"[\s;\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _LONGEST = 300
 
 

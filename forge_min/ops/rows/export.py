@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,13 +18,14 @@ from ...actions.base import scope
 from ...actions.resource import Sort, quote
 from ...auth import Identity
 from ...errors import ForgeError
+from ...expression import expression
 from ..project import Project
 from .lines import STRUCTURED
 from .transfer import BATCH, AnyActions, opened
 
 Items = Iterable[Mapping[str, Any]]
 Query = Mapping[str, Sequence[str]]
-_PLAIN = re.compile(r'[^",\r\n]+')
+_PLAIN = expression(r'[^",\r\n]+')
 
 
 def export_rows(

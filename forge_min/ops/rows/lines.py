@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from ...actions.values import TYPES
 from ...errors import BadRequest
+from ...expression import expression
 from ...text import exact
 
 MAX_LINE = 1 << 24  # characters
@@ -17,8 +17,8 @@ STRUCTURED = ("json", "many")  # types whose CSV cell is JSON text
 # PERF: json.loads with any option builds a decoder at each call.
 _decode = json.JSONDecoder(parse_float=exact).decode
 # A cell of RFC 4180 and what ends it; and one whose quotes do not end in this text.
-_CELL = re.compile(r'(?:"([^"]*(?:""[^"]*)*)"|((?:[^",\r\n][^,\r\n]*)?))(,|[\r\n]*\Z)')
-_OPEN = re.compile(r'"[^"]*(?:""[^"]*)*\Z')
+_CELL = expression(r'(?:"([^"]*(?:""[^"]*)*)"|((?:[^",\r\n][^,\r\n]*)?))(,|[\r\n]*\Z)')
+_OPEN = expression(r'"[^"]*(?:""[^"]*)*\Z')
 
 
 class Line(NamedTuple):

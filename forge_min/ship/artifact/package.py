@@ -16,9 +16,9 @@ from .distributions import recorded_files
 
 # tests/test_house.py compares these with the ladders of the house.
 CARRIED = frozenset(
-    ("__init__", "errors", "text", "data", "config", "manifest", "fanout", "_fanout_py")
-    + ("observe", "db", "notify", "auth", "jobs", "sse", "actions", "wsgi", "admin", "app")
-    + ("ops", "doctor", "entry")
+    ("__init__", "errors", "text", "data", "expression", "config", "manifest", "fanout")
+    + ("_fanout_py", "observe", "db", "notify", "auth", "jobs", "sse", "actions", "wsgi")
+    + ("admin", "app", "ops", "doctor", "entry")
 )
 _NAME = "forge_min"
 _SUFFIXES = frozenset({".py", ".sql", ".toml", ".html", ".css", ".js", ".json", ".yml"})

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Sequence
 from email.utils import formatdate
 from functools import lru_cache
 from typing import NamedTuple
 
+from ...expression import expression
 from ...fanout import plain_fields
 
-_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_STATUS = re.compile(r"[2-5][0-9]{2} [\t\x20-\x7e]*")
-_HOP_BY_HOP = re.compile(
+_NAME = expression(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_STATUS = expression(r"[2-5][0-9]{2} [\t\x20-\x7e]*")
+_HOP_BY_HOP = expression(
     r"connection|keep-alive|proxy-(?:authenticate|authorization|connection)|te|trailer"
     r"|transfer-encoding|upgrade"
 )

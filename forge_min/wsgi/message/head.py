@@ -9,6 +9,7 @@ import re
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from ...expression import expression
 from ..request import environ_key
 from .refusal import Refused
 
@@ -22,23 +23,23 @@ MAX_HEADERS = 16384
 # Possessive quantifiers: no input can make these patterns try twice. A target has no fragment,
 # hence no "#" (RFC 9112 section 3).
 _METHOD_TARGET = r"([!#$%&'*+\-.^_`|~0-9A-Za-z]++) ([\x21\x22\x24-\x7e]++)"
-_LINE = re.compile(_METHOD_TARGET + r" HTTP/(1\.[01])\r\n")
-_OTHER_VERSION = re.compile(_METHOD_TARGET + r" HTTP/[0-9]\.[0-9]\r\n")
+_LINE = expression(_METHOD_TARGET + r" HTTP/(1\.[01])\r\n")
+_OTHER_VERSION = expression(_METHOD_TARGET + r" HTTP/[0-9]\.[0-9]\r\n")
 # A field line, or (third group) all that is left when a
 # line is none (RFC 9112 section 5). No underscore in names: it would collide with "-" in an
 # environ. No control character in values.
-_FIELD = re.compile(
+_FIELD = expression(
     r"([!#$%&'*+\-.^`|~0-9A-Za-z]++):[ \t]*+([^\x00-\x08\x0a-\x1f\x7f]*+)\r\n|(.+)", re.DOTALL
 )
-_HOST = re.compile(
+_HOST = expression(
     r"(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})++(?::[0-9]{0,5})?+"
     r"|\[[0-9A-Fa-f:.]{2,45}+\](?::[0-9]{0,5})?+"
 )
-_ABSOLUTE = re.compile(r"https?://([^/?]*+)(.*+)", re.IGNORECASE)
-_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_BARE_LF = re.compile(rb"(?<!\r)\n")
+_ABSOLUTE = expression(r"https?://([^/?]*+)(.*+)", re.IGNORECASE)
+_BAD_ESCAPE = expression(r"%(?![0-9A-Fa-f]{2})")
+_BARE_LF = expression(rb"(?<!\r)\n")
 
-_SINGLE = re.compile(
+_SINGLE = expression(
     r"CONTENT_(?:LENGTH|TYPE)|HTTP_(?:HOST|AUTHORIZATION|IF_MATCH|IF_(?:UN)?MODIFIED_SINCE"
     r"|IDEMPOTENCY_KEY|LAST_EVENT_ID)"
 )

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import enum
 import io
-import re
 from collections.abc import Generator
 from typing import Any
 
+from ...expression import expression
 from ...fanout import plain_head
 from .head import MAX_LINE, check_partial, parse_head
 from .refusal import Refused
@@ -19,8 +19,8 @@ MAX_CHUNK_LINE = 1024
 MAX_TRAILERS = 16384
 """Bytes of all trailer lines; they are checked and thrown away (RFC 9110 section 6.5.1)."""
 
-_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16}+)[ \t]*+(?:;[^\x00-\x08\x0a-\x1f\x7f]*+)?\r\n")
-_TRAILER = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[^\x00-\x08\x0a-\x1f\x7f]*+\r\n")
+_SIZE = expression(rb"([0-9A-Fa-f]{1,16}+)[ \t]*+(?:;[^\x00-\x08\x0a-\x1f\x7f]*+)?\r\n")
+_TRAILER = expression(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[^\x00-\x08\x0a-\x1f\x7f]*+\r\n")
 
 
 class Phase(enum.Enum):

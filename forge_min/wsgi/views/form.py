@@ -7,7 +7,6 @@ hold exactly, such as microseconds, is never changed by looking at it.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -15,6 +14,7 @@ from typing import Any
 
 from ...actions.values import TYPES, to_text
 from ...errors import Conflict, FieldError, Invalid
+from ...expression import expression
 from ...text import text
 from ..html import local_time
 from .fields import Field
@@ -22,7 +22,7 @@ from .fields import Field
 Texts = Mapping[str, Sequence[str]]
 """What stands in the inputs, by field; several texts for a "many"."""
 
-_LINE_END = re.compile("\r\n?")
+_LINE_END = expression("\r\n?")
 LOCAL = "%Y-%m-%dT%H:%M:%S"  # of an input datetime-local, by the reader's clock
 
 
