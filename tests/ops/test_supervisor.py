@@ -13,6 +13,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ import pytest
 from artifact_runner import PYTHON
 
 pytestmark = pytest.mark.db
+PROBES = ("/readyz", "/metrics") * 4
 COUNTED = re.compile(
     r'forge_http_request_duration_seconds_count\{method="GET",route="/api/v1/countries",'
     r'status="200"\} (\d+)'
@@ -303,6 +306,27 @@ def test_a_process_that_hangs_is_named_and_silences_nobody(site: Any) -> None:
     told = [text for status, text in results if status == 200]
     assert told and all(re.search(r"\nprocess [12]: no answer\n\Z", text) for text in told)
     assert all('Thread "http-1"' in text for text in told), "the other one's stacks"
+    process.wait_for(lambda: site.status(site.admin, "/readyz") == 200, "ready again")
+    assert process.stop() == 0, process.log
+
+
+def test_who_asks_beside_others_whether_all_are_ready_waits_for_none_of_them(site: Any) -> None:
+    process = site.serve("--processes", "2")
+    stopped = min(pid for pid in children(process) if listening(pid, site.port))
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        asked = [partial(site.ask, "GET", path, port=site.admin) for path in PROBES]
+        begun = time.monotonic()
+        with ThreadPoolExecutor(len(asked)) as pool:
+            told = list(pool.map(lambda ask: ask(), asked))
+        assert time.monotonic() - begun < 6, "one after the other would take 16 s"
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    for status, _, body in told[::2]:
+        (reason,) = json.loads(body)["reasons"].items()
+        assert status == 503 and reason[0].startswith("process ")
+        assert reason[1] == "does not answer"
+    assert all(status == 200 and b"\nforge_ready 0\n" in body for status, _, body in told[1::2])
     process.wait_for(lambda: site.status(site.admin, "/readyz") == 200, "ready again")
     assert process.stop() == 0, process.log
 

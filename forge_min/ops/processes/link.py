@@ -10,8 +10,9 @@ import os
 import pickle
 import socket
 import threading
+import time
 from collections.abc import Callable, Mapping
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from ...observe import Snapshot, lasting, scrape, snapshot, summed
@@ -20,7 +21,11 @@ from ..health import Health
 from .questions import ManyProcesses, answer, received, sent
 
 PATIENCE = 2.0  # seconds that a process has for its answer
+_BRIEF = 1.25  # seconds to wait for what another asks: as long as a database has, and some more
 _MESSAGE = 16  # bytes of a slot's number, at most
+
+_State = tuple[bool, Mapping[str, Any]]
+"""Ready, and the reasons why not."""
 
 
 class Link:
@@ -82,8 +87,11 @@ class HealthOfMany(Health):
         control.setblocking(False)
         self._control, self._count = control, count
         self._links: dict[int, Connection] = {}
-        self._lock = threading.Lock()  # LOCK: one scrape at a time asks
+        self._lock = threading.Lock()  # LOCK: links, and what was told; held for no answer
+        self._turn = threading.Lock()  # LOCK: one at a time waits for answers, and closes links
+        self._left: list[Connection] = []  # links to nobody, which one may be waiting for
         self._asked: set[int] = set()  # who owes an answer
+        self._told: dict[int, _State] = {}  # by those who have answered the last time
         self._pids: dict[int, int] = {}
         self._latest: dict[int, Snapshot] = {}
         self.inside = self._others = ManyProcesses(self._send, count)
@@ -123,11 +131,25 @@ class HealthOfMany(Health):
                 self._drop(slot)
                 return None
 
-    def _ask(self) -> dict[int, tuple[bool, Mapping[str, Any]]]:
-        """slot → (ready, reasons) of each process that answers in time."""
-        found = {}
+    def _ask(self) -> dict[int, _State]:
+        """slot → (ready, reasons) of each process that answers in time. Who comes while another one
+        asks gets what that has heard so far: a process that hangs must not hold all who ask.
+        """
+        if self._turn.acquire(timeout=_BRIEF):
+            try:
+                self._hear(self._put())
+            finally:
+                self._turn.release()
+        with self._lock:
+            return dict(self._told)
+
+    def _put(self) -> dict[Connection, int]:
+        """Ask all; the links over which answers come, with their slots."""
         with self._lock:
             self._take_links()
+            while self._left:
+                self._left.pop().close()
+            self._told = {}
             for slot, link in list(self._links.items()):
                 try:
                     if slot not in self._asked:  # else it has not answered yet
@@ -135,16 +157,28 @@ class HealthOfMany(Health):
                         self._asked.add(slot)
                 except OSError:
                     self._drop(slot)
-            for slot, link in list(self._links.items()):
-                try:
-                    if link.poll(PATIENCE):
-                        pid, ready, taken = link.recv()
-                        self._asked.discard(slot)
-                        self._keep(slot, pid, taken)
-                        found[slot] = ready
-                except (OSError, EOFError, pickle.UnpicklingError):
-                    self._drop(slot)
-        return found
+            return {link: slot for slot, link in self._links.items()}
+
+    def _hear(self, owing: dict[Connection, int]) -> None:
+        """Their answers, all waited for at once."""
+        until = time.monotonic() + PATIENCE
+        while owing and (left := until - time.monotonic()) > 0:
+            for link in wait(list(owing), left):
+                assert isinstance(link, Connection)
+                slot = owing.pop(link)
+                with self._lock:
+                    if self._links.get(slot) is link:  # else another process has the slot now
+                        self._take(slot, link)
+
+    def _take(self, slot: int, link: Connection) -> None:
+        try:
+            pid, ready, taken = link.recv()
+        except (OSError, EOFError, pickle.UnpicklingError):
+            self._drop(slot)
+        else:
+            self._asked.discard(slot)
+            self._keep(slot, pid, taken)
+            self._told[slot] = ready
 
     def _take_links(self) -> None:
         """Ends of links that the parent has sent meanwhile."""
@@ -168,6 +202,6 @@ class HealthOfMany(Health):
         self._asked.discard(slot)
         link = self._links.pop(slot, None)
         if link is not None:
-            link.close()
+            self._left.append(link)
         if slot in self._latest:  # what stood at a value does so no more
             self._latest[slot] = lasting(self._latest[slot])
