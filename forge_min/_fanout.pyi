@@ -10,15 +10,13 @@ from typing import Any, TypeVar, final
 T = TypeVar("T")
 
 def access_line(
-    clock: str,
     now: float,
     method: str,
     path: str,
     status: int,
     seconds: float,
     fields: Mapping[str, object],
-    trace: int,
-    span: int,
+    place: tuple[int, int, bool] | None,
 ) -> str | None: ...
 def escape(value: object) -> str: ...
 def filled(kind: type[T], names: tuple[str, ...], rows: Iterable[Sequence[object]]) -> list[T]: ...

@@ -4,9 +4,9 @@
 
 from cpython.float cimport PyFloat_AS_DOUBLE
 from libc.math cimport floor, fmod, isfinite
-from libc.stdio cimport snprintf
 from libc.stdlib cimport realloc
 from libc.string cimport strlen
+from libc.time cimport time_t, tm
 
 cdef extern from "Python.h":
     int PyObject_GenericSetAttr(object, object, object) except -1
@@ -16,6 +16,10 @@ cdef extern from "Python.h":
     long long PyLong_AsLongLongAndOverflow(object, int*) except? -1
     void PyMem_Free(void*)
     int Py_DTSF_ADD_DOT_0
+
+cdef extern from "<time.h>":
+    tm* gmtime_r(const time_t*, tm*) nogil
+    size_t strftime(char*, size_t, const char*, const tm*) nogil
 
 cdef enum:
     DEEPEST = 50
@@ -100,9 +104,58 @@ cdef int put_number(Text* text, double value, char format, int digits) except -1
         PyMem_Free(number)
 
 
+cdef int put_whole(Text* text, unsigned long long value, int least) except -1:
+    """In decimal, with zeros before it where it has fewer digits."""
+    cdef char digits[24]
+    cdef int n = 24
+    while value or least > 0:
+        n -= 1
+        least -= 1
+        digits[n] = c"0" + <char>(value % 10)
+        value //= 10
+    return put(text, digits + n, 24 - n)
+
+
+cdef int put_tenths(Text* text, double value) except -1:
+    """As Python's `.1f`, of 0 <= value < 1e9."""
+    cdef unsigned long long whole = <unsigned long long>(value * 10)
+    cdef double rest = value * 10 - whole
+    # PERF: exact decimals of a double take ten times as long; near a tie they alone can tell.
+    if 0.4999 < rest < 0.5001:
+        return put_number(text, value, c"f", 1)
+    whole += rest > 0.5
+    put_whole(text, whole // 10, 1)
+    put(text, b".", 1)
+    return put_whole(text, whole % 10, 1)
+
+
+cdef int put_micros(Text* text, double seconds) except -1:
+    """As Python's repr, rounded to microseconds, of 0 <= seconds < 1e6."""
+    cdef double rounded = floor(seconds * 1e6 + 0.5)
+    cdef unsigned long long micros = <unsigned long long>rounded
+    # PERF: of at most 15 digits all but the zeros at the end are needed to read it back.
+    if micros < 100:  # from here down repr has an exponent
+        return put_number(text, rounded / 1e6, c"r", 0)
+    put_whole(text, micros // 1000000, 1)
+    put(text, b".", 1)
+    put_whole(text, micros % 1000000, 6)
+    while text.at[text.size - 1] == c"0" and text.at[text.size - 2] != c".":
+        text.size -= 1
+    return 0
+
+
+cdef int put_hex(Text* text, unsigned long long value) except -1:
+    """Of 16 digits."""
+    cdef char digits[16]
+    cdef int n
+    for n in range(15, -1, -1):
+        digits[n] = b"0123456789abcdef"[value & 15]
+        value >>= 4
+    return put(text, digits, 16)
+
+
 cdef bint put_value(Text* text, object value, int depth) except -1:
     """Whether the value was plain."""
-    cdef char digits[24]
     cdef long long whole
     cdef int overflow = 0
     cdef bint first = True
@@ -118,7 +171,9 @@ cdef bint put_value(Text* text, object value, int depth) except -1:
         whole = PyLong_AsLongLongAndOverflow(value, &overflow)
         if overflow:
             return False
-        put(text, digits, snprintf(digits, sizeof(digits), "%lld", whole))
+        if whole < 0:
+            put(text, b"-", 1)
+        put_whole(text, -<unsigned long long>whole if whole < 0 else whole, 1)
     elif type(value) is float:
         if not isfinite(PyFloat_AS_DOUBLE(value)):
             return False
@@ -172,21 +227,37 @@ cdef bint may_hold_secrets(str text) noexcept:
     if at is NULL:
         return True
     for n in range(size):
-        if at[n] == c"=" or at[n] == c":" or at[n] == c'"' or at[n] == c"'":
+        # `Bearer …` and `token%3D…` are no pairs to see; nor is what the line would escape.
+        if at[n] == c"=" or at[n] == c":" or at[n] == c'"' or at[n] == c"'" or at[n] <= c" ":
             return True
     return False
 
 
-def access_line(
-    str clock, double now, method, path, status, double seconds, fields, object trace, object span
-):
+# LOCK: the GIL. The last moment that was written, and as text to the second.
+cdef long long WRITTEN = -1
+cdef char CLOCK[20]
+
+
+cdef int put_clock(Text* text, long long second) except -1:
+    """UTC, ISO 8601 to the second, of Unix time before the year 10000."""
+    global WRITTEN
+    cdef tm parts
+    cdef time_t moment = second
+    if second != WRITTEN:
+        gmtime_r(&moment, &parts)
+        strftime(CLOCK, sizeof(CLOCK), b"%Y-%m-%dT%H:%M:%S", &parts)
+        WRITTEN = second
+    return put(text, CLOCK, 19)
+
+
+def access_line(double now, method, path, status, double seconds, fields, place):
     """As _fanout_py.access_line."""
     cdef Text text
-    cdef char digits[64]
-    cdef Py_ssize_t n
+    cdef Py_ssize_t n, told
+    cdef char byte
     if type(method) is not str or type(path) is not str or type(fields) is not dict:
         return None
-    if may_hold_secrets(method) or may_hold_secrets(path):
+    if may_hold_secrets(method) or may_hold_secrets(path) or not 0 <= now < 253402300800:
         return None
     if type(status) is not int or not 0 <= status < 1000 or not 0 <= seconds < 1e6:
         return None
@@ -196,17 +267,19 @@ def access_line(
         raise MemoryError
     try:
         put(&text, b'{"time":"', 9)
-        put_escaped(&text, clock)
-        put(&text, digits, snprintf(digits, sizeof(digits), b".%03d", <int>(fmod(now, 1.0) * 1e3)))
+        put_clock(&text, <long long>now)
+        put(&text, b".", 1)
+        put_whole(&text, <unsigned long long>(fmod(now, 1.0) * 1e3), 3)
         put(&text, ACCESS, strlen(ACCESS))
         put_escaped(&text, method)
         put(&text, b" ", 1)
         put_escaped(&text, path)
         put(&text, b" ", 1)
-        put_value(&text, status, DEEPEST)
+        put_whole(&text, status, 1)
         put(&text, b" ", 1)
-        put_number(&text, seconds * 1e3, c"f", 1)
+        put_tenths(&text, seconds * 1e3)
         put(&text, b'ms"', 3)
+        told = text.size
         for key, item in (<dict>fields).items():
             if type(key) is not str or key not in FIELDS:
                 return None
@@ -217,25 +290,26 @@ def access_line(
             put(&text, b":", 1)
             if not put_value(&text, item, DEEPEST):
                 return None  # a list or an object is written as Python would
-        if trace:
-            n = snprintf(
-                digits, sizeof(digits), b',"trace_id":"%016llx%016llx"',
-                PyLong_AsUnsignedLongLongMask(trace >> 64), PyLong_AsUnsignedLongLongMask(trace),
-            )
-            put(&text, digits, n)
-            n = snprintf(
-                digits, sizeof(digits), b',"span_id":"%016llx"', PyLong_AsUnsignedLongLongMask(span)
-            )
-            put(&text, digits, n)
+        if place is not None:
+            trace, span, _ = place
+            put(&text, b',"trace_id":"', 13)
+            put_hex(&text, PyLong_AsUnsignedLongLongMask(trace >> 64))
+            put_hex(&text, PyLong_AsUnsignedLongLongMask(trace))
+            put(&text, b'","span_id":"', 13)
+            put_hex(&text, PyLong_AsUnsignedLongLongMask(span))
+            put(&text, b'"', 1)
         put(&text, b',"method":', 10)
         put_string(&text, method)
         put(&text, b',"status":', 10)
-        put_value(&text, status, DEEPEST)
+        put_whole(&text, status, 1)
         put(&text, b',"duration":', 12)
-        put_number(&text, floor(seconds * 1e6 + 0.5) / 1e6, c"r", 0)
+        put_micros(&text, seconds)
         put(&text, b"}\n", 2)
         for n in range(text.size):
-            if text.at[n] & 128 or text.at[n] == 127:
+            byte = text.at[n]
+            if byte & 128 or byte == 127 or byte == c"%" or byte == c"\\":
+                return None
+            if byte == c" " and n >= told:  # of a route, which was not looked at
                 return None
         return PyUnicode_DecodeLatin1(text.at, text.size, NULL)
     finally:

@@ -1155,21 +1155,20 @@ def plain_json(value: object) -> bytes | None:
 
 
 def access_line(
-    clock: str,
     now: float,
     method: str,
     path: str,
     status: int,
     seconds: float,
     fields: Mapping[str, object],
-    trace: int,
-    span: int,
+    place: tuple[int, int, bool] | None,
 ) -> str | None:
     """A line of the access log as JSON, pure ASCII, with its end; None where Python has to look
-    closer: at text that is not ASCII or may hold a secret, at a field that is not plain or not one
-    of request_id, route, user_id and tenant_id, at a status or a time that is none. This twin
-    always lets it. clock: UTC, ISO 8601 to the second, of `now` (Unix time). trace, span: ids; 0 =
-    there are none. Raises UnicodeEncodeError for half of a surrogate pair.
+    closer: at text that is not ASCII or may hold a secret (as "Bearer …" or "token%3D…": any that
+    has a space, an escape or a sign of a pair), at a field that is not plain or not one of
+    request_id, route, user_id and tenant_id, at a status or a time that is none. This twin always
+    lets it. now: Unix time. place: ids of a trace and a span in it, and whether it is sampled.
+    Raises UnicodeEncodeError for half of a surrogate pair.
     """
     return None
 
