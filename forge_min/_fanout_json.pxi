@@ -6,7 +6,6 @@ from cpython.float cimport PyFloat_AS_DOUBLE
 from libc.math cimport floor, fmod, isfinite
 from libc.stdlib cimport realloc
 from libc.string cimport strlen
-from libc.time cimport time_t, tm
 
 cdef extern from "Python.h":
     int PyObject_GenericSetAttr(object, object, object) except -1
@@ -16,10 +15,6 @@ cdef extern from "Python.h":
     long long PyLong_AsLongLongAndOverflow(object, int*) except? -1
     void PyMem_Free(void*)
     int Py_DTSF_ADD_DOT_0
-
-cdef extern from "<time.h>":
-    tm* gmtime_r(const time_t*, tm*) nogil
-    size_t strftime(char*, size_t, const char*, const tm*) nogil
 
 cdef enum:
     DEEPEST = 50
@@ -235,7 +230,7 @@ cdef bint may_hold_secrets(str text) noexcept:
 
 # LOCK: the GIL. The last moment that was written, and as text to the second.
 cdef long long WRITTEN = -1
-cdef char CLOCK[20]
+cdef char CLOCK[64]
 
 
 cdef int put_clock(Text* text, long long second) except -1:
@@ -245,7 +240,10 @@ cdef int put_clock(Text* text, long long second) except -1:
     cdef time_t moment = second
     if second != WRITTEN:
         gmtime_r(&moment, &parts)
-        strftime(CLOCK, sizeof(CLOCK), b"%Y-%m-%dT%H:%M:%S", &parts)
+        snprintf(
+            CLOCK, sizeof(CLOCK), b"%04d-%02d-%02dT%02d:%02d:%02d", parts.tm_year + 1900,
+            parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec,
+        )
         WRITTEN = second
     return put(text, CLOCK, 19)
 
