@@ -21,6 +21,10 @@ cdef enum:
     TARGET = 4
     VALUE = 8
     HOST = 16  # of a host that is a name or an IPv4 address
+    # Of a line of the access log, as it is: no escape, nothing that `observe.logs.masks` looks for
+    # ("Bearer …", "token%3D…"); and of a route, which is the project's own word.
+    TOLD = 32
+    ROUTE = 64
     MOST_FIELDS = 40
     MOST_BYTES = 8190  # of a head; what is longer is not looked at
     DATE_LINE = 37
@@ -42,6 +46,8 @@ cdef void classify() noexcept:
             KIND[byte] |= TARGET
         if byte == 9 or 32 <= byte != 127:
             KIND[byte] |= VALUE
+        if 0x21 <= byte <= 0x7e and chr(byte) not in '%"\\':
+            KIND[byte] |= ROUTE if chr(byte) in "=:'" else ROUTE | TOLD
 
 classify()
 
@@ -310,3 +316,45 @@ cdef const char* date_line(time_t now) noexcept:
 cdef inline char* added(char* out, const char* data, Py_ssize_t size) noexcept:
     memcpy(out, data, size)
     return out + size
+
+
+def with_defaults(headers, tuple defaults not None):
+    """As _fanout_py.with_defaults."""
+    cdef list made = list(headers)
+    cdef Py_ssize_t size = 0, length = 0, n, count = len(made)
+    cdef const unsigned char* wanted
+    cdef const unsigned char* given
+    for pair in made:
+        if type(pair) is not tuple or len(<tuple>pair) != 2:
+            return seldom_with_defaults(made, defaults)
+        name = <object>PyTuple_GET_ITEM(pair, 0)
+        if type(name) is not str or narrow(name, &size) is NULL:
+            return seldom_with_defaults(made, defaults)
+    for default in defaults:
+        wanted = narrow(<object>PyTuple_GET_ITEM(default, 0), &length)
+        for n in range(count):
+            name = <object>PyTuple_GET_ITEM(<object>PyList_GET_ITEM(made, n), 0)
+            given = narrow(name, &size)
+            if size == length and same_letters(given, wanted, size):
+                break
+        else:
+            made.append(default)
+    return made
+
+
+cdef list seldom_with_defaults(list made, tuple defaults):
+    cdef set taken = {name.lower() for name, _ in made}
+    return made + [default for default in defaults if default[0].lower() not in taken]
+
+
+cdef inline bint same_letters(
+    const unsigned char* a, const unsigned char* b, Py_ssize_t size
+) noexcept nogil:
+    """Whether they are the same but for the case of ASCII letters."""
+    cdef Py_ssize_t n
+    cdef unsigned char byte
+    for n in range(size):
+        byte = a[n] ^ b[n]
+        if byte and not (byte == 0x20 and c"a" <= (a[n] | 0x20) <= c"z"):
+            return False
+    return True

@@ -20,7 +20,7 @@ cdef enum:
     DEEPEST = 50
 
 cdef const char* ACCESS = b'+00:00","level":"info","logger":"forge_min.access","message":"'
-# Those that need no masking; any other is written by Python.
+# Those that need no masking where they are plain; any other is written by Python.
 cdef frozenset FIELDS = frozenset(("request_id", "route", "user_id", "tenant_id"))
 
 
@@ -215,17 +215,20 @@ def plain_json(value):
         free(text.at)
 
 
-cdef bint may_hold_secrets(str text) noexcept:
-    """Whether `observe.logs.masks` has to look at it, or it may not be Latin-1."""
-    cdef Py_ssize_t n, size
-    cdef const unsigned char* at = narrow(text, &size)
+cdef bint put_plain(Text* text, object value, int kind) except -1:
+    """Put a text as it is; False, with nothing put, where a byte is not of this kind."""
+    cdef Py_ssize_t n, size = 0
+    cdef const unsigned char* at
+    if type(value) is not str:
+        return False
+    at = narrow(value, &size)
     if at is NULL:
-        return True
+        return False
     for n in range(size):
-        # `Bearer …` and `token%3D…` are no pairs to see; nor is what the line would escape.
-        if at[n] == c"=" or at[n] == c":" or at[n] == c'"' or at[n] == c"'" or at[n] <= c" ":
-            return True
-    return False
+        if not KIND[at[n]] & kind:
+            return False
+    put(text, <const char*>at, size)
+    return True
 
 
 # LOCK: the GIL. The last moment that was written, and as text to the second.
@@ -251,11 +254,7 @@ cdef int put_clock(Text* text, long long second) except -1:
 def access_line(double now, method, path, status, double seconds, fields, place):
     """As _fanout_py.access_line."""
     cdef Text text
-    cdef Py_ssize_t n, told
-    cdef char byte
-    if type(method) is not str or type(path) is not str or type(fields) is not dict:
-        return None
-    if may_hold_secrets(method) or may_hold_secrets(path) or not 0 <= now < 253402300800:
+    if type(fields) is not dict or not 0 <= now < 253402300800:
         return None
     if type(status) is not int or not 0 <= status < 1000 or not 0 <= seconds < 1e6:
         return None
@@ -269,49 +268,56 @@ def access_line(double now, method, path, status, double seconds, fields, place)
         put(&text, b".", 1)
         put_whole(&text, <unsigned long long>(fmod(now, 1.0) * 1e3), 3)
         put(&text, ACCESS, strlen(ACCESS))
-        put_escaped(&text, method)
+        if not put_plain(&text, method, TOLD):
+            return None
         put(&text, b" ", 1)
-        put_escaped(&text, path)
+        if not put_plain(&text, path, TOLD):
+            return None
         put(&text, b" ", 1)
         put_whole(&text, status, 1)
         put(&text, b" ", 1)
         put_tenths(&text, seconds * 1e3)
         put(&text, b'ms"', 3)
-        told = text.size
         for key, item in (<dict>fields).items():
             if type(key) is not str or key not in FIELDS:
                 return None
-            if type(item) is str and key != "route" and may_hold_secrets(item):
-                return None
-            put(&text, b",", 1)
-            put_string(&text, key)
-            put(&text, b":", 1)
-            if not put_value(&text, item, DEEPEST):
-                return None  # a list or an object is written as Python would
+            put(&text, b',"', 2)
+            put_plain(&text, key, ROUTE)
+            if type(item) is str:
+                put(&text, b'":"', 3)
+                if not put_plain(&text, item, ROUTE if key == "route" else TOLD):
+                    return None
+                put(&text, b'"', 1)
+            else:
+                put(&text, b'":', 2)
+                if not put_value(&text, item, DEEPEST):
+                    return None  # a list or an object is written as Python would
         if place is not None:
-            trace, span, _ = place
-            put(&text, b',"trace_id":"', 13)
-            put_hex(&text, PyLong_AsUnsignedLongLongMask(trace >> 64))
-            put_hex(&text, PyLong_AsUnsignedLongLongMask(trace))
-            put(&text, b'","span_id":"', 13)
-            put_hex(&text, PyLong_AsUnsignedLongLongMask(span))
-            put(&text, b'"', 1)
-        put(&text, b',"method":', 10)
-        put_string(&text, method)
-        put(&text, b',"status":', 10)
+            put_place(&text, place)
+        put(&text, b',"method":"', 11)
+        put_plain(&text, method, TOLD)
+        put(&text, b'","status":', 11)
         put_whole(&text, status, 1)
         put(&text, b',"duration":', 12)
         put_micros(&text, seconds)
         put(&text, b"}\n", 2)
-        for n in range(text.size):
-            byte = text.at[n]
-            if byte & 128 or byte == 127 or byte == c"%" or byte == c"\\":
-                return None
-            if byte == c" " and n >= told:  # of a route, which was not looked at
-                return None
         return PyUnicode_DecodeLatin1(text.at, text.size, NULL)
     finally:
         free(text.at)
+
+
+cdef int put_place(Text* text, object place) except -1:
+    """The ids of a span."""
+    if not isinstance(place, tuple) or len(place) != 3:
+        raise TypeError("a place in a trace is a tuple of three")
+    cdef object trace = <object>PyTuple_GET_ITEM(place, 0)
+    cdef object span = <object>PyTuple_GET_ITEM(place, 1)
+    put(text, b',"trace_id":"', 13)
+    put_hex(text, PyLong_AsUnsignedLongLongMask(trace >> 64))
+    put_hex(text, PyLong_AsUnsignedLongLongMask(trace))
+    put(text, b'","span_id":"', 13)
+    put_hex(text, PyLong_AsUnsignedLongLongMask(span))
+    return put(text, b'"', 1)
 
 
 def filled(type kind, tuple names, rows):

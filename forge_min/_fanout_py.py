@@ -1159,6 +1159,18 @@ def plain_answer(head: tuple[int, bytes, int | None, bool], body: list[bytes]) -
     return None
 
 
+def with_defaults(
+    headers: Iterable[tuple[str, str]], defaults: tuple[tuple[str, str], ...]
+) -> list[tuple[str, str]]:
+    """All of `headers`, and behind them those of `defaults` whose name none of them has, in
+    whatever case. Raises as unpacking a pair and `lower` do for what is no pair of texts. The names
+    of `defaults` are ASCII.
+    """
+    made = list(headers)
+    taken = {name.lower() for name, _ in made}
+    return made + [default for default in defaults if default[0].lower() not in taken]
+
+
 def plain_json(value: object) -> bytes | None:
     """The value as JSON (RFC 8259) in UTF-8, without spaces; None where Python's `json` has to look
     closer: at what is not plain text, number, list or object. This twin always lets it. Raises
@@ -1180,8 +1192,7 @@ def access_line(
     closer: at text that is not ASCII or may hold a secret (as "Bearer …" or "token%3D…": any that
     has a space, an escape or a sign of a pair), at a field that is not plain or not one of
     request_id, route, user_id and tenant_id, at a status or a time that is none. This twin always
-    lets it. now: Unix time. place: ids of a trace and a span in it, and whether it is sampled.
-    Raises UnicodeEncodeError for half of a surrogate pair.
+    lets it. now: Unix time. place: ids of a trace and of a span in it, and whether it is sampled.
     """
     return None
 

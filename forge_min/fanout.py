@@ -16,7 +16,7 @@ __all__ = [
     "IMPL", "Counter", "Courier", "Histogram", "Lease", "Limiter", "RateLimiter", "StreamWriter",
     "Subscription", "Topic", "access_line", "escape", "filled", "iso_utc", "plain_answer",
     "plain_head", "plain_json", "plain_lines", "ready", "rearm", "receive", "set_lane", "take_any",
-    "transmit", "uuid_text", "wait_any",
+    "transmit", "uuid_text", "wait_any", "with_defaults",
 ]  # fmt: skip
 
 
@@ -69,6 +69,7 @@ if TYPE_CHECKING or IMPL == "c":
         transmit,
         uuid_text,
         wait_any,
+        with_defaults,
     )
 else:
     from ._fanout_py import (
@@ -97,4 +98,5 @@ else:
         transmit,
         uuid_text,
         wait_any,
+        with_defaults,
     )

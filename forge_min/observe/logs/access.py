@@ -73,13 +73,10 @@ class AccessLog:
             return
         line = None
         if self._json:
-            try:
-                # PERF: what is plain is written in one pass, ten times as fast.
-                line = access_line(
-                    time.time(), method, path, status, seconds, log_fields.get(), current.get()
-                )
-            except UnicodeEncodeError:
-                pass
+            # PERF: what is plain is written in one pass, ten times as fast.
+            line = access_line(
+                time.time(), method, path, status, seconds, log_fields.get(), current.get()
+            )
         self._put(line or self._line(method, path, status, seconds))
 
     def start(self) -> None:
