@@ -71,8 +71,8 @@ class Application:
     ) -> None:
         self._router = router
         # Twice: middleware in between sets the identity, which may have a language of its own.
-        self._chain = _stacked(middleware, _spoken(self._dispatch))
-        self._outside = _stacked(outer, _spoken(self._answer))
+        self._chain = _stacked(middleware, self._dispatch)
+        self._outside = _stacked(outer, self._answer)
         self._observe = observe
         self._access = access
         self._around = around
@@ -170,8 +170,13 @@ class Application:
         # hello).
         return self._id % next(self._numbers)
 
-    def _answer(self, request: Request) -> Response:
-        """Through the middleware; whatever is raised there becomes an answer too."""
+    def _answer(self, request: Request, spoken: bool = False) -> Response:
+        """Through the middleware; whatever is raised there becomes an answer too. spoken: in the
+        language of who asks already.
+        """
+        if LANGUAGES and not spoken:  # PERF: English alone costs nothing (benchmarks/http, hello)
+            with in_language(_wanted(request)):
+                return self._answer(request, True)
         try:
             request.read_path()
             return _checked(self._chain(request))
@@ -180,14 +185,16 @@ class Application:
         except BaseException as err:
             return failed(request, err)
 
-    def _dispatch(self, request: Request) -> Response:
-        """The innermost handler: route, call, turn errors into answers."""
+    def _dispatch(self, request: Request, spoken: bool = False) -> Response:
+        """The innermost handler: route, call, turn errors into answers. spoken: as of `_answer`."""
+        if LANGUAGES and not spoken:
+            with in_language(_wanted(request)):
+                return self._dispatch(request, True)
         try:
-            match = self._router.match(request.method, request.path)
-            request.params = match.params
-            request.route = request.environ["forge.route"] = match.pattern
-            note(route=match.pattern)
-            return _checked(match.handler(request))
+            handler, request.params, pattern = self._router.match(request.method, request.path)
+            request.route = request.environ["forge.route"] = pattern
+            note(route=pattern)
+            return _checked(handler(request))
         except _OF_THE_PROCESS:
             raise
         except BaseException as err:  # asyncio's CancelledError, say
@@ -219,18 +226,11 @@ def _around(outer: Middleware, inner: Handler) -> Handler:
     return lambda request: call(request, inner)
 
 
-def _spoken(handler: Handler) -> Handler:
-    """What the handler gives, in the identity's language or the one that is asked for."""
-
-    def speak(request: Request) -> Response:
-        if not LANGUAGES:  # PERF: English alone costs nothing (benchmarks/http, hello)
-            return handler(request)
-        wanted = current_identity().language or request.header("Accept-Language") or ""
-        language = request.environ["forge.language"] = choose(wanted)
-        with in_language(language):
-            return handler(request)
-
-    return speak
+def _wanted(request: Request) -> str:
+    """The identity's language or the one that is asked for."""
+    wanted = current_identity().language or request.header("Accept-Language") or ""
+    language = request.environ["forge.language"] = choose(wanted)
+    return language
 
 
 def _labelled(request: Request, response: Response) -> Response:
