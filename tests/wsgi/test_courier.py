@@ -401,11 +401,12 @@ def crowd(serve, monkeypatch) -> Callable[..., Server]:
     def start(app: Any, **options: Any) -> Server:
         server = serve(app, **{"threads": 4, "gather": True, **options})
         if not server._core.carries:
+            given[0] = -1
             pytest.skip("one processor, or the twin")
         return server
 
     yield start
-    assert given[0] > 0
+    assert given[0] != 0
 
 
 def echo(environ, start_response):

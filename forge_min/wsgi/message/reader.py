@@ -77,6 +77,9 @@ def _head(data: bytearray, base: Environ) -> Generator[Phase, None, Environ]:
         yield Phase.HEAD if data else Phase.IDLE
     if end > MAX_LINE:
         check_partial(data[: end - 1], 0)
+    plain = plain_head(data, base) if seen else None  # it came in parts
+    if plain is not None:
+        return plain
     environ = base.copy()
     parse_head(data[:end], environ)
     del data[:end]

@@ -55,9 +55,9 @@ class Exchange:
     """
 
     # PERF: of the class, so that most answers need not set them (benchmarks/http, hello).
-    where: tuple[str, ...] = ()  # these two and the next of a body that is no list
     streams = False
     """The socket is to be handed over."""
+    where: tuple[str, ...] = ()  # these four of a body that is no list
     _context = Context()
     _body: Iterable[bytes] = ()
     _pieces: Iterator[bytes] | None = None
