@@ -3,11 +3,17 @@
 # What is not plain is left to the Python that knows all the rules (wsgi/message/head.py and
 # answer.py): nothing is refused here, and nothing is accepted that is not accepted there.
 
-from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.tuple cimport PyTuple_GET_ITEM
 from cpython.unicode cimport PyUnicode_DecodeLatin1
+from libc.stdio cimport snprintf
 from libc.string cimport memchr, memcmp
+from libc.time cimport time, time_t, tm
+
+cdef extern from *:
+    void* memmem(const void*, size_t, const void*, size_t) nogil
+    tm* gmtime_r(const time_t*, tm*) nogil
 
 cdef enum:
     NAME = 1  # may stand in a field's name; no underscore (RFC 9110 section 5.6.2)
@@ -15,7 +21,13 @@ cdef enum:
     TARGET = 4
     VALUE = 8
     HOST = 16  # of a host that is a name or an IPv4 address
+    # Of a line of the access log, as it is: no escape, nothing that `observe.logs.masks` looks for
+    # ("Bearer …", "token%3D…"); and of a route, which is the project's own word.
+    TOLD = 32
+    ROUTE = 64
     MOST_FIELDS = 40
+    MOST_BYTES = 8190  # of a head; what is longer is not looked at
+    DATE_LINE = 37
 
 # Module state: constant after import.
 cdef unsigned char KIND[256]
@@ -34,6 +46,8 @@ cdef void classify() noexcept:
             KIND[byte] |= TARGET
         if byte == 9 or 32 <= byte != 127:
             KIND[byte] |= VALUE
+        if 0x21 <= byte <= 0x7e and chr(byte) not in '%"\\':
+            KIND[byte] |= ROUTE if chr(byte) in "=:'" else ROUTE | TOLD
 
 classify()
 
@@ -128,53 +142,57 @@ cdef inline str text_of(const unsigned char* at, Py_ssize_t size):
     return PyUnicode_DecodeLatin1(<const char*>at, size, NULL)
 
 
-def plain_head(bytearray data, Py_ssize_t size, dict environ):
+def plain_head(bytearray data not None, dict base not None):
     """As _fanout_py.plain_head."""
     cdef Field fields[MOST_FIELDS]
     cdef Field* field
     # SAFETY: a bytearray has a NUL behind its end, and every scan below ends at one.
     cdef const unsigned char* start = <const unsigned char*>PyByteArray_AS_STRING(data)
-    cdef const unsigned char* end = start + size - 2
     cdef const unsigned char* at = start
+    cdef const unsigned char* end
     cdef const unsigned char* target
     cdef const unsigned char* target_end
     cdef const unsigned char* query
-    cdef Py_ssize_t method, length
+    cdef Py_ssize_t method, length, size
     cdef int n, count = 0, hosts = 0
-    if not 4 <= size <= PyByteArray_GET_SIZE(data) or end[0] != c"\r" or end[1] != c"\n":
-        return False
+    end = <const unsigned char*>memmem(start, PyByteArray_GET_SIZE(data), b"\r\n\r\n", 4)
+    if end is NULL or end - start > MOST_BYTES - 4:
+        return None
+    end += 2
+    size = end + 2 - start
     at = past(at, METHOD)
     method = at - start
     if not method or at[0] != c" " or at[1] != c"/":
-        return False
+        return None
     target = at + 1
     at = target_end = past(target, TARGET)
     if end - at < 11 or memcmp(at, b" HTTP/1.1\r\n", 11):
-        return False
+        return None
     query = <const unsigned char*>memchr(target, c"?", target_end - target)
     if query is NULL:
         query = target_end
     if memchr(target, c"%", query - target) is not NULL:
-        return False
+        return None
     at += 11
     while at < end:
         if count == MOST_FIELDS:
-            return False
+            return None
         field = &fields[count]
         length = read_field(field, at)
         if not length:
-            return False
+            return None
         for n in range(count):
             if same_name(&fields[n], field):
-                return False
+                return None
         if field.length == 4 and same_word(field.name, b"host"):
             hosts += 1
             if not is_host(field):
-                return False
+                return None
         at += length
         count += 1
     if hosts != 1 or at != end:
-        return False
+        return None
+    cdef dict environ = base.copy()
     environ["REQUEST_METHOD"] = text_of(start, method)
     environ["SERVER_PROTOCOL"] = "HTTP/1.1"
     for n in range(count):
@@ -182,54 +200,161 @@ def plain_head(bytearray data, Py_ssize_t size, dict environ):
     environ["PATH_INFO"] = text_of(target, query - target)
     query += query < target_end
     environ["QUERY_STRING"] = text_of(query, target_end - query)
-    return True
+    if size == PyByteArray_GET_SIZE(data):
+        PyByteArray_Resize(data, 0)
+    else:
+        del data[:size]
+    return environ
 
 
-def plain_fields(headers, kind):
-    """As _fanout_py.plain_fields."""
-    # Twice over: the length first, so that one block is enough.
-    cdef Py_ssize_t size = 0, length_of_name, length_of_value, n
+def plain_lines(status, headers, dict statuses not None, dict kinds not None):
+    """As _fanout_py.plain_lines."""
+    cdef char room[MOST_BYTES]
+    cdef char* out = room
+    cdef const char* end = room + MOST_BYTES
+    cdef const unsigned char* name
+    cdef const unsigned char* value
+    cdef Py_ssize_t length_of_name = 0, length_of_value = 0
     cdef object length = None
-    cdef object name, value, what
-    cdef list plain = []
-    if type(headers) is not list:
+    cdef PyObject* kind
+    if type(headers) is not list or type(status) is not str:
         return None
+    kind = PyDict_GetItemWithError(statuses, status)
+    if kind is NULL:
+        return None
+    number, line = <tuple>kind
+    if PyBytes_GET_SIZE(line) > MOST_BYTES // 2:
+        return None
+    out = added(out, PyBytes_AS_STRING(line), PyBytes_GET_SIZE(line))
     for pair in <list>headers:
         if type(pair) is not tuple or len(<tuple>pair) != 2:
             return None
-        name, value = <object>PyTuple_GET_ITEM(pair, 0), <object>PyTuple_GET_ITEM(pair, 1)
-        if type(name) is not str or type(value) is not str:
+        key, item = <object>PyTuple_GET_ITEM(pair, 0), <object>PyTuple_GET_ITEM(pair, 1)
+        if type(key) is not str or type(item) is not str:
             return None
-        what = kind(name)
-        if what:
-            if what != "content-length" or length is not None:
+        kind = PyDict_GetItemWithError(kinds, key)
+        if kind is NULL:
+            return None
+        if <object>kind:
+            if <object>kind != "content-length" or length is not None:
                 return None
-            if not value.isascii() or not value.isdigit():
+            if not item.isascii() or not item.isdigit():
                 return None
-            length = int(value)
+            length = int(item)
             continue
-        if narrow(name, &length_of_name) is NULL or narrow(value, &length_of_value) is NULL:
+        name, value = narrow(key, &length_of_name), narrow(item, &length_of_value)
+        if name is NULL or value is NULL or end - out < length_of_name + length_of_value + 4:
             return None
-        plain.append(pair)
-        size += length_of_name + length_of_value + 4
-    cdef bytes made = PyBytes_FromStringAndSize(NULL, size)
-    cdef char* out = PyBytes_AS_STRING(made)
-    cdef char* start
-    for pair in plain:
-        out = copied(out, <object>PyTuple_GET_ITEM(pair, 0))
-        out[0], out[1] = c":", c" "
-        start = out + 2
-        out = copied(start, <object>PyTuple_GET_ITEM(pair, 1))
-        for n in range(out - start):
-            if start[n] == c"\r" or start[n] == c"\n" or start[n] == 0:
-                return None
-        out[0], out[1] = c"\r", c"\n"
-        out += 2
-    return made, length
+        if ends_a_line(value, length_of_value):
+            return None
+        out = added(out, <const char*>name, length_of_name)
+        out = added(out, b": ", 2)
+        out = added(out, <const char*>value, length_of_value)
+        out = added(out, b"\r\n", 2)
+    return number, PyBytes_FromStringAndSize(room, out - room), length, False
 
 
-cdef inline char* copied(char* out, object text):
-    cdef Py_ssize_t size
-    cdef const unsigned char* at = narrow(text, &size)
-    memcpy(out, at, size)
+cdef inline bint ends_a_line(const unsigned char* at, Py_ssize_t size) noexcept nogil:
+    """Whether it holds CR, LF or NUL."""
+    if memchr(at, c"\r", size) is not NULL or memchr(at, c"\n", size) is not NULL:
+        return True
+    return memchr(at, 0, size) is not NULL
+
+
+def plain_answer(head, list body not None):
+    """As _fanout_py.plain_answer."""
+    cdef Py_ssize_t size = 0
+    cdef int digits
+    cdef char length_line[48]
+    cdef char* out
+    cdef bytes made
+    number, lines, length, dated = head
+    if dated or number == 204 or number == 304 or type(lines) is not bytes:
+        return None
+    for piece in body:
+        if type(piece) is not bytes:
+            return None
+        size += PyBytes_GET_SIZE(piece)
+    if not size or not (length is None or length == size):
+        return None
+    digits = snprintf(
+        length_line, sizeof(length_line), b"Content-Length: %zd\r\n\r\n", size
+    )
+    made = PyBytes_FromStringAndSize(
+        NULL, PyBytes_GET_SIZE(lines) + DATE_LINE + digits + size
+    )
+    out = added(PyBytes_AS_STRING(made), PyBytes_AS_STRING(lines), PyBytes_GET_SIZE(lines))
+    out = added(out, date_line(time(NULL)), DATE_LINE)
+    out = added(out, length_line, digits)
+    for piece in body:
+        out = added(out, PyBytes_AS_STRING(piece), PyBytes_GET_SIZE(piece))
+    return made
+
+
+# LOCK: the GIL. The last second that was written, and its line.
+cdef time_t DATED = -1
+cdef char DATE[64]
+cdef const char* DAYS = b"SunMonTueWedThuFriSat"
+cdef const char* MONTHS = b"JanFebMarAprMayJunJulAugSepOctNovDec"
+
+
+cdef const char* date_line(time_t now) noexcept:
+    """The Date field (RFC 9110 section 5.6.7), in no language but its own."""
+    global DATED
+    cdef tm parts
+    if now != DATED:
+        gmtime_r(&now, &parts)
+        snprintf(
+            DATE, sizeof(DATE), b"Date: %.3s, %02d %.3s %04d %02d:%02d:%02d GMT\r\n",
+            DAYS + 3 * parts.tm_wday, parts.tm_mday, MONTHS + 3 * parts.tm_mon,
+            parts.tm_year + 1900, parts.tm_hour, parts.tm_min, parts.tm_sec,
+        )
+        DATED = now
+    return DATE
+
+
+cdef inline char* added(char* out, const char* data, Py_ssize_t size) noexcept:
+    memcpy(out, data, size)
     return out + size
+
+
+def with_defaults(headers, tuple defaults not None):
+    """As _fanout_py.with_defaults."""
+    cdef list made = list(headers)
+    cdef Py_ssize_t size = 0, length = 0, n, count = len(made)
+    cdef const unsigned char* wanted
+    cdef const unsigned char* given
+    for pair in made:
+        if type(pair) is not tuple or len(<tuple>pair) != 2:
+            return seldom_with_defaults(made, defaults)
+        name = <object>PyTuple_GET_ITEM(pair, 0)
+        if type(name) is not str or narrow(name, &size) is NULL:
+            return seldom_with_defaults(made, defaults)
+    for default in defaults:
+        wanted = narrow(<object>PyTuple_GET_ITEM(default, 0), &length)
+        for n in range(count):
+            name = <object>PyTuple_GET_ITEM(<object>PyList_GET_ITEM(made, n), 0)
+            given = narrow(name, &size)
+            if size == length and same_letters(given, wanted, size):
+                break
+        else:
+            made.append(default)
+    return made
+
+
+cdef list seldom_with_defaults(list made, tuple defaults):
+    cdef set taken = {name.lower() for name, _ in made}
+    return made + [default for default in defaults if default[0].lower() not in taken]
+
+
+cdef inline bint same_letters(
+    const unsigned char* a, const unsigned char* b, Py_ssize_t size
+) noexcept nogil:
+    """Whether they are the same but for the case of ASCII letters."""
+    cdef Py_ssize_t n
+    cdef unsigned char byte
+    for n in range(size):
+        byte = a[n] ^ b[n]
+        if byte and not (byte == 0x20 and c"a" <= (a[n] | 0x20) <= c"z"):
+            return False
+    return True

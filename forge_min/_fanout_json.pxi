@@ -4,7 +4,6 @@
 
 from cpython.float cimport PyFloat_AS_DOUBLE
 from libc.math cimport floor, fmod, isfinite
-from libc.stdio cimport snprintf
 from libc.stdlib cimport realloc
 from libc.string cimport strlen
 
@@ -21,7 +20,7 @@ cdef enum:
     DEEPEST = 50
 
 cdef const char* ACCESS = b'+00:00","level":"info","logger":"forge_min.access","message":"'
-# Those that need no masking; any other is written by Python.
+# Those that need no masking where they are plain; any other is written by Python.
 cdef frozenset FIELDS = frozenset(("request_id", "route", "user_id", "tenant_id"))
 
 
@@ -100,9 +99,58 @@ cdef int put_number(Text* text, double value, char format, int digits) except -1
         PyMem_Free(number)
 
 
+cdef int put_whole(Text* text, unsigned long long value, int least) except -1:
+    """In decimal, with zeros before it where it has fewer digits."""
+    cdef char digits[24]
+    cdef int n = 24
+    while value or least > 0:
+        n -= 1
+        least -= 1
+        digits[n] = c"0" + <char>(value % 10)
+        value //= 10
+    return put(text, digits + n, 24 - n)
+
+
+cdef int put_tenths(Text* text, double value) except -1:
+    """As Python's `.1f`, of 0 <= value < 1e9."""
+    cdef unsigned long long whole = <unsigned long long>(value * 10)
+    cdef double rest = value * 10 - whole
+    # PERF: exact decimals of a double take ten times as long; near a tie they alone can tell.
+    if 0.4999 < rest < 0.5001:
+        return put_number(text, value, c"f", 1)
+    whole += rest > 0.5
+    put_whole(text, whole // 10, 1)
+    put(text, b".", 1)
+    return put_whole(text, whole % 10, 1)
+
+
+cdef int put_micros(Text* text, double seconds) except -1:
+    """As Python's repr, rounded to microseconds, of 0 <= seconds < 1e6."""
+    cdef double rounded = floor(seconds * 1e6 + 0.5)
+    cdef unsigned long long micros = <unsigned long long>rounded
+    # PERF: of at most 15 digits all but the zeros at the end are needed to read it back.
+    if micros < 100:  # from here down repr has an exponent
+        return put_number(text, rounded / 1e6, c"r", 0)
+    put_whole(text, micros // 1000000, 1)
+    put(text, b".", 1)
+    put_whole(text, micros % 1000000, 6)
+    while text.at[text.size - 1] == c"0" and text.at[text.size - 2] != c".":
+        text.size -= 1
+    return 0
+
+
+cdef int put_hex(Text* text, unsigned long long value) except -1:
+    """Of 16 digits."""
+    cdef char digits[16]
+    cdef int n
+    for n in range(15, -1, -1):
+        digits[n] = b"0123456789abcdef"[value & 15]
+        value >>= 4
+    return put(text, digits, 16)
+
+
 cdef bint put_value(Text* text, object value, int depth) except -1:
     """Whether the value was plain."""
-    cdef char digits[24]
     cdef long long whole
     cdef int overflow = 0
     cdef bint first = True
@@ -118,7 +166,9 @@ cdef bint put_value(Text* text, object value, int depth) except -1:
         whole = PyLong_AsLongLongAndOverflow(value, &overflow)
         if overflow:
             return False
-        put(text, digits, snprintf(digits, sizeof(digits), "%lld", whole))
+        if whole < 0:
+            put(text, b"-", 1)
+        put_whole(text, -<unsigned long long>whole if whole < 0 else whole, 1)
     elif type(value) is float:
         if not isfinite(PyFloat_AS_DOUBLE(value)):
             return False
@@ -165,28 +215,46 @@ def plain_json(value):
         free(text.at)
 
 
-cdef bint may_hold_secrets(str text) noexcept:
-    """Whether `observe.logs.masks` has to look at it, or it may not be Latin-1."""
-    cdef Py_ssize_t n, size
-    cdef const unsigned char* at = narrow(text, &size)
+cdef bint put_plain(Text* text, object value, int kind) except -1:
+    """Put a text as it is; False, with nothing put, where a byte is not of this kind."""
+    cdef Py_ssize_t n, size = 0
+    cdef const unsigned char* at
+    if type(value) is not str:
+        return False
+    at = narrow(value, &size)
     if at is NULL:
-        return True
+        return False
     for n in range(size):
-        if at[n] == c"=" or at[n] == c":" or at[n] == c'"' or at[n] == c"'":
-            return True
-    return False
+        if not KIND[at[n]] & kind:
+            return False
+    put(text, <const char*>at, size)
+    return True
 
 
-def access_line(
-    str clock, double now, method, path, status, double seconds, fields, object trace, object span
-):
+# LOCK: the GIL. The last moment that was written, and as text to the second.
+cdef long long WRITTEN = -1
+cdef char CLOCK[64]
+
+
+cdef int put_clock(Text* text, long long second) except -1:
+    """UTC, ISO 8601 to the second, of Unix time before the year 10000."""
+    global WRITTEN
+    cdef tm parts
+    cdef time_t moment = second
+    if second != WRITTEN:
+        gmtime_r(&moment, &parts)
+        snprintf(
+            CLOCK, sizeof(CLOCK), b"%04d-%02d-%02dT%02d:%02d:%02d", parts.tm_year + 1900,
+            parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec,
+        )
+        WRITTEN = second
+    return put(text, CLOCK, 19)
+
+
+def access_line(double now, method, path, status, double seconds, fields, place):
     """As _fanout_py.access_line."""
     cdef Text text
-    cdef char digits[64]
-    cdef Py_ssize_t n
-    if type(method) is not str or type(path) is not str or type(fields) is not dict:
-        return None
-    if may_hold_secrets(method) or may_hold_secrets(path):
+    if type(fields) is not dict or not 0 <= now < 253402300800:
         return None
     if type(status) is not int or not 0 <= status < 1000 or not 0 <= seconds < 1e6:
         return None
@@ -196,50 +264,60 @@ def access_line(
         raise MemoryError
     try:
         put(&text, b'{"time":"', 9)
-        put_escaped(&text, clock)
-        put(&text, digits, snprintf(digits, sizeof(digits), b".%03d", <int>(fmod(now, 1.0) * 1e3)))
+        put_clock(&text, <long long>now)
+        put(&text, b".", 1)
+        put_whole(&text, <unsigned long long>(fmod(now, 1.0) * 1e3), 3)
         put(&text, ACCESS, strlen(ACCESS))
-        put_escaped(&text, method)
+        if not put_plain(&text, method, TOLD):
+            return None
         put(&text, b" ", 1)
-        put_escaped(&text, path)
+        if not put_plain(&text, path, TOLD):
+            return None
         put(&text, b" ", 1)
-        put_value(&text, status, DEEPEST)
+        put_whole(&text, status, 1)
         put(&text, b" ", 1)
-        put_number(&text, seconds * 1e3, c"f", 1)
+        put_tenths(&text, seconds * 1e3)
         put(&text, b'ms"', 3)
         for key, item in (<dict>fields).items():
             if type(key) is not str or key not in FIELDS:
                 return None
-            if type(item) is str and key != "route" and may_hold_secrets(item):
-                return None
-            put(&text, b",", 1)
-            put_string(&text, key)
-            put(&text, b":", 1)
-            if not put_value(&text, item, DEEPEST):
-                return None  # a list or an object is written as Python would
-        if trace:
-            n = snprintf(
-                digits, sizeof(digits), b',"trace_id":"%016llx%016llx"',
-                PyLong_AsUnsignedLongLongMask(trace >> 64), PyLong_AsUnsignedLongLongMask(trace),
-            )
-            put(&text, digits, n)
-            n = snprintf(
-                digits, sizeof(digits), b',"span_id":"%016llx"', PyLong_AsUnsignedLongLongMask(span)
-            )
-            put(&text, digits, n)
-        put(&text, b',"method":', 10)
-        put_string(&text, method)
-        put(&text, b',"status":', 10)
-        put_value(&text, status, DEEPEST)
+            put(&text, b',"', 2)
+            put_plain(&text, key, ROUTE)
+            if type(item) is str:
+                put(&text, b'":"', 3)
+                if not put_plain(&text, item, ROUTE if key == "route" else TOLD):
+                    return None
+                put(&text, b'"', 1)
+            else:
+                put(&text, b'":', 2)
+                if not put_value(&text, item, DEEPEST):
+                    return None  # a list or an object is written as Python would
+        if place is not None:
+            put_place(&text, place)
+        put(&text, b',"method":"', 11)
+        put_plain(&text, method, TOLD)
+        put(&text, b'","status":', 11)
+        put_whole(&text, status, 1)
         put(&text, b',"duration":', 12)
-        put_number(&text, floor(seconds * 1e6 + 0.5) / 1e6, c"r", 0)
+        put_micros(&text, seconds)
         put(&text, b"}\n", 2)
-        for n in range(text.size):
-            if text.at[n] & 128 or text.at[n] == 127:
-                return None
         return PyUnicode_DecodeLatin1(text.at, text.size, NULL)
     finally:
         free(text.at)
+
+
+cdef int put_place(Text* text, object place) except -1:
+    """The ids of a span."""
+    if not isinstance(place, tuple) or len(place) != 3:
+        raise TypeError("a place in a trace is a tuple of three")
+    cdef object trace = <object>PyTuple_GET_ITEM(place, 0)
+    cdef object span = <object>PyTuple_GET_ITEM(place, 1)
+    put(text, b',"trace_id":"', 13)
+    put_hex(text, PyLong_AsUnsignedLongLongMask(trace >> 64))
+    put_hex(text, PyLong_AsUnsignedLongLongMask(trace))
+    put(text, b'","span_id":"', 13)
+    put_hex(text, PyLong_AsUnsignedLongLongMask(span))
+    return put(text, b'"', 1)
 
 
 def filled(type kind, tuple names, rows):

@@ -17,7 +17,7 @@ import threading
 import time
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Protocol, TypeVar, cast, final
@@ -1127,23 +1127,48 @@ class Courier:
         """End the thread, which touches no socket any more; what was not fetched is lost."""
 
 
-def plain_head(data: bytearray, size: int, environ: dict[str, Any]) -> bool:
-    """Read the head of a request, the first `size` bytes, as `wsgi.message.head.parse_head` would;
-    False, with nothing done, where that has to look closer. This twin always lets it.
-    """
-    return False
-
-
-def plain_fields(
-    headers: Sequence[tuple[str, str]], kind: Callable[[str], str]
-) -> tuple[bytes, int | None] | None:
-    """The field lines of an answer's head and its Content-Length, which is not among them; None
-    where `wsgi.message.answer.checked_head` has to look closer. This twin always lets it.
-
-    kind: the name in lower case of a field that the server looks at, "" for others. Raises what it
-    raises.
+def plain_head(data: bytearray, base: dict[str, Any]) -> dict[str, Any] | None:
+    """Take the head of a request from the front of `data`: `base` and what `parse_head` of
+    `wsgi.message.head` makes of it. None, with nothing taken, where Python has to look closer, or
+    there is no whole head. This twin always lets it.
     """
     return None
+
+
+def plain_lines(
+    status: str,
+    headers: Sequence[tuple[str, str]],
+    statuses: Mapping[str, tuple[int, bytes]],
+    kinds: Mapping[str, str],
+) -> tuple[int, bytes, int | None, bool] | None:
+    """The head of an answer as `wsgi.message.answer.checked_head` gives it; None where that has to
+    look closer. This twin always lets it.
+
+    statuses, kinds: what was found good of statuses and of names: the number and the line; the name
+    in lower case for a field that the server looks at, "" for others.
+    """
+    return None
+
+
+def plain_answer(head: tuple[int, bytes, int | None, bool], body: list[bytes]) -> bytes | None:
+    """A whole answer, with a Date of now and the length of its body, over which the connection goes
+    on; None where `wsgi.server.exchange` has to look closer: at a body that is empty, not bytes, or
+    not as long as its head says, at a status that has none, at a head with a Date. This twin always
+    lets it.
+    """
+    return None
+
+
+def with_defaults(
+    headers: Iterable[tuple[str, str]], defaults: tuple[tuple[str, str], ...]
+) -> list[tuple[str, str]]:
+    """All of `headers`, and behind them those of `defaults` whose name none of them has, in
+    whatever case. Raises as unpacking a pair and `lower` do for what is no pair of texts. The names
+    of `defaults` are ASCII.
+    """
+    made = list(headers)
+    taken = {name.lower() for name, _ in made}
+    return made + [default for default in defaults if default[0].lower() not in taken]
 
 
 def plain_json(value: object) -> bytes | None:
@@ -1155,21 +1180,19 @@ def plain_json(value: object) -> bytes | None:
 
 
 def access_line(
-    clock: str,
     now: float,
     method: str,
     path: str,
     status: int,
     seconds: float,
     fields: Mapping[str, object],
-    trace: int,
-    span: int,
+    place: tuple[int, int, bool] | None,
 ) -> str | None:
     """A line of the access log as JSON, pure ASCII, with its end; None where Python has to look
-    closer: at text that is not ASCII or may hold a secret, at a field that is not plain or not one
-    of request_id, route, user_id and tenant_id, at a status or a time that is none. This twin
-    always lets it. clock: UTC, ISO 8601 to the second, of `now` (Unix time). trace, span: ids; 0 =
-    there are none. Raises UnicodeEncodeError for half of a surrogate pair.
+    closer: at text that is not ASCII or may hold a secret (as "Bearer …" or "token%3D…": any that
+    has a space, an escape or a sign of a pair), at a field that is not plain or not one of
+    request_id, route, user_id and tenant_id, at a status or a time that is none. This twin always
+    lets it. now: Unix time. place: ids of a trace and of a span in it, and whether it is sampled.
     """
     return None
 

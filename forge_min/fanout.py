@@ -14,9 +14,9 @@ from .errors import ConfigError
 
 __all__ = [
     "IMPL", "Counter", "Courier", "Histogram", "Lease", "Limiter", "RateLimiter", "StreamWriter",
-    "Subscription", "Topic", "access_line", "escape", "filled", "iso_utc", "plain_fields",
-    "plain_head", "plain_json", "ready", "rearm", "receive", "set_lane", "take_any", "transmit",
-    "uuid_text", "wait_any",
+    "Subscription", "Topic", "access_line", "escape", "filled", "iso_utc", "plain_answer",
+    "plain_head", "plain_json", "plain_lines", "ready", "rearm", "receive", "set_lane", "take_any",
+    "transmit", "uuid_text", "wait_any", "with_defaults",
 ]  # fmt: skip
 
 
@@ -57,9 +57,10 @@ if TYPE_CHECKING or IMPL == "c":
         escape,
         filled,
         iso_utc,
-        plain_fields,
+        plain_answer,
         plain_head,
         plain_json,
+        plain_lines,
         ready,
         rearm,
         receive,
@@ -68,6 +69,7 @@ if TYPE_CHECKING or IMPL == "c":
         transmit,
         uuid_text,
         wait_any,
+        with_defaults,
     )
 else:
     from ._fanout_py import (
@@ -84,9 +86,10 @@ else:
         escape,
         filled,
         iso_utc,
-        plain_fields,
+        plain_answer,
         plain_head,
         plain_json,
+        plain_lines,
         ready,
         rearm,
         receive,
@@ -95,4 +98,5 @@ else:
         transmit,
         uuid_text,
         wait_any,
+        with_defaults,
     )

@@ -33,6 +33,9 @@ _PLACE = expression(r"\{([^{}]*)\}")
 _current: ContextVar[str] = ContextVar("forge_language", default="")
 _catalogues: dict[str, gettext.NullTranslations] = {}
 
+LANGUAGES: list[str] = []
+"""As `known`, for whoever asks at each request; filled by `load` alone."""
+
 
 def text(message: str, /, **values: object) -> str:
     """`message` in the current language, each {name} in it replaced by the value of that name.
@@ -93,12 +96,13 @@ def load(folder: Traversable) -> tuple[str, ...]:
                 raise ConfigError(message, code="F639", hint=hint) from err
             found[_tag(place.name)] = catalogue
     _catalogues = dict(sorted(found.items()))
+    LANGUAGES[:] = _catalogues
     return known()
 
 
 def known() -> tuple[str, ...]:
     """The languages that have a catalogue, in order of their tags; () means English only."""
-    return tuple(_catalogues)
+    return tuple(LANGUAGES)
 
 
 def current_language() -> str:

@@ -107,6 +107,10 @@ class Span:
     """
 
     # PERF: of the class, so that most spans need not set them (benchmarks/http, hello).
+    _kind: Kind = "internal"
+    _attributes: Attributes | None = None
+    _parent: str | None = None
+    _links: Sequence[str] = ()
     _token: Token[SpanContext | None] | None = None
     _recording: Recording | None = None
     _context: SpanContext | None = None
@@ -123,7 +127,7 @@ class Span:
     ) -> None:
         self._name = name
         self._state = state
-        self._kind: Kind = kind
+        self._kind = kind
         self._attributes = attributes
         self._parent = parent
         self._links = links
@@ -154,8 +158,16 @@ class Span:
             self._recording.fail(description)
 
     def __enter__(self) -> Span:
-        remote = self._parent is not None
-        parent = current.get() if self._parent is None else parse_traceparent(self._parent)
+        self._begin()
+        return self
+
+    def _begin(self) -> None:
+        given = self._parent
+        remote = given is not None
+        if given is None:
+            parent = current.get()
+        else:
+            parent = parse_traceparent(given) if given else None
         recorder = _recorder
         if recorder is None:
             context = parent or new_root(False)
@@ -171,7 +183,6 @@ class Span:
         if parent is not None:
             self._above = parent.span_id
         self._token = current.set(context)
-        return self
 
     def __exit__(
         self,

@@ -20,9 +20,9 @@ from wsgiref.types import StartResponse
 
 from ..auth import current_identity
 from ..expression import expression
-from ..fanout import Counter
+from ..fanout import Counter, with_defaults
 from ..observe import log_fields, note
-from ..text import choose, in_language, known
+from ..text import LANGUAGES, choose, in_language
 from .problem import failed
 from .request import Request
 from .response import SECURITY_HEADERS, Response
@@ -42,7 +42,6 @@ Around = Callable[[Request], AbstractContextManager[Callable[[int], None]]]
 _STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 _REQUEST_ID = expression(r"[A-Za-z0-9._-]{1,64}")
-_SECURITY = {name.lower(): (name, value) for name, value in SECURITY_HEADERS}
 _HSTS = ("Strict-Transport-Security", "max-age=31536000")
 
 _OF_THE_PROCESS = KeyboardInterrupt, SystemExit  # a server may end itself by them
@@ -72,13 +71,13 @@ class Application:
     ) -> None:
         self._router = router
         # Twice: middleware in between sets the identity, which may have a language of its own.
-        self._chain = _stacked(middleware, _spoken(self._dispatch))
-        self._outside = _stacked(outer, _spoken(self._answer))
+        self._chain = _stacked(middleware, self._dispatch)
+        self._outside = _stacked(outer, self._answer)
         self._observe = observe
         self._access = access
         self._around = around
         self._max_body = max_body
-        self._id_prefix = os.urandom(6).hex()
+        self._id = f"{os.urandom(6).hex()}-%x"
         self._numbers = itertools.count(1)
         self._in_flight = Counter()  # exact under threads
 
@@ -118,19 +117,26 @@ class Application:
         """Answer, and tell metrics and the access log."""
         started = time.perf_counter()
         response = self._outside(request)
-        if known():
+        if LANGUAGES:
             response = _labelled(request, response)
         response = self._start(request, response, start)
-        if isinstance(response.body, bytes):
-            self._tell(request, response.status, started)
+        body, status = response.body, response.status
+        if isinstance(body, bytes):
+            self._tell(request, status, started)
             return response
+        return Response(status, self._told_later(request, status, body, started))
+
+    def _told_later(
+        self, request: Request, status: int, body: Iterable[bytes], started: float
+    ) -> Iterable[bytes]:
+        """The pieces; at their end metrics and the access log are told."""
         context = copy_context()  # its log fields, and the span that it is in
 
         def told(failed: bool) -> None:
             self._in_flight.inc(-1.0)
-            context.run(self._tell, request, 500 if failed else response.status, started)
+            context.run(self._tell, request, 500 if failed else status, started)
 
-        return Response(response.status, _Told(response.body, told))
+        return _Told(body, told)
 
     def _tell(self, request: Request, status: int, started: float) -> None:
         seconds = time.perf_counter() - started
@@ -162,10 +168,15 @@ class Application:
             return sent
         # PERF: a random prefix and a count; uuid4 costs as much as the router (benchmarks/http,
         # hello).
-        return f"{self._id_prefix}-{next(self._numbers):x}"
+        return self._id % next(self._numbers)
 
-    def _answer(self, request: Request) -> Response:
-        """Through the middleware; whatever is raised there becomes an answer too."""
+    def _answer(self, request: Request, spoken: bool = False) -> Response:
+        """Through the middleware; whatever is raised there becomes an answer too. spoken: in the
+        language of who asks already.
+        """
+        if LANGUAGES and not spoken:  # PERF: English alone costs nothing (benchmarks/http, hello)
+            with in_language(_wanted(request)):
+                return self._answer(request, True)
         try:
             request.read_path()
             return _checked(self._chain(request))
@@ -174,14 +185,16 @@ class Application:
         except BaseException as err:
             return failed(request, err)
 
-    def _dispatch(self, request: Request) -> Response:
-        """The innermost handler: route, call, turn errors into answers."""
+    def _dispatch(self, request: Request, spoken: bool = False) -> Response:
+        """The innermost handler: route, call, turn errors into answers. spoken: as of `_answer`."""
+        if LANGUAGES and not spoken:
+            with in_language(_wanted(request)):
+                return self._dispatch(request, True)
         try:
-            match = self._router.match(request.method, request.path)
-            request.params = match.params
-            request.route = request.environ["forge.route"] = match.pattern
-            note(route=match.pattern)
-            return _checked(match.handler(request))
+            handler, request.params, pattern = self._router.match(request.method, request.path)
+            request.route = request.environ["forge.route"] = pattern
+            note(route=pattern)
+            return _checked(handler(request))
         except _OF_THE_PROCESS:
             raise
         except BaseException as err:  # asyncio's CancelledError, say
@@ -189,12 +202,7 @@ class Application:
 
     def _headers(self, request: Request, response: Response) -> list[tuple[str, str]]:
         """The headers of every answer; a name that the handler set stays as it is."""
-        out = list(response.headers)
-        taken = {name.lower() for name, _ in out}
-        if _SECURITY.keys().isdisjoint(taken):
-            out += SECURITY_HEADERS
-        else:
-            out += [pair for name, pair in _SECURITY.items() if name not in taken]
+        out = with_defaults(response.headers, SECURITY_HEADERS)
         out.append(("X-Request-ID", request.id))
         if isinstance(response.body, bytes) and response.status not in (204, 304):
             out.append(("Content-Length", str(len(response.body))))
@@ -218,18 +226,11 @@ def _around(outer: Middleware, inner: Handler) -> Handler:
     return lambda request: call(request, inner)
 
 
-def _spoken(handler: Handler) -> Handler:
-    """What the handler gives, in the identity's language or the one that is asked for."""
-
-    def speak(request: Request) -> Response:
-        if not known():  # PERF: English alone costs nothing (benchmarks/http, hello)
-            return handler(request)
-        wanted = current_identity().language or request.header("Accept-Language") or ""
-        language = request.environ["forge.language"] = choose(wanted)
-        with in_language(language):
-            return handler(request)
-
-    return speak
+def _wanted(request: Request) -> str:
+    """The identity's language or the one that is asked for."""
+    wanted = current_identity().language or request.header("Accept-Language") or ""
+    language = request.environ["forge.language"] = choose(wanted)
+    return language
 
 
 def _labelled(request: Request, response: Response) -> Response:

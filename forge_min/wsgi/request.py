@@ -76,16 +76,18 @@ class Request:
     3333's. max_body: bytes; a larger body is HTTPProblem 413.
     """
 
+    # PERF: of the class, so that most requests need not set them (benchmarks/http, hello).
+    path = "/"
+    route = ""
+    _query: dict[str, list[str]] | None = None
+    _body: bytes | None = None
+
     def __init__(self, environ: dict[str, Any], id: str = "", max_body: int = 1 << 20) -> None:
         self.environ = environ
         self.method: str = environ["REQUEST_METHOD"]
-        self.path = "/"
         self.params: dict[str, str] = {}
-        self.route = ""
         self.id = id
         self.max_body = max_body
-        self._query: dict[str, list[str]] | None = None
-        self._body: bytes | None = None
 
     def read_path(self) -> None:
         """Decode the path into `path`. Raises BadRequest when its bytes are not UTF-8."""

@@ -21,6 +21,7 @@ Handler = Callable[[Request], Response]
 Middleware = Callable[[Request, Handler], Response]
 """Stands around the router: may answer itself, or call the handler and change its answer."""
 
+_new = tuple.__new__
 _PARAM = expression(r"\{([a-z_][a-z0-9_]*)(\.\.\.)?\}")
 _METHOD = expression(r"[A-Z]+")
 
@@ -146,8 +147,8 @@ class Router:
         # hello).
         fixed = self._fixed.get(path)
         if fixed is not None and method in fixed:
-            route = fixed[method][0]
-            return Match(route.handler, {}, route.pattern)
+            _, pattern, handler, _ = fixed[method][0]
+            return _new(Match, (handler, {}, pattern))
         for name in (method, "GET") if method == "HEAD" else (method,):
             for methods, values in self._find(path):
                 if name in methods:

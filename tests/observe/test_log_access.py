@@ -9,28 +9,31 @@ import re
 import threading
 import time
 from contextlib import nullcontext
-from datetime import datetime
+from datetime import UTC, datetime
 from http import HTTPMethod, HTTPStatus
+from math import floor
 from typing import Any
 
 import pytest
 from forge_min.fanout import access_line
 from forge_min.observe import log_fields, new_handler, span
-from forge_min.observe.logs.access import AccessLog, _needs_no_mask
+from forge_min.observe.logs.access import AccessLog
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 
-def both(format: Any, path: str, fields: dict[str, object]) -> tuple[str, str]:
+def both(
+    format: Any, path: str, fields: dict[str, object], seconds: float = 0.00123
+) -> tuple[str, str]:
     """The access log's line, and the handler's for the same."""
     ours, theirs = io.StringIO(), io.StringIO()
     logger = logging.Logger("forge_min.access")
     logger.addHandler(new_handler(theirs, format=format, queued=False))
     token = log_fields.set(fields)
     try:
-        AccessLog(ours, format=format)("GET", path, 200, 0.00123)
-        own = {"method": "GET", "status": 200, "duration": 0.00123}
-        logger.info("%s", f"GET {path} 200 1.2ms", extra=own)
+        AccessLog(ours, format=format)("GET", path, 200, seconds)
+        own = {"method": "GET", "status": 200, "duration": floor(seconds * 1e6 + 0.5) / 1e6}
+        logger.info("%s", f"GET {path} 200 {seconds * 1e3:.1f}ms", extra=own)
     finally:
         log_fields.reset(token)
     return without_time(ours.getvalue()), without_time(theirs.getvalue())
@@ -90,10 +93,58 @@ def test_a_secret_in_a_path_is_masked(format: str, path: str) -> None:
         assert "hunter2" not in ours and "***" in ours
 
 
+PLAIN = {"request_id": "r-1", "route": "/a/{id}"}
+PLACE = (2**127 + 1, 2**63, False)
+
+
 def test_a_plain_line_is_written_in_one_pass() -> None:
-    fields = {"request_id": "r-1", "route": "/a/{id}"}
-    line = access_line("2026-01-01T00:00:00", 0.0, "GET", "/a/1", 200, 0.001, fields, 1, 1)
-    assert line is None or _needs_no_mask("/a/1", line)
+    line = access_line(1e9, "GET", "/a/1", 200, 0.001, PLAIN, PLACE)
+    assert line is None or json.loads(line) == {
+        "time": "2001-09-09T01:46:40.000+00:00",
+        "level": "info",
+        "logger": "forge_min.access",
+        "message": "GET /a/1 200 1.0ms",
+        **PLAIN,
+        "trace_id": "8" + 30 * "0" + "1",
+        "span_id": "8" + 15 * "0",
+        "method": "GET",
+        "status": 200,
+        "duration": 0.001,
+    }
+
+
+@pytest.mark.parametrize(
+    "odd", ["a b", "a%3Db", "a\\b", "a=b", "a:b", 'a"b', "a'b", "a\nb", "\x7f"]
+)
+def test_what_may_hold_a_secret_or_an_escape_is_not_written_in_one_pass(odd: str) -> None:
+    lines = [access_line(1e9, "GET", f"/{odd}", 200, 0.1, PLAIN, None)]
+    lines += [access_line(1e9, "GET", "/", 200, 0.1, {"user_id": odd}, None)]
+    if odd not in ("a=b", "a:b", "a'b"):  # a route is the project's own word
+        lines += [access_line(1e9, "GET", "/", 200, 0.1, {"route": odd}, None)]
+    assert lines == [None] * len(lines)
+
+
+@pytest.mark.parametrize("now", [-1.0, 253402300800.0, float("nan"), float("inf")])
+def test_a_moment_that_is_no_date_is_not_written_in_one_pass(now: float) -> None:
+    assert access_line(now, "GET", "/", 200, 0.1, {}, None) is None
+
+
+@given(st.floats(0, 4e9))
+def test_each_line_has_its_own_second(now: float) -> None:
+    line = access_line(now, "GET", "/", 200, 0.1, {}, None)
+    clock = datetime.fromtimestamp(int(now), UTC).isoformat()[:19]
+    assert line is None or json.loads(line)["time"] == f"{clock}.{int(now % 1 * 1000):03d}+00:00"
+
+
+TIES = st.integers(0, 10**7).map(lambda n: n / 2e4)  # of a tenth of a millisecond
+
+
+@given(st.floats(0, 2e6) | TIES | st.integers(0, 200).map(lambda n: n / 1e6))
+@example(0.99999995)
+@example(999999.9999999)
+def test_any_duration_is_told_as_the_handler_does(seconds: float) -> None:
+    ours, theirs = both("json", "/a", PLAIN, seconds)
+    assert ours == theirs
 
 
 VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.text())

@@ -6,10 +6,9 @@ import time
 from collections.abc import Sequence
 from email.utils import formatdate
 from functools import lru_cache
-from typing import NamedTuple
 
 from ...expression import expression
-from ...fanout import plain_fields
+from ...fanout import plain_lines
 
 _NAME = expression(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _STATUS = expression(r"[2-5][0-9]{2} [\t\x20-\x7e]*")
@@ -17,23 +16,12 @@ _HOP_BY_HOP = expression(
     r"connection|keep-alive|proxy-(?:authenticate|authorization|connection)|te|trailer"
     r"|transfer-encoding|upgrade"
 )
-
-
 Fields = Sequence[tuple[str, str]]
 
-
-class Head(NamedTuple):
-    """A checked head.
-
-    status: the number; line: the status line; fields: the application's header lines; length: its
-    Content-Length, which is not among them, or None; dated: Date is among them.
-    """
-
-    status: int
-    line: bytes
-    fields: bytes
-    length: int | None
-    dated: bool
+Head = tuple[int, bytes, int | None, bool]
+"""A checked head: the status; its line and the application's fields, as they are sent; its
+Content-Length, which is not among them, or None; whether Date is among them.
+"""
 
 
 @lru_cache(1)
@@ -46,7 +34,13 @@ def date_line() -> bytes:
     return _date(int(time.time()))
 
 
-@lru_cache(1000)
+# LOCK: none; a dict's operations are atomic. What is known to be good: of names what `_kind` says,
+# of statuses what `_status` does; so many of each.
+_KINDS: dict[str, str] = {}
+_STATUSES: dict[str, tuple[int, bytes]] = {}
+_MOST = 1000
+
+
 def _kind(name: str) -> str:
     """The name in lower case of a field that the server looks at, "" for others. Raises ValueError
     for what is no token (RFC 9110 section 5.1), or a hop-by-hop field.
@@ -56,15 +50,20 @@ def _kind(name: str) -> str:
         raise ValueError(f"{name!r} is no header name")
     if _HOP_BY_HOP.fullmatch(lower):
         raise ValueError(f"{name} is the server's to give (PEP 3333)")
-    return lower if lower in ("content-length", "date") else ""
+    kind = lower if lower in ("content-length", "date") else ""
+    if type(name) is str and len(_KINDS) < _MOST:
+        _KINDS[name] = kind
+    return kind
 
 
-@lru_cache(100)
 def _status(status: str) -> tuple[int, bytes]:
     """The number and the status line (RFC 9112 section 4). Raises ValueError."""
     if not _STATUS.fullmatch(status):
         raise ValueError(f"{status!r} is no status of a final answer")
-    return int(status[:3]), f"HTTP/1.1 {status}\r\n".encode()
+    found = int(status[:3]), f"HTTP/1.1 {status}\r\n".encode()
+    if type(status) is str and len(_STATUSES) < _MOST:
+        _STATUSES[status] = found
+    return found
 
 
 def checked_head(status: str, headers: Fields) -> Head:
@@ -74,11 +73,11 @@ def checked_head(status: str, headers: Fields) -> Head:
     NUL or beyond latin-1, or a hop-by-hop field, which PEP 3333 leaves to the server; TypeError for
     what is no text.
     """
-    number, line = _status(status)
     # PERF: what is plain is written in one pass (benchmarks/http, hello).
-    plain = plain_fields(headers, _kind)
+    plain = plain_lines(status, headers, _STATUSES, _KINDS)
     if plain is not None:
-        return Head(number, line, plain[0], plain[1], False)
+        return plain
+    number, line = _status(status)
     lines: list[str] = []
     length: int | None = None
     dated = False
@@ -96,4 +95,4 @@ def checked_head(status: str, headers: Fields) -> Head:
     count = len(lines) // 4
     if text.count("\n") != count or text.count("\r") != count or "\0" in text:
         raise ValueError("a header value holds CR, LF or NUL")
-    return Head(number, line, text.encode("latin-1"), length, dated)
+    return number, line + text.encode("latin-1"), length, dated

@@ -21,10 +21,13 @@ MAX_TRAILERS = 16384
 
 _SIZE = expression(rb"([0-9A-Fa-f]{1,16}+)[ \t]*+(?:;[^\x00-\x08\x0a-\x1f\x7f]*+)?\r\n")
 _TRAILER = expression(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[^\x00-\x08\x0a-\x1f\x7f]*+\r\n")
+_OF_A_BODY = frozenset(("CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING", "HTTP_EXPECT"))
 
 
 class Phase(enum.Enum):
     """What a connection waits for. EXPECT: for a body whose client waits for 100 Continue."""
+
+    __hash__ = object.__hash__  # PERF: Enum's own is Python code
 
     IDLE = 1
     HEAD = 2
@@ -47,35 +50,55 @@ def read_requests(
     request. max_body: bytes. Raises Refused, and ends with it.
     """
     while True:
-        while len(data) < 2:
-            yield Phase.HEAD if data else Phase.IDLE
-        if data.startswith(b"\r\n"):
-            del data[:2]  # RFC 9112 section 2.2: one empty line before a request is ignored
-        seen = 0
-        while (end := data.find(b"\r\n\r\n", max(seen - 3, 0)) + 4) < 4:
-            check_partial(data, seen)
-            seen = len(data)
-            yield Phase.HEAD if data else Phase.IDLE
-        if end > MAX_LINE:
-            check_partial(data[: end - 1], 0)
-        environ = base.copy()
+        while not data:
+            yield Phase.IDLE
         # PERF: what is plain is read in one pass (benchmarks/http, hello).
-        if not plain_head(data, end, environ):
-            parse_head(data[:end], environ)
-        del data[:end]
-        expected = environ.get("HTTP_EXPECT")
-        if expected is not None and expected.lower() != "100-continue":
-            raise Refused(417, "no expectation but 100-continue is known")
+        environ = plain_head(data, base)
+        if environ is None:
+            environ = yield from _head(data, base)
         body = b""
         # PERF: most requests have no body (benchmarks/http, hello).
-        if "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ:
-            length = body_length(environ, max_body)
-            if expected and length != 0 and not data and environ["SERVER_PROTOCOL"] == "HTTP/1.1":
-                yield Phase.EXPECT  # RFC 9110 section 10.1.1
-            body = yield from _chunked(data, max_body) if length is None else _sized(data, length)
-            environ["CONTENT_LENGTH"] = str(len(body))
+        if not _OF_A_BODY.isdisjoint(environ):
+            body = yield from _body(data, environ, max_body)
         environ["wsgi.input"] = io.BytesIO(body)
         yield environ
+
+
+def _head(data: bytearray, base: Environ) -> Generator[Phase, None, Environ]:
+    """A head of any kind."""
+    while len(data) < 2:
+        yield Phase.HEAD if data else Phase.IDLE
+    if data.startswith(b"\r\n"):
+        del data[:2]  # RFC 9112 section 2.2: one empty line before a request is ignored
+    seen = 0
+    while (end := data.find(b"\r\n\r\n", max(seen - 3, 0)) + 4) < 4:
+        check_partial(data, seen)
+        seen = len(data)
+        yield Phase.HEAD if data else Phase.IDLE
+    if end > MAX_LINE:
+        check_partial(data[: end - 1], 0)
+    plain = plain_head(data, base) if seen else None  # it came in parts
+    if plain is not None:
+        return plain
+    environ = base.copy()
+    parse_head(data[:end], environ)
+    del data[:end]
+    return environ
+
+
+def _body(data: bytearray, environ: Environ, limit: int) -> Waits:
+    """What a head with one of these fields announces, which may be no body."""
+    expected = environ.get("HTTP_EXPECT")
+    if expected is not None and expected.lower() != "100-continue":
+        raise Refused(417, "no expectation but 100-continue is known")
+    if "CONTENT_LENGTH" not in environ and "HTTP_TRANSFER_ENCODING" not in environ:
+        return b""
+    length = body_length(environ, limit)
+    if expected and length != 0 and not data and environ["SERVER_PROTOCOL"] == "HTTP/1.1":
+        yield Phase.EXPECT  # RFC 9110 section 10.1.1
+    body = yield from _chunked(data, limit) if length is None else _sized(data, length)
+    environ["CONTENT_LENGTH"] = str(len(body))
+    return body
 
 
 def body_length(environ: Environ, limit: int) -> int | None:

@@ -54,7 +54,10 @@ class Identify:
 
 def bearer(request: Request) -> str | None:
     """The token of Authorization: Bearer (RFC 6750 section 2.1)."""
-    scheme, _, token = (request.header("Authorization") or "").partition(" ")
+    sent: str | None = request.environ.get("HTTP_AUTHORIZATION")
+    if sent is None:  # PERF: nearly all requests of a browser (benchmarks/http, hello)
+        return None
+    scheme, _, token = sent.partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
 
 

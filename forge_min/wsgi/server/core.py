@@ -212,8 +212,10 @@ class Core(Entrance):
                 exchange.hand_over(conn.sock.detach())
                 return
             if conn.held:
-                if not conn.closing and not conn.buffer and self._give(conn):
-                    return
+                if not conn.closing and not conn.buffer:
+                    conn.deadline = time.monotonic() + self._seconds[Phase.IDLE]
+                    if conn.give(self.courier, self._parked):
+                        return
                 conn.flush()
         self._park(conn, Phase.WRITE)
 
@@ -226,11 +228,6 @@ class Core(Entrance):
         turn.began, turn.environ, turn.exchange = time.perf_counter(), request, exchange
         exchange.run(self.app, request)
         return exchange
-
-    def _give(self, conn: Connection) -> bool:
-        """Have its answer sent while this thread goes on; False where this thread has to."""
-        conn.deadline = time.monotonic() + self._seconds[Phase.IDLE]
-        return conn.give(self.courier, self._parked)
 
     def _owns(self, fd: int, seen: Connection) -> bool:
         """Take out of the parked ones what was seen there; False where it is gone, or goes on."""

@@ -8,8 +8,10 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from contextvars import Context, copy_context
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from ...fanout import plain_answer
 from ..message import FAILED, Fields, Head, checked_head, date_line, request_id
 from .connection import Connection, Gone
 
@@ -38,6 +40,7 @@ def said_of(environ: dict[str, Any]) -> tuple[str, ...]:
     return environ["REQUEST_METHOD"], environ["PATH_INFO"], request_id(environ)
 
 
+@lru_cache(100)
 def _keeps_alive(tokens: str, modern: bool) -> bool:
     """What the request's Connection field says of the connection (RFC 9112 section 9.3)."""
     names = [token.strip() for token in tokens.lower().split(",")]
@@ -51,26 +54,31 @@ class Exchange:
     and a cycle would leave every request to the garbage collector.
     """
 
-    # Of a body that is no list; of the class, so that most answers need not set them.
-    where: tuple[str, ...] = ()
+    # PERF: of the class, so that most answers need not set them (benchmarks/http, hello).
     streams = False
     """The socket is to be handed over."""
+    where: tuple[str, ...] = ()  # these four of a body that is no list
     _context = Context()
     _body: Iterable[bytes] = ()
     _pieces: Iterator[bytes] | None = None
+    _plain = _modern = _keeps_alive = True
+    _bodiless = _mine = _sent = _chunked = False
+    _head: Head | None = None
+    _adopt: Adopt | None = None
+    _left: int | None = None
 
     def __init__(self, conn: Connection, environ: dict[str, Any]) -> None:
         self.conn = conn
-        self._modern = environ["SERVER_PROTOCOL"] == "HTTP/1.1"
-        tokens = environ.get("HTTP_CONNECTION")
-        self._keeps_alive = self._modern if tokens is None else _keeps_alive(tokens, self._modern)
-        self._bodiless = environ["REQUEST_METHOD"] == "HEAD"
-        self._head: Head | None = None
-        self._adopt: Adopt | None = None
         # LOCK: none; list.pop is atomic. Who takes it may write: the worker, or who gives it up.
         self._right = [True]
-        self._mine = self._sent = self._chunked = False
-        self._left: int | None = None
+        tokens = environ.get("HTTP_CONNECTION")
+        if environ["SERVER_PROTOCOL"] != "HTTP/1.1":
+            self._modern = self._keeps_alive = self._plain = False
+        if tokens is not None:
+            self._keeps_alive = _keeps_alive(tokens, self._modern)
+            self._plain = self._plain and self._keeps_alive
+        if environ["REQUEST_METHOD"] == "HEAD":
+            self._bodiless, self._plain = True, False
 
     def run(self, app: WSGIApplication, environ: dict[str, Any]) -> None:
         """Call the application and write its answer; what does not fit stays in `conn.out`.
@@ -84,10 +92,14 @@ class Exchange:
             body = app(environ, self.start_response)
             if type(body) is list:
                 # PERF: a whole body and its head leave in one send (benchmarks/http, hello).
-                whole = b"".join(body)
-                self._write(whole, len(whole))
-                if self.streams or self._chunked or self._left:
-                    self._finish()
+                whole = self._whole(body)
+                if whole is None:
+                    whole = b"".join(body)
+                    self._write(whole, len(whole))
+                    if self.streams or self._chunked or self._left:
+                        self._finish()
+                else:
+                    self.conn.send(whole, whole=True)
             else:
                 self.where = said_of(environ)
                 self._body, self._context = body, copy_context()
@@ -164,7 +176,7 @@ class Exchange:
         """
         if self._adopt is not None or self._sent:
             raise RuntimeError("forge.stream is called once, before the answer begins")
-        self._adopt, self.streams = adopt, True
+        self._adopt, self.streams, self._plain = adopt, True, False
 
     def hand_over(self, fd: int) -> None:
         """Give the socket, or -1, to whoever asked for it; does nothing the second time."""
@@ -175,6 +187,18 @@ class Exchange:
                 adopt(fd)
             except Exception:
                 _log.exception("the owner of a stream failed to take it over")
+
+    def _whole(self, body: list[bytes]) -> bytes | None:
+        """The answer of a body that is there, of the plainest kind, to be sent by this thread; None
+        where `_write` has to look closer. Raises Gone where another thread has answered.
+        """
+        if not self._plain or self._head is None or self._mine or self.conn.last:
+            return None
+        whole = plain_answer(self._head, body)
+        if whole is not None:
+            self._take_right()
+            self._sent = True
+        return whole
 
     def _failed(self, where: tuple[str, ...]) -> None:
         """Log what is being handled. Raises Gone where an answer has begun."""
@@ -257,17 +281,18 @@ class Exchange:
 
     def _begin(self, size: int | None) -> bytes:
         """The head; decides how the body is framed, and whether the connection goes on."""
-        head, conn = self._head, self.conn
-        if head is None:
+        conn = self.conn
+        if self._head is None:
             raise RuntimeError("the application did not call start_response")
-        if conn.last or head.status != 200 or self._bodiless:
+        status, lines, length, dated = self._head
+        if conn.last or status != 200 or self._bodiless:
             self.hand_over(-1)
         # RFC 9112 section 6.3: these answers end with their head, whatever it says.
-        no_length = head.status in (204, 304)
+        no_length = status in (204, 304)
         self._bodiless = self._bodiless or no_length
-        length = size if head.length is None else head.length
+        length = size if length is None else length
         closing = conn.last or self._adopt is not None or not self._keeps_alive
-        last = b"" if head.dated else date_line()
+        last = b"" if dated else date_line()
         if no_length or self._adopt is not None:
             pass
         elif length is not None:
@@ -286,4 +311,4 @@ class Exchange:
         elif not self._modern:
             last += b"Connection: keep-alive\r\n"
         conn.closing = closing
-        return head.line + head.fields + last + b"\r\n"
+        return lines + last + b"\r\n"

@@ -1,0 +1,178 @@
+"""An answer that the core makes at once is what the server's Python makes of the same application:
+byte for byte, with the same end of the connection and the same errors.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from forge_min import _fanout_py
+from forge_min.wsgi.message import answer
+from forge_min.wsgi.server import exchange
+from forge_min.wsgi.server.connection import Connection, Gone
+from forge_min.wsgi.server.exchange import Exchange
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+compiled = pytest.importorskip("forge_min._fanout", reason="the compiled core is not built")
+QUICK = settings(max_examples=400, deadline=None)
+
+
+class Bytes(bytes):
+    """Bytes of another class."""
+
+
+STATUSES = [
+    "200 OK",
+    "404 Not Found",
+    "204 No Content",
+    "304 Not Modified",
+    "500 x",
+    "100 Continue",
+]
+FIELDS: list[Any] = [
+    ("Content-Type", "text/plain"),
+    ("X-A", "b"),
+    ("Content-Length", "3"),
+    ("Content-Length", "0"),
+    ("Date", "now"),
+    ("X-A", "b\r\nX-B: c"),
+    ("Connection", "close"),
+    ("X A", "b"),
+    ("X-A", "\xe9"),
+    ("X-A", "\u20ac"),
+    ("X-A", None),
+    ("X-A",),
+]
+BODIES: list[Any] = [
+    [b"abc"], [b"a", b"b", b"c"], [b""], [], [b"abcd"], [Bytes(b"abc")], ["abc"], [b"x" * 70_000],
+    (b"abc",), [None], None,
+]  # fmt: skip
+HOW = st.fixed_dictionaries(
+    {
+        "status": st.sampled_from(STATUSES[:2]) | st.sampled_from(STATUSES),
+        "headers": st.lists(st.sampled_from(FIELDS[:3]) | st.sampled_from(FIELDS), max_size=3),
+        "body": st.sampled_from(BODIES[:2]) | st.sampled_from(BODIES),
+        "method": st.sampled_from(["GET", "GET", "HEAD", "POST"]),
+        "protocol": st.sampled_from(["HTTP/1.1", "HTTP/1.1", "HTTP/1.0"]),
+        "connection": st.sampled_from([None, None, "close", "keep-alive", "Keep-Alive, x"]),
+        "first": st.sampled_from(
+            ["", "", "write", "empty write", "stream", "again", "twice", "none"]
+        ),
+        "last": st.sampled_from([False, False, True]),
+        "held": st.booleans(),
+    }
+)
+
+
+def application(how: dict[str, Any], adopted: list[int]) -> Any:
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        first = how["first"]
+        if first == "none":
+            return how["body"]
+        if first == "stream":
+            environ["forge.stream"](adopted.append)
+        write = start_response(how["status"], list(how["headers"]))
+        if first == "again":
+            try:
+                raise KeyError
+            except KeyError:
+                start_response("500 x", [("X-Again", "1")], sys.exc_info())
+        elif first == "twice":
+            start_response(how["status"], [])
+        elif "write" in first:
+            write(b"abc" if first == "write" else b"")
+        return how["body"]
+
+    return app
+
+
+def answered(core: Any, how: dict[str, Any]) -> tuple[Any, ...]:
+    """What the peer gets, and all that the server's core goes by afterwards."""
+    mine, peer = socket.socketpair()
+    mine.setblocking(False)
+    environ = {
+        "REQUEST_METHOD": how["method"],
+        "SERVER_PROTOCOL": how["protocol"],
+        "PATH_INFO": "/",
+    }
+    environ["forge.request_id"] = "r-1"
+    if how["connection"] is not None:
+        environ["HTTP_CONNECTION"] = how["connection"]
+    adopted: list[int] = []
+    with mine, peer, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exchange, "plain_answer", core.plain_answer)
+        patch.setattr(answer, "plain_lines", core.plain_lines)
+        conn = Connection(mine, {}, 1 << 20, 1.0)
+        conn.last, conn.held = how["last"], how["held"]
+        run = Exchange(conn, environ)
+        gone = False
+        try:
+            run.run(application(how, adopted), environ)
+        except Gone:
+            gone = True
+        held, closing, right = conn.held, conn.closing, list(run._right)
+        pieces = list(received(conn, peer))
+    data = re.sub(rb"\r\nDate: \w{3}, [^\r]+ GMT\r\n", b"\r\nDate: -\r\n", b"".join(pieces))
+    return data, gone, held, closing, right, run.streams, adopted, conn.last
+
+
+def received(conn: Connection, peer: socket.socket) -> Iterator[bytes]:
+    peer.settimeout(10)
+    while conn.out:
+        conn.flush()
+        yield peer.recv(1 << 20)
+    peer.setblocking(False)
+    try:
+        while data := peer.recv(1 << 20):
+            yield data
+    except BlockingIOError:
+        pass
+
+
+@QUICK
+@given(HOW)
+def test_any_application_is_answered_the_same(how: dict[str, Any]) -> None:
+    twin = answered(_fanout_py, how)
+    for _ in range(2):  # the second time each good name and status is known
+        assert answered(compiled, how) == twin
+
+
+PLAIN = {
+    "status": "200 OK", "headers": [("X-A", "b"), ("Content-Length", "3")], "body": [b"a", b"bc"],
+    "method": "GET", "protocol": "HTTP/1.1", "connection": None, "first": "", "last": False,
+    "held": True,
+}  # fmt: skip
+WHOLE = b"HTTP/1.1 200 OK\r\nX-A: b\r\nDate: -\r\nContent-Length: 3\r\n\r\nabc"
+
+
+@pytest.mark.parametrize("core", [compiled, _fanout_py], ids=["c", "python"])
+def test_a_plain_answer_is_whole_and_may_be_held(core: Any) -> None:
+    assert answered(core, PLAIN) == (WHOLE, False, True, False, [], False, [], False)
+
+
+def test_a_plain_answer_is_made_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    answered(compiled, PLAIN)
+    monkeypatch.setattr(Exchange, "_write", None)  # the way of all others
+    for kept in (None, "keep-alive"):
+        assert answered(compiled, PLAIN | {"connection": kept})[0] == WHOLE
+
+
+@pytest.mark.parametrize("core", [compiled, _fanout_py], ids=["c", "python"])
+def test_who_was_cut_short_writes_no_plain_answer_either(
+    core: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = Exchange._take_right
+
+    def late(self: Exchange) -> None:
+        self._right.clear()  # as `cut` does, at the last moment
+        taken(self)
+
+    monkeypatch.setattr(Exchange, "_take_right", late)
+    data, gone, *_ = answered(core, PLAIN)
+    assert data == b"" and gone
