@@ -1,4 +1,4 @@
-# Heads of the plainest kind, read and written in one pass. Part of _fanout.pyx.
+# Heads and whole answers of the plainest kind, read and written in one pass. Part of _fanout.pyx.
 #
 # What is not plain is left to the Python that knows all the rules (wsgi/message/head.py and
 # answer.py): nothing is refused here, and nothing is accepted that is not accepted there.
