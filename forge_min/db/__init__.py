@@ -6,10 +6,11 @@ them.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from ..data import files
 from ._libpq import psycopg  # noqa: F401  (first: a missing libpq gets its error)
 from .connection import Connection, Database, connect
-from .embedded import EmbeddedServer, scratch_database
 from .migrate import migrate, migrate_down, migration_lock, migration_status
 from .migration_files import MigrationFile, read_migrations
 from .roles import check_bound_role, ensure_app_role
@@ -17,6 +18,9 @@ from .run import run
 from .statements import literal, load_sql
 from .transaction import after_commit, is_idle, nudge, rides, transaction
 from .translate import errors_translated, translate
+
+if TYPE_CHECKING:
+    from .embedded import EmbeddedServer, scratch_database
 
 # The forge_ tables; they come before the project's own files.
 FORGE_MIGRATIONS = tuple(read_migrations(files(__name__) / "forge", "forge"))
@@ -27,3 +31,12 @@ __all__ = [
     "load_sql", "migrate", "migrate_down", "migration_lock", "migration_status", "nudge",
     "read_migrations", "rides", "run", "scratch_database", "transaction", "translate",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """PERF: the embedded server's files are loaded when it is asked for (PEP 562)."""
+    if name not in ("EmbeddedServer", "scratch_database"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import embedded
+
+    return getattr(embedded, name)

@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -115,9 +115,9 @@ def work(project: Project, *, queues: str | None = None, early: AdminSocket | No
     chosen = config.jobs.queues if queues is None else read_queues(queues)
     admin = has_admin(config, worker=True)
     with _process() as (stack, ended):
-        running = _start(project, stack, health, admin=admin, serving=False, early=early)
-        running.database.hand_on()
+        running, tell = _start(project, stack, health, admin=admin, serving=False, early=early)
         running.new_worker(chosen, ended.stuck).start()
+        tell()
         log.info("working the queues %s", ", ".join(f"{q}={n}" for q, n in chosen.items()))
         ended.wait()
     return ended.code()
@@ -145,7 +145,7 @@ def _serve_many(
         health = HealthOfMany(build, control, count)
         with _process(child=True) as (stack, ended):
             link.start(health, ended.set)
-            _start(project, stack, health, admin=True, serving=False, early=early)
+            _start(project, stack, health, admin=True, serving=False, early=early)[1]()
             link.serving()
             ended.wait()
         return DONE
@@ -180,10 +180,7 @@ def _serve(
         if link is not None:
             link.start(health, ended.set)
         # The ports are bound: a probe gets "starting" while the slow imports run.
-        running = _start(project, stack, health, admin=admin, serving=True, early=early)
-        if behind := running.ready()[1].get("migrations"):
-            log.warning("migrations are %s; run: migrate up", behind)
-        running.database.hand_on()  # PERF: who answers the first page need not open one
+        running, tell = _start(project, stack, health, admin=admin, serving=True, early=early)
         running.metrics.watch_server(lambda: server.connections, config.server.max_connections)
         server.set_app(running.application)
         server.start()
@@ -191,7 +188,10 @@ def _serve(
         stack.callback(health.drain)
         if jobs and config.jobs.enabled:
             running.new_worker(config.jobs.queues, ended.stuck).start()
+        tell()
         log.info("serving on %s", server.url)
+        if behind := health.ready()[1].get("migrations"):
+            log.warning("migrations are %s; run: migrate up", behind)
         if link is not None:
             link.serving()
         ended.wait()
@@ -216,24 +216,12 @@ def _start(
     admin: bool,
     serving: bool,
     early: AdminSocket | None = None,
-) -> Running:
-    if admin:
-        c = project.config.admin
-        server = AdminServer(
-            c.host,
-            c.port,
-            project=project.config.project.name,
-            token=c.token,
-            metrics=health.metrics,
-            health=health.alive,
-            ready=health.ready,
-            jobs=health.jobs,
-            figures=health.figures,
-            inside=health.inside,
-            listener=early.hand_over() if early else None,
-        )
-        server.start()
-        stack.callback(server.stop)
+) -> tuple[Running, Callable[[], None]]:
+    """The application, started, and what starts its admin server.
+
+    PERF: no page waits for that; `early` has its port so long (benchmarks/build.py).
+    """
+    tell = stack.enter_context(_telling(project, health, early, wanted=admin))
     gc.disable()  # PERF: a tenth of the start. What is loaded now stays: it is never looked at.
     try:
         running = project.start(serving=serving)
@@ -245,7 +233,38 @@ def _start(
         running.metrics.watch_ready(health.ready)
     stack.callback(health.drain)
     health.running = running
-    return running
+    running.database.hand_on()  # PERF: who answers the first page need not open one
+    return running, tell
+
+
+@contextmanager
+def _telling(
+    project: Project, health: Health, early: AdminSocket | None, *, wanted: bool
+) -> Iterator[Callable[[], None]]:
+    """What starts the admin server, if one is wanted. It ends last: it tells of the end."""
+    with ExitStack() as stack:
+
+        def tell() -> None:
+            c = project.config.admin
+            server = AdminServer(
+                c.host,
+                c.port,
+                project=project.config.project.name,
+                token=c.token,
+                metrics=health.metrics,
+                health=health.alive,
+                ready=health.ready,
+                jobs=health.jobs,
+                figures=health.figures,
+                inside=health.inside,
+                listener=early.hand_over() if early else None,
+            )
+            server.start()
+            stack.callback(server.stop)
+
+        if wanted and early is None:
+            tell()  # now: it alone can say what is wrong with its address
+        yield tell if wanted and early is not None else lambda: None
 
 
 def read_queues(text: str) -> Mapping[str, int]:

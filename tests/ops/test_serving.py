@@ -415,6 +415,7 @@ def test_what_a_start_loads_is_never_looked_at_again_and_what_comes_later_is(sit
 def test_a_site_whose_migrations_are_behind_serves_and_says_so(site: Any) -> None:
     process = site.start("serve", "--no-jobs")
     process.wait_for(lambda: site.status(site.port, "/api/docs") == 200, "answers")
+    process.wait_for(lambda: "migrations are not applied: 0001_initial.sql" in process.log, "said")
     status, _, body = site.ask("GET", "/readyz", port=site.admin)
     assert status == 503 and "0001_initial.sql" in body.decode()
     assert site.run("migrate", "up").returncode == 0
