@@ -129,12 +129,14 @@ def test_the_second_of_two_deletions_finds_nothing(names: Any) -> None:
     assert seen == [404]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("day", ["2026-W01-1", "20260101", "2026-1-1", "2026-13-01", "٢٠٢٦-٠١-٠١"])
 def test_a_date_has_one_form(names: Any, day: str) -> None:
     assert names.ask("POST", "/api/v1/items", {"date": day})[0] == 422
     assert names.create("items", {"date": "2026-01-01"})["date"] == "2026-01-01"
 
 
+@pytest.mark.thorough
 def test_down_goes_back_by_a_positive_number(names: Any) -> None:
     for steps in ("-1", "0", "x"):
         assert names.run("migrate", "down", "--steps", steps).returncode == 2

@@ -145,6 +145,7 @@ def test_the_collector_is_told_as_text_or_json(desk_of: Any) -> None:
     assert one["frozen"] >= 0 and len(one["types"]) == 30
 
 
+@pytest.mark.thorough
 def test_queries_without_end_leave_nothing_behind(desk_of: Any) -> None:
     desk = desk_of()
     client = desk.connect()

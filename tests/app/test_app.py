@@ -138,6 +138,7 @@ def notes(shop: Project) -> list[str]:
     return file.read_text().splitlines() if file.exists() else []
 
 
+@pytest.mark.thorough
 def test_routes_pages_verbs_middleware_hooks_and_dependencies_work(shop: Project) -> None:
     process = shop.serve()
     assert notes(shop) == ["start []"]
@@ -212,6 +213,7 @@ def test_a_field_is_added_as_the_tutorial_says(shop: Project) -> None:
     assert process.stop() == 0
 
 
+@pytest.mark.thorough
 def test_a_broken_schema_writes_nothing(shop: Project) -> None:
     folder = shop.folder / "shop"
     before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}

@@ -227,6 +227,7 @@ def test_a_key_of_text_cannot_leave_its_selector(encoder: Encoder, key: str) -> 
     assert meant == f"accounts-{key}"
 
 
+@pytest.mark.thorough
 def test_a_page_that_signed_out_hears_no_more(
     wide_database: TestDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:

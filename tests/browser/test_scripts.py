@@ -191,6 +191,7 @@ def test_a_private_topic_costs_a_public_one_nothing(scripted: Scripted, browse: 
     browser.until("heard.length === 1")
 
 
+@pytest.mark.thorough
 def test_tabs_share_one_stream_again_after_somebody_signed_out_and_in(
     scripted: Scripted, browse: Any
 ) -> None:

@@ -34,6 +34,7 @@ return arguments[0].map(html => {
 """
 
 
+@pytest.mark.thorough
 def test_a_browser_stays_on_the_host(browse: Callable[..., Any]) -> None:
     values = list(itertools.product(STARTS, ("/evil.example", "\t/evil.example", "\\evil.example")))
     cases = [(source, x, y) for source in PAGES for x, y in values]

@@ -126,6 +126,7 @@ def test_check_fails_when_gen_is_stale_and_writes_nothing(cli: Cli, project: Pat
     assert cli("generate", "--check", cwd=project).returncode == 0
 
 
+@pytest.mark.thorough
 def test_the_files_of_a_new_resource_are_written_once(cli: Cli, project: Path) -> None:
     folder = project / "resources" / "pet"
     folder.mkdir()
@@ -157,6 +158,7 @@ def test_the_first_migration_needs_no_database(cli: Cli, project: Path) -> None:
     assert "create table items" in answer["changes"]
 
 
+@pytest.mark.thorough
 @pytest.mark.db
 def test_a_later_migration_is_compared_in_a_database(
     cli: Cli, project: Path, fresh_database
@@ -212,6 +214,7 @@ def test_the_examples_migrations_are_complete(cli: Cli, tmp_path: Path, fresh_da
     assert (done.returncode, "nothing to do" in done.stdout) == (0, True), done.stdout + done.stderr
 
 
+@pytest.mark.thorough
 @pytest.mark.db
 def test_migrate_up_status_and_down_reach_the_database(
     cli: Cli, project: Path, fresh_database

@@ -16,6 +16,7 @@ from .test_commands import on_a_terminal
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.thorough
 def test_the_answer_is_data(cli: Cli, project: Path) -> None:
     done = cli("vendor", "--offline", "--json", cwd=project)
     assert (done.returncode, done.stderr) == (0, "")
@@ -40,6 +41,7 @@ print(code, *sorted({m.partition(".")[0] for m in sys.modules}))
 """
 
 
+@pytest.mark.thorough
 def test_a_full_disk_leaves_what_was_there_and_no_code_of_others_was_loaded(project: Path) -> None:
     (project / "vendor").mkdir()
     (project / "vendor" / "requirements.lock").write_text("old")
@@ -59,6 +61,7 @@ def test_a_full_disk_leaves_what_was_there_and_no_code_of_others_was_loaded(proj
     assert sorted(path.name for path in project.glob("*vendor*")) == ["vendor"]
 
 
+@pytest.mark.thorough
 def test_progress_is_shown_on_a_terminal(project: Path) -> None:
     code, shown = on_a_terminal(["vendor", "--offline", "-o", "elsewhere"], project)
     assert code == 0

@@ -311,6 +311,7 @@ def test_a_type_that_is_known_later_counts_at_once(fresh_database: TestDatabase)
         assert db.run(conn, ask, values) == [("pair[]",)]
 
 
+@pytest.mark.thorough
 def test_a_connection_that_nobody_has_any_more_ends_and_classes_are_let_go(
     fresh_database: TestDatabase,
 ) -> None:

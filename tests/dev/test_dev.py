@@ -61,6 +61,7 @@ def test_a_saved_page_is_served_at_once_without_one_refused_request(dev: Dev) ->
     assert "reloaded in" in dev.log and HOME in dev.log
 
 
+@pytest.mark.thorough
 def test_code_of_the_same_size_saved_within_a_second_is_what_is_served(dev: Dev) -> None:
     added = '\n@app.page("/n")\ndef n(request: Request) -> str:\n    return "number 0"\n'
     dev.save("app.py", lambda text: text + added)
@@ -129,6 +130,7 @@ def test_it_begins_with_a_mistake_and_says_so_to_everybody(stopped: Dev) -> None
     assert dev.interrupt() == 0
 
 
+@pytest.mark.thorough
 def test_it_begins_without_gen_and_with_a_wrong_schema(stopped: Dev) -> None:
     dev = stopped
     shutil.rmtree(dev.root / "gen")
@@ -195,6 +197,7 @@ def test_what_loses_data_waits_until_somebody_applies_it(
         dev.until(lambda: "waits" not in dev.get().body.decode())
 
 
+@pytest.mark.thorough
 def test_a_job_that_runs_is_not_lost_by_a_reload(dev: Dev, fresh_database: TestDatabase) -> None:
     dev.save("resources/item/jobs.py", _slow)
     dev.says("reloaded")
@@ -255,6 +258,7 @@ def test_ctrl_c_of_a_terminal_which_all_processes_get_is_as_clean(dev: Dev) -> N
     assert dev.pids() == [] and "Traceback" not in dev.log
 
 
+@pytest.mark.thorough
 def test_a_process_that_dies_is_replaced(dev: Dev) -> None:
     added = (
         '\n@app.page("/die")\ndef die(request: Request) -> str:\n    __import__("os")._exit(9)\n'
@@ -277,6 +281,7 @@ def test_it_runs_in_development_only(new_project: Path, env: str) -> None:
     assert refused.value.code == "F533"
 
 
+@pytest.mark.thorough
 def test_an_address_in_use_is_one_error(dev: Dev) -> None:
     done = command("dev", cwd=dev.root, **dev.environ, FORGE_SERVER_PORT=str(dev.port))
     assert done.returncode == 1 and done.stderr.startswith("error[F503]: "), done.stderr

@@ -79,6 +79,7 @@ def run(
 # -- in a project's folder -------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_a_project_that_is_well_passes_and_stays_as_it_is(
     project: Path, fresh_database: TestDatabase
 ) -> None:
@@ -92,6 +93,7 @@ def test_a_project_that_is_well_passes_and_stays_as_it_is(
     assert folder_state(project) == before
 
 
+@pytest.mark.thorough
 def test_a_project_whose_app_does_not_import_is_looked_at_all_the_same(
     project: Path, fresh_database: TestDatabase
 ) -> None:
@@ -106,6 +108,7 @@ def test_a_project_whose_app_does_not_import_is_looked_at_all_the_same(
     assert state(done, "D510") == "failed" and told(done)["D510"][0]["next"]
 
 
+@pytest.mark.thorough
 def test_a_configuration_that_does_not_load_is_told_and_the_rest_is_looked_at(
     project: Path, fresh_database: TestDatabase
 ) -> None:
@@ -198,6 +201,7 @@ def test_without_a_name_of_a_database_development_is_warned_and_nothing_is_start
     assert any("database.url is required" in one["message"] for one in told(prod)["D301"])
 
 
+@pytest.mark.thorough
 def test_the_profile_comes_from_the_environment_and_secrets_stay_out(
     project: Path, fresh_database: TestDatabase
 ) -> None:
@@ -212,6 +216,7 @@ def test_the_profile_comes_from_the_environment_and_secrets_stay_out(
     assert state(dev, "D303") == "warning"
 
 
+@pytest.mark.thorough
 def test_an_installation_without_psycopg_or_the_core_is_a_finding(project: Path) -> None:
     environ = {"FORGE_DATABASE_URL": AWAY, "FORGE_IMPL": "c"}
     bare = project / "bare"
@@ -283,6 +288,7 @@ def rebuilt(artifact: Path, target: Path, changes: dict[str, bytes]) -> Path:
     return target
 
 
+@pytest.mark.thorough
 def test_a_corrupted_artifact_names_what_was_altered_and_checks_the_rest(site: Site) -> None:
     assert site.run("migrate", "up").returncode == 0
     broken = b"from forge_min.app import App\nraise RuntimeError('tampered')\n"

@@ -77,6 +77,7 @@ def test_without_a_database_one_thing_failed_and_the_rest_is_skipped(make_site: 
     assert "hush" not in str(found)
 
 
+@pytest.mark.thorough
 def test_a_server_that_accepts_and_says_nothing_costs_seconds(make_site: MakeSite) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         port = silent.getsockname()[1]
@@ -582,6 +583,7 @@ class Standby(EmbeddedServer):
         """Its roles are there."""
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_server_that_follows_another_takes_no_writes(tmp_path: Path, make_site: MakeSite) -> None:
     with EmbeddedServer(tmp_path / "pg", settings={"fsync": "off"}) as primary:

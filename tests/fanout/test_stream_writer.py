@@ -525,6 +525,7 @@ def test_wrong_options_are_refused(core: ModuleType) -> None:
         core.StreamWriter().drop(1, "bye")
 
 
+@pytest.mark.thorough
 def test_adopt_drop_publish_and_vanish_from_many_threads(core: ModuleType, bench: Any) -> None:
     topics = [core.Topic(16) for _ in range(4)]
     limiter = core.Limiter(max_total=5000, max_per_user=5000)

@@ -9,6 +9,7 @@ import re
 import tokenize
 from collections.abc import Iterator
 
+import pytest
 from forge_min.parse import ResourceIR
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -113,6 +114,7 @@ def strings(source: str) -> Iterator[str]:
             yield node.value
 
 
+@pytest.mark.thorough
 @given(schema_files(), st.integers(), st.booleans())
 @settings(max_examples=150, deadline=None)
 def test_a_mutated_schema_gives_diagnostics_or_clean_code(

@@ -170,6 +170,7 @@ def test_what_is_said_to_run_and_does_not_is_run_again_by_a_worker_that_lives(sh
     assert shop.row(id, "attempt", "jsonb_array_length(errors)") == (2, 1)
 
 
+@pytest.mark.thorough
 def test_a_worker_that_dies_costs_no_job_its_last_attempt_that_had_not_begun(shop: Any) -> None:
     """Short jobs have it fetch ahead; then come slow ones that may run once."""
     jobs.insert_many_tx(shop.conn, (NewJob("a", {"slow": False}) for _ in range(2000)))

@@ -87,6 +87,7 @@ def test_a_notify_that_rides_is_heard_if_and_only_if_the_job_is_committed(shop: 
     assert told.nudges == ["j:unique"]
 
 
+@pytest.mark.thorough
 def test_a_full_queue_of_notifications_refuses_no_job(tmp_path: Path) -> None:
     with db.EmbeddedServer(tmp_path / "probe") as server, db.connect(server.admin_url) as conn:
         if conn.info.server_version < 170000:

@@ -160,6 +160,7 @@ def test_a_periodic_job_is_inserted_when_it_is_due_and_carries_its_time(shop: An
     assert seen[0].priority == 1 and seen[0].created_at >= times[0]
 
 
+@pytest.mark.thorough
 def test_a_run_is_inserted_once_however_many_believe_to_lead(shop: Any) -> None:
     """Each has the lease in its turn, and all look at the same moments."""
     conns = [shop.mine() for _ in range(4)]

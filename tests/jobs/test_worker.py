@@ -604,6 +604,7 @@ def test_what_a_job_did_is_written_down_once_the_database_is_back(shop: Any) -> 
     assert shop.row(job, "attempt") == (1,)
 
 
+@pytest.mark.thorough
 def test_a_plan_from_an_empty_table_does_not_read_a_full_one(shop: Any) -> None:
     """A table that was vacuumed while it was empty counts as one of no pages, until autovacuum
     looks at it again: a minute.

@@ -108,6 +108,7 @@ def test_a_half_applied_unique_field_leaves_no_index_behind(world, schema):
     assert world.shape() == before
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("at_once", [True, False], ids=["now", "by an earlier file"])
 def test_what_was_made_by_hand_outlives_a_rename(world, schema, at_once):
     def thing(name, field, length, **options):

@@ -220,6 +220,7 @@ CHANGES: dict[str, tuple[Resources, Resources, dict[str, Any]]] = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", CHANGES)
 def test_the_way_there_and_back(world: World, name: str):
     before, after, options = CHANGES[name]

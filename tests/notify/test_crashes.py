@@ -85,6 +85,7 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
                 hub.stop()
 
 
+@pytest.mark.thorough
 def test_a_killed_writer_leaves_what_it_committed_and_nothing_else(site: Site, kit: Any) -> None:
     listener = kit.Listener(site.hub(kit).subscribe(kit.key())[0])
     command = [sys.executable, "-c", KILLED, site.server.app_url]
@@ -99,6 +100,7 @@ def test_a_killed_writer_leaves_what_it_committed_and_nothing_else(site: Site, k
     assert listener.refreshes == 0
 
 
+@pytest.mark.thorough
 def test_a_prepared_transaction_is_heard_when_it_is_committed_and_once(
     site: Site, kit: Any
 ) -> None:

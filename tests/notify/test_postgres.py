@@ -533,6 +533,7 @@ def test_a_fragment_takes_plain_names_only(name: str) -> None:
         notify.event_fragment(name, "things", "thing.created")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("plan", ["force_custom_plan", "force_generic_plan"])
 def test_the_read_touches_few_buffers_beside_an_open_writer_and_many_events(
     house: Any, kit: Any, plan: str

@@ -184,6 +184,7 @@ def test_a_descriptor_that_somebody_made_non_blocking_is_waited_for(
     assert not any(writer.dropped.values())
 
 
+@pytest.mark.thorough
 def test_a_log_call_in_a_signal_handler_never_deadlocks() -> None:
     """Signals arrive in the middle of log calls, thousands of times."""
     program = """
@@ -269,6 +270,7 @@ logging.warning("the last words")
     assert b"the last words" in run.stderr
 
 
+@pytest.mark.thorough
 def test_a_process_ends_though_its_log_is_stuck() -> None:
     program = """
 import logging, sys

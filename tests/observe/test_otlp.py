@@ -178,6 +178,7 @@ def test_what_is_not_retryable_is_sent_once(collector: Collector, status: int) -
     assert len(collector.received) == 1
 
 
+@pytest.mark.thorough
 def test_retry_after_may_be_a_date(collector: Collector) -> None:
     moment = formatdate(time.time() + 4, usegmt=True).encode()
     collector.answers = [BUSY % (503, moment)]

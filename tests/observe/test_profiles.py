@@ -105,6 +105,7 @@ def test_processor_time_is_counted_where_it_is_had_with_and_without_the_gil() ->
     assert [part.rpartition(":")[2] for part in stack] == ["burner", "burn", "spin"]
 
 
+@pytest.mark.thorough
 def test_work_in_bursts_is_counted_where_it_is_done_and_not_where_the_thread_waits() -> None:
     with running(("worker", serve)):
         profile = sample(3.0, 100, "cpu", pause)

@@ -184,6 +184,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.db
 @pytest.mark.parametrize("command", ["serve", "serve --processes 2", "worker"])
 def test_a_process_lives_before_it_has_loaded_what_it_serves_with(

@@ -100,6 +100,7 @@ def test_a_mistake_is_told_without_a_traceback(
     assert hint in queue.errors and "Traceback" not in queue.errors
 
 
+@pytest.mark.thorough
 def test_stats_go_on_while_they_are_watched(queue: Any, site: Any) -> None:
     process = site.start("jobs", "stats", "--watch", "--json")
     process.wait_for(lambda: process.log.count('"queues"') >= 2, "two answers")

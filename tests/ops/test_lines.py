@@ -130,6 +130,7 @@ def test_empty_files_have_no_lines(tmp_path: Path) -> None:
     assert read(tmp_path, "a.jsonl", "") == read(tmp_path, "a.csv", "") == []
 
 
+@pytest.mark.thorough
 def test_a_long_file_takes_no_more_memory_than_a_short_one(tmp_path: Path) -> None:
     file = tmp_path / "long.csv"
     with file.open("w") as stream:

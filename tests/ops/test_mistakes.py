@@ -26,6 +26,7 @@ def test_no_database_is_named(homeless: Any) -> None:
     refused(homeless.run("serve", FORGE_ENV="production"), "database.url", "auth.secret")
 
 
+@pytest.mark.thorough
 def test_a_database_that_does_not_answer(homeless: Any) -> None:
     url = "postgresql://me:sesame@127.0.0.1:1/none"
     done = homeless.run("serve", FORGE_DATABASE_URL=url)
@@ -43,6 +44,7 @@ def test_a_wrong_password_is_not_repeated(site: Any) -> None:
     assert "sesame" not in done.stderr + done.stdout
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("variable", ["FORGE_SERVER_PORT", "FORGE_ADMIN_PORT"])
 def test_a_port_in_use(site: Any, variable: str) -> None:
     assert site.run("migrate", "up").returncode == 0
@@ -77,6 +79,7 @@ def test_a_broken_forge_toml(homeless: Any, tmp_path: Path, text: str, expected:
     refused(homeless.run("serve", FORGE_CONFIG=str(file)), expected, "forge.toml")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("lines", "expected"),
     [
@@ -119,6 +122,7 @@ def test_a_csv_is_imported_by_its_header(site: Any, tmp_path: Path) -> None:
     refused(site.run("import", "countries", str(file)), ":1: ", "wings")
 
 
+@pytest.mark.thorough
 def test_an_unknown_resource_or_file(site: Any, tmp_path: Path) -> None:
     assert site.run("migrate", "up").returncode == 0
     refused(site.run("import", "wings", "x.jsonl"), "countries")

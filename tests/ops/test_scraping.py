@@ -149,6 +149,7 @@ def test_a_site_in_use_has_every_series_of_the_contract(site: Any, processes: in
     assert process.stop() == 0, process.log
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_sampled_trace_is_the_exemplar_of_its_request_its_statements_and_its_job(
     site: Any, processes: int

@@ -113,6 +113,7 @@ def test_cursors_of_one_process_are_good_in_all(site: Any) -> None:
     assert process.stop() == 0
 
 
+@pytest.mark.thorough
 def test_the_admin_process_is_started_again_too(site: Any) -> None:
     process = site.serve("--processes", "2")
     (admin,) = (pid for pid in children(process) if listening(pid, site.admin))
@@ -179,6 +180,7 @@ def test_a_port_in_use_is_told_once_and_ends_all(site: Any, variable: str) -> No
     assert done.stderr.count("error[F503]") == 1 and "Traceback" not in done.stderr
 
 
+@pytest.mark.thorough
 def test_a_unix_socket_is_shared_and_removed(site: Any, tmp_path: Path) -> None:
     path = tmp_path / "site.sock"
     process = site.serve("--processes", "2", FORGE_SERVER_UNIX_SOCKET=str(path))
@@ -331,6 +333,7 @@ def test_who_asks_beside_others_whether_all_are_ready_waits_for_none_of_them(sit
     assert process.stop() == 0, process.log
 
 
+@pytest.mark.thorough
 def test_a_profile_of_several_processes_does_not_hold_up_their_end(site: Any) -> None:
     process = site.serve("--processes", "2")
     results: list[int] = []

@@ -42,6 +42,7 @@ def wrong_lines() -> list[object]:
     ]
 
 
+@pytest.mark.thorough
 def test_a_wrong_line_undoes_the_file_and_each_is_named(library: Library) -> None:
     library.load("books", library.file("first.jsonl", {"title": "there", "isbn": "taken"}))
     file = library.file("books.jsonl", *wrong_lines())
@@ -72,6 +73,7 @@ def test_a_csv_row_names_every_wrong_cell(library: Library) -> None:
     assert wrong == {(2, name) for name in ("pages", "lent", "data", "tag_ids")}
 
 
+@pytest.mark.thorough
 def test_skipping_keeps_the_good_lines_and_reports_the_others(library: Library) -> None:
     library.load("books", library.file("first.jsonl", {"title": "there", "isbn": "taken"}))
     file = library.file("books.jsonl", *wrong_lines())
@@ -148,6 +150,7 @@ def test_rows_of_a_tenant_need_a_tenant_and_a_role_has_its_own_rights(library: L
     library.run("import", "readers", str(file), "--tenant", "7", code=2)
 
 
+@pytest.mark.thorough
 def test_a_role_may_not_write_what_is_anothers(library: Library) -> None:
     file = library.file("a.jsonl", {"title": "one", "price": "2.50"})
     report = library.load("books", file, "--as-role", "guest", code=1)
@@ -220,6 +223,7 @@ def test_an_export_imports_to_the_same_rows(library: Library, form: str) -> None
     assert library.load("books", without_tags(file), "--update", "id")["unchanged"] == 3
 
 
+@pytest.mark.thorough
 def test_an_export_has_a_row_before_those_that_refer_to_it(library: Library) -> None:
     library.sql("truncate tags cascade")
     library.sql(
@@ -248,6 +252,7 @@ def test_a_row_may_refer_to_one_of_a_later_line(library: Library, how: str) -> N
     assert count(library, "tags") == MANY
 
 
+@pytest.mark.thorough
 def test_only_what_leads_nowhere_is_refused_of_rows_that_refer_to_later_ones(
     library: Library,
 ) -> None:
@@ -311,6 +316,7 @@ def test_an_export_of_many_rows_is_whole(library: Library) -> None:
     assert len({row["id"] for row in found}) == MANY + 1
 
 
+@pytest.mark.thorough
 def test_an_export_goes_to_a_file_that_a_wrong_filter_leaves_alone(library: Library) -> None:
     file = library.folder / "tags.csv"
     file.write_text("old")
@@ -339,6 +345,7 @@ def test_a_reader_that_goes_away_ends_an_export_quietly(library: Library) -> Non
     assert child.wait(60) == 1
 
 
+@pytest.mark.thorough
 def test_progress_is_for_a_terminal(library: Library) -> None:
     file = library.file("tags.jsonl", *({"word": f"w{n}"} for n in range(MANY)))
     leader, follower = pty.openpty()

@@ -61,6 +61,7 @@ ls -A $PLACE
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("script", "why"),
     [(FULL, "No space left"), (READ_ONLY, "Read-only")],

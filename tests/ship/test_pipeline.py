@@ -36,6 +36,7 @@ def run(artifact: Path, *arguments: str, **environ: str) -> subprocess.Completed
     )
 
 
+@pytest.mark.thorough
 def test_four_named_steps_are_told_and_timed(project: Path) -> None:
     told: list[tuple[str, bool]] = []
     done = build(project, step=lambda name, seconds: told.append((name, seconds is not None)))
@@ -121,6 +122,7 @@ def test_the_build_info_names_the_inputs(built: Built) -> None:
     assert {"psycopg", "psycopg-binary", "opentelemetry-sdk", "forge-min"} <= set(info["inputs"])
 
 
+@pytest.mark.thorough
 def test_the_date_is_source_date_epoch(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
     assert build(project).info["date"] == "1970-01-02T00:00:00+00:00"
@@ -160,6 +162,7 @@ def test_without_a_version_of_its_own_a_project_has_the_tags_or_that_of_its_arch
     assert build(project).info["version"] == "7"
 
 
+@pytest.mark.thorough
 def test_two_folders_give_the_same_bytes(tmp_path: Path, copy_example: Copy, built: Built) -> None:
     other = copy_example(tmp_path / "deeper" / "elsewhere" / "departures")
     for path in sorted(other.rglob("*"), reverse=True):
@@ -177,6 +180,7 @@ def test_a_folder_that_exists_takes_the_file(project: Path, tmp_path: Path) -> N
 Harm = Callable[[Path], object]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("harm", "code"),
     [
@@ -199,6 +203,7 @@ def test_a_failing_build_leaves_the_old_artifact(project: Path, harm: Harm, code
     assert sorted(os.listdir(path.parent)) == ["SHA256SUMS", "departures.pyz"]
 
 
+@pytest.mark.thorough
 def test_skip_css_leaves_stylesheets_unread(project: Path) -> None:
     (project / "static/css/b.css").write_text("@import '//x.invalid/a.css';")
     build(project, skip_css=True)

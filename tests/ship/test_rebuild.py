@@ -52,6 +52,7 @@ def another_user(python: str) -> int | None:
     return None if done.returncode else NOBODY
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("umask", ["077", "000"])
 def test_another_user_on_another_day_gets_the_same_bytes(
     elsewhere: Path, copy_example: Callable[[Path], Path], built: Built, umask: str
@@ -97,6 +98,7 @@ def again(built: Built, project: Path) -> Path:
     return project
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("format", ["zipapp", "dir"])
 def test_nothing_is_done_where_nothing_has_changed(project: Path, format: str) -> None:
     first = build(project, format=format)  # type: ignore[arg-type]
@@ -126,6 +128,7 @@ def test_what_is_not_whole_is_built_anew(
     subprocess.run(["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=again / "dist", check=True)
 
 
+@pytest.mark.thorough
 def test_a_changed_input_is_built_anew(again: Path, built: Built) -> None:
     sheet = again / "static" / "css" / "board.css"
     sheet.write_text(sheet.read_text() + "/* more */\n")

@@ -100,6 +100,7 @@ def test_every_file_is_in_the_sums_and_every_wheel_in_the_lock(vendored: Vendore
     assert set().union(*locked.values()) == digests
 
 
+@pytest.mark.thorough
 def test_the_same_inputs_give_the_same_bytes_over_an_older_folder(
     vendored: Vendored, project: Path, tmp_path: Path
 ) -> None:
@@ -237,6 +238,7 @@ def test_the_installer_installs_nothing_of_a_folder_that_was_changed(
     assert not (folder.parent / "env").exists()
 
 
+@pytest.mark.thorough
 def test_pip_compares_with_the_lock_even_if_the_sums_were_changed_too(folder: Path) -> None:
     alter(min(folder.glob("wheelhouse/typing_extensions-*")))
     files = read_members(folder)

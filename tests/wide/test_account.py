@@ -69,6 +69,7 @@ def signed_in(site: Site, email: str = EMAIL, password: str = PASSWORD) -> Perso
     return person
 
 
+@pytest.mark.thorough
 def test_the_document_names_the_tenants_place(site: Site) -> None:
     below = json.loads(site.ask("GET", "/t/north/api/openapi.json")[2])
     assert below["servers"] == [{"url": "/t/north"}]
@@ -81,6 +82,7 @@ def test_the_document_names_the_tenants_place(site: Site) -> None:
     assert site.ask("GET", below["servers"][0]["url"] + "/api/v1/tags")[0] == 401
 
 
+@pytest.mark.thorough
 def test_who_may_not_read_is_asked_to_sign_in_and_comes_back(site: Site) -> None:
     person = Person(site.port)
     page = person.get("/t/north/accounts?sort=name")
@@ -113,6 +115,7 @@ def cookies(person: Person) -> str:
     return "; ".join(f"{name}={value}" for name, value in person.cookies.items())
 
 
+@pytest.mark.thorough
 def test_the_cookie_is_a_new_one_each_time_and_no_script_reads_it(site: Site) -> None:
     person, line = signed_in(site), session_line(site)
     assert "HttpOnly" in line and "SameSite=Lax" in line and "Path=/" in line
@@ -161,6 +164,7 @@ def test_a_session_cannot_be_fixed_or_guessed_and_a_wrong_one_is_nobodys(site: S
     assert person.cookies["forge_session"] != "mine-from-the-start"
 
 
+@pytest.mark.thorough
 def test_a_wrong_password_says_no_more_than_no_account_and_too_many_have_to_wait(
     site: Site,
 ) -> None:
@@ -221,6 +225,7 @@ def test_who_is_signed_in_reads_a_page_when_the_database_is_gone(
             conn.execute(shut.replace("false", "true"))
 
 
+@pytest.mark.thorough
 def test_a_stream_ends_with_the_session_that_opened_it(site: Site) -> None:
     import http.client
 
@@ -235,6 +240,7 @@ def test_a_stream_ends_with_the_session_that_opened_it(site: Site) -> None:
     conn.close()
 
 
+@pytest.mark.thorough
 def test_what_another_site_makes_a_browser_send_is_refused(site: Site) -> None:
     person = signed_in(site)
     cookie = {"Cookie": cookies(person)}

@@ -84,6 +84,7 @@ def test_terminated_backends_cost_503s_and_never_a_lie(site: Site) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.thorough
 def test_serializable_writers_are_retried_and_never_lost(
     wide_artifact: Path, server: EmbeddedServer, tmp_path: Path
 ) -> None:

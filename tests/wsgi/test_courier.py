@@ -501,6 +501,7 @@ def test_who_does_not_read_is_cut_at_the_deadline_of_writing(crowd, connect):
         time.sleep(0.05)
 
 
+@pytest.mark.thorough
 def test_who_is_idle_is_closed_at_the_deadline_of_waiting_and_not_before(crowd, connect):
     server = crowd(echo, write_timeout=0.2, keepalive=2.0)
     peer = connect(server)

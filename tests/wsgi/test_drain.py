@@ -50,6 +50,7 @@ def test_a_running_request_is_answered_and_its_connection_closed(serve, connect,
     assert finish() is True
 
 
+@pytest.mark.thorough
 def test_new_connections_are_refused_at_once(serve, connect, eventually):
     app, entered, gate = gated()
     server = serve(app)
@@ -184,6 +185,7 @@ def test_a_stop_resets_no_connection_that_was_made(serve):
     assert all(answered)
 
 
+@pytest.mark.thorough
 def test_a_socket_that_others_share_takes_connections_after_a_stop(serve, connect):
     app, _, _ = gated()
     with socket.create_server(("127.0.0.1", 0)) as shared:

@@ -128,6 +128,7 @@ def test_a_body_that_blocks_is_cut(serve, connect, gate, eventually, caplog):
     assert caplog.text.count("is given up") == 2
 
 
+@pytest.mark.thorough
 def test_a_handler_that_comes_back_just_then_never_answers_twice(serve, connect):
     """Handlers take about as long as they may: each client gets one answer, whoever gave it."""
 

@@ -136,6 +136,7 @@ def test_times_are_filtered_by_the_readers_clock(person: Person) -> None:
     assert "Nothing fits." in person.send({name: "2030-01-01T10:01"}, form=ask).text
 
 
+@pytest.mark.thorough
 def test_of_many_rows_a_relation_is_picked_by_searching(person: Person, site: Site) -> None:
     country = json.loads(site.ask("GET", "/api/v1/countries")[2])["data"][0]["id"]
     for n in range(60):
@@ -179,6 +180,7 @@ def test_csv_has_the_same_rows_and_no_formula(person: Person) -> None:
     assert person.get("/flights.csv?status=nonsense&x=1").status == 400
 
 
+@pytest.mark.thorough
 def test_a_form_without_its_token_or_of_another_site_is_refused(person: Person) -> None:
     person.get("/flights/new")
     form, cookies = person.page.form, dict(person.cookies)
@@ -204,6 +206,7 @@ def test_a_form_without_its_token_or_of_another_site_is_refused(person: Person) 
     assert "F527" in person.page.text
 
 
+@pytest.mark.thorough
 def test_problems_are_pages_for_browsers_and_json_for_programs(person: Person, site: Site) -> None:
     for path in ("/flights/nope", "/nowhere"):
         page = person.get(path)
@@ -259,6 +262,7 @@ def tidy() -> Callable[[bytes], list[str]]:
     return check
 
 
+@pytest.mark.thorough
 def test_an_independent_checker_finds_nothing_in_any_page(
     person: Person, tidy: Callable[[bytes], list[str]]
 ) -> None:
