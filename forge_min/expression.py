@@ -17,6 +17,8 @@ class _Late:
         self._source, self._flags = source, flags
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # of copy and pickle, which ask before there is anything
+            raise AttributeError(name)
         found = getattr(re.compile(self._source, self._flags), name)
         setattr(self, name, found)  # from here on a method costs what the pattern's own does
         return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import re
 
 import pytest
@@ -35,3 +37,8 @@ def test_a_wrong_one_is_an_error_at_its_first_use() -> None:
     late = expression("(")
     with pytest.raises(re.error, match="unterminated"):
         late.match("x")
+
+
+def test_a_copy_is_as_good() -> None:
+    assert copy.deepcopy(expression("a+")).fullmatch("aa")
+    assert pickle.loads(pickle.dumps(expression("a+"))).fullmatch("aa")

@@ -102,6 +102,8 @@ class Running:
             if self._links is not None:
                 self._stack.callback(self._links.stop)  # what sends them may need what hooks end
             self._call(app.start_hooks)
+            if not app.start_hooks:  # which may have changed the session
+                self.database.hand_on()  # PERF: who answers the first page need not open one
             self._stack = self._stack.pop_all()
 
     def new_worker(

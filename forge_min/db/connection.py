@@ -21,6 +21,7 @@ import psycopg
 from psycopg.abc import Transformer
 from psycopg.adapt import AdaptersMap
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 from psycopg.types import TypeInfo, TypesRegistry
 
@@ -246,11 +247,16 @@ class Database:
         return self._reopen() if conn is None or conn.closed else conn
 
     def hand_on(self) -> None:
-        """Leave this thread's connection, where it has one, to the next thread that needs one."""
+        """Leave this thread's connection, where it has one, to the next thread that needs one; it
+        is closed where a transaction is open. What was SET on it stays.
+        """
         with self._lock:
             conn = self._open.pop(threading.current_thread(), None)
-            if conn is not None:
+            if conn is not None and conn.pgconn.transaction_status == TransactionStatus.IDLE:
                 self._handed.append(conn)
+                return
+        if conn is not None:
+            conn.close()
 
     def open(self) -> Connection:
         """A connection that the caller owns and closes. Raises as `connect`."""
@@ -306,7 +312,7 @@ class Database:
         """One that was handed on and whose server is still there."""
         with self._lock:
             conn = self._handed.pop() if self._handed else None
-        if conn is None:
+        if conn is None or conn.closed:
             return None
         heard = select.poll()
         heard.register(conn.fileno(), select.POLLIN)

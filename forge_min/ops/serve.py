@@ -190,7 +190,7 @@ def _serve(
             running.new_worker(config.jobs.queues, ended.stuck).start()
         tell()
         log.info("serving on %s", server.url)
-        if behind := health.ready()[1].get("migrations"):
+        if behind := running.ready()[1].get("migrations"):
             log.warning("migrations are %s; run: migrate up", behind)
         if link is not None:
             link.serving()
@@ -233,7 +233,6 @@ def _start(
         running.metrics.watch_ready(health.ready)
     stack.callback(health.drain)
     health.running = running
-    running.database.hand_on()  # PERF: who answers the first page need not open one
     return running, tell
 
 

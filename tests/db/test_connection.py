@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -16,6 +17,7 @@ from forge_min.errors import ConfigError, ForgeError, Unavailable
 from forge_min.testing import TestDatabase
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import TransactionStatus
 
 SECRET = "hunter2-very-secret"
 
@@ -201,6 +203,28 @@ def test_a_dead_connection_that_was_handed_on_is_nobodys(fresh_database):
         killer.execute("select pg_terminate_backend(%s, 10000)", backend)
     second = database.connection()
     assert first.closed and second.execute("select 1").fetchone() == (1,)
+    database.close()
+
+
+@pytest.mark.db
+@pytest.mark.parametrize("statement", ["begin", "begin; insert into nowhere values (1)", None])
+def test_what_is_left_inside_a_transaction_or_closed_is_handed_on_to_nobody(
+    fresh_database, statement
+):
+    database = Database(fresh_database.app_url)
+    first = database.connection()
+    if statement is None:
+        first.close()
+    else:
+        for part in statement.split(";"):
+            with suppress(psycopg.errors.UndefinedTable):
+                first.execute(part)
+    database.hand_on()
+    second = database.connection()
+    assert first.closed and second.pgconn.transaction_status == TransactionStatus.IDLE
+    second.close()
+    database.hand_on()
+    assert database.connection().execute("select 1").fetchone() == (1,)
     database.close()
 
 

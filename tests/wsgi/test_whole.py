@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from forge_min import _fanout_py
 from forge_min.wsgi.message import answer
-from forge_min.wsgi.server import exchange
+from forge_min.wsgi.server import Server, exchange
 from forge_min.wsgi.server.connection import Connection, Gone
 from forge_min.wsgi.server.exchange import Exchange
 from hypothesis import given, settings
@@ -176,3 +176,25 @@ def test_who_was_cut_short_writes_no_plain_answer_either(
     monkeypatch.setattr(Exchange, "_take_right", late)
     data, gone, *_ = answered(core, PLAIN)
     assert data == b"" and gone
+
+
+def test_a_write_after_the_answer_begins_no_second_one() -> None:
+    kept: list[Any] = []
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        kept.append(start_response("200 OK", [("Content-Type", "text/plain")]))
+        return [b"hello"]
+
+    with Server(("127.0.0.1", 0), app) as server:
+        server.start()
+        with socket.create_connection(("127.0.0.1", server.server_port), 10) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert client.recv(9999).endswith(b"hello")
+            with pytest.raises(ValueError, match="longer than its Content-Length"):
+                kept[0](b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL")
+            client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            rest = b""
+            while data := client.recv(9999):
+                rest += data
+        server.stop(5)
+    assert b"EVIL" not in rest and rest.count(b"HTTP/1.1") == 1

@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -90,8 +91,8 @@ class HealthOfMany(Health):
         self._lock = threading.Lock()  # LOCK: links, and what was told; held for no answer
         self._turn = threading.Lock()  # LOCK: one at a time waits for answers, and closes links
         self._left: list[Connection] = []  # links to nobody, which one may be waiting for
-        self._asked: set[int] = set()  # who owes an answer
-        self._told: dict[int, _State] = {}  # by those who have answered the last time
+        self._asked: dict[int, float] = {}  # who owes an answer, and since when
+        self._told: dict[int, _State] = {}  # what each has answered last
         self._pids: dict[int, int] = {}
         self._latest: dict[int, Snapshot] = {}
         self.inside = self._others = ManyProcesses(self._send, count)
@@ -133,15 +134,18 @@ class HealthOfMany(Health):
 
     def _ask(self) -> dict[int, _State]:
         """slot → (ready, reasons) of each process that answers in time. Who comes while another one
-        asks gets what that has heard so far: a process that hangs must not hold all who ask.
+        asks gets what was heard last, but of who owes an answer for long: a process that hangs must
+        not hold all who ask.
         """
         if self._turn.acquire(timeout=_BRIEF):
             try:
                 self._hear(self._put())
             finally:
                 self._turn.release()
+        late = time.monotonic() - _BRIEF
         with self._lock:
-            return dict(self._told)
+            owing = {slot for slot, since in self._asked.items() if since < late}
+            return {slot: state for slot, state in self._told.items() if slot not in owing}
 
     def _put(self) -> dict[Connection, int]:
         """Ask all; the links over which answers come, with their slots."""
@@ -149,12 +153,11 @@ class HealthOfMany(Health):
             self._take_links()
             while self._left:
                 self._left.pop().close()
-            self._told = {}
             for slot, link in list(self._links.items()):
                 try:
                     if slot not in self._asked:  # else it has not answered yet
                         link.send(None)
-                        self._asked.add(slot)
+                        self._asked[slot] = time.monotonic()
                 except OSError:
                     self._drop(slot)
             return {link: slot for slot, link in self._links.items()}
@@ -165,20 +168,20 @@ class HealthOfMany(Health):
         while owing and (left := until - time.monotonic()) > 0:
             for link in wait(list(owing), left):
                 assert isinstance(link, Connection)
-                slot = owing.pop(link)
+                slot, answer = owing.pop(link), None
+                with suppress(OSError, EOFError, pickle.UnpicklingError):
+                    answer = link.recv()  # not under the lock: half an answer may come, and no more
                 with self._lock:
                     if self._links.get(slot) is link:  # else another process has the slot now
-                        self._take(slot, link)
+                        self._take(slot, answer)
 
-    def _take(self, slot: int, link: Connection) -> None:
-        try:
-            pid, ready, taken = link.recv()
-        except (OSError, EOFError, pickle.UnpicklingError):
+    def _take(self, slot: int, answer: tuple[int, _State, Snapshot] | None) -> None:
+        if answer is None:
             self._drop(slot)
-        else:
-            self._asked.discard(slot)
-            self._keep(slot, pid, taken)
-            self._told[slot] = ready
+            return
+        pid, self._told[slot], taken = answer
+        self._asked.pop(slot, None)
+        self._keep(slot, pid, taken)
 
     def _take_links(self) -> None:
         """Ends of links that the parent has sent meanwhile."""
@@ -199,7 +202,8 @@ class HealthOfMany(Health):
         self._pids[slot], self._latest[slot] = pid, taken
 
     def _drop(self, slot: int) -> None:
-        self._asked.discard(slot)
+        self._asked.pop(slot, None)
+        self._told.pop(slot, None)
         link = self._links.pop(slot, None)
         if link is not None:
             self._left.append(link)

@@ -197,7 +197,8 @@ class Exchange:
         whole = plain_answer(self._head, body)
         if whole is not None:
             self._take_right()
-            self._sent = True
+            # SAFETY: nothing is left: `write`, kept and called later, would begin a second answer.
+            self._sent, self._left = True, 0
         return whole
 
     def _failed(self, where: tuple[str, ...]) -> None:

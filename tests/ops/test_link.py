@@ -1,0 +1,94 @@
+"""What the admin process hears of the others, beside each other and from those that hang."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from forge_min.ops.processes.link import HealthOfMany
+
+READY = (True, {})
+Answers = Callable[[Connection], None]
+
+
+@pytest.fixture
+def health_of() -> Iterator[Callable[[list[Answers]], HealthOfMany]]:
+    """The admin process's view of processes that answer as these functions do."""
+    ends: list[Any] = []
+
+    def made(answers: list[Answers]) -> HealthOfMany:
+        parent, control = socket.socketpair()
+        ends.extend((parent, control))
+        health = HealthOfMany({}, control, len(answers))
+        health.running = SimpleNamespace(ready=lambda: READY)  # type: ignore[assignment]
+        for slot, answer in enumerate(answers):
+            ours, theirs = socket.socketpair()
+            socket.send_fds(parent, [str(slot).encode()], [ours.fileno()])
+            link = Connection(theirs.detach())
+            ends.extend((ours, link))
+            health._take_links()  # a message for each: this is a stream
+            threading.Thread(target=_live, args=[answer, link], daemon=True).start()
+        return health
+
+    yield made
+    for end in ends:
+        end.close()
+
+
+def _live(answer: Answers, link: Connection) -> None:
+    try:
+        while True:
+            link.recv()
+            answer(link)
+    except (OSError, EOFError):
+        pass
+
+
+def late(seconds: float) -> Answers:
+    def answer(link: Connection) -> None:
+        time.sleep(seconds)
+        link.send((1, READY, []))
+
+    return answer
+
+
+def half(link: Connection) -> None:
+    """The length of an answer, and a part of it."""
+    link._send((5000).to_bytes(4, "big") + b"x" * 100)  # type: ignore[attr-defined]
+
+
+def asked(health: HealthOfMany, times: int) -> list[tuple[bool, Any]]:
+    with ThreadPoolExecutor(times) as pool:
+        asks = []
+        for _ in range(times):
+            asks.append(pool.submit(health.ready))
+            time.sleep(0.05)
+        return [ask.result(timeout=20) for ask in asks]
+
+
+def test_who_asks_beside_others_hears_that_all_are_ready_however_slow_they_are(
+    health_of: Any,
+) -> None:
+    health = health_of([late(0.8), late(0.8)])
+    assert health.ready() == (True, {})
+    assert asked(health, 4) == [(True, {})] * 4
+
+
+def test_half_an_answer_holds_up_one_who_asks_and_its_process_is_named(health_of: Any) -> None:
+    health = health_of([half, late(0)])
+    stuck = threading.Thread(target=health.ready, daemon=True)
+    stuck.start()
+    time.sleep(1.5)
+    begun = time.monotonic()
+    for good, reasons in asked(health, 3):
+        assert not good and reasons["process 1: process"] == "does not answer"
+    assert time.monotonic() - begun < 3 and stuck.is_alive()
+    begun = time.monotonic()
+    assert health._send(1, "what") is not None and time.monotonic() - begun < 1
