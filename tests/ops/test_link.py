@@ -7,11 +7,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from forge_min.observe.profiles import Question
 from forge_min.ops.processes.link import HealthOfMany
 
 READY = (True, {})
@@ -21,34 +23,38 @@ Answers = Callable[[Connection], None]
 @pytest.fixture
 def health_of() -> Iterator[Callable[[list[Answers]], HealthOfMany]]:
     """The admin process's view of processes that answer as these functions do."""
-    ends: list[Any] = []
+    ends: list[socket.socket] = []
+    threads: list[threading.Thread] = []
 
     def made(answers: list[Answers]) -> HealthOfMany:
         parent, control = socket.socketpair()
-        ends.extend((parent, control))
         health = HealthOfMany({}, control, len(answers))
         health.running = SimpleNamespace(ready=lambda: READY)  # type: ignore[assignment]
         for slot, answer in enumerate(answers):
             ours, theirs = socket.socketpair()
             socket.send_fds(parent, [str(slot).encode()], [ours.fileno()])
-            link = Connection(theirs.detach())
-            ends.extend((ours, link))
+            ours.close()
             health._take_links()  # a message for each: this is a stream
-            threading.Thread(target=_live, args=[answer, link], daemon=True).start()
+            ends.append(theirs)
+            threads.append(threading.Thread(target=_live, args=[answer, theirs.dup()]))
+            threads[-1].start()
+        ends.extend((parent, control))
         return health
 
     yield made
     for end in ends:
+        with suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
         end.close()
+    for thread in threads:
+        thread.join(10)
 
 
-def _live(answer: Answers, link: Connection) -> None:
-    try:
+def _live(answer: Answers, end: socket.socket) -> None:
+    with Connection(end.detach()) as link, suppress(OSError, EOFError):
         while True:
             link.recv()
             answer(link)
-    except (OSError, EOFError):
-        pass
 
 
 def late(seconds: float) -> Answers:
@@ -91,4 +97,6 @@ def test_half_an_answer_holds_up_one_who_asks_and_its_process_is_named(health_of
         assert not good and reasons["process 1: process"] == "does not answer"
     assert time.monotonic() - begun < 3 and stuck.is_alive()
     begun = time.monotonic()
-    assert health._send(1, "what") is not None and time.monotonic() - begun < 1
+    told = health._send(1, Question("threads"))
+    assert told is not None and time.monotonic() - begun < 1
+    told.close()
