@@ -100,3 +100,25 @@ def test_half_an_answer_holds_up_one_who_asks_and_its_process_is_named(health_of
     told = health._send(1, Question("threads"))
     assert told is not None and time.monotonic() - begun < 1
     told.close()
+
+
+def test_who_asks_at_the_same_moment_hears_of_a_process_that_hangs_since(
+    health_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs = threading.Event()
+
+    def answer(link: Connection) -> None:
+        if hangs.is_set():
+            time.sleep(2.5)
+        link.send((1, READY, []))
+
+    health = health_of([answer, late(0)])
+    assert health.ready() == (True, {})
+    hangs.set()
+    put = health._put
+    monkeypatch.setattr(health, "_put", lambda: (time.sleep(0.1), put())[1])  # a busy machine
+    with ThreadPoolExecutor(16) as pool:
+        begun = time.monotonic()
+        told = [ask.result(timeout=20) for ask in [pool.submit(health.ready) for _ in range(16)]]
+    assert told == [(False, {"process 1: process": "does not answer"})] * 16
+    assert time.monotonic() - begun < 4

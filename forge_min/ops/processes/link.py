@@ -22,7 +22,7 @@ from ..health import Health
 from .questions import ManyProcesses, answer, received, sent
 
 PATIENCE = 2.0  # seconds that a process has for its answer
-_BRIEF = 1.25  # seconds to wait for what another asks: as long as a database has, and some more
+_BRIEF = 1.25  # seconds after which an answer is late: as long as a database has, and some more
 _MESSAGE = 16  # bytes of a slot's number, at most
 
 _State = tuple[bool, Mapping[str, Any]]
@@ -89,7 +89,7 @@ class HealthOfMany(Health):
         self._control, self._count = control, count
         self._links: dict[int, Connection] = {}
         self._lock = threading.Lock()  # LOCK: links, and what was told; held for no answer
-        self._turn = threading.Lock()  # LOCK: one at a time waits for answers, and closes links
+        self._round: threading.Event | None = None  # set once all have answered, or had their time
         self._left: list[Connection] = []  # links to nobody, which one may be waiting for
         self._asked: dict[int, float] = {}  # who owes an answer, and since when
         self._told: dict[int, _State] = {}  # what each has answered last
@@ -133,15 +133,23 @@ class HealthOfMany(Health):
                 return None
 
     def _ask(self) -> dict[int, _State]:
-        """slot → (ready, reasons) of each process that answers in time. Who comes while another one
-        asks gets what was heard last, but of who owes an answer for long: a process that hangs must
-        not hold all who ask.
+        """slot → (ready, reasons) of each process that answers in time. One asks; who comes
+        meanwhile waits for the same answers: a process that hangs holds up nobody for longer than
+        PATIENCE.
         """
-        if self._turn.acquire(timeout=_BRIEF):
+        with self._lock:
+            asked_by_another, done = self._round, threading.Event()
+            if asked_by_another is None:
+                self._round = done
+        if asked_by_another is not None:
+            asked_by_another.wait(PATIENCE)
+        else:
             try:
                 self._hear(self._put())
             finally:
-                self._turn.release()
+                with self._lock:
+                    self._round = None
+                done.set()
         late = time.monotonic() - _BRIEF
         with self._lock:
             owing = {slot for slot, since in self._asked.items() if since < late}
