@@ -89,6 +89,11 @@ class Channels(Loop):
         began = self._began
         return began is not None and time.monotonic() - began > LONG
 
+    @property
+    def any(self) -> bool:
+        """Whether there is a channel."""
+        return bool(self._groups)
+
     def relieve(self) -> None:
         """Where the encoder does not return, go on with another thread. Called now and then."""
         with self._lock:
@@ -114,12 +119,17 @@ class Channels(Loop):
             return channel.topic.subscribe(after), after is not None
 
     def submit(self, events: Sequence[Event]) -> None:
-        """Encode and publish `events` in this order. Never blocks. One thread at a time."""
+        """Encode and publish `events` in this order, those of channels. Never blocks. One thread
+        at a time.
+        """
         self.relieve()
+        with self._lock:
+            groups = self._groups
+            events = [event for event in events if (event.tenant_id, event.topic) in groups]
         if len(self._inbox) + len(events) > BACKLOG:
             self._inbox = deque()  # who waits for a replay gets none, in time
             self.refresh_all("overflow")
-        else:
+        elif events:
             for start in range(0, len(events), BATCH):
                 batch = events[start : start + BATCH]
                 self._inbox.append(partial(self._begin, batch))

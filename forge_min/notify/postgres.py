@@ -7,6 +7,7 @@ between.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -26,6 +27,9 @@ from .nudger import Nudger, pause
 log = logging.getLogger("forge_min.notify")
 SAME = 3  # reads without an answer, then what they ask for may be too much: begin anew
 GLANCE = 0.2  # seconds between looks at whether to stop
+EVENTS = frozenset("e")  # the nudge that says there are some
+CATCH_UP = 0.25  # seconds that a first subscriber waits for the read before it
+GRACE = 1.0  # seconds from a subscriber's coming in which the hub hears
 NOT_CONNECTED = "F452: the hub is not connected to the database"
 
 
@@ -39,7 +43,7 @@ class PostgresHub:
     resume. begin: called with the events that are encoded next, on the encoder's thread. heartbeat:
     seconds after which a server that does not answer is given up. Through a pooler it polls,
     whatever `listen` says. nudger: of this process, whose commits the hub hears of without the way
-    through the server.
+    through the server. While there is no channel it hears no nudge, and reads once per interval.
     """
 
     def __init__(
@@ -60,7 +64,9 @@ class PostgresHub:
         self._interval = min(poll_interval, heartbeat)
         self._retention = retention
         self._window = resume_window
-        self._ears = Ears(["e"], listen=listen, nudger=nudger)
+        self._ears = Ears(EVENTS, listen=listen, nudger=nudger)
+        self._attended = time.monotonic()  # when a subscriber came
+        self._behind: list[threading.Event] = []  # first subscribers that wait for the next read
         self._read_at = 0.0
         self._in_a_row = 0  # reads that were wanted before their pause was over
         self._reader = Reader()
@@ -92,9 +98,9 @@ class PostgresHub:
     @property
     def lag_seconds(self) -> float:
         """How old the newest event of the last batch was when it was read, by the database's
-        clock.
+        clock; 0 while nobody's are read.
         """
-        return self._reader.lag
+        return self._reader.lag if self._ears.of else 0.0
 
     def start(self) -> None:
         """As `Hub.start`: the threads `hub` and `hub-encode`."""
@@ -114,13 +120,28 @@ class PostgresHub:
         """As `Hub.subscribe`: from the ring, else from the log, else a refresh with reason
         resume.
         """
+        self._attend()
         subscription, exact = self._channels.subscribe(key, last_event_id)
+        if not self._ears.of:  # fallen silent in between, for this one was not there yet
+            self._attend()
         if exact or last_event_id is None:
             return Opened(subscription, b"")
         # SAFETY: read after the subscription stands: what is not in the log yet comes through the
         # ring.
         frames = self._channels.replay(key, lambda: self._missed(key, last_event_id))
         return Opened(subscription, self._channels.resumed(frames))
+
+    def _attend(self) -> None:
+        """Hear each commit from now on. What was committed earlier and nobody has read is nobody's:
+        the subscriber that ends the silence waits until it is read.
+        """
+        self._attended = time.monotonic()
+        if self._behind or not self._ears.of:
+            read = threading.Event()
+            self._behind.append(read)
+            self._ears.of = EVENTS
+            self._ears.set()
+            read.wait(CATCH_UP)
 
     def publish(self, event: Event) -> None:
         """As `Hub.publish`, on a connection opened for it."""
@@ -135,6 +156,20 @@ class PostgresHub:
 
     def _step(self) -> None:
         try:
+            self._wait(self._catch_up())
+        except Exception as err:
+            self._unanswered += isinstance(err, NoAnswer)
+            if self._unanswered == SAME:
+                self._reader.forget()
+            self.reconnects += 1
+            why = f"{err.code}: {err}" if isinstance(err, ForgeError) else NOT_CONNECTED
+            self._state = (False, why)
+            raise
+
+    def _catch_up(self) -> Connection:
+        """Read what was committed, on the connection given back."""
+        behind, self._behind = self._behind, []
+        try:
             fresh = self._loop.conn is None
             conn = self._loop.connection()
             if fresh:
@@ -147,15 +182,10 @@ class PostgresHub:
             else:
                 self._channels.submit(events)
             self._state = (True, "")
-            self._wait(conn)
-        except Exception as err:
-            self._unanswered += isinstance(err, NoAnswer)
-            if self._unanswered == SAME:
-                self._reader.forget()
-            self.reconnects += 1
-            why = f"{err.code}: {err}" if isinstance(err, ForgeError) else NOT_CONNECTED
-            self._state = (False, why)
-            raise
+            return conn
+        finally:
+            for first in behind:
+                first.set()
 
     def _attach(self, conn: Connection) -> None:
         self._ears.attach(conn)
@@ -174,6 +204,12 @@ class PostgresHub:
     def _wait(self, conn: Connection) -> None:
         """Wait until a read is wanted: by a nudge, or because the interval is over."""
         deadline, left = time.monotonic() + self._interval, self._interval
+        if self._ears.of and self._alone():
+            # PERF: else each commit is read at once, for nobody (benchmarks/http, create).
+            self._ears.of = frozenset()
+            if not self._alone():  # who came in between has seen that we hear
+                self._ears.of = EVENTS
+                self._ears.set()
         while not self._loop.stopping.is_set() and left > 0:
             self._channels.relieve()
             if self._ears.rest(conn, min(left, GLANCE)):
@@ -185,6 +221,9 @@ class PostgresHub:
                 break
             left = deadline - time.monotonic()
         self._ears.clear()
+
+    def _alone(self) -> bool:
+        return time.monotonic() > self._attended + GRACE and not self._channels.any
 
     # -- thread hub-encode ------------------------------------------------------------------------
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -463,3 +465,24 @@ def test_ids_are_ordered_by_time() -> None:
     assert all(isinstance(i, UUID) and i.variant == "specified in RFC 4122" for i in ids)
     stamps = [i.int >> 80 for i in ids]
     assert stamps == sorted(stamps)
+
+
+def test_no_two_threads_nor_processes_draw_the_same_id() -> None:
+    from forge_min.actions import uuid7
+
+    uuid7()  # some of what was drawn is left, for the child too
+    ours, theirs = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.write(theirs, b"".join((uuid7().int & (1 << 62) - 1).to_bytes(8) for _ in range(300)))
+        os._exit(0)
+    os.close(theirs)
+    with os.fdopen(ours, "rb") as pipe, ThreadPoolExecutor(8) as pool:
+        drawn = list(
+            pool.map(lambda _: [uuid7().int & (1 << 62) - 1 for _ in range(300)], range(8))
+        )
+        childs = pipe.read()
+    os.waitpid(pid, 0)
+    found = [number for each in drawn for number in each]
+    found += [int.from_bytes(childs[at : at + 8]) for at in range(0, len(childs), 8)]
+    assert len(found) == len(set(found)) == 2700
