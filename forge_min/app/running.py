@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("forge_min.app")
 _MARGIN = 5.0  # seconds beyond database.statement_timeout until the server is held for dead
+_FIRST_PAGE = 0.1  # seconds that a start leaves to who asks first
 SHEET = "/static/css/app.css"  # of a project, for our pages beside its own
 
 
@@ -101,6 +102,10 @@ class Running:
             self._stack.callback(self._call, app.stop_hooks)
             if self._links is not None:
                 self._stack.callback(self._links.stop)  # what sends them may need what hooks end
+            # PERF: what nobody waits for connects after the first page (benchmarks/observe).
+            self._nudger.start(_FIRST_PAGE)
+            if self.hub is not None:
+                self.hub.start(_FIRST_PAGE)
             self._call(app.start_hooks)
             if not app.start_hooks:  # which may have changed the session
                 self.database.hand_on()  # PERF: who answers the first page need not open one
@@ -177,7 +182,6 @@ class Running:
         self._stack.callback(self.database.close)
         self._stack.callback(self._direct.close)
         self.database.connection()  # raises now what nobody would see later
-        self._nudger.start()
         self._stack.callback(self._nudger.stop)
 
     def _open_direct(self) -> db.Connection:
@@ -200,7 +204,6 @@ class Running:
             begin=encoder.begin,
             nudger=self._nudger,
         )
-        hub.start()
         self._stack.callback(hub.stop)
         return hub
 

@@ -114,13 +114,17 @@ class Loop(Link):
         self._repeat = step
         self._thread: threading.Thread | None = None
         self._give_up = 0.0
+        self._quiet = 0.0
         self.wake = wake or threading.Event()
         self.stopping = threading.Event()
 
-    def start(self) -> None:
-        """Start the thread. Idempotent."""
+    def start(self, quiet: float = 0.0) -> None:
+        """Start the thread, whose first step comes after so many seconds, or when it is woken.
+        Idempotent.
+        """
         if self._thread is None:
             self.stopping.clear()
+            self._quiet = quiet
             self.replace()
 
     def replace(self) -> None:
@@ -146,6 +150,7 @@ class Loop(Link):
         self.wake.clear()
 
     def _run(self) -> None:
+        self.wake.wait(self._quiet)
         pause, going = FIRST, True
         while going:
             last = self.stopping.is_set()

@@ -102,11 +102,13 @@ class PostgresHub:
         """
         return self._reader.lag if self._ears.of else 0.0
 
-    def start(self) -> None:
-        """As `Hub.start`: the threads `hub` and `hub-encode`."""
+    def start(self, quiet: float = 0.0) -> None:
+        """As `Hub.start`: the threads `hub` and `hub-encode`. quiet: seconds in which it connects
+        only where it is woken.
+        """
         self._ears.open()
         self._channels.start()
-        self._loop.start()
+        self._loop.start(quiet)
 
     def stop(self) -> None:
         """As `Hub.stop`."""
