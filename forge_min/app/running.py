@@ -28,6 +28,7 @@ from ..wsgi.middleware import CORS, CSRF, Compress, Identify, RateLimits, tenant
 from ..wsgi.views import Frame, ProblemPages
 from .declaration import App, Generated
 from .encoder import Encoder
+from .first import FirstConnection
 from .identity import Callers, caller
 from .metrics import Metrics
 from .routes import build_router
@@ -85,13 +86,13 @@ class Running:
                 self._stack.callback(telemetry.shutdown)
                 self.metrics.watch_spans(telemetry)
             self.metrics.watch_log(observe.lines_to(sys.stderr))
-            self._connect(traced=telemetry is not None)
+            first = self._connect(traced=telemetry is not None)
             self.registry = Registry(self.database, app.dependencies, secret=secret)
             routes = generated.register(self.registry, config.api.prefix)
             self.registry.bind_hooks(config.jobs.max_attempts)
             self._know_jobs(app)
             if any(made.resource.tenant_scoped for made in self.registry.actions.values()):
-                db.check_bound_role(self.database.connection())
+                db.check_bound_role(first.answer())
             text.load(root / "locale")
             self._open_admin()
             if serving:
@@ -102,6 +103,7 @@ class Running:
             self._stack.callback(self._call, app.stop_hooks)
             if self._links is not None:
                 self._stack.callback(self._links.stop)  # what sends them may need what hooks end
+            first.answer()  # raises now what nobody would see later
             # PERF: what nobody waits for connects after the first page (benchmarks/observe).
             self._nudger.start(_FIRST_PAGE)
             if self.hub is not None:
@@ -161,7 +163,7 @@ class Running:
         """Stop every service, the last started first. Idempotent."""
         self._stack.close()
 
-    def _connect(self, *, traced: bool) -> None:
+    def _connect(self, *, traced: bool) -> FirstConnection:
         c = self._config.database
         # The server itself ends what takes longer, unless it stands still.
         self._patience = c.statement_timeout and c.statement_timeout + _MARGIN
@@ -181,8 +183,8 @@ class Running:
         )
         self._stack.callback(self.database.close)
         self._stack.callback(self._direct.close)
-        self.database.connection()  # raises now what nobody would see later
         self._stack.callback(self._nudger.stop)
+        return FirstConnection(self.database)
 
     def _open_direct(self) -> db.Connection:
         """A connection past any pooler: LISTEN and NOTIFY."""
