@@ -39,13 +39,14 @@ class Batch(SpanProcessor):
         _living.add(self)
 
     def _begin(self) -> None:
-        self._waiting: SimpleQueue[ReadableSpan | None] = SimpleQueue()
+        # An event is somebody who waits until what came before it is sent.
+        self._waiting: SimpleQueue[ReadableSpan | threading.Event] = SimpleQueue()
         self.dropped = {"full": 0, "failed": 0, "stopped": 0}
         self._counting = threading.Lock()  # LOCK: guards `dropped`
         self._stopping = False
         self._given = self._done = 0  # by the thread
-        self._sent = threading.Condition()  # LOCK: guards the waiting of `force_flush`
-        self._hurry = threading.Event()
+        self._hurry = threading.Event()  # a batch is full, or somebody waits for what there is
+        self._asked: set[threading.Event] = set()  # LOCK: none, its operations are atomic
 
     def end_in_child(self) -> None:
         """For a child after a fork, which has no thread to send by: take nothing more. What waits
@@ -59,21 +60,23 @@ class Batch(SpanProcessor):
         context = span.get_span_context()
         if self._stopping or context is None or not context.trace_flags.sampled:
             return
-        if self._waiting.qsize() >= _ROOM:
+        size = self._waiting.qsize()
+        if size >= _ROOM:
             self._drop("full", 1)
-        else:
-            self._waiting.put(span)
+            return
+        self._waiting.put(span)
+        if size + 1 >= _BATCH and not self._hurry.is_set():
+            self._hurry.set()
 
     def force_flush(self, timeout_millis: int = int(_PATIENCE * 1000)) -> bool:
         """Wait until what has ended is sent or given up; whether it is."""
         if not self._thread.is_alive():
             return self._waiting.empty()
+        done = threading.Event()
+        self._asked.add(done)
+        self._waiting.put(done)
         self._hurry.set()
-        self._waiting.put(None)
-        with self._sent:
-            return self._sent.wait_for(
-                lambda: self._waiting.empty() and self._given == self._done, timeout_millis / 1000
-            )
+        return done.wait(timeout_millis / 1000)
 
     def shutdown(self, timeout: float = _PATIENCE) -> None:
         """Send what waits, at most `timeout` seconds; the rest is counted. Idempotent."""
@@ -81,15 +84,15 @@ class Batch(SpanProcessor):
             return
         self._stopping = True
         until = time.monotonic() + timeout
+        self._waiting.put(threading.Event())
         self._hurry.set()
-        self._waiting.put(None)
         self._thread.join(timeout / 2)
         self._exporter.shutdown()  # tries nothing again
         self._thread.join(max(0.0, until - time.monotonic()))
         left = self._given - self._done
         with suppress(Empty):
             while True:
-                left += self._waiting.get_nowait() is not None
+                left += not isinstance(self._waiting.get_nowait(), threading.Event)
         if left:
             self._drop("stopped", left)
             _log.warning("%d spans were not sent before the end", left)
@@ -102,12 +105,13 @@ class Batch(SpanProcessor):
         # Libraries that are instrumented make no spans of what an exporter does.
         attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
         while not (self._stopping and self._waiting.empty()):
-            batch = self._next()
+            batch, waiting = self._next()
             if batch and (lost := self._export(batch)):
                 self._drop("failed", lost)
-            with self._sent:
-                self._done = self._given
-                self._sent.notify_all()
+            self._done = self._given
+            for done in waiting:
+                self._asked.discard(done)
+                done.set()
 
     def _export(self, batch: list[ReadableSpan]) -> int:
         """How many nobody has got."""
@@ -119,25 +123,25 @@ class Batch(SpanProcessor):
             _log.exception("%d spans were dropped: the exporter failed", len(batch))
             return len(batch)
 
-    def _next(self) -> list[ReadableSpan]:
-        """The next ones: those of a second, or as many as one batch holds."""
-        batch: list[ReadableSpan] = []
-        until = 0.0
+    def _next(self) -> tuple[list[ReadableSpan], list[threading.Event]]:
+        """Those of a second, or as many as one batch holds, and who waits until they are sent."""
+        came = [self._waiting.get()]
+        if self._waiting.qsize() < _BATCH - 1 and not self._asked and not self._stopping:
+            # PERF: once for all of them, not for each that comes (benchmarks/observe).
+            self._hurry.wait(_GATHER)
+        self._hurry.clear()  # before they are taken: who comes now sets it again
         with suppress(Empty):
-            while len(batch) < _BATCH:
-                if self._hurry.is_set() or self._stopping:
-                    span = self._waiting.get_nowait()
-                elif batch:
-                    span = self._waiting.get(timeout=max(0.0, until - time.monotonic()))
-                else:
-                    span = self._waiting.get()
-                if span is None:
-                    continue
-                until = until or time.monotonic() + _GATHER
-                batch.append(span)
-                self._given += 1
-        self._hurry.clear()
-        return batch
+            while len(came) < _BATCH:
+                came.append(self._waiting.get_nowait())
+        batch: list[ReadableSpan] = []
+        waiting: list[threading.Event] = []
+        for each in came:
+            if isinstance(each, threading.Event):
+                waiting.append(each)
+            else:
+                batch.append(each)
+        self._given += len(batch)
+        return batch, waiting
 
 
 _living: WeakSet[Batch] = WeakSet()
