@@ -65,7 +65,7 @@ class Batch(SpanProcessor):
             self._drop("full", 1)
             return
         self._waiting.put(span)
-        if size + 1 >= _BATCH and not self._hurry.is_set():
+        if size + 2 >= _BATCH and not self._hurry.is_set():  # one is in the thread's hand
             self._hurry.set()
 
     def force_flush(self, timeout_millis: int = int(_PATIENCE * 1000)) -> bool:
