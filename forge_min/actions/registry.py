@@ -10,7 +10,6 @@ from __future__ import annotations
 import inspect
 import secrets
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from functools import partial, update_wrapper
 from typing import Any, TypeVar
 
@@ -85,14 +84,13 @@ class Registry:
             def bound(hooks: Iterable[JobHook], topic: str = topic) -> tuple[JobHook, ...]:
                 found = [(hook, _hooked(topic, hook.kind, known)) for hook in hooks]
                 return tuple(
-                    replace(h, max_attempts=h.max_attempts or of.max_attempts or max_attempts)
+                    h._replace(max_attempts=h.max_attempts or of.max_attempts or max_attempts)
                     for h, of in found
                 )
 
             r = actions.resource
             # This application's: the generated class serves others too.
-            vars(actions)["resource"] = replace(
-                r,
+            vars(actions)["resource"] = r._replace(
                 after_create=bound(r.after_create),
                 after_update=bound(r.after_update),
                 after_delete=bound(r.after_delete),

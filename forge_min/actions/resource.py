@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeVar
+from types import MappingProxyType
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from .check import Check
 
-R = TypeVar("R")
+# PERF: all of these are NamedTuples: a dataclass with slots takes eight times as long to define
+# (benchmarks/observe/traces.py, until a page is there).
 
+R = TypeVar("R")
+_NONE: Mapping[str, Any] = MappingProxyType({})
 
 ANYBODY = "anybody"
 """The role in a permission that everybody has, also who is not signed in."""
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(NamedTuple):
     """One column of a row. name: in PostgreSQL and in JSON. type: a name of `values.TYPES`.
 
     attribute: in Python, where that differs ("class_"). unique: no two rows (of a tenant, not
@@ -40,16 +42,14 @@ class Column:
     placeholder: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Sort:
+class Sort(NamedTuple):
     """One sort key of a list."""
 
     column: Column
     descending: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Relation:
+class Relation(NamedTuple):
     """A way to other rows. target: their topic.
 
     column: the key that leads there: of this table (belongs_to), of the target's (has_one,
@@ -70,8 +70,7 @@ class Relation:
     on_delete: Literal["restrict", "cascade", "set_null"] = "restrict"
 
 
-@dataclass(frozen=True, slots=True)
-class JobHook:
+class JobHook(NamedTuple):
     """A job that a write enqueues in its own statement. delay in seconds; max_attempts None = the
     default. unique: none is added while one for the same row has not ended.
     """
@@ -84,8 +83,7 @@ class JobHook:
     unique: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Resource(Generic[R]):
+class Resource(NamedTuple, Generic[R]):
     """Everything that differs from one resource to the next.
 
     columns: in the order of `select` and of `row`, the primary key first. select: `select <columns>
@@ -108,9 +106,9 @@ class Resource(Generic[R]):
     insert: str
     insert_many: str
     source: str = ""
-    constraints: Mapping[str, str] = field(default_factory=dict)
+    constraints: Mapping[str, str] = _NONE
     relations: tuple[Relation, ...] = ()
-    permissions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    permissions: Mapping[str, tuple[str, ...]] = _NONE
     timestamps: bool = False
     soft_delete: bool = False
     tenant_scoped: bool = False
@@ -136,8 +134,7 @@ class Resource(Generic[R]):
         return None if found is None or ANYBODY in found else found
 
 
-@dataclass(frozen=True, slots=True)
-class Page(Generic[R]):
+class Page(NamedTuple, Generic[R]):
     """One page of a list. next, prev: opaque cursors, or None. total: only when it was asked
     for.
     """

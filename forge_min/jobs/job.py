@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from string import Template
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 
 import psycopg
 
@@ -83,8 +83,7 @@ class StaleClaim(ForgeError):
     default_code = "F713"
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """What a hook's job tells about the write that enqueued it.
 
     resource: its name ("Flight"). id: the row's key as JSON says it: a uuid is text. operation:
@@ -174,8 +173,7 @@ class Job(Generic[A]):
         self.completed = True
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """state: the job's next one. refund: attempts given back. delay: seconds from now, None = as
     it was.
 

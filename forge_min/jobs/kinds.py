@@ -8,10 +8,9 @@ seconds until the next attempt, `discarded(job)`, called once a job of the kind 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import ForgeError
 from .args import reader
@@ -25,8 +24,7 @@ _DO_NOT_RUN = (iscoroutinefunction, isgeneratorfunction, isasyncgenfunction)
 _NAMES = ("args", "queue", "priority", "max_attempts", "timeout", "retry", "discarded")
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(NamedTuple):
     """One kind of job. timeout: seconds; None = the worker's, as max_attempts None = the
     application's.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
+from dataclasses import is_dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -26,8 +26,7 @@ _MOST_SOUND = 1_000
 _sound: set[tuple[str, object, object, object]] = set()  # kind, queue, priority and attempts
 
 
-@dataclass(frozen=True, slots=True)
-class Unique:
+class Unique(NamedTuple):
     """Which jobs count as the same one: only one of them may be there.
 
     key: a text; None = the job's kind with its arguments. within: seconds; the key counts anew in

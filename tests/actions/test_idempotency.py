@@ -82,7 +82,7 @@ def test_who_has_no_user_is_known_by_the_client(works: Workshop) -> None:
 def test_a_repetition_by_one_who_may_read_no_more_is_another_request(works: Workshop) -> None:
     writer = replace(ANN, roles=frozenset({"writer"}))
     products = works["products"]
-    shut = replace(products.resource, permissions={"read": ("reader",), "create": ("writer",)})
+    shut = products.resource._replace(permissions={"read": ("reader",), "create": ("writer",)})
     products.resource = shut  # type: ignore[misc]
     with as_identity(replace(ANN, roles=frozenset({"writer", "reader"}))):
         products.once("key", "hash", creating(works, "A"))

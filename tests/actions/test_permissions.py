@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
@@ -68,14 +67,14 @@ def test_what_names_anybody_is_open_and_so_is_a_resource_without_permissions(
         made = works["people"].create({"name": "one"})
     works["people"].delete(made.id)
     open_one = type(works["people"])
-    open_one = type("Open", (open_one,), {"resource": replace(open_one.resource, permissions={})})
+    open_one = type("Open", (open_one,), {"resource": open_one.resource._replace(permissions={})})
     for operation in ("read", "create", "delete", "anything"):
         assert open_one(works["people"]._database).allow(operation).user == ""
 
 
 def test_what_no_permission_is_declared_for_is_refused_where_others_are(works: Workshop) -> None:
     base = type(works["people"])
-    guarded = {"resource": replace(base.resource, permissions={"create": ("writer",)})}
+    guarded = {"resource": base.resource._replace(permissions={"create": ("writer",)})}
     people = type("Guarded", (base,), guarded)(works["people"]._database)
     people.registry = works["people"].registry
     with as_identity(WRITER):
@@ -219,10 +218,10 @@ def test_a_reference_to_nothing_is_named_to_who_gave_it_though_he_may_not_see_it
 ) -> None:
     products = works["products"]
     columns = [
-        replace(c, visible_to=("boss",)) if c.name == "maker_id" else c
+        c._replace(visible_to=("boss",)) if c.name == "maker_id" else c
         for c in products.resource.columns
     ]
-    products.resource = replace(products.resource, columns=tuple(columns))  # type: ignore[misc]
+    products.resource = products.resource._replace(columns=tuple(columns))  # type: ignore[misc]
     products._hides = True
     with as_identity(ANN), pytest.raises(Invalid) as caught:
         products.create({"code": "A", "maker_id": str(uuid4())})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, make_dataclass, replace
+from dataclasses import dataclass, make_dataclass
 from typing import Any
 
 from forge_min.actions.base import _kept_by
@@ -30,7 +30,7 @@ class More(Plain):  # type: ignore[misc, valid-type]
 
 def test_a_row_that_does_more_is_made_by_its_init() -> None:
     def kept(row: Any) -> tuple[str, ...]:
-        return _kept_by(replace(PEOPLE, row=row))
+        return _kept_by(PEOPLE._replace(row=row))
 
     assert kept(Plain) == tuple(NAMES)
     for other in (Checked, More, lambda *values: values):

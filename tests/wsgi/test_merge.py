@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -136,7 +135,7 @@ def test_a_merge_needs_a_version_where_every_change_does(
     works: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     product = Product(works, {"a": 1})
-    strict = replace(works["products"].resource, versioned=True)
+    strict = works["products"].resource._replace(versioned=True)
     monkeypatch.setattr(type(works["products"]), "resource", strict)
     assert product.patch({"b": 2}).status == 428
     assert product.patch({"b": 2}, if_match='"1"').json["details"] == {"a": 1, "b": 2}
@@ -149,10 +148,10 @@ def test_who_may_not_see_the_field_replaces_it_and_learns_nothing(
     product = Product(works, {"a": 1})
     resource = works["products"].resource
     columns = [
-        replace(c, visible_to=("boss",)) if c.type == "json" else c for c in resource.columns
+        c._replace(visible_to=("boss",)) if c.type == "json" else c for c in resource.columns
     ]
     monkeypatch.setattr(
-        type(works["products"]), "resource", replace(resource, columns=tuple(columns))
+        type(works["products"]), "resource", resource._replace(columns=tuple(columns))
     )
     # The version would tell whether the member is there, and has this value.
     for guess, version in (({"a": 1, "x": None}, 1), ({"b": 1}, 2), ({"a": 1}, 3)):
@@ -168,7 +167,7 @@ def test_who_may_write_and_not_read_replaces_the_field(
 ) -> None:
     product = Product(works, {"a": 1})
     rules = {"read": ("boss",), "update": ("anybody",)}
-    blind = replace(works["products"].resource, permissions=rules)
+    blind = works["products"].resource._replace(permissions=rules)
     monkeypatch.setattr(type(works["products"]), "resource", blind)
     answer = product.patch({"b": 2, "c": None})
     assert (answer.status, answer.json.keys()) == (200, {"id", "version"})

@@ -7,8 +7,7 @@ exactly, NULLs included: ascending puts them last, descending first, as PostgreS
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from ..base import scope
@@ -26,8 +25,7 @@ _WORDS = "websearch_to_tsquery('simple', %(forge_q)s)"
 _RANKED = f'ts_rank("forge_search", {_WORDS})'
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(NamedTuple):
     """Between two rows of a list: after the one with these keys, or before it (backwards)."""
 
     keys: tuple[Any, ...]

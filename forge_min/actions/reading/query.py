@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...errors import BadRequest
 from ...expression import expression
@@ -32,8 +32,7 @@ _CONTROL = frozenset({"limit", "cursor", "sort", "page", "per_page", "q", "inclu
 Read = Callable[[str, Any], Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
+class Filter(NamedTuple):
     """One condition. value: a Python value; a list for "in", a bool for "is_null"."""
 
     column: Column

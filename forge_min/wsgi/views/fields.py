@@ -6,9 +6,9 @@ The rules are the generated validator's own: it is called once, and tells them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, cast
+from types import MappingProxyType
+from typing import Any, NamedTuple, cast
 
 from ...actions import Column, Relation, Resource
 from ...actions.check import Check
@@ -16,8 +16,7 @@ from ...auth import current_identity
 from ...text import text
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):
     """One field of a form. name: in JSON. kind: a name of `actions.values.TYPES`, or "many" for
     the keys of a many_to_many. rules: the options of `Check`'s method of that kind. relation: where
     its keys lead. column: None for a "many". immutable: only a create gives it.
@@ -25,7 +24,7 @@ class Field:
 
     name: str
     kind: str
-    rules: Mapping[str, Any] = field(default_factory=dict)
+    rules: Mapping[str, Any] = MappingProxyType({})
     relation: Relation | None = None
     column: Column | None = None
     immutable: bool = False
