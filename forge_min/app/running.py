@@ -17,7 +17,6 @@ from uuid import UUID
 
 from .. import db, fanout, jobs, notify, observe, sse, text
 from ..actions import Registry
-from ..admin.jobs import JobsPages
 from ..config import Config, parse_duration
 from ..errors import ForgeError
 from ..jobs import control
@@ -36,6 +35,8 @@ from .tracing import JobSpan, RequestSpan, new_telemetry
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
+
+    from ..admin.jobs import JobsPages
 
 log = logging.getLogger("forge_min.app")
 _MARGIN = 5.0  # seconds beyond database.statement_timeout until the server is held for dead
@@ -56,6 +57,7 @@ class Running:
     application: Application
     hub: notify.PostgresHub | None = None
     _links: Links | None = None
+    _jobs_pages: JobsPages | None = None
 
     def __init__(
         self,
@@ -77,6 +79,7 @@ class Running:
         self._catalogue = jobs.Catalogue(
             max_attempts=config.jobs.max_attempts, inserted=self.metrics.jobs_inserted
         )
+        self._asking = threading.Lock()  # LOCK: guards the making of _jobs_pages
         self._stack = ExitStack()  # what is running so far; closed where a later part fails
         with self._stack:
             telemetry = new_telemetry(
@@ -211,11 +214,10 @@ class Running:
 
     def _open_admin(self) -> None:
         """What the admin server shows of the database, on connections of its own threads."""
-        c, admin = self._config.database, self._config.admin
-        name = self._config.project.name
-        database = db.Database(
+        c = self._config.database
+        self._admin_database = database = db.Database(
             c.url,
-            application_name=f"{name} admin",
+            application_name=f"{self._config.project.name} admin",
             prepare=c.prepare,
             nudger=self._nudger,
             patience=self._patience,
@@ -223,10 +225,27 @@ class Running:
         self._stack.callback(database.close)
         counted = observe.Asked(lambda: control.counted(database.connection()))
         self.metrics.watch_jobs(lambda: counted.answer() or {})
-        self.jobs_pages = JobsPages(
-            database, name, lambda: jobs.told_of(self._catalogue.kinds), local=not admin.token
-        )
-        self._stack.callback(self.jobs_pages.stop)
+        self._stack.callback(self._stop_jobs_pages)
+
+    @property
+    def jobs_pages(self) -> JobsPages:
+        """What the admin server answers /jobs with, made when somebody asks for it."""
+        from ..admin.jobs import JobsPages
+
+        with self._asking:
+            if self._jobs_pages is None:
+                self._jobs_pages = JobsPages(
+                    self._admin_database,
+                    self._config.project.name,
+                    lambda: jobs.told_of(self._catalogue.kinds),
+                    local=not self._config.admin.token,
+                )
+            return self._jobs_pages
+
+    def _stop_jobs_pages(self) -> None:
+        with self._asking:
+            if self._jobs_pages is not None:
+                self._jobs_pages.stop()
 
     def _know_jobs(self, app: App) -> None:
         self._catalogue.kinds = self.registry.declared()

@@ -7,13 +7,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ..admin import SERIES, Figures, Inside, Jobs, OneProcess
 from ..observe import Asked, Registry, Snapshot, scrape, snapshot
 from .early import alive
 
 if TYPE_CHECKING:
+    from ..admin import Figures, Inside, Jobs
     from ..app import Running
 
 JOBS = "forge_jobs"
@@ -23,19 +24,25 @@ _PACE = 14.0  # seconds between questions to the database; the leader counts eve
 @dataclass
 class Health:
     """Asked by the admin threads. build: build-info.json of an artifact, or {}. running: set when
-    the application has started. inside: the processes that profiles can be taken of.
+    the application has started.
     """
 
     build: Mapping[str, Any]
     running: Running | None = None
     draining: bool = False
-    inside: Inside = field(default_factory=OneProcess)
     _readiness: Asked[tuple[bool, Mapping[str, Any]]] = field(init=False)
     _jobs: Jobs = None
     _jobs_until: float = 0.0
 
     def __post_init__(self) -> None:
         self._readiness = Asked(self._ready)
+
+    @cached_property
+    def inside(self) -> Inside:
+        """The processes that profiles can be taken of."""
+        from ..admin import OneProcess
+
+        return OneProcess()
 
     def drain(self) -> None:
         """The application is about to stop: not ready any more, still alive."""
@@ -67,6 +74,8 @@ class Health:
 
     def counted(self) -> Snapshot:
         """What the plots show of this process; asks no database."""
+        from ..admin import SERIES
+
         return snapshot(self.running.metrics.registry, SERIES) if self.running else []
 
     def figures(self) -> Figures:

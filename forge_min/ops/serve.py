@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from ..admin import AdminServer
 from ..config import Config
 from ..errors import UsageError
 from ..observe import lines_to, new_handler
@@ -244,6 +243,8 @@ def _telling(
     with ExitStack() as stack:
 
         def tell() -> None:
+            from ..admin import AdminServer
+
             c = project.config.admin
             server = AdminServer(
                 c.host,
