@@ -63,6 +63,7 @@ LAZY = {
     "db/__init__.py": "the embedded server is for development; a page would wait for it",
     "data.py": "tomllib, which an artifact does without; /healthz would wait for it",
     "doctor/finding.py": "the masks need the core, and that it is missing is a finding",
+    "jobs/__init__.py": "the worker is for who works jobs; a page would wait for it",
     "ops/door.py": "traceback and the masks are for defects; /healthz would wait for them",
     "ops/health.py": "the admin server's parts are for who asks it; a page would wait for them",
     "ops/project.py": "serve binds its ports before app, or development, loads psycopg",
@@ -81,12 +82,12 @@ BY_NAME = {
 BUDGETS = {
     "errors": 250, "config": 468, "manifest": 119, "data": 72, "expression": 14,
     "_fanout _fanout_py fanout": 2355,
-    "observe": 3113, "db": 1504, "notify": 840, "auth": 900, "jobs": 2216, "sse": 250,
+    "observe": 3113, "db": 1504, "notify": 840, "auth": 900, "jobs": 2219, "sse": 250,
     "actions": 1823, "wsgi": 4741, "admin": 1297, "app": 800, "ops": 1743, "entry": 215,
     "doctor": 1052, "schema": 250, "parse": 960, "pages": 479, "generate": 985,
     "migrations": 900, "ship": 2451, " ".join(TOP_ORDER): 1904,
 }  # fmt: skip
-WHOLE_PACKAGE = 31_608  # the house says 15,000; why there are more: closing notes of issues 3 to 6
+WHOLE_PACKAGE = 31_616  # the house says 15,000; why there are more: closing notes of issues 3 to 6
 LONGEST_FILE, LONGEST_TWIN = 400, 1_302
 MODULES_IN_A_FOLDER = 10
 

@@ -36,9 +36,16 @@ def test_the_run_ladder_loads_nothing_that_builds(room: str) -> None:
     assert rooms <= CARRIED | {"_fanout"}
 
 
-@pytest.mark.parametrize("room", ["wsgi", "admin", "observe", "ship", "cli", "entry"])
+@pytest.mark.parametrize("room", ["wsgi", "admin.server", "observe", "ship", "cli", "entry"])
 def test_the_room_loads_neither_psycopg_nor_opentelemetry(room: str) -> None:
     assert not packages(loaded_by(f"import forge_min.{room}")) & SLOW
+
+
+def test_a_page_waits_for_nothing_of_the_admin_server_nor_of_a_worker() -> None:
+    modules = loaded_by("import forge_min.ops.serve, forge_min.app")
+    late = ("forge_min.admin.", "forge_min.jobs.working", "forge_min.observe.profiles")
+    assert not {module for module in modules if module.startswith(late)}
+    assert "forge_min.wsgi.server" in modules and "tracemalloc" not in modules
 
 
 @pytest.mark.parametrize(

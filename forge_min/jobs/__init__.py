@@ -2,6 +2,8 @@
 lost.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from .bulk import insert_many_tx
 from .fragment import JobRef, job_fragment
 from .insert import Client, caused_by, insert_tx, produced, told
@@ -9,8 +11,10 @@ from .job import Cancel, Cancelled, Change, Discard, Job, Snooze, StaleClaim
 from .keeping import Cron, Interval, Periodic, Retention, check_periodic, register_periodic
 from .kinds import Catalogue, Kind, kind_of, told_of
 from .new import NewJob, Unique
-from .working import Observer as WorkerObserver
-from .working import Worker
+
+if TYPE_CHECKING:
+    from .working import Observer as WorkerObserver
+    from .working import Worker
 
 __all__ = [
     "Cancel", "Cancelled", "Catalogue", "Change", "Client", "Cron", "Discard", "Interval", "Job",
@@ -18,3 +22,14 @@ __all__ = [
     "WorkerObserver", "caused_by", "check_periodic", "insert_many_tx", "insert_tx", "job_fragment",
     "kind_of", "produced", "register_periodic", "told", "told_of",
 ]  # fmt: skip
+
+_OF_WORKING = {"Worker": "Worker", "WorkerObserver": "Observer"}
+
+
+def __getattr__(name: str) -> Any:
+    """PERF: a worker's files are loaded when one is asked for (PEP 562)."""
+    if name not in _OF_WORKING:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import working
+
+    return getattr(working, _OF_WORKING[name])
