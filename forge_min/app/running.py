@@ -103,10 +103,10 @@ class Running:
                 self._serve(self.hub, app, generated, routes, root)
             if "opentelemetry.metrics" in sys.modules:  # else nobody reads, and it takes its time
                 self._stack.callback(observe.Exposed(self.metrics.registry).close)
+            first.answer()  # raises now what nobody would see later, before hooks are owed an end
             self._stack.callback(self._call, app.stop_hooks)
             if self._links is not None:
                 self._stack.callback(self._links.stop)  # what sends them may need what hooks end
-            first.answer()  # raises now what nobody would see later
             # PERF: what nobody waits for connects after the first page (benchmarks/observe).
             self._nudger.start(_FIRST_PAGE)
             if self.hub is not None:
@@ -187,7 +187,9 @@ class Running:
         self._stack.callback(self.database.close)
         self._stack.callback(self._direct.close)
         self._stack.callback(self._nudger.stop)
-        return FirstConnection(self.database)
+        first = FirstConnection(self.database)
+        self._stack.callback(first.join)  # or it would open one after the closing
+        return first
 
     def _open_direct(self) -> db.Connection:
         """A connection past any pooler: LISTEN and NOTIFY."""

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 
@@ -29,8 +29,18 @@ SAME = 3  # reads without an answer, then what they ask for may be too much: beg
 GLANCE = 0.2  # seconds between looks at whether to stop
 EVENTS = frozenset("e")  # the nudge that says there are some
 CATCH_UP = 0.25  # seconds that a first subscriber waits for the read before it
+SURE = 0.05  # seconds before that in which a read may be too late for who waits
 GRACE = 1.0  # seconds from a subscriber's coming in which the hub hears
 NOT_CONNECTED = "F452: the hub is not connected to the database"
+
+
+class _Silence(NamedTuple):
+    """One that a subscriber has ended. over: set once what was committed in it is read. until: when
+    nobody waits for that any more, by time.monotonic().
+    """
+
+    over: threading.Event
+    until: float
 
 
 class PostgresHub:
@@ -64,9 +74,10 @@ class PostgresHub:
         self._interval = min(poll_interval, heartbeat)
         self._retention = retention
         self._window = resume_window
-        self._ears = Ears(EVENTS, listen=listen, nudger=nudger)
+        self._ears = Ears((), listen=listen, nudger=nudger)
         self._attended = time.monotonic()  # when a subscriber came
-        self._behind: list[threading.Event] = []  # first subscribers that wait for the next read
+        self._ending: _Silence | None = None  # until a read that began after its end succeeds
+        self._calling = threading.Lock()  # LOCK: one at a time begins an `_ending`
         self._read_at = 0.0
         self._in_a_row = 0  # reads that were wanted before their pause was over
         self._reader = Reader()
@@ -138,12 +149,16 @@ class PostgresHub:
         the subscriber that ends the silence waits until it is read.
         """
         self._attended = time.monotonic()
-        if self._behind or not self._ears.of:
-            read = threading.Event()
-            self._behind.append(read)
-            self._ears.of = EVENTS
-            self._ears.set()
-            read.wait(CATCH_UP)
+        if self._ears.of and self._ending is None:  # SAFETY: in this order, which is not theirs
+            return
+        with self._calling:
+            ending = self._ending
+            if ending is None:
+                ending = _Silence(threading.Event(), time.monotonic() + CATCH_UP)
+                self._ending = ending
+                self._ears.of = EVENTS
+                self._ears.set()
+        ending.over.wait(max(0.0, ending.until - time.monotonic()))
 
     def publish(self, event: Event) -> None:
         """As `Hub.publish`, on a connection opened for it."""
@@ -170,24 +185,23 @@ class PostgresHub:
 
     def _catch_up(self) -> Connection:
         """Read what was committed, on the connection given back."""
-        behind, self._behind = self._behind, []
-        try:
-            fresh = self._loop.conn is None
-            conn = self._loop.connection()
-            if fresh:
-                self._attach(conn)
-            self._read_at = time.monotonic()
-            events = self._read(conn)  # the heartbeat as well
-            self._unanswered = 0
-            if events is None:
-                self._channels.refresh_all("reconnect")
-            else:
-                self._channels.submit(events)
-            self._state = (True, "")
-            return conn
-        finally:
-            for first in behind:
-                first.set()
+        fresh = self._loop.conn is None
+        conn = self._loop.connection()
+        if fresh:
+            self._attach(conn)
+        self._read_at, ending = time.monotonic(), self._ending
+        events = self._read(conn)  # the heartbeat as well
+        self._unanswered = 0
+        # Who did not wait any longer must not hear what came before him.
+        if events is None or (ending is not None and time.monotonic() > ending.until - SURE):
+            self._channels.refresh_all("reconnect")
+        else:
+            self._channels.submit(events)
+        self._state = (True, "")
+        if ending is not None:
+            self._ending = None
+            ending.over.set()
+        return conn
 
     def _attach(self, conn: Connection) -> None:
         self._ears.attach(conn)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import threading
+import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
-from forge_min import text
+from forge_min import db, text
 from forge_min.app import Running
-from forge_min.errors import ConfigError
+from forge_min.errors import ConfigError, ForgeError, Unavailable
 from forge_min.observe.metrics import meter
 from forge_min.observe.metrics.registry import family_name
 from forge_min.testing import Client, TestDatabase, running_app
@@ -19,6 +22,10 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from catalogues import catalogues, write_catalogue
 
 pytestmark = pytest.mark.db
+OTHERS = (
+    "select count(*) from pg_stat_activity"
+    " where datname = current_database() and pid <> pg_backend_pid()"
+)
 
 
 def test_a_project_with_tenants_does_not_start_as_the_owner_of_its_tables(
@@ -31,6 +38,40 @@ def test_a_project_with_tenants_does_not_start_as_the_owner_of_its_tables(
     for table in ("forge_audit", "orders"):
         assert table in caught.value.message
     assert caught.value.hint is not None
+
+
+def test_a_start_that_is_refused_runs_no_hook_and_says_why(
+    wide_database: TestDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[str] = []
+    app = import_module("app").app
+    monkeypatch.setattr(app, "start_hooks", [lambda: called.append("start")])
+    monkeypatch.setattr(app, "stop_hooks", [lambda: called.append("stop")])
+    # As of a project without tenants: nobody asks for the connection earlier.
+    monkeypatch.setattr("forge_min.app.running.any", lambda found: False, raising=False)
+    down = TestDatabase("", wide_database.owner_url, "postgresql://x@127.0.0.1:1/none")
+    with pytest.raises(Unavailable) as caught, running_app(down):
+        pass
+    assert caught.value.code == "F401" and called == []
+
+
+def test_a_start_that_fails_leaves_neither_a_connection_nor_a_thread(
+    wide_database: TestDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(self: Running, app: object) -> None:
+        raise ForgeError("a worker does not fit", code="F703")
+
+    monkeypatch.setattr(Running, "_know_jobs", failing)
+    before = {thread.ident for thread in threading.enumerate()}
+    with db.connect(wide_database.owner_url) as owner:
+        for _ in range(5):
+            with pytest.raises(ForgeError), running_app(wide_database):
+                pass
+        until = time.monotonic() + 10
+        while owner.execute(OTHERS).fetchone() != (0,):
+            assert time.monotonic() < until, "a connection is left"
+            time.sleep(0.01)
+    assert [t.name for t in threading.enumerate() if t.ident not in before] == []
 
 
 def test_a_secret_of_the_configuration_signs_and_without_one_each_process_has_its_own(

@@ -34,7 +34,7 @@ def silent(house: Any, kit: Any, monkeypatch: pytest.MonkeyPatch, **options: Any
     monkeypatch.setattr(hub._reader, "read", counting)
     time.sleep(0.1)
     hub._ears.set()  # one look more, after the grace
-    kit.wait_for(lambda: not hub._ears.of)
+    kit.wait_for(lambda: reads and not hub._ears.of and not hub._ears.is_set())
     reads.clear()
     return hub, reads
 
@@ -127,3 +127,75 @@ def test_no_event_is_lost_or_told_twice_while_many_come_and_the_hub_falls_silent
         stop.set()
         sweeper.join()
     assert silences
+
+
+def test_who_comes_while_the_first_one_waits_hears_nothing_of_before_either(
+    house: Any, kit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nudger = house.nudger()
+    long = {"poll_interval": 60.0, "heartbeat": 60.0, "resume_window": -1.0}
+    hub, _ = silent(house, kit, monkeypatch, nudger=nudger, **long)
+    conn = house.conn(nudger)
+    for turn in range(20):
+        hub._channels.sweep()
+        time.sleep(0.06)
+        hub._ears.set()
+        kit.wait_for(lambda: not hub._ears.of)
+        for n in range(5):
+            hub.publish_tx(conn, event(f"old {turn} {n}"))
+        time.sleep(0.02)
+
+        def coming(after: float) -> Any:
+            time.sleep(after)
+            return kit.Listener(hub.subscribe(kit.key())[0])
+
+        with ThreadPoolExecutor(2) as pool:
+            listeners = list(pool.map(coming, (0.0, 0.0005 * (turn % 8))))
+        hub.publish_tx(conn, event("now"))
+        for listener in listeners:
+            listener.until(lambda me: "now" in me.heard)
+            assert listener.heard == ["now"]
+            listener.subscription.close()
+
+
+def test_who_could_not_wait_for_the_read_gets_a_refresh_and_nothing_of_before(
+    house: Any, kit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nudger = house.nudger()
+    long = {"poll_interval": 60.0, "heartbeat": 60.0}
+    hub, _ = silent(house, kit, monkeypatch, nudger=nudger, **long)
+    conn, owner = house.conn(nudger), house.owner()
+    hub.publish_tx(conn, event("old"))
+    with owner.transaction():
+        owner.execute("lock table forge_event in access exclusive mode")
+        listener = kit.Listener(hub.subscribe(kit.key())[0])
+        others = [kit.Listener(hub.subscribe(kit.key(f"t{n}"))[0]) for n in range(20)]
+        # One wait for all of them: 20 would be 5 s, and the lock is given up after 2.
+        time.sleep(0.1)
+    listener.until(lambda me: me.refreshes == 1)
+    hub.publish_tx(conn, event("now"))
+    listener.until(lambda me: "now" in me.heard)
+    assert listener.heard == ["now"] and listener.refreshes == 1
+    assert all(other.heard == [] for other in others)
+
+
+@pytest.mark.parametrize("after", [0.0, 0.03, 0.08, 0.2])
+def test_who_resumes_right_after_a_start_gets_what_was_missed(
+    house: Any, kit: Any, after: float
+) -> None:
+    earlier = house.hub()
+    listener = kit.Listener(earlier.subscribe(kit.key())[0])
+    earlier.publish(event("one"))
+    listener.count(1)
+    earlier.publish(event("two"))
+    listener.count(2)
+    hub = postgres.PostgresHub(house.open, kit.encode)
+    house.hubs.append(hub)
+    hub.start(0.1)
+    time.sleep(after)
+    opened = hub.subscribe(kit.key(), listener.ids[0])
+    assert b"data: two|" in opened.first and b"refresh" not in opened.first
+    resumed = kit.Listener(opened.subscription)
+    hub.publish(event("three"))
+    resumed.count(1)
+    assert resumed.heard == ["three"] and resumed.refreshes == 0

@@ -98,3 +98,23 @@ def test_a_flush_gets_what_lies_behind_a_full_batch(patient: Any) -> None:
         assert flushed.result(timeout=10)
     assert len(kept.names) == 1200
     batch.shutdown()
+
+
+def test_a_flush_beside_a_shutdown_that_gives_up_does_not_wait_on(patient: Any) -> None:
+    batch, kept, tracer = patient
+    kept.goes.clear()
+    for number in range(513):
+        tracer.start_span(str(number)).end()
+    until = time.monotonic() + 10
+    while batch._waiting.qsize() > 1 and time.monotonic() < until:  # the rest is being exported
+        time.sleep(0.001)
+    with ThreadPoolExecutor(1) as pool:
+        flushed = pool.submit(batch.force_flush, 60_000)
+        while not batch._asked:
+            time.sleep(0.001)
+        batch.shutdown(0.2)
+        flushed.result(timeout=10)
+    assert batch.dropped["stopped"] == 513
+    kept.goes.set()
+    batch._thread.join(10)
+    assert not batch._thread.is_alive() and batch.force_flush(100)

@@ -122,3 +122,20 @@ def test_who_asks_at_the_same_moment_hears_of_a_process_that_hangs_since(
         told = [ask.result(timeout=20) for ask in [pool.submit(health.ready) for _ in range(16)]]
     assert told == [(False, {"process 1: process": "does not answer"})] * 16
     assert time.monotonic() - begun < 4
+
+
+def test_an_answer_is_not_older_than_the_question(health_of: Any) -> None:
+    away = threading.Event()
+
+    def answer(link: Connection) -> None:
+        link.send((1, (False, {"database": "away"}) if away.is_set() else READY, []))
+
+    health = health_of([answer, late(1.0)])
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(health.ready)  # process 1 answers this at once
+        time.sleep(0.3)
+        away.set()
+        beside = [pool.submit(health.ready) for _ in range(3)]
+        for told in beside:
+            assert told.result(timeout=20) == (False, {"process 1: database": "away"})
+        assert first.result(timeout=20) == (True, {})

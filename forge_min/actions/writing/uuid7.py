@@ -9,7 +9,7 @@ import time
 from uuid import UUID
 
 _SIZE = 10  # bytes of one
-_drawn: list[bytes] = []  # LOCK: none, its operations are atomic
+_drawn: list[bytes] = []  # LOCK: none, `pop` is atomic
 os.register_at_fork(after_in_child=_drawn.clear)  # SAFETY: or a child's were its parent's
 
 

@@ -73,10 +73,13 @@ class Batch(SpanProcessor):
         if not self._thread.is_alive():
             return self._waiting.empty()
         done = threading.Event()
-        self._asked.add(done)
-        self._waiting.put(done)
-        self._hurry.set()
-        return done.wait(timeout_millis / 1000)
+        try:
+            self._asked.add(done)
+            self._waiting.put(done)
+            self._hurry.set()
+            return done.wait(timeout_millis / 1000)
+        finally:
+            self._asked.discard(done)
 
     def shutdown(self, timeout: float = _PATIENCE) -> None:
         """Send what waits, at most `timeout` seconds; the rest is counted. Idempotent."""
@@ -92,7 +95,13 @@ class Batch(SpanProcessor):
         left = self._given - self._done
         with suppress(Empty):
             while True:
-                left += not isinstance(self._waiting.get_nowait(), threading.Event)
+                each = self._waiting.get_nowait()
+                if isinstance(each, threading.Event):
+                    each.set()
+                else:
+                    left += 1
+        if self._thread.is_alive():
+            self._waiting.put(threading.Event())  # to its end, should it come back
         if left:
             self._drop("stopped", left)
             _log.warning("%d spans were not sent before the end", left)

@@ -134,26 +134,38 @@ class HealthOfMany(Health):
 
     def _ask(self) -> dict[int, _State]:
         """slot → (ready, reasons) of each process that answers in time. One asks; who comes
-        meanwhile waits for the same answers: a process that hangs holds up nobody for longer than
-        PATIENCE.
+        meanwhile waits for that, and shares the next answers with all who did: those may not be
+        older than his question. A process that hangs holds up nobody for a second time.
         """
+        with self._lock:
+            earlier = self._round
+        if earlier is None or (earlier.wait(PATIENCE) and not self._late()):
+            self._share()
+        late = self._late()
+        with self._lock:
+            return {slot: state for slot, state in self._told.items() if slot not in late}
+
+    def _share(self) -> None:
+        """Ask all, or wait for the answers to one who has begun to."""
         with self._lock:
             asked_by_another, done = self._round, threading.Event()
             if asked_by_another is None:
                 self._round = done
         if asked_by_another is not None:
             asked_by_another.wait(PATIENCE)
-        else:
-            try:
-                self._hear(self._put())
-            finally:
-                with self._lock:
-                    self._round = None
-                done.set()
+            return
+        try:
+            self._hear(self._put())
+        finally:
+            with self._lock:
+                self._round = None
+            done.set()
+
+    def _late(self) -> set[int]:
+        """Who owes an answer for long."""
         late = time.monotonic() - _BRIEF
         with self._lock:
-            owing = {slot for slot, since in self._asked.items() if since < late}
-            return {slot: state for slot, state in self._told.items() if slot not in owing}
+            return {slot for slot, since in self._asked.items() if since < late}
 
     def _put(self) -> dict[Connection, int]:
         """Ask all; the links over which answers come, with their slots."""
