@@ -62,7 +62,10 @@ class RequestSpan(observe.Span):
         environ = self._request.environ
         for name, value in observe.http_attributes(environ).items():
             self.set_attribute(name, value)
-        observe.note_answer(environ, self, status)
+        observe.note_answer(environ, self, environ.get("forge.status", status))
+        error = environ.get("forge.error")
+        if isinstance(error, Exception):
+            self.fail_with(error)
 
 
 class JobSpan:

@@ -157,6 +157,13 @@ class Span:
         if self._recording is not None:
             self._recording.fail(description)
 
+    def fail_with(self, error: Exception) -> None:
+        """Mark it as failed by an exception that was answered inside of it; the exception is
+        recorded, unless a span inside of this one has done so.
+        """
+        if self._recording is not None:
+            _fail(self._recording, error, self._above)
+
     def __enter__(self) -> Span:
         self._begin()
         return self

@@ -93,6 +93,8 @@ def _extra_headers(error: BaseException) -> list[tuple[str, str]]:
 def failed(request: Request, error: BaseException) -> Response:
     """As `problem_response`; the log hears of what is not the client's."""
     status = status_of(error)
+    if status >= 500:
+        request.environ["forge.error"] = error  # for a trace
     if status == 500:
         _log.error(
             "request %s failed: %s %s", request.id, request.method, request.path, exc_info=error
