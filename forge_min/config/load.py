@@ -82,6 +82,7 @@ class _Loading:
             self._refuse(f"FORGE_ENV must be one of {known}, not {env!r}", "F200")
         if env == "production":
             self._values["observe.sample_ratio"] = 0.01
+            self._sources["observe.sample_ratio"] = "production"
         if self._text:
             self._read_file()
         self._read_variables()
@@ -143,13 +144,18 @@ class _Loading:
     def _derive(self, env: str) -> None:
         """Values that follow from others, and rules between them."""
         values, url = self._values, str(self._values["database.url"])
-        for name, value in (
-            ("database.direct_url", url),
-            ("database.migrate_url", values["database.direct_url"] or url),
-            ("database.app_role", _user(url) or _role(str(values["project.name"]))),
-            ("observe.service_name", values["project.name"]),
+        direct = "database.direct_url" if values["database.direct_url"] else "database.url"
+        role_of = "database.url" if _user(url) else "project.name"
+        for name, origin, value in (
+            ("database.direct_url", "database.url", url),
+            ("database.migrate_url", direct, values[direct]),
+            ("database.app_role", role_of, _user(url) or _role(str(values["project.name"]))),
+            ("observe.service_name", "project.name", values["project.name"]),
         ):
-            values[name] = values[name] or value
+            if not values[name]:
+                values[name] = value
+                if self._sources[name] == "default":
+                    self._sources[name] = self._sources[origin]
         if _user(url) not in ("", values["database.app_role"]):
             where = self._sources["database.app_role"]
             message = f"{where}: database.app_role must be the user of database.url"

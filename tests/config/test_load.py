@@ -56,7 +56,10 @@ def test_every_key_is_set_by_its_variable(key) -> None:
     assert getattr(getattr(config, section), name) == value
     assert config.sources[key.name] == key.variable
     others = {k: s for k, s in config.sources.items() if k != key.name}
-    assert set(others.values()) == {"default"}
+    origins = ("database.url", "database.direct_url", "project.name")  # of what others follow from
+    assert set(others.values()) == {"default"} | {
+        key.variable for name in origins if key.name == name
+    }
 
 
 @pytest.mark.parametrize("key", TABLE, ids=lambda key: key.name)
@@ -564,3 +567,20 @@ def test_migrations_go_past_the_pooler_when_it_is_named() -> None:
         None, {"DATABASE_URL": "postgresql://w@pool/d", "FORGE_DATABASE_DIRECT_URL": "host=db"}
     )
     assert config.database.migrate_url == "host=db"
+
+
+def test_a_value_that_follows_from_another_names_where_that_came_from(tmp_path: Path) -> None:
+    (tmp_path / "forge.toml").write_text('[project]\nname = "shop"\n')
+    url = "postgresql://shop_app@db.example/shop"
+    sources = load(tmp_path, {"DATABASE_URL": url}).sources
+    for name in ("url", "direct_url", "migrate_url", "app_role"):
+        assert sources[f"database.{name}"] == "DATABASE_URL"
+    assert sources["observe.service_name"] == "forge.toml:2"
+    assert sources["observe.sample_ratio"] == "default"
+    direct = {"FORGE_DATABASE_DIRECT_URL": url}
+    sources = load(tmp_path, {"DATABASE_URL": url} | direct).sources
+    assert sources["database.migrate_url"] == "FORGE_DATABASE_DIRECT_URL"
+    hard = {"FORGE_ENV": "production", "DATABASE_URL": url, "FORGE_AUTH_SECRET": "s" * 40}
+    assert load(tmp_path, hard).sources["observe.sample_ratio"] == "production"
+    hard["FORGE_OBSERVE_SAMPLE_RATIO"] = "0.5"
+    assert load(tmp_path, hard).sources["observe.sample_ratio"] == "FORGE_OBSERVE_SAMPLE_RATIO"
