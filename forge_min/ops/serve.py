@@ -309,5 +309,20 @@ def _log_to_stderr(config: Config) -> None:
     handler = new_handler(sys.stderr, format=c.log_format, level=c.log_level, queued=False)
     root.handlers = [handler]
     root.setLevel(c.log_level.upper())
+    # Python itself writes these to stderr: whole, in many lines, and waiting for who reads them.
+    logging.captureWarnings(True)
+    threading.excepthook = _thread_ended
+    sys.unraisablehook = _not_raised
     for warning in config.warnings:
         log.warning("%s", warning)
+
+
+def _thread_ended(told: threading.ExceptHookArgs) -> None:
+    name = told.thread.name if told.thread else "unknown"
+    if told.exc_value is not None and not isinstance(told.exc_value, SystemExit):
+        log.error("the thread %s ended by an exception", name, exc_info=told.exc_value)
+
+
+def _not_raised(told: sys.UnraisableHookArgs) -> None:
+    what = told.err_msg or "Exception ignored in"
+    log.error("%s: %r", what, told.object, exc_info=told.exc_value)
