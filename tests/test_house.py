@@ -25,6 +25,7 @@ GROUND = {
     "text": 2,
     "data": 1,
     "expression": 1,
+    "late": 1,
     "_fanout": 2,
     "_fanout_py": 2,
     "config": 3,
@@ -60,10 +61,8 @@ LAZY = {
     "config/load.py": "difflib is for mistakes; a process without any need not hold it",
     "config/table.py": "ipaddress is for sites with proxies; /healthz would wait for it",
     "config/values.py": "tomllib is for lists and tables; /healthz would wait for it",
-    "db/__init__.py": "the embedded server is for development; a page would wait for it",
     "data.py": "tomllib, which an artifact does without; /healthz would wait for it",
     "doctor/finding.py": "the masks need the core, and that it is missing is a finding",
-    "jobs/__init__.py": "the worker is for who works jobs; a page would wait for it",
     "ops/door.py": "traceback and the masks are for defects; /healthz would wait for them",
     "ops/health.py": "the admin server's parts are for who asks it; a page would wait for them",
     "ops/project.py": "serve binds its ports before app, or development, loads psycopg",
@@ -71,7 +70,7 @@ LAZY = {
     "ops/serve.py": "one process needs nothing of several; the admin server comes after a page",
 }
 BY_NAME = {
-    "admin/__init__.py": "its own parts; a page would wait for them",
+    "late.py": "parts of a package; a page would wait for them",
     "observe/__init__.py": "setup loads the SDK, 40 ms that only a sampling process should pay",
     "observe/otlp/choice.py": "the official exporter, where somebody has installed it",
     "ops/project.py": "the user's code: gen.registry and app",
@@ -80,14 +79,14 @@ BY_NAME = {
 }
 
 BUDGETS = {
-    "errors": 250, "config": 474, "manifest": 119, "data": 72, "expression": 14,
+    "errors": 250, "config": 474, "manifest": 119, "data": 72, "expression": 14, "late": 12,
     "_fanout _fanout_py fanout": 2355,
-    "observe": 3125, "db": 1504, "notify": 847, "auth": 900, "jobs": 2219, "sse": 250,
-    "actions": 1823, "wsgi": 4741, "admin": 1297, "app": 805, "ops": 1761, "entry": 215,
+    "observe": 3125, "db": 1507, "notify": 847, "auth": 900, "jobs": 2219, "sse": 250,
+    "actions": 1823, "wsgi": 4741, "admin": 1297, "app": 805, "ops": 1762, "entry": 215,
     "doctor": 1052, "schema": 250, "parse": 960, "pages": 479, "generate": 985,
     "migrations": 900, "ship": 2451, " ".join(TOP_ORDER): 1904,
 }  # fmt: skip
-WHOLE_PACKAGE = 31_666  # the house says 15,000; why there are more: closing notes of issues 3 to 6
+WHOLE_PACKAGE = 31_676  # the house says 15,000; why there are more: closing notes of issues 3 to 6
 LONGEST_FILE, LONGEST_TWIN = 400, 1_302
 MODULES_IN_A_FOLDER = 10
 

@@ -6,9 +6,10 @@ them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..data import files
+from ..late import late
 from ._libpq import psycopg  # noqa: F401  (first: a missing libpq gets its error)
 from .connection import Connection, Database, connect
 from .migrate import migrate, migrate_down, migration_lock, migration_status
@@ -22,6 +23,14 @@ from .translate import errors_translated, translate
 if TYPE_CHECKING:
     from .embedded import EmbeddedServer, scratch_database
 
+__getattr__ = late(
+    __name__,
+    {
+        "EmbeddedServer": "embedded.EmbeddedServer",
+        "scratch_database": "embedded.scratch_database",
+    },
+)
+
 # The forge_ tables; they come before the project's own files.
 FORGE_MIGRATIONS = tuple(read_migrations(files(__name__) / "forge", "forge"))
 
@@ -31,12 +40,3 @@ __all__ = [
     "load_sql", "migrate", "migrate_down", "migration_lock", "migration_status", "nudge",
     "read_migrations", "rides", "run", "scratch_database", "transaction", "translate",
 ]  # fmt: skip
-
-
-def __getattr__(name: str) -> Any:
-    """PERF: the embedded server's files are loaded when it is asked for (PEP 562)."""
-    if name not in ("EmbeddedServer", "scratch_database"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from . import embedded
-
-    return getattr(embedded, name)

@@ -2,8 +2,9 @@
 lost.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ..late import late
 from .bulk import insert_many_tx
 from .fragment import JobRef, job_fragment
 from .insert import Client, caused_by, insert_tx, produced, told
@@ -16,20 +17,11 @@ if TYPE_CHECKING:
     from .working import Observer as WorkerObserver
     from .working import Worker
 
+__getattr__ = late(__name__, {"Worker": "working.Worker", "WorkerObserver": "working.Observer"})
+
 __all__ = [
     "Cancel", "Cancelled", "Catalogue", "Change", "Client", "Cron", "Discard", "Interval", "Job",
     "JobRef", "Kind", "NewJob", "Periodic", "Retention", "Snooze", "StaleClaim", "Unique", "Worker",
     "WorkerObserver", "caused_by", "check_periodic", "insert_many_tx", "insert_tx", "job_fragment",
     "kind_of", "produced", "register_periodic", "told", "told_of",
 ]  # fmt: skip
-
-_OF_WORKING = {"Worker": "Worker", "WorkerObserver": "Observer"}
-
-
-def __getattr__(name: str) -> Any:
-    """PERF: a worker's files are loaded when one is asked for (PEP 562)."""
-    if name not in _OF_WORKING:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from . import working
-
-    return getattr(working, _OF_WORKING[name])

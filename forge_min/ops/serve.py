@@ -144,7 +144,8 @@ def _serve_many(
         health = HealthOfMany(build, control, count)
         with _process(child=True) as (stack, ended):
             link.start(health, ended.set)
-            _start(project, stack, health, admin=True, serving=False, early=early)[1]()
+            _, begin = _start(project, stack, health, admin=True, serving=False, early=early)
+            begin()
             link.serving()
             ended.wait()
         return DONE

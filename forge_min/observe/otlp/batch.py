@@ -44,7 +44,7 @@ class Batch(SpanProcessor):
         self.dropped = {"full": 0, "failed": 0, "stopped": 0}
         self._counting = threading.Lock()  # LOCK: guards `dropped`
         self._stopping = False
-        self._given = self._done = 0  # by the thread
+        self._exporting = 0  # spans that the exporter has just been given
         self._hurry = threading.Event()  # a batch is full, or somebody waits for what there is
         self._asked: set[threading.Event] = set()  # LOCK: none, its operations are atomic
 
@@ -92,7 +92,7 @@ class Batch(SpanProcessor):
         self._thread.join(timeout / 2)
         self._exporter.shutdown()  # tries nothing again
         self._thread.join(max(0.0, until - time.monotonic()))
-        left = self._given - self._done
+        left = self._exporting
         with suppress(Empty):
             while True:
                 each = self._waiting.get_nowait()
@@ -117,7 +117,7 @@ class Batch(SpanProcessor):
             batch, waiting = self._next()
             if batch and (lost := self._export(batch)):
                 self._drop("failed", lost)
-            self._done = self._given
+            self._exporting = 0
             for done in waiting:
                 self._asked.discard(done)
                 done.set()
@@ -149,7 +149,7 @@ class Batch(SpanProcessor):
                 waiting.append(each)
             else:
                 batch.append(each)
-        self._given += len(batch)
+        self._exporting = len(batch)
         return batch, waiting
 
 

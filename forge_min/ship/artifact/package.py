@@ -16,7 +16,7 @@ from .distributions import recorded_files
 
 # tests/test_house.py compares these with the ladders of the house.
 CARRIED = frozenset(
-    ("__init__", "errors", "text", "data", "expression", "config", "manifest", "fanout")
+    ("__init__", "errors", "text", "data", "expression", "late", "config", "manifest", "fanout")
     + ("_fanout_py", "observe", "db", "notify", "auth", "jobs", "sse", "actions", "wsgi")
     + ("admin", "app", "ops", "doctor", "entry")
 )
