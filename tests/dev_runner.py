@@ -50,11 +50,11 @@ class Dev:
         self.port, self.admin = free_port(), free_port()
         self.process: Process | None = None
 
-    def start(self, **more: str) -> Process:
-        """Begin; returns when something answers."""
+    def start(self, argv: list[str] | None = None, **more: str) -> Process:
+        """Begin; returns when something answers. argv: another command."""
         ports = {"FORGE_SERVER_PORT": str(self.port), "FORGE_ADMIN_PORT": str(self.admin)}
         environ = clean_environment(**{**ports, **self.environ, **more})
-        argv = [sys.executable, "-m", "forge_min", "--project", str(self.root), "dev"]
+        argv = argv or [sys.executable, "-m", "forge_min", "--project", str(self.root), "dev"]
         self.process = Process(argv, environ, self.root.parent / "dev.log")
         self.process.wait_for(lambda: self.get("/").status > 0, "an answer")
         return self.process

@@ -156,9 +156,12 @@ class Development:
 
     def _take(self, stack: ExitStack, names: Collection[str], asked: Changes) -> None:
         """Files have changed. The first time all have."""
-        if asked.gen:
+        stale = asked.gen
+        while stale:
             self._problems["gen"] = make_gen(self._root, self._say)
-            names = {*names, *self._watcher.changed()}
+            # What it has written, and what somebody saved after it had read that.
+            since = self._watcher.changed()
+            stale, names = asked_by(since).gen, {*names, *since}
             asked = asked if asked is _ALL else asked_by(names)
         if asked.config:
             self._problems["config"] = self._configure()

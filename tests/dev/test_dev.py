@@ -142,6 +142,32 @@ def test_it_begins_without_gen_and_with_a_wrong_schema(stopped: Dev) -> None:
     assert dev.interrupt() == 0
 
 
+SAVES_MEANWHILE = """
+import os, sys
+from pathlib import Path
+from forge_min.dev import Development
+
+def say(line):
+    print(line, flush=True)
+    if line.startswith("wrote resources/item/jobs.py"):  # by now the schemas have been read
+        schema = root / "resources/item/schema.py"
+        beside = root / "new.txt"
+        beside.write_text(schema.read_text().replace("schema.timestamps", sys.argv[2]))
+        beside.replace(schema)
+
+root = Path(sys.argv[1])
+sys.path.insert(0, str(root))
+Development(root, os.environ, say, color=False).run()
+"""
+
+
+def test_what_is_saved_while_gen_is_written_is_taken_too(stopped: Dev) -> None:
+    (stopped.root / "resources/item/jobs.py").unlink()
+    more = 'schema.int("price"), schema.timestamps'
+    stopped.start([sys.executable, "-c", SAVES_MEANWHILE, str(stopped.root), more])
+    stopped.until(lambda: "price" in (stopped.root / "gen/item/model.py").read_text())
+
+
 def test_a_request_that_fails_shows_its_traceback_in_its_own_page_only(dev: Dev) -> None:
     dev.save("app.py", replaced("    rows = items", "    rows = missing + items"))
     shown = dev.shows("NameError: name &#39;missing&#39; is not defined")
