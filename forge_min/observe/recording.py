@@ -76,7 +76,7 @@ class Recording(trace.Span):
         self._ended = False
         self.context = SpanContext(ids.trace_id, ids.span_id, True)
         self._start = time.time_ns()
-        self._token: Token[Context] = otel.attach(trace.set_span_in_context(self))
+        self._token: Token[Context] | None = otel.attach(trace.set_span_in_context(self))
         processor.on_start(self, None)  # type: ignore[arg-type]  # it asks the API's span for more
 
     @property
@@ -152,11 +152,7 @@ class Recording(trace.Span):
         if self._ended:
             return
         self._ended = True
-        try:
-            # not otel.detach(): that logs an error where the body is closed by another thread
-            otel._RUNTIME_CONTEXT.detach(self._token)
-        except ValueError:
-            pass
+        self.leave()
         lost = self._lost[0], self._lost[1], self._lost[2]
         self._processor.on_end(
             Ended(
@@ -179,6 +175,17 @@ class Recording(trace.Span):
     # -- tracing.Recording ------------------------------------------------------------------------
 
     record = record_exception
+
+    def leave(self) -> None:
+        """Leave its OpenTelemetry context. Idempotent."""
+        token, self._token = self._token, None
+        if token is None:
+            return
+        try:
+            # not otel.detach(): that logs an error where the body is closed by another thread
+            otel._RUNTIME_CONTEXT.detach(token)
+        except ValueError:
+            pass
 
     def fail(self, description: str) -> None:
         """Status error."""

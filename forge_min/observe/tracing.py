@@ -38,6 +38,9 @@ class Recording(Protocol):
     def record(self, error: BaseException) -> None:
         """Add the exception as an event."""
 
+    def leave(self) -> None:
+        """Leave its OpenTelemetry context; it goes on."""
+
     def end(self) -> None:
         """End it and leave its OpenTelemetry context."""
 
@@ -191,12 +194,10 @@ class Span:
             self._above = parent.span_id
         self._token = current.set(context)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def leave(self) -> None:
+        """This thread goes on with something else; the span ends later, with `__exit__`. What
+        belongs to it until then runs in a copy of the context of before. Idempotent.
+        """
         token, self._token = self._token, None
         if token is None:
             return
@@ -204,6 +205,16 @@ class Span:
             current.reset(token)
         except ValueError:  # left in another context than entered (a body closed by another thread)
             pass
+        if self._recording is not None:
+            self._recording.leave()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.leave()
         if self._recording is not None:
             recording, self._recording = self._recording, None
             if isinstance(error, Exception):

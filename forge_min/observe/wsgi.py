@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from .logs import masked
@@ -17,6 +18,7 @@ _METHODS = frozenset(
     ("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE")
 )
 _OPTIONAL = {"client.address": "REMOTE_ADDR", "user_agent.original": "HTTP_USER_AGENT"}
+_PORTS = {"http": "80", "https": "443"}
 _LONGEST = 256  # characters of what a client says of itself
 
 
@@ -31,9 +33,9 @@ def trace_wsgi(app: WSGIApplication) -> WSGIApplication:
         with ExitStack() as stack:
             active = stack.enter_context(_span(environ))
             environ["HTTP_TRACEPARENT"] = active.traceparent or ""  # of what is called next
-            body = app(environ, _noting(environ, start_response, active))
+            body = _Body(app(environ, _noting(environ, start_response, active)), active)
             stack.pop_all()  # from here on the body's close ends the span
-        return _Body(body, active)
+        return body
 
     return traced
 
@@ -49,7 +51,7 @@ def http_attributes(environ: WSGIEnvironment) -> dict[str, Value]:
         "http.request.method": known,
         "url.path": masked(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")),
         "url.scheme": environ.get("wsgi.url_scheme", "http"),
-        "server.address": environ.get("SERVER_NAME", ""),
+        **_asked_for(environ),
         "network.protocol.version": environ.get("SERVER_PROTOCOL", "HTTP/1.1").partition("/")[2],
     }
     for name, key in _OPTIONAL.items():
@@ -58,6 +60,20 @@ def http_attributes(environ: WSGIEnvironment) -> dict[str, Value]:
     if known == "_OTHER":
         attributes["http.request.method_original"] = method[:32]
     return attributes
+
+
+def _asked_for(environ: WSGIEnvironment) -> dict[str, Value]:
+    """The host and port that the client names (RFC 9110 section 7.2), else where the server is."""
+    named: str = environ.get("HTTP_HOST", "")[:_LONGEST]
+    host, _, port = named.rpartition(":")
+    if not named:
+        host, port = environ.get("SERVER_NAME", ""), environ.get("SERVER_PORT", "")
+    elif not (host and port.isascii() and port.isdigit()):
+        host, port = named, _PORTS.get(environ.get("wsgi.url_scheme", ""), "")
+    found: dict[str, Value] = {"server.address": host}
+    if port.isascii() and port.isdigit():  # of a Unix socket there is none
+        found["server.port"] = int(port[:5])
+    return found
 
 
 def span_name(method: str, route: str = "") -> str:
@@ -99,15 +115,21 @@ def note_answer(environ: WSGIEnvironment, active: Span, code: int) -> None:
 
 
 class _Body:
-    """The body; its close ends the span, after the application's own close."""
+    """The body; its close ends the span, after the application's own close. Its pieces are made in
+    the span, whatever the thread does between them.
+    """
 
     def __init__(self, body: Iterable[bytes], active: Span) -> None:
-        self._body = body
-        self._active = active
+        self._body, self._active = body, active
+        self._context = copy_context()
+        active.leave()
 
     def __iter__(self) -> Iterator[bytes]:
+        run = self._context.run
         try:
-            yield from self._body
+            pieces = run(iter, self._body)
+            while (piece := run(next, pieces, None)) is not None:
+                yield piece
         except Exception:
             self._active.__exit__(*sys.exc_info())
             raise
@@ -116,4 +138,4 @@ class _Body:
         with ExitStack() as stack:
             stack.push(self._active)
             if hasattr(self._body, "close"):
-                self._body.close()
+                self._context.run(self._body.close)

@@ -11,19 +11,20 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from contextvars import copy_context
+from functools import partial
 from http import HTTPStatus
 from types import FunctionType, MethodType
-from typing import Any
+from typing import Any, Protocol
 from wsgiref.types import StartResponse
 
 from ..auth import current_identity
+from ..errors import NotFound
 from ..expression import expression
 from ..fanout import Counter, with_defaults
 from ..observe import log_fields, note
 from ..text import LANGUAGES, choose, in_language
-from .problem import failed
+from .problem import MethodNotAllowed, failed
 from .request import Request
 from .response import SECURITY_HEADERS, Response
 from .router import Handler, Middleware, Router
@@ -36,8 +37,22 @@ after the last one; its status is 500 where no piece came, as that was answered.
 Access = Callable[[str, str, int, float], None]
 """Told (method, path, status, seconds), at the same moment: `observe.AccessLog`."""
 
-Around = Callable[[Request], AbstractContextManager[Callable[[int], None]]]
-"""Opened around every request: a span. What it gives is called with the status before it closes."""
+
+class Around(Protocol):
+    """Opened around every request: a span. What it gives is called with the status before it
+    closes: after the last piece of a body of pieces. Until then `leave` has this thread go on with
+    something else; each piece is made in a copy of the context of before.
+    """
+
+    def __enter__(self) -> Callable[[int], None]:
+        """Begin."""
+
+    def leave(self) -> None:
+        """Give this thread back; called once the answer has begun, if its body is of pieces."""
+
+    def __exit__(self, *error: Any) -> object:
+        """End; with the exception that a body of pieces ended with."""
+
 
 _STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
@@ -66,7 +81,7 @@ class Application:
         outer: Sequence[Middleware] = (),
         observe: Observe | None = None,
         access: Access | None = None,
-        around: Around | None = None,
+        around: Callable[[Request], Around] | None = None,
         max_body: int = 1 << 20,
     ) -> None:
         self._router = router
@@ -93,50 +108,60 @@ class Application:
         request = Request(environ, self._request_id(environ), self._max_body)
         environ["forge.request_id"] = request.id
         token = log_fields.set({"request_id": request.id})
-        body: bytes | Iterable[bytes] = b""
+        around = None if self._around is None else self._around(request)
+        streams = False
         self._in_flight.inc()  # PERF: with its end 0.1 µs (benchmarks/observe, request)
+        finish = around.__enter__() if around is not None else None
         try:
-            if self._around is None:
-                response = self._respond(request, start_response)
+            started = time.perf_counter()
+            response = self._outside(request)
+            if LANGUAGES:
+                response = _labelled(request, response)
+            response = self._start(request, response, start_response)
+            body, status = response.body, response.status
+            if isinstance(body, bytes):
+                self._tell(request, status, started)
+                if finish is not None:
+                    finish(status)
             else:
-                with self._around(request) as finish:
-                    response = self._respond(request, start_response)
-                    finish(response.status)
-            body = response.body
+                streams = True
+                body = _Told(body, partial(self._ended, request, status, started, finish, around))
+        except BaseException:
+            if around is not None:
+                around.__exit__(*sys.exc_info())
+            raise
         finally:
-            if isinstance(body, bytes):  # else its close says when
+            if not streams:  # else its close says when
                 self._in_flight.inc(-1.0)
             log_fields.reset(token)
+        if around is not None:
+            around.leave() if streams else around.__exit__(None, None, None)
         if request.method == "HEAD":  # PEP 3333 leaves it to the application; waitress does not cut
             if hasattr(body, "close"):
                 body.close()
             return [] if isinstance(body, bytes) else ()
         return [body] if isinstance(body, bytes) else body
 
-    def _respond(self, request: Request, start: StartResponse) -> Response:
-        """Answer, and tell metrics and the access log."""
-        started = time.perf_counter()
-        response = self._outside(request)
-        if LANGUAGES:
-            response = _labelled(request, response)
-        response = self._start(request, response, start)
-        body, status = response.body, response.status
-        if isinstance(body, bytes):
-            self._tell(request, status, started)
-            return response
-        return Response(status, self._told_later(request, status, body, started))
-
-    def _told_later(
-        self, request: Request, status: int, body: Iterable[bytes], started: float
-    ) -> Iterable[bytes]:
-        """The pieces; at their end metrics and the access log are told."""
-        context = copy_context()  # its log fields, and the span that it is in
-
-        def told(failed: bool) -> None:
-            self._in_flight.inc(-1.0)
-            context.run(self._tell, request, 500 if failed else status, started)
-
-        return _Told(body, told)
+    def _ended(
+        self,
+        request: Request,
+        status: int,
+        started: float,
+        finish: Callable[[int], None] | None,
+        around: Around | None,
+        error: BaseException | None,
+        *,
+        begun: bool,
+    ) -> None:
+        """Told after the last piece of a body. error: what it ended with. begun: a piece was
+        written.
+        """
+        self._in_flight.inc(-1.0)
+        status = 500 if error is not None and not begun else status
+        self._tell(request, status, started)
+        if finish is not None and around is not None:
+            finish(status)
+            around.__exit__(type(error), error, None)
 
     def _tell(self, request: Request, status: int, started: float) -> None:
         seconds = time.perf_counter() - started
@@ -179,22 +204,37 @@ class Application:
                 return self._answer(request, True)
         try:
             request.read_path()
+            try:
+                self._route(request)
+            except (NotFound, MethodNotAllowed):
+                pass  # whom the middleware lets through is told so
             return _checked(self._chain(request))
         except _OF_THE_PROCESS:
             raise
         except BaseException as err:
             return failed(request, err)
 
+    def _route(self, request: Request) -> None:
+        """Find the handler: before the middleware, so that what it asks of the database, and whom
+        it refuses, is told of by the route. Raises as `Router.match`.
+        """
+        request.routed = None
+        request.route = ""
+        handler, request.params, pattern = self._router.match(request.method, request.path)
+        request.routed = handler, request.method, request.path
+        request.route = request.environ["forge.route"] = pattern
+        note(route=pattern)
+
     def _dispatch(self, request: Request, spoken: bool = False) -> Response:
-        """The innermost handler: route, call, turn errors into answers. spoken: as of `_answer`."""
+        """The innermost handler: call, turn errors into answers. spoken: as of `_answer`."""
         if LANGUAGES and not spoken:
             with in_language(_wanted(request)):
                 return self._dispatch(request, True)
         try:
-            handler, request.params, pattern = self._router.match(request.method, request.path)
-            request.route = request.environ["forge.route"] = pattern
-            note(route=pattern)
-            return _checked(handler(request))
+            if request.routed is None or request.routed[1:] != (request.method, request.path):
+                self._route(request)  # it raises, or middleware has changed where it goes
+            assert request.routed is not None
+            return _checked(request.routed[0](request))
         except _OF_THE_PROCESS:
             raise
         except BaseException as err:  # asyncio's CancelledError, say
@@ -263,13 +303,17 @@ def _checked(response: object) -> Response:
 
 
 class _Told:
-    """A body of pieces. told: called once, at its end, with whether it failed before a piece."""
+    """A body of pieces, each made in a copy of the context of now: its log fields, its span. told:
+    called there once, at its end (see `Application._ended`).
+    """
 
-    def __init__(self, body: Iterable[bytes], told: Callable[[bool], None]) -> None:
+    def __init__(self, body: Iterable[bytes], told: Callable[..., None]) -> None:
         self._body = body
-        self._told: Callable[[bool], None] | None = told
+        self._told: Callable[..., None] | None = told
+        self._run = copy_context().run
         self._pieces: Iterator[bytes] | None = None
-        self._begun = self._failed = False
+        self._begun = False
+        self._error: BaseException | None = None
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -277,16 +321,15 @@ class _Told:
     def __next__(self) -> bytes:
         try:
             if self._pieces is None:
-                self._pieces = iter(self._body)
-            piece = next(self._pieces)
+                self._pieces = self._run(iter, self._body)
+            piece = self._run(next, self._pieces)
+            if not isinstance(piece, bytes):
+                raise TypeError(f"a piece of a body is {type(piece).__name__}, not bytes")
         except StopIteration:
             raise
-        except BaseException:
-            self._failed = not self._begun
+        except BaseException as err:
+            self._error = err
             raise
-        if not isinstance(piece, bytes):
-            self._failed = not self._begun
-            raise TypeError(f"a piece of a body is {type(piece).__name__}, not bytes")
         self._begun = self._begun or bool(piece)
         return piece
 
@@ -294,7 +337,12 @@ class _Told:
         told, self._told = self._told, None
         try:
             if hasattr(self._body, "close"):
-                self._body.close()
+                self._run(self._body.close)
+        except BaseException as err:
+            if self._error is None:
+                self._begun, self._error = True, err  # what it was to say is said
+            raise
         finally:
+            error, self._error = self._error, None
             if told is not None:
-                told(self._failed)
+                self._run(told, error, begun=self._begun)

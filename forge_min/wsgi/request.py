@@ -5,7 +5,7 @@ wanted.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NoReturn
 from urllib.parse import parse_qs, quote
@@ -72,13 +72,15 @@ class Request:
     """One request. Attributes may be read by every middleware and the handler of this request only.
 
     method: as sent. path: decoded, starts with "/". params: what the route's pattern named. route:
-    the pattern that matched, "" before routing or when none did. id: the request id. environ: PEP
+    the pattern that matched, "" when none did. routed: the handler, and the method and path that
+    led to it: middleware may change these. id: the request id. environ: PEP
     3333's. max_body: bytes; a larger body is HTTPProblem 413.
     """
 
     # PERF: of the class, so that most requests need not set them (benchmarks/http, hello).
     path = "/"
     route = ""
+    routed: tuple[Callable[[Request], Any], str, str] | None = None
     _query: dict[str, list[str]] | None = None
     _body: bytes | None = None
 
@@ -96,6 +98,7 @@ class Request:
             # PEP 3333 hands bytes over as latin-1.
             self.path = path if path.isascii() else path.encode("latin-1").decode()
         except UnicodeError as err:
+            self.path = quote(path, safe="/", encoding="latin-1")  # for the log
             raise BadRequest(text("the path is not UTF-8")) from err
 
     def _of_no_path(self) -> str:

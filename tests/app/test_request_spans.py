@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -26,7 +26,14 @@ def asked(handler: Callable[[Request], Response], **environ: Any) -> list[Any]:
         router = Router()
         router.add("GET", "/x", handler)
         application = Application(router, around=RequestSpan)
-        b"".join(application({**ENVIRON, **environ}, lambda *told: None))  # type: ignore[arg-type]
+        body: Any = application({**ENVIRON, **environ}, lambda *told: None)  # type: ignore[arg-type]
+        try:
+            for _ in body:
+                assert observe.current_traceparent() is None and not observe.log_fields.get()
+        except ZeroDivisionError:
+            pass
+        finally:
+            getattr(body, "close", int)()
         assert telemetry.flush()
     finally:
         telemetry.shutdown()
@@ -78,3 +85,30 @@ def test_a_server_that_answered_instead_is_told_of() -> None:
     (span,) = asked(given_up)
     assert span.attributes["http.response.status_code"] == 500
     assert span.attributes["error.type"] == "500"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_span_of_a_body_of_pieces_lasts_to_its_end(fails: bool) -> None:
+    logged: list[Any] = []
+
+    def pieces() -> Iterator[bytes]:
+        for _ in range(2):
+            with observe.span("a piece"):
+                logged.append(observe.log_fields.get())
+            yield b"piece"
+        if fails:
+            raise ZeroDivisionError("by nought")
+
+    *inner, outer = asked(lambda request: Response(200, pieces()))
+    assert [span.name for span in (*inner, outer)] == ["a piece", "a piece", "GET /x"]
+    assert {span.parent.span_id for span in inner} == {outer.context.span_id}
+    assert all(fields["request_id"] and fields["route"] == "/x" for fields in logged)
+    assert outer.attributes["http.response.status_code"] == 200  # it was sent by then
+    assert len(outer.events) == fails
+    assert outer.attributes.get("error.type") == ("ZeroDivisionError" if fails else None)
+
+
+def test_a_body_that_fails_before_its_first_piece_is_a_500() -> None:
+    (span,) = asked(lambda request: Response(200, (bytes(1 // n) for n in (0, 1))))
+    assert span.attributes["http.response.status_code"] == 500
+    assert span.attributes["error.type"] == "ZeroDivisionError" and len(span.events) == 1

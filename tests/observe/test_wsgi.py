@@ -9,9 +9,9 @@ from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
 import pytest
-from forge_min.observe import current_traceparent, trace_wsgi
+from forge_min.observe import current_traceparent, span, trace_wsgi
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import SpanKind, StatusCode, get_current_span
 
 Spans = Callable[[], Sequence[ReadableSpan]]
 SAMPLED = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -52,16 +52,57 @@ def test_a_request_is_one_server_span(spans: Spans) -> None:
     assert made.name == "GET /hello/{name}"
     assert made.parent is not None and f"{made.parent.span_id:016x}" == SAMPLED[36:52]
     attributes = dict(made.attributes or {})
-    assert attributes.pop("server.address")
     assert attributes == {
         "http.request.method": "GET",
         "http.response.status_code": 200,
         "http.route": "/hello/{name}",
         "url.path": "/hello/x",
         "url.scheme": "http",
+        "server.address": "127.0.0.1",  # of the Host header
+        "server.port": 80,
         "network.protocol.version": "1.0",
     }
     assert made.status.status_code is StatusCode.UNSET
+
+
+@pytest.mark.parametrize(
+    ("environ", "address", "port"),
+    [
+        ({"HTTP_HOST": "shop.example"}, "shop.example", 80),
+        ({"HTTP_HOST": "shop.example", "wsgi.url_scheme": "https"}, "shop.example", 443),
+        ({"HTTP_HOST": "shop.example:8443", "wsgi.url_scheme": "https"}, "shop.example", 8443),
+        ({"HTTP_HOST": "[::1]:8000"}, "[::1]", 8000),
+        ({"HTTP_HOST": "[::1]"}, "[::1]", 80),
+        ({"HTTP_HOST": "", "SERVER_NAME": "10.0.0.7", "SERVER_PORT": "8000"}, "10.0.0.7", 8000),
+        ({"HTTP_HOST": "", "SERVER_NAME": "localhost", "SERVER_PORT": ""}, "localhost", None),
+    ],
+)
+def test_the_server_is_the_one_that_the_client_named(
+    spans: Spans, environ: dict[str, str], address: str, port: int | None
+) -> None:
+    call(trace_wsgi(hello), PATH_INFO="/x", **environ)
+    (made,) = spans()
+    told = made.attributes or {}
+    assert (told["server.address"], told.get("server.port")) == (address, port)
+
+
+def test_between_the_pieces_of_a_body_the_thread_is_in_no_span(spans: Spans) -> None:
+    def app(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        for _ in range(2):
+            with span("a piece"):
+                yield b"a"
+
+    setup_testing_defaults(environ := {"QUERY_STRING": "", "SCRIPT_NAME": ""})
+    body: Any = trace_wsgi(app)(environ, lambda *told: lambda data: None)
+    between = []
+    for _ in body:
+        between.append((current_traceparent(), get_current_span().get_span_context().is_valid))
+    body.close()
+    assert between == [(None, False)] * 2
+    *pieces, outer = spans()
+    assert [made.name for made in pieces] == ["a piece"] * 2
+    assert {made.parent.span_id for made in pieces if made.parent} == {outer.context.span_id}
 
 
 def test_the_wrapper_keeps_to_the_protocol(spans: Spans) -> None:

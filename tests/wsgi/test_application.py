@@ -11,7 +11,7 @@ from wsgiref.validate import validator
 
 import pytest
 from forge_min import errors
-from forge_min.observe import current_traceparent, log_fields, span
+from forge_min.observe import Span, current_traceparent, log_fields
 from forge_min.wsgi import Application, HTTPProblem, Response, Router, json_response
 
 
@@ -340,15 +340,18 @@ def test_a_body_of_pieces_is_told_of_when_it_is_over(pieces, status):
 def test_the_line_of_a_body_of_pieces_is_of_its_requests_trace():
     inside, told = [], []
 
-    @contextmanager
-    def around(request):
-        with span("a request"):
+    class Around(Span):
+        def __init__(self, request):
+            super().__init__("a request", "server", None, None, ())
+
+        def __enter__(self):
+            super().__enter__()
             inside.append(current_traceparent())
-            yield lambda status: None
+            return lambda status: None
 
     app = application(
         lambda request: Response(200, iter([b"a"]), [("Content-Type", "text/plain")]),
-        around=around,
+        around=Around,
         access=lambda *row: told.append(current_traceparent()),
     )
     assert ask(app)["body"] == b"a"
@@ -403,8 +406,26 @@ def test_an_iterable_body_goes_through_and_is_closed():
     assert closed == [True]
 
 
-def test_a_path_that_is_not_utf8_is_a_bad_request():
-    assert ask(application(plain), "/\xff")["status"] == "400 Bad Request"
+def test_a_path_that_is_not_utf8_is_a_bad_request_and_logged_as_it_was_asked_for():
+    seen = []
+    app = application(plain, access=lambda *row: seen.append(row))
+    assert ask(app, "/x/\xff\n")["status"] == "400 Bad Request"
+    assert seen[0][1] == "/x/%FF%0A"
+
+
+def test_what_middleware_refuses_is_told_of_by_its_route():
+    def refuse(request, handler):
+        raise errors.Forbidden("no")
+
+    def elsewhere(request, handler):
+        request.path = "/y"
+        return handler(request)
+
+    told = []
+    ask(application(plain, observe=lambda *row: told.append(row), middleware=[refuse]), "/x/1")
+    ask(application(plain, observe=lambda *row: told.append(row), middleware=[refuse]), "/none")
+    ask(application(plain, observe=lambda *row: told.append(row), middleware=[elsewhere]), "/x/1")
+    assert [row[1:3] for row in told] == [("/x/{id}", 403), ("", 403), ("", 404)]
 
 
 def test_values_of_the_database_have_a_json_form():
