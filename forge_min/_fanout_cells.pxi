@@ -137,7 +137,9 @@ cdef class Counter:
         self.cells = _Cells(memory, 1)
 
     def inc(self, double n=1.0):
-        """Add `n`. IndexError when this process's lane lies outside the memory."""
+        """Add `n`. ValueError below 0, IndexError when this process's lane is not in the memory."""
+        if not n >= 0.0:
+            raise ValueError(f"a counter does not fall: {n}")
         self.cells.add(self.cells.offset(), n)
 
     @property

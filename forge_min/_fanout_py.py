@@ -1231,8 +1231,7 @@ def _offset(view: memoryview[float], width: int, private: bool) -> int:
 class Counter:
     """A cell that adds, exact under threads.
 
-    memory: doubles (format 'd'), one a lane, shared by forked processes; each writes its own lane
-    and `value` is the sum. Whether it may fall is the registry's business.
+    memory: doubles (format 'd'), a lane for each of the processes that share it.
     """
 
     __slots__ = ("_lock", "_private", "_view")
@@ -1243,8 +1242,9 @@ class Counter:
         self._lock = threading.Lock()  # LOCK: this process's lane
 
     def inc(self, n: float = 1.0) -> None:
-        """Add `n`. IndexError when this process's lane lies outside the memory."""
-        n = 0.0 + n  # a number, not a text of one
+        """Add `n`. ValueError below 0, IndexError when this process's lane is not in the memory."""
+        if not (n := 0.0 + n) >= 0.0:  # a number, not a text of one
+            raise ValueError(f"a counter does not fall: {n}")
         at = _offset(self._view, 1, self._private)
         with self._lock:
             self._view[at] += n

@@ -25,11 +25,13 @@ def find_root(args: argparse.Namespace) -> Path:
     for folder in candidates:
         if (folder / "forge.toml").is_file():
             return folder
-    raise UsageError(
-        f"no forge.toml in {start}" + ("" if args.project else " or above it"),
-        code="F011",
-        hint="name the folder with --project DIR, or start a project: forge-min init NAME",
-    )
+    hint = "name the folder with --project DIR, or start a project: forge-min init NAME"
+    if os.environ.get("FORGE_CONFIG"):
+        hint = (
+            "FORGE_CONFIG is read in its place, but a project has a forge.toml, which may be empty"
+        )
+    where = f"{start}" if args.project else f"{start} or above it"
+    raise UsageError(f"no forge.toml in {where}", code="F011", hint=hint)
 
 
 def use_code(root: Path) -> None:

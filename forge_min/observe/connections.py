@@ -32,13 +32,28 @@ def trace_connection(conn: Connection) -> Connection:
 
     The span carries the statement's text with its placeholders, never its parameters; literals are
     `?`, comments left out. conn: a Connection or an AsyncConnection. In pipeline mode a span covers
-    the sending, not the answer. Only statements inside a sampled span are recorded.
+    the sending, not the answer. Only statements inside a sampled span are recorded, among them
+    those of transactions and of named cursors.
     """
     traced: Any = conn
     traced.cursor_factory = _traced(traced.cursor_factory)
     traced.server_cursor_factory = _traced(traced.server_cursor_factory)
     traced.around = partial(_around, conn)  # of statements that no cursor sends: db.run
+    send = traced._exec_command
+    if getattr(send, "func", None) is not _command:
+        traced._exec_command = partial(_command, conn, send)
     return conn
+
+
+def _command(conn: Any, send: Callable[..., Any], query: Any, *args: Any, **options: Any) -> Any:
+    """What psycopg sends by itself: BEGIN and COMMIT, savepoints, a named cursor's FETCH. A
+    generator, as `send` is.
+    """
+    with _statement(conn, query) as active:
+        result = yield from send(query, *args, **options)
+        if result is not None and result.nfields:
+            _rows(active, result.ntuples)
+        return result
 
 
 def _around(conn: Any, query: str, send: Callable[[], list[Any]]) -> list[Any]:

@@ -19,6 +19,7 @@ _METHODS = frozenset(
 )
 _OPTIONAL = {"client.address": "REMOTE_ADDR", "user_agent.original": "HTTP_USER_AGENT"}
 _PORTS = {"http": "80", "https": "443"}
+_PATH = 1024  # characters of a path: thousands of spans wait for a collector that is away
 _LONGEST = 256  # characters of what a client says of itself
 
 
@@ -49,7 +50,7 @@ def http_attributes(environ: WSGIEnvironment) -> dict[str, Value]:
     known = method if method in _METHODS else "_OTHER"
     attributes: dict[str, Value] = {
         "http.request.method": known,
-        "url.path": masked(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")),
+        "url.path": masked(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""))[:_PATH],
         "url.scheme": environ.get("wsgi.url_scheme", "http"),
         **_asked_for(environ),
         "network.protocol.version": environ.get("SERVER_PROTOCOL", "HTTP/1.1").partition("/")[2],

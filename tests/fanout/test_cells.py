@@ -55,6 +55,11 @@ def test_wrong_bounds_and_memory_are_refused(core: ModuleType) -> None:
         core.Counter(5)
     with pytest.raises(TypeError):
         core.Counter().inc("1")
+    counter = core.Counter()
+    for n in (-1.0, -1e-300, -math.inf, math.nan):
+        with pytest.raises(ValueError, match="does not fall"):
+            counter.inc(n)
+    assert counter.value == 0
     for lane in (-1, 65536):
         with pytest.raises(ValueError):
             core.set_lane(lane)

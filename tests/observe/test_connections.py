@@ -162,16 +162,18 @@ def test_an_asynchronous_connection_is_traced_to_the_end_of_its_statements(
                 async with cursor.copy("copy (select 'a') to stdout") as copy:
                     assert [bytes(row) async for row in copy] == [b"a\n"]
                 assert [row async for row in cursor.stream("select 7")] == [(7,)]
+                async with conn.transaction():
+                    pass
                 with pytest.raises(psycopg.Error):
                     await conn.execute("select 1 / 0")
 
     asyncio.run(work())
     *statements, request = spans()
-    assert request.name == "request" and len(statements) == 5
+    assert request.name == "request" and len(statements) == 7
     first = statements[0]
     assert (first.end_time or 0) - (first.start_time or 0) >= 200_000_000
     assert statements[-1].status.status_code is StatusCode.ERROR
-    assert rows(spans) == [1, 2, 1, 1, None]
+    assert rows(spans) == [1, 2, 1, 1, None, None, None]
 
 
 @pytest.mark.parametrize("tenant", [None, UUID(int=7)])
@@ -214,6 +216,30 @@ def test_many_rows_copies_and_named_cursors_are_spans_too(conn: Connection, span
     names = [made.name for made in spans()]
     for name in ("CREATE", "INSERT", "COPY", "SELECT"):
         assert name in names
+
+
+def test_what_psycopg_sends_by_itself_is_a_span_too(conn: Connection, spans: Spans) -> None:
+    trace_connection(conn)  # once more: it stays one
+    with span("request"):
+        with conn.transaction(), conn.cursor("named") as server:
+            server.execute("select n from generate_series(1, 5) n")
+            assert len(server.fetchmany(2)) == 2 and len(list(server)) == 3
+        with suppress(ZeroDivisionError), conn.transaction(), conn.transaction():
+            raise ZeroDivisionError
+    assert [made.name for made in spans()] == [
+        "BEGIN", "SELECT", "FETCH", "FETCH", "CLOSE", "COMMIT",
+        "BEGIN", "SAVEPOINT", "ROLLBACK", "RELEASE", "ROLLBACK", "request",
+    ]  # fmt: skip
+    fetched = [(made.attributes or {})["db.response.returned_rows"] for made in spans()[2:4]]
+    assert fetched == [2, 3] and 'FETCH FORWARD ? FROM "named"' in texts(spans)
+
+
+def test_a_commit_that_fails_is_a_failed_span(conn: Connection, spans: Spans) -> None:
+    conn.execute("create temporary table t (n int unique deferrable initially deferred)")
+    with suppress(psycopg.errors.UniqueViolation), span("request"), conn.transaction():
+        conn.execute("insert into t values (1), (1)")
+    failed = [made for made in spans() if made.name == "COMMIT"]
+    assert [made.status.status_code for made in failed] == [StatusCode.ERROR]
 
 
 def test_outside_of_a_sampled_span_nothing_is_recorded(

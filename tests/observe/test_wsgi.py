@@ -86,6 +86,13 @@ def test_the_server_is_the_one_that_the_client_named(
     assert (told["server.address"], told.get("server.port")) == (address, port)
 
 
+def test_a_long_path_is_cut_behind_what_is_masked(spans: Spans) -> None:
+    call(trace_wsgi(hello), PATH_INFO="/" + "a" * 1000 + "/token=" + "s3cret" * 1000)
+    (made,) = spans()
+    path = str((made.attributes or {})["url.path"])
+    assert len(path) <= 1024 and "s3cret" not in path and path.startswith("/aaa")
+
+
 def test_between_the_pieces_of_a_body_the_thread_is_in_no_span(spans: Spans) -> None:
     def app(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
         start_response("200 OK", [])

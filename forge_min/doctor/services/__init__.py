@@ -53,8 +53,10 @@ def check_services(site: Site) -> list[Finding]:
 def _reach(site: Site, opened: list[db.Connection]) -> Iterator[Finding]:
     url = site.settings["database.url"]
     if not url:
-        message = "no database is named, and the one of development does not run"
-        yield found("D501", site.graver, message)._replace(next="forge-min serve")
+        message, step = "no database is named", "export FORGE_DATABASE_URL=postgresql://..."
+        if not site.prod:
+            message, step = f"{message}, and the one of development does not run", "forge-min serve"
+        yield found("D501", site.graver, message)._replace(next=step)
         return
     try:
         conn = open_connection(site)

@@ -81,13 +81,14 @@ def parse_head(data: bytes | bytearray, environ: dict[str, Any]) -> None:
     if line is None:
         raise _not_a_line(text)
     method, target, version = line.groups()
+    environ["REQUEST_METHOD"] = method
+    environ["SERVER_PROTOCOL"] = "HTTP/" + version
+    environ["PATH_INFO"] = target.partition("?")[0]  # until it is decoded, for who refuses it
     fields = _FIELD.findall(text, line.end(), len(text) - 2)
     if fields and fields[-1][2]:
         raise Refused(400, "a header field is malformed")
     if len(fields) > MAX_FIELDS:
         raise Refused(431, f"at most {MAX_FIELDS} header fields are read")
-    environ["REQUEST_METHOD"] = method
-    environ["SERVER_PROTOCOL"] = "HTTP/" + version
     for name, value, _ in fields:
         key = environ_key(name)
         value = value.rstrip(" \t")

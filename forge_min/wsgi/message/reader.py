@@ -52,14 +52,19 @@ def read_requests(
     while True:
         while not data:
             yield Phase.IDLE
-        # PERF: what is plain is read in one pass (benchmarks/http, hello).
-        environ = plain_head(data, base)
-        if environ is None:
-            environ = yield from _head(data, base)
-        body = b""
-        # PERF: most requests have no body (benchmarks/http, hello).
-        if not _OF_A_BODY.isdisjoint(environ):
-            body = yield from _body(data, environ, max_body)
+        known = base
+        try:
+            # PERF: what is plain is read in one pass (benchmarks/http, hello).
+            environ = plain_head(data, base)
+            if environ is None:
+                environ = yield from _head(data, base)
+            known, body = environ, b""
+            # PERF: most requests have no body (benchmarks/http, hello).
+            if not _OF_A_BODY.isdisjoint(environ):
+                body = yield from _body(data, environ, max_body)
+        except Refused as err:
+            err.environ = err.environ or known
+            raise
         environ["wsgi.input"] = io.BytesIO(body)
         yield environ
 
@@ -81,7 +86,11 @@ def _head(data: bytearray, base: Environ) -> Generator[Phase, None, Environ]:
     if plain is not None:
         return plain
     environ = base.copy()
-    parse_head(data[:end], environ)
+    try:
+        parse_head(data[:end], environ)
+    except Refused as err:
+        err.environ = environ
+        raise
     del data[:end]
     return environ
 

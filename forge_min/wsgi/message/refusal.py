@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ..response import SECURITY_HEADERS, to_json
@@ -15,13 +16,21 @@ if TYPE_CHECKING:
 
 class Refused(Exception):
     """What a client sent cannot be answered otherwise than by `status`; the connection closes
-    after it.
+    after it. environ: what is known of the request by then.
     """
+
+    environ: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
+
+
+OnRefused = Callable[[dict[str, Any], int, str], None]
+"""Told (environ, status, detail) of every request that no application got: its method and path are
+"-" where they are not known.
+"""
 
 
 def request_id(environ: dict[str, Any]) -> str:

@@ -13,10 +13,11 @@ import socket
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ...fanout import Courier, ready, rearm
-from ..message import Phase, Refused, TrustedProxies, problem
+from ..message import OnRefused, Phase, Refused, TrustedProxies, problem
 from .connection import Connection, Gone
 from .crew import Crew
 from .entrance import Entrance
@@ -29,7 +30,7 @@ _log = logging.getLogger("forge_min.wsgi.server")
 _READ = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT
 _WRITE = select.EPOLLOUT | select.EPOLLONESHOT
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_UNREAD = {"REQUEST_METHOD": "GET", "SERVER_PROTOCOL": "HTTP/1.1", "PATH_INFO": ""}  # a refused one
+_UNREAD = {"REQUEST_METHOD": "-", "SERVER_PROTOCOL": "HTTP/1.1", "PATH_INFO": "-"}
 _IN_A_ROW = 16  # pipelined requests that are answered before others get their turn
 _AT_ONCE = 16  # connections that one worker accepts before it looks for requests again
 _LINGER = 1.0  # seconds to wait for the peer's end after a last answer (RFC 9112 section 9.6)
@@ -74,6 +75,7 @@ class Core(Entrance):
         lasting = {**seconds, Phase.LINGER: _LINGER}
         super().__init__(listener, environ, lasting, max_body, max_connections)
         self.app = app
+        self.on_refused: OnRefused | None = None
         self._proxies = proxies
         self.stopping = False
         self.turns: set[Turn] = set()  # LOCK: none, its operations are atomic
@@ -166,7 +168,7 @@ class Core(Entrance):
         except Gone:
             self._close(conn)
         except Refused as err:
-            self._refuse(conn, err.status, err.detail)
+            self._refuse(conn, err)
         except BaseException:  # SAFETY: whatever it is, the worker stays
             _log.exception("a connection failed")
             self._close(conn)
@@ -268,7 +270,10 @@ class Core(Entrance):
             if now < conn.deadline and not idle_ends:
                 self._arm(conn, _READ)
             elif conn.phase in (Phase.HEAD, Phase.BODY):
-                self._refuse(conn, 408, "the request did not arrive in time")
+                slow = Refused(408, "the request did not arrive in time")
+                with suppress(Refused):
+                    conn.requests.throw(slow)  # which tells what is known of it
+                self._refuse(conn, slow)
             else:
                 self._close(conn)
         self._listen(after_pause=True)
@@ -276,16 +281,21 @@ class Core(Entrance):
 
     # -- the end of a connection -------------------------------------------------------------------
 
-    def _refuse(self, conn: Connection, status: int, detail: str) -> None:
+    def _refuse(self, conn: Connection, why: Refused) -> None:
         """Answer with an error, read no further request, close."""
         conn.last = True
-        environ = dict(_UNREAD)
+        environ = {**_UNREAD, **why.environ}
         try:
-            Exchange(conn, environ).run(problem(status, detail), environ)
+            Exchange(conn, environ).run(problem(why.status, why.detail), environ)
         except Gone:
             self._close(conn)
         else:
             self._end(conn)
+        if self.on_refused is not None:
+            try:
+                self.on_refused(environ, why.status, why.detail)
+            except Exception:
+                _log.exception("a refusal could not be told of")
 
     def _end(self, conn: Connection) -> None:
         """End our side and wait a moment: a reset would take the answer from the peer's hands."""
