@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from forge_min import db
 from forge_min.auth import accounts, keys
-from forge_min.observe import new_handler
 from forge_min.testing import Client, TestDatabase, running_app
 
 pytestmark = pytest.mark.db
