@@ -25,7 +25,7 @@ from ..fanout import Counter, with_defaults
 from ..observe import log_fields, note
 from ..text import LANGUAGES, choose, in_language
 from .problem import MethodNotAllowed, failed
-from .request import Request
+from .request import Request, Routed
 from .response import SECURITY_HEADERS, Response
 from .router import Handler, Middleware, Router
 
@@ -228,16 +228,15 @@ class Application:
         except BaseException as err:
             return failed(request, err)
 
-    def _route(self, request: Request) -> None:
+    def _route(self, request: Request) -> Routed:
         """Find the handler: before the middleware, so that what it asks of the database, and whom
         it refuses, is told of by the route. Raises as `Router.match`.
         """
-        request.routed = None
-        request.route = ""
         handler, request.params, pattern = self._router.match(request.method, request.path)
-        request.routed = handler, request.method, request.path
+        request.routed = found = (handler, request.method, request.path)
         request.route = request.environ["forge.route"] = pattern
         note(route=pattern)
+        return found
 
     def _dispatch(self, request: Request, spoken: bool = False) -> Response:
         """The innermost handler: call, turn errors into answers. spoken: as of `_answer`."""
@@ -245,10 +244,12 @@ class Application:
             with in_language(_wanted(request)):
                 return self._dispatch(request, True)
         try:
-            if request.routed is None or request.routed[1:] != (request.method, request.path):
-                self._route(request)  # it raises, or middleware has changed where it goes
-            assert request.routed is not None
-            return _checked(request.routed[0](request))
+            found = request.routed
+            if found is None or found[1] is not request.method or found[2] is not request.path:
+                # It raises, or middleware has changed where it goes.
+                request.route = ""
+                found = self._route(request)
+            return _checked(found[0](request))
         except _OF_THE_PROCESS:
             raise
         except BaseException as err:  # asyncio's CancelledError, say

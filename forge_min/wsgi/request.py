@@ -68,6 +68,10 @@ def environ_key(name: str) -> str:
     return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else "HTTP_" + key
 
 
+Routed = tuple[Callable[["Request"], Any], str, str]
+"""A handler, and the method and path that led to it."""
+
+
 class Request:
     """One request. Attributes may be read by every middleware and the handler of this request only.
 
@@ -80,7 +84,7 @@ class Request:
     # PERF: of the class, so that most requests need not set them (benchmarks/http, hello).
     path = "/"
     route = ""
-    routed: tuple[Callable[[Request], Any], str, str] | None = None
+    routed: Routed | None = None
     _query: dict[str, list[str]] | None = None
     _body: bytes | None = None
 
