@@ -129,14 +129,28 @@ cdef int put_micros(Text* text, double seconds) except -1:
     cdef double rounded = floor(seconds * 1e6 + 0.5)
     cdef unsigned long long micros = <unsigned long long>rounded
     # PERF: of at most 15 digits all but the zeros at the end are needed to read it back.
-    if micros < 100:  # from here down repr has an exponent
-        return put_number(text, rounded / 1e6, c"r", 0)
+    if micros < 100:
+        return put_few(text, micros)
     put_whole(text, micros // 1000000, 1)
     put(text, b".", 1)
     put_whole(text, micros % 1000000, 6)
     while text.at[text.size - 1] == c"0" and text.at[text.size - 2] != c".":
         text.size -= 1
     return 0
+
+
+cdef int put_few(Text* text, unsigned long long micros) except -1:
+    """As `put_micros`, of 0 to 99: from here down repr has an exponent."""
+    if not micros:
+        return put(text, b"0.0", 3)
+    if micros < 10:
+        put_whole(text, micros, 1)
+        return put(text, b"e-06", 4)
+    put_whole(text, micros // 10, 1)
+    if micros % 10:
+        put(text, b".", 1)
+        put_whole(text, micros % 10, 1)
+    return put(text, b"e-05", 4)
 
 
 cdef int put_hex(Text* text, unsigned long long value) except -1:

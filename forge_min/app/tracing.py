@@ -10,7 +10,8 @@ from typing import Any
 
 from .. import observe
 from ..jobs import Job
-from ..observe.tracing import current
+from ..observe.traceparent import new_root
+from ..observe.tracing import current, recording
 from ..wsgi import Request
 
 
@@ -46,19 +47,21 @@ class RequestSpan(observe.Span):
     _kind = "server"
 
     def __init__(self, request: Request) -> None:
-        get = request.environ.get
-        self._name = request.method
-        self._parent = get("HTTP_TRACEPARENT", "")
-        self._state = get("HTTP_TRACESTATE", "")
         self._request = request
 
-    def __enter__(self) -> Callable[[int], None]:  # type: ignore[override]
+    def __enter__(self) -> Callable[[int], None] | None:  # type: ignore[override]
+        environ = self._request.environ
+        self._parent = parent = environ.get("HTTP_TRACEPARENT", "")
+        if not parent and not recording():
+            self._context = context = new_root(False)
+            self._token = current.set(context)
+            return None
+        self._name = environ["REQUEST_METHOD"]
+        self._state = environ.get("HTTP_TRACESTATE", "")
         self._begin()
-        return self._finish
+        return self._finish if self.recording else None
 
     def _finish(self, status: int) -> None:
-        if self._recording is None:
-            return
         environ = self._request.environ
         for name, value in observe.http_attributes(environ).items():
             self.set_attribute(name, value)

@@ -22,7 +22,7 @@ from ..auth import current_identity
 from ..errors import NotFound
 from ..expression import expression
 from ..fanout import Counter, with_defaults
-from ..observe import log_fields, note
+from ..observe import log_fields
 from ..text import LANGUAGES, choose, in_language
 from .problem import MethodNotAllowed, failed
 from .request import Request, Routed
@@ -39,12 +39,12 @@ Access = Callable[[str, str, int, float], None]
 
 
 class Around(Protocol):
-    """Opened around every request: a span. What it gives is called with the status before it
-    closes: after the last piece of a body of pieces. Until then `leave` has this thread go on with
-    something else; each piece is made in a copy of the context of before.
+    """Opened around every request: a span. What it gives, if it wants to know, is called with the
+    status before it closes: after the last piece of a body of pieces. Until then `leave` has this
+    thread go on with something else; each piece is made in a copy of the context of before.
     """
 
-    def __enter__(self) -> Callable[[int], None]:
+    def __enter__(self) -> Callable[[int], None] | None:
         """Begin."""
 
     def leave(self) -> None:
@@ -106,9 +106,15 @@ class Application:
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request (PEP 3333)."""
-        request = Request(environ, self._request_id(environ), self._max_body)
-        environ["forge.request_id"] = request.id
-        token = log_fields.set({"request_id": request.id})
+        # PERF: in one piece, what every request asks for: a call costs as much as what it does
+        # (benchmarks/http, hello).
+        sent: str | None = environ.get("HTTP_X_REQUEST_ID")
+        if sent is None or not _REQUEST_ID.fullmatch(sent):
+            # A random prefix and a count; uuid4 costs as much as the router.
+            sent = self._id % next(self._numbers)
+        environ["forge.request_id"] = sent
+        request = Request(environ, sent, self._max_body)
+        token = log_fields.set(request.fields)
         around = None if self._around is None else self._around(request)
         streams = False
         self._begun.inc()  # PERF: with its end 0.1 µs (benchmarks/observe, request)
@@ -120,13 +126,14 @@ class Application:
                 response = _labelled(request, response)
             response = self._start(request, response, start_response)
             body, status = response.body, response.status
-            if isinstance(body, bytes):
+            if type(body) is bytes:
                 self._tell(request, status, started)
                 if finish is not None:
                     finish(status)
             else:
                 streams = True
-                body = _Told(body, partial(self._ended, request, status, started, finish, around))
+                ended = partial(self._ended, request, status, started, finish, around)
+                body = _Told(body, ended)  # type: ignore[arg-type]  # it is no bytes
         except BaseException:
             if around is not None:
                 around.__exit__(*sys.exc_info())
@@ -138,10 +145,10 @@ class Application:
         if around is not None:
             around.leave() if streams else around.__exit__(None, None, None)
         if request.method == "HEAD":  # PEP 3333 leaves it to the application; waitress does not cut
-            if hasattr(body, "close"):
+            if isinstance(body, _Told):
                 body.close()
-            return [] if isinstance(body, bytes) else ()
-        return [body] if isinstance(body, bytes) else body
+            return () if streams else []
+        return body if streams else [body]  # type: ignore[list-item,return-value]
 
     def refused(self, environ: dict[str, Any], status: int, detail: str) -> None:
         """Tell metrics and the access log of what the server refused (see `OnRefused`)."""
@@ -173,8 +180,9 @@ class Application:
         self._over.inc()
         status = 500 if error is not None and not begun else status
         self._tell(request, status, started)
-        if finish is not None and around is not None:
+        if finish is not None:
             finish(status)
+        if around is not None:
             around.__exit__(type(error), error, None)
 
     def _tell(self, request: Request, status: int, started: float) -> None:
@@ -201,14 +209,6 @@ class Application:
             start(_STATUS_LINES[response.status], headers, sys.exc_info())
         return response
 
-    def _request_id(self, environ: dict[str, Any]) -> str:
-        sent: str | None = environ.get("HTTP_X_REQUEST_ID")
-        if sent is not None and _REQUEST_ID.fullmatch(sent):
-            return sent
-        # PERF: a random prefix and a count; uuid4 costs as much as the router (benchmarks/http,
-        # hello).
-        return self._id % next(self._numbers)
-
     def _answer(self, request: Request, spoken: bool = False) -> Response:
         """Through the middleware; whatever is raised there becomes an answer too. spoken: in the
         language of who asks already.
@@ -217,12 +217,19 @@ class Application:
             with in_language(_wanted(request)):
                 return self._answer(request, True)
         try:
-            request.read_path()
+            path = request.environ.get("PATH_INFO")
+            if path and path.isascii():
+                request.path = path
+            else:
+                request.read_path()
             try:
                 self._route(request)
             except (NotFound, MethodNotAllowed):
                 pass  # whom the middleware lets through is told so
-            return _checked(self._chain(request))
+            response = self._chain(request)
+            if type(response) is Response and type(response.body) is bytes:
+                return response
+            return _checked(response)
         except _OF_THE_PROCESS:
             raise
         except BaseException as err:
@@ -235,7 +242,7 @@ class Application:
         handler, request.params, pattern = self._router.match(request.method, request.path)
         request.routed = found = (handler, request.method, request.path)
         request.route = request.environ["forge.route"] = pattern
-        note(route=pattern)
+        request.fields["route"] = pattern
         return found
 
     def _dispatch(self, request: Request, spoken: bool = False) -> Response:
@@ -249,7 +256,10 @@ class Application:
                 # It raises, or middleware has changed where it goes.
                 request.route = ""
                 found = self._route(request)
-            return _checked(found[0](request))
+            response = found[0](request)
+            if type(response) is Response and type(response.body) is bytes:
+                return response
+            return _checked(response)
         except _OF_THE_PROCESS:
             raise
         except BaseException as err:  # asyncio's CancelledError, say
@@ -259,7 +269,7 @@ class Application:
         """The headers of every answer; a name that the handler set stays as it is."""
         out = with_defaults(response.headers, SECURITY_HEADERS)
         out.append(("X-Request-ID", request.id))
-        if isinstance(response.body, bytes) and response.status not in (204, 304):
+        if type(response.body) is bytes and response.status not in (204, 304):
             out.append(("Content-Length", str(len(response.body))))
         if request.environ.get("wsgi.url_scheme") == "https":
             out.append(_HSTS)
@@ -307,8 +317,9 @@ def _checked(response: object) -> Response:
     if not isinstance(response, Response):
         raise TypeError(f"a handler gave {type(response).__name__}, not a Response")
     body: Any = response.body
-    if type(body) is bytes:
-        return response
+    if isinstance(body, bytes):
+        whole = body if type(body) is bytes else bytes(body)
+        return Response(response.status, whole, response.headers)
     pieces = body if isinstance(body, list | tuple) else ()
     if isinstance(body, str | bytearray | memoryview) or not hasattr(body, "__iter__"):
         raise TypeError(f"the body is {type(body).__name__}, not bytes or an iterable of bytes")

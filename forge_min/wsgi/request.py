@@ -77,8 +77,8 @@ class Request:
 
     method: as sent. path: decoded, starts with "/". params: what the route's pattern named. route:
     the pattern that matched, "" when none did. routed: the handler, and the method and path that
-    led to it: middleware may change these. id: the request id. environ: PEP
-    3333's. max_body: bytes; a larger body is HTTPProblem 413.
+    led to it: middleware may change these. id: the request id. fields: of its
+    lines in the log. environ: PEP 3333's. max_body: bytes; a larger body is HTTPProblem 413.
     """
 
     # PERF: of the class, so that most requests need not set them (benchmarks/http, hello).
@@ -93,6 +93,7 @@ class Request:
         self.method: str = environ["REQUEST_METHOD"]
         self.params: dict[str, str] = {}
         self.id = id
+        self.fields: dict[str, object] = {"request_id": id}
         self.max_body = max_body
 
     def read_path(self) -> None:

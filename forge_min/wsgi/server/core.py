@@ -224,7 +224,13 @@ class Core(Entrance):
     def _answer(self, conn: Connection, request: dict[str, Any], turn: Turn) -> Exchange:
         if self._proxies is not None:
             self._proxies.apply(request)
-        conn.held = self._crew.crowded and len(self.open) > _FEW and conn.fd < self.courier.most
+        conn.held = (
+            self.carries
+            # PERF: `crowded` asks for this too, but as a call (benchmarks/http, hello).
+            and (self._crew.alone != 0 or self._crew.crowded)
+            and len(self.open) > _FEW
+            and conn.fd < self.courier.most
+        )
         exchange = Exchange(conn, request)
         # SAFETY: in this order: who sees this exchange sees when it began (Watch).
         turn.began, turn.environ, turn.exchange = time.perf_counter(), request, exchange
