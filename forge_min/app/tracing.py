@@ -80,12 +80,14 @@ class JobSpan:
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        cause = job.metadata.get("traceparent")
+        told = (job.metadata.get(name) for name in ("traceparent", "tracestate"))
+        cause, state = (value if isinstance(value, str) else "" for value in told)
         first = job.attempt == 1
         self._span = observe.span(
             f"job {job.kind}",
             kind="consumer",
             parent=cause if first else None,
+            state=state if first else "",
             links=() if first or not cause else (cause,),
         )
 

@@ -14,7 +14,7 @@ import psycopg
 from .. import db
 from ..auth import current_identity, to_metadata
 from ..db import Database
-from ..observe.tracing import current_traceparent, recording, span
+from ..observe.tracing import current_trace, recording, span
 from .job import SQL
 from .kinds import Catalogue
 from .new import Checked, NewJob, checked, encode
@@ -76,12 +76,10 @@ def _insert(
 
 
 def caused_by() -> dict[str, str]:
-    """What a job keeps of its cause: {"traceparent", "user", "tenant"} of this context, without
-    what is unknown.
+    """What a job keeps of its cause: {"traceparent", "tracestate", "user", "tenant"} of this
+    context, without what is unknown.
     """
-    traceparent = current_traceparent()
-    trace = {"traceparent": traceparent} if traceparent else {}
-    return trace | to_metadata(current_identity())
+    return current_trace() | to_metadata(current_identity())
 
 
 def metadata_of(job: Checked, cause: Mapping[str, str]) -> str:

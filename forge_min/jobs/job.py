@@ -103,9 +103,9 @@ class Job(Generic[A]):
     """One run of a job. args: of the kind's dataclass, or what JSON says where it has none. attempt
     counts from 1. claim: the number of the fetch that gave it, never used again.
 
-    The times are the database's. metadata may hold "traceparent" (W3C Trace Context), and "user"
-    and "tenant" of who caused the job. given: the arguments as JSON says them. waited: seconds
-    from when it was due until it was taken.
+    The times are the database's. metadata may hold "traceparent" and "tracestate" (W3C Trace
+    Context), and "user" and "tenant" of who caused the job. given: the arguments as JSON says them.
+    waited: seconds from when it was due until it was taken.
     """
 
     id: int

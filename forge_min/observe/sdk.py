@@ -93,6 +93,10 @@ class Telemetry:
         """Spans that nobody has got, by reason; empty without an exporter."""
         return self._batch.dropped if self._batch else {}
 
+    def state(self) -> str:
+        """As of `tracing.Recorder`."""
+        return trace.get_current_span().get_span_context().trace_state.to_header()
+
     def record(
         self,
         name: str,

@@ -53,6 +53,9 @@ class Recorder(Protocol):
     def trees(self) -> Sequence[Any]:
         """The traces that ended last, as `recent.Tree`."""
 
+    def state(self) -> str:
+        """The `tracestate` of the span that this thread is in; "" where none came with it."""
+
     def record(
         self,
         name: str,
@@ -100,6 +103,19 @@ def current_traceparent() -> str | None:
     """The W3C `traceparent` of the span this thread is in, sampled or not; None outside."""
     context = current.get()
     return None if context is None else format_traceparent(context)
+
+
+def current_trace() -> dict[str, str]:
+    """The headers `traceparent` and `tracestate` that continue the trace that this thread is in; {}
+    outside. A state is known where the trace is sampled.
+    """
+    context = current.get()
+    if context is None:
+        return {}
+    found = {"traceparent": format_traceparent(context)}
+    if context.sampled and _recorder is not None and (state := _recorder.state()):
+        found["tracestate"] = state
+    return found
 
 
 class Span:

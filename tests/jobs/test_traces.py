@@ -53,7 +53,11 @@ def test_a_first_attempt_continues_and_a_retry_is_linked(shop: Any, spans: Spans
 
     conn = shop.mine()
     observe.trace_connection(conn)
-    with span("request", kind="server"), db.transaction(conn):
+    caller = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    with (
+        span("request", kind="server", parent=caller, state="vendor=x,other=y"),
+        db.transaction(conn),
+    ):
         jobs.insert_tx(conn, "a")
 
     def connect() -> db.Connection:
@@ -74,6 +78,8 @@ def test_a_first_attempt_continues_and_a_retry_is_linked(shop: Any, spans: Spans
     assert first.kind is second.kind is SpanKind.CONSUMER
     assert parent(first) == context(insert).span_id
     assert context(first).trace_id == context(request).trace_id
+    assert context(first).trace_state.to_header() == "vendor=x,other=y"  # the caller's
+    assert not context(second).trace_state
     assert parent(second) is None and context(second).trace_id != context(first).trace_id
     (link,) = second.links
     assert link.context.span_id == context(insert).span_id and not first.links
