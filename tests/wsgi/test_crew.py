@@ -318,7 +318,10 @@ def started_by_a_shell() -> set[int]:
     return EVERYWHERE if status == len(EVERYWHERE) else set()
 
 
-@pytest.mark.parametrize("start", [started_thread, started_program, started_by_a_shell])
+SEEN = [started_thread] if sys.version_info >= (3, 12) else []  # before, Python tells of none
+
+
+@pytest.mark.parametrize("start", [*SEEN, started_program, started_by_a_shell])
 def test_what_a_worker_starts_may_run_everywhere(workers, start):
     workers.answer(4, lambda together: 2000 if together else 1000)
     assert workers.together()
@@ -327,3 +330,30 @@ def test_what_a_worker_starts_may_run_everywhere(workers, start):
     assert [len(os.sched_getaffinity(each)) for each in sorted(workers.ids)].count(1) >= 1
     workers.answer(15, lambda together: 2000 if together else 1000)
     assert workers.together()
+
+
+@pytest.mark.parametrize("how", ["settle", "end"])
+def test_a_thread_that_python_does_not_tell_of_is_let_go_soon(workers, how):
+    gate, ids = threading.Event(), []
+
+    def live() -> None:
+        ids.append(threading.get_native_id())
+        gate.wait(20)
+
+    older = threading.Thread(target=live)
+    older.start()
+    workers.answer(4, lambda together: 2000 if together else 1000)
+    assert workers.together()
+    cage = os.sched_getaffinity(workers.ids[0])
+    os.sched_setaffinity(ids[0], cage)  # somebody's own choice
+    newer = threading.Thread(target=live)
+    newer.start()
+    while len(ids) < 2:
+        time.sleep(0.001)
+    os.sched_setaffinity(ids[1], cage)  # as it inherits it of a worker in a library
+    workers.place.settle(workers.now) if how == "settle" else workers.crew.end()
+    assert [os.sched_getaffinity(each) for each in ids] == [cage, EVERYWHERE]
+    assert workers.together() == (how == "settle")
+    gate.set()
+    older.join()
+    newer.join()

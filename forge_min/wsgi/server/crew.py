@@ -168,6 +168,8 @@ class _Place:
         _watch_starts()
         self.threads: list[int] = []
         self.together = False
+        self._known: set[int] = set()  # the threads that there were before
+        self._cage: set[int] = set()
         self._wanted = False
         self._count = 0
         self._from = self._until = 0.0
@@ -199,9 +201,13 @@ class _Place:
             self._judging.release()
 
     def settle(self, now: float) -> None:
-        """Let the workers go when no answer was given since a step was due."""
+        """Let the workers go when no answer was given since a step was due, and what they have
+        started unseen at any time.
+        """
         if self.together and now > self._until + 2 * _LOOK:
             self.release()
+        elif self.together:
+            self._free()
 
     def release(self) -> None:
         """Let the workers go, until more than one of them is busy again."""
@@ -249,6 +255,9 @@ class _Place:
             except OSError:
                 return  # no file can be opened now; it is tried again
             allowed = {int(stat.rpartition(")")[2].split()[_PROCESSOR])}
+            self._known, self._cage = _threads(), allowed
+        else:
+            self._free()
         for thread in list(self.threads):
             with suppress(OSError):  # it has ended, or this is not allowed here
                 os.sched_setaffinity(thread, allowed)
@@ -256,3 +265,21 @@ class _Place:
                 if together:
                     _HELD[thread] = everywhere
         self.together = together
+
+    def _free(self) -> None:
+        """Threads that a library has started, and all that there are since before Python 3.12,
+        which has no event for it.
+        """
+        everywhere = os.sched_getaffinity(os.getpid())
+        for thread in _threads() - self._known - set(self.threads):
+            with suppress(OSError):  # it has ended
+                if os.sched_getaffinity(thread) == self._cage:
+                    os.sched_setaffinity(thread, everywhere)
+
+
+def _threads() -> set[int]:
+    """The native ids of this process's threads (proc(5), /proc/pid/task)."""
+    try:
+        return set(map(int, os.listdir("/proc/self/task")))
+    except OSError:
+        return set()
