@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from forge_min.errors import BuildError
+from forge_min.errors import BuildError, ErrorGroup
 from forge_min.ship import build
 from forge_min.ship.artifact import check_imports
 
@@ -84,6 +84,18 @@ def test_imports_are_followed_through_the_project(text: str, file: str) -> None:
     own = {**modules, "deep/three.py": b"", "app.py": text.encode(), file: b"\nimport yaml"}
     with pytest.raises(BuildError, match=f"{file}:2: imports yaml"):
         check_imports(own, PACKAGE, HELD | own)
+
+
+def test_all_that_nothing_holds_is_told_of_at_once() -> None:
+    with pytest.raises(ErrorGroup) as caught:
+        check(app="import yaml, humble\nimport yaml.nodes\nfrom forge_min.testing import x")
+    told = [str(error).partition(",")[0] for error in caught.value.errors]
+    assert told == [
+        "app.py:1: imports yaml",
+        "app.py:1: imports humble",
+        "app.py:3: imports forge_min.testing",
+    ]
+    assert {error.code for error in caught.value.errors} == {"F352"}
 
 
 def test_a_module_that_nothing_imports_may_import_anything() -> None:

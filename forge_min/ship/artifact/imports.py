@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
+from ...errors import BuildError, ErrorGroup
 from ..failure import failure
 
 _STARTS = ("gen/registry.py", "app.py")  # what ops.project imports
@@ -21,7 +22,8 @@ _NATIVE = "_native/"
 def check_imports(
     project: Mapping[str, bytes], package: Mapping[str, bytes], members: Mapping[str, bytes]
 ) -> None:
-    """Raises BuildError F352 at the first import that must fail when the artifact starts.
+    """Raises BuildError F352 for an import that must fail when the artifact starts, an ErrorGroup
+    of them for several; each name is told of once.
 
     Followed from app.py and gen/ are the imports that always run: those at the top of a module or
     in a class there. What stands in a function, below `if`, or in a `try` that catches ImportError
@@ -30,23 +32,27 @@ def check_imports(
     there = {name.removeprefix(_NATIVE) for name in members}
     known = {PurePosixPath(name).parts[0].partition(".")[0] for name in there}
     known |= sys.stdlib_module_names
+    left_out = package.keys() - there
     waiting, seen = [name for name in _STARTS if name in project], set(_STARTS)
+    wrong: dict[str, BuildError] = {}
     while waiting:
         file = waiting.pop()
         for line, names in _imports(file, project[file]):
             for name in names:
-                _check(file, line, name, known, package.keys() - there)
+                top = name.partition(".")[0]
+                if top not in known:
+                    error = failure("no_import", file=file, line=line, name=top)
+                    wrong.setdefault(top, error)
+                elif top == _OWN and not left_out.isdisjoint(_places(name)):
+                    error = failure("import_of_tools", file=file, line=line, name=name)
+                    wrong.setdefault(f"{file}:{line}", error)
                 found = [place for place in _places(name) if place in project]
                 waiting += [place for place in found if place not in seen]
                 seen.update(found)
-
-
-def _check(file: str, line: int, name: str, known: set[str], left: set[str]) -> None:
-    top = name.partition(".")[0]
-    if top not in known:
-        raise failure("no_import", file=file, line=line, name=top)
-    if top == _OWN and not left.isdisjoint(_places(name)):
-        raise failure("import_of_tools", file=file, line=line, name=name)
+    if len(wrong) > 1:
+        raise ErrorGroup("the artifact would not hold what is imported", [*wrong.values()])
+    for error in wrong.values():
+        raise error
 
 
 def _places(name: str) -> Iterator[str]:
