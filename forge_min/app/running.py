@@ -20,7 +20,7 @@ from ..actions import Registry
 from ..config import Config, parse_duration
 from ..errors import ForgeError
 from ..jobs import control
-from ..wsgi import Application, Middleware, OnRefused
+from ..wsgi import Application, Middleware, OnAnswered
 from ..wsgi.account import SIGN_IN, Links
 from ..wsgi.events import Patrol, events_handler
 from ..wsgi.middleware import CORS, CSRF, Compress, Identify, RateLimits, tenant_in_path
@@ -49,13 +49,13 @@ class Running:
 
     root: the project's folder, for static/ and migrations/. build: build-info.json, or {}. serving:
     False for a process that only works jobs. secret: what cursors are signed with. application: the
-    PEP 3333 callable, when it serves. on_refused: for our own server.
+    PEP 3333 callable, when it serves. on_answered: for our own server.
     The constructor raises ConfigError (F412: the role is not bound by policies), Unavailable
     (database) and ForgeError F70x (workers).
     """
 
     application: Application
-    on_refused: OnRefused
+    on_answered: OnAnswered
     hub: notify.PostgresHub | None = None
     _links: Links | None = None
     _jobs_pages: JobsPages | None = None
@@ -320,8 +320,9 @@ class Running:
             access=access,
             max_body=self._config.server.max_body,
         )
-        self.on_refused = self.application.refused
-        self.metrics.watch_requests(lambda: self.application.in_flight)
+        application = self.application  # whatever stands around it by the time of a scrape
+        self.on_answered = application.answered
+        self.metrics.watch_requests(lambda: application.in_flight)
 
     def _frame(self, generated: Generated, root: Traversable) -> Frame:
         sheets = [SHEET] if (root / "static" / "css" / "app.css").is_file() else []

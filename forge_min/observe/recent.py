@@ -81,7 +81,9 @@ class Recent(SpanProcessor):
         self._roots: OrderedDict[int, _Growing] = OrderedDict()  # by the id of the root
         self._of: dict[int, _Growing] = {}  # by the id of each span that has not been left out
         self._ended: deque[_Growing] = deque(maxlen=_KEPT)
-        self._lock = threading.Lock()  # LOCK: guards all of these
+        # LOCK: guards all of these. SAFETY: reentrant: a collection of garbage may end a span in
+        # the middle of this, and a signal's handler may begin one.
+        self._lock = threading.RLock()
 
     def on_start(self, span: Any, parent_context: Any = None) -> None:
         """Note where it belongs: a trace that two requests share is two trees here."""
@@ -124,7 +126,8 @@ class Recent(SpanProcessor):
         return [_tree(growing) for growing in reversed(ended)]  # PERF: not before somebody looks
 
     def _forget(self, root: int) -> None:
-        for span in self._roots.pop(root).known:
+        growing = self._roots.pop(root, None)
+        for span in growing.known if growing else ():
             self._of.pop(span, None)
 
 

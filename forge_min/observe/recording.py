@@ -25,6 +25,9 @@ from .logs import tidied
 from .traceparent import SpanContext
 
 _MOST = 128  # attributes, events and links of one span (OpenTelemetry SDK, span limits)
+_LONGEST = 2048  # characters of an attribute, and of an exception's message
+_TRACE = 16384  # of its stack trace
+_READ = 65536  # of what is tidied for that: a message may hold all that a client has sent
 _SCOPE = InstrumentationScope("forge_min", __version__)
 _UNSET = Status()
 
@@ -103,7 +106,9 @@ class Recording(trace.Span):
         ):
             self._lost[0] += value is not None and not self._ended
             return
-        self._attributes[key] = value
+        # SAFETY: thousands of spans wait for a collector that is away.
+        cut = type(value) is str and len(value) > _LONGEST
+        self._attributes[key] = value[:_LONGEST] if cut else value
 
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:
         """Set several."""
@@ -141,8 +146,10 @@ class Recording(trace.Span):
         """
         said = {
             "exception.type": _name_of(type(exception)),
-            "exception.message": tidied(str(exception), exception),
-            "exception.stacktrace": tidied("".join(format_exception(exception)), exception),
+            "exception.message": tidied(str(exception)[:_READ], exception)[:_LONGEST],
+            "exception.stacktrace": tidied("".join(format_exception(exception))[:_READ], exception)[
+                :_TRACE
+            ],
             "exception.escaped": str(escaped),
         }
         self.add_event("exception", {**said, **(attributes or {})}, timestamp)

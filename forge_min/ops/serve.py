@@ -182,7 +182,7 @@ def _serve(
         # The ports are bound: a probe gets "starting" while the slow imports run.
         running, tell = _start(project, stack, health, admin=admin, serving=True, early=early)
         running.metrics.watch_server(lambda: server.connections, config.server.max_connections)
-        server.set_app(running.application, running.on_refused)
+        server.set_app(running.application, running.on_answered)
         server.start()
         stack.callback(server.stop, config.server.shutdown_timeout)
         stack.callback(health.drain)

@@ -6,7 +6,7 @@ and `openapi` are imported by path.
 
 from .application import Application
 from .html import Raw, check_url, escape, show_time, time_tag
-from .message import OnRefused
+from .message import OnAnswered
 from .middleware import check_csrf, csrf_field
 from .problem import HTTPProblem, MethodNotAllowed, problem_response
 from .request import Request
@@ -16,7 +16,7 @@ from .server import Server, inherited_listener
 from .static import StaticFiles
 
 __all__ = [
-    "Application", "HTTPProblem", "Handler", "MethodNotAllowed", "Middleware", "OnRefused", "Raw",
+    "Application", "HTTPProblem", "Handler", "MethodNotAllowed", "Middleware", "OnAnswered", "Raw",
     "Request", "Response", "Route", "Router", "Server", "StaticFiles", "check_csrf", "check_url",
     "csrf_field", "escape", "html_response",
     "inherited_listener", "json_response", "no_content", "problem_response", "redirect",

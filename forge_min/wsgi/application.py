@@ -10,8 +10,8 @@ import itertools
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextvars import copy_context
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from types import FunctionType, MethodType
@@ -19,14 +19,14 @@ from typing import Any, Protocol
 from wsgiref.types import StartResponse
 
 from ..auth import current_identity
-from ..errors import NotFound
-from ..expression import expression
+from ..errors import BadRequest, NotFound
 from ..fanout import Counter, with_defaults
 from ..observe import log_fields
 from ..text import LANGUAGES, choose, in_language
+from .message import REQUEST_ID
 from .problem import MethodNotAllowed, failed
 from .request import Request, Routed
-from .response import SECURITY_HEADERS, Response
+from .response import SECURITY_HEADERS, Pieces, Response
 from .router import Handler, Middleware, Router
 
 Observe = Callable[[str, str, int, float], None]
@@ -56,7 +56,6 @@ class Around(Protocol):
 
 _STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
-_REQUEST_ID = expression(r"[A-Za-z0-9._-]{1,64}")
 _HSTS = ("Strict-Transport-Security", "max-age=31536000")
 
 _OF_THE_PROCESS = KeyboardInterrupt, SystemExit  # a server may end itself by them
@@ -109,34 +108,47 @@ class Application:
         # PERF: in one piece, what every request asks for: a call costs as much as what it does
         # (benchmarks/http, hello).
         sent: str | None = environ.get("HTTP_X_REQUEST_ID")
-        if sent is None or not _REQUEST_ID.fullmatch(sent):
+        if sent is None or not REQUEST_ID.fullmatch(sent):
             # A random prefix and a count; uuid4 costs as much as the router.
             sent = self._id % next(self._numbers)
         environ["forge.request_id"] = sent
         request = Request(environ, sent, self._max_body)
+        path = environ.get("PATH_INFO")
+        if path and path.isascii():
+            request.path = path
+        else:  # for who answers outside of `_answer`, which refuses what is not UTF-8
+            with suppress(BadRequest):
+                request.read_path()
         token = log_fields.set(request.fields)
         around = None if self._around is None else self._around(request)
         streams = False
         self._begun.inc()  # PERF: with its end 0.1 µs (benchmarks/observe, request)
         finish = around.__enter__() if around is not None else None
+        started, told = time.perf_counter(), False
         try:
-            started = time.perf_counter()
             response = self._outside(request)
             if LANGUAGES:
                 response = _labelled(request, response)
             response = self._start(request, response, start_response)
             body, status = response.body, response.status
             if type(body) is bytes:
+                told = True
                 self._tell(request, status, started)
                 if finish is not None:
                     finish(status)
+                if status >= 500:
+                    environ.pop("forge.error", None)  # it holds the frames that hold this
             else:
                 streams = True
                 ended = partial(self._ended, request, status, started, finish, around)
-                body = _Told(body, ended)  # type: ignore[arg-type]  # it is no bytes
-        except BaseException:
+                body = Pieces(body, ended)  # type: ignore[arg-type]  # it is no bytes
+        except BaseException as err:
+            if not told:  # the server answers, unless it ends
+                self._tell(request, 500, started)
+                if finish is not None:
+                    finish(500)
             if around is not None:
-                around.__exit__(*sys.exc_info())
+                around.__exit__(type(err), err, err.__traceback__)
             raise
         finally:
             if not streams:  # else its close says when
@@ -145,21 +157,30 @@ class Application:
         if around is not None:
             around.leave() if streams else around.__exit__(None, None, None)
         if request.method == "HEAD":  # PEP 3333 leaves it to the application; waitress does not cut
-            if isinstance(body, _Told):
+            if isinstance(body, Pieces):
                 body.close()
             return () if streams else []
         return body if streams else [body]  # type: ignore[list-item,return-value]
 
-    def refused(self, environ: dict[str, Any], status: int, detail: str) -> None:
-        """Tell metrics and the access log of what the server refused (see `OnRefused`)."""
-        method: str = environ["REQUEST_METHOD"]
-        path = environ["PATH_INFO"].encode("latin-1").decode(errors="backslashreplace")
-        token = log_fields.set({"request_id": environ["forge.request_id"], "refused": detail})
+    def answered(self, environ: dict[str, Any], status: int, detail: str, seconds: float) -> None:
+        """Tell metrics, the access log and a span of what the server has answered by itself (see
+        `OnAnswered`). 500: a handler was given up, whose own span goes on.
+        """
+        request = Request(environ, environ["forge.request_id"])
+        request.path = environ["PATH_INFO"].encode("latin-1").decode(errors="backslashreplace")
+        request.route = environ.get("forge.route", "")
+        request.fields["detail"] = detail
+        if request.route:
+            request.fields["route"] = request.route
+        token = log_fields.set(request.fields)
         try:
-            if self._observe is not None:
-                self._observe(method if method in _METHODS else "OTHER", "", status, 0.0)
-            if self._access is not None:
-                self._access(method, path, status, 0.0)
+            if status == 500 or self._around is None:
+                self._say(request, status, seconds)
+            else:
+                with self._around(request) as finish:
+                    self._say(request, status, seconds)
+                    if finish is not None:
+                        finish(status)
         finally:
             log_fields.reset(token)
 
@@ -182,12 +203,19 @@ class Application:
         self._tell(request, status, started)
         if finish is not None:
             finish(status)
+        request.environ.pop("forge.error", None)
         if around is not None:
             around.__exit__(type(error), error, None)
 
     def _tell(self, request: Request, status: int, started: float) -> None:
-        seconds = time.perf_counter() - started
-        status = request.environ.get("forge.status", status)  # a server's, who answered instead
+        environ = request.environ
+        given = environ.get("forge.status")  # a server's, who answered instead
+        if given is None:
+            self._say(request, status, time.perf_counter() - started)
+        elif not environ.get("forge.told"):
+            self._say(request, given, time.perf_counter() - started)
+
+    def _say(self, request: Request, status: int, seconds: float) -> None:
         method = request.method if request.method in _METHODS else "OTHER"
         if self._observe is not None:
             self._observe(method, request.route, status, seconds)
@@ -217,10 +245,7 @@ class Application:
             with in_language(_wanted(request)):
                 return self._answer(request, True)
         try:
-            path = request.environ.get("PATH_INFO")
-            if path and path.isascii():
-                request.path = path
-            else:
+            if request.path is not request.environ.get("PATH_INFO"):
                 request.read_path()
             try:
                 self._route(request)
@@ -254,7 +279,8 @@ class Application:
             found = request.routed
             if found is None or found[1] is not request.method or found[2] is not request.path:
                 # It raises, or middleware has changed where it goes.
-                request.route = ""
+                request.route = request.environ["forge.route"] = ""
+                request.fields.pop("route", None)
                 found = self._route(request)
             response = found[0](request)
             if type(response) is Response and type(response.body) is bytes:
@@ -326,49 +352,3 @@ def _checked(response: object) -> Response:
     if not all(isinstance(piece, bytes) for piece in pieces):
         raise TypeError("a piece of the body is not bytes")
     return response
-
-
-class _Told:
-    """A body of pieces, each made in a copy of the context of now: its log fields, its span. told:
-    called there once, at its end (see `Application._ended`).
-    """
-
-    def __init__(self, body: Iterable[bytes], told: Callable[..., None]) -> None:
-        self._body = body
-        self._told: Callable[..., None] | None = told
-        self._run = copy_context().run
-        self._pieces: Iterator[bytes] | None = None
-        self._begun = False
-        self._error: BaseException | None = None
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        try:
-            if self._pieces is None:
-                self._pieces = self._run(iter, self._body)
-            piece = self._run(next, self._pieces)
-            if not isinstance(piece, bytes):
-                raise TypeError(f"a piece of a body is {type(piece).__name__}, not bytes")
-        except StopIteration:
-            raise
-        except BaseException as err:
-            self._error = err
-            raise
-        self._begun = self._begun or bool(piece)
-        return piece
-
-    def close(self) -> None:
-        told, self._told = self._told, None
-        try:
-            if hasattr(self._body, "close"):
-                self._run(self._body.close)
-        except BaseException as err:
-            if self._error is None:
-                self._begun, self._error = True, err  # what it was to say is said
-            raise
-        finally:
-            error, self._error = self._error, None
-            if told is not None:
-                self._run(told, error, begun=self._begun)

@@ -7,7 +7,8 @@ import decimal
 import enum
 import json
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import copy_context
 
 from ..data import table
 from ..fanout import plain_json
@@ -41,6 +42,59 @@ class Response:
         """
         lower = name.lower()
         return next((value for key, value in self.headers if key.lower() == lower), None)
+
+
+class Pieces:
+    """A body of pieces, each made in a copy of the context of now: its log fields, its span. told:
+    called there once, at its end (see `Application._ended`). Our server asks for what begins with
+    `forge_`.
+    """
+
+    def __init__(self, body: Iterable[bytes], told: Callable[..., None]) -> None:
+        self._body = body
+        self._told: Callable[..., None] | None = told
+        self.forge_context = copy_context()
+        self._run = self.forge_context.run
+        self._pieces: Iterator[bytes] | None = None
+        self._begun = False
+        self._error: BaseException | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            if self._pieces is None:
+                self._pieces = self._run(iter, self._body)
+            piece = self._run(next, self._pieces)
+            if not isinstance(piece, bytes):
+                raise TypeError(f"a piece of a body is {type(piece).__name__}, not bytes")
+        except StopIteration:
+            self._begun = True  # of a body of none, too
+            raise
+        except BaseException as err:
+            self._error = err
+            raise
+        self._begun = self._begun or bool(piece)
+        return piece
+
+    def forge_fail(self, error: BaseException, *, begun: bool) -> None:
+        """Our own server says what the answer ends with, and whether some of it was sent."""
+        self._error, self._begun = error, begun
+
+    def close(self) -> None:
+        """End the body (PEP 3333). Idempotent."""
+        told, self._told = self._told, None
+        try:
+            if hasattr(self._body, "close"):
+                self._run(self._body.close)
+        except BaseException as err:
+            self._error = self._error or err
+            raise
+        finally:
+            error, self._error = self._error, None
+            if told is not None:
+                self._run(told, error, begun=self._begun)
 
 
 def _plain(value: object) -> object:

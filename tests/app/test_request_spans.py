@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+import logging
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -112,3 +117,70 @@ def test_a_body_that_fails_before_its_first_piece_is_a_500() -> None:
     (span,) = asked(lambda request: Response(200, (bytes(1 // n) for n in (0, 1))))
     assert span.attributes["http.response.status_code"] == 500
     assert span.attributes["error.type"] == "ZeroDivisionError" and len(span.events) == 1
+
+
+def test_an_end_of_the_process_is_a_failed_span() -> None:
+    def ends(request: Request) -> Response:
+        raise SystemExit(3)
+
+    with pytest.raises(SystemExit):
+        asked(ends)
+
+
+def test_what_a_failed_handler_held_is_gone_when_it_is_answered() -> None:
+    """Not when garbage is collected: a statement's span would end after its request's."""
+    gone: list[bool] = []
+
+    class Held:
+        def __del__(self) -> None:
+            gone.append(True)
+
+    def fails(request: Request) -> Response:
+        held = Held()
+        raise ZeroDivisionError(held)
+
+    gc.disable()
+    logging.disable()  # the suite keeps what is logged
+    try:
+        for application in (Application, partial(Application, around=RequestSpan)):
+            gone.clear()
+            router = Router()
+            router.add("GET", "/x", fails)
+            made: Any = application(router)
+            made(dict(ENVIRON), lambda *told: None)
+            assert gone == [True]
+    finally:
+        logging.disable(logging.NOTSET)
+        gc.enable()
+
+
+@pytest.mark.parametrize("how", ["garbage", "signal"])
+def test_a_span_that_ends_in_the_middle_of_anothers_begin_or_end_stops_nobody(how: str) -> None:
+    """As where a collection of garbage closes a generator, or a signal's handler logs its span."""
+    code = f"""
+import gc, signal
+from forge_min import observe
+telemetry = observe.setup("tests", sample_ratio=1.0)
+lock = telemetry.recent._lock
+def rows():
+    with observe.span("rows"):
+        yield 1
+class Stranded:
+    def __init__(self):
+        self.rows, self.me = rows(), self
+        next(self.rows)
+def another(*told):
+    with observe.span("another"):
+        pass
+signal.signal(signal.SIGALRM, another)
+with lock:  # what `on_start` and `on_end` hold
+    if {how!r} == "garbage":
+        Stranded(); gc.collect()
+    else:
+        signal.raise_signal(signal.SIGALRM)
+print("on it goes", len(telemetry.trees()))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout.startswith("on it goes 1"), done.stderr

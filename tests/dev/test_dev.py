@@ -175,6 +175,13 @@ def test_a_request_that_fails_shows_its_traceback_in_its_own_page_only(dev: Dev)
     assert "NameError" not in dev.get("/items").text
 
 
+def test_the_series_of_requests_are_there_in_development(dev: Dev) -> None:
+    series = Person(dev.admin).get("/metrics").body.decode()
+    assert "\nforge_http_requests_in_flight 0" in series
+    assert 'forge_http_request_duration_seconds_count{method="GET",route="/"' in series
+    assert "callback" not in dev.log
+
+
 def test_stylesheets_and_files_of_static_need_no_new_process(dev: Dev) -> None:
     before = page_number(dev)
     dev.save("static/css/app.css", "body { color: red }")

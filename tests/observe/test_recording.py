@@ -163,3 +163,18 @@ def test_an_exception_is_recorded_once_as_the_conventions_say(
     assert event.name == "exception" and said["exception.type"] == "KeyError"
     assert "hunter2" not in str(said) and "raise KeyError" in str(said["exception.stacktrace"])
     assert not outer.events and outer.status.status_code is StatusCode.ERROR
+
+
+def test_however_long_what_it_is_told_it_stays_small(telemetry: Telemetry, kept: Kept) -> None:
+    """Thousands of spans wait for a collector that is away."""
+    text = "password=hunter2 " + "x" * 1_000_000
+    with pytest.raises(ValueError), span("request", attributes={}) as made:
+        made.set_attribute("long", text)
+        raise ValueError(text)
+    (ended,) = kept.ended
+    (event,) = ended.events
+    said = dict(event.attributes or {})
+    assert len(str((ended.attributes or {})["long"])) <= 2048
+    assert len(str(said["exception.message"])) <= 2048
+    assert len(str(said["exception.stacktrace"])) <= 16384
+    assert "Traceback" in str(said["exception.stacktrace"]) and "hunter2" not in str(said)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from forge_min import observe
-from forge_min.wsgi import Application, Response, Router, Server
+from forge_min.wsgi import Application, Request, Response, Router, Server
 
 HEAD = "HTTP/1.1\r\nHost: a\r\n"
 REFUSED = {
@@ -39,7 +40,7 @@ def told(serve: Any) -> tuple[Server, list[Any], list[Any]]:
         access=lambda *row: lines.append((row[:3], observe.log_fields.get())),
     )
     server = serve(app, header_timeout=0.2, body_timeout=0.2)
-    server.set_app(app, app.refused)
+    server.set_app(app, app.answered)
     return server, seen, lines
 
 
@@ -55,9 +56,66 @@ def test_each_refusal_is_one_line_and_one_count(
     ((row, fields),) = lines
     assert row == (method, path, status)
     said = json.loads(answer.body)
-    assert fields == {"request_id": said["request_id"], "refused": said["detail"]}
+    assert fields == {"request_id": said["request_id"], "detail": said["detail"]}
     assert seen == [(method if method in ("GET", "DELETE", "POST", "PUT") else "OTHER", "", status)]
     assert not observe.log_fields.get()
+
+
+def test_who_sent_an_id_is_answered_and_logged_by_it(
+    told: Any, connect: Any, eventually: Callable[..., None]
+) -> None:
+    server, _, lines = told
+    for sent, kept in (("mine-7", True), ("not one!", False)):
+        lines.clear()
+        answer = connect(server).get("/x", f"X-Request-ID: {sent}\r\nExpect: x\r\n").answer()
+        eventually(lambda: lines)
+        ((_, fields),) = lines
+        assert fields["request_id"] == answer.headers["x-request-id"]
+        assert (fields["request_id"] == sent) == kept
+
+
+def test_a_late_one_took_as_long_as_it_did(
+    serve: Any, connect: Any, eventually: Callable[..., None]
+) -> None:
+    seen: list[float] = []
+    app = Application(Router(), observe=lambda *row: seen.append(row[3]))
+    server = serve(app, body_timeout=1.0)
+    server.set_app(app, app.answered)
+    connect(server).send(f"PUT /x {HEAD}Content-Length: 5\r\n\r\nab").answer()
+    eventually(lambda: seen)
+    assert 0.9 < seen[0] < 9
+
+
+def test_a_handler_that_is_given_up_is_told_of_once_and_at_once(
+    serve: Any, connect: Any, eventually: Callable[..., None]
+) -> None:
+    seen: list[Any] = []
+    lines: list[Any] = []
+    gate = threading.Event()
+
+    def waits(request: Request) -> Response:
+        gate.wait(20)
+        return Response(200, b"late")
+
+    router = Router()
+    router.add("GET", "/wait/{n}", waits)
+    app = Application(
+        router,
+        observe=lambda *row: seen.append(row),
+        access=lambda *row: lines.append(observe.log_fields.get()),
+    )
+    server = serve(app, threads=2, handler_timeout=0.6)
+    server.set_app(app, app.answered)
+    answer = connect(server).get("/wait/1").answer()
+    assert answer.status == 500
+    eventually(lambda: seen)
+    assert seen[0][:3] == ("GET", "/wait/{n}", 500) and 0.5 < seen[0][3] < 9
+    assert lines[0]["route"] == "/wait/{n}" and "longer than 0.6 s" in lines[0]["detail"]
+    assert lines[0]["request_id"] == answer.headers["x-request-id"]
+    assert app.in_flight == 1
+    gate.set()
+    eventually(lambda: app.in_flight == 0)
+    assert len(seen) == len(lines) == 1
 
 
 def test_what_is_before_it_on_the_connection_is_told_of_as_itself(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from threading import Lock
+from threading import RLock
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from ...fanout import Counter, Histogram
@@ -50,7 +50,7 @@ class Gauge:
     __slots__ = ("_lock", "_value")
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._lock = RLock()
         self._value = 0.0
 
     @property
@@ -60,7 +60,7 @@ class Gauge:
 
     def after_fork(self) -> None:
         """In a child: whoever held the lock in the parent is not there."""
-        self._lock = Lock()
+        self._lock = RLock()
 
     def set(self, value: float) -> None:
         """Replace the value."""
@@ -108,7 +108,7 @@ class Family(Generic[Cell]):
         self.across: Across = across
         self.overflowed = 0
         self._new_cell: Callable[[], Cell] = new_cell
-        self._lock = Lock()  # LOCK: guards the making of cells and `overflowed`
+        self._lock = RLock()  # LOCK: guards the making of cells and `overflowed`; as of Recent
         self._cells: dict[Labels, Cell] = {}
         self._kept = Kept(bounds)
         if not labels and callback is None:
@@ -116,7 +116,7 @@ class Family(Generic[Cell]):
 
     def after_fork(self) -> None:
         """In a child: whoever held a lock in the parent is not there."""
-        self._lock = Lock()
+        self._lock = RLock()
         for cell in self._cells.values():
             if isinstance(cell, Gauge):
                 cell.after_fork()
@@ -171,7 +171,7 @@ class Family(Generic[Cell]):
                 values = (OVERFLOW,) * len(values)
                 cell = self._cells.get(values)
             if cell is None:
-                cell = self._cells[values] = self._new_cell()
+                cell = self._cells.setdefault(values, self._new_cell())
             return cell
 
     def samples(self) -> Iterable[Sample]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from threading import Lock
+from threading import RLock
 from weakref import WeakSet
 
 from ...expression import expression
@@ -31,7 +31,7 @@ class Registry:
 
     def __init__(self) -> None:
         _registries.add(self)
-        self._lock = Lock()  # LOCK: guards both below
+        self._lock = RLock()  # LOCK: guards both below
         self._families: dict[str, AnyFamily] = {}
         self._taken: dict[str, str] = {}  # name → whose family's
         self.counter(
@@ -43,7 +43,7 @@ class Registry:
 
     def after_fork(self) -> None:
         """In a child: whoever held a lock in the parent is not there."""
-        self._lock = Lock()
+        self._lock = RLock()
         for family in self._families.values():
             family.after_fork()
 

@@ -42,7 +42,7 @@ class Batch(SpanProcessor):
         # An event is somebody who waits until what came before it is sent.
         self._waiting: SimpleQueue[ReadableSpan | threading.Event] = SimpleQueue()
         self.dropped = {"full": 0, "failed": 0, "stopped": 0}
-        self._counting = threading.Lock()  # LOCK: guards `dropped`
+        self._counting = threading.RLock()  # LOCK: guards `dropped`; as of Recent
         self._stopping = False
         self._exporting = 0  # spans that the exporter has just been given
         self._hurry = threading.Event()  # a batch is full, or somebody waits for what there is

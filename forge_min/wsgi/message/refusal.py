@@ -8,10 +8,15 @@ from http import HTTPStatus
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from ...expression import expression
 from ..response import SECURITY_HEADERS, to_json
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication
+
+
+REQUEST_ID = expression(r"[A-Za-z0-9._-]{1,64}")
+"""What a client may call its request (X-Request-ID)."""
 
 
 class Refused(Exception):
@@ -27,15 +32,20 @@ class Refused(Exception):
         self.detail = detail
 
 
-OnRefused = Callable[[dict[str, Any], int, str], None]
-"""Told (environ, status, detail) of every request that no application got: its method and path are
-"-" where they are not known.
+OnAnswered = Callable[[dict[str, Any], int, str, float], None]
+"""Told (environ, status, detail, seconds) of every request that the server answers by itself, as it
+is refused or its handler is given up. Its method and path are "-" where they are not known.
 """
 
 
 def request_id(environ: dict[str, Any]) -> str:
-    """The id of a request: the application's, a new one where it came to none."""
-    id: str = environ.setdefault("forge.request_id", os.urandom(8).hex())
+    """The id of a request: the application's; where it came to none, the client's if that is well
+    formed, else a new one.
+    """
+    if "forge.request_id" not in environ:
+        sent = environ.get("HTTP_X_REQUEST_ID", "")
+        environ["forge.request_id"] = sent if REQUEST_ID.fullmatch(sent) else os.urandom(8).hex()
+    id: str = environ["forge.request_id"]
     return id
 
 

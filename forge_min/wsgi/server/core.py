@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ...fanout import Courier, ready, rearm
-from ..message import OnRefused, Phase, Refused, TrustedProxies, problem
+from ..message import OnAnswered, Phase, Refused, TrustedProxies, problem
 from .connection import Connection, Gone
 from .crew import Crew
 from .entrance import Entrance
@@ -75,7 +75,7 @@ class Core(Entrance):
         lasting = {**seconds, Phase.LINGER: _LINGER}
         super().__init__(listener, environ, lasting, max_body, max_connections)
         self.app = app
-        self.on_refused: OnRefused | None = None
+        self.on_answered: OnAnswered | None = None
         self._proxies = proxies
         self.stopping = False
         self.turns: set[Turn] = set()  # LOCK: none, its operations are atomic
@@ -289,7 +289,9 @@ class Core(Entrance):
 
     def _refuse(self, conn: Connection, why: Refused) -> None:
         """Answer with an error, read no further request, close."""
-        conn.last = True
+        conn.last, waited = True, 0.0
+        if conn.phase in (Phase.HEAD, Phase.BODY):
+            waited = time.monotonic() - conn.deadline + self._seconds[conn.phase]
         environ = {**_UNREAD, **why.environ}
         try:
             Exchange(conn, environ).run(problem(why.status, why.detail), environ)
@@ -297,11 +299,16 @@ class Core(Entrance):
             self._close(conn)
         else:
             self._end(conn)
-        if self.on_refused is not None:
-            try:
-                self.on_refused(environ, why.status, why.detail)
-            except Exception:
-                _log.exception("a refusal could not be told of")
+        self.tell(environ, why.status, why.detail, waited)
+
+    def tell(self, environ: dict[str, Any], status: int, detail: str, seconds: float) -> None:
+        """Have it told what this server has answered by itself."""
+        if self.on_answered is None:
+            return
+        try:
+            self.on_answered(environ, status, detail, seconds)
+        except Exception:
+            _log.exception("an answer of the server's own could not be told of")
 
     def _end(self, conn: Connection) -> None:
         """End our side and wait a moment: a reset would take the answer from the peer's hands."""

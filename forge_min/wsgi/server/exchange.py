@@ -8,8 +8,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from contextvars import Context, copy_context
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...fanout import plain_answer
 from ..message import FAILED, Fields, Head, checked_head, date_line, request_id
@@ -35,9 +35,24 @@ _END = object()
 _CUTTING = threading.Lock()
 
 
-def said_of(environ: dict[str, Any]) -> tuple[str, ...]:
-    """Method, path and id of a request, for the log."""
-    return environ["REQUEST_METHOD"], environ["PATH_INFO"], request_id(environ)
+class Where(NamedTuple):
+    """A request, for the log."""
+
+    method: str
+    path: str
+    id: str
+    route: str
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """`extra` of a record of it."""
+        return {"request_id": self.id, **({"route": self.route} if self.route else {})}
+
+
+def said_of(environ: dict[str, Any]) -> Where:
+    """Of this request."""
+    route = environ.get("forge.route", "")
+    return Where(environ["REQUEST_METHOD"], environ["PATH_INFO"], request_id(environ), route)
 
 
 @lru_cache(100)
@@ -57,7 +72,8 @@ class Exchange:
     # PERF: of the class, so that most answers need not set them (benchmarks/http, hello).
     streams = False
     """The socket is to be handed over."""
-    where: tuple[str, ...] = ()  # these four of a body that is no list
+    where: Where | None = None  # these five of a body that is no list
+    _inside: Context | None = None  # of its request, where it tells that
     _context = Context()
     _body: Iterable[bytes] = ()
     _pieces: Iterator[bytes] | None = None
@@ -103,6 +119,7 @@ class Exchange:
             else:
                 self.where = said_of(environ)
                 self._body, self._context = body, copy_context()
+                self._inside = getattr(body, "forge_context", None)
                 self._go_on()
         except Gone:
             self.hand_over(-1)
@@ -124,6 +141,7 @@ class Exchange:
             self.hand_over(-1)
             raise
         except BaseException:
+            assert self.where is not None
             self._failed(self.where)
             raise Gone from None
 
@@ -132,12 +150,14 @@ class Exchange:
         try:
             self._close()
         except BaseException:
-            _log.exception("a body failed to close: %s %s request_id=%s", *self.where)
+            if self.where is not None:
+                self._log("a body failed to close", self.where)
         self.hand_over(-1)
 
-    def cut(self, environ: dict[str, Any] | None) -> None:
+    def cut(self, environ: dict[str, Any] | None, *, told: bool) -> bool:
         """Called by another thread than the worker: answer 500 in place of the application, which
-        does not come back, or end the connection where the answer has begun.
+        does not come back, or end the connection where the answer has begun; whether it has not.
+        told: somebody hears of it now, and need not hear of it once more.
         """
         with _CUTTING, suppress(OSError, Gone):
             try:
@@ -145,13 +165,17 @@ class Exchange:
             except IndexError:
                 environ = None
             if environ is None:
+                self._tell_body(TimeoutError("the handler was given up"))
                 self.conn.sock.shutdown(socket.SHUT_RDWR)
-                return
-            environ["forge.status"] = 500  # for who tells of it later
+                return False
+            # For who tells of it later; the first one before the second, which is asked for.
+            environ["forge.told"] = told
+            environ["forge.status"] = 500
             self.conn.last, self.conn.held = True, False
             environ = dict(environ)
             Exchange(self.conn, environ).run(FAILED, environ)
             self.conn.sock.shutdown(socket.SHUT_WR)
+        return environ is not None
 
     def start_response(
         self, status: str, headers: Fields, exc_info: OptExcInfo | None = None, /
@@ -201,9 +225,15 @@ class Exchange:
             self._sent, self._left = True, 0
         return whole
 
-    def _failed(self, where: tuple[str, ...]) -> None:
+    def _log(self, what: str, where: Where) -> None:
+        """Log what is being handled, with the fields of its request."""
+        message = f"{what}: %s %s request_id=%s"
+        log = partial(_log.exception, message, *where[:3], extra=where.fields)
+        log() if self._inside is None else self._inside.run(log)
+
+    def _failed(self, where: Where) -> None:
         """Log what is being handled. Raises Gone where an answer has begun."""
-        _log.exception("the application failed: %s %s request_id=%s", *where)
+        self._log("the application failed", where)
         self.hand_over(-1)
         if self._sent:
             raise Gone from None
@@ -224,10 +254,18 @@ class Exchange:
                 self.conn.answering = self
                 return
             self._finish()
-        except BaseException:
+        except BaseException as err:
+            if not isinstance(err, Gone):
+                self._tell_body(err)
             self._close()
             raise
         self._close()
+
+    def _tell_body(self, error: BaseException) -> None:
+        """A body of an Application hears what its answer ends with, and whether that has begun."""
+        fail = getattr(self._body, "forge_fail", None)
+        if fail is not None:
+            fail(error, begun=self._sent)
 
     def _write_pieces(self) -> bool:
         """False where pieces may be left."""

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ServerError
-from ..message import STARTING, OnRefused, Phase, TrustedProxies
+from ..message import STARTING, OnAnswered, Phase, TrustedProxies
 from .core import Core
 from .watch import Watch
 
@@ -191,11 +191,11 @@ class Server(HTTPServer):
 
     # -- lifecycle ---------------------------------------------------------------------------------
 
-    def set_app(self, app: WSGIApplication, on_refused: OnRefused | None = None) -> None:
-        """Answer with this application from the next request on. on_refused: hears of those that it
-        does not get, as they are malformed, too large or late; from any thread.
+    def set_app(self, app: WSGIApplication, on_answered: OnAnswered | None = None) -> None:
+        """Answer with this application from the next request on. on_answered: hears of what this
+        server answers in its place; from any thread.
         """
-        self._core.app, self._core.on_refused = app, on_refused
+        self._core.app, self._core.on_answered = app, on_answered
 
     def start(self) -> None:
         """Start the workers. A second call does nothing."""

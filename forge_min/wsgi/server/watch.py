@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable
 
 from .core import Core
-from .exchange import said_of
+from .exchange import Where, said_of
 
 _log = logging.getLogger("forge_min.wsgi.server")
 _TICK = 0.5  # seconds
@@ -51,18 +51,22 @@ class Watch:
                 continue
             environ = turn.environ
             where = said_of(environ) if environ else exchange.where
-            if not where:
+            if where is None:
                 continue  # it has come back between these lines
             self._tell(turn.thread, where)
             turn.given_up = True
-            exchange.cut(environ)
+            told = self._core.on_answered is not None
+            if exchange.cut(environ, told=told) and environ is not None:
+                seconds = time.perf_counter() - turn.began
+                detail = f"the handler has taken longer than {self._limit:g} s"
+                self._core.tell(dict(environ), 500, detail, seconds)
             self._core.open.discard(exchange.conn)
             if sum(other.given_up for other in turns) <= MOST:
                 self._hire()
 
-    def _tell(self, thread: threading.Thread, where: tuple[str, ...]) -> None:
+    def _tell(self, thread: threading.Thread, where: Where) -> None:
         frame = sys._current_frames().get(thread.ident or 0)
         _log.error(
             "a handler has taken longer than %g s and is given up: %s %s request_id=%s\n%s",
-            self._limit, *where, "".join(traceback.format_stack(frame)),
+            self._limit, *where[:3], "".join(traceback.format_stack(frame)), extra=where.fields,
         )  # fmt: skip
