@@ -1,29 +1,43 @@
-"""routes: every route that this project answers, in the router's own words. No database needed."""
+"""routes, openapi: what this project answers, in the router's own words. No database needed."""
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 from typing import TYPE_CHECKING, NoReturn
 
 from .project import find_root, use_code
 
 if TYPE_CHECKING:
-    from ..wsgi import Request, Route
+    from ..wsgi import Request, Router
 
 
 def routes(args: argparse.Namespace) -> int:
     """Method, pattern and name of each, by pattern."""
     from ..ops.door import tell
 
-    use_code(find_root(args))
-    routes = sorted(_read(), key=lambda route: (route.pattern, route.method))
+    routes = sorted(_router(args).routes(), key=lambda route: (route.pattern, route.method))
     rows = [{"method": r.method, "pattern": r.pattern, "name": r.name} for r in routes]
     lines = [f"{r.method:7} {r.pattern:40} {r.name}".rstrip() for r in routes]
     tell(rows, lines, as_json=args.json)
     return 0
 
 
-def _read() -> list[Route]:
+def openapi(args: argparse.Namespace) -> int:
+    """The document of /api/openapi.json, also where `api.docs` does not serve it."""
+    from ..ops.door import tell
+    from ..wsgi import Request
+
+    os.environ["FORGE_API_DOCS"] = "true"
+    found = _router(args).match("GET", "/api/openapi.json")
+    body = found.handler(Request({"REQUEST_METHOD": "GET"})).body
+    made = json.loads(b"".join([body] if isinstance(body, bytes) else body))
+    tell(made, json.dumps(made, indent=2, ensure_ascii=False).splitlines(), as_json=args.json)
+    return 0
+
+
+def _router(args: argparse.Namespace) -> Router:
     """Imports the project's code, and connects nowhere."""
     from .. import db
     from ..actions import Registry
@@ -31,15 +45,15 @@ def _read() -> list[Route]:
     from ..ops.project import load_project
     from ..wsgi.views import Frame
 
+    use_code(find_root(args))
     project = load_project()
     app, generated = project.code()
     registry = Registry(db.Database(""), app.dependencies)
     made = generated.register(registry, project.config.api.prefix)
     frame = Frame(project.config.project.name)
-    router = build_router(
+    return build_router(
         app, registry, generated, made, _no_events, project.root, project.config, frame
     )
-    return list(router.routes())
 
 
 def _no_events(request: Request) -> NoReturn:

@@ -28,6 +28,7 @@ _RUNS: Mapping[str, Run] = {
     "vendor": ship.vendor.vendor,
     "verify": ship.verify.verify,
     "routes": routes.routes,
+    "openapi": routes.openapi,
     "completion": about.completion,
     "help": about.help,
 }

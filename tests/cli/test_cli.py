@@ -16,7 +16,7 @@ from .conftest import PACKAGE, Cli, environment
 
 COMMANDS = ["init", "generate", "migrate", "dev", "serve", "worker", "jobs", "auth", "import",
             "export", "config", "doctor", "version", "build", "verify", "vendor", "deploy",
-            "routes", "completion",
+            "routes", "openapi", "completion",
             "help"]  # fmt: skip
 BELOW = ["generate resource", "migrate diff", "migrate up", "migrate down", "migrate status"]
 

@@ -40,6 +40,19 @@ def test_a_new_project_is_whole_from_the_start(cli: Cli, project: Path) -> None:
     assert {"method": "POST", "pattern": "/api/v1/items", "name": "items.create"} in rows
 
 
+@pytest.mark.parametrize("served", ["true", "false"])
+def test_the_document_of_the_api_is_printed_whether_or_not_it_is_served(
+    cli: Cli, project: Path, served: str
+) -> None:
+    done = cli("openapi", cwd=project, FORGE_API_DOCS=served)
+    made = json.loads(done.stdout)
+    assert made["openapi"] == "3.1.0" and made["info"]["title"] == "shop"
+    rows = json.loads(cli("routes", "--json", cwd=project).stdout)
+    api = {row["pattern"] for row in rows if row["pattern"].startswith("/api/v1/")}
+    assert api and api <= made["paths"].keys()
+    assert json.loads(cli("openapi", "--json", cwd=project).stdout) == made
+
+
 @pytest.mark.parametrize("name", ["Shop", "1shop", "../shop", "shop/x", "", "a b"])
 def test_a_name_that_cannot_be_one_is_refused_and_nothing_is_written(
     cli: Cli, tmp_path: Path, name: str
