@@ -24,7 +24,7 @@ from .project import Project, check_files, project_members, read_project
 from .proof import compare, read_current
 from .steps import Step, timed
 from .stylesheets import check_stylesheets
-from .tailwind import MADE, asks_for_tailwind, make_stylesheet, stylesheet_state
+from .tailwind import MADE, asks_for_tailwind, is_as_made, make_stylesheet
 from .vendor import (
     FOLDER,
     SBOM,
@@ -87,15 +87,19 @@ def build(
         with clock("css"):
             check_scripts(project)
             if not skip_css:
-                if verify and stylesheet_state(root) not in ("none", "fresh"):
-                    raise failure("other_made", files=MADE)
-                if not verify and asks_for_tailwind(project):
-                    make_stylesheet(project)
+                _make_stylesheet(project, verify=verify)
                 check_stylesheets(root)
         with clock("package"):
             path, info = _package(project, output, format, skip_css=skip_css, verify=verify)
     size = sum(p.stat().st_size for p in (path, *path.rglob("*")) if p.is_file())
     return Built(path, format, size, steps, info)
+
+
+def _make_stylesheet(project: Project, *, verify: bool) -> None:
+    if asks_for_tailwind(project) and not verify:
+        make_stylesheet(project)
+    elif asks_for_tailwind(project) and not is_as_made(project):
+        raise failure("other_made", files=MADE)
 
 
 def _some_of_gen(names: list[str]) -> str:
