@@ -38,6 +38,7 @@ def check_stylesheet(root: Path) -> Iterator[Finding]:
         "fresh": ("ok", "is of these files"),
         "missing": ("failed", "was never made"),
         "stale": ("warning", "was made from other files"),
+        "edited": ("failed", "was edited since build made it"),
         "foreign": ("failed", "was made by no build, which would have to write over it"),
     }
     state, message = states[stylesheet_state(root)]

@@ -13,7 +13,8 @@ from .. import __version__
 from ..data import files
 from ..manifest import Manifest
 from .origin import commit, source_date
-from .project import Project
+from .project import Project, generating, style_sources
+from .tailwind import MADE, asks_for_tailwind
 
 SKIPPED = "skipped"  # by --skip-css
 
@@ -23,20 +24,21 @@ def build_info(
     sources: Mapping[str, bytes],
     distributions: Iterable[Distribution],
     *,
+    files: Iterable[str],
     driver: str,
     skip_css: bool = False,
 ) -> dict[str, object]:
     """What is known of an artifact before its modules are compiled: all inputs by name. driver:
     psycopg's implementation, "binary" or "c". skip_css: whether its stylesheets went in unseen.
-    sources: the members so far.
+    sources: the members so far. files: the project's own, of which a commit must have each.
 
-    Raises BuildError F347 when SOURCE_DATE_EPOCH is no date.
+    Raises BuildError F347 when SOURCE_DATE_EPOCH is no date, F353 as `origin.commit`.
     """
     core = any(name.startswith("_native/forge_min/_fanout") for name in sources)
     return {
         "name": project.name,
         "version": project.version,
-        "commit": commit(project.root),
+        "commit": commit(project.root, files),
         "date": source_date(project.root),
         "python": platform.python_version(),
         "suffix": EXTENSION_SUFFIXES[0],
@@ -48,6 +50,16 @@ def build_info(
         "inputs": {"forge-min": __version__, **{d.name: d.version for d in distributions}},
         "sources": Manifest.of({**sources, **_builders()}).digest,
     }
+
+
+def files_of_git(project: Project, own: Iterable[str]) -> set[str]:
+    """Names of what a commit must have: what goes in, and what gen/ and the stylesheet, which a
+    build makes, come from. own: the project's members.
+    """
+    found = {*own, *generating(project.root)}
+    if asks_for_tailwind(project):
+        found = (found | style_sources(project).keys()) - {MADE}
+    return {name for name in found if not name.startswith("gen/")}
 
 
 def with_hashes(info: Mapping[str, object], members: Mapping[str, bytes]) -> dict[str, object]:

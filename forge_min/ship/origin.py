@@ -1,26 +1,35 @@
 """Where a project's sources come from: git, or the PKG-INFO of an unpacked source archive.
 
 git is only asked, and says the same to every user: nothing that the repository's own settings name
-is run, and no variable of the environment leads it to another repository.
+is run, no settings of a user or a machine are read, and no variable of the environment leads it to
+another repository.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from email.parser import HeaderParser
 from pathlib import Path
 
 from .failure import failure
 
+_HEAD = ("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+_MADE = ("gen", "dist")  # by a build, which proves gen/ to be of its sources
 _KEPT = {"GIT_CEILING_DIRECTORIES", "GIT_DISCOVERY_ACROSS_FILESYSTEM", "GIT_EXEC_PATH"}
 _ENVIRONMENT = {
     "LC_ALL": "C",
     "GIT_OPTIONAL_LOCKS": "0",  # the index stays as it is
     "GIT_NO_LAZY_FETCH": "1",
     "GIT_ALLOW_PROTOCOL": "none",
+    "GIT_NO_REPLACE_OBJECTS": "1",  # a commit is what its name says
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_SYSTEM": os.devnull,
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_ATTR_NOSYSTEM": "1",
 }
 # SAFETY: git reads a repository of another user only where it is told to, because settings there
 # may name programs: these are all that the questions below would run, with filters.
@@ -29,30 +38,41 @@ _SETTINGS = {
     "core.fsmonitor": "false",
     "core.hooksPath": os.devnull,
     "log.showSignature": "false",
+    "core.excludesFile": os.devnull,  # a user's own lists, which need no setting to be read
+    "core.attributesFile": os.devnull,
+    "core.trustctime": "true",
+    "core.checkStat": "default",
 }
 
 
-def commit(root: Path) -> str:
-    """The commit's full name, "+changes" after it where the project differs, or "unknown".
+def commit(root: Path, files: Iterable[str] = ()) -> str:
+    """The commit's full name, "+changes" after it where the project differs, or "unknown": where no
+    repository is, or one without any commit yet.
 
+    files: names of what an artifact is made from, of which git must have each, ignored or not.
     Raises BuildError F353 for a repository that git does not read.
     """
-    name = _git(root, "rev-parse", "--verify", "--quiet", "HEAD")
+    name = _git(root, *_HEAD)
     if not name:
         return "unknown"
-    made = (":(exclude)gen", ":(exclude)dist")  # what a build itself writes
-    asked = ("status", "--porcelain", "--untracked-files=normal", "--", ".", *made)
-    answer = _run(root, *asked, settings=dict.fromkeys(_filters(root), ""))
-    if answer is None or answer.returncode != 0:
-        raise failure("no_git", root=root, said=_said(answer))
-    return f"{name}+changes" if answer.stdout.strip() else name
+    top = _git(root, "rev-parse", "--show-toplevel")
+    if Path(top).resolve() != (_repository(root) or root):
+        raise failure("no_git", root=root, said=f"it tells of the one of {top}")
+    known = set(files)
+    made = [part for part in _MADE if not any(n.startswith(f"{part}/") for n in known)]
+    excluded = (f":(exclude){part}" for part in made)
+    untracked = ("--untracked-files=normal", "--ignore-submodules=none")
+    asked = ("status", "--porcelain", *untracked, "--", ".", *excluded)
+    differs = _must(root, *asked, settings=dict.fromkeys(_filters(root), "")).strip()
+    return f"{name}+changes" if differs or not known <= _tracked(root) else name
 
 
 def version(root: Path) -> str:
     """Of the last tag before the commit that is one ("v1.2.0" or "1.2.0"), else what PKG-INFO says
     (core metadata, PEP 566); "" without either. How far the sources are from it, `commit` tells.
     """
-    tag = _git(root, "describe", "--tags", "--abbrev=0", "--match=v[0-9]*", "--match=[0-9]*")
+    asked = ("describe", "--tags", "--abbrev=0", "--match=v[0-9]*", "--match=[0-9]*")
+    tag = shutil.which("git") and _git(root, *asked)  # development works without git
     if tag:
         return tag.removeprefix("v")
     try:
@@ -65,7 +85,7 @@ def version(root: Path) -> str:
 def source_date(root: Path) -> str:
     """ISO 8601, UTC: SOURCE_DATE_EPOCH, else the commit's, else "unknown"; never the clock's.
 
-    Raises BuildError F347.
+    Raises BuildError F347, and F353 as `commit`.
     """
     given = os.environ.get("SOURCE_DATE_EPOCH") or _git(root, "log", "-1", "--format=%ct")
     if not given:
@@ -78,27 +98,66 @@ def source_date(root: Path) -> str:
 
 def _filters(root: Path) -> list[str]:
     """The settings of the repository's own filters, which `git status` would run on files."""
-    asked = ("config", "--includes", "--show-scope", "-z", "--name-only", "--get-regexp")
-    words = iter(_git(root, *asked, r"^filter\.").split("\0"))
-    return [
-        name for scope, name in zip(words, words, strict=False) if scope not in ("global", "system")
-    ]
+    asked = ("config", "--includes", "-z", "--name-only", "--get-regexp", r"^filter\.")
+    return [name for name in _git(root, *asked).split("\0") if name]
+
+
+def _tracked(root: Path) -> set[str]:
+    """The names of all files that git watches for changes ("H"), below `root`."""
+    lines = _must(root, "ls-files", "-v", "-z", "--recurse-submodules", "--", ".").split("\0")
+    return {line[2:] for line in lines if line.startswith("H ")}
 
 
 def _git(root: Path, *arguments: str) -> str:
-    """git's answer, or "" where there is no git, no repository, or nothing to say.
+    """git's answer, or "" where there is no repository, or nothing to say.
 
     Raises BuildError F353 for a repository that git does not read.
     """
     answer = _run(root, *arguments)
-    if answer is None:
-        return ""
-    if answer.returncode == 0:
+    if answer and answer.returncode == 0:
         return answer.stdout.strip()
-    there = _run(root, "rev-parse", "--git-dir")
-    if there and there.returncode != 0 and "not a git repository" not in there.stderr:
-        raise failure("no_git", root=root, said=_said(there))
+    if _repository(root) is not None:
+        _check_readable(root)
     return ""
+
+
+def _must(root: Path, *arguments: str, settings: Mapping[str, str] | None = None) -> str:
+    """git's answer, where it has a commit. Raises BuildError F353."""
+    answer = _run(root, *arguments, settings=settings)
+    if answer is None or answer.returncode != 0:
+        raise failure("no_git", root=root, said=_said(answer))
+    return answer.stdout
+
+
+def _check_readable(root: Path) -> None:
+    """Raises BuildError F353 unless git tells of HEAD's commit, or that there is none at all."""
+    head = _run(root, *_HEAD)
+    if head is None:
+        raise failure("no_git_program", root=root)
+    if head.returncode == 0:
+        return
+    found = _run(root, "rev-list", "--max-count=1", "--all", "--reflog")
+    if found is None or found.returncode != 0:
+        raise failure("no_git", root=root, said=_said(found))
+    if found.stdout.strip():
+        raise failure("no_git", root=root, said="HEAD leads to no commit, and others are there")
+
+
+def _repository(root: Path) -> Path | None:
+    """The folder at or above `root` in which a `.git` lies, whole or not: no further up than git
+    looks (GIT_CEILING_DIRECTORIES, and the borders of file systems).
+    """
+    given = os.environ.get("GIT_CEILING_DIRECTORIES", "").split(os.pathsep)
+    ceilings = {os.path.realpath(name) for name in given if name}
+    across = "GIT_DISCOVERY_ACROSS_FILESYSTEM" in os.environ
+    start = root.resolve()
+    for folder in (start, *start.parents):
+        crossed = not across and folder.stat().st_dev != start.stat().st_dev
+        if folder != start and (crossed or str(folder) in ceilings):
+            return None
+        if os.path.lexists(folder / ".git"):
+            return folder
+    return None
 
 
 def _run(
@@ -116,7 +175,7 @@ def _run(
             env=environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             errors="replace",
             check=False,
         )

@@ -18,13 +18,13 @@ from ..pages import compile_pages
 from ..parse import ResourceIR, parse_project
 from . import artifact
 from .failure import failure
-from .info import build_info, with_hashes
+from .info import build_info, files_of_git, with_hashes
 from .offline import no_network
 from .project import Project, check_files, project_members, read_project
 from .proof import compare, read_current
 from .steps import Step, timed
 from .stylesheets import check_stylesheets
-from .tailwind import MADE, asks_for_tailwind, make_stylesheet, stylesheet_state
+from .tailwind import MADE, asks_for_tailwind, is_as_made, make_stylesheet
 from .vendor import (
     FOLDER,
     SBOM,
@@ -87,15 +87,19 @@ def build(
         with clock("css"):
             check_scripts(project)
             if not skip_css:
-                if verify and stylesheet_state(root) not in ("none", "fresh"):
-                    raise failure("other_made", files=MADE)
-                if not verify and asks_for_tailwind(project):
-                    make_stylesheet(project)
+                _make_stylesheet(project, verify=verify)
                 check_stylesheets(root)
         with clock("package"):
             path, info = _package(project, output, format, skip_css=skip_css, verify=verify)
     size = sum(p.stat().st_size for p in (path, *path.rglob("*")) if p.is_file())
     return Built(path, format, size, steps, info)
+
+
+def _make_stylesheet(project: Project, *, verify: bool) -> None:
+    if asks_for_tailwind(project) and not verify:
+        make_stylesheet(project)
+    elif asks_for_tailwind(project) and not is_as_made(project):
+        raise failure("other_made", files=MADE)
 
 
 def _some_of_gen(names: list[str]) -> str:
@@ -132,9 +136,13 @@ def _package(
     house = read_wheelhouse(project.root / FOLDER)
     driver = _driver(format, house)
     distributions = collect(house, [*artifact.BASE, artifact.DRIVERS[driver]])
-    sources = _sources(project, package_files(house), distributions)
+    own = project_members(project.root)
+    files = files_of_git(project, own)
+    sources = _sources(project, own, package_files(house), distributions)
     sources[SBOM] = sbom_of_artifact(project, distributions)
-    info = build_info(project, sources, distributions, driver=driver, skip_css=skip_css)
+    info = build_info(
+        project, sources, distributions, files=files, driver=driver, skip_css=skip_css
+    )
     if not verify and (current := read_current(path, info)):
         artifact.write_sums(path)  # what a kill has left there
         return path, current
@@ -174,11 +182,15 @@ def _driver(format: Format, house: Wheelhouse | None) -> str:
 
 
 def _sources(
-    project: Project, package: Mapping[str, bytes], distributions: list[Distribution]
+    project: Project,
+    own: dict[str, bytes],
+    package: Mapping[str, bytes],
+    distributions: list[Distribution],
 ) -> dict[str, bytes]:
-    """Every member but those that are made of others. package: all of forge_min's own files."""
+    """Every member but those that are made of others. own: the project's. package: all of
+    forge_min's own files.
+    """
     members = {"__main__.py": package[_BOOT]}
-    own = project_members(project.root)
     if asks_for_tailwind(project):
         own.pop(project.css, None)  # no browser reads it
     for part in (

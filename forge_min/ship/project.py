@@ -111,6 +111,13 @@ def project_members(root: Path) -> dict[str, bytes]:
     return found
 
 
+def generating(root: Path) -> set[str]:
+    """Names of the schemas and views that gen/ is made from."""
+    views = [*root.glob("views/*.html"), *root.glob("resources/*/views/*.html")]
+    found = [*root.glob("resources/*/schema.py"), *views]
+    return {path.relative_to(root).as_posix() for path in found}
+
+
 def style_sources(project: Project) -> dict[str, bytes]:
     """What a stylesheet is made from, by name: the stylesheets beside its source, and what names
     classes: views, code, scripts. Raises as `project_members`, F343 for a source outside.

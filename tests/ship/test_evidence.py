@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from forge_min.errors import BuildError
 from forge_min.ship import Built, build, verify, write_evidence
+from forge_min.ship.vendor import SBOM
 
 from ship.test_verify import small
 
@@ -19,7 +20,8 @@ JUNIT = (
     '<testsuites><testsuite name="pytest" errors="{e}" failures="{f}" skipped="{s}" tests="{t}"/>'
     '<testsuite name="more" errors="0" failures="0" skipped="0" tests="2"/></testsuites>'
 )
-BUILD, START = "a build without a network", "a first start"
+BUILD, START = "a build gives the same bytes, and needs no network", "a first start (version) needs"
+BUILD_TRIES, START_TRIES = "a build tries no", "a first start (version) tries no"
 
 
 def report(path: Path, folder: Path, **how: Path | None) -> dict[str, Any]:
@@ -132,27 +134,78 @@ def test_the_page_says_the_same_and_runs_nothing(
     assert found["licences"][0]["licence"] == "<b>mine</b>"
 
 
-def test_an_artifact_that_does_not_start_is_not_said_to(tmp_path: Path) -> None:
+@pytest.fixture
+def namespaces() -> None:
+    """Skips where this machine makes none."""
     if subprocess.run(["unshare", "-rn", "true"], check=False).returncode:
         pytest.skip("NOT PROVED: this machine makes no network namespaces (unshare -rn)")
+
+
+@pytest.mark.usefixtures("namespaces")
+def test_an_artifact_that_does_not_start_is_not_said_to(tmp_path: Path) -> None:
     found = report(small(tmp_path / "x.pyz"), tmp_path)
     assert state(found, START) == "failed"
+    assert state(found, START_TRIES) == "not proved"
+
+
+SENDS = b"import socket; socket.socket(type=socket.SOCK_DGRAM).connect_ex(('192.0.2.1', 9))\n"
+QUIET = b"import socket; socket.socket(socket.AF_UNIX).connect_ex('/nowhere')\n"
+
+
+@pytest.mark.usefixtures("namespaces")
+@pytest.mark.skipif(shutil.which("strace") is None, reason="NOT PROVED: strace is not installed")
+@pytest.mark.parametrize(("code", "tries"), [(QUIET, "proved"), (SENDS, "failed")])
+def test_what_a_start_tries_is_counted_and_not_taken_from_what_it_needs(
+    tmp_path: Path, code: bytes, tries: str
+) -> None:
+    found = report(small(tmp_path / "x.pyz", **{"__main__.py": code}), tmp_path)
+    assert (state(found, START), state(found, START_TRIES)) == ("proved", tries)
+    because = next(p["because"] for p in found["proofs"] if p["claim"].startswith(START_TRIES))
+    assert ("192.0.2.1" in because) is (tries == "failed")
+
+
+@pytest.mark.usefixtures("namespaces")
+def test_without_strace_nobody_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unshare = shutil.which("unshare")
+    assert unshare is not None
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "unshare").symlink_to(unshare)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    found = report(small(tmp_path / "x.pyz", **{"__main__.py": QUIET}), tmp_path)
+    assert (state(found, START), state(found, START_TRIES)) == ("proved", "not proved")
+
+
+def test_what_has_no_metadata_inside_has_the_licence_of_the_sbom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    own = {"name": "forge-min", "version": "1", "licenses": [{"expression": "MIT"}]}
+    other = {"name": "Other_One", "version": "1", "licenses": [{"license": {"name": "own"}}]}
+    parts = [own, other, {"name": "bare", "version": "1"}, {"name": "made", "version": "1"}]
+    bill = {"bomFormat": "CycloneDX", "specVersion": "1.6", "components": parts}
+    inputs = {"forge-min": "1", "other.one": "1", "bare": "1", "made": "1"}
+    path = small(tmp_path / "x.pyz", inputs=inputs, **{SBOM: json.dumps(bill).encode()})
+    licences = {row["name"]: row["licence"] for row in report(path, tmp_path)["licences"]}
+    wanted = {"forge-min": "MIT", "other.one": "own", "bare": "not proved", "made": "<b>mine</b>"}
+    assert licences == wanted
 
 
 @pytest.mark.slow
 @pytest.mark.thorough
+@pytest.mark.usefixtures("namespaces")
 def test_the_example_is_proved_to_need_no_network(
     built: Built, project: Path, tmp_path: Path
 ) -> None:
-    if subprocess.run(["unshare", "-rn", "true"], check=False).returncode:
-        pytest.skip("NOT PROVED: this machine makes no network namespaces (unshare -rn)")
     for name in ("dist", "gen"):
         shutil.copytree(built.path.parents[1] / name, project / name)
     path = project / "dist" / "departures.pyz"
     found = report(path, tmp_path / "out", root=project)
     assert (state(found, BUILD), state(found, START)) == ("proved", "proved")
+    tried = "proved" if shutil.which("strace") else "not proved"
+    assert (state(found, BUILD_TRIES), state(found, START_TRIES)) == (tried, tried)
     licences = {row["name"]: row for row in found["licences"]}
     assert set(licences) == set(found["build"]["inputs"])
+    assert licences["forge-min"]["licence"] == "MIT"
     assert licences["psycopg"]["licence"] == "LGPL-3.0-only" and licences["psycopg"]["texts"]
     (project / "app.py").write_text((project / "app.py").read_text() + "\n")
     again = report(path, tmp_path / "out", root=project)
@@ -161,9 +214,8 @@ def test_the_example_is_proved_to_need_no_network(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("namespaces")
 def test_the_second_build_skips_what_the_first_did(project: Path, tmp_path: Path) -> None:
-    if subprocess.run(["unshare", "-rn", "true"], check=False).returncode:
-        pytest.skip("NOT PROVED: this machine makes no network namespaces (unshare -rn)")
     (project / "static" / "css" / "far.css").write_text('@import "https://example.org/x.css";')
     path = build(project, skip_css=True).path
     assert state(report(path, tmp_path / "out", root=project), BUILD) == "proved"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -154,3 +155,131 @@ def test_a_repository_that_git_cannot_read_is_an_error(
     with pytest.raises(BuildError, match="git") as caught:
         origin.commit(repository)
     assert caught.value.code == "F353"
+
+
+HARMS: list[Callable[[Path], object]] = [
+    lambda root: (root / ".git" / "HEAD").rename(root / "away"),
+    lambda root: (root / ".git" / "objects").rename(root / "away"),
+    lambda root: (root / ".git" / "refs").rename(root / "away"),
+    lambda root: next((root / ".git" / "refs" / "heads").iterdir()).unlink(),
+    lambda root: next((root / ".git" / "refs" / "heads").iterdir()).write_text("no commit"),
+    lambda root: shutil.rmtree(root / ".git") or (root / ".git").mkdir(),
+    lambda root: (
+        shutil.rmtree(root / ".git") or (root / ".git").write_text("gitdir: /nonexistent/x\n")
+    ),
+]
+
+
+@pytest.mark.parametrize("harm", HARMS)
+@pytest.mark.parametrize("folder", ["", "deep/er"])
+def test_a_repository_that_lost_a_part_is_not_an_unknown_commit(
+    repository: Path, harm: Callable[[Path], object], folder: str
+) -> None:
+    root = repository / folder
+    root.mkdir(parents=True, exist_ok=True)
+    harm(repository)
+    for ask in (origin.commit, origin.source_date, origin.version):
+        with pytest.raises(BuildError, match="git does not read") as caught:
+            ask(root)
+        assert caught.value.code == "F353"
+
+
+def test_a_broken_repository_is_not_taken_for_the_one_around_it(repository: Path) -> None:
+    inner = committed(repository / "inner")
+    (inner / ".git" / "HEAD").unlink()
+    with pytest.raises(BuildError, match="it tells of the one of") as caught:
+        origin.commit(inner)
+    assert caught.value.code == "F353"
+
+
+def test_without_git_a_repository_is_an_error_of_its_own(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for ask in (origin.commit, origin.source_date):
+        with pytest.raises(BuildError, match="git is not installed") as caught:
+            ask(repository)
+        assert caught.value.code == "F353" and "install git" in (caught.value.hint or "")
+    assert origin.version(repository) == ""  # development needs no git
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(repository))
+    (repository / "inner").mkdir()
+    assert origin.commit(repository / "inner") == "unknown"
+
+
+@pytest.mark.parametrize("place", [".git/info/exclude", ".gitignore"])
+def test_a_file_that_git_ignores_is_a_change_where_an_artifact_is_made_of_it(
+    repository: Path, place: str
+) -> None:
+    with (repository / place).open("a") as file:
+        file.write("*.local\n")
+    git(repository, "add", ".")
+    git(repository, "commit", "-qm", "second", "--allow-empty")
+    (repository / "a.local").write_text("never committed")
+    assert len(origin.commit(repository, ["app.py"])) == 40
+    assert origin.commit(repository, ["app.py", "a.local"]).endswith("+changes")
+    git(repository, "add", "-f", "a.local")
+    git(repository, "commit", "-qm", "third")
+    assert len(origin.commit(repository, ["app.py", "a.local"])) == 40
+
+
+@pytest.mark.parametrize("flag", ["--assume-unchanged", "--skip-worktree"])
+def test_a_file_that_git_was_told_not_to_look_at_is_a_change(repository: Path, flag: str) -> None:
+    git(repository, "update-index", flag, "app.py")
+    (repository / "app.py").write_text("x = 2\n")
+    assert origin.commit(repository, ["app.py"]).endswith("+changes")
+
+
+def test_what_was_put_in_the_place_of_a_commit_is_a_change(repository: Path) -> None:
+    mine = origin.commit(repository)
+    (repository / "app.py").write_text("x = 2\n")
+    git(repository, "commit", "-qam", "second")
+    git(repository, "replace", mine, "HEAD")
+    git(repository, "reset", "-q", "--soft", mine)
+    assert origin.commit(repository) == f"{mine}+changes"
+
+
+def test_a_folder_of_what_a_build_makes_counts_where_an_artifact_is_made_of_it(
+    repository: Path,
+) -> None:
+    (repository / "dist").mkdir()
+    (repository / "dist" / "shop.pyz").write_text("")
+    assert len(origin.commit(repository, ["app.py"])) == 40
+    assert origin.commit(repository, ["app.py", "dist/shop.pyz"]).endswith("+changes")
+
+
+def test_the_settings_of_a_user_change_nothing(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    (home / "git").mkdir(parents=True)
+    (home / ".gitconfig").write_text(
+        "[core]\n\tautocrlf = true\n\tfileMode = false\n[status]\n\tshowUntrackedFiles = no\n"
+    )
+    (home / "git" / "ignore").write_text("*.local\n")
+    (home / "git" / "attributes").write_text("*.py text eol=crlf\n")
+    (repository / "crlf.py").write_bytes(b"x = 1\n")
+    git(repository, "add", ".")
+    git(repository, "commit", "-qm", "second")
+    (repository / "crlf.py").write_bytes(b"x = 1\r\n")
+    theirs = origin.commit(repository)
+    (repository / "crlf.py").write_bytes(b"x = 1\n")
+    (repository / "a.local").write_text("")
+    also = origin.commit(repository)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home))
+    assert origin.commit(repository) == also == theirs
+    (repository / "a.local").unlink()
+    (repository / "crlf.py").write_bytes(b"x = 1\r\n")
+    assert origin.commit(repository) == theirs
+    assert theirs.endswith("+changes")
+
+
+def test_the_files_of_a_submodule_are_known(repository: Path) -> None:
+    theirs = committed(repository.parent / "theirs")
+    git(repository, "-c", "protocol.file.allow=always", "submodule", "add", "-q", theirs, "sub")
+    git(repository, "config", "-f", ".gitmodules", "submodule.sub.ignore", "all")
+    git(repository, "add", ".")
+    git(repository, "commit", "-qm", "second")
+    assert len(origin.commit(repository, ["app.py", "sub/app.py"])) == 40
+    (repository / "sub" / "app.py").write_text("x = 2\n")
+    assert origin.commit(repository).endswith("+changes")

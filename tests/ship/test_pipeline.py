@@ -16,7 +16,9 @@ from forge_min.errors import BuildError, ErrorGroup
 from forge_min.manifest import INFO, NAME, Manifest, read_members
 from forge_min.ship import Built, build
 from forge_min.ship import pipeline as pipeline_module
+from forge_min.ship.info import files_of_git
 from forge_min.ship.offline import no_network
+from forge_min.ship.project import project_members, read_project
 
 pytestmark = pytest.mark.slow
 
@@ -143,6 +145,32 @@ def test_commit_and_date_come_from_git(project: Path, monkeypatch: pytest.Monkey
     assert info["date"] == "1970-01-01T00:00:05+00:00"
     (project / "app.py").write_text((project / "app.py").read_text() + "\n")
     assert build(project).info["commit"] == f"{info['commit']}+changes"
+
+
+@pytest.mark.parametrize("name", ["static/more.txt", "resources/flight/views/more.html"])
+def test_a_file_that_no_commit_has_is_told_of_and_what_a_build_makes_is_not(
+    project: Path, name: str
+) -> None:
+    (project / ".gitignore").write_text("gen/\nmore.*\n")
+    git = ["git", "-C", str(project), "-c", "user.name=a", "-c", "user.email=a@example.invalid"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
+        subprocess.run([*git, *command], check=True)
+    clean = build(project).info["commit"]
+    assert len(str(clean)) == 40
+    (project / name).parent.mkdir(parents=True, exist_ok=True)
+    (project / name).write_text("<p>more</p>\n")
+    assert build(project).info["commit"] == f"{clean}+changes"
+
+
+@pytest.mark.parametrize(("text", "wanted"), [("", True), ('@import "tailwindcss";', False)])
+def test_a_stylesheet_that_tailwind_made_need_not_be_committed(
+    project: Path, text: str, wanted: bool
+) -> None:
+    for name in ("app.css", "input.css"):
+        (project / "static" / "css" / name).write_text(text)
+    found = files_of_git(read_project(project), project_members(project))
+    assert ("static/css/app.css" in found) is wanted
+    assert {"static/css/input.css", "resources/flight/schema.py", "app.py"} <= found
 
 
 def test_without_a_version_of_its_own_a_project_has_the_tags_or_that_of_its_archive(

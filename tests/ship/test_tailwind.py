@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -75,7 +76,9 @@ def test_without_a_stylesheet_nobody_asks(small: Path) -> None:
 @real
 def test_the_classes_of_views_code_and_scripts_are_made(small: Path) -> None:
     made = make(small)
-    assert re.match(r"/\* Made by .*static/css/input\.css.*: sha256 [0-9a-f]{64} \*/\n", made)
+    head, _, rules = made.partition("\n")
+    assert re.match(r"/\* Made by .*static/css/input\.css.*: sha256 [0-9a-f]{64}, ", head)
+    assert head.endswith(f": {sha256(rules.encode()).hexdigest()} */")
     for name in (r".mt-\[3px\]{", ".text-lime-500{", ".rotate-45{", ".own{"):
         assert name in made
     assert ".underline" not in made
@@ -117,6 +120,44 @@ def test_whether_it_is_of_its_sources_can_be_asked_without_making_it(small: Path
     assert stylesheet_state(small) == "foreign"
     (small / "static/css/input.css").unlink()
     assert stylesheet_state(small) == "none"
+
+
+@real
+def test_rules_that_somebody_edited_are_not_what_was_made(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, made = make(small), small / tailwind.MADE
+    made.write_text(text + ".hand{color:red}\n")
+    assert stylesheet_state(small) == "edited" and not tailwind.is_as_made(read_project(small))
+    assert make(small) == text
+    monkeypatch.setattr(tailwind, "find_program", lambda: None)
+    made.write_text(text.replace("px", "em", 1))
+    assert "was edited since build made it" in refused(small).message
+    assert not tailwind.is_as_made(read_project(small))
+    made.write_text(text)
+    assert tailwind.is_as_made(read_project(small)) and make(small) == text
+
+
+@real
+def test_where_tailwind_is_it_is_asked_whether_the_rules_are_its_own(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rules of another Tailwind, with their own hash."""
+    head, _, rules = make(small).partition("\n")
+    other = f"{rules}.x{{}}"
+    known, new = (sha256(text.encode()).hexdigest() for text in (rules, other))
+    (small / tailwind.MADE).write_text(head.replace(known, new) + "\n" + other)
+    assert stylesheet_state(small) == "fresh" and not tailwind.is_as_made(read_project(small))
+    monkeypatch.setattr(tailwind, "find_program", lambda: None)
+    assert tailwind.is_as_made(read_project(small))
+
+
+@real
+def test_one_that_an_older_build_made_is_stale(small: Path) -> None:
+    head, _, rules = make(small).partition("\n")
+    older = head.partition(", and these rules")[0] + " */"
+    (small / tailwind.MADE).write_text(f"{older}\n{rules}")
+    assert stylesheet_state(small) == "stale"
 
 
 @pytest.mark.usefixtures("without")

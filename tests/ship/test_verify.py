@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,11 @@ MEMBERS = {
 }
 
 
-def small(path: Path, **more: bytes) -> Path:
+def small(path: Path, *, inputs: Mapping[str, str] | None = None, **more: bytes) -> Path:
     """An artifact with little in it: a zip, or a folder for a name without an ending."""
     members = MEMBERS | more
     members[NAME] = Manifest.of(members).write().encode()
-    info = with_hashes({"inputs": {"made": "1"}}, members)
+    info = with_hashes({"inputs": inputs or {"made": "1"}}, members)
     members[INFO] = json.dumps(info).encode()
     (write_zipapp if path.suffix else write_folder)(members, path)
     write_sums(path)

@@ -5,12 +5,8 @@ that ran, and proofs. What could not be proved on this machine says "not proved"
 from __future__ import annotations
 
 import json
-import os
 import platform
-import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Mapping
 from email.parser import HeaderParser
 from functools import partial
@@ -18,26 +14,17 @@ from hashlib import sha256
 from html import escape
 from pathlib import Path
 from string import Template
-from typing import Any, NamedTuple
+from typing import Any
 from xml.etree import ElementTree
 
 from ...data import files
 from ...manifest import Manifest
-from ..artifact import normalise, package_root, replace
+from ..artifact import normalise, replace
 from ..failure import failure
 from ..info import SKIPPED
+from ..vendor import SBOM
+from .alone import FAILED, PROVED, UNPROVED, Proof, run_alone
 from .verify import Verified
-
-PROVED, FAILED, UNPROVED = "proved", "failed", "not proved"
-_SECONDS = 300  # a proof may take
-
-
-class Proof(NamedTuple):
-    """One claim, what became of it here, and how that is known, or why it is not."""
-
-    claim: str
-    state: str
-    because: str
 
 
 def write_evidence(
@@ -70,53 +57,28 @@ def _proofs(found: Verified, root: Path | None, tests: Path | None) -> list[Proo
         _if(found.sbom, "the SBOM lists every input", "CycloneDX 1.6", "there is no SBOM"),
         _tests(tests),
     ]
-    isolated = _isolation()
     first = [sys.executable, "-I", "-S", str(found.path), "version"]
+    start = (
+        "a first start (version) needs no network",
+        "a first start (version) tries no connection",
+    )
+    return [*claims, *_built_again(found, root), *run_alone(*start, first)]
+
+
+def _built_again(found: Verified, root: Path | None) -> list[Proof]:
+    needs = "a build gives the same bytes, and needs no network"
+    tries = "a build tries no connection"
+    if root is None:
+        why = "verify did not run in the project's folder"
+        return [Proof(claim, UNPROVED, why) for claim in (needs, tries)]
     again = [sys.executable, "-m", __package__.partition(".")[0], "--project", str(root), "build"]
     again += ["--offline", "--verify", "--format", "dir" if found.path.is_dir() else "zipapp"]
     again += ["--skip-css"] if found.info.get("css") == SKIPPED else []
-    claim = "a build without a network gives the same bytes, and tries no connection"
-    if root is None:
-        claims.append(Proof(claim, UNPROVED, "verify did not run in the project's folder"))
-    else:
-        claims.append(_run(claim, isolated, [*again, "-o", str(found.path)]))
-    return [*claims, _run("a first start (version) needs no network", isolated, first)]
+    return run_alone(needs, tries, [*again, "-o", str(found.path)])
 
 
 def _if(holds: bool, claim: str, because: str, why_not: str) -> Proof:
     return Proof(claim, PROVED if holds else UNPROVED, because if holds else why_not)
-
-
-def _isolation() -> list[str]:
-    """What runs a command in a network namespace without an uplink (unshare(1)); [] if nothing."""
-    program = shutil.which("unshare")
-    command = [program, "--map-root-user", "--net"] if program else []
-    if command and subprocess.run([*command, "true"], capture_output=True, check=False).returncode:
-        return []
-    return command
-
-
-def _run(claim: str, isolated: list[str], command: list[str]) -> Proof:
-    if not isolated:
-        return Proof(claim, UNPROVED, "no network namespace can be made here (unshare)")
-    with tempfile.TemporaryDirectory(prefix="forge-evidence-") as cache:
-        environ = {**os.environ, "XDG_CACHE_HOME": cache}
-        environ["PYTHONPATH"] = os.pathsep.join([str(package_root().parent), *sys.path])
-        try:
-            done = subprocess.run(
-                [*isolated, *command],
-                env=environ,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=_SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return Proof(claim, UNPROVED, f"it took more than {_SECONDS} s")
-    if done.returncode:
-        return Proof(claim, FAILED, " ".join(done.stderr.split())[:500])
-    return Proof(claim, PROVED, "it ran in a network namespace that has no uplink")
 
 
 def _tests(report: Path | None) -> Proof:
@@ -150,7 +112,9 @@ def _counts(root: ElementTree.Element) -> dict[str, int]:
 
 
 def _licences(members: Mapping[str, bytes], inputs: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Of every distribution inside: what its metadata says, and its licence files."""
+    """Of every distribution inside: what its metadata says, and its licence files. What has no
+    metadata inside, as a forge_min that no installer put there: what the artifact's SBOM says.
+    """
     found = []
     for name in sorted(members):
         folder, _, file = name.rpartition("/")
@@ -163,9 +127,21 @@ def _licences(members: Mapping[str, bytes], inputs: Mapping[str, str]) -> list[d
             row = {"name": told["Name"], "version": told["Version"], "texts": inside}
             found.append({**row, "licence": licence or UNPROVED})
     known = {normalise(str(row["name"])) for row in found}
-    bare = [name for name in inputs if normalise(name) not in known]  # no metadata is inside
-    rows = ({"name": n, "version": inputs[n], "texts": [], "licence": UNPROVED} for n in bare)
-    return [*found, *rows]
+    billed = _licences_of_sbom(members.get(SBOM, b"{}"))
+    for name in (name for name in inputs if normalise(name) not in known):
+        bare = {"name": name, "version": inputs[name], "texts": []}
+        found.append({**bare, "licence": billed.get(normalise(name)) or UNPROVED})
+    return found
+
+
+def _licences_of_sbom(text: bytes) -> dict[str, str]:
+    """By the name of a component: SPDX expressions, or what an author calls his licence."""
+    found = {}
+    for part in json.loads(text).get("components", ()):
+        rows = part.get("licenses", ())
+        words = (row.get("expression") or row.get("license", {}).get("name") for row in rows)
+        found[normalise(part["name"])] = ", ".join(filter(None, words))
+    return found
 
 
 def _page(report: Mapping[str, Any]) -> str:
