@@ -72,8 +72,9 @@ def _proofs(found: Verified, root: Path | None, tests: Path | None) -> list[Proo
     ]
     isolated = _isolation()
     first = [sys.executable, "-I", "-S", str(found.path), "version"]
-    again = [sys.executable, "-m", __package__.partition(".")[0], "--project", str(root), "build"]
-    again += ["--offline", "--verify", "--format", "dir" if found.path.is_dir() else "zipapp"]
+    again = [sys.executable, "-P", "-m", __package__.partition(".")[0], "--project", str(root)]
+    kind = "dir" if found.path.is_dir() else "zipapp"
+    again += ["build", "--offline", "--verify", "--format", kind]
     again += ["--skip-css"] if found.info.get("css") == SKIPPED else []
     claim = "a build without a network gives the same bytes, and tries no connection"
     if root is None:
