@@ -10,6 +10,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import forge_min
 import pytest
@@ -207,6 +208,16 @@ def test_a_folder_that_exists_takes_the_file(project: Path, tmp_path: Path) -> N
 
 
 Harm = Callable[[Path], object]
+
+
+@pytest.mark.parametrize("format", ["zipapp", "dir"])
+@pytest.mark.parametrize("name", ["SHA256SUMS", "build-info.json", NAME, "sbom.cdx.json"])
+def test_an_artifact_takes_no_name_of_a_file_that_is_read_beside_it(
+    project: Path, tmp_path: Path, name: str, format: Literal["zipapp", "dir"]
+) -> None:
+    with pytest.raises(BuildError, match=f"{name} cannot be an artifact") as caught:
+        build(project, output=tmp_path / "out" / name, format=format)
+    assert caught.value.code == "F345" and not (tmp_path / "out").exists()
 
 
 @pytest.mark.thorough
