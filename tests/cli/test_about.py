@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from forge_min.cli import new_parser
 from forge_min.commands.about.walk import Command, commands
+from forge_min.entry import parser as operating
 
 from .conftest import Cli
 
@@ -32,13 +34,59 @@ OFFERED = {
 
 
 @pytest.mark.parametrize("words", [words for words in ALL if words])
-def test_every_command_has_a_help_and_an_example_of_itself(words: str) -> None:
+def test_every_command_has_a_help_and_examples_of_itself(words: str) -> None:
     command: Command = ALL[words]
-    assert command.help
-    example = str(command.parser.epilog)
-    assert re.match(rf"example: (\S+ )?(forge-min|%\(prog\)s)( {words.split()[0]}\b)?", example)
+    assert command.help and command.examples
+    for example in command.examples:
+        assert f"{example} ".startswith(f"example: forge-min {words} "), example
     for action in command.options:
         assert action.help or action.choices, f"{words} {action.option_strings}"
+
+
+def parse(line: str) -> None:
+    """As the command line does, what `entry` reads included; SystemExit where it is wrong use."""
+    top = new_parser()
+    words = shlex.split(line.partition(" > ")[0])
+    assert words[0] == "forge-min"
+    args, rest = top.parse_known_args(words[1:])
+    if args.takes_rest:
+        operating(top.prog).parse_args(words[1:])
+    else:
+        assert not rest, line
+
+
+@pytest.mark.parametrize("words", [words for words in ALL if words])
+def test_every_example_is_what_the_command_line_takes(words: str) -> None:
+    for example in ALL[words].examples:
+        for line in example.removeprefix("example: ").split(" && "):
+            parse(line)
+
+
+def choices(words: str) -> list[str]:
+    return [str(one) for action in ALL[words].arguments for one in action.choices or ()]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [f"{name} {does}" for name in ("migrate", "jobs", "auth") for does in choices(name)]
+    + ["migrate up", "migrate down", "migrate status"],
+)
+def test_what_a_command_can_do_has_an_example_of_its_own(
+    words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        operating("forge-min").parse_args([*words.split(), "--help"])
+    assert ended.value.code == 0
+    told = re.findall(r"^example: (.*)$", capsys.readouterr().out, re.MULTILINE)
+    assert len(told) == 1 and f"{told[0]} ".startswith(f"forge-min {words} ")
+
+
+def test_a_new_project_has_what_the_example_of_generate_resource_names(
+    cli: Cli, project: Path
+) -> None:
+    (example,) = ALL["generate resource"].examples
+    done = cli(*example.removeprefix("example: forge-min ").split(), cwd=project)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_completion_knows_every_command_and_every_long_option(cli: Cli) -> None:
