@@ -29,6 +29,9 @@ OFFERED = {
     "build --format ": ({"zipapp", "dir"}, {"init"}),
     "serve --": ({"--processes", "--no-jobs"}, {"--queues"}),
     "jobs re": ({"retry", "resume"}, {"list"}),
+    "help ": ({"build", "jobs", "F203", "D201"}, {"up"}),
+    "help F3": ({"F345", "F380"}, {"F203", "build", "--man"}),
+    "help build ": (set(), {"--format", "zipapp"}),
     "completion ": ({"bash", "zsh", "fish"}, {"diff"}),
 }
 
@@ -136,6 +139,37 @@ def test_a_shell_offers_what_fits(cli: Cli, tmp_path: Path, shell: str, line: st
     offered = {row.split("\t")[0] for row in done.stdout.splitlines()}
     there, missing = OFFERED[line]
     assert there <= offered and not missing & offered, offered
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("deploy --base=", {"alpine", "debian"}),
+        ("deploy --base=a", {"alpine"}),
+        ("build -q --format=z", {"zipapp"}),
+        ("build --json --format=", {"zipapp", "dir"}),
+        ("build --output=", set()),  # then bash offers files
+        ("build --output=b", set()),
+        ("jobs list --state=", set()),
+    ],
+)
+@pytest.mark.parametrize("breaks", [True, False], ids=["three words", "one word"])
+def test_bash_offers_values_behind_an_equals_sign(
+    cli: Cli, tmp_path: Path, line: str, offered: set[str], breaks: bool
+) -> None:
+    """By default = is of COMP_WORDBREAKS: bash gives three words, and replaces the last one."""
+    script = tmp_path / "script"
+    script.write_text(cli("completion", "bash").stdout)
+    before, _, value = line.partition("=")
+    words = f"{before} = {value}".rstrip() if breaks else line
+    done = subprocess.run(
+        ["bash", "--norc", "-c", BASH.format(script=script, words=words)],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    start = "" if breaks else f"{before.split()[-1]}="
+    assert set(done.stdout.split()) == {f"{start}{value}" for value in offered}
 
 
 def test_the_manual_page_tells_of_every_command_and_option(cli: Cli, tmp_path: Path) -> None:
