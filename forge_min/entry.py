@@ -107,9 +107,16 @@ def parser(prog: str | None = None) -> argparse.ArgumentParser:
     top.add_argument("-v", "--verbose", action="store_true", help="tracebacks of defects")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
     for name, row in table(__package__, "entry.toml").items():
-        example = f"example: %(prog)s {row['example']}"
-        help = row["help"]
-        command = commands.add_parser(name, help=help, description=help, epilog=example)
+        told = [row["example"]] if isinstance(row["example"], str) else row["example"]
+        command = commands.add_parser(
+            name,
+            help=row["help"],
+            description=row["help"],
+            epilog="\n".join(f"example: %(prog)s {words}" for words in told),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            add_help=False,
+        )
+        command.add_argument("-h", "--help", action=_Help, help="this help")
         command.set_defaults(run=_RUNS[name])
         for names, how in row["options"].items():
             keywords = {"action": "store_true", "help": how} if isinstance(how, str) else how
@@ -117,6 +124,22 @@ def parser(prog: str | None = None) -> argparse.ArgumentParser:
                 keywords["type"] = _TYPES[keywords["type"]]
             command.add_argument(*names.split(), **keywords)
     return top
+
+
+class _Help(argparse._HelpAction):
+    """Of several examples that of the word before it: `jobs retry --help`."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        *rest: object,
+    ) -> None:
+        given = vars(namespace).values()
+        told = (parser.epilog or "").splitlines()
+        parser.epilog = "\n".join([line for line in told if line.split()[2] in given] or told)
+        parser.print_help()
+        parser.exit()
 
 
 def _started() -> str:

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import ForgeError
+from ..errors import BuildError, ForgeError
 from .project import read_resources, use_code
 
 
 def init(args: argparse.Namespace) -> int:
-    """The project's files, its gen/ and its first migration; with --auth an admin too."""
-    from ..generate import generate, scaffold_project, scaffold_resource
-    from ..migrations import diff
+    """The project's files, its gen/ and its first migration; with --auth an admin too. Whole, or
+    nothing. Raises BuildError F301 where it cannot be written.
+    """
+    from ..generate import check_new
     from ..ops.door import tell
 
     folder = Path(args.project or ".", args.name)
-    written = scaffold_project(folder, args.name, signs_in=args.auth)
-    resources = read_resources(folder, as_json=args.json)
-    written += scaffold_resource(folder, *resources)
-    generate(folder, resources)
-    first = diff(folder, resources, [])
-    if first is not None:
-        written.append(first.write().relative_to(folder).as_posix())
+    check_new(folder, args.name)
+    with _whole(folder.resolve()) as new:
+        written = _write(new, args)
     answer: dict[str, object] = {"project": str(folder), "written": written}
     lines = [f"{folder}: {len(written)} files", f"next: cd {folder} && python -m forge_min dev"]
     if args.auth and (password := _make_admin(folder, args.admin)):
@@ -31,6 +31,43 @@ def init(args: argparse.Namespace) -> int:
         lines.append(f"sign in as {args.admin} with the password {password}: it is shown this once")
     tell(answer, lines, as_json=args.json)
     return 0
+
+
+def _write(folder: Path, args: argparse.Namespace) -> list[str]:
+    """All that needs no database; the files' names."""
+    from ..generate import generate, scaffold_project, scaffold_resource
+    from ..migrations import diff
+
+    written = scaffold_project(folder, args.name, signs_in=args.auth)
+    resources = read_resources(folder, as_json=args.json)
+    written += scaffold_resource(folder, *resources)
+    generate(folder, resources)
+    first = diff(folder, resources, [])
+    if first is not None:
+        written.append(first.write().relative_to(folder).as_posix())
+    return written
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """A folder beside it, to fill: at the end it takes that name, where nothing is, or an empty
+    folder. Raises BuildError F301; then, and after whatever else is raised, nothing is left of it.
+    """
+    import shutil
+    import tempfile
+
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.forge-", dir=folder.parent))
+        try:
+            yield work / folder.name
+            os.rename(work / folder.name, folder)  # rename(2): never over a folder that has a file
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    except OSError as err:
+        why = f"{folder} cannot be written: {err.strerror or err}"
+        hint = "make room, or name another folder; nothing was left there"
+        raise BuildError(why, code="F301", hint=hint) from err
 
 
 def _make_admin(folder: Path, email: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .project import (
+    check_new,
     compare_scaffold,
     generate,
     scaffold_project,
@@ -11,5 +12,6 @@ from .project import (
 )
 
 __all__ = [
-    "compare_scaffold", "generate", "scaffold_project", "scaffold_resource", "scaffold_views",
+    "check_new", "compare_scaffold", "generate", "scaffold_project", "scaffold_resource",
+    "scaffold_views",
 ]  # fmt: skip

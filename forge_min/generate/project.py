@@ -104,16 +104,23 @@ def _homes(root: Path, resources: Sequence[ResourceIR]) -> dict[str, str]:
 
 
 def scaffold_project(path: Path, name: str, *, signs_in: bool = False) -> list[str]:
-    """Start a project in the folder `path`, which must be empty or not there. signs_in: with pages
-    to sign in at. Paths written.
+    """Start a project in the folder `path`. signs_in: with pages to sign in at. Paths written.
+    Raises UsageError as `check_new`.
+    """
+    check_new(path, name)
+    files = project_files(name, signs_in=signs_in)
+    if signs_in:
+        pages = {own: library_page(f"{ours}.html") or "" for own, ours in ACCOUNT_VIEWS.items()}
+        files |= {f"views/{page}.html": text for page, text in pages.items()}
+    return scaffold(path, files)
+
+
+def check_new(path: Path, name: str) -> None:
+    """Raises UsageError F010 for what cannot name a project, and for a folder that is there and not
+    empty.
     """
     if not _NAME.fullmatch(name):
         hint = "use a-z, 0-9, _ and -: for example shop"
         raise UsageError(f"{name!r} cannot name a project", hint=hint)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UsageError(f"{path} is already there and not empty", hint="choose another name")
-    files = project_files(name, signs_in=signs_in)
-    if signs_in:
-        pages = {own: library_page(f"{ours}.html") or "" for own, ours in ACCOUNT_VIEWS.items()}
-        files |= {f"views/{page}.html": text for page, text in pages.items()}
-    return scaffold(path, files)

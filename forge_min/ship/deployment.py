@@ -157,7 +157,7 @@ def _words(text: str, values: Mapping[str, str]) -> str:
 
 
 def _is_ours(data: bytes | None) -> bool:
-    """Whether the file is missing, or its first line holds the hash of the others."""
+    """Whether nothing is there, or a file whose first line holds the hash of the others."""
     if data is None:
         return True
     first, _, rest = data.partition(b"\n")
@@ -165,4 +165,7 @@ def _is_ours(data: bytes | None) -> bool:
 
 
 def _read(path: Path) -> bytes | None:
-    return path.read_bytes() if path.is_file() else None
+    """None where nothing is. A link that leads to no file is somebody's, and no text of ours."""
+    if path.is_file():
+        return path.read_bytes()
+    return b"" if path.is_symlink() else None

@@ -166,7 +166,11 @@ def _place(project: Project, output: Path | None, format: Format) -> Path:
 
 
 def _check_place(path: Path, root: Path, format: Format) -> None:
-    """Raises BuildError F345 where something lies that no build made."""
+    """Raises BuildError F345 where something lies that no build made, and for the name of a file
+    that lies beside an artifact or in it.
+    """
+    if path.name in (artifact.SUMS, SBOM, INFO, NAME):
+        raise failure("reserved", path=path)
     if format == "dir":
         artifact.check_folder(path, root)
     else:

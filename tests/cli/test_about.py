@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from forge_min.cli import new_parser
 from forge_min.commands.about.walk import Command, commands
+from forge_min.entry import parser as operating
 
 from .conftest import Cli
 
@@ -27,18 +29,67 @@ OFFERED = {
     "build --format ": ({"zipapp", "dir"}, {"init"}),
     "serve --": ({"--processes", "--no-jobs"}, {"--queues"}),
     "jobs re": ({"retry", "resume"}, {"list"}),
+    "help ": ({"build", "jobs", "F203", "D201"}, {"up"}),
+    "help F3": ({"F345", "F380"}, {"F203", "build", "--man"}),
+    "help build ": (set(), {"--format", "zipapp"}),
     "completion ": ({"bash", "zsh", "fish"}, {"diff"}),
 }
 
 
 @pytest.mark.parametrize("words", [words for words in ALL if words])
-def test_every_command_has_a_help_and_an_example_of_itself(words: str) -> None:
+def test_every_command_has_a_help_and_examples_of_itself(words: str) -> None:
     command: Command = ALL[words]
-    assert command.help
-    example = str(command.parser.epilog)
-    assert re.match(rf"example: (\S+ )?(forge-min|%\(prog\)s)( {words.split()[0]}\b)?", example)
+    assert command.help and command.examples
+    for example in command.examples:
+        assert f"{example} ".startswith(f"example: forge-min {words} "), example
     for action in command.options:
         assert action.help or action.choices, f"{words} {action.option_strings}"
+
+
+def parse(line: str) -> None:
+    """As the command line does, what `entry` reads included; SystemExit where it is wrong use."""
+    top = new_parser()
+    words = shlex.split(line.partition(" > ")[0])
+    assert words[0] == "forge-min"
+    args, rest = top.parse_known_args(words[1:])
+    if args.takes_rest:
+        operating(top.prog).parse_args(words[1:])
+    else:
+        assert not rest, line
+
+
+@pytest.mark.parametrize("words", [words for words in ALL if words])
+def test_every_example_is_what_the_command_line_takes(words: str) -> None:
+    for example in ALL[words].examples:
+        for line in example.removeprefix("example: ").split(" && "):
+            parse(line)
+
+
+def choices(words: str) -> list[str]:
+    return [str(one) for action in ALL[words].arguments for one in action.choices or ()]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [f"{name} {does}" for name in ("migrate", "jobs", "auth") for does in choices(name)]
+    + ["migrate up", "migrate down", "migrate status"],
+)
+def test_what_a_command_can_do_has_an_example_of_its_own(
+    words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        operating("forge-min").parse_args([*words.split(), "--help"])
+    assert ended.value.code == 0
+    told = re.findall(r"^example: (.*)$", capsys.readouterr().out, re.MULTILINE)
+    assert len(told) == 1 and f"{told[0]} ".startswith(f"forge-min {words} ")
+
+
+def test_a_new_project_has_what_the_example_of_generate_resource_names(
+    cli: Cli, project: Path
+) -> None:
+    (example,) = ALL["generate resource"].examples
+    done = cli(*example.removeprefix("example: forge-min ").split(), cwd=project)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_completion_knows_every_command_and_every_long_option(cli: Cli) -> None:
@@ -88,6 +139,37 @@ def test_a_shell_offers_what_fits(cli: Cli, tmp_path: Path, shell: str, line: st
     offered = {row.split("\t")[0] for row in done.stdout.splitlines()}
     there, missing = OFFERED[line]
     assert there <= offered and not missing & offered, offered
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("deploy --base=", {"alpine", "debian"}),
+        ("deploy --base=a", {"alpine"}),
+        ("build -q --format=z", {"zipapp"}),
+        ("build --json --format=", {"zipapp", "dir"}),
+        ("build --output=", set()),  # then bash offers files
+        ("build --output=b", set()),
+        ("jobs list --state=", set()),
+    ],
+)
+@pytest.mark.parametrize("breaks", [True, False], ids=["three words", "one word"])
+def test_bash_offers_values_behind_an_equals_sign(
+    cli: Cli, tmp_path: Path, line: str, offered: set[str], breaks: bool
+) -> None:
+    """By default = is of COMP_WORDBREAKS: bash gives three words, and replaces the last one."""
+    script = tmp_path / "script"
+    script.write_text(cli("completion", "bash").stdout)
+    before, _, value = line.partition("=")
+    words = f"{before} = {value}".rstrip() if breaks else line
+    done = subprocess.run(
+        ["bash", "--norc", "-c", BASH.format(script=script, words=words)],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    start = "" if breaks else f"{before.split()[-1]}="
+    assert set(done.stdout.split()) == {f"{start}{value}" for value in offered}
 
 
 def test_the_manual_page_tells_of_every_command_and_option(cli: Cli, tmp_path: Path) -> None:

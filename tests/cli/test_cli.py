@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -198,6 +199,32 @@ def test_the_help_loads_no_room_that_a_command_needs() -> None:
     )
     rooms = set(done.stdout.split())
     assert rooms <= {"cli", "commands", "errors"}
+
+
+def test_a_checkout_runs_from_its_own_folder(tmp_path: Path) -> None:
+    unwanted = shutil.ignore_patterns("*.so", "__pycache__")
+    copy = Path(shutil.copytree(PACKAGE, tmp_path / "forge_min", ignore=unwanted))
+    (copy / "__init__.py").write_text('__version__ = "0.0.1234"\n')
+    outside = {name: value for name, value in environment().items() if name != "PYTHONPATH"}
+    for arguments in (["--version"], ["help", "F001"], ["completion", "bash"], ["build", "--help"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "forge_min", *arguments],
+            cwd=tmp_path,
+            env=outside,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert arguments != ["--version"] or "0.0.1234" in done.stdout
+
+
+def test_a_folder_that_is_gone_is_no_place_to_leave(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    command = 'cd gone && rmdir ../gone && exec "$0" -m forge_min --version'
+    words = ["sh", "-c", command, sys.executable]
+    done = subprocess.run(words, cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith("forge-min "), done.stderr
 
 
 def test_a_vendored_package_comes_first(cli: Cli, project: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
 import stat
 import subprocess
@@ -14,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from forge_min.errors import BuildError
-from forge_min.manifest import INFO
+from forge_min.manifest import INFO, read_members
 from forge_min.ship.artifact import (
     archive,
     read_sums,
@@ -129,6 +131,20 @@ def test_the_artifact_can_be_read_by_others_than_its_builder(tmp_path: Path) -> 
     umask = os.umask(0o022)
     os.umask(umask)
     assert mode == 0o777 & ~umask
+
+
+@pytest.mark.parametrize("name", ["/nowhere/away.pyc", "../away", "a/../../away", "a/.."])
+def test_a_name_that_leads_outside_is_written_by_neither(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "deep" / "here"
+    for write in (write_zipapp, write_folder):
+        write(MEMBERS, folder / "x")
+        before = read_members(folder / "x")
+        with pytest.raises(BuildError, match=re.escape(repr(name))) as caught:
+            write({**MEMBERS, name: b""}, folder / "x")
+        assert caught.value.code == "F343"
+        assert read_members(folder / "x") == before and os.listdir(folder) == ["x"]
+        assert os.listdir(tmp_path / "deep") == ["here"]
+        (shutil.rmtree if (folder / "x").is_dir() else os.unlink)(folder / "x")
 
 
 # -- an artifact and its sums ----------------------------------------------------------------------

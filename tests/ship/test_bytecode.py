@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import marshal
+import subprocess
 import sys
 from importlib.util import MAGIC_NUMBER
+from pathlib import Path
 
 import pytest
 from forge_min.errors import BuildError
-from forge_min.ship.artifact import compile_members
+from forge_min.ship.artifact import compile_members, write_folder
 
 SOURCES = {
     "a/__init__.py": b"def f(x):\n    return x in {'one', 'two', 'three', f.__name__}\n",
@@ -45,6 +47,26 @@ def test_each_lies_where_its_importer_looks() -> None:
     assert set(compile_members(SOURCES, beside=True)) == {"a/__init__.pyc", "a/b.pyc"}
     names = set(compile_members(SOURCES, beside=False))
     assert all(name.startswith("a/__pycache__/") and "opt" not in name for name in names)
+
+
+def test_a_pycache_prefix_of_whoever_builds_leads_nothing_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    before = compile_members(SOURCES, beside=False)
+    monkeypatch.setattr(sys, "pycache_prefix", str(tmp_path / "prefix"))
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path / "prefix"))
+    assert compile_members(SOURCES, beside=False) == before
+    assert not (tmp_path / "prefix").exists()
+
+
+def test_python_finds_them_there(tmp_path: Path) -> None:
+    monkey = {"a/__init__.py": b"", "a/b.py": b"def tell():\n    return 1\n"}
+    write_folder(compile_members({**SOURCES, **monkey}, beside=False) | monkey, tmp_path / "x")
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import a.b; print(a.b.__cached__)"
+    words = [sys.executable, "-I", "-S", "-B", "-v", "-c", code, str(tmp_path / "x")]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"{tmp_path / 'x' / 'a' / '__pycache__' / 'b.'}")
+    assert f"matches {tmp_path / 'x' / 'a' / 'b.py'}" in done.stderr
 
 
 @pytest.mark.parametrize("source", [b"x = (\n", b"\n\n1 +\n", b"x = '\xff'\n", b"\0"])

@@ -239,6 +239,19 @@ def test_an_edited_file_is_kept_unless_forced(project: Path, name: str) -> None:
     assert deploy(project, force=True).written == (name,)
 
 
+@pytest.mark.parametrize("leads", ["nowhere/shared.yaml", "."])
+def test_a_link_that_leads_to_no_file_is_kept_unless_forced(project: Path, leads: str) -> None:
+    link = project / "compose.yaml"
+    link.symlink_to(leads)
+    with pytest.raises(BuildError, match=r"compose\.yaml") as caught:
+        deploy(project, also=["compose"])
+    assert caught.value.code == "F360" and link.is_symlink()
+    with pytest.raises(BuildError, match=r"compose\.yaml"):
+        deploy(project, also=["compose"], check=True)
+    assert "compose.yaml" in deploy(project, also=["compose"], force=True).written
+    assert link.is_file() and not link.is_symlink()
+
+
 def test_one_edited_file_keeps_the_other_from_being_written(project: Path) -> None:
     (project / "Dockerfile").write_text("FROM scratch\n")
     with pytest.raises(BuildError):

@@ -78,6 +78,29 @@ def test_where_nothing_can_be_written_the_old_artifact_stays_and_nothing_half(
     assert "error[F345]" in done.stderr and why in done.stderr
 
 
+NEW = """
+mount -t tmpfs -o size=$SIZE none $PLACE
+cd $PLACE
+$BEFORE
+$MAKE init shop || echo failed $?
+ls -A . shop 2>/dev/null || true
+mount -o remount,size=10m none $PLACE
+$MAKE -q init shop >/dev/null
+$MAKE --project shop generate --check >/dev/null
+"""
+
+
+@pytest.mark.parametrize("size", ["16k", "60k", "90k"])
+@pytest.mark.parametrize(("before", "left"), [(":", ""), ("mkdir shop", ".: shop shop:")])
+def test_on_a_full_disk_nothing_of_a_new_project_is_left_and_the_next_try_works(
+    tmp_path: Path, size: str, before: str, left: str
+) -> None:
+    done = run(NEW, PLACE=str(tmp_path), SIZE=size, BEFORE=before)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["failed", "1", *(left or ".:").split()]
+    assert done.stderr.startswith("error[F301]: ") and "No space left" in done.stderr
+
+
 # psycopg is loaded, with its own libpq, before it finds that nobody listens.
 STARTS = """
 export FORGE_DATABASE_URL=postgresql://x:y@127.0.0.1:1/z

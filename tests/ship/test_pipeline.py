@@ -10,7 +10,9 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
+import forge_min
 import pytest
 from forge_min.errors import BuildError, ErrorGroup
 from forge_min.manifest import INFO, NAME, Manifest, read_members
@@ -22,6 +24,7 @@ from forge_min.ship.project import project_members, read_project
 
 pytestmark = pytest.mark.slow
 
+PACKAGE = Path(forge_min.__file__).parent
 MAKE = ("schema", "parse", "pages", "generate", "migrations", "ship")
 Copy = Callable[[Path], Path]
 TOP = ("testing", "dev", "commands", "cli.py", "__main__.py")
@@ -86,6 +89,33 @@ def test_a_build_runs_no_user_code(project: Path) -> None:
             path.write_text(text)
     build(project)
     assert not (project / "ran").exists()
+
+
+def test_a_build_by_m_runs_no_module_of_the_project_that_has_a_name_of_pythons_own(
+    project: Path,
+) -> None:
+    for name in ("argparse", "email", "json", "tomllib", "zipfile"):
+        (project / f"{name}.py").write_text(f"raise SystemExit('{name}.py ran')\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "forge_min", "build", "-q"],
+        cwd=project,
+        env={**os.environ, "PYTHONPATH": str(PACKAGE.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_pycache_prefix_of_whoever_builds_changes_no_artifact(
+    project: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "forge_min", "--project", str(project)]
+    for prefix in ("", str(tmp_path / "prefix")):
+        environ = {**os.environ, "PYTHONPATH": str(PACKAGE.parent), "PYTHONPYCACHEPREFIX": prefix}
+        words = [*command, "build", "-q", "--format", "dir", *(["--verify"] if prefix else [])]
+        done = subprocess.run(words, env=environ, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), prefix
 
 
 def test_nothing_that_builds_is_inside(built: Built) -> None:
@@ -206,6 +236,16 @@ def test_a_folder_that_exists_takes_the_file(project: Path, tmp_path: Path) -> N
 
 
 Harm = Callable[[Path], object]
+
+
+@pytest.mark.parametrize("format", ["zipapp", "dir"])
+@pytest.mark.parametrize("name", ["SHA256SUMS", "build-info.json", NAME, "sbom.cdx.json"])
+def test_an_artifact_takes_no_name_of_a_file_that_is_read_beside_it(
+    project: Path, tmp_path: Path, name: str, format: Literal["zipapp", "dir"]
+) -> None:
+    with pytest.raises(BuildError, match=f"{name} cannot be an artifact") as caught:
+        build(project, output=tmp_path / "out" / name, format=format)
+    assert caught.value.code == "F345" and not (tmp_path / "out").exists()
 
 
 @pytest.mark.thorough

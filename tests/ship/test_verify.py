@@ -110,6 +110,16 @@ def test_a_file_that_was_added_or_removed_is_named(
     assert said in refused(path)
 
 
+def test_of_many_files_that_differ_ten_are_named_and_the_others_counted(tmp_path: Path) -> None:
+    many = {f"part/m{n:03}.py": b"x" for n in range(100)}
+    path = small(tmp_path / "x", **many)
+    shutil.rmtree(path / "part")
+    (tmp_path / "SHA256SUMS").unlink()
+    said = refused(path)
+    assert said.count(" is missing") == 10 and "m009" in said and "m010" not in said
+    assert "; and 90 more; no SHA256SUMS beside it" in said
+
+
 def test_a_file_that_became_a_link_to_its_own_bytes_is_refused(tmp_path: Path) -> None:
     path = small(tmp_path / "x")
     (path / "app.py").rename(tmp_path / "app.py")

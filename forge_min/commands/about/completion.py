@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
 
+from .help import CODES
 from .walk import Command, commands
 
 _LOOK = """\
@@ -16,7 +18,7 @@ _LOOK = """\
     done
     case "$at $prev" in
         {values}
-        *) case "$at" in
+        *) [ "$assigned" ] || case "$at" in
             {words}
         esac ;;
     esac
@@ -24,14 +26,20 @@ _LOOK = """\
 _BASH = """\
 _forge_min() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} at= word offered=
-%s    COMPREPLY=($(compgen -W "$offered" -- "$cur"))
+    local assigned= start=  # --option=value: three words, or one where COMP_WORDBREAKS has no =
+    case $cur in
+        =) cur= assigned=yes ;;
+        --*=*) prev=${cur%%%%=*} start=$prev= cur=${cur#*=} assigned=yes ;;
+    esac
+    [ "$prev" != = ] || prev=${COMP_WORDS[COMP_CWORD-2]} assigned=yes
+%s    COMPREPLY=($(compgen -P "$start" -W "$offered" -- "$cur"))
 }
 complete -o default -F _forge_min forge-min
 """
 _ZSH = """\
 #compdef forge-min
 _forge_min() {
-    local prev=$words[CURRENT-1] at= word offered=
+    local prev=$words[CURRENT-1] at= word offered= assigned=
 %s    compadd -- ${=offered} || _files
 }
 compdef _forge_min forge-min
@@ -60,12 +68,14 @@ def _look(found: list[Command], before: str) -> str:
     """What finds the command at the cursor and what it offers, for shells like sh. before: the
     words before the cursor.
     """
+    topics = _topics(found)
     return _LOOK.format(
         before=before,
         known=" | ".join(f'"{command.words}"' for command in found if command.words),
         values="\n        ".join(_values(found)),
         words="\n            ".join(
-            f'"{command.words}") offered="{" ".join(_offered(command))}" ;;' for command in found
+            f'"{command.words}") offered="{" ".join(_offered(command, topics))}" ;;'
+            for command in found
         ),
     )
 
@@ -86,21 +96,30 @@ def _values(found: list[Command]) -> Iterator[str]:
                 yield f'{names}) offered="{" ".join(option.choices)}" ;;'
 
 
-def _offered(command: Command) -> list[str]:
+def _topics(found: list[Command]) -> dict[str, str]:
+    """What `help` explains, and in a few words what that is: commands and error codes."""
+    codes = tomllib.loads(CODES.read_text("utf-8"))
+    helps = {command.words: command.help for command in found if command.words in found[0].below}
+    return helps | {code: row["title"] for code, row in codes.items()}
+
+
+def _offered(command: Command, topics: Mapping[str, str]) -> list[str]:
     long = [name for option in command.options for name in option.option_strings if name[1] == "-"]
     given = [str(one) for argument in command.arguments for one in argument.choices or ()]
-    return [*command.below, *given, *long]
+    return [*command.below, *given, *(topics if command.words == "help" else ()), *long]
 
 
 def _fish(found: list[Command]) -> str:
     helps = {command.words: command.help for command in found}
-    lines = []
+    lines, topics = [], _topics(found)
     for command in found:
         start = (
             f"complete -c forge-min -n {_quoted(f'__forge_min_at {shlex.quote(command.words)}')}"
         )
         for name in command.below:
             help = helps[f"{command.words} {name}".strip()]
+            lines.append(f"{start} -f -a {name} -d {_quoted(help)}")
+        for name, help in topics.items() if command.words == "help" else ():
             lines.append(f"{start} -f -a {name} -d {_quoted(help)}")
         for argument in command.arguments:
             if argument.choices:

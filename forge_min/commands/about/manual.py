@@ -28,8 +28,7 @@ def manual(top: argparse.ArgumentParser) -> str:
 
 
 def _section(command: Command, everywhere: set[str]) -> str:
-    parts = [f"{command.help[0].upper()}{command.help[1:]}.", command.parser.epilog or ""]
-    said = [_escaped(part % {"prog": command.parser.prog}) for part in parts]
+    said = map(_escaped, [f"{command.help[0].upper()}{command.help[1:]}.", *command.examples])
     title = f".SS {_escaped(command.words)}\n"
     return title + "\n.PP\n".join(said) + "\n" + _options(command, everywhere)
 

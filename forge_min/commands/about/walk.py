@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 class Command(NamedTuple):
     """words: "migrate diff"; "" is forge-min itself. below: the commands behind it. options, and
-    arguments without dashes, are argparse's own, in the order of its help.
+    arguments without dashes, are argparse's own, in the order of its help. examples: each begins
+    with "example: ".
     """
 
     words: str
@@ -18,6 +19,7 @@ class Command(NamedTuple):
     below: tuple[str, ...]
     options: tuple[argparse.Action, ...]
     arguments: tuple[argparse.Action, ...]
+    examples: tuple[str, ...]
 
 
 def commands(top: argparse.ArgumentParser) -> Iterator[Command]:
@@ -30,7 +32,9 @@ def commands(top: argparse.ArgumentParser) -> Iterator[Command]:
         if not found.parser.get_default("takes_rest") or not name:
             yield found
         elif direction:  # "migrate up": `entry` takes the second word for an argument
-            yield own[name]._replace(words=found.words, help=found.help, arguments=())
+            about = own[name]
+            its = tuple(told for told in about.examples if f" {found.words}" in told)
+            yield about._replace(words=found.words, help=found.help, arguments=(), examples=its)
         else:
             yield own[name]._replace(help=found.help)
 
@@ -41,7 +45,8 @@ def _walk(parser: argparse.ArgumentParser, words: str, help: str) -> Iterator[Co
     options = tuple(a for a in others if a.option_strings)
     arguments = tuple(a for a in others if not a.option_strings)
     names = tuple(name for group in groups for name in group.choices)
-    yield Command(words, help, parser, names, options, arguments)
+    examples = ((parser.epilog or "") % {"prog": parser.prog}).splitlines()
+    yield Command(words, help, parser, names, options, arguments, tuple(examples))
     for group in groups:
         told = {action.dest: action.help or "" for action in group._choices_actions}
         for name, below in group.choices.items():

@@ -23,7 +23,8 @@ def write_zipapp(members: Mapping[str, bytes], path: Path, *, sums: bool = False
     """Replaces `path` by an executable zip: sorted, fixed times, an entry for each folder. sums:
     with its line in SHA256SUMS.
 
-    zipimport finds a namespace package only through its folder's entry. Raises BuildError F345.
+    zipimport finds a namespace package only through its folder's entry. Raises BuildError F345, and
+    F343 as `write_zip`.
     """
 
     def fill(temp: Path) -> None:
@@ -36,7 +37,10 @@ def write_zipapp(members: Mapping[str, bytes], path: Path, *, sums: bool = False
 
 
 def write_zip(members: Mapping[str, bytes], file: IO[bytes]) -> None:
-    """The members as a zip behind what the file holds: sorted, fixed times, folders too."""
+    """The members as a zip behind what the file holds: sorted, fixed times, folders too. Raises
+    BuildError F343 for a name that leads outside.
+    """
+    _check_names(members)
     with zipfile.ZipFile(file, "w") as archive:
         for name in sorted(set(members) | _folders(members)):
             _add(archive, name, members.get(name))
@@ -44,10 +48,11 @@ def write_zip(members: Mapping[str, bytes], file: IO[bytes]) -> None:
 
 def write_folder(members: Mapping[str, bytes], path: Path, *, sums: bool = False) -> None:
     """Replaces the folder `path` by these members, whatever it holds: see `check_folder`. sums:
-    with its line in SHA256SUMS. Raises BuildError F345.
+    with its line in SHA256SUMS. Raises BuildError F345, and F343 for a name that leads outside.
     """
 
     def fill(temp: Path) -> None:
+        _check_names(members)
         temp.mkdir()
         for name in sorted(members):
             file = temp / name
@@ -62,6 +67,12 @@ def write_sums(path: Path) -> None:
     text, file = sums_of(path, path)[1], path.parent / SUMS
     if not file.is_file() or file.read_text("utf-8", "replace") != text:
         replace(file, lambda temp: temp.write_text(text, "utf-8"))
+
+
+def _check_names(members: Iterable[str]) -> None:
+    for name in members:
+        if name.startswith("/") or ".." in name.split("/"):
+            raise failure("outside", name=name)
 
 
 def _folders(names: Iterable[str]) -> set[str]:

@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from importlib.util import cache_from_source
+from pathlib import PurePosixPath
 
 from ..failure import failure
 
@@ -46,9 +46,14 @@ def compile_members(sources: Mapping[str, bytes], *, beside: bool) -> dict[str, 
         if isinstance(result, tuple):
             file, line, why = result
             raise failure("no_bytecode", file=file, line=line, why=why)
-        target = name + "c" if beside else cache_from_source(name, optimization="")
-        compiled[target] = result
+        compiled[name + "c" if beside else _cached(name)] = result
     return compiled
+
+
+def _cached(name: str) -> str:
+    """As importlib's cache_from_source, which leads outside where PYTHONPYCACHEPREFIX is set."""
+    path = PurePosixPath(name)
+    return str(path.parent / "__pycache__" / f"{path.stem}.{sys.implementation.cache_tag}.pyc")
 
 
 def _run_child(work: list[tuple[str, bytes]]) -> list[bytes | tuple[str, int, str]]:

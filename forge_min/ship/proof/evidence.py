@@ -71,8 +71,9 @@ def _built_again(found: Verified, root: Path | None) -> list[Proof]:
     if root is None:
         why = "verify did not run in the project's folder"
         return [Proof(claim, UNPROVED, why) for claim in (needs, tries)]
-    again = [sys.executable, "-m", __package__.partition(".")[0], "--project", str(root), "build"]
-    again += ["--offline", "--verify", "--format", "dir" if found.path.is_dir() else "zipapp"]
+    again = [sys.executable, "-P", "-m", __package__.partition(".")[0], "--project", str(root)]
+    kind = "dir" if found.path.is_dir() else "zipapp"
+    again += ["build", "--offline", "--verify", "--format", kind]
     again += ["--skip-css"] if found.info.get("css") == SKIPPED else []
     return run_alone(needs, tries, [*again, "-o", str(found.path)])
 

@@ -51,7 +51,7 @@ def verify(path: Path, *, key: Path | None = None) -> Verified:
     wrong = list(_differences(members))
     info = _read_info(members) if not wrong else {}
     digest = sha256(listed.read_bytes()).hexdigest()
-    wrong += _sums_differ(path, digest, required=key is None)
+    wrong = _some(wrong) + list(_sums_differ(path, digest, required=key is None))
     if wrong:
         raise failure("not_as_built", path=path, what="; ".join(wrong))
     return Verified(path, members, info, digest, key is not None, _check_sbom(path, members, info))
@@ -70,6 +70,10 @@ def _differences(members: Mapping[str, bytes]) -> Iterator[str]:
         yield f"{INFO} lists other compiled parts"
     elif info.get("native") != native.digest:
         yield f"{INFO} has another hash of the compiled parts"
+
+
+def _some(wrong: list[str]) -> list[str]:
+    return wrong[:10] + ([f"and {len(wrong) - 10} more"] if len(wrong) > 10 else [])
 
 
 def _read_info(members: Mapping[str, bytes]) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def from_environment(distributions: Iterable[Distribution]) -> list[Wheel]:
 
 
 def _download(options: Sequence[str], folder: str) -> None:
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+    pip = [sys.executable, "-P", "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
     done = subprocess.run(
         [*pip, "--no-deps", "--only-binary", ":all:", "--dest", folder, *options],
         stdin=subprocess.DEVNULL,
