@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import forge_min
@@ -221,15 +221,25 @@ def pattern(line: str) -> re.Pattern[str]:
 
 
 def in_context(project: Path) -> Callable[[str], bool]:
-    """Whether a file gets into the image's context: the last line that fits decides."""
+    """Whether a file gets into the image's context: the last line that fits decides. What is in a
+    folder that does not, only where a line with "!" begins with that folder.
+    """
     lines = (project / ".dockerignore").read_text().splitlines()
     rules = [
         (pattern(line.lstrip("!")), line[0] == "!") for line in lines if line and line[0] != "#"
     ]
 
-    def enters(name: str) -> bool:
+    def fits(name: str) -> bool:
         said = [again for rule, again in rules if rule.fullmatch(name)]
         return not said or said[-1]
+
+    def enters(name: str) -> bool:
+        folders = [
+            f"{folder}/" for folder in map(str, PurePosixPath(name).parents) if folder != "."
+        ]
+        closed = [folder for folder in folders if not fits(folder.rstrip("/"))]
+        looked = all(any(f"{w[1:]}/".startswith(f) for w in lines if w[:1] == "!") for f in closed)
+        return looked and fits(name)
 
     return enters
 
@@ -240,9 +250,9 @@ KEPT_OUT = """
 team.kdbx server.key server.pem client.p12 db.sqlite3 db.sqlite3-wal app.db backup.sql dump.sql.gz
 conf/secrets/x secrets/x secrets.yaml conf/passwords.txt .ssh/id_rsa id_ed25519 aws/credentials
 .aws/credentials .netrc .pgpass .pypirc terraform.tfstate prod.tfvars client_secret_12.json
-token.txt api_key.txt .git/config sub/.git/config .venv/lib/x.py tests/test_a.py tests/prod.env dist/shop.pyz
-dist/vendor/SHA256SUMS gen/__pycache__/x.pyc migrations/backup.sql.gz migrations/old/all.sql
-resources/secrets/prod.env _vendor/prod.env
+token.txt api_key.txt .git/config sub/.git/config .venv/lib/x.py tests/test_a.py tests/prod.env
+dist/shop.pyz dist/vendor/SHA256SUMS gen/__pycache__/x.pyc migrations/backup.sql.gz
+migrations/old/all.sql resources/secrets/prod.env _vendor/prod.env
 """
 NEEDED = """
 app.py forge.toml prices.py credentials/__init__.py migrations/0001_a.sql _vendor/forge_min/db/a.sql
