@@ -51,7 +51,8 @@ _NO_SOURCE = {"node_modules", "package.json"}
 class Project:
     """What forge.toml says of a project. root: its folder; name is also the artifact's. version:
     without one there, as `origin.version`. css: the source of its stylesheet, which need not be
-    there. scripts: as assets.scripts has them.
+    there. scripts: as assets.scripts has them. secrets: those told there, as "forge.toml:3:
+    auth.secret" → the variable that is for it.
     """
 
     root: Path
@@ -59,6 +60,7 @@ class Project:
     version: str
     css: str
     scripts: Mapping[str, Mapping[str, str]]
+    secrets: Mapping[str, str]
 
 
 def read_project(root: Path) -> Project:
@@ -77,7 +79,8 @@ def read_project(root: Path) -> Project:
         if not _NAME.match(value):
             raise failure("bad_name", key=key, value=value, file=file)
     css, scripts = os.path.normpath(config.assets.css), config.assets.scripts
-    return Project(root, told.name, version, css, scripts)
+    secrets = {f"{config.sources[key.name]}: {key.name}": key.variable for key in config.secrets()}
+    return Project(root, told.name, version, css, scripts, secrets)
 
 
 def check_files(root: Path) -> None:

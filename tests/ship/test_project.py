@@ -76,6 +76,31 @@ def test_name_and_version_are_read(small: Path) -> None:
     assert (project.name, project.version) == ("shop", "1.2")
 
 
+SECRET_KEYS = """
+[database]
+url = "postgresql://shop:s3cret@db/shop"
+migrate_url = "postgresql://owner@db/shop"
+[auth]
+secret = "0123456789abcdef0123456789abcdef"
+[admin]
+token = "t"
+[observe]
+otlp_headers = {Authorization = "Bearer x"}
+"""
+
+
+def test_secrets_of_forge_toml_are_known_by_their_place(small: Path) -> None:
+    assert read_project(small).secrets == {}
+    with (small / "forge.toml").open("a") as file:
+        file.write(SECRET_KEYS)
+    assert read_project(small).secrets == {
+        "forge.toml:6: database.url": "FORGE_DATABASE_URL",
+        "forge.toml:13: observe.otlp_headers": "FORGE_OBSERVE_OTLP_HEADERS",
+        "forge.toml:11: admin.token": "FORGE_ADMIN_TOKEN",
+        "forge.toml:9: auth.secret": "FORGE_AUTH_SECRET",
+    }
+
+
 def test_without_a_name_it_is_the_default_of_the_configuration(small: Path) -> None:
     (small / "forge.toml").write_text("")
     assert read_project(small).name == "app"
