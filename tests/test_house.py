@@ -61,7 +61,7 @@ LAZY = {
     "config/load.py": "difflib is for mistakes; a process without any need not hold it",
     "config/table.py": "ipaddress is for sites with proxies; /healthz would wait for it",
     "config/values.py": "tomllib is for lists and tables; /healthz would wait for it",
-    "data.py": "tomllib, which an artifact does without; /healthz would wait for it",
+    "data.py": "tomllib and importlib.metadata, which no start waits for",
     "doctor/finding.py": "the masks need the core, and that it is missing is a finding",
     "ops/door.py": "traceback and the masks are for defects; /healthz would wait for them",
     "ops/health.py": "the admin server's parts are for who asks it; a page would wait for them",

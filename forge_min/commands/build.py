@@ -12,7 +12,7 @@ from .project import find_root, read_resources
 def build(args: argparse.Namespace) -> int:
     """Tells of the steps on a terminal. Raises as `ship.build`."""
     from .. import ship
-    from ..ops.door import tell
+    from ..ops.door import tell, warn
 
     root = find_root(args)
     read_resources(root, as_json=args.json)
@@ -31,7 +31,12 @@ def build(args: argparse.Namespace) -> int:
         "size": built.size,
         "steps": {name: round(seconds, 4) for name, seconds in built.steps.items()},
         "info": dict(built.info),
+        "warnings": [
+            {"code": one.code, "message": one.message, "hint": one.hint} for one in built.warnings
+        ],
     }
+    for one in built.warnings:
+        warn(one)
     steps = [_line(name, seconds) for name, seconds in built.steps.items()]
     tell(answer, [*steps, f"{built.path}  {built.size / 1e6:.1f} MB"], as_json=args.json)
     return 0

@@ -65,6 +65,14 @@ class Config:
 
         def __getattr__(self, name: str) -> Any: ...
 
+    def secrets(self) -> list[Key]:
+        """The keys whose values hold one; not those that got the value of another."""
+        found: dict[str, Key] = {}
+        for name, shown in self.masked().items():
+            if KEYS[name].secret and shown != self._values[name]:
+                found.setdefault(str(self._values[name]), KEYS[name])
+        return list(found.values())
+
     def masked(self) -> dict[str, object]:
         """{"section.key": value} in the table's order, fit for JSON, secrets replaced by ***."""
         return {name: _mask(KEYS[name], value) for name, value in self._values.items()}

@@ -22,9 +22,12 @@ def tell(answer: object, lines: Iterable[str], *, as_json: bool) -> None:
         print(line)
 
 
-def warn(message: str) -> None:
-    """Say on stderr what a person should know, and go on."""
-    print(f"warning: {message}", file=sys.stderr)
+def warn(said: str | ForgeError) -> None:
+    """Say on stderr what a person should know, and go on. An error is told with code and hint."""
+    if isinstance(said, ForgeError):
+        print(f"warning[{said.code}]: {said.message}\nhint: {said.hint}", file=sys.stderr)
+    else:
+        print(f"warning: {said}", file=sys.stderr)
 
 
 def report(error: BaseException, stream: TextIO, *, verbose: bool = False) -> int:

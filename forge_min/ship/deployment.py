@@ -22,7 +22,7 @@ from ..config import Config, load
 from ..data import files, table
 from .artifact import BASE, DRIVERS, replace
 from .failure import failure
-from .project import read_project
+from .project import read_project, secret_names
 from .vendor import LOCK, WHEELS, read_wheelhouse
 
 Base = Literal["alpine", "debian"]
@@ -113,6 +113,7 @@ def _values(root: Path, base: Base, vendor: str) -> dict[str, str]:
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "app_role": quote(config.database.app_role, safe=""),
         "vendor": vendor,
+        "secrets": "\n".join(f"**/{name}" for name in secret_names()),
         "again": f"!{vendor}/wheelhouse\n!{vendor}/requirements.lock\n" if vendor else "",
         **_ports(config),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -42,13 +42,16 @@ _BOOT = "forge_min/ship/artifact/boot.py"
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What a build made. steps: name → seconds, in order. size: bytes. info: build-info.json."""
+    """What a build made. steps: name → seconds, in order. size: bytes. info: build-info.json.
+    warnings: what is as it should not be, but did not stop it.
+    """
 
     path: Path
     format: Format
     size: int
     steps: Mapping[str, float]
     info: Mapping[str, object]
+    warnings: tuple[BuildError, ...] = ()
 
 
 def build(
@@ -92,7 +95,12 @@ def build(
         with clock("package"):
             path, info = _package(project, output, format, skip_css=skip_css, verify=verify)
     size = sum(p.stat().st_size for p in (path, *path.rglob("*")) if p.is_file())
-    return Built(path, format, size, steps, info)
+    return Built(path, format, size, steps, info, tuple(_warnings(project)))
+
+
+def _warnings(project: Project) -> Iterator[BuildError]:
+    for place, variable in project.secrets.items():
+        yield failure("told_secret", place=place, variable=variable)
 
 
 def _make_stylesheet(project: Project, *, verify: bool) -> None:

@@ -7,6 +7,7 @@ schemas and views, and every module beside app.py that one of those imports.
 from __future__ import annotations
 
 import ast
+import fnmatch
 import os
 import re
 import stat
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..config import load
+from ..data import table
 from ..errors import BuildError
 from . import origin
 from .failure import failure
@@ -24,20 +26,20 @@ _UNLISTED = {"Cc", "Cs", "Zl", "Zp"}  # control, undecodable, and what ends a li
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 _SOURCES = ("gen", "resources")
 _FOR_TESTS = {"factory.py", "messages.pot"}  # in gen/: for tests and translators
-_SECRET = re.compile(
-    r"""id_(?:rsa|dsa|ecdsa|ed25519)|\.env\..+|\.(?:git|htpasswd|netrc|pgpass|npmrc|pypirc)
-    |.*\.(?:key|p12|pfx|jks|kdbx|keystore|env|bak)
-    |.*\.(?:db|sqlite3?|sql|dump)(?:-wal|-shm|-journal)?(?:\.(?:gz|bz2|xz|zst|zip))?
-    |.*(?:credential|secret|password)s?\.(?:json|ya?ml|toml|ini|txt|csv)
-    |(?:.*[._-])?credentials?|.*service[_-]?account(?:[_-]?key)?\.json""",
-    re.I | re.X,
-)
+_NAMES = table(__package__, "templates/secret_names.toml")["names"]
+_EITHER = re.compile(r"\{([^}]*)\}")
 _KEY = re.compile(
     rb"""-----BEGIN\ [A-Z ]*PRIVATE\ KEY(?:\ BLOCK)?-----|\bPuTTY-User-Key-File-\d
     |\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_\w{36}\b|\bgithub_pat_\w{36}|\bglpat-[\w-]{20}
-    |\b[sr]k_live_[0-9A-Za-z]{16}|\bxox[abeoprs]-[0-9A-Za-z-]{16}""",
+    |\b[sr]k_live_[0-9A-Za-z]{16}|\bxox[abeoprs]-[0-9A-Za-z-]{16}
+    |\bFORGE_(?:AUTH_SECRET|ADMIN_TOKEN)["']?\s*[=:]\s*["']?[\w+/=-]{16}
+    |(?i:\baws_secret_access_key)["']?\s*[=:]\s*["']?[0-9A-Za-z/+]{40}
+    |\b(?:postgres(?:ql)?|mysql|mariadb|mongodb(?:\+srv)?|rediss?|amqps?)
+        ://[^\s:/@"'`<>]*:[^\s/@"'`<>${}*\x80-\xff]+@[\w.\[-]""",
     re.X,
 )
+_GOOGLE = re.compile(rb"\bAIza[\w-]{35}(?![\w-])")
+_FOR_BROWSERS = (".js", ".mjs", ".html", ".map")  # their keys for maps are known to everybody
 _MADE = {"schema.py", "views"}  # of a resource: gen/ holds what they became
 _READ = ("forge.toml", "app.py", "views", "resources", "migrations", "static", "locale")
 
@@ -49,7 +51,8 @@ _NO_SOURCE = {"node_modules", "package.json"}
 class Project:
     """What forge.toml says of a project. root: its folder; name is also the artifact's. version:
     without one there, as `origin.version`. css: the source of its stylesheet, which need not be
-    there. scripts: as assets.scripts has them.
+    there. scripts: as assets.scripts has them. secrets: those told there, as "forge.toml:3:
+    auth.secret" → the variable that is for it.
     """
 
     root: Path
@@ -57,6 +60,7 @@ class Project:
     version: str
     css: str
     scripts: Mapping[str, Mapping[str, str]]
+    secrets: Mapping[str, str]
 
 
 def read_project(root: Path) -> Project:
@@ -75,7 +79,8 @@ def read_project(root: Path) -> Project:
         if not _NAME.match(value):
             raise failure("bad_name", key=key, value=value, file=file)
     css, scripts = os.path.normpath(config.assets.css), config.assets.scripts
-    return Project(root, told.name, version, css, scripts)
+    secrets = {f"{config.sources[key.name]}: {key.name}": key.variable for key in config.secrets()}
+    return Project(root, told.name, version, css, scripts, secrets)
 
 
 def check_files(root: Path) -> None:
@@ -102,10 +107,8 @@ def project_members(root: Path) -> dict[str, bytes]:
     chosen = sorted({*data, *_code(root)})
     found = {path.relative_to(root).as_posix(): _read(root, path) for path in chosen}
     given = [p for p in _walk(root, root / "static") if p.name[0] == "." or not _is_folder(p)]
-    secret = [path for path in given if _SECRET.fullmatch(path.name)]
-    secret += [
-        root / n for n, data in found.items() if n.startswith("static/") and _KEY.search(data)
-    ]
+    secret = [path for path in given if _SECRET.fullmatch(path.name.lower())]
+    secret += [root / n for n, data in found.items() if n.startswith("static/") and _has(n, data)]
     if secret:
         raise failure("secret", path=min(secret).relative_to(root))
     return found
@@ -116,6 +119,30 @@ def generating(root: Path) -> set[str]:
     views = [*root.glob("views/*.html"), *root.glob("resources/*/views/*.html")]
     found = [*root.glob("resources/*/schema.py"), *views]
     return {path.relative_to(root).as_posix() for path in found}
+
+
+def secret_names() -> Iterator[str]:
+    """The names of files that look like secrets, in lower case, as a shell and Docker read them."""
+    for name in _NAMES:
+        yield from _each(name)
+
+
+def _each(name: str) -> Iterator[str]:
+    """The names that one with {a,b} stands for."""
+    if (found := _EITHER.search(name)) is None:
+        yield name
+        return
+    for word in found[1].split(","):
+        yield from _each(name[: found.start()] + word + name[found.end() :])
+
+
+_SECRET = re.compile("|".join(map(fnmatch.translate, [*secret_names(), ".git"])))
+
+
+def _has(name: str, data: bytes) -> bool:
+    """Whether a file for browsers has the words of a secret in it."""
+    public = name.endswith(_FOR_BROWSERS)
+    return bool(_KEY.search(data) or (not public and _GOOGLE.search(data)))
 
 
 def style_sources(project: Project) -> dict[str, bytes]:

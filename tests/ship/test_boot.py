@@ -259,6 +259,7 @@ root = sys.argv[1]
 from forge_min.ship.artifact import boot
 import forge_min.data
 sys.path.insert(0, root)
+boot.reader(root)
 boot.quicken(root)
 import traceback
 from importlib import metadata
@@ -287,6 +288,13 @@ import extra
 del sys.modules["plain"]
 import plain
 print(extra.__file__ == sys.argv[2] + "/extra.py", plain.__file__)
+import importlib, os
+os.rename(root, root + ".aside")
+del sys.modules["pack.inner"], sys.modules["space.part"]
+importlib.invalidate_caches()
+import pack.inner, space.part
+print(space.part.__file__)
+os.rename(root + ".aside", root)
 open(root, "wb").write(b"another")
 sys.modules["linecache"].clearcache()
 try:
@@ -337,6 +345,7 @@ def test_modules_of_a_zip_are_found_as_python_itself_finds_them(tmp_path: Path) 
         "['3.2']",
         "not found: No package metadata was found for nowhere",
         f"True {archive}/plain.pyc",
+        f"{archive}/space/part.pyc",
         "ValueError: here",
         "None",
     ]

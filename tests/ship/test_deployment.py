@@ -6,15 +6,19 @@ tests/ship/image builds and runs them.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
-from pathlib import Path
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import forge_min
 import pytest
 from forge_min.errors import BuildError
 from forge_min.ship import deploy
+from forge_min.ship.artifact.package import package_files, package_root
+from forge_min.ship.project import project_members, secret_names
 
 from ship.test_vendor_wheelhouse import fill
 from wheels import alter, make_wheel
@@ -209,10 +213,75 @@ def test_the_health_check_is_python_that_compiles(project: Path) -> None:
     compile(json.loads(said["HEALTHCHECK"].partition("CMD ")[2])[2], "healthcheck", "exec")
 
 
-def test_secrets_and_history_stay_out(project: Path) -> None:
+def pattern(line: str) -> re.Pattern[str]:
+    """A line of .dockerignore, as Docker's documentation of it says."""
+    parts = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    found = re.split(r"(\*\*/|\*\*|\*|\?)", line.strip("/"))
+    return re.compile("".join(parts.get(part) or re.escape(part) for part in found) + r"(?:/.*)?")
+
+
+def in_context(project: Path) -> Callable[[str], bool]:
+    """Whether a file gets into the image's context: the last line that fits decides. What is in a
+    folder that does not, only where a line with "!" begins with that folder.
+    """
+    lines = (project / ".dockerignore").read_text().splitlines()
+    rules = [
+        (pattern(line.lstrip("!")), line[0] == "!") for line in lines if line and line[0] != "#"
+    ]
+
+    def fits(name: str) -> bool:
+        said = [again for rule, again in rules if rule.fullmatch(name)]
+        return not said or said[-1]
+
+    def enters(name: str) -> bool:
+        folders = [
+            f"{folder}/" for folder in map(str, PurePosixPath(name).parents) if folder != "."
+        ]
+        closed = [folder for folder in folders if not fits(folder.rstrip("/"))]
+        looked = all(any(f"{w[1:]}/".startswith(f) for w in lines if w[:1] == "!") for f in closed)
+        return looked and fits(name)
+
+    return enters
+
+
+KEPT_OUT = """
+.env .env.local prod.env conf/prod.env .envrc credentials.json deep/er/service-account.json .npmrc
+.git-credentials .htpasswd conf/htpasswd .docker/config.json .kube/config kubeconfig release.jks
+team.kdbx server.key server.pem client.p12 db.sqlite3 db.sqlite3-wal app.db backup.sql dump.sql.gz
+conf/secrets/x secrets/x secrets.yaml conf/passwords.txt .ssh/id_rsa id_ed25519 aws/credentials
+.aws/credentials .netrc .pgpass .pypirc terraform.tfstate prod.tfvars client_secret_12.json
+token.txt api_key.txt .git/config sub/.git/config .venv/lib/x.py tests/test_a.py tests/prod.env
+dist/shop.pyz dist/vendor/SHA256SUMS gen/__pycache__/x.pyc migrations/backup.sql.gz
+migrations/old/all.sql resources/secrets/prod.env _vendor/prod.env
+"""
+NEEDED = """
+app.py forge.toml prices.py credentials/__init__.py migrations/0001_a.sql _vendor/forge_min/db/a.sql
+resources/item/schema.py resources/secrets/schema.py resources/secrets/views/list.html
+resources/credential/actions.py views/home.html static/css/input.css static/tokens.json
+locale/de/messages.mo dist/vendor/requirements.lock
+dist/vendor/wheelhouse/psycopg-1.0-py3-none-any.whl
+"""
+
+
+def test_secrets_and_history_stay_out_and_what_is_built_from_goes_in(
+    project: Path, vendor: Path
+) -> None:
+    deploy(project, vendor=vendor)
+    enters = in_context(project)
+    assert [name for name in KEPT_OUT.split() if enters(name)] == []
+    assert [name for name in NEEDED.split() if not enters(name)] == []
+    package = package_files(package_root())
+    assert [name for name in package if not enters(f"_vendor/{name}")] == []
+    own = [name for name in project_members(project) if not name.startswith("gen/")]
+    assert len(own) > 5 and [name for name in own if not enters(name)] == []
+
+
+def test_what_static_must_not_hold_stays_out_of_an_image_too(project: Path) -> None:
     deploy(project)
-    ignored = (project / ".dockerignore").read_text().splitlines()
-    assert {"**/.git", "**/.env", "**/*.pem", "**/*.key", "**/.venv"} <= set(ignored)
+    enters = in_context(project)
+    names = [name.replace("*", "x") for name in secret_names()]
+    assert len(names) > 100
+    assert [n for n in names if enters(n) or enters(f"conf/{n}")] == []
 
 
 def test_a_second_time_writes_nothing(project: Path) -> None:

@@ -57,6 +57,21 @@ def test_the_artifact_lies_in_dist_with_its_sums(project: Path) -> None:
     assert done.size == done.path.stat().st_size < 8_000_000
 
 
+def test_a_secret_in_forge_toml_is_a_warning(project: Path) -> None:
+    with (project / "forge.toml").open("a") as file:
+        file.write('[auth]\nsecret = "0123456789abcdef0123456789abcdef"\n')
+    line = len((project / "forge.toml").read_text().splitlines())
+    command = [sys.executable, "-m", "forge_min", "--project", project, "build"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    assert told == (
+        f"warning[F354]: forge.toml:{line}: auth.secret is a secret, and every copy of the "
+        "artifact holds it\n"
+        "hint: leave it out there, and give FORGE_AUTH_SECRET where the artifact runs\n"
+    )
+    again = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout
+    assert [one["code"] for one in json.loads(again)["warnings"]] == ["F354"]
+
+
 @pytest.mark.parametrize("format", ["zipapp", "dir"])
 def test_it_runs_without_site_packages(project: Path, format: str) -> None:
     done = build(project, format=format)  # type: ignore[arg-type]

@@ -76,6 +76,31 @@ def test_name_and_version_are_read(small: Path) -> None:
     assert (project.name, project.version) == ("shop", "1.2")
 
 
+SECRET_KEYS = """
+[database]
+url = "postgresql://shop:s3cret@db/shop"
+migrate_url = "postgresql://owner@db/shop"
+[auth]
+secret = "0123456789abcdef0123456789abcdef"
+[admin]
+token = "t"
+[observe]
+otlp_headers = {Authorization = "Bearer x"}
+"""
+
+
+def test_secrets_of_forge_toml_are_known_by_their_place(small: Path) -> None:
+    assert read_project(small).secrets == {}
+    with (small / "forge.toml").open("a") as file:
+        file.write(SECRET_KEYS)
+    assert read_project(small).secrets == {
+        "forge.toml:6: database.url": "FORGE_DATABASE_URL",
+        "forge.toml:13: observe.otlp_headers": "FORGE_OBSERVE_OTLP_HEADERS",
+        "forge.toml:11: admin.token": "FORGE_ADMIN_TOKEN",
+        "forge.toml:9: auth.secret": "FORGE_AUTH_SECRET",
+    }
+
+
 def test_without_a_name_it_is_the_default_of_the_configuration(small: Path) -> None:
     (small / "forge.toml").write_text("")
     assert read_project(small).name == "app"
@@ -271,6 +296,25 @@ SECRETS = {
     "pay.txt": "sk_live_" + "aB3d" * 6,
     "hub.txt": "github_pat_" + "aB3d" * 20,
     "chat.js": "xoxb-1234567890-" + "aB3d" * 6,
+    "environment.txt": "FORGE_AUTH_SECRET=" + "0123456789abcdef" * 2,
+    "compose.html": "FORGE_ADMIN_TOKEN: '" + "aB3d" * 8 + "'",
+    "aws.ini": "aws_secret_access_key = " + "aB3/" * 10,
+    "aws.js": '{"AWS_SECRET_ACCESS_KEY": "' + "aB3+" * 10 + '"}',
+    "database.txt": "postgres://u:pw@h",
+    "worker.js": "connect('postgresql://shop:s3cret@db.internal/shop')",
+    "queue.txt": "redis://:s3cret@cache:6379/0",
+    "google.txt": "AIza" + "aB3-_" * 7,
+    "htpasswd": "",
+    "token.txt": "",
+    "slack-token.txt": "",
+    "api_key.txt": "",
+    "kubeconfig": "",
+    "prod.kubeconfig": "",
+    "terraform.tfstate": "",
+    "client_secret_12.json": "{}",
+    "accessKeys.csv": "",
+    ".envrc": "",
+    ".git-credentials": "",
 }
 
 
@@ -285,7 +329,24 @@ def test_what_looks_like_a_secret_is_not_given_to_browsers(small: Path, name: st
 
 
 SOUNDS_LIKE_ONE = ["chain.pem", "keys.css", "secret-garden.jpg", "environment.js"]
+SOUNDS_LIKE_ONE += ["token.js", "design-tokens.json", "api_key.html", "client_secret.svg"]
 SOUNDS_LIKE_ONE += ["sql.html", "data.database.svg", "db.js", "credentials.html", "service.json"]
+
+
+ABOUT_ONE = [
+    "const token = document.querySelector('meta[name=csrf-token]').content; fetch(url, {token})",
+    "let password = form.password.value, apiKey = null, aws_secret_access_key = '';",
+    "// FORGE_AUTH_SECRET=… comes by the environment: FORGE_AUTH_SECRET=$(openssl rand -hex 32)",
+    "postgresql://user@host/name postgres://${user}:${password}@host postgres://u:…@h",
+    "new URL('https://user:@host/a:b@c'); '@media'; 'http://a:b@c'",
+    "firebase.initializeApp({apiKey: 'AIza" + "aB3-_" * 7 + "'})",
+]
+
+
+@pytest.mark.parametrize("text", ABOUT_ONE)
+def test_a_script_may_speak_of_secrets(small: Path, text: str) -> None:
+    (small / "static" / "page.js").write_text(text)
+    assert "static/page.js" in project_members(small)
 
 
 @pytest.mark.parametrize("name", SOUNDS_LIKE_ONE)

@@ -2,31 +2,32 @@
 
 Copied into every artifact as it is; nothing of the package imports it. It must load on any Python
 from 3.6 on, because it tells a wrong one that it is wrong: so it is plain and stands alone. A zip
-cannot load compiled parts: they are unpacked once into a folder that is named by their digest, and
-load from it by its handle, each start hashed anew; or from memory.
+is read by a handle. It cannot load compiled parts: they are unpacked once into a folder named by
+their digest, and load from it by its handle, each start hashed anew; or from memory.
 """
 
 import json
 import os
 import stat
 import sys
+import zipimport
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, PathFinder
 from importlib.util import spec_from_file_location
-from zipimport import zipimporter
+from zlib import crc32
 
 CORE = "_native/forge_min/"  # what a start loads at once; the rest waits until it is asked for
 
 if False:  # for type checkers alone; annotations are strings, so that an old Python can load them
     from collections.abc import Callable, Iterator
     from importlib.machinery import ModuleSpec
-    from importlib.metadata import Distribution, DistributionFinder
     from typing import Any
 
 
-class Importer(zipimporter):
-    """Python's own, but finds a module without reading and unmarshalling it to learn its path.
+class Importer(zipimport.zipimporter):
+    """Python's own, but finds a module without a look at the disk, or into it to learn its path.
 
     PERF: a third of the time that 350 modules take (benchmarks/observe/traces.py). root: the
     artifact. names: what it holds, by paths as this system writes them.
@@ -35,12 +36,23 @@ class Importer(zipimporter):
     root = ""
     names = {}  # type: dict[str, Any]
 
+    def __init__(self, path: str) -> None:
+        if not (path + os.sep).startswith(self.root + os.sep):
+            super().__init__(path)
+        else:
+            self.archive, self._files = self.root, self.names
+            self.prefix = (path[len(self.root) :] + os.sep).lstrip(os.sep)
+
+    def invalidate_caches(self) -> None:
+        """As zipimporter; what the artifact holds stays known: it is the file of the start."""
+        if self.archive != self.root:
+            super().invalidate_caches()
+
     def get_source(self, fullname: str) -> "str | None":
-        """None also where another artifact has taken this one's place: no error is lost for it."""
-        try:
+        """None also where somebody has written into the artifact: no error is lost for it."""
+        with suppress(Exception):
             return super().get_source(fullname)
-        except Exception:
-            return None
+        return None
 
     def find_spec(self, fullname: str, target: "Any" = None) -> "ModuleSpec | None":
         """As zipimporter, which is asked for all but compiled modules of the artifact."""
@@ -56,44 +68,33 @@ class Importer(zipimporter):
         return spec_from_file_location(fullname, init, loader=self, submodule_search_locations=at)
 
 
-class Installed:
-    """Finds an artifact's distributions by name, for importlib.metadata (see its manual).
+def keep(root: str) -> None:
+    """Have the zip at `root` read from this very file, also when another takes its place: by a
+    handle that forked children share, and programs that are started do not get (PEP 446).
 
-    PERF: Python's way opens the artifact and reads its table of contents twice more: 20 ms.
+    What Python has read of its contents until now may be the file's before: then it is read again.
     """
-
-    def __init__(self, importer: "zipimporter", names: "dict[str, Any]") -> None:
-        self._importer = importer
-        self._folders = {}
-        for name in names:
-            folder, _, file = name.rpartition(os.sep)
-            if file == "METADATA" and folder.endswith(".dist-info"):
-                found = folder.rpartition(os.sep)[2].partition("-")[0]
-                self._folders[_normal(found)] = folder
-
-    def find_spec(self, fullname: str, path: "Any" = None, target: "Any" = None) -> None:
-        """No module is found here."""
-
-    def find_distributions(self, context: "DistributionFinder.Context") -> "Iterator[Distribution]":
-        """The one of this name. None when all are asked for: then Python's own finder tells."""
-        folder = self._folders.get(_normal(context.name or ""))
-        if folder is not None:
-            packed = import_module("forge_min.data").Packed(self._importer, folder)
-            yield import_module("importlib.metadata").PathDistribution(packed)
-
-
-def _normal(name: str) -> str:
-    return name.lower().replace("-", "_").replace(".", "_")
+    python, held = vars(zipimport), f"/proc/self/fd/{os.open(root, os.O_RDONLY)}"
+    get, given = python.get("_get_data"), os.path.dirname(__file__)
+    if not get or not os.path.isfile(held):  # Python 3.7, which will be told; no /proc
+        return
+    python["_get_data"] = lambda at, entry: get(held if at in (root, given) else at, entry)
+    known = python["_zip_directory_cache"]
+    with suppress(Exception):
+        entry = known[root]["build-info.json"]  # it has the hashes of all others
+        if crc32(get(held, entry)) == entry[7]:
+            return
+    found = python["_read_directory"](held)
+    known[root] = {name: (os.path.join(root, name), *row[1:]) for name, row in found.items()}
 
 
 def quicken(root: str) -> None:
-    """Have the modules of a zip found as `Importer` and `Installed` do."""
-    importer = Importer(root)  # type: Any
-    read = getattr(importer, "_get_files", None)  # Python 3.13 and later
-    Importer.root, Importer.names = root, read() if read else importer._files
-    sys.path_hooks[sys.path_hooks.index(zipimporter)] = Importer
+    """Have the modules of a zip found as `Importer` does, its distributions as data.Installed."""
+    Importer.root, Importer.names = root, vars(zipimport)["_zip_directory_cache"][root]
+    importer = Importer(root)
+    sys.path_hooks[sys.path_hooks.index(zipimport.zipimporter)] = Importer
     sys.path_importer_cache.pop(root, None)
-    sys.meta_path.insert(0, Installed(importer, Importer.names))
+    sys.meta_path.insert(0, import_module("forge_min.data").Installed(importer, Importer.names))
 
 
 def failure(code: str, message: str, hint: str) -> SystemExit:
@@ -109,9 +110,10 @@ def damaged(what: str, err: Exception) -> SystemExit:
 
 
 def reader(root: str) -> "Callable[[str], bytes]":
-    """How to read a member of the artifact at `root`, which is a zip or a folder."""
+    """How to read a member of the artifact at `root`, a zip, which is kept, or a folder."""
     if os.path.isfile(root):
-        return zipimporter(root).get_data
+        keep(root)
+        return zipimport.zipimporter(root).get_data
 
     def read(name: str) -> bytes:
         with open(os.path.join(root, name), "rb") as file:
@@ -133,8 +135,7 @@ def check_machine(info: "dict[str, Any]", suffix: str, version: str) -> None:
 
 def places() -> "Iterator[str]":
     """Folders that may keep the compiled parts, best first."""
-    home = os.path.expanduser("~")
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(home, ".cache")
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     for folder in (cache, os.environ.get("XDG_RUNTIME_DIR", "")):
         if os.path.isabs(folder):
             yield os.path.join(folder, "forge_min")
@@ -191,8 +192,7 @@ def are_as_built(handle: int, files: "dict[str, str]", start: str = "") -> bool:
     """Whether the files in an open folder whose names begin with `start` have their hashes.
 
     Less would not tell: who may write a file of this user's may renew every time of the folder. It
-    tells of all that was written before this start. Not of what is written while this process loads
-    it: a program that runs as this user just then may write into its memory as well.
+    tells of what was written before; a program of this user's may write into memory as well.
     """
     from hashlib import sha256
 
@@ -371,14 +371,12 @@ def main() -> None:
     """What `python3 artifact.pyz` runs."""
     root = os.path.dirname(os.path.abspath(__file__))
     sys.path[:1] = [root]  # absolute: it must hold after a change of folder
-    read = reader(root)
     try:
+        read = reader(root)
         info = json.loads(read("build-info.json"))
     except Exception as err:  # a damaged zip raises many things
         raise damaged("build-info.json", err) from None
     check_machine(info, EXTENSION_SUFFIXES[0], sys.version.split()[0])
-    if os.path.isfile(root):
-        quicken(root)
     sys.dont_write_bytecode = True  # what is unpacked stays as it is, with -O too
     native = native_folder(root, info, read, CORE)
     if os.path.isdir(root) or not os.path.isdir(native):  # as it lies, or in memory
@@ -389,6 +387,8 @@ def main() -> None:
         sys.meta_path.insert(0, Unpacked(native, info["native_files"], again))
     os.environ.setdefault("PSYCOPG_IMPL", info["driver"])
     try:
+        if not os.path.isdir(root):  # it may be gone by now
+            quicken(root)
         import_module("forge_min").__path__.append(os.path.join(native, "forge_min"))
         entry = import_module("forge_min.entry")
     except Exception as err:
