@@ -89,12 +89,13 @@ def keep(root: str) -> None:
 
 
 def quicken(root: str) -> None:
-    """Have the modules of a zip found as `Importer` does, its distributions as data.Installed."""
+    """Have the modules of a zip found by `Importer`, its distributions by data.Installed."""
     Importer.root, Importer.names = root, vars(zipimport)["_zip_directory_cache"][root]
-    importer = Importer(root)
     sys.path_hooks[sys.path_hooks.index(zipimport.zipimporter)] = Importer
     sys.path_importer_cache.pop(root, None)
-    sys.meta_path.insert(0, import_module("forge_min.data").Installed(importer, Importer.names))
+    with suppress(Exception):  # damaged: the entry tells what it is
+        data = import_module("forge_min.data")
+        sys.meta_path.insert(0, data.Installed(Importer(root), Importer.names))
 
 
 def failure(code: str, message: str, hint: str) -> SystemExit:
@@ -191,8 +192,7 @@ def holds_just(handle: int, files: "dict[str, str]") -> bool:
 def are_as_built(handle: int, files: "dict[str, str]", start: str = "") -> bool:
     """Whether the files in an open folder whose names begin with `start` have their hashes.
 
-    Less would not tell: who may write a file of this user's may renew every time of the folder. It
-    tells of what was written before; a program of this user's may write into memory as well.
+    Less would not tell: who writes a file of this user's may renew its times (or write to memory).
     """
     from hashlib import sha256
 
