@@ -50,20 +50,29 @@ def _write(folder: Path, args: argparse.Namespace) -> list[str]:
 
 @contextmanager
 def _whole(folder: Path) -> Iterator[Path]:
-    """A folder beside it, to fill: at the end it takes that name, where nothing is, or an empty
-    folder. Raises BuildError F301; then, and after whatever else is raised, nothing is left of it.
+    """A folder to fill: an empty one that is there, else one beside it, which takes its name at the
+    end. Raises BuildError F301; then, and after whatever else is raised, nothing is left in it.
     """
     import shutil
     import tempfile
 
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.forge-", dir=folder.parent))
+        made = folder  # with its owner and mode, and whatever may be mounted there
+        if not folder.is_dir():
+            beside = tempfile.mkdtemp(prefix=f".{folder.name}.forge-", dir=folder.parent)
+            made = Path(beside, folder.name)
         try:
-            yield work / folder.name
-            os.rename(work / folder.name, folder)  # rename(2): never over a folder that has a file
+            yield made
+            if made != folder:
+                os.rename(made, folder)  # rename(2): never over a folder that has a file
+        except BaseException:
+            for entry in folder.iterdir() if made == folder else ():
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+            raise
         finally:
-            shutil.rmtree(work, ignore_errors=True)
+            if made != folder:
+                shutil.rmtree(made.parent, ignore_errors=True)
     except OSError as err:
         why = f"{folder} cannot be written: {err.strerror or err}"
         hint = "make room, or name another folder; nothing was left there"

@@ -101,6 +101,22 @@ def test_on_a_full_disk_nothing_of_a_new_project_is_left_and_the_next_try_works(
     assert done.stderr.startswith("error[F301]: ") and "No space left" in done.stderr
 
 
+OWN = """
+cd $PLACE
+mkdir -m 0750 shop
+test $MOUNTED = no || mount -t tmpfs -o size=10m,mode=0750 none shop
+$MAKE -q init shop >/dev/null
+stat -c %a shop
+ls -A . shop | grep -c forge-
+"""
+
+
+@pytest.mark.parametrize("mounted", ["no", "yes"])
+def test_an_empty_folder_of_somebodys_own_is_filled_as_it_is(tmp_path: Path, mounted: str) -> None:
+    done = run(OWN, PLACE=str(tmp_path), MOUNTED=mounted)
+    assert done.stdout.split() == ["750", "0"], done.stderr
+
+
 # psycopg is loaded, with its own libpq, before it finds that nobody listens.
 STARTS = """
 export FORGE_DATABASE_URL=postgresql://x:y@127.0.0.1:1/z
