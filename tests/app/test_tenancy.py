@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from forge_min import db
-from forge_min.auth import accounts, keys
 from forge_min.testing import Client, TestDatabase, running_app
+
+from .conftest import Anna
 
 pytestmark = pytest.mark.db
 
@@ -43,17 +43,13 @@ FIRST_LABEL = {
 
 @pytest.mark.parametrize(("domain", "hosts"), [("Shop.Example", DOMAIN), ("", FIRST_LABEL)])
 def test_a_host_names_a_tenant_or_none(
-    wide_database: TestDatabase, domain: str, hosts: dict[str, str]
+    wide_database: TestDatabase, anna: Anna, domain: str, hosts: dict[str, str]
 ) -> None:
-    with db.connect(wide_database.app_url) as conn:
-        anna = accounts.create_user(conn, "anna@example.com", roles=["member", "manager"])
-        north, _ = (accounts.create_tenant(conn, slug) for slug in ("north", "south"))
-        accounts.grant(conn, anna, [], north)
-        bearer = {"Authorization": f"Bearer {keys.create_key(conn, anna)}"}
     environ = {"FORGE_TENANCY_STRATEGY": "subdomain", "FORGE_TENANCY_DOMAIN": domain}
     with running_app(wide_database, **environ) as running:
         client = Client(running)
         answers = {
-            host: client.get("/api/v1/accounts", headers={**bearer, "Host": host}) for host in hosts
+            host: client.get("/api/v1/accounts", headers={**anna.headers, "Host": host})
+            for host in hosts
         }
     assert {host: answer.json.get("code", "") for host, answer in answers.items()} == hosts

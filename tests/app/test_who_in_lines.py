@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 import pytest
-from forge_min import db
-from forge_min.auth import accounts, keys
 from forge_min.testing import Client, TestDatabase, running_app
+
+from .conftest import Anna
 
 pytestmark = pytest.mark.db
 PATH = "/api/v1/accounts"
@@ -20,13 +20,9 @@ def lines(capfd: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 
 
 def test_a_line_names_user_and_tenant(
-    wide_database: TestDatabase, capfd: pytest.CaptureFixture[str]
+    wide_database: TestDatabase, anna: Anna, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with db.connect(wide_database.app_url) as conn:
-        anna = accounts.create_user(conn, "anna@example.com", roles=["member", "manager"])
-        north, south = (accounts.create_tenant(conn, slug) for slug in ("north", "south"))
-        accounts.grant(conn, anna, [], north)
-        bearer = {"Authorization": f"Bearer {keys.create_key(conn, anna)}"}
+    bearer, north, south = anna.headers, anna.north, anna.south
     environ = {"FORGE_OBSERVE_LOG_FORMAT": "json", "FORGE_TENANCY_STRATEGY": "header"}
     with running_app(wide_database, **environ) as running:
         client = Client(running)
@@ -37,11 +33,11 @@ def test_a_line_names_user_and_tenant(
     allowed, others, nobody, nowhere = lines(capfd)
     assert (allowed["status"], allowed["user_id"], allowed["tenant_id"]) == (
         200,
-        str(anna),
+        str(anna.id),
         str(north),
     )
     assert others["status"] in (403, 404) and str(south) not in json.dumps(others)
     assert nobody["status"] == 401 and "user_id" not in nobody
     assert [row["route"] for row in (allowed, others, nobody)] == [PATH] * 3
-    assert nowhere["user_id"] == str(anna) and "route" not in nowhere
+    assert nowhere["user_id"] == str(anna.id) and "route" not in nowhere
     assert len({row["request_id"] for row in (allowed, others, nobody, nowhere)}) == 4
