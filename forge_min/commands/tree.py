@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import about, build, dev, generate, init, migrate, operate, routes, ship
+from . import about, build, database, dev, generate, init, migrate, operate, routes, ship
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -22,6 +22,9 @@ _RUNS: Mapping[str, Run] = {
     "generate": generate.generate,
     "generate resource": generate.resource,
     "migrate diff": migrate.diff,
+    "db console": database.console.console,
+    "db reset": database.reset.reset,
+    "db seed": database.seed.seed,
     "dev": dev.dev,
     "build": build.build,
     "deploy": ship.deploy.deploy,
