@@ -15,7 +15,7 @@ from forge_min.cli import new_parser
 
 from .conftest import PACKAGE, Cli, environment
 
-COMMANDS = ["init", "generate", "migrate", "dev", "serve", "worker", "jobs", "auth", "import",
+COMMANDS = ["init", "generate", "migrate", "db", "dev", "serve", "worker", "jobs", "auth", "import",
             "export", "config", "doctor", "version", "build", "verify", "vendor", "deploy",
             "routes", "openapi", "completion",
             "help"]  # fmt: skip
