@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from forge_min.wsgi import Server
@@ -46,3 +49,10 @@ def test_the_corpus_names_a_hundred_and_fifty_different_requests(request):
         if line.startswith("name = ")
     ]
     assert len(names) == len(set(names)) >= 150
+
+
+@pytest.mark.thorough
+def test_each_check_is_missed_when_it_is_removed() -> None:
+    command = [sys.executable, str(Path(__file__).with_name("mutate.py"))]  # make mutate
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout
