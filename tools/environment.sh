@@ -58,5 +58,9 @@ if command -v pg_config >/dev/null; then
     "$venv/bin/python" -m pip install -q "psycopg[c]==$version" >/dev/null 2>&1 || true
 fi
 say "$("$venv/bin/python" -c 'from forge_min import fanout; print("the core is", {"c": "compiled", "python": "the Python twin: no C compiler, Python headers or Cython"}[fanout.IMPL])')"
+# Beside the core of this Python the one for any, which `vendor` packs too (PEP 384).
+if ls forge_min/_fanout.cpython-*.so >/dev/null 2>&1; then
+    FORGE_ABI3=1 "$venv/bin/python" setup.py -q build_ext --inplace >/dev/null 2>&1 || say "no core for other Pythons"
+fi
 rm -f "$venv"/.made-*
 touch "$stamp"

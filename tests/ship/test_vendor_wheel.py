@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
+from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.metadata import Distribution
 from pathlib import Path
 
 import forge_min
 import pytest
 from forge_min.errors import BuildError
+from forge_min.ship import artifact
 from forge_min.ship.artifact import recorded_files
 from forge_min.ship.vendor import platforms
 from forge_min.ship.vendor.licences import licence_of, licence_texts
 from forge_min.ship.vendor.own import other_wheels, own_wheels
 from forge_min.ship.vendor.wheel import Wheel, repack
+from forge_min.ship.vendor.wheelhouse import Wheelhouse
 
 from wheels import install, make_wheel
 
@@ -138,6 +142,31 @@ def test_the_wheel_with_the_core_is_that_one_and_the_core() -> None:
         names = {str(f) for f in wheel.distribution().files or ()}
         (core,) = names - {str(f) for f in pure.distribution().files or ()}
         assert core.startswith("forge_min/_fanout.") and platforms.fits(wheel)
+
+
+def test_a_checkouts_core_for_any_python_gets_a_wheel_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "forge_min"
+    shutil.copytree(artifact.package_root(), root, ignore=shutil.ignore_patterns("*.so", "*.pyc"))
+    monkeypatch.setattr(artifact, "package_root", lambda: root)
+    native, stable = (f"_fanout{suffix}" for suffix in EXTENSION_SUFFIXES[:2])
+    (root / native).write_bytes(b"for this Python")
+    (root / stable).write_bytes(b"for any")
+    pure, portable, last = own_wheels()
+    assert "-py3-none-any" in pure.file and "-cp311-abi3-" in portable.file
+    assert f"-{NATIVE}-{NATIVE}-" in last.file
+    own = {
+        wheel.file: {str(f) for f in wheel.distribution().files or ()}
+        for wheel in (pure, portable, last)
+    }
+    assert own[portable.file] - own[pure.file] == {f"forge_min/{stable}"}
+    assert own[last.file] - own[pure.file] == {f"forge_min/{native}"}
+    # The build takes the one that Python loads, and compares with the wheel that pip would take.
+    files = artifact.package_files(root)
+    assert f"forge_min/{stable}" not in files
+    house = Wheelhouse(tmp_path / "requirements.lock", {}, (pure, portable, last))
+    house.check_package(files)
 
 
 @pytest.mark.parametrize(

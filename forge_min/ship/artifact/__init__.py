@@ -16,13 +16,20 @@ from .distributions import (
 from .imports import check_imports
 from .markers import normalise, required_names
 from .ours import check_file, check_folder
-from .package import compiled_core, package_files, package_members, package_root, recorded_package
+from .package import (
+    compiled_core,
+    package_files,
+    package_members,
+    package_root,
+    recorded_package,
+    spare_cores,
+)
 from .sums import SUMS, read_sums, sums_name
 
 __all__ = [
     "BASE", "DRIVERS", "INSTALLERS_OWN", "SUMS", "check_file", "check_folder", "check_imports",
     "collect", "compile_members", "compiled_core", "is_installed", "members", "normalise",
     "package_files", "package_members", "package_root", "prepare_assets", "read_sums",
-    "record_hash", "recorded_files", "recorded_package", "replace", "required_names", "sums_name",
-    "write_folder", "write_sums", "write_zip", "write_zipapp",
+    "record_hash", "recorded_files", "recorded_package", "replace", "required_names", "spare_cores",
+    "sums_name", "write_folder", "write_sums", "write_zip", "write_zipapp",
 ]  # fmt: skip

@@ -22,7 +22,7 @@ _INFO = f"{_PACKAGE}-{__version__}.dist-info"
 
 
 def own_wheels() -> list[Wheel]:
-    """The pure wheel, and where a core is compiled the one with it. Compiles nothing.
+    """The pure wheel, and one with each core that is compiled here. Compiles nothing.
 
     Raises BuildError F341 when forge-min is not installed here, or as another version; as
     `artifact.package_files`.
@@ -63,14 +63,19 @@ def copy_source(root: Path, *, force: bool = False) -> Path:
 
 
 def _contents() -> list[tuple[str, dict[str, bytes]]]:
-    """Tag and files of each of our wheels, the pure one first."""
-    found = artifact.package_files(artifact.package_root())
+    """Tag and files of each of our wheels, the pure one first, with the core that runs last."""
+    root = artifact.package_root()
+    found = artifact.package_files(root)
+    cores = artifact.spare_cores(root)
     core = artifact.compiled_core(found)
-    data = found.pop(core) if core else b""
+    if core is not None:
+        cores[core] = found.pop(core)
     pure = {**found, **_information()}
-    if core is None:
-        return [(PURE, pure)]
-    return [(PURE, pure), (compiled_tag(PurePosixPath(core).name, data), {**pure, core: data})]
+    compiled = (
+        (compiled_tag(PurePosixPath(name).name, data), {**pure, name: data})
+        for name, data in cores.items()
+    )
+    return [(PURE, pure), *compiled]
 
 
 def _information() -> dict[str, bytes]:

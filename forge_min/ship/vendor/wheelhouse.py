@@ -57,7 +57,10 @@ class Wheelhouse:
         found = self._fitting(name)
         if not found:
             raise failure("no_locked_wheel", name=name, folder=self.lock.parent)
-        return min(found, key=lambda wheel: wheel.file.endswith("-any.whl"))  # compiled first
+        # As pip: what is compiled for this Python, then for any, then what is not compiled.
+        return min(
+            found, key=lambda wheel: (wheel.file.endswith("-any.whl"), "-abi3-" in wheel.file)
+        )
 
     def _fitting(self, name: str) -> list[Wheel]:
         return [wheel for wheel in self.wheels if wheel.name == name and fits(wheel)]
