@@ -53,13 +53,14 @@ class Migration:
         """Write it, whole or not at all. Raises BuildError F333 when the file is there by now."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         draft = self.path.with_suffix(".draft")
-        draft.write_text(self.sql, encoding="utf-8")
         try:
-            os.link(draft, self.path)
-        except OSError:  # it is there by now, or no hard links: then a small gap is the best
-            if self.path.exists():
-                raise BuildError(f"{self.path.name} exists already", code="F333") from None
-            draft.rename(self.path)
+            draft.write_text(self.sql, encoding="utf-8")
+            try:
+                os.link(draft, self.path)
+            except OSError:  # it is there by now, or no hard links: then a small gap is the best
+                if self.path.exists():
+                    raise BuildError(f"{self.path.name} exists already", code="F333") from None
+                draft.rename(self.path)
         finally:
             draft.unlink(missing_ok=True)
         return self.path

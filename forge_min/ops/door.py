@@ -4,6 +4,7 @@ failed migrations are printed elsewhere.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -14,6 +15,14 @@ from ..errors import ErrorGroup, ForgeError, UsageError
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 STUCK = 75  # EX_TEMPFAIL of sysexits.h: start it again
+
+_FULL = "make room there, then run it again"
+_FORBIDDEN = "this user may not do that there: ask for the right, or name another place"
+# What the machine refuses → a hint; it is no defect of forge_min (errno(3)).
+_MACHINE = {
+    errno.ENOSPC: _FULL, errno.EDQUOT: _FULL,
+    errno.EROFS: _FORBIDDEN, errno.EACCES: _FORBIDDEN, errno.EPERM: _FORBIDDEN,
+}  # fmt: skip
 
 
 def tell(answer: object, lines: Iterable[str], *, as_json: bool) -> None:
@@ -47,13 +56,17 @@ def report(error: BaseException, stream: TextIO, *, verbose: bool = False) -> in
         if error.hint:
             print(f"hint: {error.hint}", file=stream)
         return USAGE if isinstance(error, UsageError) else FAILED
+    refused = _MACHINE.get(error.errno or 0) if isinstance(error, OSError) else None
     if verbose:
         import traceback  # PERF: 5 ms that no other start waits for
 
         print(_masked("".join(traceback.format_exception(error)), error), file=stream)
-    print("error[F001]:", _masked(f"{type(error).__name__}: {error}", error), file=stream)
-    if not verbose:
-        print("hint: this is a defect; -v shows where it happened", file=stream)
+    if refused:
+        print("error[F002]:", _masked(str(error), error), file=stream)
+    else:
+        print("error[F001]:", _masked(f"{type(error).__name__}: {error}", error), file=stream)
+    if refused or not verbose:
+        print("hint:", refused or "this is a defect; -v shows where it happened", file=stream)
     return FAILED
 
 

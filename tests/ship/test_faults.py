@@ -101,6 +101,41 @@ def test_on_a_full_disk_nothing_of_a_new_project_is_left_and_the_next_try_works(
     assert done.stderr.startswith("error[F301]: ") and "No space left" in done.stderr
 
 
+MIGRATION = """
+mount -t tmpfs -o size=10m none $PLACE
+cp -r $PROJECT $PLACE/shop
+rm -r $PLACE/shop/migrations
+mkdir $PLACE/shop/migrations
+$STEP
+$MAKE --project $PLACE/shop migrate diff || echo failed $?
+ls -A $PLACE/shop/migrations
+mount -o remount,rw,size=10m none $PLACE
+rm -f $PLACE/filler
+$MAKE --project $PLACE/shop migrate diff >/dev/null
+ls -A $PLACE/shop/migrations
+"""
+
+
+@pytest.mark.parametrize(
+    ("step", "why"),
+    [
+        ("cat /dev/zero > $PLACE/filler 2>/dev/null || true", "No space left"),
+        ("mount -o remount,ro $PLACE", "Read-only"),
+    ],
+)
+def test_a_migration_is_written_whole_or_not_at_all(
+    project: Path, tmp_path: Path, step: str, why: str
+) -> None:
+    (tmp_path / "place").mkdir()
+    script = MIGRATION.replace("$STEP", step)
+    done = run(
+        script, PLACE=str(tmp_path / "place"), PROJECT=str(project), PYTHONDONTWRITEBYTECODE="1"
+    )
+    assert done.stdout.split() == ["failed", "1", "0001_initial.sql"], done.stderr
+    assert done.stderr.startswith("error[F002]: ") and why in done.stderr
+    assert "hint: " in done.stderr and "defect" not in done.stderr
+
+
 OWN = """
 cd $PLACE
 mkdir -m 0750 shop
