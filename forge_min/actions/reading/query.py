@@ -6,7 +6,6 @@ identity may see.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -26,6 +25,7 @@ MAX_SEARCH = 200  # characters
 OPERATORS = {"eq": "=", "ne": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 OPERATORS |= {"in": "= any", "contains": "ilike"}
 _KEY = expression(r"([a-z][a-z0-9_]*)(?:\[([a-z_]+)\])?")
+_NUMBER = expression("[0-9]{1,9}")
 _ALL = (*OPERATORS, "is_null")
 _CONTROL = frozenset({"limit", "cursor", "sort", "page", "per_page", "q", "include"})
 
@@ -135,7 +135,7 @@ def _one(query: Mapping[str, Sequence[str]], name: str) -> str | None:
 
 def _number(name: str, given: object, most: int) -> int:
     """A whole number from 1, as digits or as itself."""
-    digits = re.fullmatch("[0-9]{1,9}", str(given))
+    digits = _NUMBER.fullmatch(str(given))
     if digits and 1 <= int(digits[0]) <= most:
         return int(digits[0])
     raise BadRequest(text("{name} must be a whole number from 1 to {most}", name=name, most=most))

@@ -41,13 +41,14 @@ class Reader(Base[R]):
         self.allow("read")
         query = query or ListQuery()
         self.relations(query.include)
+        if query.page is not None:
+            found = self._run(conn, *listing.statement(self.resource, query))
+            return self._numbered(query, found[: query.limit], conn)
         cursors = listing.Cursors(self.resource, query, self.tenant(), self.registry.secret)
         at = None if query.cursor is None else cursors.read(query.cursor)
         found = self._run(conn, *listing.statement(self.resource, query, at))
         more = len(found) > query.limit
         found = found[: query.limit]
-        if query.page is not None:
-            return self._numbered(query, found, conn)
         backwards = at is not None and at.backwards
         if backwards:
             found.reverse()
