@@ -12,6 +12,7 @@ from forge_min.auth import Identity
 from forge_min.errors import NotFound
 from forge_min.wsgi import Application, Response, Router, json_response
 from forge_min.wsgi.middleware import CORS, Compress, Identify, RateLimits, json_only
+from forge_min.wsgi.views import Frame, ProblemPages
 
 ORIGIN = "https://shop.example"
 LONG = {"rows": ["some text"] * 1000}
@@ -75,6 +76,14 @@ def test_what_somebody_is_answered_is_kept_by_no_cache_on_the_way():
         assert ask(path, HTTP_COOKIE="a=b").of("Cache-Control") == ["private"]
         assert ask(path).of("Cache-Control") == []
     assert ask("/api/kept", HTTP_COOKIE="a=b").of("Cache-Control") == ["public, max-age=9"]
+
+
+def test_two_that_make_problems_pages_say_once_what_that_depends_on():
+    problems = ProblemPages(Frame("shop"), "/api/v1")
+    ask = made(middleware=[problems, problems])
+    assert ask("/api/missing").of("Vary") == ["Accept"]
+    page = ask("/api/missing", HTTP_ACCEPT="text/html")
+    assert page.of("Vary") == ["Accept"] and page.of("Content-Type")[0].startswith("text/html")
 
 
 # -- other origins ---------------------------------------------------------------------------------
