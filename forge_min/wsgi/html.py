@@ -90,7 +90,12 @@ def show_time(moment: datetime | None, form: str = "%Y-%m-%d %H:%M") -> str:
 
     form: as datetime.strftime takes it. A zone that this machine does not know is shown as UTC.
     """
-    return "" if moment is None else local_time(moment).strftime(form)
+    if moment is None:
+        return ""
+    local = local_time(moment)
+    if local.year < 1000:  # the C library may write "800", which is no year to HTML and ISO 8601
+        form = "%%".join(p.replace("%Y", f"{local.year:04}") for p in form.split("%%"))
+    return local.strftime(form)
 
 
 def local_time(moment: datetime) -> datetime:

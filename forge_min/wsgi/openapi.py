@@ -61,7 +61,7 @@ def document(
             made = (
                 _told(route, paths, ways, limits)
                 if path.startswith(prefix + "/")
-                else _plain(route)
+                else _plain(route, ways)
             )
             item[route.method.lower()] = made
     known = _TABLE["security"]
@@ -73,7 +73,7 @@ def document(
         "paths": paths,
         "components": {
             "schemas": {**_SHARED, **generated["components"]["schemas"]},
-            "responses": {name: _problem(name, limits) for name in _ANSWERS},
+            "responses": {name: _problem(why, name, limits) for name, why in _ANSWERS.items()},
             "headers": _TABLE["headers"],
             "securitySchemes": {next(iter(way)): known[next(iter(way))] for way in ways},
         },
@@ -99,19 +99,19 @@ def _told(route: Route, paths: Json, ways: list[Json], limits: Json) -> Json:
     place = route.pattern.rpartition("/")[0]
     row = paths.get(place, {})
     if "patch" not in row:
-        return _complete(_plain(route), ways, limits)
+        return _complete(_plain(route, ways), ways, limits)
     rows = paths.get(place.rpartition("/")[0], {})
     once = rows.get("post", {}).get("parameters", [])
     change = row["patch"]
-    operation = _plain(route) | {"tags": change["tags"], "responses": change["responses"]}
+    operation = _plain(route, ways) | {"tags": change["tags"], "responses": change["responses"]}
     operation["parameters"] = [*row["parameters"], *once]
     return operation | {"security": change["security"]}
 
 
-def _problem(status: str, limits: Json) -> Json:
+def _problem(why: str, status: str, limits: Json) -> Json:
     schema = {"$ref": "#/components/schemas/Problem"}
     headers = limits | (_headers(["Retry-After"]) if status in _LATER else {})
-    made = {"description": _ANSWERS[status], "content": {_PROBLEM: {"schema": schema}}}
+    made = {"description": why, "content": {_PROBLEM: {"schema": schema}}}
     return made | ({"headers": headers} if headers else {})
 
 
@@ -127,10 +127,16 @@ def _tags(paths: Json) -> list[Json]:
     return [{"name": name} for name in names]
 
 
-def _plain(route: Route) -> Json:
+def _events(ways: list[Json]) -> Json:
+    told = dict(_TABLE["events"])
+    problems = {name: _problem(why, name, {}) for name, why in told.pop("problems").items()}
+    return told | {"responses": told["responses"] | problems, "security": [{}, *ways]}
+
+
+def _plain(route: Route, ways: list[Json]) -> Json:
     """What can be said of a route that the user wrote: its name, parameters and docstring."""
     if route.name == "events":
-        return dict(_TABLE["events"])
+        return _events(ways)
     words = (route.handler.__doc__ or route.name or route.pattern).strip().splitlines()[0]
     operation: Json = {
         "summary": words,

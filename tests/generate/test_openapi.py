@@ -10,6 +10,7 @@ from typing import Any
 
 import forge_min
 import jsonschema
+import pytest
 from forge_min.actions.reading.query import MAX_LIMIT, MAX_PAGE
 from forge_min.generate.render.shape import shape_of
 from forge_min.parse import parse_project
@@ -160,6 +161,28 @@ def test_who_may_write_and_not_read_is_told_what_comes_back() -> None:
     written = {"type": "object", "properties": known, "required": ["code", "version"]}
     assert schema("/units", "post", "201") == {"anyOf": [whole, written]}
     assert schema("/units/{id}", "patch", "200") == schema("/units/{id}", "get", "200") == whole
+
+
+def test_a_key_that_is_text_has_to_fit_an_address() -> None:
+    parsed = parse(
+        unit=f'{IMPORT}x = schema.define("Unit", schema.string("code", primary_key=True))\n'
+    )
+    schemas = json.loads(rendered(parsed.resources)["openapi.json"])["components"]["schemas"]
+    for code in ("", ".", "..", "a/b", "/", "x" * 501):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({"code": code}, schemas["UnitInput"])
+    for code in ("a", "...", "a.b", ".a", "é ?", "x" * 500):
+        jsonschema.validate({"code": code}, schemas["UnitInput"])
+
+
+def test_whatever_names_a_row_may_be_told_that_the_address_is_malformed() -> None:
+    rows = [item for path, item in PATHS.items() if "{id}" in path]
+    assert rows and all(
+        "400" in one["responses"]
+        for item in rows
+        for method, one in item.items()
+        if method != "parameters"
+    )
 
 
 def test_every_example_is_what_its_schema_allows() -> None:

@@ -255,6 +255,19 @@ def test_natural_keys_of_any_spelling_have_pages(boss: Person, site: Site) -> No
     assert boss.get("/classes?def=true&import[gte]=2&class[contains]=first").links["NEW"]
 
 
+def test_the_key_new_has_pages_too(boss: Person) -> None:
+    boss.get("/lines/new")
+    page = boss.send({"slug": "new", "year": "1900"})
+    assert "Created." in page.text and "1900" in page.text, errors(page)
+    boss.get("/lines")
+    boss.click("new")
+    boss.click("Edit")
+    page = boss.send({"year": "1901"})
+    assert "Saved." in page.text and "1901" in page.text, errors(page)
+    boss.click("Delete")
+    assert "Deleted." in boss.send().text
+
+
 def test_hostile_values_stay_text_on_every_page(boss: Person) -> None:
     evil = "\"'><script>alert(1)</script>"
     account = new_account(boss, "evil", name=evil, notes=evil)

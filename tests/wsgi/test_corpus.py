@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from forge_min.wsgi import Server
+
+from wsgi.mutate import HERE, PACKAGE, READER
 
 SECOND = b"GET /second HTTP/1.1\r\nHost: a\r\n\r\n"
 reached: list[str] = []
@@ -49,6 +52,14 @@ def test_the_corpus_names_a_hundred_and_fifty_different_requests(request):
         if line.startswith("name = ")
     ]
     assert len(names) == len(set(names)) >= 150
+
+
+def test_every_row_of_the_mutation_run_still_fits_the_reader():
+    for row in tomllib.loads((HERE / "mutations.toml").read_text())["mutation"]:
+        text = (PACKAGE / READER / row["file"]).read_text()
+        for old, new in row["changes"]:
+            assert text.count(old) == 1, (row["check"], old)
+            text = text.replace(old, new)
 
 
 @pytest.mark.thorough

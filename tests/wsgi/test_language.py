@@ -26,6 +26,7 @@ from forge_min.wsgi import (
 )
 from forge_min.wsgi.html import show_time, time_tag
 from forge_min.wsgi.openapi import document, handlers
+from forge_min.wsgi.views.form import local_text, moment_of
 
 from catalogues import catalogues
 
@@ -246,6 +247,16 @@ def test_a_time_is_shown_in_the_zone_of_the_identity(zone: str, shown: str) -> N
 def test_a_time_takes_another_form_and_none_is_nothing() -> None:
     assert show_time(MOMENT, "%H:%M:%S") == "22:30:05"
     assert show_time(None) == "" and time_tag(None) == ""
+
+
+def test_a_year_has_four_digits_or_an_input_would_not_hold_it_and_send_it_back_empty() -> None:
+    early = datetime(800, 12, 25, 9, 30, tzinfo=UTC)
+    assert show_time(early) == "0800-12-25 09:30"
+    assert show_time(early, "%%Y%Y%%") == "%Y0800%"
+    assert local_text(early) == "0800-12-25T09:30"
+    assert local_text(early.replace(second=7)) == "0800-12-25T09:30:07"
+    assert moment_of(local_text(early)) == early
+    assert "0800-12-25T09:30:00Z" in time_tag(early)
 
 
 def test_the_ends_of_the_calendar_are_shown_as_stored() -> None:

@@ -8,9 +8,11 @@ from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
 import pytest
+from forge_min.auth import Identity
 from forge_min.errors import NotFound
 from forge_min.wsgi import Application, Response, Router, json_response
-from forge_min.wsgi.middleware import CORS, Compress, RateLimits, json_only
+from forge_min.wsgi.middleware import CORS, Compress, Identify, RateLimits, json_only
+from forge_min.wsgi.views import Frame, ProblemPages
 
 ORIGIN = "https://shop.example"
 LONG = {"rows": ["some text"] * 1000}
@@ -50,6 +52,9 @@ def made(*, outer=(), middleware=()):
             200, iter([b"x" * 5000]), [("Content-Type", "text/plain")]
         ),
         "/api/missing": missing,
+        "/api/kept": lambda request: json_response(
+            {}, headers=[("Cache-Control", "public, max-age=9")]
+        ),
         "/page": lambda request: Response(200, b"hi", [("Content-Type", "text/plain")]),
     }
     router = Router()
@@ -57,6 +62,28 @@ def made(*, outer=(), middleware=()):
         router.add("GET", path, handler)
     app = Application(router, outer=outer, middleware=middleware)
     return lambda path, method="GET", **environ: Answer(app, method, path, environ)
+
+
+# -- who asks --------------------------------------------------------------------------------------
+
+
+def test_what_somebody_is_answered_is_kept_by_no_cache_on_the_way():
+    def method(request):
+        return Identity("anna") if request.header("Cookie") else None
+
+    ask = made(middleware=[Identify([method], lambda request: None)])
+    for path in ("/api/long", "/api/stream", "/api/missing"):
+        assert ask(path, HTTP_COOKIE="a=b").of("Cache-Control") == ["private"]
+        assert ask(path).of("Cache-Control") == []
+    assert ask("/api/kept", HTTP_COOKIE="a=b").of("Cache-Control") == ["public, max-age=9"]
+
+
+def test_two_that_make_problems_pages_say_once_what_that_depends_on():
+    problems = ProblemPages(Frame("shop"), "/api/v1")
+    ask = made(middleware=[problems, problems])
+    assert ask("/api/missing").of("Vary") == ["Accept"]
+    page = ask("/api/missing", HTTP_ACCEPT="text/html")
+    assert page.of("Vary") == ["Accept"] and page.of("Content-Type")[0].startswith("text/html")
 
 
 # -- other origins ---------------------------------------------------------------------------------

@@ -78,3 +78,16 @@ def test_limits_are_told_of_where_there_are_any() -> None:
         assert cancel.get("headers", {}).keys() == wanted
         assert responses["403"].get("headers", {}).keys() == wanted
         assert responses["429"]["headers"].keys() == wanted | {"Retry-After"}
+
+
+def test_the_stream_says_whom_it_refuses_and_who_may_ask() -> None:
+    events = Route("GET", "/events", lambda request: json_response({}), "events")
+    found = document(GENERATED, [events], title="S", version="1", prefix="/api", limited=True)
+    validate(found)
+    told = found["paths"]["/events"]["get"]
+    assert told["responses"].keys() == {"200", "400", "401", "403", "404", "429", "500", "503"}
+    headers = {
+        status: set(answer.get("headers", ())) for status, answer in told["responses"].items()
+    }
+    assert headers["429"] == headers["503"] == {"Retry-After"} and headers["404"] == set()
+    assert told["security"] == [{}, {"bearer": []}]

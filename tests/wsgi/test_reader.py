@@ -107,6 +107,12 @@ def test_names_become_cgi_names_and_repeated_fields_are_joined():
     assert environ["HTTP_EMPTY"] == ""
 
 
+def test_a_list_of_entity_tags_may_come_in_parts():
+    raw = b'PUT / HTTP/1.1\r\nHost: a\r\nIf-Match: "1"\r\nIf-Match: "2"\r\n\r\n'
+    (environ,) = read([raw])
+    assert environ["HTTP_IF_MATCH"] == '"1", "2"'
+
+
 @pytest.mark.parametrize(
     ("target", "path", "query", "host"),
     [

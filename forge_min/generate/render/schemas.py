@@ -10,6 +10,8 @@ from .shape import KINDS, Column, Shape
 Json = dict[str, Any]
 
 _RULES = {"min": "minimum", "max": "maximum", "min_len": "minLength", "max_len": "maxLength"}
+# Of a key that is text, as `actions` asks of it: it has to fit an address.
+_KEY: Json = {"minLength": 1, "maxLength": 500, "not": {"pattern": r"/|^\.\.?$"}}
 _NULL: Json = {"type": "null"}
 # Of start-up: no resource's schema may take their place.
 _SHARED = frozenset({"Problem", "Pagination"})
@@ -46,6 +48,9 @@ def value_schema(column: Column) -> Json:
     else:
         rules = column.rules.items()
         schema |= {_RULES[rule]: value for rule, value in rules if rule in _RULES}
+    if field.primary_key and field.type == "string":
+        longest = min(schema.get("maxLength", _KEY["maxLength"]), _KEY["maxLength"])
+        schema |= _KEY | {"minLength": max(schema.get("minLength", 1), 1), "maxLength": longest}
     return schema
 
 

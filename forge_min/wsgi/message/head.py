@@ -40,10 +40,12 @@ _BAD_ESCAPE = expression(r"%(?![0-9A-Fa-f]{2})")
 _BARE_LF = expression(rb"(?<!\r)\n")
 
 _SINGLE = expression(
-    r"CONTENT_(?:LENGTH|TYPE)|HTTP_(?:HOST|AUTHORIZATION|IF_MATCH|IF_(?:UN)?MODIFIED_SINCE"
+    r"CONTENT_(?:LENGTH|TYPE)|HTTP_(?:HOST|AUTHORIZATION|IF_(?:UN)?MODIFIED_SINCE"
     r"|IDEMPOTENCY_KEY|LAST_EVENT_ID)"
 )
-"""Fields that are one value: two of them are refused, never joined."""
+"""Fields that are one value: two of them are refused, never joined. If-Match is none: it is a list
+of tags, which may come in parts (RFC 9110 sections 5.3 and 13.1.1).
+"""
 
 
 def check_partial(data: bytearray, start: int) -> None:

@@ -19,7 +19,7 @@ MAX_CHUNK_LINE = 1024
 MAX_TRAILERS = 16384
 """Bytes of all trailer lines; they are checked and thrown away (RFC 9110 section 6.5.1)."""
 
-_SIZE = expression(rb"([0-9A-Fa-f]{1,16}+)[ \t]*+(?:;[^\x00-\x08\x0a-\x1f\x7f]*+)?\r\n")
+_SIZE = expression(rb"([0-9A-Fa-f]{1,16}+)(?:[ \t]*+;[^\x00-\x08\x0a-\x1f\x7f]*+)?\r\n")
 _TRAILER = expression(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[^\x00-\x08\x0a-\x1f\x7f]*+\r\n")
 _OF_A_BODY = frozenset(("CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING", "HTTP_EXPECT"))
 

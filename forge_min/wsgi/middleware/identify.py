@@ -49,7 +49,17 @@ class Identify:
         if identity.tenant is not None:
             note(tenant_id=str(identity.tenant))
         with as_identity(identity):
-            return handler(request)
+            return _private(handler(request))
+
+
+def _private(response: Response) -> Response:
+    """What somebody is answered is nobody else's: no cache between may keep it, unless the handler
+    says so (RFC 9111 section 3.5 keeps it from them where Authorization is sent, not for a cookie).
+    """
+    if response.header("Cache-Control") is not None:
+        return response
+    headers = [*response.headers, ("Cache-Control", "private")]
+    return Response(response.status, response.body, headers)
 
 
 def bearer(request: Request) -> str | None:

@@ -70,7 +70,9 @@ class Cells:
 
 
 def address(place: str, key: object, *more: str) -> str:
-    """The page of one row below a list's."""
+    """The page of one row below a list's; of the key "new" with a slash, as /new is the form."""
+    if key == "new" and not more:
+        more = ("",)
     return "/".join([place, quote(str(key), safe=""), *more])
 
 

@@ -21,7 +21,8 @@ from .cells import Cells
 from .fields import Field, shown_fields
 
 BATCH = 500  # rows of one query for what they lead to
-_FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # OWASP, CSV Injection
+# OWASP, CSV Injection; the last four are what a Japanese keyboard makes of the first four.
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _TEXTS = ("string", "text", "slug", "email", "url", "enum")
 
 

@@ -16,7 +16,7 @@ from ...actions.values import TYPES, to_text
 from ...errors import Conflict, FieldError, Invalid
 from ...expression import expression
 from ...text import text
-from ..html import local_time
+from ..html import local_time, show_time
 from .fields import Field
 
 Texts = Mapping[str, Sequence[str]]
@@ -41,9 +41,8 @@ def texts_of(field: Field, value: object) -> list[str]:
 
 def local_text(moment: datetime) -> str:
     """A moment as an input datetime-local has it: seconds only where there are some."""
-    local = local_time(moment)
-    shown = local.strftime(LOCAL)
-    return shown.removesuffix(":00") if local.second == 0 else shown
+    shown = show_time(moment, LOCAL)
+    return shown.removesuffix(":00") if local_time(moment).second == 0 else shown
 
 
 def defaults(fields: Iterable[Field]) -> dict[str, list[str]]:

@@ -122,6 +122,8 @@ class ProblemPages:
             return response
         if request.path.startswith(self._prefix):
             return response
+        if ("Vary", "Accept") in response.headers:
+            return response  # the inner one of two has looked
         varying = [*response.headers, ("Vary", "Accept")]
         if not prefers_html(request.header("Accept")):
             return Response(response.status, response.body, varying)

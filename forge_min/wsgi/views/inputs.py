@@ -19,6 +19,7 @@ _NUMBERS = {"int": "1", "bigint": "1", "decimal": "any"}
 _TYPES = {"email": "email", "url": "url", "date": "date", "datetime": "datetime-local"}
 _AREAS = {"text": 6, "json": 8}  # rows
 _LONG = 200  # characters that still fit a line
+_DIGITS = 300  # of a number that is a double
 # The rules of a decimal's precision are for the validator; what HTML knows of is here.
 _LIMITS = {"min_len": "minlength", "max_len": "maxlength", "min": "min", "max": "max"}
 
@@ -66,13 +67,25 @@ def control(
     if field.kind in _AREAS or long:
         # HTML leaves out the first line end of a textarea.
         return tag("textarea", f"\n{written}", rows=_AREAS.get(field.kind, 3), **about)
-    if field.kind in _NUMBERS:
+    if not _fits(field.kind, written):
+        about |= {"type": "text", "min": None, "max": None}
+    elif field.kind in _NUMBERS:
         about |= {"type": "number", "step": _NUMBERS[field.kind], "inputmode": "decimal"}
     elif field.kind == "datetime":
         about |= {"type": "datetime-local", "step": "1" if written.count(":") > 1 else None}
     else:
         about |= {"type": _TYPES.get(field.kind, "text")}
     return void("input", value=written, **about)
+
+
+def _fits(kind: str, written: str) -> bool:
+    """Whether browsers keep it in the input of its kind (WHATWG HTML, sections 4.10.5.1.5 and 12):
+    an email with other letters they refuse or spell in another way, a number that is no double they
+    leave out; and who changes another field would change this one.
+    """
+    if kind == "email":
+        return written.isascii()
+    return kind not in _NUMBERS or len(written) <= _DIGITS
 
 
 def described(field: Field, wrong: bool) -> str | None:

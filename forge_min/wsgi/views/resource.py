@@ -109,6 +109,7 @@ class ResourcePages:
             Route("GET", path + "/new", self.new, ""),
             Route("POST", path + "/new", self.create, ""),
             Route("GET", path + "/new/choices", self.choices, ""),
+            Route("GET", path + "/new/", self.show_new, ""),
             Route("GET", row, self.show, ""),
             Route("GET", row + "/edit", self.edit, ""),
             Route("POST", row + "/edit", self.update, ""),
@@ -144,14 +145,19 @@ class ResourcePages:
         self._actions.allow("read")
         row = self._actions.get(self._key(request))
         title = self._actions.label(row)
-        place = address(request.root + self._path, self._actions.key_of(row))
+        place, key = request.root + self._path, self._actions.key_of(row)
         body = self._templates["show"](
             title=title, row=row, notice=self._notice(request),
-            edit=f"{place}/edit" if self._may("update") else "",
-            delete=f"{place}/delete" if self._may("delete") else "",
+            edit=address(place, key, "edit") if self._may("update") else "",
+            delete=address(place, key, "delete") if self._may("delete") else "",
             list=request.root + self._path, words=WORDS, **self._detail.context(request, row),
         )  # fmt: skip
         return self._page(request, title, body)
+
+    def show_new(self, request: Request) -> Response:
+        """The row whose key is "new", for which `address` has a place of its own."""
+        request.params["id"] = "new"
+        return self.show(request)
 
     def choices(self, request: Request) -> Response:
         """What a search for a relation's targets finds: `forms.js` asks for it."""
@@ -279,8 +285,8 @@ class ResourcePages:
         if row is None:
             action, title = f"{place}/new", text("New: {what}", what=self._word)
         else:
-            place = address(place, self._actions.key_of(row))
-            action = f"{place}/edit"
+            key = self._actions.key_of(row)
+            action, place = address(place, key, "edit"), address(place, key)
             title = text("Edit: {what}", what=self._actions.label(row))
         hidden = [csrf_field(request)]
         if row is not None:
@@ -335,15 +341,16 @@ class ResourcePages:
         self, request: Request, row: Any, problem: str = "", status: int = 200
     ) -> Response:
         label = self._actions.label(row)
-        place = address(request.root + self._path, self._actions.key_of(row))
+        place, key = request.root + self._path, self._actions.key_of(row)
         version = void("input", type="hidden", name="version", value=row.version)
         title = text("Delete: {what}", what=label)
         question = text("It is taken out of all lists, and can be brought back.")
         if not self._actions.resource.soft_delete:
             question = text("This cannot be undone.")
         body = self._templates["delete"](
-            title=title, question=question, problem=problem, action=f"{place}/delete",
-            cancel=place, hidden=join([csrf_field(request), version]), row=row, words=WORDS,
+            title=title, question=question, problem=problem,
+            action=address(place, key, "delete"), cancel=address(place, key),
+            hidden=join([csrf_field(request), version]), row=row, words=WORDS,
         )  # fmt: skip
         return self._frame.page(request, title, body, status=status)
 
