@@ -83,10 +83,10 @@ BUDGETS = {
     "_fanout _fanout_py fanout": 2359,
     "observe": 3214, "db": 1507, "notify": 851, "auth": 900, "jobs": 2219, "sse": 250,
     "actions": 1823, "wsgi": 4914, "admin": 1297, "app": 814, "ops": 1765, "entry": 234,
-    "doctor": 1054, "schema": 250, "parse": 960, "pages": 479, "generate": 986,
+    "doctor": 1058, "schema": 250, "parse": 960, "pages": 479, "generate": 986,
     "migrations": 900, "ship": 2641, " ".join(TOP_ORDER): 1985,
 }  # fmt: skip
-WHOLE_PACKAGE = 32_306  # the house says 15,000; why there are more: closing notes of issues 3 to 6
+WHOLE_PACKAGE = 32_310  # the house says 15,000; why there are more: closing notes of issues 3 to 6
 LONGEST_FILE, LONGEST_TWIN = 400, 1_302
 MODULES_IN_A_FOLDER = 10
 
