@@ -79,14 +79,14 @@ BY_NAME = {
 }
 
 BUDGETS = {
-    "errors": 250, "config": 480, "manifest": 119, "data": 90, "expression": 14, "late": 12,
+    "errors": 250, "config": 494, "manifest": 119, "data": 90, "expression": 14, "late": 12,
     "_fanout _fanout_py fanout": 2359,
-    "observe": 3185, "db": 1507, "notify": 847, "auth": 900, "jobs": 2219, "sse": 250,
-    "actions": 1823, "wsgi": 4943, "admin": 1297, "app": 813, "ops": 1776, "entry": 234,
-    "doctor": 1054, "schema": 250, "parse": 960, "pages": 479, "generate": 990,
+    "observe": 3214, "db": 1507, "notify": 851, "auth": 900, "jobs": 2219, "sse": 250,
+    "actions": 1823, "wsgi": 4943, "admin": 1297, "app": 814, "ops": 1776, "entry": 234,
+    "doctor": 1058, "schema": 250, "parse": 960, "pages": 479, "generate": 990,
     "migrations": 900, "ship": 2665, " ".join(TOP_ORDER): 2134,
 }  # fmt: skip
-WHOLE_PACKAGE = 32_472  # the house says 15,000; why there are more: closing notes of issues 3 to 6
+WHOLE_PACKAGE = 32_529  # the house says 15,000; why there are more: closing notes of issues 3 to 6
 LONGEST_FILE, LONGEST_TWIN = 400, 1_302
 MODULES_IN_A_FOLDER = 10
 

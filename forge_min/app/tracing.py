@@ -97,6 +97,7 @@ class JobSpan:
         if span.recording:
             span.set_attribute("messaging.system", "forge")
             span.set_attribute("messaging.operation.type", "process")
+            span.set_attribute("messaging.operation.name", "process")
             span.set_attribute("messaging.destination.name", job.queue)
             span.set_attribute("messaging.message.id", str(job.id))
             span.set_attribute("forge.job.attempt", job.attempt)

@@ -161,6 +161,7 @@ class _Loading:
             message = f"{where}: database.app_role must be the user of database.url"
             self._refuse(message, "F200", "leave app_role out, or correct the URL")
         self._part_ports()
+        self._keep_workers()
         if env == "production":
             self._harden(url)
 
@@ -174,6 +175,16 @@ class _Loading:
             where = self._sources["admin.port"]
             message = f"{where}: admin.port must be another one than server.port, not {port}, too"
             self._refuse(message, "F200", "give one of them another number, or 0 for any")
+
+    def _keep_workers(self) -> None:
+        """A worker that lives must not count as silent between two of its heartbeats."""
+        beat, after = self._values["jobs.heartbeat"], self._values["jobs.rescue_after"]
+        if after <= beat:
+            late = self._sources["jobs.rescue_after"] == "default"
+            where = self._sources["jobs.heartbeat" if late else "jobs.rescue_after"]
+            message = f"{where}: jobs.rescue_after must be longer than jobs.heartbeat, {beat:g} s"
+            hint = "jobs of a worker that is well would run again; several times as long is usual"
+            self._refuse(f"{message}, not {after:g} s", "F200", hint)
 
     def _harden(self, url: str) -> None:
         values = self._values

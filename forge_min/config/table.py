@@ -11,6 +11,7 @@ from ..data import table
 from .values import EXPECTED, Type, convert, fault, freeze, parse_duration
 
 _LONGEST = 3650 * 86400.0  # seconds
+_MOST_THREADS = 1024  # of a queue, as server.threads
 
 
 class Key(NamedTuple):
@@ -78,6 +79,11 @@ def _headers(value: Mapping[str, object]) -> str:
     return "" if good else "a table of headers' names and their values, each a line of Latin-1"
 
 
+def _header(value: str) -> str:
+    known = re.fullmatch(r"[!#$%&'*+.^`|~0-9a-z-]+", value, re.IGNORECASE | re.ASCII)
+    return "" if known else "a header's name like 'X-Tenant-ID', without '_'"  # no server passes it
+
+
 def _host(value: str) -> str:
     known = value.isprintable()  # no half of a pair, which nothing can encode
     if known and not value.isascii():
@@ -106,7 +112,7 @@ def _networks(value: list[str]) -> str:
 
 
 def _queues(value: Mapping[str, object]) -> str:
-    good = all(type(n) is int and n > 0 for n in value.values())
+    good = all(type(n) is int and 0 < n <= _MOST_THREADS for n in value.values())
     return "" if good and value else "a table of queue = threads like {default = 10, mail = 2}"
 
 
@@ -142,6 +148,7 @@ _CHECKS: dict[str, Callable[[Any], str]] = {
     "observe.otlp_endpoint": _http,
     "observe.otlp_headers": _headers,
     "tenancy.domain": _domain,
+    "tenancy.header": _header,
     "api.prefix": _path,
     "api.rate_limit": _rates,
     "assets.scripts": _scripts,

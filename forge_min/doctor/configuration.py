@@ -16,8 +16,10 @@ from .site import Site
 SECRET, TOKEN, PASSWORD = 32, 16, 8  # characters at least
 _ADDRESSES = ("database.url", "database.direct_url", "database.migrate_url")
 # Of a URI, and of keywords.
-_URI = re.compile(r"\w+://(?P<user>[^:/@?]*):(?P<password>[^@]*)@")
-_WORDS = re.compile(r"(?:^|[\s?&])(user|password)\s*=\s*'?([^\s&']+)")
+_URI = re.compile(r"\w+://(?:([^:/@?]*)(?::([^@]*))?@)?")
+_WORDS = re.compile(
+    r"(?:^|[\s?&])(user|password)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|((?:[^\s&\\]|\\.)+))"
+)
 
 
 def check_configuration(site: Site) -> Iterator[Finding]:
@@ -118,8 +120,10 @@ def is_near(host: str) -> bool:
 
 def _credentials(url: str) -> tuple[str, str]:
     """User and password of an address, each "" where it has none."""
-    if match := _URI.match(url):
-        return unquote(match["user"]), unquote(match["password"])
-    words: Iterable[tuple[str, str]] = _WORDS.findall(url)
-    given = dict(words)
-    return given.get("user", ""), given.get("password", "")
+    words: Iterable[tuple[str, str, str]] = _WORDS.findall(url)
+    given = {name: quoted or plain for name, quoted, plain in words}
+    if match := _URI.match(url):  # what stands behind its ? wins
+        given = {"user": match[1] or "", "password": match[2] or "", **given}
+        return unquote(given["user"]), unquote(given["password"])
+    user, password = (given.get(name, "") for name in ("user", "password"))
+    return re.sub(r"\\(.)", r"\1", user), re.sub(r"\\(.)", r"\1", password)

@@ -45,7 +45,7 @@ def insert_many_tx(
     Those that are unique go by a statement each, at their places, and count as inserted when they
     were there already. Raises as `insert_tx`; ForgeError F724 where what makes `jobs` uses `conn`.
     """
-    with db.errors_translated(), db.transaction(conn), produced("jobs", "many"):
+    with db.errors_translated(), db.transaction(conn), produced("jobs"):
         found: list[int] = []
         if ids:
             jobs = list(jobs)

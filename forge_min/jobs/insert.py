@@ -19,7 +19,11 @@ from .job import SQL
 from .kinds import Catalogue
 from .new import Checked, NewJob, checked, encode
 
-_SYSTEM, _DESTINATION = {"messaging.system": "forge"}, "messaging.destination.name"
+_SENDS = {
+    "messaging.system": "forge",
+    "messaging.operation.type": "send",
+    "messaging.operation.name": "insert",
+}
 # Of a Checked, from delay on.
 _PLAIN: tuple[Any, ...] = (0.0, None, [], None, None, None, None, None)  # fmt: skip
 
@@ -87,13 +91,14 @@ def metadata_of(job: Checked, cause: Mapping[str, str]) -> str:
     return encode(cause if job.metadata is None else {**cause, **json.loads(job.metadata)})
 
 
-def produced(kind: str, queue: str) -> AbstractContextManager[object]:
+def produced(kind: str, queue: str = "") -> AbstractContextManager[object]:
     """The producer span around an insert, which `caused_by` names as the job's cause
-    (OpenTelemetry's conventions for messaging).
+    (OpenTelemetry's conventions for messaging). queue: "" where it may be several.
     """
     if not recording():  # then the trace that the job belongs to goes on through it
         return nullcontext()
-    return span(f"insert {kind}", kind="producer", attributes=_SYSTEM | {_DESTINATION: queue})
+    where = {"messaging.destination.name": queue} if queue else {}
+    return span(f"insert {kind}", kind="producer", attributes=_SENDS | where)
 
 
 def told(

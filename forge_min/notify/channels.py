@@ -37,7 +37,11 @@ ANSWER = 2.0  # seconds that a returning subscriber waits for its frames before 
 TICK = 0.5  # seconds between two calls of `idle`
 
 
-_SYSTEM = {"messaging.system": "forge", "messaging.operation.type": "send"}
+_SENDS = {
+    "messaging.system": "forge",
+    "messaging.operation.type": "send",
+    "messaging.operation.name": "deliver",
+}
 
 
 class Channel:
@@ -205,7 +209,7 @@ class Channels(Loop):
             self._inbox.extendleft([partial(self._send, *pair, event) for pair in channels])
 
     def _send(self, key: TopicKey, channel: Channel, event: Event) -> None:
-        what = _SYSTEM | {"messaging.destination.name": key.topic, "forge.event.kind": event.kind}
+        what = _SENDS | {"messaging.destination.name": key.topic, "forge.event.kind": event.kind}
         with span(f"deliver {key.topic}", kind="producer", attributes=what):
             frame = self._frame(key, channel, event)
             if frame is None:

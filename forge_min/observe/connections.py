@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from .logs import log_fields
 from .statements import operation, without_values
-from .tracing import Span, current, span
+from .tracing import Span, current, here, span
 
 Connection = TypeVar("Connection")
 
@@ -150,7 +150,7 @@ def _async(base: Any) -> Any:
 
 def _statement(conn: Any, query: Any) -> AbstractContextManager[Span | None]:
     """The span around a statement; around one that is not sampled, nothing."""
-    context = current.get()
+    context = current.get() or here()
     if context is None or not context.sampled:
         return _NOTHING
     info, text = conn.info, _text(conn, query)

@@ -12,6 +12,8 @@ from weakref import WeakSet
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.trace import StatusCode
 
+from .logs import printable
+
 _KEPT = 50  # trees
 _OPEN = 200  # traces that have not ended here
 _MOST = 500  # spans of one tree; the others are counted
@@ -41,15 +43,16 @@ class Tree(NamedTuple):
     left_out: int
 
     def __str__(self) -> str:
-        """As lines for a terminal."""
+        """As lines for a terminal. What clients have sent begins none, and moves no cursor."""
         lines = []
         for branch in self.branches:
             mark = "!" if branch.failed else " "
             shown = next((str(branch.attributes[k]) for k in _SHOWN if k in branch.attributes), "")
             shown = " ".join(shown.split())[:_TEXT]
             name = "  " * branch.depth + branch.name
-            lines.append(f"  {mark}{branch.seconds * 1e3:8.1f} ms  {name:<32} {shown}".rstrip())
-            lines += [f"    {event}" for event in branch.events]
+            told = printable(f"{name:<32} {shown}".rstrip())
+            lines.append(f"  {mark}{branch.seconds * 1e3:8.1f} ms  {told}")
+            lines += [f"    | {printable(row)}" for e in branch.events for row in e.splitlines()]
         if self.left_out:
             lines.append(f"   and {self.left_out} more")
         return f"trace {self.trace_id}\n" + "\n".join(lines)

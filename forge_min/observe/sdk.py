@@ -60,7 +60,8 @@ class _DecidedSampler(Sampler):
             sampled = ours.sampled
         else:
             return self._ratio.should_sample(parent_context, trace_id, name, kind, attributes)
-        return SamplingResult(Decision.RECORD_AND_SAMPLE if sampled else Decision.DROP, attributes)
+        decision = Decision.RECORD_AND_SAMPLE if sampled else Decision.DROP
+        return SamplingResult(decision, attributes, parent.trace_state)  # else the SDK loses it
 
     def get_description(self) -> str:
         return f"forge_min({self._ratio.get_description()})"
@@ -96,6 +97,13 @@ class Telemetry:
     def state(self) -> str:
         """As of `tracing.Recorder`."""
         return trace.get_current_span().get_span_context().trace_state.to_header()
+
+    def here(self) -> SpanContext | None:
+        """As of `tracing.Recorder`."""
+        found = trace.get_current_span().get_span_context()
+        if not found.is_valid:
+            return None
+        return SpanContext(found.trace_id, found.span_id, found.trace_flags.sampled)
 
     def record(
         self,

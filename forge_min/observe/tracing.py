@@ -56,6 +56,9 @@ class Recorder(Protocol):
     def state(self) -> str:
         """The `tracestate` of the span that this thread is in; "" where none came with it."""
 
+    def here(self) -> SpanContext | None:
+        """The span that other code has begun by OpenTelemetry's API and this thread is in."""
+
     def record(
         self,
         name: str,
@@ -99,9 +102,15 @@ def recent_trees() -> Sequence[Any]:
     return () if _recorder is None else _recorder.trees()
 
 
+def here() -> SpanContext | None:
+    """The span this thread is in, be it one of OpenTelemetry's API with none of ours around it."""
+    context = current.get()
+    return _recorder.here() if context is None and _recorder is not None else context
+
+
 def current_traceparent() -> str | None:
     """The W3C `traceparent` of the span this thread is in, sampled or not; None outside."""
-    context = current.get()
+    context = here()
     return None if context is None else format_traceparent(context)
 
 
@@ -109,7 +118,7 @@ def current_trace() -> dict[str, str]:
     """The headers `traceparent` and `tracestate` that continue the trace that this thread is in; {}
     outside. A state is known where the trace is sampled.
     """
-    context = current.get()
+    context = here()
     if context is None:
         return {}
     found = {"traceparent": format_traceparent(context)}
@@ -191,7 +200,7 @@ class Span:
         given = self._parent
         remote = given is not None
         if given is None:
-            parent = current.get()
+            parent = current.get() or here()
         else:
             parent = parse_traceparent(given) if given else None
         recorder = _recorder

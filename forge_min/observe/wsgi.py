@@ -50,7 +50,7 @@ def http_attributes(environ: WSGIEnvironment) -> dict[str, Value]:
     known = method if method in _METHODS else "_OTHER"
     attributes: dict[str, Value] = {
         "http.request.method": known,
-        "url.path": masked(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""))[:_PATH],
+        "url.path": masked(_path(environ))[:_PATH],
         "url.scheme": environ.get("wsgi.url_scheme", "http"),
         **_asked_for(environ),
         "network.protocol.version": environ.get("SERVER_PROTOCOL", "HTTP/1.1").partition("/")[2],
@@ -61,6 +61,14 @@ def http_attributes(environ: WSGIEnvironment) -> dict[str, Value]:
     if known == "_OTHER":
         attributes["http.request.method_original"] = method[:32]
     return attributes
+
+
+def _path(environ: WSGIEnvironment) -> str:
+    """As the log has it: PEP 3333 hands bytes over as latin-1."""
+    path: str = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    if path.isascii():
+        return path
+    return path.encode("latin-1", "replace").decode("utf-8", "backslashreplace")
 
 
 def _asked_for(environ: WSGIEnvironment) -> dict[str, Value]:

@@ -31,6 +31,7 @@ SPECIAL = {
     "database.prepare": ("off", "off"),
     "admin.host": ("127.0.0.2", "127.0.0.2"),
     "jobs.queues": ("{mail = 2}", {"mail": 2}),
+    "jobs.rescue_after": ("6s", 6.0),
     "notify.hub": ("postgres", "postgres"),
     "observe.log_level": ("debug", "debug"),
     "observe.log_format": ("json", "json"),
@@ -584,3 +585,32 @@ def test_a_value_that_follows_from_another_names_where_that_came_from(tmp_path: 
     assert load(tmp_path, hard).sources["observe.sample_ratio"] == "production"
     hard["FORGE_OBSERVE_SAMPLE_RATIO"] = "0.5"
     assert load(tmp_path, hard).sources["observe.sample_ratio"] == "FORGE_OBSERVE_SAMPLE_RATIO"
+
+
+@pytest.mark.parametrize(
+    ("environ", "where"),
+    [
+        ({"FORGE_JOBS_HEARTBEAT": "1m"}, "FORGE_JOBS_HEARTBEAT"),
+        ({"FORGE_JOBS_RESCUE_AFTER": "5s"}, "FORGE_JOBS_RESCUE_AFTER"),
+        (
+            {"FORGE_JOBS_RESCUE_AFTER": "1s", "FORGE_JOBS_HEARTBEAT": "2s"},
+            "FORGE_JOBS_RESCUE_AFTER",
+        ),
+    ],
+)
+def test_a_worker_that_lives_is_not_rescued_from(environ: dict[str, str], where: str) -> None:
+    (error,) = errors_of(environ)
+    assert error.message.startswith(f"{where}: jobs.rescue_after must be longer than")
+    assert load(None, {"FORGE_JOBS_RESCUE_AFTER": "1s", "FORGE_JOBS_HEARTBEAT": "200ms"})
+
+
+@pytest.mark.parametrize("name", ["", "a b", "X-Tenant:", "X_Tenant", "X-Mandant-Nr\u00b0", "a\nb"])
+def test_what_is_no_headers_name_is_refused(name: str) -> None:
+    (error,) = errors_of({"FORGE_TENANCY_HEADER": name})
+    assert error.message.startswith("FORGE_TENANCY_HEADER: tenancy.header must be a header's name")
+
+
+def test_a_queue_has_no_more_threads_than_a_machine_gives() -> None:
+    (error,) = errors_of({"FORGE_JOBS_QUEUES": "{default = 1000000}"})
+    assert error.message.startswith("FORGE_JOBS_QUEUES: jobs.queues must be a table of queue")
+    assert load(None, {"FORGE_JOBS_QUEUES": "{default = 1024}"}).jobs.queues == {"default": 1024}

@@ -283,6 +283,24 @@ def test_passwords_of_the_database_that_are_guessed_first_are_told(make_site: Ma
     assert of(told, "D305").state == "ok" and GOOD not in str(told)
 
 
+@pytest.mark.parametrize(
+    ("url", "state", "said"),
+    [
+        (f"host=db user=shop password='{GOOD[:5]} {GOOD[5:]}'", "ok", "none"),
+        (f"host=db user=shop password = 'a\\'{GOOD}'", "ok", "none"),
+        (f"host=db password=a\\ {GOOD} user=shop", "ok", "none"),
+        ("postgresql://bookkeeping@db/shop?password=bookkeeping", "warning", "role's name"),
+        ("postgresql://bookkeeping:@db/shop?password=bookkeeping", "warning", "role's name"),
+        ("host=db user='book keeping' password='book keeping'", "warning", "role's name"),
+    ],
+)
+def test_a_password_is_read_as_libpq_reads_it(
+    make_site: MakeSite, url: str, state: str, said: str
+) -> None:
+    one = of(check_alone(make_site(url, profile="prod")), "D305")
+    assert one.state == state and said in one.message
+
+
 def test_production_is_asked_for_more(make_site: MakeSite) -> None:
     settings: dict[str, Any] = {
         "auth.secret": GOOD,

@@ -98,6 +98,20 @@ def test_what_is_inserted_in_bulk_has_one_producer(shop: Any, spans: Spans) -> N
     assert header.split("-")[2] == f"{context(insert).span_id:016x}"
 
 
+def test_a_span_names_the_queue_that_it_is_about_and_none_besides(shop: Any, spans: Spans) -> None:
+    with span("request"):
+        jobs.insert_many_tx(shop.conn, [NewJob("a"), NewJob("a", queue="mail")])
+        jobs.insert_tx(shop.conn, "a", queue="mail")
+        with jobs.produced("Item"):  # as the actions' create
+            pass
+    found = spans()
+    told = [dict(found[f"insert {what}"][0].attributes or {}) for what in ("jobs", "a", "Item")]
+    queues = [one.pop("messaging.destination.name", None) for one in told]
+    assert queues == [None, "mail", None]
+    sends = {"messaging.operation.type": "send", "messaging.operation.name": "insert"}
+    assert told == [{"messaging.system": "forge", **sends}] * 3
+
+
 def test_without_telemetry_a_trace_goes_through_and_none_begins(shop: Any) -> None:
     header = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     with span("in", parent=header):

@@ -13,6 +13,7 @@ from forge_min.db import connect, run
 from forge_min.errors import DatabaseError
 from forge_min.observe import span, trace_connection
 from forge_min.testing import TestDatabase
+from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 from psycopg import sql
@@ -48,6 +49,13 @@ def test_a_statement_is_one_client_span_below_the_current_one(
     assert attributes["db.query.text"] == "select %s::int + ?"
     assert attributes["db.namespace"] == conn.info.dbname
     assert attributes["db.response.returned_rows"] == 1
+
+
+def test_it_needs_no_span_of_ours_around_it(conn: Connection, spans: Spans) -> None:
+    with trace.get_tracer("library").start_as_current_span("library") as outer:
+        conn.execute("select 1")
+    (statement,) = (one for one in spans() if one.kind is SpanKind.CLIENT)
+    assert statement.parent == outer.get_span_context()
 
 
 def test_values_never_appear(conn: Connection, spans: Spans) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import enum
 import json
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -68,8 +69,10 @@ def read(spans: Spans) -> tuple[list[Any], list[Exception]]:
         (10**5000, "string_value", "int"),
         (Silent(), "string_value", "Silent"),
         (b"\xff", "string_value", "b'\\xff'"),
+        ("a\udc80\ud83d", "string_value", "a\ufffd\ufffd"),
+        ("\\ud800 \\\ud800 \U0001f600", "string_value", "\\ud800 \\\ufffd \U0001f600"),
     ],
-    ids=range(9),
+    ids=range(11),
 )
 def test_a_value_is_written_as_the_protocol_reads_it(
     spans: Spans, value: Any, field: str, told: object
@@ -78,6 +81,15 @@ def test_a_value_is_written_as_the_protocol_reads_it(
         trace.get_current_span().set_attribute("a", value)
     ((row,), errors) = read(spans)
     assert getattr(row.attributes[0].value, field) == told and not errors
+
+
+def test_half_a_pair_of_surrogates_costs_no_other_span(spans: Spans) -> None:
+    with pytest.raises(FileNotFoundError), span("file"):
+        os.stat(b"/no/caf\xe9".decode("utf-8", "surrogateescape"))  # PEP 383
+    with span("name \udc80"):
+        trace.get_current_span().set_attribute("key \ud800", ["\udfff"])
+    rows, errors = read(spans)
+    assert len(rows) == 2 and not errors
 
 
 @pytest.mark.parametrize("value", [[Word(2), [Number.ONE]], ITSELF, {"a": ITSELF}], ids=range(3))

@@ -143,6 +143,22 @@ def test_a_wrong_format_string_still_says_what_it_can(logger: logging.Logger, fo
     assert "items" in text and "three" in text
 
 
+class Mute(Hostile):
+    __repr__ = Hostile.__str__
+
+
+@pytest.mark.parametrize("format", ["text", "json"])
+def test_what_cannot_tell_of_itself_hides_no_record(logger: logging.Logger, format: str) -> None:
+    def say() -> None:
+        try:
+            raise ValueError("the reason")
+        except ValueError:
+            logger.exception("of %s", Mute())
+
+    text = written(logger, format, say)
+    assert "of %s" in text and "RuntimeError in repr()" in text and "the reason" in text
+
+
 def test_the_level_is_honoured(logger: logging.Logger) -> None:
     stream = io.StringIO()
     logger.addHandler(new_handler(stream, format="text", level="warning", queued=False))

@@ -435,7 +435,7 @@ def test_links_remote_parents_and_numbers_without_a_word_in_json_arrive(
     assert [one["traceId"] for one in row["links"]] == ["12" * 16]
     told = {a["key"]: a["value"] for a in row["attributes"]}
     assert told["nan"] == {"doubleValue": "NaN"} and told["inf"] == {"doubleValue": "-Infinity"}
-    assert told["text"] == {"stringValue": '"\n\ud83d'}
+    assert told["text"] == {"stringValue": '"\n\ufffd'}  # half a pair: protobuf reads no such JSON
     assert told["list"] == {"arrayValue": {"values": [{"intValue": "1"}, {"stringValue": "a"}]}}
 
 

@@ -60,6 +60,19 @@ def test_an_error_is_marked_and_told_without_its_secrets(
     assert "hunter2" not in text
 
 
+def test_what_a_client_sends_begins_no_line_on_the_console(
+    telemetry: Telemetry, told: list[Tree]
+) -> None:
+    hostile = "/x\x1b]0;title\x07\u202e\u2028\r\n2026-01-01 00:00:00.000 ERROR   root forged"
+    with pytest.raises(ValueError), span("GET\n  forged", attributes={"url.path": hostile}):
+        raise ValueError(f"no such thing: {hostile}\ntrace forged")
+    (tree,) = told
+    first, *lines = str(tree).split("\n")
+    assert first == f"trace {tree.trace_id}" and all(map(str.isprintable, lines))
+    assert len(lines) > 2 and "url.path" in tree.branches[0].attributes
+    assert " ms  GET" in lines[0] and all(line.startswith("    | ") for line in lines[1:])
+
+
 def test_a_job_that_continues_a_request_is_a_tree_of_its_own(
     telemetry: Telemetry, told: list[Tree]
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from forge_min import observe
-from forge_min.observe import Telemetry, span
+from forge_min.observe import Telemetry, current_traceparent, span
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry import propagate, trace
@@ -115,6 +115,32 @@ def test_trace_context_comes_in_and_goes_out_whole(telemetry: Telemetry) -> None
         assert carrier["traceparent"] == ours.traceparent
     assert carrier["tracestate"] == came["tracestate"]
     assert carrier["traceparent"].split("-")[1] == "ab" * 16
+
+
+@pytest.mark.parametrize("flags", ["01", "00"])
+def test_a_span_inside_of_a_librarys_is_of_its_trace(
+    telemetry: Telemetry, kept: Kept, flags: str
+) -> None:
+    tracer = trace.get_tracer("library", tracer_provider=telemetry.tracer_provider)
+    came = propagate.extract({"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-{flags}"})
+    with tracer.start_as_current_span("library", came) as outer:
+        mine = outer.get_span_context()
+        assert current_traceparent() == f"00-{'ab' * 16}-{mine.span_id:016x}-{flags}"
+        with span("inner") as inner:
+            assert str(inner.traceparent).startswith(f"00-{'ab' * 16}-")
+    assert current_traceparent() is None
+    parents = [one.parent for one in kept.ended if one.name == "inner"]
+    assert parents == ([mine] if flags == "01" else [])
+
+
+@pytest.mark.parametrize("flags", ["01", "00"])
+def test_the_span_of_a_library_passes_the_state_on(telemetry: Telemetry, flags: str) -> None:
+    tracer = trace.get_tracer("library", tracer_provider=telemetry.tracer_provider)
+    came = {"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-{flags}", "tracestate": "vendor=1"}
+    below: dict[str, str] = {}
+    with tracer.start_as_current_span("library", propagate.extract(came)), span("inner"):
+        propagate.inject(below)
+    assert below["tracestate"] == "vendor=1" and below["traceparent"].endswith(flags)
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,20 @@ def test_a_long_path_is_cut_behind_what_is_masked(spans: Spans) -> None:
     assert len(path) <= 1024 and "s3cret" not in path and path.startswith("/aaa")
 
 
+@pytest.mark.parametrize(
+    ("came", "told"),
+    [
+        ("/Zürich/\N{GRINNING FACE}".encode().decode("latin-1"), "/Zürich/\N{GRINNING FACE}"),
+        ("/\xff", "/\\xff"),
+        ("/\N{EURO SIGN}", "/?"),  # of a server that does not keep to PEP 3333
+    ],
+)
+def test_a_path_is_told_as_a_person_reads_it(spans: Spans, came: str, told: str) -> None:
+    call(trace_wsgi(hello), PATH_INFO=came)
+    (made,) = spans()
+    assert (made.attributes or {})["url.path"] == told
+
+
 def test_between_the_pieces_of_a_body_the_thread_is_in_no_span(spans: Spans) -> None:
     def app(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
         start_response("200 OK", [])

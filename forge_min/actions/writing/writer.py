@@ -140,7 +140,7 @@ class Writer(Base[R]):
         """
         operations = written([])
         hooked = any(fragments.hooks(self.resource, name) for name in operations)
-        with jobs.produced(self.resource.name, "") if hooked else nullcontext():
+        with jobs.produced(self.resource.name) if hooked else nullcontext():
             cause = {
                 "forge_metadata": hooked and json.dumps(jobs.caused_by()),
                 "forge_actor": current_identity().user,

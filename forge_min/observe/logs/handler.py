@@ -125,7 +125,7 @@ class _TextFormatter(logging.Formatter):
         self._colour = colour
 
     def format(self, record: logging.LogRecord) -> str:
-        level = level_text(record.levelname, self._colour)
+        level = level_text(printable(record.levelname), self._colour)
         clock = _time(record).astimezone().isoformat(" ", "milliseconds")[:23]
         parts = [clock, level, printable(record.name), printable(_message(record))]
         parts += [f"{printable(key)}={quoted(value)}" for key, value in _fields(record).items()]
@@ -148,8 +148,15 @@ def _message(record: logging.LogRecord) -> str:
     try:
         text = record.getMessage()
     except Exception:  # a wrong format string must not hide what was to be said
-        text = f"{record.msg!r} % {record.args!r}"
+        text = f"{_repr(record.msg)} % {_repr(record.args)}"
     return tidied(text, (record.msg, record.args))
+
+
+def _repr(value: object) -> str:
+    try:
+        return repr(value)
+    except Exception as err:
+        return f"<{type(value).__name__}: {type(err).__name__} in repr()>"
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Plain]:

@@ -42,10 +42,12 @@ _PAIR = expression(
       (?: {_STRING} | (?P<begun>{_OPEN}) | (?:(?:bearer|basic)\s{{1,4}})? {_BARE} )
     | (?P<clause> pass(?:word|wd|phrase) \s{{1,40}} )
       (?:e|u&)?'(?:[^'\\]|\\.|'')*+(?:'|$)
+    | (?P<option> (?<=--)(?:{_SECRET}) [\w-]{{0,24}} \s{{1,4}} ) [^\s-]\S*+
+    | (?P<tag> (?:{_SECRET}) [\w-]{{0,24}} > ) [^<]{{1,500}}+(?=</)
     | (?P<scheme> bearer\s{{1,4}} ) [^\s'",;]{{8}}[^\s'",;]*+
     """
 )
-_KEPT = ("header", "key", "pair", "clause", "scheme")
+_KEPT = ("header", "key", "pair", "clause", "option", "tag", "scheme")
 # PERF: all that `_PAIR` can begin with, to be looked for in small letters: a tenth of its time, as
 # long as few letters begin it: of `otp` and `encryption_key` what follows is looked for.
 _WORD = expression(
