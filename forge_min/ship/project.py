@@ -179,7 +179,7 @@ def _imported(root: Path, path: Path) -> set[str]:
     """The top-level names that a file imports absolutely."""
     try:
         tree = ast.parse(_read(root, path))
-    except (SyntaxError, ValueError) as err:
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as err:  # nested too deeply
         line = getattr(err, "lineno", None) or 1
         why = getattr(err, "msg", err)
         raise failure("no_python", file=path.relative_to(root), line=line, why=why) from err

@@ -269,6 +269,14 @@ def test_code_that_does_not_parse_names_its_line(small: Path) -> None:
     assert caught.value.code == "F344"
 
 
+@pytest.mark.parametrize("text", ["-" * 200_000 + "1", "+".join(["1"] * 20_000)])
+def test_code_that_is_nested_too_deeply_names_its_file(small: Path, text: str) -> None:
+    (small / "app.py").write_text(f"x = {text}\n")
+    with pytest.raises(BuildError, match=r"app\.py:1: .*(too complex|recursion)") as caught:
+        project_members(small)
+    assert caught.value.code == "F344"
+
+
 SECRETS = {
     ".env": "",
     ".env.production": "",
