@@ -49,6 +49,7 @@ def test_help_command_is_the_commands_help(cli: Cli, command: str) -> None:
         [],
         ["nonsense"],
         ["init"],
+        ["init", "shop", "--admin", "ann@example.com"],
         ["build", "--nonsense"],
         ["build", "extra"],
         ["build", "--format", "rpm"],
