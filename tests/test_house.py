@@ -82,11 +82,11 @@ BUDGETS = {
     "errors": 250, "config": 480, "manifest": 119, "data": 90, "expression": 14, "late": 12,
     "_fanout _fanout_py fanout": 2359,
     "observe": 3185, "db": 1514, "notify": 847, "auth": 900, "jobs": 2219, "sse": 250,
-    "actions": 1823, "wsgi": 4914, "admin": 1297, "app": 813, "ops": 1765, "entry": 234,
+    "actions": 1823, "wsgi": 4914, "admin": 1297, "app": 813, "ops": 1768, "entry": 234,
     "doctor": 1054, "schema": 250, "parse": 960, "pages": 479, "generate": 987,
     "migrations": 900, "ship": 2660, " ".join(TOP_ORDER): 1991,
 }  # fmt: skip
-WHOLE_PACKAGE = 32_288  # the house says 15,000; why there are more: closing notes of issues 3 to 6
+WHOLE_PACKAGE = 32_291  # the house says 15,000; why there are more: closing notes of issues 3 to 6
 LONGEST_FILE, LONGEST_TWIN = 400, 1_302
 MODULES_IN_A_FOLDER = 10
 

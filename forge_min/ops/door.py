@@ -4,6 +4,7 @@ failed migrations are printed elsewhere.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -53,7 +54,9 @@ def report(error: BaseException, stream: TextIO, *, verbose: bool = False) -> in
         print(_masked("".join(traceback.format_exception(error)), error), file=stream)
     print("error[F001]:", _masked(f"{type(error).__name__}: {error}", error), file=stream)
     if not verbose:
-        print("hint: this is a defect; -v shows where it happened", file=stream)
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        what = "make room on the disk" if full else "this is a defect"
+        print(f"hint: {what}; -v shows where it happened", file=stream)
     return FAILED
 
 
