@@ -42,6 +42,12 @@ class Tenant(NamedTuple):
     name: str
 
 
+def check_email(email: str) -> None:
+    """Raises Invalid F631 for what is none."""
+    if len(email) > 254 or not _EMAIL.fullmatch(email):  # RFC 5321, section 4.5.3.1
+        raise _invalid("/email", text("is no email address"), "F631")
+
+
 def create_user(
     conn: psycopg.Connection[Any],
     email: str,
@@ -54,8 +60,7 @@ def create_user(
     Raises Invalid F631 for an email that is none, F632 for a role's name; Conflict F602 where the
     email has an account.
     """
-    if len(email) > 254 or not _EMAIL.fullmatch(email):  # RFC 5321, section 4.5.3.1
-        raise _invalid("/email", text("is no email address"), "F631")
+    check_email(email)
     params = {"email": email, "name": name, "roles": checked_roles(roles)}
     return _made(db.run(conn, SQL["create_user"], params), f"{email} has an account already")
 

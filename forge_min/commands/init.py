@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import BuildError, ForgeError
+from ..errors import BuildError, ForgeError, UsageError
 from .project import read_resources, use_code
 
 
@@ -20,15 +20,23 @@ def init(args: argparse.Namespace) -> int:
     from ..generate import check_new
     from ..ops.door import tell
 
+    if args.admin is not None and not args.auth:
+        raise UsageError("--admin is for a project with accounts", hint="add --auth")
+    admin = args.admin or "admin@example.com"
+    if args.auth:
+        from ..auth.accounts import check_email
+
+        check_email(admin)
+
     folder = Path(args.project or ".", args.name)
     check_new(folder, args.name)
     with _whole(folder.resolve()) as new:
         written = _write(new, args)
     answer: dict[str, object] = {"project": str(folder), "written": written}
     lines = [f"{folder}: {len(written)} files", f"next: cd {folder} && python -m forge_min dev"]
-    if args.auth and (password := _make_admin(folder, args.admin)):
-        answer["admin"] = {"email": args.admin, "password": password}
-        lines.append(f"sign in as {args.admin} with the password {password}: it is shown this once")
+    if args.auth and (password := _make_admin(folder, admin)):
+        answer["admin"] = {"email": admin, "password": password}
+        lines.append(f"sign in as {admin} with the password {password}: it is shown this once")
     tell(answer, lines, as_json=args.json)
     return 0
 

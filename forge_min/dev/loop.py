@@ -61,6 +61,7 @@ class Development:
         if self._config.env != "development":
             message = f"dev is for development, and FORGE_ENV is {self._config.env}"
             raise UsageError(message, code="F533", hint="run: forge-min serve")
+        self._places = [self._config[key] for key in _PLACES]  # where it listens to its end
         c = self._config
         self._family = Family(c.server.shutdown_timeout + c.jobs.shutdown_timeout + MARGIN)
         self._secret = secrets.token_bytes(32)
@@ -199,12 +200,11 @@ class Development:
     # -- what is served ----------------------------------------------------------------------------
 
     def _configure(self) -> Made:
-        places = [self._config[key] for key in _PLACES]
         try:
             self._config = load(self._root, self._environ)
         except ForgeError as err:
             return problems_of(err, self._root)
-        moved = places != [self._config[key] for key in _PLACES]
+        moved = self._places != [self._config[key] for key in _PLACES]
         return [Problem(_MOVED, notice=True)] if moved else []
 
     def _connect(self, stack: ExitStack) -> None:

@@ -117,10 +117,11 @@ def scaffold_project(path: Path, name: str, *, signs_in: bool = False) -> list[s
 
 def check_new(path: Path, name: str) -> None:
     """Raises UsageError F010 for what cannot name a project, and for a folder that is there and not
-    empty.
+    empty, or a link that leads to none.
     """
     if not _NAME.fullmatch(name):
         hint = "use a-z, 0-9, _ and -: for example shop"
         raise UsageError(f"{name!r} cannot name a project", hint=hint)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    taken = path.exists() or path.is_symlink()  # a link to nothing: its files would lie elsewhere
+    if taken and (not path.is_dir() or any(path.iterdir())):
         raise UsageError(f"{path} is already there and not empty", hint="choose another name")

@@ -23,7 +23,7 @@ from ..data import files, table
 from .artifact import BASE, DRIVERS, replace
 from .failure import failure
 from .project import read_project, secret_names
-from .vendor import LOCK, WHEELS, read_wheelhouse
+from .vendor import FOLDER, LOCK, WHEELS, read_wheelhouse
 
 Base = Literal["alpine", "debian"]
 Also = Literal["compose", "systemd"]
@@ -114,13 +114,21 @@ def _values(root: Path, base: Base, vendor: str) -> dict[str, str]:
         "app_role": quote(config.database.app_role, safe=""),
         "vendor": vendor,
         "secrets": "\n".join(f"**/{name}" for name in secret_names()),
-        "again": f"!{vendor}/wheelhouse\n!{vendor}/requirements.lock\n" if vendor else "",
+        "again": _again(vendor),
         **_ports(config),
     }
     parts = {**_TABLE["base"][base], **_TABLE["admin" if config.admin.enabled else "no_admin"]}
     values |= {part: _words(text, values) for part, text in parts.items()}
     values["install"] = _fill("vendor.tmpl" if vendor else "index.tmpl", values).rstrip()
     return {**values, "library": ""} if vendor else values
+
+
+def _again(vendor: str) -> str:
+    """Lines of .dockerignore about vendor folders. The project's own, from which `build` would take
+    its wheels, stays out where pip installs others: its core is another one than the image's.
+    """
+    own = "" if vendor == FOLDER else f"{FOLDER}\n"
+    return own + (f"!{vendor}/wheelhouse\n!{vendor}/requirements.lock\n" if vendor else "")
 
 
 def _ports(config: Config) -> dict[str, str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from email.parser import HeaderParser
@@ -175,8 +176,8 @@ def _run(
             env=environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            encoding="utf-8",
-            errors="replace",
+            encoding=sys.getfilesystemencoding(),  # of the names of folders and files
+            errors="surrogateescape",
             check=False,
         )
     except OSError:

@@ -11,6 +11,7 @@ import fnmatch
 import os
 import re
 import stat
+import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -179,7 +180,7 @@ def _imported(root: Path, path: Path) -> set[str]:
     """The top-level names that a file imports absolutely."""
     try:
         tree = ast.parse(_read(root, path))
-    except (SyntaxError, ValueError) as err:
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as err:  # nested too deeply
         line = getattr(err, "lineno", None) or 1
         why = getattr(err, "msg", err)
         raise failure("no_python", file=path.relative_to(root), line=line, why=why) from err
@@ -239,6 +240,8 @@ def _is_folder(path: Path) -> bool:
 def _check(root: Path, path: Path) -> None:
     """A name that manifest and zip can hold, and no way out of the project."""
     name = path.relative_to(root).as_posix()
+    if not name.isascii() and sys.getfilesystemencoding() != "utf-8":  # it is another name there
+        raise failure("no_utf8", name=os.fsencode(name).decode("utf-8", "replace"))
     if _UNLISTED.intersection(map(unicodedata.category, name)):
         raise failure("bad_file_name", name=name)
     try:

@@ -27,6 +27,8 @@ OFFERED = {
     "migrate up --": ({"--steps"}, {"--rename"}),
     "--json migrate d": ({"diff", "down"}, {"deploy", "dev"}),
     "build --format ": ({"zipapp", "dir"}, {"init"}),
+    "build --output ": (set(), {"zipapp", "--format", "init"}),  # a file: the shell's to offer
+    "--project ": (set(), {"init", "--json"}),
     "serve --": ({"--processes", "--no-jobs"}, {"--queues"}),
     "jobs re": ({"retry", "resume"}, {"list"}),
     "help ": ({"build", "jobs", "F203", "D201"}, {"up"}),

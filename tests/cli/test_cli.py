@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -49,6 +50,7 @@ def test_help_command_is_the_commands_help(cli: Cli, command: str) -> None:
         [],
         ["nonsense"],
         ["init"],
+        ["init", "shop", "--admin", "ann@example.com"],
         ["build", "--nonsense"],
         ["build", "extra"],
         ["build", "--format", "rpm"],
@@ -243,3 +245,14 @@ def test_the_tree_can_be_made_twice_in_one_process() -> None:
     first = new_parser().parse_args(["--json", "build", "--no-color"])
     second = new_parser().parse_args(["build"])
     assert first.json and first.no_color and not second.json and not second.no_color
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_a_full_disk_behind_stdout_is_no_defect() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "forge_min", "version"],
+            stdout=full, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert "No space left" in done.stderr and "hint: make room" in done.stderr

@@ -416,6 +416,9 @@ def test_a_new_project_passes_what_its_own_ci_asks(project: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.thorough
 def test_the_tests_of_a_new_project_with_sign_in_pass(cli: Cli, tmp_path: Path) -> None:
+    wrong = cli("init", "shop", "--auth", "--admin", "nobody")
+    assert wrong.returncode == 1 and "F631" in wrong.stderr
+    assert not (tmp_path / "shop").exists()
     assert cli("init", "shop", "--auth").returncode == 0
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
     done = subprocess.run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -205,6 +206,21 @@ def test_a_crash_before_the_roles_were_made_is_made_good(own):
     own.start()
     note(own.owner_url, "works")
     assert notes(own.app_url) == ["works"]
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_and_no_defect(folder, monkeypatch):
+    (folder / "file").touch()
+    with pytest.raises(Unavailable, match="cannot hold a database: Not a directory") as caught:
+        EmbeddedServer(folder / "file" / "data").start()
+    assert caught.value.code == "F422" and "make room" in caught.value.hint
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(server_module, "load_credentials", full)
+    with pytest.raises(Unavailable, match="No space left on device") as caught:
+        EmbeddedServer(folder / "data").start()
+    assert caught.value.code == "F422"
 
 
 def test_no_server_on_the_machine_is_an_error_with_the_next_step(folder, monkeypatch):

@@ -130,6 +130,18 @@ def test_it_begins_with_a_mistake_and_says_so_to_everybody(stopped: Dev) -> None
     assert dev.interrupt() == 0
 
 
+def test_another_address_is_told_of_for_as_long_as_it_is_another(dev: Dev) -> None:
+    told, before = "names another address", (dev.root / "forge.toml").read_text()
+    dev.save("forge.toml", before + "\n[server]\nunix_socket = 'x.sock'\n")
+    dev.shows(told)
+    dev.says("reloaded in")
+    dev.save("forge.toml", before + "\n[server]\nunix_socket = 'x.sock'\n\n[jobs]\nprefetch = 2\n")
+    dev.until(lambda: dev.log.count("reloaded in") == 2, "both reloads")
+    assert told in dev.get().body.decode()
+    dev.save("forge.toml", before)
+    dev.until(lambda: told not in dev.get().body.decode(), "the address that it has")
+
+
 @pytest.mark.thorough
 def test_it_begins_without_gen_and_with_a_wrong_schema(stopped: Dev) -> None:
     dev = stopped

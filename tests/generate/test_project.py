@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from forge_min.errors import ErrorGroup, UsageError
-from forge_min.generate import generate, scaffold_project, scaffold_resource
+from forge_min.generate import check_new, generate, scaffold_project, scaffold_resource
 from forge_min.parse import parse_project
 from hypothesis import given, settings
 
@@ -42,6 +42,14 @@ def test_a_project_is_generated_and_then_up_to_date(tmp_path: Path) -> None:
     assert any(path.startswith("country/") for path in report.written)
     assert not generate(tmp_path, resources, check=True).stale
     assert generate(tmp_path, resources).written == ()
+
+
+def test_a_link_that_leads_to_nothing_is_no_place_for_a_project(tmp_path: Path) -> None:
+    (tmp_path / "shop").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UsageError, match="already there"):
+        check_new(tmp_path / "shop", "shop")
+    (tmp_path / "elsewhere").mkdir()
+    check_new(tmp_path / "shop", "shop")
 
 
 def test_the_same_schemas_give_the_same_files_in_another_folder(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from forge_min.errors import BuildError
 from forge_min.manifest import read_members
 from forge_min.ship import Built
 from forge_min.ship.artifact import prepare_assets
@@ -98,6 +99,13 @@ def test_a_plain_name_and_an_old_hash_are_asked_for_each_time(
     assert (answer.status, answer.body) == (200, SHEET)
     assert answer.header("Content-Type") == "text/css; charset=utf-8"
     assert answer.header("Cache-Control") == "no-cache"
+
+
+@pytest.mark.parametrize("own", [b"", b"\x1f\x8b", gzip.compress(b"older", mtime=0), b"no gzip"])
+def test_a_gzip_that_holds_something_else_would_go_out_in_its_place(own: bytes) -> None:
+    with pytest.raises(BuildError, match=r"static/css/a\.css\.gz would go out") as caught:
+        prepare_assets({**MEMBERS, "static/css/a.css.gz": own})
+    assert caught.value.code == "F343"
 
 
 @pytest.mark.parametrize("taken", ["gzip", "br, gzip;q=0.5", "*"])

@@ -69,7 +69,9 @@ def test_python_finds_them_there(tmp_path: Path) -> None:
     assert f"matches {tmp_path / 'x' / 'a' / 'b.py'}" in done.stderr
 
 
-@pytest.mark.parametrize("source", [b"x = (\n", b"\n\n1 +\n", b"x = '\xff'\n", b"\0"])
+@pytest.mark.parametrize(
+    "source", [b"x = (\n", b"\n\n1 +\n", b"x = '\xff'\n", b"\0", b"-" * 200_000 + b"1"]
+)
 def test_a_syntax_error_names_file_and_line(source: bytes) -> None:
     with pytest.raises(BuildError, match=r"a/z\.py:\d+: ") as caught:
         compile_members({**SOURCES, "a/z.py": source}, beside=True)

@@ -284,6 +284,18 @@ def test_what_static_must_not_hold_stays_out_of_an_image_too(project: Path) -> N
     assert [n for n in names if enters(n) or enters(f"conf/{n}")] == []
 
 
+def test_the_projects_own_vendor_folder_enters_only_an_image_that_is_installed_from_it(
+    project: Path, vendor: Path
+) -> None:
+    names = ("vendor/requirements.lock", "vendor/wheelhouse/psycopg-1.0-py3-none-any.whl")
+    for other in (None, vendor):  # psycopg-c and a core of the image's own are in no lock
+        deploy(project, vendor=other)
+        assert [name for name in names if in_context(project)(name)] == []
+    deploy(project, vendor=vendor.rename(project / "vendor"))
+    assert all(map(in_context(project), names))
+    assert in_context(project)("resources/vendor/schema.py")
+
+
 def test_a_second_time_writes_nothing(project: Path) -> None:
     assert deploy(project).written == (".dockerignore", "Dockerfile")
     again = deploy(project)

@@ -90,6 +90,24 @@ def test_another_user_is_told_the_same(open_repository: Path) -> None:
     assert "unknown" not in other and "+changes" not in other
 
 
+def test_a_locale_without_utf8_is_told_the_same(tmp_path: Path) -> None:
+    root = committed(tmp_path / "gr\u00f6\u00dfe")
+    (root / "\u00e9.py").write_text("")
+    git(root, "add", ".")
+    git(root, "commit", "-qm", "second")
+    ascii_only = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    told = subprocess.run(
+        [sys.executable, "-c", ASK, root],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), **ascii_only},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.stdout.split() == [
+        origin.commit(root), origin.source_date(root), "1.2.0"
+    ], told.stderr  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [

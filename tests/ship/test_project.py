@@ -269,6 +269,25 @@ def test_code_that_does_not_parse_names_its_line(small: Path) -> None:
     assert caught.value.code == "F344"
 
 
+def test_a_locale_that_reads_names_otherwise_is_told_of(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In de_DE.ISO-8859-1 the artifact would hold `static/Ã©.css`."""
+    (small / "static" / "\u00e9.css").write_text("")
+    monkeypatch.setattr(sys, "getfilesystemencoding", lambda: "iso8859-1")
+    with pytest.raises(BuildError, match="\u00e9\\.css.*locale") as caught:
+        check_files(small)
+    assert caught.value.code == "F343"
+
+
+@pytest.mark.parametrize("text", ["-" * 200_000 + "1", "+".join(["1"] * 20_000)])
+def test_code_that_is_nested_too_deeply_names_its_file(small: Path, text: str) -> None:
+    (small / "app.py").write_text(f"x = {text}\n")
+    with pytest.raises(BuildError, match=r"app\.py:1: .*(too complex|recursion)") as caught:
+        project_members(small)
+    assert caught.value.code == "F344"
+
+
 SECRETS = {
     ".env": "",
     ".env.production": "",

@@ -287,6 +287,28 @@ def test_a_place_that_cannot_be_made_is_told(folder: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("name", ["SHA256SUMS", "requirements.lock"])
+@pytest.mark.parametrize("text", [None, ""])
+def test_a_folder_without_its_lists_is_told_so(folder: Path, name: str, text: str | None) -> None:
+    (folder / name).unlink()
+    if text is not None:
+        (folder / name).write_text(text)
+    done = install(folder, "env")
+    assert done.returncode == 1 and "nothing was installed" in done.stderr
+    assert "Traceback" not in done.stderr and not (folder.parent / "env").exists()
+
+
+def test_no_variable_of_pips_leads_it_into_another_environment(
+    folder: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", other], check=True)
+    done = install(folder, "env", PIP_PYTHON=str(other / "bin" / "python"))
+    assert done.returncode == 0, done.stderr
+    assert (folder.parent / "env" / "bin" / "forge-min").exists()
+    assert not list(other.glob("lib/*/site-packages/forge_min"))
+
+
 # -- without a network -----------------------------------------------------------------------------
 
 

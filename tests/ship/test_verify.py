@@ -140,6 +140,14 @@ def test_without_sums_nothing_tells_what_it_should_be(artifact: Path) -> None:
     assert "no SHA256SUMS" in refused(artifact)
 
 
+def test_a_build_info_without_inputs_is_none(tmp_path: Path) -> None:
+    path = small(tmp_path / "x")
+    told = json.loads((path / INFO).read_bytes())
+    (path / INFO).write_text(json.dumps({**told, "inputs": None}))
+    write_sums(path)
+    assert f"{INFO} tells no inputs" in refused(path)
+
+
 @pytest.mark.parametrize(
     "data", [b"", b"PK\3\4 not really", b"#!/usr/bin/env python3\n" + b"\0" * 5000]
 )

@@ -89,11 +89,12 @@ def _zsh(found: list[Command]) -> str:
 
 
 def _values(found: list[Command]) -> Iterator[str]:
+    """What an option's value may be: nothing where only the shell knows it, as names of files."""
     for command in found:
         for option in command.options:
-            if option.choices:
+            if option.nargs != 0:
                 names = " | ".join(f'"{command.words} {name}"' for name in option.option_strings)
-                yield f'{names}) offered="{" ".join(option.choices)}" ;;'
+                yield f'{names}) offered="{" ".join(option.choices or ())}" ;;'
 
 
 def _topics(found: list[Command]) -> dict[str, str]:

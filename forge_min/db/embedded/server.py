@@ -79,17 +79,24 @@ class EmbeddedServer:
         """Start, and return when both roles can connect. Idempotent.
 
         Raises Unavailable: F420 no PostgreSQL here, F421 cannot run as root here, F422 it did not
-        start, F423 another server runs on this folder, F424 the folder's passwords are gone, F425
-        port in use.
+        start, or its folder cannot be written, F423 another server runs on this folder, F424 the
+        folder's passwords are gone, F425 port in use.
         """
         if self.running:
             return
         self.stop()  # what is left of a server that ended by itself
-        if not self.data.exists():
-            self.data.mkdir(parents=True)
-            self.data.chmod(0o711)  # user nobody passes; what lies inside is 0700 and 0600
         try:
+            if not self.data.exists():
+                self.data.mkdir(parents=True)
+                self.data.chmod(0o711)  # user nobody passes; what lies inside is 0700 and 0600
             self._start(_lock(self.data))
+        except OSError as err:
+            self.stop()
+            raise Unavailable(
+                f"{self.data} cannot hold a database: {err.strerror or err}",
+                code="F422",
+                hint="make room, let this user write there, or give database.url of another server",
+            ) from err
         except BaseException:
             self.stop()
             raise

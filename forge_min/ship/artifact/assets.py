@@ -11,6 +11,9 @@ import re
 from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import PurePosixPath
+from zlib import error as BadStream
+
+from ..failure import failure
 
 _ADDRESSES = {"static/": "/static/", "forge_min/wsgi/assets/": "/static/forge/"}
 # What the page compiler made, and where our own pages name scripts and stylesheets.
@@ -21,7 +24,9 @@ _ADDRESS = re.compile(rb"(?<![\w.-])/static/[\w./@+-]*\w")
 
 
 def prepare_assets(members: Mapping[str, bytes]) -> dict[str, bytes]:
-    """The members, in which pages name static files by their hashes, and the files as gzip."""
+    """The members, in which pages name static files by their hashes, and the files as gzip. Raises
+    BuildError F343 where a.css.gz lies beside a.css, in whose place it would go out, and is other.
+    """
     found: dict[str, bytes] = {}
     hashed: dict[bytes, bytes] = {}
     for folder, address in _ADDRESSES.items():
@@ -30,6 +35,9 @@ def prepare_assets(members: Mapping[str, bytes]) -> dict[str, bytes]:
                 plain = address + name.removeprefix(folder)
                 hashed[plain.encode()] = _with_hash(plain, data).encode()
                 found |= _packed(name, data)
+                own = members.get(f"{name}.gz")
+                if own is not None and not _is_packed(own, data):
+                    raise failure("other_gzip", name=f"{name}.gz", file=name)
     for name, data in members.items():
         page = _PAGES.fullmatch(name)
         found[name] = _ADDRESS.sub(lambda m: hashed.get(m[0], m[0]), data) if page else data
@@ -40,6 +48,13 @@ def _with_hash(address: str, data: bytes) -> str:
     path = PurePosixPath(address)
     digest = blake2b(data, digest_size=16).hexdigest()[:12]  # as in the entity tag
     return str(path.with_name(f"{path.stem}.{digest}{path.suffix}"))
+
+
+def _is_packed(packed: bytes, data: bytes) -> bool:
+    try:
+        return gzip.decompress(packed) == data
+    except (OSError, EOFError, BadStream):
+        return False
 
 
 def _packed(name: str, data: bytes) -> dict[str, bytes]:

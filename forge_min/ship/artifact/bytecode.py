@@ -23,7 +23,7 @@ done = []
 for name, source in marshal.load(sys.stdin.buffer):
     try:
         code = compile(source, name, "exec", dont_inherit=True)
-    except (SyntaxError, ValueError) as err:
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as err:
         line = getattr(err, "lineno", None) or 1
         done.append((name, line, str(getattr(err, "msg", err))))
         break

@@ -64,6 +64,8 @@ def _differences(members: Mapping[str, bytes]) -> Iterator[str]:
     info = _read_info(members)
     if info.get("manifest") != sha256(members[NAME]).hexdigest():
         yield f"{NAME} is not the one of {INFO}"
+    if not isinstance(info.get("inputs"), dict):
+        yield f"{INFO} tells no inputs"
     yield from Manifest.read(members[NAME].decode("utf-8", "replace")).verify(members)
     native = Manifest.of({n: data for n, data in members.items() if n.startswith("_native/")})
     if info.get("native_files") != native.hashes:
