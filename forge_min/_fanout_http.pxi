@@ -245,7 +245,7 @@ def plain_lines(status, headers, dict statuses not None, dict kinds not None):
         name, value = narrow(key, &length_of_name), narrow(item, &length_of_value)
         if name is NULL or value is NULL or end - out < length_of_name + length_of_value + 4:
             return None
-        if ends_a_line(value, length_of_value):
+        if has_control(value, length_of_value):
             return None
         out = added(out, <const char*>name, length_of_name)
         out = added(out, b": ", 2)
@@ -254,11 +254,13 @@ def plain_lines(status, headers, dict statuses not None, dict kinds not None):
     return number, PyBytes_FromStringAndSize(room, out - room), length, False
 
 
-cdef inline bint ends_a_line(const unsigned char* at, Py_ssize_t size) noexcept nogil:
-    """Whether it holds CR, LF or NUL."""
-    if memchr(at, c"\r", size) is not NULL or memchr(at, c"\n", size) is not NULL:
-        return True
-    return memchr(at, 0, size) is not NULL
+cdef inline bint has_control(const unsigned char* at, Py_ssize_t size) noexcept nogil:
+    """Whether it holds a control character other than HTAB (RFC 9110 section 5.5)."""
+    cdef Py_ssize_t n
+    cdef int found = 0
+    for n in range(size):  # to the end: without a branch the compiler does sixteen at a time
+        found |= (at[n] < 0x20 and at[n] != c"\t") | (at[n] == 0x7F)
+    return found != 0
 
 
 def plain_answer(head, list body not None):

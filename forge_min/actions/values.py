@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -44,6 +45,7 @@ _URL = expression(
     r'([/?#][^\s\\<>"{}|^`]*)?',
     re.IGNORECASE,
 )
+_BAD_ESCAPE = expression(r"%(?![0-9A-Fa-f]{2})")
 
 
 def _string(value: object) -> str:
@@ -61,6 +63,22 @@ def _written(pattern: re.Pattern[str], refusal: str, value: object) -> str:
     """A printable string that matches as a whole."""
     if not (pattern.fullmatch(word := _string(value)) and word.isprintable()):
         raise ValueError(text(refusal))
+    return word
+
+
+def _url(value: object) -> str:
+    """As _written, and what RFC 3986 says of a port, an IPv6 address and an escape."""
+    refusal = later("must be a URL of http or https")
+    word = _written(_URL, refusal, value)
+    match = _URL.fullmatch(word)
+    host, port = (match[2], match[3]) if match else ("", "")
+    if int((port or ":0")[1:]) > 65535 or _BAD_ESCAPE.search(word):
+        raise ValueError(text(refusal))
+    if host.startswith("["):
+        try:
+            socket.inet_pton(socket.AF_INET6, host[1:-1])
+        except OSError:
+            raise ValueError(text(refusal)) from None
     return word
 
 
@@ -177,7 +195,7 @@ TYPES: dict[str, ValueType] = {
     "uuid": ValueType(_uuid),
     "slug": ValueType(partial(_written, _SLUG, _NO_SLUG)),
     "email": ValueType(partial(_written, _EMAIL, later("must be an email address"))),
-    "url": ValueType(partial(_written, _URL, later("must be a URL of http or https"))),
+    "url": ValueType(_url),
     "json": ValueType(_json, _json_from_text),
 }
 

@@ -177,5 +177,9 @@ returning key
 -- name: wait
 select ceil(max(extract(epoch from until - now() - burst))) from forge_throttle where key = any(%(keys)s::text[])
 
+-- Of the address one try comes back: what others got wrong there stays.
 -- name: forget_attempts
+with back as (
+  update forge_throttle set until = until - %(every)s * interval '1 second' where key = %(address)s
+)
 delete from forge_throttle where key = any(%(keys)s::text[]) returning key

@@ -51,7 +51,8 @@ def sign_in(
     email = _plain(email)
     account = digest(email).hex()
     mine = {f"here {account} {address}": HERE, f"account {account}": ACCOUNT}
-    _attempt(conn, mine | {f"address {address}": ADDRESS})
+    shared = f"address {address}"
+    _attempt(conn, mine | {shared: ADDRESS})
     rows = db.run(conn, SQL["password"], {"email": email})
     id, kept = rows[0] if rows else (None, None)
     wrong = Unauthenticated(text("email or password is wrong"), code="F638")
@@ -64,7 +65,8 @@ def sign_in(
             raise wrong
         if anew:
             db.run(conn, SQL["set_password"], {"user": id, "password": anew})
-        db.run(conn, SQL["forget_attempts"], {"keys": list(mine)})
+        tried = {"keys": list(mine), "address": shared, "every": ADDRESS.every}
+        db.run(conn, SQL["forget_attempts"], tried)
         return sessions.start(conn, id, lifetime, address=address, agent=agent, before=before)
 
 

@@ -24,17 +24,26 @@ def load(root: Path | None, environ: Mapping[str, str], text: str | None = None)
     """Read the configuration: defaults < forge.toml < environment.
 
     root: the project's folder; None: no file. text: the content of forge.toml where there is no
-    folder (an artifact). FORGE_CONFIG names a file that is read instead of either. Raises
-    ConfigError (F202) for a file that cannot be read or parsed, else one ErrorGroup with a
-    ConfigError for every bad value (F200), unknown key (F201), refused development default (F203)
-    and, last, unknown variable, which may be why a value is missing (F201; without an error of
-    another kind it is a warning).
+    folder (an artifact). FORGE_CONFIG names a file that is read instead of either. Raises one
+    ErrorGroup with a ConfigError for every bad value (F200), unknown key (F201), refused
+    development default (F203) and, last, unknown variable, which may be why a value is missing
+    (F201; without an error of another kind it is a warning). A file that cannot be read or parsed
+    (F202) stands for all that it could hold: the variables alone are looked at beside it, and it is
+    a ConfigError of its own where they are well.
     """
-    loading = _Loading(environ, *_source(root, environ, text))
-    config = loading.finish()
-    if loading.errors:
+    try:
+        loading = _Loading(environ, *_source(root, environ, text))
+        config = loading.finish()
+        errors = loading.errors
+    except ConfigError as err:
+        loading = _Loading(environ, _DEFAULT_FILE, "")
+        loading.read_variables()
+        if not loading.errors:
+            raise
+        errors = [err, *loading.errors]
+    if errors:
         unknown = [ConfigError(told, code="F201") for told in _unknown_variables(environ)]
-        raise ErrorGroup("the configuration cannot be used", [*loading.errors, *unknown])
+        raise ErrorGroup("the configuration cannot be used", [*errors, *unknown])
     return config
 
 
@@ -85,7 +94,7 @@ class _Loading:
             self._sources["observe.sample_ratio"] = "production"
         if self._text:
             self._read_file()
-        self._read_variables()
+        self.read_variables()
         self._derive(env)
         return Config(env, self._values, self._sources, [*_unknown_variables(self._environ)])
 
@@ -125,7 +134,7 @@ class _Loading:
         known = [k.partition(".")[2] for k in KEYS if k.startswith(section + ".")]
         self._refuse(f"{where}: {section!r} has no key {name!r}", "F201", _meant(name, known))
 
-    def _read_variables(self) -> None:
+    def read_variables(self) -> None:
         for key in TABLE:
             for variable in (key.variable, *key.aliases):
                 if variable in self._environ:

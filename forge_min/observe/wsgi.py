@@ -103,7 +103,8 @@ def _noting(environ: WSGIEnvironment, start_response: StartResponse, active: Spa
         status: str, headers: list[tuple[str, str]], exc_info: Any = None
     ) -> Callable[[bytes], object]:
         if active.recording:
-            note_answer(environ, active, int(status[:3]))
+            code = status[:3]  # what is no number is the server's to refuse (PEP 3333)
+            note_answer(environ, active, int(code) if code.isdecimal() else 500)
         if exc_info is None:  # some servers' start_response takes two arguments
             return start_response(status, headers)
         return start_response(status, headers, exc_info)

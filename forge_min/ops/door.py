@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable
+from io import TextIOWrapper
 from typing import TextIO
 
 from ..errors import ErrorGroup, ForgeError, UsageError
@@ -97,7 +98,11 @@ def run(command: Callable[[], int], *, verbose: bool = False) -> int:
 
 
 def _stand_in() -> None:
-    """Python has None for a stream that was closed at the start (Python manual, sys.stdout)."""
+    """Python has None for a stream that was closed at the start (Python manual, sys.stdout), and
+    for a character that the terminal does not have an error: what it is for is told in any case.
+    """
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 (to the end of the process)
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")

@@ -293,12 +293,12 @@ class Application:
 
     def _headers(self, request: Request, response: Response) -> list[tuple[str, str]]:
         """The headers of every answer; a name that the handler set stays as it is."""
-        out = with_defaults(response.headers, SECURITY_HEADERS)
-        out.append(("X-Request-ID", request.id))
+        given = (*SECURITY_HEADERS, ("X-Request-ID", request.id))
+        if request.environ.get("wsgi.url_scheme") == "https":
+            given += (_HSTS,)
+        out = with_defaults(response.headers, given)
         if type(response.body) is bytes and response.status not in (204, 304):
             out.append(("Content-Length", str(len(response.body))))
-        if request.environ.get("wsgi.url_scheme") == "https":
-            out.append(_HSTS)
         return out
 
 

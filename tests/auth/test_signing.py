@@ -158,6 +158,21 @@ def test_what_is_right_gives_the_tries_of_the_account_back(conn: db.Connection, 
                 signing.sign_in(conn, f"{n}@example.com", "wrong", HOUR, address="10.0.0.1")
 
 
+@pytest.mark.thorough
+def test_an_office_behind_one_address_signs_in_as_often_as_it_likes(
+    conn: db.Connection, anna: User
+) -> None:
+    for n in range(signing.ADDRESS.free - 1):
+        with pytest.raises(Unauthenticated):
+            signing.sign_in(conn, f"{n}@example.com", "wrong", HOUR, address="10.0.0.1")
+    for _ in range(5):  # each of these is the last one that is free
+        signing.sign_in(conn, anna.email, PASSWORD, HOUR, address="10.0.0.1")
+    with pytest.raises(Unauthenticated):
+        signing.sign_in(conn, anna.email, "wrong", HOUR, address="10.0.0.1")
+    with pytest.raises(TooManyAttempts):  # what was wrong is not forgotten
+        signing.sign_in(conn, anna.email, PASSWORD, HOUR, address="10.0.0.1")
+
+
 def test_tries_that_are_over_leave_no_row(conn: db.Connection, anna: User) -> None:
     for n in range(5):
         with pytest.raises(Unauthenticated):

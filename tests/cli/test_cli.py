@@ -247,6 +247,15 @@ def test_the_tree_can_be_made_twice_in_one_process() -> None:
     assert first.json and first.no_color and not second.json and not second.no_color
 
 
+def test_a_terminal_without_a_character_gets_its_escape(cli: Cli, tmp_path: Path) -> None:
+    place = tmp_path / "é"
+    place.mkdir()
+    done = cli("init", "shop", cwd=place, PYTHONUTF8="0", PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    done = cli("doctor", cwd=place / "shop", PYTHONUTF8="0", PYTHONIOENCODING="ascii")
+    assert "F001" not in done.stderr and "D101" in done.stdout
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
 def test_a_full_disk_behind_stdout_is_no_defect() -> None:
     with open("/dev/full", "w") as full:

@@ -197,7 +197,7 @@ def test_the_line_of_a_bad_value_is_found(text: str, line: int) -> None:
 )
 def test_broken_toml_is_one_error_with_its_line(text: str, line: int) -> None:
     with pytest.raises(ConfigError) as caught:
-        load(None, {"FORGE_SERVER_PORT": "bad"}, text)
+        load(None, {"FORGE_SERVER_PORT": "8080"}, text)
     assert caught.value.code == "F202"
     assert caught.value.message.startswith(f"forge.toml:{line}:")
 
@@ -252,6 +252,21 @@ def test_the_file_of_the_project_is_read_and_forge_config_names_another(tmp_path
     config = load(tmp_path, {"FORGE_CONFIG": str(other)})
     assert (config.server.port, config.server.threads) == (8000, 2)
     assert config.sources["server.threads"] == f"{other}:2"
+
+
+def test_beside_a_broken_file_the_variables_are_told_too(tmp_path: Path) -> None:
+    (tmp_path / "forge.toml").write_text("[server\nport = 1")
+    wrong = {
+        "FORGE_SERVER_PORT": "x",
+        "FORGE_JOBS_POLL_INTERVAL": "soon",
+        "FORGE_ENV": "production",
+    }
+    with pytest.raises(ErrorGroup) as caught:
+        load(tmp_path, wrong)
+    # What production misses may stand in the file.
+    assert [error.code for error in caught.value.errors] == ["F202", "F200", "F200"]
+    said = "".join(error.message for error in caught.value.errors)
+    assert "FORGE_SERVER_PORT" in said and "FORGE_JOBS_POLL_INTERVAL" in said
 
 
 def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:

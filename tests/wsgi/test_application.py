@@ -110,6 +110,18 @@ def test_a_handler_may_set_a_policy_of_its_own():
     assert "Content-Security-Policy" not in answer["headers"]
 
 
+def test_a_request_id_and_a_transport_policy_of_a_handler_come_once():
+    own = [("x-request-id", "mine"), ("strict-transport-security", "max-age=0")]
+    app = application(lambda request: Response(200, b"", own))
+    got: list[tuple[str, str]] = []
+    environ = {"wsgi.url_scheme": "https", "PATH_INFO": "/x"}
+    setup_testing_defaults(environ)
+    list(app(environ, lambda status, headers, exc_info=None: got.extend(headers)))
+    names = [name.lower() for name, _ in got]
+    assert names.count("x-request-id") == names.count("strict-transport-security") == 1
+    assert ("x-request-id", "mine") in got
+
+
 def test_a_request_id_is_taken_over_when_it_is_well_formed():
     app = application(plain)
     assert ask(app, HTTP_X_REQUEST_ID="abc-1.2_3")["headers"]["X-Request-ID"] == "abc-1.2_3"

@@ -117,6 +117,7 @@ class Text(str):
 NAMES = ["A", "Content-Type", "content-length", "Date", "Connection", "a b", "", "Ä", "X-1"]
 NAMES += [Text("A"), "Keep-Alive"]
 VALUES: list[Any] = ["", "b", "12", "-1", "1\r\n2", "a\r", "a\n", "a\0", "é", "€", "007", "²"]
+VALUES += ["a\tb", "\x01", "x" * 40 + "\x1f", "\x7f", "\x0b"]
 VALUES += ["1" * 5000, "x" * 5000, Text("b"), Text("b\r\nA: c"), b"b", None, 1, "a\ud800"]
 GOOD = ["200 OK", "204 No Content", "404 Not Found", "299 "]
 WRONG: list[Any] = ["200", "100 Continue", "200 OK\r\n", "200 é", Text("200 OK"), b"200 OK", None]
@@ -157,6 +158,10 @@ def test_a_plain_answer_is_written_at_once():
     assert lines([("A", "é")]) in ((200, start + b"A: \xe9\r\n", None, False), None)
     for odd in ([("A", 1)], [("A",)], (("A", "b"),), [["A", "b"]], [("A", "b\n")], [("A", "€")]):
         assert lines(odd) is None
+    assert lines([("A", "a\tb")]) == (200, start + b"A: a\tb\r\n", None, False)
+    for control in map(chr, (*range(9), *range(10, 32), 127)):  # RFC 9110 section 5.5
+        assert lines([("A", f"{'x' * 40}{control}")]) is None
+        assert judged(compiled, "200 OK", [("A", f"x{control}")])[0] is ValueError
     for odd in ([("B", "b")], [("Date", "b")], [(Text("A"), "b")], [("A", Text("b"))]):
         assert lines(odd) is None
     assert lines([("Content-Length", "5"), ("Content-Length", "5")]) is None

@@ -12,6 +12,7 @@ from ...fanout import plain_lines
 
 _NAME = expression(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _STATUS = expression(r"[2-5][0-9]{2} [\t\x20-\x7e]*")
+_CONTROL = expression(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")  # but for those that end a line
 _HOP_BY_HOP = expression(
     r"connection|keep-alive|proxy-(?:authenticate|authorization|connection)|te|trailer"
     r"|transfer-encoding|upgrade"
@@ -69,9 +70,9 @@ def _status(status: str) -> tuple[int, bytes]:
 def checked_head(status: str, headers: Fields) -> Head:
     """The head that an application wants.
 
-    Raises ValueError for a status of no final answer, a name that is no token, a value with CR, LF,
-    NUL or beyond latin-1, or a hop-by-hop field, which PEP 3333 leaves to the server; TypeError for
-    what is no text.
+    Raises ValueError for a status of no final answer, a name that is no token, a value with a
+    control character (RFC 9110 section 5.5) or beyond latin-1, or a hop-by-hop field, which PEP
+    3333 leaves to the server; TypeError for what is no text.
     """
     # PERF: what is plain is written in one pass (benchmarks/http, hello).
     plain = plain_lines(status, headers, _STATUSES, _KINDS)
@@ -93,6 +94,6 @@ def checked_head(status: str, headers: Fields) -> Head:
         lines += (name, ": ", value, "\r\n")
     text = "".join(lines)
     count = len(lines) // 4
-    if text.count("\n") != count or text.count("\r") != count or "\0" in text:
-        raise ValueError("a header value holds CR, LF or NUL")
+    if text.count("\n") != count or text.count("\r") != count or _CONTROL.search(text):
+        raise ValueError("a header value holds a control character")
     return number, line + text.encode("latin-1"), length, dated
