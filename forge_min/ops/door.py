@@ -89,11 +89,14 @@ def run(command: Callable[[], int], *, verbose: bool = False) -> int:
         code = command()
         sys.stdout.flush()
         return code
-    except BrokenPipeError:
-        # Python flushes stdout at exit: give it somewhere to flush to (Python manual, signal).
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
     except (Exception, KeyboardInterrupt) as error:
+        try:
+            sys.stdout.flush()
+        except OSError:
+            # Python flushes stdout at exit: give it somewhere to flush to (Python manual, signal).
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            return FAILED
         return report(error, sys.stderr, verbose=verbose)
 
 

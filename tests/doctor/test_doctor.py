@@ -332,7 +332,10 @@ def test_a_damaged_byte_of_what_every_command_needs_is_named(site: Site, name: s
     site.artifact = damaged(site.artifact, site.folder / "damaged.pyz", name)
     done = site.run("doctor")
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert f"error[D201]: the artifact is not as it was built: {name}\nhint: " in done.stderr
+    if "D201" in done.stdout:  # what is altered still unpacks and loads: then doctor finds it
+        assert name in done.stdout
+    else:
+        assert f"error[D201]: the artifact is not as it was built: {name}\nhint: " in done.stderr
 
 
 @pytest.mark.parametrize(
