@@ -106,11 +106,13 @@ def test_processor_time_is_counted_where_it_is_had_with_and_without_the_gil() ->
 
 
 @pytest.mark.thorough
+@pytest.mark.alone
 def test_work_in_bursts_is_counted_where_it_is_done_and_not_where_the_thread_waits() -> None:
     with running(("worker", serve)):
         profile = sample(3.0, 100, "cpu", pause)
     seen = of_thread(profile, "worker")
-    assert seen["spin"] > 5 * seen["serve"] and seen["spin"] > seen["(too_short_to_be_seen)"]
+    # How many bursts are over before the sampler's turn comes is the scheduler's to say.
+    assert seen["spin"] > 5 * max(seen["serve"], 1)
 
 
 def test_by_the_clock_on_the_wall_who_waits_counts_as_well() -> None:
