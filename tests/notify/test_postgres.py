@@ -404,8 +404,14 @@ def test_a_reader_that_was_paused_past_the_retention_is_refreshed(house: Any, ki
     listener.count(5)
     conn.execute("update forge_boot set deleted_before = pg_snapshot_xmin(pg_current_snapshot())")
     conn.execute("delete from forge_event")
-    hub._reader._snapshot = known  # as it was before it fell asleep
-    listener.until(lambda me: me.refreshes >= 1)
+
+    def refreshed(me: Any) -> bool:
+        # As it was before it fell asleep; again, where it was reading at that very moment.
+        if me.refreshes == 0:
+            hub._reader._snapshot = known
+        return me.refreshes >= 1
+
+    listener.until(refreshed)
 
 
 @pytest.mark.slow
