@@ -103,6 +103,10 @@ SECRET = "hunter2hunter2"
         f"could not insert\\nDETAIL:  Key (note)=({SECRET}\\n{SECRET}) already exists.",
         f"failed\nQUERY:  select nope, '{SECRET}'",
         f"failed\nCONTEXT:  *** {SECRET}",
+        f"cloned https://ghp_a1b2c3{SECRET}@host:443/x.git",
+        f"cloned https://ghp_a1b2c3d4e5f6_{SECRET}@host/x?y=z@w",
+        f"at https://h/x?X-Amz-Signature={SECRET}&y=1",
+        f"at https://h/x?x%3Dy&Signature%3D{SECRET}",
     ],
 )
 def test_a_secret_in_a_text_is_masked_and_the_rest_stays(text: str) -> None:
@@ -124,6 +128,8 @@ def test_a_secret_in_a_text_is_masked_and_the_rest_stays(text: str) -> None:
         "git+ssh://git@host:22/x@v1",
         "at https://h:80/a?mail=x@y,http://h:80/#x@y",
         "postgres://u@h/db",
+        "https://somebody@example.com/x and postgres://a_role_with_a_long_name@h/db",
+        "inspect.signature (a, b); the signature is wrong",
         "the password of 'a' is wrong, unexpected token 'x'",
         "bypass=1 compass=2 author=x http=1 tp='x'",
         "('pass', 'fail')",

@@ -1,6 +1,7 @@
 """Addresses in a text without their passwords: `scheme://user:password@host`.
 
-A password may hold what an address must not, such as spaces, / and @. A port is no password.
+A password may hold what an address must not, such as spaces, / and @. A port is no password; of an
+address of the web, a long user without one is a token.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from ...expression import expression
 from .rows import MASK
 
 _WORDS = 6  # of a password with spaces
+_TOKEN = expression(r"[^/?#:@\s]{20,}+(?=@)")
 _PORT = expression(r"\d{1,5}(?:[/?#\s\"',;)\]}>]|$)")
 _PORT_AND_PATH = expression(r"\d{1,5}[/?#]")
 _WEB = expression(r"(?i)(?:https?|wss?|s?ftps?|ssh)$")  # whose paths hold an @ more than often
@@ -41,6 +43,8 @@ def _goes_on(piece: str) -> bool:
 def _without(piece: str, web: bool) -> str:
     """What follows one `://`. web: a port and a path may stand before an @."""
     head = piece.split(None, 1)[0] if piece and not piece[0].isspace() else ""
+    if web and (token := _TOKEN.match(head)):
+        return MASK + piece[token.end() :]
     user, colon, password = head.partition(":")
     if not colon or "/" in user:
         return piece

@@ -14,7 +14,7 @@ from .rows import MASK, without_parts, without_rows
 _SECRET = (
     r"password|passwd|passphrase|passcode|passkey|pwd|secret|token|credentials?|cookie"
     r"|session_?id|jwt|(?:api|access|private|signing|cryption)[_-]?key|private[_-]?pem"
-    r"|authorization"
+    r"|authorization|signature(?==|%3d)"  # of an address that is signed for whoever has it
 )
 # These are words of their own, and parts of others: `bypass`, `author`.
 _SHORT = r"(?:(?<![a-z0-9])(?:pass|auth)|(?<=(?<![a-z0-9])o)tp)"
@@ -53,7 +53,7 @@ _KEPT = ("header", "key", "pair", "clause", "option", "tag", "scheme")
 _WORD = expression(
     b"pass(?:word|wd|phrase|code|key|[\\\\\"'=%])|pwd|secret|token|credential|cookie|session_?id|jwt"
     b"|api[_-]?key|access[_-]?key|private[_-]?(?:key|pem)|signing[_-]?key|tp[\\\\\"'=%]"
-    b"|auth(?:orization|[\\\\\"'=%])|bearer|cryption[_-]?key"
+    b"|auth(?:orization|[\\\\\"'=%])|bearer|cryption[_-]?key|signature(?:=|%3d)"
 )
 _PEM = expression(
     r"(?s)(-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----)"
