@@ -45,6 +45,7 @@ _URL = expression(
     r'([/?#][^\s\\<>"{}|^`]*)?',
     re.IGNORECASE,
 )
+_NO_URL = later("must be a URL of http or https")
 _BAD_ESCAPE = expression(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -68,17 +69,16 @@ def _written(pattern: re.Pattern[str], refusal: str, value: object) -> str:
 
 def _url(value: object) -> str:
     """As _written, and what RFC 3986 says of a port, an IPv6 address and an escape."""
-    refusal = later("must be a URL of http or https")
-    word = _written(_URL, refusal, value)
+    word = _written(_URL, _NO_URL, value)
     match = _URL.fullmatch(word)
     host, port = (match[2], match[3]) if match else ("", "")
     if int((port or ":0")[1:]) > 65535 or _BAD_ESCAPE.search(word):
-        raise ValueError(text(refusal))
+        raise ValueError(text(_NO_URL))
     if host.startswith("["):
         try:
             socket.inet_pton(socket.AF_INET6, host[1:-1])
         except OSError:
-            raise ValueError(text(refusal)) from None
+            raise ValueError(text(_NO_URL)) from None
     return word
 
 

@@ -53,7 +53,7 @@ def fill(project: Project, root: Path, tenant: UUID | None = None) -> dict[str, 
     with connect_owner(project) as owner:  # whom row-level security hides nothing from
         for topic, file in seed_files(root):
             with opened(project, topic, who) as actions:
-                before = done.get(topic, _empty(owner, topic))
+                before = done[topic] if topic in done else _empty(owner, topic)
                 done[topic] = before if before is None else before + _load(actions, file)
     return done
 
