@@ -49,6 +49,19 @@ _log = logging.getLogger("forge_min.db")
 OPERATION = expression(r"(?i)\s*(select|insert|update|delete|with|copy|begin|commit|call)\b")
 
 
+# How often this process was forked off: what an older one has opened is not its own. PERF: asked
+# for at each statement, and os.getpid() is a system call (benchmarks/http, row).
+_generation = 0
+
+
+def _count_fork() -> None:
+    global _generation
+    _generation += 1
+
+
+os.register_at_fork(after_in_child=_count_fork)
+
+
 class Nudges(Protocol):
     """Who wakes readers: `notify.Nudger` does."""
 
@@ -230,7 +243,7 @@ class Database:
     def _begin(self) -> None:
         # SAFETY: in a forked child the parent's connections are only forgotten: closing one would
         # end the parent's session.
-        self._pid = os.getpid()
+        self._generation = _generation
         self._lock = threading.Lock()  # LOCK: guards changes of _open and _handed
         self._open: dict[threading.Thread, Connection] = {}
         self._handed: list[Connection] = []  # by threads that need none now
@@ -241,7 +254,7 @@ class Database:
 
     def connection(self) -> Connection:
         """This thread's connection; a broken one is replaced. Raises as `connect`."""
-        if self._pid != os.getpid():
+        if self._generation != _generation:
             self._begin()
         conn = self._open.get(threading.current_thread())
         return self._reopen() if conn is None or conn.closed else conn

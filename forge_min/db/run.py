@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -23,7 +24,8 @@ from psycopg.pq.abc import PGconn, PGresult
 from psycopg.rows import tuple_row
 from psycopg.types.json import _JsonDumper, _JsonLoader
 
-from .connection import Connection, operation
+from .connection import Connection
+from .connection import operation as first_word
 from .prepared import Statement
 from .statements import numbered, values_at
 from .translate import translate
@@ -31,6 +33,7 @@ from .translate import translate
 # What a prepared statement may say and a new one does not: a migration changed its columns, or it
 # was discarded behind our back (PostgreSQL manual, appendix A).
 STALE = (b"0A000", b"26000")
+operation = lru_cache(2000)(first_word)  # PERF: as `numbered` (benchmarks/http, row)
 SETTINGS = (  # what psycopg's loaders and dumpers read of a session, each when it is made
     b"TimeZone", b"DateStyle", b"IntervalStyle", b"client_encoding", b"standard_conforming_strings",
 )  # fmt: skip

@@ -33,6 +33,8 @@ from .router import Handler
 _TAG = expression(r'(?:^|,)\s*"([0-9]{1,18})(?:\.[0-9a-f]{8})?"\s*(?=,|$)', re.ASCII)
 TRIES = 10  # of a change that names no version, while others change the row too
 PATCHES = ("application/merge-patch+json", "application/json")  # what a PATCH may be
+_PLAIN = expression(r"(?:[\w.~-]+=[\w.~-]*+(?:&(?!$)|$))++", re.ASCII)
+"""A query that stays as it is when it is decoded and encoded again."""
 _VISIBLE = expression(r"[!-~]{1,255}")
 
 Answer = tuple[int, list[tuple[str, str]], bytes]
@@ -51,8 +53,9 @@ class ResourceAPI:
         self._actions.allow("read")
         query = ListQuery.parse(self._actions.resource, request.query)
         page = self._actions.list(query)
-        pagination, links = _by_cursor(page), _links(request, page)
-        if query.page is not None:
+        if query.page is None:
+            pagination, links = _by_cursor(page), _links(request, page)
+        else:
             pages = -(-(page.total or 0) // query.limit)
             pagination = {"page": query.page, "per_page": query.limit}
             pagination |= {"total": page.total, "pages": pages, "has_more": query.page < pages}
@@ -264,12 +267,23 @@ def _numbered(request: Request, page: int, pages: int) -> Headers:
 
 def _link(request: Request, name: str, found: dict[str, str]) -> Headers:
     """The same address with another value of this parameter, for each relation."""
-    path = request.root + quote(request.path)
+    if not found:
+        return []
+    path, others = request.root + quote(request.path), _without(request, name)
     links = [
-        f'<{path}?{urlencode({**request.query, name: [value]}, doseq=True)}>; rel="{rel}"'
-        for rel, value in found.items()
+        f'<{path}?{others}{urlencode({name: value})}>; rel="{rel}"' for rel, value in found.items()
     ]
-    return [("Link", ", ".join(links))] if links else []
+    return [("Link", ", ".join(links))]
+
+
+def _without(request: Request, name: str) -> str:
+    """The query but for one parameter, encoded, with "&" at its end; "" where that is all."""
+    line = request.environ.get("QUERY_STRING", "")
+    if _PLAIN.fullmatch(line):
+        # PERF: as it would be encoded; to do it takes 9 µs of a page (benchmarks/http, list).
+        return "".join(f"{pair}&" for pair in line.split("&") if not pair.startswith(f"{name}="))
+    others = {key: values for key, values in request.query.items() if key != name}
+    return f"{urlencode(others, doseq=True)}&" if others else ""
 
 
 def merged(value: object, patch: object, depth: int = JSON_DEPTH) -> object:

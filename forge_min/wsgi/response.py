@@ -41,7 +41,10 @@ class Response:
         5.1).
         """
         lower = name.lower()
-        return next((value for key, value in self.headers if key.lower() == lower), None)
+        for key, value in self.headers:
+            if key.lower() == lower:
+                return value
+        return None
 
 
 class Pieces:

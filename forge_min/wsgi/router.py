@@ -5,7 +5,8 @@ others, looked up by the text before their first parameter.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 from ..errors import NotFound, ServerError
@@ -149,25 +150,27 @@ class Router:
         if fixed is not None and method in fixed:
             _, pattern, handler, _ = fixed[method][0]
             return _new(Match, (handler, {}, pattern))
-        for name in (method, "GET") if method == "HEAD" else (method,):
-            for methods, values in self._find(path):
-                if name in methods:
-                    route, names = methods[name]
-                    return Match(route.handler, dict(zip(names, values)), route.pattern)
-        return self._none_of(method, path, [methods for methods, _ in self._find(path)])
+        for shape in self._near(path):
+            if method in shape.methods and (found := shape.matches.fullmatch(path)):
+                (_, pattern, handler, _), names = shape.methods[method]
+                return _new(Match, (handler, dict(zip(names, found.groups())), pattern))
+        if method == "HEAD":
+            with suppress(NotFound, MethodNotAllowed):
+                return self.match("GET", path)
+        return self._none_of(method, path)
 
-    def _find(self, path: str) -> Iterator[tuple[Methods, tuple[str, ...]]]:
-        """The methods, and the parameters' values, of all that matches the path, the best first."""
-        if path in self._fixed:
-            yield self._fixed[path], ()
+    def _near(self, path: str) -> list[_Shape]:
+        """The shapes that may match the path, the best first: those that begin with most of it."""
+        found: list[_Shape] = []
         end = min(len(path), self._longest)
         while (end := path.rfind("/", 0, end)) >= 0:
-            for shape in self._shapes.get(path[: end + 1], ()):
-                if found := shape.matches.fullmatch(path):
-                    yield shape.methods, found.groups()
+            found += self._shapes.get(path[: end + 1], ())
+        return found
 
-    def _none_of(self, method: str, path: str, found: list[Methods]) -> Match:
+    def _none_of(self, method: str, path: str) -> Match:
         """What is left when no route takes the method."""
+        found = [self._fixed[path]] if path in self._fixed else []
+        found += [near.methods for near in self._near(path) if near.matches.fullmatch(path)]
         known = {name for methods in found for name in methods}
         if path == "*" and method == "OPTIONS":
             known = {route.method for route in self._routes}

@@ -387,7 +387,7 @@ def test_all_that_was_given_leaves_before_a_stop_is_over():
 @pytest.fixture
 def crowd(serve, monkeypatch) -> Callable[..., Server]:
     """Starts a server all of whose answers are given to its courier."""
-    monkeypatch.setattr(Crew, "crowded", True)
+    monkeypatch.setattr(Crew, "spares", True)
     monkeypatch.setattr(core, "_FEW", 0)
     given, give = [0], core.Connection.give
 

@@ -51,10 +51,32 @@ def test_slow_answers_bring_everybody_back_and_the_next_try_comes_later():
 
 
 def test_one_slow_answer_among_many_is_forgiven():
+    def forgiven() -> bool:
+        crew = alone()
+        answers(crew, 20)
+        answers(crew, 1, 20 * QUICK)
+        answers(crew, 20)
+        return crew.alone == ME
+
+    assert any(forgiven() for _ in range(5))  # others may take the processor meanwhile
+
+
+def test_quick_answers_that_wait_for_somebody_bring_everybody_back():
     crew = alone()
-    answers(crew, 20)
-    answers(crew, 1, 20 * QUICK)
-    answers(crew, 20)
+    for _ in range(TRIAL):
+        time.sleep(1e-6)  # as for a database
+        crew.answered(ME, time.perf_counter())
+    assert crew.alone == 0
+    answers(crew, TRIAL)
+    assert crew.alone == 0  # the next try comes later
+
+
+def test_waits_between_answers_are_forgiven():
+    crew = alone()
+    for _ in range(4 * TRIAL):
+        crew.polls += 1
+        time.sleep(1e-6)  # until somebody asks
+        crew.answered(ME, time.perf_counter())
     assert crew.alone == ME
 
 

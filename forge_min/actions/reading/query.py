@@ -135,9 +135,9 @@ def _one(query: Mapping[str, Sequence[str]], name: str) -> str | None:
 
 def _number(name: str, given: object, most: int) -> int:
     """A whole number from 1, as digits or as itself."""
-    digits = _NUMBER.fullmatch(str(given))
-    if digits and 1 <= int(digits[0]) <= most:
-        return int(digits[0])
+    spelled = str(given)
+    if _NUMBER.fullmatch(spelled) and 1 <= (number := int(spelled)) <= most:
+        return number
     raise BadRequest(text("{name} must be a whole number from 1 to {most}", name=name, most=most))
 
 

@@ -127,6 +127,7 @@ class Core(Entrance):
             if fd >= 0:
                 return self._found(fd), turns - 1
         rests = self.courier.rest()
+        self._crew.polls += 1
         fd = next((found for found, _ in self._epoll.poll(_TICK if rests else 0, 1)), -1)
         if rests and fd != self.courier.fileno():
             self.courier.rise()
@@ -226,8 +227,7 @@ class Core(Entrance):
             self._proxies.apply(request)
         conn.held = (
             self.carries
-            # PERF: `crowded` asks for this too, but as a call (benchmarks/http, hello).
-            and (self._crew.alone != 0 or self._crew.crowded)
+            and self._crew.spares
             and len(self.open) > _FEW
             and conn.fd < self.courier.most
         )

@@ -3,9 +3,10 @@ fast and are quick; wherever the kernel wants, or all on one processor.
 
 PERF: eight threads that hand the interpreter lock on at every system call spend 55 µs of CPU on an
 answer that costs one thread 21 µs (benchmarks/http, hello). One thread alone must not hold others
-up, so another one watches it: when no answer is given for a moment, because one takes long or
-because nobody asks, all poll again. Nothing but speed depends on who polls: a connection has one
-owner in any case. So there is no lock here; a lost update moves a decision by one answer.
+up, so it is for answers only that are quick and wait for nothing, and another one watches it: when
+no answer is given for a moment, because one takes long or because nobody asks, all poll again.
+Nothing but speed depends on who polls: a connection has one owner in any case. So there is no lock
+here; a lost update moves a decision by one answer.
 
 PERF: where all poll, who hands the lock on wakes a thread on another processor, which takes longer
 than on its own: on one processor a list answers a quarter more, a row two fifths; what waits for
@@ -17,6 +18,7 @@ workers are kept there, never the process, nor its jobs, nor what a worker start
 from __future__ import annotations
 
 import os
+import resource
 import sys
 import threading
 import time
@@ -26,11 +28,13 @@ from functools import cache
 from pathlib import Path
 
 QUICK = 100e-6
-"""Seconds that an answer may take, on average, for one thread to go on alone: no time to ask the
-database.
-"""
+"""Seconds that an answer may take, on average, for one thread to go on alone."""
 TRIAL = 64
 """Answers after which it is seen how things go."""
+LEAVES = TRIAL // 2
+"""So many times may one thread alone leave its processor within these: whose answers wait, for a
+database say, leaves it to nobody.
+"""
 _FAST = 2000.0
 """Answers a second that make one thread try."""
 _MOMENT = 0.003  # seconds without an answer that call everybody back
@@ -81,7 +85,8 @@ def _watch_starts() -> None:
 
 
 class Crew:
-    """Who polls, and where. alone: the identity of the one thread that polls, or 0 for all.
+    """Who polls, and where. alone: the identity of the one thread that polls, or 0 for all. polls:
+    how often a thread has looked for something to do in a way that may wait for it.
 
     gather: the workers may be kept on one processor.
     """
@@ -94,6 +99,7 @@ class Crew:
         self._seconds = 0.0
         self._from = 0.0
         self._patience = TRIAL
+        self.polls = self._left = 0
         self._watch = threading.Lock()  # LOCK: one of the resting threads watches.
 
     def join(self) -> None:
@@ -113,8 +119,10 @@ class Crew:
                 self.alone = 0
             elif self._answers < TRIAL:
                 return
+            elif (left := self._leaves()) - self._left > LEAVES:
+                self.alone = 0
             else:
-                self._patience = TRIAL
+                self._patience, self._left = TRIAL, left
                 if self._place:
                     self._place.release()
         elif self.alone or self._answers < self._patience:
@@ -122,8 +130,18 @@ class Crew:
         elif self._answers > _FAST * (now - self._from):
             # Where it does not go well, the next try comes later.
             self._patience = min(self._patience * 2, _MOST)
-            self.alone = me
+            self.alone, self._left = me, self._leaves()
         self._answers, self._seconds, self._from = 0, 0.0, now
+
+    def _leaves(self) -> int:
+        """How often this thread has left its processor so far, but for its polls (getrusage(2)):
+        to wait, or because whom it woke went first.
+
+        PERF: a row of a database that is near takes no longer than QUICK, and eight threads answer
+        a sixth more of them than one (benchmarks/http, row).
+        """
+        used = resource.getrusage(resource.RUSAGE_THREAD)
+        return used.ru_nvcsw + used.ru_nivcsw - self.polls
 
     @property
     def gathers(self) -> bool:
@@ -131,9 +149,9 @@ class Crew:
         return self._place is not None
 
     @property
-    def crowded(self) -> bool:
-        """One thread at a time answers all that is asked, and other processors have room."""
-        return self._place is not None and (self.alone != 0 or self._place.together)
+    def spares(self) -> bool:
+        """One thread answers all that is asked, and other processors have room."""
+        return self.alone != 0
 
     def leave(self) -> None:
         """Called by each worker when it ends."""
