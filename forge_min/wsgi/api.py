@@ -71,9 +71,12 @@ class ResourceAPI:
             names = ListQuery.parse(self._actions.resource, {"include": given}).include
         row = self._actions.get(self._key(request))
         etag = self._etag(row)
-        if not names and request.has_match(etag):  # the version knows nothing of other rows
+        if names:  # of other rows the version knows nothing
+            (shown,) = self._actions.to_json_many([row], names)
+        elif request.has_match(etag):
             return Response(304, b"", [("ETag", etag)])
-        (shown,) = self._actions.to_json_many([row], names)
+        else:
+            shown = self._actions.to_json(row)
         return json_response(shown, headers=[("ETag", etag)])
 
     def create(self, request: Request) -> Response:
@@ -205,8 +208,10 @@ class ResourceAPI:
         return json_response(self._actions.to_json(row), headers=[("ETag", self._etag(row))])
 
     def _etag(self, row: Any) -> str:
-        hidden = ",".join(sorted(self._actions.hidden()))
-        return f'"{row.version}.{crc32(hidden.encode()):08x}"' if hidden else f'"{row.version}"'
+        hidden = self._actions.hidden()
+        if not hidden:
+            return f'"{row.version}"'
+        return f'"{row.version}.{crc32(",".join(sorted(hidden)).encode()):08x}"'
 
     def _key(self, request: Request) -> Any:
         return self._actions.read_key(request.params["id"])

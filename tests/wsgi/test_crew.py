@@ -162,10 +162,12 @@ class Workers:
 
     def together(self) -> bool:
         """Whether the kernel keeps them on one processor; all others are left alone."""
-        assert os.sched_getaffinity(0) == EVERYWHERE
+        assert placed() == (EVERYWHERE, os.SCHED_OTHER)
         sets = [os.sched_getaffinity(thread) for thread in self.ids]
         assert sets[0] == sets[1]
         assert len(sets[0]) == 1 or sets[0] == EVERYWHERE
+        policy = os.SCHED_BATCH if len(sets[0]) == 1 else os.SCHED_OTHER
+        assert {os.sched_getscheduler(thread) for thread in self.ids} == {policy}
         return len(sets[0]) == 1
 
     def answer(self, seconds: float, rate: Callable[[bool], float]) -> float:
@@ -180,6 +182,11 @@ class Workers:
 
 
 EVERYWHERE = os.sched_getaffinity(0)
+
+
+def placed(thread: int = 0) -> tuple[set[int], int]:
+    """Where a thread may run, and under which policy."""
+    return os.sched_getaffinity(thread), os.sched_getscheduler(thread)
 
 
 @pytest.fixture
@@ -320,24 +327,25 @@ def test_nobody_is_gathered_unless_that_is_asked_for():
     assert Crew()._place is None
 
 
-def started_thread() -> set[int]:
-    found: list[set[int]] = []
-    thread = threading.Thread(target=lambda: found.append(os.sched_getaffinity(0)))
+def started_thread() -> tuple[set[int], int]:
+    found: list[tuple[set[int], int]] = []
+    thread = threading.Thread(target=lambda: found.append(placed()))
     thread.start()
     thread.join()
     return found[0]
 
 
-def started_program() -> set[int]:
-    code = "import os; print(*os.sched_getaffinity(0))"
+def started_program() -> tuple[set[int], int]:
+    code = "import os; print(os.sched_getscheduler(0), *os.sched_getaffinity(0))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return set(map(int, done.stdout.split()))
+    policy, *processors = map(int, done.stdout.split())
+    return set(processors), policy
 
 
-def started_by_a_shell() -> set[int]:
-    code = "import os; os._exit(len(os.sched_getaffinity(0)))"
+def started_by_a_shell() -> tuple[set[int], int]:
+    code = "import os; os._exit(len(os.sched_getaffinity(0)) + 100 * os.sched_getscheduler(0))"
     status = os.waitstatus_to_exitcode(os.system(f"{sys.executable} -c '{code}'"))
-    return EVERYWHERE if status == len(EVERYWHERE) else set()
+    return (EVERYWHERE if status % 100 == len(EVERYWHERE) else set()), status // 100
 
 
 SEEN = [started_thread] if sys.version_info >= (3, 12) else []  # before, Python tells of none
@@ -347,7 +355,7 @@ SEEN = [started_thread] if sys.version_info >= (3, 12) else []  # before, Python
 def test_what_a_worker_starts_may_run_everywhere(workers, start):
     workers.answer(4, lambda together: 2000 if together else 1000)
     assert workers.together()
-    assert workers.run(start) == EVERYWHERE
+    assert workers.run(start) == (EVERYWHERE, os.SCHED_OTHER)
     # The other workers stay, and this one comes back with the next trial.
     assert [len(os.sched_getaffinity(each)) for each in sorted(workers.ids)].count(1) >= 1
     workers.answer(15, lambda together: 2000 if together else 1000)
@@ -373,8 +381,9 @@ def test_a_thread_that_python_does_not_tell_of_is_let_go_soon(workers, how):
     while len(ids) < 2:
         time.sleep(0.001)
     os.sched_setaffinity(ids[1], cage)  # as it inherits it of a worker in a library
+    os.sched_setscheduler(ids[1], os.SCHED_BATCH, os.sched_param(0))
     workers.place.settle(workers.now) if how == "settle" else workers.crew.end()
-    assert [os.sched_getaffinity(each) for each in ids] == [cage, EVERYWHERE]
+    assert [*map(placed, ids)] == [(cage, os.SCHED_OTHER), (EVERYWHERE, os.SCHED_OTHER)]
     assert workers.together() == (how == "settle")
     gate.set()
     older.join()

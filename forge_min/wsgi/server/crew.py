@@ -61,8 +61,9 @@ _PROCESSOR = 36  # of the fields behind the name in /proc/PID/stat (proc(5): fie
 
 
 # LOCK: none; operations of a dict are atomic. Threads that are kept on one processor, by their
-# native ids, and where each was before.
-_HELD: dict[int, set[int]] = {}
+# native ids, and where each was before, under which policy (sched(7)).
+_HELD: dict[int, tuple[set[int], int]] = {}
+_USUAL = os.SCHED_OTHER, os.SCHED_BATCH  # policies; another is the operator's own choice
 _STARTS = frozenset((
     "_thread.start_new_thread", "_thread.start_joinable_thread", "subprocess.Popen", "os.exec",
     "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system",
@@ -75,8 +76,16 @@ def _let_go(event: str, _: object) -> None:
     if event in _STARTS:
         before = _HELD.pop(threading.get_native_id(), None)
         if before is not None:
-            with suppress(OSError):
-                os.sched_setaffinity(0, before)
+            _move(0, *before)
+
+
+def _move(thread: int, processors: set[int], policy: int) -> None:
+    """Let a thread run there and so from now on."""
+    with suppress(OSError):  # it has ended, or this is not allowed here
+        os.sched_setaffinity(thread, processors)
+    with suppress(OSError):
+        if os.sched_getscheduler(thread) in _USUAL:
+            os.sched_setscheduler(thread, policy, os.sched_param(0))
 
 
 @cache
@@ -266,33 +275,36 @@ class _Place:
         """Keep the workers on the processor that this one is on, or let them go."""
         if together == self.together:
             return
-        allowed = everywhere = os.sched_getaffinity(os.getpid())  # the main thread is never moved
+        everywhere = os.sched_getaffinity(os.getpid())  # the main thread is never moved
         if together:
             try:
                 stat = Path("/proc/thread-self/stat").read_text()
             except OSError:
                 return  # no file can be opened now; it is tried again
-            allowed = {int(stat.rpartition(")")[2].split()[_PROCESSOR])}
-            self._known, self._cage = _threads(), allowed
+            self._cage = {int(stat.rpartition(")")[2].split()[_PROCESSOR])}
+            self._known = _threads()
         else:
             self._free()
         for thread in list(self.threads):
-            with suppress(OSError):  # it has ended, or this is not allowed here
-                os.sched_setaffinity(thread, allowed)
-                _HELD.pop(thread, None)
-                if together:
-                    _HELD[thread] = everywhere
+            if together:
+                with suppress(OSError):  # it has ended
+                    _HELD[thread] = everywhere, os.sched_getscheduler(thread)
+                    # PERF: who wakes does not take the place of who holds the interpreter lock,
+                    # only to wait for that (benchmarks/http, row).
+                    _move(thread, self._cage, os.SCHED_BATCH)
+            elif (before := _HELD.pop(thread, None)) is not None:
+                _move(thread, *before)
         self.together = together
 
     def _free(self) -> None:
         """Threads that a library has started, and all that there are since before Python 3.12,
         which has no event for it.
         """
-        everywhere = os.sched_getaffinity(os.getpid())
+        everywhere, policy = os.sched_getaffinity(os.getpid()), os.sched_getscheduler(os.getpid())
         for thread in _threads() - self._known - set(self.threads):
             with suppress(OSError):  # it has ended
                 if os.sched_getaffinity(thread) == self._cage:
-                    os.sched_setaffinity(thread, everywhere)
+                    _move(thread, everywhere, policy)
 
 
 def _threads() -> set[int]:
