@@ -34,8 +34,8 @@ def trace_connection(conn: Connection) -> Connection:
     The span carries the statement's text with its placeholders, never its parameters; literals are
     `?`, comments left out. conn: a Connection or an AsyncConnection. In pipeline mode a span covers
     the sending, not the answer; of a COPY or a stream of a cursor that the connection did not make
-    (`psycopg.RawCursor(conn)`) its beginning. Only statements inside a sampled span are recorded, among them
-    those of transactions and of named cursors.
+    (`psycopg.RawCursor(conn)`) its beginning. Only statements inside a sampled span are recorded,
+    among them those of transactions and of named cursors.
     """
     traced: Any = conn
     traced.cursor_factory = _traced(traced.cursor_factory)
