@@ -126,7 +126,7 @@ def _serve_many(
     project: Project, settings: dict[str, Any], count: int, jobs: bool, early: AdminSocket | None
 ) -> int:
     """A parent with `count` processes, and one for the admin server."""
-    from .processes import HealthOfMany, Supervisor
+    from .processes import HealthOfMany, Inheritance, Supervisor
 
     config, build = project.config, project.build
     project.preload()
@@ -140,8 +140,10 @@ def _serve_many(
             early.close()  # the parent's and the admin process's
         return _serve(project, settings, Health(build), admin=False, jobs=jobs, link=link)
 
+    inherited = Inheritance()
+
     def tell(link: Link, control: socket.socket) -> int:
-        health = HealthOfMany(build, control, count)
+        health = HealthOfMany(build, control, count, inherited)
         with _process(child=True) as (stack, ended):
             link.start(health, ended.set)
             _, begin = _start(project, stack, health, admin=True, serving=False, early=early)

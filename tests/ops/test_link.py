@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
@@ -14,7 +15,8 @@ from typing import Any
 
 import pytest
 from forge_min.observe.profiles import Question
-from forge_min.ops.processes.link import HealthOfMany
+from forge_min.ops.processes import HealthOfMany, Inheritance
+from forge_min.ops.processes.inheritance import Counted
 
 READY = (True, {})
 Answers = Callable[[Connection], None]
@@ -28,7 +30,7 @@ def health_of() -> Iterator[Callable[[list[Answers]], HealthOfMany]]:
 
     def made(answers: list[Answers]) -> HealthOfMany:
         parent, control = socket.socketpair()
-        health = HealthOfMany({}, control, len(answers))
+        health = HealthOfMany({}, control, len(answers), Inheritance())
         health.running = SimpleNamespace(ready=lambda: READY)  # type: ignore[assignment]
         for slot, answer in enumerate(answers):
             ours, theirs = socket.socketpair()
@@ -139,3 +141,13 @@ def test_an_answer_is_not_older_than_the_question(health_of: Any) -> None:
         for told in beside:
             assert told.result(timeout=20) == (False, {"process 1: database": "away"})
         assert first.result(timeout=20) == (True, {})
+
+
+def test_what_is_left_is_taken_whole_or_not_at_all() -> None:
+    inheritance = Inheritance()
+    assert inheritance.take() == Counted([], {}, {})
+    inheritance.leave(Counted([], {0: 11, 1: 12}, {}))
+    inheritance.leave(Counted([], {0: 11}, {}))
+    assert inheritance.take() == Counted([], {0: 11}, {})
+    os.pwrite(inheritance._fd, b"\xff", 40)  # as a writer that was killed in between
+    assert inheritance.take() == Counted([], {}, {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -47,6 +48,14 @@ def listening(pid: int, port: int) -> set[str]:
             with contextlib.suppress(OSError):
                 links.add(os.readlink(f"/proc/{pid}/fd/{fd}"))
     return links & {f"socket:[{inode}]" for inode in inodes}
+
+
+def totals(site: Any) -> dict[str, float]:
+    """The counters that the admin server tells of, and the counts of histograms."""
+    text = site.ask("GET", "/metrics", port=site.admin)[2].decode()
+    found = re.findall(r"(?m)^(\w+(?:_total|_count|_bucket)(?:\{.*\})?) (\S+)$", text)
+    assert found
+    return {name: float(value) for name, value in found}
 
 
 def counted(site: Any) -> int:
@@ -117,12 +126,26 @@ def test_cursors_of_one_process_are_good_in_all(site: Any) -> None:
 def test_the_admin_process_is_started_again_too(site: Any) -> None:
     process = site.serve("--processes", "2")
     (admin,) = (pid for pid in children(process) if listening(pid, site.admin))
+    served = [pid for pid in children(process) if listening(pid, site.port)]
     for _ in range(10):
         site.ask("GET", "/api/v1/countries")
-    os.kill(admin, signal.SIGKILL)
-    process.wait_for(lambda: site.status(site.admin, "/healthz") == 200, "admin again")
+    assert counted(site) == 10
+    sums = [totals(site)]
+    os.kill(served[0], signal.SIGKILL)
+    process.wait_for(lambda: site.status(site.admin, "/readyz") == 503, "one is missing")
     process.wait_for(lambda: site.status(site.admin, "/readyz") == 200, "ready again")
-    assert counted(site) == 10 and process.stop() == 0
+    sums.append(totals(site))
+    for _ in range(2):
+        (admin,) = (pid for pid in children(process) if listening(pid, site.admin))
+        os.kill(admin, signal.SIGKILL)
+        process.wait_for(lambda: site.status(site.admin, "/healthz") == 200, "admin again")
+        process.wait_for(lambda: site.status(site.admin, "/readyz") == 200, "ready again")
+        sums.append(totals(site))
+    assert counted(site) == 10, "of the one that is no more too"
+    for before, after in itertools.pairwise(sums):
+        fell = {name for name, value in before.items() if after.get(name, 0) < value}
+        assert not fell, "to Prometheus a sum that falls has begun anew"
+    assert process.stop() == 0
 
 
 @pytest.mark.thorough

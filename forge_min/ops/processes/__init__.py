@@ -1,6 +1,7 @@
 """`serve` in several processes: the parent, and what the others tell the admin server."""
 
+from .inheritance import Inheritance
 from .link import HealthOfMany, Link
 from .supervisor import Supervisor
 
-__all__ = ["HealthOfMany", "Link", "Supervisor"]
+__all__ = ["HealthOfMany", "Inheritance", "Link", "Supervisor"]

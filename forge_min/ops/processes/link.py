@@ -19,6 +19,7 @@ from typing import Any
 from ...observe import Snapshot, lasting, scrape, snapshot, summed
 from ...observe.profiles import Question
 from ..health import Health
+from .inheritance import Counted, Inheritance
 from .questions import ManyProcesses, answer, received, sent
 
 PATIENCE = 2.0  # seconds that a process has for its answer
@@ -80,10 +81,17 @@ class Link:
 class HealthOfMany(Health):
     """What the admin process tells: of itself, which answers no request, and of all that serve.
 
-    control: where the parent sends the ends of links, each with its slot.
+    control: where the parent sends the ends of links, each with its slot. inherited: what an
+    earlier one of its kind has left of the counts.
     """
 
-    def __init__(self, build: Mapping[str, Any], control: socket.socket, count: int) -> None:
+    def __init__(
+        self,
+        build: Mapping[str, Any],
+        control: socket.socket,
+        count: int,
+        inherited: Inheritance,
+    ) -> None:
         super().__init__(build)
         control.setblocking(False)
         self._control, self._count = control, count
@@ -93,10 +101,10 @@ class HealthOfMany(Health):
         self._left: list[Connection] = []  # links to nobody, which one may be waiting for
         self._asked: dict[int, float] = {}  # who owes an answer, and since when
         self._told: dict[int, _State] = {}  # what each has answered last
-        self._pids: dict[int, int] = {}
-        self._latest: dict[int, Snapshot] = {}
         self.inside = self._others = ManyProcesses(self._send, count)
-        self._gone: Snapshot = []  # what processes have counted that are no more
+        self._inherited = inherited
+        self._gone, self._pids, latest = inherited.take()
+        self._latest = {slot: lasting(taken) for slot, taken in latest.items()}
 
     def ready(self) -> tuple[bool, Mapping[str, Any]]:
         """Ready when each process is."""
@@ -115,6 +123,8 @@ class HealthOfMany(Health):
         if self.running is None:
             self._ask()
         with self._lock:
+            gone = summed([lasting(own), self._gone])  # as it will be when this one is killed
+            self._inherited.leave(Counted(gone, self._pids, self._latest))
             return scrape(summed([own, self._gone, *self._latest.values()]), accept)
 
     def counted(self) -> Snapshot:
