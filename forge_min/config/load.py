@@ -270,9 +270,14 @@ def _printable(name: str) -> str:
 
 
 def _user(url: str) -> str:
-    """The user of a libpq URI (before the @, or user=) or keyword string; "" when it names none."""
-    found = re.match(r"\w+://([^:/@?]+)(:[^@]*)?@", url)
-    found = found or re.search(r"(?:^|[\s?&])user\s*=\s*'?([^\s&']+)", url)
+    """The user of a libpq URI (before the @, or user=) or keyword string; "" when it names none
+    (PostgreSQL manual, section 34.1.1).
+    """
+    if not re.match(r"postgres(ql)?://", url):
+        given = dict(re.findall(r"(\w+)\s*=\s*('(?:[^'\\]|\\.)*'|(?:[^\s\\]|\\.)*)", url))
+        user = given.get("user", "")
+        return re.sub(r"\\(.)", r"\1", user[1:-1] if user.startswith("'") else user)
+    found = re.search(r"[?&]user=([^&]+)", url) or re.match(r"\w+://([^:/@?]+)(:[^@]*)?@", url)
     if not found or "%" not in found[1]:
         return found[1] if found else ""
     from urllib.parse import unquote  # PERF: 3 ms that few need

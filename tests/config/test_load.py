@@ -572,6 +572,9 @@ def test_a_hub_that_no_action_would_reach_is_refused() -> None:
         "postgresql://h/d?user=web",
         "host=h user=web dbname=d",
         "user = 'web' host=h",
+        "host=h options='-c user=root' user=web",
+        "dbname='a user=root' user=we\\b",
+        "postgresql://root@h/d?options=-c%20user%3Droot&user=w%65b",
     ],
 )
 def test_the_app_role_is_the_urls_user_in_every_form(url: str) -> None:
