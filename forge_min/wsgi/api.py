@@ -20,7 +20,15 @@ from ..actions import Actions, ListQuery, Page
 from ..actions.reading.query import MAX_PAGE
 from ..actions.values import JSON_DEPTH
 from ..db import Connection
-from ..errors import BadRequest, Forbidden, NotFound, StaleVersion, Unauthenticated
+from ..errors import (
+    BadRequest,
+    FieldError,
+    Forbidden,
+    Invalid,
+    NotFound,
+    StaleVersion,
+    Unauthenticated,
+)
 from ..expression import expression
 from ..text import text
 from .middleware.limits import network
@@ -169,7 +177,7 @@ class ResourceAPI:
         operation: str,
         action: Callable[..., Any],
         request: Request,
-        *given: Callable[[Request], object],
+        *given: Callable[[Request], dict[str, Any]],
     ) -> Any:
         """What `action` gives for the request's row. given: what it takes beside key and version.
 
@@ -177,7 +185,7 @@ class ResourceAPI:
         """
         self._actions.allow(operation)
         key = self._key(request)
-        data = [read(request) for read in given]
+        data = [self._given(key, read(request)) for read in given]
         for tried in range(TRIES):
             try:
                 return action(key, *data, version=self._version(request, key))
@@ -187,6 +195,22 @@ class ResourceAPI:
                 if _names_version(request) or tried == TRIES - 1:
                     raise
         raise AssertionError("the last try returns or raises")
+
+    def _given(self, key: Any, data: dict[str, Any]) -> dict[str, Any]:
+        """The data without what the server keeps, where that is as a GET gives it: a row may come
+        back as it was read. Raises Invalid for another value.
+        """
+        served = [name for name in data if name in self._actions.served]
+        if not served:
+            return data
+        try:
+            now = self._actions.to_json(self._actions.get(key))
+        except (Forbidden, Unauthenticated):
+            return data  # to be refused: nobody learns by a guess what he may not read
+        message = text("is kept by the server, and is not this")
+        if wrong := [name for name in served if name not in now or data[name] != now[name]]:
+            raise Invalid([FieldError(f"/{name}", "not_writable", message) for name in wrong])
+        return {name: value for name, value in data.items() if name not in served}
 
     def _merged(self, key: Any, data: dict[str, Any], *, version: int | None) -> Any:
         """The action, with each object for a json column merged into what the column holds, as far

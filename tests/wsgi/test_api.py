@@ -110,6 +110,27 @@ def test_patch_merges_and_put_replaces(ask: Client) -> None:
     assert (replaced.status, replaced.json["version"]) == (200, 3)
 
 
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+def test_a_row_may_come_back_as_it_was_read(ask: Client, method: str) -> None:
+    where = country(ask).headers["location"]
+    read = ask("GET", where).json
+    changed = ask(method, where, read | {"name": "Other"})
+    assert changed.status == 200
+    assert changed.json == read | {k: changed.json[k] for k in ("name", "version", "updated_at")}
+    assert changed.json["name"] == "Other" and changed.json["version"] == 2
+    # Not as it is now, nor what never was.
+    stale = ask(method, where, read | {"name": "Third"})
+    assert stale.status == 422
+    assert {e["pointer"] for e in stale.json["errors"]} == {"/version", "/updated_at"}
+    for wrong in ({"id": str(uuid4())}, {"created_at": None}, {"version": "2"}):
+        answer = ask(method, where, {"code": "DE", "name": "X"} | wrong)
+        (error,) = answer.json["errors"]
+        assert (answer.status, error["code"]) == (422, "not_writable")
+    assert ask(method, f"/api/v1/countries/{uuid4()}", read).status == 404
+    assert ask("POST", "/api/v1/countries", read | {"code": "FR"}).status == 422
+    assert ask("GET", where).json == changed.json
+
+
 def test_if_match_is_honoured_by_every_write(ask: Client) -> None:
     where = country(ask).headers["location"]
     assert ask("PATCH", where, {"name": "B"}, if_match='"1"').status == 200

@@ -47,7 +47,10 @@ AGAIN = 10  # times that a statement is sent anew because others were faster
 
 
 class Writer(Base[R]):
-    """The writing half of a resource's actions, without the actions."""
+    """The writing half of a resource's actions, without the actions.
+
+    served: the columns that no data gives: what the server alone keeps, the key that it makes too.
+    """
 
     def __init__(self, database: db.Database) -> None:
         super().__init__(database)
@@ -58,10 +61,11 @@ class Writer(Base[R]):
         self._guarded = [c for c in resource.columns if c.writable_by]
         self._frozen = frozenset([key, *(c.name for c in resource.columns if c.immutable)])
         self._kept = self._frozen.union(self._links)
-        # A declared key is a field of the data; any other is made here.
-        probe = Check({key: None})
+        probe = Check(dict.fromkeys(column.name for column in resource.columns))
         resource.check(probe)
-        self._makes_key = any(e.code == "unknown" for e in probe.errors)
+        self.served = frozenset(e.pointer[1:] for e in probe.errors if e.code == "unknown")
+        # A declared key is a field of the data; any other is made here.
+        self._makes_key = key in self.served
         # PERF: a change of the same fields is the same text each time, so it is made once, and
         # PostgreSQL can keep its plan.
         self._sql = lru_cache(400)(lambda make, *what: make(self.resource, *what))
