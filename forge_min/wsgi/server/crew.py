@@ -45,8 +45,8 @@ _BUSY = 500.0
 """Answers a second from which on it matters where the workers run."""
 _LOOK = 0.1
 """Seconds of each way that are compared; half as many pass unseen before."""
-_PAIRS = 3
-"""Comparisons of which the middle one counts: the machine has others to serve too."""
+_AGREE = 2
+"""Comparisons that must agree: the machine has others to serve too."""
 _GLANCE = 0.05
 """Seconds after which it is seen whether many ask again."""
 _BETTER = 1.08
@@ -248,11 +248,11 @@ class _Place:
         """
         stay = _STAY[0]
         while True:
-            was, gains = self._wanted, []
-            for _ in range(_PAIRS):
+            was, votes = self._wanted, [0, 0]  # to stay, and for the other way
+            while max(votes) < _AGREE:
                 stayed = yield from self._look(was)
-                gains.append((yield from self._look(not was)) / stayed)
-            self._wanted = was != (sorted(gains)[_PAIRS // 2] > _BETTER)
+                votes[(yield from self._look(not was)) / stayed > _BETTER] += 1
+            self._wanted = was != (votes[True] == _AGREE)
             same = yield from self._same(stay)
             stay = min(2 * stay, _STAY[1]) if same else _STAY[0]
 
