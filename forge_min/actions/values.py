@@ -83,6 +83,9 @@ def _url(value: object) -> str:
 
 
 def _whole(value: object, bits: int) -> int:
+    # As the API's document says it: 5.0 is an integer of JSON Schema (2020-12, section 6.1.1).
+    if isinstance(value, Decimal) and value.is_finite() and value.adjusted() < bits:
+        value = int(value) if value == int(value) else value
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError(text("must be a whole number"))
     limit = 1 << (bits - 1)

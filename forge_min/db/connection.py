@@ -243,7 +243,6 @@ class Database:
     def _begin(self) -> None:
         # SAFETY: in a forked child the parent's connections are only forgotten: closing one would
         # end the parent's session.
-        self._generation = _generation
         self._lock = threading.Lock()  # LOCK: guards changes of _open and _handed
         self._open: dict[threading.Thread, Connection] = {}
         self._handed: list[Connection] = []  # by threads that need none now
@@ -251,6 +250,8 @@ class Database:
         self._trying = threading.Lock()  # LOCK: guards nothing; one thread at a time tries
         self._watch: threading.Thread | None = None
         self._closed = threading.Event()
+        # SAFETY: at last: another thread that sees it sees none of the parent's connections.
+        self._generation = _generation
 
     def connection(self) -> Connection:
         """This thread's connection; a broken one is replaced. Raises as `connect`."""
@@ -263,6 +264,8 @@ class Database:
         """Leave this thread's connection, where it has one, to the next thread that needs one; it
         is closed where a transaction is open. What was SET on it stays.
         """
+        if self._generation != _generation:
+            self._begin()
         with self._lock:
             conn = self._open.pop(threading.current_thread(), None)
             if conn is not None and conn.pgconn.transaction_status == TransactionStatus.IDLE:
@@ -280,6 +283,8 @@ class Database:
 
     def close(self) -> None:
         """Close every thread's connection. Idempotent."""
+        if self._generation != _generation:
+            self._begin()
         with self._lock:
             conns, self._open, self._handed = [*self._open.values(), *self._handed], {}, []
             self._watch = None

@@ -75,6 +75,25 @@ def test_no_page_breaks_a_rule_of_accessibility(board: Any, browse: Callable[...
 
 
 @pytest.mark.thorough
+def test_a_long_json_value_fits_a_phone_and_needs_no_scrolling(
+    board: Any, browse: Callable[..., Any]
+) -> None:
+    flight, browser = board.add("LH 2"), browse()
+    for width, height in SCREENS.values():
+        browser.set_window_size(width, height)
+        browser.get(f"{board.url}flights/{flight}")
+        # As a field of type json is shown, which no resource of the board has.
+        browser.execute_script(
+            "const pre = document.createElement('pre');"
+            "pre.textContent = JSON.stringify({a: 'x'.repeat(500)}, null, 2);"
+            "document.querySelector('.facts dd').replaceChildren(pre);"
+        )
+        assert violations(browser) == []
+        root = "document.documentElement"
+        assert browser.execute_script(f"return {root}.scrollWidth <= {root}.clientWidth")
+
+
+@pytest.mark.thorough
 def test_a_form_is_sent_without_a_reload_and_says_what_is_wrong(
     board: Any, browse: Callable[..., Any]
 ) -> None:

@@ -266,6 +266,30 @@ database.close()
 
 
 @pytest.mark.db
+def test_a_forked_child_that_closes_ends_no_session_of_its_parent(fresh_database):
+    code = """
+import os, sys
+from forge_min.db import Database
+database = Database(sys.argv[1])
+pid = database.connection().info.backend_pid
+for use in (database.close, database.hand_on):
+    child = os.fork()
+    if child == 0:
+        use()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert database.connection().execute("select pg_backend_pid()").fetchone() == (pid,)
+database.close()
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, fresh_database.app_url],
+        cwd=os.getcwd(),
+        timeout=60,
+    )
+    assert done.returncode == 0
+
+
+@pytest.mark.db
 def test_a_transaction_is_seen_through_the_threads_connection(fresh_database):
     database = Database(fresh_database.app_url)
     with transaction(database.connection()):

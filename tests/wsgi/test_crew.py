@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forge_min.wsgi.server import crew as crew_module
 from forge_min.wsgi.server.crew import QUICK, TRIAL, Crew
 
 ME = threading.get_ident()
@@ -304,11 +305,30 @@ def test_a_worker_that_ended_does_not_matter(workers):
     assert workers.together()
 
 
+def test_a_name_that_is_cut_in_the_middle_of_a_letter_ends_no_worker(workers):
+    name = Path("/proc/thread-self/comm")
+    before = name.read_bytes()
+    name.write_bytes("abéééééééé".encode())  # the kernel keeps 15 bytes
+    try:
+        workers.answer(4, more_together)
+    finally:
+        name.write_bytes(before)
+    assert workers.together()
+
+
+def test_who_lets_go_of_itself_while_it_is_put_there_does_not_stay(workers):
+    workers.answer(4, more_together)
+    crew_module._HELD.pop(workers.ids[0])  # by itself, and then it was put there
+    assert workers.together()
+    workers.crew.end()
+    assert not workers.together()
+
+
 def test_workers_go_on_where_no_file_can_be_opened(workers, monkeypatch):
-    def fail(path: Path) -> str:
+    def fail(path: Path) -> bytes:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr(Path, "read_text", fail)
+    monkeypatch.setattr(Path, "read_bytes", fail)
     workers.answer(4, more_together)
     assert not workers.together()
     monkeypatch.undo()

@@ -20,7 +20,11 @@ BIG = b"x" * 20_000_000
 
 def app(environ, start_response):
     path = environ["PATH_INFO"]
-    start_response("200 OK", [("X-Path", path)])
+    write = start_response("200 OK", [("X-Path", path)])
+    if path == "/written":
+        for _ in range(20):
+            write(BIG[:1_000_000])
+        return []
     if path == "/big":
         return [BIG]
     if path == "/pieces":
@@ -63,6 +67,20 @@ def test_a_reader_that_stops_is_cut(serve, connect, eventually, path):
     eventually(lambda: server.connections == 1)
     eventually(lambda: server.connections == 0)
     assert connect(server).get().answer().status == 200
+
+
+@pytest.mark.parametrize("path", ["/big", "/pieces", "/written"])
+def test_a_slow_reader_is_not_cut_while_the_kernel_holds_much_for_it(serve, eventually, path):
+    server = serve(app, threads=1, write_timeout=0.6)
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        sock.connect(("127.0.0.1", server.server_port))
+        sock.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        for _ in range(30):
+            assert sock.recv(20_000)
+            time.sleep(0.1)
+        assert server.connections == 1
+        eventually(lambda: server.connections == 0)  # it has stopped
 
 
 @pytest.mark.thorough

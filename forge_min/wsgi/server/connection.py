@@ -7,8 +7,12 @@ that took it out of the parked ones.
 
 from __future__ import annotations
 
+import fcntl
 import select
 import socket
+import sys
+import termios
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ...fanout import Courier, receive, transmit
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
 
 CHUNK = 65536
 """Bytes asked of the kernel at once."""
+_SLOWEST = 1024  # bytes a second that a peer takes at least
 
 
 class Gone(Exception):
@@ -30,8 +35,9 @@ class Connection:
 
     phase: what a parked connection waits for, until `deadline` on the monotonic clock; None after
     an answer. last: the next answer is the last one, the server stops. closing: the last answer is
-    given. held: a whole answer stays in `out` until `flush`, or for a Courier; given: it has the
-    socket. came: what it brought. answering: the exchange of which pieces are left.
+    given. queued: how much the kernel held at the last look. held: a whole answer stays in `out`
+    until `flush`, or for a Courier; given: it has the socket. came: what it brought. answering: the
+    exchange of which pieces are left.
     """
 
     def __init__(
@@ -49,6 +55,7 @@ class Connection:
         self.closing = False
         self.held = False
         self.given = False
+        self.queued = 0
         self.came: bytes | int = 0
         self.answering: Exchange | None = None
 
@@ -120,6 +127,23 @@ class Connection:
         self.buffer += came
         return True
 
+    def takes(self) -> bool:
+        """Whether the peer has taken enough of what the kernel holds since the last look, within
+        `write_timeout`.
+
+        Only when a third of a socket's buffer is free is it writable, and that may be a megabyte.
+        """
+        before = self.queued
+        self.look()
+        return before - self.queued >= _SLOWEST * self.write_timeout
+
+    def look(self) -> None:
+        """See how much the kernel holds that the peer has not taken yet (tcp(7), SIOCOUTQ)."""
+        # SAFETY: a server that is cut may have closed it.
+        with suppress(OSError, ValueError):
+            held = fcntl.ioctl(self.sock.fileno(), termios.TIOCOUTQ, bytes(4))
+            self.queued = int.from_bytes(held, sys.byteorder)
+
     def send_rest(self) -> None:
         """Wait until the peer has taken what `out` holds. Raises Gone after `write_timeout`
         without progress.
@@ -127,8 +151,10 @@ class Connection:
         For answers that are made piece by piece, whose application holds the thread anyway.
         """
         while self.out:
+            self.look()
             writable = select.poll()
             writable.register(self.fd, select.POLLOUT)
-            if not writable.poll(self.write_timeout * 1000):
-                raise Gone
+            while not writable.poll(self.write_timeout * 1000):
+                if not self.takes():
+                    raise Gone
             self.flush()

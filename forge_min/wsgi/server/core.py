@@ -112,7 +112,10 @@ class Core(Entrance):
                 began = time.perf_counter()
                 self._serve(conn, turn)
                 turn.exchange = turn.environ = None
-                crew.answered(me, began)
+                try:
+                    crew.answered(me, began)
+                except Exception:  # SAFETY: it decides of nothing but speed
+                    _log.exception("who polls could not be decided")
 
     def _next(self, turns: int) -> tuple[Connection | None, int]:
         """A connection that something can be done for, or None, and how often the next one may be
@@ -254,6 +257,8 @@ class Core(Entrance):
         if phase is not conn.phase:
             conn.phase = phase
             conn.deadline = time.monotonic() + self._seconds[phase]
+            if phase is Phase.WRITE:
+                conn.look()
         self._arm(conn, _WRITE if phase is Phase.WRITE else _READ)
 
     def _arm(self, conn: Connection, events: int) -> None:
@@ -273,8 +278,10 @@ class Core(Entrance):
             late = now >= conn.deadline or (idle_ends and conn.phase is Phase.IDLE)
             if not late or not self._owns(fd, conn):
                 continue
-            if now < conn.deadline and not idle_ends:
-                self._arm(conn, _READ)
+            if conn.phase is Phase.WRITE and now >= conn.deadline and conn.takes():
+                conn.deadline = now + conn.write_timeout
+            if now < conn.deadline and not (idle_ends and conn.phase is Phase.IDLE):
+                self._arm(conn, _WRITE if conn.phase is Phase.WRITE else _READ)
             elif conn.phase in (Phase.HEAD, Phase.BODY):
                 slow = Refused(408, "the request did not arrive in time")
                 with suppress(Refused):

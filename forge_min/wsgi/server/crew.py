@@ -275,24 +275,27 @@ class _Place:
         """Keep the workers on the processor that this one is on, or let them go."""
         if together == self.together:
             return
-        everywhere = os.sched_getaffinity(os.getpid())  # the main thread is never moved
+        # The main thread is never moved, and is as the operator wants all of them.
+        before = os.sched_getaffinity(os.getpid()), os.sched_getscheduler(os.getpid())
         if together:
             try:
-                stat = Path("/proc/thread-self/stat").read_text()
+                # SAFETY: bytes: the name in it is cut after 15 of them, in the middle of a letter.
+                stat = Path("/proc/thread-self/stat").read_bytes()
             except OSError:
                 return  # no file can be opened now; it is tried again
-            self._cage = {int(stat.rpartition(")")[2].split()[_PROCESSOR])}
+            self._cage = {int(stat.rpartition(b")")[2].split()[_PROCESSOR])}
             self._known = _threads()
         else:
             self._free()
         for thread in list(self.threads):
             if together:
-                with suppress(OSError):  # it has ended
-                    _HELD[thread] = everywhere, os.sched_getscheduler(thread)
-                    # PERF: who wakes does not take the place of who holds the interpreter lock,
-                    # only to wait for that (benchmarks/http, row).
-                    _move(thread, self._cage, os.SCHED_BATCH)
-            elif (before := _HELD.pop(thread, None)) is not None:
+                _HELD[thread] = before
+                # PERF: who wakes does not take the place of who holds the interpreter lock, only
+                # to wait for that (benchmarks/http, row).
+                _move(thread, self._cage, os.SCHED_BATCH)
+            else:
+                # SAFETY: who is not held too: it may have let go of itself between these two lines.
+                _HELD.pop(thread, None)
                 _move(thread, *before)
         self.together = together
 

@@ -38,15 +38,15 @@ class Server(HTTPServer):
     address: (host, port); port 0 takes a free one, `server_port` says which. app: may come later by
     `set_app`; until then every answer is 503. threads: workers; they hold requests, never waiting
     clients. max_body: bytes. Timeouts in seconds: header and body as a whole, write and keepalive
-    since the last progress. max_connections: open ones; what was handed over by `forge.stream` does
-    not count. unix_socket: a path to listen on instead of the address. trusted_proxies: whose
-    Forwarded and X-Forwarded-* count, as of `TrustedProxies`. listener: a socket that listens
-    already, in place of both. reuse_port: other processes listen on the same port. gather:
-    keep the workers on one processor while that answers more. handler_timeout: seconds after which
-    a handler that has not come back is given up: 500 is answered, and another worker takes its
-    worker's place; 0: never. thread_name: what they are called, "http-1" and so on, "http-watch"
-    and "http-send". Raises ServerError F503 when the address is in use, F504
-    when it cannot be bound.
+    since the last progress, which is 1 KiB a second of what is written. max_connections: open ones;
+    what was handed over by `forge.stream` does not count. unix_socket: a path to listen on instead
+    of the address. trusted_proxies: whose Forwarded and X-Forwarded-* count, as of
+    `TrustedProxies`. listener: a socket that listens already, in place of both. reuse_port: other
+    processes listen on the same port. gather: keep the workers on one processor while that answers
+    more. handler_timeout: seconds after which a handler that has not come back is given up: 500 is
+    answered, and another worker takes its worker's place; 0: never. thread_name: what they are
+    called, "http-1" and so on, "http-watch" and "http-send". Raises ServerError F503 when the
+    address is in use, F504 when it cannot be bound.
     """
 
     request_queue_size = 1024
