@@ -109,6 +109,31 @@ def test_an_exception_is_recorded_once_and_marks_every_span_it_passes(spans: Spa
     assert (outer.attributes or {})["error.type"] == "ValueError"
 
 
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("it cannot say why")
+
+
+class Refuses(Exception):
+    def __getattr__(self, name: str) -> object:
+        raise RuntimeError(name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise TypeError("frozen")
+
+
+@pytest.mark.parametrize("kind", [Mute, Refuses])
+def test_what_an_exceptions_class_raises_does_not_come_in_its_place(
+    spans: Spans, kind: type[Exception]
+) -> None:
+    with pytest.raises(kind), span("outer"), span("inner"):
+        raise kind("the reason")
+    assert current_traceparent() is None
+    inner, outer = spans()
+    assert [event.name for event in inner.events] == ["exception"]
+    assert {made.status.status_code for made in (inner, outer)} == {StatusCode.ERROR}
+
+
 def test_an_exception_that_is_raised_again_is_recorded_again(spans: Spans) -> None:
     once = ValueError("kept by somebody")
     for name in ("first", "second"):
