@@ -20,6 +20,7 @@ from forge_min import observe
 from forge_min.errors import ConfigError
 from forge_min.observe import span
 from forge_min.observe.otlp import OTLPExporter
+from forge_min.observe.otlp.post import _seconds
 from opentelemetry import trace
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
@@ -187,6 +188,17 @@ def test_retry_after_may_be_a_date(collector: Collector) -> None:
     assert exporter.export([]) is SpanExportResult.SUCCESS
     exporter.shutdown()
     assert len(collector.received) == 2 and time.monotonic() - started >= 2.0
+
+
+def test_retry_after_in_the_oldest_form_is_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        left = _seconds(time.asctime(time.gmtime(time.time() + 5)))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert 3 < left < 6
 
 
 def test_a_collector_that_comes_back_gets_what_waited() -> None:

@@ -13,6 +13,7 @@ import random
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from urllib.parse import SplitResult, urlsplit
 
@@ -163,7 +164,10 @@ def _seconds(retry_after: str) -> float:
     if retry_after.isascii() and retry_after.isdigit():
         return float(retry_after[:9])
     try:
-        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
+        moment = parsedate_to_datetime(retry_after)
+        if moment.tzinfo is None:  # an asctime-date names no zone (RFC 9110 section 5.6.7)
+            moment = moment.replace(tzinfo=UTC)
+        return max(0.0, moment.timestamp() - time.time())
     except (TypeError, ValueError, OverflowError):
         return 0.0
 
