@@ -486,3 +486,16 @@ def test_the_official_exporter_is_used_where_it_is_installed(collector: Collecto
     assert row.name == "x" and row.attributes[0].value.int_value == 1
     with pytest.raises(ConfigError):
         observe.new_exporter("nowhere")
+
+
+def test_of_a_long_answer_the_official_exporter_reads_no_more_than_ours(
+    collector: Collector,
+) -> None:
+    collector.protobuf = True
+    collector.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n" + bytes(1 << 20)
+    telemetry = observe.setup("shop", exporter=observe.new_exporter(collector.url))
+    with span("x"):
+        pass
+    assert telemetry.flush(2.0)
+    telemetry.shutdown()
+    assert len(collector.received) == 1 and telemetry.dropped["failed"] == 0

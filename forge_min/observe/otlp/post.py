@@ -28,7 +28,7 @@ from .encode import encode_spans
 _AGAIN = frozenset((429, 502, 503, 504))
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0  # seconds between two tries
 _SMALL = 1024  # bytes that are sent as they are
-_MOST_ANSWER = 1 << 16  # bytes read of an answer
+MOST_ANSWER = 1 << 16  # bytes read of an answer
 _log = logging.getLogger("forge_min.observe.otlp")
 
 
@@ -142,7 +142,7 @@ class OTLPExporter(SpanExporter):
         self._connection.begin(self._timeout)
         self._connection.request("POST", self._path, body, dict(headers))
         answer = self._connection.getresponse()
-        said = answer.read(_MOST_ANSWER)
+        said = answer.read(MOST_ANSWER)
         if not answer.isclosed():  # more than anybody will read
             self._connection.close()
         return answer.status, answer.getheader("Retry-After", ""), said
