@@ -13,6 +13,7 @@ from forge_min import observe
 from forge_min.observe import current_traceparent, span
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
 Spans = Callable[[], Sequence[ReadableSpan]]
@@ -202,6 +203,19 @@ def test_spans_of_the_opentelemetry_api_nest_in_ours_and_ours_in_them(spans: Spa
         assert theirs.get_span_context().trace_id == int(SAMPLED[3:35], 16)
         assert outer.recording
     telemetry.shutdown()
+
+
+def test_what_a_library_gives_its_spans_has_a_length_at_most() -> None:
+    exporter = InMemorySpanExporter()
+    telemetry = observe.setup("tests", exporter=exporter)
+    tracer = telemetry.tracer_provider.get_tracer("library")
+    with pytest.raises(ValueError), tracer.start_as_current_span("big") as made:
+        made.set_attribute("a", "x" * 1_000_000)
+        raise ValueError("y" * 1_000_000)
+    telemetry.shutdown()
+    (ended,) = exporter.get_finished_spans()
+    given = [*(ended.attributes or {}).values(), *(ended.events[0].attributes or {}).values()]
+    assert max(len(str(value)) for value in given) == 16_384
 
 
 def test_an_unsampled_trace_stays_unsampled_for_other_tracers(
