@@ -491,18 +491,20 @@ def test_what_is_to_be_typed_takes_every_right_beyond_need_away(
             f'grant truncate on "It\'s", forge_job to "{role}", public;'
             f'grant insert on forge_migration to "{role}";'
             f'grant create on schema public to "{role}", public;'
-            f'grant create on database {name} to "{role}"'
+            f'grant create on database {name} to "{role}";'
+            f'create role "{role}+" bypassrls; grant "{role}+", pg_read_server_files to "{role}"'
         )
         try:
             excess = of(check_services(make_site(url, code=code())), "D603")
             psql, option, statements = shlex.split(excess.next)
             assert (excess.state, psql, option) == ("warning", "psql", "-c")
-            assert len(excess.message.split(", ")) == 8  # seven rights, of which one has two tables
+            assert len(excess.message.split(", ")) == 10  # eight rights; two tables, two roles
+            assert f"act as {role}+, pg_read_server_files" in excess.message
             for statement in statements.split("; "):
                 admin.execute(statement)
             assert of(check_services(make_site(url, code=code())), "D603").state == "ok"
         finally:
-            admin.execute(f'drop owned by "{role}"; drop role "{role}"')
+            admin.execute(f'drop owned by "{role}"; drop role "{role}", "{role}+"')
 
 
 def test_tables_that_somebody_has_locked_are_no_migrations_to_apply(

@@ -31,7 +31,7 @@ _TAKEN = {
         "revoke insert, update, delete on forge_migration from public, {role}"
     ),
 }
-"""The rights that `excess_rights` names, but for truncate, → how each is taken away."""
+"""The rights that `excess_rights` names, but for truncate and other roles, → how each is taken away."""
 
 
 class Scoped(NamedTuple):
@@ -75,6 +75,9 @@ def _taken(right: str, user: str, database: str) -> str:
     role, (verb, _, names) = quoted(user), right.partition(" ")
     if verb == "truncate":
         return f"revoke truncate on {', '.join(map(quoted, names.split(', ')))} from public, {role}"
+    if verb == "act":
+        names = names.removeprefix("as ")
+        return f"revoke {', '.join(map(quoted, names.split(', ')))} from {role}"
     return _TAKEN[right].format(role=role, database=quoted(database))
 
 
