@@ -31,7 +31,7 @@ _TAKEN = {
         "revoke insert, update, delete on forge_migration from public, {role}"
     ),
 }
-"""The rights that `excess_rights` names, but for truncate and other roles, → how each is taken away."""
+"""The rights of `excess_rights`, but for tables and other roles → how each is taken away."""
 
 
 class Scoped(NamedTuple):
