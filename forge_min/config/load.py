@@ -223,7 +223,7 @@ def _line_of(text: str, section: str, name: str | None = None) -> int:
     wanted = [section] if name is None else [section, name]
     current: list[str] = []
     first = 0
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # no other sign ends one in TOML
         code = line.partition("#")[0]
         header = re.match(r"\s*\[+([^\]]*)\]", code)
         if not header and "=" not in code:

@@ -117,3 +117,8 @@ union all
 select 'truncate ' || string_agg(relname, ', ' order by relname) from me, pg_class c
 where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and has_table_privilege(c.oid, 'truncate')
 having count(*) > 0
+union all  -- what `set role` gives to a statement that somebody smuggles in (PostgreSQL manual, section 21.5)
+select 'act as ' || string_agg(r.rolname, ', ' order by r.rolname) from me, pg_roles r
+where r.oid <> me.oid and pg_has_role(me.oid, r.oid, 'member') and (r.rolsuper or r.rolbypassrls or r.rolname in
+  ('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files', 'pg_read_all_data', 'pg_write_all_data'))
+having count(*) > 0

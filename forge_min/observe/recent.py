@@ -182,7 +182,7 @@ def _branch(depth: int, span: ReadableSpan, began: int) -> Branch:
     )
     return Branch(
         depth,
-        span.name,
+        str(span.name),
         (start - began) / 1e9,
         (end - start) / 1e9,
         span.status.status_code is StatusCode.ERROR,

@@ -146,7 +146,7 @@ class Recording(trace.Span):
         """
         said = {
             "exception.type": _name_of(type(exception)),
-            "exception.message": tidied(str(exception)[:_READ], exception)[:_LONGEST],
+            "exception.message": tidied(_said(exception)[:_READ], exception)[:_LONGEST],
             "exception.stacktrace": tidied("".join(format_exception(exception))[:_READ], exception)[
                 :_TRACE
             ],
@@ -203,6 +203,13 @@ class Recording(trace.Span):
             self._lost[which] += not self._ended
         else:
             items.append(item)
+
+
+def _said(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # as its traceback says
+        return "<exception str() failed>"
 
 
 def _name_of(kind: type) -> str:

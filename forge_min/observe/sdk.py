@@ -10,7 +10,7 @@ from opentelemetry.context.context import Context
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult, TraceIdRatioBased
 from opentelemetry.trace import SpanKind, TraceFlags
@@ -29,6 +29,7 @@ _MEMBER = expression(
     r"=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
 )
 _LONGEST_STATE, _MOST_MEMBERS = 512, 32
+_LONGEST = 16_384  # characters of an attribute: a stack trace is one
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _KINDS: dict[Kind, SpanKind] = {
     "internal": SpanKind.INTERNAL, "server": SpanKind.SERVER, "client": SpanKind.CLIENT,
@@ -197,7 +198,10 @@ def setup(
         raise ValueError(f"sample_ratio must lie between 0 and 1, not {sample_ratio}")
     resource = Resource.create({"service.name": service_name})
     tracers = TracerProvider(
-        sampler=_DecidedSampler(sample_ratio), resource=resource, shutdown_on_exit=False
+        sampler=_DecidedSampler(sample_ratio),
+        resource=resource,
+        shutdown_on_exit=False,
+        span_limits=_limits(),
     )
     recent, batch = Recent(told), None if exporter is None else Batch(exporter)
     tracers.add_span_processor(recent)
@@ -208,6 +212,16 @@ def setup(
     telemetry = Telemetry(tracers, meters, sample_ratio, recent, batch)
     use_recorder(telemetry)
     return telemetry
+
+
+def _limits() -> SpanLimits:
+    """Of spans that other code starts by the API: as OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT says; the
+    SDK's own default is none, and thousands of spans wait for a collector that is away.
+    """
+    limits = SpanLimits()
+    if limits.max_span_attribute_length is None:
+        limits = SpanLimits(max_attribute_length=_LONGEST, max_span_attribute_length=_LONGEST)
+    return limits
 
 
 def _make_global(tracers: TracerProvider, meters: MeterProvider) -> None:

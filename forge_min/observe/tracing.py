@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from contextvars import ContextVar, Token
 from random import random
 from types import TracebackType
@@ -254,15 +255,18 @@ class Span:
 
 def _fail(recording: Recording, error: Exception, above: int | None) -> None:
     recording.set_attribute("error.type", type(error).__qualname__)
-    if isinstance(state := getattr(error, "sqlstate", None), str):
-        recording.set_attribute("db.response.status_code", state)
     recording.fail(type(error).__qualname__)
-    if getattr(error, "_forge_passed_to", None) != recording.context.span_id:
+    # SAFETY: what its own class raises here must not come in its place.
+    with suppress(Exception):
+        if isinstance(state := getattr(error, "sqlstate", None), str):
+            recording.set_attribute("db.response.status_code", state)
+    passed = None
+    with suppress(Exception):
+        passed = getattr(error, "_forge_passed_to", None)
+    if passed != recording.context.span_id:
         recording.record(error)  # it comes from no span inside of this one
-    try:
+    with suppress(Exception):  # one without a __dict__, or frozen: recorded again
         error._forge_passed_to = above  # type: ignore[attr-defined]
-    except AttributeError:  # an exception class with __slots__ and no __dict__: recorded again
-        pass
 
 
 def span(

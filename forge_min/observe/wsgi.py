@@ -34,7 +34,9 @@ def trace_wsgi(app: WSGIApplication) -> WSGIApplication:
         with ExitStack() as stack:
             active = stack.enter_context(_span(environ))
             environ["HTTP_TRACEPARENT"] = active.traceparent or ""  # of what is called next
-            body = _Body(app(environ, _noting(environ, start_response, active)), active)
+            body = app(environ, _noting(environ, start_response, active))
+            kind = _Pieces if hasattr(body, "__len__") else _Body
+            body = kind(body, active)
             stack.pop_all()  # from here on the body's close ends the span
         return body
 
@@ -149,3 +151,10 @@ class _Body:
             stack.push(self._active)
             if hasattr(self._body, "close"):
                 self._context.run(self._body.close)
+
+
+class _Pieces(_Body):
+    """One that knows how many they are: of one piece servers tell the length (PEP 3333)."""
+
+    def __len__(self) -> int:
+        return len(self._body)  # type: ignore[arg-type]

@@ -632,3 +632,28 @@ def test_a_queue_has_no_more_threads_than_a_machine_gives() -> None:
     (error,) = errors_of({"FORGE_JOBS_QUEUES": "{default = 1000000}"})
     assert error.message.startswith("FORGE_JOBS_QUEUES: jobs.queues must be a table of queue")
     assert load(None, {"FORGE_JOBS_QUEUES": "{default = 1024}"}).jobs.queues == {"default": 1024}
+
+
+@pytest.mark.parametrize(
+    "address", ["http://h:99999", "http://h:port/x", "http://[::1", "http://h:0", "http://:4318"]
+)
+def test_a_collectors_address_that_no_exporter_takes_is_refused(address: str) -> None:
+    with pytest.raises(ErrorGroup) as caught:
+        load(None, {"FORGE_OBSERVE_OTLP_ENDPOINT": address, "FORGE_SERVER_PORT": "x"})
+    assert [error.message.partition(":")[0] for error in caught.value.errors] == [
+        "FORGE_SERVER_PORT",
+        "FORGE_OBSERVE_OTLP_ENDPOINT",
+    ]
+
+
+@pytest.mark.parametrize("name", ["", "\\u0000", "a\\nb"])
+def test_a_queue_has_a_name_that_can_be_stored_and_shown(name: str) -> None:
+    with pytest.raises(ErrorGroup) as caught:
+        load(None, {"FORGE_JOBS_QUEUES": f'{{"{name}" = 2}}'})
+    assert "jobs.queues must be" in str(caught.value.errors[0])
+
+
+def test_only_a_line_feed_ends_a_line() -> None:
+    with pytest.raises(ErrorGroup) as caught:
+        load(None, {}, "# a\u2028b\x85c\n[server]\nport = 'x'\n")
+    assert str(caught.value.errors[0]).startswith("forge.toml:3: server.port")

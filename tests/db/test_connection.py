@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 from forge_min.db import Database, connect, transaction
+from forge_min.db.connection import _refusal
 from forge_min.errors import ConfigError, ForgeError, Unavailable
 from forge_min.testing import TestDatabase
 from psycopg import sql
@@ -101,6 +102,27 @@ def test_a_missing_socket_is_one_clear_line(tmp_path):
         connect(f"host={tmp_path} password={SECRET}")
     assert "no PostgreSQL socket" in caught.value.message
     _is_clear(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('server certificate for "a" does not match host name "b"', "TLS"),
+        ('root certificate file "/x" does not exist', "TLS"),
+        ('"10.0.0.1", port 5432 failed: Network is unreachable', "no way leads to db:5432"),
+        ('"10.0.0.1", port 5432 failed: No route to host', "no way leads to db:5432"),
+        ("server closed the connection unexpectedly", "db:5432 closes the connection"),
+        ('definition of service "x" not found', "service"),
+        ('FATAL:  unrecognized configuration parameter "foo"', "options="),
+        ('invalid port number: "99999"', "a value that libpq does not take"),
+        ("server is not in hot standby mode", "target_session_attrs"),
+        ("session is not read-only", "target_session_attrs"),
+        ("failed to resolve host 'db': [Errno -2] Name or service not known", "is unknown"),
+        ("something new", "does not let us in"),
+    ],
+)
+def test_what_libpq_says_is_told_as_what_it_means(text, expected):
+    assert expected in _refusal(text, {"host": "db"}).message
 
 
 @pytest.mark.db

@@ -375,6 +375,7 @@ def test_policies_that_bind_are_proven_on_rows(
         ("create policy all_rows on notes using (true)", {"D605"}),
         ("create view notes_open as select * from notes", {"D605"}),
         ("drop policy notes_tenant on notes", {"D604"}),
+        ("alter table notes disable row level security", {"D604", "D605"}),
     ],
 )
 def test_a_policy_that_does_not_bind_is_found_by_trying(
@@ -390,7 +391,36 @@ def test_a_policy_that_does_not_bind_is_found_by_trying(
     assert {c for c, state in states(found).items() if state == "failed"} == codes
     one = of(found, min(codes))
     assert "notes" in one.message
-    assert "D605" not in codes or one.next.startswith("psql -c '\\d notes")
+    tried = of(found, "D605")
+    assert tried.state != "failed" or tried.next.startswith("psql -c '\\d notes")
+
+
+def test_policies_that_are_switched_off_are_found_on_our_own_tables_too(
+    fresh_database: TestDatabase, make_site: MakeSite
+) -> None:
+    site = make_site(fresh_database.app_url, code=code())
+    assert of(check_services(site), "D604").state == "ok"
+    with db.connect(fresh_database.owner_url) as conn:
+        conn.execute("alter table forge_audit disable row level security")
+    assert of(check_services(site), "D604").message == "forge_audit has no row-level security"
+
+
+def test_a_table_that_may_not_be_read_is_told_with_the_reason(
+    fresh_database: TestDatabase, notes: db.Connection, make_site: MakeSite
+) -> None:
+    url = make_conninfo(fresh_database.app_url, options="-c row_security=off")
+    one = of(check_services(make_site(url, code=code())), "D605")
+    assert one.state == "warning" and "would be affected by row-level security" in one.message
+
+
+def test_a_search_path_without_our_tables_is_a_failure(
+    fresh_database: TestDatabase, make_site: MakeSite
+) -> None:
+    for path in ("elsewhere", ""):
+        url = make_conninfo(fresh_database.app_url, options=f"-c search_path={path}")
+        one = of(check_services(make_site(url, code=code())), "D509")
+        assert one.state == "failed" and "no table of public is found" in one.message
+        assert one.next.startswith("psql -c 'alter role ") and "reset search_path" in one.next
 
 
 def test_a_tenants_table_without_row_level_security_is_known_by_the_code(
@@ -461,18 +491,20 @@ def test_what_is_to_be_typed_takes_every_right_beyond_need_away(
             f'grant truncate on "It\'s", forge_job to "{role}", public;'
             f'grant insert on forge_migration to "{role}";'
             f'grant create on schema public to "{role}", public;'
-            f'grant create on database {name} to "{role}"'
+            f'grant create on database {name} to "{role}";'
+            f'create role "{role}+" bypassrls; grant "{role}+", pg_read_server_files to "{role}"'
         )
         try:
             excess = of(check_services(make_site(url, code=code())), "D603")
             psql, option, statements = shlex.split(excess.next)
             assert (excess.state, psql, option) == ("warning", "psql", "-c")
-            assert len(excess.message.split(", ")) == 8  # seven rights, of which one has two tables
+            assert len(excess.message.split(", ")) == 10  # eight rights; two tables, two roles
+            assert f"act as {role}+, pg_read_server_files" in excess.message
             for statement in statements.split("; "):
                 admin.execute(statement)
             assert of(check_services(make_site(url, code=code())), "D603").state == "ok"
         finally:
-            admin.execute(f'drop owned by "{role}"; drop role "{role}"')
+            admin.execute(f'drop owned by "{role}"; drop role "{role}", "{role}+"')
 
 
 def test_tables_that_somebody_has_locked_are_no_migrations_to_apply(

@@ -159,6 +159,58 @@ def test_what_cannot_tell_of_itself_hides_no_record(logger: logging.Logger, form
     assert "of %s" in text and "RuntimeError in repr()" in text and "the reason" in text
 
 
+class Refuses(Exception):
+    """Whoever asks it for anything."""
+
+    def __getattr__(self, name: str) -> object:
+        raise RuntimeError(name)
+
+    @property
+    def exceptions(self) -> object:
+        raise RuntimeError("exceptions")
+
+
+class Unbound:
+    """A proxy that stands for nothing now."""
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        raise RuntimeError("working outside of its context")
+
+    def __str__(self) -> str:
+        return "<unbound>"
+
+
+class Closed(dict[str, int]):
+    def __iter__(self) -> Iterator[str]:
+        raise RuntimeError("closed")
+
+
+class Mumbling(str):
+    __str__ = Hostile.__str__
+
+
+class Number(int):
+    __le__ = __ge__ = __str__ = __repr__ = Hostile.__str__  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("format", ["text", "json"])
+def test_no_values_class_hides_a_record(logger: logging.Logger, format: str) -> None:
+    odd = {1: "of a number", "proxy": Unbound(), "closed": Closed(a=1), "mumbling": Mumbling("m")}
+
+    def say() -> None:
+        try:
+            raise Refuses("the reason")
+        except Refuses:
+            logger.exception("with %s and %s", Unbound(), Closed(b=2), extra=odd)
+        logger.info("counted", extra={"number": Number(7)})
+
+    text = written(logger, format, say)
+    for part in ("with <unbound> and {'b': 2}", "the reason", "of a number", "{'a': 1}", "counted"):
+        assert part in text
+    assert re.search(r'number"?[=:]7\b', text)
+
+
 def test_the_level_is_honoured(logger: logging.Logger) -> None:
     stream = io.StringIO()
     logger.addHandler(new_handler(stream, format="text", level="warning", queued=False))

@@ -13,6 +13,7 @@ from forge_min import observe
 from forge_min.observe import current_traceparent, span
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
 Spans = Callable[[], Sequence[ReadableSpan]]
@@ -109,6 +110,31 @@ def test_an_exception_is_recorded_once_and_marks_every_span_it_passes(spans: Spa
     assert (outer.attributes or {})["error.type"] == "ValueError"
 
 
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("it cannot say why")
+
+
+class Refuses(Exception):
+    def __getattr__(self, name: str) -> object:
+        raise RuntimeError(name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise TypeError("frozen")
+
+
+@pytest.mark.parametrize("kind", [Mute, Refuses])
+def test_what_an_exceptions_class_raises_does_not_come_in_its_place(
+    spans: Spans, kind: type[Exception]
+) -> None:
+    with pytest.raises(kind), span("outer"), span("inner"):
+        raise kind("the reason")
+    assert current_traceparent() is None
+    inner, outer = spans()
+    assert [event.name for event in inner.events] == ["exception"]
+    assert {made.status.status_code for made in (inner, outer)} == {StatusCode.ERROR}
+
+
 def test_an_exception_that_is_raised_again_is_recorded_again(spans: Spans) -> None:
     once = ValueError("kept by somebody")
     for name in ("first", "second"):
@@ -177,6 +203,19 @@ def test_spans_of_the_opentelemetry_api_nest_in_ours_and_ours_in_them(spans: Spa
         assert theirs.get_span_context().trace_id == int(SAMPLED[3:35], 16)
         assert outer.recording
     telemetry.shutdown()
+
+
+def test_what_a_library_gives_its_spans_has_a_length_at_most() -> None:
+    exporter = InMemorySpanExporter()
+    telemetry = observe.setup("tests", exporter=exporter)
+    tracer = telemetry.tracer_provider.get_tracer("library")
+    with pytest.raises(ValueError), tracer.start_as_current_span("big") as made:
+        made.set_attribute("a", "x" * 1_000_000)
+        raise ValueError("y" * 1_000_000)
+    telemetry.shutdown()
+    (ended,) = exporter.get_finished_spans()
+    given = [*(ended.attributes or {}).values(), *(ended.events[0].attributes or {}).values()]
+    assert max(len(str(value)) for value in given) == 16_384
 
 
 def test_an_unsampled_trace_stays_unsampled_for_other_tracers(

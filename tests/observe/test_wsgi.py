@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
+from io import BytesIO, StringIO
 from typing import Any
+from wsgiref.handlers import SimpleHandler
 from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
@@ -219,3 +223,21 @@ def test_a_hand_over_of_the_socket_is_left_alone(spans: Spans) -> None:
 
     call(trace_wsgi(app), **{"forge.stream": lambda adopt: adopt(7)})
     assert taken == [7] and len(spans()) == 1
+
+
+@pytest.mark.parametrize("pieces", [[], [b"hello"], (b"a", b"b"), iter([b"hello"])])
+def test_a_server_answers_as_it_does_without_it(spans: Spans, pieces: Any) -> None:
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        made: Iterable[bytes] = copy(pieces)
+        return made
+
+    def answer(app: Any) -> bytes:
+        environ: dict[str, Any] = {}
+        setup_testing_defaults(environ)
+        sent = BytesIO()
+        SimpleHandler(BytesIO(), sent, StringIO(), environ).run(app)
+        return re.sub(rb"Date: .*", b"", sent.getvalue())
+
+    assert answer(trace_wsgi(app)) == answer(app)
+    assert len(spans()) == 1

@@ -1,14 +1,15 @@
-"""Connections that the site may open against those it can get, and the time limits of its role."""
+"""Connections that the site may open against those it can get, and what its sessions begin with."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from ... import db
 from ...notify.link import is_pooled
 from ..finding import Finding, found
 from ..site import Site
-from .reading import SQL, reading
+from .reading import SQL, quoted, reading
 
 # docs/architecture.md, Threads: whose connections these are.
 PROCESS = 7  # starter, nudger, hub, two of hub-encode and one of its actions, stream-patrol
@@ -44,9 +45,15 @@ def most_connections(site: Site) -> int:
 
 
 def check_limits(site: Site, conn: db.Connection) -> Iterator[Finding]:
-    """The time-outs and the time zone that the role's sessions begin with."""
+    """The time-outs, the time zone and the search path that the role's sessions begin with."""
     with reading(conn):
         now: dict[str, str] = dict(db.run(conn, SQL["session"]))
+        ((path, finds),) = db.run(conn, SQL["search_path"])
+    if not finds:
+        message = f"search_path is {path or 'empty'}, in which no table of public is found"
+        reset = f"alter role {quoted(conn.info.user)} reset search_path"
+        yield found("D509", "failed", message)._replace(next=f"psql -c {shlex.quote(reset)}")
+        return
     wrong = []
     for name in LIMITS:
         wanted = int(site.settings[f"database.{name}"] * 1000)

@@ -14,6 +14,9 @@ select extract(epoch from clock_timestamp())::float8
 -- name: session
 select name, reset_val from pg_settings where name in ('statement_timeout', 'lock_timeout', 'TimeZone')
 
+-- name: search_path
+select current_setting('search_path'), 'public' = any(current_schemas(false))
+
 -- Sessions that may be open: by the server, to roles without a privilege; by this role; in this database; -1: no
 -- limit. Those of others, which cannot be ours. reserved_connections: PostgreSQL 16.
 -- name: sessions
@@ -45,6 +48,6 @@ select c.relname, c.relkind in ('r', 'p'), c.relrowsecurity,
 from pg_class c
 where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p', 'v', 'm')
   and exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'tenant_id' and not a.attisdropped)
-  and (c.relrowsecurity or c.relname = any(%(scoped)s::text[])
+  and (c.relrowsecurity or exists (select from pg_policy p where p.polrelid = c.oid) or c.relname = any(%(scoped)s::text[])
     or c.relkind in ('v', 'm') and c.relname !~ '^forge_')
 order by c.relname

@@ -5,6 +5,7 @@ No setting outlives its transaction: behind a pooler the session is the next one
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -47,3 +48,8 @@ def place_of(url: str) -> dict[str, object]:
     except psycopg.Error:
         given = {}
     return {"host": given.get("host") or "localhost", "port": given.get("port") or 5432}
+
+
+def quoted(name: str) -> str:
+    """As SQL takes it; plain where it can be."""
+    return name if re.fullmatch("[a-z_][a-z0-9_]*", name) else '"' + name.replace('"', '""') + '"'

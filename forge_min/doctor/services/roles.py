@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -16,7 +15,7 @@ from ...db.roles import excess_rights, lacking_rights, unbound_reasons
 from ..finding import Finding, State, found, listed, skipped, verdict
 from ..site import Site
 from .code import Declared
-from .reading import SQL, open_connection, reading
+from .reading import SQL, open_connection, quoted, reading
 
 PATIENCE = 1.5  # seconds that the look at one table may take
 _SOMETHING = sql.SQL("select exists (select from public.{} where tenant_id is not null)")
@@ -32,7 +31,7 @@ _TAKEN = {
         "revoke insert, update, delete on forge_migration from public, {role}"
     ),
 }
-"""The rights that `excess_rights` names, but for truncate, → how each is taken away."""
+"""The rights of `excess_rights`, but for tables and other roles → how each is taken away."""
 
 
 class Scoped(NamedTuple):
@@ -73,15 +72,13 @@ def check_role(site: Site, conn: db.Connection, declared: Declared) -> Iterator[
 
 def _taken(right: str, user: str, database: str) -> str:
     """The statement that takes away a right of `excess_rights`; everybody may have it, too."""
-    role, (verb, _, names) = _name(user), right.partition(" ")
+    role, (verb, _, names) = quoted(user), right.partition(" ")
     if verb == "truncate":
-        return f"revoke truncate on {', '.join(map(_name, names.split(', ')))} from public, {role}"
-    return _TAKEN[right].format(role=role, database=_name(database))
-
-
-def _name(name: str) -> str:
-    """As SQL takes it; plain where it can be."""
-    return name if re.fullmatch("[a-z_][a-z0-9_]*", name) else '"' + name.replace('"', '""') + '"'
+        return f"revoke truncate on {', '.join(map(quoted, names.split(', ')))} from public, {role}"
+    if verb == "act":
+        names = names.removeprefix("as ")
+        return f"revoke {', '.join(map(quoted, names.split(', ')))} from {role}"
+    return _TAKEN[right].format(role=role, database=quoted(database))
 
 
 def check_isolation(site: Site, conn: db.Connection, declared: Declared) -> Iterator[Finding]:
@@ -120,25 +117,30 @@ def _tried(site: Site, conn: db.Connection, relations: list[Scoped]) -> Iterator
     """As the app's role; where nothing is seen, the owner or the planner says whether rows are
     there at all.
     """
-    seen, tried, empty, slow = [], [], [], []
+    seen, tried, empty, slow, refused = [], [], [], [], []
     with ExitStack() as stack:
         owner = _owner(site, stack)
         for one in relations:
             shown = _shows(conn, one.name)
-            if shown is None:
+            if isinstance(shown, str):
+                refused.append((one.name, shown))
+            elif shown is None:
                 slow.append(one.name)
             elif shown:
                 seen.append(one.name)
-            elif one.rows or (owner is not None and _shows(owner, one.name)):
+            elif one.rows or (owner is not None and _shows(owner, one.name) is True):
                 tried.append(one.name)
             else:
                 empty.append(one.name)
     if seen:
         message = f"with no tenant, {conn.info.user} sees rows of {listed(seen)}"
-        yield found("D605", "failed", message, table=_name(seen[0]))
+        yield found("D605", "failed", message, table=quoted(seen[0]))
+    elif refused:
+        message = f"no row was seen; PostgreSQL refuses to read {refused[0][0]}: {refused[0][1]}"
+        yield found("D605", "warning", message, table=quoted(refused[0][0]))
     elif slow:
         message = f"no answer within {PATIENCE:g} s from {listed(slow)}; no row was seen"
-        yield found("D605", "warning", message, table=_name(slow[0]))
+        yield found("D605", "warning", message, table=quoted(slow[0]))
     elif tried:
         rest = f"; {len(empty)} are empty" if empty else ""
         yield found("D605", "ok", f"no row is seen of {listed(tried)}{rest}")
@@ -156,11 +158,15 @@ def _owner(site: Site, stack: ExitStack) -> db.Connection | None:
         return None
 
 
-def _shows(conn: db.Connection, name: str) -> bool | None:
-    """Whether a row of any tenant is seen with none set; None: it took too long, or is refused."""
+def _shows(conn: db.Connection, name: str) -> bool | str | None:
+    """Whether a row of any tenant is seen with none set; None: it took too long; why PostgreSQL
+    refuses that.
+    """
     try:
         with reading(conn, PATIENCE):
             row = conn.execute(_SOMETHING.format(sql.Identifier(name))).fetchone()
-    except (psycopg.errors.QueryCanceled, psycopg.errors.InsufficientPrivilege):
+    except psycopg.errors.QueryCanceled:
         return None
+    except psycopg.errors.InsufficientPrivilege as err:
+        return err.diag.message_primary or type(err).__name__
     return bool(row and row[0])

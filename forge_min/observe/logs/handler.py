@@ -29,7 +29,7 @@ Level = Literal["debug", "info", "warning", "error"]
 Plain = str | int | float | bool | None
 
 _OWN = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "color_message"}
-_LARGEST = 2**64  # of the numbers that are written as they are
+_LARGEST = 64  # bits of the numbers that are written as they are
 _COLOURS = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "31;1"}
 
 
@@ -162,7 +162,7 @@ def _repr(value: object) -> str:
 def _fields(record: logging.LogRecord) -> dict[str, Plain]:
     extra = {key: value for key, value in vars(record).items() if key not in _OWN}
     fields = {**log_fields.get(), **span_fields(current.get()), **extra}
-    return {key: field(key, value) for key, value in fields.items()}
+    return {str(key): field(str(key), value) for key, value in fields.items()}
 
 
 def span_fields(context: SpanContext | None) -> dict[str, str]:
@@ -182,13 +182,16 @@ def field(name: str, value: object) -> Plain:
 
 def plain(value: object) -> Plain:
     """A value that JSON has a word for; whatever fails to become one is described."""
-    if value is None or isinstance(value, str | bool):
-        return value
-    if isinstance(value, int) and -_LARGEST <= value <= _LARGEST:
-        return value
-    if isinstance(value, float):
-        return value if isfinite(value) else str(value)
     try:
+        # SAFETY: of their own classes: a subclass may write itself in another way, or not at all.
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, str):
+            return value if type(value) is str else str.__str__(value)
+        if isinstance(value, int) and int.bit_length(value) <= _LARGEST:
+            return value if type(value) is int else int.__int__(value)
+        if isinstance(value, float):
+            return float.__float__(value) if isfinite(value) else float.__repr__(value)
         return str(value)
     except Exception as err:
         return f"<{type(value).__name__}: {type(err).__name__} in str()>"

@@ -10,11 +10,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from ...expression import expression
 
 MASK = "***"
 
+_COLLECTIONS: tuple[Any, ...] = (list, tuple, set, frozenset)
 _SYNTAX_ERROR = "42601"  # PostgreSQL manual, appendix A
 # From the first quote to the last, in any language of the server: values hold quotes themselves.
 _QUOTED = expression('["«»„“”].*["«»„“”]|["«»„“”].*', re.S)
@@ -52,7 +54,7 @@ def without_rows(text: str, told: object) -> str:
     Finds their parts as they are, and as `repr()` and JSON escape them. told: also a collection.
     """
     for error in _errors(told):
-        diag = getattr(error, "diag", None)
+        diag = _of(error, "diag")
         if diag is None:
             continue
         for part in ("message_detail", "internal_query", "context"):
@@ -70,20 +72,30 @@ def _errors(told: object) -> Iterator[BaseException]:
     waiting = [told]
     while waiting:
         one = waiting.pop()
-        if isinstance(one, BaseException):
-            more = [one.__cause__, one.__context__, one.args, getattr(one, "exceptions", None)]
-        elif isinstance(one, dict):
-            more = [*one, *one.values()]
-        elif isinstance(one, list | tuple | set | frozenset):
-            more = [*one]
-        else:
-            continue
         if id(one) in seen:
             continue
+        # SAFETY: by the object's type: what it says of its class (a proxy), or gives to who goes
+        # through it, is code of somebody else, which may raise.
+        kind = type(one)
+        if issubclass(kind, BaseException):
+            yield one  # type: ignore[misc]
+            names = ("__cause__", "__context__", "args", "exceptions")
+            waiting += [_of(one, name) for name in names]
+        elif issubclass(kind, dict):
+            waiting += [*dict.keys(one), *dict.values(one)]  # type: ignore[arg-type]
+        elif base := next((base for base in _COLLECTIONS if issubclass(kind, base)), None):
+            waiting += base.__iter__(one)
+        else:
+            continue
         seen.add(id(one))
-        waiting += more
-        if isinstance(one, BaseException):
-            yield one
+
+
+def _of(one: object, name: str) -> Any:
+    """An attribute; None where its own class raises."""
+    try:
+        return getattr(one, name, None)
+    except Exception:
+        return None
 
 
 def _as_it_is(text: str) -> str:
@@ -117,5 +129,5 @@ def _replaced(text: str, said: str, by: str) -> str:
 
 
 def _said(diag: object, part: str) -> str:
-    said = getattr(diag, part, None)
+    said = _of(diag, part)
     return said if isinstance(said, str) else ""

@@ -13,6 +13,7 @@ import random
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from urllib.parse import SplitResult, urlsplit
 
@@ -27,7 +28,7 @@ from .encode import encode_spans
 _AGAIN = frozenset((429, 502, 503, 504))
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0  # seconds between two tries
 _SMALL = 1024  # bytes that are sent as they are
-_MOST_ANSWER = 1 << 16  # bytes read of an answer
+MOST_ANSWER = 1 << 16  # bytes read of an answer
 _log = logging.getLogger("forge_min.observe.otlp")
 
 
@@ -141,7 +142,7 @@ class OTLPExporter(SpanExporter):
         self._connection.begin(self._timeout)
         self._connection.request("POST", self._path, body, dict(headers))
         answer = self._connection.getresponse()
-        said = answer.read(_MOST_ANSWER)
+        said = answer.read(MOST_ANSWER)
         if not answer.isclosed():  # more than anybody will read
             self._connection.close()
         return answer.status, answer.getheader("Retry-After", ""), said
@@ -163,7 +164,10 @@ def _seconds(retry_after: str) -> float:
     if retry_after.isascii() and retry_after.isdigit():
         return float(retry_after[:9])
     try:
-        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
+        moment = parsedate_to_datetime(retry_after)
+        if moment.tzinfo is None:  # an asctime-date names no zone (RFC 9110 section 5.6.7)
+            moment = moment.replace(tzinfo=UTC)
+        return max(0.0, moment.timestamp() - time.time())
     except (TypeError, ValueError, OverflowError):
         return 0.0
 
