@@ -79,7 +79,7 @@ class _Loading:
     def __init__(self, environ: Mapping[str, str], file: str, text: str) -> None:
         self._environ = environ
         self._file = file
-        self._text = text
+        self._text = text.removeprefix("\ufeff")  # as some editors begin a file (TOML 1.1)
         self.errors: list[ConfigError] = []
         self._values = {key.name: key.accept(key.default) for key in TABLE}
         self._sources = {key.name: "default" for key in TABLE}

@@ -560,6 +560,11 @@ def test_scripts_are_named_by_their_place_with_wheel_member_and_hash() -> None:
         assert "assets.scripts must be" in caught.value.errors[0].message
 
 
+def test_a_byte_order_mark_before_the_file_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "forge.toml").write_text('[project]\nname = "shop"\n', "utf-8-sig")
+    assert load(tmp_path, {}).project.name == "shop"
+
+
 def test_a_hub_that_no_action_would_reach_is_refused() -> None:
     (error,) = errors_of({"FORGE_NOTIFY_HUB": "memory"})
     assert "notify.hub must be 'postgres'" in error.message

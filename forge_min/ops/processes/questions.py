@@ -97,7 +97,7 @@ class ManyProcesses:
         if ADMIN in names:
             return {ADMIN: Told(os.getpid(), self._inspector.ask(question, wait))}
         with ExitStack() as stack:
-            patience = question.options.get("seconds", 0) + 10 * PATIENCE
+            seconds, patience = question.options.get("seconds", 0), 10 * PATIENCE
             if question.what in _AT_ONCE:
                 stack.enter_context(self._place())
                 patience = PATIENCE
@@ -106,7 +106,7 @@ class ManyProcesses:
                 link = self._send(int(name) - 1, question)
                 if link is not None:
                     asked[name] = stack.enter_context(link)
-            found = dict(_answers(asked, patience, wait))
+            found = dict(_answers(asked, patience, wait, seconds))
         return {name: Told(*found[name]) for name in names if name in found}
 
     @contextmanager
@@ -133,16 +133,23 @@ class ManyProcesses:
         return [taken for _, taken in answers.values()]
 
 
-def _answers(asked: Mapping[Any, Connection], patience: float, stop: Wait) -> Iterator[Any]:
-    """(key, answer) of each that answers in time, while `stop` does not say otherwise."""
+def _answers(
+    asked: Mapping[Any, Connection], patience: float, stop: Wait, seconds: float = 0.0
+) -> Iterator[Any]:
+    """(key, answer) of each that answers in time, while `stop` does not say otherwise. seconds:
+    that an answer takes in any case. Who takes far longer beyond them than the first may hang.
+    """
     left = {link: key for key, link in asked.items()}
-    until = time.monotonic() + patience
+    due = time.monotonic() + seconds
+    until = due + patience
     while left and time.monotonic() < until and not stop(0):
         for link in wait(list(left), _LOOK):
             assert isinstance(link, Connection)
             key = left.pop(link)
             with suppress(*_ENDED):
                 yield key, link.recv()
+                now = time.monotonic()
+                until = min(until, now + PATIENCE + 2 * max(now - due, 0.0))
 
 
 def _has_ended(link: Connection) -> bool:
