@@ -18,6 +18,7 @@ from .fields import Field, shown_fields
 from .form import moment_of
 from .inputs import SEARCH, Options, control
 
+_PLACES = ("cursor", "limit", "page", "per_page")  # of a query: which of its rows
 MOST_COLUMNS = 6  # beside the label; a detail page shows all
 _OURS = ("_done", "_undo", "_search")  # of the query, and not of the list: no column begins so
 _SPAN = ("int", "bigint", "decimal", "date", "datetime")
@@ -83,9 +84,14 @@ class Listing:
             query = self.query(request)
             page = self._actions.list(query)
             rows = page.rows
+            name, before, after = "cursor", page.prev, page.next
+            if query.page is not None:
+                name, more = "page", query.page * query.limit < (page.total or 0)
+                before = str(query.page - 1) if query.page > 1 else None
+                after = str(query.page + 1) if more else None
             previous, following = (
-                self._address(request, asked, cursor=token) if token else ""
-                for token in (page.prev, page.next)
+                self._address(request, asked, **{name: place}) if place else ""
+                for place in (before, after)
             )
         except BadRequest as err:
             problem, status = text(err.message), 400
@@ -93,7 +99,7 @@ class Listing:
         cells = Cells(self._actions, rows, columns, self._places, request.root)
         filters = [self._filter(field, asked, options) for field in self._filtered()]
         resource = self._actions.resource
-        filtered = any(v for k, v in asked.items() if k not in ("q", "sort", "cursor", "limit"))
+        filtered = any(v for k, v in asked.items() if k not in ("q", "sort", *_PLACES))
         return {
             "path": request.root + self._path,
             "problem": problem,
@@ -109,7 +115,7 @@ class Listing:
             "pages": previous or following,
             "previous": previous,
             "next": following,
-            "csv": f"{request.root}{self._path}.csv" + _line(_without(asked, "cursor", "limit")),
+            "csv": f"{request.root}{self._path}.csv" + _line(_without(asked, *_PLACES)),
         }, status
 
     def _filtered(self) -> list[Field]:
@@ -161,7 +167,7 @@ class Listing:
             first(asked, "sort").partition(",")[0], ""
         )
         turned = f"-{column.name}" if order == "ascending" else column.name
-        href = self._address(request, _without(asked, "cursor"), sort=turned)
+        href = self._address(request, _without(asked, "cursor", "page", "per_page"), sort=turned)
         return Head(tag("a", field.label, href=href), kind, order)
 
     def _line(self, request: Request, row: Any, columns: Sequence[Field], cells: Cells) -> Line:
