@@ -74,10 +74,10 @@ def digest(stop: threading.Event) -> None:
 
 
 def serve(stop: threading.Event) -> None:
-    """As a worker thread does: a millisecond of work, then it waits for the next."""
+    """As a worker thread does: some milliseconds of work, then it waits for the next."""
     while not stop.is_set():
-        spin(15_000)
-        time.sleep(0.003)
+        spin(100_000)
+        time.sleep(0.01)
 
 
 def rest(stop: threading.Event) -> None:
