@@ -265,6 +265,12 @@ def test_a_killed_connection_is_replaced_at_the_next_use(fresh_database):
     database.close()
 
 
+def run_alone(code: str, url: str) -> None:
+    """Run it in a process of its own, where a warning is an error; it must end well."""
+    command = [sys.executable, "-W", "error", "-c", code, url]
+    assert subprocess.run(command, cwd=os.getcwd(), timeout=60).returncode == 0
+
+
 @pytest.mark.db
 def test_a_forked_child_opens_its_own_connection(fresh_database):
     code = """
@@ -279,12 +285,7 @@ assert os.waitpid(child, 0)[1] == 0
 assert database.connection().execute("select pg_backend_pid()").fetchone() == (pid,)
 database.close()
 """
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code, fresh_database.app_url],
-        cwd=os.getcwd(),
-        timeout=60,
-    )
-    assert done.returncode == 0
+    run_alone(code, fresh_database.app_url)
 
 
 @pytest.mark.db
@@ -303,12 +304,7 @@ for use in (database.close, database.hand_on):
     assert database.connection().execute("select pg_backend_pid()").fetchone() == (pid,)
 database.close()
 """
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code, fresh_database.app_url],
-        cwd=os.getcwd(),
-        timeout=60,
-    )
-    assert done.returncode == 0
+    run_alone(code, fresh_database.app_url)
 
 
 @pytest.mark.db

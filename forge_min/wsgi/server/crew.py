@@ -275,8 +275,7 @@ class _Place:
         """Keep the workers on the processor that this one is on, or let them go."""
         if together == self.together:
             return
-        # The main thread is never moved, and is as the operator wants all of them.
-        before = os.sched_getaffinity(os.getpid()), os.sched_getscheduler(os.getpid())
+        before = _wanted()
         if together:
             try:
                 # SAFETY: bytes: the name in it is cut after 15 of them, in the middle of a letter.
@@ -303,11 +302,16 @@ class _Place:
         """Threads that a library has started, and all that there are since before Python 3.12,
         which has no event for it.
         """
-        everywhere, policy = os.sched_getaffinity(os.getpid()), os.sched_getscheduler(os.getpid())
+        before = _wanted()
         for thread in _threads() - self._known - set(self.threads):
             with suppress(OSError):  # it has ended
                 if os.sched_getaffinity(thread) == self._cage:
-                    _move(thread, everywhere, policy)
+                    _move(thread, *before)
+
+
+def _wanted() -> tuple[set[int], int]:
+    """Where the operator wants all threads, and how: as the main thread, which is never moved."""
+    return os.sched_getaffinity(os.getpid()), os.sched_getscheduler(os.getpid())
 
 
 def _threads() -> set[int]:
