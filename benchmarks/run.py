@@ -136,7 +136,8 @@ def serve_again(
     stack.callback(process.wait, 30)
     stack.callback(process.terminate)
     wait_for(f"http://127.0.0.1:{admin}/readyz")
-    told = {"base": f"http://127.0.0.1:{port}", "pid": process.pid, "cases": CASES}
+    at = "http://127.0.0.1:"
+    told = {"base": f"{at}{port}", "admin": f"{at}{admin}", "pid": process.pid, "cases": CASES}
     path = work / f"forge-{port}.json"
     path.write_text(json.dumps(told))
     return path

@@ -1,5 +1,5 @@
-"""What the built artifact holds on to: memory over a million requests, and what a thousand idle
-connections cost the others.
+"""What the built artifact holds on to: memory and the log over a million requests, and what a
+thousand idle connections cost the others.
 
 python benchmarks/http/endurance.py [--requests 1000000] [--json FILE]
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import select
 import socket
 import statistics
@@ -18,6 +19,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent)]
@@ -46,6 +48,15 @@ def endurance(side: Side, requests: int) -> dict[str, Any]:
     print(file=sys.stderr)
     warm = next(size for count, size in sizes if count >= requests / 10)
     return {"requests": done, "failed": failed, "warm_mib": warm, "end_mib": sizes[-1][1]}
+
+
+def lost_lines(admin: str) -> int:
+    """Lines of the log that were not written, as the application's metrics count them."""
+    with urlopen(f"{admin}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    found = re.findall(r"^forge_log_dropped_total\{[^}]*\} ([0-9.e+]+)$", text, re.MULTILINE)
+    assert found, "no such metric"
+    return int(sum(map(float, found)))
 
 
 def idle(side: Side) -> dict[str, Any]:
@@ -107,8 +118,10 @@ def main() -> None:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="forge-bench-")))
         server = stack.enter_context(EmbeddedServer(work / "postgres", app_role="shop_app"))
         # Idle connections must outlive a measurement.
-        side = from_file(serve_shop(stack, server, work, FORGE_SERVER_KEEPALIVE="10m"))
+        told = serve_shop(stack, server, work, FORGE_SERVER_KEEPALIVE="10m")
+        side = from_file(told)
         found = {"idle": idle(side), "endurance": endurance(side, arguments.requests)}
+        found["endurance"]["lost_lines"] = lost_lines(json.loads(told.read_text())["admin"])
     one, more = found["idle"], found["endurance"]
     print(f"{one['idle']} idle connections: {one['more_mib']} MiB more, {one['threads']} threads")
     for name in ("own of none", "nobody's of none", "own of nobody's"):
@@ -116,6 +129,7 @@ def main() -> None:
         print(f"  {name:17}{ratio['ratio']:.3f}x as fast, {ratio['cpu']:.3f}x the CPU time")
     grown = more["end_mib"] - more["warm_mib"]
     print(f"{more['requests']} requests: {more['end_mib']} MiB, {grown:+.2f} after the first tenth")
+    print(f"  {more['failed']} failed, {more['lost_lines']} lines of the log lost")
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=1) + "\n")
 

@@ -8,9 +8,9 @@ from .check import Check
 from .reading.query import Filter, ListQuery
 from .registry import Registry
 from .resource import Column, JobHook, Page, Relation, Resource, Sort
-from .writing import Upserted, uuid7
+from .writing import ANY_VERSION, Upserted, uuid7
 
 __all__ = [
-    "Actions", "Check", "Column", "Filter", "JobHook", "ListQuery", "Page", "Registry", "Relation",
-    "Resource", "Sort", "Upserted", "iso_utc", "uuid7", "uuid_text",
+    "ANY_VERSION", "Actions", "Check", "Column", "Filter", "JobHook", "ListQuery", "Page",
+    "Registry", "Relation", "Resource", "Sort", "Upserted", "iso_utc", "uuid7", "uuid_text",
 ]  # fmt: skip

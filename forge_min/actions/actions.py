@@ -19,7 +19,7 @@ from .reading.reader import Reader
 from .resource import R, Relation, quote
 from .writing import Bulk, statement
 from .writing.idempotency import Headers, Run, once
-from .writing.writer import Item
+from .writing.writer import ANY_VERSION, Item
 
 C = TypeVar("C", bound=Mapping[str, Any])
 U = TypeVar("U", bound=Mapping[str, Any])
@@ -58,7 +58,7 @@ class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
 
     def update(self, id: Any, data: U, *, version: int | None = None, conn: Conn = None) -> R:
         """Change the given fields. version: the one the caller has read, or None for whatever is
-        there.
+        there, which is said by ANY_VERSION where a version must be named.
 
         A change that changes nothing writes nothing. Raises NotFound, StaleVersion, Invalid,
         Conflict, and PreconditionRequired where a version must be named.
@@ -217,7 +217,7 @@ class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
 
 
 def _key(id: Any, version: int | None = None) -> dict[str, Any]:
-    return {"forge_key": id, "forge_version": version}
+    return {"forge_key": id, "forge_version": None if version == ANY_VERSION else version}
 
 
 def _immutable(names: Iterable[str]) -> list[FieldError]:

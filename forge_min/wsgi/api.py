@@ -8,7 +8,9 @@ PUT as a whole, Idempotency-Key on POST, related rows by `?include=`.
 from __future__ import annotations
 
 import hashlib
+import random
 import re
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -16,7 +18,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 from zlib import crc32
 
-from ..actions import Actions, ListQuery, Page
+from ..actions import ANY_VERSION, Actions, ListQuery, Page
 from ..actions.reading.query import MAX_PAGE
 from ..actions.values import JSON_DEPTH
 from ..db import Connection
@@ -38,8 +40,9 @@ from .response import Headers, Response, json_response, no_content, to_json
 from .router import Handler
 
 # A strong tag of ours: the version, and a mark where the identity does not see every field.
-_TAG = expression(r'(?:^|,)\s*"([0-9]{1,18})(?:\.[0-9a-f]{8})?"\s*(?=,|$)', re.ASCII)
+_TAG = expression(r'(?:^|,)\s*"([1-9][0-9]{0,17})(?:\.[0-9a-f]{8})?"\s*(?=,|$)', re.ASCII)
 TRIES = 10  # of a change that names no version, while others change the row too
+_APART = 0.005  # seconds, times the tries so far: two that write in turns fall out of step
 PATCHES = ("application/merge-patch+json", "application/json")  # what a PATCH may be
 _PLAIN = expression(r"(?:[\w.~-]+=[\w.~-]*+(?:&(?!$)|$))++", re.ASCII)
 """A query that stays as it is when it is decoded and encoded again."""
@@ -190,10 +193,10 @@ class ResourceAPI:
             try:
                 return action(key, *data, version=self._version(request, key))
             except StaleVersion:
-                # Somebody wrote between the reading and the writing of a merge; or RFC 9110 section
-                # 13.1.1: "*" is true of whatever version there is.
+                # Somebody wrote between the reading and the writing of a merge.
                 if _names_version(request) or tried == TRIES - 1:
                     raise
+                time.sleep(random.uniform(0, _APART * tried))
         raise AssertionError("the last try returns or raises")
 
     def _given(self, key: Any, data: dict[str, Any]) -> dict[str, Any]:
@@ -223,7 +226,8 @@ class ResourceAPI:
         row = None
         with suppress(Forbidden, Unauthenticated):
             row = self._actions.get(key)
-            version = row.version if version in (None, row.version) else -1
+            any_version = version in (None, ANY_VERSION)
+            version = row.version if any_version or version == row.version else -1
         held = {c.name: getattr(row, c.attribute or c.name, None) for c in inside}
         data = data | {name: merged(value, data[name]) for name, value in held.items()}
         return self._actions.update(key, data, version=version)
@@ -247,13 +251,15 @@ class ResourceAPI:
         header, other = request.header("If-Match"), request.header("If-None-Match")
         if header is None and other is not None:
             return self._other_version(key, other)
-        if header is None or (_any_version(request) and not self._actions.resource.versioned):
+        if header is None:
             return None
+        if _any_version(request):
+            return ANY_VERSION  # RFC 9110 section 13.1.1
         named = {int(number) for number in _TAG.findall(header)}
-        if not _any_version(request) and len(named) < 2:
+        if len(named) < 2:
             return named.pop() if named else -1
         now = self._present(key)
-        return now if now in named or not named else -1
+        return now if now in named else -1
 
     def _other_version(self, key: Any, header: str) -> int | None:
         """The same of If-None-Match (RFC 9110 section 13.1.2), which names what it must not be."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from forge_min.actions import ANY_VERSION
 from forge_min.errors import (
     Conflict,
     Invalid,
@@ -93,6 +94,8 @@ def test_a_versioned_resource_is_changed_by_version_only(works: Workshop) -> Non
         with pytest.raises(StaleVersion):
             call()
     assert units.update("kg", {"name": "x"}, version=1).version == 2
+    assert units.update("kg", {"name": "y"}, version=ANY_VERSION).version == 3
+    units.delete("kg", version=ANY_VERSION)
 
 
 def test_a_row_that_others_refer_to_stays(works: Workshop) -> None:

@@ -12,11 +12,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TextIO
 
 import pytest
 from forge_min.observe import LineWriter, lines_to, new_handler
-from forge_min.observe.logs.lines import _ROOM
+from forge_min.observe.logs import lines as lines_module
+from forge_min.observe.logs.lines import _MANY, _ROOM
 
 PIPE = 1 << 16  # bytes that a pipe holds (pipe(7))
 
@@ -103,6 +105,35 @@ def test_many_threads_at_a_slow_pipe_account_for_every_line(pipe: tuple[int, Tex
     for thread in range(8):
         own = [int(line.split()[1]) for line in lines if line.startswith(f"{thread} ")]
         assert own == sorted(own)
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long each pause was that a thread made for the writer; they take no time here."""
+    made: list[float] = []
+    clock = SimpleNamespace(monotonic=lambda: 100 + sum(made), sleep=made.append)
+    monkeypatch.setattr(lines_module, "time", clock)
+    return made
+
+
+def test_who_logs_pauses_for_a_writer_that_is_late_but_not_for_long(pauses: list[float]) -> None:
+    """A thread that goes from one system call to the next may keep the writer from its turn."""
+    writer = LineWriter(io.StringIO())
+    writer.start()
+    for _ in range(2):
+        with writer._writing:
+            writer.put("x\n")
+            until(lambda: writer._busy and not writer._waiting)
+            for _ in range(_MANY):
+                writer.put("x\n")
+            assert not pauses
+            for _ in range(2 * _ROOM):
+                writer.put("x\n")
+        assert 0.02 <= sum(pauses) < 0.022
+        assert writer.flush(20)
+        pauses.clear()
+    assert writer.dropped["full"] == 2 * (_MANY + 2 * _ROOM - _ROOM)
+    writer.stop(20)
 
 
 def test_long_lines_take_the_room_of_many(pipe: tuple[int, TextIO]) -> None:

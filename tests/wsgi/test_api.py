@@ -467,6 +467,15 @@ def test_any_version_is_any_while_others_write(works: Workshop, ask_as: Ask) -> 
     assert together(*[partial(change, name) for name in "ab"]) == []
 
 
+def test_no_row_has_version_0(works: Workshop, ask_as: Ask) -> None:
+    """In Python that number stands for any version."""
+    ask_as(ANN, "POST", "units", {"code": "kg"})
+    for tag in ('"0"', '"00"', '"01"'):
+        assert ask_as(ANN, "PATCH", "units/kg", {"name": "x"}, if_match=tag).status == 412
+        assert ask_as(ANN, "DELETE", "units/kg", if_match=tag).status == 412
+    assert ask_as(ANN, "PATCH", "units/kg", {"name": "x"}, if_match='"1"').status == 200
+
+
 def test_a_restore_takes_the_version_that_it_is_given(works: Workshop, ask_as: Ask) -> None:
     path = f"products/{works.product('A').id}"
     assert ask_as(BOSS, "DELETE", path).status == 204

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -49,6 +50,33 @@ def test_slow_answers_bring_everybody_back_and_the_next_try_comes_later():
     assert crew.alone == 0
     answers(crew, 2 * TRIAL)
     assert crew.alone == ME
+
+
+def test_other_things_that_are_answered_faster_are_tried_soon(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr(crew_module, "time", SimpleNamespace(perf_counter=lambda: now))
+    crew = Crew()
+
+    def until_tried(rate: float) -> int:
+        """How many answers it takes, so many a second; the one that tries is too slow."""
+        nonlocal now
+        count = 0
+        while crew.alone != ME:
+            now, count = now + 1 / rate, count + 1
+            crew.answered(ME, now)
+        while crew.alone:
+            now += 2 * QUICK
+            crew.answered(ME, now - 2 * QUICK)
+        return count
+
+    for _ in range(12):
+        later = until_tried(10_000)
+    assert later > 16_000
+    assert until_tried(40_000) < 1100
+    for _ in range(12):
+        later = until_tried(40_000)
+    assert later > 16_000
+    assert until_tried(10_000) > 16_000
 
 
 def test_one_slow_answer_among_many_is_forgiven():

@@ -2,5 +2,6 @@
 
 from .bulk import Bulk, Upserted
 from .uuid7 import uuid7
+from .writer import ANY_VERSION
 
-__all__ = ["Bulk", "Upserted", "uuid7"]
+__all__ = ["ANY_VERSION", "Bulk", "Upserted", "uuid7"]

@@ -41,6 +41,7 @@ _VIOLATIONS = {
     "exclusion": ("taken", later("overlaps another row")),
     "check": ("out_of_range", later("breaks a rule of the table")),
 }
+ANY_VERSION = 0  # names whatever version there is; a row's own begin at 1
 INDEXED = 2000  # characters that an index surely holds
 MAX_KEY = 500  # characters of a key that is part of a URL
 AGAIN = 10  # times that a statement is sent anew because others were faster

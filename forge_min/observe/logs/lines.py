@@ -24,6 +24,8 @@ _GATHER = 0.05  # seconds that a line may wait for others
 # Places for lines that wait, and as many more for those that are being written; a line takes one
 # for each KiB.
 _ROOM = 16_384
+_MANY = _ROOM // 4  # places taken that are more than a writer leaves that gets its turn
+_TURN = 0.02, 0.001  # seconds in which threads make room for it, and that each pauses
 _PLACE = 10  # a place holds 2**10 characters
 _PATIENCE = 2.0  # seconds that the end of the process waits for the stream
 _LOOK = 0.1  # seconds between looks at a stream that takes nothing
@@ -66,12 +68,15 @@ class LineWriter:
         self._bell.acquire()
         self._counting = threading.RLock()  # LOCK: guards `dropped`
         self._writing = threading.RLock()  # LOCK: lines leave whole, and in order
+        self._turn = 0.0  # until then, as time.monotonic() counts; 0 where it had its turn
         self._idle = self._busy = False
         self._hurry = threading.Event()
         self._quiet = threading.Condition()  # LOCK: guards the waiting of `flush`
 
     def put(self, line: str) -> None:
-        """Take a line with its end. Never raises; never waits while the thread runs."""
+        """Take a line with its end. Never raises. While the thread runs it never waits for the
+        stream, and at most 20 ms in all for the thread to have its turn.
+        """
         if self._thread is None:
             if self._stuck or not (self.waits or self._is_ready()):
                 self.drop("full")
@@ -79,9 +84,12 @@ class LineWriter:
                 self._write([line])
             return
         waiting, more = self._waiting, len(line) >> _PLACE
-        if len(waiting) + more >= _ROOM:
-            self.drop("full")
-            return
+        taken = len(waiting) + more
+        if taken >= _MANY:
+            if taken >= _ROOM:
+                self.drop("full")
+                return
+            self._give_way()
         if more:
             waiting.extend([line, *repeat("", more)])
         else:
@@ -89,6 +97,17 @@ class LineWriter:
         if self._idle:
             self._idle = False
             self._ring()
+
+    def _give_way(self) -> None:
+        """Pause, unless the stream is what takes long: threads that go from one system call to the
+        next hand the interpreter lock to each other, and the writer, which sleeps, may wait for it
+        until there is no room (benchmarks/http, endurance).
+        """
+        now = time.monotonic()
+        if not self._turn:
+            self._turn = now + _TURN[0]
+        if now < self._turn:
+            time.sleep(_TURN[1])
 
     def drop(self, reason: Reason, count: int = 1) -> None:
         """Count lines that are not written."""
@@ -155,6 +174,7 @@ class LineWriter:
         with suppress(IndexError):  # a thread that was given up took the rest
             for _ in range(len(self._waiting)):
                 lines.append(self._waiting.popleft())
+        self._turn = 0.0
         return lines
 
     def _write(self, lines: list[str]) -> None:

@@ -40,6 +40,7 @@ _FAST = 2000.0
 _MOMENT = 0.003  # seconds without an answer that call everybody back
 _FEW = 16  # answers that say something of how quick they are
 _MOST = 16384  # answers between two tries, at most
+_STEP = 512  # answers after which it is seen whether they are others than before
 
 _BUSY = 500.0
 """Answers a second from which on it matters where the workers run."""
@@ -107,7 +108,8 @@ class Crew:
         self._answers = 0
         self._seconds = 0.0
         self._from = 0.0
-        self._patience = TRIAL
+        self._patience = self._wait = self._due = TRIAL
+        self._usual = 0.0
         self.polls = self._left = 0
         self._watch = threading.Lock()  # LOCK: one of the resting threads watches.
 
@@ -131,16 +133,30 @@ class Crew:
             elif (left := self._leaves()) - self._left > LEAVES:
                 self.alone = 0
             else:
-                self._patience, self._left = TRIAL, left
+                self._patience = self._wait = TRIAL
+                self._left = left
                 if self._place:
                     self._place.release()
-        elif self.alone or self._answers < self._patience:
+        elif self.alone or self._answers < self._due:
             return
-        elif self._answers > _FAST * (now - self._from):
-            # Where it does not go well, the next try comes later.
-            self._patience = min(self._patience * 2, _MOST)
+        elif self._tries(now):
             self.alone, self._left = me, self._leaves()
         self._answers, self._seconds, self._from = 0, 0.0, now
+
+    def _tries(self, now: float) -> bool:
+        """Whether one thread is to try alone, of these answers. Where that does not go well, it is
+        tried later, unless more is answered suddenly: those are others.
+        """
+        rate = self._answers / max(now - self._from, sys.float_info.epsilon)
+        self._wait -= self._answers
+        if rate > _OTHER * self._usual:
+            self._patience, self._wait = TRIAL, 0
+        self._usual = (3 * (self._usual or rate) + rate) / 4
+        tries = self._wait <= 0 and rate > _FAST
+        if tries:
+            self._wait = self._patience = min(self._patience * 2, _MOST)
+        self._due = min(max(self._wait, TRIAL), _STEP)
+        return tries
 
     def _leaves(self) -> int:
         """How often this thread has left its processor so far, but for its polls (getrusage(2)):
