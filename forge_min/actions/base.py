@@ -66,6 +66,7 @@ class Base(Generic[R]):
         self._database = database
         # PERF: most resources hide nothing, and a list has many rows.
         self._hides = any(c.visible_to for c in self.resource.columns)
+        self._open = not (self._hides or self.resource.permissions)
         self._attributes = _kept_by(self.resource)
         self._one = f"{self.resource.select}\nwhere {this_row(self.resource)}"
 
@@ -115,7 +116,7 @@ class Base(Generic[R]):
         """The row as a JSON object, without what the current identity may not see: who may write
         and not read gets the key and the version.
         """
-        return self._shown([row])[0]
+        return self.resource.to_json(row) if self._open else self._shown([row])[0]
 
     def _shown(self, rows: Iterable[R]) -> list[dict[str, Any]]:
         """The rows as `to_json` gives each."""
@@ -187,9 +188,9 @@ class Base(Generic[R]):
         """
         tenant = self.tenant()
         params = {**params, "forge_tenant": tenant}
-        return self._tried(conn, lambda own: db.run(own, sql, params, tenant=tenant), write=write)
+        return self._tried(conn, db.run, sql, params, tenant, write=write)
 
-    def _tried(self, conn: Conn, work: Callable[[db.Connection], T], *, write: bool = True) -> T:
+    def _tried(self, conn: Conn, work: Callable[..., T], *given: Any, write: bool = True) -> T:
         """What `work` gives with `conn`, or with this thread's own connection. There, and outside a
         transaction, a read is done again once when the connection was lost, a write twice when it
         got in another's way (F406). Work of several statements is one transaction.
@@ -199,7 +200,7 @@ class Base(Generic[R]):
             own = conn or self._database.connection()
             again = tries > 0 and conn is None and db.is_idle(own)
             try:
-                return work(own)
+                return work(own, *given)
             except Unavailable as err:
                 if not again or err.code != code:
                     raise

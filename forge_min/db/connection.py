@@ -83,38 +83,33 @@ class Options(TypedDict, total=False):
 
 
 class Types(TypesRegistry):
-    """psycopg's, which counts how often it was changed."""
+    """psycopg's, which counts how often it was changed. changes: that number, in a list."""
 
-    changes = 0
+    changes = [0]
 
     def add(self, info: TypeInfo) -> None:
         """As psycopg's."""
         super().add(info)
-        self.changes += 1
+        self.changes[0] += 1
 
 
 class Adapters(AdaptersMap):
-    """psycopg's, which counts how often it was changed."""
+    """psycopg's, which counts how often it was changed. changes: of it and of its types."""
 
     def __init__(self, template: AdaptersMap) -> None:
         super().__init__(template)
-        self.types: Types = Types(self.types)
-        self._changes = 0
-
-    @property
-    def changes(self) -> int:
-        """Of the adapters and of the types."""
-        return self._changes + self.types.changes
+        self.types = types = Types(self.types)
+        self.changes = types.changes = [0]
 
     def register_dumper(self, cls: Any, dumper: Any) -> None:
         """As psycopg's."""
         super().register_dumper(cls, dumper)
-        self._changes += 1
+        self.changes[0] += 1
 
     def register_loader(self, oid: Any, loader: Any) -> None:
         """As psycopg's."""
         super().register_loader(oid, loader)
-        self._changes += 1
+        self.changes[0] += 1
 
 
 class Connection(psycopg.Connection[TupleRow]):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
@@ -37,25 +36,23 @@ operation = lru_cache(2000)(first_word)  # PERF: as `numbered` (benchmarks/http,
 SETTINGS = (  # what psycopg's loaders and dumpers read of a session, each when it is made
     b"TimeZone", b"DateStyle", b"IntervalStyle", b"client_encoding", b"standard_conforming_strings",
 )  # fmt: skip
+_AUTO = PyFormat.AUTO
 USES = 1000  # statements of one converter: it keeps every class that it has seen
 FAILED, DONE = ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_SYNC
+IDLE, ACTIVE = TransactionStatus.IDLE, TransactionStatus.ACTIVE
 TENANT = "select set_config('forge.tenant_id', %s, true)"
 SET_TENANT: Statement = (numbered(TENANT)[0], (25,))  # 25: text
 Params = Mapping[str, Any] | Sequence[Any] | None
 Rows = list[tuple[Any, ...]]
 
 
-@dataclass(slots=True)
-class Message:
-    """A statement and its values, as libpq takes them."""
-
-    statement: Statement
-    values: Sequence[Any]
-    formats: Sequence[int] | None = None
+# A statement, its values and their formats, as libpq takes them. PERF: a tuple, for it is made with
+# each statement (benchmarks/http, row).
+Message = tuple[Statement, Sequence[Any], Sequence[int] | None]
 
 
 def run(
-    conn: psycopg.Connection[Any], sql: str, params: Params = None, *, tenant: UUID | None = None
+    conn: psycopg.Connection[Any], sql: str, params: Params = None, tenant: UUID | None = None
 ) -> Rows:
     """Execute `sql`, which is one statement; its rows, [] when it gives none.
 
@@ -97,12 +94,13 @@ def _by_parts(conn: Connection, sql: str, params: Params, tenant: UUID | None) -
         text, places = (sql, ()) if params is None else numbered(sql)
         given = values_at(places, params or ())
         adapted, session, uses = _converter(conn)
-        values = adapted.dump_sequence(given, [PyFormat.AUTO] * len(given))
-        message = Message((text, adapted.types or ()), values, adapted.formats)
-        again = conn.pgconn.transaction_status == TransactionStatus.IDLE
+        values = adapted.dump_sequence(given, [_AUTO] * len(given))
+        statement = text, adapted.types or ()
+        message = statement, values, adapted.formats
+        again = conn.pgconn.transaction_status == IDLE
         while (result := _answer(conn, message, tenant)).status == FAILED:
             stale = result.error_field(DiagnosticField.SQLSTATE) in STALE
-            if not stale or not conn.prepared.forget(message.statement, SET_TENANT):
+            if not stale or not conn.prepared.forget(statement, SET_TENANT):
                 raise error_from_result(result, encoding=adapted.encoding)
             if not again:  # as after a deadlock: the whole transaction may be tried again
                 raise SerializationFailure("a prepared statement was out of date")
@@ -140,7 +138,7 @@ def _converter(conn: Connection) -> tuple[abc.Transformer, object, int]:
 def _session(conn: Connection) -> object:
     """All that psycopg's loaders and dumpers read where they are made."""
     settings = map(conn.pgconn.parameter_status, SETTINGS)
-    return conn.adapters.changes, _JsonDumper._dumps, _JsonLoader._loads, *settings
+    return conn.adapters.changes[0], _JsonDumper._dumps, _JsonLoader._loads, *settings
 
 
 def _new_converter(conn: Connection) -> abc.Transformer:
@@ -151,20 +149,21 @@ def _new_converter(conn: Connection) -> abc.Transformer:
 def _answer(conn: Connection, message: Message, tenant: UUID | None) -> PGresult:
     """The statement's result, or the first error of its round trip."""
     pg = conn.pgconn
+    statement, values, formats = message
     with conn.lock:
         try:
-            name = conn.prepared.name(message.statement) if tenant is None else None
+            name = conn.prepared.name(statement) if tenant is None else None
             if name is None:
                 return _pipeline(conn, message, tenant)
             if conn.patient:
                 # PERF: one call lets go of the GIL once, the steps below four times, and each time
                 # it may be another's turn (benchmarks/http, row).
-                return _waited(pg, pg.exec_prepared(name, message.values, message.formats))
-            pg.send_query_prepared(name, message.values, message.formats)
+                return _waited(pg, pg.exec_prepared(name, values, formats))
+            pg.send_query_prepared(name, values, formats)
             return _first_failure(conn.wait(generators.execute(pg)))
         finally:
             # SAFETY: interrupted, so an answer may still come that is nobody's.
-            if pg.pipeline_status or pg.transaction_status == TransactionStatus.ACTIVE:
+            if pg.pipeline_status or pg.transaction_status == ACTIVE:
                 conn.close()
 
 
@@ -186,23 +185,23 @@ def _pipeline(conn: Connection, message: Message, tenant: UUID | None) -> PGresu
     pg.enter_pipeline_mode()
     messages = [message]
     if tenant is not None:
-        messages.insert(0, Message(SET_TENANT, [str(tenant).encode()]))
+        messages.insert(0, (SET_TENANT, [str(tenant).encode()], None))
     sent: list[Statement | None] = []  # for each of libpq's the statement that it prepares
-    for each in messages:
-        sent += _prepare(conn, each.statement)
-    for each in messages:
-        name = conn.prepared.name(each.statement)
+    for statement, _, _ in messages:
+        sent += _prepare(conn, statement)
+    for statement, values, formats in messages:
+        name = conn.prepared.name(statement)
         if name is None:
-            command = each.statement[0].encode(conn.info.encoding)
-            pg.send_query_params(command, each.values, each.statement[1], each.formats)
+            command = statement[0].encode(conn.info.encoding)
+            pg.send_query_params(command, values, statement[1], formats)
         else:
-            pg.send_query_prepared(name, each.values, each.formats)
+            pg.send_query_prepared(name, values, formats)
     pg.pipeline_sync()
     results = conn.wait(_results(pg, len(sent) + len(messages)))
     pg.exit_pipeline_mode()
-    for statement, result in zip(sent, results):
-        if statement is not None and result.status != ExecStatus.COMMAND_OK:
-            conn.prepared.forget(statement)
+    for prepared, result in zip(sent, results):
+        if prepared is not None and result.status != ExecStatus.COMMAND_OK:
+            conn.prepared.forget(prepared)
     return _first_failure(results)
 
 

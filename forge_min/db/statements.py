@@ -72,7 +72,7 @@ def values_at(places: tuple[str | int, ...], params: Any) -> list[Any]:
     try:
         # PERF: nearly always a dict, and the look at Mapping costs 10 us when nothing is warm.
         if type(params) is dict or isinstance(params, Mapping) or len(params) == len(places):
-            return [params[place] for place in places]
+            return [*map(params.__getitem__, places)]
     except (LookupError, TypeError):
         pass
     wanted = ", ".join(map(str, places)) or "none"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import re
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
@@ -150,6 +152,18 @@ BAD: list[tuple[str, object]] = [
     ("url", "http://@/"),
     ("url", "http://[::1/"),
 ]
+
+
+@given(st.integers(0, 2**128 - 1))
+@example(0)
+def test_a_uuid_is_like_any_other(number: int) -> None:
+    """It is made without UUID's own __init__."""
+    made, other = read_text("uuid", str(UUID(int=number))), UUID(int=number)
+    assert (made, str(made), hash(made)) == (other, str(other), hash(other))
+    assert (made.is_safe, pickle.dumps(made)) == (other.is_safe, pickle.dumps(other))
+    assert copy.deepcopy(made) == other and repr(made) == repr(other)
+    with pytest.raises(TypeError):
+        made.int = 0
 
 
 @pytest.mark.parametrize(("kind", "value", "wanted"), GOOD)

@@ -8,6 +8,8 @@ import os
 import time
 from uuid import UUID
 
+from ..values import uuid_of
+
 _SIZE = 10  # bytes of one
 _drawn: list[bytes] = []  # LOCK: none, `pop` is atomic
 os.register_at_fork(after_in_child=_drawn.clear)  # SAFETY: or a child's were its parent's
@@ -19,7 +21,7 @@ def uuid7() -> UUID:
     """
     millis = time.time_ns() // 1_000_000 & 0xFFFFFFFFFFFF
     random = int.from_bytes(_random()) & ~(0xF << 76 | 0x3 << 62)
-    return UUID(int=millis << 80 | 0x7 << 76 | 0x2 << 62 | random)
+    return uuid_of(millis << 80 | 0x7 << 76 | 0x2 << 62 | random)
 
 
 def _random() -> bytes:
