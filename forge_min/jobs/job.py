@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import random
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,7 +16,7 @@ import psycopg
 from .. import db
 from ..db import Connection
 from ..errors import ForgeError
-from ..observe import tidied
+from ..observe import tidied, trace_of
 from ..observe.traceparent import SpanContext
 
 if TYPE_CHECKING:  # with a default, so that a plain Job is a Job[Any]
@@ -211,7 +210,7 @@ def judge(job: Job, err: BaseException, retry: Retry | None = None) -> Result:
             state = "cancelled" if isinstance(err, Cancel) else "discarded"
             return Result(job, state, state, error=_error(err.reason or state))
     # Without secrets, and without the rows that a database's error repeats: people read it.
-    trace = tidied("".join(traceback.format_exception(err, limit=-20)), err)
+    trace = trace_of(err, limit=-20)
     return failed(job, tidied(_describe(err), err), trace[-TRACE:], own_delay(retry, job, err))
 
 

@@ -22,6 +22,7 @@ from .logs import (
     note,
     noting,
     tidied,
+    trace_of,
 )
 from .metrics import (
     CONTENT_TYPE,
@@ -50,7 +51,7 @@ __all__ = [
     "current_traceparent", "http_attributes", "is_text", "lasting", "lines_to", "log_fields",
     "masked", "new_exporter", "new_handler", "note", "note_answer", "noting", "render_metrics",
     "render_openmetrics", "scrape", "setup", "snapshot", "span", "summed", "tidied",
-    "trace_connection", "trace_wsgi",
+    "trace_connection", "trace_of", "trace_wsgi",
 ]  # fmt: skip
 
 

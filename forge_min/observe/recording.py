@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextvars import Token
-from traceback import format_exception
 from typing import Any
 
 from opentelemetry import context as otel
@@ -21,7 +20,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 
 from .. import __version__
-from .logs import tidied
+from .logs import tidied, trace_of
 from .traceparent import SpanContext
 
 _MOST = 128  # attributes, events and links of one span (OpenTelemetry SDK, span limits)
@@ -147,9 +146,7 @@ class Recording(trace.Span):
         said = {
             "exception.type": _name_of(type(exception)),
             "exception.message": tidied(_said(exception)[:_READ], exception)[:_LONGEST],
-            "exception.stacktrace": tidied("".join(format_exception(exception))[:_READ], exception)[
-                :_TRACE
-            ],
+            "exception.stacktrace": trace_of(exception, most=_READ)[:_TRACE],
             "exception.escaped": str(escaped),
         }
         self.add_event("exception", {**said, **(attributes or {})}, timestamp)

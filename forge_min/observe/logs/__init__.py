@@ -5,6 +5,7 @@ from .fields import log_fields, note, noting
 from .handler import is_text, new_handler, printable
 from .lines import LineWriter, lines_to
 from .masks import masked, tidied
+from .tracebacks import trace_of
 
 __all__ = [
     "AccessLog",
@@ -18,4 +19,5 @@ __all__ = [
     "noting",
     "printable",
     "tidied",
+    "trace_of",
 ]

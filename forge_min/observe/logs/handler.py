@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import sys
-import traceback
 from datetime import UTC, datetime
 from math import isfinite
 from typing import Literal, TextIO
@@ -23,6 +22,7 @@ from .lines import LineWriter, lines_to
 from .masks import is_secret, masked, tidied
 from .repeats import Repeats
 from .rows import MASK
+from .tracebacks import trace_of
 
 Format = Literal["auto", "text", "json"]
 Level = Literal["debug", "info", "warning", "error"]
@@ -200,8 +200,7 @@ def plain(value: object) -> Plain:
 def _exception(record: logging.LogRecord) -> str:
     text = ""
     if record.exc_info and record.exc_info[0] is not None:
-        text = "".join(traceback.format_exception(*record.exc_info))
-        text = tidied(text, record.exc_info[1])
+        text = trace_of(*record.exc_info[1:])
     if record.stack_info:
         text += masked(record.stack_info)
     return text.rstrip("\n")
