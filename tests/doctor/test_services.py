@@ -553,17 +553,21 @@ def test_what_migrate_would_not_mend_is_mended_by_the_command_that_is_told(
 
     with psycopg.connect(fresh_database.app_url) as conn:
         role, place = f'"{conn.info.user}"', f'"{conn.info.dbname}"'
-    for where, setting in (
-        (f"role {role}", "timezone = 'Asia/Tokyo'"),
-        (f"role {role} in database {place}", "statement_timeout = '1s'"),
-        (f"role {role} in database {place}", "lock_timeout = '1s'"),
-    ):
-        with psycopg.connect(fresh_database.owner_url, autocommit=True) as conn:
-            conn.execute(f"alter {where} set {setting}".encode())
-            one = look()
-            assert one.state == "warning" and one.next.startswith("psql -c ")
-            conn.execute(shlex.split(one.next)[2].encode())
-        assert look().state == "ok"
+    here = f"role {role} in database {place}"
+    with psycopg.connect(fresh_database.owner_url, autocommit=True) as conn:
+        try:
+            for where, setting in (
+                (f"role {role}", "timezone = 'Asia/Tokyo'"),
+                (here, "statement_timeout = '1s'"),
+                (here, "lock_timeout = '1s'"),
+            ):
+                conn.execute(f"alter {where} set {setting}".encode())
+                one = look()
+                assert one.state == "warning" and one.next.startswith("psql -c ")
+                conn.execute(shlex.split(one.next)[2].encode())
+                assert look().state == "ok"
+        finally:  # all databases of these tests have the role
+            conn.execute(f"alter role {role} set timezone = 'UTC'".encode())
 
 
 def test_a_clock_that_is_off_is_told_beyond_its_doubt() -> None:
