@@ -34,8 +34,6 @@ class Metrics:
         self._inserted = registry.counter(name, **_TABLE["counter"][name])
         name = "forge_sse_rejected_total"
         self._refused = registry.counter(name, **_TABLE["counter"][name])
-        for cap in ("total", "user"):
-            self._refused.labels(cap)  # a series that begins at 1 has not risen, to Prometheus
         observe.add_process_metrics(registry)
         version, commit = build.get("version", __version__), build.get("commit", "unknown")
         told = {"version": version, "commit": commit, "impl": fanout.IMPL}
@@ -84,7 +82,9 @@ class Metrics:
     def watch(
         self, hub: notify.PostgresHub, writer: fanout.StreamWriter, limiter: fanout.Limiter
     ) -> None:
-        """Series that are read from the live services when somebody scrapes."""
+        """Series of live streams, read from the services when somebody scrapes."""
+        for cap in ("total", "user"):
+            self._refused.labels(cap)  # a series that begins at 1 has not risen, to Prometheus
         self._gauge("forge_sse_connections", lambda: limiter.active)
         self._gauge("forge_sse_connections_limit", lambda: limiter.max_total)
         self._counter("forge_sse_events_sent_total", lambda: writer.frames_sent)

@@ -87,6 +87,11 @@ def _headers(value: Mapping[str, object]) -> str:
     return "" if good else "a table of headers' names and their values, each a line of Latin-1"
 
 
+def _token(value: str) -> str:
+    known = re.fullmatch(r"([!-~]([ -~]*[!-~])?)?", value)
+    return "" if known else "printable ASCII, without a space at its ends"
+
+
 def _header(value: str) -> str:
     known = re.fullmatch(r"[!#$%&'*+.^`|~0-9a-z-]+", value, re.IGNORECASE | re.ASCII)
     return "" if known else "a header's name like 'X-Tenant-ID', without '_'"  # no server passes it
@@ -152,6 +157,7 @@ _CHECKS: dict[str, Callable[[Any], str]] = {
     "database.direct_url": _url,
     "server.host": _host,
     "admin.host": _host,
+    "admin.token": _token,
     "server.trusted_proxies": _networks,
     "jobs.queues": _queues,
     "observe.otlp_endpoint": _http,

@@ -29,6 +29,7 @@ _TRACE = 16384  # of its stack trace
 _READ = 65536  # of what is tidied for that: a message may hold all that a client has sent
 _SCOPE = InstrumentationScope("forge_min", __version__)
 _UNSET = Status()
+_NUMBERS = frozenset((int, bool, float))
 
 
 class Ended(ReadableSpan):
@@ -69,13 +70,23 @@ class Recording(trace.Span):
         links: Sequence[Link],
     ) -> None:
         self._processor, self._resource = processor, resource
-        self._name, self._kind = name, kind
-        self._attributes = dict(attributes or {})
+        self._name, self._kind = _cut(name), kind
+        self._attributes: dict[str, Any] = {}
         self._ids, self._parent, self._links = ids, parent, list(links)
         self._events: list[Event] = []
         self._lost = [0, 0, 0]
         self._status = _UNSET
         self._ended = False
+        if attributes:
+            # PERF: of a request all are short (benchmarks/observe).
+            other = [
+                value for value in attributes.values()
+                if (len(value) > _LONGEST if type(value) is str else type(value) not in _NUMBERS)
+            ]  # fmt: skip
+            if other or len(attributes) > _MOST:
+                self.set_attributes(attributes)
+            else:
+                self._attributes.update(attributes)
         self.context = SpanContext(ids.trace_id, ids.span_id, True)
         self._start = time.time_ns()
         self._token: Token[Context] | None = otel.attach(trace.set_span_in_context(self))
@@ -105,9 +116,7 @@ class Recording(trace.Span):
         ):
             self._lost[0] += value is not None and not self._ended
             return
-        # SAFETY: thousands of spans wait for a collector that is away.
-        cut = type(value) is str and len(value) > _LONGEST
-        self._attributes[key] = value[:_LONGEST] if cut else value
+        self._attributes[key] = _cut(value)
 
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:
         """Set several."""
@@ -116,7 +125,11 @@ class Recording(trace.Span):
 
     def add_event(self, name: str, attributes: Any = None, timestamp: int | None = None) -> None:
         """Add an event; timestamp: ns since 1970, None = now."""
-        self._add(1, self._events, Event(name, dict(attributes or {}), timestamp or time.time_ns()))
+        said = {
+            key: _cut(value, _TRACE if key == "exception.stacktrace" else _LONGEST)
+            for key, value in (attributes or {}).items()
+        }
+        self._add(1, self._events, Event(_cut(name), said, timestamp or time.time_ns()))
 
     def add_link(self, context: trace.SpanContext, attributes: Any = None) -> None:
         """Add a link to another span; to none, nothing, as the SDK does."""
@@ -125,13 +138,15 @@ class Recording(trace.Span):
 
     def update_name(self, name: str) -> None:
         """Give it another name."""
-        self._name = name
+        self._name = _cut(name)
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
         """Ok is final; unset is no status to set (OpenTelemetry, Set Status)."""
         new = Status(status, description) if isinstance(status, StatusCode) else status
         if self._status.status_code is not StatusCode.OK and not new.is_unset:
-            self._status = new
+            said = _cut(new.description)
+            whole = said is new.description
+            self._status = new if whole else Status(new.status_code, said)
 
     def record_exception(
         self,
@@ -200,6 +215,17 @@ class Recording(trace.Span):
             self._lost[which] += not self._ended
         else:
             items.append(item)
+
+
+def _cut(value: Any, most: int = _LONGEST) -> Any:
+    """The beginning of a text, and of each in a list. SAFETY: thousands of spans wait for a
+    collector that is away.
+    """
+    if isinstance(value, str):
+        return value if len(value) <= most else value[:most]
+    if isinstance(value, list | tuple):
+        return [_cut(one, most) if isinstance(one, str) else one for one in value]
+    return value
 
 
 def _said(error: BaseException) -> str:

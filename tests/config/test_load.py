@@ -507,6 +507,15 @@ def test_headers_that_http_can_send_are_taken() -> None:
     assert dict(config.observe.otlp_headers) == headers
 
 
+@pytest.mark.parametrize("token", ["pässwort-hunter2", "hunter2 ", " hunter2", "hun\tter2"])
+def test_a_token_that_no_header_carries_is_refused_and_not_shown(token: str) -> None:
+    """The admin server would start, and let nobody in who sends the very token."""
+    (error,) = errors_of({"FORGE_ADMIN_TOKEN": token})
+    assert error.code == "F200" and "admin.token must be" in error.message
+    assert "hunter2" not in f"{error.message} {error.hint}"
+    assert load(None, {"FORGE_ADMIN_TOKEN": "a b=~!"}).admin.token == "a b=~!"
+
+
 def test_a_bad_secret_is_not_shown_in_its_error() -> None:
     (error,) = errors_of({"FORGE_DATABASE_URL": "mysql://me:hunter2@host"})
     assert "hunter2" not in error.message + (error.hint or "")

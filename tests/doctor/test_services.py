@@ -545,6 +545,31 @@ def test_other_time_limits_than_configured_are_told(
     assert "the time zone is Europe/Vienna" in one.message
 
 
+def test_what_migrate_would_not_mend_is_mended_by_the_command_that_is_told(
+    fresh_database: TestDatabase, make_site: MakeSite
+) -> None:
+    def look() -> Any:
+        return of(check_services(make_site(fresh_database.app_url, code=code())), "D509")
+
+    with psycopg.connect(fresh_database.app_url) as conn:
+        role, place = f'"{conn.info.user}"', f'"{conn.info.dbname}"'
+    here = f"role {role} in database {place}"
+    with psycopg.connect(fresh_database.owner_url, autocommit=True) as conn:
+        try:
+            for where, setting in (
+                (f"role {role}", "timezone = 'Asia/Tokyo'"),
+                (here, "statement_timeout = '1s'"),
+                (here, "lock_timeout = '1s'"),
+            ):
+                conn.execute(f"alter {where} set {setting}".encode())
+                one = look()
+                assert one.state == "warning" and one.next.startswith("psql -c ")
+                conn.execute(shlex.split(one.next)[2].encode())
+                assert look().state == "ok"
+        finally:  # all databases of these tests have the role
+            conn.execute(f"alter role {role} set timezone = 'UTC'".encode())
+
+
 def test_a_clock_that_is_off_is_told_beyond_its_doubt() -> None:
     assert skew_of(0.4, 0.01).state == "ok" and skew_of(-1.4, 0.5).state == "ok"
     told = skew_of(-3.25, 0.01)

@@ -139,3 +139,9 @@ def test_the_dashboard_is_one_that_grafana_imports() -> None:
         }
         assert not cells & taken and place["x"] + place["w"] <= 24, panel["title"]
         taken |= cells
+
+
+def test_who_only_works_jobs_tells_of_no_requests_and_no_streams() -> None:
+    """docs/reference/metrics.md says so."""
+    body = render_metrics(Metrics(Registry(), {}).registry).decode()
+    assert not re.findall(r"^forge_(?:http|sse|notify)_.*", body, re.M)

@@ -252,6 +252,20 @@ def test_a_partial_success_is_told_and_not_tried_again(
     assert "rejected 1 spans: too old" in caplog.text and len(collector.received) == 1
 
 
+def test_of_what_a_collector_says_a_line_repeats_the_beginning(
+    collector: Collector, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may be 64 KiB of control characters, six times as long in the log."""
+    said = b'{"partialSuccess":{"rejectedSpans":"1","errorMessage":"%s"}}' % (b"x" * 50_000)
+    whole = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(said), said)
+    with caplog.at_level(logging.WARNING, "forge_min.observe.otlp"):
+        for answer in (whole, b"\0" * 50_000 + b"\r\n"):
+            collector.answer = answer
+            export(collector.url, patience=0)
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == 2 and max(map(len, messages)) < 300
+
+
 @pytest.mark.parametrize(
     ("rejected", "lost"),
     [("1", 1), ('"2"', 2), ("3000", 3), ("-1", 0), ("0", 0), ("Infinity", 0), ("-1e999", 0),

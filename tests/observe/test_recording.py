@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from forge_min import observe
 from forge_min.observe import Telemetry, current_traceparent, span
+from forge_min.observe.otlp import encode_spans
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry import propagate, trace
@@ -204,3 +205,27 @@ def test_however_long_what_it_is_told_it_stays_small(telemetry: Telemetry, kept:
     assert len(str(said["exception.message"])) <= 2048
     assert len(str(said["exception.stacktrace"])) <= 16384
     assert "Traceback" in str(said["exception.stacktrace"]) and "hunter2" not in str(said)
+
+
+def test_whatever_way_it_is_told_something_long_it_stays_small(
+    telemetry: Telemetry, kept: Kept
+) -> None:
+    """Not only what `set_attribute` sets: what it begins with, its name, why it failed."""
+
+    class Text(str):
+        pass
+
+    text = "x" * 100_000
+    many = {f"k{n}": n for n in range(200)}
+    with span(text, attributes={"long": text, **many}) as made:
+        made.set_attribute("text", Text(text))
+        made.fail(text)
+        trace.get_current_span().add_event(text, {"long": text, "list": [text]})
+    with span("request", attributes={"texts": [text], "short": "y", "n": 1}) as made:  # type: ignore[dict-item]
+        made.update_name(text)
+    one, two = kept.ended
+    assert len(one.attributes or {}) == 128 and one.dropped_attributes == 74
+    assert (two.attributes or {})["short"] == "y"
+    for ended in (one, two):
+        body, errors = encode_spans([ended])
+        assert not errors and len(body) < 20_000

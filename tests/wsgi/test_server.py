@@ -376,6 +376,7 @@ def test_a_unix_socket_is_served_and_removed(tmp_path):
     with pytest.raises(ServerError) as caught:
         Server(("", 0), echo, unix_socket=path)
     assert caught.value.code == "F503"
+    assert "(FORGE_SERVER_UNIX_SOCKET)" in caught.value.hint
     assert asked(path).startswith(b"HTTP/1.1 200 OK")
     server.stop()
     assert list(tmp_path.iterdir()) == []

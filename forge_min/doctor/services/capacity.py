@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ... import db
 from ...notify.link import is_pooled
-from ..finding import Finding, found
+from ..finding import Finding, State, found
 from ..site import Site
 from .reading import SQL, quoted, reading
 
@@ -47,18 +47,31 @@ def most_connections(site: Site) -> int:
 def check_limits(site: Site, conn: db.Connection) -> Iterator[Finding]:
     """The time-outs, the time zone and the search path that the role's sessions begin with."""
     with reading(conn):
-        now: dict[str, str] = dict(db.run(conn, SQL["session"]))
+        now = {name: (value, beyond) for name, value, beyond in db.run(conn, SQL["session"])}
         ((path, finds),) = db.run(conn, SQL["search_path"])
+    role = quoted(conn.info.user)
     if not finds:
         message = f"search_path is {path or 'empty'}, in which no table of public is found"
-        reset = f"alter role {quoted(conn.info.user)} reset search_path"
-        yield found("D509", "failed", message)._replace(next=f"psql -c {shlex.quote(reset)}")
+        yield _by_hand("failed", message, [f"alter role {role} reset search_path"])
         return
-    wrong = []
+    here = f"alter role {role} in database {quoted(conn.info.dbname)}"
+    wrong, by_hand = [], []
     for name in LIMITS:
-        wanted = int(site.settings[f"database.{name}"] * 1000)
-        if int(now[name]) != wanted:
-            wrong.append(f"{name} is {now[name]} ms, configured are {wanted}")
-    if now["TimeZone"] not in ("UTC", "Etc/UTC"):
-        wrong.append(f"the time zone is {now['TimeZone']}, not UTC")
+        wanted, (value, beyond) = int(site.settings[f"database.{name}"] * 1000), now[name]
+        if int(value) != wanted:
+            wrong.append(f"{name} is {value} ms, configured are {wanted}")
+            by_hand += [f"{here} reset {name}"] if beyond else []
+    zone = now["TimeZone"][0]
+    if zone not in ("UTC", "Etc/UTC"):
+        wrong.append(f"the time zone is {zone}, not UTC")
+        by_hand.append(f"{here} set timezone to 'UTC'")  # migrate keeps one that the role has
+    if by_hand:
+        yield _by_hand("warning", "; ".join(wrong), by_hand)
+        return
     yield found("D509", "warning" if wrong else "ok", "; ".join(wrong) or "as configured")
+
+
+def _by_hand(state: State, message: str, statements: list[str]) -> Finding:
+    """What `migrate up` does not mend."""
+    command = f"psql -c {shlex.quote('; '.join(statements))}"
+    return found("D509", state, message)._replace(next=command)

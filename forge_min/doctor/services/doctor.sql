@@ -10,9 +10,16 @@ select current_setting('server_version'), pg_is_in_recovery(), current_setting('
 -- name: clock
 select extract(epoch from clock_timestamp())::float8
 
--- What a new session of this role has: `setting` is that of our transaction.
+-- What a new session of this role has: `setting` is that of our transaction. beyond: whether `alter role … in database`
+-- says so, which goes before what the role itself has.
 -- name: session
-select name, reset_val from pg_settings where name in ('statement_timeout', 'lock_timeout', 'TimeZone')
+select name, reset_val, exists (
+    select from pg_db_role_setting s, unnest(s.setconfig) entry
+    where s.setrole = current_user::regrole and s.setdatabase <> 0
+      and s.setdatabase = (select oid from pg_database where datname = current_database())
+      and lower(split_part(entry, '=', 1)) = lower(name)
+  ) as beyond
+from pg_settings where name in ('statement_timeout', 'lock_timeout', 'TimeZone')
 
 -- name: search_path
 select current_setting('search_path'), 'public' = any(current_schemas(false))

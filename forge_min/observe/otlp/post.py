@@ -29,6 +29,7 @@ _AGAIN = frozenset((429, 502, 503, 504))
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0  # seconds between two tries
 _SMALL = 1024  # bytes that are sent as they are
 MOST_ANSWER = 1 << 16  # bytes read of an answer
+_SAID = 200  # characters of it that a line of the log repeats
 _log = logging.getLogger("forge_min.observe.otlp")
 
 
@@ -126,7 +127,8 @@ class OTLPExporter(SpanExporter):
             self._connection.close()
             if kept and isinstance(err, ConnectionError):  # it had closed the idle connection
                 return self._post(body, headers)
-            raise _Later(f"the collector cannot be reached: {err or type(err).__name__}") from err
+            why = str(err)[:_SAID] or type(err).__name__
+            raise _Later(f"the collector cannot be reached: {why}") from err
         except ValueError as err:  # its text may be a header's value, which is a secret
             self._connection.close()
             what = type(err).__name__
@@ -155,7 +157,7 @@ class OTLPExporter(SpanExporter):
         except Exception:  # it may be anything; then it says nothing of that
             return 0
         if count > 0:
-            _log.warning("the collector rejected %d spans: %s", count, why)
+            _log.warning("the collector rejected %d spans: %s", count, why[:_SAID])
         return count
 
 

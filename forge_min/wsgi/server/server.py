@@ -154,10 +154,11 @@ class Server(HTTPServer):
         where = self._unix or f"{self.server_address[0]!s}:{self.server_address[1]}"
         taken = err.errno == errno.EADDRINUSE
         why = "is in use" if taken else f"cannot be listened on: {err.strerror or err}"
+        keys = "FORGE_SERVER_UNIX_SOCKET" if self._unix else "FORGE_SERVER_HOST, FORGE_SERVER_PORT"
         return ServerError(
             f"{where} {why}",
             code="F503" if taken else "F504",
-            hint="stop what is there, or choose another (FORGE_SERVER_HOST, FORGE_SERVER_PORT)",
+            hint=f"stop what is there, or choose another ({keys})",
         )
 
     def _environ(self) -> dict[str, Any]:
