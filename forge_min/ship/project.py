@@ -182,7 +182,7 @@ def _imported(root: Path, path: Path) -> set[str]:
         tree = ast.parse(_read(root, path))
     except (SyntaxError, ValueError, MemoryError, RecursionError) as err:  # nested too deeply
         line = getattr(err, "lineno", None) or 1
-        why = getattr(err, "msg", err)
+        why = str(getattr(err, "msg", err)) or "too complex"  # MemoryError of Python 3.11
         raise failure("no_python", file=path.relative_to(root), line=line, why=why) from err
     names: set[str] = set()
     for node in ast.walk(tree):

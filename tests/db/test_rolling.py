@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import threading
 import uuid
 from pathlib import Path
@@ -75,7 +76,9 @@ def previous(
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         pytest.skip(f"the previous release ({commit}) is not here: {done.stderr.strip()}")
-    shutil.unpack_archive(archive, folder, filter="data")
+    with tarfile.open(archive) as packed:
+        packed.extraction_filter = lambda member, _: member  # before 3.11.4 there is no `filter`
+        packed.extractall(folder)
     return folder, PREVIOUS[commit]
 
 

@@ -25,7 +25,7 @@ for name, source in marshal.load(sys.stdin.buffer):
         code = compile(source, name, "exec", dont_inherit=True)
     except (SyntaxError, ValueError, MemoryError, RecursionError) as err:
         line = getattr(err, "lineno", None) or 1
-        done.append((name, line, str(getattr(err, "msg", err))))
+        done.append((name, line, str(getattr(err, "msg", err)) or "too complex"))
         break
     done.append(head + importlib.util.source_hash(source) + marshal.dumps(code))
 sys.stdout.buffer.write(marshal.dumps(done))
