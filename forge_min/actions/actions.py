@@ -121,23 +121,24 @@ class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
         sees = " ".join([request_hash, *sorted(self.hidden()), str(self._may_read())])
         return self._tried(None, lambda own: once(own, where, key, sees, run))
 
-    def public(self, id: Any, *, conn: Conn = None) -> R:
+    def public(self, id: Any, *, live: bool = True) -> R:
         """The row as anybody may see it who may read at all: for what is shown to many at once.
 
-        Asks for no permission; the tenant is the current identity's. Raises NotFound.
+        Asks for no permission; the tenant is the current identity's. live: not one that is marked
+        as deleted. Raises NotFound.
         """
-        found = self.public_many([id], conn=conn)
+        found = self.public_many([id], live=live)
         if not found:
             raise self._not_found(id)
         return found[id]
 
-    def public_many(self, ids: Iterable[Any], *, conn: Conn = None) -> dict[Any, R]:
+    def public_many(self, ids: Iterable[Any], *, live: bool = True) -> dict[Any, R]:
         """As `public`, in one statement: those that there are, by their keys."""
         key = f"{quote(self.resource.key.name)} = any(%(forge_keys)s)"
-        where = " and ".join([key, *scope(self.resource, "")])
+        where = " and ".join([key, *scope(self.resource, "", live=live)])
         sql = f"{self.resource.select}\nwhere {where}"
         hidden = frozenset(c.name for c in self.resource.columns if c.visible_to)
-        found = self._run(conn, sql, {"forge_keys": list(ids)})
+        found = self._run(None, sql, {"forge_keys": list(ids)})
         rows = [self._row(values, hidden) for values in found]
         return {self.key_of(row): row for row in rows}
 

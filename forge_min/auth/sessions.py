@@ -52,23 +52,24 @@ def start(
 
 
 def identify(
-    conn: psycopg.Connection[Any], secret: str, tenant: str | None = None
+    conn: psycopg.Connection[Any], secret: str, tenant: str | None = None, apart: bool = False
 ) -> Identity | None:
     """Whose session it is; None for one that has ended. tenant: the slug or id of the one to act
-    in. Raises Forbidden F605 for a tenant that the user is no member of.
+    in. Raises Forbidden F605 for a tenant that the user is no member of; apart: who is none acts in
+    no tenant then.
     """
     params = {"key": digest(secret), "slug": tenant or "", "id": as_id(tenant or "")}
     rows = db.run(conn, SQL["by_session"], params)
     if not rows:
         return None
     id, user, name, roles, time_zone, language, acts_in, member = rows[0]
-    if tenant and member is None:
+    if tenant and member is None and not apart:
         raise Forbidden(text("this identity may not do this here"))
     return Identity(
         user=str(user),
         name=name,
         roles=held(roles, member),
-        tenant=acts_in,
+        tenant=None if member is None else acts_in,
         time_zone=time_zone,
         language=language,
         via=SESSION,

@@ -195,7 +195,7 @@ def connect(
             prepare_threshold=often,
             cursor_factory=Cursor,
         )
-    except psycopg.Error as err:
+    except (psycopg.Error, OSError) as err:  # with no descriptor free psycopg cannot wait
         raise _refusal(str(err), values) from None
     if conn.info.server_version < OLDEST_SERVER:
         version = conn.info.server_version // 10000

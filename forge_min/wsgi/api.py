@@ -190,11 +190,12 @@ class ResourceAPI:
         key = self._key(request)
         data = [self._given(key, read(request)) for read in given]
         for tried in range(TRIES):
+            version = self._version(request, key)
             try:
-                return action(key, *data, version=self._version(request, key))
+                return action(key, *data, version=version)
             except StaleVersion:
                 # Somebody wrote between the reading and the writing of a merge.
-                if _names_version(request) or tried == TRIES - 1:
+                if version == -1 or _names_version(request) or tried == TRIES - 1:
                     raise
                 time.sleep(random.uniform(0, _APART * tried))
         raise AssertionError("the last try returns or raises")
@@ -266,12 +267,15 @@ class ResourceAPI:
         named = {int(number) for number in _TAG.findall(header.replace("W/", ""))}
         if header == "*" or named and (now := self._present(key)) in named:
             return -1  # there is a row, or there is none to change
-        return now if named else None
+        # A version that is over does not come again, however many write.
+        return (ANY_VERSION if max(named) < now else now) if named else None
 
     def _present(self, key: Any) -> int:
-        """The row's version; of none -1, which the action says to whom it may be said."""
+        """The row's version; of none -1, which the action says to whom it may be said. Of one that
+        is marked as deleted too, for it may be restored.
+        """
         try:
-            return int(self._actions.public(key).version)
+            return int(self._actions.public(key, live=False).version)
         except NotFound:
             return -1
 
@@ -353,9 +357,7 @@ def _patch(request: Request) -> dict[str, Any]:
 
 
 def _names_version(request: Request) -> bool:
-    if request.header("If-Match") is None:
-        return request.header("If-None-Match") == "*"
-    return not _any_version(request)
+    return request.header("If-Match") is not None and not _any_version(request)
 
 
 def _any_version(request: Request) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -29,6 +30,24 @@ def test_a_connection_is_in_autocommit_and_gives_tuples(fresh_database):
         assert conn.autocommit
         row = conn.execute("select current_setting('application_name'), 1").fetchone()
         assert row == ("me", 1)
+
+
+@pytest.mark.db
+@pytest.mark.parametrize("free", [0, 1])
+def test_without_a_descriptor_there_is_no_connection_now(
+    fresh_database: TestDatabase, free: int
+) -> None:
+    """One is libpq's socket, the next what psycopg waits with."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + free, before[1]))
+    try:
+        with pytest.raises(Unavailable):
+            connect(fresh_database.app_url)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    connect(fresh_database.app_url).close()
 
 
 @pytest.mark.db

@@ -104,6 +104,10 @@ def test_who_may_not_read_is_asked_to_sign_in_and_comes_back(site: Site) -> None
     assert site.ask("GET", headers["location"], Cookie=cookies(person))[0] == 200
     # Not a member there, and nobody at the top; who is no member can still sign out.
     assert person.get("/t/south/account").status == 200
+    assert "member" not in person.page.text and "Accounts" not in person.page.links
+    assert person.get("/account").status == 200 and "member" not in person.page.text
+    assert "manager, member" in person.get("/t/north/account").text
+    assert person.page.links["Accounts"] == "/t/north/accounts"
     for path in ("/t/north/%ff", "/t/%ff", "/t/%00/accounts", "/t//accounts"):
         assert person.get(path).status in (303, 400, 403, 404), path
     assert person.get("/t/south/accounts").status == 403

@@ -10,6 +10,7 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import count
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -467,6 +468,27 @@ def test_any_version_is_any_while_others_write(works: Workshop, ask_as: Ask) -> 
     assert together(*[partial(change, name) for name in "ab"]) == []
 
 
+def test_a_version_that_is_over_holds_nobody_up_while_others_write(
+    works: Workshop, ask_as: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RFC 9110 section 13.1.2: none of the versions in between is the one that is named."""
+    ask_as(ANN, "POST", "units", {"code": "kg"})
+    ask_as(ANN, "PATCH", "units/kg", {"name": "a"}, if_match="*")
+    read, names = ResourceAPI._present, count()
+
+    def present(self: ResourceAPI, key: object) -> int:
+        now = read(self, key)
+        ask_as(ANN, "PATCH", "units/kg", {"name": f"{next(names)}"}, if_match="*")
+        return now
+
+    monkeypatch.setattr(ResourceAPI, "_present", present)
+    change = {"name": "x"}
+    done = ask_as(ANN, "PATCH", "units/kg", change, if_none_match='"1"')
+    assert done.status == 200
+    now = done.headers["etag"]
+    assert ask_as(ANN, "PATCH", "units/kg", change, if_none_match=now).status == 412
+
+
 def test_no_row_has_version_0(works: Workshop, ask_as: Ask) -> None:
     """In Python that number stands for any version."""
     ask_as(ANN, "POST", "units", {"code": "kg"})
@@ -481,6 +503,23 @@ def test_a_restore_takes_the_version_that_it_is_given(works: Workshop, ask_as: A
     assert ask_as(BOSS, "DELETE", path).status == 204
     assert ask_as(BOSS, "POST", path + "/restore", if_match='"9"').status == 412
     assert ask_as(BOSS, "POST", path + "/restore", if_match='"2"').status == 200
+
+
+@pytest.mark.parametrize(
+    ("status", "given"),
+    [
+        (200, {"if_match": '"8", "2"'}),
+        (412, {"if_match": '"8", "9"'}),
+        (200, {"if_none_match": '"1"'}),
+        (412, {"if_none_match": '"1", "2"'}),
+    ],
+)
+def test_a_restore_is_held_against_the_version_of_the_deleted_row(
+    works: Workshop, ask_as: Ask, status: int, given: dict[str, str]
+) -> None:
+    path = f"products/{works.product('A').id}"
+    assert ask_as(BOSS, "DELETE", path).status == 204
+    assert ask_as(BOSS, "POST", path + "/restore", **given).status == status
 
 
 @pytest.mark.parametrize("code", ["", "a/b", "x" * 501])

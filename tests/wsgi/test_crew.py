@@ -52,6 +52,18 @@ def test_slow_answers_bring_everybody_back_and_the_next_try_comes_later():
     assert crew.alone == ME
 
 
+def test_a_time_from_before_the_count_is_not_taken_for_a_thousand_million_answers(monkeypatch):
+    now = 1.0
+    monkeypatch.setattr(crew_module, "time", SimpleNamespace(perf_counter=lambda: now))
+    crew = Crew()
+    crew.answered(ME, now)
+    crew._from = now + 0.01  # another thread, which looked later, was here first
+    answers = TRIAL
+    while crew._answers and (answers := answers - 1):
+        crew.answered(ME, now)
+    assert crew._answers == 0 and 0 < crew._usual < 1e6
+
+
 def test_other_things_that_are_answered_faster_are_tried_soon(monkeypatch):
     now = 0.0
     monkeypatch.setattr(crew_module, "time", SimpleNamespace(perf_counter=lambda: now))

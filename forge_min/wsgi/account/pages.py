@@ -96,9 +96,9 @@ class AccountPages:
             return None
         # Who is no member of the tenant must be able to sign out, and to read our stylesheet.
         apart = request.path == PLACE or request.path.startswith((f"{PLACE}/", "/static/"))
-        tenant = None if apart else self._tenant(request)
+        tenant = self._tenant(request)
         try:
-            return sessions.identify(self._database.connection(), secret, tenant)
+            return sessions.identify(self._database.connection(), secret, tenant, apart)
         except Unavailable:
             if request.path.startswith("/static/"):
                 return None  # a page that says so is to look like one

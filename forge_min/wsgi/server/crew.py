@@ -38,6 +38,7 @@ database say, leaves it to nobody.
 _FAST = 2000.0
 """Answers a second that make one thread try."""
 _MOMENT = 0.003  # seconds without an answer that call everybody back
+_LEAST = 0.001  # seconds that TRIAL answers take
 _FEW = 16  # answers that say something of how quick they are
 _MOST = 16384  # answers between two tries, at most
 _STEP = 512  # answers after which it is seen whether they are others than before
@@ -147,7 +148,8 @@ class Crew:
         """Whether one thread is to try alone, of these answers. Where that does not go well, it is
         tried later, unless more is answered suddenly: those are others.
         """
-        rate = self._answers / max(now - self._from, sys.float_info.epsilon)
+        # A thread that had to wait with its time in hand may see that the count began later.
+        rate = self._answers / max(now - self._from, _LEAST)
         self._wait -= self._answers
         if rate > _OTHER * self._usual:
             self._patience, self._wait = TRIAL, 0
