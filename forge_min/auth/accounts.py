@@ -102,7 +102,8 @@ def create_tenant(conn: psycopg.Connection[Any], slug: str, name: str = "") -> U
     F602 where there is one of this slug.
     """
     if len(slug) > 63 or not _SLUG.fullmatch(slug) or as_id(slug):
-        raise _invalid("/slug", text("must be lower case letters, digits and single -"), "F636")
+        rule = text("must be lower case letters, digits and single -, and no UUID")
+        raise _invalid("/slug", rule, "F636")
     rows = db.run(conn, SQL["create_tenant"], {"slug": slug, "name": name})
     return _made(rows, f"there is a tenant {slug} already")
 
