@@ -218,14 +218,20 @@ class Recording(trace.Span):
 
 
 def _cut(value: Any, most: int = _LONGEST) -> Any:
-    """The beginning of a text, and of each in a list. SAFETY: thousands of spans wait for a
-    collector that is away.
+    """The beginning of a text or a list, which have room for so many characters and 128 items.
+    SAFETY: thousands of spans wait for a collector that is away.
     """
     if isinstance(value, str):
         return value if len(value) <= most else value[:most]
-    if isinstance(value, list | tuple):
-        return [_cut(one, most) if isinstance(one, str) else one for one in value]
-    return value
+    if not isinstance(value, list | tuple):
+        return value
+    kept: list[Any] = []
+    for one in value[:_MOST]:
+        kept.append(one[:most] if isinstance(one, str) else one)
+        most -= len(one) if isinstance(one, str) else 0
+        if most <= 0:
+            break
+    return kept
 
 
 def _said(error: BaseException) -> str:

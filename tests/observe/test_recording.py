@@ -220,9 +220,10 @@ def test_whatever_way_it_is_told_something_long_it_stays_small(
     with span(text, attributes={"long": text, **many}) as made:
         made.set_attribute("text", Text(text))
         made.fail(text)
-        trace.get_current_span().add_event(text, {"long": text, "list": [text]})
-    with span("request", attributes={"texts": [text], "short": "y", "n": 1}) as made:  # type: ignore[dict-item]
+        trace.get_current_span().add_event(text, {"long": text, "list": [text] * 1000})
+    with span("request", attributes={"texts": [text] * 1000, "short": "y", "n": 1}) as made:  # type: ignore[dict-item]
         made.update_name(text)
+        made.set_attribute("numbers", [1] * 100_000)  # type: ignore[arg-type]
     one, two = kept.ended
     assert len(one.attributes or {}) == 128 and one.dropped_attributes == 74
     assert (two.attributes or {})["short"] == "y"
