@@ -101,8 +101,9 @@ def test_a_merge_keeps_what_others_write_meanwhile(works: Workshop) -> None:
 
 
 @pytest.mark.db
+@pytest.mark.parametrize("named", [{}, {"if_match": "*"}, {"if_none_match": '"9"'}])
 def test_a_merge_between_read_and_write_is_done_again(
-    works: Workshop, monkeypatch: pytest.MonkeyPatch
+    works: Workshop, monkeypatch: pytest.MonkeyPatch, named: dict[str, str]
 ) -> None:
     product = Product(works, {"a": 1})
     actions = works["products"]
@@ -114,8 +115,7 @@ def test_a_merge_between_read_and_write_is_done_again(
         return update(key, data, **rest)
 
     monkeypatch.setattr(actions, "update", overtaken)
-    # What a change does not honour names no version either.
-    answer = product.patch({"c": 3}, if_none_match='"1"')
+    answer = product.patch({"c": 3}, **named)
     assert answer.json["details"] == {"a": 1, "b": 2, "c": 3}
 
 
