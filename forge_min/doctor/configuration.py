@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import ip_address, ip_network
 from urllib.parse import unquote
 
-from .finding import Finding, found, told, verdict
+from .finding import Finding, codes, found, told, verdict
 from .secrecy import weakness
 from .site import Site
 
@@ -85,7 +85,8 @@ def check_openness(site: Site) -> Iterator[Finding]:
     mistaken = site.prod and site.env != "production"
     yield found("D307", "failed" if mistaken else "ok", f"FORGE_ENV is {site.env}")
     if site.prod and s["observe.log_level"] == "debug":
-        yield found("D307", "warning", "observe.log_level is debug")
+        step = codes()["D302"]["next"]  # the mode is as it should be
+        yield found("D307", "warning", "observe.log_level is debug")._replace(next=step)
     wide = [net for net in s["server.trusted_proxies"] if _is_everybody(net)]
     trusted = ", ".join(s["server.trusted_proxies"]) or "none"
     yield found("D308", site.lighter if wide else "ok", trusted)

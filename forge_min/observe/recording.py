@@ -218,17 +218,18 @@ class Recording(trace.Span):
 
 
 def _cut(value: Any, most: int = _LONGEST) -> Any:
-    """The beginning of a text or a list, which have room for so many characters and 128 items.
+    """The beginning of a text, of bytes or of a list, which have room for so many characters and
+    128 items.
     SAFETY: thousands of spans wait for a collector that is away.
     """
-    if isinstance(value, str):
+    if isinstance(value, str | bytes):
         return value if len(value) <= most else value[:most]
     if not isinstance(value, list | tuple):
         return value
     kept: list[Any] = []
     for one in value[:_MOST]:
-        kept.append(one[:most] if isinstance(one, str) else one)
-        most -= len(one) if isinstance(one, str) else 0
+        kept.append(one[:most] if isinstance(one, str | bytes) else one)
+        most -= len(one) if isinstance(one, str | bytes) else 0
         if most <= 0:
             break
     return kept

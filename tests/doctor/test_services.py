@@ -461,6 +461,51 @@ def test_an_owner_is_a_warning_in_development_and_a_failure_in_production(
         assert one.state == state and "owns forge_" in one.message
 
 
+def test_what_follows_from_a_role_that_no_policy_binds_mends_it(
+    server: EmbeddedServer, fresh_database: TestDatabase, notes: db.Connection, make_site: MakeSite
+) -> None:
+    """`migrate up` takes no right of a role away."""
+    role = str(psycopg.conninfo.conninfo_to_dict(fresh_database.app_url)["user"])
+    site = make_site(fresh_database.app_url, code=code())
+    with db.connect(make_conninfo(server.admin_url, dbname=fresh_database.name)) as admin:
+        admin.execute(f"alter role {role} bypassrls")
+        admin.execute(f"alter table notes owner to {role}")
+        try:
+            one = of(check_services(site), "D601")
+            command, option, statements = shlex.split(one.next)
+            assert one.state == "failed" and (command, option) == ("psql", "-c")
+            admin.execute(statements)
+            assert of(check_services(site), "D601").state == "ok"
+        finally:
+            admin.execute(f"alter role {role} nobypassrls")
+
+
+@pytest.mark.parametrize(("asked", "next"), [("python", "unset FORGE_IMPL"), ("", "pip install")])
+def test_a_twin_that_is_asked_for_is_no_installation_to_mend(
+    make_site: MakeSite, monkeypatch: pytest.MonkeyPatch, asked: str, next: str
+) -> None:
+    monkeypatch.setattr("forge_min.fanout.IMPL", "python")
+    monkeypatch.setenv("FORGE_IMPL", asked)
+    site = make_site("", code=code(), profile="prod", build={"impl": "c"})
+    one = of(check_services(site), "D102")
+    assert one.state == "failed" and next in one.next
+
+
+def test_what_follows_from_a_role_that_only_reads_lets_it_write(
+    fresh_database: TestDatabase, owner: db.Connection, make_site: MakeSite
+) -> None:
+    role = str(psycopg.conninfo.conninfo_to_dict(fresh_database.app_url)["user"])
+    site = make_site(fresh_database.app_url, code=code())
+    owner.execute(f"alter database {fresh_database.name} set default_transaction_read_only = on")
+    one = of(check_services(site), "D507")
+    assert one.state == "failed"
+    setting, *_, statement = shlex.split(one.next)
+    options = setting.removeprefix("PGOPTIONS=")
+    with db.connect(make_conninfo(fresh_database.owner_url, options=options)) as conn:
+        conn.execute(statement)
+    assert of(check_services(site), "D507").state == "ok" and role in statement
+
+
 def test_rights_that_are_missing_and_too_many_are_named(
     fresh_database: TestDatabase, owner: db.Connection, make_site: MakeSite
 ) -> None:
@@ -495,7 +540,9 @@ def test_what_is_to_be_typed_takes_every_right_beyond_need_away(
             f'create role "{role}+" bypassrls; grant "{role}+", pg_read_server_files to "{role}"'
         )
         try:
-            excess = of(check_services(make_site(url, code=code())), "D603")
+            found = check_services(make_site(url, code=code()))
+            assert states(found)["D509"] == "warning", "it has no time-outs yet"
+            excess = of(found, "D603")
             psql, option, statements = shlex.split(excess.next)
             assert (excess.state, psql, option) == ("warning", "psql", "-c")
             assert len(excess.message.split(", ")) == 10  # eight rights; two tables, two roles

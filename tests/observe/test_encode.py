@@ -68,7 +68,7 @@ def read(spans: Spans) -> tuple[list[Any], list[Exception]]:
         (-(2**70), "string_value", str(-(2**70))),
         (10**5000, "string_value", "int"),
         (Silent(), "string_value", "Silent"),
-        (b"\xff", "string_value", "b'\\xff'"),
+        (b"\xff\x00", "bytes_value", b"\xff\x00"),
         ("a\udc80\ud83d", "string_value", "a\ufffd\ufffd"),
         ("\\ud800 \\\ud800 \U0001f600", "string_value", "\\ud800 \\\ufffd \U0001f600"),
     ],
@@ -81,6 +81,27 @@ def test_a_value_is_written_as_the_protocol_reads_it(
         trace.get_current_span().set_attribute("a", value)
     ((row,), errors) = read(spans)
     assert getattr(row.attributes[0].value, field) == told and not errors
+
+
+def test_nothing_in_a_list_is_a_value_without_a_kind(spans: Spans) -> None:
+    with span("x"):
+        trace.get_current_span().set_attribute("a", ["b", None])  # type: ignore[list-item]
+    ((row,), errors) = read(spans)
+    kinds = [one.WhichOneof("value") for one in row.attributes[0].value.array_value.values]
+    assert kinds == ["string_value", None] and not errors
+
+
+@pytest.mark.parametrize(("remote", "flags"), [(True, 0x301), (False, 0x101)])
+def test_a_link_says_where_it_leads_and_what_its_trace_carries(
+    spans: Spans, remote: bool, flags: int
+) -> None:
+    state = trace.TraceState([("vendor", "7")])
+    with span("x"):
+        to = trace.SpanContext(5, 7, remote, trace.TraceFlags(1), state)
+        trace.get_current_span().add_link(to)
+    ((row,), errors) = read(spans)
+    (link,) = row.links
+    assert (link.flags, link.trace_state) == (flags, "vendor=7") and not errors
 
 
 def test_half_a_pair_of_surrogates_costs_no_other_span(spans: Spans) -> None:

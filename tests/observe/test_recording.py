@@ -224,6 +224,7 @@ def test_whatever_way_it_is_told_something_long_it_stays_small(
     with span("request", attributes={"texts": [text] * 1000, "short": "y", "n": 1}) as made:  # type: ignore[dict-item]
         made.update_name(text)
         made.set_attribute("numbers", [1] * 100_000)  # type: ignore[arg-type]
+        made.set_attribute("bytes", b"x" * 1_000_000)
     one, two = kept.ended
     assert len(one.attributes or {}) == 128 and one.dropped_attributes == 74
     assert (two.attributes or {})["short"] == "y"

@@ -15,7 +15,7 @@ select extract(epoch from clock_timestamp())::float8
 -- name: session
 select name, reset_val, exists (
     select from pg_db_role_setting s, unnest(s.setconfig) entry
-    where s.setrole = current_user::regrole and s.setdatabase <> 0
+    where pg_get_userbyid(s.setrole) = current_user and s.setdatabase <> 0
       and s.setdatabase = (select oid from pg_database where datname = current_database())
       and lower(split_part(entry, '=', 1)) = lower(name)
   ) as beyond
@@ -43,6 +43,18 @@ select string_agg(relname, ', ' order by relname) from (
   select relname from pg_class
   where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and pg_has_role(relowner, 'USAGE')
   order by relname limit 4) owned
+
+-- What makes this role one that policies bind, where another one owns the site's tables; null where nothing does, or the
+-- role is a superuser, who is another one's.
+-- name: bound
+select string_agg(step, '; ' order by step) from (
+  select format('alter role %I nobypassrls', rolname) step from pg_roles where rolname = current_user and rolbypassrls
+  union all
+  select format('alter table %I owner to %I', c.relname, pg_get_userbyid(o.relowner)) from pg_class c, pg_class o
+  where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and pg_get_userbyid(c.relowner) = current_user
+    and o.oid = to_regclass('public.forge_migration')) steps
+where not exists (select from pg_roles where rolname = current_user and rolsuper) and not exists (
+  select from pg_class where oid = to_regclass('public.forge_migration') and pg_get_userbyid(relowner) = current_user)
 
 -- Tables and views with tenants' rows: those with policies, those of the code, and views of them. policies: that hold
 -- for this role. Of our own tables, those with a policy.

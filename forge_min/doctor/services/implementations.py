@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import psycopg
 
 from ... import fanout
-from ..finding import Finding, found
+from ..finding import Finding, State, found
 from ..site import Site
 
 
@@ -16,9 +17,15 @@ def check_core(site: Site) -> Iterator[Finding]:
     if fanout.IMPL == "c":
         yield found("D102", "ok", "runs")
     elif site.build.get("impl") == "c":
-        yield found("D102", site.graver, "the artifact has it, and its Python twin runs")
+        yield _twin(site.graver, "the artifact has it, and its Python twin runs")
     else:
-        yield found("D102", site.lighter, "its Python twin runs")
+        yield _twin(site.lighter, "its Python twin runs")
+
+
+def _twin(state: State, message: str) -> Finding:
+    one = found("D102", state, message)
+    asked = one.next and os.environ.get("FORGE_IMPL") == "python"
+    return one._replace(next="unset FORGE_IMPL") if asked else one
 
 
 def check_driver(site: Site) -> Iterator[Finding]:

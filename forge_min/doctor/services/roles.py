@@ -54,6 +54,7 @@ def check_role(site: Site, conn: db.Connection, declared: Declared) -> Iterator[
     with reading(conn):
         reasons = unbound_reasons(conn)
         ((owned,),) = db.run(conn, SQL["owned"])
+        ((mended,),) = db.run(conn, SQL["bound"])
         tenants = _tenants(conn, declared)
         lacking, excess = lacking_rights(conn), excess_rights(conn)
     if owned and not any(reason.startswith("owns ") for reason in reasons):
@@ -62,7 +63,8 @@ def check_role(site: Site, conn: db.Connection, declared: Declared) -> Iterator[
     state: State = "failed" if tenants else site.graver
     who = f"{user} {' and '.join(reasons)}" if reasons else ""
     well = f"{user} owns nothing, and no policy is passed over"
-    yield verdict("D601", state, who, well, role=user)
+    one = verdict("D601", state, who, well, role=user)
+    yield one._replace(next=f"psql -c {shlex.quote(mended)}") if who and mended else one
     missing = f"{user} has not: {listed(lacking)}" if lacking else ""
     yield verdict("D602", "failed", missing, "there are none")
     more = f"{user} may {', '.join(excess)}" if excess else ""

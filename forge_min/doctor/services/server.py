@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from ..configuration import is_near
 from ..finding import Finding, found, told
 from ..machine import room_at
 from ..site import Site
-from .reading import SQL, open_connection, place_of, reading
+from .reading import SQL, open_connection, place_of, quoted, reading
 
 NEWEST = 18
 SKEW = 1.0  # seconds
@@ -31,9 +32,18 @@ def check_server(site: Site, conn: db.Connection) -> Iterator[Finding]:
         yield found("D507", "failed", "this server follows another, and takes no writes")
     elif refuses:
         message = f"transactions of {conn.info.user} are read-only (default_transaction_read_only)"
-        yield found("D507", "failed", message)
+        yield found("D507", "failed", message)._replace(next=_writing(conn))
     else:
         yield found("D507", "ok", "the server takes writes")
+
+
+def _writing(conn: db.Connection) -> str:
+    """Of all that may say so, what is said of a role in a database goes first. The session that
+    changes it must be no such one itself.
+    """
+    here = f"{quoted(conn.info.user)} in database {quoted(conn.info.dbname)}"
+    change = shlex.quote(f"alter role {here} set default_transaction_read_only = off")
+    return f"PGOPTIONS='-c default_transaction_read_only=off' psql -c {change}"
 
 
 def check_way(site: Site, conn: db.Connection) -> Iterator[Finding]:
