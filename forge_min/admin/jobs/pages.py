@@ -174,7 +174,7 @@ def _number(text: str) -> int:
 
 def _is_this_machine(host: str) -> bool:
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-    name = name.strip("[]").lower()
+    name = name.strip("[]").lower().removesuffix(".")
     try:
         return name == "localhost" or ip_address(name).is_loopback
     except ValueError:
