@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import getpass
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,32 +17,35 @@ from ..wsgi.account import reset_path
 from .door import tell
 from .project import Project
 
+Told = tuple[object, Iterable[str]]
+"""An answer as of `tell`: the object for JSON, and the lines for a person."""
+
 
 def auth(project: Project, args: argparse.Namespace) -> int:
     """Do what `args.does` says with `args.of`. Raises UsageError, and the errors of `auth`."""
     with db.connect(project.config.database.url, application_name="forge_min auth") as conn:
         with db.transaction(conn):
-            return _DOES[args.does](conn, args, project)
+            answer, lines = _DOES[args.does](conn, args, project)
+    tell(answer, lines, as_json=args.json)  # committed: no key is shown that is then not there
+    return 0
 
 
-def _create_user(conn: db.Connection, args: argparse.Namespace, project: Project) -> int:
+def _create_user(conn: db.Connection, args: argparse.Namespace, project: Project) -> Told:
     (email,) = _of(args, "an email")
     _check_known(args.role, project)
     id = accounts.create_user(conn, email, name=args.name, roles=args.role)
     if args.password:
         _set_password(conn, email, project)
-    tell({"id": str(id), "email": email.lower()}, [f"{id}  {email.lower()}"], as_json=args.json)
-    return 0
+    return {"id": str(id), "email": email.lower()}, [f"{id}  {email.lower()}"]
 
 
-def _create_tenant(conn: db.Connection, args: argparse.Namespace, project: Project) -> int:
+def _create_tenant(conn: db.Connection, args: argparse.Namespace, project: Project) -> Told:
     (slug,) = _of(args, "a slug")
     id = accounts.create_tenant(conn, slug, args.name)
-    tell({"id": str(id), "slug": slug}, [f"{id}  {slug}"], as_json=args.json)
-    return 0
+    return {"id": str(id), "slug": slug}, [f"{id}  {slug}"]
 
 
-def _create_key(conn: db.Connection, args: argparse.Namespace, project: Project) -> int:
+def _create_key(conn: db.Connection, args: argparse.Namespace, project: Project) -> Told:
     (who,) = _of(args, "the email of a user")
     user = accounts.find_user(conn, who)
     tenant = accounts.find_tenant(conn, args.tenant).id if args.tenant else None
@@ -56,11 +59,10 @@ def _create_key(conn: db.Connection, args: argparse.Namespace, project: Project)
         conn, user.id, name=args.name, roles=args.role or None, tenant=tenant, lifetime=lifetime
     )
     lines = [secret, "It is shown this once. Use it as: Authorization: Bearer <key>"]
-    tell({"key": secret}, lines, as_json=args.json)
-    return 0
+    return {"key": secret}, lines
 
 
-def _list_keys(conn: db.Connection, args: argparse.Namespace, project: Project) -> int:
+def _list_keys(conn: db.Connection, args: argparse.Namespace, project: Project) -> Told:
     (who,) = _of(args, "the email of a user")
     found = keys.list_keys(conn, accounts.find_user(conn, who).id)
     lines = (
@@ -68,18 +70,16 @@ def _list_keys(conn: db.Connection, args: argparse.Namespace, project: Project) 
         f"  tenant: {key.tenant or 'any'}  {key.name}"
         for key in found
     )
-    tell([key._asdict() for key in found], lines, as_json=args.json)
-    return 0
+    return [key._asdict() for key in found], lines
 
 
-def _revoke_key(conn: db.Connection, args: argparse.Namespace, project: Project) -> int:
+def _revoke_key(conn: db.Connection, args: argparse.Namespace, project: Project) -> Told:
     (which,) = _of(args, "a key's id or its first characters")
     count = keys.revoke_key(conn, which)
-    tell({"revoked": count}, [f"revoked: {which}"], as_json=args.json)
-    return 0
+    return {"revoked": count}, [f"revoked: {which}"]
 
 
-def _grant(conn: db.Connection, args: argparse.Namespace, project: Project) -> int:
+def _grant(conn: db.Connection, args: argparse.Namespace, project: Project) -> Told:
     who, *roles = _of(args, "the email of a user, and roles", least=1, most=100)
     if not roles and not args.tenant:
         raise UsageError(f"auth {args.does} needs roles, or --tenant", hint="auth grant a@b admin")
@@ -89,28 +89,24 @@ def _grant(conn: db.Connection, args: argparse.Namespace, project: Project) -> i
     tenant = accounts.find_tenant(conn, args.tenant).id if args.tenant else None
     if args.does == "revoke" and not roles and tenant is not None:
         accounts.leave(conn, user.id, tenant)
-        tell({"email": user.email, "left": args.tenant}, ["no member any more"], as_json=args.json)
-        return 0
+        return {"email": user.email, "left": args.tenant}, ["no member any more"]
     change = accounts.grant if args.does == "grant" else accounts.ungrant
     left = change(conn, user.id, roles, tenant)
     where = args.tenant or "every tenant"
     answer = {"email": user.email, "tenant": args.tenant or None, "roles": left}
-    tell(answer, [f"{user.email} in {where}: {_listed(left)}"], as_json=args.json)
-    return 0
+    return answer, [f"{user.email} in {where}: {_listed(left)}"]
 
 
-def _reset_password(conn: db.Connection, args: argparse.Namespace, project: Project) -> int:
+def _reset_password(conn: db.Connection, args: argparse.Namespace, project: Project) -> Told:
     (who,) = _of(args, "the email of a user")
     if args.set:
         email = _set_password(conn, who, project)
-        tell({"email": email}, [f"{email} has a new password"], as_json=args.json)
-        return 0
+        return {"email": email}, [f"{email} has a new password"]
     user = accounts.find_user(conn, who)
     path = reset_path(signing.create_reset(conn, user.id))
     minutes = int(signing.RESET // 60)
     lines = [path, f"It sets a new password of {user.email}, once, within {minutes} minutes."]
-    tell({"email": user.email, "path": path}, lines, as_json=args.json)
-    return 0
+    return {"email": user.email, "path": path}, lines
 
 
 def _set_password(conn: db.Connection, who: str, project: Project) -> str:
@@ -153,7 +149,7 @@ def _listed(roles: Any) -> str:
     return ", ".join(roles) or "none"
 
 
-_DOES: Mapping[str, Callable[[db.Connection, argparse.Namespace, Project], int]] = {
+_DOES: Mapping[str, Callable[[db.Connection, argparse.Namespace, Project], Told]] = {
     "create-user": _create_user,
     "create-tenant": _create_tenant,
     "create-key": _create_key,

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any
 from uuid import UUID
 
 import pytest
 from forge_min import db
 from forge_min.auth import Identity, accounts, keys
 from forge_min.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
+from forge_min.ops import auth as command
 from forge_min.testing import TestDatabase
 
 pytestmark = pytest.mark.db
@@ -208,3 +212,24 @@ def test_use_is_written_once_a_minute_whoever_asks(
     keys.identify(conn, secret)
     (again,) = conn.execute("select seen_at from forge_token").fetchall()
     assert again >= row
+
+
+def test_a_key_that_was_shown_is_kept_where_nobody_reads_the_rest(
+    conn: db.Connection, anna: UUID, fresh_database: TestDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`auth create-key … | head -1` with PYTHONUNBUFFERED, where the second line finds no pipe."""
+    shown: list[str] = []
+
+    def tell(_: object, lines: Any, *, as_json: bool) -> None:
+        shown.append(lines[0])
+        raise BrokenPipeError
+
+    monkeypatch.setattr(command, "tell", tell)
+    settings = SimpleNamespace(database=SimpleNamespace(url=fresh_database.app_url))
+    settings.auth = SimpleNamespace(roles=())
+    given = Namespace(does="create-key", of=[str(anna)], role=[], name="ci", json=False)
+    given.tenant = given.lifetime = ""
+    project: Any = SimpleNamespace(config=settings)
+    with pytest.raises(BrokenPipeError):
+        command.auth(project, given)
+    assert keys.identify(conn, shown[0]).user == str(anna)

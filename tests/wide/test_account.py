@@ -186,6 +186,15 @@ def test_a_wrong_password_says_no_more_than_no_account_and_too_many_have_to_wait
     assert "too many attempts" in page.text and "forge_session" not in person.cookies
 
 
+@pytest.mark.thorough
+def test_who_gives_a_wrong_present_password_too_often_hears_when_to_try_again(site: Site) -> None:
+    person = signed_in(site)
+    person.get("/account/password")
+    given = dict.fromkeys(("password", "again"), "another battery horse")
+    statuses = [person.send({**given, "current": "wrong"}).status for _ in range(6)]
+    assert statuses == [403] * 5 + [429] and int(person.page.headers["Retry-After"]) >= 1
+
+
 def test_a_session_is_seen_and_ended_from_another_place(site: Site) -> None:
     here, there = signed_in(site), signed_in(site)
     assert there.get("/t/north/accounts").status == 200

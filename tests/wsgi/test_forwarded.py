@@ -53,6 +53,9 @@ def test_the_client_is_the_last_whom_no_trusted_hop_is(said: str, client: str) -
             f"for=192.0.2.1;proto=https;host=a.example, for={INNER};proto=http",
             ("192.0.2.1", "https", "a.example"),
         ),
+        ('for="192.0.2.1:_4.7-x"', ("192.0.2.1", "http", "inner:8000")),  # section 6: an obfport
+        ('for="[2001:db9::7]:_p"', ("2001:db9::7", "http", "inner:8000")),
+        ('for="192.0.2.1:_"', (EDGE, "http", "inner:8000")),
         ("for=_hidden;proto=https", (EDGE, "https", "inner:8000")),
         ('for=192.0.2.1;host="a b"', ("192.0.2.1", "http", "inner:8000")),
         ('for=192.0.2.1;host="a\\.example"', ("192.0.2.1", "http", "a.example")),

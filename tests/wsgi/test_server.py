@@ -469,3 +469,13 @@ def test_small_answers_leave_at_once(serve, connect, eventually):
     eventually(lambda: len(server._core.open) == len(peers))
     for conn in list(server._core.open):
         assert conn.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_a_socket_with_a_name_in_no_file_system_is_told_as_systemd_writes_it():
+    name = f"forge-{time.time_ns()}"
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind("\0" + name)
+    listener.listen()
+    server = Server(("", 0), listener=listener)
+    server.stop()
+    assert server.url == "@" + name

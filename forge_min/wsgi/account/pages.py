@@ -142,9 +142,7 @@ class AccountPages:
             return self._sign_in(request, err, email, following, status=401)
         except TooManyAttempts as err:
             log.warning("sign-ins from %s are too many", _address(request))
-            answer = self._sign_in(request, err, email, following, status=429)
-            answer.headers.append(("Retry-After", str(err.retry_after)))
-            return answer
+            return _later(self._sign_in(request, err, email, following, status=429), err)
         answer = redirect(_local(following) or f"{request.root}/")
         answer.headers.append(cookie(COOKIE, secret, secure=self._secure, lifetime=self._lifetime))
         return answer
@@ -209,7 +207,7 @@ class AccountPages:
                 address=_address(request),
             )  # fmt: skip
         except (Invalid, Unauthenticated, TooManyAttempts) as err:
-            return self._password(request, user, err)
+            return _later(self._password(request, user, err), err)
         secret = sessions.start(
             conn, user.id, self._lifetime, address=_address(request),
             agent=request.header("User-Agent") or "",
@@ -232,7 +230,7 @@ class AccountPages:
         try:
             signing.count_reset(self._database.connection(), email, _address(request))
         except TooManyAttempts as err:
-            return self._forgot(request, err)
+            return _later(self._forgot(request, err), err)
         if self._links is not None:
             self._links.ask(email)
         return self._forgot(request, notice=text("If there is such an account, a link is sent."))
@@ -317,6 +315,13 @@ def _twice(pairs: dict[str, list[str]]) -> str:
     if first(pairs, "password") != first(pairs, "again"):
         raise Invalid([], text("the two passwords differ"), code="F630")
     return first(pairs, "password")
+
+
+def _later(answer: Response, error: DomainError) -> Response:
+    """The answer; where there were too many tries, it says when to try again."""
+    if isinstance(error, TooManyAttempts):
+        answer.headers.append(("Retry-After", str(error.retry_after)))
+    return answer
 
 
 def _address(request: Request) -> str:

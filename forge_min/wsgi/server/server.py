@@ -142,8 +142,8 @@ class Server(HTTPServer):
             self._name_after_address()
 
     def _name_after_path(self) -> None:
-        path = self.socket.getsockname()
-        self.server_address = (path, 0)
+        # bytes: a name in no file system (unix(7), abstract)
+        self.server_address = (os.fsdecode(self.socket.getsockname()).replace("\0", "@"), 0)
         self.server_name, self.server_port = "localhost", 0
 
     def _name_after_address(self) -> None:
