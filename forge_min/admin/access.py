@@ -96,12 +96,17 @@ class Access:
 
     def _is_ours(self, host: str) -> bool:
         """Whether the name can only mean this machine, or the one that was configured."""
-        rest, _, port = host.rpartition(":")
-        name = (rest if rest and port.isdigit() else host).lower().strip("[]").removesuffix(".")
+        name = host_name(host)
         try:
             return name in ("localhost", self._host) or bool(ip_address(name))
         except ValueError:
             return False
+
+
+def host_name(host: str) -> str:
+    """The name or address in a Host field, without its port."""
+    rest, _, port = host.rpartition(":")
+    return (rest if rest and port.isdigit() else host).lower().strip("[]").removesuffix(".")
 
 
 class _Guesses:

@@ -86,7 +86,7 @@ def check_openness(site: Site) -> Iterator[Finding]:
     yield found("D307", "failed" if mistaken else "ok", f"FORGE_ENV is {site.env}")
     if site.prod and s["observe.log_level"] == "debug":
         step = codes()["D302"]["next"]  # the mode is as it should be
-        yield found("D307", "warning", "observe.log_level is debug")._replace(next=step)
+        yield found("D307", "warning", "observe.log_level is debug", next=step)
     wide = [net for net in s["server.trusted_proxies"] if _is_everybody(net)]
     trusted = ", ".join(s["server.trusted_proxies"]) or "none"
     yield found("D308", site.lighter if wide else "ok", trusted)

@@ -35,16 +35,20 @@ def codes() -> dict[str, dict[str, str]]:
     return {code: row for code, row in rows.items() if code.startswith("D")}
 
 
-def found(code: str, state: State, message: str, /, **places: object) -> Finding:
-    """A finding of this code. places: values of the words in braces of its command."""
+def found(code: str, state: State, message: str, /, *, next: str = "", **places: object) -> Finding:
+    """A finding of this code. next: the command that mends it, where it is not the code's own.
+    places: values of the words in braces of that.
+    """
     row = codes()[code]
-    next = "" if state in ("ok", "skipped") else filled(row["next"], places)
+    next = "" if state in ("ok", "skipped") else next or filled(row["next"], places)
     return Finding(code, row["title"], state, message, row["text"], next)
 
 
-def verdict(code: str, state: State, wrong: str, well: str, /, **places: object) -> Finding:
+def verdict(
+    code: str, state: State, wrong: str, well: str, /, *, next: str = "", **places: object
+) -> Finding:
     """What is wrong, in this state; where nothing is, that all is well."""
-    return found(code, state if wrong else "ok", wrong or well, **places)
+    return found(code, state if wrong else "ok", wrong or well, next=next, **places)
 
 
 def listed(names: Iterable[str], most: int = 4) -> str:

@@ -44,7 +44,7 @@ def room_at(place: Path, free: int, files: int, writable: bool = True) -> Findin
 
 
 def _unusable(place: Path, state: State, message: str) -> Finding:
-    return found("D401", state, message)._replace(next=f"ls -ld {shlex.quote(str(place))}")
+    return found("D401", state, message, next=f"ls -ld {shlex.quote(str(place))}")
 
 
 def check_files(site: Site) -> Iterator[Finding]:

@@ -21,6 +21,7 @@ from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 
 from .. import __version__
 from .logs import tidied, trace_of
+from .logs.tracebacks import name_of, said_by
 from .traceparent import SpanContext
 
 _MOST = 128  # attributes, events and links of one span (OpenTelemetry SDK, span limits)
@@ -159,8 +160,8 @@ class Recording(trace.Span):
         row, as in the log, or of a statement.
         """
         said = {
-            "exception.type": _name_of(type(exception)),
-            "exception.message": tidied(_said(exception)[:_READ], exception)[:_LONGEST],
+            "exception.type": name_of(exception),
+            "exception.message": tidied(said_by(exception)[:_READ], exception)[:_LONGEST],
             "exception.stacktrace": trace_of(exception, most=_READ)[:_TRACE],
             "exception.escaped": str(escaped),
         }
@@ -233,15 +234,3 @@ def _cut(value: Any, most: int = _LONGEST) -> Any:
         if most <= 0:
             break
     return kept
-
-
-def _said(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:  # as its traceback says
-        return "<exception str() failed>"
-
-
-def _name_of(kind: type) -> str:
-    module = kind.__module__
-    return kind.__qualname__ if module in ("builtins", "") else f"{module}.{kind.__qualname__}"

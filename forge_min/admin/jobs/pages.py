@@ -25,6 +25,7 @@ from ...notify.link import Loop
 from ...wsgi import Application, Request, Response, Router, StaticFiles, html_response
 from ...wsgi.events import events_handler
 from ...wsgi.response import redirect
+from ..access import host_name
 from . import view
 
 TOPIC = "jobs"
@@ -173,8 +174,7 @@ def _number(text: str) -> int:
 
 
 def _is_this_machine(host: str) -> bool:
-    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-    name = name.strip("[]").lower().removesuffix(".")
+    name = host_name(host)
     try:
         return name == "localhost" or ip_address(name).is_loopback
     except ValueError:

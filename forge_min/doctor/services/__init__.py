@@ -56,7 +56,7 @@ def _reach(site: Site, opened: list[db.Connection]) -> Iterator[Finding]:
         message, step = "no database is named", "export FORGE_DATABASE_URL=postgresql://..."
         if not site.prod:
             message, step = f"{message}, and the one of development does not run", "forge-min serve"
-        yield found("D501", site.graver, message)._replace(next=step)
+        yield found("D501", site.graver, message, next=step)
         return
     try:
         conn = open_connection(site)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 
 from ... import db
 from ...notify.link import is_pooled
-from ..finding import Finding, State, found
+from ..finding import Finding, found, verdict
 from ..site import Site
-from .reading import SQL, quoted, reading
+from .reading import SQL, psql, quoted, reading
 
 # docs/architecture.md, Threads: whose connections these are.
 PROCESS = 7  # starter, nudger, hub, two of hub-encode and one of its actions, stream-patrol
@@ -52,10 +51,10 @@ def check_limits(site: Site, conn: db.Connection) -> Iterator[Finding]:
     role = quoted(conn.info.user)
     if not finds:
         message = f"search_path is {path or 'empty'}, in which no table of public is found"
-        yield _by_hand("failed", message, [f"alter role {role} reset search_path"])
+        yield found("D509", "failed", message, next=psql(f"alter role {role} reset search_path"))
         return
     here = f"alter role {role} in database {quoted(conn.info.dbname)}"
-    wrong, by_hand = [], []
+    wrong, by_hand = [], []  # the second: what `migrate up` does not mend
     for name in LIMITS:
         wanted, (value, beyond) = int(site.settings[f"database.{name}"] * 1000), now[name]
         if int(value) != wanted:
@@ -65,13 +64,5 @@ def check_limits(site: Site, conn: db.Connection) -> Iterator[Finding]:
     if zone not in ("UTC", "Etc/UTC"):
         wrong.append(f"the time zone is {zone}, not UTC")
         by_hand.append(f"{here} set timezone to 'UTC'")  # migrate keeps one that the role has
-    if by_hand:
-        yield _by_hand("warning", "; ".join(wrong), by_hand)
-        return
-    yield found("D509", "warning" if wrong else "ok", "; ".join(wrong) or "as configured")
-
-
-def _by_hand(state: State, message: str, statements: list[str]) -> Finding:
-    """What `migrate up` does not mend."""
-    command = f"psql -c {shlex.quote('; '.join(statements))}"
-    return found("D509", state, message)._replace(next=command)
+    step = psql(*by_hand) if by_hand else ""
+    yield verdict("D509", "warning", "; ".join(wrong), "as configured", next=step)

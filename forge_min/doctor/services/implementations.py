@@ -23,9 +23,8 @@ def check_core(site: Site) -> Iterator[Finding]:
 
 
 def _twin(state: State, message: str) -> Finding:
-    one = found("D102", state, message)
-    asked = one.next and os.environ.get("FORGE_IMPL") == "python"
-    return one._replace(next="unset FORGE_IMPL") if asked else one
+    asked = os.environ.get("FORGE_IMPL") == "python"
+    return found("D102", state, message, next="unset FORGE_IMPL" if asked else "")
 
 
 def check_driver(site: Site) -> Iterator[Finding]:

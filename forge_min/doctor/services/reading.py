@@ -6,6 +6,7 @@ No setting outlives its transaction: behind a pooler the session is the next one
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -41,13 +42,19 @@ def reading(conn: db.Connection, patience: float = 5.0) -> Iterator[None]:
         yield
 
 
-def place_of(url: str) -> dict[str, object]:
+def place_of(url: str) -> dict[str, str]:
     """host and port of an address, as psql takes them."""
     try:
         given = conninfo_to_dict(url)
     except psycopg.Error:
         given = {}
-    return {"host": given.get("host") or "localhost", "port": given.get("port") or 5432}
+    host, port = given.get("host") or "localhost", given.get("port") or 5432
+    return {"host": str(host), "port": str(port)}
+
+
+def psql(*statements: str) -> str:
+    """The command that sends them."""
+    return f"psql -c {shlex.quote('; '.join(statements))}"
 
 
 def quoted(name: str) -> str:

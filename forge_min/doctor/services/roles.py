@@ -15,7 +15,7 @@ from ...db.roles import excess_rights, lacking_rights, unbound_reasons
 from ..finding import Finding, State, found, listed, skipped, verdict
 from ..site import Site
 from .code import Declared
-from .reading import SQL, open_connection, quoted, reading
+from .reading import SQL, open_connection, psql, quoted, reading
 
 PATIENCE = 1.5  # seconds that the look at one table may take
 _SOMETHING = sql.SQL("select exists (select from public.{} where tenant_id is not null)")
@@ -63,8 +63,7 @@ def check_role(site: Site, conn: db.Connection, declared: Declared) -> Iterator[
     state: State = "failed" if tenants else site.graver
     who = f"{user} {' and '.join(reasons)}" if reasons else ""
     well = f"{user} owns nothing, and no policy is passed over"
-    one = verdict("D601", state, who, well, role=user)
-    yield one._replace(next=f"psql -c {shlex.quote(mended)}") if who and mended else one
+    yield verdict("D601", state, who, well, next=psql(mended) if mended else "", role=user)
     missing = f"{user} has not: {listed(lacking)}" if lacking else ""
     yield verdict("D602", "failed", missing, "there are none")
     more = f"{user} may {', '.join(excess)}" if excess else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import time
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from ..configuration import is_near
 from ..finding import Finding, found, told
 from ..machine import room_at
 from ..site import Site
-from .reading import SQL, open_connection, place_of, quoted, reading
+from .reading import SQL, open_connection, place_of, psql, quoted, reading
 
 NEWEST = 18
 SKEW = 1.0  # seconds
@@ -32,7 +31,7 @@ def check_server(site: Site, conn: db.Connection) -> Iterator[Finding]:
         yield found("D507", "failed", "this server follows another, and takes no writes")
     elif refuses:
         message = f"transactions of {conn.info.user} are read-only (default_transaction_read_only)"
-        yield found("D507", "failed", message)._replace(next=_writing(conn))
+        yield found("D507", "failed", message, next=_writing(conn))
     else:
         yield found("D507", "ok", "the server takes writes")
 
@@ -42,8 +41,8 @@ def _writing(conn: db.Connection) -> str:
     changes it must be no such one itself.
     """
     here = f"{quoted(conn.info.user)} in database {quoted(conn.info.dbname)}"
-    change = shlex.quote(f"alter role {here} set default_transaction_read_only = off")
-    return f"PGOPTIONS='-c default_transaction_read_only=off' psql -c {change}"
+    change = psql(f"alter role {here} set default_transaction_read_only = off")
+    return f"PGOPTIONS='-c default_transaction_read_only=off' {change}"
 
 
 def check_way(site: Site, conn: db.Connection) -> Iterator[Finding]:
@@ -64,8 +63,8 @@ def check_way(site: Site, conn: db.Connection) -> Iterator[Finding]:
     elif is_near(host):
         yield found("D505", "ok", "the database is on this machine")
     else:
-        place = {"host": host, "port": conn.info.port}
-        yield found("D505", site.lighter, f"there is none on the way to {host}", **place)
+        message = f"there is none on the way to {host}"
+        yield found("D505", site.lighter, message, host=host, port=conn.info.port)
 
 
 def check_clock(site: Site, conn: db.Connection) -> Iterator[Finding]:

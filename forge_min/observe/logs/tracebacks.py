@@ -24,14 +24,26 @@ def trace_of(
         text = "".join(traceback.format_exception(kind, error, trace, limit))
     except Exception:  # before Python 3.13 it asks the class for more, and that raised
         lines = traceback.format_tb(trace, limit)
-        text = "".join(["Traceback (most recent call last):\n", *lines, _named(error)])
+        text = "".join(
+            [
+                "Traceback (most recent call last):\n",
+                *lines,
+                f"{name_of(error)}: {said_by(error)}\n",
+            ]
+        )
     return tidied(text[:most], error)
 
 
-def _named(error: BaseException | None) -> str:
+def name_of(error: BaseException | None) -> str:
+    """Its class, as Python's traceback names it."""
     kind = type(error)
-    name = f"{kind.__module__}.{kind.__qualname__}"
+    plain = kind.__module__ in ("builtins", "")
+    return kind.__qualname__ if plain else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def said_by(error: BaseException | None) -> str:
+    """What it says of itself, or that it cannot."""
     try:
-        return f"{name}: {error}\n"
-    except Exception:
-        return f"{name}: <exception str() failed>\n"
+        return str(error)
+    except Exception:  # as its traceback says
+        return "<exception str() failed>"
