@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +44,10 @@ def early() -> Iterator[tuple[Early, int]]:
 
 def ask(port: int, path: str, method: str = "GET") -> tuple[http.client.HTTPResponse, bytes]:
     """Its answer, on a connection of its own."""
-    client = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    client.request(method, path)
-    answer = client.getresponse()
-    body = answer.read()
-    client.close()
-    return answer, body
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as client:
+        client.request(method, path)  # may fail: the test may have closed the listener
+        answer = client.getresponse()
+        return answer, answer.read()
 
 
 def test_it_lives_and_is_not_ready() -> None:
