@@ -26,11 +26,13 @@ from ...observe import noting
 from ..args import reader
 from ..job import Cancelled, Job, Result, failed, judge, own_delay
 from ..kinds import Kind
+from .failures import tell
 
 WARM_UP = 0.2  # seconds without a job, then a thread opens its connection
 GRACE = 5.0  # seconds that a job may take to react to its time-out
 
 Around = Callable[[Job], AbstractContextManager[object]]
+Ended = tuple[Result, BaseException | None]  # None where it succeeded
 
 
 class Terms(NamedTuple):
@@ -106,7 +108,11 @@ class Lane:
         with self._lock:
             job, self._job = self._job, None
             self._abandoned = job is not None
-        return self._late(job, why) if job is not None else None
+        if job is None:
+            return None
+        result, error = self._late(job, why)
+        tell(result, error)
+        return result
 
     def _run(self) -> None:
         try:
@@ -132,29 +138,36 @@ class Lane:
         # SAFETY: TimedOut comes at most once per job and never after a _disarm() that returned; so
         # the second _disarm, after it came, cannot be interrupted.
         if job.cancelled:
-            return judge(job, Cancelled())
-        result: Result | None = None
+            result = judge(job, Cancelled())
+            tell(result, Cancelled())
+            return result
+        ended: Ended | None = None
         self._open()
         seconds = self._terms.seconds(job)
         try:
             try:
                 self._arm(job, started + seconds)
-                result = self._handle(job)
+                ended = self._handle(job)
             finally:
                 self._disarm()
         except TimedOut:
             self._disarm()
         if self._fired:
             self._link.close()
-        if result is None or (self._fired and result.state != "completed"):
-            return self._late(job, f"the job took longer than {seconds:g} s")
+        if ended is None or (self._fired and ended[0].state != "completed"):
+            ended = self._late(job, f"the job took longer than {seconds:g} s")
+        result, error = ended
+        if error is not None and not self._abandoned:
+            # SAFETY: here, not where it was caught: TimedOut must not come inside of a log's lock.
+            tell(result, error)
         return result
 
-    def _late(self, job: Job, why: str) -> Result:
-        retry = self._terms.kinds[job.kind].retry
-        return failed(job, why, delay=own_delay(retry, job, TimeoutError(why)))
+    def _late(self, job: Job, why: str) -> tuple[Result, TimeoutError]:
+        error = TimeoutError(why)
+        delay = own_delay(self._terms.kinds[job.kind].retry, job, error)
+        return failed(job, why, delay=delay), error
 
-    def _handle(self, job: Job) -> Result:
+    def _handle(self, job: Job) -> Ended:
         job.connect = self._link.connection
         kind = self._terms.kinds[job.kind]
         try:
@@ -170,18 +183,19 @@ class Lane:
                         code="F714",
                         hint="use `with db.transaction(job.conn):`",
                     )
-            return Result(job, "completed", "completed")
+            return Result(job, "completed", "completed"), None
         except TimedOut:
             raise
         except BaseException as err:
             if not self._clean():
                 self._link.close()
             try:
-                return judge(job, err, kind.retry)
+                return judge(job, err, kind.retry), err
             except TimedOut:
                 raise
             except BaseException as worse:  # an error that cannot even be told
-                return failed(job, f"{type(err).__name__}, and {type(worse).__name__} over it")
+                said = f"{type(err).__name__}, and {type(worse).__name__} over it"
+                return failed(job, said), err
 
     def _clean(self) -> bool:
         conn = self._link.conn

@@ -1,0 +1,58 @@
+"""What the log says of a run that did not succeed: a warning where it is tried again, an error
+where the job is given up.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+
+from ...auth import for_job
+from ...observe.logs.handler import span_fields
+from ..job import Cancel, Discard, Job, Result
+
+log = logging.getLogger("forge_min.jobs")
+
+
+def tell(result: Result, why: BaseException) -> None:
+    """A line for a run that ended so, with the ids of its job and of its span. why: what it raised.
+
+    Nothing of a snooze; a job that somebody has cancelled is a line of level info. Never raises.
+    """
+    with suppress(Exception, SystemExit):  # a filter of somebody's, or a reason that raises when it is read
+        _tell(result, why, result.job)
+
+
+def _tell(result: Result, why: BaseException, job: Job) -> None:
+    fields = _fields(job)
+    # What a job decided itself needs no traceback: its reason says all.
+    own = isinstance(why, Cancel | Discard)
+    error = None if own else why
+    reason = f": {why}" if own and str(why) else ""
+    if result.outcome == "retried":
+        log.warning(
+            "job %d (%s) failed at attempt %d of %d, and runs again in %.0f s%s",
+            job.id,
+            job.kind,
+            job.attempt,
+            job.max_attempts,
+            result.delay,
+            ", unless what completed it is committed" if job.completed else "",
+            exc_info=error,
+            extra=fields,
+        )
+    elif result.outcome == "discarded":
+        said = "job %d (%s) is given up after attempt %d%s"
+        log.error(said, job.id, job.kind, job.attempt, reason, exc_info=error, extra=fields)
+    elif result.outcome == "cancelled":
+        log.info("job %d (%s) was cancelled%s", job.id, job.kind, reason, extra=fields)
+
+
+def _fields(job: Job) -> dict[str, object]:
+    fields: dict[str, object] = {"job_id": job.id, "job_kind": job.kind, "attempt": job.attempt}
+    with suppress(ValueError):  # a tenant that is none, which is why it failed
+        who = for_job(job.metadata)
+        fields["user_id"] = who.user
+        if who.tenant is not None:
+            fields["tenant_id"] = str(who.tenant)
+    return fields | span_fields(job.span)
