@@ -58,6 +58,11 @@ def later(message: str) -> str:
     return message
 
 
+def spoken(name: str) -> str:
+    """A snake name as people write it, in English: "departs_at" → "Departs at"."""
+    return name.strip("_").replace("_", " ").capitalize()
+
+
 class NoNumber(ValueError):
     """A number that nothing here holds. Its words may be shown to whoever sent it."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +29,16 @@ def write_catalogue(folder: Path, language: str, messages: Mapping[str, str]) ->
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(head + tables + data)
     return file
+
+
+def msgids(template: str) -> list[str]:
+    """Read as gettext's manual describes the format: C strings, one after the other, are one."""
+    found = []
+    for entry in template.split("\n\n"):
+        match = re.search(r'^msgid ((?:".*"\n?)+)^msgstr ""', entry, re.MULTILINE)
+        assert match, entry
+        found.append("".join(map(ast.literal_eval, match[1].rstrip("\n").split("\n"))))
+    return found
 
 
 @contextmanager

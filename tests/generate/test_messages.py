@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from importlib.resources import files
 from pathlib import Path
 
 from forge_min.parse import parse_project
 
+from catalogues import msgids
+
 from ..parse.helpers import resource
 from .helpers import rendered
 
 TESTS = Path(__file__).parents[1]
-
-
-def msgids(template: str) -> list[str]:
-    """Read as gettext's manual describes the format: C strings, one after the other, are one."""
-    found = []
-    for entry in template.split("\n\n"):
-        match = re.search(r'^msgid ((?:".*"\n?)+)^msgstr ""', entry, re.MULTILINE)
-        assert match, entry
-        found.append("".join(map(ast.literal_eval, match[1].rstrip("\n").split("\n"))))
-    return found
 
 
 def test_every_text_of_the_schemas_is_there_once_with_its_place() -> None:
@@ -45,4 +36,19 @@ def test_a_text_that_the_library_has_too_and_hostile_ones_are_one_message_each()
         f'schema.string("b", label={nasty!r}, help={nasty!r})',
     )
     found = msgids(rendered([thing])["messages.pot"])
-    assert sorted(found) == sorted([*library, nasty])
+    names = {"Things", "Thing", "Id", "Version"}  # what pages make of names without a label
+    assert sorted(found) == sorted({*library, nasty, *names})
+
+
+def test_what_pages_make_of_names_without_a_label_is_there_too() -> None:
+    thing = resource(
+        "schema.timestamps()",
+        "schema.soft_delete()",
+        'schema.string("serial_number")',
+        'schema.string("b", label="Bought in")',
+        'schema.belongs_to("Thing", "made_of")',
+        'schema.has_many("Thing", "parts", via="made_of")',
+    )
+    found = set(msgids(rendered([thing])["messages.pot"]))
+    assert {"Serial number", "Made of", "Parts", "Created at", "Deleted at"} <= found
+    assert "Bought in" in found and not {"B", "Made of id"} & found

@@ -1,6 +1,7 @@
 """gen/messages.pot: every text that a project shows, in gettext's template format.
 
-The library's own messages first, then what the schemas say, each with the places it comes from.
+The library's own messages first, then what the schemas say, each with the places it comes from: a
+label, or what a page makes of a name without one.
 (GNU gettext manual, section 3: The Format of PO Files.)
 """
 
@@ -10,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from ...data import files
 from ...parse.ir import ResourceIR
+from ...text import spoken
 
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
@@ -30,10 +32,15 @@ def messages(resources: Sequence[ResourceIR]) -> str:
 
 
 def _texts(resource: ResourceIR) -> Iterator[tuple[str, int]]:
+    line = resource.span.line
+    yield from ((spoken(name), line) for name in (resource.table, resource.folder))
     for member in resource.members:
-        found = [member.label, getattr(member, "placeholder", ""), member.help]
-        found += getattr(member, "choices", ())
+        found = [member.label or spoken(member.name), getattr(member, "placeholder", "")]
+        found += [member.help, *getattr(member, "choices", ())]
         yield from ((text, member.span.line) for text in found if text)
+    yield from ((spoken(many.name), many.span.line) for many in resource.many)
+    declared = {member.column for member in resource.members}
+    yield from ((spoken(name), line) for name in resource.columns if name not in declared)
 
 
 def _escaped(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...parse.ir import FieldIR
+from ...text import spoken
 from .shape import KINDS, Column, Shape
 
 Json = dict[str, Any]
@@ -111,7 +112,7 @@ def _example(column: Column) -> Any:
         return str(number) if member.type == "decimal" else number
     if column.kind.example is not None or member.pattern is not None:
         return column.kind.example
-    words = member.placeholder or column.name.replace("_", " ").capitalize()
+    words = member.placeholder or spoken(column.name)
     return words[: rules.get("max_len")].ljust(rules.get("min_len", 0), "x")
 
 

@@ -19,7 +19,7 @@ def tell(result: Result, why: BaseException) -> None:
 
     Nothing of a snooze; a job that somebody has cancelled is a line of level info. Never raises.
     """
-    with suppress(Exception, SystemExit):  # a filter of somebody's, or a reason that raises when it is read
+    with suppress(Exception, SystemExit):  # a filter of somebody's
         _tell(result, why, result.job)
 
 

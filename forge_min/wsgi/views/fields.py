@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, cast
 from ...actions import Column, Relation, Resource
 from ...actions.check import Check
 from ...auth import current_identity
-from ...text import text
+from ...text import spoken, text
 
 
 class Field(NamedTuple):
@@ -74,8 +74,8 @@ class Field(NamedTuple):
 
 
 def words(name: str) -> str:
-    """A snake name as people write it, in the current language: "departs_at" → "Departs at"."""
-    return text(name.strip("_").replace("_", " ").capitalize())
+    """A snake name as people write it, in the current language: gen/messages.pot has it."""
+    return text(spoken(name))
 
 
 def given_fields(resource: Resource[Any]) -> tuple[Field, ...]:

@@ -97,8 +97,6 @@ class ResourcePages:
         self._shown = shown_fields(actions.resource)
         self._listing = Listing(actions, path, places)
         self._detail = Detail(actions, places)
-        self._word = words(actions.resource.event)
-        self._words = words(actions.resource.topic)
 
     def routes(self) -> list[Route]:
         """The routes of these pages."""
@@ -128,12 +126,12 @@ class ResourcePages:
         fields = [f for f in self._shown if f.column is not None and f.column.filterable]
         options = self._options(request, fields, request.query)
         context, status = self._listing.context(request, options)
-        place = request.root + self._path
+        place, title = request.root + self._path, words(self._actions.resource.topic)
         body = self._templates["list"](
-            title=self._words, new=f"{place}/new" if self._may("create") else "",
+            title=title, new=f"{place}/new" if self._may("create") else "",
             notice=self._notice(request), undo=self._undo(request), words=WORDS, **context,
         )  # fmt: skip
-        return self._page(request, self._words, body, status=status)
+        return self._page(request, title, body, status=status)
 
     def csv(self, request: Request) -> Response:
         """Every row that the list would show, as CSV."""
@@ -283,7 +281,8 @@ class ResourcePages:
         labels = {field.name: field.label for field in writing.fields}
         place = request.root + self._path
         if row is None:
-            action, title = f"{place}/new", text("New: {what}", what=self._word)
+            what = words(self._actions.resource.event)
+            action, title = f"{place}/new", text("New: {what}", what=what)
         else:
             key = self._actions.key_of(row)
             action, place = address(place, key, "edit"), address(place, key)
