@@ -137,11 +137,16 @@ def test_a_missing_socket_is_one_clear_line(tmp_path):
         ("server is not in hot standby mode", "target_session_attrs"),
         ("session is not read-only", "target_session_attrs"),
         ("failed to resolve host 'db': [Errno -2] Name or service not known", "is unknown"),
+        ("FATAL:  sorry, too many clients already", "has no connection left for user me"),
+        ('FATAL:  too many connections for role "me"', "has no connection left"),
+        ('FATAL:  too many connections for database "x"', "has no connection left"),
+        ("remaining connection slots are reserved for roles with", "has no connection left"),
+        ("could not create socket: Too many open files", "no file descriptor left"),
         ("something new", "does not let us in"),
     ],
 )
 def test_what_libpq_says_is_told_as_what_it_means(text, expected):
-    assert expected in _refusal(text, {"host": "db"}).message
+    assert expected in _refusal(text, {"host": "db", "user": "me"}).message
 
 
 @pytest.mark.db

@@ -581,6 +581,39 @@ def test_connections_that_do_not_fit_are_a_failure_in_production(
         assert of(check_services(site), "D508").state == state
 
 
+def test_a_limit_of_the_role_or_the_database_is_lifted_by_the_command_that_is_told(
+    fresh_database: TestDatabase, make_site: MakeSite
+) -> None:
+    with psycopg.connect(fresh_database.app_url) as conn:
+        mine = f'role "{conn.info.user}"', f'database "{conn.info.dbname}"'
+    with psycopg.connect(fresh_database.owner_url, autocommit=True) as conn:
+        try:
+            for what in mine:
+                conn.execute(f"alter {what} connection limit 3".encode())
+            one = of(check_services(make_site(fresh_database.app_url, code=code())), "D508")
+            assert one.state == "warning" and "3 can be had" in one.message
+            conn.execute(shlex.split(one.next)[2].encode())
+            one = of(check_services(make_site(fresh_database.app_url, code=code())), "D508")
+            assert one.state == "ok", one
+        finally:  # all databases of these tests have the role
+            conn.execute(f"alter {mine[0]} connection limit -1".encode())
+
+
+def test_a_server_without_a_connection_left_is_told_as_that(
+    fresh_database: TestDatabase, make_site: MakeSite
+) -> None:
+    with psycopg.connect(fresh_database.app_url) as conn:
+        mine = f'role "{conn.info.user}"', f'database "{conn.info.dbname}"'
+    with psycopg.connect(fresh_database.owner_url, autocommit=True) as conn:
+        for what in mine:
+            try:
+                conn.execute(f"alter {what} connection limit 0".encode())
+                one = of(check_services(make_site(fresh_database.app_url, code=code())), "D501")
+                assert one.state == "failed" and "has no connection left" in one.message
+            finally:
+                conn.execute(f"alter {what} connection limit -1".encode())
+
+
 def test_other_time_limits_than_configured_are_told(
     fresh_database: TestDatabase, make_site: MakeSite
 ) -> None:
@@ -590,6 +623,7 @@ def test_other_time_limits_than_configured_are_told(
     url = make_conninfo(fresh_database.app_url, options="-c timezone=Europe/Vienna")
     one = of(check_services(make_site(url, code=code())), "D509")
     assert "the time zone is Europe/Vienna" in one.message
+    assert "options= of its address" in one.message and one.next == "forge-min config --sources"
 
 
 def test_what_migrate_would_not_mend_is_mended_by_the_command_that_is_told(

@@ -26,9 +26,14 @@ def check_connections(site: Site, conn: db.Connection) -> Iterator[Finding]:
         return
     with reading(conn):
         ((server, role, database, others),) = db.run(conn, SQL["sessions"])
-    room = min([server - others, *(limit for limit in (role, database) if limit >= 0)])
+    user, name = quoted(conn.info.user), quoted(conn.info.dbname)
+    mine = {f"role {user}": role, f"database {name}": database}
+    limits = {what: most for what, most in mine.items() if most >= 0}
+    room = min([server - others, *limits.values()])
     message = f"up to {needed} are opened, and {room} can be had; others hold {others}"
-    yield found("D508", "ok" if needed <= room else site.graver, message)
+    lifted = [f"alter {what} connection limit {needed}" for what in limits if limits[what] < needed]
+    step = psql(*lifted) if lifted else ""
+    yield found("D508", "ok" if needed <= room else site.graver, message, next=step)
 
 
 def most_connections(site: Site) -> int:
@@ -65,4 +70,7 @@ def check_limits(site: Site, conn: db.Connection) -> Iterator[Finding]:
         wrong.append(f"the time zone is {zone}, not UTC")
         by_hand.append(f"{here} set timezone to 'UTC'")  # migrate keeps one that the role has
     step = psql(*by_hand) if by_hand else ""
+    if wrong and any(name.lower() in conn.info.options.lower() for name in now):
+        wrong.append("what options= of its address says goes before that")
+        step = "forge-min config --sources"
     yield verdict("D509", "warning", "; ".join(wrong), "as configured", next=step)
