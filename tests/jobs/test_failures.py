@@ -192,3 +192,30 @@ def test_a_log_that_raises_ends_no_thread(shop: Any, monkeypatch: pytest.MonkeyP
     finally:
         logger.removeFilter(bad)
     assert bad.asked == 1 and shop.states() == {"completed": 1}
+
+
+@pytest.mark.parametrize(
+    ("most", "cancels", "level", "said"),
+    [
+        (2, False, "warning", "was rescued"),
+        (1, False, "error", "is given up after attempt 1"),
+        (1, True, "info", "was cancelled"),
+    ],
+)
+def test_who_rescues_a_job_tells_what_became_of_it(
+    shop: Any, lines: Lines, most: int, cancels: bool, level: str, said: str
+) -> None:
+    """Its own process was killed, and said nothing."""
+    job = shop.insert(max_attempts=most)
+    shop.conn.execute(
+        "update forge_job set state = 'running', attempt = 1, attempted_at = now(),"
+        " worker_id = gen_random_uuid(), claim = nextval('forge_job_claim'),"
+        " cancel_requested_at = case when %s then now() end",
+        [cancels],
+    )
+    shop.worker({"a": lambda job: None})
+    shop.wait_for(lines)
+    (line,) = lines()
+    told = f"job {job} (a) {said}: the worker died or fell silent"
+    assert (line["level"], line["message"]) == (level, told)
+    assert (line["job_id"], line["job_kind"], line["attempt"]) == (job, "a", 1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from ... import db
@@ -90,9 +90,9 @@ class House(Loop):
             # Others may lead meanwhile, with schedules of theirs: look now and then.
             return min(insert_due(conn, self._worker, self._periodic), SWEEP)
         if name == "rescue":
-            for _, queue in db.run(conn, RESCUE["silent"], self._params | {"why": SILENT}):
+            for run in db.run(conn, RESCUE["silent"], self._params | {"why": SILENT}):
                 self.rescued += 1
-                log.warning("a job of %s was rescued from a worker that is gone", queue)
+                tell_rescued(run, SILENT)
         elif name == "sweep":
             ((full,),) = db.run(conn, SQL["sweep"], self._params)
             if full:
@@ -100,3 +100,16 @@ class House(Loop):
         else:
             count(conn, self._worker)
         return self._every[name]
+
+
+def tell_rescued(run: Sequence[Any], why: str) -> None:
+    """A line for a run that ended without a word, as `RESCUE` gives it. why: as its row says."""
+    id, kind, attempt, state = run
+    fields = {"job_id": id, "job_kind": kind, "attempt": attempt}
+    if state == "discarded":
+        said = "job %d (%s) is given up after attempt %d: %s"
+        log.error(said, id, kind, attempt, why, extra=fields)
+    elif state == "cancelled":
+        log.info("job %d (%s) was cancelled: %s", id, kind, why, extra=fields)
+    else:
+        log.warning("job %d (%s) was rescued: %s", id, kind, why, extra=fields)

@@ -42,7 +42,7 @@ forgotten as (
     and not exists (select 1 from forge_job j where j.worker_id = w.id and j.state = 'running')
     and exists (select from forge_leader where name = 'jobs' and worker_id = %(worker)s and expires_at > now())
 )
-select id, queue from ended
+select id, kind, attempt, state from ended
 
 -- name: silent
   -- Of a worker that is gone or silent.

@@ -5,7 +5,6 @@ hears whose runs shall end, watches time.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import socket
 import threading
@@ -18,9 +17,8 @@ from uuid import UUID
 from ... import db
 from ...notify.link import Connect, Loop
 from ..job import SQL, Result
-from ..keeping.house import RESCUE, STRAY
+from ..keeping.house import RESCUE, STRAY, tell_rescued
 
-log = logging.getLogger("forge_min.jobs")
 Run = tuple[int, int, bool]  # job, claim, whether it shall be cancelled
 LEASE = 3  # heartbeats that a leader stays one without another
 
@@ -126,8 +124,8 @@ class Heart(Loop):
         if again:
             ids, claims = map(list, zip(*again))
             params = self._params | {"ids": ids, "claims": claims, "why": STRAY}
-            for id, _ in db.run(self.connection(), RESCUE["strays"], params):
-                log.warning("job %d: %s", id, STRAY)
+            for run in db.run(self.connection(), RESCUE["strays"], params):
+                tell_rescued(run, STRAY)
 
     def _count(self) -> None:
         with self._lock:
