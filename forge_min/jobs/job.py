@@ -49,6 +49,8 @@ TRACE = 4_000  # characters kept of its traceback, the end of it
 class Outcome(Exception):
     """Raised by a handler to say how the run ends; anything else that it raises means retry."""
 
+    reason = ""  # where a subclass has an __init__ of its own
+
     def __init__(self, reason: object = "") -> None:
         super().__init__(reason)
         self.reason = str(reason)
@@ -200,7 +202,10 @@ def failed(job: Job, message: str, trace: str = "", delay: float | None = None) 
 
 
 def judge(job: Job, err: BaseException, retry: Retry | None = None) -> Result:
-    """What a run means whose handler raised `err`. retry: the kind's own curve, in seconds."""
+    """What a run means whose handler raised `err`. retry: the kind's own curve, in seconds.
+
+    Told without secrets, and without the rows that a database's error repeats: people read it.
+    """
     match err:
         case Cancelled():
             return Result(job, "cancelled", "cancelled", error=_error("cancelled while it ran"))
@@ -208,8 +213,7 @@ def judge(job: Job, err: BaseException, retry: Retry | None = None) -> Result:
             return Result(job, "snoozed", "scheduled", refund=1, delay=err.seconds)
         case Cancel() | Discard():
             state = "cancelled" if isinstance(err, Cancel) else "discarded"
-            return Result(job, state, state, error=_error(err.reason or state))
-    # Without secrets, and without the rows that a database's error repeats: people read it.
+            return Result(job, state, state, error=_error(tidied(err.reason or state, err)))
     trace = trace_of(err, limit=-20)
     return failed(job, tidied(_describe(err), err), trace[-TRACE:], own_delay(retry, job, err))
 

@@ -219,3 +219,48 @@ def test_who_rescues_a_job_tells_what_became_of_it(
     told = f"job {job} (a) {said}: the worker died or fell silent"
     assert (line["level"], line["message"]) == (level, told)
     assert (line["job_id"], line["job_kind"], line["attempt"]) == (job, "a", 1)
+
+
+@pytest.mark.parametrize("linked", [True, False])
+def test_a_reason_repeats_no_row_of_the_database_in_the_log_nor_in_the_jobs_row(
+    shop: Any, lines: Lines, linked: bool
+) -> None:
+    def work(job: Job) -> None:
+        try:
+            job.conn.execute("select 'patient-77'::uuid")
+        except Exception as err:
+            raise Discard(f"not read: {err}; token=hunter22" if linked else err) from err
+
+    shop.worker({"a": work})
+    job = shop.insert()
+    shop.settle()
+    (line,) = lines()
+    (errors,) = shop.row(job, "errors")
+    for told in (line["message"], errors[0]["error"]):
+        assert "invalid input syntax for type uuid: ***" in told
+        assert "patient-77" not in told and "hunter22" not in told
+
+
+class Refused(Discard):
+    def __init__(self, card: str) -> None:
+        self.card = card
+
+
+class Unspoken(Discard):
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+
+@pytest.mark.parametrize("raised", [Refused("1234"), Unspoken("long " * 1000)])
+def test_a_discard_of_a_class_of_the_sites_is_one_and_told(
+    shop: Any, lines: Lines, raised: Discard
+) -> None:
+    def work(job: Job) -> None:
+        raise raised
+
+    shop.worker({"a": work})
+    job = shop.insert()
+    shop.settle()
+    (line,) = lines()
+    assert line["message"].startswith(f"job {job} (a) is given up after attempt 1")
+    assert len(line["message"]) < 1100 and shop.row(job, "attempt") == (1,)

@@ -4,6 +4,7 @@ where the job is given up.
 
 from __future__ import annotations
 
+import json
 import logging
 from contextlib import suppress
 
@@ -25,10 +26,11 @@ def tell(result: Result, why: BaseException) -> None:
 
 def _tell(result: Result, why: BaseException, job: Job) -> None:
     fields = _fields(job)
-    # What a job decided itself needs no traceback: its reason says all.
-    own = isinstance(why, Cancel | Discard)
+    # What a job decided itself needs no traceback: its reason says all, as its row has it.
+    own = isinstance(why, Cancel | Discard) and result.outcome != "retried"
     error = None if own else why
-    reason = f": {why}" if own and str(why) else ""
+    said = json.loads(result.error)["error"] if own and result.error else result.state
+    reason = f": {said}" if said != result.state else ""
     if result.outcome == "retried":
         log.warning(
             "job %d (%s) failed at attempt %d of %d, and runs again in %.0f s%s",
