@@ -154,6 +154,12 @@ def test_all_bad_values_are_reported_at_once_with_their_places() -> None:
         ("FORGE_SERVER_HOST", "\xfc" * 64),
         ("FORGE_ADMIN_HOST", "\udc80"),
         ("FORGE_ENV", "prod"),
+        ("FORGE_DATABASE_STATEMENT_TIMEOUT", "25d"),  # PostgreSQL's most are 31 bits of ms
+        ("FORGE_DATABASE_LOCK_TIMEOUT", "25d"),
+        ("FORGE_JOBS_POLL_INTERVAL", "25d"),  # as are poll(2)'s
+        ("FORGE_JOBS_RESCUE_AFTER", "25d"),
+        ("FORGE_SSE_MAX_CONNECTIONS", "2147483648"),  # the limiter's
+        ("FORGE_SSE_MAX_PER_USER", "2147483648"),
     ],
 )
 def test_a_value_outside_its_type_or_range_is_one_error_naming_it(variable: str, raw: str) -> None:
