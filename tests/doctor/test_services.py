@@ -591,12 +591,31 @@ def test_a_limit_of_the_role_or_the_database_is_lifted_by_the_command_that_is_to
             for what in mine:
                 conn.execute(f"alter {what} connection limit 3".encode())
             one = of(check_services(make_site(fresh_database.app_url, code=code())), "D508")
-            assert one.state == "warning" and "3 can be had" in one.message
+            assert one.state == "warning" and "2 can be had" in one.message  # the owner has one
             conn.execute(shlex.split(one.next)[2].encode())
             one = of(check_services(make_site(fresh_database.app_url, code=code())), "D508")
             assert one.state == "ok", one
         finally:  # all databases of these tests have the role
             conn.execute(f"alter {mine[0]} connection limit -1".encode())
+
+
+def test_of_such_a_limit_the_sessions_of_others_are_no_room(
+    fresh_database: TestDatabase, make_site: MakeSite
+) -> None:
+    def look() -> Any:
+        return of(check_services(make_site(fresh_database.app_url, code=code())), "D508")
+
+    needed = int(re.findall(r"\d+", look().message)[0])
+    with ExitStack() as stack:
+        conns = [stack.enter_context(psycopg.connect(fresh_database.owner_url)) for _ in range(4)]
+        owner = conns[0]
+        owner.autocommit = True
+        database = f'database "{owner.info.dbname}"'
+        owner.execute(f"alter {database} connection limit {needed + 3}".encode())
+        one = look()
+        assert one.state == "warning" and f"{needed - 1} can be had" in one.message
+        owner.execute(shlex.split(one.next)[2].encode())
+        assert look().state == "ok"
 
 
 def test_a_server_without_a_connection_left_is_told_as_that(

@@ -25,13 +25,14 @@ def check_connections(site: Site, conn: db.Connection) -> Iterator[Finding]:
         yield found("D508", "ok", f"up to {needed} to the pooler, which shares its own")
         return
     with reading(conn):
-        ((server, role, database, others),) = db.run(conn, SQL["sessions"])
+        ((server, role, database, others, elsewhere, here),) = db.run(conn, SQL["sessions"])
     user, name = quoted(conn.info.user), quoted(conn.info.dbname)
-    mine = {f"role {user}": role, f"database {name}": database}
-    limits = {what: most for what, most in mine.items() if most >= 0}
-    room = min([server - others, *limits.values()])
+    mine = {f"role {user}": (role, elsewhere), f"database {name}": (database, here)}
+    limits = {what: held for what, (most, held) in mine.items() if 0 <= most < needed + held}
+    left = [most - held for most, held in mine.values() if most >= 0]
+    room = max(0, min([server - others, *left]))
     message = f"up to {needed} are opened, and {room} can be had; others hold {others}"
-    lifted = [f"alter {what} connection limit {needed}" for what in limits if limits[what] < needed]
+    lifted = [f"alter {what} connection limit {needed + held}" for what, held in limits.items()]
     step = psql(*lifted) if lifted else ""
     yield found("D508", "ok" if needed <= room else site.graver, message, next=step)
 

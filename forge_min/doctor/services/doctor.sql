@@ -25,14 +25,18 @@ from pg_settings where name in ('statement_timeout', 'lock_timeout', 'TimeZone')
 select current_setting('search_path'), 'public' = any(current_schemas(false))
 
 -- Sessions that may be open: by the server, to roles without a privilege; by this role; in this database; -1: no
--- limit. Those of others, which cannot be ours. reserved_connections: PostgreSQL 16.
+-- limit. Of each those that are open and cannot be ours. reserved_connections: PostgreSQL 16.
 -- name: sessions
 select current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
     - coalesce(current_setting('reserved_connections', true)::int, 0),
   (select rolconnlimit from pg_roles where rolname = current_user),
   (select datconnlimit from pg_database where datname = current_database()),
-  (select count(*) from pg_stat_activity
-   where usesysid is not null and datid is not null and not (usename = current_user and datname = current_database()))
+  others.*
+from (
+  select count(*), count(*) filter (where usename = current_user), count(*) filter (where datname = current_database())
+  from pg_stat_activity
+  where usesysid is not null and datid is not null and not (usename = current_user and datname = current_database())
+) others
 
 -- data_directory is shown to superusers and members of pg_read_all_settings alone.
 -- name: size
