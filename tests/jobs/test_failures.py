@@ -170,6 +170,30 @@ def test_one_that_raises_after_it_completed_itself_is_told_as_what_is_known(
     assert line["message"].endswith("runs again in 0 s, unless what completed it is committed")
 
 
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        (RuntimeError("x"), "is given up after attempt 1, unless what completed it is committed"),
+        (Discard("no"), "is given up after attempt 1, unless what completed it is committed: no"),
+        (Cancel("no"), "was cancelled, unless what completed it is committed: no"),
+    ],
+)
+def test_one_that_completed_itself_is_not_told_as_given_up_for_sure(
+    shop: Any, lines: Lines, raised: Exception, said: str
+) -> None:
+    def work(job: Job) -> None:
+        with db.transaction(job.conn):
+            job.complete_tx(job.conn)
+        raise raised
+
+    shop.worker({"a": work})
+    job = shop.insert(max_attempts=1)
+    shop.until(job, "completed")
+    shop.wait_for(lines)
+    (line,) = lines()
+    assert line["message"] == f"job {job} (a) {said}"
+
+
 def test_a_log_that_raises_ends_no_thread(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     class Bad(logging.Filter):
         asked = 0

@@ -31,6 +31,7 @@ def _tell(result: Result, why: BaseException, job: Job) -> None:
     error = None if own else why
     said = json.loads(result.error)["error"] if own and result.error else result.state
     reason = f": {said}" if said != result.state else ""
+    beside = ", unless what completed it is committed" if job.completed else ""
     if result.outcome == "retried":
         log.warning(
             "job %d (%s) failed at attempt %d of %d, and runs again in %.0f s%s",
@@ -39,15 +40,15 @@ def _tell(result: Result, why: BaseException, job: Job) -> None:
             job.attempt,
             job.max_attempts,
             result.delay,
-            ", unless what completed it is committed" if job.completed else "",
+            beside,
             exc_info=error,
             extra=fields,
         )
     elif result.outcome == "discarded":
-        said = "job %d (%s) is given up after attempt %d%s"
-        log.error(said, job.id, job.kind, job.attempt, reason, exc_info=error, extra=fields)
+        said = "job %d (%s) is given up after attempt %d%s%s"
+        log.error(said, job.id, job.kind, job.attempt, beside, reason, exc_info=error, extra=fields)
     elif result.outcome == "cancelled":
-        log.info("job %d (%s) was cancelled%s", job.id, job.kind, reason, extra=fields)
+        log.info("job %d (%s) was cancelled%s%s", job.id, job.kind, beside, reason, extra=fields)
 
 
 def _fields(job: Job) -> dict[str, object]:
