@@ -26,6 +26,7 @@ _BACKLOG = 1024
 _CLIENTS = 100  # of more at once the oldest is left
 _MOST = 8192  # bytes of a request's head
 _LAST = 0.1  # seconds that clients have when the socket is handed over
+_STARTING = b'{"ready": false, "reasons": {"server": "starting"}}\n'  # as of the admin server
 
 
 def has_admin(config: Config, *, worker: bool) -> bool:
@@ -103,8 +104,8 @@ class AdminSocket:
 
 
 class Early(AdminSocket):
-    """Answers /healthz with `body` and everything else with 503, on the thread `admin-early`, until
-    `hand_over`.
+    """Answers /healthz with `body` and everything else with 503, /readyz with why as JSON, on the
+    thread `admin-early`, until `hand_over`.
     """
 
     def __init__(self, listener: socket.socket, body: bytes) -> None:
@@ -174,6 +175,8 @@ class Early(AdminSocket):
         else:
             status, kind = b"503 Service Unavailable\r\nRetry-After: 1", b"text/plain"
             body = b"the application is starting\n"
+            if rest.startswith((b"/readyz ", b"/readyz?")):
+                kind, body = b"application/json", _STARTING
         return (
             b"HTTP/1.1 %b\r\nContent-Type: %b\r\nContent-Length: %d\r\nCache-Control: no-store\r\n"
             b"X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n%b"

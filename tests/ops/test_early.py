@@ -62,6 +62,10 @@ def test_it_lives_and_is_not_ready() -> None:
             answer, body = ask(port, path, method)
             assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
             assert b"starting" in body
+        for path in ("/readyz", "/readyz?x=1"):
+            answer, body = ask(port, path)
+            assert answer.headers["Content-Type"] == "application/json"
+            assert json.loads(body) == {"ready": False, "reasons": {"server": "starting"}}
 
 
 @pytest.mark.parametrize(
