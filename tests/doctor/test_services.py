@@ -420,7 +420,26 @@ def test_a_search_path_without_our_tables_is_a_failure(
         url = make_conninfo(fresh_database.app_url, options=f"-c search_path={path}")
         one = of(check_services(make_site(url, code=code())), "D509")
         assert one.state == "failed" and "no table of public is found" in one.message
-        assert one.next.startswith("psql -c 'alter role ") and "reset search_path" in one.next
+        assert one.next == "forge-min config --sources"
+
+
+@pytest.mark.parametrize("where", ["role {0}", "database {1}", "role {0} in database {1}"])
+def test_a_search_path_is_mended_by_the_command_that_is_told(
+    fresh_database: TestDatabase, make_site: MakeSite, where: str
+) -> None:
+    def look() -> Any:
+        return of(check_services(make_site(fresh_database.app_url, code=code())), "D509")
+
+    with psycopg.connect(fresh_database.app_url) as conn:
+        what = where.format(f'"{conn.info.user}"', f'"{conn.info.dbname}"')
+    with psycopg.connect(fresh_database.owner_url, autocommit=True) as conn:
+        try:
+            conn.execute(f"alter {what} set search_path to elsewhere".encode())
+            assert look().state == "failed"
+            conn.execute(shlex.split(look().next)[2].encode())
+            assert look().state == "ok"
+        finally:  # all databases of these tests have the role
+            conn.execute(f"alter {what} reset search_path".encode())
 
 
 def test_a_tenants_table_without_row_level_security_is_known_by_the_code(

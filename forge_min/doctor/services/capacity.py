@@ -54,12 +54,16 @@ def check_limits(site: Site, conn: db.Connection) -> Iterator[Finding]:
     with reading(conn):
         now = {name: (value, beyond) for name, value, beyond in db.run(conn, SQL["session"])}
         ((path, finds),) = db.run(conn, SQL["search_path"])
-    role = quoted(conn.info.user)
+    # Goes before what the role, the database or the server's file says.
+    here = f"alter role {quoted(conn.info.user)} in database {quoted(conn.info.dbname)}"
+    options = conn.info.options.lower()
     if not finds:
         message = f"search_path is {path or 'empty'}, in which no table of public is found"
-        yield found("D509", "failed", message, next=psql(f"alter role {role} reset search_path"))
+        step = psql(f"{here} set search_path to public")
+        if "search_path" in options:
+            step = "forge-min config --sources"
+        yield found("D509", "failed", message, next=step)
         return
-    here = f"alter role {role} in database {quoted(conn.info.dbname)}"
     wrong, by_hand = [], []  # the second: what `migrate up` does not mend
     for name in LIMITS:
         wanted, (value, beyond) = int(site.settings[f"database.{name}"] * 1000), now[name]
@@ -71,7 +75,7 @@ def check_limits(site: Site, conn: db.Connection) -> Iterator[Finding]:
         wrong.append(f"the time zone is {zone}, not UTC")
         by_hand.append(f"{here} set timezone to 'UTC'")  # migrate keeps one that the role has
     step = psql(*by_hand) if by_hand else ""
-    if wrong and any(name.lower() in conn.info.options.lower() for name in now):
+    if wrong and any(name.lower() in options for name in now):
         wrong.append("what options= of its address says goes before that")
         step = "forge-min config --sources"
     yield verdict("D509", "warning", "; ".join(wrong), "as configured", next=step)
