@@ -124,6 +124,13 @@ def _networks(value: list[str]) -> str:
     return ""
 
 
+def _origins(value: list[str]) -> str:
+    """As browsers write them (Fetch standard, `Origin`): what is written in another way is none."""
+    written = r"\*|null|(?!https:.*:443\Z|http:.*:80\Z)[a-z][a-z0-9+.-]*://[^\sA-Z/?#@]+"
+    good = all(one.isascii() and re.fullmatch(written, one) for one in value)
+    return "" if good else "a list of origins like ['https://shop.example'], without a path"
+
+
 def _queues(value: Mapping[str, object]) -> str:
     good = all(type(n) is int and 0 < n <= _MOST_THREADS for n in value.values())
     good = good and all(name and name.isprintable() for name in value)  # no NUL: PostgreSQL
@@ -166,6 +173,7 @@ _CHECKS: dict[str, Callable[[Any], str]] = {
     "tenancy.header": _header,
     "api.prefix": _path,
     "api.rate_limit": _rates,
+    "api.cors_origins": _origins,
     "assets.scripts": _scripts,
 }
 """Rules beyond type and range: "" or what the value must be."""

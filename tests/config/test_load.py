@@ -38,6 +38,7 @@ SPECIAL = {
     "observe.otlp_endpoint": ("http://collector:4318", "http://collector:4318"),
     "tenancy.strategy": ("header", "header"),
     "api.prefix": ("/v2", "/v2"),
+    "api.cors_origins": ('["https://a.example"]', ("https://a.example",)),
 }
 
 
@@ -677,3 +678,29 @@ def test_only_a_line_feed_ends_a_line() -> None:
     with pytest.raises(ErrorGroup) as caught:
         load(None, {}, "# a\u2028b\x85c\n[server]\nport = 'x'\n")
     assert str(caught.value.errors[0]).startswith("forge.toml:3: server.port")
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["https://a.example/", "https://A.example", "a.example", "https://a.example:443", "", "a\r\nb"],
+)
+def test_an_origin_that_no_browser_sends_is_refused(origin: str) -> None:
+    """It would be compared with what they send, and found in nothing."""
+    (error,) = errors_of({"FORGE_API_CORS_ORIGINS": json.dumps([origin])})
+    assert error.code == "F200" and "'https://shop.example'" in error.message
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "*",
+        "null",
+        "http://localhost:5173",
+        "https://a.example:8443",
+        "http://[::1]:8000",
+        "app://x",
+    ],
+)
+def test_origins_that_browsers_send_are_taken(origin: str) -> None:
+    config = load(None, {"FORGE_API_CORS_ORIGINS": json.dumps([origin])})
+    assert config.api.cors_origins == (origin,)
