@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from forge_min import db, jobs
 from forge_min.jobs import Cancel, Discard, Job, Kind, NewJob, Snooze, control
+from forge_min.jobs.working.lane import _raise_in as raise_in
 
 pytestmark = [pytest.mark.db, pytest.mark.slow]
 
@@ -265,3 +266,49 @@ def test_who_is_given_up_is_told_of_whoever_leads(shop: Any) -> None:
     shop.until(id, "discarded")
     notice = "select metadata ->> 'discarded' from forge_job where metadata ? 'discarded'"
     assert shop.conn.execute(notice).fetchall() == [(str(id),)]
+
+
+def test_a_time_out_that_comes_late_reaches_no_query_of_the_next_job(
+    shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who watches the time is held up where it has told the thread, and not yet the server."""
+    began, late = threading.Event(), threading.Event()
+
+    def raised(thread: threading.Thread, error: Any) -> None:
+        raise_in(thread, error)
+        if error is not None:
+            late.set()
+
+    class Held:
+        def __init__(self) -> None:
+            self._lock = threading.Lock()
+
+        def __enter__(self) -> None:
+            self._lock.acquire()
+
+        def __exit__(self, *error: object) -> None:
+            self._lock.release()
+            if threading.current_thread().name == "job-watch" and late.is_set():
+                late.clear()
+                began.wait(10)
+
+    monkeypatch.setattr("forge_min.jobs.working.lane._raise_in", raised)
+
+    def slow(job: Job) -> None:
+        job.conn.execute("select 1")
+        while True:
+            time.sleep(0.01)
+
+    def next_one(job: Job) -> None:
+        conn = job.conn
+        began.set()
+        conn.execute("select pg_sleep(1)")
+
+    worker = shop.worker({"a": Kind("a", slow, timeout=0.2), "b": next_one}, queues={"default": 1})
+    for pool in worker._pools.values():
+        for lane in pool.lanes:
+            lane._lock = Held()
+    shop.insert("a", max_attempts=1)
+    second = shop.insert("b", max_attempts=1)
+    shop.settle()
+    assert began.is_set() and shop.row(second, "state") == ("completed",)

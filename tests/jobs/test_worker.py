@@ -461,16 +461,21 @@ def test_a_soft_stop_hands_back_what_has_not_started_without_costing_an_attempt(
 
 def test_a_hard_stop_counts_the_attempt_and_refuses_the_late_answer(shop: Any) -> None:
     gate, started = threading.Event(), threading.Event()
+    heard: list[tuple[int, str, bool]] = []
 
     def work(job: Job) -> None:
         started.set()
         gate.wait(30)
 
+    def observe(job: Job, outcome: str, seconds: float) -> None:
+        heard.append((job.id, outcome, seconds >= 0.2))
+
     job = shop.insert()
-    worker = shop.worker({"a": work})
+    worker = shop.worker({"a": work}, observer=observe)
     assert started.wait(10)
     worker.stop(0.2)
     assert shop.row(job, "state", "attempt") == ("retryable", 1)
+    assert heard == [(job, "retried", True)]
     gate.set()
     assert "stopped before" in shop.row(job, "errors")[0][0]["error"]
 

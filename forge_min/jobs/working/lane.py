@@ -91,8 +91,13 @@ class Lane:
             if self._fired:
                 return now >= self._deadline + GRACE
             self._fired = True
+            # SAFETY: taken here: once the lock is free the thread may open one for its next job.
+            conn = self._link.conn
             _raise_in(self.thread, TimedOut)
-        self._cancel()
+        if conn is not None:
+            # An error: it ended by itself, or the server is gone: it will not go on either.
+            with suppress(psycopg.Error):
+                conn.cancel_safe(timeout=2.0)
         return False
 
     def busy_for(self, now: float) -> float:
@@ -200,14 +205,6 @@ class Lane:
     def _clean(self) -> bool:
         conn = self._link.conn
         return conn is None or conn.closed or conn.info.transaction_status == TransactionStatus.IDLE
-
-    def _cancel(self) -> None:
-        """End the query that runs now. It may arrive late: the connection is closed afterwards."""
-        conn = self._link.conn
-        if conn is not None:
-            # An error: it ended by itself, or the server is gone: it will not go on either.
-            with suppress(psycopg.Error):
-                conn.cancel_safe(timeout=2.0)
 
     def _arm(self, job: Job, deadline: float) -> None:
         with self._lock:

@@ -281,9 +281,10 @@ class Worker:
         for lane in pool.lanes:
             lane.thread.join(max(0.0, deadline - time.monotonic()))
             if lane.thread.is_alive():
+                ran = lane.busy_for(time.monotonic())
                 result = lane.abandon("the worker stopped before the job was done")
                 if result is not None:
-                    self._acks.put(result)
+                    self._done(result, ran)
                 else:
                     lane.thread.join(1.0)  # it was about to end
 
