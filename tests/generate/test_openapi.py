@@ -121,6 +121,15 @@ def test_fields_say_their_type_rules_and_texts() -> None:
     assert "id" not in SCHEMAS["Class"]["properties"]
 
 
+def test_a_default_is_of_a_whole_row_and_of_no_change() -> None:
+    def said(name: str) -> set[str]:
+        return {field for field, one in SCHEMAS[name]["properties"].items() if "default" in one}
+
+    assert said("DocumentInput") >= {"decimal", "int", "bool"}
+    # A client that is generated from it would set them anew with each change.
+    assert said("DocumentPatch") == said("Document") == set()
+
+
 def test_lists_say_their_filters_search_and_relations() -> None:
     found = parameters(PATHS["/orders"]["get"])
     assert {"q", "include", "sort", "status", "total", "account_id"} <= found.keys()

@@ -81,6 +81,10 @@ def input_schema(shape: Shape, *, partial: bool = False) -> Json:
     columns = [c for c in shape.written if not (partial and c.member.immutable)]
     properties = {column.name: _property(column) for column in columns}
     for column in columns:
+        member = column.member
+        if isinstance(member, FieldIR) and member.default is not None and not partial:
+            # A client sends what a document calls the default: no change may bring it along.
+            properties[column.name]["default"] = _written(member)
         if column.type == "decimal":  # a number is as good
             kinds = properties[column.name]["type"]
             properties[column.name]["type"] = [
@@ -104,7 +108,7 @@ def _example(column: Column) -> Any:
     if not isinstance(member, FieldIR):
         return column.kind.example
     if member.default is not None:
-        return str(member.default) if member.type == "decimal" else member.default
+        return _written(member)
     if member.choices:
         return member.choices[0]
     if member.type in ("int", "bigint", "decimal"):
@@ -116,6 +120,11 @@ def _example(column: Column) -> Any:
     return words[: rules.get("max_len")].ljust(rules.get("min_len", 0), "x")
 
 
+def _written(field: FieldIR) -> Any:
+    """The default as JSON."""
+    return str(field.default) if field.type == "decimal" else field.default
+
+
 def _property(column: Column) -> Json:
     schema, member = value_schema(column), column.member
     if column.nullable and "type" in schema:
@@ -123,9 +132,6 @@ def _property(column: Column) -> Json:
         if "enum" in schema:
             schema["enum"] = [*schema["enum"], None]
     if isinstance(member, FieldIR):
-        if member.default is not None:
-            text = member.type == "decimal"
-            schema["default"] = str(member.default) if text else member.default
         if member.placeholder and schema.get("type") in ("string", ["string", "null"]):
             schema["examples"] = [member.placeholder]
     about = [member.help, "(not for everybody)" * bool(member.visible_to)]
