@@ -130,6 +130,16 @@ def test_a_default_is_of_a_whole_row_and_of_no_change() -> None:
     assert said("DocumentPatch") == said("Document") == set()
 
 
+def test_what_may_be_an_array_says_of_what() -> None:
+    def kinds(one: dict[str, Any]) -> list[str]:
+        return [one["type"]] if isinstance(one.get("type"), str) else one.get("type", [])
+
+    found = [one for schema in SCHEMAS.values() for one in schema["properties"].values()]
+    arrays = [one for one in found if "array" in kinds(one)]
+    assert SCHEMAS["DocumentPatch"]["properties"]["settings"] in arrays
+    assert all("items" in one for one in arrays)
+
+
 def test_lists_say_their_filters_search_and_relations() -> None:
     found = parameters(PATHS["/orders"]["get"])
     assert {"q", "include", "sort", "status", "total", "account_id"} <= found.keys()

@@ -43,7 +43,8 @@ def value_schema(column: Column) -> Json:
     if field.pattern is not None:
         schema["pattern"] = f"^(?:{field.pattern})$"
     if field.type == "json" and field.required:
-        schema["type"] = ["object", "array", "string", "number", "boolean"]
+        # "items" says nothing, and generators of clients ask for it beside "array".
+        schema |= {"type": ["object", "array", "string", "number", "boolean"], "items": {}}
     if field.type == "decimal":  # it is written as a string
         schema["pattern"] = _digits(field)
     else:
