@@ -210,3 +210,20 @@ def test_every_example_is_what_its_schema_allows() -> None:
     for schema in shown.values():
         (example,) = schema["examples"]
         jsonschema.Draft202012Validator(schema).validate(example)
+
+
+def test_an_example_keeps_the_rules_of_its_field_or_is_none() -> None:
+    fields = (
+        'schema.slug("short", max_len=3)',
+        'schema.email("long", min_len=60)',
+        'schema.url("brief", max_len=15)',
+        'schema.decimal("part", precision=(2, 2))',
+    )
+    parsed = parse(unit=f'{IMPORT}x = schema.define("Unit", {", ".join(fields)})\n')
+    assert parsed.diagnostics == ()
+    schemas = json.loads(rendered(parsed.resources)["openapi.json"])["components"]["schemas"]
+    (example,) = schemas["UnitInput"]["examples"]
+    assert example == {"part": "0"}
+    with pytest.raises(jsonschema.ValidationError):  # numeric(2, 2) ends below 1
+        jsonschema.validate({"part": "1"}, schemas["UnitInput"])
+    jsonschema.validate({"part": "-0.25"}, schemas["UnitInput"])

@@ -61,7 +61,7 @@ def _digits(field: FieldIR) -> str:
     if field.precision is None:
         return r"^-?[0-9]+(\.[0-9]+)?$"
     digits, after = field.precision
-    before = f"[0-9]{{1,{max(1, digits - after)}}}"
+    before = f"[0-9]{{1,{digits - after}}}" if digits > after else "0"
     return f"^-?{before}(\\.[0-9]{{1,{after}}})?$" if after else f"^-?{before}$"
 
 
@@ -113,10 +113,15 @@ def _example(column: Column) -> Any:
     if member.choices:
         return member.choices[0]
     if member.type in ("int", "bigint", "decimal"):
-        number = rules.get("min", min(rules.get("max", 1), 1))
+        one = 0 if member.precision and member.precision[0] == member.precision[1] else 1
+        number = rules.get("min", min(rules.get("max", one), one))
         return str(number) if member.type == "decimal" else number
-    if column.kind.example is not None or member.pattern is not None:
-        return column.kind.example
+    shown = column.kind.example
+    if isinstance(shown, str):
+        fits = rules.get("min_len", 0) <= len(shown) <= rules.get("max_len", len(shown))
+        return shown if fits else None
+    if shown is not None or member.pattern is not None:
+        return shown
     words = member.placeholder or spoken(column.name)
     return words[: rules.get("max_len")].ljust(rules.get("min_len", 0), "x")
 
