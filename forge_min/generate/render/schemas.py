@@ -137,9 +137,9 @@ def _property(column: Column) -> Json:
         schema["type"] = [schema["type"], "null"]
         if "enum" in schema:
             schema["enum"] = [*schema["enum"], None]
-    if isinstance(member, FieldIR):
-        if member.placeholder and schema.get("type") in ("string", ["string", "null"]):
-            schema["examples"] = [member.placeholder]
+    string = schema.get("type") in ("string", ["string", "null"])
+    if isinstance(member, FieldIR) and member.placeholder and string:
+        schema["examples"] = [member.placeholder]
     about = [member.help, "(not for everybody)" * bool(member.visible_to)]
     words = {"title": member.label, "description": " ".join(filter(None, about))}
     return schema | {name: text for name, text in words.items() if text}
