@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ..observe.profiles import Question, Wait
-from ..wsgi.html import Raw, join, tag, void
+from ..wsgi.html import Raw, join, tag
 from .answer import JSON, Answer, Routes, json_text, preferred, reads, text
 from .inside import Inside
 from .listing import silent
@@ -90,7 +90,7 @@ def _bar(branch: Branch, whole: float) -> Raw:
     scale = 100 / max(whole, 1e-9)
     start = min(max(branch.start * scale, 0.0), 100.0)
     width = min(max(branch.seconds * scale, 0.5), 100.5 - start)
-    rect = void("rect", x=f"{start:.2f}", y="1", width=f"{width:.2f}", height="6")
+    rect = tag("rect", "", x=f"{start:.2f}", y="1", width=f"{width:.2f}", height="6")
     return tag("svg", rect, viewBox="0 0 100 8", class_="span", aria_hidden="true")
 
 

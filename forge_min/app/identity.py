@@ -25,8 +25,9 @@ Views = Mapping[str, Render]
 class Callers:
     """The ways to know who asks, in turn: those of app.py, then API keys, then sessions.
 
-    account: the pages to sign in at, None where app.py has no sign_in(). links: what sends those
-    for a new password, to be stopped by whoever has this. views: the project's own templates.
+    varies: the headers that name a tenant. account: the pages to sign in at, None where app.py has
+    no sign_in(). links: what sends those for a new password, to be stopped by whoever has this.
+    views: the project's own templates.
     """
 
     account: AccountPages | None = None
@@ -42,6 +43,8 @@ class Callers:
     ) -> None:
         self._app, self._database = app, registry.database
         self._tenant = tenant_of(config)
+        named = config.tenancy.strategy == "header"
+        self.varies = [config.tenancy.header] if named else []
         self.methods = [*app.methods, self._by_key]
         if app.signs_in and app.reset_sender is not None:
             self.links = Links(registry.database, registry.fill(app.reset_sender, 2))

@@ -308,7 +308,7 @@ class Running:
             router,
             middleware=[
                 problems,  # of those who are not let in; the inner one knows who reads
-                Identify(callers.methods, limits.failed),
+                Identify(callers.methods, limits.failed, callers.varies),
                 problems,
                 self._csrf(),
                 limits,

@@ -17,6 +17,7 @@ from ..wsgi.account import reset_path
 from .door import tell
 from .project import Project
 
+_LONGEST = 3650 * 86400.0  # seconds, as of config's durations
 Told = tuple[object, Iterable[str]]
 """An answer as of `tell`: the object for JSON, and the lines for a person."""
 
@@ -52,8 +53,9 @@ def _create_key(conn: db.Connection, args: argparse.Namespace, project: Project)
     lifetime = None
     if args.lifetime:
         lifetime = parse_duration(args.lifetime)
-        if not lifetime:
-            raise UsageError(f"--lifetime {args.lifetime} is no time", hint="for example 90d")
+        if not lifetime or lifetime > _LONGEST:  # a later end is none that Python can read
+            message = f"--lifetime {args.lifetime} is no time of at most 3650d"
+            raise UsageError(message, hint="for example 90d; without it until the key is revoked")
     _check_known(args.role, project)
     secret = keys.create_key(
         conn, user.id, name=args.name, roles=args.role or None, tenant=tenant, lifetime=lifetime

@@ -34,6 +34,7 @@ def test_each_reader_gets_them_in_its_own_form(telemetry: Telemetry, desk_of: An
     assert "select 1" in text
     page = desk.ask("/debug/traces", Accept="text/html,*/*;q=0.8")
     assert page.headers["content-type"].startswith("text/html") and "GET /x1" in page.text
+    assert page.text.count("<rect") == page.text.count("</rect>") == 6  # nothing is void in SVG
     assert "<details" in page.text and "<script" not in page.text and "style=" not in page.text
     rows = json.loads(desk.ask("/debug/traces", Accept="application/json").text)
     assert [row["branches"][1]["attributes"]["db.query.text"] for row in rows] == ["select 1"] * 3

@@ -53,3 +53,12 @@ def test_a_host_names_a_tenant_or_none(
             for host in hosts
         }
     assert {host: answer.json.get("code", "") for host, answer in answers.items()} == hosts
+
+
+def test_a_cache_keeps_the_rows_of_two_tenants_apart(
+    wide_database: TestDatabase, anna: Anna
+) -> None:
+    with running_app(wide_database, FORGE_TENANCY_STRATEGY="header") as running:
+        sent = {**anna.headers, "X-Tenant-ID": "north"}
+        found = Client(running).get("/api/v1/tags", headers=sent)
+    assert found.status == 200 and found.headers["Vary"] == "X-Tenant-ID, Authorization"

@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 from forge_min import db
 from forge_min.auth import Identity, accounts, keys
-from forge_min.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
+from forge_min.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated, UsageError
 from forge_min.ops import auth as command
 from forge_min.testing import TestDatabase
 
@@ -214,6 +214,25 @@ def test_use_is_written_once_a_minute_whoever_asks(
     assert again >= row
 
 
+def asked(database: TestDatabase, user: UUID, lifetime: str = "") -> tuple[Any, Namespace]:
+    """A project, and what `auth create-key` is given."""
+    settings = SimpleNamespace(database=SimpleNamespace(url=database.app_url))
+    settings.auth = SimpleNamespace(roles=())
+    given = Namespace(does="create-key", of=[str(user)], role=[], name="ci", json=False)
+    given.tenant, given.lifetime = "", lifetime
+    return SimpleNamespace(config=settings), given
+
+
+@pytest.mark.parametrize("lifetime", ["0s", "3651d", "99999999d", "999999999999d"])
+def test_a_key_ends_within_ten_years_or_is_none(
+    conn: db.Connection, anna: UUID, fresh_database: TestDatabase, lifetime: str
+) -> None:
+    with pytest.raises(UsageError):
+        command.auth(*asked(fresh_database, anna, lifetime))
+    assert command.auth(*asked(fresh_database, anna, "3650d")) == 0
+    assert len(keys.list_keys(conn, anna)) == 1
+
+
 def test_a_key_that_was_shown_is_kept_where_nobody_reads_the_rest(
     conn: db.Connection, anna: UUID, fresh_database: TestDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,11 +244,6 @@ def test_a_key_that_was_shown_is_kept_where_nobody_reads_the_rest(
         raise BrokenPipeError
 
     monkeypatch.setattr(command, "tell", tell)
-    settings = SimpleNamespace(database=SimpleNamespace(url=fresh_database.app_url))
-    settings.auth = SimpleNamespace(roles=())
-    given = Namespace(does="create-key", of=[str(anna)], role=[], name="ci", json=False)
-    given.tenant = given.lifetime = ""
-    project: Any = SimpleNamespace(config=settings)
     with pytest.raises(BrokenPipeError):
-        command.auth(project, given)
+        command.auth(*asked(fresh_database, anna))
     assert keys.identify(conn, shown[0]).user == str(anna)

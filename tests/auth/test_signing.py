@@ -9,7 +9,7 @@ import pytest
 from forge_min import db
 from forge_min.auth import accounts, sessions, signing
 from forge_min.auth.accounts import User
-from forge_min.errors import Forbidden, Invalid, TooManyAttempts, Unauthenticated
+from forge_min.errors import Conflict, Forbidden, Invalid, TooManyAttempts, Unauthenticated
 from forge_min.testing import TestDatabase
 
 pytestmark = pytest.mark.db
@@ -48,6 +48,20 @@ def test_a_session_says_who_it_is_and_nothing_of_it_can_be_read_in_the_table(
     assert sessions.identify(conn, secret + "x") is None and sessions.identify(conn, "") is None
     (listed,) = sessions.list_sessions(conn, anna.id)
     assert listed.address == "10.0.0.1"
+
+
+@pytest.mark.parametrize("email", ["İpek@example.com", "ÖZGE@example.com"])
+def test_capitals_of_an_email_are_small_in_one_way_wherever_it_is_written(
+    conn: db.Connection, email: str
+) -> None:
+    accounts.create_user(conn, email)
+    user = accounts.find_user(conn, email)
+    signing.set_password(conn, user, PASSWORD, 12)
+    for typed in (email, email.lower()):
+        assert signing.find_user(conn, typed) == accounts.find_user(conn, typed) == user
+        assert signing.sign_in(conn, typed, PASSWORD, HOUR)
+    with pytest.raises(Conflict):
+        accounts.create_user(conn, email.lower())
 
 
 def test_each_sign_in_has_a_new_secret_and_ends_the_one_that_the_browser_had(

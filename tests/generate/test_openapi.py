@@ -121,6 +121,25 @@ def test_fields_say_their_type_rules_and_texts() -> None:
     assert "id" not in SCHEMAS["Class"]["properties"]
 
 
+def test_a_default_is_of_a_whole_row_and_of_no_change() -> None:
+    def said(name: str) -> set[str]:
+        return {field for field, one in SCHEMAS[name]["properties"].items() if "default" in one}
+
+    assert said("DocumentInput") >= {"decimal", "int", "bool"}
+    # A client that is generated from it would set them anew with each change.
+    assert said("DocumentPatch") == said("Document") == set()
+
+
+def test_what_may_be_an_array_says_of_what() -> None:
+    def kinds(one: dict[str, Any]) -> list[str]:
+        return [one["type"]] if isinstance(one.get("type"), str) else one.get("type", [])
+
+    found = [one for schema in SCHEMAS.values() for one in schema["properties"].values()]
+    arrays = [one for one in found if "array" in kinds(one)]
+    assert SCHEMAS["DocumentPatch"]["properties"]["settings"] in arrays
+    assert all("items" in one for one in arrays)
+
+
 def test_lists_say_their_filters_search_and_relations() -> None:
     found = parameters(PATHS["/orders"]["get"])
     assert {"q", "include", "sort", "status", "total", "account_id"} <= found.keys()
@@ -191,3 +210,20 @@ def test_every_example_is_what_its_schema_allows() -> None:
     for schema in shown.values():
         (example,) = schema["examples"]
         jsonschema.Draft202012Validator(schema).validate(example)
+
+
+def test_an_example_keeps_the_rules_of_its_field_or_is_none() -> None:
+    fields = (
+        'schema.slug("short", max_len=3)',
+        'schema.email("long", min_len=60)',
+        'schema.url("brief", max_len=15)',
+        'schema.decimal("part", precision=(2, 2))',
+    )
+    parsed = parse(unit=f'{IMPORT}x = schema.define("Unit", {", ".join(fields)})\n')
+    assert parsed.diagnostics == ()
+    schemas = json.loads(rendered(parsed.resources)["openapi.json"])["components"]["schemas"]
+    (example,) = schemas["UnitInput"]["examples"]
+    assert example == {"part": "0"}
+    with pytest.raises(jsonschema.ValidationError):  # numeric(2, 2) ends below 1
+        jsonschema.validate({"part": "1"}, schemas["UnitInput"])
+    jsonschema.validate({"part": "-0.25"}, schemas["UnitInput"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from uuid import UUID
 from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
@@ -76,6 +77,20 @@ def test_what_somebody_is_answered_is_kept_by_no_cache_on_the_way():
         assert ask(path, HTTP_COOKIE="a=b").of("Cache-Control") == ["private"]
         assert ask(path).of("Cache-Control") == []
     assert ask("/api/kept", HTTP_COOKIE="a=b").of("Cache-Control") == ["public, max-age=9"]
+
+
+def test_what_a_tenant_is_told_names_the_headers_that_chose_it():
+    def method(request):
+        tenant = UUID(int=1) if request.header("X-Tenant-ID") else None
+        return Identity("anna", tenant=tenant)
+
+    ask = made(middleware=[Identify([method], lambda request: None, ["X-Tenant-ID"])])
+    for path in ("/api/long", "/api/missing", "/api/kept"):
+        assert ask(path, HTTP_X_TENANT_ID="a").of("Vary") == ["X-Tenant-ID, Authorization"]
+        assert ask(path).of("Vary") == ["X-Tenant-ID"]
+    plain = made(middleware=[Identify([method], lambda request: None)])
+    assert plain("/api/long", HTTP_X_TENANT_ID="a").of("Vary") == ["Authorization"]
+    assert plain("/api/long").of("Vary") == []
 
 
 def test_two_that_make_problems_pages_say_once_what_that_depends_on():

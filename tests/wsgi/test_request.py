@@ -8,6 +8,7 @@ from urllib.parse import parse_qs
 import pytest
 from forge_min.errors import BadRequest
 from forge_min.wsgi import HTTPProblem, Request
+from forge_min.wsgi.request import FORM
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -116,6 +117,22 @@ def test_a_body_is_read_once_and_capped():
     with pytest.raises(HTTPProblem) as caught:
         _ = request(b"abcd", max_body=3).body
     assert caught.value.status == 413
+
+
+class Dripping(io.BytesIO):
+    """An input that gives a few bytes at a time, as a server's may."""
+
+    def read(self, size=-1, /):
+        return super().read(min(size, 3))
+
+
+def test_a_body_that_ends_before_its_length_is_none():
+    cut = b"name=Anna&motto=half+of+wh"
+    short = request(cut, FORM, CONTENT_LENGTH=str(len(cut) + 1))
+    with pytest.raises(BadRequest, match="ended early"):
+        short.form()
+    whole = request(b"", FORM, CONTENT_LENGTH=str(len(cut)), **{"wsgi.input": Dripping(cut)})
+    assert whole.body == cut
 
 
 def test_a_body_without_a_length_is_read_where_the_server_ends_it():

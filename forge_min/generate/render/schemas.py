@@ -43,7 +43,8 @@ def value_schema(column: Column) -> Json:
     if field.pattern is not None:
         schema["pattern"] = f"^(?:{field.pattern})$"
     if field.type == "json" and field.required:
-        schema["type"] = ["object", "array", "string", "number", "boolean"]
+        # "items" says nothing, and generators of clients ask for it beside "array".
+        schema |= {"type": ["object", "array", "string", "number", "boolean"], "items": {}}
     if field.type == "decimal":  # it is written as a string
         schema["pattern"] = _digits(field)
     else:
@@ -60,7 +61,7 @@ def _digits(field: FieldIR) -> str:
     if field.precision is None:
         return r"^-?[0-9]+(\.[0-9]+)?$"
     digits, after = field.precision
-    before = f"[0-9]{{1,{max(1, digits - after)}}}"
+    before = f"[0-9]{{1,{digits - after}}}" if digits > after else "0"
     return f"^-?{before}(\\.[0-9]{{1,{after}}})?$" if after else f"^-?{before}$"
 
 
@@ -81,6 +82,10 @@ def input_schema(shape: Shape, *, partial: bool = False) -> Json:
     columns = [c for c in shape.written if not (partial and c.member.immutable)]
     properties = {column.name: _property(column) for column in columns}
     for column in columns:
+        member = column.member
+        if isinstance(member, FieldIR) and member.default is not None and not partial:
+            # A client sends what a document calls the default: no change may bring it along.
+            properties[column.name]["default"] = _written(member)
         if column.type == "decimal":  # a number is as good
             kinds = properties[column.name]["type"]
             properties[column.name]["type"] = [
@@ -104,16 +109,26 @@ def _example(column: Column) -> Any:
     if not isinstance(member, FieldIR):
         return column.kind.example
     if member.default is not None:
-        return str(member.default) if member.type == "decimal" else member.default
+        return _written(member)
     if member.choices:
         return member.choices[0]
     if member.type in ("int", "bigint", "decimal"):
-        number = rules.get("min", min(rules.get("max", 1), 1))
+        one = 0 if member.precision and member.precision[0] == member.precision[1] else 1
+        number = rules.get("min", min(rules.get("max", one), one))
         return str(number) if member.type == "decimal" else number
-    if column.kind.example is not None or member.pattern is not None:
-        return column.kind.example
+    shown = column.kind.example
+    if isinstance(shown, str):
+        fits = rules.get("min_len", 0) <= len(shown) <= rules.get("max_len", len(shown))
+        return shown if fits else None
+    if shown is not None or member.pattern is not None:
+        return shown
     words = member.placeholder or spoken(column.name)
     return words[: rules.get("max_len")].ljust(rules.get("min_len", 0), "x")
+
+
+def _written(field: FieldIR) -> Any:
+    """The default as JSON."""
+    return str(field.default) if field.type == "decimal" else field.default
 
 
 def _property(column: Column) -> Json:
@@ -122,12 +137,9 @@ def _property(column: Column) -> Json:
         schema["type"] = [schema["type"], "null"]
         if "enum" in schema:
             schema["enum"] = [*schema["enum"], None]
-    if isinstance(member, FieldIR):
-        if member.default is not None:
-            text = member.type == "decimal"
-            schema["default"] = str(member.default) if text else member.default
-        if member.placeholder and schema.get("type") in ("string", ["string", "null"]):
-            schema["examples"] = [member.placeholder]
+    string = schema.get("type") in ("string", ["string", "null"])
+    if isinstance(member, FieldIR) and member.placeholder and string:
+        schema["examples"] = [member.placeholder]
     about = [member.help, "(not for everybody)" * bool(member.visible_to)]
     words = {"title": member.label, "description": " ".join(filter(None, about))}
     return schema | {name: text for name, text in words.items() if text}

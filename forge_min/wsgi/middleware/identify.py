@@ -26,11 +26,16 @@ class Identify:
     """Middleware. methods: the first that knows who asks decides; where none does, nobody asks.
 
     failed: told of each request whose caller is not believed, or not let into a tenant; may refuse
-    it for good.
+    it for good. varies: the headers in which a request names its tenant.
     """
 
-    def __init__(self, methods: Sequence[Method], failed: Callable[[Request], object]) -> None:
-        self._methods, self._failed = methods, failed
+    def __init__(
+        self,
+        methods: Sequence[Method],
+        failed: Callable[[Request], object],
+        varies: Sequence[str] = (),
+    ) -> None:
+        self._methods, self._failed, self._varies = methods, failed, varies
 
     def __call__(self, request: Request, handler: Handler) -> Response:
         """The handler's answer to whoever asks. Raises as the methods."""
@@ -48,8 +53,15 @@ class Identify:
         note(user_id=identity.user)
         if identity.tenant is not None:
             note(tenant_id=str(identity.tenant))
+        # Two tenants' rows of one address may have the same ETag, so a cache has to tell them
+        # apart (RFC 9110 section 12.5.5); a key may be for one of them.
+        varies = [*self._varies, *["Authorization"] * (identity.tenant is not None)]
         with as_identity(identity):
-            return _private(handler(request))
+            response = _private(handler(request))
+        if not varies:
+            return response
+        headers = [*response.headers, ("Vary", ", ".join(varies))]
+        return Response(response.status, response.body, headers)
 
 
 def _private(response: Response) -> Response:

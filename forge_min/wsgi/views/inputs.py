@@ -6,9 +6,13 @@ to be shown again, and what was found as radio buttons. `forms.js` searches whil
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import date, datetime
+from math import isfinite
 from typing import Any, NamedTuple
 
+from ...expression import expression
 from ...text import text
 from ..html import Raw, join, tag, void
 from .choices import Choice
@@ -17,11 +21,26 @@ from .fields import Field
 SEARCH = ".q"  # what a relation's search field has behind its name
 _NUMBERS = {"int": "1", "bigint": "1", "decimal": "any"}
 _TYPES = {"email": "email", "url": "url", "date": "date", "datetime": "datetime-local"}
+_TYPES |= dict.fromkeys(_NUMBERS, "number")
+_UNPROMPTED = ("date", "datetime-local")  # inputs without a placeholder
+_FORMS = {
+    "number": expression(r"-?([0-9]+(\.[0-9]+)?|\.[0-9]+)([eE][+-]?[0-9]+)?"),
+    "date": expression(r"[0-9]{4}-[0-9]{2}-[0-9]{2}"),
+    "datetime-local": expression(
+        r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,3})?)?"
+    ),
+}
+_READ: Mapping[str, Callable[[str], object]] = {
+    "number": lambda written: isfinite(float(written)),
+    "date": date.fromisoformat,
+    "datetime-local": datetime.fromisoformat,
+}
 _AREAS = {"text": 6, "json": 8}  # rows
 _LONG = 200  # characters that still fit a line
-_DIGITS = 300  # of a number that is a double
 # The rules of a decimal's precision are for the validator; what HTML knows of is here.
 _LIMITS = {"min_len": "minlength", "max_len": "maxlength", "min": "min", "max": "max"}
+
+_EMPTY = Choice("", "–")  # HTML wants a text in each option
 
 
 class Options(NamedTuple):
@@ -56,10 +75,10 @@ def control(
     about |= {"name": field.name, "required": field.required}
     if field.kind == "bool":
         both = [Choice("true", text("yes")), Choice("false", text("no"))]
-        return _select(both, texts, about, empty=True)
+        return _select(both, texts, about)
     if field.kind == "enum":
         choices = [Choice(one, text(one)) for one in field.choices]
-        return _select(choices, texts, about, empty=not (field.required and texts))
+        return _select(choices, texts, about)
     written = texts[0] if texts else ""
     about |= {"placeholder": field.placeholder or None, "autocomplete": "off"}
     about |= {html: field.rules.get(name) for name, html in _LIMITS.items()}
@@ -67,25 +86,36 @@ def control(
     if field.kind in _AREAS or long:
         # HTML leaves out the first line end of a textarea.
         return tag("textarea", f"\n{written}", rows=_AREAS.get(field.kind, 3), **about)
-    if not _fits(field.kind, written):
-        about |= {"type": "text", "min": None, "max": None}
-    elif field.kind in _NUMBERS:
-        about |= {"type": "number", "step": _NUMBERS[field.kind], "inputmode": "decimal"}
-    elif field.kind == "datetime":
-        about |= {"type": "datetime-local", "step": "1" if written.count(":") > 1 else None}
+    about["type"] = type = input_type(field.kind, written)
+    if type == "number":
+        about |= {"step": _NUMBERS[field.kind], "inputmode": "decimal"}
     else:
-        about |= {"type": _TYPES.get(field.kind, "text")}
+        about |= {"min": None, "max": None}
+    if type == "datetime-local" and written.count(":") > 1:
+        about["step"] = "1"
+    if type in _UNPROMPTED:
+        about["placeholder"] = None
     return void("input", value=written, **about)
 
 
-def _fits(kind: str, written: str) -> bool:
-    """Whether browsers keep it in the input of its kind (WHATWG HTML, sections 4.10.5.1.5 and 12):
-    an email with other letters they refuse or spell in another way, a number that is no double they
-    leave out; and who changes another field would change this one.
+def input_type(kind: str, written: str) -> str:
+    """The type of the input: that of its kind, where browsers keep what is written in it (WHATWG
+    HTML, sections 4.10.5.1.5, 7, 11 and 12), else text. An email with other letters they refuse or
+    spell in another way, what is no number or time they leave out; and who changes another field
+    would change this one.
     """
+    type = _TYPES.get(kind, "text")
+    if not written:
+        return type
     if kind == "email":
-        return written.isascii()
-    return kind not in _NUMBERS or len(written) <= _DIGITS
+        return type if written.isascii() else "text"
+    form = _FORMS.get(type)
+    if form is None:
+        return type
+    with suppress(ValueError):
+        if form.fullmatch(written) and _READ[type](written):
+            return type
+    return "text"
 
 
 def described(field: Field, wrong: bool) -> str | None:
@@ -117,10 +147,7 @@ def choice_list(name: str, kind: str, choices: Sequence[Choice], chosen: Sequenc
 
 def _relation(field: Field, texts: Sequence[str], options: Options, about: dict[str, Any]) -> Raw:
     if options.all is not None and field.kind != "many":
-        empty = not (field.required and texts)
-        return _select(
-            options.all, texts, about | {"name": field.name, "required": field.required}, empty
-        )
+        return _select(options.all, texts, about | {"name": field.name, "required": field.required})
     known = {one.value: one for one in (*options.chosen, *(options.all or ()), *options.found)}
     choices = _with_present(list(known.values()), texts)
     if field.kind != "many" and not field.required and choices:
@@ -155,9 +182,14 @@ def _with_present(choices: Sequence[Choice], texts: Sequence[str]) -> list[Choic
     return [*(Choice(one, one) for one in texts if one and one not in known), *choices]
 
 
-def _select(
-    choices: Sequence[Choice], texts: Sequence[str], about: dict[str, Any], empty: bool
-) -> Raw:
-    given = [Choice("", "")] * empty + _with_present(choices, texts)
+def _select(choices: Sequence[Choice], texts: Sequence[str], about: dict[str, Any]) -> Raw:
+    """A list to choose one from. Where one must be chosen and one is, there is no way to none: so
+    it is not `required`, which HTML allows only with an empty option (section 4.10.7).
+    """
+    given = _with_present(choices, texts)
+    if about["required"] and texts:
+        about = about | {"required": None, "aria_required": "true"}
+    else:
+        given.insert(0, _EMPTY)
     options = [tag("option", c.label, value=c.value, selected=c.value in texts) for c in given]
     return tag("select", join(options), **about)

@@ -16,7 +16,7 @@ from ..request import Request, first
 from .cells import NUMBERS, Cells, Places, address
 from .fields import Field, shown_fields
 from .form import moment_of
-from .inputs import SEARCH, Options, control
+from .inputs import SEARCH, Options, control, input_type
 
 _PLACES = ("cursor", "limit", "page", "per_page")  # of a query: which of its rows
 MOST_COLUMNS = 6  # beside the label; a detail page shows all
@@ -140,14 +140,13 @@ class Listing:
             made = control(field, asked.get(field.name, ()))
             return _labelled(f"field-{field.name}", field.label, made)
         if field.kind in _SPAN:
-            kind = {"date": "date", "datetime": "datetime-local"}.get(field.kind, "number")
             ends = [
-                void(
-                    "input", type=kind, name=f"{field.name}[{operator}]", step=_step(field.kind),
-                    value=first(asked, f"{field.name}[{operator}]"), aria_label=said,
+                _end(field.kind, name, first(asked, name), said)
+                for name, said in (
+                    (f"{field.name}[gte]", text("from")),
+                    (f"{field.name}[lte]", text("to")),
                 )
-                for operator, said in (("gte", text("from")), ("lte", text("to")))
-            ]  # fmt: skip
+            ]
             pair = tag("div", join(ends), class_="span")
             return _group(field, pair)
         name = f"{field.name}[contains]"
@@ -224,8 +223,10 @@ def _kind(field: Field) -> str:
     return "number" if field.kind in NUMBERS and field.relation is None else "plain"
 
 
-def _step(kind: str) -> str | None:
-    return "any" if kind == "decimal" else None
+def _end(kind: str, name: str, written: str, said: str) -> Raw:
+    type = input_type(kind, written)
+    step = "any" if kind == "decimal" and type == "number" else None
+    return void("input", type=type, name=name, step=step, value=written, aria_label=said)
 
 
 def _labelled(id: str, label: str, made: Raw) -> Raw:
