@@ -201,11 +201,13 @@ class ResourceAPI:
         raise AssertionError("the last try returns or raises")
 
     def _given(self, key: Any, data: dict[str, Any]) -> dict[str, Any]:
-        """The data without what the server keeps, where that is as a GET gives it: a row may come
-        back as it was read. Raises Invalid for another value.
+        """The data without what the server keeps and what the identity may not write, where that is
+        as a GET gives it: a row may come back as it was read. Raises Invalid for another value of
+        what is kept; the action refuses the others.
         """
+        refused = self._actions.refused()
         served = [name for name in data if name in self._actions.served]
-        if not served:
+        if not served and refused.isdisjoint(data):
             return data
         try:
             now = self._actions.to_json(self._actions.get(key))
@@ -214,7 +216,8 @@ class ResourceAPI:
         message = text("is kept by the server, and is not this")
         if wrong := [name for name in served if name not in now or data[name] != now[name]]:
             raise Invalid([FieldError(f"/{name}", "not_writable", message) for name in wrong])
-        return {name: value for name, value in data.items() if name not in served}
+        same = {name for name in refused.intersection(data, now) if data[name] == now[name]}
+        return {name: data[name] for name in data if name not in served and name not in same}
 
     def _merged(self, key: Any, data: dict[str, Any], *, version: int | None) -> Any:
         """The action, with each object for a json column merged into what the column holds, as far

@@ -78,12 +78,16 @@ class Writer(Base[R]):
         is given, "replace"), check.id the row's key, None for a new one.
         """
 
+    def refused(self) -> frozenset[str]:
+        """The names of the columns that the current identity may not write."""
+        who = current_identity()
+        return frozenset(c.name for c in self._guarded if not who.has_one_of(c.writable_by))
+
     # -- values ------------------------------------------------------------------------------------
 
     def _check(self, data: Item, operation: Operation, id: Any = None) -> Check:
         """The data, checked by every rule; errors are noted, not raised."""
-        who = current_identity()
-        refused = [c.name for c in self._guarded if not who.has_one_of(c.writable_by)]
+        refused = self.refused()
         locked = () if operation == "create" else self._kept.union(refused, self.hidden())
         check = Check(data, operation=operation, id=id, locked=locked)
         self.resource.check(check)

@@ -65,7 +65,7 @@
     } catch {
       form.removeAttribute("data-busy");
       // It may have been done, so it is not sent again.
-      if (form.getAttribute("method") === "post") return tell(form, form.dataset.unknown || "?");
+      if (form.getAttribute("method") === "post") return tell(form, form.getAttribute("data-unknown") || "?");
       form.removeAttribute("data-form"); // as without JavaScript: the browser says what is wrong
       form.requestSubmit(event.submitter);
       return;
