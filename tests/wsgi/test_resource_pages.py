@@ -132,6 +132,27 @@ def test_lists_are_sorted_filtered_searched_and_paged(person: Person, site: Site
     assert person.click("Name").status == 200
     bad = person.get("/airports?nonsense=1")
     assert bad.status == 400 and "nonsense is no filter" in bad.text
+    search = next(form for form in person.page.forms if form.method == "get")
+    assert person.send({"q": "berlin"}, form=search).status == 200
+
+
+def test_who_searches_a_list_keeps_conditions_that_its_form_has_no_input_for(
+    person: Person,
+) -> None:
+    person.get("/airports?name[in]=Berlin&name[in]=Munich&created_at[gte]=2000-01-01T00:00:00Z&q=x")
+    search = next(form for form in person.page.forms if form.method == "get")
+    kept = [(name, value) for name, value in search.fields if name.startswith(("name[in", "cr"))]
+    assert kept == [
+        ("name[in]", "Berlin"), ("name[in]", "Munich"), ("created_at[gte]", "2000-01-01T00:00:00Z"),
+    ]  # fmt: skip
+    person.send({"q": "u"}, form=search)
+    person.send({"q": ""}, form=next(f for f in person.page.forms if f.method == "get"))
+    assert {"Berlin", "Munich"} <= set(person.page.links)
+    assert "Frankfurt" not in person.page.links
+    # What it has an input for is there once.
+    person.get("/airports?name[contains]=erl")
+    search = next(form for form in person.page.forms if form.method == "get")
+    assert [name for name, _ in search.fields].count("name[contains]") == 1
 
 
 def test_times_are_filtered_by_the_readers_clock(person: Person) -> None:

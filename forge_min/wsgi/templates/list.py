@@ -10,7 +10,7 @@ from ..html import escape as _escape
 from ..html import raw as _raw
 
 
-def render(*, asks: Any, columns: Any, csv: Any, empty: Any, filtered: Any, filters: Any, new: Any, next: Any, notice: Any, pages: Any, path: Any, previous: Any, problem: Any, q: Any, rows: Any, searchable: Any, sort: Any, title: Any, undo: Any, words: Any, **_more: Any) -> str:
+def render(*, asks: Any, columns: Any, csv: Any, empty: Any, filtered: Any, filters: Any, kept: Any, new: Any, next: Any, notice: Any, pages: Any, path: Any, previous: Any, problem: Any, q: Any, rows: Any, searchable: Any, sort: Any, title: Any, undo: Any, words: Any, **_more: Any) -> str:
     """The page as text."""
     _out: list[str] = []
     _out.append(
@@ -75,22 +75,23 @@ def render(*, asks: Any, columns: Any, csv: Any, empty: Any, filtered: Any, filt
             )
         _out.append(
             '\n'
+            f'{_raw(kept)}\n'
             '</form>\n'
         )
     _out.append(
         '<div id="rows" data-live-region>\n'
     )
-    if rows:  # list.html:37
+    if rows:  # list.html:38
         _out.append(
             f'<div class="scroll" role="region" aria-label="{_escape(title)}" tabindex="0">\n'
             '<table>\n'
             '<thead><tr>\n'
         )
-        for column in columns:  # list.html:41
+        for column in columns:  # list.html:42
             _out.append(
                 f'<th scope="col" class="{_escape(column.kind)}" '
             )
-            if column.order:  # list.html:42
+            if column.order:  # list.html:43
                 _out.append(
                     f' aria-sort="{_escape(column.order)}"'
                 )
@@ -101,11 +102,11 @@ def render(*, asks: Any, columns: Any, csv: Any, empty: Any, filtered: Any, filt
             '</tr></thead>\n'
             '<tbody>\n'
         )
-        for row in rows:  # list.html:46
+        for row in rows:  # list.html:47
             _out.append(
                 f'<tr id="{_escape(row.id)}"><th scope="row"><a href="{_escape(_check_url(row.href))}">{_escape(row.label)}</a></th>\n'
             )
-            for cell in row.cells:  # list.html:48
+            for cell in row.cells:  # list.html:49
                 _out.append(
                     f'<td class="{_escape(cell.kind)}">{_raw(cell.value)}</td>\n'
                 )
@@ -121,18 +122,18 @@ def render(*, asks: Any, columns: Any, csv: Any, empty: Any, filtered: Any, filt
         _out.append(
             f'<p class="empty">{_escape(empty)}</p>\n'
         )
-    if pages:  # list.html:59
+    if pages:  # list.html:60
         _out.append(
             f'<nav class="pages" aria-label="{_escape(words.pages)}">\n'
         )
-        if previous:  # list.html:61
+        if previous:  # list.html:62
             _out.append(
                 f'<a class="button quiet" href="{_escape(_check_url(previous))}" rel="prev">{_escape(words.previous)}</a>'
             )
         _out.append(
             '\n'
         )
-        if next:  # list.html:62
+        if next:  # list.html:63
             _out.append(
                 f'<a class="button quiet" href="{_escape(_check_url(next))}" rel="next">{_escape(words.next)}</a>'
             )

@@ -109,6 +109,7 @@ class Listing:
             "filters": filters,
             "filtered": filtered,
             "sort": first(asked, "sort"),
+            "kept": Raw() if problem else self._kept(asked, options),
             "columns": self._heads(request, asked, columns),
             "rows": [self._line(request, row, columns, cells) for row in rows],
             "empty": text("Nothing fits.") if filtered or first(asked, "q") else text("None yet."),
@@ -126,6 +127,21 @@ class Listing:
             and f.name not in _TIMES and (f.kind != "uuid" or f.relation is not None)
         ]  # fmt: skip
 
+    def _kept(self, asked: Asked, options: Mapping[str, Options]) -> Raw:
+        """Conditions that the form has no input for, as links and Python's users write them: who
+        searches among the rows that they leave goes on to see those alone.
+        """
+        shown = {"q", "sort", *_PLACES}
+        for field in self._filtered():
+            if field.relation is None or field.name in options:
+                shown.update(_inputs(field))
+        return join(
+            void("input", type="hidden", name=name, value=value)
+            for name, values in asked.items()
+            if name not in shown and not name.endswith(SEARCH)
+            for value in values
+        )
+
     def _filter(self, field: Field, asked: Asked, options: Mapping[str, Options]) -> Raw:
         """One condition as inputs: one of a list, from and to, or a part of a text."""
         if field.relation is not None:
@@ -140,16 +156,14 @@ class Listing:
             made = control(field, asked.get(field.name, ()))
             return _labelled(f"field-{field.name}", field.label, made)
         if field.kind in _SPAN:
+            said = text("from"), text("to")
             ends = [
-                _end(field.kind, name, first(asked, name), said)
-                for name, said in (
-                    (f"{field.name}[gte]", text("from")),
-                    (f"{field.name}[lte]", text("to")),
-                )
+                _end(field.kind, name, first(asked, name), way)
+                for name, way in zip(_inputs(field), said, strict=True)
             ]
             pair = tag("div", join(ends), class_="span")
             return _group(field, pair)
-        name = f"{field.name}[contains]"
+        (name,) = _inputs(field)
         made = void("input", type="text", id=f"field-{name}", name=name, value=first(asked, name))
         return _labelled(f"field-{name}", field.label, made)
 
@@ -221,6 +235,14 @@ def _line(asked: Asked) -> str:
 
 def _kind(field: Field) -> str:
     return "number" if field.kind in NUMBERS and field.relation is None else "plain"
+
+
+def _inputs(field: Field) -> tuple[str, ...]:
+    """The names of a filter's inputs."""
+    if field.relation is not None or field.kind in ("enum", "bool"):
+        return (field.name,)
+    ways = ("gte", "lte") if field.kind in _SPAN else ("contains",)
+    return tuple(f"{field.name}[{way}]" for way in ways)
 
 
 def _end(kind: str, name: str, written: str, said: str) -> Raw:
