@@ -125,8 +125,11 @@ def _networks(value: list[str]) -> str:
 
 
 def _origins(value: list[str]) -> str:
-    """As browsers write them (Fetch standard, `Origin`): what is written in another way is none."""
-    written = r"\*|null|(?!https:.*:443\Z|http:.*:80\Z)[a-z][a-z0-9+.-]*://[^\sA-Z/?#@]+"
+    """As browsers write them (Fetch standard, `Origin`): what is written in another way is none. A
+    host of a scheme of somebody's own keeps its capitals and may be empty (WHATWG URL, 3.5).
+    """
+    web = r"(?!https:.*:443\Z|http:.*:80\Z)https?://[^\sA-Z/?#@]+"
+    written = rf"\*|null|{web}|(?!https?:)[a-z][a-z0-9+.-]*://[^\s/?#@]*"
     good = all(one.isascii() and re.fullmatch(written, one) for one in value)
     return "" if good else "a list of origins like ['https://shop.example'], without a path"
 

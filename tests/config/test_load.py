@@ -682,7 +682,15 @@ def test_only_a_line_feed_ends_a_line() -> None:
 
 @pytest.mark.parametrize(
     "origin",
-    ["https://a.example/", "https://A.example", "a.example", "https://a.example:443", "", "a\r\nb"],
+    [
+        "https://a.example/",
+        "https://A.example",
+        "a.example",
+        "https://a.example:443",
+        "https://",
+        "",
+        "a\r\nb",
+    ],
 )
 def test_an_origin_that_no_browser_sends_is_refused(origin: str) -> None:
     """It would be compared with what they send, and found in nothing."""
@@ -699,6 +707,8 @@ def test_an_origin_that_no_browser_sends_is_refused(origin: str) -> None:
         "https://a.example:8443",
         "http://[::1]:8000",
         "app://x",
+        "safari-web-extension://E2F94FEB-8A3C-4A1A-8DBF-5E7D8C6E3F8A",
+        "file://",
     ],
 )
 def test_origins_that_browsers_send_are_taken(origin: str) -> None:
