@@ -20,7 +20,7 @@ from zlib import crc32
 
 from ..actions import ANY_VERSION, Actions, ListQuery, Page
 from ..actions.reading.query import MAX_PAGE
-from ..actions.values import JSON_DEPTH
+from ..actions.values import JSON_DEPTH, TYPES
 from ..db import Connection
 from ..errors import (
     BadRequest,
@@ -216,7 +216,7 @@ class ResourceAPI:
         message = text("is kept by the server, and is not this")
         if wrong := [name for name in served if name not in now or data[name] != now[name]]:
             raise Invalid([FieldError(f"/{name}", "not_writable", message) for name in wrong])
-        same = {name for name in refused.intersection(data, now) if data[name] == now[name]}
+        same = {name for name in refused.intersection(data, now) if _is_now(data[name], now[name])}
         return {name: data[name] for name in data if name not in served and name not in same}
 
     def _merged(self, key: Any, data: dict[str, Any], *, version: int | None) -> Any:
@@ -281,6 +281,13 @@ class ResourceAPI:
             return int(self._actions.public(key, live=False).version)
         except NotFound:
             return -1
+
+
+def _is_now(given: object, now: object) -> bool:
+    """Of a request's value: a fraction is exact there, and a double inside of a json column."""
+    with suppress(ValueError):  # of what no column takes
+        return bool(TYPES["json"].read(given) == now)
+    return False
 
 
 def _kept(response: Response) -> Answer:

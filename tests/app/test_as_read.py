@@ -37,3 +37,23 @@ def test_a_field_that_others_write_may_come_back_as_it_is(site: Running, method:
         assert answer.status == 422
         assert (error["pointer"], error["code"]) == ("/secret", "not_writable")
     assert client.get(place, headers=admin).json["string"] == "and men"
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+def test_fractions_in_a_json_field_that_others_write_come_back(
+    site: Running, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    client, admin = Client(site), who("anybody", "admin")
+    held = {"rates": [0.1, 1e300, {"share": 2.5}], "whole": 3}
+    made = client.post(PLACE, json={"string": "Rates", "settings": held}, headers=admin)
+    assert made.status == 201, made.json
+    place = f"{PLACE}/{made.json['id']}"
+    kept = frozenset({"settings"})
+    monkeypatch.setattr(site.registry.actions["documents"], "refused", lambda: kept)
+    row = client.get(place, headers=admin).json
+    answer = client.request(method, place, json=row | {"string": "Shares"}, headers=admin)
+    assert answer.status == 200, answer.json
+    assert answer.json["string"] == "Shares" and answer.json["settings"] == row["settings"]
+    other = answer.json | {"settings": held | {"rates": [0.2]}}
+    answer = client.request(method, place, json=other, headers=admin)
+    assert [error["pointer"] for error in answer.json["errors"]] == ["/settings"]
