@@ -68,7 +68,10 @@ def create_user(
 
 def find_user(conn: psycopg.Connection[Any], who: str) -> User:
     """By email or id. Raises NotFound F633."""
-    rows = db.run(conn, SQL["user"], {"email": who.lower(), "id": as_id(who)})
+    small = who.lower()
+    rows = db.run(conn, SQL["user"], {"email": small, "id": as_id(who)})
+    if not rows and not small.isascii():  # of an account whose capitals the database made small
+        rows = db.run(conn, SQL["user"], {"email": who, "id": None})
     if not rows:
         raise NotFound(f"no user is {who!r}", code="F633")
     id, email, name, roles, *rest = rows[0]
