@@ -213,7 +213,7 @@ def judge(job: Job, err: BaseException, retry: Retry | None = None) -> Result:
             return Result(job, "snoozed", "scheduled", refund=1, delay=err.seconds)
         case Cancel() | Discard():
             state = "cancelled" if isinstance(err, Cancel) else "discarded"
-            return Result(job, state, state, error=_error(tidied(err.reason or state, err)))
+            return Result(job, state, state, error=_error(tidied(str(err.reason or state), err)))
     trace = trace_of(err, limit=-20)
     return failed(job, tidied(_describe(err), err), trace[-TRACE:], own_delay(retry, job, err))
 

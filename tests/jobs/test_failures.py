@@ -270,12 +270,17 @@ class Refused(Discard):
         self.card = card
 
 
+class Numbered(Discard):
+    def __init__(self, number: int) -> None:
+        self.reason = number  # type: ignore[assignment]
+
+
 class Unspoken(Discard):
     def __str__(self) -> str:
         raise RuntimeError("no")
 
 
-@pytest.mark.parametrize("raised", [Refused("1234"), Unspoken("long " * 1000)])
+@pytest.mark.parametrize("raised", [Refused("1234"), Numbered(51), Unspoken("long " * 1000)])
 def test_a_discard_of_a_class_of_the_sites_is_one_and_told(
     shop: Any, lines: Lines, raised: Discard
 ) -> None:
