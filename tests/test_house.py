@@ -82,11 +82,11 @@ BUDGETS = {
     "errors": 250, "config": 523, "manifest": 119, "data": 90, "expression": 14, "late": 12,
     "_fanout _fanout_py fanout": 2359,
     "observe": 3376, "db": 1526, "notify": 851, "auth": 900, "jobs": 2282, "sse": 250,
-    "actions": 1844, "wsgi": 5118, "admin": 1298, "app": 816, "ops": 1827, "entry": 234,
+    "actions": 1844, "wsgi": 5120, "admin": 1298, "app": 816, "ops": 1827, "entry": 234,
     "doctor": 1107, "schema": 250, "parse": 960, "pages": 479, "generate": 1005,
     "migrations": 900, "ship": 2684, " ".join(TOP_ORDER): 2140,
 }  # fmt: skip
-WHOLE_PACKAGE = 33_158  # the house says 15,000; why there are more: closing notes of issues 3 to 6
+WHOLE_PACKAGE = 33_160  # the house says 15,000; why there are more: closing notes of issues 3 to 6
 LONGEST_FILE, LONGEST_TWIN = 400, 1_302
 MODULES_IN_A_FOLDER = 10
 

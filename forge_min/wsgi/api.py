@@ -188,7 +188,7 @@ class ResourceAPI:
         """
         self._actions.allow(operation)
         key = self._key(request)
-        data = [self._given(key, read(request)) for read in given]
+        data = [self._given(request, key, read(request)) for read in given]
         for tried in range(TRIES):
             version = self._version(request, key)
             try:
@@ -200,7 +200,7 @@ class ResourceAPI:
                 time.sleep(random.uniform(0, _APART * tried))
         raise AssertionError("the last try returns or raises")
 
-    def _given(self, key: Any, data: dict[str, Any]) -> dict[str, Any]:
+    def _given(self, request: Request, key: Any, data: dict[str, Any]) -> dict[str, Any]:
         """The data without what the server keeps and what the identity may not write, where that is
         as a GET gives it: a row may come back as it was read. Raises Invalid for another value of
         what is kept; the action refuses the others.
@@ -210,11 +210,14 @@ class ResourceAPI:
         if not served and refused.isdisjoint(data):
             return data
         try:
-            now = self._actions.to_json(self._actions.get(key))
+            row = self._actions.get(key)
         except (Forbidden, Unauthenticated):
             return data  # to be refused: nobody learns by a guess what he may not read
+        now, version = self._actions.to_json(row), self._version(request, key)
         message = text("is kept by the server, and is not this")
-        if wrong := [name for name in served if name not in now or data[name] != now[name]]:
+        wrong = [name for name in served if name not in now or data[name] != now[name]]
+        # Of a version that is over the action says so: who has read that one sends it back.
+        if wrong and version in (None, ANY_VERSION, row.version):
             raise Invalid([FieldError(f"/{name}", "not_writable", message) for name in wrong])
         same = {name for name in refused.intersection(data, now) if _is_now(data[name], now[name])}
         return {name: data[name] for name in data if name not in served and name not in same}

@@ -123,6 +123,10 @@ def test_a_row_may_come_back_as_it_was_read(ask: Client, method: str) -> None:
     stale = ask(method, where, read | {"name": "Third"})
     assert stale.status == 422
     assert {e["pointer"] for e in stale.json["errors"]} == {"/version", "/updated_at"}
+    for tag in ('"1"', '"1", "7"', 'W/"1"'):  # who sends the version with it is told of that
+        assert ask(method, where, read | {"name": "Third"}, if_match=tag).status == 412, tag
+    for tag in ('"2"', "*"):
+        assert ask(method, where, read | {"name": "Third"}, if_match=tag).status == 422, tag
     for wrong in ({"id": str(uuid4())}, {"created_at": None}, {"version": "2"}):
         answer = ask(method, where, {"code": "DE", "name": "X"} | wrong)
         (error,) = answer.json["errors"]
