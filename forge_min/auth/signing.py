@@ -91,7 +91,8 @@ def change_password(
     """
     checked = check_password(password, at_least=at_least, beside=user.email)
     account = digest(user.email).hex()
-    _attempt(conn, {f"here {account} {address}": HERE, f"account {account}": ACCOUNT})
+    mine = {f"here {account} {address}": HERE, f"account {account}": ACCOUNT}
+    _attempt(conn, mine)
     rows = db.run(conn, SQL["password"], {"email": user.email})
     wrong = Unauthenticated(text("the current password is wrong"), code="F638")
     if not rows or not verify_password(current, rows[0][1]):
@@ -100,6 +101,8 @@ def change_password(
     with db.transaction(conn):
         if not _holds(conn, user.id, rows[0][1]):
             raise wrong
+        tried = {"keys": list(mine), "address": "", "every": 0}  # no try of an address was counted
+        db.run(conn, SQL["forget_attempts"], tried)
         _set(conn, user.id, hashed)
 
 
