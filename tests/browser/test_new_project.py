@@ -108,6 +108,14 @@ def test_long_words_fit_a_phone_or_are_scrolled_with_the_keyboard(
     browser.until("location.pathname === '/items/new'")
     browser.find_element(By.NAME, "title").send_keys("W" * 120 + Keys.ENTER)
     browser.until("document.body.textContent.includes('Created.')")
+    browser.get(base + "/items/new")
+    # As what a relation leads to is chosen, which no resource of the project has.
+    browser.execute_script(
+        "document.querySelector('.field').innerHTML = '<div class=choices><label class=choice>'"
+        " + '<input type=radio><span>' + 'W'.repeat(120) + '</span></label></div>'"
+    )
+    box = "document.querySelector('.choices')"
+    assert browser.execute_script(f"return {box}.scrollWidth <= {box}.clientWidth")
     for path in ("/", "/items", "/account", f"/items?{'z' * 300}=1"):
         browser.get(base + path)
         browser.execute_script(
