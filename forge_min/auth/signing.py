@@ -53,8 +53,7 @@ def sign_in(
     mine = {f"here {account} {address}": HERE, f"account {account}": ACCOUNT}
     shared = f"address {address}"
     _attempt(conn, mine | {shared: ADDRESS})
-    rows = db.run(conn, SQL["password"], {"email": email})
-    id, kept = rows[0] if rows else (None, None)
+    ((id, kept),) = db.run(conn, SQL["password"], {"email": email}) or [(None, None)]
     wrong = Unauthenticated(text("email or password is wrong"), code="F638")
     if not verify_password(password, kept) or kept is None:
         raise wrong
@@ -91,7 +90,7 @@ def change_password(
     """
     checked = check_password(password, at_least=at_least, beside=user.email)
     account = digest(user.email).hex()
-    _attempt(conn, {f"here {account} {address}": HERE, f"account {account}": ACCOUNT})
+    _attempt(conn, mine := {f"here {account} {address}": HERE, f"account {account}": ACCOUNT})
     rows = db.run(conn, SQL["password"], {"email": user.email})
     wrong = Unauthenticated(text("the current password is wrong"), code="F638")
     if not rows or not verify_password(current, rows[0][1]):
@@ -100,6 +99,8 @@ def change_password(
     with db.transaction(conn):
         if not _holds(conn, user.id, rows[0][1]):
             raise wrong
+        # Of an address none was counted.
+        db.run(conn, SQL["forget_attempts"], {"keys": list(mine), "address": "", "every": 0})
         _set(conn, user.id, hashed)
 
 

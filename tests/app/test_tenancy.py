@@ -36,6 +36,7 @@ FIRST_LABEL = {
     "www.shop.example": OTHERS,
     "shop.example": NONE,
     "shop.example.": NONE,
+    "www.shop.example": NONE,
     "localhost": NONE,
     "127.0.0.1": NONE,
 }

@@ -182,6 +182,15 @@ def test_what_is_right_gives_the_tries_of_the_account_back(conn: db.Connection, 
                 signing.sign_in(conn, f"{n}@example.com", "wrong", HOUR, address="10.0.0.1")
 
 
+def test_a_change_of_the_password_gives_its_tries_back(conn: db.Connection, anna: User) -> None:
+    now = PASSWORD
+    for n in range(signing.HERE.free + 1):
+        new = f"another battery horse {n}"
+        signing.change_password(conn, anna, now, new, 12, address="10.0.0.1")
+        now = new
+    assert signing.sign_in(conn, anna.email, now, HOUR, address="10.0.0.1")
+
+
 @pytest.mark.thorough
 def test_an_office_behind_one_address_signs_in_as_often_as_it_likes(
     conn: db.Connection, anna: User

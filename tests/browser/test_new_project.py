@@ -93,3 +93,35 @@ def test_the_admin_of_a_new_project_signs_in_and_adds_what_nobody_else_may(
     browser.until("location.pathname === '/'")
     assert browser.get_cookie("forge_session") is None
     assert [one for one in browser.said if "401" not in one] == []
+
+
+@pytest.mark.thorough
+def test_long_words_fit_a_phone_or_are_scrolled_with_the_keyboard(
+    shop: Shop, browse: Callable[..., Any]
+) -> None:
+    browser, base = browse(), f"http://127.0.0.1:{shop.port}"
+    screen = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    browser.get(base + "/items/new")
+    browser.find_element(By.ID, "email").send_keys("admin@example.com")
+    browser.find_element(By.ID, "password").send_keys(shop.password + Keys.ENTER)
+    browser.until("location.pathname === '/items/new'")
+    browser.find_element(By.NAME, "title").send_keys("W" * 120 + Keys.ENTER)
+    browser.until("document.body.textContent.includes('Created.')")
+    browser.get(base + "/items/new")
+    # As what a relation leads to is chosen, which no resource of the project has.
+    browser.execute_script(
+        "document.querySelector('.field').innerHTML = '<div class=choices><label class=choice>'"
+        " + '<input type=radio><span>' + 'W'.repeat(120) + '</span></label></div>'"
+    )
+    box = "document.querySelector('.choices')"
+    assert browser.execute_script(f"return {box}.scrollWidth <= {box}.clientWidth")
+    for path in ("/", "/items", "/account", f"/items?{'z' * 300}=1"):
+        browser.get(base + path)
+        browser.execute_script(
+            "const name = document.querySelector('.account a');"
+            "if (name) name.textContent = 'anna.lives.at@' + 'd'.repeat(60) + '.example';"
+        )
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= 390, path
+        browser.execute_script((files("axe_playwright_python") / "axe.min.js").read_text("utf-8"))
+        assert browser.execute_async_script(AXE)["violations"] == [], path

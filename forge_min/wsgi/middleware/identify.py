@@ -104,7 +104,7 @@ def tenant_by_subdomain(domain: str = "") -> Callable[[Request], str | None]:
 def _by_first_label(request: Request) -> str | None:
     labels = _host(request).split(".")
     named = len(labels) > 2 or (len(labels) == 2 and labels[1] == "localhost")
-    return labels[0] if named and not labels[-1].isdecimal() else None
+    return labels[0] if named and labels[0] != "www" and not labels[-1].isdecimal() else None
 
 
 def _host(request: Request) -> str:

@@ -83,7 +83,7 @@ class RateLimits:
 def network(address: str) -> str:
     """What counts as one place: an IPv6 client has a /64 of its own to choose from."""
     try:
-        known = ip_address(address)
+        known = ip_address(address.partition("%")[0])  # a zone (RFC 4007), as some servers add it
     except ValueError:
         return address
     if known.version == 4:

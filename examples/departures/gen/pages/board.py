@@ -28,7 +28,7 @@ def render(*, flights: Any, **_more: Any) -> str:
         '<h1>Departures</h1>\n'
         '<p class="status" data-live-status role="status"></p>\n'
         '</header>\n'
-        '<div class="scroll">\n'
+        '<div class="scroll" role="region" aria-label="Departures" tabindex="0">\n'
         '<table class="board">\n'
         '<thead><tr><th scope="col">Time (UTC)</th><th scope="col">Flight</th><th scope="col">From</th><th scope="col">To</th><th scope="col">Gate</th><th scope="col">Status</th></tr></thead>\n'
         '<tbody id="flights" data-live-region>\n'
