@@ -33,7 +33,6 @@ FIRST_LABEL = {
     "north.shop.example.": OURS,
     "north.localhost:8000": OURS,
     "north.localhost.": OURS,
-    "www.shop.example": OTHERS,
     "shop.example": NONE,
     "shop.example.": NONE,
     "www.shop.example": NONE,
