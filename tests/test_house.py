@@ -86,7 +86,7 @@ BUDGETS = {
     "doctor": 1107, "schema": 250, "parse": 960, "pages": 479, "generate": 1005,
     "migrations": 900, "ship": 2684, " ".join(TOP_ORDER): 2140,
 }  # fmt: skip
-WHOLE_PACKAGE = 33_160  # the house says 15,000; why there are more: closing notes of issues 3 to 6
+WHOLE_PACKAGE = 33_161  # the house says 15,000; why there are more: closing notes of issues 3 to 6
 LONGEST_FILE, LONGEST_TWIN = 400, 1_302
 MODULES_IN_A_FOLDER = 10
 

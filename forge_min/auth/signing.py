@@ -50,7 +50,7 @@ def sign_in(
     """
     email = _plain(email)
     account = digest(email).hex()
-    mine = {f"here {account} {address}": HERE, f"account {account}": ACCOUNT}
+    mine = _buckets(account, address)
     shared = f"address {address}"
     _attempt(conn, mine | {shared: ADDRESS})
     ((id, kept),) = db.run(conn, SQL["password"], {"email": email}) or [(None, None)]
@@ -89,8 +89,8 @@ def change_password(
     TooManyAttempts F637, Invalid F630.
     """
     checked = check_password(password, at_least=at_least, beside=user.email)
-    account = digest(user.email).hex()
-    _attempt(conn, mine := {f"here {account} {address}": HERE, f"account {account}": ACCOUNT})
+    mine = _buckets(digest(user.email).hex(), address)
+    _attempt(conn, mine)
     rows = db.run(conn, SQL["password"], {"email": user.email})
     wrong = Unauthenticated(text("the current password is wrong"), code="F638")
     if not rows or not verify_password(current, rows[0][1]):
@@ -168,6 +168,11 @@ def _set(conn: psycopg.Connection[Any], user: UUID, hashed: str) -> None:
     db.run(conn, SQL["set_password"], {"user": user, "password": hashed})
     db.run(conn, SQL["end_resets"], {"user": user})
     sessions.end(conn, user)
+
+
+def _buckets(account: str, address: str) -> dict[str, Bucket]:
+    """Those of one account: from one address, and from anywhere."""
+    return {f"here {account} {address}": HERE, f"account {account}": ACCOUNT}
 
 
 def _attempt(conn: psycopg.Connection[Any], buckets: dict[str, Bucket]) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 from ..data import table
 from .values import EXPECTED, Type, convert, fault, freeze, parse_duration
 
-_LONGEST = 3650 * 86400.0  # seconds
+LONGEST = 3650 * 86400.0  # seconds
 _MOST_THREADS = 1024  # of a queue, as server.threads
 
 
@@ -40,7 +40,7 @@ class Key(NamedTuple):
             raise ValueError(expected)
         if isinstance(value, int | float):
             time = self.type == "duration"
-            high, unit = (min(self.high, _LONGEST), " s") if time else (self.high, "")
+            high, unit = (min(self.high, LONGEST), " s") if time else (self.high, "")
             if not self.low <= value <= high:
                 limit = "" if high == math.inf else f" and at most {high:.10g}{unit}"
                 raise ValueError(f"{expected}, at least {self.low:.10g}{unit}{limit}")

@@ -12,12 +12,12 @@ from typing import Any
 from .. import db
 from ..auth import accounts, keys, signing
 from ..config import parse_duration
+from ..config.table import LONGEST
 from ..errors import UsageError
 from ..wsgi.account import reset_path
 from .door import tell
 from .project import Project
 
-_LONGEST = 3650 * 86400.0  # seconds, as of config's durations
 Told = tuple[object, Iterable[str]]
 """An answer as of `tell`: the object for JSON, and the lines for a person."""
 
@@ -53,7 +53,7 @@ def _create_key(conn: db.Connection, args: argparse.Namespace, project: Project)
     lifetime = None
     if args.lifetime:
         lifetime = parse_duration(args.lifetime)
-        if not lifetime or lifetime > _LONGEST:  # a later end is none that Python can read
+        if not lifetime or lifetime > LONGEST:  # a later end is none that Python can read
             message = f"--lifetime {args.lifetime} is no time of at most 3650d"
             raise UsageError(message, hint="for example 90d; without it until the key is revoked")
     _check_known(args.role, project)

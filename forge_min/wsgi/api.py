@@ -213,11 +213,11 @@ class ResourceAPI:
             row = self._actions.get(key)
         except (Forbidden, Unauthenticated):
             return data  # to be refused: nobody learns by a guess what he may not read
-        now, version = self._actions.to_json(row), self._version(request, key)
+        now = self._actions.to_json(row)
         message = text("is kept by the server, and is not this")
         wrong = [name for name in served if name not in now or data[name] != now[name]]
         # Of a version that is over the action says so: who has read that one sends it back.
-        if wrong and version in (None, ANY_VERSION, row.version):
+        if wrong and self._version(request, key) in (None, ANY_VERSION, row.version):
             raise Invalid([FieldError(f"/{name}", "not_writable", message) for name in wrong])
         same = {name for name in refused.intersection(data, now) if _is_now(data[name], now[name])}
         return {name: data[name] for name in data if name not in served and name not in same}

@@ -600,11 +600,16 @@ def test_connections_that_do_not_fit_are_a_failure_in_production(
         assert of(check_services(site), "D508").state == state
 
 
+def role_and_database(database: TestDatabase) -> tuple[str, str]:
+    """The site's own, as ALTER names them."""
+    with psycopg.connect(database.app_url) as conn:
+        return f'role "{conn.info.user}"', f'database "{conn.info.dbname}"'
+
+
 def test_a_limit_of_the_role_or_the_database_is_lifted_by_the_command_that_is_told(
     fresh_database: TestDatabase, make_site: MakeSite
 ) -> None:
-    with psycopg.connect(fresh_database.app_url) as conn:
-        mine = f'role "{conn.info.user}"', f'database "{conn.info.dbname}"'
+    mine = role_and_database(fresh_database)
     with psycopg.connect(fresh_database.owner_url, autocommit=True) as conn:
         try:
             for what in mine:
@@ -640,8 +645,7 @@ def test_of_such_a_limit_the_sessions_of_others_are_no_room(
 def test_a_server_without_a_connection_left_is_told_as_that(
     fresh_database: TestDatabase, make_site: MakeSite
 ) -> None:
-    with psycopg.connect(fresh_database.app_url) as conn:
-        mine = f'role "{conn.info.user}"', f'database "{conn.info.dbname}"'
+    mine = role_and_database(fresh_database)
     with psycopg.connect(fresh_database.owner_url, autocommit=True) as conn:
         for what in mine:
             try:

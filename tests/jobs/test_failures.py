@@ -63,6 +63,19 @@ def test_each_attempt_that_fails_is_a_line_with_the_ids_and_the_last_one_an_erro
     assert first["span_id"] != last["span_id"]
 
 
+def only(shop: Any, lines: Lines, raised: Exception) -> tuple[int, dict[str, Any]]:
+    """A job that raised this and ended, and the one line of it."""
+
+    def work(job: Job) -> None:
+        raise raised
+
+    shop.worker({"a": work})
+    job = shop.insert()
+    shop.settle()
+    (line,) = lines()
+    return job, line
+
+
 @pytest.mark.parametrize(
     ("raised", "level", "said"),
     [
@@ -74,13 +87,7 @@ def test_each_attempt_that_fails_is_a_line_with_the_ids_and_the_last_one_an_erro
 def test_what_a_job_decides_itself_is_told_with_its_reason_alone(
     shop: Any, lines: Lines, raised: Exception, level: str, said: str
 ) -> None:
-    def work(job: Job) -> None:
-        raise raised
-
-    shop.worker({"a": work})
-    job = shop.insert()
-    shop.settle()
-    (line,) = lines()
+    job, line = only(shop, lines, raised)
     assert (line["level"], line["message"]) == (level, f"job {job} (a) {said}")
     assert "exception" not in line
 
@@ -284,12 +291,6 @@ class Unspoken(Discard):
 def test_a_discard_of_a_class_of_the_sites_is_one_and_told(
     shop: Any, lines: Lines, raised: Discard
 ) -> None:
-    def work(job: Job) -> None:
-        raise raised
-
-    shop.worker({"a": work})
-    job = shop.insert()
-    shop.settle()
-    (line,) = lines()
+    job, line = only(shop, lines, raised)
     assert line["message"].startswith(f"job {job} (a) is given up after attempt 1")
     assert len(line["message"]) < 1100 and shop.row(job, "attempt") == (1,)

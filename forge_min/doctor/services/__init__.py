@@ -93,9 +93,8 @@ def _understood(code: str, look: Look) -> Iterator[Finding]:
         if isinstance(err.__cause__, psycopg.errors.UndefinedTable):
             yield skipped(code, "its tables are not there yet (D510)")
         elif isinstance(err.__cause__, psycopg.errors.LockNotAvailable):
-            yield found(code, "failed", "another session has locked its tables")._replace(
-                next=_HOLDERS
-            )
+            message = "another session has locked its tables"
+            yield found(code, "failed", message, next=_HOLDERS)
         else:
             raise
 

@@ -8,7 +8,7 @@ from ... import db
 from ...notify.link import is_pooled
 from ..finding import Finding, found, verdict
 from ..site import Site
-from .reading import SQL, psql, quoted, reading
+from .reading import SQL, psql, quoted, reading, role_here
 
 # docs/architecture.md, Threads: whose connections these are.
 PROCESS = 7  # starter, nudger, hub, two of hub-encode and one of its actions, stream-patrol
@@ -16,6 +16,7 @@ LINKS = 1  # reset-links
 WORKER = 5  # job-fetch and its LISTEN, job-ack, job-heart, job-house
 ADMIN = 5  # two threads, each with one of the site's and one of the pages', and the pages' watch
 LIMITS = ("statement_timeout", "lock_timeout")
+_ADDRESS = "forge-min config --sources"  # where the address comes from, whose options= goes first
 
 
 def check_connections(site: Site, conn: db.Connection) -> Iterator[Finding]:
@@ -54,14 +55,12 @@ def check_limits(site: Site, conn: db.Connection) -> Iterator[Finding]:
     with reading(conn):
         now = {name: (value, beyond) for name, value, beyond in db.run(conn, SQL["session"])}
         ((path, finds),) = db.run(conn, SQL["search_path"])
-    # Goes before what the role, the database or the server's file says.
-    here = f"alter role {quoted(conn.info.user)} in database {quoted(conn.info.dbname)}"
+    here = f"alter role {role_here(conn)}"
     options = conn.info.options.lower()
     if not finds:
         message = f"search_path is {path or 'empty'}, in which no table of public is found"
-        step = psql(f"{here} set search_path to public")
-        if "search_path" in options:
-            step = "forge-min config --sources"
+        given = "search_path" in options
+        step = _ADDRESS if given else psql(f"{here} set search_path to public")
         yield found("D509", "failed", message, next=step)
         return
     wrong, by_hand = [], []  # the second: what `migrate up` does not mend
@@ -77,5 +76,5 @@ def check_limits(site: Site, conn: db.Connection) -> Iterator[Finding]:
     step = psql(*by_hand) if by_hand else ""
     if wrong and any(name.lower() in options for name in now):
         wrong.append("what options= of its address says goes before that")
-        step = "forge-min config --sources"
+        step = _ADDRESS
     yield verdict("D509", "warning", "; ".join(wrong), "as configured", next=step)

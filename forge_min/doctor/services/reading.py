@@ -57,6 +57,13 @@ def psql(*statements: str) -> str:
     return f"psql -c {shlex.quote('; '.join(statements))}"
 
 
+def role_here(conn: db.Connection) -> str:
+    """Us in this database, as ALTER ROLE names it: what is set there goes before what the role, the
+    database or the server's file says.
+    """
+    return f"{quoted(conn.info.user)} in database {quoted(conn.info.dbname)}"
+
+
 def quoted(name: str) -> str:
     """As SQL takes it; plain where it can be."""
     return name if re.fullmatch("[a-z_][a-z0-9_]*", name) else '"' + name.replace('"', '""') + '"'

@@ -14,7 +14,7 @@ from ..configuration import is_near
 from ..finding import Finding, found, told
 from ..machine import room_at
 from ..site import Site
-from .reading import SQL, open_connection, place_of, psql, quoted, reading
+from .reading import SQL, open_connection, place_of, psql, reading, role_here
 
 NEWEST = 18
 SKEW = 1.0  # seconds
@@ -37,11 +37,8 @@ def check_server(site: Site, conn: db.Connection) -> Iterator[Finding]:
 
 
 def _writing(conn: db.Connection) -> str:
-    """Of all that may say so, what is said of a role in a database goes first. The session that
-    changes it must be no such one itself.
-    """
-    here = f"{quoted(conn.info.user)} in database {quoted(conn.info.dbname)}"
-    change = psql(f"alter role {here} set default_transaction_read_only = off")
+    """The session that changes it must be no such one itself."""
+    change = psql(f"alter role {role_here(conn)} set default_transaction_read_only = off")
     return f"PGOPTIONS='-c default_transaction_read_only=off' {change}"
 
 

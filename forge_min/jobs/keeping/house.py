@@ -5,19 +5,18 @@ Each action is one statement, or one transaction, that asks again whether this w
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from ... import db
 from ...notify.link import Connect, Loop
+from ..failures import tell_rescued
 from ..job import with_notice
 from .counting import count
 from .periodic import SQL, Periodic, insert_due, register
 
-log = logging.getLogger("forge_min.jobs")
 BATCH = 5_000  # rows that one statement deletes
 SWEEP = 30.0  # seconds between looks for what is old
 COUNT = 15.0  # seconds between counts
@@ -100,16 +99,3 @@ class House(Loop):
         else:
             count(conn, self._worker)
         return self._every[name]
-
-
-def tell_rescued(run: Sequence[Any], why: str) -> None:
-    """A line for a run that ended without a word, as `RESCUE` gives it. why: as its row says."""
-    id, kind, attempt, state = run
-    fields = {"job_id": id, "job_kind": kind, "attempt": attempt}
-    if state == "discarded":
-        said = "job %d (%s) is given up after attempt %d: %s"
-        log.error(said, id, kind, attempt, why, extra=fields)
-    elif state == "cancelled":
-        log.info("job %d (%s) was cancelled: %s", id, kind, why, extra=fields)
-    else:
-        log.warning("job %d (%s) was rescued: %s", id, kind, why, extra=fields)

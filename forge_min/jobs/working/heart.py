@@ -16,8 +16,9 @@ from uuid import UUID
 
 from ... import db
 from ...notify.link import Connect, Loop
+from ..failures import tell_rescued
 from ..job import SQL, Result
-from ..keeping.house import RESCUE, STRAY, tell_rescued
+from ..keeping.house import RESCUE, STRAY
 
 Run = tuple[int, int, bool]  # job, claim, whether it shall be cancelled
 LEASE = 3  # heartbeats that a leader stays one without another

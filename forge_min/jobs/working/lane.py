@@ -24,9 +24,9 @@ from ...errors import FieldError, ForgeError, Invalid
 from ...notify.link import Connect, Link
 from ...observe import noting
 from ..args import reader
+from ..failures import ids_of, tell
 from ..job import Cancelled, Job, Result, failed, judge, own_delay
 from ..kinds import Kind
-from .failures import tell
 
 WARM_UP = 0.2  # seconds without a job, then a thread opens its connection
 GRACE = 5.0  # seconds that a job may take to react to its time-out
@@ -177,10 +177,7 @@ class Lane:
         kind = self._terms.kinds[job.kind]
         try:
             who = for_job(job.metadata)
-            fields = {"job_id": job.id, "job_kind": job.kind, "user_id": who.user}
-            if who.tenant is not None:
-                fields["tenant_id"] = str(who.tenant)
-            with as_identity(who), noting(**fields), self._terms.around(job):
+            with as_identity(who), noting(**ids_of(job, who)), self._terms.around(job):
                 run_kind(kind, job)
                 if not self._clean():
                     raise ForgeError(

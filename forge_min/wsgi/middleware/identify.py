@@ -57,21 +57,19 @@ class Identify:
         # apart (RFC 9110 section 12.5.5); a key may be for one of them.
         varies = [*self._varies, *["Authorization"] * (identity.tenant is not None)]
         with as_identity(identity):
-            response = _private(handler(request))
-        if not varies:
-            return response
-        headers = [*response.headers, ("Vary", ", ".join(varies))]
-        return Response(response.status, response.body, headers)
+            return _private(handler(request), ", ".join(varies))
 
 
-def _private(response: Response) -> Response:
+def _private(response: Response, varies: str) -> Response:
     """What somebody is answered is nobody else's: no cache between may keep it, unless the handler
     says so (RFC 9111 section 3.5 keeps it from them where Authorization is sent, not for a cookie).
     """
-    if response.header("Cache-Control") is not None:
+    kept = response.header("Cache-Control") is not None
+    more = [] if kept else [("Cache-Control", "private")]
+    more += [("Vary", varies)] if varies else []
+    if not more:
         return response
-    headers = [*response.headers, ("Cache-Control", "private")]
-    return Response(response.status, response.body, headers)
+    return Response(response.status, response.body, [*response.headers, *more])
 
 
 def bearer(request: Request) -> str | None:

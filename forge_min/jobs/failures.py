@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
-from ...auth import for_job
-from ...observe.logs.handler import span_fields
-from ..job import Cancel, Discard, Job, Result
+from ..auth import Identity, for_job
+from ..observe.logs.handler import span_fields
+from .job import Cancel, Discard, Job, Result
 
 log = logging.getLogger("forge_min.jobs")
 
@@ -45,17 +47,37 @@ def _tell(result: Result, why: BaseException, job: Job) -> None:
             extra=fields,
         )
     elif result.outcome == "discarded":
-        said = "job %d (%s) is given up after attempt %d%s%s"
-        log.error(said, job.id, job.kind, job.attempt, beside, reason, exc_info=error, extra=fields)
+        line = "job %d (%s) is given up after attempt %d%s%s"
+        log.error(line, job.id, job.kind, job.attempt, beside, reason, exc_info=error, extra=fields)
     elif result.outcome == "cancelled":
         log.info("job %d (%s) was cancelled%s%s", job.id, job.kind, beside, reason, extra=fields)
 
 
+def tell_rescued(run: Sequence[Any], why: str) -> None:
+    """A line for a run that ended without a word. run: a row of `keeping`'s RESCUE. why: as the
+    job's row says.
+    """
+    id, kind, attempt, state = run
+    fields = {"job_id": id, "job_kind": kind, "attempt": attempt}
+    if state == "discarded":
+        said = "job %d (%s) is given up after attempt %d: %s"
+        log.error(said, id, kind, attempt, why, extra=fields)
+    elif state == "cancelled":
+        log.info("job %d (%s) was cancelled: %s", id, kind, why, extra=fields)
+    else:
+        log.warning("job %d (%s) was rescued: %s", id, kind, why, extra=fields)
+
+
+def ids_of(job: Job, who: Identity) -> dict[str, object]:
+    """What names the job, and who caused it, in the log. who: as of `for_job`."""
+    ids: dict[str, object] = {"job_id": job.id, "job_kind": job.kind, "user_id": who.user}
+    if who.tenant is not None:
+        ids["tenant_id"] = str(who.tenant)
+    return ids
+
+
 def _fields(job: Job) -> dict[str, object]:
-    fields: dict[str, object] = {"job_id": job.id, "job_kind": job.kind, "attempt": job.attempt}
+    fields: dict[str, object] = {"job_id": job.id, "job_kind": job.kind}
     with suppress(ValueError):  # a tenant that is none, which is why it failed
-        who = for_job(job.metadata)
-        fields["user_id"] = who.user
-        if who.tenant is not None:
-            fields["tenant_id"] = str(who.tenant)
-    return fields | span_fields(job.span)
+        fields = ids_of(job, for_job(job.metadata))
+    return fields | {"attempt": job.attempt} | span_fields(job.span)
