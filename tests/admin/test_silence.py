@@ -41,6 +41,7 @@ def _answer(asker: Connection, question: Question) -> None:
         asker.send((os.getpid(), found))
 
 
+@pytest.mark.thorough
 def test_a_process_that_hangs_is_named_and_the_stacks_of_the_others_come_soon(desk: Any) -> None:
     begun = time.monotonic()
     told = desk.ask("/debug/pprof/threads")
@@ -51,6 +52,7 @@ def test_a_process_that_hangs_is_named_and_the_stacks_of_the_others_come_soon(de
     assert (told.status, told.text) == (503, "no answer from: 1\n")
 
 
+@pytest.mark.thorough
 def test_traces_say_who_has_not_answered_to_each_reader(desk: Any) -> None:
     begun = time.monotonic()
     assert desk.ask("/debug/traces").text.endswith("\nprocess 1: no answer\n")
@@ -60,6 +62,7 @@ def test_traces_say_who_has_not_answered_to_each_reader(desk: Any) -> None:
     assert time.monotonic() - begun < 12
 
 
+@pytest.mark.thorough
 def test_however_many_ask_for_what_hangs_the_probe_is_answered_at_once(desk: Any) -> None:
     paths = ["/debug/pprof/threads", "/debug/traces"] * 10
     with ThreadPoolExecutor(len(paths)) as pool:

@@ -125,6 +125,7 @@ def test_an_unexpected_exception_is_one_line_and_a_traceback_only_with_v(
         assert done.returncode == 1 and "Traceback" in done.stderr and "app.py" in done.stderr
 
 
+@pytest.mark.thorough
 def test_an_unexpected_exception_is_told_without_secrets(cli: Cli, project: Path) -> None:
     text = "cannot connect: postgres://u:hunter2@h/x password=hunter2"
     (project / "app.py").write_text(f"raise RuntimeError({text!r})\n")

@@ -6,7 +6,10 @@ import gc
 import os
 import re
 import resource
+import subprocess
+import sys
 import threading
+import time
 from contextlib import ExitStack
 
 import pytest
@@ -18,6 +21,13 @@ from hypothesis import strategies as st
 LINE = re.compile(
     r'(?P<name>[a-zA-Z_:][\w:]*)(\{(?P<labels>(\w+="([^"\\\n]|\\[\\n"])*",?)*)\})? (?P<value>\S+)'
 )
+SHOWS_METRICS = """
+import sys
+from forge_min.observe import Registry, add_process_metrics, render_metrics
+registry = Registry()
+add_process_metrics(registry)
+sys.stdout.buffer.write(render_metrics(registry))
+"""
 LABEL = re.compile(r'(\w+)="((?:[^"\\\n]|\\[\\n"])*)"')
 
 
@@ -262,5 +272,11 @@ def test_the_process_tells_of_itself() -> None:
     assert series[("process_open_fds", ())] >= 3
     assert series[("process_cpu_seconds_total", ())] > 0
     assert series[("python_gc_collections_total", (("generation", "2"),))] >= 1
-    started = series[("process_start_time_seconds", ())]
-    assert abs(started - os.stat(f"/proc/{os.getpid()}").st_ctime) < 5
+
+
+def test_the_start_of_a_process_lies_between_before_and_after() -> None:
+    before = time.time()
+    shown = subprocess.run([sys.executable, "-c", SHOWS_METRICS], capture_output=True, check=True)
+    started = read(shown.stdout)[("process_start_time_seconds", ())]
+    tick = 0.1  # of the kernel's clock, and of the time that it was started
+    assert before - tick <= started <= time.time() + tick

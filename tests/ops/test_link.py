@@ -89,6 +89,7 @@ def test_who_asks_beside_others_hears_that_all_are_ready_however_slow_they_are(
     assert asked(health, 4) == [(True, {})] * 4
 
 
+@pytest.mark.thorough
 def test_half_an_answer_holds_up_one_who_asks_and_its_process_is_named(health_of: Any) -> None:
     health = health_of([half, late(0)])
     stuck = threading.Thread(target=health.ready, daemon=True)

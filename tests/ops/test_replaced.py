@@ -104,6 +104,7 @@ def wait_for_more(process: Process, seen: list[Any]) -> None:
     process.wait_for(lambda: len(seen) > enough, "load")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("replace", [install, rename, remove])
 @pytest.mark.parametrize("processes", ["1", "2"])
 def test_every_answer_stays_that_of_the_file_it_was_started_from(

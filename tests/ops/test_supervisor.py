@@ -307,6 +307,7 @@ def test_each_process_can_be_profiled_and_what_it_answers_meanwhile_is_told(site
     assert process.stop() == 0 and "Traceback" not in process.log
 
 
+@pytest.mark.thorough
 def test_a_process_that_hangs_is_named_and_silences_nobody(site: Any) -> None:
     process = site.serve("--processes", "2")
     stopped = min(pid for pid in children(process) if listening(pid, site.port))
@@ -339,6 +340,7 @@ def test_a_process_that_hangs_is_named_and_silences_nobody(site: Any) -> None:
     assert process.stop() == 0, process.log
 
 
+@pytest.mark.thorough
 def test_who_asks_beside_others_whether_all_are_ready_waits_for_none_of_them(site: Any) -> None:
     process = site.serve("--processes", "2")
     stopped = min(pid for pid in children(process) if listening(pid, site.port))

@@ -213,6 +213,7 @@ def test_the_example_is_proved_to_need_no_network(
     assert "app.py" in next(p["because"] for p in again["proofs"] if p["state"] == "failed")
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.usefixtures("namespaces")
 def test_the_second_build_skips_what_the_first_did(project: Path, tmp_path: Path) -> None:

@@ -230,6 +230,7 @@ def test_a_tampered_cache_is_not_used_by_an_artifact(built: Built, tmp_path: Pat
     assert core.stat().st_ino == seen
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("part", ["libpq-*", "_psycopg.*.so", "version.cpython-*.pyc"])
 def test_what_was_written_into_the_cache_is_never_loaded_whatever_its_times_say(
     built: Built, tmp_path: Path, part: str

@@ -116,6 +116,7 @@ def test_a_part_of_forge_min_that_no_artifact_holds_stops_the_build(text: str) -
     assert caught.value.code == "F352"
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_package_beside_the_application_goes_along(project: Path) -> None:
     app = (project / "app.py").read_text()

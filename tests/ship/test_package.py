@@ -118,6 +118,7 @@ def test_a_build_takes_no_altered_installation(
     assert caught.value.code == "F342"
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_folder_takes_the_driver_that_the_wheelhouse_has(project: Path) -> None:
     names = [*artifact.BASE, artifact.DRIVERS["binary"]]

@@ -57,6 +57,7 @@ def test_the_artifact_lies_in_dist_with_its_sums(project: Path) -> None:
     assert done.size == done.path.stat().st_size < 8_000_000
 
 
+@pytest.mark.thorough
 def test_a_secret_in_forge_toml_is_a_warning(project: Path) -> None:
     with (project / "forge.toml").open("a") as file:
         file.write('[auth]\nsecret = "0123456789abcdef0123456789abcdef"\n')
@@ -122,6 +123,7 @@ def test_a_build_by_m_runs_no_module_of_the_project_that_has_a_name_of_pythons_o
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.thorough
 def test_a_pycache_prefix_of_whoever_builds_changes_no_artifact(
     project: Path, tmp_path: Path
 ) -> None:
@@ -179,6 +181,7 @@ def test_the_date_is_source_date_epoch(project: Path, monkeypatch: pytest.Monkey
     assert caught.value.code == "F347"
 
 
+@pytest.mark.thorough
 def test_commit_and_date_come_from_git(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for key, value in (("NAME", "a"), ("EMAIL", "a@example.invalid"), ("DATE", "@5 +0000")):
         monkeypatch.setenv(f"GIT_AUTHOR_{key}", value)
@@ -192,6 +195,7 @@ def test_commit_and_date_come_from_git(project: Path, monkeypatch: pytest.Monkey
     assert build(project).info["commit"] == f"{info['commit']}+changes"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["static/more.txt", "resources/flight/views/more.html"])
 def test_a_file_that_no_commit_has_is_told_of_and_what_a_build_makes_is_not(
     project: Path, name: str
@@ -218,6 +222,7 @@ def test_a_stylesheet_that_tailwind_made_need_not_be_committed(
     assert {"static/css/input.css", "resources/flight/schema.py", "app.py"} <= found
 
 
+@pytest.mark.thorough
 def test_without_a_version_of_its_own_a_project_has_the_tags_or_that_of_its_archive(
     project: Path,
 ) -> None:
@@ -244,6 +249,7 @@ def test_two_folders_give_the_same_bytes(tmp_path: Path, copy_example: Copy, bui
     assert done.path.read_bytes() == built.path.read_bytes()
 
 
+@pytest.mark.thorough
 def test_a_folder_that_exists_takes_the_file(project: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     done = build(project, output=tmp_path / "out")

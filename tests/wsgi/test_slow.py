@@ -69,6 +69,7 @@ def test_a_reader_that_stops_is_cut(serve, connect, eventually, path):
     assert connect(server).get().answer().status == 200
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("path", ["/big", "/pieces", "/written"])
 def test_a_slow_reader_is_not_cut_while_the_kernel_holds_much_for_it(serve, eventually, path):
     server = serve(app, threads=1, write_timeout=0.6)
