@@ -1,4 +1,4 @@
-"""What the command line says of itself: help, the manual page, completion in shells."""
+"""The command line about itself: help, and completion in bash."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""help: a command's help, what an error code means (codes.toml), or all as a manual page."""
+"""help: the help of a command, or the meaning of an error code (codes.toml)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from ...errors import UsageError
-from .manual import manual
 
 CODES = Path(__file__).parents[2] / "codes.toml"
 
@@ -20,9 +19,6 @@ def help(args: argparse.Namespace) -> int:
 
     parser: argparse.ArgumentParser = args.parser
     topic, commands = args.topic, args.commands.choices
-    if args.man:
-        print(manual(parser), end="")
-        return 0
     if topic is None:
         parser.print_help()
         return 0
