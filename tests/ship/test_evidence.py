@@ -21,7 +21,6 @@ JUNIT = (
     '<testsuite name="more" errors="0" failures="0" skipped="0" tests="2"/></testsuites>'
 )
 BUILD, START = "a build gives the same bytes, and needs no network", "a first start (version) needs"
-BUILD_TRIES, START_TRIES = "a build tries no", "a first start (version) tries no"
 
 
 def report(path: Path, folder: Path, **how: Path | None) -> dict[str, Any]:
@@ -145,34 +144,6 @@ def namespaces() -> None:
 def test_an_artifact_that_does_not_start_is_not_said_to(tmp_path: Path) -> None:
     found = report(small(tmp_path / "x.pyz"), tmp_path)
     assert state(found, START) == "failed"
-    assert state(found, START_TRIES) == "not proved"
-
-
-SENDS = b"import socket; socket.socket(type=socket.SOCK_DGRAM).connect_ex(('192.0.2.1', 9))\n"
-QUIET = b"import socket; socket.socket(socket.AF_UNIX).connect_ex('/nowhere')\n"
-
-
-@pytest.mark.usefixtures("namespaces")
-@pytest.mark.skipif(shutil.which("strace") is None, reason="NOT PROVED: strace is not installed")
-@pytest.mark.parametrize(("code", "tries"), [(QUIET, "proved"), (SENDS, "failed")])
-def test_what_a_start_tries_is_counted_and_not_taken_from_what_it_needs(
-    tmp_path: Path, code: bytes, tries: str
-) -> None:
-    found = report(small(tmp_path / "x.pyz", **{"__main__.py": code}), tmp_path)
-    assert (state(found, START), state(found, START_TRIES)) == ("proved", tries)
-    because = next(p["because"] for p in found["proofs"] if p["claim"].startswith(START_TRIES))
-    assert ("192.0.2.1" in because) is (tries == "failed")
-
-
-@pytest.mark.usefixtures("namespaces")
-def test_without_strace_nobody_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    unshare = shutil.which("unshare")
-    assert unshare is not None
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "unshare").symlink_to(unshare)
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    found = report(small(tmp_path / "x.pyz", **{"__main__.py": QUIET}), tmp_path)
-    assert (state(found, START), state(found, START_TRIES)) == ("proved", "not proved")
 
 
 def test_what_has_no_metadata_inside_has_the_licence_of_the_sbom(
@@ -201,8 +172,6 @@ def test_the_example_is_proved_to_need_no_network(
     path = project / "dist" / "departures.pyz"
     found = report(path, tmp_path / "out", root=project)
     assert (state(found, BUILD), state(found, START)) == ("proved", "proved")
-    tried = "proved" if shutil.which("strace") else "not proved"
-    assert (state(found, BUILD_TRIES), state(found, START_TRIES)) == (tried, tried)
     licences = {row["name"]: row for row in found["licences"]}
     assert set(licences) == set(found["build"]["inputs"])
     assert licences["forge-min"]["licence"] == "MIT"

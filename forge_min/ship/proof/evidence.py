@@ -23,7 +23,7 @@ from ..artifact import normalise, replace
 from ..failure import failure
 from ..info import SKIPPED
 from ..vendor import SBOM
-from .alone import FAILED, PROVED, UNPROVED, Proof, run_alone
+from .network_isolation import FAILED, PROVED, UNPROVED, Proof, run_without_network
 from .verify import Verified
 
 
@@ -58,24 +58,19 @@ def _proofs(found: Verified, root: Path | None, tests: Path | None) -> list[Proo
         _tests(tests),
     ]
     first = [sys.executable, "-I", "-S", str(found.path), "version"]
-    start = (
-        "a first start (version) needs no network",
-        "a first start (version) tries no connection",
-    )
-    return [*claims, *_built_again(found, root), *run_alone(*start, first)]
+    start = run_without_network("a first start (version) needs no network", first)
+    return [*claims, _built_again(found, root), start]
 
 
-def _built_again(found: Verified, root: Path | None) -> list[Proof]:
-    needs = "a build gives the same bytes, and needs no network"
-    tries = "a build tries no connection"
+def _built_again(found: Verified, root: Path | None) -> Proof:
+    claim = "a build gives the same bytes, and needs no network"
     if root is None:
-        why = "verify did not run in the project's folder"
-        return [Proof(claim, UNPROVED, why) for claim in (needs, tries)]
+        return Proof(claim, UNPROVED, "verify did not run in the project's folder")
     again = [sys.executable, "-P", "-m", __package__.partition(".")[0], "--project", str(root)]
     kind = "dir" if found.path.is_dir() else "zipapp"
     again += ["build", "--offline", "--verify", "--format", kind]
     again += ["--skip-css"] if found.info.get("css") == SKIPPED else []
-    return run_alone(needs, tries, [*again, "-o", str(found.path)])
+    return run_without_network(claim, [*again, "-o", str(found.path)])
 
 
 def _if(holds: bool, claim: str, because: str, why_not: str) -> Proof:
