@@ -96,9 +96,7 @@ def test_a_relation_with_many_targets_is_picked_in_development(
     stopped.start()
     stopped.shows("<h1>shop</h1>")
     with db.connect(fresh_database.owner_url) as conn:
-        conn.execute(
-            "insert into racks (name) select 'Rack ' || n from generate_series(1, 60) n"
-        )
+        conn.execute("insert into racks (name) select 'Rack ' || n from generate_series(1, 60) n")
     browser = browse()
     browser.get(f"http://127.0.0.1:{stopped.port}/items/new")
     browser.find_element("name", "rack_id.q").send_keys("Rack 42")

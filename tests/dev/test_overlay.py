@@ -74,7 +74,7 @@ def test_a_page_of_another_encoding_stays_readable(overlay: Overlay, app: Answer
     app.headers["Content-Type"] = "text/html; charset=latin-1"
     app.body = "<!doctype html><p>\xe4</p>".encode("latin-1")
     _, _, body = ask(overlay)
-    assert body.startswith("<!doctype html><p>\xe4</p>".encode("latin-1")) and b"&#8364; &#128512;" in body
+    assert body.startswith(app.body) and b"&#8364; &#128512;" in body
 
 
 def test_a_page_is_never_kept_by_a_browser(overlay: Overlay, app: Answering) -> None:
