@@ -20,8 +20,6 @@ from typing import TYPE_CHECKING
 from .errors import ForgeError
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
     from _typeshed.wsgi import WSGIApplication
 
     from .doctor import Finding
@@ -155,13 +153,6 @@ def _count(text: str) -> int:
     return number
 
 
-def _uuid(text: str) -> UUID:
-    """argparse turns the ValueError into wrong use."""
-    from uuid import UUID
-
-    return UUID(text)
-
-
 def _pair(text: str) -> tuple[str, str]:
     """NAME=VALUE. argparse turns the ValueError into wrong use."""
     name, value = text.split("=", 1)
@@ -216,26 +207,26 @@ def _migrate(arguments: argparse.Namespace) -> int:
 def _import(arguments: argparse.Namespace) -> int:
     from .auth import Identity
     from .ops.project import with_database
-    from .ops.rows import import_file
+    from .ops.rows import import_file, tenant_id
 
     a, roles = arguments, frozenset(arguments.as_role)
-    who = Identity("operator", roles, a.tenant, system=not roles)
     skip = a.on_error == "skip"
     with with_database() as project:
+        who = Identity("operator", roles, tenant_id(project, a.tenant), system=not roles)
         return import_file(project, a.resource, a.file, who, skip, a.update, a.json)
 
 
 def _export(arguments: argparse.Namespace) -> int:
     from .auth import Identity
     from .ops.project import with_database
-    from .ops.rows import export_rows
+    from .ops.rows import export_rows, tenant_id
 
-    a = arguments
-    who = Identity("operator", frozenset(a.as_role), a.tenant, system=a.all_fields)
+    a, roles = arguments, frozenset(arguments.as_role)
     query: dict[str, list[str]] = {"sort": [a.sort]} if a.sort else {}
     for name, value in a.where:
         query.setdefault(name, []).append(value)
     with with_database() as project:
+        who = Identity("operator", roles, tenant_id(project, a.tenant), system=a.all_fields)
         return export_rows(project, a.resource, a.output, a.format, query, who)
 
 
@@ -329,7 +320,7 @@ _RUNS = {
     "doctor": _doctor,
     "version": _version,
 }
-_TYPES = {"int": int, "count": _count, "path": Path, "uuid": _uuid, "pair": _pair}
+_TYPES = {"int": int, "count": _count, "path": Path, "pair": _pair}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..actions import Registry
 from ..config import Config
 from ..data import files
-from ..errors import ConfigError
+from ..errors import ConfigError, NotFound
 from ..wsgi import Handler, Request, Response, Route, Router, StaticFiles, html_response
 from ..wsgi.account import AccountPages
 from ..wsgi.api import ResourceAPI
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 _POLICY = "Content-Security-Policy"
 _EVALUATING = dict(SECURITY_HEADERS)[_POLICY] + "; script-src 'self' 'unsafe-eval'"
+_ICONS = ("favicon.ico", "favicon.svg", "favicon.png")  # in this order
 OPERATIONS = ("read", "create", "update", "delete", "restore")
 
 
@@ -62,7 +65,9 @@ def build_router(
         router.add("GET", "/api/docs", docs, name="docs")
     ours = StaticFiles(files("forge_min.wsgi") / "assets")
     router.add("GET", "/static/forge/{path...}", ours)
-    router.add("GET", "/static/{path...}", StaticFiles(root / "static"))
+    own = StaticFiles(root / "static")
+    router.add("GET", "/static/{path...}", own)
+    _add(router, [Route("GET", "/favicon.ico", partial(_icon, own, ours), "")])
     _add(router, account.routes() if account is not None else [])
     _add_pages(router, app, registry, generated.views, routes, frame, config.api.prefix)
     return router
@@ -97,6 +102,16 @@ def _add(router: Router, routes: Sequence[Route]) -> None:
     for route in routes:
         if not router.has(route.method, route.pattern):
             router.add(route.method, route.pattern, route.handler, name=route.name)
+
+
+def _icon(own: StaticFiles, ours: StaticFiles, request: Request) -> Response:
+    """The icon of a browser's tab: the project's static/favicon.*, else the built-in one."""
+    for name in _ICONS:
+        request.params["path"] = name
+        with suppress(NotFound):
+            return own(request)
+    request.params["path"] = "favicon.svg"
+    return ours(request)
 
 
 def _declared(app: App, registry: Registry) -> list[Route]:

@@ -73,9 +73,31 @@ def find_user(conn: psycopg.Connection[Any], who: str) -> User:
     if not rows and not small.isascii():  # of an account whose capitals the database made small
         rows = db.run(conn, SQL["user"], {"email": who, "id": None})
     if not rows:
-        raise NotFound(f"no user is {who!r}", code="F633")
+        raise NotFound(f"no user is {who!r}", code="F633", hint="auth list-users shows all")
     id, email, name, roles, *rest = rows[0]
     return User(id, email, name, tuple(roles), *rest)
+
+
+def list_users(
+    conn: psycopg.Connection[Any], tenant: UUID | None = None
+) -> list[tuple[User, dict[str, list[str]]]]:
+    """All users by email, each with its roles by the slug of a tenant. tenant: only its members."""
+    rows = db.run(conn, SQL["users"], {"tenant": tenant})
+    return [
+        (User(id, mail, name, tuple(held), *rest), of) for id, mail, name, held, *rest, of in rows
+    ]
+
+
+def list_tenants(conn: psycopg.Connection[Any]) -> list[tuple[Tenant, int]]:
+    """All tenants by slug, each with the number of its members."""
+    return [(Tenant(*row), members) for *row, members in db.run(conn, SQL["tenants"])]
+
+
+def set_time_zone(conn: psycopg.Connection[Any], user: UUID, zone: str) -> None:
+    """The time zone in which pages show times to the user. zone: an IANA name, checked by the
+    caller.
+    """
+    db.run(conn, SQL["set_time_zone"], {"user": user, "zone": zone})
 
 
 def grant(
@@ -116,7 +138,7 @@ def find_tenant(conn: psycopg.Connection[Any], which: str) -> Tenant:
     """By slug or id. Raises NotFound F634."""
     rows = db.run(conn, SQL["tenant"], {"slug": which, "id": as_id(which)})
     if not rows:
-        raise NotFound(f"no tenant is {which!r}", code="F634")
+        raise NotFound(f"no tenant is {which!r}", code="F634", hint="auth list-tenants shows all")
     return Tenant(*rows[0])
 
 

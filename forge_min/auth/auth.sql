@@ -9,6 +9,24 @@ on conflict (email) do nothing returning id
 select id, email, name, roles, time_zone, language, disabled_at is not null
 from forge_user where email = lower(%(email)s) or id = %(id)s::uuid
 
+-- With the tenants that each belongs to, and its roles there; of one tenant only its members.
+-- name: users
+select u.id, u.email, u.name, u.roles, u.time_zone, u.language, u.disabled_at is not null,
+  coalesce(jsonb_object_agg(t.slug, m.roles) filter (where t.id is not null), '{}')
+from forge_user u
+left join forge_membership m on m.user_id = u.id
+left join forge_tenant t on t.id = m.tenant_id
+where %(tenant)s::uuid is null
+  or exists (select from forge_membership o where o.user_id = u.id and o.tenant_id = %(tenant)s)
+group by u.id order by u.email
+
+-- name: set_disabled
+update forge_user set disabled_at = case when %(disabled)s then coalesce(disabled_at, now()) end
+where id = %(user)s returning id
+
+-- name: set_time_zone
+update forge_user set time_zone = %(zone)s where id = %(user)s returning id
+
 -- name: grant_user
 update forge_user set roles = array(select distinct role from unnest(roles || %(roles)s::text[]) role order by role)
 where id = %(user)s returning roles
@@ -36,6 +54,10 @@ insert into forge_tenant (slug, name) values (%(slug)s, %(name)s) on conflict (s
 
 -- name: tenant
 select id, slug, name from forge_tenant where slug = lower(%(slug)s) or id = %(id)s::uuid
+
+-- name: tenants
+select t.id, t.slug, t.name, (select count(*) from forge_membership m where m.tenant_id = t.id)
+from forge_tenant t order by t.slug
 
 -- name: create_key
 insert into forge_token (key, hint, user_id, tenant_id, name, roles, expires_at)

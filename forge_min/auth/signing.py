@@ -104,6 +104,16 @@ def change_password(
         _set(conn, user.id, hashed)
 
 
+def set_disabled(conn: psycopg.Connection[Any], user: UUID, disabled: bool) -> None:
+    """Disable an account: nothing identifies it any more, and its sessions and reset links are
+    deleted. Its keys and roles stay, and work again once it is enabled.
+    """
+    # SAFETY: first the account, which a concurrent sign-in locks, then the session that it began.
+    db.run(conn, SQL["set_disabled"], {"user": user, "disabled": disabled})
+    if disabled:
+        _end_all(conn, user)
+
+
 def create_reset(
     conn: psycopg.Connection[Any], user: UUID, lifetime: float = RESET, *, asked: bool = False
 ) -> str:
@@ -166,6 +176,11 @@ def _holds(conn: psycopg.Connection[Any], user: UUID, kept: str) -> bool:
 
 def _set(conn: psycopg.Connection[Any], user: UUID, hashed: str) -> None:
     db.run(conn, SQL["set_password"], {"user": user, "password": hashed})
+    _end_all(conn, user)
+
+
+def _end_all(conn: psycopg.Connection[Any], user: UUID) -> None:
+    """The reset links and the sessions of a user."""
     db.run(conn, SQL["end_resets"], {"user": user})
     sessions.end(conn, user)
 

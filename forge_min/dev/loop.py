@@ -189,9 +189,12 @@ class Development:
         self._announce()
 
     def _wait_for_somebody(self) -> None:
-        """Whether `migrate up` has done by now what waits for a person."""
+        """Apply migrations again if only another command can have removed the problem: `migrate up`
+        what waits for a person, `db reset` an applied file that was changed (F320).
+        """
         waiting = self._problems.get("migrations", [])
-        if waiting and all(problem.notice for problem in waiting) and not self._blocked():
+        outside = all(problem.notice or problem.code == "F320" for problem in waiting)
+        if waiting and outside and not self._blocked():
             self._problems["migrations"] = apply_migrations(self._project(), self._say)
             if not self._problems["migrations"]:
                 self._todo["schemas"] = partial(compare_schemas, self._project())

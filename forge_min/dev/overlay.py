@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -28,6 +29,8 @@ HERE = "/forge-dev/"
 _ASSETS = files("forge_min.dev") / "assets"
 _HEADERS = [*SECURITY_HEADERS, ("Cache-Control", "no-store")]
 _MOST = 64  # streams: one for each tab that is seen
+# A fragment has none of these: what a script inserts into a page must not be added to.
+_WHOLE = re.compile(rb"<!doctype html|<html[\s>]|<body[\s>]", re.IGNORECASE)
 _RETRY = 100  # milliseconds after which a page asks the next process
 
 
@@ -96,23 +99,28 @@ class Overlay:
         self._caught.of_thread.error = None
         body = self.app(environ, begin)
         status, headers, exc_info = answer
+        error, failed = self._caught.of_thread.error, list[Problem]()
+        if status.startswith("500") and error is not None:
+            failed = problems_of(error, self._root)
+            # An open page may have sent this request by a script, which does not show the response.
+            state = self._state
+            self._topic.publish(_frame(state._replace(problems=[*failed, *state.problems])))
         kind = next((v for n, v in headers if n.lower() == "content-type"), "")
-        if kind.startswith("text/html") and isinstance(body, list) and body:
-            body, headers = self._added(status, b"".join(body), headers)
+        if kind.startswith("text/html") and isinstance(body, list):
+            page = b"".join(body)
+            if _WHOLE.search(page):
+                body, headers = self._added(failed, page, headers)
         start(status, headers, *([exc_info] if exc_info else []))
         return body
 
     def _added(
-        self, status: str, page: bytes, headers: list[tuple[str, str]]
+        self, failed: Sequence[Problem], page: bytes, headers: list[tuple[str, str]]
     ) -> tuple[list[bytes], list[tuple[str, str]]]:
-        """The page with what is said of it at its end. It is another one each time."""
-        state, error = self._state, self._caught.of_thread.error
-        if status.startswith("500") and error is not None:
-            state = state._replace(problems=[*problems_of(error, self._root), *state.problems])
+        """Return the page with the problems of its own request and of the project at its end."""
         before, end, after = page.rpartition(b"</body>")
         page = (
             (before or after)
-            + _tail(state._replace(page=self._own))
+            + _tail(failed, self._state._replace(page=self._own))
             + end
             + (after if before else b"")
         )
@@ -155,19 +163,23 @@ def explanation(environ: dict[str, Any], start: StartResponse) -> list[bytes]:
     return [page]
 
 
-def section(problems: Sequence[Problem]) -> str:
-    """What is said, as HTML."""
-    parts = [
+def articles(problems: Sequence[Problem]) -> str:
+    """Format each problem as HTML."""
+    return "".join(
         f'<article class="{"notice" if problem.notice else "error"}">'
         f"<h2>{escape(problem.title)}</h2><pre>{escape(problem.text)}</pre></article>"
         for problem in problems
-    ]
-    return f'<section id="forge-dev" role="status">{"".join(parts)}</section>'
+    )
 
 
-def _tail(state: State) -> bytes:
+def _tail(failed: Sequence[Problem], state: State) -> bytes:
+    """The overlay of a page. An event replaces the content of the inner element: the error of the
+    request that made the page stays as long as the page.
+    """
     tail = (
-        f'<link rel="stylesheet" href="{HERE}overlay.css">{section(state.problems)}'
+        f'<link rel="stylesheet" href="{HERE}overlay.css">'
+        f'<section id="forge-dev" role="status">{articles(failed)}'
+        f'<div id="forge-dev-state">{articles(state.problems)}</div></section>'
         f'<script src="{HERE}reload.js" data-page="{_name(state)}" data-styles="{state.styles}"'
         " defer></script>"
     )
@@ -179,7 +191,7 @@ def _name(state: State) -> str:
 
 
 def _frame(state: State) -> bytes:
-    told = {"page": _name(state), "styles": state.styles, "html": section(state.problems)}
+    told = {"page": _name(state), "styles": state.styles, "html": articles(state.problems)}
     return f"data: {json.dumps(told)}\n\n".encode()
 
 

@@ -16,11 +16,14 @@ _RED, _YELLOW, _RESET = "\x1b[31;1m", "\x1b[33;1m", "\x1b[0m"
 
 
 class Problem(NamedTuple):
-    """title: one line. text: more of them, or "". notice: nothing is broken, something is to do."""
+    """title: one line. text: more of them, or "". notice: nothing is broken, something is to do.
+    code: of an error of ours, else "".
+    """
 
     title: str
     text: str = ""
     notice: bool = False
+    code: str = ""
 
     def format(self, *, color: bool) -> str:
         """For a terminal."""
@@ -42,7 +45,7 @@ def problems_of(error: BaseException, root: Path) -> list[Problem]:
         return [problem for one in error.errors for problem in problems_of(one, root)]
     if isinstance(error, ForgeError):
         hint = f"hint: {error.hint}" if error.hint else ""
-        return [Problem(f"error[{error.code}]: {error.message}", hint)]
+        return [Problem(f"error[{error.code}]: {error.message}", hint, code=error.code)]
     told = traceback.TracebackException.from_exception(error)
     first = next((n for n, f in enumerate(told.stack) if Path(f.filename).is_relative_to(root)), 0)
     del told.stack[:first]

@@ -53,10 +53,15 @@ def checks(field: FieldIR) -> list[tuple[str, str]]:
     rules = (
         ("check", "{} in ({})", ", ".join(map(literal, field.choices)) or None),
         ("check", "{} ~ {}", literal(SLUG) if field.type == "slug" else None),
-        ("min", "{} >= {:d}", field.min),
-        ("max", "{} <= {:d}", field.max),
+        ("min", f"{{}} >= {{:{_number(field.min)}}}", field.min),
+        ("max", f"{{}} <= {{:{_number(field.max)}}}", field.max),
         ("min_len", "char_length({}) >= {:d}", field.min_len),
         ("max_len", "char_length({}) <= {:d}", None if sized else field.longest),
     )
     name = identifier(field.column)
     return [(kind, rule.format(name, limit)) for kind, rule, limit in rules if limit is not None]
+
+
+def _number(limit: int | Decimal | None) -> str:
+    """The format of a number in SQL: never an exponent, and no text passes."""
+    return "f" if isinstance(limit, Decimal) else "d"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import getpass
 import sys
+import zoneinfo
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -38,6 +40,47 @@ def _create_user(conn: db.Connection, args: argparse.Namespace, project: Project
     if args.password:
         _set_password(conn, email, project)
     return {"id": str(id), "email": email.lower()}, [f"{id}  {email.lower()}"]
+
+
+def _list_users(conn: db.Connection, args: argparse.Namespace, project: Project) -> Told:
+    _of(args, "no argument; --tenant lists its members", least=0, most=0)
+    tenant = accounts.find_tenant(conn, args.tenant) if args.tenant else None
+    found = accounts.list_users(conn, tenant.id if tenant else None)
+    lines = (
+        f"{user.id}  {'disabled' if user.disabled else 'enabled':8}  {user.email}"
+        f"  roles: {_listed(user.roles)}"
+        + "".join(f"  in {slug}: {_listed(roles)}" for slug, roles in there.items())
+        for user, there in found
+    )
+    return [{**user._asdict(), "tenants": there} for user, there in found], lines
+
+
+def _disable(conn: db.Connection, args: argparse.Namespace, project: Project) -> Told:
+    (who,) = _of(args, "the email of a user")
+    user, disabled = accounts.find_user(conn, who), args.does == "disable"
+    signing.set_disabled(conn, user.id, disabled)
+    done = "is disabled: it cannot sign in, and its keys do not work" if disabled else "is enabled"
+    return {"email": user.email, "disabled": disabled}, [f"{user.email} {done}"]
+
+
+def _set_time_zone(conn: db.Connection, args: argparse.Namespace, project: Project) -> Told:
+    who, zone = _of(args, "the email of a user, and a time zone", least=2, most=2)
+    known = zoneinfo.available_timezones()
+    if zone not in known:
+        near = difflib.get_close_matches(zone[:100], known, n=1)
+        hint = f"did you mean {near[0]}?" if near else "an IANA name, for example Europe/Berlin"
+        missing = "no time zones are installed: install the package tzdata"
+        raise UsageError(f"unknown time zone {zone!r}", hint=hint if known else missing)
+    user = accounts.find_user(conn, who)
+    accounts.set_time_zone(conn, user.id, zone)
+    return {"email": user.email, "time_zone": zone}, [f"{user.email}: {zone}"]
+
+
+def _list_tenants(conn: db.Connection, args: argparse.Namespace, project: Project) -> Told:
+    _of(args, "no argument", least=0, most=0)
+    found = accounts.list_tenants(conn)
+    lines = (f"{one.id}  {one.slug}  {members} members  {one.name}" for one, members in found)
+    return [{**one._asdict(), "members": members} for one, members in found], lines
 
 
 def _create_tenant(conn: db.Connection, args: argparse.Namespace, project: Project) -> Told:
@@ -153,7 +196,12 @@ def _listed(roles: Any) -> str:
 
 _DOES: Mapping[str, Callable[[db.Connection, argparse.Namespace, Project], Told]] = {
     "create-user": _create_user,
+    "list-users": _list_users,
+    "disable": _disable,
+    "enable": _disable,
+    "set-time-zone": _set_time_zone,
     "create-tenant": _create_tenant,
+    "list-tenants": _list_tenants,
     "create-key": _create_key,
     "keys": _list_keys,
     "revoke-key": _revoke_key,

@@ -134,7 +134,7 @@ def _limits(field: schema.Field) -> Problems:
         yield from _precision(field, field.precision)
 
 
-def _bounds(field: schema.Field) -> tuple[str, int | None, int | None]:
+def _bounds(field: schema.Field) -> tuple[str, int | Decimal | None, int | Decimal | None]:
     """(the lower limit's option, lower limit, upper limit)."""
     if _has_length(field):
         return "min_len", field.min_len, field.max_len or TYPES[field.type].get("longest")

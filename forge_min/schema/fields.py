@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
+from decimal import Decimal
 from typing import Literal, TypedDict, Unpack
 
 __all__ = [
@@ -46,8 +47,8 @@ class Field(MemberRules):
     sortable: bool = False
     filterable: bool = False
     searchable: bool = False
-    min: int | None = None
-    max: int | None = None
+    min: int | Decimal | None = None
+    max: int | Decimal | None = None
     min_len: int | None = None
     max_len: int | None = None
     pattern: str | None = None
@@ -155,8 +156,6 @@ class DecimalOptions(ColumnOptions, total=False):
     """Options of decimal. precision: (digits in all, digits after the point), as numeric(p, s)."""
 
     default: str | int | None
-    min: int | None
-    max: int | None
     precision: tuple[int, int] | None
 
 
@@ -201,9 +200,17 @@ def bigint(name: str, **options: Unpack[IntOptions]) -> Field:
     return Field(name, "bigint", **options)
 
 
-def decimal(name: str, **options: Unpack[DecimalOptions]) -> Field:
-    """An exact number. A default with a fraction is written as text: default="0.5"."""
-    return Field(name, "decimal", **options)
+def decimal(
+    name: str,
+    *,
+    min: int | float | None = None,
+    max: int | float | None = None,
+    **options: Unpack[DecimalOptions],
+) -> Field:
+    """An exact number. A default with a fraction is written as text: default="0.5". min and max are
+    allowed values themselves, exactly as they are written: 0.1 is one tenth.
+    """
+    return Field(name, "decimal", min=_exact(min), max=_exact(max), **options)
 
 
 def bool_(name: str, **options: Unpack[BoolOptions]) -> Field:
@@ -234,3 +241,10 @@ def enum(name: str, choices: Sequence[str], **options: Unpack[EnumOptions]) -> F
 def json(name: str, **options: Unpack[FieldOptions]) -> Field:
     """Any JSON value. JSON's null is no value: the column's NULL."""
     return Field(name, "json", **options)
+
+
+def _exact(limit: int | float | None) -> int | Decimal | None:
+    """The number that the shortest spelling of a float stands for."""
+    if isinstance(limit, float):
+        return int(limit) if limit.is_integer() else Decimal(str(limit))
+    return limit

@@ -23,12 +23,24 @@ from ..data import files, table
 from .artifact import BASE, DRIVERS, replace
 from .failure import failure
 from .project import read_project, secret_names
-from .vendor import FOLDER, LOCK, WHEELS, read_wheelhouse
+from .vendor import (
+    FOLDER,
+    LOCK,
+    OWN,
+    WHEELS,
+    Wheel,
+    core_wheel,
+    is_musl,
+    read_wheelhouse,
+)
 
 Base = Literal["alpine", "debian"]
 Also = Literal["compose", "systemd"]
+Source = Literal["vendor", "wheel", "index"]
 _MARK = "# forge: sha256="
 _TABLE = table(__package__, "templates/deployment.toml")
+_LIBC: dict[Base, str] = {"alpine": "musllinux", "debian": "manylinux"}  # in names of wheels
+_OWN = "wheels"  # the folder for the wheel of the forge_min that runs here
 _PORTS = {"server": 8000, "admin": 9090}  # where forge.toml says 0
 _SEPARATOR, _SEPARATORS = re.compile(r"\.|__?|-+"), re.compile(r"[._-]+")
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*\Z")
@@ -36,16 +48,20 @@ _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*\Z")
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """Names of files in the project: written now, and those that were as they should be."""
+    """Names of files in the project: written now, and those that were as they should be. source:
+    where the image gets forge_min from; place: the folder, the wheel, or what pip is asked for.
+    """
 
     written: tuple[str, ...]
     unchanged: tuple[str, ...]
+    source: Source
+    place: str
 
 
 def deploy(
     root: Path,
     *,
-    base: Base = "alpine",
+    base: Base | None = None,
     vendor: Path | None = None,
     also: Collection[Also] = (),
     force: bool = False,
@@ -53,27 +69,46 @@ def deploy(
 ) -> Deployed:
     """Writes the files for an image of the project at `root`; with `check`, only compares.
 
-    vendor: a folder in the project that `vendor` has filled: the image is built from it alone,
-    without a network. also: "compose" for compose.yaml, "systemd" for a socket and two services
+    base: None is the one whose C library this machine has. vendor: a folder in the project that
+    `vendor` has filled: the image is built from it alone, without a network. None is the project's
+    own vendor/ if the base can load its core, else a wheel of the forge_min that runs here, else
+    pip's index. also: "compose" for compose.yaml, "systemd" for a socket and two services
     in systemd/.
 
     Raises BuildError F360 when a file was edited and `force` is missing (then nothing is written),
     F361 when `check` finds a file that is missing or differs, F362 for a vendor folder that cannot
-    be used, F371 for a wheel in it that its lock does not name, F345 when a file cannot be written.
+    be used, F371 for a wheel in it that its lock does not name, F345 when a file cannot be written;
+    as `core_wheel`.
     """
-    values = _values(root, base, "" if vendor is None else _vendored(root, vendor))
+    base = base or ("alpine" if is_musl() else "debian")
+    vendor = vendor or _filled(root, base)
+    wheel = None if vendor else core_wheel(_LIBC[base])
+    values = _values(root, base, _vendored(root, vendor) if vendor else "", wheel)
     wanted = dict(_marked(values, also))
+    if wheel is not None:
+        wanted[f"{_OWN}/{wheel.file}"] = wheel.data
     found = {name: _read(root / name) for name in wanted}
     differing = sorted(name for name in wanted if found[name] != wanted[name])
     if check and differing:
         raise failure("differs", names=", ".join(differing))
-    edited = [name for name in differing if not _is_ours(found[name])]
+    texts = (name for name in differing if not name.startswith(f"{_OWN}/"))
+    edited = [name for name in texts if not _is_ours(found[name])]
     if edited and not force:
         raise failure("edited", names=", ".join(edited))
     for name in differing:
         write = partial(Path.write_bytes, data=wanted[name])
         replace(root / name, write, "file_not_written")
-    return Deployed(tuple(differing), tuple(sorted(wanted.keys() - set(differing))))
+    unchanged = tuple(sorted(wanted.keys() - set(differing)))
+    source: Source = "vendor" if vendor else "wheel" if wheel else "index"
+    return Deployed(tuple(differing), unchanged, source, values["vendor"] or values["forge_min"])
+
+
+def _filled(root: Path, base: Base) -> Path | None:
+    """The project's own vendor folder if it is whole, and has a core that the base can load."""
+    folder = root / FOLDER
+    house = read_wheelhouse(folder)
+    own = () if house is None or next(_lacking(folder), "") else house.wheels
+    return folder if any(w.name == OWN and f"-{_LIBC[base]}" in w.file for w in own) else None
 
 
 def _vendored(root: Path, vendor: Path) -> str:
@@ -97,19 +132,20 @@ def _lacking(vendor: Path) -> Iterator[str]:
         yield LOCK
         return
     there = {wheel.name for wheel in house.wheels}
-    missing = {"forge-min", *BASE, DRIVERS["binary"]} - there
+    missing = {OWN, *BASE, DRIVERS["binary"]} - there
     missing.update(house.missing())
     yield from (f"{WHEELS}/{name.replace('-', '_')}-*.whl" for name in sorted(missing))
 
 
-def _values(root: Path, base: Base, vendor: str) -> dict[str, str]:
+def _values(root: Path, base: Base, vendor: str, wheel: Wheel | None) -> dict[str, str]:
     """The words of the templates."""
     project, config = read_project(root), load(root, {})
     values = {
         "name": project.name,
         "repository": _repository(project.name),
         "version": project.version,
-        "forge_version": __version__,
+        "own": _OWN,
+        "forge_min": f"/{_OWN}/{wheel.file}[c]" if wheel else f"forge-min[c]=={__version__}",
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "app_role": quote(config.database.app_role, safe=""),
         "vendor": vendor,
@@ -119,7 +155,8 @@ def _values(root: Path, base: Base, vendor: str) -> dict[str, str]:
     }
     parts = {**_TABLE["base"][base], **_TABLE["admin" if config.admin.enabled else "no_admin"]}
     values |= {part: _words(text, values) for part, text in parts.items()}
-    values["install"] = _fill("vendor.tmpl" if vendor else "index.tmpl", values).rstrip()
+    template = "vendor.tmpl" if vendor else "wheel.tmpl" if wheel else "index.tmpl"
+    values["install"] = _fill(template, values).rstrip()
     return {**values, "library": ""} if vendor else values
 
 

@@ -88,6 +88,16 @@ def test_a_copy_of_a_page_and_a_layout_take_the_place_of_ours(
         assert '<link rel="stylesheet" href="/static/css/app.css">' in client.get("/items").text
 
 
+def test_an_icon_of_the_project_takes_the_place_of_ours(root: Path, server: EmbeddedServer) -> None:
+    with served(root, server) as client:
+        ours = client.get("/favicon.ico")
+        assert ours.status == 200 and ours.headers["Content-Type"] == "image/svg+xml"
+        (root / "static").mkdir(exist_ok=True)
+        (root / "static" / "favicon.png").write_bytes(b"\x89PNG")
+        own = client.get("/favicon.ico")
+        assert own.headers["Content-Type"] == "image/png" and own.body == b"\x89PNG"
+
+
 def test_a_column_of_any_name_is_a_filter_of_its_own(root: Path, server: EmbeddedServer) -> None:
     with served(root, server) as client:
         for title, done in (("open one", False), ("done one", True)):

@@ -53,8 +53,7 @@ class Browser(Chrome):
     @property
     def said(self) -> list[str]:
         """What the browser complained about since the last look."""
-        log = [entry["message"] for entry in self.get_log("browser")]
-        return [message for message in log if "/favicon.ico" not in message]
+        return [entry["message"] for entry in self.get_log("browser")]
 
 
 @pytest.fixture

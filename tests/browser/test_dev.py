@@ -7,11 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from forge_min import db
+from forge_min.testing import TestDatabase
 
-from dev_runner import Dev
+from dev_runner import Dev, command
 
 pytestmark = [pytest.mark.db, pytest.mark.browser, pytest.mark.slow]
-HOME = "views/home.html"
+HOME, ITEMS = "views/home.html", "resources/item/schema.py"
 ERRORS = "document.querySelectorAll('#forge-dev article.error').length"
 COLOUR = "getComputedStyle(document.querySelector('h1')).color"
 
@@ -54,15 +56,68 @@ def test_an_open_page_follows_what_is_saved(dev: Dev, browse: Callable[..., Any]
 
 
 @pytest.mark.thorough
+def test_the_traceback_of_a_failing_request_stays_on_its_page(
+    dev: Dev, browse: Callable[..., Any]
+) -> None:
+    fails = "    rows = missing + items"
+    dev.save("app.py", lambda text: text.replace("    rows = items", fails))
+    dev.shows("NameError")
+    browser = browse()
+    browser.get(f"http://127.0.0.1:{dev.port}/")
+    text = "document.getElementById('forge-dev').innerText"
+    # A later event adds to the traceback and does not replace it.
+    dev.save(ITEMS, lambda text: text.replace("schema.bool", "schema.bol"))
+    browser.until(f"{text}.includes('schema.bol')")
+    assert browser.execute_script(f"return {text}.includes({fails.strip()!r}) && {ERRORS} === 2")
+    dev.save(ITEMS, lambda text: text.replace("schema.bol", "schema.bool"))
+    browser.until(f"!{text}.includes('schema.bol')")
+
+    # The response to a script is not shown by the browser, so an open page shows its traceback.
+    browser.get(f"http://127.0.0.1:{dev.port}/items")
+    browser.until("document.querySelector('main h1')")
+    assert browser.execute_script(f"return {ERRORS}") == 0
+    browser.execute_script("window.asked = setInterval(() => fetch('/'), 100)")  # until it listens
+    browser.until(f"{text}.includes({fails.strip()!r})")
+
+
+@pytest.mark.thorough
+def test_a_relation_with_many_targets_is_picked_in_development(
+    stopped: Dev, fresh_database: TestDatabase, browse: Callable[..., Any]
+) -> None:
+    rack = stopped.root.joinpath(ITEMS).read_text().partition("item = ")[0] + (
+        'rack = schema.define("Rack", schema.string("name", required=True, filterable=True))\n'
+    )
+    stopped.save("resources/rack/schema.py", rack)
+    relation = '    schema.belongs_to("Rack"),\n    schema.timestamps'
+    stopped.save(ITEMS, lambda text: text.replace("    schema.timestamps", relation))
+    for words in (["generate"], ["migrate", "diff"]):
+        done = command(*words, cwd=stopped.root, **stopped.environ)
+        assert done.returncode == 0, done.stderr
+    stopped.start()
+    stopped.shows("<h1>shop</h1>")
+    with db.connect(fresh_database.owner_url) as conn:
+        conn.execute("insert into racks (name) select 'Rack ' || n from generate_series(1, 60) n")
+    browser = browse()
+    browser.get(f"http://127.0.0.1:{stopped.port}/items/new")
+    browser.find_element("name", "rack_id.q").send_keys("Rack 42")
+    label = "document.querySelector('[name=rack_id][type=radio]:not([value=\"\"])')"
+    browser.until(label)
+    browser.execute_script(f"{label}.click()")
+    picked = "document.querySelector('[name=rack_id]:checked').closest('label').textContent"
+    assert browser.execute_script(f"return {picked}") == "Rack 42"
+    assert browser.said == []
+
+
+@pytest.mark.thorough
 def test_a_page_that_cannot_be_started_is_there_as_soon_as_it_can(
     stopped: Dev, browse: Callable[..., Any]
 ) -> None:
-    stopped.save("resources/item/schema.py", lambda text: text.replace("schema.bool", "schema.bol"))
+    stopped.save(ITEMS, lambda text: text.replace("schema.bool", "schema.bol"))
     stopped.start()
     browser = browse()
     browser.get(f"http://127.0.0.1:{stopped.port}/items")
     browser.until(f"{ERRORS} === 1")
-    stopped.save("resources/item/schema.py", lambda text: text.replace("schema.bol", "schema.bool"))
+    stopped.save(ITEMS, lambda text: text.replace("schema.bol", "schema.bool"))
     browser.until("document.querySelector('main h1')?.textContent.includes('Items')")
     assert [one for one in browser.said if "503" not in one] == []
 

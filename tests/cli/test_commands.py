@@ -288,7 +288,8 @@ def test_build_verify_and_verify_tell_what_was_altered(cli: Cli, project: Path) 
 def test_deploy_writes_once_and_checks(cli: Cli, project: Path) -> None:
     assert cli("deploy", "--check", cwd=project).returncode == 1
     assert cli("deploy", cwd=project).returncode == 0
-    assert json.loads(cli("deploy", "--check", "--json", cwd=project).stdout)["written"] == []
+    said = json.loads(cli("deploy", "--check", "--json", cwd=project).stdout)
+    assert said["written"] == [] and said["forge_min"]["source"] in ("wheel", "index")
     (project / "Dockerfile").write_text("FROM scratch\n")
     done = cli("deploy", cwd=project)
     assert done.returncode == 1 and "--force" in done.stderr

@@ -244,6 +244,18 @@ def test_what_loses_data_waits_until_somebody_applies_it(
 
 
 @pytest.mark.thorough
+def test_a_changed_migration_is_an_error_until_the_database_is_reset(dev: Dev) -> None:
+    (first,) = (dev.root / "migrations").glob("*.sql")
+    dev.save(f"migrations/{first.name}", lambda text: text + "-- changed\n")
+    dev.shows("error[F320]")
+    with db.connect(dev.environ["FORGE_DATABASE_MIGRATE_URL"]) as conn:
+        name = conn.info.dbname
+    done = command("db", "reset", "--database", name, cwd=dev.root, **dev.environ)
+    assert done.returncode == 0, done.stderr
+    dev.until(lambda: "F320" not in dev.get().body.decode())
+
+
+@pytest.mark.thorough
 def test_a_job_that_runs_is_not_lost_by_a_reload(dev: Dev, fresh_database: TestDatabase) -> None:
     dev.save("resources/item/jobs.py", _slow)
     dev.says("reloaded")

@@ -72,9 +72,9 @@ def test_a_page_has_the_number_of_the_process_that_made_it(overlay: Overlay) -> 
 def test_a_page_of_another_encoding_stays_readable(overlay: Overlay, app: Answering) -> None:
     overlay.hear(State(7, 0, 3, [Problem("\u20ac \U0001f600")]))
     app.headers["Content-Type"] = "text/html; charset=latin-1"
-    app.body = "<p>\xe4</p>".encode("latin-1")
+    app.body = "<!doctype html><p>\xe4</p>".encode("latin-1")
     _, _, body = ask(overlay)
-    assert body.startswith("<p>\xe4</p>".encode("latin-1")) and b"&#8364; &#128512;" in body
+    assert body.startswith(app.body) and b"&#8364; &#128512;" in body
 
 
 def test_a_page_is_never_kept_by_a_browser(overlay: Overlay, app: Answering) -> None:
@@ -89,6 +89,14 @@ def test_what_is_no_page_stays_as_it_is(overlay: Overlay, app: Answering, kind: 
     app.headers = {"Content-Type": kind, "ETag": '"x"'}
     _, headers, body = ask(overlay)
     assert body == PAGE and headers["ETag"] == '"x"'
+
+
+@pytest.mark.parametrize("page", ["<label>a</label>", "", "<p>the &lt;html&gt; element</p>"])
+def test_a_fragment_that_a_script_inserts_is_not_added_to(
+    overlay: Overlay, app: Answering, page: str
+) -> None:
+    app.body = page.encode()
+    assert ask(overlay)[2] == app.body
 
 
 def test_nothing_is_packed_before_it_is_added_to(overlay: Overlay, app: Answering) -> None:

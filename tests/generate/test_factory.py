@@ -83,12 +83,34 @@ LIMITS = [
     'schema.decimal("s", required=True, precision=(3, 2))',
     'schema.decimal("s", required=True, precision=(2, 2))',
     'schema.decimal("s", required=True, precision=(5, 0), max=-99999)',
+    'schema.decimal("s", required=True, min=0.001)',
+    'schema.decimal("s", required=True, unique=True, min=-2.5, max=-0.0000001)',
+    'schema.decimal("s", required=True, min=0.25, max=0.75)',
+    'schema.decimal("s", required=True, max=0.5, precision=(2, 1))',
     'schema.enum("s", ["a", "it\'s"], required=True, unique=True)',
     'schema.json("s", required=True)',
     'schema.datetime("s", required=True, unique=True)',
     'schema.date("s", required=True, unique=True)',
     'schema.uuid("s", primary_key=True)',
 ]
+
+
+@pytest.mark.parametrize(
+    ("options", "good", "bad"),
+    [
+        ("min=0.001", ("0.001", 1), ("0.0009999999999999999999", 0)),
+        ("min=-0.1, max=1e-7", ("-0.1", "0.0000001"), ("-0.10000000000000000001", "0.00000011")),
+        ("max=2.0, precision=(3, 0)", ("2",), ("3",)),
+    ],
+)
+def test_a_limit_with_a_fraction_is_exact(
+    options: str, good: tuple[object, ...], bad: tuple[object, ...]
+) -> None:
+    _, data = load(resource(f'schema.decimal("s", {options})'))
+    for value in (*good, *bad):
+        check = Check({"s": value})
+        data.check(check)
+        assert bool(check.errors) == (value in bad), (value, check.errors)
 
 
 @pytest.mark.parametrize("field", LIMITS)

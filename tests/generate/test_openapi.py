@@ -218,12 +218,13 @@ def test_an_example_keeps_the_rules_of_its_field_or_is_none() -> None:
         'schema.email("long", min_len=60)',
         'schema.url("brief", max_len=15)',
         'schema.decimal("part", precision=(2, 2))',
+        'schema.decimal("dose", min=0.0000001, max=0.5)',
     )
     parsed = parse(unit=f'{IMPORT}x = schema.define("Unit", {", ".join(fields)})\n')
     assert parsed.diagnostics == ()
     schemas = json.loads(rendered(parsed.resources)["openapi.json"])["components"]["schemas"]
     (example,) = schemas["UnitInput"]["examples"]
-    assert example == {"part": "0"}
+    assert example == {"part": "0", "dose": "0.0000001"}
     with pytest.raises(jsonschema.ValidationError):  # numeric(2, 2) ends below 1
         jsonschema.validate({"part": "1"}, schemas["UnitInput"])
     jsonschema.validate({"part": "-0.25"}, schemas["UnitInput"])

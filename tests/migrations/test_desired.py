@@ -216,6 +216,7 @@ def test_ids_are_ordered_by_time_and_version_begins_at_one(conn, schema):
     [
         ({"type": "int", "min": -3}, "-4", "min"),
         ({"type": "decimal", "max": 3}, "3.01", "max"),
+        ({"type": "decimal", "min": Decimal("1E-7")}, "0.00000009", "min"),
         ({"type": "string", "min_len": 2}, "'é'", "min_len"),
         ({"type": "text", "max_len": 2}, "'äöü'", "max_len"),
         ({"type": "enum", "choices": ("a",)}, "'b'", "check"),

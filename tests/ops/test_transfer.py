@@ -147,7 +147,12 @@ def test_rows_of_a_tenant_need_a_tenant_and_a_role_has_its_own_rights(library: L
         "import", "readers", str(file), "--tenant", first, "--as-role", "guest", code=1
     )
     assert "error[F605]" in done.stderr
-    library.run("import", "readers", str(file), "--tenant", "7", code=2)
+    done = library.run("import", "readers", str(file), "--tenant", "north", code=1)
+    assert "error[F634]" in done.stderr and "'north'" in done.stderr
+    library.run("auth", "create-tenant", "north")
+    library.load("readers", file, "--tenant", "north")
+    rows = library.export("readers", "--tenant", "north", "--as-role", "clerk")
+    assert sorted(row["name"] for row in rows) == ["Ada", "Bo"]
 
 
 @pytest.mark.thorough

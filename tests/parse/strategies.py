@@ -67,7 +67,12 @@ TYPES: dict[str, dict[str, Strategy]] = {
     "url": LONG | {"default": st.just("https://example.org/?a=b#c")},
     "int": RANGE | {"default": SMALL},
     "bigint": RANGE | {"default": SMALL, "max": st.integers(1000, (1 << 63) - 1)},
-    "decimal": RANGE | {"default": DECIMALS | SMALL, "precision": st.just((9, 2)) | st.none()},
+    "decimal": RANGE
+    | {
+        "min": st.sampled_from([-5000, -1000.25, -2000.0]),
+        "default": DECIMALS | SMALL,
+        "precision": st.just((9, 2)) | st.none(),
+    },
     "bool": COLUMN | {"default": st.booleans() | st.none()},
     "uuid": COLUMN | {"default": st.uuids().map(str)},
     "date": COLUMN | {"default": st.dates().map(str)},

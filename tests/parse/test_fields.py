@@ -47,6 +47,21 @@ def test_a_default_that_is_no_value_of_its_type_is_refused(
     assert codes(parse_parts(f"schema.{kind}('x', default={default!r})")) == [code]
 
 
+@pytest.mark.parametrize(
+    ("kind", "options", "code"),
+    [
+        ("int", "min=0.5", "F107"),
+        ("decimal", 'min="0.5"', "F107"),
+        ("decimal", "max=1e999", "F127"),
+        ("decimal", "min=0.5, max=0.25", "F126"),
+        ("decimal", "min=0.001, precision=(9, 2)", "F127"),
+        ("decimal", 'min=0.5, default="0.4"', "F125"),
+    ],
+)
+def test_a_limit_that_its_type_cannot_have_is_refused(kind: str, options: str, code: str) -> None:
+    assert codes(parse_parts(f"schema.{kind}('x', {options})")) == [code]
+
+
 def test_a_number_that_python_will_not_spell_is_refused() -> None:
     assert codes(parse_parts(f"schema.decimal('x', default=0x{'f' * 5000})")) == ["F125"]
 

@@ -16,6 +16,7 @@ from typing import Literal
 import forge_min
 import pytest
 from forge_min.errors import BuildError
+from forge_min.fanout import IMPL
 from forge_min.ship import deploy
 from forge_min.ship.artifact.package import package_files, package_root
 from forge_min.ship.project import project_members, secret_names
@@ -23,6 +24,7 @@ from forge_min.ship.project import project_members, secret_names
 from ship.test_vendor_wheelhouse import fill
 from wheels import alter, make_wheel
 
+needs_core = pytest.mark.skipif(IMPL != "c", reason="no core is compiled here")
 BASES: list[Literal["alpine", "debian"]] = ["alpine", "debian"]
 
 
@@ -75,18 +77,63 @@ def test_both_base_images_are_arguments(project: Path, base: Literal["alpine", "
     assert images == ["${BUILD_IMAGE} AS build", "${RUNTIME_IMAGE}"]
 
 
-@pytest.mark.parametrize("base", BASES)
-def test_without_a_vendor_folder_the_core_and_the_driver_are_compiled(
-    project: Path, base: Literal["alpine", "debian"]
-) -> None:
-    deploy(project, base=base)
+def test_where_no_core_here_fits_the_base_it_is_compiled_from_the_index(project: Path) -> None:
+    done = deploy(project, base="alpine")
+    assert (done.source, done.place) == ("index", f"forge-min[c]=={forge_min.__version__}")
     said = instructions(project)
     build = said[said.index(("FROM", "${BUILD_IMAGE} AS build")) :]
     assert any(name == "ENV" and "FORGE_REQUIRE_EXT=1" in rest for name, rest in build)
-    assert ("ARG", f"FORGE_MIN=forge-min[c]=={forge_min.__version__}") in build
+    assert ("ARG", f"FORGE_MIN={done.place}") in build
     (install,) = [rest for name, rest in build if "pip install" in rest]
     assert "--no-binary forge-min,psycopg-c" in install
     assert ("RUN", "python -m forge_min build --format dir --output /artifact") in build
+
+
+@needs_core
+def test_by_default_the_installed_package_goes_in_as_a_wheel_that_pip_installs(
+    project: Path, tmp_path: Path
+) -> None:
+    done = deploy(project, base="debian")
+    assert done.source == "wheel" and done.place.startswith("/wheels/forge_min-")
+    (wheel,) = (project / "wheels").iterdir()
+    assert done.place == f"/wheels/{wheel.name}[c]"
+    said = instructions(project)
+    assert ("COPY", "wheels /wheels") in said and ("ARG", f"FORGE_MIN={done.place}") in said
+    assert in_context(project)(f"wheels/{wheel.name}")
+    # As the image installs it, but for what an index has.
+    target = tmp_path / "installed"
+    pip = [sys.executable, "-m", "pip", "--isolated", "--disable-pip-version-check", "install"]
+    given = ["--no-index", "--no-deps", "--target", str(target), f"{wheel}[c]"]
+    subprocess.run([*pip, *given], check=True, capture_output=True)
+    code = "import forge_min.fanout as f; print(f.__file__, f.IMPL)"
+    environ = {"PYTHONPATH": str(target), "FORGE_IMPL": "c"}
+    loaded = subprocess.run(
+        [sys.executable, "-S", "-c", code],
+        cwd=tmp_path, env=environ, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert loaded.stdout.split() == [str(target / "forge_min" / "fanout.py"), "c"]
+    # A wheel is no text that a person edits: it is made anew.
+    alter(wheel)
+    with pytest.raises(BuildError, match="wheels/forge_min-") as caught:
+        deploy(project, base="debian", check=True)
+    assert caught.value.code == "F361"
+    assert deploy(project, base="debian").written == (f"wheels/{wheel.name}",)
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_the_projects_own_vendor_folder_is_taken_if_the_base_can_load_its_core(
+    project: Path, base: Literal["alpine", "debian"], vendor: Path
+) -> None:
+    vendor.rename(project / "vendor")
+    assert deploy(project, base=base).source != "vendor"  # forge_min without a core
+    libc = "musllinux_1_2" if base == "alpine" else "manylinux_2_28"
+    names = ("opentelemetry-api", "opentelemetry-sdk", "psycopg", "psycopg-binary")
+    own = make_wheel("forge-min", "1.0", f"cp313-cp313-{libc}_x86_64")
+    fill(project, own, *map(make_wheel, names))
+    (project / "vendor/wheelhouse/forge_min-1.0-py3-none-any.whl").unlink()
+    done = deploy(project, base=base)
+    assert (done.source, done.place) == ("vendor", "vendor")
+    assert ("COPY", "vendor/wheelhouse /vendor/wheelhouse") in instructions(project)
 
 
 @pytest.mark.parametrize("base", BASES)
@@ -297,8 +344,8 @@ def test_the_projects_own_vendor_folder_enters_only_an_image_that_is_installed_f
 
 
 def test_a_second_time_writes_nothing(project: Path) -> None:
-    assert deploy(project).written == (".dockerignore", "Dockerfile")
-    again = deploy(project)
+    assert deploy(project, base="alpine").written == (".dockerignore", "Dockerfile")
+    again = deploy(project, base="alpine")
     assert again.written == ()
     assert again.unchanged == (".dockerignore", "Dockerfile")
 

@@ -23,7 +23,7 @@ EXPOSED = 2.0  # of 10, as systemd-analyze security counts
 @pytest.fixture
 def services(project: Path, read_compose: Compose) -> dict[str, dict[str, Any]]:
     """Of compose.yaml, the secrets given."""
-    assert deploy(project, also=["compose"]).written == (
+    assert deploy(project, base="alpine", also=["compose"]).written == (
         ".dockerignore",
         "Dockerfile",
         "compose.yaml",
@@ -139,7 +139,7 @@ def test_a_service_gets_no_rights_it_does_not_need(services: dict[str, dict[str,
 @pytest.fixture
 def units(project: Path) -> Path:
     """The folder of the units."""
-    written = deploy(project, also=["systemd"]).written
+    written = deploy(project, base="alpine", also=["systemd"]).written
     assert set(written) == {".dockerignore", "Dockerfile", *(f"systemd/{name}" for name in UNITS)}
     return project / "systemd"
 

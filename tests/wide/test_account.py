@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -251,6 +252,62 @@ def test_a_stream_ends_with_the_session_that_opened_it(site: Site) -> None:
     person.send(form=next(f for f in person.page.forms if f.action.endswith("/sign-out")))
     assert b'"expired"' in stream.read()
     conn.close()
+
+
+@pytest.mark.thorough
+def test_a_disabled_account_is_out_at_once_until_it_is_enabled(site: Site) -> None:
+    secret = auth(site, "create-key", EMAIL, "--tenant", "north")["key"]
+
+    def by_key() -> int:
+        return site.ask("GET", "/api/v1/accounts", Authorization=f"Bearer {secret}")[0]
+
+    person, link = signed_in(site), auth(site, "reset-password", EMAIL)["path"]
+    conn = HTTPConnection("127.0.0.1", site.port, timeout=20)
+    headers = {"Cookie": cookies(person)}
+    conn.request("GET", "/t/north/events?topic=accounts", headers=headers)
+    stream = conn.getresponse()
+    assert (stream.status, by_key()) == (200, 200)
+    assert auth(site, "disable", EMAIL) == {"email": EMAIL, "disabled": True}
+    assert b'"expired"' in stream.read()
+    assert by_key() == 401 and site.ask("GET", link)[0] == 401
+    assert "Sign in" in person.get("/account").text
+    assert "email or password is wrong" in signed_in(site).page.text
+    auth(site, "disable", EMAIL)
+    (shown,) = auth(site, "list-users")
+    assert shown["disabled"] and shown["tenants"] == {"north": ["manager", "member"]}
+    assert auth(site, "enable", EMAIL)["disabled"] is False
+    assert by_key() == 200 and "Anna" in signed_in(site).page.links
+    assert "Sign in" in person.get("/account").text, "a session does not come back"
+
+
+@pytest.mark.thorough
+def test_an_operator_lists_accounts_and_tenants_and_sets_a_time_zone(site: Site) -> None:
+    auth(site, "create-user", "berta@example.com", "--role", "admin")
+    assert [one["email"] for one in auth(site, "list-users")] == [EMAIL, "berta@example.com"]
+    assert [one["email"] for one in auth(site, "list-users", "--tenant", "north")] == [EMAIL]
+    assert auth(site, "list-users", "--tenant", "south") == []
+    found = [(one["slug"], one["members"]) for one in auth(site, "list-tenants")]
+    assert found == [("north", 1), ("south", 0)]
+    lines = site.run("auth", "list-users").stdout.splitlines()
+    assert lines[0].endswith(f"{EMAIL}  roles: none  in north: manager, member")
+    assert "enabled" in lines[1] and lines[1].endswith("roles: admin")
+    assert "north" in site.run("auth", "list-tenants").stdout
+
+    auth(site, "set-time-zone", EMAIL, "Asia/Tokyo")
+    assert auth(site, "list-users")[0]["time_zone"] == "Asia/Tokyo"
+    for words, hint in (
+        (("set-time-zone", EMAIL, "Asia/Tokio"), "did you mean Asia/Tokyo?"),
+        (("set-time-zone", EMAIL, "../UTC"), "hint: "),
+        (("set-time-zone", EMAIL), "auth --help shows an example"),
+        (("disable",), "auth --help shows an example"),
+        (("list-users", EMAIL), "auth --help shows an example"),
+        (("list-tenants", "north"), "auth --help shows an example"),
+    ):
+        done = site.run("auth", *words)
+        assert done.returncode == 2 and hint in done.stderr, (words, done.stderr)
+    done = site.run("auth", "disable", "nobody@example.com")
+    assert done.returncode == 1 and "error[F633]" in done.stderr
+    assert "hint: auth list-users" in done.stderr
 
 
 @pytest.mark.thorough

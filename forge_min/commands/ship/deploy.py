@@ -7,6 +7,12 @@ from pathlib import Path
 
 from ..project import find_root
 
+_SOURCES = {
+    "vendor": "from the vendor folder",
+    "wheel": "the one that is installed here, as the wheel",
+    "index": "no core here fits this base, so pip's index must have",
+}
+
 
 def deploy(args: argparse.Namespace) -> int:
     """Raises as `ship.deploy`."""
@@ -22,5 +28,7 @@ def deploy(args: argparse.Namespace) -> int:
         check=args.check,
     )
     wrote = [f"wrote {name}" for name in done.written] or ["nothing to write"]
-    tell({"written": done.written, "unchanged": done.unchanged}, wrote, as_json=args.json)
+    origin = {"source": done.source, "place": done.place}
+    answer = {"written": done.written, "unchanged": done.unchanged, "forge_min": origin}
+    tell(answer, [*wrote, f"forge_min: {_SOURCES[done.source]} {done.place}"], as_json=args.json)
     return 0

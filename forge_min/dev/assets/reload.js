@@ -23,9 +23,7 @@
       shown = String(state.styles);
       restyle();
     }
-    const template = document.createElement("template");
-    template.innerHTML = state.html;
-    document.getElementById("forge-dev").replaceWith(template.content);
+    document.getElementById("forge-dev-state").innerHTML = state.html; // escaped by the server
   }
 
   // Browsers allow six connections per host: a tab that nobody sees takes none.

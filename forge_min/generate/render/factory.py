@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from math import ceil, floor
 
 from ...parse.ir import TYPES, FieldIR, RelationIR, ResourceIR
 from .fill import common, fill, imports, lines
@@ -48,8 +49,10 @@ def _number(field: FieldIR) -> str:
         most = 10 ** (digits - after) - 1
         if digits == after and field.min is None and field.max is None:
             return f"Decimal(n % {10**after}).scaleb(-{after})"
-    high = most if field.max is None else min(field.max, most)
-    low = min(1, high) if field.min is None else max(field.min, -most)
+    high = most if field.max is None else min(floor(field.max), most)
+    low = min(1, high) if field.min is None else max(ceil(field.min), -most)
+    if low > high:  # between two fractions lies no whole number
+        return f'Decimal("{field.min}")'
     value = f"{low} + n % {high - low + 1}" if low else f"n % {high + 1}"
     return f"Decimal({value})" if field.type == "decimal" else value
 

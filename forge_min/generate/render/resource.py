@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 from ...parse.ir import FieldIR, ResourceIR
 from ...parse.links import Link
@@ -55,7 +56,10 @@ def _resource(shape: Shape) -> dict[str, str]:
             options.append(f"{hook}=({block(map(_job, jobs), 4)})")
     names = ["Check", "Column", "Resource"]
     names += ["JobHook"] * bool(r.hooks.all) + ["Relation"] * bool(shape.links)
+    rules = [rule for column in shape.written for rule in column.rules.values()]
+    exact = any(isinstance(rule, Decimal) for rule in rules)
     return {
+        "decimal": "from decimal import Decimal\n\n" * exact,
         "imports": ", ".join(sorted(names)),
         "checks": lines(checks, 4),
         "column_items": lines((_column(c) + "," for c in shape.columns), 8),
@@ -116,7 +120,8 @@ def _call(
     shown = [f'"{name}"' for name in names] + list(code)
     for name, value in options.items():
         if value is not False and value not in (None, "", ()):
-            shown.append(f"{name}={value!r}")
+            exact = isinstance(value, Decimal)
+            shown.append(f'{name}=Decimal("{value}")' if exact else f"{name}={value!r}")
     return f"{function}({', '.join(shown)})"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from ...parse.ir import FieldIR
@@ -115,7 +116,7 @@ def _example(column: Column) -> Any:
     if member.type in ("int", "bigint", "decimal"):
         one = 0 if member.precision and member.precision[0] == member.precision[1] else 1
         number = rules.get("min", min(rules.get("max", one), one))
-        return str(number) if member.type == "decimal" else number
+        return format(Decimal(number), "f") if member.type == "decimal" else number
     shown = column.kind.example
     if isinstance(shown, str):
         fits = rules.get("min_len", 0) <= len(shown) <= rules.get("max_len", len(shown))

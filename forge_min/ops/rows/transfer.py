@@ -14,12 +14,13 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from psycopg import Rollback
 
 from ... import db
 from ...actions import Actions, Resource
-from ...auth import Identity, as_identity
+from ...auth import Identity, accounts, as_identity
 from ...errors import Conflict, ConstraintViolation, FieldError, Forbidden, ForgeError, Invalid
 from .. import door
 from ..project import Project
@@ -53,6 +54,18 @@ def import_file(
     words = ", ".join(f"{n} {name}" for name, n in counts.items() if n) or "no lines"
     door.tell(report, [f"{topic}: {words} in {seconds:.1f} s"], as_json=as_json)
     return 1 if counts["refused"] else 0
+
+
+def tenant_id(project: Project, tenant: str | None) -> UUID | None:
+    """The id of a tenant that is given by its slug, or by its id, which is not looked up. Raises
+    NotFound F634 for an unknown slug.
+    """
+    if tenant is None:
+        return None
+    if id := accounts.as_id(tenant):
+        return id
+    with db.connect(project.config.database.url, application_name="forge_min transfer") as conn:
+        return accounts.find_tenant(conn, tenant).id
 
 
 @contextmanager

@@ -67,6 +67,7 @@ _WORDS = {
     for word, one in FUNCTIONS.items()
 }
 _WORDS |= {schema.Field: "a field", str: "a text", int: "a whole number", bool: "True or False"}
+_WORDS |= {float: "a number with a fraction"}
 
 
 def describe(hint: Hint) -> str:

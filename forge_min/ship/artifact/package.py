@@ -21,7 +21,7 @@ CARRIED = frozenset(
     + ("admin", "app", "ops", "doctor", "entry")
 )
 _NAME = "forge_min"
-_SUFFIXES = frozenset({".py", ".sql", ".toml", ".html", ".css", ".js", ".json", ".yml"})
+_SUFFIXES = frozenset({".py", ".sql", ".toml", ".html", ".css", ".svg", ".js", ".json", ".yml"})
 _MADE = (".so", ".c", ".pyc", ".pyd")
 _CORES = tuple(f"{_NAME}/_fanout{suffix}" for suffix in EXTENSION_SUFFIXES)
 _EDITABLE = "_vendor"  # a copy in a project's repository, which may be edited

@@ -2,13 +2,17 @@
 
 from .folder import Vendored, vendor
 from .lock import NAME as LOCK
-from .own import copy_source
+from .own import NAME as OWN
+from .own import copy_source, core_wheel
+from .platforms import is_musl
 from .sbom import NAME as SBOM
 from .sbom import sbom_of_artifact
 from .scripts import check_scripts
+from .wheel import Wheel
 from .wheelhouse import FOLDER, WHEELS, Wheelhouse, collect, package_files, read_wheelhouse
 
 __all__ = [
-    "FOLDER", "LOCK", "SBOM", "WHEELS", "Vendored", "Wheelhouse", "check_scripts", "collect",
-    "copy_source", "package_files", "read_wheelhouse", "sbom_of_artifact", "vendor",
+    "FOLDER", "LOCK", "OWN", "SBOM", "WHEELS", "Vendored", "Wheel", "Wheelhouse", "check_scripts",
+    "collect", "copy_source", "core_wheel", "is_musl", "package_files", "read_wheelhouse",
+    "sbom_of_artifact", "vendor",
 ]  # fmt: skip

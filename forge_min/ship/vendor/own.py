@@ -30,6 +30,17 @@ def own_wheels() -> list[Wheel]:
     return [pack(NAME, __version__, [tag], files) for tag, files in _contents()]
 
 
+def core_wheel(libc: str) -> Wheel | None:
+    """The wheel with the core that was compiled here for this Python, else for any Python. libc:
+    "manylinux" or "musllinux"; None when there is no core for it. Raises as `own_wheels`.
+    """
+    found = [(tag, files) for tag, files in _contents() if f"-{libc}" in tag]
+    if not found:
+        return None
+    tag, files = min(found, key=lambda one: "-abi3-" in one[0])
+    return pack(NAME, __version__, [tag], files)
+
+
 def other_wheels(paths: Iterable[Path]) -> list[Wheel]:
     """Wheels of forge_min that were made elsewhere. Raises BuildError F371 for any other file."""
     wheels = [Wheel.read(path) for path in paths]

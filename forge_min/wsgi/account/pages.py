@@ -94,8 +94,9 @@ class AccountPages:
         secret = self._secret(request)
         if not secret:
             return None
-        # Who is no member of the tenant must be able to sign out, and to read our stylesheet.
-        apart = request.path == PLACE or request.path.startswith((f"{PLACE}/", "/static/"))
+        # A user who is not a member of the tenant must be able to sign out, and to load our files.
+        public = (f"{PLACE}/", "/static/", "/favicon.ico")
+        apart = request.path == PLACE or request.path.startswith(public)
         tenant = self._tenant(request)
         try:
             return sessions.identify(self._database.connection(), secret, tenant, apart)

@@ -30,7 +30,7 @@ DEADLINE = 30.0  # seconds
 ROOM = 25 << 20  # bytes that an image may add to its base
 
 
-@pytest.fixture(scope="module", params=["vendor", "index"])
+@pytest.fixture(scope="module", params=["vendor", "wheel"])
 def tag(
     request: pytest.FixtureRequest,
     buildah: Buildah,
@@ -40,7 +40,7 @@ def tag(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> str:
     """The example's image: installed from a vendor folder in a network namespace of its own, or
-    compiled from this checkout's sdist and what an index gives.
+    from the wheel that deploy packed and what an index gives.
     """
     project = copy_example(tmp_path_factory.mktemp(request.param) / "departures")
     made, offline = f"localhost/departures:{request.param}", request.param == "vendor"
