@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from .. import db, fanout, jobs, notify, observe, sse, text
-from ..actions import Registry
+from ..actions import Limits, Registry
 from ..config import Config, parse_duration
 from ..errors import ForgeError
 from ..jobs import control
@@ -91,7 +91,8 @@ class Running:
                 self.metrics.watch_spans(telemetry)
             self.metrics.watch_log(observe.lines_to(sys.stderr))
             first = self._connect(traced=telemetry is not None)
-            self.registry = Registry(self.database, app.dependencies, secret=secret)
+            limits = Limits(config.server.max_body, config.api.max_response)
+            self.registry = Registry(self.database, app.dependencies, secret=secret, limits=limits)
             routes = generated.register(self.registry, config.api.prefix)
             self.registry.bind_hooks(config.jobs.max_attempts)
             self._know_jobs(app)

@@ -195,7 +195,8 @@ def _range(request: Request, tag: str, size: int) -> range | None:
         return None
     span = range(size)[int(first) : int(last or size) + 1] if first else range(size)[-int(last) :]
     if not span or last == "0" * len(last) and not first:
-        raise HTTPProblem(416, headers=[("Content-Range", f"bytes */{size}")])
+        message = text("the file has {size} bytes", size=size)
+        raise HTTPProblem(416, message, headers=[("Content-Range", f"bytes */{size}")])
     return span
 
 
