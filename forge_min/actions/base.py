@@ -223,6 +223,28 @@ class Base(Generic[R]):
 
     # -- statements --------------------------------------------------------------------------------
 
+    def run_sql(
+        self,
+        sql: str,
+        params: Mapping[str, Any] | Sequence[Any] | None = None,
+        *,
+        into: Callable[..., T],
+        write: bool = False,
+        conn: Conn = None,
+    ) -> list[T]:
+        """The rows of one statement of your own, with the rows of the current identity's tenant
+        only. It asks for no permission and hides no column.
+
+        into: a dataclass with a field for each column of the result, or `dict`. write: else the
+        transaction is read-only. Raises as `tenant`, ForgeError F418 for a tenant's table when the
+        identity acts in no tenant, and the errors of `db.translate`.
+        """
+        tenant = self.tenant() or current_identity().tenant
+        if write:  # never sent again: nobody knows what it would do twice
+            own = conn or self._database.connection()
+            return db.query(own, sql, params, into, tenant, True)
+        return self._tried(conn, db.query, sql, params, into, tenant, False, write=False)
+
     def _run(self, conn: Conn, sql: str, params: Mapping[str, Any], *, write: bool = False) -> Rows:
         """The statement's rows. %(forge_tenant)s is filled in, and in a tenant's resource set for
         row-level security in the same round trip. Raises the errors of `db.translate`.

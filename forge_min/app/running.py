@@ -72,6 +72,7 @@ class Running:
         secret: bytes,
     ) -> None:
         self._config = config
+        self._tenant_tables: set[str] = set()
         self._migrations = [*db.FORGE_MIGRATIONS, *db.read_migrations(root / "migrations", "app")]
         self._worker: jobs.Worker | None = None
         self.schedules = app.schedules
@@ -96,7 +97,13 @@ class Running:
             routes = generated.register(self.registry, config.api.prefix)
             self.registry.bind_hooks(config.jobs.max_attempts)
             self._know_jobs(app)
-            if any(made.resource.tenant_scoped for made in self.registry.actions.values()):
+            scoped = [
+                m.resource for m in self.registry.actions.values() if m.resource.tenant_scoped
+            ]
+            self._tenant_tables.update(
+                name for r in scoped for name in (r.topic, r.table, r.source)
+            )
+            if scoped:
                 db.check_bound_role(first.answer())
             text.load(root / "locale")
             self._open_admin()
@@ -182,7 +189,7 @@ class Running:
                 observe=self.metrics.query_done,
                 jobs=self._catalogue,
                 patience=self._patience,
-                opened=partial(_opened, traced=traced),
+                opened=partial(self._opened, traced=traced),
             )
             for url in (c.url, c.direct_url)
         )
@@ -360,10 +367,11 @@ class Running:
         for hook in hooks:
             self.registry.fill(hook, 0)()
 
-
-def _opened(conn: db.Connection, *, traced: bool) -> None:
-    # Nobody interrupts a thread of our server (docs/architecture.md, Threads); of a job's, its
-    # time-out does.
-    conn.patient = threading.current_thread().name.startswith("http-")
-    if traced:
-        observe.trace_connection(conn)
+    def _opened(self, conn: db.Connection, *, traced: bool) -> None:
+        # Nobody interrupts a thread of our server (docs/architecture.md, Threads); of a job's, its
+        # time-out does.
+        conn.patient = threading.current_thread().name.startswith("http-")
+        conn.tenant_tables = self._tenant_tables
+        conn.checks_tenant = self._config.env == "development"
+        if traced:
+            observe.trace_connection(conn)
