@@ -228,7 +228,7 @@ class Base(Generic[R]):
         sql: str,
         params: Mapping[str, Any] | Sequence[Any] | None = None,
         *,
-        into: Callable[..., T],
+        into: type[T],
         write: bool = False,
         conn: Conn = None,
     ) -> list[T]:

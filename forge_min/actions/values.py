@@ -193,10 +193,10 @@ def fits_json(value: object, most: int) -> bool:
 
 
 def _digits(value: object) -> int:
-    """How many more characters a JSON value has without exponents."""
+    """About how many more characters a JSON value has without exponents."""
     if isinstance(value, float):
         short = repr(value)
-        return len(format(Decimal(short), "f")) - len(short) if "e" in short else 0
+        return abs(int(short.partition("e")[2] or 0))
     if isinstance(value, dict):
         return sum(map(_digits, value.values()))
     return sum(map(_digits, value)) if isinstance(value, list) else 0

@@ -7,7 +7,7 @@ PERF: psycopg's own parts (its adapters, its `pq`, its generators) without a cur
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -20,7 +20,7 @@ from psycopg.adapt import PyFormat, Transformer
 from psycopg.errors import ReadOnlySqlTransaction, SerializationFailure, error_from_result
 from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
-from psycopg.rows import tuple_row
+from psycopg.rows import class_row, tuple_row
 from psycopg.types.json import _JsonDumper, _JsonLoader
 
 from ..errors import DatabaseError, Unavailable
@@ -29,7 +29,7 @@ from .connection import operation as first_word
 from .prepared import Statement
 from .statements import numbered, values_at
 from .transaction import transaction
-from .translate import translate
+from .translate import errors_translated, translate
 
 # What a prepared statement may say and a new one does not: a migration changed its columns, or it
 # was discarded behind our back (PostgreSQL manual, appendix A).
@@ -59,28 +59,23 @@ Message = tuple[Statement, Sequence[Any], Sequence[int] | None]
 
 
 def run(
-    conn: psycopg.Connection[Any],
-    sql: str,
-    params: Params = None,
-    tenant: UUID | None = None,
-    names: list[str] | None = None,
+    conn: psycopg.Connection[Any], sql: str, params: Params = None, tenant: UUID | None = None
 ) -> Rows:
     """Execute `sql`, which is one statement; its rows, [] when it gives none.
 
     tenant: set for this statement's transaction, as row-level security asks. Both go out in one
     pipeline, which is one round trip and, outside a transaction of the caller's, one implicit
     transaction (PostgreSQL manual, section 32.5); inside one, the tenant stays set until its end.
-    names: gets the names of the columns.
     A connection that is not ours, not in autocommit or in a pipeline of the caller's is used
     through its cursors.
     Raises the errors of `db.translate`.
     """
     try:
         if not isinstance(conn, Connection) or not conn.autocommit or conn.pgconn.pipeline_status:
-            return _by_cursor(conn, sql, params, tenant, names)
+            return _by_cursor(conn, sql, params, tenant)
         if conn.around is not None:
-            return conn.around(sql, lambda: _by_parts(conn, sql, params, tenant, names))
-        return _by_parts(conn, sql, params, tenant, names)
+            return conn.around(sql, lambda: _by_parts(conn, sql, params, tenant))
+        return _by_parts(conn, sql, params, tenant)
     except psycopg.Error as err:
         raise translate(err) from err
 
@@ -89,7 +84,7 @@ def query(
     conn: psycopg.Connection[Any],
     sql: str,
     params: Params,
-    into: Callable[..., T],
+    into: type[T],
     tenant: UUID | None,
     write: bool,
 ) -> list[T]:
@@ -100,45 +95,36 @@ def query(
     """
     if tenant is None:
         refuse_without_tenant(conn, sql)
-    with transaction(conn):
-        read_only = "off" if write else "on"
-        run(conn, SCOPE, {"tenant": str(tenant or ""), "read_only": read_only})
-        names: list[str] = []
-        try:
-            rows = run(conn, sql, params, names=names)
-        except Unavailable as err:
-            if write or not isinstance(err.__cause__, ReadOnlySqlTransaction):
-                raise
-            message = "this statement writes, and its transaction is read-only"
-            raise DatabaseError(message, hint="run_sql(..., write=True)") from err.__cause__
-        return [into(**dict(zip(names, row, strict=True))) for row in rows]
+    try:
+        with transaction(conn), conn.cursor(row_factory=class_row(into)) as cursor:
+            run(conn, SCOPE, {"tenant": str(tenant or ""), "read_only": "off" if write else "on"})
+            # SAFETY: in a pipeline a text of several statements is refused.
+            with errors_translated(), conn.pipeline():
+                cursor.execute(sql, params)
+            return cursor.fetchall() if cursor.description else []
+    except Unavailable as err:
+        if write or not isinstance(err.__cause__, ReadOnlySqlTransaction):
+            raise
+        message = "this statement writes, and its transaction is read-only"
+        raise DatabaseError(message, hint="run_sql(..., write=True)") from err.__cause__
 
 
 def _by_cursor(
-    conn: psycopg.Connection[Any],
-    sql: str,
-    params: Params,
-    tenant: UUID | None,
-    names: list[str] | None,
+    conn: psycopg.Connection[Any], sql: str, params: Params, tenant: UUID | None
 ) -> Rows:
     with conn.cursor(row_factory=tuple_row) as cursor:
         if tenant is not None:
             cursor.execute(TENANT, (str(tenant),))
         cursor.execute(sql, params)
         try:
-            rows = cursor.fetchall()
-            if names is not None:
-                names += [column.name for column in cursor.description or ()]
-            return rows
+            return cursor.fetchall()
         except psycopg.ProgrammingError as err:
             if err.sqlstate:
                 raise
             return []  # it gives none, and in a pipeline only now that is known
 
 
-def _by_parts(
-    conn: Connection, sql: str, params: Params, tenant: UUID | None, names: list[str] | None
-) -> Rows:
+def _by_parts(conn: Connection, sql: str, params: Params, tenant: UUID | None) -> Rows:
     started = conn.asked = time.perf_counter()
     try:
         text, places = (sql, ()) if params is None else numbered(sql)
@@ -162,8 +148,6 @@ def _by_parts(
                 adapted, session, uses = _new_converter(conn), now, 0
             adapted.set_pgresult(result)
             rows = adapted.load_rows(0, result.ntuples, tuple)
-            if names is not None:
-                names += [(result.fname(n) or b"").decode() for n in range(result.nfields)]
             adapted.set_pgresult(None)
         conn.converter = adapted, session, uses + 1
         return rows
