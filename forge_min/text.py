@@ -11,7 +11,7 @@ from __future__ import annotations
 import gettext
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
@@ -29,6 +29,7 @@ _RANGE = expression(  # a language range and its weight (RFC 9110 sections 12.4.
     r"\s*(?:;\s*[qQ]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)\s*)?"
 )
 _PLACE = expression(r"\{([^{}]*)\}")
+_LONG = 10**21
 
 _current: ContextVar[str] = ContextVar("forge_language", default="")
 _catalogues: dict[str, gettext.NullTranslations] = {}
@@ -75,6 +76,18 @@ def exact(number: str) -> Decimal:
         return Decimal(number)
     except InvalidOperation:
         raise NoNumber(text("{number} is out of range", number=number[:40])) from None
+
+
+def shortest(number: int) -> int | float:
+    """A whole number of JSON. From 1e21 on, where ECMAScript writes an exponent (ECMA-262,
+    Number::toString), it is a float if that has exactly this value: 1e300 is not 301 digits.
+    """
+    if -_LONG < number < _LONG:
+        return number
+    with suppress(OverflowError):
+        if Decimal(repr(double := float(number))) == number:
+            return double
+    return number
 
 
 def _filled(message: str, values: dict[str, object]) -> str:

@@ -77,7 +77,7 @@ def resource(name: str, *columns: Column, tenant_scoped: bool = True, **rest: An
         columns=columns,
         row=make_dataclass(name + "Row", [c.name for c in columns], frozen=True, slots=True),
         to_json=plain,
-        check=lambda c: None,
+        check=lambda check: [check.string(c.name) for c in columns if c.type in LONG] and None,
         select=f'select\n  {listed}\nfrom "{source}"',
         insert="",
         insert_many="",
@@ -87,6 +87,7 @@ def resource(name: str, *columns: Column, tenant_scoped: bool = True, **rest: An
     )
 
 
+LONG = ("string", "text")  # types of values without a limit
 KEY = Column("id", "uuid", nullable=False, filterable=True, sortable=True)
 VERSION = Column("version", "bigint", nullable=False)
 DELETED = Column("deleted_at", "datetime")

@@ -39,6 +39,7 @@ TITLES = (
     "Bad Request|Unauthorized|Forbidden|Not Found|Method Not Allowed|Not Acceptable|Conflict"
     "|Precondition Failed|Request Entity Too Large|Content Too Large|Request-URI Too Long"
     "|URI Too Long|Unsupported Media Type|Unprocessable Entity|Unprocessable Content"
+    "|Requested Range Not Satisfiable|Range Not Satisfiable"
     "|Precondition Required|Too Many Requests|Request Header Fields Too Large"
     "|Internal Server Error|Service Unavailable"
 )

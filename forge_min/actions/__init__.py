@@ -4,6 +4,7 @@ statement of a write.
 
 from ..fanout import iso_utc, uuid_text
 from .actions import Actions
+from .base import Limits
 from .check import Check
 from .reading.query import Filter, ListQuery
 from .registry import Registry
@@ -11,6 +12,6 @@ from .resource import Column, JobHook, Page, Relation, Resource, Sort
 from .writing import ANY_VERSION, Upserted, uuid7
 
 __all__ = [
-    "ANY_VERSION", "Actions", "Check", "Column", "Filter", "JobHook", "ListQuery", "Page",
-    "Registry", "Relation", "Resource", "Sort", "Upserted", "iso_utc", "uuid7", "uuid_text",
+    "ANY_VERSION", "Actions", "Check", "Column", "Filter", "JobHook", "Limits", "ListQuery",
+    "Page", "Registry", "Relation", "Resource", "Sort", "Upserted", "iso_utc", "uuid7", "uuid_text",
 ]  # fmt: skip

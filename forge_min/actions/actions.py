@@ -149,7 +149,7 @@ class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
 
     def _delete_all(self, id: Any, conn: db.Connection, version: int | None) -> None:
         with db.transaction(conn):
-            doomed = self._doomed(id, conn, {})
+            doomed = self._doomed(id, conn)
             for (_, key), actions in doomed.items():
                 actions._forget(key, conn, doomed)
             del doomed[self.resource.topic, id]
@@ -157,19 +157,23 @@ class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
                 actions._changed(conn, actions._sql(statement.last_words), _key(key), "delete")
             self._delete(id, conn, version)  # the database takes the others along
 
-    def _doomed(self, id: Any, conn: db.Connection, found: Doomed) -> Doomed:
-        """This row, and after it those that its deletion takes along, as (topic, key) → actions.
-        All are locked by then, so that nobody can refer to one of them any more.
+    def _doomed(self, id: Any, conn: db.Connection) -> Doomed:
+        """This row, and after it the rows that its deletion cascades to, as (topic, key) → actions.
+
+        All of them are locked on return, so no new row can refer to one of them.
         """
-        if not found:
-            lock = f"select 1 from {quote(self.resource.table)} where {this_row(self.resource)}"
-            self._run(conn, lock + " for update", _key(id))
-        found[self.resource.topic, id] = self
-        for other, relation in self.registry.followers(self.resource):
-            if relation.on_delete == "cascade":
-                for key in other._referring(relation, id, conn):
-                    if (other.resource.topic, key) not in found:
-                        other._doomed(key, conn, found)
+        lock = f"select 1 from {quote(self.resource.table)} where {this_row(self.resource)}"
+        self._run(conn, lock + " for update", _key(id))
+        found: Doomed = {(self.resource.topic, id): self}
+        rows: list[tuple[Actions[Any, Any, Any], Any]] = [(self, id)]
+        for actions, key in rows:  # grows meanwhile: a chain may be longer than Python's stack
+            for other, relation in self.registry.followers(actions.resource):
+                if relation.on_delete == "cascade":
+                    for referring in other._referring(relation, key, conn):
+                        place = other.resource.topic, referring
+                        if place not in found:
+                            found[place] = other
+                            rows.append((other, referring))
         return found
 
     def _forget(self, id: Any, conn: db.Connection, doomed: Doomed) -> None:

@@ -10,20 +10,23 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from string import Template
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 from .. import db
 from ..auth import Identity, current_identity, require, require_one_of
-from ..errors import Forbidden, NotFound, Unavailable
+from ..errors import BadRequest, Forbidden, NotFound, Unavailable
 from ..expression import expression
 from ..text import text
+from .check import Check
 from .resource import Column, R, Relation, Resource, quote
 from .values import read_text
 
 Conn = db.Connection | None
 Rows = list[tuple[Any, ...]]
+TOO_LARGE = "F646"
 T = TypeVar("T")
+_SHORT = 2048  # characters that a thousand values of may be in memory
 LINES = ("string", "slug", "email")  # types of a line of text
 _COMMENT = expression(r"\n*^--.*", re.MULTILINE)
 
@@ -40,6 +43,40 @@ def _kept_by(resource: Resource[Any]) -> tuple[str, ...]:
     names = tuple(c.attribute or c.name for c in resource.columns)
     plain = is_dataclass(kind) and not hasattr(kind, "__post_init__")
     return names if plain and tuple(f.name for f in fields(kind)) == names else ()
+
+
+class Limits(NamedTuple):
+    """Sizes in bytes. json: of one JSON value. response: of the rows of one list, and of it."""
+
+    json: int = 1 << 20
+    response: int = 16 << 20
+
+    def too_large(self) -> BadRequest:
+        """The error for a list that is larger than `response`."""
+        message = text(
+            "this list is larger than {max} bytes: ask for fewer rows", max=self.response
+        )
+        return BadRequest(message, code=TOO_LARGE)
+
+
+DEFAULTS = Limits()
+
+
+class _Unbounded(Check):
+    """Collects the fields whose values may be long: SQL of their sizes by name."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self.sizes: dict[str, str] = {}
+
+    def string(self, name: str, *, max_len: int = 0, **rules: Any) -> None:
+        if not 0 < max_len <= _SHORT:
+            self.sizes[name] = f"octet_length({quote(name)})"
+
+    text = string
+
+    def json(self, name: str, **rules: Any) -> None:
+        self.sizes[name] = f"octet_length({quote(name)}::text)"
 
 
 class Others(Protocol):
@@ -61,6 +98,7 @@ class Base(Generic[R]):
 
     resource: ClassVar[Resource[Any]]
     registry: Others
+    limits = DEFAULTS
 
     def __init__(self, database: db.Database) -> None:
         self._database = database
@@ -68,6 +106,9 @@ class Base(Generic[R]):
         self._hides = any(c.visible_to for c in self.resource.columns)
         self._open = not (self._hides or self.resource.permissions)
         self._attributes = _kept_by(self.resource)
+        unbounded = _Unbounded()
+        self.resource.check(unbounded)
+        self._sizes = tuple(unbounded.sizes.values())
         self._one = f"{self.resource.select}\nwhere {this_row(self.resource)}"
 
     def connection(self) -> db.Connection:
@@ -182,6 +223,28 @@ class Base(Generic[R]):
 
     # -- statements --------------------------------------------------------------------------------
 
+    def run_sql(
+        self,
+        sql: str,
+        params: Mapping[str, Any] | Sequence[Any] | None = None,
+        *,
+        into: type[T],
+        write: bool = False,
+        conn: Conn = None,
+    ) -> list[T]:
+        """The rows of one statement of your own, with the rows of the current identity's tenant
+        only. It asks for no permission and hides no column.
+
+        into: a dataclass with a field for each column of the result, or `dict`. write: else the
+        transaction is read-only. Raises as `tenant`, ForgeError F418 for a tenant's table when the
+        identity acts in no tenant, and the errors of `db.translate`.
+        """
+        tenant = self.tenant() or current_identity().tenant
+        if write:  # never sent again: nobody knows what it would do twice
+            own = conn or self._database.connection()
+            return db.query(own, sql, params, into, tenant, True)
+        return self._tried(conn, db.query, sql, params, into, tenant, False, write=False)
+
     def _run(self, conn: Conn, sql: str, params: Mapping[str, Any], *, write: bool = False) -> Rows:
         """The statement's rows. %(forge_tenant)s is filled in, and in a tenant's resource set for
         row-level security in the same round trip. Raises the errors of `db.translate`.
@@ -189,6 +252,29 @@ class Base(Generic[R]):
         tenant = self.tenant()
         params = {**params, "forge_tenant": tenant}
         return self._tried(conn, db.run, sql, params, tenant, write=write)
+
+    def _run_page(
+        self, conn: Conn, sql: str, params: Mapping[str, Any], sizes: Sequence[str] | None = None
+    ) -> Rows:
+        """As `_run`, of a query whose rows are in memory all at once. Raises BadRequest F646 if
+        they are larger than `limits.response`: the database adds up before it sends any.
+
+        sizes: SQL of the sizes of columns that may be long; by default this resource's.
+        """
+        sizes = self._sizes if sizes is None else sizes
+        if not sizes:
+            return self._run(conn, sql, params)
+        most, added = self.limits.response, "+".join(f"coalesce({size}, 0)" for size in sizes)
+        page = f"with forge_page as materialized (\n{sql}\n)\nselect"
+        total = f"(select coalesce(sum({added}), 0) from forge_page)"
+        while True:
+            rows = self._run(conn, f"{page} * from forge_page where {total} <= {most:d}", params)
+            # None: there are none, or too many. Between the two statements that may change.
+            ((size,),) = ((0,),) if rows else self._run(conn, f"{page} {total}", params)
+            if not size:
+                return rows
+            if size > most:
+                raise self.limits.too_large()
 
     def _tried(self, conn: Conn, work: Callable[..., T], *given: Any, write: bool = True) -> T:
         """What `work` gives with `conn`, or with this thread's own connection. There, and outside a

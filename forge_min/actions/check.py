@@ -19,7 +19,7 @@ from psycopg.types.json import Jsonb
 
 from ..errors import FieldError, Invalid
 from ..text import text
-from .values import TYPES, to_text
+from .values import TYPES, fits_json, to_text
 
 Operation = Literal["create", "update", "replace"]
 
@@ -41,7 +41,7 @@ class Check:
     operation: "update" is a PATCH: what is absent stays absent (`partial`), and null is a value.
     Otherwise what is absent gets its default or NULL; but what is `locked` stays absent. id: the
     key of the row that is changed, None for a create. Every method for a value takes `required` and
-    `default`. Lengths are in characters.
+    `default`. Lengths are in characters. max_json: bytes of a JSON value as PostgreSQL writes it.
     """
 
     def __init__(
@@ -51,12 +51,14 @@ class Check:
         operation: Operation = "create",
         id: object = None,
         locked: Collection[str] = (),
+        max_json: _Int = 1 << 20,
     ) -> None:
         self.data = data
         self.operation = operation
         self.partial = operation == "update"
         self.id = id
         self.locked = locked
+        self.max_json = max_json
         self.values: dict[str, Any] = {}
         self.errors: list[FieldError] = []
         self._seen: set[str] = set()
@@ -147,8 +149,11 @@ class Check:
 
     def json(self, name: str, **rules: Any) -> None:
         """Any JSON value; null is NULL. In `values` it is plain, in `result()` a Jsonb."""
-        self._read(name, "json", **rules)
+        value = self._read(name, "json", **rules)
         self._json.append(name)
+        if value is not None and not fits_json(value, self.max_json):
+            message = text("must have at most {max} bytes, without exponents", max=self.max_json)
+            self.error(name, "too_long", message)
 
     def many(self, name: str, type: str, *, max_len: _Int = 0) -> None:
         """A list of keys, no two the same, at most MOST_KEYS; absent means none. type, max_len:

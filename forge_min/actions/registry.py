@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from .. import db, jobs
 from ..errors import ForgeError
 from .actions import Actions
+from .base import DEFAULTS, Limits
 from .resource import JobHook, Relation, Resource
 
 _KEYWORDS = inspect.Parameter.VAR_KEYWORD
@@ -27,11 +28,18 @@ class Registry:
     thread.
 
     secret: what cursors are signed with; by default one of this process alone.
+    limits: of all actions.
     """
 
     def __init__(
-        self, database: db.Database, dependencies: Mapping[str, object], *, secret: bytes = b""
+        self,
+        database: db.Database,
+        dependencies: Mapping[str, object],
+        *,
+        secret: bytes = b"",
+        limits: Limits = DEFAULTS,
     ) -> None:
+        self._limits = limits
         self.database = database
         self.secret = secret or secrets.token_bytes(32)
         self.actions: dict[str, Actions[Any, Any, Any]] = {}
@@ -41,7 +49,7 @@ class Registry:
     def add(self, actions: type[A]) -> A:
         """Make the actions of a resource; they are known by the resource's topic from now on."""
         made = actions(self.database)
-        made.registry = self
+        made.registry, made.limits = self, self._limits
         self.actions[made.resource.topic] = made
         return made
 

@@ -20,7 +20,7 @@ from uuid import UUID, SafeUUID
 
 from ..expression import expression
 from ..fanout import iso_utc
-from ..text import later, text
+from ..text import later, shortest, text
 
 JSON_DEPTH = 64  # of arrays and objects inside each other
 
@@ -167,9 +167,10 @@ def _json(value: object, depth: int = JSON_DEPTH) -> Any:
         number = value if isinstance(value, int) else float(value)
         if not -_LARGEST <= number <= _LARGEST:  # false for NaN too
             raise ValueError(text("must contain only numbers that a double holds"))
-        if isinstance(number, float) and abs(number) >= 1e16:  # jsonb spells its digits out
-            return int(Decimal(repr(number)))
-        return number
+        if isinstance(number, int):
+            return shortest(number)
+        # jsonb spells digits out: what comes back from there is a whole number.
+        return int(Decimal(repr(number))) if 1e16 <= abs(number) < 1e21 else number
     if not isinstance(value, (Mapping, list, tuple)):
         raise ValueError(text("must be a JSON value"))
     if depth == 0:
@@ -180,6 +181,25 @@ def _json(value: object, depth: int = JSON_DEPTH) -> Any:
 
 
 _LARGEST = int(sys.float_info.max)
+_LONGEST = 55  # times as many characters as JSON has for a number: of 5e-324
+
+
+def fits_json(value: object, most: int) -> bool:
+    """Whether PostgreSQL writes this JSON value, which it does without exponents, in at most so
+    many bytes.
+    """
+    size = len(json.dumps(value, ensure_ascii=False).encode())
+    return size * _LONGEST <= most or size + _digits(value) <= most
+
+
+def _digits(value: object) -> int:
+    """About how many more characters a JSON value has without exponents."""
+    if isinstance(value, float):
+        short = repr(value)
+        return abs(int(short.partition("e")[2] or 0))
+    if isinstance(value, dict):
+        return sum(map(_digits, value.values()))
+    return sum(map(_digits, value)) if isinstance(value, list) else 0
 
 
 def _int_from_text(cell: str) -> object:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from .. import db, fanout, jobs, notify, observe, sse, text
-from ..actions import Registry
+from ..actions import Limits, Registry
 from ..config import Config, parse_duration
 from ..errors import ForgeError
 from ..jobs import control
@@ -72,6 +72,7 @@ class Running:
         secret: bytes,
     ) -> None:
         self._config = config
+        self._tenant_tables: set[str] = set()
         self._migrations = [*db.FORGE_MIGRATIONS, *db.read_migrations(root / "migrations", "app")]
         self._worker: jobs.Worker | None = None
         self.schedules = app.schedules
@@ -91,11 +92,18 @@ class Running:
                 self.metrics.watch_spans(telemetry)
             self.metrics.watch_log(observe.lines_to(sys.stderr))
             first = self._connect(traced=telemetry is not None)
-            self.registry = Registry(self.database, app.dependencies, secret=secret)
+            limits = Limits(config.server.max_body, config.api.max_response)
+            self.registry = Registry(self.database, app.dependencies, secret=secret, limits=limits)
             routes = generated.register(self.registry, config.api.prefix)
             self.registry.bind_hooks(config.jobs.max_attempts)
             self._know_jobs(app)
-            if any(made.resource.tenant_scoped for made in self.registry.actions.values()):
+            scoped = [
+                m.resource for m in self.registry.actions.values() if m.resource.tenant_scoped
+            ]
+            self._tenant_tables.update(
+                name for r in scoped for name in (r.topic, r.table, r.source)
+            )
+            if scoped:
                 db.check_bound_role(first.answer())
             text.load(root / "locale")
             self._open_admin()
@@ -181,7 +189,7 @@ class Running:
                 observe=self.metrics.query_done,
                 jobs=self._catalogue,
                 patience=self._patience,
-                opened=partial(_opened, traced=traced),
+                opened=partial(self._opened, traced=traced),
             )
             for url in (c.url, c.direct_url)
         )
@@ -359,10 +367,11 @@ class Running:
         for hook in hooks:
             self.registry.fill(hook, 0)()
 
-
-def _opened(conn: db.Connection, *, traced: bool) -> None:
-    # Nobody interrupts a thread of our server (docs/architecture.md, Threads); of a job's, its
-    # time-out does.
-    conn.patient = threading.current_thread().name.startswith("http-")
-    if traced:
-        observe.trace_connection(conn)
+    def _opened(self, conn: db.Connection, *, traced: bool) -> None:
+        # Nobody interrupts a thread of our server (docs/architecture.md, Threads); of a job's, its
+        # time-out does.
+        conn.patient = threading.current_thread().name.startswith("http-")
+        conn.tenant_tables = self._tenant_tables
+        conn.checks_tenant = self._config.env == "development"
+        if traced:
+            observe.trace_connection(conn)

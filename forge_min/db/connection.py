@@ -12,7 +12,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import cached_property
 from typing import Any, Protocol, TypedDict, Unpack
@@ -21,8 +21,9 @@ import psycopg
 from psycopg.abc import Transformer
 from psycopg.adapt import AdaptersMap
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.pq import TransactionStatus
+from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.rows import TupleRow
+from psycopg.sql import Composable
 from psycopg.types import TypeInfo, TypesRegistry
 
 from ..errors import ConfigError, ForgeError, Unavailable
@@ -46,6 +47,9 @@ DEFAULTS: dict[str, str | int] = {
 }
 _LOOK = 0.5  # seconds between looks at who waits for an answer
 _log = logging.getLogger("forge_min.db")
+_USED = expression(  # tables that a statement names, without their schema
+    r'(?i)\b(?:from|join|update|into|using)\s+(?:only\s+)?(?:"?\w+"?\s*\.\s*)?"?(\w+)'
+)
 OPERATION = expression(r"(?i)\s*(select|insert|update|delete|with|copy|begin|commit|call)\b")
 
 
@@ -119,7 +123,8 @@ class Connection(psycopg.Connection[TupleRow]):
     `run` calls with a statement's text and what sends it, for a trace. jobs: what room jobs knows
     of the application, whoever inserts on this connection; None = nothing. patient: nobody
     interrupts its thread, so `run` may wait inside of libpq. asked: since when its thread waits for
-    an answer, by time.perf_counter(); 0.0: it does not.
+    an answer, by time.perf_counter(); 0.0: it does not. tenant_tables: tables and views whose rows
+    belong to tenants. checks_tenant: a cursor refuses to use one of them while no tenant is set.
     """
 
     nudger: Nudges | None = None
@@ -128,6 +133,8 @@ class Connection(psycopg.Connection[TupleRow]):
     jobs: Any = None
     patient = False
     asked = 0.0
+    tenant_tables: Collection[str] = ()
+    checks_tenant = False
     prepared = Prepared(None)
     # Of the innermost db.transaction(); None outside, and inside a BEGIN of the caller's own.
     hooks: list[Hook] | None = None
@@ -148,6 +155,9 @@ class Cursor(psycopg.Cursor[TupleRow]):
         """As psycopg's; the observer gets the statement's first word, or "other"."""
         started = time.perf_counter()
         ours: Any = self.connection
+        if ours.checks_tenant and not ours.pgconn.pipeline_status:
+            sql = query.as_string(ours) if isinstance(query, Composable) else str(query)
+            refuse_without_tenant(ours, sql, unless_set=True)
         ours.asked = started
         try:
             return super().execute(query, params, **options)
@@ -156,6 +166,26 @@ class Cursor(psycopg.Cursor[TupleRow]):
             observe = getattr(ours, "observe", None)
             if observe is not None and not ours.pgconn.pipeline_status:
                 observe(operation(query), time.perf_counter() - started)
+
+
+def refuse_without_tenant(conn: Any, sql: str, *, unless_set: bool = False) -> None:
+    """Raises ForgeError F418 if the statement uses a table of tenants. unless_set: not if a tenant
+    is set on the connection.
+    """
+    used = set(_USED.findall(sql)).intersection(getattr(conn, "tenant_tables", ()))
+    if not used:
+        return
+    if unless_set:
+        found = conn.pgconn.exec_(b"select nullif(current_setting('forge.tenant_id', true), '')")
+        # A transaction that has failed answers nothing: the statement gets its error.
+        if found.status != ExecStatus.TUPLES_OK or found.get_value(0, 0) is not None:
+            return
+    raise ForgeError(
+        f"this statement uses {min(used)}, whose rows belong to tenants, and no tenant is set:"
+        " row-level security hides every row",
+        code="F418",
+        hint="run it with `run_sql` of any actions, in a request or job that has a tenant",
+    )
 
 
 def connect(

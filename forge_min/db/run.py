@@ -10,24 +10,26 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from functools import lru_cache
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 from weakref import proxy
 
 import psycopg
 from psycopg import abc, generators
 from psycopg.adapt import PyFormat, Transformer
-from psycopg.errors import SerializationFailure, error_from_result
+from psycopg.errors import ReadOnlySqlTransaction, SerializationFailure, error_from_result
 from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
-from psycopg.rows import tuple_row
+from psycopg.rows import class_row, tuple_row
 from psycopg.types.json import _JsonDumper, _JsonLoader
 
-from .connection import Connection
+from ..errors import DatabaseError, Unavailable
+from .connection import Connection, refuse_without_tenant
 from .connection import operation as first_word
 from .prepared import Statement
 from .statements import numbered, values_at
-from .translate import translate
+from .transaction import transaction
+from .translate import errors_translated, translate
 
 # What a prepared statement may say and a new one does not: a migration changed its columns, or it
 # was discarded behind our back (PostgreSQL manual, appendix A).
@@ -40,10 +42,15 @@ _AUTO = PyFormat.AUTO
 USES = 1000  # statements of one converter: it keeps every class that it has seen
 FAILED, DONE = ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_SYNC
 IDLE, ACTIVE = TransactionStatus.IDLE, TransactionStatus.ACTIVE
+SCOPE = (
+    "select set_config('forge.tenant_id', %(tenant)s, true),"
+    " set_config('transaction_read_only', %(read_only)s, true)"
+)
 TENANT = "select set_config('forge.tenant_id', %s, true)"
 SET_TENANT: Statement = (numbered(TENANT)[0], (25,))  # 25: text
 Params = Mapping[str, Any] | Sequence[Any] | None
 Rows = list[tuple[Any, ...]]
+T = TypeVar("T")
 
 
 # A statement, its values and their formats, as libpq takes them. PERF: a tuple, for it is made with
@@ -71,6 +78,35 @@ def run(
         return _by_parts(conn, sql, params, tenant)
     except psycopg.Error as err:
         raise translate(err) from err
+
+
+def query(
+    conn: psycopg.Connection[Any],
+    sql: str,
+    params: Params,
+    into: type[T],
+    tenant: UUID | None,
+    write: bool,
+) -> list[T]:
+    """The rows of one statement in a transaction of its own, or a savepoint: read-only unless
+    `write`, with the rows of `tenant` only. into: called with the columns by their names.
+
+    Raises ForgeError F418 for a tenant's table without a tenant, and the errors of `db.translate`.
+    """
+    if tenant is None:
+        refuse_without_tenant(conn, sql)
+    try:
+        with transaction(conn), conn.cursor(row_factory=class_row(into)) as cursor:
+            run(conn, SCOPE, {"tenant": str(tenant or ""), "read_only": "off" if write else "on"})
+            # SAFETY: in a pipeline a text of several statements is refused.
+            with errors_translated(), conn.pipeline():
+                cursor.execute(sql, params)
+            return cursor.fetchall() if cursor.description else []
+    except Unavailable as err:
+        if write or not isinstance(err.__cause__, ReadOnlySqlTransaction):
+            raise
+        message = "this statement writes, and its transaction is read-only"
+        raise DatabaseError(message, hint="run_sql(..., write=True)") from err.__cause__
 
 
 def _by_cursor(

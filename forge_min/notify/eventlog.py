@@ -18,7 +18,7 @@ from psycopg.types.json import Jsonb
 
 from .. import db
 from ..db import Connection
-from ..errors import Unavailable
+from ..errors import ForgeError, Unavailable
 from ..expression import expression
 from .hub import Event, TopicKey
 
@@ -38,8 +38,15 @@ def publish_tx(conn: psycopg.Connection[Any], event: Event, *, wake: Wake = "pol
 
     wake: where `db.transaction()` cannot nudge (a connection or a BEGIN of your own), readers find
     the event by polling; "notify" wakes them with a pg_notify in the transaction, whose commit then
-    waits for those of all others that do so. Raises the errors of `db.translate`.
+    waits for those of all others that do so. Raises ForgeError F417 for a topic of tenants without
+    a tenant, and the errors of `db.translate`.
     """
+    if event.tenant_id is None and event.topic in getattr(conn, "tenant_tables", ()):
+        raise ForgeError(
+            f"the topic {event.topic} belongs to tenants, but this event has none",
+            code="F417",
+            hint="Event(..., tenant_id=current_identity().tenant)",
+        )
     payload = None if event.payload is None else Jsonb(dict(event.payload))
     params = asdict(event) | {"changed": list(event.changed) or None, "payload": payload}
     db.run(conn, SQL["publish"], params)

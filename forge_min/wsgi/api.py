@@ -72,7 +72,10 @@ class ResourceAPI:
             pagination |= {"total": page.total, "pages": pages, "has_more": query.page < pages}
             links = _numbered(request, query.page, pages)
         data = self._actions.to_json_many(page.rows, query.include)
-        return json_response({"data": data, "pagination": pagination}, headers=links)
+        body = to_json({"data": data, "pagination": pagination})
+        if len(body) > self._actions.limits.response:
+            raise self._actions.limits.too_large()
+        return Response(200, body, [("Content-Type", "application/json"), *links])
 
     def get(self, request: Request) -> Response:
         """GET one, 304 when the client has this version."""
@@ -289,7 +292,8 @@ class ResourceAPI:
 def _is_now(given: object, now: object) -> bool:
     """Of a request's value: a fraction is exact there, and a double inside of a json column."""
     with suppress(ValueError):  # of what no column takes
-        return bool(TYPES["json"].read(given) == now)
+        read = TYPES["json"].read
+        return bool(read(given) == read(now))
     return False
 
 

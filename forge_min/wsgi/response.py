@@ -12,6 +12,7 @@ from contextvars import copy_context
 
 from ..data import table
 from ..fanout import plain_json
+from ..text import shortest
 
 Headers = Iterable[tuple[str, str]]
 
@@ -119,13 +120,30 @@ _encode = json.JSONEncoder(
 ).encode
 
 
+_ZEROS = "00000"  # every whole number that `shortest` changes ends so
+
+
+def _short(value: object) -> object:
+    """The same with every number as short as it can be written."""
+    if isinstance(value, dict):
+        return {name: _short(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_short(item) for item in value]
+    return shortest(value) if isinstance(value, int) else value
+
+
 def to_json(value: object) -> bytes:
     """UTF-8 JSON (RFC 8259). UUID, Decimal, dates and enums become strings.
 
     Raises TypeError for other objects, ValueError for NaN and infinities.
     """
     plain = plain_json(value)
-    return _encode(value).encode() if plain is None else plain
+    if plain is not None:
+        return plain
+    written = _encode(value)
+    if _ZEROS in written:  # PERF: few have a number that long
+        written = _encode(_short(value))
+    return written.encode()
 
 
 def json_response(value: object, status: int = 200, headers: Headers = ()) -> Response:

@@ -489,8 +489,10 @@ def test_what_the_validator_takes_postgresql_takes_and_gives_back(
             (back,) = (
                 conn.execute("insert into t values (%s) returning v", [taken]).fetchone() or ()
             )
-            assert back == (taken.obj if isinstance(taken, Jsonb) else taken)
-            if kind == "json":
-                assert json.loads(json.dumps(back)) == back
+            if isinstance(taken, Jsonb):  # which writes no exponents
+                assert TYPES["json"].read(back) == taken.obj
+                assert json.loads(to_json(back)) == taken.obj
+            else:
+                assert back == taken
 
         inserted()

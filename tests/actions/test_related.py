@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from forge_min.actions import ListQuery
+from forge_min.actions import Limits, ListQuery
 from forge_min.actions.reading import related
 from forge_min.auth import SYSTEM, Identity, as_identity
 from forge_min.errors import BadRequest, Forbidden, Unauthenticated
@@ -207,3 +207,12 @@ def test_the_system_has_no_tenant_of_its_own(full: Bookshop) -> None:
     assert caught.value.code == "F620"
     with pytest.raises(Unauthenticated):
         full["books"].list()
+
+
+def test_related_rows_that_are_too_large_are_refused(full: Bookshop) -> None:
+    with as_identity(STAFF):
+        rows = full["authors"].list().rows
+        full["books"].limits = Limits(response=10)
+        with pytest.raises(BadRequest, match="larger than 10 bytes"):
+            full["authors"].related(rows, ["books"])
+        assert full["authors"].related(rows, ["profile"])

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from forge_min import notify
+from forge_min.errors import ForgeError
 from forge_min.testing import Client, TestDatabase, running_app
 
 from .conftest import Anna
@@ -62,3 +66,23 @@ def test_a_cache_keeps_the_rows_of_two_tenants_apart(
         sent = {**anna.headers, "X-Tenant-ID": "north"}
         found = Client(running).get("/api/v1/tags", headers=sent)
     assert found.status == 200 and found.headers["Vary"] == "X-Tenant-ID, Authorization"
+
+
+def test_own_sql_and_events_without_a_tenant_are_errors(
+    wide_database: TestDatabase, anna: Anna
+) -> None:
+    for env, refused in (("development", True), ("test", False)):
+        with running_app(wide_database, FORGE_ENV=env) as running:
+            conn = running.database.connection()
+            if refused:
+                with pytest.raises(ForgeError) as caught:
+                    conn.execute("select count(*) from tags")
+                assert caught.value.code == "F418"
+            else:
+                assert conn.execute("select count(*) from tags").fetchall() == [(0,)]
+            event = notify.Event("tags", "tag.polished", "red")
+            with pytest.raises(ForgeError) as caught:
+                notify.publish_tx(conn, event)
+            assert caught.value.code == "F417"
+            notify.publish_tx(conn, replace(event, tenant_id=anna.north))
+            notify.publish_tx(conn, notify.Event("stations", "station.polished"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -213,3 +214,21 @@ def test_who_comes_while_a_row_is_being_deleted_follows_too(
         "bob",
         [str(row.id), None],
     )
+
+
+def test_a_chain_that_is_longer_than_the_stack_is_deleted(site: Any) -> None:
+    nodes, conn = site.registry.actions["nodes"], site.registry.database.connection()
+    long = sys.getrecursionlimit() + 100
+    keys = [uuid7() for _ in range(long)]
+    db.run(
+        conn,
+        "insert into nodes (id, name, up_id) select id, 'n', up from"
+        " unnest(%(keys)s::uuid[], %(ups)s::uuid[]) as n (id, up)",
+        {"keys": keys, "ups": [None, *keys[:-1]]},
+    )
+    before = len(read_events(conn))
+    with as_identity(Identity("ann")):
+        nodes.delete(keys[0])
+    events = [(e.kind, e.resource_id) for e in read_events(conn)[before:]]
+    assert events == [("node.deleted", str(key)) for key in reversed(keys)]
+    assert db.run(conn, "select count(*) from nodes") == [(0,)]

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 import pytest
+from forge_min.actions import Limits
 from forge_min.auth import ANONYMOUS, Identity, as_identity
 from forge_min.testing import TestDatabase
 from forge_min.wsgi import Application, Router
@@ -440,6 +441,23 @@ def test_related_rows_are_embedded_in_lists_and_rows(works: Workshop, ask_as: As
     for wrong in ("products?include=x", f"products/{made['id']}?include=maker,maker_id"):
         answer = ask_as(ANN, "GET", wrong)
         assert answer.status == 400 and "maker, tags" in answer.json["detail"]
+
+
+def test_a_list_that_is_too_large_is_400_and_a_shorter_one_is_sent(
+    works: Workshop, ask_as: Ask
+) -> None:
+    works["products"].limits = Limits(response=8_000)
+    for code in "ABC":
+        body = {"code": code, "details": {"x": "a" * 3_000}}
+        assert ask_as(ANN, "POST", "products", body).status == 201
+    answer = ask_as(ANN, "GET", "products")
+    assert (answer.status, answer.json["code"]) == (400, "F646")
+    assert "ask for fewer rows" in answer.json["detail"]
+    assert ask_as(ANN, "GET", "products?limit=1").status == 200
+    works["makers"].limits = Limits(response=100)
+    assert ask_as(ANN, "POST", "makers", {"name": "Mill"}).status == 201
+    answer = ask_as(ANN, "GET", "makers")  # whose columns are short, and their names are not
+    assert (answer.status, answer.json["code"]) == (400, "F646")
 
 
 def test_a_row_with_related_rows_is_never_said_to_be_unchanged(

@@ -11,6 +11,7 @@ from ... import db
 from ...fanout import iso_utc
 
 SQL = db.load_sql("forge_min.actions.reading", "audit.sql")
+SIZES = ("octet_length(changes::text)",)
 
 
 @dataclass(frozen=True, slots=True)

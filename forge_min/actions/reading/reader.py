@@ -6,12 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import chain
 from typing import Any, cast
 
 from ...errors import BadRequest, DomainError
 from ...fanout import filled
 from ...text import text
-from ..base import Base, Conn, Rows
+from ..base import TOO_LARGE, Base, Conn, Rows
 from ..resource import Page, R, Relation, quote
 from ..values import to_text
 from . import audit, listing, related
@@ -42,11 +43,11 @@ class Reader(Base[R]):
         query = query or ListQuery()
         self.relations(query.include)
         if query.page is not None:
-            found = self._run(conn, *listing.statement(self.resource, query))
+            found = self._run_page(conn, *listing.statement(self.resource, query))
             return self._numbered(query, found[: query.limit], conn)
         cursors = listing.Cursors(self.resource, query, self.tenant(), self.registry.secret)
         at = None if query.cursor is None else cursors.read(query.cursor)
-        found = self._run(conn, *listing.statement(self.resource, query, at))
+        found = self._run_page(conn, *listing.statement(self.resource, query, at))
         more = len(found) > query.limit
         found = found[: query.limit]
         backwards = at is not None and at.backwards
@@ -64,6 +65,12 @@ class Reader(Base[R]):
 
         Read in batches, each a statement of its own: no transaction stays open, and a row that is
         written in the meantime is there or not, never twice.
+        """
+        return chain.from_iterable(self.batches(query, conn=conn))
+
+    def batches(self, query: ListQuery | None = None, *, conn: Conn = None) -> Iterator[Made[R]]:
+        """The rows of `stream` in the lists in which they are read: of up to 1,000 rows, and no
+        larger than a list may be unless it is of one row.
         """
         self.allow("read")
         return self._streamed(replace(query or ListQuery(), limit=BATCH, page=None), conn)
@@ -147,7 +154,7 @@ class Reader(Base[R]):
         params["forge_before"] = None
         if cursor is not None:
             (params["forge_before"],), _ = tokens.read(secret, used_for, cursor, tuple)
-        found = self._run(conn, audit.SQL["log"], params)
+        found = self._run_page(conn, audit.SQL["log"], params, audit.SIZES)
         if not found and cursor is None:
             self._find(key, conn)
         shown = self.shown()
@@ -171,14 +178,22 @@ class Reader(Base[R]):
         first = self.list(replace(query, limit=1, page=1), conn=conn)
         return Page([], total=first.total)
 
-    def _streamed(self, query: ListQuery, conn: Conn) -> Iterator[R]:
+    def _streamed(self, query: ListQuery, conn: Conn) -> Iterator[Made[R]]:
         cursors = listing.Cursors(self.resource, query, self.tenant(), self.registry.secret)
         at, more = None, True
         while more:
-            found = self._run(conn, *listing.statement(self.resource, query, at))
-            more = len(found) > BATCH
-            yield from self._rows(found[:BATCH])
-            at = cursors.at(found[BATCH - 1]) if more else None
+            run = self._run_page if query.limit > 1 else self._run
+            try:
+                found = run(conn, *listing.statement(self.resource, query, at))
+            except BadRequest as err:
+                if err.code != TOO_LARGE:
+                    raise
+                query = replace(query, limit=max(1, query.limit // 10))
+                continue
+            more = len(found) > query.limit
+            found = found[: query.limit]
+            yield self._rows(found)
+            at = cursors.at(found[-1]) if more else None
 
     def _related(self, relation: Relation, rows: Sequence[R], conn: Conn) -> dict[Any, Any]:
         target = self.registry.actions[relation.target]
@@ -190,7 +205,7 @@ class Reader(Base[R]):
         if keys := [key for key in dict.fromkeys(leads.values()) if key is not None]:
             sql = related.statement(relation, self.resource, target.resource)
             hidden = target.hidden()
-            for lead, *values in target._run(conn, sql, {"forge_keys": keys}):
+            for lead, *values in target._run_page(conn, sql, {"forge_keys": keys}):
                 found[lead].append(target._row(values, hidden))
         if relation.kind in related.MANY:
             return {key: found[lead] for key, lead in leads.items()}

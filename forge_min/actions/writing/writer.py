@@ -89,7 +89,8 @@ class Writer(Base[R]):
         """The data, checked by every rule; errors are noted, not raised."""
         refused = self.refused()
         locked = () if operation == "create" else self._kept.union(refused, self.hidden())
-        check = Check(data, operation=operation, id=id, locked=locked)
+        most = self.limits.json
+        check = Check(data, operation=operation, id=id, locked=locked, max_json=most)
         self.resource.check(check)
         for name in refused:
             if name in data:
