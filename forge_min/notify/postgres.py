@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import psycopg
@@ -20,7 +20,7 @@ from ..errors import ForgeError
 from .channels import STUCK, Channels
 from .ears import Ears
 from .eventlog import MARKS, Reader, delete_old, publish_tx
-from .hub import Encode, Event, Opened, TopicKey
+from .hub import Batch, Encode, Event, Opened, TopicKey
 from .link import AWAY, Connect, Link, Loop, NoAnswer
 from .nudger import Nudger, pause
 
@@ -50,10 +50,11 @@ class PostgresHub:
     frame. poll_interval: seconds between reads when nothing nudges. listen: False = poll only
     (behind a pooler). retention: seconds that events are kept. ring: frames per topic key.
     resume_window: seconds that a key without subscribers is kept, and how far back a client may
-    resume. begin: called with the events that are encoded next, on the encoder's thread. heartbeat:
-    seconds after which a server that does not answer is given up. Through a pooler it polls,
-    whatever `listen` says. nudger: of this process, whose commits the hub hears of without the way
-    through the server. While there is no channel it hears no nudge, and reads once per interval.
+    resume. begin: called with the events of a batch, returns what encodes each of them; by default
+    `encode`. heartbeat: seconds after which a server that does not answer is given up. Through a
+    pooler it polls, whatever `listen` says. nudger: of this process, whose commits the hub hears of
+    without the way through the server. While there is no channel it hears no nudge, and reads once
+    per interval.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class PostgresHub:
         retention: float = 3600.0,
         ring: int = 64,
         resume_window: float = 600.0,
-        begin: Callable[[Sequence[Event]], object] = lambda events: None,
+        begin: Batch | None = None,
         heartbeat: float = 5.0,
         nudger: Nudger | None = None,
     ) -> None:
@@ -83,6 +84,7 @@ class PostgresHub:
         self._reader = Reader()
         self._loop = Loop("hub", self._step, connect, heartbeat, wake=self._ears)
         self._side = Link(connect, heartbeat)  # thread hub-encode
+        self._replay_link = Link(connect, heartbeat)  # thread hub-replay
         self._channels = Channels(encode, ring, resume_window, begin, self._delete)
         self._delete_at = 0.0  # thread hub-encode
         self._state = (False, NOT_CONNECTED)
@@ -114,8 +116,8 @@ class PostgresHub:
         return self._reader.lag if self._ears.of else 0.0
 
     def start(self, quiet: float = 0.0) -> None:
-        """As `Hub.start`: the threads `hub` and `hub-encode`. quiet: seconds in which it connects
-        only where it is woken.
+        """As `Hub.start`: the threads `hub`, `hub-encode` and `hub-replay`. quiet: seconds in which
+        it connects only where it is woken.
         """
         self._ears.open()
         self._channels.start()
@@ -126,10 +128,16 @@ class PostgresHub:
         self._loop.stop()
         self._channels.stop()
         self._side.close()
+        self._replay_link.close()
         self._state = (False, NOT_CONNECTED)
         self._ears.close()
 
-    def subscribe(self, key: TopicKey, last_event_id: str | None = None) -> Opened:
+    def subscribe(
+        self,
+        key: TopicKey,
+        last_event_id: str | None = None,
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> Opened:
         """As `Hub.subscribe`: from the ring, else from the log, else a refresh with reason
         resume.
         """
@@ -141,7 +149,7 @@ class PostgresHub:
             return Opened(subscription, b"")
         # SAFETY: read after the subscription stands: what is not in the log yet comes through the
         # ring.
-        frames = self._channels.replay(key, lambda: self._missed(key, last_event_id))
+        frames = self._channels.replay(key, lambda: self._missed(key, last_event_id), wanted)
         return Opened(subscription, self._channels.resumed(frames))
 
     def _attend(self) -> None:
@@ -243,14 +251,6 @@ class PostgresHub:
 
     # -- thread hub-encode ------------------------------------------------------------------------
 
-    def _missed(self, key: TopicKey, last_event_id: str) -> list[Event] | None:
-        try:
-            return self._reader.since(self._side.connection(), last_event_id, key, self._window)
-        except AWAY as err:
-            log.warning("a stream could not be resumed: %s", err)
-            self._side.close()
-            return None
-
     def _delete(self) -> None:
         if not self._state[0] or time.monotonic() < self._delete_at:
             return
@@ -262,3 +262,14 @@ class PostgresHub:
         except AWAY as err:
             log.warning("the hub could not delete old events: %s", err)
             self._side.close()
+
+    # -- thread hub-replay ------------------------------------------------------------------------
+
+    def _missed(self, key: TopicKey, last_event_id: str) -> list[Event] | None:
+        try:
+            conn = self._replay_link.connection()
+            return self._reader.since(conn, last_event_id, key, self._window)
+        except AWAY as err:
+            log.warning("a stream could not be resumed: %s", err)
+            self._replay_link.close()
+            return None
