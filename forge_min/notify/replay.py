@@ -11,7 +11,7 @@ from .hub import Batch, Event, TopicKey
 
 ANSWER = 2.0  # seconds that a returning subscriber waits for its frames before it gets a refresh
 MOST_BYTES = 1 << 20  # of the frames that one returning subscriber gets
-BATCH = 100  # events whose rows are read together: a few ms in which the thread may hold the GIL
+BATCH = 50
 
 
 class Replayer(EncoderThread):
@@ -21,6 +21,8 @@ class Replayer(EncoderThread):
         super().__init__("hub-replay")
         self._begin = begin
         self._hurry_until = 0.0  # until then none waits: the last replay came too late
+        # The last frames by the ids of their events, for one key and window.
+        self._known: tuple[tuple[TopicKey, int] | None, dict[int, bytes]] = (None, {})
 
     def replay(
         self,
@@ -43,7 +45,13 @@ class Replayer(EncoderThread):
             return time.monotonic() < end and wanted()
 
         answer: queue.SimpleQueue[list[bytes] | None] = queue.SimpleQueue()
-        self._inbox.append(lambda: answer.put(self._frames(key, channel, read, is_awaited)))
+
+        def run() -> None:
+            began = time.monotonic()
+            answer.put(self._frames(key, channel, read, is_awaited))
+            self._pause(began)
+
+        self._inbox.append(run)
         self.wake.set()
         try:
             return answer.get(timeout=ANSWER)
@@ -61,15 +69,26 @@ class Replayer(EncoderThread):
         events = read() if is_awaited() else None
         if events is None:
             return None
-        frames: list[bytes] = []
-        for start in range(0, len(events), BATCH):
-            batch = events[start : start + BATCH]
+        # Clients that were cut off together miss the same: a frame is as new as its event, and a
+        # later change of the row has an event of its own.
+        place = key, events[0].window if events else 0
+        frames = dict(self._known[1]) if self._known[0] == place else {}
+        missing = [event for event in events if event.id not in frames]
+        for start in range(0, len(missing), BATCH):
+            began = time.monotonic()
+            batch = missing[start : start + BATCH]
             encode = self._begin(batch)
             for event in batch:
                 frame = self._frame(encode, key, channel, event)
                 if frame is None:
                     return None
-                frames.append(frame)
-            if not is_awaited() or sum(map(len, frames)) > MOST_BYTES:
+                frames[event.id] = frame
+            if not is_awaited() or sum(map(len, frames.values())) > MOST_BYTES:
                 return None
-        return frames
+            self._pause(began)
+        self._known = place, {event.id: frames[event.id] for event in events}
+        return list(self._known[1].values())
+
+    def _pause(self, began: float) -> None:
+        # PERF: as long as it worked, so that live events find the interpreter free.
+        self.stopping.wait(time.monotonic() - began)

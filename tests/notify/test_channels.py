@@ -12,8 +12,10 @@ from forge_min.notify import Encode, Event, encoding, replay
 from forge_min.notify.channels import BACKLOG, Channels
 
 
-def events(count: int) -> list[Event]:
-    return [Event("flights", "flight.updated", resource_id=str(n)) for n in range(count)]
+def events(count: int, first: int = 1) -> list[Event]:
+    return [
+        Event("flights", "flight.updated", resource_id=str(n), id=first + n) for n in range(count)
+    ]
 
 
 def test_events_that_wait_are_bounded_and_what_is_dropped_is_a_refresh(kit: Any) -> None:
@@ -166,16 +168,19 @@ def test_a_replay_is_encoded_in_batches_and_dropped_when_its_client_is_gone(kit:
         batches.append(len(events))
         return kit.encode  # type: ignore[no-any-return]
 
+    last = events(121)[-1], "public", "json"
     rings = Channels(kit.encode, 64, begin=begin)
     rings.subscribe(kit.key())
     rings.start()
     try:
-        frames = rings.replay(kit.key(), lambda: events(250))
-        assert frames is not None and len(frames) == 250 and batches == [100, 100, 50]
+        frames = rings.replay(kit.key(), lambda: events(120))
+        assert frames is not None and len(frames) == 120 and batches == [50, 50, 20]
+        assert rings.replay(kit.key(), lambda: events(121)) == [*frames, kit.encode(*last)]
+        assert batches.pop() == 1, "what another client has just missed is not encoded again"
         stays = iter([True, True, False])
-        assert rings.replay(kit.key(), lambda: events(250), lambda: next(stays)) is None
-        assert batches == [100, 100, 50, 100, 100]
-        assert rings.replay(kit.key(), lambda: events(250), lambda: False) is None
+        assert rings.replay(kit.key(), lambda: events(120, 500), lambda: next(stays)) is None
+        assert batches == [50, 50, 20, 50, 50]
+        assert rings.replay(kit.key(), lambda: events(120, 500), lambda: False) is None
         assert len(batches) == 5
     finally:
         rings.stop()
