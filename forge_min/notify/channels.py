@@ -117,12 +117,15 @@ class Channels(EncoderThread):
 
     def refresh_all(self, reason: str) -> None:
         """Tell every subscriber to read everything again."""
-        frame = refresh_frame(reason)
+        self.refreshes[reason] += self.publish_all(refresh_frame(reason))
+
+    def publish_all(self, frame: bytes) -> int:
+        """Send a frame without an id to every subscriber. Returns how many there are."""
         with self._lock:
-            for group in self._groups.values():
-                for channel in group.values():
-                    channel.topic.publish(frame)
-                    self.refreshes[reason] += channel.topic.subscribers
+            topics = [one.topic for group in self._groups.values() for one in group.values()]
+            for topic in topics:
+                topic.publish(frame)
+        return sum(topic.subscribers for topic in topics)
 
     def replay(
         self,

@@ -68,6 +68,11 @@ def refresh_frame(reason: str, missed: int | None = None) -> bytes:
     return f'event: refresh\ndata: {{"reason":"{reason}","missed":{count}}}\n\n'.encode("ascii")
 
 
+def status_frame(state: str) -> bytes:
+    """The frame that says whether events arrive: "live", or "reconnecting" to the database."""
+    return f'event: status\ndata: {{"state":"{state}"}}\n\n'.encode("ascii")
+
+
 # (event, audience, format) → one whole SSE frame, with its id, or b"" for nothing at all.
 Encode = Callable[[Event, str, str], bytes]
 # Events that are encoded together → what encodes each of them.
