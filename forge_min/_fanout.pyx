@@ -36,7 +36,7 @@ from cpython.list cimport PyList_GET_ITEM, PyList_New, PyList_SET_ITEM
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
 from libc.errno cimport EAGAIN, EINTR, ENOBUFS, ENOENT, errno
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
@@ -55,6 +55,7 @@ cdef enum:
     MAX_RECEIVED = 65536  # bytes: a client of a stream has nothing to say
 
 cdef uint64_t published = 0  # atomic: frames that this process has published, of any topic
+cdef double UNREAD_HEARTBEATS = 3, UNREAD_SECONDS = 5  # as in _fanout_py
 cdef double STALLED = 1.0  # seconds without progress after which a client that shall go is given up
 cdef double LONGEST_WAIT = 1e6  # seconds
 cdef double TICK = 1e-9  # seconds: what sums of doubles may lose
@@ -476,7 +477,7 @@ cdef class _Entry:
 cdef class StreamWriter:
     """One thread (`stream-writer`) that writes topics' frames to every socket it was given."""
 
-    cdef double heartbeat, write_timeout
+    cdef double heartbeat, write_timeout, patience
     cdef uint64_t buffer_size
     cdef Frame* heartbeat_frame
     # The GIL guards these.
@@ -507,6 +508,8 @@ cdef class StreamWriter:
                 raise ValueError(f"{name} must be a positive number of seconds, not {value}")
         self.heartbeat = _seconds("heartbeat", heartbeat)
         self.write_timeout = _seconds("write_timeout", write_timeout)
+        self.patience = max(UNREAD_HEARTBEATS * self.heartbeat, UNREAD_SECONDS)
+        self.patience = min(self.patience, self.write_timeout)
         self.buffer_size = _whole("buffer_size", buffer_size, 1, 65536)
         self.heartbeat_frame = frame_of(b": hb\n\n")
         self.entries = {}
@@ -826,8 +829,11 @@ cdef class StreamWriter:
     cdef void begin(self, Stream* stream) noexcept nogil:
         cdef epoll_event event
         cdef uint32_t index
+        cdef int patience = <int>max(self.patience * 1000, 1.0)
         stream_link(stream, &self.streams)
         stream.sent_at = self.now
+        # Fails for a Unix socket, whose peer cannot vanish.
+        setsockopt(stream.fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &patience, sizeof(patience))
         event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
         event.data.ptr = stream
         if epoll_ctl(self.epoll, EPOLL_CTL_ADD, stream.fd, &event) < 0:
@@ -1011,6 +1017,7 @@ cdef class StreamWriter:
         cdef size_t left
         cdef bint counts
         forge_add(&self.sent_bytes, sent)
+        stream.sent += <int64_t>sent
         stream.sent_at = self.now
         stream.slow = False
         for index in range(count):
@@ -1046,7 +1053,9 @@ cdef class StreamWriter:
         while stream != NULL:
             following = stream.next
             patience = min(self.write_timeout, STALLED) if stream.closing else self.write_timeout
-            if over or (stream.blocked_since != 0.0 and now - stream.blocked_since >= patience):
+            if over or self.is_unread(stream, now) or (
+                stream.blocked_since != 0.0 and now - stream.blocked_since >= patience
+            ):
                 forge_add(&self.late, <uint64_t>(not stream.closing))
                 self.end(stream)
             elif stream.blocked_since == 0.0 and now - stream.sent_at >= self.heartbeat:
@@ -1057,6 +1066,19 @@ cdef class StreamWriter:
                     stream.current_counts = False
                 self.queue(stream)
             stream = following
+
+    cdef bint is_unread(self, Stream* stream, double now) noexcept nogil:
+        """As _fanout_py.StreamWriter._is_unread."""
+        cdef int held = 0
+        cdef int64_t taken
+        if stream.taken == stream.sent:
+            return False
+        ioctl(stream.fd, TIOCOUTQ, &held)
+        taken = stream.sent - held
+        if taken > stream.taken or taken == stream.sent or stream.unread_since == 0.0:
+            stream.unread_since = 0.0 if taken == stream.sent else now
+        stream.taken = taken
+        return stream.unread_since != 0.0 and now - stream.unread_since >= self.patience
 
     cdef void end(self, Stream* stream) noexcept nogil:
         """Close one stream: the one place where it ends. release_ended() gives back its things."""

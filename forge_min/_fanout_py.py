@@ -7,19 +7,22 @@ hold its promises. Knows neither HTTP nor events: a frame is some bytes.
 from __future__ import annotations
 
 import errno
+import fcntl
 import itertools
 import math
 import os
 import select
 import selectors
 import socket
+import sys
+import termios
 import threading
 import time
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Any, Protocol, TypeVar, cast, final
 
 from .errors import TooManyConnections, TooManyConnectionsForUser
@@ -31,6 +34,7 @@ _published = itertools.count(1)  # frames that this process has published, of an
 BATCH = 64  # frames in one system call
 MAX_RECEIVED = 65536  # bytes: a client of a stream has nothing to say
 STALLED = 1.0  # seconds without progress after which a client that shall go is given up
+UNREAD_HEARTBEATS, UNREAD_SECONDS = 3, 5.0  # for which a client may take nothing, both at least
 LONGEST_WAIT = 1e6  # seconds
 TICK = 1e-9  # seconds: what sums of doubles may lose
 
@@ -77,21 +81,13 @@ class Lease:
     def __enter__(self) -> Lease:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.release()
 
 
 @final
 class Limiter:
-    """Counts live streams: at most `max_total` at once, and `max_per_user` of one user. Exact.
-
-    A user is any string. A user without a lease costs no memory.
-    """
+    """Counts live streams: at most `max_total` at once, and `max_per_user` of one user. Exact."""
 
     __slots__ = ("_active", "_counts", "_lock", "max_per_user", "max_total")
 
@@ -417,7 +413,8 @@ class _Stream:
 
     __slots__ = (
         "blocked_since", "closing", "current", "current_counts", "farewell", "id", "lease",
-        "queued", "received", "sent_at", "slow", "sock", "subscriptions",
+        "queued", "received", "sent", "sent_at", "slow", "sock", "subscriptions", "taken",
+        "unread_since",
     )  # fmt: skip
 
     def __init__(
@@ -438,8 +435,8 @@ class _Stream:
         self.closing = False
         self.slow = False  # the socket was full, and the backlog is not yet worked off
         self.blocked_since = 0.0  # 0.0: not waiting for the socket
-        self.sent_at = 0.0
-        self.received = 0
+        self.sent_at = self.unread_since = 0.0  # 0.0: the client has taken all that was sent
+        self.received = self.sent = self.taken = 0
         self.queued = False
 
 
@@ -448,15 +445,17 @@ class StreamWriter:
     """One thread (`stream-writer`) that writes topics' frames to every socket it was given.
 
     heartbeat: seconds of silence after which `: hb` is sent. write_timeout: seconds without
-    progress after which a client is given up. buffer_size: frames that a client whose socket is
+    progress after which a client is given up; three heartbeats, at least 5 s, if that is less.
+    buffer_size: frames that a client whose socket is
     full may lag behind; one that keeps up may use the whole ring. A subscription that lags more
     gets ONE refresh frame, at a frame boundary, and goes on at the head.
     """
 
     __slots__ = (
         "_buffer_size", "_by_peer", "_bytes", "_entries", "_frames", "_heartbeat", "_incoming",
-        "_last_id", "_lock", "_news", "_pending", "_ready", "_refreshes", "_selector", "_stop",
-        "_stopping", "_thread", "_timed_out", "_topics", "_wake_in", "_wake_out", "_write_timeout",
+        "_last_id", "_lock", "_news", "_patience", "_pending", "_ready", "_refreshes",
+        "_selector", "_stop", "_stopping", "_thread", "_timed_out", "_topics", "_wake_in",
+        "_wake_out", "_write_timeout",
     )  # fmt: skip
 
     def __init__(
@@ -467,6 +466,8 @@ class StreamWriter:
                 raise ValueError(f"{name} must be a positive number of seconds, not {value}")
         self._heartbeat = _seconds("heartbeat", heartbeat)
         self._write_timeout = _seconds("write_timeout", write_timeout)
+        patience = max(UNREAD_HEARTBEATS * self._heartbeat, UNREAD_SECONDS)
+        self._patience = min(patience, self._write_timeout)
         self._buffer_size = _whole("buffer_size", buffer_size, 1, 65536)
         self._frames = self._bytes = self._refreshes = self._by_peer = self._timed_out = 0
         self._last_id = 0
@@ -600,10 +601,8 @@ class StreamWriter:
             self._news.add(topic)
         if not self._pending:
             self._pending = True
-            try:
+            with suppress(OSError):  # full means awake; closed means stopped
                 self._wake_in.send(b"\0")
-            except OSError:  # full means awake; closed means stopped
-                pass
 
     def alive(self, stream: int) -> bool:
         """Whether a stream of this number is not ended."""
@@ -687,10 +686,8 @@ class StreamWriter:
             self._queue(stream)
 
     def _drain_wakes(self) -> None:
-        try:
+        with suppress(BlockingIOError):
             self._wake_out.recv(4096)
-        except BlockingIOError:
-            pass
 
     def _listen(self, stream: _Stream) -> bool:
         """Read and forget what the client says. False when it is gone, or says too much."""
@@ -725,6 +722,9 @@ class StreamWriter:
             self._end(stream)
             return
         stream.sent_at = time.monotonic()
+        with suppress(OSError, AttributeError):  # a Unix socket; another system
+            patience = max(1, int(self._patience * 1000))
+            stream.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, patience)
         for subscription in stream.subscriptions:
             topic = subscription._topic
             if topic not in self._topics:
@@ -831,6 +831,7 @@ class StreamWriter:
     def _account(self, stream: _Stream, pieces: list[_Piece], sent: int) -> None:
         """Move cursors past every frame whose first byte left; keep the rest of the last one."""
         self._bytes += sent
+        stream.sent += sent
         stream.sent_at = time.monotonic()
         for piece in pieces:
             if not sent:
@@ -860,13 +861,28 @@ class StreamWriter:
             patience = self._write_timeout
             if stream.closing:
                 patience = min(patience, STALLED)
-            if late or (stream.blocked_since and now - stream.blocked_since >= patience):
+            blocked = stream.blocked_since and now - stream.blocked_since >= patience
+            if late or blocked or self._is_unread(stream, now):
                 self._timed_out += not stream.closing
                 self._end(stream)
             elif not stream.blocked_since and now - stream.sent_at >= self._heartbeat:
                 if stream.current is None:
                     stream.current, stream.current_counts = memoryview(HEARTBEAT), False
                 self._queue(stream)
+
+    def _is_unread(self, stream: _Stream, now: float) -> bool:
+        """Whether the client has taken nothing of what the kernel holds for too long (tcp(7),
+        SIOCOUTQ). Small frames would fill its buffer for hours before a send blocks."""
+        if stream.taken == stream.sent:
+            return False
+        held = bytes(4)
+        with suppress(OSError):
+            held = fcntl.ioctl(stream.sock, termios.TIOCOUTQ, held)
+        taken = stream.sent - int.from_bytes(held, sys.byteorder)
+        if taken > stream.taken or taken == stream.sent or not stream.unread_since:
+            stream.unread_since = 0.0 if taken == stream.sent else now
+        stream.taken = taken
+        return bool(stream.unread_since) and now - stream.unread_since >= self._patience
 
     def _end(self, stream: _Stream) -> None:
         """Close one stream and give back what it held. The one place where a stream ends."""
@@ -898,11 +914,9 @@ class StreamWriter:
 
 def _close_gently(sock: socket.socket) -> None:
     """Read, then close: unread input turns the last frames into a reset (RFC 1122, 4.2.2.13)."""
-    try:
+    with suppress(OSError):
         while sock.recv(4096, socket.MSG_DONTWAIT):
             pass
-    except OSError:
-        pass
     sock.close()
 
 
@@ -994,10 +1008,7 @@ _lane = 0
 
 
 def escape(value: object) -> str:
-    """A value as HTML text, safe in an element and in a quoted attribute; None is "".
-
-    A Raw is escaped like any other text: only `raw` lets one through.
-    """
+    """A value, also a Raw, as HTML text for an element or a quoted attribute; None is ""."""
     if type(value) is not str:
         if value is None:
             return ""
@@ -1046,23 +1057,17 @@ def filled(kind: type[T], names: tuple[str, ...], rows: Iterable[Sequence[object
 
 
 def receive(fd: int, size: int) -> bytes:
-    """What has come for a socket that does not block, at most `size` bytes (and 65,536); b"" at its
-    end. Raises OSError; BlockingIOError where nothing is there.
-    """
+    """Up to `size` and 65,536 bytes of a socket that does not block, b"" at its end; OSError."""
     return os.read(fd, min(size, 65536))
 
 
 def transmit(fd: int, data: bytes | memoryview) -> int:
-    """How many of these bytes a socket that does not block took. Raises OSError; BlockingIOError
-    where it takes none.
-    """
+    """How many of these bytes a socket that does not block took. Raises OSError."""
     return os.write(fd, data)
 
 
 def ready(epoll: select.epoll) -> int:
-    """A file descriptor with an event, as epoll_wait(2) gives it without waiting, or -1. Raises
-    OSError, ValueError for an epoll that is closed.
-    """
+    """A file descriptor with an event, without waiting, or -1. Raises OSError, ValueError."""
     found = epoll.poll(0, 1)
     return found[0][0] if found else -1
 
@@ -1198,10 +1203,7 @@ def access_line(
 
 
 def set_lane(lane: int) -> None:
-    """Choose the lane of shared memory that this process writes.
-
-    Called in a forked child before its first increment. ValueError outside 0..65535.
-    """
+    """Choose the lane of shared memory that this process writes, before its first increment."""
     global _lane
     _lane = _whole("lane", lane, 0, 65535)
 
@@ -1229,10 +1231,7 @@ def _offset(view: memoryview[float], width: int, private: bool) -> int:
 
 @final
 class Counter:
-    """A cell that adds, exact under threads.
-
-    memory: doubles (format 'd'), a lane for each of the processes that share it.
-    """
+    """A cell that adds, exact under threads. memory: of doubles, a lane for each process."""
 
     __slots__ = ("_lock", "_private", "_view")
 

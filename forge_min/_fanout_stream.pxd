@@ -1,6 +1,6 @@
 # One client of the compiled core's stream writer, as its thread sees it: plain C.
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 
 from forge_min._fanout_os cimport *
@@ -44,6 +44,9 @@ cdef struct Stream:
     Frame* farewell
     double blocked_since  # 0.0: not waiting for the socket
     double sent_at
+    double unread_since  # 0.0: the client has taken all that was sent
+    int64_t sent  # bytes
+    int64_t taken  # of them, when the thread last looked
     uint32_t received
     uint32_t count
     bint current_counts  # whether `current` is a topic's frame

@@ -1,6 +1,6 @@
-"""Events become frames here: JSON for programs, patches of elements for pages. Runs on the hub's
-thread, as "hub" without a role, in the event's tenant: a patch shows what everybody may see who may
-read.
+"""Events become frames here: JSON for programs, patches of elements for pages. Runs on the threads
+of the hub, as "hub" without a role, in the event's tenant: a patch shows what everybody may see who
+may read.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from ..actions import Registry
 from ..auth import Identity, as_identity
 from ..errors import NotFound
 from ..expression import expression
-from ..notify import Event
+from ..notify import Encode, Event
 
 PLAIN = expression(r"[A-Za-z0-9_-]+")
+_Rows = dict[tuple[str, UUID | None], Mapping[Any, Any]]
 
 
 class Encoder:
@@ -27,27 +28,36 @@ class Encoder:
         self._registry = registry
         self._fragments = {topic: registry.fill(made, 1) for topic, made in fragments.items()}
 
-        self._batch: Mapping[int, Event] = {}
-        self._read: dict[tuple[str, UUID | None], Mapping[Any, Any]] = {}
+    def begin(self, events: Sequence[Event]) -> Encode:
+        """What encodes each of these: one whole frame. Rows are read once per topic and tenant.
 
-    def begin(self, events: Sequence[Event]) -> None:
-        """What is encoded next: one read for all rows of a topic and tenant, when one is needed."""
-        self._batch, self._read = {event.id: event for event in events}, {}
+        Formats: "json", and "html" where the topic has a fragment.
+        """
+        read: _Rows = {}  # SAFETY: of this batch, whatever thread goes on with another one
+
+        def encode(event: Event, audience: str, format: str) -> bytes:
+            if format == "html" and event.topic in self._fragments and event.resource_id:
+                return self._patch(events, read, event, event.resource_id)
+            return sse.encode_json(event, audience, format)
+
+        return encode
 
     def encode(self, event: Event, audience: str, format: str) -> bytes:
-        """One whole frame. Formats: "json", and "html" where the topic has a fragment."""
-        if format == "html" and event.topic in self._fragments and event.resource_id:
-            return self._patch(event, event.resource_id)
-        return sse.encode_json(event, audience, format)
+        """One event by itself."""
+        return self.begin([event])(event, audience, format)
 
-    def _patch(self, event: Event, id: str) -> bytes:
+    def _patch(self, batch: Sequence[Event], read: _Rows, event: Event, id: str) -> bytes:
         selector = _selector(f"{event.topic}-{id}")
         if event.kind.endswith(".deleted"):
             return _frame(event, f"mode remove\nselector {selector}")
         actions = self._registry.actions[event.topic]
+        place = event.topic, event.tenant_id
         # Who listens was asked for the permission to read when the stream was opened.
         with as_identity(Identity(user="hub", tenant=event.tenant_id)):
-            row = self._rows(event, actions).get(actions.read_key(id))
+            if place not in read:
+                same = [one for one in batch if (one.topic, one.tenant_id) == place]
+                read[place] = _read(actions, same)
+            row = read[place].get(actions.read_key(id))
             if row is None:  # deleted meanwhile: its own event follows, this one says the same
                 return _frame(event, f"mode remove\nselector {selector}")
             html = self._fragments[event.topic](row).strip()
@@ -55,17 +65,6 @@ class Encoder:
         if event.kind.endswith((".created", ".restored")):
             lines = f"mode append\nselector #{event.topic}\n{lines}"
         return _frame(event, lines)
-
-    def _rows(self, event: Event, actions: Any) -> Mapping[Any, Any]:
-        """The rows of the event's topic and tenant in this batch, by key; at least its own."""
-        place = event.topic, event.tenant_id
-        if event.id not in self._batch:  # one that a returning subscriber missed
-            return _read(actions, [event])
-        known = self._read  # SAFETY: of this batch, also for a thread that was replaced meanwhile
-        if place not in known:
-            same = [one for one in self._batch.values() if (one.topic, one.tenant_id) == place]
-            known[place] = _read(actions, same)
-        return known[place]
 
 
 def _read(actions: Any, events: Sequence[Event]) -> Mapping[Any, Any]:

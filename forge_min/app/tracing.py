@@ -56,6 +56,8 @@ class RequestSpan(observe.Span):
             self._context = context = new_root(False)
             self._token = current.set(context)
             return None
+        # W3C Trace Context, 4.3 and 6.3: a stranger may name the trace, not have it recorded.
+        self._trusts_parent = environ.get("forge.trusted_proxy", False)
         self._name = environ["REQUEST_METHOD"]
         self._state = environ.get("HTTP_TRACESTATE", "")
         self._begin()

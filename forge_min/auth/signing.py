@@ -88,19 +88,18 @@ def change_password(
     """As `set_password`, for somebody who knows the present one. Raises Unauthenticated F638,
     TooManyAttempts F637, Invalid F630.
     """
-    checked = check_password(password, at_least=at_least, beside=user.email)
     mine = _buckets(digest(user.email).hex(), address)
     _attempt(conn, mine)
     rows = db.run(conn, SQL["password"], {"email": user.email})
     wrong = Unauthenticated(text("the current password is wrong"), code="F638")
     if not rows or not verify_password(current, rows[0][1]):
         raise wrong
-    hashed = hash_password(checked)
+    # Of an address none was counted.
+    db.run(conn, SQL["forget_attempts"], {"keys": list(mine), "address": "", "every": 0})
+    hashed = hash_password(check_password(password, at_least=at_least, beside=user.email))
     with db.transaction(conn):
         if not _holds(conn, user.id, rows[0][1]):
             raise wrong
-        # Of an address none was counted.
-        db.run(conn, SQL["forget_attempts"], {"keys": list(mine), "address": "", "every": 0})
         _set(conn, user.id, hashed)
 
 

@@ -5,7 +5,7 @@ No I/O. One conformance suite runs on everything that calls itself a hub.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
@@ -68,8 +68,15 @@ def refresh_frame(reason: str, missed: int | None = None) -> bytes:
     return f'event: refresh\ndata: {{"reason":"{reason}","missed":{count}}}\n\n'.encode("ascii")
 
 
+def status_frame(state: str) -> bytes:
+    """The frame that says whether events arrive: "live", or "reconnecting" to the database."""
+    return f'event: status\ndata: {{"state":"{state}"}}\n\n'.encode("ascii")
+
+
 # (event, audience, format) → one whole SSE frame, with its id, or b"" for nothing at all.
 Encode = Callable[[Event, str, str], bytes]
+# Events that are encoded together → what encodes each of them.
+Batch = Callable[[Sequence[Event]], Encode]
 
 
 class Hub(Protocol):
@@ -95,9 +102,14 @@ class Hub(Protocol):
     def stop(self) -> None:
         """End the threads. Idempotent. Subscriptions stay open and silent."""
 
-    def subscribe(self, key: TopicKey, last_event_id: str | None = None) -> Opened:
+    def subscribe(
+        self,
+        key: TopicKey,
+        last_event_id: str | None = None,
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> Opened:
         """Hear of what comes next, and first of what came after `last_event_id`, or get a
-        refresh.
+        refresh. wanted: False once the client is gone; called on any thread.
         """
 
     def publish(self, event: Event) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import secrets
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -55,7 +55,12 @@ class MemoryHub:
         self._state = NOT_STARTED
         self._channels.stop()
 
-    def subscribe(self, key: TopicKey, last_event_id: str | None = None) -> Opened:
+    def subscribe(
+        self,
+        key: TopicKey,
+        last_event_id: str | None = None,
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> Opened:
         """As `Hub.subscribe`."""
         subscription, exact = self._channels.subscribe(key, last_event_id)
         missed = last_event_id is not None and not exact

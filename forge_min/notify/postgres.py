@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import psycopg
@@ -20,7 +20,7 @@ from ..errors import ForgeError
 from .channels import STUCK, Channels
 from .ears import Ears
 from .eventlog import MARKS, Reader, delete_old, publish_tx
-from .hub import Encode, Event, Opened, TopicKey
+from .hub import Batch, Encode, Event, Opened, TopicKey, status_frame
 from .link import AWAY, Connect, Link, Loop, NoAnswer
 from .nudger import Nudger, pause
 
@@ -50,10 +50,11 @@ class PostgresHub:
     frame. poll_interval: seconds between reads when nothing nudges. listen: False = poll only
     (behind a pooler). retention: seconds that events are kept. ring: frames per topic key.
     resume_window: seconds that a key without subscribers is kept, and how far back a client may
-    resume. begin: called with the events that are encoded next, on the encoder's thread. heartbeat:
-    seconds after which a server that does not answer is given up. Through a pooler it polls,
-    whatever `listen` says. nudger: of this process, whose commits the hub hears of without the way
-    through the server. While there is no channel it hears no nudge, and reads once per interval.
+    resume. begin: called with the events of a batch, returns what encodes each of them; by default
+    `encode`. heartbeat: seconds after which a server that does not answer is given up; within twice
+    that every open stream hears of it. Through a pooler it polls, whatever `listen` says. nudger:
+    of this process, whose commits the hub hears of without the way through the server. While there
+    is no channel it hears no nudge, and reads once per interval.
     """
 
     def __init__(
@@ -66,8 +67,8 @@ class PostgresHub:
         retention: float = 3600.0,
         ring: int = 64,
         resume_window: float = 600.0,
-        begin: Callable[[Sequence[Event]], object] = lambda events: None,
-        heartbeat: float = 5.0,
+        begin: Batch | None = None,
+        heartbeat: float = 2.5,
         nudger: Nudger | None = None,
     ) -> None:
         self._connect = connect
@@ -82,7 +83,9 @@ class PostgresHub:
         self._in_a_row = 0  # reads that were wanted before their pause was over
         self._reader = Reader()
         self._loop = Loop("hub", self._step, connect, heartbeat, wake=self._ears)
-        self._side = Link(connect, heartbeat)  # thread hub-encode
+        self._side = Link(connect, 2 * heartbeat)  # thread hub-encode
+        self._replay_link = Link(connect, 2 * heartbeat)  # thread hub-replay
+        self._lost = False  # every open stream has been told so
         self._channels = Channels(encode, ring, resume_window, begin, self._delete)
         self._delete_at = 0.0  # thread hub-encode
         self._state = (False, NOT_CONNECTED)
@@ -114,8 +117,8 @@ class PostgresHub:
         return self._reader.lag if self._ears.of else 0.0
 
     def start(self, quiet: float = 0.0) -> None:
-        """As `Hub.start`: the threads `hub` and `hub-encode`. quiet: seconds in which it connects
-        only where it is woken.
+        """As `Hub.start`: the threads `hub`, `hub-encode` and `hub-replay`. quiet: seconds in which
+        it connects only where it is woken.
         """
         self._ears.open()
         self._channels.start()
@@ -126,10 +129,16 @@ class PostgresHub:
         self._loop.stop()
         self._channels.stop()
         self._side.close()
+        self._replay_link.close()
         self._state = (False, NOT_CONNECTED)
         self._ears.close()
 
-    def subscribe(self, key: TopicKey, last_event_id: str | None = None) -> Opened:
+    def subscribe(
+        self,
+        key: TopicKey,
+        last_event_id: str | None = None,
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> Opened:
         """As `Hub.subscribe`: from the ring, else from the log, else a refresh with reason
         resume.
         """
@@ -137,12 +146,14 @@ class PostgresHub:
         subscription, exact = self._channels.subscribe(key, last_event_id)
         if not self._ears.of:  # fallen silent in between, for this one was not there yet
             self._attend()
-        if exact or last_event_id is None:
-            return Opened(subscription, b"")
-        # SAFETY: read after the subscription stands: what is not in the log yet comes through the
-        # ring.
-        frames = self._channels.replay(key, lambda: self._missed(key, last_event_id))
-        return Opened(subscription, self._channels.resumed(frames))
+        first = b""
+        if not exact and last_event_id is not None:
+            # SAFETY: read after the subscription stands: what is not in the log yet comes through
+            # the ring.
+            frames = self._channels.replay(key, lambda: self._missed(key, last_event_id), wanted)
+            first = self._channels.resumed(frames)
+        # SAFETY: as above: that it is live again comes through the ring.
+        return Opened(subscription, first + status_frame("reconnecting") * self._lost)
 
     def _attend(self) -> None:
         """Hear each commit from now on. What was committed earlier and nobody has read is nobody's:
@@ -181,6 +192,7 @@ class PostgresHub:
             self.reconnects += 1
             why = f"{err.code}: {err}" if isinstance(err, ForgeError) else NOT_CONNECTED
             self._state = (False, why)
+            self._announce(lost=True)
             raise
 
     def _catch_up(self) -> Connection:
@@ -198,10 +210,17 @@ class PostgresHub:
         else:
             self._channels.submit(events)
         self._state = (True, "")
+        self._announce(lost=False)
         if ending is not None:
             self._ending = None
             ending.over.set()
         return conn
+
+    def _announce(self, *, lost: bool) -> None:
+        """Tell every open stream when the database is lost, and when events arrive again."""
+        if lost != self._lost:
+            self._lost = lost
+            self._channels.publish_all(status_frame("reconnecting" if lost else "live"))
 
     def _attach(self, conn: Connection) -> None:
         self._ears.attach(conn)
@@ -243,14 +262,6 @@ class PostgresHub:
 
     # -- thread hub-encode ------------------------------------------------------------------------
 
-    def _missed(self, key: TopicKey, last_event_id: str) -> list[Event] | None:
-        try:
-            return self._reader.since(self._side.connection(), last_event_id, key, self._window)
-        except AWAY as err:
-            log.warning("a stream could not be resumed: %s", err)
-            self._side.close()
-            return None
-
     def _delete(self) -> None:
         if not self._state[0] or time.monotonic() < self._delete_at:
             return
@@ -262,3 +273,14 @@ class PostgresHub:
         except AWAY as err:
             log.warning("the hub could not delete old events: %s", err)
             self._side.close()
+
+    # -- thread hub-replay ------------------------------------------------------------------------
+
+    def _missed(self, key: TopicKey, last_event_id: str) -> list[Event] | None:
+        try:
+            conn = self._replay_link.connection()
+            return self._reader.since(conn, last_event_id, key, self._window)
+        except AWAY as err:
+            log.warning("a stream could not be resumed: %s", err)
+            self._replay_link.close()
+            return None

@@ -139,6 +139,7 @@ class Span:
     _kind: Kind = "internal"
     _attributes: Attributes | None = None
     _parent: str | None = None
+    _trusts_parent = True  # its sampling decision counts; else only its ids do
     _links: Sequence[str] = ()
     _token: Token[SpanContext | None] | None = None
     _recording: Recording | None = None
@@ -204,10 +205,13 @@ class Span:
             parent = current.get() or here()
         else:
             parent = parse_traceparent(given) if given else None
+        follows = parent is not None and self._trusts_parent
+        if parent is not None and not follows:
+            parent = parent._replace(sampled=False)  # for spans inside, and jobs
         recorder = _recorder
         if recorder is None:
             context = parent or new_root(False)
-        elif parent.sampled if parent else random() < recorder.sample_ratio:
+        elif parent.sampled if parent and follows else random() < recorder.sample_ratio:
             links = [found for found in map(parse_traceparent, self._links) if found]
             self._recording = recorder.record(
                 self._name, self._kind, self._attributes, parent, remote, links, self._state

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
+import socket
 from collections.abc import Callable, Container
 from functools import partial
 from typing import NamedTuple
@@ -158,7 +159,8 @@ def events_handler(
         opened: list[Opened] = []
         try:
             last = request.header("Last-Event-ID")
-            opened.extend(hub.subscribe(key, last) for key in keys)
+            wanted = partial(_is_connected, request.environ.get("forge.socket"))
+            opened.extend(hub.subscribe(key, last, wanted) for key in keys)
             seat = Seat(current_identity(), tuple(places))
             return _answer(request, writer, opened, lease, heartbeat, patrol, seat)
         except BaseException:
@@ -168,6 +170,16 @@ def events_handler(
             raise
 
     return handler
+
+
+def _is_connected(peer: socket.socket | None) -> bool:
+    """Whether the client is there; True where our server does not say."""
+    try:
+        return peer is None or peer.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
 
 
 def _topics(request: Request, known: Container[str]) -> list[str]:

@@ -87,8 +87,8 @@ def test_the_rows_of_a_batch_are_read_at_once_and_by_tenant(
         return many(self, ids)
 
     monkeypatch.setattr(type(accounts), "public_many", counting)
-    encoder.begin(events)
-    frames = [lines_of(encoder.encode(event, "", "html")) for event in events]
+    encode = encoder.begin(events)
+    frames = [lines_of(encode(event, "", "html")) for event in events]
     assert reads == [10, 10] and len(frames) == 22
     assert sum(lines[0] == "mode append" for lines in frames) == 18
     assert sum(lines[0] == "mode remove" for lines in frames) == 4
@@ -103,8 +103,8 @@ def test_an_event_whose_id_is_no_key_costs_the_others_of_its_batch_nothing(
         stations.create({"number": 7, "name": "Here"})
         (good,) = read_events(conn, start)
     odd = [Event("stations", "station.opened", id, 1, id=10**9) for id in ("everything", "", None)]
-    encoder.begin([*odd, good])
-    assert b"Here" in encoder.encode(good, "", "html")
+    encode = encoder.begin([*odd, good])
+    assert b"Here" in encode(good, "", "html")
 
 
 def test_a_thread_that_comes_back_late_leaves_its_rows_to_its_own_batch() -> None:
@@ -123,14 +123,13 @@ def test_a_thread_that_comes_back_late_leaves_its_rows_to_its_own_batch() -> Non
     registry: Any = SimpleNamespace(fill=lambda made, skip: made, actions={"t": Slow()})
     encoder = Encoder(registry, {"t": lambda row: row})
     one, two = (Event("t", "t.updated", str(n), 1, id=n) for n in (1, 2))
-    encoder.begin([one])
-    late = threading.Thread(target=encoder.encode, args=(one, "", "html"))
+    late = threading.Thread(target=encoder.begin([one]), args=(one, "", "html"))
     late.start()
     asked.wait(10)
-    encoder.begin([two])
+    encode = encoder.begin([two])
     gate.set()
     late.join(10)
-    assert lines_of(encoder.encode(two, "", "html")) == ["elements <p id=t-2>"]
+    assert lines_of(encode(two, "", "html")) == ["elements <p id=t-2>"]
 
 
 def test_a_deleted_row_that_is_restored_is_added_again(site: Running, encoder: Encoder) -> None:

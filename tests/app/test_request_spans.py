@@ -23,10 +23,10 @@ ENVIRON = {
 }  # fmt: skip
 
 
-def asked(handler: Callable[[Request], Response], **environ: Any) -> list[Any]:
+def asked(handler: Callable[[Request], Response], ratio: float = 1.0, **environ: Any) -> list[Any]:
     """The spans of one request to it, the innermost first."""
     exporter = InMemorySpanExporter()
-    telemetry = observe.setup("shop", sample_ratio=1.0, exporter=exporter)
+    telemetry = observe.setup("shop", sample_ratio=ratio, exporter=exporter)
     try:
         router = Router()
         router.add("GET", "/x", handler)
@@ -53,6 +53,38 @@ def divides(request: Request) -> Response:
 def divides_inside(request: Request) -> Response:
     with observe.span("inside"):
         return divides(request)
+
+
+@pytest.mark.parametrize(
+    ("flag", "trusted", "ratio", "recorded"),
+    [
+        ("01", None, 0.0, False),
+        ("01", False, 0.0, False),
+        ("01", True, 0.0, True),
+        ("00", True, 1.0, False),
+        ("00", False, 1.0, True),
+        ("01", False, 1.0, True),
+    ],
+)
+def test_the_sampled_flag_counts_from_trusted_proxies_only(
+    flag: str, trusted: bool | None, ratio: float, recorded: bool
+) -> None:
+    seen: list[str | None] = []
+
+    def handler(request: Request) -> Response:
+        with observe.span("inside"):
+            seen.append(observe.current_traceparent())
+        return Response(204)
+
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    environ = {"HTTP_TRACEPARENT": f"00-{trace}-00f067aa0ba902b7-{flag}"}
+    if trusted is not None:
+        environ |= {"forge.trusted_proxy": trusted}
+    spans = asked(handler, ratio, **environ)
+    assert [span.name for span in spans] == (["inside", "GET /x"] if recorded else [])
+    assert all(f"{span.context.trace_id:032x}" == trace for span in spans)
+    assert seen[0] is not None and seen[0][3:35] == trace
+    assert seen[0].endswith("-01" if recorded else "-00")
 
 
 def test_an_exception_that_became_an_answer_is_recorded() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -14,6 +15,8 @@ from forge_min.auth.passwords import (
     verify_password,
 )
 from forge_min.errors import Invalid, Unavailable
+from hypothesis import given
+from hypothesis import strategies as st
 
 CHEAP = Costs(log2n=4)
 
@@ -65,6 +68,27 @@ def test_what_is_guessed_first_is_refused(bad: object) -> None:
     with pytest.raises(Invalid) as caught:
         check_password(bad, at_least=8, beside="anna@example.com")
     assert caught.value.code == "F630" and caught.value.errors[0].pointer == "/password"
+
+
+@given(st.text("ab", max_size=12), st.text("abc", max_size=3))
+def test_a_repetition_is_found_wherever_it_ends(word: str, start: str) -> None:
+    whole = (start + word) * 3 + start
+    repeats = (
+        n for n in range(1, len(whole) + 1) if whole == (whole[:n] * len(whole))[: len(whole)]
+    )
+    assert passwords._period(whole) == next(repeats, 0)
+
+
+def test_a_long_password_costs_no_more_than_its_length() -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(Invalid, match="guessed first"):
+            check_password("\ufb03abcde" * 170 + "\ufb03", at_least=12)
+        assert check_password("abcde" + "\ufb03" * 1_000, at_least=12)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 500_000, "copies of the password, as many as it has characters"
 
 
 def test_many_at_once_wait_and_then_are_told_to_come_back(

@@ -191,6 +191,13 @@ def test_a_change_of_the_password_gives_its_tries_back(conn: db.Connection, anna
     assert signing.sign_in(conn, anna.email, now, HOUR, address="10.0.0.1")
 
 
+def test_a_new_password_is_looked_at_after_the_current_one(conn: db.Connection, anna: User) -> None:
+    with pytest.raises(Unauthenticated):
+        signing.change_password(conn, anna, "wrong", "short", 12)
+    with pytest.raises(Invalid):
+        signing.change_password(conn, anna, PASSWORD, "short", 12)
+
+
 @pytest.mark.thorough
 def test_an_office_behind_one_address_signs_in_as_often_as_it_likes(
     conn: db.Connection, anna: User

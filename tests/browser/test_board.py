@@ -12,6 +12,7 @@ from forge_min.db import EmbeddedServer
 from forge_min.testing import TestDatabase
 
 from artifact_runner import Site
+from round_trips import counting_proxy
 
 pytestmark = [pytest.mark.browser, pytest.mark.db, pytest.mark.slow]
 
@@ -87,6 +88,37 @@ def test_eight_tabs_share_one_stream_and_outlive_one_of_them_and_a_restart(
     board.gate(flight, "A3")
     in_all(GATE, flight, "A3")
     board.eventually(lambda: board.streams() == 1)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("way", ["worker", "lock"])
+def test_tabs_say_that_the_database_is_lost_and_catch_up(
+    new_board: Any, site: Site, browse: Any, fresh_database: TestDatabase, way: str
+) -> None:
+    with counting_proxy(fresh_database.app_url) as proxy:
+        site.environ["FORGE_DATABASE_URL"] = proxy.url
+        board = new_board(site)
+        flight = board.add("FM1")
+        browser = browse(WAYS[way])
+        browser.get(f"{board.url}flights")
+        tabs = [browser.current_window_handle, browser.tab(f"{board.url}flights")]
+
+        def in_all(script: str) -> None:
+            for tab in tabs:
+                browser.switch_to.window(tab)
+                browser.until(script)
+
+        banner = "document.querySelector('[data-live-status]')"
+        in_all(f"{STATE} === 'live' && !{banner}.textContent")
+        with proxy.held():
+            in_all(f"{STATE} === 'reconnecting' && {banner}.textContent.startsWith('Reconnecting')")
+            in_all(f"{banner}.checkVisibility() && {banner}.getAttribute('role') === 'status'")
+            with db.connect(fresh_database.app_url) as conn:
+                conn.execute("update flights set gate = 'Z9' where id = %s", [flight])
+        in_all(f"{STATE} === 'live' && !{banner}.textContent")
+        in_all("document.querySelector('main').textContent.includes('Z9')")
+        assert board.process.stop() == 0
+        in_all(f"{STATE} === 'connecting' && {banner}.textContent.startsWith('Reconnecting')")
 
 
 @pytest.mark.thorough

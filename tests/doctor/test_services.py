@@ -861,6 +861,6 @@ def test_a_backlog_and_discarded_jobs_are_told(
 
 def test_a_processes_share_of_connections_grows_with_what_it_runs(make_site: MakeSite) -> None:
     one = most_connections(make_site())
-    assert one == 7 + 1 + 8 + 5 + 10 + 5
+    assert one == 9 + 1 + 8 + 5 + 10 + 5
     assert most_connections(make_site("", {"jobs.enabled": False})) == one - 15
-    assert most_connections(make_site("", {"server.processes": 3})) == 3 * (one - 5) + 5 + 7
+    assert most_connections(make_site("", {"server.processes": 3})) == 3 * (one - 5) + 5 + 9

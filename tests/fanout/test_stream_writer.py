@@ -7,6 +7,7 @@ import os
 import random
 import re
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -207,6 +208,72 @@ def test_who_reads_nothing_is_given_up_at_the_deadline(core: ModuleType, bench: 
     bench.eventually(lambda: limiter.active == 0)
     assert time.monotonic() - began >= 0.2
     assert (writer.timed_out, writer.connections, topic.subscribers) == (1, 0, 0)
+
+
+def test_who_never_reads_is_given_up_though_every_send_succeeds(
+    core: ModuleType, bench: Any
+) -> None:
+    topic = core.Topic()
+    writer = bench.writer(heartbeat=0.05, write_timeout=0.4)
+    listener = socket.create_server(("127.0.0.1", 0))
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+    client.connect(listener.getsockname())
+    server, _ = listener.accept()
+    reading_fd, reading = bench.pair()
+    writer.adopt(server.detach(), [topic.subscribe()])
+    writer.adopt(reading_fd, [topic.subscribe()])
+    topic.publish(frame(1, 10_000))  # fits the kernel's buffer here, not the client's
+    sent = writer.bytes_sent
+    try:
+        reading.read_until(HEARTBEAT)
+        bench.eventually(lambda: writer.timed_out == 1)
+        assert writer.bytes_sent > sent, "a heartbeat was sent"
+        assert writer.connections == 1, "one that reads stays"
+    finally:
+        client.close()
+        listener.close()
+
+
+@pytest.mark.thorough
+def test_a_client_whose_network_vanished_keeps_no_place(core: ModuleType, bench: Any) -> None:
+    name, net = f"fg{random.randrange(10**9)}", f"10.213.{random.randrange(1, 250)}"
+
+    def ip(*words: str) -> None:
+        subprocess.run(["ip", *words], check=True, capture_output=True, timeout=10)
+
+    try:
+        ip("netns", "add", name)
+        ip("link", "add", f"{name}a", "type", "veth", "peer", "name", f"{name}b", "netns", name)
+    except (OSError, subprocess.CalledProcessError) as err:
+        subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
+        pytest.skip(f"no network namespace can be made here: {err}")
+    try:
+        ip("addr", "add", f"{net}.1/24", "dev", f"{name}a")
+        ip("link", "set", f"{name}a", "up")
+        ip("-n", name, "addr", "add", f"{net}.2/24", "dev", f"{name}b")
+        ip("-n", name, "link", "set", f"{name}b", "up")
+        listener = socket.create_server((f"{net}.1", 0))
+        read = f"import socket as s; c = s.create_connection({listener.getsockname()!r})"
+        command = ["ip", "netns", "exec", name, sys.executable, "-c"]
+        client = subprocess.Popen([*command, f"{read}\nwhile c.recv(4096): pass"])
+        try:
+            listener.settimeout(10)
+            server, _ = listener.accept()
+            limiter = core.Limiter(max_total=5, max_per_user=5)
+            writer = bench.writer(heartbeat=0.1, write_timeout=1.0)
+            topic = core.Topic()
+            writer.adopt(server.detach(), [topic.subscribe()], limiter.acquire("ann"))
+            topic.publish(frame(1))
+            bench.eventually(lambda: writer.frames_sent == 1)
+            ip("-n", name, "link", "set", f"{name}b", "down")
+            bench.eventually(lambda: limiter.active == 0 and writer.connections == 0)
+        finally:
+            client.kill()
+            client.wait()
+            listener.close()
+    finally:
+        ip("netns", "del", name)
 
 
 @pytest.mark.parametrize("how", ["half-close", "close", "reset", "flood"])

@@ -51,13 +51,19 @@ class Listener:
     @property
     def heard(self) -> list[str]:
         """The resource ids of the events, in order."""
-        found = [DATA.search(f) for f in self.frames if b"event: refresh" not in f]
+        others = (b"event: refresh", b"event: status")
+        found = [DATA.search(f) for f in self.frames if not f.startswith(others)]
         return [m[1].decode().split("|")[0] for m in found if m]
 
     @property
     def refreshes(self) -> int:
         """Refresh frames so far."""
         return sum(b"event: refresh" in f for f in self.frames)
+
+    @property
+    def states(self) -> list[str]:
+        """What status frames said, in order."""
+        return [f.split(b'"')[-2].decode() for f in self.frames if f.startswith(b"event: status")]
 
     @property
     def ids(self) -> list[str]:

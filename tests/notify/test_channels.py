@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from forge_min.notify import Event, channels
+from forge_min.notify import Encode, Event, encoding, replay
 from forge_min.notify.channels import BACKLOG, Channels
 
 
-def events(count: int) -> list[Event]:
-    return [Event("flights", "flight.updated", resource_id=str(n)) for n in range(count)]
+def events(count: int, first: int = 1) -> list[Event]:
+    return [
+        Event("flights", "flight.updated", resource_id=str(n), id=first + n) for n in range(count)
+    ]
 
 
 def test_events_that_wait_are_bounded_and_what_is_dropped_is_a_refresh(kit: Any) -> None:
@@ -34,7 +37,7 @@ def test_events_that_wait_are_bounded_and_what_is_dropped_is_a_refresh(kit: Any)
 def test_a_returning_subscriber_does_not_wait_for_ever(
     kit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(channels, "ANSWER", 0.01)
+    monkeypatch.setattr(replay, "ANSWER", 0.01)
     rings = Channels(kit.encode, 64)
     rings.subscribe(kit.key())
     assert rings.replay(kit.key(), list) is None
@@ -81,7 +84,7 @@ def test_an_encoder_may_do_anything_and_the_thread_goes_on(kit: Any, trouble: ob
 def test_clients_that_come_back_for_an_event_that_hangs_cost_nobody_anything(
     kit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(channels, "LONG", 0.1)
+    monkeypatch.setattr(encoding, "LONG", 0.1)
     gate = threading.Event()
 
     def hanging(event: Event, audience: str, format: str) -> bytes:
@@ -100,9 +103,9 @@ def test_clients_that_come_back_for_an_event_that_hangs_cost_nobody_anything(
         began = time.monotonic()
         assert rings.replay(kit.key(), lambda: [poison]) is None, "asked of a stuck encoder"
         rings.relieve()
-        for _ in range(channels.SPARE + 1):
+        for _ in range(encoding.SPARE + 1):
             assert rings.replay(kit.key(), lambda: [poison]) is None
-        assert time.monotonic() - began < channels.ANSWER / 2
+        assert time.monotonic() - began < replay.ANSWER / 2
         rings.submit([Event("airports", "airport.updated", resource_id="after")])
         other.until(lambda me: me.heard == ["after"])
         assert not rings.stuck
@@ -114,7 +117,7 @@ def test_clients_that_come_back_for_an_event_that_hangs_cost_nobody_anything(
 def test_one_late_answer_is_waited_for_and_those_behind_it_are_not(
     kit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(channels, "ANSWER", 0.2)
+    monkeypatch.setattr(replay, "ANSWER", 0.2)
     rings = Channels(kit.encode, 64)  # not started: it never answers
     for topic in ("a", "b", "c"):
         rings.subscribe(kit.key(topic=topic))
@@ -129,3 +132,55 @@ def test_a_replay_is_bounded_in_bytes(kit: Any) -> None:
     assert rings.resumed([b"x" * 1000] * 1000) == b"x" * 1_000_000
     assert b'"resume"' in rings.resumed([b"x" * 1000] * 1100)
     assert b'"resume"' in rings.resumed(None) and rings.refreshes["resume"] == 2
+
+
+def test_live_events_arrive_while_a_replay_is_held_up(kit: Any) -> None:
+    gate, held = threading.Event(), threading.Event()
+
+    def slow(event: Event, audience: str, format: str) -> bytes:
+        if event.resource_id == "missed":
+            held.set()
+            gate.wait(60)
+        return bytes(kit.encode(event, audience, format))
+
+    rings = Channels(slow, 64)
+    rings.subscribe(kit.key())
+    listener = kit.Listener(rings.subscribe(kit.key(topic="airports"))[0])
+    missed = [Event("flights", "flight.updated", resource_id="missed")]
+    returning = threading.Thread(target=rings.replay, args=(kit.key(), lambda: missed))
+    rings.start()
+    try:
+        returning.start()
+        assert held.wait(10)
+        rings.submit([Event("airports", "airport.updated", resource_id="live")])
+        listener.until(lambda me: me.heard == ["live"])
+        assert returning.is_alive()
+    finally:
+        gate.set()
+        returning.join(10)
+        rings.stop()
+
+
+def test_a_replay_is_encoded_in_batches_and_dropped_when_its_client_is_gone(kit: Any) -> None:
+    batches: list[int] = []
+
+    def begin(events: Sequence[Event]) -> Encode:
+        batches.append(len(events))
+        return kit.encode  # type: ignore[no-any-return]
+
+    last = events(121)[-1], "public", "json"
+    rings = Channels(kit.encode, 64, begin=begin)
+    rings.subscribe(kit.key())
+    rings.start()
+    try:
+        frames = rings.replay(kit.key(), lambda: events(120))
+        assert frames is not None and len(frames) == 120 and batches == [50, 50, 20]
+        assert rings.replay(kit.key(), lambda: events(121)) == [*frames, kit.encode(*last)]
+        assert batches.pop() == 1, "what another client has just missed is not encoded again"
+        stays = iter([True, True, False])
+        assert rings.replay(kit.key(), lambda: events(120, 500), lambda: next(stays)) is None
+        assert batches == [50, 50, 20, 50, 50]
+        assert rings.replay(kit.key(), lambda: events(120, 500), lambda: False) is None
+        assert len(batches) == 5
+    finally:
+        rings.stop()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from forge_min import db, notify
-from forge_min.notify import Event, channels
+from forge_min.notify import Event, encoding
 
 pytestmark = pytest.mark.db
 Make = Callable[..., notify.Hub]
@@ -157,7 +157,7 @@ def test_an_encoder_that_does_not_return_costs_its_own_key_and_nobody_else(
     other = kit.Listener(hub.subscribe(kit.key(topic="airports"))[0])
     try:
         hub.publish(event(1))
-        time.sleep(channels.LONG + 0.3)
+        time.sleep(encoding.LONG + 0.3)
         hub.publish(event(2, topic="airports"))
         bad.until(lambda me: me.refreshes >= 1)
         good.until(lambda me: me.heard == ["1"])
@@ -174,7 +174,7 @@ def test_an_encoder_that_does_not_return_costs_its_own_key_and_nobody_else(
 def test_a_hub_whose_encoder_never_returns_is_not_ready_until_it_does(
     make: Make, kit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(channels, "LONG", 0.05)
+    monkeypatch.setattr(encoding, "LONG", 0.05)
     gate = threading.Event()
 
     def hanging(event: Event, audience: str, format: str) -> bytes:
@@ -183,9 +183,9 @@ def test_a_hub_whose_encoder_never_returns_is_not_ready_until_it_does(
 
     hub = make(hanging)
     listener = kit.Listener(hub.subscribe(kit.key(topic="late"))[0])
-    held = [hub.subscribe(kit.key(topic=f"t{n}"))[0] for n in range(channels.SPARE)]
+    held = [hub.subscribe(kit.key(topic=f"t{n}"))[0] for n in range(encoding.SPARE)]
     try:
-        for n in range(channels.SPARE):
+        for n in range(encoding.SPARE):
             hub.publish(event(n, topic=f"t{n}"))
         hub.publish(event(9, topic="late"))
 
@@ -198,10 +198,10 @@ def test_a_hub_whose_encoder_never_returns_is_not_ready_until_it_does(
     finally:
         gate.set()
     kit.wait_for(lambda: hub.ready[0])
-    monkeypatch.setattr(channels, "LONG", 1.0)
+    monkeypatch.setattr(encoding, "LONG", 1.0)
     hub.publish(event(11, topic="late"))
     listener.until(lambda me: "11" in me.heard)
-    assert len(held) == channels.SPARE
+    assert len(held) == encoding.SPARE
 
 
 def test_a_subscriber_that_comes_back_gets_exactly_what_it_missed(make: Make, kit: Any) -> None:
@@ -281,7 +281,7 @@ def test_starting_and_stopping_twice_is_harmless(make: Make, kit: Any) -> None:
     hub.stop()
     assert not hub.ready[0]
     names = [t.name for t in threading.enumerate()]
-    assert "hub" not in names and "hub-encode" not in names
+    assert not {"hub", "hub-encode", "hub-replay"} & set(names)
     hub.start()
     kit.wait_for(lambda: hub.ready[0])
     hub.publish(event(2))

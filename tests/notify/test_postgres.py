@@ -22,6 +22,8 @@ from forge_min.notify import Event
 from forge_min.notify.eventlog import SQL
 from forge_min.notify.link import FIRST, NoAnswer
 
+from round_trips import counting_proxy
+
 pytestmark = pytest.mark.db
 PUBLISH = (
     "insert into forge_event (topic, kind, resource_id) select 'flights', 'flight.updated', n::text"
@@ -46,6 +48,30 @@ def pids(conn: db.Connection, *like: str) -> list[int]:
 def listening(conn: db.Connection) -> list[int]:
     """The hub's backend: the only one that reads the log."""
     return pids(conn, "select e.topic%", "select pg_current_snapshot()%", "listen%")
+
+
+def test_every_stream_hears_that_the_database_is_lost_and_that_it_is_back(
+    house: Any, kit: Any
+) -> None:
+    with counting_proxy(house.database.app_url) as proxy:
+        hub = notify.PostgresHub(
+            lambda: db.connect(proxy.url), kit.encode, poll_interval=0.1, heartbeat=0.3
+        )
+        house.hubs.append(hub)
+        hub.start()
+        kit.wait_for(lambda: hub.ready[0])
+        before = [kit.Listener(hub.subscribe(kit.key(topic=topic))[0]) for topic in ("a", "b")]
+        with proxy.held():  # the server does not answer, and nobody is told
+            for listener in before:
+                listener.until(lambda me: me.states == ["reconnecting"])
+            opened = hub.subscribe(kit.key())
+            assert opened.first == b'event: status\ndata: {"state":"reconnecting"}\n\n'
+            notify.publish_tx(house.conn(), event(1))
+        late = kit.Listener(opened.subscription)
+        for listener in (*before, late):
+            listener.until(lambda me: me.states[-1:] == ["live"])
+        assert hub.subscribe(kit.key()).first == b""
+        late.until(lambda me: me.heard == ["1"])
 
 
 @pytest.mark.slow

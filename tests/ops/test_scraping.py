@@ -57,7 +57,11 @@ CONTRACT = {
 OPENMETRICS = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3"
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 # No trace but the one that is asked for: of others, one in a hundred would be an exemplar.
-QUEUES = {"FORGE_JOBS_QUEUES": "{default = 2, nearest = 2}", "FORGE_OBSERVE_SAMPLE_RATIO": "0"}
+QUEUES = {
+    "FORGE_JOBS_QUEUES": "{default = 2, nearest = 2}",
+    "FORGE_OBSERVE_SAMPLE_RATIO": "0",
+    "FORGE_SERVER_TRUSTED_PROXIES": '["127.0.0.1"]',
+}
 SAMPLED = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
 
 

@@ -131,6 +131,7 @@ MISTAKES = [
     ('schema.with_hooks(schema.Hooks([schema.JobRef("None")]))', "F131", '"None"'),
     ('schema.with_hooks(schema.Hooks([schema.JobRef("WORKERS")]))', "F131", '"WORKERS"'),
     ('schema.with_hooks(schema.Hooks([schema.JobRef("A", "b c")]))', "F132", '"b c"'),
+    ('schema.string("x", pattern="(a+)+")', "F133", '"(a+)+"'),
     ('schema.with_hooks(schema.Hooks([schema.JobRef("A", priority=5)]))', "F132", "5"),
     ('schema.with_hooks(schema.Hooks([schema.JobRef("A", max_attempts=0)]))', "F132", "0"),
     ('schema.with_hooks(schema.Hooks([schema.JobRef("A", delay=-1)]))', "F132", "-1"),

@@ -261,6 +261,25 @@ def test_a_client_resumes_after_its_last_id(site: Site) -> None:
     assert b"refresh" not in data and b'"first"' not in data
 
 
+def test_a_hub_that_works_for_a_client_learns_that_it_is_gone(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+    subscribe = site.hub.subscribe
+
+    def slow(key: TopicKey, last: str | None, wanted: Callable[[], bool]) -> Opened:
+        seen.append(wanted())
+        sock.close()
+        eventually(lambda: not wanted())
+        seen.append(wanted())
+        return subscribe(key, last, wanted)
+
+    monkeypatch.setattr(site.hub, "subscribe", slow)
+    sock = site.ask("/events?topic=flights", "Last-Event-ID: 1.1\r\n")
+    eventually(lambda: len(seen) == 2 and site.limiter.active == 0)
+    assert seen == [True, False]
+
+
 def test_clients_that_vanish_around_the_head_leave_no_lease(site: Site) -> None:
     site.user = "ann"
     for turn in range(2000):
@@ -284,10 +303,10 @@ def test_shutdown_says_close(site: Site) -> None:
 class BrokenHub(MemoryHub):
     """Fails at the second topic."""
 
-    def subscribe(self, key: TopicKey, last_event_id: str | None = None) -> Opened:
+    def subscribe(self, key: TopicKey, *options: Any) -> Opened:
         if key.topic == "gates":
             raise OSError("no more")
-        return super().subscribe(key, last_event_id)
+        return super().subscribe(key, *options)
 
 
 def _call(app: Application, query: str) -> tuple[str, dict[str, str], Any]:

@@ -462,13 +462,15 @@ def logs(caplog):
     caplog.set_level(logging.ERROR, "forge_min")
 
 
-def test_small_answers_leave_at_once(serve, connect, eventually):
-    """Without Nagle's algorithm, which an accepted connection inherits from the listener."""
-    server = serve(lambda environ, start_response: [])
+def test_connections_inherit_the_options_of_the_listener(serve, connect, eventually):
+    """Small answers leave at once, without Nagle's algorithm; what a network that vanished left
+    unacknowledged is given up by the kernel."""
+    server = serve(lambda environ, start_response: [], write_timeout=2.0)
     peers = [connect(server) for _ in range(40)]
     eventually(lambda: len(server._core.open) == len(peers))
     for conn in list(server._core.open):
         assert conn.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert conn.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 6000
 
 
 def test_a_socket_with_a_name_in_no_file_system_is_told_as_systemd_writes_it():

@@ -11,7 +11,8 @@ from ..site import Site
 from .reading import SQL, psql, quoted, reading, role_here
 
 # docs/architecture.md, Threads: whose connections these are.
-PROCESS = 7  # starter, nudger, hub, two of hub-encode and one of its actions, stream-patrol
+# Starter, nudger, hub, two of hub-encode and one of its actions, two of hub-replay, stream-patrol.
+PROCESS = 9
 LINKS = 1  # reset-links
 WORKER = 5  # job-fetch and its LISTEN, job-ack, job-heart, job-house
 ADMIN = 5  # two threads, each with one of the site's and one of the pages', and the pages' watch

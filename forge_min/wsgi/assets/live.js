@@ -3,7 +3,7 @@
 //
 //   <body data-live="/events?topic=flights&format=html" data-live-events="airport.updated">
 //   <tbody id="flights" data-live-region>   what a refresh reads again, from this page's own address
-//   <p data-live-status>                    shows the state while it is not live
+//   <p data-live-status role="status" data-live-reconnecting="…" data-live-closed="…">  says so when not live
 //
 // The server's fragments come as `datastar-patch-elements`. JSON events that a page wants are named
 // in data-live-events, or by forge.live.on("flight.updated", (data, id) => { ...; return true; }).
@@ -13,10 +13,9 @@
   const NAME = "forge-live-1"; // what tabs share goes by it: another protocol gets another name
   const STREAM = new URL("stream.js", document.currentScript.src).href;
   const [patchers, names] = [new Map(), new Set()];
-  let root = null;
   let send = () => {}; // tells the owner of the stream what this tab wants; null: it leaves
   let unread = true; // what changed since the page was made must be read
-  let [readTimer, reading, again] = [0, false, false];
+  let [root, readTimer, reading, again] = [null, 0, false, false];
   const held = []; // what to do with events that come while the page is read: they may be newer
 
   const jitter = (ms) => ms / 2 + Math.random() * ms;
@@ -24,9 +23,11 @@
 
   function show(state) {
     for (const element of document.querySelectorAll("[data-live-status]")) {
-      if (element.dataset.liveText === undefined) element.dataset.liveText = element.textContent;
-      element.dataset.liveState = state;
-      element.textContent = state === "live" ? element.dataset.liveText : state + "…";
+      const said = element.dataset;
+      said.liveText ??= element.textContent;
+      const texts = { live: said.liveText, paused: said.liveText, closed: said.liveClosed ?? "closed…" };
+      if (said.liveState) element.textContent = texts[state] ?? said.liveReconnecting ?? "reconnecting…";
+      said.liveState = state; // a page that has just been opened connects, which is not worth a word
     }
   }
 
@@ -92,7 +93,7 @@
         if (fresh) replace(region, document.adoptNode(fresh));
       }
     } catch {
-      setTimeout(readSoon, jitter(4000));
+      setTimeout(readSoon, jitter(2000));
     }
     reading = false;
     held.splice(0).forEach((act) => act());

@@ -64,7 +64,9 @@
             group.last = id ?? group.last;
             // After any other reason it asks once more, for the topics that are left.
             if (event === "close" && data[0].includes('"expired"')) return turn(group, "closed");
-            if (event && event !== "close") say(group, { event, id, data: data.join("\n") });
+            if (event === "status") turn(group, JSON.parse(data[0]).state);
+            if (event === "status" && group.state === "live") say(group, { event: "refresh" });
+            else if (event && event !== "close") say(group, { event, id, data: data.join("\n") });
           }
         } catch {} // unreachable, full, or cut: the same again, later
         if (signal.aborted) return;

@@ -103,7 +103,7 @@ class Exchange:
         `conn.closing` says whether a further request may follow, and `streams` whether to hand the
         socket over. Raises Gone.
         """
-        environ["forge.stream"] = self.stream
+        environ["forge.stream"], environ["forge.socket"] = self.stream, self.conn.sock
         try:
             body = app(environ, self.start_response)
             if type(body) is list:

@@ -74,6 +74,7 @@ class Server(HTTPServer):
     ) -> None:
         proxies = TrustedProxies(trusted_proxies) if trusted_proxies else None
         self._unix = "" if listener else unix_socket
+        self._write_timeout = write_timeout
         self._place = (0, 0)  # of the Unix socket: device and inode
         self.allow_reuse_port = reuse_port
         self._thread_name = thread_name
@@ -126,8 +127,7 @@ class Server(HTTPServer):
             self._place = _place(self._unix)
             self._name_after_path()
             return
-        # What is accepted inherits it (Linux; tcp(7)): a call less for each connection.
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._set_options(self.socket)
         super(HTTPServer, self).server_bind()
         self._name_after_address()
 
@@ -137,9 +137,16 @@ class Server(HTTPServer):
         if listener.family == socket.AF_UNIX:
             self._name_after_path()
         else:
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._set_options(listener)
             self.server_address = listener.getsockname()
             self._name_after_address()
+
+    def _set_options(self, listener: socket.socket) -> None:
+        """What is accepted inherits these (Linux; tcp(7)): no call for each connection."""
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # frees what waits for a network that vanished
+            patience = max(1, int(3000 * self._write_timeout))
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, patience)
 
     def _name_after_path(self) -> None:
         # bytes: a name in no file system (unix(7), abstract)

@@ -143,6 +143,6 @@ def render(*, asks: Any, columns: Any, csv: Any, empty: Any, filtered: Any, filt
         )
     _out.append(
         '</div>\n'
-        '<p class="status" data-live-status role="status"></p>\n'
+        f'<p class="status" data-live-status role="status" data-live-reconnecting="{_escape(words.reconnecting)}" data-live-closed="{_escape(words.not_live)}"></p>\n'
     )
     return "".join(_out)

@@ -89,7 +89,7 @@ def render(*, delete: Any, edit: Any, fields: Any, history: Any, links: Any, lis
         )
     _out.append(
         '</div>\n'
-        '<p class="status" data-live-status role="status"></p>\n'
+        f'<p class="status" data-live-status role="status" data-live-reconnecting="{_escape(words.reconnecting)}" data-live-closed="{_escape(words.not_live)}"></p>\n'
         f'<p><a href="{_escape(_check_url(list))}">{_escape(words.back)}</a></p>\n'
     )
     return "".join(_out)

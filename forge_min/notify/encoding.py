@@ -1,0 +1,104 @@
+"""A thread that encodes events into frames, and the ring that the frames go to.
+
+An encoder runs a user's code. If it raises or is slow, its frame is refused. If it does not return,
+another thread takes over, a bounded number of times.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from ..fanout import Topic
+from .hub import Encode, Event, TopicKey
+from .link import Loop, Replaced
+
+log = logging.getLogger("forge_min.notify")
+SLOW = 0.05  # seconds of the thread's own time after which a frame is refused
+# ... and on the clock, which holds the waiting for a database too. It is wider because a frame that
+# only waited for its turn on a busy machine is a good one.
+SLOW_WAITING = 0.25
+LONG = 1.0  # seconds on one frame: it may never return
+SPARE = 3  # threads that may be lost to encoders that do not return
+
+
+class Channel:
+    """One key's ring. `ids` maps the ids of the last frames to their sequence numbers.
+
+    silent_until, no_replay_until: until then subscribers get refreshes only, because an encoder of
+    this key did not return.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.topic = Topic(size)
+        self.ids: dict[str, int] = {}
+        self.used = time.monotonic()
+        self.silent_until = self.no_replay_until = 0.0
+
+
+class EncoderThread(Loop):
+    """Runs the functions of `_inbox` in turn; those that encode call `_frame`."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, self._step, None)
+        self._lock = threading.Lock()  # LOCK: guards _began, _lost and _thread, for moments only
+        self._inbox: deque[Callable[[], object]] = deque()
+        self._began: float | None = None  # when the frame that is being encoded was begun
+        self._busy: Channel | None = None  # whose frame it is
+        self._lost: set[threading.Thread | None] = set()  # those whose encoder has not returned
+
+    @property
+    def stuck(self) -> bool:
+        """Whether the encoder does not return."""
+        began = self._began
+        return began is not None and time.monotonic() - began > LONG
+
+    def relieve(self) -> Channel | None:
+        """Replace the thread if its encoder does not return. Called now and then.
+
+        Returns the channel of the frame that was given up, if any.
+        """
+        with self._lock:
+            if not self.stuck or len(self._lost) == SPARE or self.stopping.is_set():
+                return None
+            self._lost.add(self._thread)
+            self._began, busy = None, self._busy
+            self.replace()
+        log.error("the encoder of events does not return: another thread goes on")
+        return busy
+
+    def _step(self) -> None:
+        if not self._inbox:
+            self.rest()
+        inbox = self._inbox  # SAFETY: another one may be put in its place meanwhile
+        if inbox:
+            inbox.popleft()()
+
+    def _frame(self, encode: Encode, key: TopicKey, channel: Channel, event: Event) -> bytes | None:
+        """What the encoder makes of `event`; None when it raised, gave no bytes, took too long, or
+        did not return lately.
+        """
+        if time.monotonic() < channel.silent_until:
+            return None
+        self._busy, self._began = channel, (clock := time.monotonic())
+        own = time.thread_time()
+        frame: bytes | None = None
+        try:
+            made = encode(event, key.audience, key.format)
+            frame = made if isinstance(made, bytes) else None
+        except BaseException:  # a SystemExit of the user's code must not end the thread
+            log.exception("the encoder failed for topic %s", key.topic)
+        with self._lock:
+            if threading.current_thread() is not self._thread:
+                self._lost.discard(threading.current_thread())
+                raise Replaced
+            self._began = None
+        if frame is None:
+            return None
+        if time.thread_time() - own > SLOW or time.monotonic() - clock > SLOW_WAITING:
+            log.warning("the encoder took too long for topic %s", key.topic)
+            return None
+        return frame
