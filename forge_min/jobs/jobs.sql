@@ -22,7 +22,8 @@ returning id, $is_new;
 -- name: riding
 not case when pg_notification_queue_usage() < 0.5 then pg_notify('forge', 'j:' || queue) is null else false end
 
--- The same, or the one that counts as the same. No row: that one came or went meanwhile.
+-- The same, or the id of the job that counts as the same. That one is locked until the caller's transaction ends: if it
+-- began before, it would not see what the caller has written. No row: it came or went meanwhile.
 -- name: insert_unique
 with wanted as (
   select %(unique_key)s::text || coalesce(
@@ -36,13 +37,18 @@ made as (
     case when at > now() then 'scheduled' else 'available' end, at, %(tags)s::text[], %(limit_key)s::text,
     key, %(unique_states)s::text[]
   from wanted
+  where not exists (select from forge_job b
+    where b.begun_key = key and b.state in ('available', 'scheduled', 'retryable'))
   on conflict do nothing
   returning id
 )
 select id, true from made
 union all
-(select j.id, false from forge_job j, wanted w
- where j.unique_key = w.key and j.state in ('available', 'scheduled', 'running', 'retryable') limit 1)
+select * from (select j.id, false from forge_job j, wanted w
+ where j.unique_key = w.key and j.state in ('available', 'scheduled', 'running', 'retryable') limit 1 for share of j) waiting
+union all
+select * from (select j.id, false from forge_job j, wanted w
+ where j.begun_key = w.key and j.state in ('available', 'scheduled', 'retryable') limit 1 for share of j) begun
 union all
 (select j.id, false from forge_job j, wanted w
  where j.unique_key = w.key and j.state = any(j.unique_states) and %(unique_states)s::text[] is not null limit 1)
@@ -52,19 +58,25 @@ limit 1;
 select nextval('forge_job_id_seq') from generate_series(1, %(count)s::bigint);
 
 -- A part of a write's statement: one job per row of $source. What stands for a $word comes from fragment.py, which
--- checks every name and quotes every constant. unless_taken: the words of the index forge_job_unique.
+-- checks every name and quotes every constant.
 -- PERF: a constant costs nothing here, a placeholder half a microsecond at either end (benchmarks/writes.py).
 -- name: fragment
 insert into forge_job
-  (kind, queue, priority, max_attempts, metadata, args, state, scheduled_at, unique_key)
+  (kind, queue, priority, max_attempts, metadata, args, state, scheduled_at, unique_key, limit_key)
 select $kind, $queue, $priority, $max_attempts, %($metadata)s::jsonb,
   jsonb_build_object('resource', $resource, 'id', $id, 'operation', $operation, 'version', $source.version$before),
-  $state, now()$delay, $unique_key
-from $source $unless_taken
+  $state, now()$delay, $unique_key, $unique_key
+from $source
+$unless_waiting
 
--- name: unless_taken
+-- name: unless_waiting
+-- For a unique job. Both parts lock the job that counts as the same, as in insert_unique. The second one states the
+-- condition of the index forge_job_unique, and changes nothing.
+where not exists (select from forge_job b
+    where b.begun_key = $unique_key and b.state in ('available', 'scheduled', 'retryable') for share)
 on conflict (unique_key)
-  where unique_key is not null and state in ('available', 'scheduled', 'running', 'retryable') do nothing
+  where unique_key is not null and state in ('available', 'scheduled', 'running', 'retryable')
+  do update set kind = excluded.kind where false
 
 -- name: copy
 -- Columns that no job of a run of them says are left to their defaults. PERF: the server takes 3.4 us for a job in
@@ -108,7 +120,7 @@ $picked
 update forge_job set
   state = 'running', attempt = attempt + 1, attempted_at = now(), worker_id = %(worker)s, claim = %(claim)s
 from eager
-where id = any(array(select id from picked))$again
+where id = any(array(select id from picked))
 returning id, kind, queue, args::text, attempt, max_attempts, claim, metadata::text,
   greatest(least(created_at, '9999-01-01Z'), '0001-02-01Z'),  -- what Python can read
   greatest(least(scheduled_at, '9999-01-01Z'), '0001-02-01Z'), priority,
@@ -185,11 +197,17 @@ ranked as (
     + row_number() over (partition by c.limit_key order by c.priority, c.scheduled_at, c.id) as place
   from candidates c left join running r on r.limit_key = c.limit_key
 ),
-picked as (
+chosen as (
   select id from ranked, allowed
   where limit_key is null or max_per_key is null or place <= max_per_key
   order by priority, scheduled_at, id
   limit (select greatest(number, 0) from allowed)
+),
+-- No index may help with the state here: it is looked at again once the row is locked.
+picked as (
+  select id from forge_job
+  where id = any(array(select id from chosen)) and state || '' = 'available'
+  for update skip locked
 ),
 spent as (
   update forge_queue f set tokens = coalesce(rules.filled, rules.rate_count) - (select count(*) from picked),
