@@ -57,8 +57,9 @@ def job_fragment(
     The job's args are {resource, id, operation, version} and, with `before` (an SQL expression
     over `source`, written by our own code, that gives jsonb), also before, less the names in
     `without`. operation: create, update, delete or restore. unique: none is added while one of the
-    same kind and row waits; what it is unique by is its limit_key too. metadata_param: the placeholder with the JSON of `caused_by`;
-    tenant_param: the one with the tenant of a row whose key another tenant's row may have too.
+    same kind and row waits; its unique key is its limit_key, too. metadata_param: the placeholder
+    with the JSON of `caused_by`; tenant_param: the one with the tenant of a row whose key another
+    tenant's row may have too.
     Raises ValueError for a name that is none.
     """
     check_names(source, metadata_param, key, tenant_param or "none", *without)

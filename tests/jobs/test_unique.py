@@ -135,7 +135,8 @@ def test_a_job_that_waits_for_another_attempt_absorbs_new_ones(docs: Any, enqueu
 def test_rescued_jobs_of_one_key_become_one(docs: Any, enqueue: Any) -> None:
     begin = (
         "update forge_job set state = 'running', attempt = 1, attempted_at = now(),"
-        " worker_id = gen_random_uuid(), claim = nextval('forge_job_claim') where state = 'available'"
+        " worker_id = gen_random_uuid(), claim = nextval('forge_job_claim')"
+        " where state = 'available'"
     )
     for _ in range(3):
         enqueue(docs.conn, 1)

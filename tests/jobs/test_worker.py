@@ -223,6 +223,54 @@ def test_complete_tx_commits_effect_and_completion_together(shop: Any) -> None:
     assert shop.states() == {"completed": 1, "available": 1} and worker.stale == 0
 
 
+def test_a_completion_that_a_crash_undoes_is_not_acknowledged_and_its_job_runs_again(
+    shop: Any,
+) -> None:
+    runs: list[int] = []
+
+    def work(job: Job) -> None:
+        runs.append(job.attempt)
+        with db.transaction(job.conn):
+            jobs.insert_tx(job.conn, "effect", {"of": job.id})
+            job.complete_tx(job.conn)
+        if job.attempt == 1:  # as after the crash: claim and worker are what they were
+            with db.transaction(job.conn):
+                job.conn.execute("delete from forge_job where kind = 'effect'")
+                job.conn.execute(
+                    "update forge_job set state = 'running', claim = %s, finalized_at = null"
+                    " where id = %s", [job.claim, job.id]
+                )  # fmt: skip
+
+    job, ended = shop.insert(), []
+    shop.worker({"a": work}, heartbeat=0.1, observer=lambda job, outcome, _: ended.append(outcome))
+    shop.wait_for(lambda: len(runs) == 2)
+    shop.until(job, "completed")
+    assert runs == [1, 2] and ended == ["completed"] * 2
+    assert shop.states() == {"completed": 1, "available": 1}
+    assert "knows nothing" in shop.row(job, "errors")[0][0]["error"]
+
+
+def test_complete_tx_is_refused_while_another_run_has_the_job(shop: Any) -> None:
+    caught: list[Exception] = []
+
+    def work(job: Job) -> None:
+        shop.mine().execute(
+            "update forge_job set claim = nextval('forge_job_claim') where id = %s", [job.id]
+        )
+        try:
+            with db.transaction(job.conn):
+                jobs.insert_tx(job.conn, "effect", {})
+                job.complete_tx(job.conn)
+        except StaleClaim as err:
+            caught.append(err)
+
+    job = shop.insert()
+    worker = shop.worker({"a": work}, heartbeat=60.0)
+    shop.wait_for(lambda: worker.stale == 1)
+    assert len(caught) == 1 and shop.states() == {"running": 1}
+    assert shop.row(job, "state") == ("running",)
+
+
 def test_a_stale_claim_rolls_the_effect_back(shop: Any) -> None:
     caught: list[Exception] = []
 
