@@ -110,8 +110,8 @@ select queue, false, true from woken where queue <> all(%(queues)s::text[]);
 -- name: claim
 select nextval('forge_job_claim');
 
--- The claim is known before the statement runs, so a fetch whose answer was lost can be taken back; the last
--- column is the claim of the next fetch. `picked` is one of the next three.
+-- The claim is known before the statement runs, so a fetch whose answer was lost can be taken back. The last two
+-- columns: the claim of the next fetch, and how many errors the job has. `picked` is one of the next three.
 -- PERF: its commit does not wait for the disk. A crash of the server may undo it, and then what these runs answer
 -- is refused; an answer that was kept stands behind it in the log (PostgreSQL manual, section 28.4).
 -- name: fetch
@@ -124,7 +124,8 @@ where id = any(array(select id from picked))
 returning id, kind, queue, args::text, attempt, max_attempts, claim, metadata::text,
   greatest(least(created_at, '9999-01-01Z'), '0001-02-01Z'),  -- what Python can read
   greatest(least(scheduled_at, '9999-01-01Z'), '0001-02-01Z'), priority,
-  extract(epoch from now() - greatest(scheduled_at, '0001-02-01Z'))::float8, (select nextval('forge_job_claim'));
+  extract(epoch from now() - greatest(scheduled_at, '0001-02-01Z'))::float8, (select nextval('forge_job_claim')),
+  case when jsonb_typeof(errors) = 'array' then jsonb_array_length(errors) else 0 end;
 
 -- A worker whose heartbeat has run out gets nothing: what it took would be rescued from it at once.
 -- name: pick
@@ -288,14 +289,18 @@ on conflict (id) do update set expires_at = excluded.expires_at;
 -- name: mine
 select id, claim, cancel_requested_at is not null from forge_job where state = 'running' and worker_id = %(worker)s;
 
--- Whether this worker is the leader from now on, beside each run of `mine`, or beside nulls.
+-- Whether this worker is the leader from now on, beside each run of `mine`, or beside nulls. If no worker has renewed
+-- the lease for so long that live workers may have expired, the database was away: no run is rescued before they
+-- have had the time to send a heartbeat.
 -- name: lead
 with lead as (
   insert into forge_leader as l (name, worker_id, expires_at)
   values ('jobs', %(worker)s, now() + %(lease)s * interval '1 second')
   on conflict (name) do update set worker_id = excluded.worker_id, expires_at = excluded.expires_at,
     term = l.term + (l.worker_id <> excluded.worker_id)::integer,
-    elected_at = case when l.worker_id = excluded.worker_id then l.elected_at else now() end
+    elected_at = case when l.worker_id = excluded.worker_id then l.elected_at else now() end,
+    rescues_from = case when l.expires_at <= now() - %(gap)s * interval '1 second'
+      then now() + %(rescue_after)s * interval '1 second' else l.rescues_from end
   where l.worker_id = excluded.worker_id or l.expires_at <= now()
   returning 1
 )

@@ -56,7 +56,11 @@ execute function forge_job_move_key();
 update forge_job set begun_key = unique_key, unique_key = null
 where state = 'running' and unique_key is not null and unique_states is null;
 
+-- No run is rescued before this time: the lease had lapsed, so live workers may have expired too.
+alter table forge_leader add column rescues_from timestamptz;
+
 -- forge: down
+alter table forge_leader drop column if exists rescues_from;
 drop trigger if exists forge_job_move_key on forge_job;
 drop function if exists forge_job_move_key;
 drop index concurrently if exists forge_job_begun;
