@@ -194,11 +194,12 @@ def _job(row: Row) -> Job:
     """
     id, kind, queue, args, attempt, most, claim, metadata, *rest = row[:12]
     try:
-        return Job(id, kind, queue, loads(args), attempt, most, claim, loads(metadata), *rest)
+        job = Job(id, kind, queue, loads(args), attempt, most, claim, loads(metadata), *rest)
     except ValueError as err:
         job = Job(id, kind, queue, {}, attempt, most, claim, {}, *rest)
         job.unreadable = f"its arguments or metadata cannot be read: {err}"
-        return job
+    job.failures = row[13]
+    return job
 
 
 _SCAN, _PARTS = Template(SQL["scan"]), dict(SQL)
