@@ -72,7 +72,7 @@ class Relation(NamedTuple):
 
 class JobHook(NamedTuple):
     """A job that a write enqueues in its own statement. delay in seconds; max_attempts None = the
-    default. unique: none is added while one for the same row has not ended.
+    default. unique: none is added while one for the same row waits.
     """
 
     kind: str

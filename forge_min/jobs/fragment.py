@@ -57,14 +57,16 @@ def job_fragment(
     The job's args are {resource, id, operation, version} and, with `before` (an SQL expression
     over `source`, written by our own code, that gives jsonb), also before, less the names in
     `without`. operation: create, update, delete or restore. unique: none is added while one of the
-    same kind and row has not ended. metadata_param: the placeholder with the JSON of `caused_by`;
-    tenant_param: the one with the tenant of a row whose key another tenant's row may have too.
+    same kind and row waits; its unique key is its limit_key, too. metadata_param: the placeholder
+    with the JSON of `caused_by`; tenant_param: the one with the tenant of a row whose key another
+    tenant's row may have too.
     Raises ValueError for a name that is none.
     """
     check_names(source, metadata_param, key, tenant_param or "none", *without)
     less = f" - '{{{','.join(without)}}}'::text[]" if without else ""
     id, owner = f'{source}."{key}"', f"%({tenant_param})s::text, " if tenant_param else ""
     names = f"{db.literal(ref.kind)}, {db.literal(resource)}, {owner}{id}"
+    unique_key = f"concat_ws(':', {names})" if unique else "null"
     return Template(SQL["fragment"]).substitute(
         source=source,
         kind=db.literal(ref.kind),
@@ -78,6 +80,8 @@ def job_fragment(
         before=f", 'before', ({before}){less}" if before else "",
         state="'scheduled'" if ref.delay > 0 else "'available'",
         delay=f" + interval '{float(ref.delay)} seconds'" if ref.delay > 0 else "",
-        unique_key=f"concat_ws(':', {names})" if unique else "null",
-        unless_taken=SQL["unless_taken"] if unique else "",
+        unique_key=unique_key,
+        unless_waiting=Template(SQL["unless_waiting"]).substitute(unique_key=unique_key)
+        if unique
+        else "",
     )

@@ -33,9 +33,9 @@ def insert_tx(
 ) -> int:
     """Insert a job that exists if and when the caller's transaction commits; its id.
 
-    kind, args, options: as of `NewJob`. Where it is `unique` and such a job is there already, none
-    is inserted, and the id is that job's. Raises as `new.checked`, else the errors of
-    `db.translate`.
+    kind, args, options: as of `NewJob`. If it is `unique` and such a job waits already, none is
+    inserted, and the id is that job's, which no worker takes before the caller's transaction ends.
+    Raises as `new.checked`, else the errors of `db.translate`.
     """
     catalogue = catalogue_of(conn)
     job = checked(NewJob(kind, args, **options), catalogue)
@@ -49,6 +49,8 @@ def insert_tx(
     ((id, new),) = rows
     if new:
         told(conn, {(job.kind, job.queue): 1}, quiet=quiet or rides)
+    elif not quiet:  # a worker may have passed over it because it was locked
+        db.nudge(conn, "j:" + job.queue)
     return int(id)
 
 

@@ -42,6 +42,7 @@ CHANGE = ("resource", "id", "operation", "version")  # the args of every hook's 
 LONGEST = 10 * 365 * 86_400.0  # seconds; what PostgreSQL's timestamps surely hold
 Retry = Callable[["Job", BaseException], float]
 log = logging.getLogger("forge_min.jobs")
+MOST_REFUNDS = 5  # of a job whose connection was lost; it may be the job that breaks it
 MESSAGE = 1_000  # characters kept of an error's own text
 TRACE = 4_000  # characters kept of its traceback, the end of it
 
@@ -123,6 +124,7 @@ class Job(Generic[A]):
     waited: float = 0.0
     connect: Callable[[], Connection] | None = field(default=None, repr=False)
     unreadable: str = field(default="", init=False)  # why `given` is not what was inserted
+    failures: int = field(default=0, init=False)  # errors recorded before this run
     completed: bool = field(default=False, init=False)
     cancelled: bool = field(default=False, init=False)
     span: SpanContext | None = field(default=None, init=False, repr=False)  # around its run
@@ -189,20 +191,30 @@ class Result(NamedTuple):
     error: str | None = None
 
 
-def failed(job: Job, message: str, trace: str = "", delay: float | None = None) -> Result:
-    """Try again, or give up after the last attempt. delay: seconds; None = attempt⁴ ± 10 %."""
+def failed(
+    job: Job, message: str, trace: str = "", delay: float | None = None, *, lost: bool = False
+) -> Result:
+    """Try again, or give up after the last attempt. delay: seconds; None = attempt⁴ ± 10 %. lost:
+    our connection to the database was lost, which does not count as an attempt up to MOST_REFUNDS
+    times.
+    """
     text = _error(message, trace)
     if job.cancelled:
         return Result(job, "cancelled", "cancelled", error=text)
-    if job.attempt >= job.max_attempts:
+    # Every attempt that counts has left an error.
+    refund = int(lost and job.failures - (job.attempt - 1) < MOST_REFUNDS)
+    if job.attempt - refund >= job.max_attempts:
         return Result(job, "discarded", "discarded", error=text)
     if delay is None:
         delay = min(job.attempt**4 * random.uniform(0.9, 1.1), LONGEST)
-    return Result(job, "retried", "retryable", delay=delay, error=text)
+    return Result(job, "retried", "retryable", refund, delay, text)
 
 
-def judge(job: Job, err: BaseException, retry: Retry | None = None) -> Result:
-    """What a run means whose handler raised `err`. retry: the kind's own curve, in seconds.
+def judge(
+    job: Job, err: BaseException, retry: Retry | None = None, *, lost: bool = False
+) -> Result:
+    """What a run means whose handler raised `err`. retry: the kind's own curve, in seconds. lost:
+    as of `failed`.
 
     Told without secrets, and without the rows that a database's error repeats: people read it.
     """
@@ -215,7 +227,8 @@ def judge(job: Job, err: BaseException, retry: Retry | None = None) -> Result:
             state = "cancelled" if isinstance(err, Cancel) else "discarded"
             return Result(job, state, state, error=_error(tidied(str(err.reason or state), err)))
     trace = trace_of(err, limit=-20)
-    return failed(job, tidied(_describe(err), err), trace[-TRACE:], own_delay(retry, job, err))
+    delay = own_delay(retry, job, err)
+    return failed(job, tidied(_describe(err), err), trace[-TRACE:], delay, lost=lost)
 
 
 def own_delay(retry: Retry | None, job: Job, err: BaseException) -> float | None:

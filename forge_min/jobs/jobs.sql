@@ -22,7 +22,8 @@ returning id, $is_new;
 -- name: riding
 not case when pg_notification_queue_usage() < 0.5 then pg_notify('forge', 'j:' || queue) is null else false end
 
--- The same, or the one that counts as the same. No row: that one came or went meanwhile.
+-- The same, or the id of the job that counts as the same. That one is locked until the caller's transaction ends: if it
+-- began before, it would not see what the caller has written. No row: it came or went meanwhile.
 -- name: insert_unique
 with wanted as (
   select %(unique_key)s::text || coalesce(
@@ -36,13 +37,18 @@ made as (
     case when at > now() then 'scheduled' else 'available' end, at, %(tags)s::text[], %(limit_key)s::text,
     key, %(unique_states)s::text[]
   from wanted
+  where not exists (select from forge_job b
+    where b.begun_key = key and b.state in ('available', 'scheduled', 'retryable'))
   on conflict do nothing
   returning id
 )
 select id, true from made
 union all
-(select j.id, false from forge_job j, wanted w
- where j.unique_key = w.key and j.state in ('available', 'scheduled', 'running', 'retryable') limit 1)
+select * from (select j.id, false from forge_job j, wanted w
+ where j.unique_key = w.key and j.state in ('available', 'scheduled', 'running', 'retryable') limit 1 for share of j) waiting
+union all
+select * from (select j.id, false from forge_job j, wanted w
+ where j.begun_key = w.key and j.state in ('available', 'scheduled', 'retryable') limit 1 for share of j) begun
 union all
 (select j.id, false from forge_job j, wanted w
  where j.unique_key = w.key and j.state = any(j.unique_states) and %(unique_states)s::text[] is not null limit 1)
@@ -52,19 +58,25 @@ limit 1;
 select nextval('forge_job_id_seq') from generate_series(1, %(count)s::bigint);
 
 -- A part of a write's statement: one job per row of $source. What stands for a $word comes from fragment.py, which
--- checks every name and quotes every constant. unless_taken: the words of the index forge_job_unique.
+-- checks every name and quotes every constant.
 -- PERF: a constant costs nothing here, a placeholder half a microsecond at either end (benchmarks/writes.py).
 -- name: fragment
 insert into forge_job
-  (kind, queue, priority, max_attempts, metadata, args, state, scheduled_at, unique_key)
+  (kind, queue, priority, max_attempts, metadata, args, state, scheduled_at, unique_key, limit_key)
 select $kind, $queue, $priority, $max_attempts, %($metadata)s::jsonb,
   jsonb_build_object('resource', $resource, 'id', $id, 'operation', $operation, 'version', $source.version$before),
-  $state, now()$delay, $unique_key
-from $source $unless_taken
+  $state, now()$delay, $unique_key, $unique_key
+from $source
+$unless_waiting
 
--- name: unless_taken
+-- name: unless_waiting
+-- For a unique job. Both parts lock the job that counts as the same, as in insert_unique. The second one states the
+-- condition of the index forge_job_unique, and changes nothing.
+where not exists (select from forge_job b
+    where b.begun_key = $unique_key and b.state in ('available', 'scheduled', 'retryable') for share)
 on conflict (unique_key)
-  where unique_key is not null and state in ('available', 'scheduled', 'running', 'retryable') do nothing
+  where unique_key is not null and state in ('available', 'scheduled', 'running', 'retryable')
+  do update set kind = excluded.kind where false
 
 -- name: copy
 -- Columns that no job of a run of them says are left to their defaults. PERF: the server takes 3.4 us for a job in
@@ -98,8 +110,8 @@ select queue, false, true from woken where queue <> all(%(queues)s::text[]);
 -- name: claim
 select nextval('forge_job_claim');
 
--- The claim is known before the statement runs, so a fetch whose answer was lost can be taken back; the last
--- column is the claim of the next fetch. `picked` is one of the next three.
+-- The claim is known before the statement runs, so a fetch whose answer was lost can be taken back. The last two
+-- columns: the claim of the next fetch, and how many errors the job has. `picked` is one of the next three.
 -- PERF: its commit does not wait for the disk. A crash of the server may undo it, and then what these runs answer
 -- is refused; an answer that was kept stands behind it in the log (PostgreSQL manual, section 28.4).
 -- name: fetch
@@ -108,11 +120,12 @@ $picked
 update forge_job set
   state = 'running', attempt = attempt + 1, attempted_at = now(), worker_id = %(worker)s, claim = %(claim)s
 from eager
-where id = any(array(select id from picked))$again
+where id = any(array(select id from picked))
 returning id, kind, queue, args::text, attempt, max_attempts, claim, metadata::text,
   greatest(least(created_at, '9999-01-01Z'), '0001-02-01Z'),  -- what Python can read
   greatest(least(scheduled_at, '9999-01-01Z'), '0001-02-01Z'), priority,
-  extract(epoch from now() - greatest(scheduled_at, '0001-02-01Z'))::float8, (select nextval('forge_job_claim'));
+  extract(epoch from now() - greatest(scheduled_at, '0001-02-01Z'))::float8, (select nextval('forge_job_claim')),
+  case when jsonb_typeof(errors) = 'array' then jsonb_array_length(errors) else 0 end;
 
 -- A worker whose heartbeat has run out gets nothing: what it took would be rescued from it at once.
 -- name: pick
@@ -185,11 +198,17 @@ ranked as (
     + row_number() over (partition by c.limit_key order by c.priority, c.scheduled_at, c.id) as place
   from candidates c left join running r on r.limit_key = c.limit_key
 ),
-picked as (
+chosen as (
   select id from ranked, allowed
   where limit_key is null or max_per_key is null or place <= max_per_key
   order by priority, scheduled_at, id
   limit (select greatest(number, 0) from allowed)
+),
+-- No index may help with the state here: it is looked at again once the row is locked.
+picked as (
+  select id from forge_job
+  where id = any(array(select id from chosen)) and state || '' = 'available'
+  for update skip locked
 ),
 spent as (
   update forge_queue f set tokens = coalesce(rules.filled, rules.rate_count) - (select count(*) from picked),
@@ -270,14 +289,18 @@ on conflict (id) do update set expires_at = excluded.expires_at;
 -- name: mine
 select id, claim, cancel_requested_at is not null from forge_job where state = 'running' and worker_id = %(worker)s;
 
--- Whether this worker is the leader from now on, beside each run of `mine`, or beside nulls.
+-- Whether this worker is the leader from now on, beside each run of `mine`, or beside nulls. If no worker has renewed
+-- the lease for so long that live workers may have expired, the database was away: no run is rescued before they
+-- have had the time to send a heartbeat.
 -- name: lead
 with lead as (
   insert into forge_leader as l (name, worker_id, expires_at)
   values ('jobs', %(worker)s, now() + %(lease)s * interval '1 second')
   on conflict (name) do update set worker_id = excluded.worker_id, expires_at = excluded.expires_at,
     term = l.term + (l.worker_id <> excluded.worker_id)::integer,
-    elected_at = case when l.worker_id = excluded.worker_id then l.elected_at else now() end
+    elected_at = case when l.worker_id = excluded.worker_id then l.elected_at else now() end,
+    rescues_from = case when l.expires_at <= now() - %(gap)s * interval '1 second'
+      then now() + %(rescue_after)s * interval '1 second' else l.rescues_from end
   where l.worker_id = excluded.worker_id or l.expires_at <= now()
   returning 1
 )

@@ -27,12 +27,15 @@ _sound: set[tuple[str, object, object, object]] = set()  # kind, queue, priority
 
 
 class Unique(NamedTuple):
-    """Which jobs count as the same one: only one of them may be there.
+    """Which jobs count as the same one: only one of them may wait.
+
+    A job counts until a worker takes it, and again when it waits for another attempt. If its key
+    is inserted while it runs, one successor is added.
 
     key: a text; None = the job's kind with its arguments. within: seconds; the key counts anew in
     each such window of the database's clock, which begin at multiples of it since 1970. ended:
     states of ended jobs that count too (completed, discarded, cancelled), as long as they are kept;
-    those that have not ended count always.
+    a job that says so counts while it runs, too.
     """
 
     key: str | None = None

@@ -73,7 +73,7 @@ class JobRef:
 
     kind: the worker's class name. queue: where it waits. priority: 1 (first) to 4 (last).
     max_attempts: None is the configuration's. delay: seconds before it may run. unique: none is
-    added while one for the same row has not ended.
+    added while one for the same row waits; while one runs, one successor is.
     """
 
     kind: str

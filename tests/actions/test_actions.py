@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from forge_min import db
+from forge_min.actions import JobHook
 from forge_min.auth import as_identity
 from forge_min.errors import (
     Conflict,
@@ -26,7 +27,7 @@ from forge_min.errors import (
 from forge_min.testing import TestDatabase
 
 from round_trips import counting_proxy
-from workshop import BOSS, Workshop, together, workshop
+from workshop import ANN, BOSS, Workshop, together, workshop
 
 pytestmark = pytest.mark.db
 
@@ -377,6 +378,17 @@ def test_a_unique_job_waits_once_for_a_row(works: Workshop) -> None:
         works["products"].update(made.id, {"name": "y"})
     works.product("B")
     assert works.one("select count(*) from forge_job where kind = 'Index'") == 2
+
+
+def test_a_unique_kind_that_a_hook_names_twice_is_one_job(works: Workshop) -> None:
+    base = type(works["products"])
+    twice = (JobHook("Index", unique=True), JobHook("Index", unique=True, delay=5))
+    hooked = {"resource": base.resource._replace(after_create=twice)}
+    products = type("Hooked", (base,), hooked)(works["products"]._database)
+    products.registry = works["products"].registry
+    with as_identity(ANN):
+        products.create({"code": "A", "name": "n"})
+    assert works.one("select count(*) from forge_job") == 1
 
 
 def test_json_comes_back_as_it_went(works: Workshop) -> None:

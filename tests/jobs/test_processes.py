@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from forge_min import db, jobs
+from forge_min.db import EmbeddedServer
 from forge_min.jobs import NewJob
 
 pytestmark = [pytest.mark.db, pytest.mark.slow]
@@ -40,6 +44,29 @@ print("started", flush=True)
 sys.stdin.read()
 worker.stop()
 print(worker.stale, flush=True)
+"""
+
+# Works jobs that end when a file tells them to, with the settings that are usual.
+PATIENT = """
+import sys, time
+from pathlib import Path
+from forge_min import db, jobs
+
+url, folder = sys.argv[1], Path(sys.argv[2])
+
+def work(job):
+    with open(folder / "runs", "a") as runs:
+        runs.write(f"{job.id}\\n")
+    while not (folder / job.args["until"]).exists():
+        time.sleep(0.05)
+    with open(folder / "ends", "a") as ends:
+        ends.write(f"{job.id}\\n")
+
+worker = jobs.Worker(lambda: db.connect(url), {"a": work}, queues={"default": 2}, prefetch=0,
+                     timeout=300.0)
+worker.start()
+sys.stdin.read()
+worker.stop()
 """
 
 
@@ -139,3 +166,53 @@ def test_a_stopped_process_that_comes_back_cannot_answer_for_rescued_jobs(
     shop.until(job, "completed")
     frozen.communicate("", timeout=30)
     assert shop.conn.execute("select count(*) from done").fetchone() == (1,)
+
+
+@pytest.mark.thorough
+def test_an_outage_longer_than_rescue_after_discards_and_repeats_no_job(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server = EmbeddedServer(tmp_path / "postgres", port=port)
+    server.start()
+    url = server.owner_url
+    with db.connect(url) as conn:
+        db.migrate(conn, db.FORGE_MIGRATIONS)
+        some = [NewJob("a", {"until": "outage" if n % 2 else "end"}) for n in range(10)]
+        jobs.insert_many_tx(conn, [job._replace(max_attempts=1) for job in some])
+    command = [sys.executable, "-c", PATIENT, url, str(tmp_path)]
+    workers = [subprocess.Popen(command, stdin=subprocess.PIPE, text=True) for _ in range(5)]
+
+    def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, "waited too long"
+            time.sleep(0.1)
+
+    def lines(name: str) -> list[str]:
+        path = tmp_path / name
+        return path.read_text().split() if path.exists() else []
+
+    def asked(query: str) -> list[Any]:
+        with db.connect(url) as conn:
+            return conn.execute(query).fetchall()
+
+    try:
+        wait_for(lambda: len(lines("runs")) == 10)
+        server.stop()
+        (tmp_path / "outage").touch()
+        wait_for(lambda: len(lines("ends")) == 5)
+        threading.Event().wait(40)
+        server.start()
+        alive = "select count(*) from forge_worker where expires_at > now()"
+        wait_for(lambda: asked(alive) == [(5,)])
+        wait_for(
+            lambda: asked("select count(*) from forge_job where state = 'completed'") == [(5,)]
+        )
+        (tmp_path / "end").touch()
+        states = "select state, count(*) from forge_job group by state"
+        wait_for(lambda: asked(states) == [("completed", 10)])
+        assert len(lines("runs")) == 10
+    finally:
+        for worker in workers:
+            worker.communicate("", timeout=60)
+        server.stop()

@@ -16,6 +16,7 @@ from forge_min import db, jobs
 from forge_min.auth import SYSTEM, Identity, as_identity, current_identity
 from forge_min.errors import ForgeError, Unavailable
 from forge_min.jobs import Cancel, Change, Discard, Job, Kind, NewJob, Snooze, StaleClaim
+from forge_min.jobs.job import MOST_REFUNDS
 from forge_min.jobs.working import lane as lane_module
 
 pytestmark = pytest.mark.db
@@ -223,6 +224,55 @@ def test_complete_tx_commits_effect_and_completion_together(shop: Any) -> None:
     assert shop.states() == {"completed": 1, "available": 1} and worker.stale == 0
 
 
+def test_a_completion_that_a_crash_undoes_is_not_acknowledged_and_its_job_runs_again(
+    shop: Any,
+) -> None:
+    runs: list[int] = []
+
+    def work(job: Job) -> None:
+        runs.append(job.attempt)
+        with db.transaction(job.conn):
+            jobs.insert_tx(job.conn, "effect", {"of": job.id})
+            job.complete_tx(job.conn)
+        if job.attempt == 1:  # as after the crash: claim and worker are what they were
+            with db.transaction(job.conn):
+                job.conn.execute("delete from forge_job where kind = 'effect'")
+                job.conn.execute(
+                    "update forge_job set state = 'running', claim = %s, finalized_at = null"
+                    " where id = %s", [job.claim, job.id]
+                )  # fmt: skip
+
+    job, ended = shop.insert(), []
+    shop.worker({"a": work}, heartbeat=0.1, observer=lambda job, outcome, _: ended.append(outcome))
+    shop.wait_for(lambda: len(runs) == 2)
+    shop.until(job, "completed")
+    shop.wait_for(lambda: ended == ["completed"] * 2)
+    assert runs == [1, 2]
+    assert shop.states() == {"completed": 1, "available": 1}
+    assert "knows nothing" in shop.row(job, "errors")[0][0]["error"]
+
+
+def test_complete_tx_is_refused_while_another_run_has_the_job(shop: Any) -> None:
+    caught: list[Exception] = []
+
+    def work(job: Job) -> None:
+        shop.mine().execute(
+            "update forge_job set claim = nextval('forge_job_claim') where id = %s", [job.id]
+        )
+        try:
+            with db.transaction(job.conn):
+                jobs.insert_tx(job.conn, "effect", {})
+                job.complete_tx(job.conn)
+        except StaleClaim as err:
+            caught.append(err)
+
+    job = shop.insert()
+    worker = shop.worker({"a": work}, heartbeat=60.0)
+    shop.wait_for(lambda: worker.stale == 1)
+    assert len(caught) == 1 and shop.states() == {"running": 1}
+    assert shop.row(job, "state") == ("running",)
+
+
 def test_a_stale_claim_rolls_the_effect_back(shop: Any) -> None:
     caught: list[Exception] = []
 
@@ -323,9 +373,49 @@ def test_a_broken_connection_of_a_job_is_replaced_for_the_next_one(shop: Any) ->
 
     first = shop.insert(args={"first": True}, max_attempts=1)
     second = shop.insert(args={"first": False})
-    shop.worker({"a": work}, queues={"default": 1})
+    shop.worker({"a": Kind("a", work, retry=lambda job, error: 0.0)}, queues={"default": 1})
     shop.until(second, "completed")
-    shop.until(first, "discarded")
+    shop.until(first, "discarded")  # it may break its connection some times, but not for ever
+    assert shop.row(first, "attempt", "jsonb_array_length(errors)") == (1, 1 + MOST_REFUNDS)
+
+
+def test_connections_that_end_between_jobs_cost_no_attempt(shop: Any) -> None:
+    def work(job: Job) -> None:
+        job.conn.execute("select 1")
+        ready.wait(10)
+
+    ready = threading.Barrier(4)
+    shop.worker({"a": work})
+    for _ in range(3):
+        some = [NewJob("a", {}, max_attempts=1) for _ in range(4)]  # one on each connection
+        jobs.insert_many_tx(shop.conn, some)
+        shop.settle()
+        shop.conn.execute(
+            "select pg_terminate_backend(pid, 5000) from pg_stat_activity"
+            " where datname = current_database() and pid <> pg_backend_pid() and usename = user"
+        )
+    assert shop.states() == {"completed": 12}
+
+
+def test_a_job_without_a_connection_is_handed_back(shop: Any) -> None:
+    refused = threading.Event()
+    ran: list[int] = []
+
+    def connect() -> db.Connection:
+        if threading.current_thread().name == "job-1" and not refused.is_set():
+            refused.set()
+            raise Unavailable("too many connections", code="F401")
+        return shop.open()
+
+    worker = jobs.Worker(
+        connect, {"a": lambda job: ran.append(job.attempt)}, queues={"default": 1},
+        heartbeat=0.2, poll_interval=0.05,
+    )  # fmt: skip
+    shop.workers.append(worker)
+    job = shop.insert(max_attempts=1)
+    worker.start()
+    shop.until(job, "completed")
+    assert refused.is_set() and ran == [1] and shop.row(job, "attempt", "errors") == (1, [])
 
 
 def test_every_connection_of_the_worker_may_be_terminated_at_any_time(shop: Any) -> None:
@@ -501,6 +591,35 @@ def test_jobs_of_a_worker_that_fell_silent_are_rescued_and_poison_is_discarded(s
     shop.until(ok, "completed")
     assert worker.rescued == 2 and shop.row(ok, "attempt") == (2,)
     assert "died" in shop.row(ok, "errors")[0][0]["error"]
+
+
+def test_a_job_whose_worker_died_is_available_at_once_whatever_its_class_says(shop: Any) -> None:
+    job = shop.insert()
+    shop.conn.execute(
+        "update forge_job set state = 'running', attempt = 9, attempted_at = now(),"
+        " worker_id = gen_random_uuid(), claim = nextval('forge_job_claim')"
+    )
+    shop.worker({"a": Kind("a", nothing, retry=lambda job, error: 3600.0)})
+    shop.until(job, "completed")
+    assert shop.row(job, "attempt") == (10,)
+
+
+def test_after_a_gap_in_the_lease_nobody_is_rescued_before_workers_could_report(shop: Any) -> None:
+    dead = shop.insert()
+    shop.conn.execute(
+        "update forge_job set state = 'running', attempt = 1, attempted_at = now(),"
+        " worker_id = gen_random_uuid(), claim = nextval('forge_job_claim')"
+    )
+    shop.conn.execute(
+        "insert into forge_leader (name, worker_id, expires_at)"
+        " values ('jobs', gen_random_uuid(), now() - interval '1 hour')"
+    )
+    worker = shop.worker({"a": nothing}, heartbeat=0.1, rescue_after=3600.0)
+    shop.wait_for(lambda: worker.leading)
+    shop.until(shop.insert(delay=0.001), "completed")  # the leader does its other work
+    assert shop.row(dead, "state") == ("running",)
+    shop.conn.execute("update forge_leader set rescues_from = now()")
+    shop.until(dead, "completed")
 
 
 def test_a_long_job_of_a_living_worker_is_never_rescued(shop: Any) -> None:

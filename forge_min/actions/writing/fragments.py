@@ -169,7 +169,12 @@ def effects(
         tenant_param=tenant,
     )
     parts = [f"forge_event_{operation} as (\n{event}\n)"]
+    unique: set[str] = set()
     for n, hook in enumerate(hooks(resource, operation)):
+        if hook.unique and hook.kind in unique:
+            continue  # it counts as the same, and a statement cannot lock a job that it inserts
+        if hook.unique:
+            unique.add(hook.kind)
         job = jobs.job_fragment(
             source,
             hook,

@@ -79,7 +79,7 @@ def detail(job: Shown, csrf: str) -> Raw:
         "By": job["metadata"].get("user"),
         "Tenant": job["metadata"].get("tenant"),
         "Trace": trace[1] if len(trace) == 4 else None,
-        "Unique by": job["unique_key"],
+        "Unique by": job["unique_key"] or job.get("begun_key"),
         "Limit key": job["limit_key"],
         "Tags": ", ".join(job["tags"]),
         "Tells of": link(job["metadata"]["discarded"]) if "discarded" in job["metadata"] else None,

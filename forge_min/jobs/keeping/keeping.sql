@@ -19,16 +19,15 @@ returning 1
 -- name: inserted
 update forge_periodic set last_at = %(run)s, last_job = %(job)s where name = %(name)s
 
--- Runs that ended without a word: `which` is one of the next two. Each costs its attempt. Workers of which nothing
--- runs any more are forgotten.
+-- Runs that ended without a word: `which` is one of the next two. Each costs its attempt, and the job is available at
+-- once: the class's retry() is for errors of its work. Workers of which nothing runs any more are forgotten.
 -- name: rescue
 with ended as (
   update forge_job set
     state = case when cancel_requested_at is not null then 'cancelled'
-      when attempt >= max_attempts then 'discarded' else 'retryable' end,
+      when attempt >= max_attempts then 'discarded' else 'available' end,
     finalized_at = case when cancel_requested_at is not null or attempt >= max_attempts then now() end,
-    claim = null,
-    scheduled_at = now() + least(power(attempt, 4), 315360000) * (0.9 + 0.2 * random()) * interval '1 second',
+    claim = null, scheduled_at = now(),
     errors = errors || jsonb_build_array(jsonb_build_object('error', %(why)s::text, 'at', now(), 'attempt', attempt))
   where id = any(array(
 $which
@@ -49,7 +48,8 @@ select id, kind, attempt, state from ended
   select j.id from forge_job j
   where j.state = 'running' and not exists (
       select 1 from forge_worker w where w.id = j.worker_id and w.expires_at > now())
-    and exists (select from forge_leader where name = 'jobs' and worker_id = %(worker)s and expires_at > now())
+    and exists (select from forge_leader where name = 'jobs' and worker_id = %(worker)s and expires_at > now()
+      and coalesce(rescues_from <= now(), true))
   limit 1000 for update of j skip locked
 
 -- name: strays

@@ -194,11 +194,12 @@ def _job(row: Row) -> Job:
     """
     id, kind, queue, args, attempt, most, claim, metadata, *rest = row[:12]
     try:
-        return Job(id, kind, queue, loads(args), attempt, most, claim, loads(metadata), *rest)
+        job = Job(id, kind, queue, loads(args), attempt, most, claim, loads(metadata), *rest)
     except ValueError as err:
         job = Job(id, kind, queue, {}, attempt, most, claim, {}, *rest)
         job.unreadable = f"its arguments or metadata cannot be read: {err}"
-        return job
+    job.failures = row[13]
+    return job
 
 
 _SCAN, _PARTS = Template(SQL["scan"]), dict(SQL)
@@ -206,13 +207,8 @@ _PARTS["pick_on"] = Template(SQL["pick_on"]).substitute(
     scans="\n  union all\n".join(_SCAN.substitute(n=n) for n in PRIORITIES)
 )
 _FETCH = {
-    # The limited pick locks no row, so the update looks again: no index may help it there.
-    name: Template(SQL["fetch"]).substitute(picked=_PARTS[name], again=again)
-    for name, again in (
-        ("pick", ""),
-        ("pick_on", ""),
-        ("pick_limited", " and state || '' = 'available'"),
-    )
+    name: Template(SQL["fetch"]).substitute(picked=_PARTS[name])
+    for name in ("pick", "pick_on", "pick_limited")
 }
 _NO_MARKS: dict[str, object] = {
     name: value for n in PRIORITIES for name, value in ((f"at_{n}", "-infinity"), (f"id_{n}", 0))

@@ -50,6 +50,7 @@ class Heart(Loop):
         # A statement that waits for a lock must not keep it from saying that it lives.
         super().__init__("job-heart", self._step, connect, rescue_after / 3)
         self._heartbeat = heartbeat
+        lease = min(rescue_after, LEASE * heartbeat)
         self._cancel, self._holds = cancel, holds
         self._strays: set[tuple[int, int]] = set()  # runs that were not held at the last beat
         self._params = {
@@ -60,7 +61,9 @@ class Heart(Loop):
             "kinds": sorted(kinds),
             "told": list(told),
             "rescue_after": rescue_after,
-            "lease": min(rescue_after, LEASE * heartbeat),
+            "lease": lease,
+            # From the end of a lease until a worker that beat with its holder can have expired.
+            "gap": max(0.0, rescue_after - lease - heartbeat),
         }
         self._due = 0.0
         self._look = False
@@ -74,6 +77,8 @@ class Heart(Loop):
 
     def ended(self, result: Result, seconds: float) -> None:
         """Count a run for the plots; written with the next beat."""
+        if result.outcome == "handed_back":
+            return
         failed = result.outcome in ("retried", "discarded")
         with self._lock:
             row = self._done[result.job.queue]

@@ -9,6 +9,8 @@ its thread replaced.
 from __future__ import annotations
 
 import ctypes
+import logging
+import select
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -28,8 +30,10 @@ from ..failures import ids_of, tell
 from ..job import Cancelled, Job, Result, failed, judge, own_delay
 from ..kinds import Kind
 
+log = logging.getLogger("forge_min.jobs")
 WARM_UP = 0.2  # seconds without a job, then a thread opens its connection
 GRACE = 5.0  # seconds that a job may take to react to its time-out
+AWAY = 1.0  # seconds until a job is taken again that found no connection to the database
 
 Around = Callable[[Job], AbstractContextManager[object]]
 Ended = tuple[Result, BaseException | None]  # None where it succeeded
@@ -134,10 +138,22 @@ class Lane:
             job = self._inbox.get()
         self._link.close()
 
-    def _open(self) -> None:
-        if self._link.conn is None or self._link.conn.closed:
-            with suppress(ForgeError):  # the job's actions may use it without asking here
-                self._link.connection()
+    def _open(self) -> ForgeError | None:
+        """Have a connection whose server has not closed it; the job's actions may use it without
+        asking here. Returns why there is none.
+        """
+        conn = self._link.conn
+        if conn is not None and not conn.closed:
+            readable = select.poll()
+            readable.register(conn.fileno(), select.POLLIN)
+            if not readable.poll(0):
+                return None
+            self._link.close()  # an idle server sends nothing but the end of its session
+        try:
+            self._link.connection()
+        except ForgeError as err:
+            return err
+        return None
 
     def _attempt(self, job: Job, started: float) -> Result:
         # SAFETY: TimedOut comes at most once per job and never after a _disarm() that returned; so
@@ -147,7 +163,9 @@ class Lane:
             tell(result, Cancelled())
             return result
         ended: Ended | None = None
-        self._open()
+        if (refusal := self._open()) is not None:
+            log.warning("job %d is handed back: %s", job.id, refusal)
+            return Result(job, "handed_back", "scheduled", refund=1, delay=AWAY)
         seconds = self._terms.seconds(job)
         try:
             try:
@@ -189,10 +207,11 @@ class Lane:
         except TimedOut:
             raise
         except BaseException as err:
+            lost = self._link.conn is not None and self._link.conn.broken
             if not self._clean():
                 self._link.close()
             try:
-                return judge(job, err, kind.retry), err
+                return judge(job, err, kind.retry, lost=lost), err
             except TimedOut:
                 raise
             except BaseException as worse:  # an error that cannot even be told

@@ -235,7 +235,12 @@ class Worker:
             self._fetcher.wake.set()
 
     def _done(self, result: Result, seconds: float) -> None:
-        self._acks.put(result)
+        if result.state == "completed" and result.job.completed:
+            # SAFETY: if a crash undoes that commit, a late acknowledgement would complete the job
+            # without its effect. Then nobody holds it, so it is rescued.
+            self._written([result])
+        else:
+            self._acks.put(result)
         self._heart.ended(result, seconds)
         if self._observer is not None:
             try:
