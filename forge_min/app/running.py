@@ -153,7 +153,7 @@ class Running:
         reasons = {name: reason for name, (good, reason) in states.items() if not good}
         try:
             with db.errors_translated():
-                rows = db.migration_status(self.database.connection(), self._migrations)
+                rows = db.migration_status(self.database.verified(), self._migrations)
         except ForgeError as err:
             reasons["database"] = err.message
         else:
