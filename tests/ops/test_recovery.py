@@ -34,7 +34,8 @@ class Away:
 
     def serve(self, **environ: str) -> None:
         """Migrated, with a country."""
-        self.process = self.site.serve(**environ)
+        self.site.environ |= environ
+        self.process = self.site.serve()
         row = {"code": "DE", "name": "Germany"}
         self.country = self.site.create("countries", row)["id"]
 
