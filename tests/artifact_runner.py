@@ -97,6 +97,7 @@ class Site:
             "FORGE_SERVER_PORT": str(self.port),
             "FORGE_ADMIN_PORT": str(self.admin),
             "FORGE_LOG_FORMAT": "text",  # as on a terminal
+            "FORGE_SERVER_DRAIN_DELAY": "0s",  # no load balancer is there to see it
             "FORGE_API_RATE_LIMIT": '{default = "1000000/1m"}',  # tests ask more than people do
         }
         if database is not None:

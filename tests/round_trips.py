@@ -37,9 +37,20 @@ class CountingProxy:
         threading.Thread(target=self._accept, name="proxy", daemon=True).start()
 
     def close(self) -> None:
-        """End every connection."""
+        """End every connection, and take no new one."""
+        self.drop(0)
+
+    def freeze(self) -> None:
+        """Forward nothing more on the connections that there are; new ones work."""
+        old, self._flows = self._flows, threading.Event()
+        self._flows.set()
+        old.clear()
+
+    def drop(self, first: int = 1) -> None:
+        """End the connections that there are; new ones work."""
         with self._lock:
-            for sock in self._socks:
+            ended, self._socks = self._socks[first:], self._socks[:first]
+            for sock in ended:
                 with suppress(OSError):
                     sock.shutdown(socket.SHUT_RDWR)
                 sock.close()
@@ -63,9 +74,13 @@ class CountingProxy:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(
-                    (str(self._target["host"]), int(str(self._target["port"])))
-                )
+                try:
+                    server = socket.create_connection(
+                        (str(self._target["host"]), int(str(self._target["port"])))
+                    )
+                except OSError:  # it is down
+                    client.close()
+                    continue
                 with self._lock:
                     self._socks += [client, server]
                 # Nagle would hold back what the client's own socket sent at once.
@@ -73,15 +88,20 @@ class CountingProxy:
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 spoke = [True]  # whether the server spoke last
                 for source, target, up in ((client, server, True), (server, client, False)):
-                    args = (source, target, up, spoke)
+                    args = (source, target, up, spoke, self._flows)
                     threading.Thread(target=self._pump, args=args, daemon=True).start()
 
     def _pump(
-        self, source: socket.socket, target: socket.socket, up: bool, spoke: list[bool]
+        self,
+        source: socket.socket,
+        target: socket.socket,
+        up: bool,
+        spoke: list[bool],
+        flows: threading.Event,
     ) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
-                self._flows.wait()
+                flows.wait()
                 with self._lock:
                     if data != FLUSH:
                         self.trips += up and spoke[0]

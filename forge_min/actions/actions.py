@@ -108,10 +108,12 @@ class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
         operation: str = "create",
         place: str = "",
         client: str = "",
+        repeatable: bool = False,
     ) -> tuple[int, Headers, bytes, bool]:
         """What `run` answers the first time that this identity sends `key`, and whether it is a
         repetition; see writing/idempotency.py. place: tells rows apart. client: tells those apart
-        who have no user.
+        who have no user. repeatable: `run` may be called again when it and another write stood in
+        each other's way; otherwise that raises Unavailable F406.
         """
         identity = self.allow(operation)
         who = (identity.user,) if identity.user else ("", client)
@@ -119,7 +121,13 @@ class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
         if place:
             where = (*where, place)
         sees = " ".join([request_hash, *sorted(self.hidden()), str(self._may_read())])
+        if not repeatable:
+            return once(self.connection(), where, key, sees, run)
         return self._tried(None, lambda own: once(own, where, key, sees, run))
+
+    def is_inherited(self, *names: str) -> bool:
+        """Whether the project overrides none of these methods, so that they run no code of it."""
+        return all(getattr(type(self), name) is getattr(Actions, name) for name in names)
 
     def public(self, id: Any, *, live: bool = True) -> R:
         """The row as anybody may see it who may read at all: for what is shown to many at once.

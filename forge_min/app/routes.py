@@ -39,8 +39,11 @@ def build_router(
     config: Config,
     frame: Frame,
     account: AccountPages | None = None,
+    probe: Handler | None = None,
 ) -> Router:
-    """The router. Raises ServerError F505 for a route that is declared twice."""
+    """The router. probe: answers at server.ready_path, unless the project has a route there. Raises
+    ServerError F505 for a route that is declared twice.
+    """
     router = Router()
     for route in [*routes, *_verbs(app, registry, routes)]:
         router.add(route.method, route.pattern, json_only(route.handler), name=route.name)
@@ -70,6 +73,8 @@ def build_router(
     _add(router, [Route("GET", "/favicon.ico", partial(_icon, own, ours), "")])
     _add(router, account.routes() if account is not None else [])
     _add_pages(router, app, registry, generated.views, routes, frame, config.api.prefix)
+    if probe is not None and config.server.ready_path:
+        _add(router, [Route("GET", config.server.ready_path, probe, "")])
     return router
 
 

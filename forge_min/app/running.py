@@ -20,7 +20,7 @@ from ..actions import Limits, Registry
 from ..config import Config, parse_duration
 from ..errors import ForgeError
 from ..jobs import control
-from ..wsgi import Application, Middleware, OnAnswered
+from ..wsgi import Application, Middleware, OnAnswered, Response
 from ..wsgi.account import SIGN_IN, Links
 from ..wsgi.events import Patrol, events_handler
 from ..wsgi.middleware import CORS, CSRF, Compress, Identify, RateLimits, tenant_in_path
@@ -82,6 +82,8 @@ class Running:
             max_attempts=config.jobs.max_attempts, inserted=self.metrics.jobs_inserted
         )
         self._asking = threading.Lock()  # LOCK: guards the making of _jobs_pages
+        # What server.ready_path answers by; the process that serves knows more.
+        self.readiness: Callable[[], tuple[bool, object] | None] = observe.Asked(self.ready).answer
         self._stack = ExitStack()  # what is running so far; closed where a later part fails
         with self._stack:
             telemetry = new_telemetry(
@@ -161,7 +163,7 @@ class Running:
         reasons = {name: reason for name, (good, reason) in states.items() if not good}
         try:
             with db.errors_translated():
-                rows = db.migration_status(self.database.connection(), self._migrations)
+                rows = db.migration_status(self.database.verified(), self._migrations)
         except ForgeError as err:
             reasons["database"] = err.message
         else:
@@ -305,6 +307,7 @@ class Running:
             self._config,
             frame,
             callers.account,
+            probe := lambda _: _readiness(self.readiness()),
         )
         place = SIGN_IN if app.signs_in else ""
         problems = ProblemPages(frame, self._config.api.prefix, place)
@@ -327,6 +330,7 @@ class Running:
             around=RequestSpan,
             access=access,
             max_body=self._config.server.max_body,
+            probe=probe,
         )
         application = self.application  # whatever stands around it by the time of a scrape
         self.on_answered = application.answered
@@ -375,3 +379,11 @@ class Running:
         conn.checks_tenant = self._config.env == "development"
         if traced:
             observe.trace_connection(conn)
+
+def _readiness(answer: tuple[bool, object] | None) -> Response:
+    """The bare status: the reasons are for the admin server."""
+    good = answer is not None and answer[0]
+    headers = [("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store")]
+    if good:
+        return Response(200, b"ready\n", headers)
+    return Response(503, b"not ready\n", [*headers, ("Retry-After", "1")])

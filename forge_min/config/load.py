@@ -14,6 +14,7 @@ from .values import as_toml, shown
 
 _DEFAULT_FILE = "forge.toml"
 _ENVIRONMENTS = ("development", "test", "production")
+_PRODUCTION = {"observe.sample_ratio": 0.01, "server.drain_delay": 5.0}  # other defaults there
 _SHORTEST_SECRET = 32  # characters: 128 bits as hexadecimal digits
 _NEW_SECRET = """make one: python3 -c "import secrets; print(secrets.token_hex(32))\""""
 _EVERYWHERE, _LOOPBACK = {"", "0.0.0.0", "::"}, {"localhost", "127.0.0.1", "::1"}
@@ -90,8 +91,8 @@ class _Loading:
             known = ", ".join(_ENVIRONMENTS)
             self._refuse(f"FORGE_ENV must be one of {known}, not {env!r}", "F200")
         if env == "production":
-            self._values["observe.sample_ratio"] = 0.01
-            self._sources["observe.sample_ratio"] = "production"
+            self._values |= _PRODUCTION
+            self._sources |= dict.fromkeys(_PRODUCTION, "production")
         if self._text:
             self._read_file()
         self.read_variables()

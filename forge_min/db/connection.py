@@ -18,6 +18,7 @@ from functools import cached_property
 from typing import Any, Protocol, TypedDict, Unpack
 
 import psycopg
+from psycopg import generators
 from psycopg.abc import Transformer
 from psycopg.adapt import AdaptersMap
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -46,6 +47,8 @@ DEFAULTS: dict[str, str | int] = {
     "client_encoding": "utf8",
 }
 _LOOK = 0.5  # seconds between looks at who waits for an answer
+_IDLE = 0.02  # seconds without a statement after which the kernel is asked about a connection
+_BRIEF = 1.0  # seconds that the server has to answer an empty query
 _log = logging.getLogger("forge_min.db")
 _USED = expression(  # tables that a statement names, without their schema
     r'(?i)\b(?:from|join|update|into|using)\s+(?:only\s+)?(?:"?\w+"?\s*\.\s*)?"?(\w+)'
@@ -64,6 +67,10 @@ def _count_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_count_fork)
+
+# Connections that this process has lost: one that was opened earlier is checked before its next
+# statement. A lost update of two threads still changes it.
+_losses = 0
 
 
 class Nudges(Protocol):
@@ -123,8 +130,10 @@ class Connection(psycopg.Connection[TupleRow]):
     `run` calls with a statement's text and what sends it, for a trace. jobs: what room jobs knows
     of the application, whoever inserts on this connection; None = nothing. patient: nobody
     interrupts its thread, so `run` may wait inside of libpq. asked: since when its thread waits for
-    an answer, by time.perf_counter(); 0.0: it does not. tenant_tables: tables and views whose rows
-    belong to tenants. checks_tenant: a cursor refuses to use one of them while no tenant is set.
+    an answer, by time.perf_counter(); 0.0: it does not. used: when it last answered or was checked,
+    by the same clock. losses: how many connections were lost when it was opened or checked.
+    tenant_tables: tables and views whose rows belong to tenants. checks_tenant: a cursor refuses to
+    use one of them while no tenant is set.
     """
 
     nudger: Nudges | None = None
@@ -135,6 +144,8 @@ class Connection(psycopg.Connection[TupleRow]):
     asked = 0.0
     tenant_tables: Collection[str] = ()
     checks_tenant = False
+    used = 0.0
+    losses = 0
     prepared = Prepared(None)
     # Of the innermost db.transaction(); None outside, and inside a BEGIN of the caller's own.
     hooks: list[Hook] | None = None
@@ -146,6 +157,40 @@ class Connection(psycopg.Connection[TupleRow]):
     def adapters(self) -> Adapters:
         """As psycopg's."""
         return Adapters(super().adapters)
+
+    def note_error(self, err: Exception) -> None:
+        """Close the connection if `err` means that it is lost, and have the others checked."""
+        state = getattr(err, "sqlstate", None) or ""
+        if self.broken or state.startswith(("08", "57P")):
+            self.lose()
+
+    def lose(self) -> None:
+        """Close the connection, and have every one that was opened before checked."""
+        global _losses
+        if self.losses == _losses:
+            _losses += 1
+        self.close()
+
+    def is_alive(self) -> bool:
+        """Whether this idle connection can take a statement. Costs a round trip only if another
+        connection was lost since the last check.
+        """
+        losses, pg, poll = _losses, self.pgconn, select.poll()
+        poll.register(self.fileno(), select.POLLIN)
+        alive = not poll.poll(0)  # readable at its end only: nothing else comes unasked
+        if alive and self.losses != losses:
+            try:
+                pg.send_query(b"")
+                alive = bool(poll.poll(_BRIEF * 1000) and self.wait(generators.execute(pg)))
+            except psycopg.Error:
+                alive = False
+            finally:
+                if pg.transaction_status != TransactionStatus.IDLE:
+                    alive = False
+                    self.close()
+        if alive:
+            self.losses, self.used = losses, time.perf_counter()
+        return alive
 
 
 class Cursor(psycopg.Cursor[TupleRow]):
@@ -217,6 +262,7 @@ def connect(
             "a special character of the password is written as %XX",
         ) from None
     values = {**DEFAULTS, "application_name": application_name, **given}
+    losses = _losses
     often = None if prepare == "off" else 5
     try:
         conn = Connection.connect(
@@ -235,7 +281,7 @@ def connect(
             code="F404",
         )
     conn.nudger, conn.observe, conn.prepared = nudger, observe, Prepared(often)
-    conn.jobs = jobs
+    conn.jobs, conn.losses, conn.used = jobs, losses, time.perf_counter()
     return conn
 
 
@@ -272,6 +318,7 @@ class Database:
         self._open: dict[threading.Thread, Connection] = {}
         self._handed: list[Connection] = []  # by threads that need none now
         self._refusal: ForgeError | None = None  # why there is none, until one is opened
+        self._successes = 0  # connections that were opened
         self._trying = threading.Lock()  # LOCK: guards nothing; one thread at a time tries
         self._watch: threading.Thread | None = None
         self._closed = threading.Event()
@@ -279,11 +326,31 @@ class Database:
         self._generation = _generation
 
     def connection(self) -> Connection:
-        """This thread's connection; a broken one is replaced. Raises as `connect`."""
+        """This thread's connection. A lost one is replaced, also if the server closed it while it
+        was idle. Raises as `connect`.
+        """
         if self._generation != _generation:
             self._begin()
         conn = self._open.get(threading.current_thread())
-        return self._reopen() if conn is None or conn.closed else conn
+        if conn is None:
+            return self._reopen()
+        # PERF: not for a busy thread: poll(2) releases the GIL (benchmarks/http, row).
+        idle = time.perf_counter() - conn.used > _IDLE
+        return self._checked(conn) if idle or conn.losses != _losses or conn.closed else conn
+
+    def verified(self) -> Connection:
+        """This thread's connection, if new ones can be had and no thread of a server still waits on
+        a lost one. Raises as `connect`, Unavailable F405.
+        """
+        conn = self.connection()
+        if self._refusal is not None:
+            conn.close()
+            conn = self._reopen()
+        lost = [c for c in list(self._open.values()) if c.asked and c.losses != _losses]
+        if number := sum(each.patient for each in lost):
+            message = f"{number} threads wait for an answer on a lost connection"
+            raise Unavailable(message, code="F405")
+        return conn
 
     def hand_on(self) -> None:
         """Leave this thread's connection, where it has one, to the next thread that needs one; it
@@ -322,16 +389,31 @@ class Database:
         refusal = self._refusal
         if refusal is not None and not self._trying.acquire(blocking=False):
             raise Unavailable(refusal.message, code=refusal.code, hint=refusal.hint)
+        successes = self._successes
         try:
             conn = self.open()
         except Unavailable as err:
-            self._refusal = err
+            if successes == self._successes:  # else another thread knows better by now
+                self._refusal = err
             raise
         finally:
             if refusal is not None:
                 self._trying.release()
+        self._successes += 1
         self._refusal = None
         return conn
+
+    def _checked(self, conn: Connection) -> Connection:
+        """The connection if it is alive or in a transaction of the caller's, else a new one."""
+        status = conn.pgconn.transaction_status
+        idle = status in (TransactionStatus.IDLE, TransactionStatus.UNKNOWN)
+        if not idle or conn.pgconn.pipeline_status:
+            return conn
+        if status == TransactionStatus.IDLE and conn.is_alive():
+            return conn
+        if status == TransactionStatus.IDLE or conn.broken:
+            conn.lose()
+        return self._reopen()
 
     def _look(self, closed: threading.Event) -> None:
         """The life of the thread `db-watch`."""
@@ -357,10 +439,8 @@ class Database:
             conn = self._handed.pop() if self._handed else None
         if conn is None or conn.closed:
             return None
-        heard = select.poll()
-        heard.register(conn.fileno(), select.POLLIN)
-        if heard.poll(0):  # of its end: nothing else comes unasked
-            conn.close()
+        if not conn.is_alive():
+            conn.lose()
             return None
         if self._opened:
             self._opened(conn)

@@ -77,6 +77,8 @@ def run(
             return conn.around(sql, lambda: _by_parts(conn, sql, params, tenant))
         return _by_parts(conn, sql, params, tenant)
     except psycopg.Error as err:
+        if isinstance(conn, Connection):
+            conn.note_error(err)
         raise translate(err) from err
 
 
@@ -150,6 +152,7 @@ def _by_parts(conn: Connection, sql: str, params: Params, tenant: UUID | None) -
             rows = adapted.load_rows(0, result.ntuples, tuple)
             adapted.set_pgresult(None)
         conn.converter = adapted, session, uses + 1
+        conn.used = started
         return rows
     finally:
         conn.asked = 0.0

@@ -66,6 +66,8 @@ def is_pooled(conn: Connection) -> bool:
 class NoAnswer(psycopg.OperationalError):
     """A statement took longer than its link has patience."""
 
+    sqlstate = "08006"  # connection_failure
+
 
 def _bounded(conn: Connection, patience: float) -> Callable[..., Any]:
     """What `conn.wait` is, with an end. Waiting for a notification has its own."""
@@ -163,6 +165,8 @@ class Loop(Link):
                 # A defect must not end the thread either.
                 trace = not isinstance(err, AWAY)
                 log.warning("%s tries again soon: %s", self._name, err, exc_info=trace)
+                if self.conn is not None:
+                    self.conn.note_error(err)
                 self.close()
                 if self.stopping.wait(pause * random.uniform(0.5, 1.5)):
                     time.sleep(FIRST)

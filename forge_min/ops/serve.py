@@ -1,7 +1,8 @@
 """serve and worker: the processes of a site in production, from bound ports to a clean end.
 
-SIGTERM and SIGINT drain: readiness turns off, accepted requests are answered, jobs end or are
-handed back, streams get a close event. A second signal ends at once.
+SIGTERM and SIGINT drain: readiness turns off, after server.drain_delay the port is closed, accepted
+requests are answered, jobs end or are handed back, streams get a close event. A second signal ends
+the delay, the next one the process.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -47,12 +49,26 @@ class Ended:
         # it in the middle of that, and wait for a lock that the main thread itself holds.
         self._closed = threading.Lock()  # LOCK: guards nothing; free = set
         self._closed.acquire()
+        self._hurried = threading.Lock()  # LOCK: as `_closed`
+        self._hurried.acquire()
         self._stuck = False
 
     def set(self) -> None:
         """Also in a signal handler. Idempotent."""
         with suppress(RuntimeError):  # it is set
             self._closed.release()
+
+    def hurry(self) -> None:
+        """End `pause`. Also in a signal handler. Idempotent."""
+        with suppress(RuntimeError):
+            self._hurried.release()
+
+    def pause(self, seconds: float) -> None:
+        """Wait so long, or until `hurry`."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            if self._hurried.acquire(timeout=min(left, _LOOK)):  # SAFETY: as in `wait`
+                return
 
     def wait(self) -> None:
         """Until it is set."""
@@ -161,8 +177,10 @@ def _serve_many(
             # there (socket(7), SO_REUSEPORT).
             settings |= {"address": (config.server.host, first.server_port), "reuse_port": True}
             first.socket.close()
-        patience = config.server.shutdown_timeout + config.jobs.shutdown_timeout + MARGIN
-        return Supervisor(serve, tell if config.admin.enabled else None, count, patience).run()
+        c, delay = config.server, config.server.drain_delay
+        patience = delay + c.shutdown_timeout + config.jobs.shutdown_timeout + MARGIN
+        admin = tell if config.admin.enabled else None
+        return Supervisor(serve, admin, count, patience, delays=delay > 0).run()
 
 
 def _serve(
@@ -176,8 +194,8 @@ def _serve(
     link: Link | None = None,
 ) -> int:
     """One process that answers requests. link: to its parent, where it has one."""
-    config = project.config
-    with _process(child=link is not None) as (stack, ended):
+    config, delay = project.config, project.config.server.drain_delay
+    with _process(child=link is not None, delays=delay > 0) as (stack, ended):
         server = stack.enter_context(Server(**settings))
         if link is not None:
             link.start(health, ended.set)
@@ -197,14 +215,19 @@ def _serve(
         if link is not None:
             link.serving()
         ended.wait()
+        if delay:
+            log.info("not ready any more; the port stays open for %g s", delay)
+            health.drain()
+            server.end_connections()
+            ended.pause(delay)
     return ended.code()
 
 
 @contextmanager
-def _process(*, child: bool = False) -> Iterator[tuple[ExitStack, Ended]]:
+def _process(*, child: bool = False, delays: bool = False) -> Iterator[tuple[ExitStack, Ended]]:
     """What ends with the process, and the signal that it shall end."""
     lines = lines_to(sys.stderr)
-    with _signals(child) as ended, ExitStack() as stack:
+    with _signals(child, delays) as ended, ExitStack() as stack:
         lines.start()  # not before a fork
         stack.callback(lines.stop)
         yield stack, ended
@@ -235,6 +258,7 @@ def _start(
         running.metrics.watch_ready(health.ready)
     stack.callback(health.drain)
     health.running = running
+    running.readiness = health.ready
     return running, tell
 
 
@@ -283,21 +307,30 @@ def read_queues(text: str) -> Mapping[str, int]:
 
 
 @contextmanager
-def _signals(child: bool) -> Iterator[Ended]:
+def _signals(child: bool, delays: bool) -> Iterator[Ended]:
     """Set at the first SIGTERM or SIGINT; the second one has its usual effect again.
 
-    child: no further one has any. A supervisor may send the first to all that it has started, and
-    our parent sends one of its own; what does not end, the parent kills.
+    delays: the second one ends the delay, the third one has its usual effect. child: no further one
+    has any. A supervisor may send the first to all that it has started, and our parent sends one of
+    its own; SIGUSR1 of the parent ends the delay, and what does not end, the parent kills.
     """
-    ended = Ended()
+    ended, first = Ended(), delays and not child
 
     def end(number: int, frame: Any) -> None:
-        signal.signal(number, signal.SIG_IGN if child else before[number])
+        nonlocal first
+        if first:
+            first = False
+        else:
+            signal.signal(number, signal.SIG_IGN if child else before[number])
+            if not child:
+                ended.hurry()
         ended.set()
 
     before: dict[int, Any] = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
     for number in before:
         signal.signal(number, end)
+    if child:
+        signal.signal(signal.SIGUSR1, lambda *_: ended.hurry())
     try:
         yield ended
     finally:

@@ -58,6 +58,9 @@ class ResourceAPI:
     def __init__(self, actions: Actions[Any, Any, Any], path: str) -> None:
         self._actions = actions
         self._path = path
+        # Code of the project runs once in a request; what the library composed may run again.
+        self._composes = actions.is_inherited("create", "validate")
+        self._repeats = actions.is_inherited("update", "replace", "delete", "restore")
 
     def list(self, request: Request) -> Response:
         """GET: one page."""
@@ -97,7 +100,8 @@ class ResourceAPI:
         """POST: 201 with Location; with Idempotency-Key at most once."""
         self._actions.allow("create")
         data = _object(request)
-        return self._once(request, "create", partial(self._created, request.root, data))
+        run = partial(self._created, request.root, data)
+        return self._once(request, "create", run, repeatable=self._composes)
 
     def update(self, request: Request) -> Response:
         """PATCH: what is absent stays, null clears, inside a field of type json too."""
@@ -118,7 +122,7 @@ class ResourceAPI:
         def run(_: Connection | None) -> Answer:
             return _kept(self._shown(self._changed("restore", self._actions.restore, request)))
 
-        return self._once(request, "restore", run)
+        return self._once(request, "restore", run, repeatable=self._repeats)
 
     def audit(self, request: Request) -> Response:
         """GET: the changes of one row, the newest first."""
@@ -148,9 +152,14 @@ class ResourceAPI:
         return handler
 
     def _once(
-        self, request: Request, operation: str, run: Callable[[Connection | None], Answer]
+        self,
+        request: Request,
+        operation: str,
+        run: Callable[[Connection | None], Answer],
+        *,
+        repeatable: bool = False,
     ) -> Response:
-        """What `run` answers; with an Idempotency-Key at most once."""
+        """What `run` answers; with an Idempotency-Key at most once. repeatable: as in `once`."""
         key = request.header("Idempotency-Key")
         if key is None:
             status, headers, body = run(None)
@@ -162,7 +171,13 @@ class ResourceAPI:
         place = request.path.removeprefix(self._path) if request.params else ""
         client = network(request.environ.get("REMOTE_ADDR", ""))
         status, headers, body, replayed = self._actions.once(
-            key, digest, run, operation=operation, place=place, client=client
+            key,
+            digest,
+            run,
+            operation=operation,
+            place=place,
+            client=client,
+            repeatable=repeatable,
         )
         if replayed:
             headers = [*headers, ("Idempotency-Replayed", "true")]
@@ -198,7 +213,8 @@ class ResourceAPI:
                 return action(key, *data, version=version)
             except StaleVersion:
                 # Somebody wrote between the reading and the writing of a merge.
-                if version == -1 or _names_version(request) or tried == TRIES - 1:
+                named = version == -1 or _names_version(request)
+                if named or tried == TRIES - 1 or not self._repeats:
                     raise
                 time.sleep(random.uniform(0, _APART * tried))
         raise AssertionError("the last try returns or raises")

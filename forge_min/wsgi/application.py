@@ -67,9 +67,9 @@ class Application:
     middleware: stands around the router, the first one outermost; sees errors of handlers as
     answers already. outer: the same around all of that, so it sees every answer. observe, access,
     around: see Observe, Access, Around; access is called within `around`. max_body: bytes, checked
-    here too, for servers without a cap. Every answer carries a request id (`X-Request-ID`, the
-    client's own when it is well formed), the headers of contract.md
-    and a Content-Length when the body is bytes.
+    here too, for servers without a cap. probe: a handler that is called without `middleware`.
+    Every answer carries a request id (`X-Request-ID`, the client's own when it is well formed), the
+    headers of contract.md and a Content-Length when the body is bytes.
     """
 
     def __init__(
@@ -82,8 +82,10 @@ class Application:
         access: Access | None = None,
         around: Callable[[Request], Around] | None = None,
         max_body: int = 1 << 20,
+        probe: Handler | None = None,
     ) -> None:
         self._router = router
+        self._probe = probe
         # Twice: middleware in between sets the identity, which may have a language of its own.
         self._chain = _stacked(middleware, self._dispatch)
         self._outside = _stacked(outer, self._answer)
@@ -247,11 +249,13 @@ class Application:
         try:
             if request.path is not request.environ.get("PATH_INFO"):
                 request.read_path()
+            chain = self._chain
             try:
-                self._route(request)
+                if self._route(request)[0] is self._probe:
+                    chain = self._dispatch
             except (NotFound, MethodNotAllowed):
                 pass  # whom the middleware lets through is told so
-            response = self._chain(request)
+            response = chain(request)
             if type(response) is Response and type(response.body) is bytes:
                 return response
             return _checked(response)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from forge_min import db
 from forge_min.auth import Identity, as_identity
-from forge_min.errors import Conflict, Invalid
+from forge_min.errors import Conflict, Invalid, Unavailable
 from forge_min.testing import TestDatabase
 
 from workshop import ANN, BOB, NORTH, Workshop, together, workshop
@@ -103,7 +104,8 @@ def test_a_migration_of_its_columns_goes_unnoticed_inside_transactions_too(
         with db.connect(fresh_database.owner_url) as owner:
             owner.execute("alter table units alter symbol type varchar(9)")
         key = "later"
-        assert works["units"].once(key, "hash", run) == (201, [], b"later", False)
+        answer = works["units"].once(key, "hash", run, repeatable=True)
+        assert answer == (201, [], b"later", False)
     assert works.sql("select count(*) from units where code = 'later'") == [(1,)]
 
 
@@ -159,6 +161,56 @@ def test_a_key_in_progress_is_a_conflict(works: Workshop) -> None:
 
     assert together(first, second) == []
     assert seen == ["F622"]
+
+
+class Deadlock:
+    """The project's code, which locks two units in the other order than the owner's session does.
+    PostgreSQL ends the transaction that began to wait first, and that is this one.
+    """
+
+    def __init__(self, works: Workshop, url: str) -> None:
+        self.works, self.url, self.calls = works, url, 0
+        works.owner.execute("insert into units (code) values ('a'), ('b')")
+        self.other = threading.Thread(target=self._lock_first)
+
+    def run(self, conn: db.Connection) -> tuple[int, list[tuple[str, str]], bytes]:
+        """The first call deadlocks."""
+        self.calls += 1
+        db.run(conn, "update units set name = 'ours' where code = 'a'")
+        if self.calls == 1:
+            self.works.owner.execute("begin")
+            self.works.owner.execute("select 1 from units where code = 'b' for update")
+            self.other.start()
+            db.run(conn, "update units set name = 'ours' where code = 'b'")
+        return 200, [], b"done"
+
+    def _lock_first(self) -> None:
+        waiting = (
+            "select 1 from pg_locks join pg_stat_activity using (pid)"
+            " where not granted and datname = current_database()"
+        )
+        with db.connect(self.url) as watching:
+            until = time.monotonic() + 30
+            while not watching.execute(waiting).fetchall():
+                assert time.monotonic() < until
+        self.works.owner.execute("update units set name = 'owner' where code = 'a'")
+        self.works.owner.execute("commit")
+
+
+def test_code_of_the_project_runs_once_and_a_deadlock_is_unavailable(
+    works: Workshop, fresh_database: TestDatabase
+) -> None:
+    deadlock = Deadlock(works, fresh_database.owner_url)
+    with as_identity(ANN):
+        with pytest.raises(Unavailable) as caught:
+            works["units"].once("key", "hash", deadlock.run, operation="rename")
+        assert (caught.value.code, deadlock.calls) == ("F406", 1)
+        deadlock.other.join(30)
+        assert works.sql("select name from units where code = 'a'") == [("owner",)]
+        answer = works["units"].once("key", "hash", deadlock.run, operation="rename")
+        assert (answer[3], deadlock.calls) == (False, 2)
+        assert works["units"].once("key", "hash", deadlock.run, operation="rename")[3] is True
+    assert deadlock.calls == 2
 
 
 def test_keys_are_forgotten_after_a_day(works: Workshop) -> None:

@@ -341,6 +341,8 @@ def test_production_forces_json_logs_and_samples_little() -> None:
     assert config.observe.log_format == "json"
     assert config.sources["observe.log_format"] == "production"
     assert config.observe.sample_ratio == 0.01
+    assert config.server.drain_delay == 5.0 and load(None, {}).server.drain_delay == 0.0
+    assert load(None, {**PRODUCTION, "FORGE_SERVER_DRAIN_DELAY": "0s"}).server.drain_delay == 0
     assert load(None, {**PRODUCTION, "FORGE_OBSERVE_SAMPLE_RATIO": "1"}).observe.sample_ratio == 1
 
 

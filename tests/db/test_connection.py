@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import os
 import resource
+import select
 import socket
 import subprocess
 import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
 import psycopg
 import pytest
-from forge_min.db import Database, connect, transaction
+from forge_min.db import Database, connect, run, transaction
 from forge_min.db.connection import _refusal
 from forge_min.errors import ConfigError, ForgeError, Unavailable
 from forge_min.testing import TestDatabase
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
+
+from round_trips import counting_proxy
 
 SECRET = "hunter2-very-secret"
 
@@ -286,6 +291,77 @@ def test_a_killed_connection_is_replaced_at_the_next_use(fresh_database):
     second = database.connection()
     assert second is not first
     assert second.execute("select 1").fetchone() == (1,)
+    database.close()
+
+
+def terminated(url: str, conn: psycopg.Connection[Any]) -> None:
+    """End the connection's backend, and return when its socket has the end."""
+    with connect(url) as killer:
+        killer.execute("select pg_terminate_backend(%s)", [conn.info.backend_pid])
+    assert select.select([conn.fileno()], [], [], 20)[0]
+
+
+@pytest.mark.db
+def test_a_connection_that_was_lost_while_idle_is_replaced_before_its_use(
+    fresh_database: TestDatabase,
+) -> None:
+    database = Database(fresh_database.app_url)
+    first = database.connection()
+    terminated(fresh_database.app_url, first)
+    first.used = 0.0  # long ago
+    second = database.connection()
+    assert second is not first and first.closed
+    assert run(second, "select 1") == [(1,)]
+    database.close()
+
+
+@pytest.mark.db
+def test_one_lost_connection_has_those_of_other_threads_checked(
+    fresh_database: TestDatabase,
+) -> None:
+    """Only what answers no more is replaced: a session may hold locks and settings."""
+    with counting_proxy(fresh_database.app_url) as proxy:
+        database, proxied = Database(fresh_database.app_url), Database(proxy.url)
+        with ThreadPoolExecutor(1) as other:
+            alive = other.submit(database.connection).result()
+            frozen = other.submit(proxied.connection).result()
+            proxy.freeze()
+            mine = database.connection()
+            terminated(fresh_database.app_url, mine)
+            with pytest.raises(Unavailable):
+                run(mine, "select 1")
+            assert mine.closed
+            with proxy.counted() as trips:
+                assert other.submit(database.connection).result() is alive
+                replaced = other.submit(proxied.connection).result()
+                assert replaced is not frozen and trips() > 0
+                assert other.submit(run, replaced, "select 1").result() == [(1,)]
+        database.close()
+        proxied.close()
+
+
+@pytest.mark.db
+def test_a_thread_that_waits_on_a_lost_connection_is_no_verified_database(
+    fresh_database: TestDatabase,
+) -> None:
+    database = Database(fresh_database.app_url)
+    with ThreadPoolExecutor(1) as other:
+        waits = other.submit(database.connection).result()
+        waits.patient = True
+        waiting = other.submit(run, waits, "select pg_sleep(60)")
+        terminated(fresh_database.app_url, database.connection())
+        with suppress(Unavailable):
+            run(database.connection(), "select 1")
+        until = time.monotonic() + 20
+        while not waits.asked:
+            assert time.monotonic() < until
+        with pytest.raises(Unavailable, match="1 threads wait") as caught:
+            database.verified()
+        assert caught.value.code == "F405"
+        waits.cancel_safe()
+        with pytest.raises(Unavailable):
+            waiting.result()
+    assert database.verified() is database.connection()
     database.close()
 
 

@@ -17,6 +17,7 @@ from uuid import uuid4
 import pytest
 from forge_min.actions import Limits
 from forge_min.auth import ANONYMOUS, Identity, as_identity
+from forge_min.errors import StaleVersion
 from forge_min.testing import TestDatabase
 from forge_min.wsgi import Application, Router
 from forge_min.wsgi.api import ResourceAPI
@@ -741,3 +742,21 @@ def test_who_may_not_is_told_so_before_anything_else(works: Workshop, ask_as: As
         ("PUT", "people/zzz"),
     ):
         assert ask_as(stranger, method, path).status == 403, (method, path)
+
+
+def test_an_overridden_action_runs_once_in_a_request(works: Workshop) -> None:
+    calls: list[object] = []
+
+    class Careful(type(works["makers"])):  # type: ignore[misc]
+        def update(self, id: Any, data: Any, **options: Any) -> Any:
+            calls.append(data)
+            raise StaleVersion("another request was faster")
+
+    actions = Careful(works.database)
+    actions.registry = works.registry
+    api = ResourceAPI(actions, "/makers")
+    router = Router()
+    router.add("PATCH", "/makers/{id}", api.update)
+    with as_identity(BOSS):
+        answer = Client(Application(router))("PATCH", f"/makers/{ID}", {"name": "x"})
+    assert answer.status in (409, 412) and calls == [{"name": "x"}]

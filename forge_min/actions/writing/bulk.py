@@ -64,8 +64,8 @@ class Bulk(Writer[R]):
         unique = {c.name: c for c in self.resource.columns if c.unique or c is self.resource.key}
         if key not in unique:
             raise BadRequest(f"{key} is not unique here; these are: {', '.join(unique)}")
-        if not isinstance(items, Sequence):
-            conn = conn or self.connection()  # what comes once cannot be tried again
+        if not isinstance(items, Sequence) or type(self).validate is not Bulk.validate:
+            conn = conn or self.connection()  # an iterator and the project's code run only once
         count = self._tried(conn, lambda own: self._upsert_all(own, items, unique[key]))
         return Upserted(count["created"], count["updated"], count["unchanged"])
 

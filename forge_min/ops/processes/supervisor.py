@@ -43,11 +43,21 @@ class Child:
 class Supervisor:
     """Runs `count` processes of `serve` and, where given, one of `admin`, until a signal comes.
 
-    patience: seconds that they have to end. `run` gives the exit code: not 0 where a process ends
+    patience: seconds that they have to end. delays: they wait before they do, until a second signal
+    comes. `run` gives the exit code: not 0 where a process ends
     before it has once started, whose error it has told itself, or has to be killed.
     """
 
-    def __init__(self, serve: Serve, admin: Admin | None, count: int, patience: float) -> None:
+    def __init__(
+        self,
+        serve: Serve,
+        admin: Admin | None,
+        count: int,
+        patience: float,
+        *,
+        delays: bool = False,
+    ) -> None:
+        self._delays = delays
         self._serve, self._admin, self._patience = serve, admin, patience
         self._slots = [*([ADMIN] if admin else []), *range(count)]
         self._children: dict[int, Child] = {}
@@ -71,7 +81,10 @@ class Supervisor:
             while self._children or (self._again and not self._until):
                 got = signal.sigtimedwait(_SIGNALS, LOOK)
                 if got is not None and got.si_signo != signal.SIGCHLD:
-                    if self._until:  # a second one: at once
+                    if self._until and self._delays:
+                        self._delays = False
+                        self._send_all(signal.SIGUSR1)
+                    elif self._until:  # at once
                         self._until = time.monotonic()
                     self._end()
                 self._reap()
@@ -192,6 +205,9 @@ class Supervisor:
         """Ask the serving processes to end; the admin process tells of that meanwhile."""
         if not self._until:
             self._until = time.monotonic() + self._patience
+        self._send_all(signal.SIGTERM)
+
+    def _send_all(self, number: signal.Signals) -> None:
         for slot, child in self._children.items():
             if slot != ADMIN:
-                os.kill(child.pid, signal.SIGTERM)
+                os.kill(child.pid, number)

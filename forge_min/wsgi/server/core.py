@@ -336,6 +336,13 @@ class Core(Entrance):
 
     # -- the end -----------------------------------------------------------------------------------
 
+    def end_connections(self) -> None:
+        """Close each connection after its next response, those that are still to come too."""
+        with self._accepting:
+            self.draining = True
+            for conn in list(self.open):
+                conn.last = True
+
     def drain(self, timeout: float) -> bool:
         """Answer what was accepted, and nothing new; True when all is done in time (seconds)."""
         until = time.monotonic() + timeout
@@ -344,9 +351,7 @@ class Core(Entrance):
             pass
         self._epoll.unregister(self._listener.fileno())
         self._listener.close()
-        with self._accepting:
-            for conn in list(self.open):
-                conn.last = True
+        self.end_connections()
         while self.open and time.monotonic() < until:
             time.sleep(0.01)
         return not self.open

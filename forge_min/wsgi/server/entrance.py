@@ -47,6 +47,7 @@ class Entrance:
         # LOCK: none. dict.pop is atomic, and whoever popped a connection owns it.
         self._parked: dict[int, Connection] = {}
         self._paused = False
+        self.draining = False  # each connection's next response is its last
         self._accepting = threading.Lock()  # LOCK: a drain sees every connection that was accepted.
         self._epoll = select.epoll()
         self._epoll.register(listener.fileno(), select.EPOLLIN | select.EPOLLONESHOT)
@@ -91,6 +92,7 @@ class Entrance:
         if sock.family != socket.AF_UNIX:
             environ = {**environ, "REMOTE_ADDR": address[0], "REMOTE_PORT": str(address[1])}
         conn = Connection(sock, environ, self._max_body, self._seconds[Phase.WRITE])
+        conn.last = self.draining
         self._epoll.register(conn.fd, select.EPOLLONESHOT)
         self.open.add(conn)
         self._park(conn, Phase.IDLE)

@@ -229,6 +229,10 @@ class Server(HTTPServer):
         self.start()
         self._stopped.wait()
 
+    def end_connections(self) -> None:
+        """Go on accepting, and close each connection after its next response."""
+        self._core.end_connections()
+
     def stop(self, timeout: float = 20.0) -> bool:
         """Accept nothing more, answer what was accepted, close. True when all was answered in time.
 
