@@ -43,12 +43,13 @@ def _kept_by(resource: Resource[Any]) -> tuple[str, ...]:
 
 
 class Others(Protocol):
-    """What actions see of their registry: the actions of all resources by topic, and what cursors
-    are signed with.
+    """What actions see of their registry: the actions of all resources by topic, what cursors are
+    signed with, and how many conditions a URL may have.
     """
 
     actions: dict[str, Any]
     secret: bytes
+    max_conditions: int
 
     def followers(self, resource: Resource[Any]) -> list[tuple[Any, Relation]]:
         """Whom the deletion of a row of `resource` means something to, and how."""

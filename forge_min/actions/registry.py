@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from .. import db, jobs
 from ..errors import ForgeError
 from .actions import Actions
+from .reading.query import MAX_CONDITIONS
 from .resource import JobHook, Relation, Resource
 
 _KEYWORDS = inspect.Parameter.VAR_KEYWORD
@@ -26,13 +27,20 @@ class Registry:
     """Names → services of one running application. Filled once at start, then read by any
     thread.
 
-    secret: what cursors are signed with; by default one of this process alone.
+    secret: what cursors are signed with; by default one of this process alone. max_conditions: of a
+    list that is asked for by a URL.
     """
 
     def __init__(
-        self, database: db.Database, dependencies: Mapping[str, object], *, secret: bytes = b""
+        self,
+        database: db.Database,
+        dependencies: Mapping[str, object],
+        *,
+        secret: bytes = b"",
+        max_conditions: int = MAX_CONDITIONS,
     ) -> None:
         self.database = database
+        self.max_conditions = max_conditions
         self.secret = secret or secrets.token_bytes(32)
         self.actions: dict[str, Actions[Any, Any, Any]] = {}
         self._dependencies = dict(dependencies)

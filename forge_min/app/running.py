@@ -91,7 +91,12 @@ class Running:
                 self.metrics.watch_spans(telemetry)
             self.metrics.watch_log(observe.lines_to(sys.stderr))
             first = self._connect(traced=telemetry is not None)
-            self.registry = Registry(self.database, app.dependencies, secret=secret)
+            self.registry = Registry(
+                self.database,
+                app.dependencies,
+                secret=secret,
+                max_conditions=config.api.max_conditions,
+            )
             routes = generated.register(self.registry, config.api.prefix)
             self.registry.bind_hooks(config.jobs.max_attempts)
             self._know_jobs(app)
