@@ -163,7 +163,7 @@ class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
         """
         if not found:
             lock = f"select 1 from {quote(self.resource.table)} where {this_row(self.resource)}"
-            self._run(conn, lock + " for update", _key(id))
+            self._run(conn, lock + " for update", _key(id), write=True)
         found[self.resource.topic, id] = self
         for other, relation in self.registry.followers(self.resource):
             if relation.on_delete == "cascade":
@@ -189,7 +189,7 @@ class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
         )
         key, table = quote(self.resource.key.name), quote(self.resource.table)
         sql = f"select {key} from {table} where {rule} order by 1 for update"
-        return [row[0] for row in self._run(conn, sql, _key(id))]
+        return [row[0] for row in self._run(conn, sql, _key(id), write=True)]
 
     def _change(
         self, id: Any, data: Item, operation: Operation, version: int | None, conn: Conn

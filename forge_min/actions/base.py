@@ -189,7 +189,8 @@ class Base(Generic[R]):
         """
         tenant = self.tenant()
         params = {**params, "forge_tenant": tenant}
-        return self._tried(conn, db.run, sql, params, tenant, write=write)
+        work = db.run if write else db.read
+        return self._tried(conn, work, sql, params, tenant, write=write)
 
     def _tried(self, conn: Conn, work: Callable[..., T], *given: Any, write: bool = True) -> T:
         """What `work` gives with `conn`, or with this thread's own connection. There, and outside a

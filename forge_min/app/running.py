@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -20,7 +21,7 @@ from ..actions import Registry
 from ..config import Config, parse_duration
 from ..errors import ForgeError
 from ..jobs import control
-from ..wsgi import Application, Middleware, OnAnswered
+from ..wsgi import Application, Handler, Middleware, OnAnswered, Request, Response
 from ..wsgi.account import SIGN_IN, Links
 from ..wsgi.events import Patrol, events_handler
 from ..wsgi.middleware import CORS, CSRF, Compress, Identify, RateLimits, tenant_in_path
@@ -175,7 +176,7 @@ class Running:
     def _connect(self, *, traced: bool) -> FirstConnection:
         c = self._config.database
         # The server itself ends what takes longer, unless it stands still.
-        self._patience = c.statement_timeout and c.statement_timeout + _MARGIN
+        self._patience = c.statement_timeout + _MARGIN if c.statement_timeout else inf
         self._nudger = notify.Nudger(self._open_direct)
         self.database, self._direct = (
             db.Database(
@@ -317,6 +318,7 @@ class Running:
                 problems,
                 self._csrf(),
                 limits,
+                *self._reads_in_time(),
                 *app.middlewares,
             ],
             outer=self._outer(),
@@ -345,6 +347,18 @@ class Running:
             count, _, window = rate.partition("/")
             limits[kind] = int(count), parse_duration(window) or 1.0
         return RateLimits(limits, c.prefix, caller)
+
+    def _reads_in_time(self) -> list[Middleware]:
+        seconds = self._config.database.read_timeout
+
+        def limited(request: Request, handler: Handler) -> Response:
+            token = db.read_timeout.set(seconds)
+            try:
+                return handler(request)
+            finally:
+                db.read_timeout.reset(token)
+
+        return [limited] if seconds else []
 
     def _outer(self) -> list[Middleware]:
         origins, tenancy = self._config.api.cors_origins, self._config.tenancy

@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from urllib.parse import urlencode
 
 import pytest
+from forge_min import db
 from forge_min.app import Running
+from forge_min.errors import Unavailable
 from forge_min.testing import Client, TestDatabase, running_app
 
 pytestmark = pytest.mark.db
 LISTS = ("/api/v1/documents", "/documents", "/documents.csv")
+DOCUMENT = {"string": "Of mice", "bool": True, "settings": {}}
+WAITING = "select count(*) from pg_locks where not granted"
+
+
+@contextmanager
+def locked(database: TestDatabase) -> Iterator[db.Connection]:
+    """Documents can be neither read nor written."""
+    with db.connect(database.owner_url) as conn, db.transaction(conn):
+        conn.execute("lock table documents in access exclusive mode")
+        yield conn
+
+
+def wait_until(done: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("path", LISTS)
@@ -33,3 +57,28 @@ def test_the_number_of_conditions_is_configured(wide_database: TestDatabase) -> 
         for path in LISTS:
             assert Client(running).get(f"{path}?int=1&int=1").status == 200
             assert Client(running).get(f"{path}?int=1&int=2").status == 400
+
+
+def test_a_read_of_a_request_is_cancelled_in_time_and_nothing_else_is(
+    wide_database: TestDatabase,
+) -> None:
+    with running_app(wide_database, FORGE_DATABASE_READ_TIMEOUT="100ms") as running:
+        client, conn = Client(running), running.database.connection()
+        documents = running.registry.actions["documents"]
+        admin = {"X-Test-User": "ann", "X-Test-Roles": "anybody,admin"}
+        write = partial(client.post, LISTS[0], json=DOCUMENT, headers=admin)
+        with ThreadPoolExecutor(2) as pool:
+            with locked(wide_database) as owner:
+                # Neither a read of no request nor a write has this limit.
+                others = [pool.submit(documents.list), pool.submit(write)]
+                wait_until(lambda: owner.execute(WAITING).fetchone() == (2,))
+                for path in LISTS[:2]:
+                    answer = client.get(path)
+                    assert answer.status == 503 and "F642" in answer.text
+                    assert answer.headers["Retry-After"] == "1"
+                with pytest.raises(Unavailable) as caught:  # its head is sent already
+                    client.get(LISTS[2])
+                assert caught.value.code == "F642"
+            assert others[0].result().rows == [] and others[1].result().status == 201
+        assert conn.closed, "a late cancel would meet another statement"
+        assert [client.get(path).status for path in LISTS] == [200] * 3
