@@ -25,7 +25,7 @@ from ..wsgi import Application, Handler, Middleware, OnAnswered, Request, Respon
 from ..wsgi.account import SIGN_IN, Links
 from ..wsgi.events import Patrol, events_handler
 from ..wsgi.middleware import CORS, CSRF, Compress, Identify, RateLimits, tenant_in_path
-from ..wsgi.views import Frame, ProblemPages
+from ..wsgi.views import LISTING, Frame, ProblemPages
 from .declaration import App, Generated
 from .encoder import Encoder
 from .first import FirstConnection
@@ -279,7 +279,6 @@ class Running:
         frame = self._frame(generated, root)
         callers = Callers(app, self.registry, self._config, frame, generated.views)
         self._links = callers.links
-        limits = self._limits()
         patrol = Patrol(writer, c.heartbeat, self._admit, callers.renew)
         patrol.start()
         self._stack.callback(patrol.stop)
@@ -304,6 +303,7 @@ class Running:
             frame,
             callers.account,
         )
+        limits = self._limits(frame)
         place = SIGN_IN if app.signs_in else ""
         problems = ProblemPages(frame, self._config.api.prefix, place)
         o = self._config.observe
@@ -340,13 +340,14 @@ class Running:
         secure, origins = self._config.env == "production", self._config.api.cors_origins
         return CSRF(self.registry.secret, origins, secure=secure)
 
-    def _limits(self) -> RateLimits:
+    def _limits(self, frame: Frame) -> RateLimits:
         c = self._config.api
         limits = {}
         for kind, rate in c.rate_limit.items():
             count, _, window = rate.partition("/")
             limits[kind] = int(count), parse_duration(window) or 1.0
-        return RateLimits(limits, c.prefix, caller)
+        pages = [path + page for path in frame.resources for page in LISTING]
+        return RateLimits(limits, c.prefix, caller, pages)
 
     def _reads_in_time(self) -> list[Middleware]:
         seconds = self._config.database.read_timeout

@@ -17,6 +17,7 @@ from forge_min.testing import Client, TestDatabase, running_app
 
 pytestmark = pytest.mark.db
 LISTS = ("/api/v1/documents", "/documents", "/documents.csv")
+ID = "0190c0de-0000-7000-8000-000000000001"
 DOCUMENT = {"string": "Of mice", "bool": True, "settings": {}}
 WAITING = "select count(*) from pg_locks where not granted"
 
@@ -82,3 +83,22 @@ def test_a_read_of_a_request_is_cancelled_in_time_and_nothing_else_is(
             assert others[0].result().rows == [] and others[1].result().status == 201
         assert conn.closed, "a late cancel would meet another statement"
         assert [client.get(path).status for path in LISTS] == [200] * 3
+
+
+def test_pages_that_list_or_search_count_for_the_rate_limit(wide_database: TestDatabase) -> None:
+    limit = '{default = "2/1h", session = "1000/1h"}'
+    with running_app(wide_database, FORGE_API_RATE_LIMIT=limit) as running:
+        client = Client(running)
+        paths = [
+            *LISTS,
+            "/documents/new/choices?field=x",
+            "/documents/new",
+            f"/documents/{ID}/edit",
+        ]
+        assert client.get("/documents").headers["RateLimit"].startswith('"default";r=1')
+        client.get("/documents.csv")
+        for path in paths:
+            answer = client.get(path, headers={"Accept": "text/html"} if path != LISTS[0] else {})
+            assert answer.status == 429 and "F525" in answer.text and answer.headers["Retry-After"]
+        for path in (f"/documents/{ID}", "/", "/static/forge/forge.css"):
+            assert client.get(path).status != 429 and client.get(path).headers["RateLimit"] is None
