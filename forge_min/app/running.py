@@ -24,14 +24,22 @@ from ..jobs import control
 from ..wsgi import Application, Handler, Middleware, OnAnswered, Request, Response
 from ..wsgi.account import SIGN_IN, Links
 from ..wsgi.events import Patrol, events_handler
-from ..wsgi.middleware import CORS, CSRF, Compress, Identify, RateLimits, tenant_in_path
+from ..wsgi.middleware import (
+    CORS,
+    CSRF,
+    Compress,
+    ConcurrencyLimit,
+    Identify,
+    RateLimits,
+    tenant_in_path,
+)
 from ..wsgi.views import LISTING, Frame, ProblemPages
 from .declaration import App, Generated
 from .encoder import Encoder
 from .first import FirstConnection
 from .identity import Callers, caller
 from .metrics import Metrics
-from .routes import build_router
+from .routes import UNCOUNTED, build_router
 from .tracing import JobSpan, RequestSpan, new_telemetry
 
 if TYPE_CHECKING:
@@ -316,6 +324,7 @@ class Running:
                 problems,  # of those who are not let in; the inner one knows who reads
                 Identify(callers.methods, limits.failed, callers.varies),
                 problems,
+                self._concurrency(),
                 self._csrf(),
                 limits,
                 *self._reads_in_time(),
@@ -348,6 +357,10 @@ class Running:
             limits[kind] = int(count), parse_duration(window) or 1.0
         pages = [path + page for path in frame.resources for page in LISTING]
         return RateLimits(limits, c.prefix, caller, pages)
+
+    def _concurrency(self) -> ConcurrencyLimit:
+        c = self._config.server
+        return ConcurrencyLimit(c.max_per_client or max(1, c.threads // 2), caller, UNCOUNTED)
 
     def _reads_in_time(self) -> list[Middleware]:
         seconds = self._config.database.read_timeout
