@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
+from http.client import HTTPConnection
 from urllib.parse import urlencode
 
 import pytest
@@ -14,6 +15,7 @@ from forge_min import db
 from forge_min.app import Running
 from forge_min.errors import Unavailable
 from forge_min.testing import Client, TestDatabase, running_app
+from forge_min.wsgi import Server
 
 pytestmark = pytest.mark.db
 LISTS = ("/api/v1/documents", "/documents", "/documents.csv")
@@ -102,3 +104,32 @@ def test_pages_that_list_or_search_count_for_the_rate_limit(wide_database: TestD
             assert answer.status == 429 and "F525" in answer.text and answer.headers["Retry-After"]
         for path in (f"/documents/{ID}", "/", "/static/forge/forge.css"):
             assert client.get(path).status != 429 and client.get(path).headers["RateLimit"] is None
+
+
+def test_others_are_answered_while_one_clients_lists_are_slow(wide_database: TestDatabase) -> None:
+    settings = {"FORGE_SERVER_THREADS": "4", "FORGE_DATABASE_READ_TIMEOUT": "30s"}
+    with running_app(wide_database, **settings) as running, ExitStack() as stack:
+        server = Server(("127.0.0.1", 0), running.application, threads=4)
+        server.start()
+        stack.callback(server.stop, 2.0)
+
+        def ask(path: str, user: str = "") -> HTTPConnection:
+            conn = HTTPConnection("127.0.0.1", server.server_port, timeout=20)
+            stack.callback(conn.close)
+            headers = {"X-Test-User": user, "X-Test-Roles": "anybody"} if user else {}
+            conn.request("GET", path, headers=headers)
+            return conn
+
+        def status(conn: HTTPConnection) -> int:
+            response = conn.getresponse()
+            response.read()
+            return response.status
+
+        with locked(wide_database) as owner:
+            flood = [ask(LISTS[n % 2]) for n in range(12)]
+            wait_until(lambda: owner.execute(WAITING).fetchone() == (2,))
+            # Of the same address, but a user: another client.
+            assert [status(ask("/api/v1/documents/no", "ann")) for _ in range(5)] == [404] * 5
+            assert owner.execute(WAITING).fetchone() == (2,)
+        assert {status(conn) for conn in flood} <= {200, 429}
+        assert status(ask(LISTS[0])) == 200
