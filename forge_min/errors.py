@@ -153,9 +153,13 @@ class Invalid(DomainError):
 
 
 class BadRequest(DomainError):
-    """A request that cannot be understood: malformed JSON, an unknown filter, a broken cursor."""
+    """A request that cannot be understood: malformed JSON, an unknown filter, a broken cursor.
+
+    errors: the parameters that are wrong, where that is known.
+    """
 
     default_code = "F608"
+    errors: Sequence[FieldError] = ()
 
 
 class Unauthenticated(DomainError):

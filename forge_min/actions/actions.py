@@ -171,7 +171,7 @@ class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
         All of them are locked on return, so no new row can refer to one of them.
         """
         lock = f"select 1 from {quote(self.resource.table)} where {this_row(self.resource)}"
-        self._run(conn, lock + " for update", _key(id))
+        self._run(conn, lock + " for update", _key(id), write=True)
         found: Doomed = {(self.resource.topic, id): self}
         rows: list[tuple[Actions[Any, Any, Any], Any]] = [(self, id)]
         for actions, key in rows:  # grows meanwhile: a chain may be longer than Python's stack
@@ -201,7 +201,7 @@ class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
         )
         key, table = quote(self.resource.key.name), quote(self.resource.table)
         sql = f"select {key} from {table} where {rule} order by 1 for update"
-        return [row[0] for row in self._run(conn, sql, _key(id))]
+        return [row[0] for row in self._run(conn, sql, _key(id), write=True)]
 
     def _change(
         self, id: Any, data: Item, operation: Operation, version: int | None, conn: Conn

@@ -80,12 +80,13 @@ class _Unbounded(Check):
 
 
 class Others(Protocol):
-    """What actions see of their registry: the actions of all resources by topic, and what cursors
-    are signed with.
+    """What actions see of their registry: the actions of all resources by topic, what cursors are
+    signed with, and how many conditions a URL may have.
     """
 
     actions: dict[str, Any]
     secret: bytes
+    max_conditions: int
 
     def followers(self, resource: Resource[Any]) -> list[tuple[Any, Relation]]:
         """Whom the deletion of a row of `resource` means something to, and how."""
@@ -251,7 +252,8 @@ class Base(Generic[R]):
         """
         tenant = self.tenant()
         params = {**params, "forge_tenant": tenant}
-        return self._tried(conn, db.run, sql, params, tenant, write=write)
+        work = db.run if write else db.read
+        return self._tried(conn, work, sql, params, tenant, write=write)
 
     def _run_page(
         self, conn: Conn, sql: str, params: Mapping[str, Any], sizes: Sequence[str] | None = None

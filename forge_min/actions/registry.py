@@ -17,6 +17,7 @@ from .. import db, jobs
 from ..errors import ForgeError
 from .actions import Actions
 from .base import DEFAULTS, Limits
+from .reading.query import MAX_CONDITIONS
 from .resource import JobHook, Relation, Resource
 
 _KEYWORDS = inspect.Parameter.VAR_KEYWORD
@@ -28,7 +29,7 @@ class Registry:
     thread.
 
     secret: what cursors are signed with; by default one of this process alone.
-    limits: of all actions.
+    limits: of all actions. max_conditions: of a list that a URL requests.
     """
 
     def __init__(
@@ -38,9 +39,11 @@ class Registry:
         *,
         secret: bytes = b"",
         limits: Limits = DEFAULTS,
+        max_conditions: int = MAX_CONDITIONS,
     ) -> None:
         self._limits = limits
         self.database = database
+        self.max_conditions = max_conditions
         self.secret = secret or secrets.token_bytes(32)
         self.actions: dict[str, Actions[Any, Any, Any]] = {}
         self._dependencies = dict(dependencies)

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 _POLICY = "Content-Security-Policy"
 _EVALUATING = dict(SECURITY_HEADERS)[_POLICY] + "; script-src 'self' 'unsafe-eval'"
 _ICONS = ("favicon.ico", "favicon.svg", "favicon.png")  # in this order
+EVENTS, OUR_FILES, FILES = "/events", "/static/forge/{path...}", "/static/{path...}"
+UNCOUNTED = (EVENTS, OUR_FILES, FILES)
+"""Routes that server.max_per_client does not count: streams have a cap of their own, files need no
+database.
+"""
 OPERATIONS = ("read", "create", "update", "delete", "restore")
 
 
@@ -49,7 +54,7 @@ def build_router(
         router.add(route.method, route.pattern, json_only(route.handler), name=route.name)
     for route in _declared(app, registry):
         router.add(route.method, route.pattern, route.handler, name=route.name)
-    router.add("GET", "/events", events, name="events")
+    router.add("GET", EVENTS, events, name="events")
     if config.api.docs:
         tenancy = config.tenancy
         described = document(
@@ -67,9 +72,9 @@ def build_router(
         router.add("GET", "/api/openapi.json", contract, name="openapi")
         router.add("GET", "/api/docs", docs, name="docs")
     ours = StaticFiles(files("forge_min.wsgi") / "assets")
-    router.add("GET", "/static/forge/{path...}", ours)
     own = StaticFiles(root / "static")
-    router.add("GET", "/static/{path...}", own)
+    router.add("GET", OUR_FILES, ours)
+    router.add("GET", FILES, own)
     _add(router, [Route("GET", "/favicon.ico", partial(_icon, own, ours), "")])
     _add(router, account.routes() if account is not None else [])
     _add_pages(router, app, registry, generated.views, routes, frame, config.api.prefix)

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -20,17 +21,25 @@ from ..actions import Limits, Registry
 from ..config import Config, parse_duration
 from ..errors import ForgeError
 from ..jobs import control
-from ..wsgi import Application, Middleware, OnAnswered, Response
+from ..wsgi import Application, Handler, Middleware, OnAnswered, Request, Response
 from ..wsgi.account import SIGN_IN, Links
 from ..wsgi.events import Patrol, events_handler
-from ..wsgi.middleware import CORS, CSRF, Compress, Identify, RateLimits, tenant_in_path
-from ..wsgi.views import Frame, ProblemPages
+from ..wsgi.middleware import (
+    CORS,
+    CSRF,
+    Compress,
+    ConcurrencyLimit,
+    Identify,
+    RateLimits,
+    tenant_in_path,
+)
+from ..wsgi.views import LISTING, Frame, ProblemPages
 from .declaration import App, Generated
 from .encoder import Encoder
 from .first import FirstConnection
 from .identity import Callers, caller
 from .metrics import Metrics
-from .routes import build_router
+from .routes import UNCOUNTED, build_router
 from .tracing import JobSpan, RequestSpan, new_telemetry
 
 if TYPE_CHECKING:
@@ -94,8 +103,13 @@ class Running:
                 self.metrics.watch_spans(telemetry)
             self.metrics.watch_log(observe.lines_to(sys.stderr))
             first = self._connect(traced=telemetry is not None)
-            limits = Limits(config.server.max_body, config.api.max_response)
-            self.registry = Registry(self.database, app.dependencies, secret=secret, limits=limits)
+            self.registry = Registry(
+                self.database,
+                app.dependencies,
+                secret=secret,
+                limits=Limits(config.server.max_body, config.api.max_response),
+                max_conditions=config.api.max_conditions,
+            )
             routes = generated.register(self.registry, config.api.prefix)
             self.registry.bind_hooks(config.jobs.max_attempts)
             self._know_jobs(app)
@@ -180,7 +194,7 @@ class Running:
     def _connect(self, *, traced: bool) -> FirstConnection:
         c = self._config.database
         # The server itself ends what takes longer, unless it stands still.
-        self._patience = c.statement_timeout and c.statement_timeout + _MARGIN
+        self._patience = c.statement_timeout + _MARGIN if c.statement_timeout else inf
         self._nudger = notify.Nudger(self._open_direct)
         self.database, self._direct = (
             db.Database(
@@ -283,7 +297,6 @@ class Running:
         frame = self._frame(generated, root)
         callers = Callers(app, self.registry, self._config, frame, generated.views)
         self._links = callers.links
-        limits = self._limits()
         patrol = Patrol(writer, c.heartbeat, self._admit, callers.renew)
         patrol.start()
         self._stack.callback(patrol.stop)
@@ -309,6 +322,7 @@ class Running:
             callers.account,
             probe := lambda _: _readiness(self.readiness()),
         )
+        limits = self._limits(frame)
         place = SIGN_IN if app.signs_in else ""
         problems = ProblemPages(frame, self._config.api.prefix, place)
         o = self._config.observe
@@ -321,8 +335,10 @@ class Running:
                 problems,  # of those who are not let in; the inner one knows who reads
                 Identify(callers.methods, limits.failed, callers.varies),
                 problems,
+                self._concurrency(),
                 self._csrf(),
                 limits,
+                *self._reads_in_time(),
                 *app.middlewares,
             ],
             outer=self._outer(),
@@ -345,13 +361,30 @@ class Running:
         secure, origins = self._config.env == "production", self._config.api.cors_origins
         return CSRF(self.registry.secret, origins, secure=secure)
 
-    def _limits(self) -> RateLimits:
+    def _limits(self, frame: Frame) -> RateLimits:
         c = self._config.api
         limits = {}
         for kind, rate in c.rate_limit.items():
             count, _, window = rate.partition("/")
             limits[kind] = int(count), parse_duration(window) or 1.0
-        return RateLimits(limits, c.prefix, caller)
+        pages = [path + page for path in frame.resources for page in LISTING]
+        return RateLimits(limits, c.prefix, caller, pages)
+
+    def _concurrency(self) -> ConcurrencyLimit:
+        c = self._config.server
+        return ConcurrencyLimit(c.max_per_client or max(1, c.threads // 2), caller, UNCOUNTED)
+
+    def _reads_in_time(self) -> list[Middleware]:
+        seconds = self._config.database.read_timeout
+
+        def limited(request: Request, handler: Handler) -> Response:
+            token = db.read_timeout.set(seconds)
+            try:
+                return handler(request)
+            finally:
+                db.read_timeout.reset(token)
+
+        return [limited] if seconds else []
 
     def _outer(self) -> list[Middleware]:
         origins, tenancy = self._config.api.cors_origins, self._config.tenancy
@@ -379,6 +412,7 @@ class Running:
         conn.checks_tenant = self._config.env == "development"
         if traced:
             observe.trace_connection(conn)
+
 
 def _readiness(answer: tuple[bool, object] | None) -> Response:
     """The bare status: the reasons are for the admin server."""

@@ -15,7 +15,7 @@ from .connection import Connection, Database, connect
 from .migrate import migrate, migrate_down, migration_lock, migration_status
 from .migration_files import MigrationFile, read_migrations
 from .roles import check_bound_role, ensure_app_role
-from .run import query, run
+from .run import query, read, read_timeout, run
 from .statements import literal, load_sql
 from .transaction import after_commit, is_idle, nudge, rides, transaction
 from .translate import errors_translated, translate
@@ -38,5 +38,6 @@ __all__ = [
     "FORGE_MIGRATIONS", "Connection", "Database", "EmbeddedServer", "MigrationFile", "after_commit",
     "check_bound_role", "connect", "ensure_app_role", "errors_translated", "is_idle", "literal",
     "load_sql", "migrate", "migrate_down", "migration_lock", "migration_status", "nudge",
-    "query", "read_migrations", "rides", "run", "scratch_database", "transaction", "translate",
+    "query", "read", "read_migrations", "read_timeout", "rides", "run", "scratch_database",
+    "transaction", "translate",
 ]  # fmt: skip

@@ -49,6 +49,7 @@ DEFAULTS: dict[str, str | int] = {
 _LOOK = 0.5  # seconds between looks at who waits for an answer
 _IDLE = 0.02  # seconds without a statement after which the kernel is asked about a connection
 _BRIEF = 1.0  # seconds that the server has to answer an empty query
+_CANCEL = 2.0  # seconds for the request that cancels a statement
 _log = logging.getLogger("forge_min.db")
 _USED = expression(  # tables that a statement names, without their schema
     r'(?i)\b(?:from|join|update|into|using)\s+(?:only\s+)?(?:"?\w+"?\s*\.\s*)?"?(\w+)'
@@ -146,6 +147,9 @@ class Connection(psycopg.Connection[TupleRow]):
     checks_tenant = False
     used = 0.0
     losses = 0
+    # Of a read that has a deadline, by time.perf_counter(), else 0.0; and the deadline at which a
+    # read was cancelled.
+    deadline = cancelled = 0.0
     prepared = Prepared(None)
     # Of the innermost db.transaction(); None outside, and inside a BEGIN of the caller's own.
     hooks: list[Hook] | None = None
@@ -292,9 +296,9 @@ class Database:
     that gets one which another has handed on. `close()` closes those of all threads; the next
     `connection()` opens a new one. After a fork the child opens its own and leaves the parent's
     alone. patience: seconds after which a connection whose server does not answer a statement is
-    cut, so that its thread gets Unavailable; 0: none. TCP does not see a server that stands still:
-    its kernel goes on. While no connection can be had, one thread at a time finds out whether one
-    can be had again, and the others are told at once.
+    cut, so that its thread gets Unavailable; inf: never; 0: never, and no read is cancelled. TCP
+    does not see a server that stands still: its kernel goes on. While no connection can be had, one
+    thread at a time finds out whether one can be had again, and the others are told at once.
     """
 
     def __init__(
@@ -418,10 +422,13 @@ class Database:
     def _look(self, closed: threading.Event) -> None:
         """The life of the thread `db-watch`."""
         while not closed.wait(_LOOK):
-            late = time.perf_counter() - self._patience
+            now = time.perf_counter()
+            late = now - self._patience
             for conn in list(self._open.values()):
                 if 0.0 < conn.asked < late:
                     self._cut(conn, conn.asked)
+                elif 0.0 < conn.deadline < now and conn.cancelled != conn.deadline:
+                    _cancel(conn, conn.deadline)
 
     def _cut(self, conn: Connection, asked: float) -> None:
         with suppress(OSError, psycopg.Error):
@@ -462,6 +469,22 @@ class Database:
         for each in old:
             each.close()
         return conn
+
+
+def _cancel(conn: Connection, deadline: float) -> None:
+    """Cancel the read with this deadline, and no other statement."""
+    # SAFETY: the mark comes first. A read that sees it closes the connection, so that a late cancel
+    # finds no other statement there. A read that has ended before it has no deadline any more.
+    conn.cancelled = deadline
+    if conn.deadline != deadline:
+        return
+
+    def send() -> None:
+        with suppress(psycopg.Error):
+            conn.cancel_safe(timeout=_CANCEL)
+
+    # SAFETY: on its own thread: before libpq 17 it may wait as long as the server stands still.
+    threading.Thread(target=send, name="db-cancel", daemon=True).start()
 
 
 def operation(query: object) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Mapping, Sequence
+from contextvars import ContextVar
 from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -49,6 +50,8 @@ SCOPE = (
 TENANT = "select set_config('forge.tenant_id', %s, true)"
 SET_TENANT: Statement = (numbered(TENANT)[0], (25,))  # 25: text
 Params = Mapping[str, Any] | Sequence[Any] | None
+read_timeout: ContextVar[float] = ContextVar("forge_read_timeout", default=0.0)
+"""Seconds that a read of this context may take: a request's; 0: no limit."""
 Rows = list[tuple[Any, ...]]
 T = TypeVar("T")
 
@@ -109,6 +112,31 @@ def query(
             raise
         message = "this statement writes, and its transaction is read-only"
         raise DatabaseError(message, hint="run_sql(..., write=True)") from err.__cause__
+
+
+def read(
+    conn: psycopg.Connection[Any], sql: str, params: Params = None, tenant: UUID | None = None
+) -> Rows:
+    """As `run`, for a statement that only reads: it is cancelled after `read_timeout`.
+
+    Nothing is SET for it, so it works behind a pooler. Raises Unavailable F642 when it was
+    cancelled. Only connections of a `Database` are watched.
+    """
+    seconds = read_timeout.get()
+    if not seconds or not isinstance(conn, Connection):
+        return run(conn, sql, params, tenant)
+    conn.deadline = deadline = time.perf_counter() + seconds
+    try:
+        return run(conn, sql, params, tenant)
+    except Unavailable as err:
+        if conn.cancelled == deadline:
+            message = f"a read took longer than database.read_timeout ({seconds:g} s)"
+            raise Unavailable(message, code="F642") from err
+        raise
+    finally:
+        conn.deadline = 0.0
+        if conn.cancelled == deadline:  # its cancel may come late, and meet another statement
+            conn.close()
 
 
 def _by_cursor(

@@ -65,7 +65,8 @@ class ResourceAPI:
     def list(self, request: Request) -> Response:
         """GET: one page."""
         self._actions.allow("read")
-        query = ListQuery.parse(self._actions.resource, request.query)
+        most = self._actions.registry.max_conditions
+        query = ListQuery.parse(self._actions.resource, request.query, max_conditions=most)
         page = self._actions.list(query)
         if query.page is None:
             pagination, links = _by_cursor(page), _links(request, page)

@@ -23,7 +23,7 @@ from ..errors import BadRequest, NotFound
 from ..fanout import Counter, with_defaults
 from ..observe import log_fields
 from ..text import LANGUAGES, choose, in_language
-from .message import REQUEST_ID
+from .message import REQUEST_ID, Parked
 from .problem import MethodNotAllowed, failed
 from .request import Request, Routed
 from .response import SECURITY_HEADERS, Pieces, Response
@@ -58,7 +58,7 @@ _STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in H
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 _HSTS = ("Strict-Transport-Security", "max-age=31536000")
 
-_OF_THE_PROCESS = KeyboardInterrupt, SystemExit  # a server may end itself by them
+_OF_THE_SERVER = KeyboardInterrupt, SystemExit, Parked  # which ends itself by the first two
 
 
 class Application:
@@ -144,6 +144,11 @@ class Application:
                 streams = True
                 ended = partial(self._ended, request, status, started, finish, around)
                 body = Pieces(body, ended)  # type: ignore[arg-type]  # it is no bytes
+                body.forge_release = environ.get("forge.release")
+        except Parked:
+            if around is not None:
+                around.__exit__(None, None, None)
+            raise
         except BaseException as err:
             if not told:  # the server answers, unless it ends
                 self._tell(request, 500, started)
@@ -155,6 +160,8 @@ class Application:
         finally:
             if not streams:  # else its close says when
                 self._over.inc()
+                if (release := environ.pop("forge.release", None)) is not None:
+                    release()
             log_fields.reset(token)
         if around is not None:
             around.leave() if streams else around.__exit__(None, None, None)
@@ -201,6 +208,8 @@ class Application:
         written.
         """
         self._over.inc()
+        if (release := request.environ.pop("forge.release", None)) is not None:
+            release()
         status = 500 if error is not None and not begun else status
         self._tell(request, status, started)
         if finish is not None:
@@ -259,7 +268,7 @@ class Application:
             if type(response) is Response and type(response.body) is bytes:
                 return response
             return _checked(response)
-        except _OF_THE_PROCESS:
+        except _OF_THE_SERVER:
             raise
         except BaseException as err:
             return failed(request, err)
@@ -290,7 +299,7 @@ class Application:
             if type(response) is Response and type(response.body) is bytes:
                 return response
             return _checked(response)
-        except _OF_THE_PROCESS:
+        except _OF_THE_SERVER:
             raise
         except BaseException as err:  # asyncio's CancelledError, say
             return failed(request, err)

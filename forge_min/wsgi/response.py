@@ -54,6 +54,8 @@ class Pieces:
     `forge_`.
     """
 
+    forge_release: Callable[[], None] | None = None  # of its request, see `ConcurrencyLimit`
+
     def __init__(self, body: Iterable[bytes], told: Callable[..., None]) -> None:
         self._body = body
         self._told: Callable[..., None] | None = told

@@ -8,14 +8,17 @@ import json
 import threading
 import weakref
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import date
+from math import inf
+from time import perf_counter
 from typing import Any
 from uuid import UUID
 
 import psycopg
 import pytest
 from forge_min import db
+from forge_min.db import Database, EmbeddedServer, connection
 from forge_min.errors import Conflict, DatabaseError, Unavailable
 from forge_min.testing import TestDatabase
 from psycopg.types import TypeInfo
@@ -334,3 +337,32 @@ def test_a_connection_that_nobody_has_any_more_ends_and_classes_are_let_go(
             db.run(conn, "select 1")
         gc.collect()
         assert gone() is None
+
+
+@pytest.fixture
+def watched(server: EmbeddedServer) -> Iterator[Database]:
+    """Whose reads may take 100 ms."""
+    database, token = Database(server.app_url, patience=inf), db.read_timeout.set(0.1)
+    yield database
+    db.read_timeout.reset(token)
+    database.close()
+
+
+@pytest.mark.parametrize("tenant", [None, UUID(int=1)])
+def test_a_read_beyond_its_time_is_cancelled_also_inside_of_a_transaction(
+    watched: Database, tenant: UUID | None
+) -> None:
+    for scope in (nullcontext, db.transaction):
+        conn = watched.connection()
+        with pytest.raises(Unavailable) as caught, scope(conn):
+            db.read(conn, "select pg_sleep(20)", tenant=tenant)
+        assert caught.value.code == "F642" and conn.closed
+    assert db.read(watched.connection(), "select 1") == [(1,)]
+
+
+def test_a_late_cancel_meets_no_other_statement(watched: Database) -> None:
+    conn = watched.connection()
+    assert db.read(conn, "select 1") == [(1,)]
+    conn.deadline = perf_counter() + 60
+    connection._cancel(conn, perf_counter())  # of a read that has ended meanwhile
+    assert db.run(conn, "select 1 from pg_sleep(0.2)") == [(1,)]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ...errors import BadRequest
+from ...errors import BadRequest, FieldError
 from ...expression import expression
 from ...text import text
 from ..base import hidden_columns
@@ -20,6 +20,7 @@ from ..values import TYPES, read_text
 DEFAULT_LIMIT = 25
 MAX_LIMIT = 100
 MAX_PAGE = 100_000
+MAX_CONDITIONS = 20
 MAX_SEARCH = 200  # characters
 # Operator → SQL between the column and its value, which is in parentheses.
 OPERATORS = {"eq": "=", "ne": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
@@ -58,15 +59,25 @@ class ListQuery:
     include: tuple[str, ...] = ()
 
     @classmethod
-    def parse(cls, resource: Resource[Any], query: Mapping[str, Sequence[str]]) -> ListQuery:
-        """From a decoded query string, name → values.
+    def parse(
+        cls,
+        resource: Resource[Any],
+        query: Mapping[str, Sequence[str]],
+        *,
+        max_conditions: int = MAX_CONDITIONS,
+    ) -> ListQuery:
+        """From a decoded query string, name → values. The same condition twice counts once.
 
-        Raises BadRequest naming the parameter and what would be allowed.
+        Raises BadRequest naming the parameter and what would be allowed; F643 for more than
+        `max_conditions`.
         """
         pairs: list[tuple[str, Any]] = []
         for key, values in query.items():
             whole = key.endswith("[in]") and len(values) > 1  # so that a value may hold a comma
-            pairs += [(key, v) for v in ([values] if whole else values) if key not in _CONTROL]
+            kept = [values] if whole else dict.fromkeys(values)
+            pairs += [(key, v) for v in kept if key not in _CONTROL]
+        if len(pairs) > max_conditions:
+            raise _too_many(pairs[max_conditions][0], max_conditions)
         cursor, include = _one(query, "cursor"), _one(query, "include")
         page = _number("page", _one(query, "page"), MAX_PAGE) if "page" in query else None
         if page is not None and cursor is not None:
@@ -122,6 +133,15 @@ def kind_of(column: Column) -> str:
 def join(names: Iterable[str]) -> str:
     """What is allowed, in a sentence."""
     return ", ".join(names) or text("none")
+
+
+def _too_many(name: str, most: int) -> BadRequest:
+    message = text("a list takes at most {max} conditions", max=most)
+    error = BadRequest(message, code="F643")
+    error.errors = (
+        FieldError("/" + name.replace("~", "~0").replace("/", "~1"), "too_many", message),
+    )
+    return error
 
 
 def _one(query: Mapping[str, Sequence[str]], name: str) -> str | None:

@@ -3,9 +3,10 @@
 from .answer import Fields, Head, checked_head, date_line
 from .forwarded import TrustedProxies
 from .reader import Phase, read_requests
-from .refusal import FAILED, REQUEST_ID, STARTING, OnAnswered, Refused, problem, request_id
+from .refusal import FAILED, REQUEST_ID, STARTING, OnAnswered, Parked, Refused, problem, request_id
 
 __all__ = [
-    "FAILED", "Fields", "Head", "OnAnswered", "Phase", "REQUEST_ID", "Refused", "STARTING",
-    "TrustedProxies", "checked_head", "date_line", "problem", "read_requests", "request_id",
+    "FAILED", "Fields", "Head", "OnAnswered", "Parked", "Phase", "REQUEST_ID", "Refused",
+    "STARTING", "TrustedProxies", "checked_head", "date_line", "problem", "read_requests",
+    "request_id",
 ]  # fmt: skip

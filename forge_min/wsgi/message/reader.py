@@ -25,7 +25,9 @@ _OF_A_BODY = frozenset(("CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING", "HTTP_EXPECT
 
 
 class Phase(enum.Enum):
-    """What a connection waits for. EXPECT: for a body whose client waits for 100 Continue."""
+    """What a connection waits for. EXPECT: for a body whose client waits for 100 Continue. TURN:
+    for other requests of its client, see `Parked`.
+    """
 
     __hash__ = object.__hash__  # PERF: Enum's own is Python code
 
@@ -35,6 +37,7 @@ class Phase(enum.Enum):
     EXPECT = 4
     WRITE = 5
     LINGER = 6
+    TURN = 7
 
 
 Environ = dict[str, Any]

@@ -32,6 +32,19 @@ class Refused(Exception):
         self.detail = detail
 
 
+class Parked(BaseException):
+    """A request waits for its turn without a thread: its server keeps it, and runs it again.
+
+    until: time.monotonic() at which that is due. wait: takes a function that resumes the request
+    earlier, and says whether it still waited. The server calls it when the request is kept.
+    """
+
+    def __init__(self, until: float, wait: Callable[[Callable[[], bool]], None]) -> None:
+        super().__init__("parked")
+        self.until = until
+        self.wait = wait
+
+
 OnAnswered = Callable[[dict[str, Any], int, str, float], None]
 """Told (environ, status, detail, seconds) of every request that the server answers by itself, as it
 is refused or its handler is given up. Its method and path are "-" where they are not known.

@@ -4,6 +4,7 @@ takes, other origins, compression, rate limits.
 
 from .accept import json_only
 from .compress import Compress
+from .concurrency import ConcurrencyLimit
 from .cors import CORS
 from .csrf import CSRF, check_csrf, csrf_field
 from .identify import (
@@ -19,7 +20,7 @@ from .identify import (
 from .limits import RateLimits
 
 __all__ = [
-    "CORS", "CSRF", "Compress", "Identify", "Method", "RateLimits", "bearer", "check_csrf",
-    "csrf_field", "json_only", "no_tenant",
-    "tenant_by_header", "tenant_by_path", "tenant_by_subdomain", "tenant_in_path",
+    "CORS", "CSRF", "Compress", "ConcurrencyLimit", "Identify", "Method", "RateLimits", "bearer",
+    "check_csrf", "csrf_field", "json_only", "no_tenant", "tenant_by_header", "tenant_by_path",
+    "tenant_by_subdomain", "tenant_in_path",
 ]  # fmt: skip

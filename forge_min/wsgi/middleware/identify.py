@@ -118,7 +118,8 @@ def tenant_in_path(request: Request, handler: Handler) -> Response:
     path: str = environ.get("PATH_INFO", "")
     mark, _, rest = path.removeprefix("/").partition("/")
     slug, _, below = rest.partition("/")
-    if mark == TENANTS and slug and "\0" not in slug:
+    # A request that was parked comes here again, as it is below.
+    if mark == TENANTS and slug and "\0" not in slug and _TENANT not in environ:
         environ["SCRIPT_NAME"] = f"{environ.get('SCRIPT_NAME', '')}/{mark}/{slug}"
         environ["PATH_INFO"] = "/" + below
         environ[_TENANT] = slug

@@ -5,7 +5,7 @@ Fields as of draft-ietf-httpapi-ratelimit-headers-10. The buckets are in the mem
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from ipaddress import ip_address
 from math import ceil
@@ -21,7 +21,7 @@ DEFAULT = "default"
 
 
 class RateLimits:
-    """Middleware for what lies below `prefix`.
+    """Middleware for what lies below `prefix`, and for the routes of these patterns.
 
     limits: by kind of caller, (requests, seconds); "default" is for whoever has no kind of its own.
     caller: the kind and the key of who asks, ("session", "4711"); None = nobody, who counts by
@@ -33,6 +33,7 @@ class RateLimits:
         limits: Mapping[str, tuple[int, float]],
         prefix: str,
         caller: Callable[[], tuple[str, str] | None],
+        routes: Collection[str] = (),
     ) -> None:
         self._limiters = {
             kind: RateLimiter(limit=count, period=seconds)
@@ -42,11 +43,11 @@ class RateLimits:
             kind: ("RateLimit-Policy", f'"{kind}";q={count};w={ceil(seconds)}')
             for kind, (count, seconds) in limits.items()
         }
-        self._prefix, self._caller = prefix + "/", caller
+        self._prefix, self._caller, self._routes = prefix + "/", caller, frozenset(routes)
 
     def __call__(self, request: Request, handler: Handler) -> Response:
         """The handler's answer with what is left, or the refusal."""
-        if not request.path.startswith(self._prefix):
+        if not request.path.startswith(self._prefix) and request.route not in self._routes:
             return handler(request)
         fields, refused = self._take(request, self._caller())
         response = handler(request) if refused is None else problem_response(refused, request.id)

@@ -37,7 +37,7 @@ class Connection:
     an answer. last: the next answer is the last one, the server stops. closing: the last answer is
     given. queued: how much the kernel held at the last look. held: a whole answer stays in `out`
     until `flush`, or for a Courier; given: it has the socket. came: what it brought. answering: the
-    exchange of which pieces are left.
+    exchange of which pieces are left. waiting: the request that is parked until its turn.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class Connection:
         self.queued = 0
         self.came: bytes | int = 0
         self.answering: Exchange | None = None
+        self.waiting: dict[str, Any] | None = None
 
     def receive(self) -> bool:
         """Read once into `buffer`; False when nothing was there. Raises Gone at the end."""

@@ -12,12 +12,14 @@ import select
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...fanout import Courier, ready, rearm
-from ..message import OnAnswered, Phase, Refused, TrustedProxies, problem
+from ..message import OnAnswered, Parked, Phase, Refused, TrustedProxies, problem
 from .connection import Connection, Gone
 from .crew import Crew
 from .entrance import Entrance
@@ -80,6 +82,8 @@ class Core(Entrance):
         self.stopping = False
         self.turns: set[Turn] = set()  # LOCK: none, its operations are atomic
         self._crew = Crew(gather)
+        # Requests whose turn it is: for the worker that has ended another one of their client.
+        self._due: deque[Connection] = deque()
         self._idle_until = float("inf")
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._wake, select.EPOLLIN)
@@ -122,6 +126,9 @@ class Core(Entrance):
         looked for without letting another thread run.
         """
         # PERF: each time it lets others run it waits for its own turn (benchmarks/http, row).
+        if self._due:
+            with suppress(IndexError):
+                return self._due.popleft(), turns
         if turns:
             conn = self._brought()
             if conn is not None:
@@ -183,6 +190,8 @@ class Core(Entrance):
             if not conn.collect():
                 self._park(conn, Phase.WRITE if conn.out else Phase.IDLE)
                 return
+        elif conn.waiting is not None:
+            pass  # it is its turn
         elif conn.phase is Phase.WRITE or conn.out:
             conn.flush()
             conn.phase = None
@@ -204,11 +213,20 @@ class Core(Entrance):
                 self._end(conn)
                 return
             else:
-                request = next(conn.requests)
-                if isinstance(request, Phase):
-                    self._park(conn, request)
+                request, conn.waiting = conn.waiting, None
+                if request is None:
+                    arrived = next(conn.requests)
+                    if isinstance(arrived, Phase):
+                        self._park(conn, arrived)
+                        return
+                    request = arrived
+                    if self._proxies is not None:
+                        self._proxies.apply(request)
+                try:
+                    exchange = self._answer(conn, request, turn)
+                except Parked as parked:
+                    self._keep(conn, request, parked)
                     return
-                exchange = self._answer(conn, request, turn)
             conn.phase = None
             if conn.answering is not None:
                 break
@@ -226,8 +244,6 @@ class Core(Entrance):
         self._park(conn, Phase.WRITE)
 
     def _answer(self, conn: Connection, request: dict[str, Any], turn: Turn) -> Exchange:
-        if self._proxies is not None:
-            self._proxies.apply(request)
         conn.held = (
             self.carries
             and self._crew.spares
@@ -244,7 +260,7 @@ class Core(Entrance):
         """Take out of the parked ones what was seen there; False where it is gone, or goes on."""
         conn = self._recalled(fd)
         if conn is not None and conn is not seen:  # another one has its number by now
-            self._arm(conn, _WRITE if conn.phase is Phase.WRITE else _READ)
+            self._arm(conn, _events(conn))
         return conn is seen
 
     # -- waiting -----------------------------------------------------------------------------------
@@ -260,6 +276,24 @@ class Core(Entrance):
             if phase is Phase.WRITE:
                 conn.look()
         self._arm(conn, _WRITE if phase is Phase.WRITE else _READ)
+
+    def _keep(self, conn: Connection, request: dict[str, Any], parked: Parked) -> None:
+        """Keep a request until its turn, without a thread and without an event of epoll."""
+        request["wsgi.input"].seek(0)
+        conn.waiting, conn.held = request, False
+        conn.phase, conn.deadline = Phase.TURN, parked.until
+        self._parked[conn.fd] = conn
+        parked.wait(partial(self._resume, conn, conn.fd))
+
+    def _resume(self, conn: Connection, fd: int) -> bool:
+        """Have a worker run a kept request again; False when it does not wait any more."""
+        if conn.waiting is None or not self._owns(fd, conn):
+            return False
+        if any(turn.thread is threading.current_thread() for turn in self.turns):
+            self._due.append(conn)
+        else:
+            self._arm(conn, _WRITE)  # it can be written to, so a worker is woken at once
+        return True
 
     def _arm(self, conn: Connection, events: int) -> None:
         """Give the connection up and let epoll wake somebody for it."""
@@ -278,10 +312,13 @@ class Core(Entrance):
             late = now >= conn.deadline or (idle_ends and conn.phase is Phase.IDLE)
             if not late or not self._owns(fd, conn):
                 continue
+            if conn.phase is Phase.TURN:
+                self._arm(conn, _WRITE)
+                continue
             if conn.phase is Phase.WRITE and now >= conn.deadline and conn.takes():
                 conn.deadline = now + conn.write_timeout
             if now < conn.deadline and not (idle_ends and conn.phase is Phase.IDLE):
-                self._arm(conn, _WRITE if conn.phase is Phase.WRITE else _READ)
+                self._arm(conn, _events(conn))
             elif conn.phase in (Phase.HEAD, Phase.BODY):
                 slow = Refused(408, "the request did not arrive in time")
                 with suppress(Refused):
@@ -371,3 +408,8 @@ class Core(Entrance):
             self._close(conn)
         self._epoll.close()
         os.close(self._wake)
+
+
+def _events(conn: Connection) -> int:
+    """What epoll waits for; a request that is kept is only resumed earlier."""
+    return _WRITE if conn.phase in (Phase.WRITE, Phase.TURN) else _READ

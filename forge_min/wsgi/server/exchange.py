@@ -12,7 +12,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...fanout import plain_answer
-from ..message import FAILED, Fields, Head, checked_head, date_line, request_id
+from ..message import FAILED, Fields, Head, Parked, checked_head, date_line, request_id
 from .connection import Connection, Gone
 
 if TYPE_CHECKING:
@@ -124,6 +124,8 @@ class Exchange:
         except Gone:
             self.hand_over(-1)
             raise
+        except Parked:
+            raise
         except BaseException:  # a CancelledError or SystemExit is the application's too
             self._failed(said_of(environ))
             self._take_right()
@@ -159,6 +161,11 @@ class Exchange:
         does not come back, or end the connection where the answer has begun; whether it has not.
         told: somebody hears of it now, and need not hear of it once more.
         """
+        release = getattr(self._body, "forge_release", None)
+        if environ is not None:
+            release = environ.pop("forge.release", release)
+        if release is not None:  # its handler may never come back
+            release()
         with _CUTTING, suppress(OSError, Gone):
             try:
                 self._right.pop()

@@ -182,6 +182,7 @@ class Server(HTTPServer):
             "wsgi.multiprocess": self.allow_reuse_port or not self._own,
             "wsgi.run_once": False,
             "wsgi.input_terminated": True,
+            "forge.parks": True,
         }
 
     @property

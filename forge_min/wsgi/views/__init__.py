@@ -1,6 +1,8 @@
 """Pages for people: of every resource, and the frame around them. Usable without JavaScript."""
 
 from .frame import Account, Frame, Place, ProblemPages, Render
-from .resource import PAGES, ResourcePages
+from .resource import LISTING, PAGES, ResourcePages
 
-__all__ = ["PAGES", "Account", "Frame", "Place", "ProblemPages", "Render", "ResourcePages"]
+__all__ = [
+    "LISTING", "PAGES", "Account", "Frame", "Place", "ProblemPages", "Render", "ResourcePages",
+]  # fmt: skip

@@ -72,7 +72,8 @@ class Listing:
 
     def query(self, request: Request) -> ListQuery:
         """What is asked for. Raises BadRequest."""
-        return ListQuery.parse(self._actions.resource, self._readable(_asked(request)))
+        asked, most = self._readable(_asked(request)), self._actions.registry.max_conditions
+        return ListQuery.parse(self._actions.resource, asked, max_conditions=most)
 
     def context(
         self, request: Request, options: Mapping[str, Options]

@@ -44,6 +44,9 @@ PAGES: Mapping[str, Render] = {
 }  # fmt: skip
 """The templates that a project may have its own of, in resources/<r>/views/<name>.html."""
 
+LISTING = ("", ".csv", "/new", "/new/choices", "/{id}/edit")
+"""The pages that list or search rows, below a resource's path: rate limits count them."""
+
 _NOTICES = {
     "created": later("Created."),
     "updated": later("Saved."),

@@ -1,0 +1,135 @@
+"""One client and the others: conditions of a list, the time of a read, requests at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from http.client import HTTPConnection
+from urllib.parse import urlencode
+
+import pytest
+from forge_min import db
+from forge_min.app import Running
+from forge_min.errors import Unavailable
+from forge_min.testing import Client, TestDatabase, running_app
+from forge_min.wsgi import Server
+
+pytestmark = pytest.mark.db
+LISTS = ("/api/v1/documents", "/documents", "/documents.csv")
+ID = "0190c0de-0000-7000-8000-000000000001"
+DOCUMENT = {"string": "Of mice", "bool": True, "settings": {}}
+WAITING = "select count(*) from pg_locks where not granted"
+
+
+@contextmanager
+def locked(database: TestDatabase) -> Iterator[db.Connection]:
+    """Documents can be neither read nor written."""
+    with db.connect(database.owner_url) as conn, db.transaction(conn):
+        conn.execute("lock table documents in access exclusive mode")
+        yield conn
+
+
+def wait_until(done: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_a_list_takes_twenty_conditions_and_identical_ones_count_once(
+    site: Running, path: str
+) -> None:
+    def ask(*pairs: tuple[str, str]) -> tuple[int, str]:
+        answer = Client(site).get(f"{path}?{urlencode(pairs)}")
+        return answer.status, answer.text
+
+    several = [("email[contains]", f"e{n}") for n in range(20)]
+    assert ask(*several, *[several[0]] * 300)[0] == 200
+    status, text = ask(*several, ("int[gte]", "1"))
+    assert status == 400 and "at most 20 conditions" in text
+    if path != "/documents":  # which shows the list's page with it
+        assert '"code": "F643"' in text and '"pointer": "/int[gte]"' in text
+
+
+def test_the_number_of_conditions_is_configured(wide_database: TestDatabase) -> None:
+    with running_app(wide_database, FORGE_API_MAX_CONDITIONS="1") as running:
+        for path in LISTS:
+            assert Client(running).get(f"{path}?int=1&int=1").status == 200
+            assert Client(running).get(f"{path}?int=1&int=2").status == 400
+
+
+def test_a_read_of_a_request_is_cancelled_in_time_and_nothing_else_is(
+    wide_database: TestDatabase,
+) -> None:
+    with running_app(wide_database, FORGE_DATABASE_READ_TIMEOUT="100ms") as running:
+        client, conn = Client(running), running.database.connection()
+        documents = running.registry.actions["documents"]
+        admin = {"X-Test-User": "ann", "X-Test-Roles": "anybody,admin"}
+        write = partial(client.post, LISTS[0], json=DOCUMENT, headers=admin)
+        with ThreadPoolExecutor(2) as pool:
+            with locked(wide_database) as owner:
+                # Neither a read of no request nor a write has this limit.
+                others = [pool.submit(documents.list), pool.submit(write)]
+                wait_until(lambda: owner.execute(WAITING).fetchone() == (2,))
+                for path in LISTS[:2]:
+                    answer = client.get(path)
+                    assert answer.status == 503 and "F642" in answer.text
+                    assert answer.headers["Retry-After"] == "1"
+                with pytest.raises(Unavailable) as caught:  # its head is sent already
+                    client.get(LISTS[2])
+                assert caught.value.code == "F642"
+            assert others[0].result().rows == [] and others[1].result().status == 201
+        assert conn.closed, "a late cancel would meet another statement"
+        assert [client.get(path).status for path in LISTS] == [200] * 3
+
+
+def test_pages_that_list_or_search_count_for_the_rate_limit(wide_database: TestDatabase) -> None:
+    limit = '{default = "2/1h", session = "1000/1h"}'
+    with running_app(wide_database, FORGE_API_RATE_LIMIT=limit) as running:
+        client = Client(running)
+        paths = [
+            *LISTS,
+            "/documents/new/choices?field=x",
+            "/documents/new",
+            f"/documents/{ID}/edit",
+        ]
+        assert client.get("/documents").headers["RateLimit"].startswith('"default";r=1')
+        client.get("/documents.csv")
+        for path in paths:
+            answer = client.get(path, headers={"Accept": "text/html"} if path != LISTS[0] else {})
+            assert answer.status == 429 and "F525" in answer.text and answer.headers["Retry-After"]
+        for path in (f"/documents/{ID}", "/", "/static/forge/forge.css"):
+            assert client.get(path).status != 429 and client.get(path).headers["RateLimit"] is None
+
+
+def test_others_are_answered_while_one_clients_lists_are_slow(wide_database: TestDatabase) -> None:
+    settings = {"FORGE_SERVER_THREADS": "4", "FORGE_DATABASE_READ_TIMEOUT": "30s"}
+    with running_app(wide_database, **settings) as running, ExitStack() as stack:
+        server = Server(("127.0.0.1", 0), running.application, threads=4)
+        server.start()
+        stack.callback(server.stop, 2.0)
+
+        def ask(path: str, user: str = "") -> HTTPConnection:
+            conn = HTTPConnection("127.0.0.1", server.server_port, timeout=20)
+            stack.callback(conn.close)
+            headers = {"X-Test-User": user, "X-Test-Roles": "anybody"} if user else {}
+            conn.request("GET", path, headers=headers)
+            return conn
+
+        def status(conn: HTTPConnection) -> int:
+            response = conn.getresponse()
+            response.read()
+            return response.status
+
+        with locked(wide_database) as owner:
+            flood = [ask(LISTS[n % 2]) for n in range(12)]
+            wait_until(lambda: owner.execute(WAITING).fetchone() == (2,))
+            # Of the same address, but a user: another client.
+            assert [status(ask("/api/v1/documents/no", "ann")) for _ in range(5)] == [404] * 5
+            assert owner.execute(WAITING).fetchone() == (2,)
+        assert {status(conn) for conn in flood} <= {200, 429}
+        assert status(ask(LISTS[0])) == 200

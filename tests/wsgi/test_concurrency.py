@@ -1,0 +1,210 @@
+"""Requests of one client at once: the others wait without a thread, and no place is ever lost."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+from wsgiref.util import setup_testing_defaults
+
+import pytest
+from forge_min.wsgi import Application, Request, Response, Router, Server
+from forge_min.wsgi.middleware import ConcurrencyLimit, tenant_in_path
+
+from wsgi.conftest import Connect, Peer, Serve
+
+PLAIN = [("Content-Type", "text/plain")]
+
+
+class Site(NamedTuple):
+    """An application whose /hold waits until `go`. running: how many of them began."""
+
+    application: Application
+    limit: ConcurrencyLimit
+    go: threading.Event
+    running: threading.Semaphore
+
+    @property
+    def taken(self) -> int:
+        return self.limit._limiter.active
+
+
+@pytest.fixture
+def new_site() -> Iterator[Callable[..., Site]]:
+    """Makes one. What it holds is let go after the test."""
+    made: list[Site] = []
+
+    def new(most: int, **options: Any) -> Site:
+        go, running = threading.Event(), threading.Semaphore(0)
+
+        def hold(request: Request) -> Response:
+            running.release()
+            assert go.wait(20)
+            return Response(200, request.body or b"held", PLAIN)
+
+        def broken(request: Request) -> Response:
+            raise ValueError("broken")
+
+        def pieces(request: Request) -> Response:
+            return Response(200, (b"x" * 65536 for _ in range(200)), PLAIN)
+
+        router = Router()
+        for path, handler in {"/hold": hold, "/broken": broken, "/pieces": pieces}.items():
+            for method in ("GET", "HEAD", "POST"):
+                router.add(method, path, handler)
+        router.add("GET", "/quick", lambda request: Response(200, b"quick", PLAIN))
+        router.add("GET", "/free", lambda request: Response(200, b"free", PLAIN))
+        limit = ConcurrencyLimit(most, lambda: None, ["/free"])
+        application = Application(router, middleware=[limit], outer=[tenant_in_path], **options)
+        made.append(Site(application, limit, go, running))
+        return made[-1]
+
+    yield new
+    for site in made:
+        site.go.set()
+
+
+def wait_until(done: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def behind_proxy(serve: Serve, site: Site, threads: int, **options: Any) -> Server:
+    return serve(site.application, threads=threads, trusted_proxies=["127.0.0.1"], **options)
+
+
+def ask(peer: Peer, path: str, client: str = "192.0.2.1") -> Peer:
+    return peer.get(path, f"X-Forwarded-For: {client}\r\n")
+
+
+def waiting(site: Site) -> int:
+    return sum(map(len, site.limit._parked.values()))
+
+
+@pytest.mark.parametrize("threads", [2, 4])
+def test_others_are_answered_while_one_client_has_its_share_and_the_rest_of_it_waits(
+    new_site: Callable[..., Site], serve: Serve, connect: Connect, threads: int
+) -> None:
+    site = new_site(threads // 2)
+    server = behind_proxy(serve, site, threads)
+    flood = [ask(connect(server), "/hold") for _ in range(threads // 2)]
+    for _ in flood:
+        assert site.running.acquire(timeout=10)
+    flood += [ask(connect(server), "/hold") for _ in range(3 * threads)]
+    wait_until(lambda: waiting(site) == len(flood) - threads // 2)
+    other = connect(server)
+    for path in ("/quick", "/quick", "/broken", "/quick"):
+        status = ask(other, path, "192.0.2.2").answer().status
+        assert status == (500 if path == "/broken" else 200)
+    assert ask(connect(server), "/free").answer().status == 200
+    # Who has waited for a second is refused, and the connection goes on. The others stay held.
+    refused = [peer.answer() for peer in flood[threads // 2 :]]
+    assert {answer.status for answer in refused} == {429}
+    assert {answer.headers["retry-after"] for answer in refused} == {"1"}
+    assert {json.loads(answer.body)["code"] for answer in refused} == {"F644"}
+    site.go.set()
+    assert {peer.answer().status for peer in flood[: threads // 2]} == {200}
+    assert ask(flood[-1], "/quick").answer().status == 200
+    wait_until(lambda: site.taken == 0)
+    assert waiting(site) == 0 and site.application.in_flight == 0
+
+
+def test_a_client_is_an_address_or_a_network_of_ipv6(
+    new_site: Callable[..., Site], serve: Serve, connect: Connect
+) -> None:
+    site = new_site(1)
+    server = behind_proxy(serve, site, 4)
+    first = ask(connect(server), "/hold", "2001:db8::1")
+    assert site.running.acquire(timeout=10)
+    assert ask(connect(server), "/quick", "2001:db8:0:1::1").answer().status == 200
+    assert ask(connect(server), "/quick", "2001:db8::2").answer().status == 429
+    site.go.set()
+    assert first.answer().status == 200
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_who_waits_goes_on_when_another_ends_with_its_body_and_in_its_tenant(
+    new_site: Callable[..., Site], serve: Serve, connect: Connect, threads: int
+) -> None:
+    site = new_site(1)
+    server = serve(site.application, threads=threads)
+    # A body that its client does not read holds a place and no thread.
+    first, second = connect(server).get("/pieces"), connect(server)
+    wait_until(lambda: site.taken == 1)
+    body = "Host: a\r\nContent-Length: 4\r\n\r\nbody"
+    second.send(f"POST /t/acme/hold HTTP/1.1\r\n{body}GET /quick HTTP/1.1\r\nHost: a\r\n\r\n")
+    wait_until(lambda: waiting(site) == 1)
+    site.go.set()
+    assert len(first.answer().body) == 200 * 65536
+    assert second.answer().body == b"body" and second.answer().body == b"quick"
+    wait_until(lambda: site.taken == 0)
+
+
+@pytest.mark.parametrize("path", ["/broken", "/pieces", "/nowhere", "/quick"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_no_place_is_lost_whatever_becomes_of_a_request(
+    new_site: Callable[..., Site], serve: Serve, connect: Connect, path: str, method: str
+) -> None:
+    site = new_site(1)
+    server = serve(site.application, threads=2)
+    for leaves in (True, False):
+        peer = connect(server).get(path, method=method)
+        if leaves:
+            peer.close()
+        else:
+            peer.answer(head_only=method == "HEAD")
+        wait_until(lambda: site.taken == 0 and site.application.in_flight == 0)
+
+
+def test_a_handler_that_is_given_up_gives_its_place_back(
+    new_site: Callable[..., Site], serve: Serve, connect: Connect
+) -> None:
+    site = new_site(1)
+    server = serve(site.application, threads=2, handler_timeout=0.1)
+    assert connect(server).get("/hold").answer().status == 500
+    assert site.taken == 0 and connect(server).get("/quick").answer().status == 200
+    site.go.set()
+    wait_until(lambda: site.application.in_flight == 0)
+    assert site.taken == 0
+
+
+def test_a_server_that_stops_answers_who_waits(
+    new_site: Callable[..., Site], serve: Serve, connect: Connect
+) -> None:
+    site = new_site(1)
+    server = serve(site.application, threads=2)
+    peers = [connect(server).get("/hold") for _ in range(3)]
+    wait_until(lambda: waiting(site) == 2)
+    stopped = threading.Thread(target=server.stop)
+    stopped.start()
+    site.go.set()
+    assert [peer.answer().status for peer in peers] == [200] * 3
+    stopped.join()
+
+
+def test_under_another_server_a_thread_waits_but_not_all_of_them(
+    new_site: Callable[..., Site],
+) -> None:
+    site = new_site(2)
+    statuses: list[int] = []
+
+    def call(path: str) -> None:
+        environ: dict[str, Any] = {"PATH_INFO": path}
+        setup_testing_defaults(environ)
+        start = lambda status, headers, exc_info=None: statuses.append(int(status[:3]))  # noqa: E731
+        site.application(environ, start)  # type: ignore[arg-type]
+
+    held = [threading.Thread(target=call, args=("/hold",)) for _ in range(3)]
+    for thread in held:
+        thread.start()
+    wait_until(lambda: site.limit._blocked == 1)
+    call("/quick")  # as many wait as may
+    assert statuses == [429]
+    site.go.set()
+    for thread in held:
+        thread.join()
+    assert sorted(statuses) == [200, 200, 200, 429] and site.taken == 0
