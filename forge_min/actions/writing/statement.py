@@ -54,7 +54,8 @@ def update(
         fields,
         frozen,
         sets=[f"{quote(name)} = %({name})s" for name in changed] + _touched(resource),
-        given=given + [
+        given=given
+        + [
             sql
             for name in fields
             for sql in part.join("merged" if name in merged else "given", resource, [name])
