@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _POLICY = "Content-Security-Policy"
 _EVALUATING = dict(SECURITY_HEADERS)[_POLICY] + "; script-src 'self' 'unsafe-eval'"
-OPERATIONS = ("read", "create", "update", "delete", "restore")
+OPERATIONS = ("read", "create", "update", "delete", "restore", "audit")
 
 
 def build_router(

@@ -1,4 +1,4 @@
-"""Two people edit one row in real browsers: what both changed is a choice, with scripts or without."""
+"""Two people edit one row: what both changed is a choice on the page, with scripts or without."""
 
 from __future__ import annotations
 
