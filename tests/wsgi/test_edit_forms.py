@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -12,6 +13,7 @@ import pytest
 from forge_min.testing import TestDatabase
 
 from notes import LINKS, Notebook, Visitor, notebook
+from workshop import together
 
 pytestmark = pytest.mark.db
 
@@ -311,3 +313,49 @@ def test_a_new_note_gets_defaults_for_inputs_that_were_not_sent(
     assert page.status == 303
     note = page.headers["Location"].partition("?")[0]
     assert book.row(note)["flag"] is False and book.row(note)[LINKS] == []
+
+
+def test_a_projects_own_update_runs_once_in_a_request(
+    book: Notebook, ann: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note, calls = book.note(**FULL), []
+    actions = type(book.actions["all"]["notes"])
+    update = actions.update
+
+    def own(self: Any, *args: Any, **options: Any) -> Any:
+        calls.append(args)
+        change = "update notes set body = 'theirs', version = version + 1 where id = %s"
+        book.owner.execute(change, (note.rpartition("/")[2],))
+        return update(self, *args, **options)
+
+    ann.edit(note)
+    monkeypatch.setattr(actions, "update", own)
+    page = ann.send({"title": "mine"})
+    assert page.status == 409 and len(calls) == 1 and "Save again" in page.text
+    monkeypatch.setattr(actions, "update", update)
+    assert ann.send().status == 303
+    assert book.row(note)["title"] == "mine" and book.row(note)["body"] == "theirs"
+
+
+def test_a_search_without_any_choice_yet_finds_something(book: Notebook, ann: Visitor) -> None:
+    book.labels(*(f"n{n:03}" for n in range(60)))
+    note = book.note(title="t")
+    ann.edit(note)
+    page = ann.send({"label_id.q": "n05", "_search": "label_id"})
+    assert "n059" in dict(page.form.choices["label_id"])
+    assert ann.send({"label_id": "n059"}).status == 303
+    assert book.row(note)["label_id"] == "n059"
+
+
+def test_forms_that_are_saved_at_once_lose_nothing(book: Notebook) -> None:
+    note = book.note(**FULL)
+    values = {"title": "1", "body": "2", "price": "3", "extra": "4", "secret": "5", LINKS: ["l2"]}
+    people = [Visitor(book, "ann", "editor") for _ in values]
+    for person in people:
+        person.edit(note)
+    book.link(note, "l3")
+    sends = [partial(p.send, {name: value}) for p, (name, value) in zip(people, values.items())]
+    assert together(*sends) == []
+    assert [person.page.status for person in people] == [303] * len(people)
+    row = book.row(note)
+    assert [str(row[name]) for name in values] == ["1", "2", "3.00", "4", "5", "['l2', 'l3']"]

@@ -100,11 +100,11 @@ def control(
     return void("input", value=written, **about)
 
 
-def present(field: Field) -> Raw:
-    """A hidden input without a value before check boxes, because browsers send nothing for boxes
-    that are off: a field that was not sent at all stays as it is.
+def present(field: Field, options: Options | None) -> Raw:
+    """A hidden input without a value before check boxes and radio buttons, because browsers send
+    nothing for those that are off: a field that was not sent at all stays as it is.
     """
-    boxes = field.is_box or field.kind == "many"
+    boxes = field.is_box or is_group(field, options)
     return void("input", type="hidden", name=field.name, value="") if boxes else Raw()
 
 

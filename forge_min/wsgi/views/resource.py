@@ -264,7 +264,8 @@ class ResourcePages:
 
     def _update(self, request: Request, pairs: Texts, base: Base | None) -> Response:
         sent = self._sent(pairs, base)
-        for _ in range(_TRIES):
+        # Code of a project's own update runs once in a request.
+        for _ in range(_TRIES if type(self._actions).update is Actions.update else 1):
             try:
                 now = self._writing(request, base)
             except NotFound:
@@ -279,8 +280,10 @@ class ResourcePages:
             lost = changed_others(began, now.fields, sent)
             decided = {f.name: first(pairs, f.name + CHOICE) for f in now.fields if base}
             merged = merge(began, now.fields, sent, now.texts, decided)
-            writing = now._replace(texts={**now.texts, **sent})
-            if base is not None and pairs.get("_search"):  # only to find a relation's target
+            # The base stays; a field that was not sent is left out, as its text would be another.
+            fields = [field for field in now.fields if field.name in sent]
+            writing = now._replace(fields=fields, texts=sent)
+            if base is not None and not lost and pairs.get("_search"):
                 return self._form(request, writing, pairs=pairs)
             if base is None or lost or merged.conflicts:
                 fresh = new_base(now.fields, now.texts, began.zone, merged.conflicts)
@@ -364,10 +367,8 @@ class ResourcePages:
         else:
             key = self._key(request)
             title = text("Edit: {what}", what=key if row is None else self._actions.label(row))
-            action, place = (
-                address(place, key, "edit"),
-                place if row is None else address(place, key),
-            )
+            action = address(place, key, "edit")
+            place = place if row is None else address(place, key)
             base = seal(writing.base, self._owner(request), partial(sign_form, request))
             hidden.append(void("input", type="hidden", name=_BASE, value=base))
         body = self._templates["form"](
@@ -387,7 +388,7 @@ class ResourcePages:
         chosen, errors = options.get(field.name), wrong.get(field.name, ())
         texts = writing.texts.get(field.name, ())
         made = join([
-            present(field), control(field, texts, options=chosen, wrong=bool(errors)),
+            present(field, chosen), control(field, texts, options=chosen, wrong=bool(errors)),
             self._choice(field, writing, pairs),
         ])  # fmt: skip
         group = is_group(field, chosen)
