@@ -19,12 +19,14 @@ class Form:
         self.action = attributes.get("action", "")
         self.method = attributes.get("method", "get")
         self.fields: Pairs = []
+        self.markers: Pairs = []  # hidden and empty: sent with check boxes, on or off
         self.choices: dict[str, list[tuple[str, str]]] = {}  # name → (value, label)
         self.buttons: dict[str, tuple[str, str]] = {}
 
     def filled(self, values: dict[str, Any]) -> Pairs:
         """The pairs that are sent: what stands there, but these. None takes a field away."""
         kept = [(name, value) for name, value in self.fields if name not in values]
+        kept += self.markers
         for name, value in values.items():
             given = value if isinstance(value, list) else [value]
             kept += [(name, str(one)) for one in given if one is not None]
@@ -68,6 +70,8 @@ class Page(HTMLParser):
             self._form.choices.setdefault(name, []).append((a.get("value", "on"), ""))
             if "checked" in a:
                 self._form.fields.append((name, a.get("value", "on")))
+        elif tag == "input" and kind == "hidden" and not a.get("value"):
+            self._form.markers.append((name, ""))
         elif tag == "input" and name:
             self._form.fields.append((name, a.get("value", "")))
         elif tag == "select":

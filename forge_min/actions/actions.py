@@ -14,7 +14,7 @@ from .. import db
 from ..errors import FieldError, Invalid
 from ..text import text
 from .base import Conn, scope, this_row
-from .check import Operation
+from .check import LinkChanges, Operation
 from .reading.reader import Reader
 from .resource import R, Relation, quote
 from .writing import Bulk, statement
@@ -221,8 +221,9 @@ class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
             values = {name: values[name] for name in frozen}
         fields = tuple(name for name in values if name in self._links)
         changed = tuple(name for name in values if name not in self._kept)
-        sql = self._sql(statement.update, changed, frozen, fields)
-        params = values | _key(id, version)
+        merged = {n: values[n].seen for n in fields if isinstance(values[n], LinkChanges)}
+        sql = self._sql(statement.update, changed, frozen, fields, tuple(merged))
+        params = values | _key(id, version) | {f"forge_seen_{n}": s for n, s in merged.items()}
         differing, found = self._changed(conn, sql, params, "update")
         if errors := errors + _immutable(differing):
             raise Invalid(errors, text("some values are not valid"))

@@ -119,13 +119,18 @@ class Base(Generic[R]):
     # -- who and where -----------------------------------------------------------------------------
 
     def allow(self, operation: str) -> Identity:
-        """The current identity, when it may do `operation`: read, create, update, delete, restore
-        or the snake name of a verb (see `Resource.roles`).
+        """The current identity, when it may do `operation`: read, create, update, delete, restore,
+        audit or the snake name of a verb (see `Resource.roles`).
 
+        Without a permission of its own, "audit" is for users who are signed in and may read.
         Raises Unauthenticated for nobody, Forbidden for somebody without one of its roles, and what
         `tenant` raises.
         """
-        roles = self.resource.roles(operation)
+        resource = self.resource
+        if operation == "audit" and resource.auditable and "audit" not in resource.permissions:
+            require()
+            operation = "read"
+        roles = resource.roles(operation)
         identity = current_identity() if roles is None else require_one_of(roles)
         self.tenant()
         return identity

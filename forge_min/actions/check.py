@@ -11,7 +11,7 @@ def check(c: Check) -> None:
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Context, Decimal
 from typing import Any, Literal
 
@@ -22,6 +22,21 @@ from ..text import text
 from .values import TYPES, fits_json, to_text
 
 Operation = Literal["create", "update", "replace"]
+
+
+class LinkChanges(list[Any]):
+    """The keys of a many_to_many field as the client wants them, made from the keys it has seen.
+
+    An update adds and removes only the difference between the two, so links that others write
+    meanwhile stay as they are.
+
+    seen: the keys that the client was shown.
+    """
+
+    def __init__(self, keys: Iterable[Any], seen: Iterable[Any]) -> None:
+        super().__init__(keys)
+        self.seen = list(seen)
+
 
 MOST_KEYS = 1000
 """That a many field takes; more are a bulk operation of their own."""
@@ -168,7 +183,10 @@ class Check:
         elif len(given) > MOST_KEYS:
             self.error(name, "too_long", text("must have at most {max} entries", max=MOST_KEYS))
         else:
-            self.values[name] = self._keys(name, type, given, max_len)
+            keys = self._keys(name, type, given, max_len)
+            if isinstance(given, LinkChanges):
+                keys = LinkChanges(keys, map(TYPES[type].read, given.seen))
+            self.values[name] = keys
 
     def unknown(self) -> None:
         """Refuse every field of the data that no line above has read; the first hundred are

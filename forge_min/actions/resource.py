@@ -128,10 +128,13 @@ class Resource(NamedTuple, Generic[R]):
         """The roles of which one is needed for an operation; None = none is.
 
         A resource without permissions is open. In one that has some, what none is declared for is
-        refused to everybody, (), and what names the role "anybody" is open.
+        refused to everybody, (), and what names the role "anybody" is open. A permission for
+        "audit" does not close the other operations.
         """
-        found = self.permissions.get(operation, ()) if self.permissions else None
-        return None if found is None or ANYBODY in found else found
+        found = self.permissions.get(operation)
+        if found is None:
+            return () if len(self.permissions) > ("audit" in self.permissions) else None
+        return None if ANYBODY in found else found
 
 
 class Page(NamedTuple, Generic[R]):

@@ -31,7 +31,7 @@ UNCOUNTED = (EVENTS, OUR_FILES, FILES)
 """Routes that server.max_per_client does not count: streams have a cap of their own, files need no
 database.
 """
-OPERATIONS = ("read", "create", "update", "delete", "restore")
+OPERATIONS = ("read", "create", "update", "delete", "restore", "audit")
 
 
 def build_router(

@@ -31,7 +31,9 @@ _CONFLICTS = (
 _OPERATIONS = ("read", "create", "update", "delete", "restore")
 # What people may write for an operation that has another name.
 _OTHER_WORDS = {"post": "create", "patch": "update", "put": "update"}
-_OTHER_WORDS |= dict.fromkeys(("list", "get", "audit", "export", "events", "include"), "read")
+_OTHER_WORDS |= dict.fromkeys(("list", "get", "export", "events", "include"), "read")
+# Not among those that a verb may not resemble: "admit" is a good name of one.
+_OTHER_WORDS |= dict.fromkeys(("audits", "audit_log", "auditable"), "audit")
 
 
 def problems(value: object) -> Problems:

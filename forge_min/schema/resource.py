@@ -180,9 +180,10 @@ def version() -> Trait:
 
 
 def permission(operation: str, roles: Sequence[str]) -> Permission:
-    """Only somebody with one of `roles` may do it; an operation without a permission is open.
+    """Only a user with one of `roles` may do it; an operation without a permission is open.
 
-    operation: "read", "create", "update", "delete", "restore" or the name of a verb.
+    operation: "read", "create", "update", "delete", "restore", "audit" (read the history) or the
+    name of a verb.
     """
     return Permission(operation, roles)
 

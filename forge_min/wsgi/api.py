@@ -127,7 +127,7 @@ class ResourceAPI:
 
     def audit(self, request: Request) -> Response:
         """GET: the changes of one row, the newest first."""
-        self._actions.allow("read")
+        self._actions.allow("audit")
         if not request.query.keys() <= {"limit", "cursor"}:
             raise BadRequest(text("this list takes limit and cursor only"))
         query = ListQuery.parse(self._actions.resource, request.query)

@@ -7,6 +7,7 @@ from functools import partial
 from uuid import uuid4
 
 import pytest
+from forge_min.actions.check import LinkChanges
 from forge_min.auth import as_identity
 from forge_min.errors import Conflict, Invalid
 from forge_min.testing import TestDatabase
@@ -200,3 +201,39 @@ def test_a_deleted_target_may_not_be_taken_away_by_a_stranger(works: Workshop) -
         works["tags"].delete("a")
     assert not isinstance(caught.value, Conflict)
     assert works.one("select count(*) from products_tags") == 1
+
+
+def test_a_change_of_links_leaves_those_that_it_was_not_shown(works: Workshop) -> None:
+    works.tags("a", "b", "c", "d")
+    made = works.product("A", tag_ids=["a", "b"])
+    with as_identity(ANN):
+        works["tags"].update("c", {"product_ids": [made.id]})
+        works["tags"].update("b", {"product_ids": []})
+        # The client saw a and b, takes a away and adds d.
+        changed = works["products"].update(made.id, {"tag_ids": LinkChanges("bd", seen="ab")})
+        assert works.joined(made) == ["c", "d"], "b stays removed, c stays linked"
+        seen = works["products"].update(made.id, {"tag_ids": LinkChanges("b", seen="b")})
+        assert seen == changed, "nothing differs from what was seen"
+    assert works.audit("products", "changes")[-1] == ({"tag_ids": [["a", "c"], ["c", "d"]]},)
+    with as_identity(ANN), pytest.raises(Invalid) as caught:
+        works["products"].update(made.id, {"tag_ids": LinkChanges(["nowhere"], seen=[])})
+    assert [e.pointer for e in caught.value.errors] == ["/tag_ids"]
+
+
+def test_links_changed_from_both_sides_at_once_are_all_kept(works: Workshop) -> None:
+    names = [f"t{n}" for n in range(20)]
+    works.tags("base", *names)
+    made = works.product("A", tag_ids=["base"])
+
+    def here(slug: str) -> None:
+        with as_identity(ANN):
+            change = LinkChanges(["base", slug], seen=["base"])
+            works["products"].update(made.id, {"tag_ids": change})
+
+    def there(slug: str) -> None:
+        with as_identity(ANN):
+            works["tags"].update(slug, {"product_ids": [made.id]})
+
+    calls = [partial(here if n % 2 else there, slug) for n, slug in enumerate(names)]
+    assert together(*calls) == []
+    assert works.joined(made) == sorted(["base", *names])

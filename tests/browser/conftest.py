@@ -59,17 +59,20 @@ class Browser(Chrome):
 @pytest.fixture
 def browse(tmp_path: Path) -> Iterator[Open]:
     """Starts browsers that know nothing of each other. before: JavaScript run in every page
-    first.
+    first. scripts: whether pages may run JavaScript.
     """
     program, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if program is None or driver is None:
         pytest.skip("no chromium or no chromedriver (Debian: chromium, chromium-driver)")
     with ExitStack() as stack:
 
-        def start(before: str = "") -> Browser:
+        def start(before: str = "", *, scripts: bool = True) -> Browser:
             folder = tmp_path / f"browser{len(list(tmp_path.iterdir()))}"
             options = ChromeOptions()
             options.binary_location = program
+            if not scripts:
+                off = {"profile.managed_default_content_settings.javascript": 2}
+                options.add_experimental_option("prefs", off)
             options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
             for flag in (*FLAGS, f"--user-data-dir={folder}"):
                 options.add_argument(flag)

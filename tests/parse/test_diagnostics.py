@@ -167,6 +167,7 @@ MISTAKES = [
     ('schema.permission("read", ["a" "\'"])', "F149", None),
     ('schema.permission("craete", ["a"])', "F152", '"craete"'),
     ('schema.permission("list", ["a"])', "F152", '"list"'),
+    ('schema.permission("audits", ["a"])', "F152", '"audits"'),
     ('schema.permission("patch", ["a"])', "F152", '"patch"'),
     ('schema.permission("Ship it", ["a"])', "F120", '"Ship it"'),
     ("schema.timestamps(1)", "F109", "1"),

@@ -641,7 +641,10 @@ def test_the_audit_of_a_row_is_paged_the_newest_first(works: Workshop, ask_as: A
     entry = first.json["data"][1]
     assert entry["changes"]["price"] == ["1.00", "2.00"]
     assert (entry["version"], entry["actor"], entry["at"][-1]) == (4, "ann", "Z")
-    assert set(entry) == {"id", "operation", "version", "actor", "request_id", "at", "changes"}
+    assert set(entry) == {
+        "id", "operation", "version", "actor", "request_id", "at", "changes", "actor_name",
+        "actor_email",
+    }  # fmt: skip
     assert first.json["pagination"]["has_more"] is True
     url = first.headers["link"].split(">")[0].removeprefix("</api/v1/")
     second = ask_as(ANN, "GET", url).json
@@ -659,6 +662,46 @@ def test_the_audit_of_a_row_is_paged_the_newest_first(works: Workshop, ask_as: A
         assert ask_as(ANN, "GET", f"{path}/audit?{wrong}").status == 400
     assert ask_as(ANN, "GET", f"products/{other.id}/audit?cursor={token}").status == 400
     assert ask_as(ANN, "GET", f"products/{uuid4()}/audit").status == 404
+
+
+def test_the_history_is_closed_to_anonymous_users_by_default(
+    works: Workshop, ask_as: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people = type(works["people"])
+
+    def permit(**permissions: tuple[str, ...]) -> None:
+        changed = people.resource._replace(permissions=permissions)
+        monkeypatch.setattr(people, "resource", changed)
+
+    ((anna,),) = works.sql(
+        "insert into forge_user (email, name) values ('anna@example.com', 'Anna')"
+        " returning id::text"
+    )
+    permit()
+    with as_identity(Identity(user=anna)):
+        row = works["people"].create({"name": "Wim"})
+        works["people"].delete(row.id)
+    path = f"people/{row.id}"
+    assert ask_as(ANONYMOUS, "GET", path).status == 404
+    assert ask_as(ANONYMOUS, "GET", path + "/audit").status == 401
+    user, auditor = Identity(user="bob"), Identity(user="eve", roles=frozenset(["auditor"]))
+    entry = ask_as(user, "GET", path + "/audit").json["data"][0]
+    assert entry["changes"]["name"] == ["Wim", None]
+    named = (entry["actor"], entry["actor_name"], entry["actor_email"])
+    assert named == (anna, "Anna", "anna@example.com")
+    permit(read=("reader",))
+    assert ask_as(user, "GET", path + "/audit").status == 403, "who may not read"
+    permit(read=("anybody",))
+    assert ask_as(ANONYMOUS, "GET", path + "/audit").status == 401
+    assert ask_as(user, "GET", path + "/audit").status == 200
+    permit(audit=("auditor",))
+    assert ask_as(ANONYMOUS, "GET", "people").status == 200, "it closes nothing else"
+    assert ask_as(ANONYMOUS, "GET", path + "/audit").status == 401
+    assert ask_as(user, "GET", path + "/audit").status == 403
+    assert ask_as(auditor, "GET", path + "/audit").status == 200
+    permit(audit=("anybody",))
+    entry = ask_as(ANONYMOUS, "GET", path + "/audit").json["data"][0]
+    assert (entry["actor_name"], entry["actor_email"]) == ("", ""), "names are for users"
 
 
 def test_a_versioned_row_is_changed_with_if_match_only(works: Workshop, ask_as: Ask) -> None:

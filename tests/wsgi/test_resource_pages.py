@@ -78,7 +78,7 @@ def test_what_is_wrong_stands_beside_its_field_and_nothing_written_is_lost(perso
     assert person.get("/flights").text.count("LH") == 0
 
 
-def test_a_form_that_somebody_else_overtook_says_so_and_keeps_what_was_written(
+def test_a_form_merges_what_others_changed_and_asks_about_what_both_did(
     person: Person, site: Site
 ) -> None:
     new_flight(person)
@@ -87,9 +87,11 @@ def test_a_form_that_somebody_else_overtook_says_so_and_keeps_what_was_written(
     status, _, _ = site.ask("PATCH", f"/api/v1/flights/{id}", {"gate": "B 1"})
     assert status == 200
     page = person.send({"gate": "A 1"})
-    assert page.status == 409 and "Somebody else has changed this" in page.text
-    assert dict(page.form.fields)["gate"] == "A 1"
-    assert "A 1" in person.send().text
+    assert page.status == 409 and "Another user has changed the same fields" in page.text
+    assert dict(page.form.fields)["gate"] == "A 1" and "The saved value: B 1" in page.text
+    site.ask("PATCH", f"/api/v1/flights/{id}", {"number": "LH 2"})
+    page = person.send({"gate.choice": "mine"})
+    assert "Saved." in page.text and "A 1" in page.text and "LH 2" in page.text
 
 
 def test_saving_what_nobody_changed_changes_nothing(person: Person, site: Site) -> None:

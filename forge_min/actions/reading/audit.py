@@ -19,6 +19,7 @@ class AuditEntry:
     """One change. operation: create, update, delete or restore. actor: the identity's user, or "".
 
     changes: field → [before, after] as in the JSON of the resource; None stands for "not there".
+    actor_name, actor_email: of a user of this application, as they are now; else "".
     """
 
     id: int
@@ -28,6 +29,8 @@ class AuditEntry:
     request_id: str
     at: datetime
     changes: dict[str, list[Any]]
+    actor_name: str = ""
+    actor_email: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The entry as a JSON object."""
@@ -36,9 +39,9 @@ class AuditEntry:
 
 def entry(shown: Mapping[str, str], values: Sequence[Any]) -> AuditEntry:
     """An entry of statement `log`. shown: the fields that it may name, with their types."""
-    changes = values[-1].items()
-    told = {name: [_plain(shown[name], v) for v in pair] for name, pair in changes if name in shown}
-    return AuditEntry(*(*values[:-1], told))
+    *entry, changes, name, email = values  # in the order of the statement
+    told = {n: [_plain(shown[n], v) for v in pair] for n, pair in changes.items() if n in shown}
+    return AuditEntry(*(*entry, told, name, email))
 
 
 def _plain(kind: str, value: Any) -> Any:

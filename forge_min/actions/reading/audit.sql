@@ -1,11 +1,13 @@
 -- Reading forge_audit: the changes of one row.
 
 -- name: log
--- The newest first. `is not distinct from`: NULL stands for resources that belong to no tenant.
-select id, operation, version, actor, request_id, created_at, changes
-from forge_audit
+-- The newest first. forge_named: whether the reader may know the users' names and emails. `is not distinct from`: NULL stands for resources that belong to no tenant.
+select a.id, operation, version, actor, request_id, a.created_at, changes, coalesce(u.name, ''), coalesce(u.email, '')
+from forge_audit a
+left join forge_user u on %(forge_named)s::boolean
+  and u.id = case when actor ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then actor::uuid end
 where topic = %(forge_topic)s and resource_id = %(forge_id)s
   and tenant_id is not distinct from %(forge_tenant)s
-  and (%(forge_before)s::bigint is null or id < %(forge_before)s::bigint)
-order by id desc
+  and (%(forge_before)s::bigint is null or a.id < %(forge_before)s::bigint)
+order by a.id desc
 limit %(forge_limit)s

@@ -24,8 +24,8 @@ BATCH = 1000  # rows of one statement of `stream`
 
 
 class Reader(Base[R]):
-    """What can be read of one resource. Every method needs the permission "read", and sees this
-    tenant's rows only, without those that were deleted.
+    """What can be read of one resource. Every method needs the permission "read" (`audit_log` needs
+    "audit"), and sees this tenant's rows only, without those that were deleted.
 
     Every method may raise Unauthenticated, Forbidden and the errors of `db.translate`.
     """
@@ -144,14 +144,16 @@ class Reader(Base[R]):
     ) -> Page[audit.AuditEntry]:
         """The changes of a row, the newest first; also of one that was deleted.
 
-        Raises NotFound where there is neither row nor change, BadRequest for a cursor of another
-        log.
+        Entries have the names and emails of the users who made the changes, unless the current
+        identity is anonymous. Raises NotFound where there is neither row nor change, BadRequest
+        for a cursor of another log.
         """
-        self.allow("read")
+        identity = self.allow("audit")
         topic, id, secret = self.resource.topic, to_text(key), self.registry.secret
         used_for = f"{topic} {self.tenant()} audit {id}"
         params = {"forge_topic": topic, "forge_id": id, "forge_limit": limit + 1}
         params["forge_before"] = None
+        params["forge_named"] = bool(identity.user) or identity.system
         if cursor is not None:
             (params["forge_before"],), _ = tokens.read(secret, used_for, cursor, tuple)
         found = self._run_page(conn, audit.SQL["log"], params, audit.SIZES)

@@ -39,9 +39,13 @@ def create(resource: Resource[Any], fields: Names = (), many: bool = False) -> s
     )
 
 
-def update(resource: Resource[Any], changed: Names, frozen: Names, fields: Names) -> str:
+def update(
+    resource: Resource[Any], changed: Names, frozen: Names, fields: Names, merged: Names = ()
+) -> str:
     """Write the columns `changed` and the many_to_many `fields` of a row where something differs
     and the columns `frozen` do not. A placeholder for each. Out: as `_change`.
+
+    merged: those of `fields` of which only the difference from %(forge_seen_<field>)s is written.
     """
     given = [f"{_cast(resource, name)} as {quote(name)}" for name in (*changed, *frozen)]
     return _change(
@@ -50,7 +54,12 @@ def update(resource: Resource[Any], changed: Names, frozen: Names, fields: Names
         fields,
         frozen,
         sets=[f"{quote(name)} = %({name})s" for name in changed] + _touched(resource),
-        given=given + part.join("given", resource, fields),
+        given=given
+        + [
+            sql
+            for name in fields
+            for sql in part.join("merged" if name in merged else "given", resource, [name])
+        ],
         when=part.differs([*changed, *fields], PRIOR, GIVEN),
         names=_told(resource, [*changed, *fields], GIVEN),
     )

@@ -106,6 +106,13 @@ array(select forge_x.$target_column::$type from $join forge_x where forge_x.$col
 -- name: given
 array(select distinct forge_x from unnest(%($name)s::$type[]) forge_x order by 1) as $field
 
+-- The targets that are there, with the difference between those that were seen and those that are given.
+-- name: merged
+array(select forge_x from unnest((select forge_prior.$field from forge_prior)) forge_x
+  where forge_x <> all(%(forge_seen_$name)s::$type[]) or forge_x = any(%($name)s::$type[])
+  union select forge_x from unnest(%($name)s::$type[]) forge_x
+  where forge_x <> all(%(forge_seen_$name)s::$type[]) order by 1) as $field
+
 -- PERF: the text of each field that differs: to compare two rows as JSON took four times as long, and an
 -- aggregate over their fields twice (benchmarks/writes.py).
 -- name: audit

@@ -63,7 +63,10 @@ def _completed(shape: Shape, operation: Json, problems: dict[str, str]) -> Json:
     asked = _OPERATIONS.get(verb, verb)
     gone = set() if r.versioned else {"428"}
     roles = {p.operation: set(p.roles) for p in r.permissions}
-    if not r.tenant_scoped and (not roles or "anybody" in roles.get(asked, ())):
+    is_open = not roles.keys() - {"audit"} or "anybody" in roles.get(asked, ())
+    if verb == "audit":  # closed to anonymous users, unless its own permission opens it
+        is_open = "anybody" in roles.get("audit", ())
+    if not r.tenant_scoped and is_open:
         gone |= {"401", "403"}
     without = {"q": not r.searchable, "include": not shape.links}
     parameters = [p for p in operation.pop("parameters", ()) if not without.get(p["name"])]

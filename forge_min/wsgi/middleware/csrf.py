@@ -43,6 +43,7 @@ class CSRF:
 
     def __init__(self, secret: bytes, origins: Sequence[str] = (), *, secure: bool) -> None:
         self._secret = hmac.digest(secret, b"csrf", "sha256")
+        self._signing = hmac.digest(secret, b"form", "sha256")
         self._origins, self._secure = frozenset(origins), secure
 
     def __call__(self, request: Request, handler: Handler) -> Response:
@@ -63,6 +64,11 @@ class CSRF:
         """
         mask = secrets.token_bytes(_SIZE)
         return _spelled(mask + _xor(mask, self._expected(request)))
+
+    def sign(self, request: Request, data: bytes) -> bytes:
+        """The HMAC-SHA256 of data that only the session of this request may send back."""
+        # A client can read what tokens are made of, so that is not the key.
+        return hmac.digest(self._signing, self._expected(request) + data, "sha256")
 
     def is_good(self, request: Request, token: str) -> bool:
         """Whether the token was made for whoever sends it."""
@@ -115,6 +121,11 @@ def csrf_field(request: Request) -> Raw:
     application.
     """
     return void("input", type="hidden", name=FIELD, value=_middleware(request).token(request))
+
+
+def sign_form(request: Request, data: bytes) -> bytes:
+    """As `CSRF.sign`. Raises ServerError outside of an application."""
+    return _middleware(request).sign(request, data)
 
 
 def check_csrf(request: Request) -> None:

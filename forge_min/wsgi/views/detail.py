@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from ...actions import Actions
+from ...actions.reading.audit import AuditEntry
+from ...errors import Forbidden, Unauthenticated
 from ...text import later, text
 from ..html import Raw, time_tag
 from ..request import Request
@@ -87,12 +89,15 @@ class Detail:
 
     def _history(self, row: Any) -> Sequence[Entry]:
         labels = {field.name: field.label for field in self._fields}
-        page = self._actions.audit_log(self._actions.key_of(row), limit=ENTRIES)
+        try:
+            page = self._actions.audit_log(self._actions.key_of(row), limit=ENTRIES)
+        except (Unauthenticated, Forbidden):
+            return ()
         return [
             Entry(
                 time_tag(entry.at),
                 text(_OPERATIONS.get(entry.operation, entry.operation)),
-                entry.actor,
+                _actor(entry),
                 [
                     Change(labels.get(name, name), _short(before), _short(after))
                     for name, (before, after) in entry.changes.items()
@@ -101,6 +106,12 @@ class Detail:
             )
             for entry in page.rows
         ]
+
+
+def _actor(entry: AuditEntry) -> str:
+    """Who made a change, as far as the reader may know."""
+    named = f"{entry.actor_name} ({entry.actor_email})" if entry.actor_name else entry.actor_email
+    return named or entry.actor
 
 
 def _short(value: object) -> str:

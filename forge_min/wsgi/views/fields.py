@@ -35,6 +35,11 @@ class Field(NamedTuple):
         return bool(self.rules.get("required"))
 
     @property
+    def is_box(self) -> bool:
+        """Whether its input is a check box, which is on or off."""
+        return self.kind == "bool" and self.required
+
+    @property
     def choices(self) -> tuple[str, ...]:
         """What an enum may be; () for other kinds."""
         return self.column.choices if self.column else ()

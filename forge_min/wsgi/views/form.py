@@ -1,7 +1,7 @@
 """A form: what a person writes, as texts by field, and what an action takes of it.
 
-A field that still says what the row says is left out of a change, so a value that no input can
-hold exactly, such as microseconds, is never changed by looking at it.
+A field whose text is as it was rendered is left out of a change (merge.py), so a value that no
+input can hold exactly, such as microseconds, is never changed by looking at it.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+from ...actions.check import LinkChanges
 from ...actions.values import TYPES, to_text
-from ...errors import Conflict, FieldError, Invalid
+from ...errors import Conflict, ConstraintViolation, FieldError, Invalid
 from ...expression import expression
 from ...text import text
 from ..html import local_time, show_time
@@ -27,8 +28,8 @@ LOCAL = "%Y-%m-%dT%H:%M:%S"  # of an input datetime-local, by the reader's clock
 
 
 def texts_of(field: Field, value: object) -> list[str]:
-    """The texts of one value."""
-    if value is None or value == "":
+    """The texts of one value; a check box that is off has none."""
+    if value is None or value == "" or (field.is_box and not value):
         return []
     if field.kind == "many":
         return [to_text(key) for key in _list(value)]
@@ -58,40 +59,43 @@ def defaults(fields: Iterable[Field]) -> dict[str, list[str]]:
 
 
 def posted(fields: Iterable[Field], pairs: Texts) -> dict[str, list[str]]:
-    """The texts of a form that was sent, with the line ends of PostgreSQL's users."""
+    """The texts of the inputs that were sent, with the line ends of PostgreSQL's users."""
     found = {}
     for field in fields:
-        sent = [_LINE_END.sub("\n", one) for one in pairs.get(field.name, ())]
-        if field.kind == "bool" and field.required:
-            sent = ["true" if sent else "false"]
-        lines = field.kind in ("string", "text")
-        found[field.name] = [one for one in sent if (one if lines else one.strip())]
+        if field.name in pairs:
+            sent = [_LINE_END.sub("\n", one) for one in pairs[field.name]]
+            lines = field.kind in ("string", "text")
+            found[field.name] = [one for one in sent if (one if lines else one.strip())]
     return found
 
 
-def data_of(
-    fields: Iterable[Field], texts: Texts, before: Texts | None = None
-) -> dict[str, object]:
-    """What an action takes. before: the texts of the row as it is; None for a new one."""
+def data_of(fields: Iterable[Field], texts: Texts, seen: Texts | None = None) -> dict[str, object]:
+    """The data for an action, of the fields in `texts`. seen: the texts of the row that a change
+    was made from; None for a new row.
+    """
     data: dict[str, object] = {}
     for field in fields:
-        now = texts.get(field.name, ())
-        # The keys of a many_to_many have no order.
-        if before is not None and sorted(now) == sorted(before.get(field.name, ())):
+        given = texts.get(field.name)
+        if given is None:
             continue
         if field.kind == "many":
-            data[field.name] = list(now)
-        elif now:
-            data[field.name] = _value(field, now[0])
-        elif before is not None or not field.required:
+            keys = list(given)
+            data[field.name] = keys if seen is None else LinkChanges(keys, seen[field.name])
+        elif given:
+            data[field.name] = _value(field, given[0])
+        elif field.is_box:
+            data[field.name] = False
+        elif seen is not None or not field.required:
             data[field.name] = None
     return data
 
 
-def errors_of(error: Invalid | Conflict, names: Iterable[str]) -> dict[str, list[str]]:
+def errors_of(
+    error: Invalid | Conflict | ConstraintViolation, names: Iterable[str]
+) -> dict[str, list[str]]:
     """Sentences by the field that they are about; "" for what is about none of `names`."""
     found: dict[str, list[str]] = {}
-    for one in error.errors:
+    for one in () if isinstance(error, ConstraintViolation) else error.errors:
         name = one.pointer[1:].partition("/")[0].replace("~1", "/").replace("~0", "~")
         known = name in names
         said = _said(one) if known else f"{name}: {one.message}"

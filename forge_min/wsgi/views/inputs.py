@@ -17,8 +17,10 @@ from ...text import text
 from ..html import Raw, join, tag, void
 from .choices import Choice
 from .fields import Field
+from .merge import MINE, THEIRS
 
 SEARCH = ".q"  # what a relation's search field has behind its name
+CHOICE = ".choice"  # the suffix of the choice between two values of a field
 _NUMBERS = {"int": "1", "bigint": "1", "decimal": "any"}
 _TYPES = {"email": "email", "url": "url", "date": "date", "datetime": "datetime-local"}
 _TYPES |= dict.fromkeys(_NUMBERS, "number")
@@ -69,7 +71,7 @@ def control(
     }
     if options is not None:
         return _relation(field, texts, options, about)
-    if field.kind == "bool" and field.required:
+    if field.is_box:
         on = texts == ["true"]
         return void("input", type="checkbox", name=field.name, value="true", checked=on, **about)
     about |= {"name": field.name, "required": field.required}
@@ -96,6 +98,35 @@ def control(
     if type in _UNPROMPTED:
         about["placeholder"] = None
     return void("input", value=written, **about)
+
+
+def present(field: Field, options: Options | None) -> Raw:
+    """A hidden input without a value before check boxes and radio buttons, because browsers send
+    nothing for those that are off: a field that was not sent at all stays as it is.
+    """
+    boxes = field.is_box or is_group(field, options)
+    return void("input", type="hidden", name=field.name, value="") if boxes else Raw()
+
+
+def conflict_choice(field: Field, theirs: str, chosen: str) -> Raw:
+    """Radio buttons for a field that two users changed. theirs: the row's value, for people."""
+    name, label = field.name + CHOICE, text("Which value of {field}?", field=field.label)
+    values = [
+        Choice(THEIRS, text("The saved value: {value}", value=theirs)),
+        Choice(MINE, text("My value, as entered above")),
+    ]
+    buttons = join([tag("legend", label), choice_list(name, "", values, [chosen])])
+    return tag("fieldset", buttons, class_="conflict")
+
+
+def spoken_value(field: Field, texts: Sequence[str], options: Sequence[Choice]) -> str:
+    """The value of a field as people read it. options: the targets of a relation."""
+    labels = {one.value: one.label for one in options} | {one: text(one) for one in field.choices}
+    if field.kind == "bool":
+        labels = {"true": text("yes"), "false": text("no")}
+    if field.is_box:
+        texts = texts or ["false"]
+    return ", ".join(labels.get(one, one) for one in texts) or _EMPTY.label
 
 
 def input_type(kind: str, written: str) -> str:

@@ -6,13 +6,16 @@ what was written in it, and what is wrong beside each field.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from ...actions import Actions
 from ...actions.reading.related import MOST
+from ...auth import as_identity, current_identity
 from ...errors import (
     Conflict,
     ConstraintViolation,
@@ -23,7 +26,7 @@ from ...errors import (
 )
 from ...text import later, text
 from ..html import Raw, join, tag, void
-from ..middleware.csrf import check_csrf, csrf_field, sent_form
+from ..middleware.csrf import check_csrf, csrf_field, sent_form, sign_form
 from ..request import Request, first
 from ..response import Response, redirect
 from ..router import Route
@@ -36,8 +39,19 @@ from .export import export
 from .fields import Field, given_fields, shown_fields, words
 from .form import Texts, data_of, defaults, errors_of, posted, texts_of
 from .frame import Frame, Render
-from .inputs import SEARCH, Options, choice_list, control, is_group
+from .inputs import (
+    CHOICE,
+    SEARCH,
+    Options,
+    choice_list,
+    conflict_choice,
+    control,
+    is_group,
+    present,
+    spoken_value,
+)
 from .listing import Listing
+from .merge import Base, changed_others, merge, new_base, rendered, seal, unseal
 
 PAGES: Mapping[str, Render] = {
     "list": list_page.render, "show": show.render, "form": form.render, "delete": delete.render,
@@ -54,6 +68,14 @@ _NOTICES = {
     "restored": later("Restored."),
 }
 _OVERTAKEN = later("Somebody else has changed this meanwhile. Do it again to do it all the same.")
+_CONFLICT = later("Another user has changed the same fields meanwhile.")
+_DIFFERS = later("differs from the saved value; choose one of the two")
+_LOST = later("can no longer be changed here; your change of it was dropped")
+_UNKNOWN = later("This form is too old or was altered. Compare it with what is saved.")
+_DELETED = later("This was deleted meanwhile. What you entered is still here.")
+_BUSY = later("Other users keep changing this. Save again.")
+_BASE = "_base"  # no column begins so
+_TRIES = 10  # of a write, while other users change the same row
 _EVENTS = ("created", "updated", "deleted", "restored")
 
 
@@ -79,12 +101,18 @@ class Problem(NamedTuple):
 
 
 class Writing(NamedTuple):
-    """A form that is filled in. row: what is changed, None for a new one."""
+    """A form that is filled in.
+
+    row: the row that is changed, None for a new one or one that was deleted.
+    base: what an edit form showed when it was rendered.
+    now: the texts of the row, if they may differ from those of the form.
+    """
 
     row: Any
     fields: Sequence[Field]
     texts: Texts
-    version: str = ""
+    base: Base | None = None
+    now: Texts = {}
 
 
 class ResourcePages:
@@ -184,8 +212,15 @@ class ResourcePages:
         """Make the row, then show it."""
         self._actions.allow("create")
         fields, pairs = self._fields(new=True), sent_form(request)
-        writing = Writing(None, fields, posted(fields, pairs))
-        return self._write(request, writing, pairs, "created", self._actions.create)
+        sent = posted(fields, pairs)
+        writing = Writing(None, fields, {**defaults(fields), **sent})
+        if pairs.get("_search"):  # only to find a relation's target
+            return self._form(request, writing, pairs=pairs)
+        try:
+            return self._done(request, "created", self._actions.create(data_of(fields, sent)))
+        except (Invalid, Conflict, ConstraintViolation) as err:
+            names = [field.name for field in fields]
+            return self._form(request, writing, errors_of(err, names), pairs, status=422)
 
     def edit(self, request: Request) -> Response:
         """The form of a row."""
@@ -193,19 +228,15 @@ class ResourcePages:
         return self._form(request, self._writing(request))
 
     def update(self, request: Request) -> Response:
-        """Change what differs, unless somebody else has changed the row meanwhile."""
+        """Write the fields that the client changed, merged with what others changed meanwhile."""
         self._actions.allow("update")
-        now, pairs = self._writing(request), sent_form(request)
-        version = first(pairs, "version")
-        writing = Writing(now.row, now.fields, posted(now.fields, pairs), now.version)
-        if version != now.version:
-            return self._form(request, writing, {"": [text(_OVERTAKEN)]}, pairs, status=409)
-
-        def action(data: Any) -> Any:
-            key = self._actions.key_of(now.row)
-            return self._actions.update(key, data, version=int(version))
-
-        return self._write(request, writing, pairs, "updated", action, before=now.texts)
+        pairs = sent_form(request)
+        sealed, owner = first(pairs, _BASE), self._owner(request)
+        base = unseal(sealed, owner, partial(sign_form, request))
+        identity = current_identity()
+        zone = base.zone if base else identity.time_zone
+        with as_identity(replace(identity, time_zone=zone)):  # its times were written by this clock
+            return self._update(request, pairs, base)
 
     def ask_delete(self, request: Request) -> Response:
         """Whether it should really be deleted."""
@@ -234,31 +265,80 @@ class ResourcePages:
 
     # -- inside ------------------------------------------------------------------------------------
 
-    def _write(
-        self, request: Request, writing: Writing, pairs: Texts, done: str,
-        action: Callable[[Any], Any], before: Texts | None = None,
-    ) -> Response:  # fmt: skip
-        if pairs.get("_search"):  # only to find a relation's target
-            return self._form(request, writing, pairs=pairs, status=200)
-        try:
-            return self._done(request, done, action(data_of(writing.fields, writing.texts, before)))
-        except StaleVersion:
-            now = self._writing(request)
-            wrong = {"": [text(_OVERTAKEN)]}
-            again = Writing(now.row, writing.fields, writing.texts, now.version)
-            return self._form(request, again, wrong, pairs, status=409)
-        except (Invalid, Conflict) as err:
-            wrong = errors_of(err, [field.name for field in writing.fields])
-            return self._form(request, writing, wrong, pairs, status=422)
-        except ConstraintViolation as err:
-            return self._form(request, writing, {"": [text(err.message)]}, pairs, status=422)
+    def _update(self, request: Request, pairs: Texts, base: Base | None) -> Response:
+        sent = self._sent(pairs, base)
+        # Code of a project's own update runs once in a request.
+        for _ in range(_TRIES if type(self._actions).update is Actions.update else 1):
+            try:
+                now = self._writing(request, base)
+            except NotFound:
+                if base is None:
+                    raise
+                fields = [f for f in rendered(base, self._fields(new=False)) if f.name in sent]
+                writing = Writing(None, fields, sent, base)
+                return self._form(request, writing, {"": [text(_DELETED)]}, pairs, status=404)
+            assert now.base is not None
+            # Without a base nothing is written that the client has not compared with the row.
+            began = base or now.base._replace(undecided=[*now.base.fields])
+            lost = changed_others(began, now.fields, sent)
+            decided = {f.name: first(pairs, f.name + CHOICE) for f in now.fields if base}
+            merged = merge(began, now.fields, sent, now.texts, decided)
+            # The base stays; a field that was not sent is left out, as its text would be another.
+            fields = [field for field in now.fields if field.name in sent]
+            writing = now._replace(fields=fields, texts=sent)
+            if base is not None and not lost and pairs.get("_search"):
+                return self._form(request, writing, pairs=pairs)
+            if base is None or lost or merged.conflicts:
+                fresh = new_base(now.fields, now.texts, began.zone, merged.conflicts)
+                writing = now._replace(texts=merged.texts, base=fresh)
+                wrong = self._conflict(merged.conflicts, lost, known=base is not None)
+                return self._form(request, writing, wrong, pairs, status=409)
+            changes = {name: merged.texts[name] for name in merged.changed}
+            try:
+                row = self._actions.update(
+                    self._actions.key_of(now.row), data_of(now.fields, changes, now.texts),
+                    version=now.row.version,
+                )  # fmt: skip
+            except StaleVersion:
+                continue
+            except (Invalid, Conflict, ConstraintViolation) as err:
+                names = [field.name for field in now.fields]
+                return self._form(request, writing, errors_of(err, names), pairs, status=422)
+            return self._done(request, "updated", row)
+        return self._form(request, writing, {"": [text(_BUSY)]}, pairs, status=409)
 
-    def _writing(self, request: Request) -> Writing:
+    def _conflict(
+        self, conflicts: Sequence[str], lost: Sequence[str], *, known: bool
+    ) -> Mapping[str, Sequence[str]]:
+        """What to tell a client whose changes were not written. known: whether the base was."""
+        wrong = {name: [text(_DIFFERS)] for name in conflicts}
+        labels = {field.name: field.label for field in self._given}
+        general = [f"{labels.get(name) or words(name)}: {text(_LOST)}" for name in lost]
+        if conflicts or not known:
+            general.insert(0, text(_CONFLICT if known else _UNKNOWN))
+        return {"": general, **wrong}
+
+    def _sent(self, pairs: Texts, base: Base | None) -> Texts:
+        """The texts that were sent, also of fields that the schema no longer has."""
+        dropped = (base.fields if base else {}).keys() - {field.name for field in self._given}
+        return posted([*self._given, *(Field(name, "") for name in dropped)], pairs)
+
+    def _writing(self, request: Request, base: Base | None = None) -> Writing:
+        """The form of the row as it is; with a base, of the fields that it rendered."""
         row, fields = self._actions.get(self._key(request)), self._fields(new=False)
         texts = {field.name: texts_of(field, self._value(row, field)) for field in fields}
+        if base is not None:
+            return Writing(row, rendered(base, fields), texts, base, texts)
         # More check boxes than a read gives targets are no form; they stay as they are.
         fields = [f for f in fields if f.kind != "many" or len(texts[f.name]) < MOST]
-        return Writing(row, fields, texts, str(row.version))
+        fresh = new_base(fields, texts, current_identity().time_zone)
+        return Writing(row, fields, texts, fresh, texts)
+
+    def _owner(self, request: Request) -> Sequence[str]:
+        """The form, and the client that may send it."""
+        resource, identity = self._actions.resource, current_identity()
+        key = str(self._key(request))
+        return [resource.topic, key, identity.user, str(identity.tenant or "")]
 
     def _value(self, row: Any, field: Field) -> object:
         if field.column is not None:
@@ -280,19 +360,20 @@ class ResourcePages:
     ) -> Response:  # fmt: skip
         wrong, row = wrong or {}, writing.row
         options = self._options(request, writing.fields, {**(pairs or {}), **writing.texts})
-        asked = [self._asked(f, writing.texts, options, wrong) for f in writing.fields]
+        asked = [self._asked(f, writing, options, wrong, pairs or {}) for f in writing.fields]
         labels = {field.name: field.label for field in writing.fields}
         place = request.root + self._path
-        if row is None:
+        hidden = [csrf_field(request)]
+        if writing.base is None:
             what = words(self._actions.resource.event)
             action, title = f"{place}/new", text("New: {what}", what=what)
         else:
-            key = self._actions.key_of(row)
-            action, place = address(place, key, "edit"), address(place, key)
-            title = text("Edit: {what}", what=self._actions.label(row))
-        hidden = [csrf_field(request)]
-        if row is not None:
-            hidden.append(void("input", type="hidden", name="version", value=writing.version))
+            key = self._key(request)
+            title = text("Edit: {what}", what=key if row is None else self._actions.label(row))
+            action = address(place, key, "edit")
+            place = place if row is None else address(place, key)
+            base = seal(writing.base, self._owner(request), partial(sign_form, request))
+            hidden.append(void("input", type="hidden", name=_BASE, value=base))
         body = self._templates["form"](
             title=title, action=action, cancel=place, hidden=join(hidden), fields=asked, row=row,
             problems=[
@@ -304,15 +385,30 @@ class ResourcePages:
         return self._frame.page(request, title, body, status=status)
 
     def _asked(
-        self, field: Field, texts: Texts, options: Mapping[str, Options],
-        wrong: Mapping[str, Sequence[str]],
+        self, field: Field, writing: Writing, options: Mapping[str, Options],
+        wrong: Mapping[str, Sequence[str]], pairs: Texts,
     ) -> Asked:  # fmt: skip
         chosen, errors = options.get(field.name), wrong.get(field.name, ())
-        made = control(field, texts.get(field.name, ()), options=chosen, wrong=bool(errors))
+        texts = writing.texts.get(field.name, ())
+        made = join([
+            present(field, chosen), control(field, texts, options=chosen, wrong=bool(errors)),
+            self._choice(field, writing, pairs),
+        ])  # fmt: skip
         group = is_group(field, chosen)
         return Asked(
             field.name, field.label, field.kind, field.help, field.required, group, made, errors
         )
+
+    def _choice(self, field: Field, writing: Writing, pairs: Texts) -> Raw:
+        """The choice between two values, for a field that both sides changed."""
+        if writing.base is None or field.name not in writing.base.undecided:
+            return Raw()
+        theirs, targets = writing.now.get(field.name, ()), []
+        if field.relation is not None:
+            with suppress(DomainError):
+                targets = choices.named(self._target(field), theirs)
+        decided = first(pairs, field.name + CHOICE)
+        return conflict_choice(field, spoken_value(field, theirs, targets), decided)
 
     def _options(
         self, request: Request, fields: Sequence[Field], pairs: Texts

@@ -62,6 +62,9 @@ RESOURCE: Resource[FlightRow] = Resource(
         Relation("origin", "belongs_to", "airports", "origin_id"),
         Relation("destination", "belongs_to", "airports", "destination_id"),
     ),
+    permissions={
+        "audit": ('anybody',),
+    },
     after_update=(
         JobHook("NotifyGate", "default", priority=2),
     ),

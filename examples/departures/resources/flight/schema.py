@@ -18,5 +18,6 @@ flight = schema.define(
     schema.datetime("arrives_at", required=True, sortable=True),
     schema.timestamps(),
     schema.auditable(),
+    schema.permission("audit", ["anybody"]),  # the board has no sign-in
     schema.with_hooks(schema.Hooks(after_update=[schema.JobRef(kind="NotifyGate")])),
 )
