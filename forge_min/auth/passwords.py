@@ -70,16 +70,16 @@ def hash_password(password: str, costs: Costs = COSTS) -> str:
     return _kept(costs, salt, _derived(password, salt, costs))
 
 
-def verify_password(password: str, kept: str | None) -> bool:
+def verify_password(password: str, kept: str | None, wait: float = WAIT) -> bool:
     """Whether it is the one that `kept` was made of. Takes as long where there is none, so that
-    nobody learns who has an account. Raises Unavailable where too many wait for a turn.
+    nobody learns who has an account. wait: seconds for a turn. Raises Unavailable after them.
     """
     found = _STORED.fullmatch(kept or _NOBODY)
     if found is None or len(password) > LONGEST:
         return False
     costs = Costs(*map(int, found.groups()[:3]))
     salt, known = (_decoded(part) for part in found.groups()[3:])
-    same = hmac.compare_digest(_derived(password, salt, costs), known)
+    same = hmac.compare_digest(_derived(password, salt, costs, wait), known)
     return same and kept is not None
 
 
@@ -90,19 +90,19 @@ def is_outdated(kept: str) -> bool:
 
 
 @contextmanager
-def _turn() -> Iterator[None]:
-    if not _TURNS.acquire(timeout=WAIT):
-        raise Unavailable("too many sign in at once", retry_after=5)
+def _turn(wait: float) -> Iterator[None]:
+    if not _TURNS.acquire(timeout=wait):
+        raise Unavailable("too many sign in at once", retry_after=max(1, int(wait)))
     try:
         yield
     finally:
         _TURNS.release()
 
 
-def _derived(password: str, salt: bytes, costs: Costs) -> bytes:
+def _derived(password: str, salt: bytes, costs: Costs, wait: float = WAIT) -> bytes:
     n = 1 << costs.log2n
     memory = 128 * costs.r * (n + costs.p + 2) + (1 << 20)  # RFC 7914 section 2, and some room
-    with _turn():
+    with _turn(wait):
         return hashlib.scrypt(
             password.encode("utf-8", "surrogatepass"),
             salt=salt, n=n, r=costs.r, p=costs.p, maxmem=memory, dklen=32,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..request import Request
 
 SESSION_COOKIE = "forge_session"
+DEVICE_COOKIE = "forge_device"
 PREFIX = "__Host-"
 """What makes a browser refuse a cookie that is not Secure, or that another host has set."""
 
