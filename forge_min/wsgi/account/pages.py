@@ -17,9 +17,9 @@ from ...db import Database
 from ...errors import DomainError, Invalid, TooManyAttempts, Unauthenticated, Unavailable
 from ...text import text
 from ..html import Raw, join, tag, time_tag, void
-from ..middleware.cookies import DEVICE_COOKIE, cookie, cookies_of
+from ..middleware.cookies import DEVICE_COOKIE, cookie, cookies_of, lacks_https
 from ..middleware.cookies import SESSION_COOKIE as COOKIE
-from ..middleware.csrf import check_csrf, csrf_field, sent_form
+from ..middleware.csrf import check_csrf, csrf_field, https_message, sent_form
 from ..middleware.limits import network
 from ..request import Request, first
 from ..response import Response, redirect
@@ -126,6 +126,8 @@ class AccountPages:
         following = first(request.query, "next")
         done = first(request.query, "done")
         notice = text("The password is changed. Sign in with it.") if done == "password" else ""
+        if lacks_https(request, secure=self._secure):
+            notice = https_message()
         return self._sign_in(request, following=following, notice=notice)
 
     def sign_in(self, request: Request) -> Response:
