@@ -17,7 +17,15 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ...fanout import Courier, ready, rearm
-from ..message import OnAnswered, Phase, Refused, TrustedProxies, problem
+from ..message import (
+    FORWARDED_FOR,
+    OnAnswered,
+    Phase,
+    Refused,
+    TrustedProxies,
+    problem,
+    warn_of_untrusted,
+)
 from .connection import Connection, Gone
 from .crew import Crew
 from .entrance import Entrance
@@ -76,7 +84,7 @@ class Core(Entrance):
         super().__init__(listener, environ, lasting, max_body, max_connections)
         self.app = app
         self.on_answered: OnAnswered | None = None
-        self._proxies = proxies
+        self._proxies, self._warns = proxies, True
         self.stopping = False
         self.turns: set[Turn] = set()  # LOCK: none, its operations are atomic
         self._crew = Crew(gather)
@@ -228,6 +236,9 @@ class Core(Entrance):
     def _answer(self, conn: Connection, request: dict[str, Any], turn: Turn) -> Exchange:
         if self._proxies is not None:
             self._proxies.apply(request)
+        elif FORWARDED_FOR in request and self._warns:
+            self._warns = False
+            warn_of_untrusted(request["REMOTE_ADDR"])
         conn.held = (
             self.carries
             and self._crew.spares
