@@ -42,8 +42,8 @@ def warn_of_untrusted(peer: str) -> None:
     client may send the field.
     """
     log.warning(
-        "a request from %s has X-Forwarded-For, but server.trusted_proxies does not name this peer; "
-        "if it is your proxy, all its clients count as one address",
+        "a request from %s has X-Forwarded-For, but server.trusted_proxies does not name this "
+        "peer; if it is your proxy, all its clients count as one address",
         peer or "a Unix socket",
     )
 
