@@ -58,10 +58,8 @@ def test_a_check_that_takes_too_long_is_ended_and_leaves_no_alarm() -> None:
             except Exception:  # as somebody's code may
                 yield found("D401", "ok", "caught")
 
-    started = time.monotonic()
-    (one,) = attempt("D401", look, 0.05)
+    (one,) = attempt("D401", look, 0.05)  # without an end to it, this would not return
     assert one.state == "failed" and "within 0.05 s" in one.message
-    assert time.monotonic() - started < 5
     assert attempt("D401", lambda: [found("D401", "ok", "fast")], 0.05)[0].state == "ok"
     time.sleep(0.1)  # an alarm that was left behind would end the test here
 
@@ -81,10 +79,8 @@ def refuse_alarms() -> None:
 
 @pytest.mark.parametrize("look", [refuse_all, refuse_alarms])
 def test_what_cannot_be_ended_from_within_is_ended_from_outside(look: Callable[[], None]) -> None:
-    started = time.monotonic()
     with pytest.raises(Unanswered, match=r"no answer within 0\.2 s"):
         apart(partial(attempt, "D105", look), 0.2)  # type: ignore[arg-type]
-    assert time.monotonic() - started < 5
 
 
 def test_a_doctor_that_is_killed_leaves_no_process_behind() -> None:
