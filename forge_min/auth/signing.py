@@ -8,7 +8,7 @@ account.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -21,7 +21,14 @@ from . import sessions
 from .accounts import SQL, User, as_id
 from .accounts import find_user as find_account
 from .keys import digest
-from .passwords import WAIT, check_password, hash_password, is_outdated, verify_password
+from .passwords import (
+    check_password,
+    has_free_turn,
+    hash_password,
+    is_outdated,
+    too_many,
+    verify_password,
+)
 
 RESET = 3600.0  # seconds that a link for a new password is good
 LINKS = 5  # made by an operator that are good at the same time
@@ -39,7 +46,7 @@ ADDRESS = Bucket(30, 10)  # one network, whatever account
 HERE = Bucket(5, 60)  # an account from one network, or from one known device
 ACCOUNT = Bucket(30, 60)  # an account from all networks that are unknown to it
 FIRST = Bucket(1, 3600)  # an account from one unknown network when ACCOUNT is used up
-EVERYONE = Bucket(100, 0.2)  # all accounts from unknown networks: beyond it, a try does not wait
+EVERYONE = Bucket(50, 0.2)  # all accounts from unknown networks: beyond it, a try does not wait
 UNCOUNTED = Bucket(0, 0)
 _BUSY = "busy"  # stands for EVERYONE when that is used up
 
@@ -62,13 +69,14 @@ def sign_in(
     if not db.run(conn, SQL["is_known"], {"key": known}):
         steps.append({f"account {account}": ACCOUNT, f"first {account} {address}": FIRST})
         steps.append({"everyone": EVERYONE, _BUSY: UNCOUNTED})
-    taken = _count_device(conn, account, device) or _count(conn, steps)
     # A flood of tries from unknown networks may not hold the threads that serve everything else.
-    hurried = FIRST in taken.values() or _BUSY in taken
+    hurried = {f"first {account} {address}", _BUSY}
+    taken = _count_device(conn, account, device) or _count(conn, steps, hurried)
     ((id, kept),) = db.run(conn, SQL["password"], {"email": email}) or [(None, None)]
     wrong = Unauthenticated(text("email or password is wrong"), code="F638")
     try:
-        if not verify_password(password, kept, 0.0 if hurried else WAIT) or kept is None:
+        wait = 0.0 if hurried & taken.keys() else None
+        if not verify_password(password, kept, wait) or kept is None:
             raise wrong
     except Unavailable:
         _give_back(conn, taken)
@@ -210,11 +218,14 @@ def _count_device(
 
 
 def _count(
-    conn: psycopg.Connection[Any], steps: Sequence[Mapping[str, Bucket]]
+    conn: psycopg.Connection[Any],
+    steps: Sequence[Mapping[str, Bucket]],
+    hurried: Collection[str] = (),
 ) -> Mapping[str, Bucket]:
     """Count a try in one bucket of each step, the first that has room. Returns these.
 
-    Raises TooManyAttempts F637 when a step has none. Then the try counts nowhere.
+    hurried: keys of buckets whose tries need a free turn. Raises TooManyAttempts F637 when a step
+    has no room, Unavailable when there is no such turn. Then the try counts nowhere.
     """
     taken: dict[str, Bucket] = {}
     with db.transaction(conn):
@@ -225,6 +236,8 @@ def _count(
                 seconds = max(1, int(wait or 1))
                 message = text("too many attempts; try again in {seconds} s", seconds=seconds)
                 raise TooManyAttempts(message, retry_after=seconds)
+            if key in hurried and not has_free_turn():
+                raise too_many()
             taken[key] = step[key]
         db.run(conn, SQL["sweep"])
     return taken

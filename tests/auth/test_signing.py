@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from forge_min import db
@@ -340,10 +341,12 @@ def test_a_try_that_gets_no_turn_does_not_count(
     account = digest(anna.email).hex()
     turns = threading.BoundedSemaphore(1)
     monkeypatch.setattr(passwords, "_TURNS", turns)
+    monkeypatch.setattr(passwords, "WAIT", 3600.0)
     use_up(conn, f"account {account}")
-    with turns, pytest.raises(Unavailable):  # at once, and not after passwords.WAIT
-        monkeypatch.setattr(signing, "WAIT", -1.0)
-        signing.sign_in(conn, anna.email, PASSWORD, HOUR, address="10.0.0.1")
+    for busy in (turns, passwords._NEXT):  # a turn is taken, or about to be by one that waits
+        # It does not wait: nothing would end that.
+        with busy, pytest.raises(Unavailable):
+            signing.sign_in(conn, anna.email, PASSWORD, HOUR, address="10.0.0.1")
     assert signing.sign_in(conn, anna.email, PASSWORD, HOUR, address="10.0.0.1")
 
 
@@ -394,7 +397,7 @@ def test_what_an_old_password_begins_does_not_outlive_a_new_one(
     """The new one is set while the old one is looked at."""
     verify = signing.verify_password
 
-    def slowly(password: str, kept: str | None, *wait: float) -> bool:
+    def slowly(password: str, kept: str | None, *wait: Any) -> bool:
         found = verify(password, kept, *wait)
         if password == PASSWORD and found:
             with db.connect(fresh_database.app_url) as other:
