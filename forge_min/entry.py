@@ -272,8 +272,8 @@ def _doctor(arguments: argparse.Namespace) -> int:
     profile: doctor.Profile = arguments.profile or ("prod" if env == "production" else "dev")
     seen = inspect_project(production=profile == "prod")
     site = doctor.Site(
-        profile, env, seen.config.values, seen.mistakes, seen.config.warnings, seen.root,
-        seen.artifact, seen.native, seen.build, seen.code,
+        profile, env, seen.config.values, seen.config.sources, seen.mistakes,
+        seen.config.warnings, seen.root, seen.artifact, seen.native, seen.build, seen.code,
     )  # fmt: skip
     found = doctor.check_alone(site)
     for code, check in arguments.checks.items():

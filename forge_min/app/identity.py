@@ -55,6 +55,7 @@ class Callers:
                 lifetime=config.auth.session_lifetime,
                 at_least=config.auth.password_min_length,
                 secure=config.env == "production",
+                secret=registry.secret,
                 tenant=self._tenant,
                 own={name: views[name] for name in TEMPLATES if name in views},
                 links=self.links,

@@ -122,7 +122,7 @@ with owner as (select id from forge_user where id = %(user)s for update),
 over as (
   delete from forge_reset r using owner
   where r.user_id = owner.id and (r.expires_at <= now() or r.key in (
-    select key from forge_reset where user_id = %(user)s and asked = %(asked)s
+    select key from forge_reset where user_id = %(user)s and not asked and not %(asked)s
     order by expires_at desc, key offset %(others)s))
 )
 insert into forge_reset (key, user_id, asked, expires_at)
@@ -181,27 +181,41 @@ delete from forge_session
 where user_id = %(user)s and (%(id)s::uuid is null or id = %(id)s) and (%(but)s::uuid is null or id <> %(but)s)
 returning id
 
--- The keys that may try once more. A bucket is the time until which it is not empty: a try adds `every`.
--- name: attempt
-with over as (
-  delete from forge_throttle where key <> all(%(keys)s::text[]) and key in (
-    select key from forge_throttle where until < now() limit 100 for update skip locked)
-)
+-- Counts a try when the bucket has room. A bucket is the time until which it is not empty: a try adds `every`.
+-- name: count
 insert into forge_throttle as t (key, until, burst)
-select key, now() + every * interval '1 second', burst * interval '1 second'
-from unnest(%(keys)s::text[], %(every)s::float8[], %(burst)s::float8[]) as given(key, every, burst)
-order by key
+values (%(key)s, now() + %(every)s::float8 * interval '1 second', %(burst)s::float8 * interval '1 second')
 on conflict (key) do update
 set until = greatest(t.until, now()) + (excluded.until - now()), burst = excluded.burst
 where t.until <= now() + excluded.burst
 returning key
 
 -- name: wait
-select ceil(max(extract(epoch from until - now() - burst))) from forge_throttle where key = any(%(keys)s::text[])
+select ceil(max(extract(epoch from until - now() - burst))) from forge_throttle where key = %(key)s
 
--- Of the address one try comes back: what others got wrong there stays.
--- name: forget_attempts
-with back as (
-  update forge_throttle set until = until - %(every)s * interval '1 second' where key = %(address)s
+-- name: sweep
+delete from forge_throttle where key in (
+  select key from forge_throttle where until < now() limit 100 for update skip locked)
+returning key
+
+-- Locks in the order in which `count` does: two that wait for each other would not end.
+-- name: give_back
+with given as (
+  select * from unnest(%(keys)s::text[], %(seconds)s::float8[]) with ordinality as g(key, seconds, place)
+),
+locked as (
+  select t.key, g.seconds from forge_throttle t join given g on g.key = t.key order by g.place for update of t
 )
-delete from forge_throttle where key = any(%(keys)s::text[]) returning key
+update forge_throttle t set until = t.until - l.seconds * interval '1 second'
+from locked l where t.key = l.key
+returning t.key
+
+-- A row that is there until it is over: this network has signed in to this account.
+-- name: know
+insert into forge_throttle (key, until, burst)
+values (%(key)s, now() + %(seconds)s::float8 * interval '1 second', '0')
+on conflict (key) do update set until = excluded.until
+returning key
+
+-- name: is_known
+select key from forge_throttle where key = %(key)s and until > now()

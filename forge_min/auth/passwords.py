@@ -24,6 +24,7 @@ LONGEST = 1_024  # characters
 WAIT = 5.0  # seconds for a turn
 _FEWEST_DIFFERENT = 5  # characters
 _TURNS = threading.BoundedSemaphore(2)  # LOCK: how many take 32 MiB at the same time
+_NEXT = threading.Lock()  # LOCK: held by the one that gets the next turn, so that none overtakes it
 _STORED = expression(
     r"\$scrypt\$ln=(\d{1,2}),r=(\d{1,2}),p=(\d{1,2})\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)"
 )
@@ -70,16 +71,17 @@ def hash_password(password: str, costs: Costs = COSTS) -> str:
     return _kept(costs, salt, _derived(password, salt, costs))
 
 
-def verify_password(password: str, kept: str | None) -> bool:
+def verify_password(password: str, kept: str | None, wait: float | None = None) -> bool:
     """Whether it is the one that `kept` was made of. Takes as long where there is none, so that
-    nobody learns who has an account. Raises Unavailable where too many wait for a turn.
+    nobody learns who has an account. wait: seconds for a turn, None = WAIT. Raises Unavailable
+    after them.
     """
     found = _STORED.fullmatch(kept or _NOBODY)
     if found is None or len(password) > LONGEST:
         return False
     costs = Costs(*map(int, found.groups()[:3]))
     salt, known = (_decoded(part) for part in found.groups()[3:])
-    same = hmac.compare_digest(_derived(password, salt, costs), known)
+    same = hmac.compare_digest(_derived(password, salt, costs, wait), known)
     return same and kept is not None
 
 
@@ -89,20 +91,39 @@ def is_outdated(kept: str) -> bool:
     return found is None or Costs(*map(int, found.groups()[:3])) != COSTS
 
 
+def has_free_turn() -> bool:
+    """Whether a password would be checked at once. Cheap: for tries that may not wait."""
+    free = not _NEXT.locked() and _TURNS.acquire(blocking=False)
+    if free:
+        _TURNS.release()
+    return free
+
+
+def too_many(wait: float = 0.0) -> Unavailable:
+    """What is raised for a try that gets no turn within `wait` seconds."""
+    return Unavailable("too many sign in at once", retry_after=max(1, int(wait)))
+
+
 @contextmanager
-def _turn() -> Iterator[None]:
-    if not _TURNS.acquire(timeout=WAIT):
-        raise Unavailable("too many sign in at once", retry_after=5)
+def _turn(wait: float | None = None) -> Iterator[None]:
+    wait = WAIT if wait is None else wait
+    first = _NEXT.acquire(timeout=wait)
+    try:
+        if not first or not _TURNS.acquire(timeout=wait):
+            raise too_many(wait)
+    finally:
+        if first:
+            _NEXT.release()
     try:
         yield
     finally:
         _TURNS.release()
 
 
-def _derived(password: str, salt: bytes, costs: Costs) -> bytes:
+def _derived(password: str, salt: bytes, costs: Costs, wait: float | None = None) -> bytes:
     n = 1 << costs.log2n
     memory = 128 * costs.r * (n + costs.p + 2) + (1 << 20)  # RFC 7914 section 2, and some room
-    with _turn():
+    with _turn(wait):
         return hashlib.scrypt(
             password.encode("utf-8", "surrogatepass"),
             salt=salt, n=n, r=costs.r, p=costs.p, maxmem=memory, dklen=32,

@@ -1,29 +1,38 @@
 """Signing in by email and password, the lost password, and how often either may be tried.
 
-Tries are counted before a password is looked at, so many at once are no way around; what is right
-gives the tries back. Nothing tells whether an email has an account.
+A try is counted before the password is checked, in all of its buckets or in none, so parallel tries
+are no way around. A correct password gives the try back. Nothing reveals whether an email has an
+account.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
 
 from .. import db
-from ..errors import NotFound, TooManyAttempts, Unauthenticated
+from ..errors import NotFound, TooManyAttempts, Unauthenticated, Unavailable
 from ..text import text
 from . import sessions
 from .accounts import SQL, User, as_id
 from .accounts import find_user as find_account
 from .keys import digest
-from .passwords import check_password, hash_password, is_outdated, verify_password
+from .passwords import (
+    check_password,
+    has_free_turn,
+    hash_password,
+    is_outdated,
+    too_many,
+    verify_password,
+)
 
 RESET = 3600.0  # seconds that a link for a new password is good
-LINKS = 5  # of a user that are good at the same time
+LINKS = 5  # made by an operator that are good at the same time
+REMEMBERED = 30 * 86_400.0  # seconds that a network is known after a sign-in to an account
 
 
 class Bucket(NamedTuple):
@@ -33,30 +42,45 @@ class Bucket(NamedTuple):
     every: float
 
 
-HERE = Bucket(5, 60)  # an account from one address
-ACCOUNT = Bucket(30, 60)  # an account from everywhere: who is locked out by others waits a minute
-ADDRESS = Bucket(30, 10)  # one address, whatever account
+ADDRESS = Bucket(30, 10)  # one network, whatever account
+HERE = Bucket(5, 60)  # an account from one network, or from one known device
+ACCOUNT = Bucket(30, 60)  # an account from all networks that are unknown to it
+FIRST = Bucket(1, 3600)  # an account from one unknown network when ACCOUNT is used up
+EVERYONE = Bucket(50, 0.2)  # all accounts from unknown networks: beyond it, a try does not wait
+UNCOUNTED = Bucket(0, 0)
+_BUSY = "busy"  # stands for EVERYONE when that is used up
 
 
 def sign_in(
     conn: psycopg.Connection[Any], email: str, password: str, lifetime: float, *,
-    address: str = "", agent: str = "", before: str = "",
+    address: str = "", agent: str = "", before: str = "", device: str = "",
 ) -> str:  # fmt: skip
-    """The secret of a new session of `lifetime` seconds. address, agent, before: as of
-    `sessions.start`. conn: outside a transaction, so that nobody waits for a lock meanwhile.
+    """Returns the secret of a new session of `lifetime` seconds. conn: outside a transaction, so
+    that no lock is held meanwhile. address, agent, before: as of `sessions.start`. device: the
+    known device (`devices.find`), "" for another one.
 
-    Raises Unauthenticated F638 where email and password do not belong together, TooManyAttempts
-    F637, Unavailable where too many sign in at once.
+    Raises Unauthenticated F638 when email and password do not belong together, TooManyAttempts
+    F637, Unavailable when too many sign in at once, and then the try does not count.
     """
-    email = _plain(email)
+    email = plain_email(email)
     account = digest(email).hex()
-    mine = _buckets(account, address)
-    shared = f"address {address}"
-    _attempt(conn, mine | {shared: ADDRESS})
+    known = f"known {account} {address}"
+    steps = [{f"address {address}": ADDRESS}, {f"here {account} {address}": HERE}]
+    if not db.run(conn, SQL["is_known"], {"key": known}):
+        steps.append({f"account {account}": ACCOUNT, f"first {account} {address}": FIRST})
+        steps.append({"everyone": EVERYONE, _BUSY: UNCOUNTED})
+    # A flood of tries from unknown networks may not hold the threads that serve everything else.
+    hurried = {f"first {account} {address}", _BUSY}
+    taken = _count_device(conn, account, device) or _count(conn, steps, hurried)
     ((id, kept),) = db.run(conn, SQL["password"], {"email": email}) or [(None, None)]
     wrong = Unauthenticated(text("email or password is wrong"), code="F638")
-    if not verify_password(password, kept) or kept is None:
-        raise wrong
+    try:
+        wait = 0.0 if hurried & taken.keys() else None
+        if not verify_password(password, kept, wait) or kept is None:
+            raise wrong
+    except Unavailable:
+        _give_back(conn, taken)
+        raise
     anew = hash_password(password) if is_outdated(kept) else ""
     with db.transaction(conn):
         # SAFETY: a new password, set meanwhile, ends all that an old one began.
@@ -64,8 +88,8 @@ def sign_in(
             raise wrong
         if anew:
             db.run(conn, SQL["set_password"], {"user": id, "password": anew})
-        tried = {"keys": list(mine), "address": shared, "every": ADDRESS.every}
-        db.run(conn, SQL["forget_attempts"], tried)
+        _give_back(conn, taken, all_of=HERE)
+        db.run(conn, SQL["know"], {"key": known, "seconds": REMEMBERED})
         return sessions.start(conn, id, lifetime, address=address, agent=agent, before=before)
 
 
@@ -82,20 +106,21 @@ def set_password(
 
 
 def change_password(
-    conn: psycopg.Connection[Any], user: User, current: str, password: object, at_least: int,
-    *, address: str = "",
-) -> None:  # fmt: skip
-    """As `set_password`, for somebody who knows the present one. Raises Unauthenticated F638,
-    TooManyAttempts F637, Invalid F630.
+    conn: psycopg.Connection[Any],
+    user: User,
+    current: str,
+    password: object,
+    at_least: int,
+) -> None:
+    """As `set_password`, for a signed-in user who knows the present one. Raises Unauthenticated
+    F638, TooManyAttempts F637, Invalid F630.
     """
-    mine = _buckets(digest(user.email).hex(), address)
-    _attempt(conn, mine)
+    taken = _count(conn, [{f"change {user.id}": HERE}])
     rows = db.run(conn, SQL["password"], {"email": user.email})
     wrong = Unauthenticated(text("the current password is wrong"), code="F638")
     if not rows or not verify_password(current, rows[0][1]):
         raise wrong
-    # Of an address none was counted.
-    db.run(conn, SQL["forget_attempts"], {"keys": list(mine), "address": "", "every": 0})
+    _give_back(conn, taken, all_of=HERE)
     hashed = hash_password(check_password(password, at_least=at_least, beside=user.email))
     with db.transaction(conn):
         if not _holds(conn, user.id, rows[0][1]):
@@ -116,9 +141,10 @@ def set_disabled(conn: psycopg.Connection[Any], user: UUID, disabled: bool) -> N
 def create_reset(
     conn: psycopg.Connection[Any], user: UUID, lifetime: float = RESET, *, asked: bool = False
 ) -> str:
-    """The secret of a link that sets a new password, once, within `lifetime` seconds. The user's
-    newest LINKS are good, until one is used. asked: for by somebody on the web; counted apart, or
-    who asks often would end an operator's.
+    """Returns the secret of a link that sets a new password, once, within `lifetime` seconds.
+
+    asked: requested on the web, as `count_reset` allows: all of these are good until one is used,
+    so a stranger's requests do not end the owner's link. Of an operator's, the newest LINKS are.
     """
     secret = secrets.token_urlsafe(32)
     params = {
@@ -150,21 +176,30 @@ def use_reset(conn: psycopg.Connection[Any], secret: str, password: object, at_l
     return user
 
 
-def count_reset(conn: psycopg.Connection[Any], email: str, address: str) -> None:
-    """Count that somebody asks for a link. Raises TooManyAttempts F637."""
-    account = digest(_plain(email)).hex()
-    _attempt(conn, {f"reset {account}": HERE, f"address {address}": ADDRESS})
+def count_reset(conn: psycopg.Connection[Any], email: str, address: str, device: str = "") -> bool:
+    """Count a request for a link. Returns whether to send one: not when the account's mailbox has
+    just got as many as it may get. Any of these serves its owner, whoever requested it.
+
+    address, device: as of `sign_in`. Raises TooManyAttempts F637.
+    """
+    account = digest(plain_email(email)).hex()
+    steps = [{f"address {address}": ADDRESS}, {f"reset {account} {address}": HERE}]
+    if not db.run(conn, SQL["is_known"], {"key": f"known {account} {address}"}):
+        steps.append({f"reset {account}": HERE, _BUSY: UNCOUNTED})
+    taken = _count_device(conn, f"reset {account}", device) or _count(conn, steps)
+    return _BUSY not in taken
 
 
 def find_user(conn: psycopg.Connection[Any], email: str) -> User:
     """Whose email it is, as somebody typed it; an id is none. Raises NotFound F633."""
-    email = _plain(email)
+    email = plain_email(email)
     if as_id(email) is not None:  # each of its spellings would be another bucket
         raise NotFound("an id is no email", code="F633")
     return find_account(conn, email)
 
 
-def _plain(email: str) -> str:
+def plain_email(email: str) -> str:
+    """The one spelling of an email that is counted and looked up."""
     return email.replace("\0", "").strip().lower()[:254]
 
 
@@ -184,21 +219,54 @@ def _end_all(conn: psycopg.Connection[Any], user: UUID) -> None:
     sessions.end(conn, user)
 
 
-def _buckets(account: str, address: str) -> dict[str, Bucket]:
-    """Those of one account: from one address, and from anywhere."""
-    return {f"here {account} {address}": HERE, f"account {account}": ACCOUNT}
+def _count_device(
+    conn: psycopg.Connection[Any], account: str, device: str
+) -> Mapping[str, Bucket] | None:
+    """Count a try of a known device; None when there is none, or its bucket is used up: then it
+    counts as a try of an unknown one.
+    """
+    try:
+        return _count(conn, [{f"device {account} {device}": HERE}]) if device else None
+    except TooManyAttempts:
+        return None
 
 
-def _attempt(conn: psycopg.Connection[Any], buckets: dict[str, Bucket]) -> None:
-    params = {
-        "keys": list(buckets),
-        "every": [bucket.every for bucket in buckets.values()],
-        "burst": [bucket.every * (bucket.free - 1) for bucket in buckets.values()],
-    }
-    rows = db.run(conn, SQL["attempt"], params)
-    refused: Sequence[str] = sorted(buckets.keys() - {key for (key,) in rows})
-    if refused:
-        ((wait,),) = db.run(conn, SQL["wait"], {"keys": list(refused)})
-        seconds = max(1, int(wait or 1))
-        message = text("too many attempts; try again in {seconds} s", seconds=seconds)
-        raise TooManyAttempts(message, retry_after=seconds)
+def _count(
+    conn: psycopg.Connection[Any],
+    steps: Sequence[Mapping[str, Bucket]],
+    hurried: Collection[str] = (),
+) -> Mapping[str, Bucket]:
+    """Count a try in one bucket of each step, the first that has room. Returns these.
+
+    hurried: keys of buckets whose tries need a free turn. Raises TooManyAttempts F637 when a step
+    has no room, Unavailable when there is no such turn. Then the try counts nowhere.
+    """
+    taken: dict[str, Bucket] = {}
+    with db.transaction(conn):
+        for step in steps:
+            key = next((key for key, bucket in step.items() if _has_room(conn, key, bucket)), None)
+            if key is None:
+                ((wait,),) = db.run(conn, SQL["wait"], {"key": next(iter(step))})
+                seconds = max(1, int(wait or 1))
+                message = text("too many attempts; try again in {seconds} s", seconds=seconds)
+                raise TooManyAttempts(message, retry_after=seconds)
+            if key in hurried and not has_free_turn():
+                raise too_many()
+            taken[key] = step[key]
+        db.run(conn, SQL["sweep"])
+    return taken
+
+
+def _has_room(conn: psycopg.Connection[Any], key: str, bucket: Bucket) -> bool:
+    if bucket is UNCOUNTED:
+        return True
+    burst = bucket.every * (bucket.free - 1)
+    return bool(db.run(conn, SQL["count"], {"key": key, "every": bucket.every, "burst": burst}))
+
+
+def _give_back(
+    conn: psycopg.Connection[Any], taken: Mapping[str, Bucket], all_of: Bucket | None = None
+) -> None:
+    """Take the try out of its buckets. all_of: the kind that is empty then."""
+    seconds = [float(b.every * (b.free if b is all_of else 1)) for b in taken.values()]
+    db.run(conn, SQL["give_back"], {"keys": list(taken), "seconds": seconds})

@@ -89,7 +89,16 @@ def check_openness(site: Site) -> Iterator[Finding]:
         yield found("D307", "warning", "observe.log_level is debug", next=step)
     wide = [net for net in s["server.trusted_proxies"] if _is_everybody(net)]
     trusted = ", ".join(s["server.trusted_proxies"]) or "none"
-    yield found("D308", site.lighter if wide else "ok", trusted)
+    named = site.sources["server.trusted_proxies"] != "default"
+    wrong = "" if named else "server.trusted_proxies is not set"
+    if not (s["server.trusted_proxies"] or s["server.unix_socket"] or is_near(s["server.host"])):
+        plain = f"plain HTTP is served at {s['server.host']}: HTTPS is missing"
+        wrong = f"{wrong}; {plain}" if wrong else plain
+    if site.prod and wrong:
+        step = """export FORGE_SERVER_TRUSTED_PROXIES='["127.0.0.1"]'"""
+        yield found("D308", "warning" if named else "failed", wrong, next=step)
+    else:
+        yield found("D308", site.lighter if wide else "ok", trusted)
 
 
 def check_scripts(site: Site) -> Iterator[Finding]:

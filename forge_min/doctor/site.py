@@ -21,14 +21,16 @@ Profile = Literal["dev", "prod"]
 class Site:
     """profile: what is asked for, whatever `env`, FORGE_ENV, says. settings: every value by
     "section.key"; one that could not be read has its default, and its error is in `mistakes`.
-    warnings: what the loader warns of. root: the project, in a folder or in a zip; None where there
-    is none. artifact: the file or folder of an artifact. native: where its compiled parts load
-    from. build: its build info. code: loads the project's code; raises what that raises.
+    sources: where each value is from, as of `Config`. warnings: what the loader warns of. root: the
+    project, in a folder or in a zip; None where there is none. artifact: the file or folder of an
+    artifact. native: where its compiled parts load from. build: its build info. code: loads the
+    project's code; raises what that raises.
     """
 
     profile: Profile
     env: str
     settings: Mapping[str, Any]
+    sources: Mapping[str, str]
     mistakes: Sequence[Exception]
     warnings: Sequence[str]
     root: Traversable | None

@@ -110,6 +110,14 @@ def serve(
     """
     _log_to_stderr(project.config)
     c = project.config.server
+    if (
+        project.config.env == "production"
+        and project.config.sources["server.trusted_proxies"] == "default"
+    ):
+        log.warning(
+            "server.trusted_proxies is not set: behind a proxy every client counts as one address; "
+            "name the proxy's address, or set [] when there is none"
+        )
     settings = {name: getattr(c, name) for name in _SERVER}
     listener = listener or inherited_listener(os.environ)
     settings |= {"address": (c.host, c.port), "listener": listener}

@@ -8,7 +8,8 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import islice
 from typing import Any
 from xml.etree import ElementTree
 
@@ -88,17 +89,18 @@ def test_methods_are_those_that_a_path_has(
 
 def test_of_ten_at_once_one_is_taken_and_all_else_is_answered_meanwhile(desk_of: Any) -> None:
     desk = desk_of()
+    assert desk.ask(f"{PPROF}profile?seconds=0.1&clock=wall").status == 200
     with ThreadPoolExecutor(11) as pool:
-        asked = [pool.submit(desk.ask, f"{PPROF}profile?seconds=2&clock=wall") for _ in range(10)]
-        time.sleep(0.3)
-        begun = time.monotonic()
-        assert desk.ask("/metrics").status == 200 and time.monotonic() - begun < 1.5
+        path = f"{PPROF}profile?seconds=100&clock=wall"  # one gets the turn that was given back
+        asked = [pool.submit(desk.ask, path) for _ in range(10)]
+        refused = [one.result() for one in islice(as_completed(asked), 9)]
+        assert desk.ask("/metrics").status == 200
+        assert sum(one.done() for one in asked) == 9
+        desk.server.stop()
         told = [one.result() for one in asked]
     assert sorted(one.status for one in told) == [200] + [503] * 9
-    for one in told:
-        if one.status == 503:
-            assert 1 <= int(one.headers["retry-after"]) <= 2 and "one at a time" in one.text
-    assert desk.ask(f"{PPROF}gc").status == 200, "the turn was given back"
+    for one in refused:
+        assert 1 <= int(one.headers["retry-after"]) <= 100 and "one at a time" in one.text
 
 
 def test_a_profile_that_runs_does_not_hold_up_the_end(desk_of: Any) -> None:
@@ -109,7 +111,7 @@ def test_a_profile_that_runs_does_not_hold_up_the_end(desk_of: Any) -> None:
             assert not asked.done()
         begun = time.monotonic()
         desk.server.stop()
-        assert time.monotonic() - begun < 4
+        assert time.monotonic() - begun < 60, "the profile would take 100 s"
         assert asked.result().status == 200
 
 

@@ -85,7 +85,7 @@ def test_observe_hears_of_every_statement(fresh_database):
         with pytest.raises(psycopg.Error):
             conn.execute("select nothing_like_it")
     assert [operation for operation, _ in heard] == ["select", "with", "other", "select"]
-    assert all(0 < seconds < 10 for _, seconds in heard)
+    assert all(0 < seconds < 60 for _, seconds in heard)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import select
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -107,7 +106,5 @@ def test_a_burst_is_one_change(tmp_path: Path) -> None:
     made = Watcher(tmp_path)
     for number in range(50):
         (tmp_path / f"m{number}.py").write_text("1")
-    began = time.monotonic()
     assert told(made) and len(made.changed()) == 50
-    assert time.monotonic() - began < 1.0
     made.close()

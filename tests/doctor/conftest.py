@@ -29,7 +29,8 @@ def make_site() -> MakeSite:
         config, mistakes = inspect(None, {"FORGE_DATABASE_URL": url} if url else {})
         values = {**config.values, **(settings or {})}
         given: dict[str, Any] = {
-            "profile": "dev", "mistakes": mistakes, "warnings": config.warnings, "root": None,
+            "profile": "dev", "sources": config.sources, "mistakes": mistakes,
+            "warnings": config.warnings, "root": None,
             "artifact": None, "native": None, "build": {}, "code": nothing,
         }  # fmt: skip
         return Site(env=env or config.env, settings=values, **(given | more))

@@ -58,10 +58,8 @@ def test_a_check_that_takes_too_long_is_ended_and_leaves_no_alarm() -> None:
             except Exception:  # as somebody's code may
                 yield found("D401", "ok", "caught")
 
-    started = time.monotonic()
-    (one,) = attempt("D401", look, 0.05)
+    (one,) = attempt("D401", look, 0.05)  # without an end to it, this would not return
     assert one.state == "failed" and "within 0.05 s" in one.message
-    assert time.monotonic() - started < 5
     assert attempt("D401", lambda: [found("D401", "ok", "fast")], 0.05)[0].state == "ok"
     time.sleep(0.1)  # an alarm that was left behind would end the test here
 
@@ -81,10 +79,8 @@ def refuse_alarms() -> None:
 
 @pytest.mark.parametrize("look", [refuse_all, refuse_alarms])
 def test_what_cannot_be_ended_from_within_is_ended_from_outside(look: Callable[[], None]) -> None:
-    started = time.monotonic()
     with pytest.raises(Unanswered, match=r"no answer within 0\.2 s"):
         apart(partial(attempt, "D105", look), 0.2)  # type: ignore[arg-type]
-    assert time.monotonic() - started < 5
 
 
 def test_a_doctor_that_is_killed_leaves_no_process_behind() -> None:
@@ -308,14 +304,36 @@ def test_production_is_asked_for_more(make_site: MakeSite) -> None:
         "observe.log_level": "debug",
         "server.trusted_proxies": ("0.0.0.0/0", "unix"),
     }
+    sources = {"server.trusted_proxies": "forge.toml:2"}
     dev = states(check_alone(make_site("", settings)))
-    found = check_alone(make_site("", settings, "production", profile="prod"))
+    found = check_alone(make_site("", settings, "production", profile="prod", sources=sources))
     prod = states(found)
     (wordy,) = [one for one in found if one.code == "D307" and one.state == "warning"]
     assert "config --sources" in wordy.next, "the mode is production already"
     assert [dev[c] for c in ("D306", "D307", "D308")] == ["warning", "ok", "ok"]
     assert [prod[c] for c in ("D306", "D307", "D308")] == ["failed", "warning", "warning"]
     assert states(check_alone(make_site("", settings, profile="prod")))["D307"] == "failed"
+
+
+@pytest.mark.parametrize(
+    "host, proxies, source, state, said",
+    [
+        ("127.0.0.1", (), "default", "failed", "server.trusted_proxies is not set"),
+        ("0.0.0.0", (), "default", "failed", "HTTPS is missing"),
+        ("0.0.0.0", (), "forge.toml:3", "warning", "HTTPS is missing"),
+        ("127.0.0.1", (), "forge.toml:3", "ok", "none"),
+        ("0.0.0.0", ("10.0.0.1",), "FORGE_SERVER_TRUSTED_PROXIES", "ok", "10.0.0.1"),
+    ],
+)
+def test_a_proxy_is_named_or_left_out_on_purpose(
+    make_site: MakeSite, host: str, proxies: tuple[str, ...], source: str, state: str, said: str
+) -> None:
+    settings = {"server.host": host, "server.trusted_proxies": proxies}
+    sources = {"server.trusted_proxies": source}
+    one = of(check_alone(make_site("", settings, profile="prod", sources=sources)), "D308")
+    assert one.state == state and said in one.message
+    assert bool(one.next) == (state != "ok")
+    assert states(check_alone(make_site("", settings, sources=sources)))["D308"] == "ok"
 
 
 def test_every_mistake_and_warning_of_the_configuration_is_one_finding(

@@ -191,9 +191,8 @@ def test_a_delayed_job_runs_when_it_is_due_and_not_before(shop: Any) -> None:
     job = shop.insert(delay=0.3)
     shop.worker({"a": nothing})
     shop.until(job, "completed")
-    assert shop.row(job, "attempted_at >= scheduled_at", "attempted_at < scheduled_at + '2 s'") == (
-        True, True,
-    )  # fmt: skip
+    took = "attempted_at - scheduled_at"
+    assert shop.row(job, f"{took} >= '0'", f"{took} < '20 s'") == (True, True)
 
 
 def test_waking_is_quicker_than_polling(shop: Any) -> None:
@@ -208,7 +207,7 @@ def test_waking_is_quicker_than_polling(shop: Any) -> None:
     job = shop.insert()
     worker.wake("")
     shop.until(job, "completed")
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 29, "less than one poll_interval"
 
 
 def test_complete_tx_commits_effect_and_completion_together(shop: Any) -> None:
@@ -701,7 +700,7 @@ def test_a_worker_without_a_database_waits_and_stops_in_time(shop: Any) -> None:
     worker.start()
     started = time.monotonic()
     worker.stop(2.0)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
 
 
 def test_what_a_job_did_is_written_down_once_the_database_is_back(shop: Any) -> None:

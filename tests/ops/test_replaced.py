@@ -165,12 +165,14 @@ def test_at_no_moment_of_a_start_does_a_release_that_is_moved_there_harm(
 ) -> None:
     assert installed.run("migrate", "up").returncode == 0
     known = [static_files(artifact), static_files(next_release)]
+    took = 0.0  # seconds that a start takes on this machine
     for turn in range(40):
         rename(artifact, installed.artifact)
-        process = installed.start("serve")
-        time.sleep(turn * 0.01)
+        process, begun = installed.start("serve"), time.monotonic()
+        time.sleep(took * turn / 40)
         rename(next_release, installed.artifact)
         process.wait_for(lambda: installed.status(installed.admin, "/readyz") == 200, "ready")
+        took = took or time.monotonic() - begun
         assert {path: answer(installed, path)[1] for path in known[0]} in known
         assert process.stop() == 0, process.log
 

@@ -249,6 +249,7 @@ def test_in_production_without_a_collector_no_span_is_made(site: Any) -> None:
     assert site.status(site.port, "/api/v1/countries") == 200
     assert process.stop() == 0
     assert "\ntrace " not in process.log
+    assert "server.trusted_proxies is not set" in process.log
 
 
 def test_an_unsampled_trace_keeps_its_id_and_costs_no_export(site: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -117,6 +118,19 @@ def test_only_migrate_knows_the_owner(
         variables = {"FORGE_ENV": "production", **services[name]["environment"]}
         config = load(project, variables)
         assert config.database.app_role == "departures_app" and not config.warnings
+
+
+@pytest.mark.parametrize("subnet", ["", "10.77.0.0/24"])
+def test_the_proxy_in_front_is_trusted(project: Path, read_compose: Compose, subnet: str) -> None:
+    deploy(project, also=["compose", "systemd"])
+    environ = {**SECRETS, **({"SUBNET": subnet} if subnet else {})}
+    app = read_compose(project, **environ)["app"]["environment"]
+    config = load(project, {"FORGE_ENV": "production", **app})
+    assert config.server.trusted_proxies == (subnet or "172.31.250.0/24",)
+    text = (project / "systemd" / UNITS[1]).read_text()
+    (line,) = re.findall(r"(?m)^Environment=.*TRUSTED_PROXIES.*", text)
+    name, _, value = shlex.split(line.partition("=")[2])[0].partition("=")
+    assert load(project, {name: value}).server.trusted_proxies == ("127.0.0.1",)
 
 
 @pytest.mark.parametrize("name", SECRETS)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import http.client
+import itertools
 import json
 import re
 import subprocess
+import threading
+import time
+from collections import Counter
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 from artifact_runner import PYTHON, Process, Site
 from forge_min import db
 from forge_min.auth import accounts, signing
+from forge_min.auth.keys import digest
 from forge_min.db import EmbeddedServer
 from forge_min.testing import fresh_database
 from openapi_spec_validator import validate
@@ -241,8 +247,6 @@ def test_who_is_signed_in_reads_a_page_when_the_database_is_gone(
 
 @pytest.mark.thorough
 def test_a_stream_ends_with_the_session_that_opened_it(site: Site) -> None:
-    import http.client
-
     person = signed_in(site)
     conn = http.client.HTTPConnection("127.0.0.1", site.port, timeout=20)
     conn.request("GET", "/t/north/events?topic=accounts", headers={"Cookie": cookies(person)})
@@ -400,3 +404,95 @@ def test_a_lost_password_is_replaced_by_a_link_that_an_operator_or_a_mail_gives(
     assert urlsplit(printed).query.split("=")[1] not in process.log, "paths are logged, no queries"
     auth(site, "reset-password", EMAIL, "--set", given="a third horse battery\n")
     assert "Anna" in signed_in(site, password="a third horse battery").page.links
+
+
+def attackers_address(n: int) -> str:
+    return f"10.9.{n // 250}.{n % 250}"
+
+
+class Attacker:
+    """Guesses the password of one account from many addresses, as fast as the site answers."""
+
+    def __init__(self, site: Site, addresses: int, threads: int = 16) -> None:
+        person = Person(site.port)
+        token = dict(person.get("/account/sign-in").form.fields)["_csrf_token"]
+        self._headers = {
+            "Content-Type": "application/x-www-form-urlencoded", "Cookie": cookies(person),
+        }  # fmt: skip
+        self._body = urlencode({"_csrf_token": token, "email": EMAIL, "password": "a wrong one"})
+        self._port, self._next = site.port, itertools.cycle(range(addresses))
+        self._stop = threading.Event()
+        self.refused = threading.Event()
+        self.statuses: Counter[int] = Counter()
+        self._threads = [threading.Thread(target=self._run) for _ in range(threads)]
+
+    def __enter__(self) -> Attacker:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self) -> None:
+        conn = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
+        while not self._stop.is_set():
+            n = next(self._next)
+            headers = {**self._headers, "X-Forwarded-For": attackers_address(n)}
+            conn.request("POST", "/account/sign-in", self._body, headers)
+            answer = conn.getresponse()
+            answer.read()
+            self.statuses[answer.status] += 1
+            if answer.status in (429, 503):
+                self.refused.set()
+        conn.close()
+
+
+def signs_in(person: Person, within: float) -> None:
+    """A person who tries again once a second is let in after so many seconds."""
+    begun, pause = time.monotonic(), threading.Event()
+    while True:
+        person.get("/account/sign-in")
+        page = person.send({"email": EMAIL, "password": PASSWORD})
+        took = time.monotonic() - begun
+        if "Anna" in page.links and took <= within:
+            return
+        assert page.status in (429, 503) and took <= within, (page.status, took)
+        pause.wait(1.0)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("addresses", [1, 1_000])
+def test_the_owner_signs_in_while_strangers_guess_as_fast_as_they_may(
+    site: Site, addresses: int
+) -> None:
+    assert site.process.stop() == 0  # type: ignore[attr-defined]
+    site.serve(migrated=True, FORGE_SERVER_TRUSTED_PROXIES='["127.0.0.1"]')
+    known = Person(site.port, X_Forwarded_For="10.1.0.1")
+    signs_in(known, 60)
+    device = {name: value for name, value in known.cookies.items() if "device" in name}
+    # All but 20 have had their first try of this hour: each costs the site the check of a password.
+    fresh_ones = min(addresses, 20)
+    account = digest(EMAIL).hex()
+    spent = [f"first {account} {attackers_address(n)}" for n in range(fresh_ones, addresses)]
+    with db.connect(site.environ["FORGE_DATABASE_URL"]) as conn:
+        conn.execute(
+            "insert into forge_throttle select key, now() + '1 hour', '0' from unnest(%s::text[]) key",
+            [spent],
+        )
+    begun = time.monotonic()
+    with Attacker(site, addresses) as attacker:
+        assert attacker.refused.wait(600)
+        for n in range(2, 5):
+            known = Person(site.port, X_Forwarded_For=f"10.1.0.{n}")
+            known.cookies = dict(device)
+            signs_in(known, 10)
+            fresh = Person(site.port, X_Forwarded_For=f"10.2.0.{n}")
+            signs_in(fresh, 60)
+        hours = (time.monotonic() - begun) / 3600
+    one = signing.HERE.free + hours * 60
+    many = signing.ACCOUNT.free + hours * 60 + fresh_ones + addresses * int(hours)
+    assert attacker.statuses[401] <= min(one * addresses, many) + 1
+    assert attacker.statuses.keys() <= {401, 429, 503}

@@ -107,3 +107,20 @@ def test_each_request_of_a_kept_connection_has_its_own_client(serve, connect) ->
             f"{client} None".encode()
         )
     assert peer.get().answer().body.startswith(b"127.0.0.1 ")
+
+
+@pytest.mark.parametrize("trusted", [[], ["192.0.2.1"]])
+def test_the_first_request_of_a_proxy_that_nobody_named_is_logged(
+    serve, connect, caplog: pytest.LogCaptureFixture, trusted: list[str]
+) -> None:
+    def app(environ, start_response):
+        start_response("200 OK", [])
+        return [environ["REMOTE_ADDR"].encode()]
+
+    peer = connect(serve(app, trusted_proxies=trusted))
+    assert peer.get().answer().body == b"127.0.0.1" and "trusted_proxies" not in caplog.text
+    for _ in range(3):
+        assert peer.get(extra="X-Forwarded-For: 192.0.2.7\r\n").answer().body == b"127.0.0.1"
+    said = [r for r in caplog.records if "server.trusted_proxies" in r.getMessage()]
+    assert len(said) == 1 and said[0].levelname == "WARNING"
+    assert "from 127.0.0.1 has X-Forwarded-For" in said[0].getMessage()

@@ -177,7 +177,7 @@ def test_a_client_that_waits_to_send_its_body_is_waited_for_once():
 
 
 def test_hostile_lengths_cost_linear_time():
-    began = time.perf_counter()
+    began = time.thread_time()
     for raw in (
         b"GET / HTTP/1.1\r\nHost: a\r\nX:" + b" " * 16000 + b"\0\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: " + b"a" * 16000 + b"!\r\n\r\n",
@@ -185,4 +185,4 @@ def test_hostile_lengths_cost_linear_time():
         b"a" * 8000 + b"\r\n\r\n",
     ):
         read([raw])
-    assert time.perf_counter() - began < 0.5
+    assert time.thread_time() - began < 1.0

@@ -83,7 +83,7 @@ def test_a_late_one_took_as_long_as_it_did(
     server.set_app(app, app.answered)
     connect(server).send(f"PUT /x {HEAD}Content-Length: 5\r\n\r\nab").answer()
     eventually(lambda: seen)
-    assert 0.9 < seen[0] < 9
+    assert 0.9 < seen[0] < 60
 
 
 def test_a_handler_that_is_given_up_is_told_of_once_and_at_once(
@@ -109,7 +109,7 @@ def test_a_handler_that_is_given_up_is_told_of_once_and_at_once(
     answer = connect(server).get("/wait/1").answer()
     assert answer.status == 500
     eventually(lambda: seen)
-    assert seen[0][:3] == ("GET", "/wait/{n}", 500) and 0.5 < seen[0][3] < 9
+    assert seen[0][:3] == ("GET", "/wait/{n}", 500) and 0.5 < seen[0][3] < 60
     assert lines[0]["route"] == "/wait/{n}" and "longer than 0.6 s" in lines[0]["detail"]
     assert lines[0]["request_id"] == answer.headers["x-request-id"]
     assert app.in_flight == 1

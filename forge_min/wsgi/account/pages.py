@@ -11,15 +11,15 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from ...auth import SESSION, Identity, accounts, current_identity, sessions, signing
+from ...auth import SESSION, Identity, accounts, current_identity, devices, sessions, signing
 from ...auth.accounts import User
 from ...db import Database
 from ...errors import DomainError, Invalid, TooManyAttempts, Unauthenticated, Unavailable
 from ...text import text
 from ..html import Raw, join, tag, time_tag, void
+from ..middleware.cookies import DEVICE_COOKIE, cookie, cookies_of, lacks_https
 from ..middleware.cookies import SESSION_COOKIE as COOKIE
-from ..middleware.cookies import cookie, cookies_of
-from ..middleware.csrf import check_csrf, csrf_field, sent_form
+from ..middleware.csrf import check_csrf, csrf_field, https_message, sent_form
 from ..middleware.limits import network
 from ..request import Request, first
 from ..response import Response, redirect
@@ -55,18 +55,19 @@ class AccountPages:
     method of the middleware Identify, `head` stands in the frame of every page.
 
     lifetime: of a session, in seconds. at_least: characters of a password. secure: cookies are for
-    HTTPS alone. tenant: tells which tenant a request asks for. links: None = nobody can ask
+    HTTPS alone. secret: what cookies of known devices are signed with, the same for all processes.
+    tenant: tells which tenant a request asks for. links: None = nobody can ask
     for a link, only an operator makes one. own: templates in place of TEMPLATES.
     """
 
     def __init__(
         self, frame: Frame, database: Database, *, lifetime: float, at_least: int, secure: bool,
-        tenant: Callable[[Request], str | None], links: Links | None = None,
+        secret: bytes, tenant: Callable[[Request], str | None], links: Links | None = None,
         own: Mapping[str, Render] | None = None,
     ) -> None:  # fmt: skip
         self._frame, self._database, self._tenant = frame, database, tenant
         self._lifetime, self._at_least, self._secure = lifetime, at_least, secure
-        self._links = links
+        self._links, self._device_key = links, secret
         self._templates = {**TEMPLATES, **(own or {})}
 
     def routes(self) -> list[Route]:
@@ -126,6 +127,8 @@ class AccountPages:
         following = first(request.query, "next")
         done = first(request.query, "done")
         notice = text("The password is changed. Sign in with it.") if done == "password" else ""
+        if lacks_https(request, secure=self._secure):
+            notice = https_message()
         return self._sign_in(request, following=following, notice=notice)
 
     def sign_in(self, request: Request) -> Response:
@@ -136,7 +139,7 @@ class AccountPages:
             secret = signing.sign_in(
                 self._database.connection(), email, first(pairs, "password"), self._lifetime,
                 address=_address(request), agent=request.header("User-Agent") or "",
-                before=self._secret(request),
+                before=self._secret(request), device=self._device(request, email),
             )  # fmt: skip
         except Unauthenticated as err:
             log.warning("a sign-in from %s was refused", _address(request))
@@ -146,7 +149,7 @@ class AccountPages:
             return _later(self._sign_in(request, err, email, following, status=429), err)
         answer = redirect(_local(following) or f"{request.root}/")
         answer.headers.append(cookie(COOKIE, secret, secure=self._secure, lifetime=self._lifetime))
-        return answer
+        return self._remember(request, answer, email)
 
     def sign_out(self, request: Request) -> Response:
         """End this session."""
@@ -204,9 +207,8 @@ class AccountPages:
         conn = self._database.connection()
         try:
             signing.change_password(
-                conn, user, first(pairs, "current"), _twice(pairs), self._at_least,
-                address=_address(request),
-            )  # fmt: skip
+                conn, user, first(pairs, "current"), _twice(pairs), self._at_least
+            )
         except (Invalid, Unauthenticated, TooManyAttempts) as err:
             return _later(self._password(request, user, err), err)
         secret = sessions.start(
@@ -215,7 +217,7 @@ class AccountPages:
         )  # fmt: skip
         answer = redirect(f"{request.root}{PLACE}")
         answer.headers.append(cookie(COOKIE, secret, secure=self._secure, lifetime=self._lifetime))
-        return answer
+        return self._remember(request, answer, user.email)
 
     # -- a lost password ---------------------------------------------------------------------------
 
@@ -228,11 +230,12 @@ class AccountPages:
         email, and takes as long.
         """
         email = first(sent_form(request), "email")
+        conn, device = self._database.connection(), self._device(request, email)
         try:
-            signing.count_reset(self._database.connection(), email, _address(request))
+            wanted = signing.count_reset(conn, email, _address(request), device)
         except TooManyAttempts as err:
             return _later(self._forgot(request, err), err)
-        if self._links is not None:
+        if self._links is not None and wanted:
             self._links.ask(email)
         return self._forgot(request, notice=text("If there is such an account, a link is sent."))
 
@@ -247,15 +250,29 @@ class AccountPages:
         pairs, conn = sent_form(request), self._database.connection()
         key = first(pairs, "key")
         try:
-            signing.use_reset(conn, key, _twice(pairs), self._at_least)
+            user = signing.use_reset(conn, key, _twice(pairs), self._at_least)
         except Invalid as err:
             return self._password(request, signing.find_reset(conn, key), err, key=key)
-        return redirect(f"{request.root}{SIGN_IN}?done=password")
+        answer = redirect(f"{request.root}{SIGN_IN}?done=password")
+        return self._remember(request, answer, user.email)
 
     # -- inside ------------------------------------------------------------------------------------
 
     def _secret(self, request: Request) -> str:
         return cookies_of(request, secure=self._secure).get(COOKIE, "")
+
+    def _device(self, request: Request, email: str) -> str:
+        """The known device that the request comes from, "" for another one."""
+        sent = cookies_of(request, secure=self._secure).get(DEVICE_COOKIE, "")
+        return devices.find(self._database.connection(), self._device_key, sent, email)
+
+    def _remember(self, request: Request, answer: Response, email: str) -> Response:
+        """The answer, which makes its browser a known device of the account."""
+        sent = cookies_of(request, secure=self._secure).get(DEVICE_COOKIE, "")
+        value = devices.remember(self._database.connection(), self._device_key, sent, email)
+        lifetime = devices.LIFETIME
+        answer.headers.append(cookie(DEVICE_COOKIE, value, secure=self._secure, lifetime=lifetime))
+        return answer
 
     def _me(self) -> tuple[User, UUID | None]:
         """The user, and the session. Raises Unauthenticated for whoever has none."""

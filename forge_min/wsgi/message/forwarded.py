@@ -6,6 +6,7 @@ added an entry is trusted. What stands further left, anybody may have written.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -16,6 +17,7 @@ from ...expression import expression
 from .head import is_host
 
 UNIX = "unix"
+FORWARDED_FOR = "HTTP_X_FORWARDED_FOR"
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _PAIR = expression(rf'[ \t]*({_TOKEN})=(?:({_TOKEN})|"((?:[^"\\]|\\.)*)")[ \t]*')
 _PORT = r"(?::(?:[0-9]{1,5}|_[A-Za-z0-9._\-]+))?"  # or a word in its place (RFC 7239 section 6.3)
@@ -24,6 +26,8 @@ _NODE = expression(rf"\[([0-9A-Fa-f:.]+)\]{_PORT}|([0-9.]+){_PORT}|([0-9A-Fa-f:.
 _MOST = 32  # hops that are read
 _KEYS = ("REMOTE_ADDR", "wsgi.url_scheme", "HTTP_HOST")  # of a Hop
 
+log = logging.getLogger("forge_min.wsgi.server")
+
 
 class Hop(NamedTuple):
     """What one proxy said. client: an address, "" for what is none."""
@@ -31,6 +35,17 @@ class Hop(NamedTuple):
     client: str
     scheme: str = ""
     host: str = ""
+
+
+def warn_of_untrusted(peer: str) -> None:
+    """Log that a peer that is not trusted names a client. Callers do so once in a process: any
+    client may send the field.
+    """
+    log.warning(
+        "a request from %s has X-Forwarded-For, but server.trusted_proxies does not name this "
+        "peer; if it is your proxy, all its clients count as one address",
+        peer or "a Unix socket",
+    )
 
 
 class TrustedProxies:
@@ -45,6 +60,7 @@ class TrustedProxies:
         self._unix = UNIX in known
         self._networks = [ip_network(text) for text in known - {UNIX}]
         self._trusts = lru_cache(1000)(self._find)
+        self._warns = True
 
     def trusts(self, address: str) -> bool:
         """Whether what this peer says counts. "": a peer on a Unix socket."""
@@ -60,6 +76,9 @@ class TrustedProxies:
         peer = environ["REMOTE_ADDR"]
         environ["forge.trusted_proxy"] = trusted = self.trusts(peer)
         if not trusted:
+            if self._warns and FORWARDED_FOR in environ:
+                self._warns = False
+                warn_of_untrusted(peer)
             return
         both = (_forwarded(environ), _x_forwarded(environ))
         said = [self._nearest(peer, hops) for hops in both if hops is not None]

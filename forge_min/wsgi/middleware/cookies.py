@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..request import Request
 
 SESSION_COOKIE = "forge_session"
+DEVICE_COOKIE = "forge_device"
 PREFIX = "__Host-"
 """What makes a browser refuse a cookie that is not Secure, or that another host has set."""
 
@@ -33,3 +34,15 @@ def cookies_of(request: Request, *, secure: bool) -> dict[str, str]:
         if name.startswith(PREFIX) if secure else not name.startswith(PREFIX):
             found.setdefault(name.removeprefix(PREFIX), value)
     return found
+
+
+def lacks_https(request: Request, *, secure: bool) -> bool:
+    """Whether a browser that sent this request refuses our cookies: they are for HTTPS, and it used
+    plain HTTP. secure: as of `cookie`.
+    """
+    if not secure or request.environ.get("wsgi.url_scheme") == "https":
+        return False
+    # Browsers send Sec-Fetch-Site only over HTTPS and to their own machine (Fetch Metadata, section
+    # 2), whose cookies they keep. A proxy that is not trusted may still be the one with TLS.
+    forwarded = f"{request.header('X-Forwarded-Proto')} {request.header('Forwarded')}"
+    return request.header("Sec-Fetch-Site") is None and "https" not in forwarded.lower()

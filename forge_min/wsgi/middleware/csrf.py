@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+import logging
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
@@ -21,7 +22,7 @@ from ..problem import HTTPProblem
 from ..request import FORM, Request, first
 from ..response import Response
 from ..router import Handler
-from .cookies import SESSION_COOKIE, cookie, cookies_of
+from .cookies import SESSION_COOKIE, cookie, cookies_of, lacks_https
 from .cors import ANY
 
 FIELD = "_csrf_token"  # no column begins so
@@ -31,6 +32,8 @@ _SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))  # RFC 9110 section 9.2.1
 _KEY = "forge.csrf"
 _FRESH = "forge.csrf.fresh"  # the value of a cookie that the answer sets
 _SIZE = 32  # bytes of a SHA-256
+
+log = logging.getLogger("forge_min.csrf")
 
 
 class CSRF:
@@ -78,6 +81,19 @@ class CSRF:
             return False
         given = _xor(data[:_SIZE], data[_SIZE:])
         return len(data) == 2 * _SIZE and hmac.compare_digest(given, self._expected(request))
+
+    def check(self, request: Request) -> None:
+        """Raises HTTPProblem 403 when the form has no token made for its sender: F649 when the
+        browser did not keep our cookie because HTTPS is missing, else F527.
+        """
+        if self.is_good(request, _posted(request)):
+            return
+        lost = COOKIE not in cookies_of(request, secure=self._secure)
+        if lost and lacks_https(request, secure=self._secure):
+            peer = request.environ.get("REMOTE_ADDR", "")
+            log.warning("a form from %s was refused, because HTTPS is missing", peer)
+            raise HTTPProblem(403, https_message(), code="F649")
+        raise _refusal()
 
     def _check(self, request: Request) -> None:
         own = _is_own(request)
@@ -130,10 +146,9 @@ def sign_form(request: Request, data: bytes) -> bytes:
 
 def check_csrf(request: Request) -> None:
     """What a handler calls that takes a form of somebody who may be nobody. Raises HTTPProblem 403,
-    F527, unless the form has the token of `csrf_field`.
+    F527 or F649, unless the form has the token of `csrf_field`.
     """
-    if not _middleware(request).is_good(request, _posted(request)):
-        raise _refusal()
+    _middleware(request).check(request)
 
 
 def sent_form(request: Request) -> dict[str, list[str]]:
@@ -172,6 +187,11 @@ def _xor(one: bytes, other: bytes) -> bytes:
 
 def _spelled(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).decode()
+
+
+def https_message() -> str:
+    """What a page says when HTTPS is missing."""
+    return text("HTTPS is missing: over plain HTTP, browsers do not keep the cookies of this site")
 
 
 def _refusal() -> HTTPProblem:

@@ -19,7 +19,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...fanout import Courier, ready, rearm
-from ..message import OnAnswered, Parked, Phase, Refused, TrustedProxies, problem
+from ..message import (
+    FORWARDED_FOR,
+    OnAnswered,
+    Parked,
+    Phase,
+    Refused,
+    TrustedProxies,
+    problem,
+    warn_of_untrusted,
+)
 from .connection import Connection, Gone
 from .crew import Crew
 from .entrance import Entrance
@@ -78,7 +87,7 @@ class Core(Entrance):
         super().__init__(listener, environ, lasting, max_body, max_connections)
         self.app = app
         self.on_answered: OnAnswered | None = None
-        self._proxies = proxies
+        self._proxies, self._warns = proxies, True
         self.stopping = False
         self.turns: set[Turn] = set()  # LOCK: none, its operations are atomic
         self._crew = Crew(gather)
@@ -222,6 +231,9 @@ class Core(Entrance):
                     request = arrived
                     if self._proxies is not None:
                         self._proxies.apply(request)
+                    elif FORWARDED_FOR in request and self._warns:
+                        self._warns = False
+                        warn_of_untrusted(request["REMOTE_ADDR"])
                 try:
                     exchange = self._answer(conn, request, turn)
                 except Parked as parked:

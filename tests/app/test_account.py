@@ -1,0 +1,113 @@
+"""Signing in through the whole application, in this process: cookies of devices, missing HTTPS."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+from forge_min import db
+from forge_min.auth import accounts, devices, signing
+from forge_min.testing import Client, TestDatabase, running_app
+
+pytestmark = pytest.mark.db
+EMAIL, PASSWORD = "anna@example.com", "correct horse battery"
+SECRET = "s" * 32
+FORM = "application/x-www-form-urlencoded"
+
+
+class Browser:
+    """Keeps cookies, and sends the form of the page that it has got."""
+
+    def __init__(self, client: Client, **headers: str) -> None:
+        self._client = client
+        self._headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.cookies: dict[str, str] = {}
+        self.fields: dict[str, str] = {}
+        self.text = ""
+
+    def get(self, path: str) -> int:
+        return self._ask("GET", path)
+
+    def send(self, path: str, **values: str) -> int:
+        return self._ask("POST", path, urlencode({**self.fields, **values}).encode())
+
+    def _ask(self, method: str, path: str, body: bytes = b"") -> int:
+        cookies = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        headers = {**self._headers, "Cookie": cookies, **({"Content-Type": FORM} if body else {})}
+        answer = self._client.request(method, path, body=body, headers=headers)
+        for line in answer.headers.get_all("Set-Cookie"):
+            name, _, value = line.partition(";")[0].partition("=")
+            self.cookies[name] = value
+        self.text = answer.text
+        found = re.findall(r'name="(_csrf_token|key)" value="([^"]+)"', self.text)
+        self.fields = dict(found) or self.fields
+        return answer.status
+
+
+@contextmanager
+def site(database: TestDatabase, **environ: str) -> Iterator[tuple[Client, db.Connection]]:
+    __import__("app")
+    with db.connect(database.app_url) as conn:
+        accounts.create_user(conn, EMAIL)
+        signing.set_password(conn, accounts.find_user(conn, EMAIL), PASSWORD, 12)
+        with running_app(database, FORGE_AUTH_SECRET=SECRET, **environ) as running:
+            yield Client(running), conn
+
+
+def test_a_browser_that_knew_the_password_is_a_known_device(
+    wide_code: Path, wide_database: TestDatabase
+) -> None:
+    with site(wide_database) as (client, conn):
+
+        def known(browser: Browser) -> bool:
+            cookie = browser.cookies["forge_device"]
+            return bool(devices.find(conn, SECRET.encode(), cookie, EMAIL))
+
+        browser, other = Browser(client), Browser(client)
+        for one in (browser, other):
+            one.get("/account/sign-in")
+            assert one.send("/account/sign-in", email=EMAIL, password="wrong") == 401
+            assert "forge_device" not in one.cookies
+            assert one.send("/account/sign-in", email=EMAIL, password=PASSWORD) == 303
+            assert known(one)
+        browser.get("/account/password")
+        fresh = "another horse battery"
+        sent = {"current": PASSWORD, "password": fresh, "again": fresh}
+        assert browser.send("/account/password", **sent) == 303
+        assert known(browser) and not known(other)
+        anna = accounts.find_user(conn, EMAIL)
+        other.get(f"/account/reset?key={signing.create_reset(conn, anna.id)}")
+        assert other.send("/account/reset", password=PASSWORD, again=PASSWORD) == 303
+        assert known(other) and not known(browser)
+        # Strangers have used up the account's tries, and those of this address.
+        conn.execute("update forge_throttle set until = now() + '1 day'")
+        assert other.get("/account/sign-in") == 200
+        assert other.send("/account/sign-in", email=EMAIL, password=PASSWORD) == 303
+        browser.get("/account/sign-in")
+        assert browser.send("/account/sign-in", email=EMAIL, password=PASSWORD) == 429
+
+
+def test_without_https_the_page_and_the_log_say_so(
+    wide_code: Path, wide_database: TestDatabase, caplog: pytest.LogCaptureFixture
+) -> None:
+    with site(wide_database, FORGE_ENV="production") as (client, _):
+        plain = Browser(client)
+        plain.get("/account/sign-in")
+        assert "HTTPS is missing" in plain.text
+        plain.cookies.clear()  # as a browser does with what is for HTTPS
+        assert plain.send("/account/sign-in", email=EMAIL, password=PASSWORD) == 403
+        assert "F649" in plain.text and "HTTPS is missing" in plain.text
+        assert "because HTTPS is missing" in caplog.text
+        for sent in ({"Sec_Fetch_Site": "same-origin"}, {"X_Forwarded_Proto": "https"}):
+            secure = Browser(client, **sent)
+            secure.get("/account/sign-in")
+            assert "HTTPS" not in secure.text
+            assert secure.send("/account/sign-in", email=EMAIL, password=PASSWORD) == 303
+            assert "__Host-forge_device" in secure.cookies
+            secure.cookies.clear()
+            assert secure.send("/account/sign-in", email=EMAIL, password=PASSWORD) == 403
+            assert "F527" in secure.text, "its form is too old"
