@@ -9,8 +9,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
@@ -285,10 +284,7 @@ def test_what_a_collector_has_rejected_is_counted_and_no_more(
 
 
 def test_what_comes_before_the_answer_is_read_past(collector: Collector) -> None:
-    before = (
-        b"HTTP/1.1 100 Continue\r\n\r\n"
-        b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n"
-    )
+    before = b"HTTP/1.1 100 Continue\r\n\r\n"
     exporter = OTLPExporter(collector.url, patience=0)
     for _ in range(2):
         collector.answers = [before + collector.answer]
@@ -306,66 +302,6 @@ def silent() -> Iterator[str]:
         listener.bind(("127.0.0.1", 0))
         listener.listen(16)
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-
-
-@pytest.fixture
-def dripping() -> Iterator[Callable[[bytes, bytes], str]]:
-    """dripping(first, drip) is a collector that answers `first`, and then `drip` for good."""
-    stop = threading.Event()
-    listeners: list[socket.socket] = []
-    threads: list[threading.Thread] = []
-
-    def start(target: Any, *args: Any) -> None:
-        threads.append(threading.Thread(target=target, args=args))
-        threads[-1].start()
-
-    def answer(taken: socket.socket, first: bytes, drip: bytes) -> None:
-        with taken, suppress(OSError):
-            taken.recv(1 << 16)
-            taken.sendall(first)
-            while not stop.wait(0.05):
-                taken.sendall(drip)
-
-    def accept(listener: socket.socket, first: bytes, drip: bytes) -> None:
-        with suppress(OSError):
-            while True:
-                start(answer, listener.accept()[0], first, drip)
-
-    def make(first: bytes, drip: bytes) -> str:
-        listeners.append(socket.create_server(("127.0.0.1", 0)))
-        start(accept, listeners[-1], first, drip)
-        return f"http://127.0.0.1:{listeners[-1].getsockname()[1]}"
-
-    yield make
-    stop.set()
-    for listener in listeners:
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-    for thread in threads:
-        thread.join(10)
-
-
-DRIPS = {
-    "body": (b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n", b"x"),
-    "chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
-    "until closed": (b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", b"x"),
-    "head": (b"HTTP/1.1 200 OK\r\nX: ", b"x"),
-    "heads": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
-    "flood": (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 10_000),
-    "hints": (b"", b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" * 10_000),
-}
-
-
-@pytest.mark.parametrize("how", DRIPS)
-def test_a_collector_that_drips_holds_a_batch_no_longer_than_one_that_is_silent(
-    dripping: Callable[[bytes, bytes], str], how: str
-) -> None:
-    exporter = OTLPExporter(dripping(*DRIPS[how]), timeout=0.5, patience=1.0)
-    done = threading.Event()
-    thread = threading.Thread(target=lambda: (exporter.export([]), done.set()), daemon=True)
-    thread.start()
-    assert done.wait(5.0), "it is held for good"
-    exporter.shutdown()
 
 
 def test_a_collector_that_reads_nothing_of_a_large_batch_holds_it_no_longer(silent: str) -> None:

@@ -22,7 +22,6 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from ... import __version__
 from ...errors import ConfigError
-from .bounded import Bounded, BoundedTLS
 from .encode import encode_spans
 
 _AGAIN = frozenset((429, 502, 503, 504))
@@ -49,7 +48,7 @@ class OTLPExporter(SpanExporter):
     """Posts batches of spans to `<endpoint>/v1/traces`, on one connection that it keeps.
 
     endpoint: "http://host:4318" or https. headers: sent with each request, e.g. credentials.
-    timeout: seconds for a request with its answer, however slowly that comes. patience: seconds
+    timeout: seconds for each step of a request: to connect, to send, to read. patience: seconds
     after which a batch that finds no taker is not tried again. Called by one thread; `shutdown`,
     from any, ends its waiting. Raises ConfigError (F200) for an endpoint that is no such address.
     """
@@ -63,9 +62,9 @@ class OTLPExporter(SpanExporter):
         patience: float = 60.0,
     ) -> None:
         url = address(endpoint)
-        kind = BoundedTLS if url.scheme == "https" else Bounded
-        self._connection = kind(url.hostname or "", url.port)
-        self._timeout = timeout
+        tls = url.scheme == "https"
+        kind = http.client.HTTPSConnection if tls else http.client.HTTPConnection
+        self._connection = kind(url.hostname or "", url.port, timeout=timeout)
         self._path = url.path.rstrip("/") + "/v1/traces"
         self._headers = {
             "Content-Type": "application/json",
@@ -141,7 +140,6 @@ class OTLPExporter(SpanExporter):
 
     def _ask(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, str, bytes]:
         """The answer: its status, Retry-After and body."""
-        self._connection.begin(self._timeout)
         self._connection.request("POST", self._path, body, dict(headers))
         answer = self._connection.getresponse()
         said = answer.read(MOST_ANSWER)
