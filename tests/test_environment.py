@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,20 @@ def test_without_venv_root_installs_it(tmp_path: Path, moved: bool) -> None:
     done = make(tmp_path, python_here=WITHOUT_VENV, id="echo 0", apt_get=APT)
     assert "install -qy python3-venv" in (tmp_path / "installed").read_text()
     assert done.returncode == 7
+
+
+@pytest.mark.slow
+def test_mypy_finds_the_package_from_a_project_of_its_own(tmp_path: Path) -> None:
+    """As `make install` leaves it: an environment that is older than the script fails here."""
+    (tmp_path / "app.py").write_text(
+        "from forge_min import schema\nfrom forge_min.app import App\n\nreveal_type(App())\n"
+    )
+    environ = {k: v for k, v in os.environ.items() if k not in ("MYPYPATH", "PYTHONPATH")}
+    command = [sys.executable, "-m", "mypy", "--cache-dir", os.devnull, "app.py"]
+    command += ["--follow-imports", "silent"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, "forge_min.app.declaration.App" in done.stdout) == (0, True), (
+        done.stdout
+    )

@@ -47,7 +47,9 @@ fi
 echo "$PWD" >"$venv/.home"
 
 say "installing forge_min with its tools into $venv"
-"$venv/bin/python" -m pip install -q -e '.[binary,embedded,dev]'
+# compat: by a path, where mypy and editors find the package; the default is an import hook, which they do not run.
+"$venv/bin/python" -m pip install -q --config-settings editable_mode=compat -e '.[binary,embedded,dev]'
+rm -rf forge_min.egg-info # a second description of the installed package, which would be found first here
 # axe-core and Datastar, files that only tests read: without what their wheels want beside them, and
 # whatever Python the code in them is for.
 "$venv/bin/python" -m pip install -q --no-deps --ignore-requires-python \

@@ -31,7 +31,7 @@ def init(args: argparse.Namespace) -> int:
     folder = Path(args.project or ".", args.name)
     check_new(folder, args.name)
     with _whole(folder.resolve()) as new:
-        written = _write(new, args)
+        written = _write(new, args, admin if args.auth else "")
     answer: dict[str, object] = {"project": str(folder), "written": written}
     lines = [f"{folder}: {len(written)} files", f"next: cd {folder} && python -m forge_min dev"]
     if args.auth and (password := _make_admin(folder, admin)):
@@ -41,12 +41,12 @@ def init(args: argparse.Namespace) -> int:
     return 0
 
 
-def _write(folder: Path, args: argparse.Namespace) -> list[str]:
+def _write(folder: Path, args: argparse.Namespace, admin: str) -> list[str]:
     """All that needs no database; the files' names."""
     from ..generate import generate, scaffold_project, scaffold_resource
     from ..migrations import diff
 
-    written = scaffold_project(folder, args.name, signs_in=args.auth)
+    written = scaffold_project(folder, args.name, admin=admin)
     resources = read_resources(folder, as_json=args.json)
     written += scaffold_resource(folder, *resources)
     generate(folder, resources)

@@ -14,9 +14,9 @@ def check_generated(root: Path) -> Iterator[Finding]:
     """gen/ against resources/ and views/."""
     from ..doctor import found, listed, verdict
     from ..generate import generate
-    from ..parse import parse_project
+    from ..ship.project import parse_schemas
 
-    parsed = parse_project(root)
+    parsed = parse_schemas(root)
     if parsed.diagnostics:
         first, *more = parsed.diagnostics
         rest = f" and {len(more)} more" if more else ""

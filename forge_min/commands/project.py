@@ -44,9 +44,9 @@ def read_resources(root: Path, *, as_json: bool) -> tuple[ResourceIR, ...]:
     """The project's resources. Every diagnostic of a wrong schema is printed: for people on stderr,
     as_json on stdout, {"diagnostics": [...]}. Raises an empty ErrorGroup then: all is told.
     """
-    from ..parse import parse_project
+    from ..ship.project import parse_schemas
 
-    parsed = parse_project(root)
+    parsed = parse_schemas(root)
     if not parsed.diagnostics:
         return parsed.resources
     if as_json:

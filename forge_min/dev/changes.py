@@ -9,9 +9,10 @@ _CODE = (".py", ".sql", ".toml", ".po", ".mo", ".json")
 
 
 class Changes(NamedTuple):
-    """gen: schemas or pages, gen/ is to be written anew. schemas: of these also schemas. code: the
-    process loads what changed. migrations: files of migrations/. config: forge.toml. assets: pages
-    load what changed. stylesheets: they load those alone. looks: what a stylesheet may be made of.
+    """gen: schemas, pages or forge.toml, gen/ is to be written anew. schemas: schemas.
+    code: the process loads what changed. migrations: files of migrations/. config: forge.toml.
+    assets: pages load what changed. stylesheets: they load those alone. looks: what a stylesheet
+    may be made of.
     """
 
     gen: bool
@@ -32,7 +33,7 @@ def asked_by(names: Iterable[str]) -> Changes:
     migrations = [name for name in known if name.startswith("migrations/")]
     rest = set(known) - {*static, *gen}
     return Changes(
-        gen=bool(gen),
+        gen=bool(gen) or "forge.toml" in rest,  # auth.roles is what schemas may name
         schemas=any(name.endswith(".py") for name in gen),
         code=any(name.endswith(_CODE) for name in rest),
         migrations=any(name.endswith(".sql") for name in migrations),

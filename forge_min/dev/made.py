@@ -17,7 +17,7 @@ from ..migrations import diff as difference
 from ..ops import migrate
 from ..ops.project import Project
 from ..parse import parse_project
-from ..ship.project import read_project
+from ..ship.project import parse_schemas, read_project
 from ..ship.stylesheets import check_stylesheets
 from ..ship.tailwind import asks_for_tailwind, make_stylesheet, stylesheet_state
 from .problems import Problem, diagnosed, problems_of
@@ -49,7 +49,7 @@ def _told(make: Callable[..., Made]) -> Callable[..., Made]:
 @_told
 def make_gen(root: Path, say: Say) -> Made:
     """gen/, and files of new resources that are the user's, as `generate` does."""
-    parsed = parse_project(root)
+    parsed = parse_schemas(root)
     if parsed.diagnostics:
         return [diagnosed(found) for found in parsed.diagnostics]
     desired_sql(parsed.resources)

@@ -103,13 +103,13 @@ def _homes(root: Path, resources: Sequence[ResourceIR]) -> dict[str, str]:
     return homes
 
 
-def scaffold_project(path: Path, name: str, *, signs_in: bool = False) -> list[str]:
-    """Start a project in the folder `path`. signs_in: with pages to sign in at. Paths written.
+def scaffold_project(path: Path, name: str, *, admin: str = "") -> list[str]:
+    """Start a project in the folder `path`. admin: as `project_files`. Paths written.
     Raises UsageError as `check_new`.
     """
     check_new(path, name)
-    files = project_files(name, signs_in=signs_in)
-    if signs_in:
+    files = project_files(name, admin=admin)
+    if admin:
         pages = {own: library_page(f"{ours}.html") or "" for own, ours in ACCOUNT_VIEWS.items()}
         files |= {f"views/{page}.html": text for page, text in pages.items()}
     return scaffold(path, files)

@@ -7,17 +7,26 @@ from dataclasses import dataclass, field
 
 from .. import schema
 from .diagnostic import problem, quote
-from .ir import ManyIR, ResourceIR
+from .ir import ANYBODY, ManyIR, ResourceIR
 from .links import across, way_back
 from .lower import many_ir
 from .names import did_you_mean, field_problem, folder_of, table_of, table_problem
-from .reading import RELATIONS, Definition, report_all
+from .reading import RELATIONS, Definition, Node, report_all
 from .rules import Problems, problems
 
+_ROLES = ("roles", "visible_to", "writable_by")
 
-def check_between(definitions: Sequence[Definition], folders: set[str]) -> None:
-    """Report it to the sources. folders: those that have a schema file, of whatever kind."""
+
+def check_between(
+    definitions: Sequence[Definition], folders: set[str], roles: Sequence[str] = ()
+) -> None:
+    """Report it to the sources. folders: those that have a schema file, of whatever kind. roles: of
+    auth.roles; if it names none, a schema may name any.
+    """
     _check_unique(definitions)
+    for definition in definitions if roles else ():
+        for part in definition.call.parts:
+            _check_roles(definition, part, {*roles, ANYBODY})
     sound = {d.name: d.resource() for d in definitions if d.sound}
     spoilt = folders - {d.source.folder for d in definitions if d.sound}
     tables = {table_of(d.call.value): d.name for d in definitions}
@@ -38,6 +47,16 @@ def _check_unique(definitions: Sequence[Definition]) -> None:
                 said = problem(what, name=quote(name), file=first.source.file)
                 second.source.report(second.call.place("name"), said)
                 break
+
+
+def _check_roles(definition: Definition, part: Node, known: set[str]) -> None:
+    for role in [
+        item for option in _ROLES if option in part.args for item in part.args[option].parts
+    ]:
+        if role.value not in known:
+            hint = did_you_mean(role.value, known)
+            bad = problem("unknown_role", role=quote(role.value), hint=hint)
+            definition.source.report(role.span, bad)
 
 
 @dataclass(frozen=True, slots=True)

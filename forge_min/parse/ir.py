@@ -18,6 +18,8 @@ from ..schema.fields import MemberRules
 from .diagnostic import Span
 
 _TYPES = files(__package__).joinpath("types.toml").read_text("utf-8")
+ANYBODY = "anybody"
+"""What a permission names to be open to anonymous users; auth.roles need not name it."""
 TYPES: Mapping[str, Mapping[str, Any]] = tomllib.loads(_TYPES)
 
 

@@ -15,12 +15,12 @@ from ..errors import BuildError, ErrorGroup, SchemaError
 from ..generate import generate
 from ..manifest import INFO, NAME, Manifest
 from ..pages import compile_pages
-from ..parse import ResourceIR, parse_project
+from ..parse import ResourceIR
 from . import artifact
 from .failure import failure
 from .info import build_info, files_of_git, with_hashes
 from .offline import no_network
-from .project import Project, check_files, project_members, read_project
+from .project import Project, check_files, parse_schemas, project_members, read_project
 from .proof import compare, read_current
 from .steps import Step, timed
 from .stylesheets import check_stylesheets
@@ -116,7 +116,7 @@ def _some_of_gen(names: list[str]) -> str:
 
 
 def _resources(root: Path) -> tuple[ResourceIR, ...]:
-    parsed = parse_project(root)
+    parsed = parse_schemas(root)
     errors = [
         SchemaError(
             d.message, code=d.code, hint=d.hint or None, file=d.file, line=d.line, col=d.col

@@ -19,7 +19,8 @@ from pathlib import Path
 
 from ..config import load
 from ..data import table
-from ..errors import BuildError
+from ..errors import BuildError, ForgeError
+from ..parse import Parsed, parse_project
 from . import origin
 from .failure import failure
 
@@ -82,6 +83,17 @@ def read_project(root: Path) -> Project:
     css, scripts = os.path.normpath(config.assets.css), config.assets.scripts
     secrets = {f"{config.sources[key.name]}: {key.name}": key.variable for key in config.secrets()}
     return Project(root, told.name, version, css, scripts, secrets)
+
+
+def parse_schemas(root: Path) -> Parsed:
+    """The project's schemas, whose roles must be among auth.roles of forge.toml. A forge.toml that
+    cannot be read is reported where the configuration is used.
+    """
+    try:
+        roles = load(root, {}).auth.roles
+    except ForgeError:
+        roles = ()
+    return parse_project(root, roles)
 
 
 def check_files(root: Path) -> None:

@@ -95,6 +95,19 @@ def test_the_admin_of_a_new_project_signs_in_and_adds_what_nobody_else_may(
     assert [one for one in browser.said if "401" not in one] == []
 
 
+def test_the_curl_of_its_readme_creates_an_item(shop: Shop, tmp_path: Path) -> None:
+    readme = (tmp_path / "shop" / "README.md").read_text()
+    lines = [line for line in readme.splitlines() if line.startswith(("    KEY=", "    curl "))]
+    script = "\n".join(lines).replace(":8000/", f":{shop.port}/")
+    python = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["sh", "-eu"], input=script, cwd=tmp_path / "shop", env=os.environ | {"PATH": python},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert json.loads(done.stdout)["title"] == "Hello", done.stdout + done.stderr
+    assert "Hello" in Person(shop.port).get("/").text
+
+
 @pytest.mark.thorough
 def test_long_words_fit_a_phone_or_are_scrolled_with_the_keyboard(
     shop: Shop, browse: Callable[..., Any]

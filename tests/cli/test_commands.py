@@ -285,6 +285,27 @@ def test_build_verify_and_verify_tell_what_was_altered(cli: Cli, project: Path) 
     assert done.returncode == 1 and done.stderr.startswith("error[F")
 
 
+def test_a_role_that_auth_roles_does_not_name_stops_generate_doctor_and_build(
+    cli: Cli, project: Path
+) -> None:
+    schema = next(project.glob("resources/*/schema.py"))
+    text = schema.read_text()
+    part = '    schema.permission("read", ["nurze"]),\n)'
+    schema.write_text(part.join(text.rsplit("\n)", 1)).replace(part, "\n" + part, 1))
+    with open(project / "forge.toml", "a") as file:
+        file.write('\n[auth]\nroles = ["nurse"]\n')
+    said = cli("generate", cwd=project).stderr
+    assert "error[F134]" in said and 'did you mean "nurse"?' in said and "^^^^^^^" in said
+    assert "F134" in cli("build", "--offline", cwd=project).stderr
+    found = json.loads(cli("doctor", "--json", cwd=project).stdout)["findings"]
+    (about,) = [one for one in found if one["code"] == "D211"]
+    assert about["state"] == "failed" and "nurze" in about["message"]
+    (project / "forge.toml").write_text(
+        (project / "forge.toml").read_text().replace("nurse", "nurze")
+    )
+    assert cli("generate", cwd=project).returncode == 0
+
+
 def test_deploy_writes_once_and_checks(cli: Cli, project: Path) -> None:
     assert cli("deploy", "--check", cwd=project).returncode == 1
     assert cli("deploy", cwd=project).returncode == 0

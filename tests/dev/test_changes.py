@@ -15,7 +15,7 @@ CASES = {
     "gen/item/sql.py": {"code", "looks"},
     "gen/openapi.json": {"code"},
     "locale/de/LC_MESSAGES/messages.mo": {"code"},
-    "forge.toml": {"code", "config", "looks"},
+    "forge.toml": {"gen", "code", "config", "looks"},
     "migrations/0002_x.sql": {"code", "migrations"},
     "migrations/0002_x.draft": set(),
     "static/css/app.css": {"stylesheets", "looks"},

@@ -139,6 +139,25 @@ def test_every_option_of_every_command_is_documented() -> None:
             assert found, f"{command} {option}"
 
 
+def test_the_first_commands_of_the_readme_work_in_a_checkout(tmp_path: Path) -> None:
+    """As written, up to `dev`, which does not end; this environment is what `make install` made."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = readme.partition("## Five minutes\n\n")[2].partition("\n\n")[0]
+    install, activate, *rest = [line.strip() for line in block.splitlines()]
+    assert install.split("#")[0].split() == ["make", "install"]
+    assert activate == ". .venv/bin/activate" and rest.pop() == "python -m forge_min dev"
+    dry = ["make", "--dry-run", "install"]
+    subprocess.run(dry, cwd=ROOT, check=True, capture_output=True)
+    environ = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    environ["PATH"] = f"{Path(sys.executable).parent}:{environ['PATH']}"
+    script = "\n".join([*rest, "python -m forge_min generate --check"])
+    done = subprocess.run(
+        ["sh", "-eu"], input=script, cwd=tmp_path, env=environ, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "shop" / "gen").is_dir()
+
+
 @pytest.mark.db
 @pytest.mark.thorough
 def test_the_testing_page_works_in_the_example(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from forge_min.parse.project import parse_sources
+from forge_min.parse.reading.source import Source
 
 from .helpers import IMPORT, codes, marked, parse
 from .helpers import Parsed as Result
@@ -142,3 +144,17 @@ UNREAD = ["schema.belongs_to('Thing', LIMIT)", "schema.belongs_to(LIMIT)", "*PAR
 def test_nothing_is_said_of_relations_to_a_file_that_was_not_read_whole(part: str) -> None:
     (found,) = two("schema.has_many('Other', via='origin')", part).diagnostics
     assert found.code == "F104"
+
+
+def test_a_role_that_the_project_does_not_have_is_marked_with_the_nearest() -> None:
+    text = IMPORT + (
+        'x = schema.define("Thing", schema.permission("read", ["anybody", "nurze"]),\n'
+        '    schema.string("note", visible_to=["nurse"], writable_by=("docter", "nurse")))\n'
+    )
+    source = Source("resources/thing/schema.py", text.encode())
+    found = parse_sources([source], ["nurse", "doctor"]).diagnostics
+    assert [(one.code, marked(one), one.hint) for one in found] == [
+        ("F134", '"nurze"', 'did you mean "nurse"?'),
+        ("F134", '"docter"', 'did you mean "doctor"?'),
+    ]
+    assert parse(thing=text).diagnostics == (), "without auth.roles any role may be named"

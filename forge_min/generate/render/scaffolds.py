@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 import tomllib
 from collections.abc import Mapping
 
@@ -16,6 +17,8 @@ _MARK = re.compile(r"^# forge: scaffold ([0-9a-f]{16})\n?", re.MULTILINE)
 
 
 _SIGN_IN = "app.sign_in()  # pages below /account; users: forge-min auth create-user\n"
+_MAKE_KEY = "    KEY=$(python -m forge_min auth create-key {} | head -n 1)\n"
+_BY_KEY = '-H "Authorization: Bearer $KEY" '
 _PERMISSIONS = "".join(
     f'    schema.permission("{operation}", ["{role}"]),\n'
     for operation, role in (
@@ -24,16 +27,18 @@ _PERMISSIONS = "".join(
 )  # fmt: skip
 
 
-def project_files(name: str, *, signs_in: bool = False) -> dict[str, str]:
-    """Path below the project → text, of a new project: one resource and one live page. signs_in:
-    with pages to sign in at, and a resource that only an admin changes.
+def project_files(name: str, *, admin: str = "") -> dict[str, str]:
+    """Path below the project → text, of a new project: one resource and one live page. admin: the
+    email of one; with pages to sign in at, and a resource that only an admin changes.
     """
     known = tomllib.loads(read("init/files.toml"))
     words = {
         "name": name,
-        "sign_in": _SIGN_IN if signs_in else "",
-        "permissions": _PERMISSIONS if signs_in else "",
-        "account": '<a href="/account">Account</a> · ' if signs_in else "",
+        "sign_in": _SIGN_IN if admin else "",
+        "make_key": _MAKE_KEY.format(shlex.quote(admin)) if admin else "",
+        "by_key": _BY_KEY if admin else "",
+        "permissions": _PERMISSIONS if admin else "",
+        "account": '<a href="/account">Account</a> · ' if admin else "",
     }
     return {path: fill(f"init/{file}", words) for path, file in known.items()}
 

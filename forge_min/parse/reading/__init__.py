@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from .definition import RELATIONS, Definition, read_definition
-from .evaluate import report_all
+from .evaluate import Node, report_all
 from .source import Source, read_source
 
-__all__ = ["RELATIONS", "Definition", "Source", "read_definition", "read_source", "report_all"]
+__all__ = [
+    "RELATIONS",
+    "Definition",
+    "Node",
+    "Source",
+    "read_definition",
+    "read_source",
+    "report_all",
+]

@@ -20,7 +20,8 @@ from .source import Source
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A value as written. args, parts: what a call of the schema language was given; whole: no
+    """A value as written. args, parts: what a call of the schema language was given, parts also the
+    items of a list; whole: no
     argument of it was left out because it could not be understood.
     """
 
@@ -132,7 +133,8 @@ class Evaluator:
             values = [item.value for item in items if item]
             if len(values) < len(items):
                 return None
-            return Node(values if isinstance(node, ast.List) else tuple(values), span)
+            value = values if isinstance(node, ast.List) else tuple(values)
+            return Node(value, span, parts=[item for item in items if item])
         try:
             value = ast.literal_eval(node)
         except (ValueError, TypeError):
