@@ -44,13 +44,13 @@ _TYPES: dict[str, str] = table("forge_min.wsgi", "types.toml")
 _SETTLED = 2_000_000_000  # nanoseconds until the next change surely has another time
 _MOST_FILES = 1000  # whose hashes are remembered
 _new_hash = partial(hashlib.blake2b, digest_size=16)
-Identity = tuple[int, ...]
+FileIdentity = tuple[int, ...]
 """Device, inode, size and time of the last change (ns, last); () in a zip, which never changes."""
 
 
 class _File(NamedTuple):
     place: Path | Traversable
-    identity: Identity
+    identity: FileIdentity
     size: int
     digest: str
 
@@ -129,7 +129,7 @@ class StaticFiles:
         if any(not p or p.startswith(".") or "\\" in p or "\0" in p for p in parts):
             raise _not_found()
         with _errors_translated():
-            identity: Identity = ()
+            identity: FileIdentity = ()
             place = self._root.joinpath(*parts)
             if isinstance(place, Path) and isinstance(self._root, Path):
                 place = place.resolve()
@@ -200,7 +200,7 @@ def _range(request: Request, tag: str, size: int) -> range | None:
     return span
 
 
-def _identity(found: os.stat_result) -> Identity:
+def _identity(found: os.stat_result) -> FileIdentity:
     return found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns
 
 

@@ -59,13 +59,13 @@ def statement(
         where.append(f'"forge_search" @@ {_WORDS}')
         params["forge_q"] = query.q
     order = order_of(resource, query)
-    more = f", {_RANKED}" if order[0].column is RANK else ""
+    more = f", {_RANKED} as forge_rank" if order[0].column is RANK else ""
     # PERF: as a value the limit is a tenth of the table to the planner, who then plans anew at each
     # call (benchmarks/http, list). SAFETY: a whole number, or `:d` raises ValueError.
     paging = f"\nlimit {query.limit + 1:d}"
     if query.page:
         source = quote(resource.source or resource.table)
-        more += f", (select count(*) from {source}{_where(where)})"
+        more += f", (select count(*) from {source}{_where(where)}) as forge_total"
         if query.page > 1:
             params["forge_offset"] = (query.page - 1) * query.limit
             paging += " offset %(forge_offset)s"
