@@ -21,6 +21,7 @@ class Replayer(EncoderThread):
         super().__init__("hub-replay")
         self._begin = begin
         self._hurry_until = 0.0  # until then none waits: the last replay came too late
+        self._worked = 0.0  # time.thread_time() after the last pause
         # The last frames by the ids of their events, for one key and window.
         self._known: tuple[tuple[TopicKey, int] | None, dict[int, bytes]] = (None, {})
 
@@ -47,9 +48,8 @@ class Replayer(EncoderThread):
         answer: queue.SimpleQueue[list[bytes] | None] = queue.SimpleQueue()
 
         def run() -> None:
-            began = time.monotonic()
             answer.put(self._frames(key, channel, read, is_awaited))
-            self._pause(began)
+            self._pause()
 
         self._inbox.append(run)
         self.wake.set()
@@ -75,7 +75,6 @@ class Replayer(EncoderThread):
         frames = dict(self._known[1]) if self._known[0] == place else {}
         missing = [event for event in events if event.id not in frames]
         for start in range(0, len(missing), BATCH):
-            began = time.monotonic()
             batch = missing[start : start + BATCH]
             encode = self._begin(batch)
             for event in batch:
@@ -85,10 +84,11 @@ class Replayer(EncoderThread):
                 frames[event.id] = frame
             if not is_awaited() or sum(map(len, frames.values())) > MOST_BYTES:
                 return None
-            self._pause(began)
+            self._pause()
         self._known = place, {event.id: frames[event.id] for event in events}
         return list(self._known[1].values())
 
-    def _pause(self, began: float) -> None:
-        # PERF: as long as it worked, so that live events find the interpreter free.
-        self.stopping.wait(time.monotonic() - began)
+    def _pause(self) -> None:
+        # PERF: as long as it has worked since, so that live events find the interpreter free.
+        self.stopping.wait(max(0.0, time.thread_time() - self._worked))
+        self._worked = time.thread_time()
