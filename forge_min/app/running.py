@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ from ..wsgi.account import SIGN_IN, Links
 from ..wsgi.events import Patrol, events_handler
 from ..wsgi.middleware import CORS, CSRF, Compress, Identify, RateLimits, tenant_in_path
 from ..wsgi.views import Frame, ProblemPages
-from .declaration import App, Generated
+from .declaration import App, Generated, declared_queues
 from .encoder import Encoder
 from .first import FirstConnection
 from .identity import Callers, caller
@@ -93,6 +93,7 @@ class Running:
             first = self._connect(traced=telemetry is not None)
             self.registry = Registry(self.database, app.dependencies, secret=secret)
             routes = generated.register(self.registry, config.api.prefix)
+            self.registry.add_workers(generated.workers)
             self.registry.bind_hooks(config.jobs.max_attempts)
             self._know_jobs(app)
             if any(made.resource.tenant_scoped for made in self.registry.actions.values()):
@@ -145,6 +146,14 @@ class Running:
         )
         self._stack.callback(self._worker.stop, c.shutdown_timeout)
         return self._worker
+
+    def unserved(self, queues: Collection[str]) -> dict[str, list[str]]:
+        """Queues that jobs of this project go to, beside `queues`, and that no living worker works;
+        each with the kinds of its jobs. Raises as `db.connect`, and the errors of `db.translate`.
+        """
+        served = {*queues, *control.served(self.database.connection())}
+        declared = declared_queues(self.registry, self.schedules)
+        return {queue: kinds for queue, kinds in declared.items() if queue not in served}
 
     def ready(self) -> tuple[bool, Mapping[str, str]]:
         """Whether requests can be answered, and the reason of each part that cannot."""
