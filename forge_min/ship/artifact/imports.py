@@ -28,7 +28,8 @@ def check_imports(
 
     Followed from app.py, gen/ and jobs.py are the imports that always run: those at the top of a
     module or in a class there. What stands in a function, below `if`, or in a `try` that catches
-    ImportError may fail. project: its own members. package: all files of forge_min. members: all there are.
+    ImportError may fail. project: its own members. package: all files of forge_min. members: all
+    there are.
     """
     there = {name.removeprefix(_NATIVE) for name in members}
     known = {PurePosixPath(name).parts[0].partition(".")[0] for name in there}
