@@ -120,6 +120,11 @@ class Resource(NamedTuple, Generic[R]):
     after_delete: tuple[JobHook, ...] = ()
 
     @property
+    def hooks(self) -> tuple[JobHook, ...]:
+        """The jobs of every operation."""
+        return (*self.after_create, *self.after_update, *self.after_delete)
+
+    @property
     def key(self) -> Column:
         """The primary key."""
         return self.columns[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from .. import db, jobs
@@ -17,12 +17,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Generated(NamedTuple):
     """What gen/ gives: `register` and VIEWS of gen/registry.py, the content of gen/openapi.json.
 
-    views: the project's own pages in place of ours, by name: "layout", "flights.list".
+    views: the project's own pages in place of ours, by name: "layout", "flights.list". workers: the
+    worker classes of every jobs.py.
     """
 
     register: Callable[[Registry, str], list[Route]]
     openapi: Mapping[str, Any]
     views: Mapping[str, Callable[..., str]] = {}
+    workers: Sequence[type[Any]] = ()
 
 
 class App:
@@ -142,6 +144,7 @@ def declared_registry(app: App, generated: Generated) -> Registry:
     """What the code registers: actions and workers; needs no database. Raises ForgeError F701."""
     registry = Registry(db.Database(""), app.dependencies)
     generated.register(registry, "")
+    registry.add_workers(generated.workers)
     return registry
 
 
@@ -155,6 +158,24 @@ def declared_kinds(app: App, generated: Generated) -> dict[str, jobs.Kind]:
     known = registry.declared()
     jobs.check_periodic(app.schedules, jobs.Catalogue(known.values()))
     return known
+
+
+def declared_queues(registry: Registry, schedules: Iterable[jobs.Periodic]) -> dict[str, list[str]]:
+    """Queue → the kinds of jobs that hooks, schedules and worker classes put into it. The class of
+    a hook's job has no say there: its hook names the queue.
+    """
+    known = registry.declared()
+    hooks = [hook for made in registry.actions.values() for hook in made.resource.hooks]
+    used = {(hook.queue, hook.kind) for hook in hooks}
+    hooked = {hook.kind for hook in hooks}
+    used |= {(kind.queue, name) for name, kind in known.items() if name not in hooked}
+    for each in schedules:
+        name = each.kind if isinstance(each.kind, str) else each.kind.kind
+        used.add((each.options.get("queue") or known[name].queue, name))
+    queues: dict[str, list[str]] = {}
+    for queue, kind in sorted(used):
+        queues.setdefault(queue, []).append(kind)
+    return queues
 
 
 def _declares(add: Callable[[Any], None]) -> Callable[[F], F]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from math import inf
@@ -34,7 +34,7 @@ from ..wsgi.middleware import (
     tenant_in_path,
 )
 from ..wsgi.views import LISTING, Frame, ProblemPages
-from .declaration import App, Generated
+from .declaration import App, Generated, declared_queues
 from .encoder import Encoder
 from .first import FirstConnection
 from .identity import Callers, caller
@@ -111,6 +111,7 @@ class Running:
                 max_conditions=config.api.max_conditions,
             )
             routes = generated.register(self.registry, config.api.prefix)
+            self.registry.add_workers(generated.workers)
             self.registry.bind_hooks(config.jobs.max_attempts)
             self._know_jobs(app)
             scoped = [
@@ -169,6 +170,14 @@ class Running:
         )
         self._stack.callback(self._worker.stop, c.shutdown_timeout)
         return self._worker
+
+    def unserved(self, queues: Collection[str]) -> dict[str, list[str]]:
+        """Queues that jobs of this project go to, beside `queues`, and that no living worker works;
+        each with the kinds of its jobs. Raises as `db.connect`, and the errors of `db.translate`.
+        """
+        served = {*queues, *control.served(self.database.connection())}
+        declared = declared_queues(self.registry, self.schedules)
+        return {queue: kinds for queue, kinds in declared.items() if queue not in served}
 
     def ready(self) -> tuple[bool, Mapping[str, str]]:
         """Whether requests can be answered, and the reason of each part that cannot."""

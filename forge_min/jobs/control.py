@@ -157,6 +157,11 @@ def health(conn: Conn, timeouts: Mapping[str, float], timeout: float, grace: flo
     return shown | {"counts": counts, "oldest": oldest, "alive": alive}
 
 
+def served(conn: Conn) -> set[str]:
+    """The queues that living workers work."""
+    return {name for (name,) in db.run(conn, SQL["served"])}
+
+
 def minutes(conn: Conn) -> Mapping[str, list[tuple[int, int, int, float]]]:
     """queue → (seconds since 1970, completed, failed, seconds they took) of each minute of the last
     hour in which something ended.

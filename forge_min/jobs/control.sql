@@ -129,6 +129,9 @@ select jsonb_build_object('kind', kind, 'count', count(*)) from (
   where state = 'discarded' and coalesce(finalized_at, scheduled_at) > now() - interval '1 day' limit 10000) recent
 group by kind order by count(*) desc, kind
 
+-- name: served
+select distinct jsonb_object_keys(queues) from forge_worker where expires_at > now()
+
 -- name: alive
 select count(*) from forge_worker where expires_at > now()
 

@@ -69,7 +69,15 @@ class Project:
             message = "app.py has no App of the name app"
             raise ForgeError(message, code="F530", hint="write: app = App()")
         contract = json.loads((self.root / "gen" / "openapi.json").read_text(encoding="utf-8"))
-        return app, Generated(registry.register, contract, getattr(registry, "VIEWS", {}))
+        views = getattr(registry, "VIEWS", {})
+        return app, Generated(registry.register, contract, views, self._workers())
+
+    def _workers(self) -> list[type[Any]]:
+        """WORKERS of every resources/*/jobs.py, whether a hook of its schema names one or not."""
+        names = [folder.name for folder in (self.root / "resources").iterdir() if folder.is_dir()]
+        modules = [f"resources.{name}.jobs" for name in sorted(names) if name.isidentifier()]
+        found = [importlib.import_module(module) for module in modules if find_spec(module)]
+        return [worker for module in found for worker in getattr(module, "WORKERS", ())]
 
     def preload(self) -> None:
         """PERF: load what `start` needs, and no user code, once for processes that are forked: they

@@ -15,12 +15,12 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from ..config import Config
-from ..errors import UsageError
+from ..errors import ForgeError, UsageError
 from ..observe import lines_to, new_handler
 from ..wsgi import Server, inherited_listener
 from .door import DONE, STUCK
@@ -142,6 +142,7 @@ def work(project: Project, *, queues: str | None = None, early: AdminSocket | No
         running.new_worker(chosen, ended.stuck).start()
         tell()
         log.info("working the queues %s", ", ".join(f"{q}={n}" for q, n in chosen.items()))
+        _warn_of_unserved(running, chosen)
         ended.wait()
     return ended.code()
 
@@ -220,6 +221,8 @@ def _serve(
         log.info("serving on %s", server.url)
         if behind := running.ready()[1].get("migrations"):
             log.warning("migrations are %s; run: migrate up", behind)
+        elif jobs and config.jobs.enabled:
+            _warn_of_unserved(running, config.jobs.queues)
         if link is not None:
             link.serving()
         ended.wait()
@@ -229,6 +232,16 @@ def _serve(
             server.end_connections()
             ended.pause(delay)
     return ended.code()
+
+
+def _warn_of_unserved(running: Running, queues: Collection[str]) -> None:
+    """Warn of queues whose jobs would wait: none of ours, and no living worker has them."""
+    with suppress(ForgeError):  # the database is away: others report that
+        for queue, kinds in running.unserved(queues).items():
+            log.warning(
+                "no worker serves the queue %s, so jobs of %s wait; add it to jobs.queues, or start"
+                " `worker --queues %s=2` (help F727)", queue, ", ".join(kinds), queue
+            )  # fmt: skip
 
 
 @contextmanager

@@ -830,6 +830,25 @@ def test_a_job_beyond_its_time_is_told_with_its_number(
     assert one.state == "warning" and one.next == f"forge-min jobs show {id}"
 
 
+def test_a_queue_that_no_worker_serves_is_a_warning_before_a_job_waits(
+    fresh_database: TestDatabase, owner: db.Connection, make_site: MakeSite
+) -> None:
+    def register(registry: Any, prefix: str) -> list[Any]:
+        work = {"kind": "Reindex", "queue": "index", "work": lambda self, job: None}
+        registry.add_workers([type("Reindex", (), work)])
+        return []
+
+    site = make_site(fresh_database.app_url, code=lambda: (App(), Generated(register, {})))
+    one = of(check_services(site), "D708")
+    assert one.state == "warning" and one.next == "forge-min worker --queues index=2"
+    assert one.message == "no worker serves index, so jobs of Reindex will wait"
+    owner.execute(
+        "insert into forge_worker (id, host, pid, queues, kinds, expires_at) values"
+        " (gen_random_uuid(), 'h', 1, '{\"index\": 1}', '{}', now() + interval '1 minute')"
+    )
+    assert of(check_services(site), "D708").state == "ok"
+
+
 def test_a_backlog_and_discarded_jobs_are_told(
     fresh_database: TestDatabase, owner: db.Connection, make_site: MakeSite
 ) -> None:

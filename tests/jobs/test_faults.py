@@ -283,6 +283,32 @@ def test_a_server_that_is_killed_again_and_again_loses_no_job_and_repeats_no_eff
     assert told and not any("does not exist" in message for message in told), told
 
 
+@pytest.mark.thorough
+def test_a_crash_of_the_server_between_jobs_costs_no_attempt(own_server: EmbeddedServer) -> None:
+    """All connections end as by `pg_ctl restart -m immediate`."""
+    url = own_server.owner_url
+    worker = jobs.Worker(
+        lambda: db.connect(url),
+        {"a": lambda job: job.conn.execute("insert into done values (%s)", [job.id])},
+        queues={"default": 4}, poll_interval=0.05, heartbeat=0.2,
+    )  # fmt: skip
+    worker.start()
+    try:
+        for n in range(1, 4):
+            with db.connect(url) as conn:
+                some = [NewJob("a", {}, max_attempts=1) for _ in range(20)]
+                jobs.insert_many_tx(conn, some)
+                end = time.monotonic() + DEADLINE
+                ended = "select count(*) from forge_job where state = 'completed' and attempt = 1"
+                while conn.execute(ended).fetchone() != (20 * n,):
+                    assert time.monotonic() < end
+                    time.sleep(0.05)
+                kill(own_server, conn.info.backend_pid)
+            until_back(url)
+    finally:
+        worker.stop(5.0)
+
+
 def kill(server: EmbeddedServer, pid: int) -> None:
     """SIGKILL a server process, which may live in a namespace of its own under another number."""
     for path in Path("/proc").glob("[0-9]*/status"):

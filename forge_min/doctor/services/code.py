@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
-from ...app import App, Generated, declared_registry
+from ...app import App, Generated, declared_queues, declared_registry
 from ...errors import ForgeError
 from ...jobs import Catalogue, check_periodic
 from ..examination import PATIENCE, Unanswered, apart, attempt
@@ -27,18 +27,19 @@ class Worked(NamedTuple):
 
 @dataclass
 class Declared:
-    """What the code says; None where it does not load. kinds: it has workers for. scoped: tables of
-    tenants.
+    """What the code says; None where it does not load. kinds: it has workers for. queues: of
+    `declared_queues`. scoped: tables of tenants.
     """
 
     kinds: Mapping[str, Worked] | None = None
+    queues: Mapping[str, Sequence[str]] | None = None
     scoped: frozenset[str] | None = None
 
 
 def check_code(site: Site, declared: Declared) -> Iterator[Finding]:
     """Import it as `serve` does, in a process of its own, and fill `declared`."""
     try:
-        findings, kinds, scoped = apart(partial(_look, site))
+        findings, kinds, declared.queues, scoped = apart(partial(_look, site))
     except Unanswered as err:
         yield from _unloaded(str(err))
         return
@@ -52,7 +53,7 @@ def _look(site: Site) -> tuple[object, ...]:
     # The alarm is not what ends it: whoever waits for the answer has less patience.
     findings = attempt("D105", partial(_load, site, declared), 2 * PATIENCE)
     scoped = None if declared.scoped is None else sorted(declared.scoped)
-    return findings, declared.kinds, scoped
+    return findings, declared.kinds, declared.queues, scoped
 
 
 def _load(site: Site, declared: Declared) -> Iterator[Finding]:
@@ -87,6 +88,7 @@ def _declare(app: App, generated: Generated, declared: Declared) -> Iterator[Fin
         declared.kinds = {name: Worked(one.queue, one.timeout) for name, one in kinds.items()}
         registry.bind_hooks()
         check_periodic(app.schedules, Catalogue(kinds.values()))
+        declared.queues = declared_queues(registry, app.schedules)
     except ForgeError as err:
         yield found("D107", "failed", told(err), code=err.code)
     except BaseException as err:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from shlex import quote
 
 from ... import db
 from ...jobs import control
-from ..finding import Finding, State, found, listed, verdict
+from ..finding import Finding, State, found, listed, skipped, verdict
 from ..site import Site
 from .code import Declared, Worked
 from .reading import reading
@@ -22,6 +22,7 @@ def check_jobs(site: Site, conn: db.Connection, declared: Declared) -> Iterator[
     own = {name: kind.timeout for name, kind in kinds.items() if kind.timeout}
     with reading(conn):
         seen = control.health(conn, own, s["jobs.timeout"], s["jobs.rescue_after"])
+        served = {*s["jobs.queues"], *control.served(conn)}
     known = declared.kinds
     nobodys = [kind for kind in seen["unknown"] if known is not None and kind not in known]
     paused = {q["name"]: control.moment(q["paused_at"]) for q in seen["queues"] if q["paused_at"]}
@@ -38,6 +39,10 @@ def check_jobs(site: Site, conn: db.Connection, declared: Declared) -> Iterator[
     late = [one for one in seen["stuck"] if not one["dead"]]
     first = late[0]["id"] if late else ""
     yield verdict("D707", "warning", _listed(late), "there are none", id=first)
+    if declared.queues is None:
+        yield skipped("D708", "the project's code does not load")
+    else:
+        yield from _all("D708", _unserved(declared.queues, served), "every queue has a worker")
 
 
 def _all(code: str, wrong: Iterator[Finding], well: str) -> Iterator[Finding]:
@@ -60,6 +65,13 @@ def _unworked(
     for queue in seen["unworked"]:
         message = f"jobs of the queue {queue} wait, and no worker that lives works it"
         yield found("D702", "warning", message, queue=quote(queue))
+
+
+def _unserved(queues: Mapping[str, Sequence[str]], served: Collection[str]) -> Iterator[Finding]:
+    for queue, kinds in queues.items():
+        if queue not in served:
+            message = f"no worker serves {queue}, so jobs of {', '.join(kinds)} will wait"
+            yield found("D708", "warning", message, queue=quote(queue))
 
 
 def _paused(queues: Mapping[str, str]) -> Iterator[Finding]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatch
 from pathlib import PurePosixPath
 
 from ...errors import BuildError, ErrorGroup
 from ..failure import failure
 
-_STARTS = ("gen/registry.py", "app.py")  # what ops.project imports
+_STARTS = ("gen/registry.py", "app.py", "resources/*/jobs.py")  # what ops.project imports
 _CAUGHT = frozenset({"ImportError", "ModuleNotFoundError", "Exception", "BaseException"})
 _OWN = "forge_min"
 _NATIVE = "_native/"
@@ -25,15 +26,17 @@ def check_imports(
     """Raises BuildError F352 for an import that must fail when the artifact starts, an ErrorGroup
     of them for several; each name is told of once.
 
-    Followed from app.py and gen/ are the imports that always run: those at the top of a module or
-    in a class there. What stands in a function, below `if`, or in a `try` that catches ImportError
-    may fail. project: its own members. package: all files of forge_min. members: all there are.
+    Followed from app.py, gen/ and jobs.py are the imports that always run: those at the top of a
+    module or in a class there. What stands in a function, below `if`, or in a `try` that catches
+    ImportError may fail. project: its own members. package: all files of forge_min. members: all
+    there are.
     """
     there = {name.removeprefix(_NATIVE) for name in members}
     known = {PurePosixPath(name).parts[0].partition(".")[0] for name in there}
     known |= sys.stdlib_module_names
     left_out = package.keys() - there
-    waiting, seen = [name for name in _STARTS if name in project], set(_STARTS)
+    waiting = [name for name in project if any(fnmatch(name, start) for start in _STARTS)]
+    seen = set(waiting)
     wrong: dict[str, BuildError] = {}
     while waiting:
         file = waiting.pop()
