@@ -127,9 +127,9 @@ def test_of_many_rows_one_is_found_while_typing_and_with_the_keyboard_alone(
     browser.get(board.url + "flights/new")
     search = field(browser, "origin_id.q")
     search.send_keys("Field 42")
-    browser.until("document.querySelector('[name=origin_id]')")
+    browser.until("document.querySelector('.choices [name=origin_id]')")
     search.send_keys(Keys.ENTER)  # which saves nothing
-    browser.until("document.querySelectorAll('[name=origin_id]').length === 1")
+    browser.until("document.querySelectorAll('.choices [name=origin_id]').length === 1")
     search.send_keys(Keys.TAB)
     browser.switch_to.active_element.send_keys(Keys.SPACE)
     picked = "document.querySelector('[name=origin_id]:checked')?.closest('label').textContent"
