@@ -17,15 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ...fanout import Courier, ready, rearm
-from ..message import (
-    FORWARDED_FOR,
-    OnAnswered,
-    Phase,
-    Refused,
-    TrustedProxies,
-    problem,
-    warn_of_untrusted,
-)
+from ..message import OnAnswered, Phase, Refused, TrustedProxies, problem, warn_of_untrusted
 from .connection import Connection, Gone
 from .crew import Crew
 from .entrance import Entrance
@@ -236,7 +228,7 @@ class Core(Entrance):
     def _answer(self, conn: Connection, request: dict[str, Any], turn: Turn) -> Exchange:
         if self._proxies is not None:
             self._proxies.apply(request)
-        elif FORWARDED_FOR in request and self._warns:
+        elif "HTTP_X_FORWARDED_FOR" in request and self._warns:
             self._warns = False
             warn_of_untrusted(request["REMOTE_ADDR"])
         conn.held = (
