@@ -91,17 +91,10 @@ def is_outdated(kept: str) -> bool:
     return found is None or Costs(*map(int, found.groups()[:3])) != COSTS
 
 
-def has_free_turn() -> bool:
-    """Whether a password would be checked at once. Cheap: for tries that may not wait."""
-    free = not _NEXT.locked() and _TURNS.acquire(blocking=False)
-    if free:
-        _TURNS.release()
-    return free
-
-
-def too_many(wait: float = 0.0) -> Unavailable:
-    """What is raised for a try that gets no turn within `wait` seconds."""
-    return Unavailable("too many sign in at once", retry_after=max(1, int(wait)))
+def check_turn() -> None:
+    """Raises Unavailable unless a password would be checked at once. Cheap, unlike a check."""
+    with _turn(0.0):
+        pass
 
 
 @contextmanager
@@ -110,7 +103,7 @@ def _turn(wait: float | None = None) -> Iterator[None]:
     first = _NEXT.acquire(timeout=wait)
     try:
         if not first or not _TURNS.acquire(timeout=wait):
-            raise too_many(wait)
+            raise Unavailable("too many sign in at once", retry_after=max(1, int(wait)))
     finally:
         if first:
             _NEXT.release()

@@ -21,14 +21,7 @@ from . import sessions
 from .accounts import SQL, User, as_id
 from .accounts import find_user as find_account
 from .keys import digest
-from .passwords import (
-    check_password,
-    has_free_turn,
-    hash_password,
-    is_outdated,
-    too_many,
-    verify_password,
-)
+from .passwords import check_password, check_turn, hash_password, is_outdated, verify_password
 
 RESET = 3600.0  # seconds that a link for a new password is good
 LINKS = 5  # made by an operator that are good at the same time
@@ -106,11 +99,7 @@ def set_password(
 
 
 def change_password(
-    conn: psycopg.Connection[Any],
-    user: User,
-    current: str,
-    password: object,
-    at_least: int,
+    conn: psycopg.Connection[Any], user: User, current: str, password: object, at_least: int
 ) -> None:
     """As `set_password`, for a signed-in user who knows the present one. Raises Unauthenticated
     F638, TooManyAttempts F637, Invalid F630.
@@ -250,8 +239,8 @@ def _count(
                 seconds = max(1, int(wait or 1))
                 message = text("too many attempts; try again in {seconds} s", seconds=seconds)
                 raise TooManyAttempts(message, retry_after=seconds)
-            if key in hurried and not has_free_turn():
-                raise too_many()
+            if key in hurried:
+                check_turn()
             taken[key] = step[key]
         db.run(conn, SQL["sweep"])
     return taken

@@ -108,12 +108,10 @@ def serve(
     Raises ServerError F503 for a port in use, F508 for a supervisor's socket that cannot be served,
     ConfigError, Unavailable (no database).
     """
-    _log_to_stderr(project.config)
-    c = project.config.server
-    if (
-        project.config.env == "production"
-        and project.config.sources["server.trusted_proxies"] == "default"
-    ):
+    config = project.config
+    _log_to_stderr(config)
+    c = config.server
+    if config.env == "production" and config.sources["server.trusted_proxies"] == "default":
         log.warning(
             "server.trusted_proxies is not set: behind a proxy every client counts as one address; "
             "name the proxy's address, or set [] when there is none"

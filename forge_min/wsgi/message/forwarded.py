@@ -17,7 +17,6 @@ from ...expression import expression
 from .head import is_host
 
 UNIX = "unix"
-FORWARDED_FOR = "HTTP_X_FORWARDED_FOR"
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _PAIR = expression(rf'[ \t]*({_TOKEN})=(?:({_TOKEN})|"((?:[^"\\]|\\.)*)")[ \t]*')
 _PORT = r"(?::(?:[0-9]{1,5}|_[A-Za-z0-9._\-]+))?"  # or a word in its place (RFC 7239 section 6.3)
@@ -76,7 +75,7 @@ class TrustedProxies:
         peer = environ["REMOTE_ADDR"]
         environ["forge.trusted_proxy"] = trusted = self.trusts(peer)
         if not trusted:
-            if self._warns and FORWARDED_FOR in environ:
+            if self._warns and "HTTP_X_FORWARDED_FOR" in environ:
                 self._warns = False
                 warn_of_untrusted(peer)
             return

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 from ...fanout import Courier, ready, rearm
 from ..message import (
-    FORWARDED_FOR,
     OnAnswered,
     Parked,
     Phase,
@@ -231,7 +230,7 @@ class Core(Entrance):
                     request = arrived
                     if self._proxies is not None:
                         self._proxies.apply(request)
-                    elif FORWARDED_FOR in request and self._warns:
+                    elif "HTTP_X_FORWARDED_FOR" in request and self._warns:
                         self._warns = False
                         warn_of_untrusted(request["REMOTE_ADDR"])
                 try:
