@@ -165,7 +165,7 @@ class Connection(psycopg.Connection[TupleRow]):
     def note_error(self, err: Exception) -> None:
         """Close the connection if `err` means that it is lost, and have the others checked."""
         state = getattr(err, "sqlstate", None) or ""
-        if self.broken or state.startswith(("08", "57P")):
+        if self.broken or state.startswith(("08006", "57P")):
             self.lose()
 
     def lose(self) -> None:

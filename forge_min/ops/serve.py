@@ -63,6 +63,11 @@ class Ended:
         with suppress(RuntimeError):
             self._hurried.release()
 
+    def at_once(self) -> None:
+        """Set it, without a `pause`. Idempotent."""
+        self.hurry()
+        self.set()
+
     def pause(self, seconds: float) -> None:
         """Wait so long, or until `hurry`."""
         until = time.monotonic() + seconds
@@ -205,7 +210,7 @@ def _serve(
     with _process(child=link is not None, delays=delay > 0) as (stack, ended):
         server = stack.enter_context(Server(**settings))
         if link is not None:
-            link.start(health, ended.set)
+            link.start(health, ended.at_once)
         # The ports are bound: a probe gets "starting" while the slow imports run.
         running, tell = _start(project, stack, health, admin=admin, serving=True, early=early)
         running.metrics.watch_server(lambda: server.connections, config.server.max_connections)

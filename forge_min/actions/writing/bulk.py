@@ -16,6 +16,7 @@ from . import statement
 from .writer import AGAIN, Item, Params, Writer
 
 Numbered = list[tuple[int, Item]]  # each with its place in the whole, from 0
+Group = tuple[tuple[str, ...], list[tuple[int, Params]]]  # fields that are given, and such rows
 BATCH = 1000
 
 
@@ -64,17 +65,20 @@ class Bulk(Writer[R]):
         unique = {c.name: c for c in self.resource.columns if c.unique or c is self.resource.key}
         if key not in unique:
             raise BadRequest(f"{key} is not unique here; these are: {', '.join(unique)}")
-        if not isinstance(items, Sequence) or type(self).validate is not Bulk.validate:
-            conn = conn or self.connection()  # an iterator and the project's code run only once
-        count = self._tried(conn, lambda own: self._upsert_all(own, items, unique[key]))
+        on = unique[key]
+        groups: Iterable[Group] = (g for b in _batches(items) for g in self._groups(b, on))
+        if isinstance(items, Sequence):
+            groups = list(groups)  # validated once, also if the transaction is tried again
+        else:
+            conn = conn or self.connection()  # what comes once cannot be tried again
+        count = self._tried(conn, lambda own: self._upsert_all(own, groups, on))
         return Upserted(count["created"], count["updated"], count["unchanged"])
 
-    def _upsert_all(self, conn: db.Connection, items: Iterable[Item], on: Column) -> Counter[str]:
+    def _upsert_all(self, conn: db.Connection, groups: Iterable[Group], on: Column) -> Counter[str]:
         count: Counter[str] = Counter()
         with db.transaction(conn):
-            for batch in _batches(items):
-                for given, rows in self._groups(batch, on):
-                    count += self._upsert(conn, given, rows, on)
+            for given, rows in groups:
+                count += self._upsert(conn, given, rows, on)
         return count
 
     def _checked(self, batch: Numbered, on: Column | None = None) -> list[Params]:
@@ -102,9 +106,7 @@ class Bulk(Writer[R]):
             wrong.append(FieldError("/" + on.name, "required", text("is required")))
         return wrong
 
-    def _groups(
-        self, batch: Numbered, on: Column
-    ) -> Iterator[tuple[tuple[str, ...], list[tuple[int, Params]]]]:
+    def _groups(self, batch: Numbered, on: Column) -> Iterator[Group]:
         """Items that fit one statement: they give the same columns, and no key stands twice."""
         groups = defaultdict(list)
         times: Counter[Any] = Counter()
