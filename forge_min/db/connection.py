@@ -411,7 +411,7 @@ class Database:
         """The connection if it is alive or in a transaction of the caller's, else a new one."""
         status = conn.pgconn.transaction_status
         idle = status in (TransactionStatus.IDLE, TransactionStatus.UNKNOWN)
-        if not idle or conn.pgconn.pipeline_status:
+        if not conn.closed and (not idle or conn.pgconn.pipeline_status):
             return conn
         if status == TransactionStatus.IDLE and conn.is_alive():
             return conn
