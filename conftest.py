@@ -16,6 +16,8 @@ REQUIRE_ALL = os.environ.get("FORGE_REQUIRE_ALL", "") not in ("", "0")
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 settings.register_profile("fuzz", max_examples=20_000, deadline=None)
+settings.register_profile("default", deadline=None)  # no test depends on the machine's speed
+settings.load_profile("default")
 # A shell starts what it runs in the background with SIGINT ignored, and children inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

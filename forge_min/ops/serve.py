@@ -144,8 +144,8 @@ def work(project: Project, *, queues: str | None = None, early: AdminSocket | No
         running, tell = _start(project, stack, health, admin=admin, serving=False, early=early)
         running.new_worker(chosen, ended.stuck).start()
         tell()
-        log.info("working the queues %s", ", ".join(f"{q}={n}" for q, n in chosen.items()))
         _warn_of_unserved(running, chosen)
+        log.info("working the queues %s", ", ".join(f"{q}={n}" for q, n in chosen.items()))
         ended.wait()
     return ended.code()
 

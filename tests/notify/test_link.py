@@ -17,6 +17,9 @@ class Fake:
     def close(self) -> None:
         self.closed = True
 
+    def note_error(self, error: BaseException) -> None:
+        """It is closed by the loop, whatever the error."""
+
 
 def test_a_broken_connection_is_replaced() -> None:
     link = Link(Fake)  # type: ignore[arg-type]
