@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from math import isfinite
 from typing import Literal, TextIO
 
+from ...errors import printable
 from ..traceparent import SpanContext
 from ..tracing import current
 from .fields import log_fields
@@ -213,13 +214,6 @@ def _exception(record: logging.LogRecord) -> str:
     if record.stack_info:
         text += masked(record.stack_info)
     return text.rstrip("\n")
-
-
-def printable(text: str) -> str:
-    """Escape what could end the line, move the cursor or hide: what str.isprintable() refuses."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def quoted(value: Plain) -> str:
