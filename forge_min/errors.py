@@ -12,6 +12,13 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypedDict, Unpack
 
 
+def printable(text: str) -> str:
+    """Escape what could end the line, move the cursor or hide: what str.isprintable() refuses."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class _About(TypedDict, total=False):
     """What every error takes besides its message."""
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from ..errors import ConfigError, ErrorGroup
+from ..errors import ConfigError, ErrorGroup, printable
 from .frozen import Config
 from .table import KEYS, TABLE, Key
 from .values import as_toml, shown
@@ -109,10 +109,8 @@ class _Loading:
             sections = tomllib.loads(self._text)
         except (ValueError, RecursionError) as err:  # also for more digits than int() takes
             found = re.search(r"\(at line (\d+)", str(err))
-            line = found[1] if found else _last_line(self._text)
-            long = type(err) is ValueError
-            said = "a number has more digits than can be read" if long else err
-            raise ConfigError(f"{self._file}:{line}: {said}", code="F202") from err
+            line = found[1] if found else self._text.count("\n") + 1
+            raise ConfigError(f"{self._file}:{line}: {err}", code="F202") from err
         known = sorted({name.partition(".")[0] for name in KEYS})
         for section, content in sections.items():
             if not isinstance(content, dict) or section not in known:
@@ -238,12 +236,6 @@ def _line_of(text: str, section: str, name: str | None = None) -> int:
     return first or 1
 
 
-def _last_line(text: str) -> int:
-    """The line of a number that is too long, else the last one."""
-    number = re.search(r"[0-9_]{4300}", text)
-    return text.count("\n", 0, number.start() if number else None) + 1
-
-
 def _closest(name: str, known: list[str]) -> list[str]:
     import difflib
 
@@ -262,12 +254,7 @@ def _unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:
         if name not in known and not name.startswith("FORGE_REQUIRE_"):
             close = _closest(name[6:], [v.removeprefix("FORGE_") for v in known])
             meant = f": did you mean FORGE_{close[0]}?" if close else ""
-            yield f"{_printable(name)} is not known{meant}"
-
-
-def _printable(name: str) -> str:
-    """What begins no line and moves no cursor."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+            yield f"{printable(name)} is not known{meant}"
 
 
 def _user(url: str) -> str:

@@ -81,8 +81,8 @@ def apart(look: Callable[[], object], patience: float = PATIENCE) -> Any:
         # Threads that the child lacks are its parent's alone; doctor itself has none.
         warnings.simplefilter("ignore", DeprecationWarning)
         process.start()
+        theirs.close()
         try:
-            theirs.close()
             if not wait([ours, process.sentinel], patience):
                 raise Unanswered(f"no answer within {patience:g} s")
             return json.loads(ours.recv_bytes())
@@ -94,18 +94,10 @@ def apart(look: Callable[[], object], patience: float = PATIENCE) -> Any:
 
 def _answer(look: Callable[[], object], theirs: Connection) -> None:
     os.setsid()  # what it starts is killed with it; no terminal asks it anything
-    threading.Thread(target=_follow, name="doctor-parent", daemon=True).start()
     os.dup2(2, 1)
     with redirect_stdout(sys.stderr):
         answer = look()
     theirs.send_bytes(json.dumps(answer).encode())
-
-
-def _follow() -> None:
-    """A doctor that is killed leaves nobody's endless loop behind."""
-    if (parent := multiprocessing.parent_process()) is not None:
-        parent.join()
-        os.killpg(0, signal.SIGKILL)
 
 
 def _kill(process: BaseProcess) -> None:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ..errors import printable
 from .finding import Finding, State
 
 GROUPS = {
@@ -57,19 +58,14 @@ class Report:
         for one in self.findings:
             if group != (group := GROUPS[one.code[:2]]):
                 yield group
-            said = _printable(one.message)
+            said = printable(one.message)
             yield f"  {_state(one, colour)}  {one.code}  {one.subject}: {said}"
             if one.next:
                 for line in textwrap.wrap(one.why, _WIDTH - len(_MARGIN)):
                     yield _MARGIN + line
-                yield f"{_MARGIN}next: {_printable(one.next)}"
+                yield f"{_MARGIN}next: {printable(one.next)}"
         told = ", ".join(f"{self.counts[state]} {state}" for state in _COLOURS)
         yield f"{told} (profile {self._profile})"
-
-
-def _printable(text: str) -> str:
-    """What an exception or a name of the database holds begins no line, and moves no cursor."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _state(one: Finding, colour: bool) -> str:

@@ -1,8 +1,8 @@
 """`trace_connection`: one client span per statement of a psycopg connection. Imports no psycopg.
 
 It replaces the connection's cursor classes by subclasses of them, so whatever the connection's
-owner chose stays; a cursor that is made of another class is seen where it waits for the answer. An
-unsampled statement costs one context variable lookup.
+owner chose stays; a cursor that somebody makes of another class is not traced. An unsampled
+statement costs one context variable lookup.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def trace_connection(conn: Connection) -> Connection:
 
     The span carries the statement's text with its placeholders, never its parameters; literals are
     `?`, comments left out. conn: a Connection or an AsyncConnection. In pipeline mode a span covers
-    the sending, not the answer; of a COPY or a stream of a cursor that the connection did not make
-    (`psycopg.RawCursor(conn)`) its beginning. Only statements inside a sampled span are recorded,
+    the sending, not the answer. A cursor that the connection did not make
+    (`psycopg.RawCursor(conn)`) has no spans. Only statements inside a sampled span are recorded,
     among them those of transactions and of named cursors.
     """
     traced: Any = conn
@@ -44,55 +44,7 @@ def trace_connection(conn: Connection) -> Connection:
     send = traced._exec_command
     if getattr(send, "func", None) is not _command:
         traced._exec_command = partial(_command, conn, send)
-        waits = _await if hasattr(conn, "__aenter__") else _wait
-        traced.wait = partial(waits, conn, traced.wait)
     return conn
-
-
-# What makes a cursor's messages, and its parameter that is the statement.
-_SENDERS = {
-    "_execute_gen": "query",
-    "_executemany_gen_pipeline": "query",
-    "_executemany_gen_no_pipeline": "query",
-    "_stream_send_gen": "query",
-    "_start_copy_gen": "statement",
-    "_declare_gen": "query",
-}
-
-
-def _wait(conn: Any, wait: Callable[..., Any], gen: Any, *args: Any, **options: Any) -> Any:
-    """psycopg's `wait`, in a span where it is for a statement of a cursor that has none."""
-    cursor, query = _untraced(gen)
-    if cursor is None:
-        return wait(gen, *args, **options)
-    with _statement(conn, query) as active:
-        result = wait(gen, *args, **options)
-        _rows(active, cursor.rowcount)
-        return result
-
-
-async def _await(conn: Any, wait: Callable[..., Any], gen: Any, *args: Any, **options: Any) -> Any:
-    """The same of an AsyncConnection."""
-    cursor, query = _untraced(gen)
-    if cursor is None:
-        return await wait(gen, *args, **options)
-    with _statement(conn, query) as active:
-        result = await wait(gen, *args, **options)
-        _rows(active, cursor.rowcount)
-        return result
-
-
-def _untraced(gen: Any) -> tuple[Any, Any]:
-    """The cursor of a class of its own that a generator sends for, and what; else (None, None)."""
-    name = _SENDERS.get(getattr(gen, "__name__", ""))
-    frame = getattr(gen, "gi_frame", None)
-    if name is None or frame is None:
-        return None, None
-    given = frame.f_locals  # of one that has not begun: its arguments
-    cursor = given.get("self")
-    if cursor is None or name not in given or hasattr(cursor, "_forge_traced"):
-        return None, None
-    return cursor, given[name]
 
 
 def _command(conn: Any, send: Callable[..., Any], query: Any, *args: Any, **options: Any) -> Any:

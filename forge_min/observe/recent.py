@@ -12,7 +12,7 @@ from weakref import WeakSet
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.trace import StatusCode
 
-from .logs import printable
+from ..errors import printable
 
 _KEPT = 50  # trees
 _OPEN = 200  # traces that have not ended here

@@ -10,8 +10,6 @@ import resource
 import secrets
 import shutil
 import signal
-import subprocess
-import sys
 import time
 import zipfile
 from asyncio import CancelledError
@@ -81,26 +79,6 @@ def refuse_alarms() -> None:
 def test_what_cannot_be_ended_from_within_is_ended_from_outside(look: Callable[[], None]) -> None:
     with pytest.raises(Unanswered, match=r"no answer within 0\.2 s"):
         apart(partial(attempt, "D105", look), 0.2)  # type: ignore[arg-type]
-
-
-def test_a_doctor_that_is_killed_leaves_no_process_behind() -> None:
-    script = (
-        "import os\n"
-        "from forge_min.doctor.examination import apart\n"
-        "def look():\n"
-        "    os.write(2, b'%d\\n' % os.getpid())\n"
-        "    while True:\n"
-        "        try: pass\n"
-        "        except BaseException: pass\n"
-        "apart(look, 60.0)\n"
-    )
-    argv = [sys.executable, "-c", script]
-    with subprocess.Popen(argv, stderr=subprocess.PIPE) as doctor:
-        assert doctor.stderr is not None
-        child = int(doctor.stderr.readline())
-        doctor.terminate()
-        assert doctor.stderr.read() == b""  # the child holds it open for as long as it lives
-    assert child != doctor.pid
 
 
 def test_what_raises_no_exception_is_a_failure_and_ctrl_c_is_none() -> None:

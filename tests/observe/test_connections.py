@@ -278,47 +278,6 @@ def test_the_cursor_class_of_the_owner_stays(fresh_database, spans: Spans) -> No
         assert cursor.mogrify("select %s", ("x",)) == "select 'x'"
 
 
-def test_cursors_that_the_connection_did_not_make_are_traced_too(
-    fresh_database: TestDatabase, spans: Spans
-) -> None:
-    with psycopg.connect(fresh_database.app_url, autocommit=True) as conn:
-        trace_connection(conn)
-        conn.cursor_factory = psycopg.ClientCursor  # set anew behind our back
-        with span("request"):
-            assert psycopg.RawCursor(conn).execute("select $1::int", (7,)).fetchone() == (7,)
-            conn.execute("select %s", ("secret",))
-            cursor = psycopg.ClientCursor(conn)
-            cursor.executemany("select %s", [(1,), (2,)])
-            with cursor.copy("copy (select 'a') to stdout") as copy:
-                assert [bytes(row) for row in copy] == [b"a\n"]
-            assert [*cursor.stream("select 8")] == [(8,)]
-            with psycopg.ServerCursor(conn, "named", withhold=True) as named:
-                named.execute("select generate_series(1, 3)")
-            with pytest.raises(psycopg.errors.DivisionByZero):
-                cursor.execute("select 1 / 0")
-    failed = [one for one in spans() if one.status.status_code is StatusCode.ERROR]
-    assert [(one.attributes or {})["db.query.text"] for one in failed] == ["select ? / ?"]
-    assert [text for text in texts(spans) if not text.startswith("CLOSE")] == [
-        "select $1::int", "select %s", "select %s", "copy (select ?) to stdout", "select ?",
-        "select generate_series(?, ?)", "select ? / ?",
-    ]  # fmt: skip
-
-
-def test_nor_on_an_asynchronous_connection(fresh_database: TestDatabase, spans: Spans) -> None:
-    async def work() -> None:
-        async with await psycopg.AsyncConnection.connect(
-            fresh_database.app_url, autocommit=True
-        ) as conn:
-            trace_connection(conn)
-            with span("request"):
-                await psycopg.AsyncRawCursor(conn).execute("select pg_sleep($1)", (0.2,))
-
-    asyncio.run(work())
-    statement, _ = spans()
-    assert texts(spans) == ["select pg_sleep($1)"] and rows(spans) == [1]
-    assert (statement.end_time or 0) - (statement.start_time or 0) >= 200_000_000
-
-
 @pytest.mark.parametrize(
     ("text", "name"),
     [

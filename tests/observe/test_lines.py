@@ -164,27 +164,6 @@ def test_a_full_disk_counts_its_lines_and_begins_the_next_one_anew(tmp_path: Pat
         assert writer.dropped == {"full": 0, "failed": 103, "repeated": 0}
 
 
-def test_a_line_that_was_cut_is_not_continued_by_the_next(tmp_path: Path) -> None:
-    """RLIMIT_FSIZE cuts a write as a full disk does (setrlimit(2))."""
-    path = tmp_path / "log"
-    program = f"""
-import resource, signal, sys
-from forge_min.observe import LineWriter
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-stream = open({str(path)!r}, "w")
-writer = LineWriter(stream)
-resource.setrlimit(resource.RLIMIT_FSIZE, (15, -1))
-writer.put("whole one\\n")
-writer.put("cut in the middle\\n")
-resource.setrlimit(resource.RLIMIT_FSIZE, (-1, -1))
-writer.put("next\\n")
-print(writer.dropped["failed"])
-"""
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
-    assert run.stdout == b"1\n"
-    assert path.read_text() == "whole one\ncut i\nnext\n"
-
-
 def test_a_closed_pipe_harms_nobody(pipe: tuple[int, TextIO]) -> None:
     read, stream = pipe
     writer = LineWriter(stream)

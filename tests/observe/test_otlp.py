@@ -10,7 +10,6 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
@@ -19,7 +18,6 @@ from forge_min import observe
 from forge_min.errors import ConfigError
 from forge_min.observe import span
 from forge_min.observe.otlp import OTLPExporter
-from forge_min.observe.otlp.post import _seconds
 from opentelemetry import trace
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
@@ -176,28 +174,6 @@ def test_what_is_not_retryable_is_sent_once(collector: Collector, status: int) -
     collector.answer = b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status
     export(collector.url, patience=30)
     assert len(collector.received) == 1
-
-
-@pytest.mark.thorough
-def test_retry_after_may_be_a_date(collector: Collector) -> None:
-    moment = formatdate(time.time() + 4, usegmt=True).encode()
-    collector.answers = [BUSY % (503, moment)]
-    exporter = OTLPExporter(collector.url)
-    started = time.monotonic()
-    assert exporter.export([]) is SpanExportResult.SUCCESS
-    exporter.shutdown()
-    assert len(collector.received) == 2 and time.monotonic() - started >= 2.0
-
-
-def test_retry_after_in_the_oldest_form_is_utc(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TZ", "America/New_York")
-    time.tzset()
-    try:
-        left = _seconds(time.asctime(time.gmtime(time.time() + 900)))
-    finally:
-        monkeypatch.undo()
-        time.tzset()
-    assert 600 < left < 901
 
 
 def test_a_collector_that_comes_back_gets_what_waited() -> None:
@@ -436,16 +412,3 @@ def test_the_official_exporter_is_used_where_it_is_installed(collector: Collecto
     assert row.name == "x" and row.attributes[0].value.int_value == 1
     with pytest.raises(ConfigError):
         observe.new_exporter("nowhere")
-
-
-def test_of_a_long_answer_the_official_exporter_reads_no_more_than_ours(
-    collector: Collector,
-) -> None:
-    collector.protobuf = True
-    collector.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n" + bytes(1 << 20)
-    telemetry = observe.setup("shop", exporter=observe.new_exporter(collector.url))
-    with span("x"):
-        pass
-    assert telemetry.flush(2.0)
-    telemetry.shutdown()
-    assert len(collector.received) == 1 and telemetry.dropped["failed"] == 0

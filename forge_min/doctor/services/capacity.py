@@ -12,8 +12,8 @@ from .reading import SQL, psql, quoted, reading, role_here
 
 # docs/architecture.md, Threads: whose connections these are.
 # Starter, nudger, hub, two of hub-encode and one of its actions, two of hub-replay, stream-patrol.
-PROCESS = 9
-LINKS = 1  # reset-links
+HUB = 9
+PROCESS = HUB + 1  # reset-links
 WORKER = 5  # job-fetch and its LISTEN, job-ack, job-heart, job-house
 ADMIN = 5  # two threads, each with one of the site's and one of the pages', and the pages' watch
 LIMITS = ("statement_timeout", "lock_timeout")
@@ -43,12 +43,10 @@ def most_connections(site: Site) -> int:
     """Of one `serve` with its jobs, all processes together."""
     s = site.settings
     jobs = WORKER + sum(s["jobs.queues"].values()) if s["jobs.enabled"] else 0
-    each = PROCESS + LINKS + s["server.threads"] + jobs
-    count = s["server.processes"]
+    each, count = PROCESS + s["server.threads"] + jobs, s["server.processes"]
     admin = ADMIN if s["admin.enabled"] else 0
-    if count == 1 or not admin:
-        return int(each * count + admin)
-    return int(each * count + admin + PROCESS)  # the admin server has a process of its own
+    apart = HUB if admin and count > 1 else 0  # the admin server has a process of its own
+    return int(each * count + admin + apart)
 
 
 def check_limits(site: Site, conn: db.Connection) -> Iterator[Finding]:

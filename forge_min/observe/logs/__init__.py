@@ -2,7 +2,7 @@
 
 from .access import AccessLog
 from .fields import log_fields, note, noting
-from .handler import is_text, new_handler, printable
+from .handler import is_text, new_handler
 from .lines import LineWriter, lines_to
 from .masks import masked, tidied
 from .tracebacks import trace_of
@@ -17,7 +17,6 @@ __all__ = [
     "new_handler",
     "note",
     "noting",
-    "printable",
     "tidied",
     "trace_of",
 ]

@@ -9,11 +9,9 @@ request (benchmarks/http, hello).
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import time
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from math import floor, isfinite
 from typing import TextIO
@@ -28,11 +26,11 @@ from .handler import (
     colours,
     field,
     is_text,
+    json_line,
     level_text,
     plain,
-    printable,
-    quoted,
     span_fields,
+    text_line,
 )
 from .lines import lines_to
 from .masks import masked
@@ -59,7 +57,8 @@ class AccessLog:
     ) -> None:
         stream = sys.stderr if stream is None else stream
         self._json = not is_text(format, stream)
-        self._level = level_text("INFO", not self._json and colours(stream))
+        self._level = "info" if self._json else level_text("INFO", colours(stream))
+        self._zone = "+00:00" if self._json else ""
         # As logging does it; a Handler checks the name.
         self._enabled = logging.Handler(level.upper()).level <= logging.INFO
         self._clock = (0, "")
@@ -97,20 +96,17 @@ class AccessLog:
         clock = self._clock
         if clock[0] != int(now):
             clock = self._tick(int(now))
-        write = _json if self._json else self._text
-        moment = f"{clock[1]}.{int(now % 1 * 1000):03d}"
+        write = json_line if self._json else text_line
+        moment = f"{clock[1]}.{int(now % 1 * 1000):03d}{self._zone}"
         message = masked(f"{method} {path} {status} {seconds * 1e3:.1f}ms")
         # What this line says itself stands last, as `extra` of a record does.
         mine = {"method": method, "status": status, "duration": _micro(seconds)}
         own: dict[str, Plain] = {**span_fields(context), **{k: plain(v) for k, v in mine.items()}}
         try:
-            return write(moment, message, {k: field(k, v) for k, v in fields.items()} | own)
+            shown = {k: field(k, v) for k, v in fields.items()} | own
+            return write(moment, self._level, LOGGER, message, shown) + "\n"
         except Exception:
-            return write(moment, message, own)
-
-    def _text(self, clock: str, message: str, fields: Mapping[str, Plain]) -> str:
-        rest = "".join(f" {printable(key)}={quoted(value)}" for key, value in fields.items())
-        return f"{clock} {self._level} {LOGGER} {printable(message)}{rest}\n"
+            return write(moment, self._level, LOGGER, message, own) + "\n"
 
     def _tick(self, second: int) -> tuple[int, str]:
         """Unix time, and as text to the second: UTC in JSON, local time in text."""
@@ -123,11 +119,3 @@ class AccessLog:
 def _micro(seconds: float) -> float:
     """Rounded to microseconds."""
     return floor(seconds * 1e6 + 0.5) / 1e6 if isfinite(seconds * 1e6) else seconds
-
-
-def _json(clock: str, message: str, fields: Mapping[str, Plain]) -> str:
-    row: dict[str, Plain] = {
-        "time": f"{clock}+00:00", "level": "info", "logger": LOGGER, "message": message,
-    }  # fmt: skip
-    row |= {key: value for key, value in fields.items() if key not in row}
-    return json.dumps(row, separators=(",", ":")) + "\n"

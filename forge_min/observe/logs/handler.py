@@ -11,10 +11,12 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from math import isfinite
 from typing import Literal, TextIO
 
+from ...errors import printable
 from ..traceparent import SpanContext
 from ..tracing import current
 from .fields import log_fields
@@ -106,17 +108,11 @@ class _Handler(logging.Handler):
 
 class _JSONFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        row: dict[str, Plain] = {
-            "time": _time(record).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": _message(record),
-        }
-        for key, value in _fields(record).items():
-            row.setdefault(key, value)
+        moment = _time(record).isoformat(timespec="milliseconds")
+        fields = _fields(record)
         if exception := _exception(record):
-            row["exception"] = exception
-        return json.dumps(row, separators=(",", ":"))
+            fields["exception"] = exception
+        return json_line(moment, record.levelname.lower(), record.name, _message(record), fields)
 
 
 class _TextFormatter(logging.Formatter):
@@ -126,13 +122,27 @@ class _TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         level = level_text(printable(record.levelname), self._colour)
-        clock = _time(record).astimezone().isoformat(" ", "milliseconds")[:23]
-        parts = [clock, level, printable(record.name), printable(_message(record))]
-        parts += [f"{printable(key)}={quoted(value)}" for key, value in _fields(record).items()]
-        line = " ".join(parts)
+        moment = _time(record).astimezone().isoformat(" ", "milliseconds")[:23]
+        line = text_line(moment, level, record.name, _message(record), _fields(record))
         for row in _exception(record).splitlines():
             line += "\n    | " + printable(row)
         return line
+
+
+def json_line(
+    moment: str, level: str, logger: str, message: str, fields: Mapping[str, Plain]
+) -> str:
+    """A line of JSON, without its end. A field cannot replace what the line says itself."""
+    row = {"time": moment, "level": level, "logger": logger, "message": message}
+    return json.dumps({**row, **fields, **row}, separators=(",", ":"))
+
+
+def text_line(
+    moment: str, level: str, logger: str, message: str, fields: Mapping[str, Plain]
+) -> str:
+    """A line of text, without its end."""
+    rest = "".join(f" {printable(key)}={quoted(value)}" for key, value in fields.items())
+    return f"{moment} {level} {printable(logger)} {printable(message)}{rest}"
 
 
 def level_text(name: str, colour: bool) -> str:
@@ -204,13 +214,6 @@ def _exception(record: logging.LogRecord) -> str:
     if record.stack_info:
         text += masked(record.stack_info)
     return text.rstrip("\n")
-
-
-def printable(text: str) -> str:
-    """Escape what could end the line, move the cursor or hide: what str.isprintable() refuses."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def quoted(value: Plain) -> str:

@@ -56,7 +56,7 @@ class LineWriter:
         """Whether `put` waits for the stream where no thread runs; else it counts."""
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
-        self._stuck = self._torn = False
+        self._stuck = False
         self._begin()
         _writers.add(self)
 
@@ -194,18 +194,13 @@ class LineWriter:
         return 0
 
     def _write_rows(self, rows: list[str]) -> int:
-        """How many were not written."""
+        """How many were not written; of a piece that was cut, all of it."""
         done = 0
         for piece in self._pieces(rows):
-            before = b"\n" if self._torn else b""  # not the rest of a line that was cut
-            data = before + self._encoded("".join(piece))
-            sent = self._send(data)
-            if sent < len(data):
-                whole = self._whole(piece, sent - len(before))
-                return len(rows) - done - whole
-            self._torn = False
+            if not self._send(self._encoded("".join(piece))):
+                break
             done += len(piece)
-        return 0
+        return len(rows) - done
 
     def _pieces(self, rows: list[str]) -> Iterator[list[str]]:
         """As many whole lines as are written at once. PERF: a file takes them all."""
@@ -213,28 +208,16 @@ class LineWriter:
             yield rows
             return
         piece: list[str] = []
-        size = 1
+        size = 0
         for row in rows:
             length = len(row) if row.isascii() else len(self._encoded(row))
             if piece and size + length > self._piece:
                 yield piece
-                piece, size = [], 1
+                piece, size = [], 0
             piece.append(row)
             size += length
         if piece:
             yield piece
-
-    def _whole(self, piece: list[str], sent: int) -> int:
-        """How many of its lines are among the bytes that were sent; notes whether one was cut."""
-        if sent < 0:  # not even the end of the line before
-            return 0
-        whole = 0
-        for row in piece:
-            if (length := len(self._encoded(row))) > sent:
-                break
-            whole, sent = whole + 1, sent - length
-        self._torn = sent > 0
-        return whole
 
     def _encoded(self, text: str) -> bytes:
         return text.encode(getattr(self._stream, "encoding", None) or "utf-8", "backslashreplace")
@@ -252,20 +235,20 @@ class LineWriter:
             look.register(self._fd, select.POLLOUT)
         return self._fd < 0 or bool(look.poll(0))
 
-    def _send(self, data: bytes) -> int:
-        """Bytes that the descriptor has taken."""
-        sent, view = 0, memoryview(data)
+    def _send(self, data: bytes) -> bool:
+        """Write to the descriptor; whether it has taken all."""
+        left = memoryview(data)
         # SAFETY: asked before each write: the number of a closed one may be another file's by now.
-        while sent < len(data) and not self._stream.closed:
+        while left and not self._stream.closed:
             try:
-                sent += os.write(self._fd, view[sent:])
+                left = left[os.write(self._fd, left) :]
             except BlockingIOError:  # somebody has made it non-blocking
                 waiting = select.poll()
                 waiting.register(self._fd, select.POLLOUT)
                 waiting.poll(int(_LOOK * 1000))
             except OSError:
                 break
-        return sent
+        return not left
 
     def _after_fork(self) -> None:
         started, self._thread = self._thread is not None, None

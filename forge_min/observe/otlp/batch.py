@@ -9,8 +9,7 @@ import logging
 import os
 import threading
 import time
-from contextlib import suppress
-from queue import Empty, SimpleQueue
+from collections import deque
 from weakref import WeakSet
 
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_value
@@ -39,14 +38,15 @@ class Batch(SpanProcessor):
         _living.add(self)
 
     def _begin(self) -> None:
-        # An event is somebody who waits until what came before it is sent.
-        self._waiting: SimpleQueue[ReadableSpan | threading.Event] = SimpleQueue()
+        self._waiting: deque[ReadableSpan] = deque()
         self.dropped = {"full": 0, "failed": 0, "stopped": 0}
         self._counting = threading.RLock()  # LOCK: guards `dropped`; as of Recent
         self._stopping = False
         self._exporting = 0  # spans that the exporter has just been given
+        self._gone = 0  # spans that it has dealt with
+        self._wanted = 0  # as many of them as somebody waits for
         self._hurry = threading.Event()  # a batch is full, or somebody waits for what there is
-        self._asked: set[threading.Event] = set()  # LOCK: none, its operations are atomic
+        self._sent = threading.Condition()  # LOCK: guards what is counted here but for `dropped`
 
     def end_in_child(self) -> None:
         """For a child after a fork, which has no thread to send by: take nothing more. What waits
@@ -60,26 +60,23 @@ class Batch(SpanProcessor):
         context = span.get_span_context()
         if self._stopping or context is None or not context.trace_flags.sampled:
             return
-        size = self._waiting.qsize()
+        size = len(self._waiting)
         if size >= _ROOM:
             self._drop("full", 1)
             return
-        self._waiting.put(span)
-        if size + 2 >= _BATCH and not self._hurry.is_set():  # one is in the thread's hand
+        self._waiting.append(span)
+        if size + 1 >= _BATCH and not self._hurry.is_set():
             self._hurry.set()
 
     def force_flush(self, timeout_millis: int = int(_PATIENCE * 1000)) -> bool:
         """Wait until what has ended is sent or given up; whether it is."""
-        if not self._thread.is_alive():
-            return self._waiting.empty()
-        done = threading.Event()
-        try:
-            self._asked.add(done)
-            self._waiting.put(done)
+        with self._sent:
+            wanted = self._gone + self._exporting + len(self._waiting)
+            self._wanted = max(self._wanted, wanted)
             self._hurry.set()
-            return done.wait(timeout_millis / 1000)
-        finally:
-            self._asked.discard(done)
+            return self._sent.wait_for(
+                lambda: self._gone >= wanted or not self._thread.is_alive(), timeout_millis / 1000
+            )
 
     def shutdown(self, timeout: float = _PATIENCE) -> None:
         """Send what waits, at most `timeout` seconds; the rest is counted. Idempotent."""
@@ -87,21 +84,15 @@ class Batch(SpanProcessor):
             return
         self._stopping = True
         until = time.monotonic() + timeout
-        self._waiting.put(threading.Event())
         self._hurry.set()
         self._thread.join(timeout / 2)
         self._exporter.shutdown()  # tries nothing again
         self._thread.join(max(0.0, until - time.monotonic()))
-        left = self._exporting
-        with suppress(Empty):
-            while True:
-                each = self._waiting.get_nowait()
-                if isinstance(each, threading.Event):
-                    each.set()
-                else:
-                    left += 1
-        if self._thread.is_alive():
-            self._waiting.put(threading.Event())  # to its end, should it come back
+        with self._sent:
+            left = self._exporting + len(self._waiting)
+            self._waiting.clear()
+            self._gone += left
+            self._sent.notify_all()
         if left:
             self._drop("stopped", left)
             _log.warning("%d spans were not sent before the end", left)
@@ -113,14 +104,20 @@ class Batch(SpanProcessor):
     def _run(self) -> None:
         # Libraries that are instrumented make no spans of what an exporter does.
         attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
-        while not (self._stopping and self._waiting.empty()):
-            batch, waiting = self._next()
+        while self._waiting or not self._stopping:
+            # PERF: once for all of them, not for each that comes (benchmarks/observe).
+            hurry = self._stopping or self._gone < self._wanted or len(self._waiting) >= _BATCH
+            if not hurry:
+                self._hurry.wait(_GATHER)
+            self._hurry.clear()  # before they are taken: who comes now sets it again
+            with self._sent:
+                size = self._exporting = min(len(self._waiting), _BATCH)
+                batch = [self._waiting.popleft() for _ in range(size)]
             if batch and (lost := self._export(batch)):
                 self._drop("failed", lost)
-            self._exporting = 0
-            for done in waiting:
-                self._asked.discard(done)
-                done.set()
+            with self._sent:
+                self._gone, self._exporting = self._gone + size, 0
+                self._sent.notify_all()
 
     def _export(self, batch: list[ReadableSpan]) -> int:
         """How many nobody has got."""
@@ -131,26 +128,6 @@ class Batch(SpanProcessor):
         except Exception:
             _log.exception("%d spans were dropped: the exporter failed", len(batch))
             return len(batch)
-
-    def _next(self) -> tuple[list[ReadableSpan], list[threading.Event]]:
-        """Those of a second, or as many as one batch holds, and who waits until they are sent."""
-        came = [self._waiting.get()]
-        if self._waiting.qsize() < _BATCH - 1 and not self._asked and not self._stopping:
-            # PERF: once for all of them, not for each that comes (benchmarks/observe).
-            self._hurry.wait(_GATHER)
-        self._hurry.clear()  # before they are taken: who comes now sets it again
-        with suppress(Empty):
-            while len(came) < _BATCH:
-                came.append(self._waiting.get_nowait())
-        batch: list[ReadableSpan] = []
-        waiting: list[threading.Event] = []
-        for each in came:
-            if isinstance(each, threading.Event):
-                waiting.append(each)
-            else:
-                batch.append(each)
-        self._exporting = len(batch)
-        return batch, waiting
 
 
 _living: WeakSet[Batch] = WeakSet()

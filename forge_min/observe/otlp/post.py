@@ -13,8 +13,6 @@ import random
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from urllib.parse import SplitResult, urlsplit
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -27,7 +25,7 @@ from .encode import encode_spans
 _AGAIN = frozenset((429, 502, 503, 504))
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0  # seconds between two tries
 _SMALL = 1024  # bytes that are sent as they are
-MOST_ANSWER = 1 << 16  # bytes read of an answer
+_MOST_ANSWER = 1 << 16  # bytes read of an answer
 _SAID = 200  # characters of it that a line of the log repeats
 _log = logging.getLogger("forge_min.observe.otlp")
 
@@ -142,7 +140,7 @@ class OTLPExporter(SpanExporter):
         """The answer: its status, Retry-After and body."""
         self._connection.request("POST", self._path, body, dict(headers))
         answer = self._connection.getresponse()
-        said = answer.read(MOST_ANSWER)
+        said = answer.read(_MOST_ANSWER)
         if not answer.isclosed():  # more than anybody will read
             self._connection.close()
         return answer.status, answer.getheader("Retry-After", ""), said
@@ -160,16 +158,8 @@ class OTLPExporter(SpanExporter):
 
 
 def _seconds(retry_after: str) -> float:
-    """Retry-After as seconds from now (RFC 9110 section 10.2.3)."""
-    if retry_after.isascii() and retry_after.isdigit():
-        return float(retry_after[:9])
-    try:
-        moment = parsedate_to_datetime(retry_after)
-        if moment.tzinfo is None:  # an asctime-date names no zone (RFC 9110 section 5.6.7)
-            moment = moment.replace(tzinfo=UTC)
-        return max(0.0, moment.timestamp() - time.time())
-    except (TypeError, ValueError, OverflowError):
-        return 0.0
+    """Retry-After as seconds from now (RFC 9110 section 10.2.3); of a date 0."""
+    return float(retry_after[:9]) if retry_after.isascii() and retry_after.isdigit() else 0.0
 
 
 def address(endpoint: str) -> SplitResult:
