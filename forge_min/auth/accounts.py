@@ -6,6 +6,7 @@ Everything runs in the caller's transaction, on a role that may write the forge_
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from .. import db
 from ..errors import Conflict, FieldError, Invalid, NotFound
 from ..expression import expression
 from ..text import text
+from .identity import Identity
 
 SQL = db.load_sql("forge_min.auth", "auth.sql")
 _EMAIL = expression(r"[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+")
@@ -32,6 +34,12 @@ class User(NamedTuple):
     time_zone: str
     language: str
     disabled: bool
+
+    @classmethod
+    def of(cls, row: Sequence[Any]) -> User:
+        """The user of a row that begins with these columns."""
+        id, email, name, roles, *rest = row
+        return cls(id, email, name, tuple(roles), *rest)
 
 
 class Tenant(NamedTuple):
@@ -74,8 +82,7 @@ def find_user(conn: psycopg.Connection[Any], who: str) -> User:
         rows = db.run(conn, SQL["user"], {"email": who, "id": None})
     if not rows:
         raise NotFound(f"no user is {who!r}", code="F633", hint="auth list-users shows all")
-    id, email, name, roles, *rest = rows[0]
-    return User(id, email, name, tuple(roles), *rest)
+    return User.of(rows[0])
 
 
 def list_users(
@@ -83,9 +90,7 @@ def list_users(
 ) -> list[tuple[User, dict[str, list[str]]]]:
     """All users by email, each with its roles by the slug of a tenant. tenant: only its members."""
     rows = db.run(conn, SQL["users"], {"tenant": tenant})
-    return [
-        (User(id, mail, name, tuple(held), *rest), of) for id, mail, name, held, *rest, of in rows
-    ]
+    return [(User.of(user), roles) for *user, roles in rows]
 
 
 def list_tenants(conn: psycopg.Connection[Any]) -> list[tuple[Tenant, int]]:
@@ -164,6 +169,19 @@ def held(
     """The user's own roles and a member's. scope: of which only these count; None = all."""
     found = frozenset((*roles, *(member or ())))
     return found if scope is None else found.intersection(scope)
+
+
+def updated(identity: Identity, rows: Sequence[tuple[Any, ...]]) -> Identity | None:
+    """The identity with the roles, time zone and language of `rows`, of statement by_now or
+    session_by_now. None if there is no row, or the user has left the tenant.
+    """
+    if not rows:
+        return None
+    roles, scope, time_zone, language, member = rows[0]
+    if identity.tenant is not None and member is None:
+        return None
+    now = held(roles, member, scope)
+    return replace(identity, roles=now, time_zone=time_zone, language=language)
 
 
 def _made(rows: Sequence[tuple[Any, ...]], otherwise: str) -> UUID:

@@ -167,7 +167,7 @@ left join forge_tenant n on n.slug = lower(%(slug)s) or n.id = %(id)s::uuid
 left join forge_membership m on m.user_id = f.user_id and m.tenant_id = n.id
 
 -- name: session_by_now
-select u.roles, u.time_zone, u.language, m.roles
+select u.roles, null, u.time_zone, u.language, m.roles
 from forge_session s join forge_user u on u.id = s.user_id
 left join forge_membership m on m.user_id = u.id and m.tenant_id = %(tenant)s::uuid
 where s.id = %(id)s::uuid and s.expires_at > now() and u.disabled_at is null

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -18,7 +17,7 @@ import psycopg
 from .. import db
 from ..errors import Forbidden, NotFound, Unauthenticated
 from ..text import text
-from .accounts import SQL, as_id, checked_roles, held
+from .accounts import SQL, as_id, checked_roles, held, updated
 from .identity import Identity
 
 KEY = "fmk_"
@@ -112,11 +111,4 @@ def renewed(conn: psycopg.Connection[Any], identity: Identity) -> Identity | Non
     """
     id = identity.credential.removeprefix(CREDENTIAL)
     params = {"id": id, "tenant": identity.tenant}
-    rows = db.run(conn, SQL["by_now"], params)
-    if not rows:
-        return None
-    roles, scope, time_zone, language, member = rows[0]
-    if identity.tenant is not None and member is None:
-        return None
-    now = held(roles, member, scope)
-    return replace(identity, roles=now, time_zone=time_zone, language=language)
+    return updated(identity, db.run(conn, SQL["by_now"], params))

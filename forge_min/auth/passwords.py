@@ -138,7 +138,7 @@ _NOBODY = _kept(COSTS, bytes(16), bytes(32))
 def _is_guessed(password: str, email: str) -> bool:
     if len(set(password)) < _FEWEST_DIFFERENT:
         return True
-    if _period(password) <= len(password) // 2:
+    if _repeats(password):
         return True
     if any(password in row * 4 or password[::-1] in row * 4 for row in _ROWS):
         return True
@@ -147,15 +147,6 @@ def _is_guessed(password: str, email: str) -> bool:
     return bare in _WORDS or any(len(part) > 3 and bare == part for part in parts)
 
 
-def _period(word: str) -> int:
-    """After how many characters `word` repeats itself; its length if it does not.
-
-    Linear: the prefix function of Knuth, Morris and Pratt.
-    """
-    borders = [0]  # for each prefix the length of the longest that it both begins and ends with
-    for char in word[1:]:
-        border = borders[-1]
-        while border and word[border] != char:
-            border = borders[border - 1]
-        borders.append(border + (word[border] == char))
-    return len(word) - borders[-1]
+def _repeats(word: str) -> bool:
+    """Whether `word` repeats its first half, or a shorter beginning, up to its end."""
+    return any(word.startswith(word[n:]) for n in range(1, len(word) // 2 + 1))

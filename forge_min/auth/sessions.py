@@ -7,7 +7,6 @@ everywhere, or with a new password.
 from __future__ import annotations
 
 import secrets
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -17,7 +16,7 @@ import psycopg
 from .. import db
 from ..errors import Forbidden
 from ..text import text
-from .accounts import SQL, as_id, held
+from .accounts import SQL, as_id, held, updated
 from .identity import SESSION, Identity
 from .keys import digest
 
@@ -82,14 +81,7 @@ def renewed(conn: psycopg.Connection[Any], identity: Identity) -> Identity | Non
     left the tenant.
     """
     params = {"id": id_of(identity), "tenant": identity.tenant}
-    rows = db.run(conn, SQL["session_by_now"], params)
-    if not rows:
-        return None
-    roles, time_zone, language, member = rows[0]
-    if identity.tenant is not None and member is None:
-        return None
-    now = held(roles, member)
-    return replace(identity, roles=now, time_zone=time_zone, language=language)
+    return updated(identity, db.run(conn, SQL["session_by_now"], params))
 
 
 def id_of(identity: Identity) -> UUID | None:

@@ -149,8 +149,7 @@ def find_reset(conn: psycopg.Connection[Any], secret: str) -> User:
     rows = db.run(conn, SQL["by_reset"], {"key": digest(secret)})
     if not rows:
         raise Unauthenticated(text("this link is used, too old or unknown"), code="F638")
-    id, email, name, roles, *rest = rows[0]
-    return User(id, email, name, tuple(roles), *rest)
+    return User.of(rows[0])
 
 
 def use_reset(conn: psycopg.Connection[Any], secret: str, password: object, at_least: int) -> User:

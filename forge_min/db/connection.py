@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from functools import cached_property
 from typing import Any, Protocol, TypedDict, Unpack
 
 import psycopg
@@ -25,7 +24,6 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.rows import TupleRow
 from psycopg.sql import Composable
-from psycopg.types import TypeInfo, TypesRegistry
 
 from ..errors import ConfigError, ForgeError, Unavailable
 from ..expression import expression
@@ -94,36 +92,6 @@ class Options(TypedDict, total=False):
     jobs: Any
 
 
-class Types(TypesRegistry):
-    """psycopg's, which counts how often it was changed. changes: that number, in a list."""
-
-    changes = [0]
-
-    def add(self, info: TypeInfo) -> None:
-        """As psycopg's."""
-        super().add(info)
-        self.changes[0] += 1
-
-
-class Adapters(AdaptersMap):
-    """psycopg's, which counts how often it was changed. changes: of it and of its types."""
-
-    def __init__(self, template: AdaptersMap) -> None:
-        super().__init__(template)
-        self.types = types = Types(self.types)
-        self.changes = types.changes = [0]
-
-    def register_dumper(self, cls: Any, dumper: Any) -> None:
-        """As psycopg's."""
-        super().register_dumper(cls, dumper)
-        self.changes[0] += 1
-
-    def register_loader(self, oid: Any, loader: Any) -> None:
-        """As psycopg's."""
-        super().register_loader(oid, loader)
-        self.changes[0] += 1
-
-
 class Connection(psycopg.Connection[TupleRow]):
     """A connection of forge_min: what `transaction` and `after_commit` know how to use.
 
@@ -157,10 +125,13 @@ class Connection(psycopg.Connection[TupleRow]):
     # statements it was used; None while it is in use.
     converter: tuple[Transformer, object, int] | None = None
 
-    @cached_property
-    def adapters(self) -> Adapters:
-        """As psycopg's."""
-        return Adapters(super().adapters)
+    @property
+    def adapters(self) -> AdaptersMap:
+        """psycopg's adapters of this connection. The caller may change them, so `run` converts
+        with new ones from now on.
+        """
+        self.converter = None
+        return super().adapters
 
     def note_error(self, err: Exception) -> None:
         """Close the connection if `err` means that it is lost, and have the others checked."""

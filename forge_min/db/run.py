@@ -203,9 +203,9 @@ def _converter(conn: Connection) -> tuple[abc.Transformer, object, int]:
 
 
 def _session(conn: Connection) -> object:
-    """All that psycopg's loaders and dumpers read where they are made."""
+    """The settings that psycopg's loaders and dumpers read when they are created."""
     settings = map(conn.pgconn.parameter_status, SETTINGS)
-    return conn.adapters.changes[0], _JsonDumper._dumps, _JsonLoader._loads, *settings
+    return _JsonDumper._dumps, _JsonLoader._loads, *settings
 
 
 def _new_converter(conn: Connection) -> abc.Transformer:

@@ -10,7 +10,6 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain, islice
 from string import Template
@@ -64,15 +63,8 @@ def insert_many_tx(
     return found if ids else bulk.due.total() + bulk.waiting.total() + len(bulk.unique)
 
 
-@dataclass(slots=True)
-class _Same:
-    """Jobs that say the same, but for their arguments: a line's text around these, how many."""
-
-    kind: Kind
-    queue: str
-    head: str
-    tail: str
-    count: int = 0
+# Of jobs that differ only in their arguments: kind, (kind, queue), a line's text around these.
+_Same = tuple[Kind, tuple[str, str], str, str]
 
 
 class _Bulk:
@@ -103,14 +95,12 @@ class _Bulk:
                 continue
             says = (job[0], job[2], job[3], job[4])
             try:
-                same = known[says]
+                kind, place, head, tail = known[says]
             except (KeyError, TypeError):  # what has no hash is refused
-                same = known[says] = self._same(job)
-            args = args_of(same.kind, job.args)
-            same.count += 1
-            yield same.head + _escaped(args) + same.tail
-        for same in known.values():
-            self.due[same.kind.name, same.queue] += same.count
+                kind, place, head, tail = known[says] = self._same(job)
+            args = args_of(kind, job.args)
+            self.due[place] += 1
+            yield head + _escaped(args) + tail
 
     def full(self, now: datetime) -> Iterator[str]:
         """state, scheduled_at, tags and limit_key too."""
@@ -131,7 +121,7 @@ class _Bulk:
     def _same(self, job: NewJob) -> _Same:
         good = checked(job, self._catalogue)
         kind = kind_in(self._catalogue or NONE, job.kind)
-        return _Same(kind, good.queue, self._head(good), self._tail(good))
+        return kind, (kind.name, good.queue), self._head(good), self._tail(good)
 
     def _head(self, job: Checked) -> str:
         return f"{_escaped(job.kind)}\t{_escaped(job.queue)}\t"

@@ -15,6 +15,11 @@ from ..observe.logs.handler import span_fields
 from .job import Cancel, Discard, Job, Result
 
 log = logging.getLogger("forge_min.jobs")
+# What ends a job without success → the level and text of its line.
+_ENDS = {
+    "discarded": (logging.ERROR, "is given up after attempt {attempt}"),
+    "cancelled": (logging.INFO, "was cancelled"),
+}
 
 
 def tell(result: Result, why: BaseException) -> None:
@@ -35,22 +40,15 @@ def _tell(result: Result, why: BaseException, job: Job) -> None:
     reason = f": {said}" if said != result.state else ""
     beside = ", unless what completed it is committed" if job.completed else ""
     if result.outcome == "retried":
-        log.warning(
-            "job %d (%s) failed at attempt %d of %d, and runs again in %.0f s%s",
-            job.id,
-            job.kind,
-            job.attempt,
-            job.max_attempts,
-            result.delay,
-            beside,
-            exc_info=error,
-            extra=fields,
-        )
-    elif result.outcome == "discarded":
-        line = "job %d (%s) is given up after attempt %d%s%s"
-        log.error(line, job.id, job.kind, job.attempt, beside, reason, exc_info=error, extra=fields)
-    elif result.outcome == "cancelled":
-        log.info("job %d (%s) was cancelled%s%s", job.id, job.kind, beside, reason, extra=fields)
+        level, again = logging.WARNING, f"runs again in {result.delay:.0f} s"
+        what = f"failed at attempt {{attempt}} of {job.max_attempts}, and {again}"
+    elif result.outcome in _ENDS:
+        level, what = _ENDS[result.outcome]
+    else:
+        return
+    what = what.format(attempt=job.attempt) + beside + reason
+    trace = None if result.outcome == "cancelled" else error
+    log.log(level, "job %d (%s) %s", job.id, job.kind, what, exc_info=trace, extra=fields)
 
 
 def tell_rescued(run: Sequence[Any], why: str) -> None:
@@ -59,13 +57,9 @@ def tell_rescued(run: Sequence[Any], why: str) -> None:
     """
     id, kind, attempt, state = run
     fields = {"job_id": id, "job_kind": kind, "attempt": attempt}
-    if state == "discarded":
-        said = "job %d (%s) is given up after attempt %d: %s"
-        log.error(said, id, kind, attempt, why, extra=fields)
-    elif state == "cancelled":
-        log.info("job %d (%s) was cancelled: %s", id, kind, why, extra=fields)
-    else:
-        log.warning("job %d (%s) was rescued: %s", id, kind, why, extra=fields)
+    level, what = _ENDS.get(state, (logging.WARNING, "was rescued"))
+    what = what.format(attempt=attempt)
+    log.log(level, "job %d (%s) %s: %s", id, kind, what, why, extra=fields)
 
 
 def ids_of(job: Job, who: Identity) -> dict[str, object]:

@@ -76,7 +76,7 @@ def test_a_repetition_is_found_wherever_it_ends(word: str, start: str) -> None:
     repeats = (
         n for n in range(1, len(whole) + 1) if whole == (whole[:n] * len(whole))[: len(whole)]
     )
-    assert passwords._period(whole) == next(repeats, 0)
+    assert passwords._repeats(whole) == (0 < next(repeats, 0) <= len(whole) // 2)
 
 
 def test_a_long_password_costs_no_more_than_its_length() -> None:
