@@ -80,7 +80,7 @@ class Health:
         return self.running.ready()
 
     def jobs(self) -> Any:
-        """The application of /jobs; None while there is none."""
+        """The handler of /jobs; None while there is none."""
         return self.running.jobs_pages if self.running else None
 
     def metrics(self, accept: str = "") -> tuple[str, bytes]:
