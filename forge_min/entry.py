@@ -173,24 +173,20 @@ def _uncollected() -> Iterator[None]:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    from .ops.early import answering
     from .ops.project import with_database
+    from .ops.serve import serve
 
-    with _uncollected(), with_database() as project, answering(project) as early:
-        from .ops.serve import serve  # PERF: /healthz is answered while this loads
-
+    with _uncollected(), with_database() as project:
         jobs = not arguments.no_jobs
-        return serve(project, processes=arguments.processes, jobs=jobs, early=early)
+        return serve(project, processes=arguments.processes, jobs=jobs)
 
 
 def _worker(arguments: argparse.Namespace) -> int:
-    from .ops.early import answering
     from .ops.project import with_database
+    from .ops.serve import work
 
-    with _uncollected(), with_database() as project, answering(project, worker=True) as early:
-        from .ops.serve import work  # PERF: as above
-
-        return work(project, queues=arguments.queues, early=early)
+    with _uncollected(), with_database() as project:
+        return work(project, queues=arguments.queues)
 
 
 def _migrate(arguments: argparse.Namespace) -> int:

@@ -67,7 +67,7 @@ LAZY = {
     "ops/health.py": "the admin server's parts are for who asks it; a page would wait for them",
     "ops/project.py": "serve binds its ports before app, or development, loads psycopg",
     "ship/artifact/boot.py": "shutil and tempfile are for an artifact's first start",
-    "ops/serve.py": "one process needs nothing of several; the admin server comes after a page",
+    "ops/serve.py": "one process needs nothing of several; admin.enabled may be false",
 }
 BY_NAME = {
     "late.py": "parts of a package; a page would wait for them",

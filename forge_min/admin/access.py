@@ -10,17 +10,20 @@ import hmac
 import time
 from ipaddress import ip_address
 from math import ceil
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
+from ..errors import Forbidden, TooManyAttempts, Unauthenticated
 from ..fanout import RateLimiter
-from ..wsgi import Request, escape
+from ..wsgi import Handler, Request, Response, escape, html_response, redirect
 from ..wsgi.middleware import bearer
+from ..wsgi.middleware.accept import preferred
 from ..wsgi.middleware.cookies import cookies_of
 from ..wsgi.middleware.limits import network
 from ..wsgi.request import first
-from .answer import Answer, html, preferred, see, text
 
 SIGN_IN = "/sign-in"
+_OPEN = ("/favicon.ico", "/healthz", SIGN_IN)  # probes, and the form to sign in, know no secret
+_JOBS = ("/jobs", "/events")
 _COOKIE = "forge_admin"
 _GUESSES, _MINUTE = 10, 60.0
 _MOST = 10_000  # networks that are remembered
@@ -39,7 +42,9 @@ _WRONG = '<p class="notice bad" role="alert">That is not the token.</p>'
 
 
 class Access:
-    """token: "" where none is needed. host: the configured one, which may be asked for by name."""
+    """Middleware. token: "" where none is needed. host: the configured one, which may be asked for
+    by name.
+    """
 
     def __init__(self, token: str, host: str) -> None:
         self._token, self._host = token, host.lower()
@@ -47,18 +52,32 @@ class Access:
         self._cookie = hmac.digest(token.encode(), b"forge_min admin", "sha256").hex()
         self._guesses = _Guesses()
 
-    def refused(self, request: Request) -> Answer | None:
-        """The answer to who may not even sign in; None for all others."""
-        host = request.header("Host") or ""
-        if not self._token and host and not self._is_ours(host):
-            return text("ask for this machine by 127.0.0.1 or localhost\n", "403 Forbidden")
-        if _is_of_another_site(request, host):
-            return text("another site may not ask for this\n", "403 Forbidden")
-        if self._token and (bearer(request) is not None or request.method == "POST"):
-            return self._guesses.refused(_place(request))
-        return None
+    def routes(self) -> dict[str, Handler]:
+        """The form to sign in, where there is a token."""
+        form = {f"GET {SIGN_IN}": self._ask_token, f"POST {SIGN_IN}": self._sign_in}
+        return {**form} if self._token else {}
 
-    def is_allowed(self, request: Request) -> bool:
+    def __call__(self, request: Request, handler: Handler) -> Response:
+        """The handler's answer to who may ask; a redirect to the form for a browser.
+
+        Raises Forbidden, Unauthenticated, and TooManyAttempts after too many wrong tokens.
+        """
+        host, path = request.header("Host") or "", request.path
+        if not self._token and host and not self._is_ours(host):
+            raise Forbidden("ask for this machine by 127.0.0.1 or localhost")
+        if _is_of_another_site(request):
+            raise Forbidden("another site may not ask for this")
+        if self._token and (bearer(request) is not None or request.method == "POST"):
+            self._guesses.check(_place(request))
+        if path in _OPEN or path.startswith("/static/") or self._is_allowed(request):
+            return handler(request)
+        if path.startswith(_JOBS) or preferred(request, ("text/plain", "text/html")) == "text/html":
+            query = request.environ.get("QUERY_STRING", "")
+            place = path + (f"?{query}" if query else "")
+            return redirect(f"{SIGN_IN}?{urlencode({'next': place})}")
+        raise Unauthenticated("a bearer token is required")
+
+    def _is_allowed(self, request: Request) -> bool:
         """By bearer token (RFC 6750), or by the cookie of somebody who has signed in."""
         if not self._token:
             return True
@@ -67,26 +86,19 @@ class Access:
             return self._is_token(request, token)
         return _same(cookies_of(request, secure=False).get(_COOKIE, ""), self._cookie)
 
-    def asked_to_sign_in(self, request: Request, page: bool) -> Answer:
-        """The answer to whoever is not allowed. page: only browsers ask for it."""
-        accept = request.header("Accept") or ""
-        if page or preferred(accept, ("text/plain", "text/html")) == "text/html":
-            query = request.environ.get("QUERY_STRING", "")
-            place = request.path + (f"?{query}" if query else "")
-            return see(f"{SIGN_IN}?{urlencode({'next': place})}")
-        answer = text("a bearer token is required\n", "401 Unauthorized")
-        return answer._replace(headers=[("WWW-Authenticate", 'Bearer realm="admin"')])
+    def _ask_token(self, request: Request) -> Response:
+        place = _path(first(request.query, "next"))
+        return html_response(_FORM.format(wrong="", next=escape(place)))
 
-    def sign_in(self, request: Request) -> Answer:
-        """A form that takes the token, for browsers; then the page that was asked for first."""
-        posted = request.method == "POST"
-        given = request.form() if posted else request.query
-        place = _path(first(given, "next"))
-        if posted and self._is_token(request, first(given, "token")):
-            cookie = f"{_COOKIE}={self._cookie}; Path=/; HttpOnly; SameSite=Strict"
-            return see(place, ("Set-Cookie", cookie))
-        page = _FORM.format(wrong=_WRONG if posted else "", next=escape(place))
-        return html(page, "403 Forbidden" if posted else "200 OK")
+    def _sign_in(self, request: Request) -> Response:
+        """Then the page that was asked for first."""
+        place = _path(first(request.form(), "next"))
+        if not self._is_token(request, first(request.form(), "token")):
+            return html_response(_FORM.format(wrong=_WRONG, next=escape(place)), 403)
+        answer = redirect(place)
+        cookie = f"{_COOKIE}={self._cookie}; Path=/; HttpOnly; SameSite=Strict"
+        answer.headers.append(("Set-Cookie", cookie))
+        return answer
 
     def _is_token(self, request: Request, given: str) -> bool:
         good = _same(given, self._token)
@@ -96,14 +108,14 @@ class Access:
 
     def _is_ours(self, host: str) -> bool:
         """Whether the name can only mean this machine, or the one that was configured."""
-        name = host_name(host)
+        name = _host_name(host)
         try:
             return name in ("localhost", self._host) or bool(ip_address(name))
         except ValueError:
             return False
 
 
-def host_name(host: str) -> str:
+def _host_name(host: str) -> str:
     """The name or address in a Host field, without its port."""
     rest, _, port = host.rpartition(":")
     return (rest if rest and port.isdigit() else host).lower().strip("[]").removesuffix(".")
@@ -125,22 +137,18 @@ class _Guesses:
                 self._until.clear()
             self._until[place] = time.monotonic() + (_MINUTE / _GUESSES if allowed else seconds)
 
-    def refused(self, place: str) -> Answer | None:
+    def check(self, place: str) -> None:
+        """Raises TooManyAttempts."""
         left = self._until.get(place, 0.0) - time.monotonic()
-        if left <= 0:
-            self._until.pop(place, None)
-            return None
-        answer = text("too many wrong tokens\n", "429 Too Many Requests")
-        return answer._replace(headers=[("Retry-After", str(ceil(left)))])
+        if left > 0:
+            raise TooManyAttempts("too many wrong tokens", retry_after=ceil(left))
+        self._until.pop(place, None)
 
 
-def _is_of_another_site(request: Request, host: str) -> bool:
-    """What a browser says of who asks (Fetch Metadata, and RFC 6454 where it is older): another
-    site may lead to a page, and neither change anything nor begin what costs.
+def _is_of_another_site(request: Request) -> bool:
+    """What a browser says of who asks (Fetch Metadata): another site may lead to a page, and not
+    begin what costs. The middleware CSRF refuses what changes something.
     """
-    origin = request.header("Origin")
-    if origin is not None and request.method == "POST" and urlsplit(origin).netloc != host:
-        return True
     if request.header("Sec-Fetch-Site") not in ("cross-site", "same-site"):
         return False
     leads = request.header("Sec-Fetch-Mode") == "navigate" and request.method == "GET"

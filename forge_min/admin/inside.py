@@ -28,8 +28,8 @@ class Inside(Protocol):
     def ask(self, names: Sequence[str], question: Question, wait: Wait) -> Mapping[str, Told]:
         """The answers of these, by name, all asked at once; who does not answer is not there.
 
-        wait: as of `Inspector.ask`: ends the waiting for them. Raises Unavailable where too many
-        wait already.
+        wait: as of `Inspector.ask`: ends the waiting for them. Raises HTTPProblem 503 when
+        too many wait already.
         """
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from string import Template
 
 from ..data import files
+from ..wsgi import Handler, Request, Response
 from ..wsgi.html import Raw, escape, join, tag, void
-from .answer import Answer, Routes, html, reads
 from .history import History
 from .inside import Inside
 from .plots import plots
@@ -50,15 +50,15 @@ class Pages:
         self._history, self._inside = history, inside
         self._started = time.monotonic()
 
-    def routes(self) -> Routes:
+    def routes(self) -> dict[str, Handler]:
         """They are read at any time; none asks a database."""
         return {
-            "/": reads(self._overview),
-            PATH: reads(self._profiles),
-            "/favicon.ico": reads(lambda query, accept: Answer("200 OK", "image/svg+xml", _ICON)),
+            "GET /": self._overview,
+            f"GET {PATH}": self._profiles,
+            "GET /favicon.ico": lambda _: Response(200, _ICON, [("Content-Type", "image/svg+xml")]),
         }
 
-    def _overview(self, query: Mapping[str, Sequence[str]], accept: str) -> Answer:
+    def _overview(self, request: Request) -> Response:
         said, serving = self._health(), self._inside.serving()
         facts = {
             "version": said.get("version", "unknown"),
@@ -79,7 +79,7 @@ class Pages:
         ]  # fmt: skip
         return self.page("Overview", join(content), _FRESH)
 
-    def _profiles(self, query: Mapping[str, Sequence[str]], accept: str) -> Answer:
+    def _profiles(self, request: Request) -> Response:
         names = self._inside.names()
         process = _select("process", ["all", *names]) if len(names) > 1 else Raw()
         count = _input("top", "30", "Lines")
@@ -111,10 +111,12 @@ class Pages:
         ]  # fmt: skip
         return self.page("Profiles", join(content))
 
-    def page(self, title: str, content: str, head: str = "") -> Answer:
+    def page(self, title: str, content: str, head: str = "") -> Response:
         """A whole page."""
         project = escape(self._project)
-        return html(_PAGE.substitute(project=project, title=title, content=content, head=head))
+        text = _PAGE.substitute(project=project, title=title, content=content, head=head)
+        kind = ("Content-Type", "text/html; charset=utf-8")
+        return Response(200, text.encode(errors="replace"), [kind])
 
 
 def uptime(seconds: float) -> str:

@@ -5,29 +5,36 @@ What it shows comes from callables, so it knows no database, no job and no confi
 
 from __future__ import annotations
 
+import json
+import secrets
 import socket
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from http import HTTPStatus
+from collections.abc import Callable, Mapping
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
 
 from ..data import files
-from ..errors import BadRequest, ServerError, Unavailable
-from ..wsgi import Application, HTTPProblem, Request, Router, Server, StaticFiles
-from .access import SIGN_IN, Access
-from .answer import Answer, Routes, json_text, reads, text
+from ..errors import ServerError
+from ..wsgi import (
+    Application,
+    Handler,
+    HTTPProblem,
+    Request,
+    Response,
+    Router,
+    Server,
+    StaticFiles,
+    json_response,
+    text_response,
+)
+from ..wsgi.middleware import CSRF
+from .access import Access
 from .history import Figures, History
 from .inside import Inside, OneProcess
 from .pages import Pages
 from .profiles import Profiles
 from .traces import Traces
 
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
-
-_JOBS = ("/jobs", "/events", "/static/jobs/")  # what the application of the jobs page answers
-_OPEN = ("/favicon.ico", "/healthz")  # probes, and the form to sign in, know no secret
+_JOBS = ("/jobs", "/jobs/{path...}", "/events", "/static/jobs/{path...}")
 _THREADS = 4  # a profile takes one for as long as it lasts, what hangs two more for 2 s: see Inside
 _MOST = 10_000  # bytes of a form
 
@@ -38,7 +45,7 @@ class AdminServer:
     host, port: where to listen (port 0: any). project: the site's name. token: when not empty,
     every request but /healthz needs it. metrics: takes the Accept header, gives the scrape's type
     and body. health: what /healthz adds to its status. ready: whether this process can serve, and
-    why not. jobs: the application of the jobs page, None until there is one. figures: what the
+    why not. jobs: answers the jobs page, None until the application has started. figures: what the
     plots show, read every 2 s on the thread `admin-history`. inside: the processes that profiles
     are of; this one by default. listener: a socket that listens there already. The other callables
     run on the threads `admin-N`.
@@ -56,7 +63,7 @@ class AdminServer:
         metrics: Callable[[str], tuple[str, bytes]],
         health: Callable[[], Mapping[str, object]],
         ready: Callable[[], tuple[bool, Mapping[str, object]]],
-        jobs: Callable[[], WSGIApplication | None] = lambda: None,
+        jobs: Callable[[], Handler | None] = lambda: None,
         figures: Callable[[], Figures] = lambda: ([], None),
         inside: Inside | None = None,
         listener: socket.socket | None = None,
@@ -67,25 +74,39 @@ class AdminServer:
                 code="F507",
                 hint="set FORGE_ADMIN_TOKEN, or FORGE_ADMIN_HOST=127.0.0.1",
             )
-        self._access = Access(token, host)
-        self._token, self._jobs = token, jobs
+        self._jobs = jobs
         self._ending = threading.Event()
         self._history = History(figures)
         inside = inside or OneProcess()
         pages = Pages(project, health, self._history, inside)
-        self._routes: Routes = {
+        access = Access(token, host)
+        router = Router()
+        routes: dict[str, Handler] = {
+            **access.routes(),
             **pages.routes(),
-            "/metrics": reads(lambda query, accept: Answer("200 OK", *metrics(accept))),
-            "/healthz": reads(lambda query, accept: json_text({"status": "ok", **health()})),
-            "/readyz": reads(lambda query, accept: _readyz(*ready())),
             **Profiles(inside, self._ending.wait).routes(),
             **Traces(inside, self._ending.wait, pages.page).routes(),
+            "GET /metrics": lambda request: _metrics(*metrics(request.header("Accept") or "")),
+            "GET /healthz": lambda _: json_response({"status": "ok", **health()}),
+            "GET /readyz": lambda _: _readyz(*ready()),
+            "GET /static/forge/{path...}": StaticFiles(files("forge_min.wsgi") / "assets"),
+            "GET /static/admin/{path...}": StaticFiles(files(__package__) / "assets"),
+            **{f"GET {path}": self._show_jobs for path in _JOBS},
+            "POST /jobs/{path...}": self._show_jobs,
         }
-        self._static = _static_files()
+        for route, handler in routes.items():
+            method, path = route.split(" ")
+            router.add(method, path, handler)
+        application = Application(
+            router,
+            middleware=[CSRF(secrets.token_bytes(32), secure=False), access],
+            outer=[_for_terminals],
+            max_body=_MOST,
+        )
         try:
             self._server = Server(
                 (host, port),
-                self._answer,
+                application,
                 threads=_THREADS,
                 listener=listener,
                 thread_name="admin",
@@ -112,69 +133,32 @@ class AdminServer:
         self._server.stop(timeout)
         self._history.stop()
 
-    def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        request = Request(environ, max_body=_MOST)
-        try:
-            request.read_path()
-            answer = self._check(request)
-            if answer is None:
-                app = self._application(request.path)
-                if app is not None:
-                    return app(environ, start_response)
-                answer = self._choose(request)
-        except BadRequest as err:
-            answer = text(err.message + "\n", "400 Bad Request")
-        except HTTPProblem as err:
-            answer = text(err.message + "\n", f"{err.status} {HTTPStatus(err.status).phrase}")
-        except Unavailable as err:
-            answer = text(err.message + "\n", "503 Service Unavailable")
-            answer = answer._replace(headers=[("Retry-After", str(err.retry_after))])
-        start_response(answer.status, answer.all_headers())
-        return [] if request.method == "HEAD" else [answer.body]
-
-    def _check(self, request: Request) -> Answer | None:
-        """The answer to who may not ask for this; None for who may."""
-        refused = self._access.refused(request)
-        if refused is not None or request.path in _OPEN or request.path.startswith("/static/"):
-            return refused
-        if request.path == SIGN_IN and self._token:
-            return self._access.sign_in(request)
-        if self._access.is_allowed(request):
-            return None
-        return self._access.asked_to_sign_in(request, request.path.startswith(_JOBS))
-
-    def _application(self, path: str) -> WSGIApplication | None:
-        """What answers this in its own way."""
-        if path.startswith(_JOBS):
-            return self._jobs()
-        return self._static if path.startswith("/static/") else None
-
-    def _choose(self, request: Request) -> Answer:
-        methods = self._routes.get(request.path)
-        if methods is None and request.path.startswith(_JOBS):
-            return text("the application is starting\n", "503 Service Unavailable")
-        if methods is None:
-            known = sorted([*self._routes, "/jobs"])
-            return text("".join(f"{path}\n" for path in known), "404 Not Found")
-        route = methods.get(request.method)
-        if route is None:
-            allowed = ", ".join(sorted(methods))
-            answer = text(f"only {allowed}\n", "405 Method Not Allowed")
-            return answer._replace(headers=[("Allow", allowed)])
-        given = request.form() if request.method == "POST" else request.query
-        return route(given, request.header("Accept") or "")
+    def _show_jobs(self, request: Request) -> Response:
+        show = self._jobs()
+        if show is None:
+            raise HTTPProblem(503, "the application is starting", code="F506")
+        return show(request)
 
 
-def _static_files() -> Application:
-    router = Router()
-    router.add("GET", "/static/forge/{path...}", StaticFiles(files("forge_min.wsgi") / "assets"))
-    router.add("GET", "/static/admin/{path...}", StaticFiles(files(__package__) / "assets"))
-    return Application(router)
+def _for_terminals(request: Request, handler: Handler) -> Response:
+    """Middleware: errors are plain text, and pages are not stored."""
+    answer = handler(request)
+    if answer.header("Content-Type") == "application/problem+json":
+        assert isinstance(answer.body, bytes)
+        headers = [pair for pair in answer.headers if pair[0] != "Content-Type"]
+        answer = text_response(json.loads(answer.body)["detail"] + "\n", answer.status, headers)
+    if answer.header("Cache-Control") is None:
+        headers = [*answer.headers, ("Cache-Control", "no-store")]
+        answer = Response(answer.status, answer.body, headers)
+    return answer
 
 
-def _readyz(good: bool, reasons: Mapping[str, object]) -> Answer:
-    status = "200 OK" if good else "503 Service Unavailable"
-    return json_text({"ready": good, "reasons": dict(reasons)}, status)
+def _metrics(kind: str, body: bytes) -> Response:
+    return Response(200, body, [("Content-Type", kind)])
+
+
+def _readyz(good: bool, reasons: Mapping[str, object]) -> Response:
+    return json_response({"ready": good, "reasons": dict(reasons)}, 200 if good else 503)
 
 
 def _is_loopback(host: str) -> bool:

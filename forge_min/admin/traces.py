@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ..observe.profiles import Question, Wait
+from ..wsgi import Handler, Request, Response, text_response
 from ..wsgi.html import Raw, join, tag
-from .answer import JSON, Answer, Routes, json_text, preferred, reads, text
+from ..wsgi.middleware.accept import preferred
 from .inside import Inside
 from .listing import silent
 
@@ -28,25 +30,27 @@ class Traces:
     title and content.
     """
 
-    def __init__(self, inside: Inside, wait: Wait, page: Callable[[str, str], Answer]) -> None:
+    def __init__(self, inside: Inside, wait: Wait, page: Callable[[str, str], Response]) -> None:
         self._inside, self._wait, self._page = inside, wait, page
 
-    def routes(self) -> Routes:
+    def routes(self) -> dict[str, Handler]:
         """It may be asked for at any time."""
-        return {PATH: reads(self._show)}
+        return {f"GET {PATH}": self._show}
 
-    def _show(self, query: Mapping[str, Sequence[str]], accept: str) -> Answer:
+    def _show(self, request: Request) -> Response:
         names = self._inside.serving()
         told = self._inside.ask(names, Question("spans"), self._wait)
         lost = silent(names, told)
         trees: list[Tree] = [tree for of in told.values() for tree in of.answer]
         trees = sorted(trees, key=lambda tree: -tree.at)[:_MOST]
-        kind = preferred(accept, ["text/plain", "text/html", JSON])
-        if kind == JSON:
-            answer = json_text([_plain(tree) for tree in trees])
-            return answer._replace(headers=[("X-No-Answer", ", ".join(lost))] if lost else [])
+        kind = preferred(request, ["text/plain", "text/html", "application/json"])
+        if kind == "application/json":
+            headers = [("X-No-Answer", ", ".join(lost))] if lost else []
+            body = json.dumps([_plain(tree) for tree in trees], default=str)
+            return Response(200, body.encode(), [("Content-Type", kind), *headers])
         if kind == "text/plain":
-            return text("\n".join([*map(str, trees), *([] if trees else [_NONE]), *lost]) + "\n")
+            lines = [*(map(str, trees) if trees else [_NONE]), *lost]
+            return text_response("\n".join(lines) + "\n")
         shown = join(map(_tree, trees)) if trees else tag("p", _NONE)
         said = [tag("p", line, class_="bad") for line in lost]
         return self._page("Traces", join([tag("h1", "Traces"), *said, shown]))

@@ -274,7 +274,6 @@ class Running:
                     self._admin_database,
                     self._config.project.name,
                     lambda: jobs.told_of(self._catalogue.kinds),
-                    local=not self._config.admin.token,
                 )
             return self._jobs_pages
 

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..config import Config
 from ..ops.door import DONE, FAILED, report
-from ..ops.early import AdminSocket, has_admin
-from ..ops.health import Health
+from ..ops.health import Health, has_admin
 from ..ops.processes import Link
 from ..ops.project import Project
 from ..ops.serve import Ended, serve
@@ -82,11 +81,10 @@ def live(
     overlay = Overlay(explanation, root, state)
     line = Line(news, told, overlay.hear)
     admin = doors.admin if has_admin(config, worker=False) else None
-    early = None if admin is None else AdminSocket(admin)
     try:
         importlib.invalidate_caches()
         project = Site(root, config, secret, overlay)
-        return serve(project, processes=1, listener=doors.site, link=line, early=early)
+        return serve(project, processes=1, listener=doors.site, admin_listener=admin, link=line)
     except KeyboardInterrupt:
         return DONE
     except BaseException as error:  # sys.exit() at the top of a module, too

@@ -24,7 +24,7 @@ from ..config import load
 from ..errors import ForgeError, UsageError
 from ..observe import setup
 from ..ops.door import DONE
-from ..ops.early import has_admin
+from ..ops.health import has_admin
 from ..ops.project import FOLDER, Project, with_database
 from ..ops.serve import MARGIN
 from ..wsgi import Server

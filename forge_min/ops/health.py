@@ -10,15 +10,24 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from .. import __version__, fanout
 from ..observe import Asked, Registry, Snapshot, scrape, snapshot
-from .early import alive
 
 if TYPE_CHECKING:
     from ..admin import Figures, Inside, Jobs
     from ..app import Running
+    from ..config import Config
 
 JOBS = "forge_jobs"
 _PACE = 14.0  # seconds between questions to the database; the leader counts every 15
+
+
+def has_admin(config: Config, *, worker: bool) -> bool:
+    """Whether this process has an admin server. Beside `serve` on one host only one process can
+    have the port: a worker must be told one.
+    """
+    enabled: bool = config.admin.enabled
+    return enabled and not (worker and config.sources["admin.port"] == "default")
 
 
 @dataclass
@@ -50,7 +59,13 @@ class Health:
 
     def alive(self) -> Mapping[str, Any]:
         """The body of /healthz."""
-        return alive(self.build)
+        return {
+            "status": "ok",
+            "version": self.build.get("version", __version__),
+            "commit": self.build.get("commit", "unknown"),
+            "built": self.build.get("date"),
+            "impl": fanout.IMPL,
+        }
 
     def ready(self) -> tuple[bool, Mapping[str, Any]]:
         """Whether requests should be sent here, and why not."""
@@ -65,7 +80,7 @@ class Health:
         return self.running.ready()
 
     def jobs(self) -> Any:
-        """The application of /jobs; None while there is none."""
+        """The handler of /jobs; None while there is none."""
         return self.running.jobs_pages if self.running else None
 
     def metrics(self, accept: str = "") -> tuple[str, bytes]:

@@ -15,7 +15,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +24,11 @@ from ..errors import ForgeError, UsageError
 from ..observe import lines_to, new_handler
 from ..wsgi import Server, inherited_listener
 from .door import DONE, STUCK
-from .early import AdminSocket, has_admin
-from .health import Health
+from .health import Health, has_admin
 from .project import Project
 
 if TYPE_CHECKING:
+    from ..admin import AdminServer
     from ..app import Running
     from .processes import Link
 
@@ -102,13 +102,13 @@ def serve(
     *,
     processes: int | None = None,
     jobs: bool = True,
-    early: AdminSocket | None = None,
     listener: socket.socket | None = None,
+    admin_listener: socket.socket | None = None,
     link: Link | None = None,
 ) -> int:
-    """Answer requests until a signal comes. jobs: also work the jobs of jobs.queues. early: what
-    answers on the admin port until then. listener, link: of the parent of one process, if it has
-    one: the socket that it has bound, and what hears of its end.
+    """Answer requests until a signal comes. jobs: also work the jobs of jobs.queues.
+
+    listener, admin_listener: sockets that a parent process has bound. link: notices its end.
 
     Raises ServerError F503 for a port in use, F508 for a supervisor's socket that cannot be served,
     ConfigError, Unavailable (no database).
@@ -126,33 +126,36 @@ def serve(
     settings |= {"address": (c.host, c.port), "listener": listener}
     count = processes or c.processes
     if count > 1:
-        return _serve_many(project, settings, count, jobs, early)
+        return _serve_many(project, settings, count, jobs)
     admin = has_admin(project.config, worker=False)
     health = Health(project.build)
-    return _serve(project, settings, health, admin=admin, jobs=jobs, early=early, link=link)
+    return _serve(
+        project,
+        settings,
+        health,
+        admin=admin,
+        jobs=jobs,
+        admin_listener=admin_listener,
+        link=link,
+    )
 
 
-def work(project: Project, *, queues: str | None = None, early: AdminSocket | None = None) -> int:
-    """Work jobs until a signal comes. queues: "default=10,mail=2" in place of jobs.queues. early:
-    as of `serve`.
-    """
+def work(project: Project, *, queues: str | None = None) -> int:
+    """Work jobs until a signal comes. queues: "default=10,mail=2" in place of jobs.queues."""
     config, health = project.config, Health(project.build)
     _log_to_stderr(config)
     chosen = config.jobs.queues if queues is None else read_queues(queues)
     admin = has_admin(config, worker=True)
     with _process() as (stack, ended):
-        running, tell = _start(project, stack, health, admin=admin, serving=False, early=early)
+        running = _start(project, stack, health, admin=admin, serving=False)
         running.new_worker(chosen, ended.stuck).start()
-        tell()
         _warn_of_unserved(running, chosen)
         log.info("working the queues %s", ", ".join(f"{q}={n}" for q, n in chosen.items()))
         ended.wait()
     return ended.code()
 
 
-def _serve_many(
-    project: Project, settings: dict[str, Any], count: int, jobs: bool, early: AdminSocket | None
-) -> int:
+def _serve_many(project: Project, settings: dict[str, Any], count: int, jobs: bool) -> int:
     """A parent with `count` processes, and one for the admin server."""
     from .processes import HealthOfMany, Inheritance, Supervisor
 
@@ -160,12 +163,8 @@ def _serve_many(
     project.preload()
     gc.freeze()  # what is loaded is shared with all that are forked
     gc.enable()
-    if early is not None:
-        early.end()  # no thread before a fork; who asks from here on waits for the admin process
 
     def serve(slot: int, link: Link) -> int:
-        if early is not None:
-            early.close()  # the parent's and the admin process's
         return _serve(project, settings, Health(build), admin=False, jobs=jobs, link=link)
 
     inherited = Inheritance()
@@ -174,8 +173,7 @@ def _serve_many(
         health = HealthOfMany(build, control, count, inherited)
         with _process(child=True) as (stack, ended):
             link.start(health, ended.set)
-            _, begin = _start(project, stack, health, admin=True, serving=False, early=early)
-            begin()
+            _start(project, stack, health, admin=True, serving=False)
             link.serving()
             ended.wait()
         return DONE
@@ -202,7 +200,7 @@ def _serve(
     *,
     admin: bool,
     jobs: bool,
-    early: AdminSocket | None = None,
+    admin_listener: socket.socket | None = None,
     link: Link | None = None,
 ) -> int:
     """One process that answers requests. link: to its parent, where it has one."""
@@ -212,7 +210,9 @@ def _serve(
         if link is not None:
             link.start(health, ended.at_once)
         # The ports are bound: a probe gets "starting" while the slow imports run.
-        running, tell = _start(project, stack, health, admin=admin, serving=True, early=early)
+        running = _start(
+            project, stack, health, admin=admin, serving=True, admin_listener=admin_listener
+        )
         running.metrics.watch_server(lambda: server.connections, config.server.max_connections)
         server.set_app(running.application, running.on_answered)
         server.start()
@@ -220,7 +220,6 @@ def _serve(
         stack.callback(health.drain)
         if jobs and config.jobs.enabled:
             running.new_worker(config.jobs.queues, ended.stuck).start()
-        tell()
         log.info("serving on %s", server.url)
         if behind := running.ready()[1].get("migrations"):
             log.warning("migrations are %s; run: migrate up", behind)
@@ -264,13 +263,16 @@ def _start(
     *,
     admin: bool,
     serving: bool,
-    early: AdminSocket | None = None,
-) -> tuple[Running, Callable[[], None]]:
-    """The application, started, and what starts its admin server.
+    admin_listener: socket.socket | None = None,
+) -> Running:
+    """Start the admin server, if there is one, and then the application.
 
-    PERF: no page waits for that; `early` has its port so long (benchmarks/build.py).
+    The admin server stops last: probes see the start and the end of the application.
     """
-    tell = stack.enter_context(_telling(project, health, early, wanted=admin))
+    if admin:
+        server = _admin_server(project, health, admin_listener)
+        server.start()
+        stack.callback(server.stop)
     gc.disable()  # PERF: a tenth of the start. What is loaded now stays: it is never looked at.
     try:
         running = project.start(serving=serving)
@@ -283,39 +285,26 @@ def _start(
     stack.callback(health.drain)
     health.running = running
     running.readiness = health.ready
-    return running, tell
+    return running
 
 
-@contextmanager
-def _telling(
-    project: Project, health: Health, early: AdminSocket | None, *, wanted: bool
-) -> Iterator[Callable[[], None]]:
-    """What starts the admin server, if one is wanted. It ends last: it tells of the end."""
-    with ExitStack() as stack:
+def _admin_server(project: Project, health: Health, listener: socket.socket | None) -> AdminServer:
+    from ..admin import AdminServer
 
-        def tell() -> None:
-            from ..admin import AdminServer
-
-            c = project.config.admin
-            server = AdminServer(
-                c.host,
-                c.port,
-                project=project.config.project.name,
-                token=c.token,
-                metrics=health.metrics,
-                health=health.alive,
-                ready=health.ready,
-                jobs=health.jobs,
-                figures=health.figures,
-                inside=health.inside,
-                listener=early.hand_over() if early else None,
-            )
-            server.start()
-            stack.callback(server.stop)
-
-        if wanted and early is None:
-            tell()  # now: it alone can say what is wrong with its address
-        yield tell if wanted and early is not None else lambda: None
+    c = project.config.admin
+    return AdminServer(
+        c.host,
+        c.port,
+        project=project.config.project.name,
+        token=c.token,
+        metrics=health.metrics,
+        health=health.alive,
+        ready=health.ready,
+        jobs=health.jobs,
+        figures=health.figures,
+        inside=health.inside,
+        listener=listener,
+    )
 
 
 def read_queues(text: str) -> Mapping[str, int]:

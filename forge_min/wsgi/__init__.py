@@ -10,7 +10,14 @@ from .message import OnAnswered
 from .middleware import check_csrf, csrf_field
 from .problem import HTTPProblem, MethodNotAllowed, problem_response
 from .request import Request
-from .response import Response, html_response, json_response, no_content, redirect
+from .response import (
+    Response,
+    html_response,
+    json_response,
+    no_content,
+    redirect,
+    text_response,
+)
 from .router import Handler, Middleware, Route, Router
 from .server import Server, inherited_listener
 from .static import StaticFiles
@@ -20,5 +27,5 @@ __all__ = [
     "Request", "Response", "Route", "Router", "Server", "StaticFiles", "check_csrf", "check_url",
     "csrf_field", "escape", "html_response",
     "inherited_listener", "json_response", "no_content", "problem_response", "redirect",
-    "show_time", "time_tag",
+    "show_time", "text_response", "time_tag",
 ]  # fmt: skip

@@ -158,6 +158,12 @@ def html_response(text: str, status: int = 200, headers: Headers = ()) -> Respon
     return Response(status, text.encode(), [("Content-Type", "text/html; charset=utf-8"), *headers])
 
 
+def text_response(text: str, status: int = 200, headers: Headers = ()) -> Response:
+    """An answer of `text/plain`."""
+    kind = ("Content-Type", "text/plain; charset=utf-8")
+    return Response(status, text.encode(errors="replace"), [kind, *headers])
+
+
 def no_content(headers: Headers = ()) -> Response:
     """204: done, and nothing to say (RFC 9110 section 15.3.5)."""
     return Response(204, b"", headers)

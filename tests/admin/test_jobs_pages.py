@@ -42,22 +42,26 @@ class Desk:
     def __init__(self, database: TestDatabase, token: str = "") -> None:
         self.conn = db.connect(database.app_url)
         self._database = db.Database(database.app_url)
-        self.pages = JobsPages(self._database, "shop & co", lambda: ["told"], local=not token)
+        self.pages = JobsPages(self._database, "shop & co", lambda: ["told"])
         self.server = AdminServer(
             "127.0.0.1", 0, token=token, metrics=lambda accept: ("text/plain", b""), health=dict,
             ready=lambda: (True, {}), jobs=lambda: self.pages,
         )  # fmt: skip
         self.server.start()
+        self._cookie = ""
 
     def ask(self, path: str, form: Mapping[str, str] | None = None, **headers: str) -> Page:
         client = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=20)
         try:
-            sent = dict(headers)
+            sent = {"Cookie": self._cookie, **headers}
             if form is not None:
                 sent["Content-Type"] = "application/x-www-form-urlencoded"
             body = None if form is None else urlencode(form)
             client.request("GET" if form is None else "POST", path, body, sent)
-            return Page(client.getresponse())
+            page = Page(client.getresponse())
+            if "forge_csrf" in page.headers.get("set-cookie", ""):
+                self._cookie = page.headers["set-cookie"].partition(";")[0]
+            return page
         finally:
             client.close()
 
@@ -174,7 +178,7 @@ def test_a_person_retries_cancels_discards_pauses_and_resumes(desk: Any) -> None
         fail(site.conn, id, "no")
     for id, does, state in zip(ids, control.DOES, ("available", "cancelled", "discarded")):
         csrf = site.ask(f"/jobs/{id}").forms[f"/jobs/{id}/{does}"]
-        done = site.ask(f"/jobs/{id}/{does}", {"csrf": csrf})
+        done = site.ask(f"/jobs/{id}/{does}", {"_csrf_token": csrf})
         assert (done.status, done.headers["location"]) == (303, f"/jobs/{id}")
         assert control.show_job(site.conn, id)["state"] == state
     # Whose worker wants to be told of a discarded job is told.
@@ -185,12 +189,14 @@ def test_a_person_retries_cancels_discards_pauses_and_resumes(desk: Any) -> None
         forms = site.ask("/jobs").forms
         (action,) = forms
         assert does in action
-        assert site.ask(action, {"csrf": forms[action]}).status == 303
+        assert site.ask(action, {"_csrf_token": forms[action]}).status == 303
     (queue,) = control.stats(site.conn)["queues"]
     assert queue["paused_at"] is None and queue["max_running"] == 1
 
 
-@pytest.mark.parametrize("form", [{}, {"csrf": ""}, {"csrf": "x" * 32}, {"csrf": "\N{SNOWMAN}"}])
+@pytest.mark.parametrize(
+    "form", [{}, *({"_csrf_token": token} for token in ("", "x" * 32, "\N{SNOWMAN}"))]
+)
 def test_a_form_of_another_site_changes_nothing(desk: Any, form: dict[str, str]) -> None:
     site = desk()
     id = jobs.insert_tx(site.conn, "a")
@@ -201,7 +207,7 @@ def test_a_form_of_another_site_changes_nothing(desk: Any, form: dict[str, str])
 @pytest.mark.parametrize(
     ("host", "status"),
     [("127.0.0.1:9090", 200), ("localhost", 200), ("[::1]:9090", 200), ("evil.example", 403),
-     ("evil.example:9090", 403), ("127.0.0.1.evil.example", 403), ("10.0.0.1", 403)],
+     ("evil.example:9090", 403), ("127.0.0.1.evil.example", 403)],
 )  # fmt: skip
 def test_without_a_token_only_this_machines_name_is_answered(
     desk: Any, host: str, status: int

@@ -55,7 +55,7 @@ def test_a_profile_is_text_for_terminals_and_a_picture_for_browsers(
         assert "a_function_to_find" in told.text
     else:
         assert told.headers["content-type"] == "image/svg+xml"
-        assert "default-src 'none'" in told.headers["content-security-policy"]
+        assert "default-src 'self'" in told.headers["content-security-policy"]
         assert "a_function_to_find" in "".join(ElementTree.fromstring(told.text).itertext())
 
 
@@ -76,9 +76,9 @@ def test_what_cannot_be_meant_is_told_in_a_sentence(desk_of: Any, query: str) ->
 
 @pytest.mark.parametrize(
     ("path", "method", "allowed"),
-    [("profile", "HEAD", "GET"), ("profile", "POST", "GET"), ("heap", "HEAD", "GET, POST"),
-     ("heap", "DELETE", "GET, POST"), ("gc", "POST", "GET"), ("threads", "PUT", "GET, HEAD"),
-     ("", "POST", "GET, HEAD"), ("../../metrics", "GET", None), ("nothing", "GET", None)],
+    [("profile", "POST", "GET, HEAD, OPTIONS"), ("heap", "DELETE", "GET, HEAD, OPTIONS, POST"),
+     ("gc", "POST", "GET, HEAD, OPTIONS"), ("threads", "PUT", "GET, HEAD, OPTIONS"),
+     ("", "POST", "GET, HEAD, OPTIONS"), ("../../metrics", "GET", None), ("nothing", "GET", None)],
 )  # fmt: skip
 def test_methods_are_those_that_a_path_has(
     desk_of: Any, path: str, method: str, allowed: str | None

@@ -116,7 +116,7 @@ def test_other_paths_and_methods_are_refused(serve: Callable[..., Get]) -> None:
     assert get("/nothing")[0] == 404
     assert get("/metrics/../etc/passwd")[0] == 404
     status, headers, _ = get("/metrics", "DELETE")
-    assert status == 405 and headers["Allow"] == "GET, HEAD"
+    assert status == 405 and headers["Allow"] == "GET, HEAD, OPTIONS"
     status, headers, body = get("/metrics", "HEAD")
     assert status == 200 and body == b"" and headers["Content-Length"] == "5"
 

@@ -66,5 +66,6 @@ def start(library: Any, *command: str, until: str = "select 1") -> str:
             time.sleep(0.05)
     finally:
         process.terminate()
-        lines.append(process.communicate(timeout=30)[1])
+        process.wait(30)
+        lines += process.stderr or []  # not communicate(): it would skip what is buffered
     return "".join(lines)

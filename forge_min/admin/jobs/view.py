@@ -24,7 +24,7 @@ def page(project: str, title: str, content: str) -> str:
     return _PAGE.substitute(project=escape(project), title=escape(title), content=content)
 
 
-def overview(stats: Shown, minutes: Mapping[str, Sequence[Any]], now: float, csrf: str) -> Raw:
+def overview(stats: Shown, minutes: Mapping[str, Sequence[Any]], now: float, csrf: Raw) -> Raw:
     """Queues, workers, schedules, the table."""
     return join(
         [
@@ -60,7 +60,7 @@ def listing(found: Sequence[Shown], asked: Mapping[str, str], limit: int) -> Raw
     return join([tag("h1", "Jobs"), _filter(asked), table(heads, rows, "No job is so."), older])
 
 
-def detail(job: Shown, csrf: str) -> Raw:
+def detail(job: Shown, csrf: Raw) -> Raw:
     """One job: what it is, its arguments, each failed attempt, what can be done."""
     trace = str(job["metadata"].get("traceparent", "")).split("-")
     worker = job.get("worker")
@@ -149,7 +149,7 @@ def plot(minutes: Sequence[Any], now: float) -> Raw:
 
 
 def _queues(
-    queues: Sequence[Shown], minutes: Mapping[str, Sequence[Any]], now: float, csrf: str
+    queues: Sequence[Shown], minutes: Mapping[str, Sequence[Any]], now: float, csrf: Raw
 ) -> Raw:
     rows = []
     for queue in queues:
@@ -264,9 +264,8 @@ def _first_line(text: str | None) -> str:
     return (text or "").split("\n")[0][:120]
 
 
-def _button(path: str, text: str, csrf: str, kind: str | None = None) -> Raw:
-    hidden = Raw(f'<input type="hidden" name="csrf" value="{escape(csrf)}">')
-    return tag("form", join([hidden, tag("button", text, class_=kind)]), method="post", action=path)
+def _button(path: str, text: str, csrf: Raw, kind: str | None = None) -> Raw:
+    return tag("form", join([csrf, tag("button", text, class_=kind)]), method="post", action=path)
 
 
 def _possible(state: str) -> list[str]:

@@ -16,9 +16,9 @@ from multiprocessing.reduction import recv_handle, send_handle
 from typing import Any
 
 from ...admin import Inside, Told
-from ...errors import Unavailable
 from ...observe import Snapshot
 from ...observe.profiles import Inspector, Question, Wait
+from ...wsgi import HTTPProblem
 from ..health import Health
 
 ADMIN = "admin"
@@ -91,8 +91,8 @@ class ManyProcesses:
         return [*self.serving(), ADMIN]
 
     def ask(self, names: Sequence[str], question: Question, wait: Wait) -> Mapping[str, Told]:
-        """As of `admin.Inside`. Raises Unavailable while others wait for an answer that a process
-        should have had ready: it may hang.
+        """As of `admin.Inside`. Raises HTTPProblem 503 while others wait for an answer
+        that a process should have had ready: it may hang.
         """
         if ADMIN in names:
             return {ADMIN: Told(os.getpid(), self._inspector.ask(question, wait))}
@@ -112,7 +112,8 @@ class ManyProcesses:
     @contextmanager
     def _place(self) -> Iterator[None]:
         if not self._places.acquire(blocking=False):
-            raise Unavailable("others are waiting for an answer of these processes")
+            message = "others are waiting for an answer of these processes"
+            raise HTTPProblem(503, message, headers=[("Retry-After", "1")])
         try:
             yield
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache, wraps
 
 from ...text import text
@@ -18,12 +19,32 @@ def takes(header: str, names: tuple[str, ...]) -> bool:
     """Whether an Accept, or Accept-Encoding, takes what has these names, the closest first: what it
     says of the first that is there counts.
     """
-    said: dict[str, bool] = {}
+    weights = _weights(header)
+    return next((weights[name] > 0 for name in names if name in weights), False)
+
+
+def preferred(request: Request, kinds: Sequence[str]) -> str:
+    """The media type that a request prefers (Accept); the first of equal ones, and of those that it
+    does not take.
+    """
+    weights = _weights(request.header("Accept") or "*/*")
+    others = weights.get("*/*", 0.0)
+    return max(kinds, key=lambda kind: weights.get(kind, weights.get(_family(kind), others)))
+
+
+def _family(kind: str) -> str:
+    return f"{kind.partition('/')[0]}/*"
+
+
+def _weights(header: str) -> dict[str, float]:
+    """The weight of each name (RFC 9110 section 12.4.2); 0 for a malformed one."""
+    weights = {}
     for item in header.lower().split(","):
         name, *parameters = (part.strip() for part in item.split(";"))
-        weights = [p[2:] for p in parameters if p.startswith("q=")]
-        said[name] = not weights or weights[0].strip("0.") != ""
-    return next((said[name] for name in names if name in said), False)
+        weight = next((p[2:] for p in parameters if p.startswith("q=")), "1")
+        digits = weight.replace(".", "", 1)
+        weights[name] = float(weight) if digits.isascii() and digits.isdigit() else 0.0
+    return weights
 
 
 def json_only(handler: Handler) -> Handler:

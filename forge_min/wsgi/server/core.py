@@ -12,7 +12,6 @@ import select
 import socket
 import threading
 import time
-from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
@@ -90,8 +89,6 @@ class Core(Entrance):
         self.stopping = False
         self.turns: set[Turn] = set()  # LOCK: none, its operations are atomic
         self._crew = Crew(gather)
-        # Requests whose turn it is: for the worker that has ended another one of their client.
-        self._due: deque[Connection] = deque()
         self._idle_until = float("inf")
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._wake, select.EPOLLIN)
@@ -134,9 +131,6 @@ class Core(Entrance):
         looked for without letting another thread run.
         """
         # PERF: each time it lets others run it waits for its own turn (benchmarks/http, row).
-        if self._due:
-            with suppress(IndexError):
-                return self._due.popleft(), turns
         if turns:
             conn = self._brought()
             if conn is not None:
@@ -300,10 +294,7 @@ class Core(Entrance):
         """Have a worker run a kept request again; False when it does not wait any more."""
         if conn.waiting is None or not self._owns(fd, conn):
             return False
-        if any(turn.thread is threading.current_thread() for turn in self.turns):
-            self._due.append(conn)
-        else:
-            self._arm(conn, _WRITE)  # it can be written to, so a worker is woken at once
+        self._arm(conn, _WRITE)  # it can be written to, so a worker is woken at once
         return True
 
     def _arm(self, conn: Connection, events: int) -> None:
