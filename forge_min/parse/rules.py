@@ -121,7 +121,7 @@ def _field(field: schema.Field) -> Problems:
     if field.type == "enum":
         yield from _choices(field.choices)
     yield from _limits(field)
-    bad = None if field.pattern is None else pattern_problem(field.pattern, field.max_len)
+    bad = None if field.pattern is None else pattern_problem(field.pattern)
     yield "pattern", bad
     if field.default is not None:
         yield "default", _default(field, None if bad else field.pattern)

@@ -18,6 +18,7 @@ from importlib.metadata import PackageNotFoundError as NotInstalled
 from pathlib import Path
 from typing import Literal
 
+from ..manifest import Manifest
 from . import artifact
 from .failure import failure
 from .project import Project, read_file, read_project, style_sources
@@ -110,7 +111,7 @@ def _state(project: Project, sources: Mapping[str, bytes]) -> State:
 
 def _header(project: Project, sources: Mapping[str, bytes], rules: bytes) -> str:
     told = sha256(rules).hexdigest()
-    return _HEADER.format(file=project.css, digest=_digest(sources), rules=told)
+    return _HEADER.format(file=project.css, digest=Manifest.of(sources).digest, rules=told)
 
 
 def _parts(path: Path) -> tuple[str, bytes]:
@@ -119,11 +120,6 @@ def _parts(path: Path) -> tuple[str, bytes]:
         return "", b""
     head, _, rules = path.read_bytes().partition(b"\n")
     return head.decode("utf-8", "replace") + "\n", rules
-
-
-def _digest(sources: Mapping[str, bytes]) -> str:
-    lines = (f"{sha256(data).hexdigest()}  {name}\n" for name, data in sorted(sources.items()))
-    return sha256("".join(lines).encode()).hexdigest()
 
 
 def _run(program: Path, file: str, sources: Mapping[str, bytes]) -> bytes:

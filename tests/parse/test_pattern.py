@@ -47,9 +47,7 @@ EXPONENTIAL = [
     "(a+)+$", "(a|a)*$", "(a|aa)+$", r"([a-z]+)*\d", r"^(\w+\s?)*$", "(a*)*", "(?:[a-zA-Z]+)*c",
     "(x+x+)+y", r"(\d{1,3},?){1,20}", "([a-z0-9]+[.-]?)+@x", "(a|b|ab)*c", "(.*)*", "(a?){30}a",
     r"(\s*\w*)*", "(a{1,2}){10,}x", "(.*a){12}", "^(([a-z])+.)+[A-Z]([a-z])+$",
-    "((((a{6}){6}){6}){6}){6}",
 ]  # fmt: skip
-POLYNOMIAL = ["a*a*a*a*b", r"\s*\s*x", r"\S+@\S+\.\S+", ".*.*.*=.*", r"\d+\w+\d+x"]
 QUICK = [
     r"[a-z0-9]+(-[a-z0-9]+)*", r"[\w.+-]{1,64}@([a-z\d]+(-[a-z\d]+)*\.)+[a-z\d]+", "[^<>]*",
     "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", r"(\d{3})+", "([0-9a-f]{2})+", "[^@\\s]+@[^@\\s]+",
@@ -57,10 +55,11 @@ QUICK = [
     r"(?:[A-Z]{2}\d{2})(?: ?[A-Z0-9]{4}){3,7}(?: ?[A-Z0-9]{1,2})?", r"(?:\w+, )*\w+", "(a?)*b",
     r"https?://[a-z\d.-]+(:\d{1,4})?([/?#][!#-;=?-\[\]_a-z~]*)?", r"(\w+\s)*\w+", "#?[0-9a-f]+",
     r"v?\d+\.\d+\.\d+(-[\w.]+)?(\+[\w.]+)?", r"\d{4}-\d{2}-\d{2}(T\d{2}:\d{2})?", "a" * 499 + "+",
+    "(ab|ac)*", r"([a-z\d]([a-z\d-]{0,61}[a-z\d])?\.)+[a-z]{2,}", "((((a{6}){6}){6}){6}){6}",
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("pattern", EXPONENTIAL + POLYNOMIAL)
+@pytest.mark.parametrize("pattern", EXPONENTIAL)
 def test_a_pattern_that_backtracks_for_too_long_may_not(pattern: str) -> None:
     problem = pattern_problem(pattern)
     assert problem is not None and problem.code == "F133" and problem.hint
@@ -71,14 +70,6 @@ def test_a_pattern_with_one_way_to_read_a_text_may_stand(pattern: str) -> None:
     assert pattern_problem(pattern) is None
 
 
-def test_the_time_depends_on_the_length_that_a_value_may_have() -> None:
-    assert pattern_problem(r"\S+@\S+\.\S+", 320) is None
-    problem = pattern_problem("a*a*a*a*b", 320)
-    assert problem is not None and "at most 148" in problem.hint
-    assert pattern_problem("a*a*a*a*b", 148) is None
-    assert pattern_problem("(a+)+b", 10) is not None
-
-
 PIECES = st.sampled_from(["a", "b", "[ab]", ".", "a|b", "a?", "b*", "a+", "(?:ab)", "a{1,2}"])
 
 
@@ -86,7 +77,7 @@ PIECES = st.sampled_from(["a", "b", "[ab]", ".", "a|b", "a?", "b*", "a+", "(?:ab
 def test_what_may_stand_answers_within_its_steps(parts: list[tuple[str, str]]) -> None:
     pattern = "".join(f"(?:{piece}){times}" for piece, times in parts) + "c"
     pattern = f"(?:{pattern[:-1]})*c"
-    if pattern_problem(pattern, 24) is None:
+    if pattern_problem(pattern) is None:
         for text in ("a" * 24, "ab" * 12, "ba" * 12, "aab" * 8):
             assert re.fullmatch(pattern, text, re.ASCII) is None
 

@@ -8,6 +8,7 @@ from .distributions import (
     DRIVERS,
     INSTALLERS_OWN,
     collect,
+    find_installed,
     is_installed,
     members,
     record_hash,
@@ -28,8 +29,8 @@ from .sums import SUMS, read_sums, sums_name
 
 __all__ = [
     "BASE", "DRIVERS", "INSTALLERS_OWN", "SUMS", "check_file", "check_folder", "check_imports",
-    "collect", "compile_members", "compiled_core", "is_installed", "members", "normalise",
-    "package_files", "package_members", "package_root", "prepare_assets", "read_sums",
+    "collect", "compile_members", "compiled_core", "find_installed", "is_installed", "members",
+    "normalise", "package_files", "package_members", "package_root", "prepare_assets", "read_sums",
     "record_hash", "recorded_files", "recorded_package", "replace", "required_names", "spare_cores",
     "sums_name", "write_folder", "write_sums", "write_zip", "write_zipapp",
 ]  # fmt: skip

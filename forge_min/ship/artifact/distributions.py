@@ -28,12 +28,16 @@ _LEFT_OUT = INSTALLERS_OWN | {"py.typed"}
 _LEFT_OUT_SUFFIXES = (".pyc", ".pyi", ".pyx", ".pxd", ".c", ".h")
 
 
-def find_installed(name: str) -> Distribution:
-    """The distribution of this name. Raises BuildError F341."""
+def find_installed(name: str, version: str = "") -> Distribution:
+    """Return the installed distribution. Raises BuildError F341 if the version differs, too."""
+    wanted = f"{name}=={version}" if version else name
     try:
-        return Distribution.from_name(name)
+        found = Distribution.from_name(name)
     except NotInstalled:
-        raise _missing(name, "is not installed") from None
+        raise _missing(wanted, "is not installed") from None
+    if version and found.version != version:
+        raise _missing(wanted, f"is installed as {found.version}")
+    return found
 
 
 def collect(

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import sys
 from collections.abc import Iterable, Mapping
-from email.parser import HeaderParser
 from functools import partial
 from hashlib import sha256
 from html import escape
@@ -25,6 +25,8 @@ from ..info import SKIPPED
 from ..vendor import SBOM
 from .network_isolation import FAILED, PROVED, UNPROVED, Proof, run_without_network
 from .verify import Verified
+
+_LICENCE_FILE = re.compile(r"(?:_native/)?([^/-]+)-[^/]+\.dist-info/licen")
 
 
 def write_evidence(
@@ -108,35 +110,17 @@ def _counts(root: ElementTree.Element) -> dict[str, int]:
 
 
 def _licences(members: Mapping[str, bytes], inputs: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Of every distribution inside: what its metadata says, and its licence files. What has no
-    metadata inside, as a forge_min that no installer put there: what the artifact's SBOM says.
-    """
+    """Each input with the licence that the artifact's SBOM names, and its licence files."""
+    parts = json.loads(members.get(SBOM, b"{}")).get("components", ())
+    licences = {normalise(part["name"]): part.get("licenses", ()) for part in parts}
+    texts = [match for name in sorted(members) if (match := _LICENCE_FILE.match(name))]
     found = []
-    for name in sorted(members):
-        folder, _, file = name.rpartition("/")
-        if file == "METADATA" and folder.endswith(".dist-info"):
-            told = HeaderParser().parsestr(members[name].decode("utf-8", "replace"))
-            classes = (c.rpartition(" :: ")[2] for c in told.get_all("Classifier") or ()
-                       if c.startswith("License ::"))  # fmt: skip
-            licence = told["License-Expression"] or ", ".join(classes) or told["License"]
-            inside = [n for n in sorted(members) if n.startswith(f"{folder}/licen")]
-            row = {"name": told["Name"], "version": told["Version"], "texts": inside}
-            found.append({**row, "licence": licence or UNPROVED})
-    known = {normalise(str(row["name"])) for row in found}
-    billed = _licences_of_sbom(members.get(SBOM, b"{}"))
-    for name in (name for name in inputs if normalise(name) not in known):
-        bare = {"name": name, "version": inputs[name], "texts": []}
-        found.append({**bare, "licence": billed.get(normalise(name)) or UNPROVED})
-    return found
-
-
-def _licences_of_sbom(text: bytes) -> dict[str, str]:
-    """By the name of a component: SPDX expressions, or what an author calls his licence."""
-    found = {}
-    for part in json.loads(text).get("components", ()):
-        rows = part.get("licenses", ())
+    for name, version in inputs.items():
+        rows = licences.get(normalise(name), ())
         words = (row.get("expression") or row.get("license", {}).get("name") for row in rows)
-        found[normalise(part["name"])] = ", ".join(filter(None, words))
+        own = [match.string for match in texts if normalise(match[1]) == normalise(name)]
+        licence = ", ".join(filter(None, words)) or UNPROVED
+        found.append({"name": name, "version": version, "texts": own, "licence": licence})
     return found
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable
-from importlib.metadata import Distribution, PathDistribution
-from importlib.metadata import PackageNotFoundError as NotInstalled
+from importlib.metadata import PathDistribution
 from pathlib import Path, PurePosixPath
 
 from ... import __version__
@@ -91,12 +90,7 @@ def _contents() -> list[tuple[str, dict[str, bytes]]]:
 
 def _information() -> dict[str, bytes]:
     """Its *.dist-info: from the installed one, wheel or checkout."""
-    try:
-        dist = Distribution.from_name(NAME)
-    except NotInstalled:
-        raise _missing("is not installed") from None
-    if dist.version != __version__:
-        raise _missing(f"is installed as {dist.version}, and {__version__} runs")
+    dist = artifact.find_installed(NAME, __version__)
     licence = artifact.package_root().parent / "LICENSE"
     texts = {
         "METADATA": dist.read_text("METADATA") or dist.read_text("PKG-INFO"),
@@ -105,10 +99,6 @@ def _information() -> dict[str, bytes]:
         or (licence.read_text("utf-8") if licence.is_file() else None),
     }
     return {f"{_INFO}/{name}": text.encode() for name, text in texts.items() if text}
-
-
-def _missing(what: str) -> BuildError:
-    return failure("no_distribution", name=NAME, what=what, extra=NAME)
 
 
 def _is_as_copied(folder: Path) -> bool:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from functools import partial
 from hashlib import sha256
 from importlib.metadata import Distribution
-from importlib.metadata import PackageNotFoundError as NotInstalled
 from pathlib import Path, PurePosixPath
 
 from .. import artifact
@@ -34,7 +33,7 @@ def fetch_scripts(project: Project, *, offline: bool) -> Iterator[tuple[str, Dis
     another hash, F341 for one that is not there, F370, F345.
     """
     for name, row in project.scripts.items():
-        dist = _installed(row["wheel"]) if offline else _downloaded(row["wheel"])
+        dist = _find(row["wheel"], offline=offline)
         member = PurePosixPath(row["member"])
         data = next(iter(artifact.recorded_files(dist, member.__eq__).values()), None)
         if data is None:
@@ -47,17 +46,8 @@ def fetch_scripts(project: Project, *, offline: bool) -> Iterator[tuple[str, Dis
         yield name, dist
 
 
-def _installed(pin: str) -> Distribution:
+def _find(pin: str, *, offline: bool) -> Distribution:
+    if not offline:
+        return one_from_index(pin).distribution()
     name, _, version = pin.partition("==")
-    try:
-        dist = Distribution.from_name(name)
-    except NotInstalled:
-        raise failure("no_distribution", name=name, what="is not installed", extra=pin) from None
-    if dist.version != version:
-        what = f"is installed as {dist.version}"
-        raise failure("no_distribution", name=pin, what=what, extra=pin)
-    return dist
-
-
-def _downloaded(pin: str) -> Distribution:
-    return one_from_index(pin).distribution()
+    return artifact.find_installed(name, version)
