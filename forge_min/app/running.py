@@ -380,7 +380,8 @@ class Running:
 
     def _concurrency(self) -> ConcurrencyLimit:
         c = self._config.server
-        return ConcurrencyLimit(c.max_per_client or max(1, c.threads // 2), caller, UNCOUNTED)
+        most = c.max_per_client or max(1, c.threads // 2)
+        return ConcurrencyLimit(most, max(most, c.threads - 1), caller, UNCOUNTED)
 
     def _reads_in_time(self) -> list[Middleware]:
         seconds = self._config.database.read_timeout

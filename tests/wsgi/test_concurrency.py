@@ -6,16 +6,25 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 from wsgiref.util import setup_testing_defaults
 
 import pytest
-from forge_min.wsgi import Application, Request, Response, Router, Server
+from forge_min.wsgi import Application, Handler, Request, Response, Router, Server
 from forge_min.wsgi.middleware import ConcurrencyLimit, tenant_in_path
 
 from wsgi.conftest import Connect, Peer, Serve
 
 PLAIN = [("Content-Type", "text/plain")]
+who: ContextVar[tuple[str, str] | None] = ContextVar("who")
+
+
+def identify(request: Request, handler: Handler) -> Response:
+    """Believe "Authorization: api_key alice"."""
+    via, _, user = (request.header("authorization") or "").partition(" ")
+    who.set((via, user) if user else None)
+    return handler(request)
 
 
 class Site(NamedTuple):
@@ -28,7 +37,7 @@ class Site(NamedTuple):
 
     @property
     def taken(self) -> int:
-        return self.limit._limiter.active
+        return self.limit._clients.active
 
 
 @pytest.fixture
@@ -36,7 +45,7 @@ def new_site() -> Iterator[Callable[..., Site]]:
     """Makes one. What it holds is let go after the test."""
     made: list[Site] = []
 
-    def new(most: int, **options: Any) -> Site:
+    def new(most: int, of_address: int = 99, **options: Any) -> Site:
         go, running = threading.Event(), threading.Semaphore(0)
 
         def hold(request: Request) -> Response:
@@ -56,8 +65,10 @@ def new_site() -> Iterator[Callable[..., Site]]:
                 router.add(method, path, handler)
         router.add("GET", "/quick", lambda request: Response(200, b"quick", PLAIN))
         router.add("GET", "/free", lambda request: Response(200, b"free", PLAIN))
-        limit = ConcurrencyLimit(most, lambda: None, ["/free"])
-        application = Application(router, middleware=[limit], outer=[tenant_in_path], **options)
+        limit = ConcurrencyLimit(most, of_address, who.get, ["/free"])
+        application = Application(
+            router, middleware=[identify, limit], outer=[tenant_in_path], **options
+        )
         made.append(Site(application, limit, go, running))
         return made[-1]
 
@@ -77,8 +88,8 @@ def behind_proxy(serve: Serve, site: Site, threads: int, **options: Any) -> Serv
     return serve(site.application, threads=threads, trusted_proxies=["127.0.0.1"], **options)
 
 
-def ask(peer: Peer, path: str, client: str = "192.0.2.1") -> Peer:
-    return peer.get(path, f"X-Forwarded-For: {client}\r\n")
+def ask(peer: Peer, path: str, client: str = "192.0.2.1", caller: str = "") -> Peer:
+    return peer.get(path, f"X-Forwarded-For: {client}\r\nAuthorization: {caller}\r\n")
 
 
 def waiting(site: Site) -> int:
@@ -124,6 +135,36 @@ def test_a_client_is_an_address_or_a_network_of_ipv6(
     assert ask(connect(server), "/quick", "2001:db8::2").answer().status == 429
     site.go.set()
     assert first.answer().status == 200
+
+
+def test_a_user_is_one_client_whether_by_session_or_by_key(
+    new_site: Callable[..., Site], serve: Serve, connect: Connect
+) -> None:
+    site = new_site(1)
+    server = behind_proxy(serve, site, 4)
+    first = ask(connect(server), "/hold", caller="session alice")
+    assert site.running.acquire(timeout=10)
+    assert ask(connect(server), "/quick", "192.0.2.2", "api_key alice").answer().status == 429
+    assert ask(connect(server), "/quick", caller="api_key bob").answer().status == 200
+    site.go.set()
+    assert first.answer().status == 200
+
+
+def test_one_address_leaves_a_thread_to_others_whoever_asks_from_there(
+    new_site: Callable[..., Site], serve: Serve, connect: Connect
+) -> None:
+    site = new_site(2, of_address=3)
+    server = behind_proxy(serve, site, 4)
+    callers = ["", "", "session alice", "api_key alice", "session bob"]
+    flood = [ask(connect(server), "/hold", caller=caller) for caller in callers]
+    for _ in range(3):
+        assert site.running.acquire(timeout=10)
+    wait_until(lambda: waiting(site) == 2)
+    assert ask(connect(server), "/quick", "192.0.2.2", "session carol").answer().status == 200
+    assert ask(connect(server), "/quick", caller="session carol").answer().status == 429
+    site.go.set()  # those who wait for a second go on as others end
+    assert sorted(peer.answer().status for peer in flood)[:3] == [200] * 3
+    wait_until(lambda: site.taken == site.limit._addresses.active == waiting(site) == 0)
 
 
 @pytest.mark.parametrize("threads", [1, 3])

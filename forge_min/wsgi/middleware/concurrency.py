@@ -29,23 +29,25 @@ _NO_TOTAL = 2**31 - 1
 
 
 class ConcurrencyLimit:
-    """Middleware behind `Identify`. A client is a user or an API key, else an address as `network`
-    has it. A request that gets no turn is HTTPProblem 429, F644, with Retry-After.
+    """Middleware behind `Identify`. A client is a user, however he is known, else an address as
+    `network` has it. A request that gets no turn is HTTPProblem 429, F644, with Retry-After.
 
-    most: requests of one client. caller: as of `RateLimits`. free: routes that are not counted.
-    A request counts until its body is over; `Application` and our server call
-    `environ["forge.release"]` then.
+    most: requests of one client. of_address: requests of all users of one address. caller: as of
+    `RateLimits`. free: routes that are not counted. A request counts until its body is over;
+    `Application` and our server call `environ["forge.release"]` then.
     """
 
     def __init__(
         self,
         most: int,
+        of_address: int,
         caller: Callable[[], tuple[str, str] | None],
         free: Collection[str] = (),
     ) -> None:
-        self._limiter = Limiter(max_total=_NO_TOTAL, max_per_user=most)
-        self._most, self._caller, self._free = most, caller, frozenset(free)
-        # What resumes the parked requests of each client, in the order of their arrival.
+        self._clients = Limiter(max_total=_NO_TOTAL, max_per_user=most)
+        self._addresses = Limiter(max_total=_NO_TOTAL, max_per_user=of_address)
+        self._caller, self._free = caller, frozenset(free)
+        # What resumes the parked requests of each client or address, in the order of their arrival.
         self._parked: dict[str, dict[int, Callable[[], bool]]] = {}
         # LOCK: guards changes of _parked and _blocked, the threads that wait under other servers.
         self._freed = threading.Condition()
@@ -56,62 +58,77 @@ class ConcurrencyLimit:
         if request.route in self._free:
             return handler(request)
         environ, caller = request.environ, self._caller()
-        client = " ".join(caller) if caller else network(environ.get("REMOTE_ADDR", ""))
+        address = network(environ.get("REMOTE_ADDR", ""))
+        client = f"user {caller[1]}" if caller else f"nobody {address}"
         try:
-            lease = self._limiter.acquire(client)
+            places = self._acquire(client, address)
         except TooManyConnections:
-            lease = self._wait(client, environ)
-        environ["forge.release"] = partial(self._release, lease)
+            places = self._wait(client, address, environ)
+        environ["forge.release"] = partial(self._release, *places)
         return handler(request)
 
-    def _release(self, lease: Lease) -> None:
-        """Give the place of a request to the next one. Idempotent."""
-        if not lease.release():
+    def _acquire(self, client: str, address: str) -> tuple[Lease, Lease]:
+        place = self._clients.acquire(client)
+        try:
+            return place, self._addresses.acquire(address)
+        except TooManyConnections:
+            place.release()
+            self._resume(client)  # who found it taken
+            raise
+
+    def _release(self, client: Lease, address: Lease) -> None:
+        """Give the places of a request to the next ones. Idempotent."""
+        if not (client.release() and address.release()):
             return
         if self._parked:
-            self._resume(lease.user)
+            self._resume(client.user)
+            self._resume(address.user)
         if self._blocked:
             with self._freed:
                 self._freed.notify_all()
 
-    def _wait(self, client: str, environ: dict[str, Any]) -> Lease:
-        """A place, for a server without parking; else raises Parked. Raises HTTPProblem 429."""
-        key, parked = id(environ), self._parked.get(client, {})
+    def _wait(self, client: str, address: str, environ: dict[str, Any]) -> tuple[Lease, Lease]:
+        """Places, for a server without parking; else raises Parked. Raises HTTPProblem 429."""
+        request = id(environ)
         with self._freed:
-            parked.pop(key, None)
+            for key in (client, address):
+                self._parked.get(key, {}).pop(request, None)
         until = environ.setdefault("forge.wait_until", time.monotonic() + WAIT)
-        if time.monotonic() >= until or len(parked) >= MOST_WAITING:
+        limiter, key = self._clients, client
+        if limiter.active_for(client) < limiter.max_per_user:
+            limiter, key = self._addresses, address
+        if time.monotonic() >= until or len(self._parked.get(key, ())) >= MOST_WAITING:
             raise _too_many()
         if "forge.parks" in environ:
-            raise Parked(until, partial(self._park, client, key))
-        return self._block(client, until)
+            raise Parked(until, partial(self._park, limiter, key, request))
+        return self._block(client, address, until)
 
-    def _park(self, client: str, key: int, resume: Callable[[], bool]) -> None:
+    def _park(self, limiter: Limiter, key: str, request: int, resume: Callable[[], bool]) -> None:
         """The server calls it when it can resume the request."""
         with self._freed:
-            self._parked.setdefault(client, {})[key] = resume
-        if self._limiter.active_for(client) < self._most:  # one has ended meanwhile
-            self._resume(client)
+            self._parked.setdefault(key, {})[request] = resume
+        if limiter.active_for(key) < limiter.max_per_user:  # one has ended meanwhile
+            self._resume(key)
 
-    def _resume(self, client: str) -> None:
-        """Resume the first parked request of a client that still waits."""
+    def _resume(self, key: str) -> None:
+        """Resume the first request that still waits for a place of this client or address."""
         with self._freed:
-            parked = self._parked.get(client, {})
+            parked = self._parked.get(key, {})
             while parked:
                 if parked.pop(next(iter(parked)))():
                     break
             if not parked:
-                self._parked.pop(client, None)
+                self._parked.pop(key, None)
 
-    def _block(self, client: str, until: float) -> Lease:
+    def _block(self, client: str, address: str, until: float) -> tuple[Lease, Lease]:
         with self._freed:
-            if self._blocked >= max(1, self._most // 2):
+            if self._blocked >= max(1, self._clients.max_per_user // 2):
                 raise _too_many()
             self._blocked += 1
             try:
                 while True:
                     with suppress(TooManyConnections):
-                        return self._limiter.acquire(client)
+                        return self._acquire(client, address)
                     if not self._freed.wait(until - time.monotonic()):
                         raise _too_many()
             finally:
