@@ -8,7 +8,7 @@ whether an email has an account.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -39,7 +39,7 @@ class Bucket(NamedTuple):
 ADDRESS = Bucket(30, 10)  # one network, whatever account
 HERE = Bucket(5, 60)  # an account from one network, or from one known device
 ACCOUNT = Bucket(30, 60)  # an account from all networks that are unknown to it
-FIRST = Bucket(1, 3600)  # an account from one unknown network when ACCOUNT is used up
+FIRST = Bucket(2, 600)  # an account from one unknown network when ACCOUNT is used up
 EVERYONE = Bucket(50, 0.2)  # all accounts from unknown networks: beyond it, few tries may wait
 CORRECT = Bucket(30, 10)  # correct passwords of an account, from anywhere
 UNCOUNTED = Bucket(0, 0)
@@ -60,7 +60,7 @@ def sign_in(
     email = plain_email(email)
     account = digest(email).hex()
     known, correct = f"known {account} {address}", f"correct {account}"
-    _check_room(conn, correct)
+    _check_room(conn, [correct])
     steps = [{f"address {address}": ADDRESS}, {f"here {account} {address}": HERE}]
     if not db.run(conn, SQL["is_known"], {"key": known}):
         steps.append({f"account {account}": ACCOUNT, f"first {account} {address}": FIRST})
@@ -108,7 +108,7 @@ def change_password(
     F638, TooManyAttempts F637, Invalid F630.
     """
     correct = f"correct {user.id}"
-    _check_room(conn, correct)
+    _check_room(conn, [correct])
     taken = _count(conn, [{f"change {user.id}": HERE}])
     rows = db.run(conn, SQL["password"], {"email": user.email})
     wrong = Unauthenticated(text("the current password is wrong"), code="F638")
@@ -241,7 +241,7 @@ def _count(
         for step in steps:
             key = next((key for key, bucket in step.items() if _has_room(conn, key, bucket)), "")
             if not key:
-                _check_room(conn, next(iter(step)), least=1)
+                _check_room(conn, step, least=1)
             if key in hurried:
                 with place():
                     pass
@@ -250,9 +250,9 @@ def _count(
     return taken
 
 
-def _check_room(conn: psycopg.Connection[Any], key: str, least: int = 0) -> None:
-    """Raises TooManyAttempts F637 when the bucket has no room, or `least` is 1."""
-    ((wait,),) = db.run(conn, SQL["wait"], {"key": key})
+def _check_room(conn: psycopg.Connection[Any], keys: Iterable[str], least: int = 0) -> None:
+    """Raises TooManyAttempts F637 when none of the buckets has room, or `least` is 1."""
+    ((wait,),) = db.run(conn, SQL["wait"], {"keys": list(keys)})
     if (seconds := max(least, int(wait or 0))) > 0:
         message = text("too many attempts; try again in {seconds} s", seconds=seconds)
         raise TooManyAttempts(message, retry_after=seconds)
