@@ -190,8 +190,9 @@ set until = greatest(t.until, now()) + (excluded.until - now()), burst = exclude
 where t.until <= now() + excluded.burst
 returning key
 
+-- The seconds until the first of these buckets has room.
 -- name: wait
-select ceil(max(extract(epoch from until - now() - burst))) from forge_throttle where key = %(key)s
+select ceil(min(extract(epoch from until - now() - burst))) from forge_throttle where key = any(%(keys)s::text[])
 
 -- name: sweep
 delete from forge_throttle where key in (

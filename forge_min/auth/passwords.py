@@ -25,6 +25,7 @@ WAIT = 5.0  # seconds for a turn
 _FEWEST_DIFFERENT = 5  # characters
 _TURNS = threading.BoundedSemaphore(2)  # LOCK: how many take 32 MiB at the same time
 _NEXT = threading.Lock()  # LOCK: held by the one that gets the next turn, so that none overtakes it
+_PLACES = threading.BoundedSemaphore(3)  # LOCK: how many unknown networks have or await a turn
 _STORED = expression(
     r"\$scrypt\$ln=(\d{1,2}),r=(\d{1,2}),p=(\d{1,2})\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)"
 )
@@ -71,17 +72,16 @@ def hash_password(password: str, costs: Costs = COSTS) -> str:
     return _kept(costs, salt, _derived(password, salt, costs))
 
 
-def verify_password(password: str, kept: str | None, wait: float | None = None) -> bool:
+def verify_password(password: str, kept: str | None) -> bool:
     """Whether it is the one that `kept` was made of. Takes as long where there is none, so that
-    nobody learns who has an account. wait: seconds for a turn, None = WAIT. Raises Unavailable
-    after them.
+    nobody learns who has an account. Raises Unavailable after WAIT seconds without a turn.
     """
     found = _STORED.fullmatch(kept or _NOBODY)
     if found is None or len(password) > LONGEST:
         return False
     costs = Costs(*map(int, found.groups()[:3]))
     salt, known = (_decoded(part) for part in found.groups()[3:])
-    same = hmac.compare_digest(_derived(password, salt, costs, wait), known)
+    same = hmac.compare_digest(_derived(password, salt, costs), known)
     return same and kept is not None
 
 
@@ -91,19 +91,25 @@ def is_outdated(kept: str) -> bool:
     return found is None or Costs(*map(int, found.groups()[:3])) != COSTS
 
 
-def check_turn() -> None:
-    """Raises Unavailable unless a password would be checked at once. Cheap, unlike a check."""
-    with _turn(0.0):
-        pass
+@contextmanager
+def place() -> Iterator[None]:
+    """Hold one of the few places of unknown networks. Raises Unavailable at once if all are taken,
+    so a flood of their tries does not hold the threads that serve other requests.
+    """
+    if not _PLACES.acquire(blocking=False):
+        raise Unavailable("too many sign in at once", retry_after=1)
+    try:
+        yield
+    finally:
+        _PLACES.release()
 
 
 @contextmanager
-def _turn(wait: float | None = None) -> Iterator[None]:
-    wait = WAIT if wait is None else wait
-    first = _NEXT.acquire(timeout=wait)
+def _turn() -> Iterator[None]:
+    first = _NEXT.acquire(timeout=WAIT)
     try:
-        if not first or not _TURNS.acquire(timeout=wait):
-            raise Unavailable("too many sign in at once", retry_after=max(1, int(wait)))
+        if not first or not _TURNS.acquire(timeout=WAIT):
+            raise Unavailable("too many sign in at once", retry_after=max(1, int(WAIT)))
     finally:
         if first:
             _NEXT.release()
@@ -113,10 +119,10 @@ def _turn(wait: float | None = None) -> Iterator[None]:
         _TURNS.release()
 
 
-def _derived(password: str, salt: bytes, costs: Costs, wait: float | None = None) -> bytes:
+def _derived(password: str, salt: bytes, costs: Costs) -> bytes:
     n = 1 << costs.log2n
     memory = 128 * costs.r * (n + costs.p + 2) + (1 << 20)  # RFC 7914 section 2, and some room
-    with _turn(wait):
+    with _turn():
         return hashlib.scrypt(
             password.encode("utf-8", "surrogatepass"),
             salt=salt, n=n, r=costs.r, p=costs.p, maxmem=memory, dklen=32,

@@ -1,14 +1,15 @@
 """Signing in by email and password, the lost password, and how often either may be tried.
 
 A try is counted before the password is checked, in all of its buckets or in none, so parallel tries
-are no way around. A correct password gives the try back. Nothing reveals whether an email has an
-account.
+are no way around. A correct password gives the try back, and counts as CORRECT. Nothing reveals
+whether an email has an account.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -21,7 +22,7 @@ from . import sessions
 from .accounts import SQL, User, as_id
 from .accounts import find_user as find_account
 from .keys import digest
-from .passwords import check_password, check_turn, hash_password, is_outdated, verify_password
+from .passwords import check_password, hash_password, is_outdated, place, verify_password
 
 RESET = 3600.0  # seconds that a link for a new password is good
 LINKS = 5  # made by an operator that are good at the same time
@@ -38,8 +39,9 @@ class Bucket(NamedTuple):
 ADDRESS = Bucket(30, 10)  # one network, whatever account
 HERE = Bucket(5, 60)  # an account from one network, or from one known device
 ACCOUNT = Bucket(30, 60)  # an account from all networks that are unknown to it
-FIRST = Bucket(1, 3600)  # an account from one unknown network when ACCOUNT is used up
-EVERYONE = Bucket(50, 0.2)  # all accounts from unknown networks: beyond it, a try does not wait
+FIRST = Bucket(2, 600)  # an account from one unknown network when ACCOUNT is used up
+EVERYONE = Bucket(50, 0.2)  # all accounts from unknown networks: beyond it, few tries may wait
+CORRECT = Bucket(30, 10)  # correct passwords of an account, from anywhere
 UNCOUNTED = Bucket(0, 0)
 _BUSY = "busy"  # stands for EVERYONE when that is used up
 
@@ -57,20 +59,20 @@ def sign_in(
     """
     email = plain_email(email)
     account = digest(email).hex()
-    known = f"known {account} {address}"
+    known, correct = f"known {account} {address}", f"correct {account}"
+    _check_room(conn, [correct])
     steps = [{f"address {address}": ADDRESS}, {f"here {account} {address}": HERE}]
     if not db.run(conn, SQL["is_known"], {"key": known}):
         steps.append({f"account {account}": ACCOUNT, f"first {account} {address}": FIRST})
         steps.append({"everyone": EVERYONE, _BUSY: UNCOUNTED})
-    # A flood of tries from unknown networks may not hold the threads that serve everything else.
     hurried = {f"first {account} {address}", _BUSY}
     taken = _count_device(conn, account, device) or _count(conn, steps, hurried)
     ((id, kept),) = db.run(conn, SQL["password"], {"email": email}) or [(None, None)]
     wrong = Unauthenticated(text("email or password is wrong"), code="F638")
     try:
-        wait = 0.0 if hurried & taken.keys() else None
-        if not verify_password(password, kept, wait) or kept is None:
-            raise wrong
+        with place() if hurried & taken.keys() else nullcontext():
+            if not verify_password(password, kept) or kept is None:
+                raise wrong
     except Unavailable:
         _give_back(conn, taken)
         raise
@@ -81,6 +83,7 @@ def sign_in(
             raise wrong
         if anew:
             db.run(conn, SQL["set_password"], {"user": id, "password": anew})
+        _has_room(conn, correct, CORRECT)
         _give_back(conn, taken, all_of=HERE)
         db.run(conn, SQL["know"], {"key": known, "seconds": REMEMBERED})
         return sessions.start(conn, id, lifetime, address=address, agent=agent, before=before)
@@ -104,11 +107,14 @@ def change_password(
     """As `set_password`, for a signed-in user who knows the present one. Raises Unauthenticated
     F638, TooManyAttempts F637, Invalid F630.
     """
+    correct = f"correct {user.id}"
+    _check_room(conn, [correct])
     taken = _count(conn, [{f"change {user.id}": HERE}])
     rows = db.run(conn, SQL["password"], {"email": user.email})
     wrong = Unauthenticated(text("the current password is wrong"), code="F638")
     if not rows or not verify_password(current, rows[0][1]):
         raise wrong
+    _has_room(conn, correct, CORRECT)
     _give_back(conn, taken, all_of=HERE)
     hashed = hash_password(check_password(password, at_least=at_least, beside=user.email))
     with db.transaction(conn):
@@ -226,23 +232,29 @@ def _count(
 ) -> Mapping[str, Bucket]:
     """Count a try in one bucket of each step, the first that has room. Returns these.
 
-    hurried: keys of buckets whose tries need a free turn. Raises TooManyAttempts F637 when a step
-    has no room, Unavailable when there is no such turn. Then the try counts nowhere.
+    hurried: keys of buckets whose tries need a `place`. Raises TooManyAttempts F637 when a step has
+    no room, Unavailable when there is no place. Then the try counts nowhere.
     """
     taken: dict[str, Bucket] = {}
     with db.transaction(conn):
         for step in steps:
-            key = next((key for key, bucket in step.items() if _has_room(conn, key, bucket)), None)
-            if key is None:
-                ((wait,),) = db.run(conn, SQL["wait"], {"key": next(iter(step))})
-                seconds = max(1, int(wait or 1))
-                message = text("too many attempts; try again in {seconds} s", seconds=seconds)
-                raise TooManyAttempts(message, retry_after=seconds)
+            key = next((key for key, bucket in step.items() if _has_room(conn, key, bucket)), "")
+            if not key:
+                _check_room(conn, step, least=1)
             if key in hurried:
-                check_turn()
+                with place():
+                    pass
             taken[key] = step[key]
         db.run(conn, SQL["sweep"])
     return taken
+
+
+def _check_room(conn: psycopg.Connection[Any], keys: Iterable[str], least: int = 0) -> None:
+    """Raises TooManyAttempts F637 when none of the buckets has room, or `least` is 1."""
+    ((wait,),) = db.run(conn, SQL["wait"], {"keys": list(keys)})
+    if (seconds := max(least, int(wait or 0))) > 0:
+        message = text("too many attempts; try again in {seconds} s", seconds=seconds)
+        raise TooManyAttempts(message, retry_after=seconds)
 
 
 def _has_room(conn: psycopg.Connection[Any], key: str, bucket: Bucket) -> bool:

@@ -247,8 +247,8 @@ def test_tries_that_are_over_leave_no_row(conn: db.Connection, anna: User) -> No
     for address in ("10.0.0.8", "10.0.0.9"):  # the second one sweeps what the first gave back
         signing.sign_in(conn, anna.email, PASSWORD, HOUR, address=address)
     rows = conn.execute("select key from forge_throttle where until > now()").fetchall()
-    assert {str(key).split()[0] for (key,) in rows} == {"known"} and len(rows) == 2
-    assert count(conn, "forge_throttle") <= 2 + 4
+    assert {str(key).split()[0] for (key,) in rows} == {"known", "correct"} and len(rows) == 3
+    assert count(conn, "forge_throttle") <= 2 + 5
 
 
 def use_up(conn: db.Connection, *keys: str) -> None:
@@ -282,8 +282,9 @@ def test_a_refused_try_counts_nowhere(conn: db.Connection, anna: User) -> None:
 
 
 def test_strangers_lock_out_no_known_device_no_known_network_and_no_new_one(
-    conn: db.Connection, anna: User
+    conn: db.Connection, anna: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    refill_by_the_hour(monkeypatch, "FIRST")
     cookie = devices.remember(conn, SECRET, "", anna.email)
     device = devices.find(conn, SECRET, cookie, anna.email)
     signing.sign_in(conn, anna.email, PASSWORD, HOUR, address="at home")
@@ -292,9 +293,14 @@ def test_strangers_lock_out_no_known_device_no_known_network_and_no_new_one(
     assert signing.sign_in(conn, anna.email, PASSWORD, HOUR, address="at home")
     assert signing.sign_in(conn, anna.email, PASSWORD, HOUR, address="a new one")
     with pytest.raises(Unauthenticated):
+        signing.sign_in(conn, anna.email, "a typo", HOUR, address="a hotel's")
+    assert signing.sign_in(conn, anna.email, PASSWORD, HOUR, address="a hotel's")
+    for _ in range(signing.FIRST.free):
+        with pytest.raises(Unauthenticated):
+            signing.sign_in(conn, anna.email, "wrong", HOUR, address="a stranger's")
+    with pytest.raises(TooManyAttempts) as caught:
         signing.sign_in(conn, anna.email, "wrong", HOUR, address="a stranger's")
-    with pytest.raises(TooManyAttempts):  # of a network that is unknown, one try an hour
-        signing.sign_in(conn, anna.email, "wrong", HOUR, address="a stranger's")
+    assert caught.value.retry_after <= HOUR, "the wait of its network, which ends first"
     use_up(conn, "address a café")
     assert signing.sign_in(conn, anna.email, PASSWORD, HOUR, address="a café", device=device)
     with pytest.raises(TooManyAttempts):
@@ -342,19 +348,60 @@ def test_a_device_is_known_for_its_accounts_until_their_password_is_another(
     assert devices.find(conn, SECRET, devices.remember(conn, SECRET, "bad", anna.email), anna.email)
 
 
-def test_a_try_that_gets_no_turn_does_not_count(
-    conn: db.Connection, anna: User, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    account = digest(anna.email).hex()
-    turns = threading.BoundedSemaphore(1)
-    monkeypatch.setattr(passwords, "_TURNS", turns)
+@pytest.mark.parametrize("used_up", ["account {}", "everyone"])
+def test_a_try_from_an_unknown_network_waits_in_one_of_few_places(
+    fresh_database: TestDatabase, conn: db.Connection, anna: User,
+    monkeypatch: pytest.MonkeyPatch, used_up: str,
+) -> None:  # fmt: skip
+    key = used_up.format(digest(anna.email).hex())
+    places, reached = threading.BoundedSemaphore(1), threading.Event()
+    verify = signing.verify_password
+
+    def reaching(*given: str) -> bool:
+        reached.set()
+        return verify(*given)
+
+    monkeypatch.setattr(signing, "verify_password", reaching)
+    monkeypatch.setattr(passwords, "_PLACES", places)
     monkeypatch.setattr(passwords, "WAIT", 3600.0)
-    use_up(conn, f"account {account}")
-    for busy in (turns, passwords._NEXT):  # a turn is taken, or about to be by one that waits
-        # It does not wait: nothing would end that.
-        with busy, pytest.raises(Unavailable):
-            signing.sign_in(conn, anna.email, PASSWORD, HOUR, address="10.0.0.1")
-    assert signing.sign_in(conn, anna.email, PASSWORD, HOUR, address="10.0.0.1")
+    use_up(conn, key)
+
+    def attempt() -> str:
+        with db.connect(fresh_database.app_url) as own:
+            return signing.sign_in(own, anna.email, PASSWORD, HOUR, address="10.0.0.1")
+
+    with ThreadPoolExecutor(1) as pool:
+        with passwords._NEXT:  # one that waits for its turn
+            waiting = pool.submit(attempt)
+            assert reached.wait(60) or waiting.result()
+            before = counted(conn)
+            # No place is left: it does not wait, which nothing would end, and does not count.
+            with pytest.raises(Unavailable):
+                signing.sign_in(conn, anna.email, PASSWORD, HOUR, address="10.0.0.2")
+            assert counted(conn) == before
+        assert waiting.result(60)
+    assert signing.sign_in(conn, anna.email, PASSWORD, HOUR, address="10.0.0.2")
+
+
+@pytest.mark.parametrize("way", ["sign in", "change"])
+def test_correct_passwords_of_one_account_are_bounded(
+    conn: db.Connection, anna: User, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """Else one client with an account of its own is first in the queue for a turn all the time."""
+    monkeypatch.setattr(signing, "CORRECT", Bucket(3, HOUR), raising=False)
+
+    def attempt(n: int) -> object:
+        if way == "change":
+            return signing.change_password(conn, anna, PASSWORD, PASSWORD, 12)
+        return signing.sign_in(conn, anna.email, PASSWORD, HOUR, address=f"10.0.0.{n}")
+
+    for n in range(3):
+        attempt(n)
+    with pytest.raises(TooManyAttempts):
+        attempt(3)
+    accounts.create_user(conn, "berta@example.com")
+    signing.set_password(conn, accounts.find_user(conn, "berta@example.com"), PASSWORD, 12)
+    assert signing.sign_in(conn, "berta@example.com", PASSWORD, HOUR, address="10.0.0.0")
 
 
 def test_a_strangers_requests_for_links_leave_the_owners_alone(
