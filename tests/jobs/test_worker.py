@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 import uuid
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +19,8 @@ from forge_min.errors import ForgeError, Unavailable
 from forge_min.jobs import Cancel, Change, Discard, Job, Kind, NewJob, Snooze, StaleClaim
 from forge_min.jobs.job import MOST_REFUNDS
 from forge_min.jobs.working import lane as lane_module
+
+from round_trips import counting_proxy
 
 pytestmark = pytest.mark.db
 
@@ -481,6 +484,50 @@ def test_a_job_that_does_not_react_to_its_time_out_costs_its_thread_only(
     assert "does not return" in shop.row(job, "errors")[0][0]["error"]
     after = shop.insert("b")
     shop.until(after, "completed", 2.0)
+
+
+@contextmanager
+def behind_a_proxy(shop: Any, work: Any, **options: Any) -> Iterator[tuple[jobs.Worker, Any]]:
+    """A worker whose job threads, and no others, reach the database through a proxy."""
+    with counting_proxy(shop.database.app_url) as proxy:
+
+        def connect() -> db.Connection:
+            lane = threading.current_thread().name[4:].isdigit()
+            return db.connect(proxy.url) if lane else shop.open()
+
+        kind = Kind("a", work, retry=lambda job, error: 0.0)
+        worker = jobs.Worker(connect, {"a": kind}, heartbeat=0.2, poll_interval=0.05, **options)
+        shop.workers.append(worker)
+        yield worker, proxy
+
+
+def by_cursor(conn: db.Connection, sql: str) -> None:
+    conn.execute(sql)
+
+
+@pytest.mark.parametrize("execute", [by_cursor, db.run])
+def test_threads_that_wait_for_a_database_that_stands_still_are_cut(
+    shop: Any, monkeypatch: pytest.MonkeyPatch, execute: Any
+) -> None:
+    monkeypatch.setattr(lane_module, "CUT", 0.3, raising=False)
+    stuck: list[int] = []
+
+    def work(job: Job) -> None:
+        runs.append(job.id)
+        if len(runs) <= 3:
+            all_run.wait(10)
+        execute(job.conn, "select 1")
+
+    runs: list[int] = []
+    options = {"queues": {"default": 3}, "timeout": 0.5, "on_stuck": lambda: stuck.append(1)}
+    with behind_a_proxy(shop, work, **options) as (worker, proxy):
+        all_run = threading.Barrier(3, proxy.freeze)
+        some = [NewJob("a", {}, max_attempts=1) for _ in range(3)]
+        jobs.insert_many_tx(shop.conn, some)
+        worker.start()
+        shop.settle()
+        assert len(runs) >= 3 and not stuck and worker.stuck == 0
+        assert "longer than" in shop.row(runs[0], "errors")[0][0]["error"]
 
 
 @pytest.mark.slow

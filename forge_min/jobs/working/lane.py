@@ -2,8 +2,8 @@
 name and the tenant of who caused it. Knows an inbox, and whom to tell of a result.
 
 When the time is over another thread calls `check`: an exception is raised in this one and its
-query is cancelled. Code that does not even react to that is left behind: its attempt is recorded,
-its thread replaced.
+query is cancelled; if no answer comes, its connection is cut. Code that does not even react to that
+is left behind: its attempt is recorded, its thread replaced.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from ...auth import as_identity, for_job
+from ...db import Connection
 from ...errors import FieldError, ForgeError, Invalid
 from ...notify.link import Connect, Link
 from ...observe import noting
@@ -32,6 +33,7 @@ from ..kinds import Kind
 
 log = logging.getLogger("forge_min.jobs")
 WARM_UP = 0.2  # seconds without a job, then a thread opens its connection
+CUT = 2.0  # seconds that a query may take to react to its cancel
 GRACE = 5.0  # seconds that a job may take to react to its time-out
 AWAY = 1.0  # seconds until a job is taken again that found no connection to the database
 
@@ -76,11 +78,12 @@ class Lane:
     ) -> None:
         self._terms, self._inbox, self._finished = terms, inbox, finished
         self._link = Link(terms.connect)
-        # LOCK: guards the five below, between this thread and check()
+        # LOCK: guards the six below, between this thread and check()
         self._lock = threading.Lock()
         self._job: Job | None = None
         self._deadline = self._started = 0.0
         self._fired = False
+        self._lost = False  # the connection gave no answer
         self._abandoned = False
         self.number = number
         self.thread = threading.Thread(target=self._run, name=f"job-{number}", daemon=True)
@@ -92,16 +95,17 @@ class Lane:
         with self._lock:
             if self._job is None or now < self._deadline:
                 return False
-            if self._fired:
-                return now >= self._deadline + GRACE
-            self._fired = True
             # SAFETY: taken here: once the lock is free the thread may open one for its next job.
             conn = self._link.conn
+            if self._fired:
+                if conn is not None and not self._lost and now >= self._deadline + CUT:
+                    self._lost = conn.cut()
+                return now >= self._deadline + GRACE
+            self._fired = True
             _raise_in(self.thread, TimedOut)
         if conn is not None:
-            # An error: it ended by itself, or the server is gone: it will not go on either.
-            with suppress(psycopg.Error):
-                conn.cancel_safe(timeout=2.0)
+            # On its own thread: all lanes may wait for a server that stands still.
+            threading.Thread(target=_cancel, args=(conn,), name="job-cancel", daemon=True).start()
         return False
 
     def busy_for(self, now: float) -> float:
@@ -224,7 +228,7 @@ class Lane:
 
     def _arm(self, job: Job, deadline: float) -> None:
         with self._lock:
-            self._job, self._fired, self._deadline = job, False, deadline
+            self._job, self._fired, self._lost, self._deadline = job, False, False, deadline
             self._started = time.monotonic()
 
     def _disarm(self) -> None:
@@ -249,6 +253,12 @@ def run_kind(kind: Kind, job: Job) -> None:
     call = kind.discarded if "discarded" in job.metadata else kind.work
     if call is not None:
         call(job)
+
+
+def _cancel(conn: Connection) -> None:
+    # An error: it ended by itself, or the server is gone: it will not go on either.
+    with suppress(psycopg.Error):
+        conn.cancel_safe(timeout=CUT)
 
 
 def _raise_in(thread: threading.Thread, error: type[BaseException] | None) -> None:
