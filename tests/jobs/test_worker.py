@@ -367,10 +367,15 @@ def test_what_a_jobs_actions_leave_open_or_running_is_found_too(shop: Any) -> No
     assert shop.states() == {"completed": 1, "discarded": 1}
 
 
-def test_a_broken_connection_of_a_job_is_replaced_for_the_next_one(shop: Any) -> None:
+def by_cursor(conn: db.Connection, sql: str) -> None:
+    conn.execute(sql)
+
+
+@pytest.mark.parametrize("execute", [by_cursor, db.run])
+def test_a_broken_connection_of_a_job_is_replaced_for_the_next_one(shop: Any, execute: Any) -> None:
     def work(job: Job) -> None:
         if job.args["first"]:
-            job.conn.execute("select pg_terminate_backend(pg_backend_pid())")
+            execute(job.conn, "select pg_terminate_backend(pg_backend_pid())")
         job.conn.execute("select 1")
 
     first = shop.insert(args={"first": True}, max_attempts=1)
@@ -501,10 +506,6 @@ def behind_a_proxy(shop: Any, work: Any, **options: Any) -> Iterator[tuple[jobs.
         yield worker, proxy
 
 
-def by_cursor(conn: db.Connection, sql: str) -> None:
-    conn.execute(sql)
-
-
 @pytest.mark.parametrize("execute", [by_cursor, db.run])
 def test_threads_that_wait_for_a_database_that_stands_still_are_cut(
     shop: Any, monkeypatch: pytest.MonkeyPatch, execute: Any
@@ -526,8 +527,30 @@ def test_threads_that_wait_for_a_database_that_stands_still_are_cut(
         jobs.insert_many_tx(shop.conn, some)
         worker.start()
         shop.settle()
-        assert len(runs) >= 3 and not stuck and worker.stuck == 0
+        assert len(runs) == 6 and not stuck and worker.stuck == 0
         assert "longer than" in shop.row(runs[0], "errors")[0][0]["error"]
+        states = shop.conn.execute("select state, attempt from forge_job").fetchall()
+        assert states == [("completed", 1)] * 3
+
+
+def test_no_job_begins_on_a_connection_that_stands_still(
+    shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane_module, "IDLE", 0.0, raising=False)
+    runs: list[int] = []
+
+    def work(job: Job) -> None:
+        runs.append(job.id)
+        job.conn.execute("select 1")
+
+    with behind_a_proxy(shop, work, queues={"default": 1}, timeout=5.0) as (worker, proxy):
+        worker.start()
+        first = shop.insert()
+        shop.until(first, "completed")
+        proxy.freeze()
+        second = shop.insert(max_attempts=1)
+        shop.until(second, "completed")
+        assert runs == [first, second] and shop.row(second, "errors") == ([],)
 
 
 @pytest.mark.slow

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ctypes
 import logging
-import select
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -35,6 +34,7 @@ log = logging.getLogger("forge_min.jobs")
 WARM_UP = 0.2  # seconds without a job, then a thread opens its connection
 CUT = 2.0  # seconds that a query may take to react to its cancel
 GRACE = 5.0  # seconds that a job may take to react to its time-out
+IDLE = 1.0  # seconds without an answer after which a connection is asked before a job begins
 AWAY = 1.0  # seconds until a job is taken again that found no connection to the database
 
 Around = Callable[[Job], AbstractContextManager[object]]
@@ -143,16 +143,16 @@ class Lane:
         self._link.close()
 
     def _open(self) -> ForgeError | None:
-        """Have a connection whose server has not closed it; the job's actions may use it without
-        asking here. Returns why there is none.
+        """Have a connection whose server has not closed it, and answers if it was idle for long;
+        the job's actions may use it without asking here. Returns why there is none.
         """
         conn = self._link.conn
         if conn is not None and not conn.closed:
-            readable = select.poll()
-            readable.register(conn.fileno(), select.POLLIN)
-            if not readable.poll(0):
+            if time.perf_counter() - conn.used > IDLE:
+                conn.losses = -1  # so that it is asked
+            if conn.is_alive():
                 return None
-            self._link.close()  # an idle server sends nothing but the end of its session
+            conn.lose()
         try:
             self._link.connection()
         except ForgeError as err:
@@ -179,10 +179,10 @@ class Lane:
                 self._disarm()
         except TimedOut:
             self._disarm()
-        if self._fired:
-            self._link.close()
         if ended is None or (self._fired and ended[0].state != "completed"):
             ended = self._late(job, f"the job took longer than {seconds:g} s")
+        if self._fired:
+            self._link.close()
         result, error = ended
         if error is not None and not self._abandoned:
             # SAFETY: here, not where it was caught: TimedOut must not come inside of a log's lock.
@@ -192,7 +192,9 @@ class Lane:
     def _late(self, job: Job, why: str) -> tuple[Result, TimeoutError]:
         error = TimeoutError(why)
         delay = own_delay(self._terms.kinds[job.kind].retry, job, error)
-        return failed(job, why, delay=delay), error
+        conn = self._link.conn
+        lost = self._lost or (conn is not None and conn.broken)
+        return failed(job, why, delay=delay, lost=lost), error
 
     def _handle(self, job: Job) -> Ended:
         job.connect = self._link.connection
@@ -211,7 +213,7 @@ class Lane:
         except TimedOut:
             raise
         except BaseException as err:
-            lost = self._link.conn is not None and self._link.conn.broken
+            lost = self._link.conn is not None and self._link.conn.closed  # who finds it closes it
             if not self._clean():
                 self._link.close()
             try:
