@@ -146,6 +146,18 @@ class Connection(psycopg.Connection[TupleRow]):
             _losses += 1
         self.close()
 
+    def cut(self) -> bool:
+        """End it under a thread that waits for its answer, and so gets an error; whether one does.
+        Another thread calls this.
+        """
+        with suppress(OSError, psycopg.Error):
+            # SAFETY: a copy of the descriptor, which is the connection's as long as that waits.
+            with socket.socket(fileno=os.dup(self.fileno())) as sock:
+                if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                    sock.shutdown(socket.SHUT_RDWR)
+                    return True
+        return False
+
     def is_alive(self) -> bool:
         """Whether this idle connection can take a statement. Costs a round trip only if another
         connection was lost since the last check.

@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 import uuid
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +19,8 @@ from forge_min.errors import ForgeError, Unavailable
 from forge_min.jobs import Cancel, Change, Discard, Job, Kind, NewJob, Snooze, StaleClaim
 from forge_min.jobs.job import MOST_REFUNDS
 from forge_min.jobs.working import lane as lane_module
+
+from round_trips import counting_proxy
 
 pytestmark = pytest.mark.db
 
@@ -364,10 +367,15 @@ def test_what_a_jobs_actions_leave_open_or_running_is_found_too(shop: Any) -> No
     assert shop.states() == {"completed": 1, "discarded": 1}
 
 
-def test_a_broken_connection_of_a_job_is_replaced_for_the_next_one(shop: Any) -> None:
+def by_cursor(conn: db.Connection, sql: str) -> None:
+    conn.execute(sql)
+
+
+@pytest.mark.parametrize("execute", [by_cursor, db.run])
+def test_a_broken_connection_of_a_job_is_replaced_for_the_next_one(shop: Any, execute: Any) -> None:
     def work(job: Job) -> None:
         if job.args["first"]:
-            job.conn.execute("select pg_terminate_backend(pg_backend_pid())")
+            execute(job.conn, "select pg_terminate_backend(pg_backend_pid())")
         job.conn.execute("select 1")
 
     first = shop.insert(args={"first": True}, max_attempts=1)
@@ -481,6 +489,68 @@ def test_a_job_that_does_not_react_to_its_time_out_costs_its_thread_only(
     assert "does not return" in shop.row(job, "errors")[0][0]["error"]
     after = shop.insert("b")
     shop.until(after, "completed", 2.0)
+
+
+@contextmanager
+def behind_a_proxy(shop: Any, work: Any, **options: Any) -> Iterator[tuple[jobs.Worker, Any]]:
+    """A worker whose job threads, and no others, reach the database through a proxy."""
+    with counting_proxy(shop.database.app_url) as proxy:
+
+        def connect() -> db.Connection:
+            lane = threading.current_thread().name[4:].isdigit()
+            return db.connect(proxy.url) if lane else shop.open()
+
+        kind = Kind("a", work, retry=lambda job, error: 0.0)
+        worker = jobs.Worker(connect, {"a": kind}, heartbeat=0.2, poll_interval=0.05, **options)
+        shop.workers.append(worker)
+        yield worker, proxy
+
+
+@pytest.mark.parametrize("execute", [by_cursor, db.run])
+def test_threads_that_wait_for_a_database_that_stands_still_are_cut(
+    shop: Any, monkeypatch: pytest.MonkeyPatch, execute: Any
+) -> None:
+    monkeypatch.setattr(lane_module, "CUT", 0.3, raising=False)
+    stuck: list[int] = []
+
+    def work(job: Job) -> None:
+        runs.append(job.id)
+        if len(runs) <= 3:
+            all_run.wait(10)
+        execute(job.conn, "select 1")
+
+    runs: list[int] = []
+    options = {"queues": {"default": 3}, "timeout": 0.5, "on_stuck": lambda: stuck.append(1)}
+    with behind_a_proxy(shop, work, **options) as (worker, proxy):
+        all_run = threading.Barrier(3, proxy.freeze)
+        some = [NewJob("a", {}, max_attempts=1) for _ in range(3)]
+        jobs.insert_many_tx(shop.conn, some)
+        worker.start()
+        shop.settle()
+        assert len(runs) == 6 and not stuck and worker.stuck == 0
+        assert "longer than" in shop.row(runs[0], "errors")[0][0]["error"]
+        states = shop.conn.execute("select state, attempt from forge_job").fetchall()
+        assert states == [("completed", 1)] * 3
+
+
+def test_no_job_begins_on_a_connection_that_stands_still(
+    shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane_module, "IDLE", 0.0, raising=False)
+    runs: list[int] = []
+
+    def work(job: Job) -> None:
+        runs.append(job.id)
+        job.conn.execute("select 1")
+
+    with behind_a_proxy(shop, work, queues={"default": 1}, timeout=5.0) as (worker, proxy):
+        worker.start()
+        first = shop.insert()
+        shop.until(first, "completed")
+        proxy.freeze()
+        second = shop.insert(max_attempts=1)
+        shop.until(second, "completed")
+        assert runs == [first, second] and shop.row(second, "errors") == ([],)
 
 
 @pytest.mark.slow

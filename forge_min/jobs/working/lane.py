@@ -2,15 +2,14 @@
 name and the tenant of who caused it. Knows an inbox, and whom to tell of a result.
 
 When the time is over another thread calls `check`: an exception is raised in this one and its
-query is cancelled. Code that does not even react to that is left behind: its attempt is recorded,
-its thread replaced.
+query is cancelled; if no answer comes, its connection is cut. Code that does not even react to that
+is left behind: its attempt is recorded, its thread replaced.
 """
 
 from __future__ import annotations
 
 import ctypes
 import logging
-import select
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -22,6 +21,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from ...auth import as_identity, for_job
+from ...db import Connection
 from ...errors import FieldError, ForgeError, Invalid
 from ...notify.link import Connect, Link
 from ...observe import noting
@@ -32,7 +32,9 @@ from ..kinds import Kind
 
 log = logging.getLogger("forge_min.jobs")
 WARM_UP = 0.2  # seconds without a job, then a thread opens its connection
+CUT = 2.0  # seconds that a query may take to react to its cancel
 GRACE = 5.0  # seconds that a job may take to react to its time-out
+IDLE = 1.0  # seconds without an answer after which a connection is asked before a job begins
 AWAY = 1.0  # seconds until a job is taken again that found no connection to the database
 
 Around = Callable[[Job], AbstractContextManager[object]]
@@ -76,11 +78,12 @@ class Lane:
     ) -> None:
         self._terms, self._inbox, self._finished = terms, inbox, finished
         self._link = Link(terms.connect)
-        # LOCK: guards the five below, between this thread and check()
+        # LOCK: guards the six below, between this thread and check()
         self._lock = threading.Lock()
         self._job: Job | None = None
         self._deadline = self._started = 0.0
         self._fired = False
+        self._lost = False  # the connection gave no answer
         self._abandoned = False
         self.number = number
         self.thread = threading.Thread(target=self._run, name=f"job-{number}", daemon=True)
@@ -92,16 +95,17 @@ class Lane:
         with self._lock:
             if self._job is None or now < self._deadline:
                 return False
-            if self._fired:
-                return now >= self._deadline + GRACE
-            self._fired = True
             # SAFETY: taken here: once the lock is free the thread may open one for its next job.
             conn = self._link.conn
+            if self._fired:
+                if conn is not None and not self._lost and now >= self._deadline + CUT:
+                    self._lost = conn.cut()
+                return now >= self._deadline + GRACE
+            self._fired = True
             _raise_in(self.thread, TimedOut)
         if conn is not None:
-            # An error: it ended by itself, or the server is gone: it will not go on either.
-            with suppress(psycopg.Error):
-                conn.cancel_safe(timeout=2.0)
+            # On its own thread: all lanes may wait for a server that stands still.
+            threading.Thread(target=_cancel, args=(conn,), name="job-cancel", daemon=True).start()
         return False
 
     def busy_for(self, now: float) -> float:
@@ -139,16 +143,16 @@ class Lane:
         self._link.close()
 
     def _open(self) -> ForgeError | None:
-        """Have a connection whose server has not closed it; the job's actions may use it without
-        asking here. Returns why there is none.
+        """Have a connection whose server has not closed it, and answers if it was idle for long;
+        the job's actions may use it without asking here. Returns why there is none.
         """
         conn = self._link.conn
         if conn is not None and not conn.closed:
-            readable = select.poll()
-            readable.register(conn.fileno(), select.POLLIN)
-            if not readable.poll(0):
+            if time.perf_counter() - conn.used > IDLE:
+                conn.losses = -1  # so that it is asked
+            if conn.is_alive():
                 return None
-            self._link.close()  # an idle server sends nothing but the end of its session
+            conn.lose()
         try:
             self._link.connection()
         except ForgeError as err:
@@ -175,10 +179,10 @@ class Lane:
                 self._disarm()
         except TimedOut:
             self._disarm()
-        if self._fired:
-            self._link.close()
         if ended is None or (self._fired and ended[0].state != "completed"):
             ended = self._late(job, f"the job took longer than {seconds:g} s")
+        if self._fired:
+            self._link.close()
         result, error = ended
         if error is not None and not self._abandoned:
             # SAFETY: here, not where it was caught: TimedOut must not come inside of a log's lock.
@@ -188,7 +192,9 @@ class Lane:
     def _late(self, job: Job, why: str) -> tuple[Result, TimeoutError]:
         error = TimeoutError(why)
         delay = own_delay(self._terms.kinds[job.kind].retry, job, error)
-        return failed(job, why, delay=delay), error
+        conn = self._link.conn
+        lost = self._lost or (conn is not None and conn.broken)
+        return failed(job, why, delay=delay, lost=lost), error
 
     def _handle(self, job: Job) -> Ended:
         job.connect = self._link.connection
@@ -207,7 +213,7 @@ class Lane:
         except TimedOut:
             raise
         except BaseException as err:
-            lost = self._link.conn is not None and self._link.conn.broken
+            lost = self._link.conn is not None and self._link.conn.closed  # who finds it closes it
             if not self._clean():
                 self._link.close()
             try:
@@ -224,7 +230,7 @@ class Lane:
 
     def _arm(self, job: Job, deadline: float) -> None:
         with self._lock:
-            self._job, self._fired, self._deadline = job, False, deadline
+            self._job, self._fired, self._lost, self._deadline = job, False, False, deadline
             self._started = time.monotonic()
 
     def _disarm(self) -> None:
@@ -249,6 +255,12 @@ def run_kind(kind: Kind, job: Job) -> None:
     call = kind.discarded if "discarded" in job.metadata else kind.work
     if call is not None:
         call(job)
+
+
+def _cancel(conn: Connection) -> None:
+    # An error: it ended by itself, or the server is gone: it will not go on either.
+    with suppress(psycopg.Error):
+        conn.cancel_safe(timeout=CUT)
 
 
 def _raise_in(thread: threading.Thread, error: type[BaseException] | None) -> None:
