@@ -46,7 +46,8 @@ DEFAULTS: dict[str, str | int] = {
 }
 _LOOK = 0.5  # seconds between looks at who waits for an answer
 _IDLE = 0.02  # seconds without a statement after which the kernel is asked about a connection
-_BRIEF = 1.0  # seconds that the server has to answer an empty query
+_LONG = 5.0  # the same, for the server: a firewall may have forgotten the connection
+_BRIEF = 1.0  # seconds that the server has to answer an empty query, or to obey a cancel
 _CANCEL = 2.0  # seconds for the request that cancels a statement
 _log = logging.getLogger("forge_min.db")
 _USED = expression(  # tables that a statement names, without their schema
@@ -159,13 +160,13 @@ class Connection(psycopg.Connection[TupleRow]):
         return False
 
     def is_alive(self) -> bool:
-        """Whether this idle connection can take a statement. Costs a round trip only if another
-        connection was lost since the last check.
+        """Whether this idle connection can take a statement. Costs a round trip only if it was
+        idle for long, or another connection was lost since the last check.
         """
         losses, pg, poll = _losses, self.pgconn, select.poll()
         poll.register(self.fileno(), select.POLLIN)
         alive = not poll.poll(0)  # readable at its end only: nothing else comes unasked
-        if alive and self.losses != losses:
+        if alive and (self.losses != losses or time.perf_counter() - self.used > _LONG):
             try:
                 pg.send_query(b"")
                 alive = bool(poll.poll(_BRIEF * 1000) and self.wait(generators.execute(pg)))
@@ -327,14 +328,18 @@ class Database:
 
     def verified(self) -> Connection:
         """This thread's connection, if new ones can be had and no thread of a server still waits on
-        a lost one. Raises as `connect`, Unavailable F405.
+        a lost one. Every other is checked before its next statement. Raises as `connect`,
+        Unavailable F405.
         """
+        opened = list(self._open.values())
+        for each in opened:
+            each.used = 0.0
         conn = self.connection()
         if self._refusal is not None:
             conn.close()
             conn = self._reopen()
-        lost = [c for c in list(self._open.values()) if c.asked and c.losses != _losses]
-        if number := sum(each.patient for each in lost):
+        waiting = [each for each in opened if each.asked and each.patient]
+        if number := sum(c.losses != _losses or 0.0 < c.deadline == c.cancelled for c in waiting):
             message = f"{number} threads wait for an answer on a lost connection"
             raise Unavailable(message, code="F405")
         return conn
@@ -408,19 +413,23 @@ class Database:
             now = time.perf_counter()
             late = now - self._patience
             for conn in list(self._open.values()):
-                if 0.0 < conn.asked < late:
-                    self._cut(conn, conn.asked)
-                elif 0.0 < conn.deadline < now and conn.cancelled != conn.deadline:
-                    _cancel(conn, conn.deadline)
+                asked, deadline = conn.asked, conn.deadline
+                over, cancelled = 0.0 < deadline < now, conn.cancelled == deadline
+                if asked and (asked < late or over and cancelled and deadline < now - _BRIEF):
+                    self._cut(conn, asked)
+                elif over and not cancelled:
+                    _cancel(conn, deadline)
 
     def _cut(self, conn: Connection, asked: float) -> None:
         with suppress(OSError, psycopg.Error):
             # SAFETY: a copy of the descriptor, which is the connection's as long as that waits.
             with socket.socket(fileno=os.dup(conn.fileno())) as sock:
                 if conn.asked == asked:
-                    _log.error("the database has not answered for %g s: cut", self._patience)
-                    message = "the database has not answered in time"
-                    self._refusal = Unavailable(message, code="F401")
+                    seconds = time.perf_counter() - asked
+                    _log.error("the database has not answered for %.1f s: cut", seconds)
+                    if seconds > self._patience:
+                        message = "the database has not answered in time"
+                        self._refusal = Unavailable(message, code="F401")
                     sock.shutdown(socket.SHUT_RDWR)
 
     def _take(self) -> Connection | None:

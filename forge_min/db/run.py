@@ -120,7 +120,8 @@ def read(
     """As `run`, for a statement that only reads: it is cancelled after `read_timeout`.
 
     Nothing is SET for it, so it works behind a pooler. Raises Unavailable F642 when it was
-    cancelled. Only connections of a `Database` are watched.
+    cancelled, F405 when the cancel had no effect: the connection is dead, and may be replaced. Only
+    connections of a `Database` are watched.
     """
     seconds = read_timeout.get()
     if not seconds or not isinstance(conn, Connection):
@@ -129,7 +130,7 @@ def read(
     try:
         return run(conn, sql, params, tenant)
     except Unavailable as err:
-        if conn.cancelled == deadline:
+        if conn.cancelled == deadline and getattr(err.__cause__, "sqlstate", "") == "57014":
             message = f"a read took longer than database.read_timeout ({seconds:g} s)"
             raise Unavailable(message, code="F642") from err
         raise

@@ -341,6 +341,41 @@ def test_one_lost_connection_has_those_of_other_threads_checked(
 
 
 @pytest.mark.db
+@pytest.mark.parametrize("idle", [True, False])
+def test_a_connection_that_a_firewall_has_forgotten_is_replaced_before_its_use(
+    fresh_database: TestDatabase, idle: bool
+) -> None:
+    """When it was idle for long, and whenever somebody was told that the database is well."""
+    with counting_proxy(fresh_database.app_url) as proxy, ThreadPoolExecutor(1) as other:
+        database = Database(proxy.url)
+        forgotten = other.submit(database.connection).result()
+        proxy.freeze()
+        if idle:
+            forgotten.used -= 6.0
+        else:
+            assert database.verified() is not forgotten, "it is new"
+        replaced = other.submit(database.connection).result()
+        assert replaced is not forgotten and forgotten.closed
+        assert other.submit(run, replaced, "select 1").result() == [(1,)]
+        database.close()
+
+
+@pytest.mark.db
+def test_a_thread_whose_read_ignores_its_cancel_is_no_verified_database(
+    fresh_database: TestDatabase,
+) -> None:
+    database = Database(fresh_database.app_url)
+    with ThreadPoolExecutor(1) as other:
+        waits = other.submit(database.connection).result()
+        waits.patient, waits.asked, waits.deadline = True, 1.0, 2.0
+        assert database.verified() is database.connection()
+        waits.cancelled = waits.deadline
+        with pytest.raises(Unavailable, match="1 threads wait"):
+            database.verified()
+    database.close()
+
+
+@pytest.mark.db
 def test_a_thread_that_waits_on_a_lost_connection_is_no_verified_database(
     fresh_database: TestDatabase,
 ) -> None:

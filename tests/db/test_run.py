@@ -360,6 +360,23 @@ def test_a_read_beyond_its_time_is_cancelled_also_inside_of_a_transaction(
     assert db.read(watched.connection(), "select 1") == [(1,)]
 
 
+@pytest.mark.parametrize("patient", [True, False])
+def test_a_read_whose_cancel_has_no_effect_is_cut_and_may_be_sent_again(
+    watched: Database, server: EmbeddedServer, patient: bool
+) -> None:
+    with counting_proxy(server.app_url) as proxy:
+        database = Database(proxy.url, patience=10.0)
+        conn = database.connection()
+        conn.patient = patient
+        proxy.freeze()
+        with pytest.raises(Unavailable) as caught:
+            db.read(conn, "select 1")
+        assert caught.value.code == "F405" and conn.closed
+        assert database._refusal is None, "a new one can be had"
+        assert db.read(database.connection(), "select 1") == [(1,)]
+        database.close()
+
+
 def test_a_late_cancel_meets_no_other_statement(watched: Database) -> None:
     conn = watched.connection()
     assert db.read(conn, "select 1") == [(1,)]
