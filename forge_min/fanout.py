@@ -31,7 +31,7 @@ if _wanted not in ("", "c", "python"):
 IMPL = "python"
 if _wanted != "python":
     try:
-        from . import _fanout  # noqa: F401
+        from . import _fanout as _core
 
         IMPL = "c"
     except ImportError as err:
@@ -42,7 +42,10 @@ if _wanted != "python":
                 hint="build it with `python setup.py build_ext --inplace`, or unset FORGE_IMPL",
             ) from err
 
-if TYPE_CHECKING or IMPL == "c":
+if IMPL == "python":
+    from . import _fanout_py as _core  # type: ignore[no-redef]
+
+if TYPE_CHECKING:
     from ._fanout import (
         Counter,
         Courier,
@@ -72,31 +75,4 @@ if TYPE_CHECKING or IMPL == "c":
         with_defaults,
     )
 else:
-    from ._fanout_py import (
-        Counter,
-        Courier,
-        Histogram,
-        Lease,
-        Limiter,
-        RateLimiter,
-        StreamWriter,
-        Subscription,
-        Topic,
-        access_line,
-        escape,
-        filled,
-        iso_utc,
-        plain_answer,
-        plain_head,
-        plain_json,
-        plain_lines,
-        ready,
-        rearm,
-        receive,
-        set_lane,
-        take_any,
-        transmit,
-        uuid_text,
-        wait_any,
-        with_defaults,
-    )
+    globals().update({name: getattr(_core, name) for name in __all__ if name != "IMPL"})
