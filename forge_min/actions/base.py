@@ -261,27 +261,33 @@ class Base(Generic[R]):
         return self._tried(conn, work, sql, params, tenant, write=write)
 
     def _run_page(
-        self, conn: Conn, sql: str, params: Mapping[str, Any], sizes: Sequence[str] | None = None
-    ) -> Rows:
-        """As `_run`, of a query whose rows are in memory all at once. Raises BadRequest F646 if
-        they are larger than `limits.response`: the database adds up before it sends any.
+        self, conn: Conn, sql: str, params: Mapping[str, Any], limit: int,
+        sizes: Sequence[str] | None = None,
+    ) -> tuple[Rows, bool]:  # fmt: skip
+        """Return the first rows of a query, and whether it has more.
 
+        limit: of rows. Together they are not larger than `limits.response`, except a single row:
+        the database adds up before it sends any.
         sizes: SQL of the sizes of columns that may be long; by default this resource's.
         """
         sizes = self._sizes if sizes is None else sizes
         if not sizes:
-            return self._run(conn, sql, params)
+            rows = self._run(conn, sql, params)
+            return rows[:limit], len(rows) > limit
         most, added = self.limits.response, "+".join(f"coalesce({size}, 0)" for size in sizes)
         page = f"with forge_page as materialized (\n{sql}\n)\nselect"
         total = f"(select coalesce(sum({added}), 0) from forge_page)"
-        while True:
-            rows = self._run(conn, f"{page} * from forge_page where {total} <= {most:d}", params)
-            # None: there are none, or too many. Between the two statements that may change.
-            ((size,),) = ((0,),) if rows else self._run(conn, f"{page} {total}", params)
-            if not size:
-                return rows
-            if size > most:
-                raise self.limits.too_large()
+        rows = self._run(conn, f"{page} * from forge_page where {total} <= {most:d}", params)
+        if rows:
+            return rows[:limit], len(rows) > limit
+        # PERF: no window function in the statement of lists that fit.
+        sized = f"""{page} * from (
+            select *, (select count(*) from forge_page), row_number() over forge_rows as forge_row,
+                sum({added}) over forge_rows as forge_size
+            from forge_page window forge_rows as (rows unbounded preceding)
+        ) forge_sized where forge_row = 1 or forge_size <= {most:d}"""
+        rows = self._run(conn, sized, params)[:limit]
+        return [row[:-3] for row in rows], any(row[-3] > len(rows) for row in rows[:1])
 
     def _tried(self, conn: Conn, work: Callable[..., T], *given: Any, write: bool = True) -> T:
         """What `work` gives with `conn`, or with this thread's own connection. There, and outside a

@@ -13,12 +13,14 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode
 from zlib import crc32
 
 from ..actions import ANY_VERSION, Actions, ListQuery, Page
+from ..actions.base import TOO_LARGE
 from ..actions.reading.query import MAX_PAGE
 from ..actions.values import JSON_DEPTH, TYPES
 from ..db import Connection
@@ -67,7 +69,18 @@ class ResourceAPI:
         self._actions.allow("read")
         most = self._actions.registry.max_conditions
         query = ListQuery.parse(self._actions.resource, request.query, max_conditions=most)
-        page = self._actions.list(query)
+        while True:
+            page = self._actions.list(query)
+            try:
+                return self._listed(request, query, page)
+            except BadRequest as err:
+                fewer = len(page.rows) // 2
+                if err.code != TOO_LARGE or query.page is not None or not fewer:
+                    raise
+            query = replace(query, limit=fewer)
+
+    def _listed(self, request: Request, query: ListQuery, page: Page[Any]) -> Response:
+        """The response of a page. Raises BadRequest F646."""
         if query.page is None:
             pagination, links = _by_cursor(page), _links(request, page)
         else:
@@ -77,7 +90,7 @@ class ResourceAPI:
             links = _numbered(request, query.page, pages)
         data = self._actions.to_json_many(page.rows, query.include)
         body = to_json({"data": data, "pagination": pagination})
-        if len(body) > self._actions.limits.response:
+        if len(page.rows) > 1 and len(body) > self._actions.limits.response:
             raise self._actions.limits.too_large()
         return Response(200, body, [("Content-Type", "application/json"), *links])
 

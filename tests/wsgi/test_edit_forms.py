@@ -10,6 +10,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from forge_min.actions import Limits
+from forge_min.errors import Forbidden
 from forge_min.testing import TestDatabase
 
 from notes import LINKS, Notebook, Visitor, notebook
@@ -91,6 +93,34 @@ def test_of_a_hundred_links_none_is_lost_when_one_was_deleted(book: Notebook, an
     book.link(note, names[0], "l0")
     assert ann.send({LINKS: [*names[2:], "l1"]}).status == 303, "also when they are more by then"
     assert book.row(note)[LINKS] == sorted([names[0], "l0", "l1", *names[2:]])
+
+
+def test_links_stay_when_their_targets_cannot_be_listed(book: Notebook, ann: Visitor) -> None:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise Forbidden("not today")
+
+    note = book.note(**FULL)
+    book.actions["all"]["labels"].list = refuse
+    assert linked(ann.edit(note)) == ["l0", "l1"]
+    assert dict(ann.page.form.fields)["label_id"] == "l0"
+    assert ann.send({"title": "new"}).status == 303
+    row = book.row(note)
+    assert (row["title"], row["label_id"], row[LINKS]) == ("new", "l0", ["l0", "l1"])
+
+
+def test_links_stay_when_their_targets_are_too_large_for_a_list(
+    book: Notebook, ann: Visitor
+) -> None:
+    made = [book.note(title=f"n{n}", body="b" * 600, label_slugs=["l0"]) for n in range(5)]
+    book.actions["all"]["notes"].limits = Limits(response=1_500)
+    keys = [note.rpartition("/")[2] for note in made]
+    labels = dict(ann.edit("/labels/l0").form.choices["note_ids"])
+    assert [labels[key] for key in keys] == ["n0", "n1", "n2", "n3", "n4"]
+    assert ann.send({}).status == 303
+    assert all(book.row(note)[LINKS] == ["l0"] for note in made)
+    ann.edit("/labels/l0")
+    assert ann.send({"note_ids": keys[1:]}).status == 303
+    assert [book.row(note)[LINKS] for note in made] == [[], *[["l0"]] * 4]
 
 
 def test_what_only_one_side_changed_is_merged_without_asking(book: Notebook, ann: Visitor) -> None:

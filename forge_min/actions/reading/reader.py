@@ -12,7 +12,7 @@ from typing import Any, cast
 from ...errors import BadRequest, DomainError
 from ...fanout import filled
 from ...text import text
-from ..base import TOO_LARGE, Base, Conn, Rows
+from ..base import Base, Conn, Rows
 from ..resource import Page, R, Relation, quote
 from ..values import to_text
 from . import audit, listing, related
@@ -38,18 +38,21 @@ class Reader(Base[R]):
     def list(self, query: ListQuery | None = None, *, conn: Conn = None) -> Page[R]:
         """One page, by cursor or with a total; one round trip. Raises BadRequest for a cursor that
         is not one of this list, and for a relation to include that there is not.
+
+        By cursor it ends before it is larger than `limits.response`, but has at least one row; with
+        a total, it raises BadRequest F646 instead.
         """
         self.allow("read")
         query = query or ListQuery()
         self.relations(query.include)
         if query.page is not None:
-            found = self._run_page(conn, *listing.statement(self.resource, query))
-            return self._numbered(query, found[: query.limit], conn)
+            found, more = self._found(query, None, conn)
+            if more and len(found) < query.limit:
+                raise self.limits.too_large()
+            return self._numbered(query, found, conn)
         cursors = listing.Cursors(self.resource, query, self.tenant(), self.registry.secret)
         at = None if query.cursor is None else cursors.read(query.cursor)
-        found = self._run_page(conn, *listing.statement(self.resource, query, at))
-        more = len(found) > query.limit
-        found = found[: query.limit]
+        found, more = self._found(query, at, conn)
         backwards = at is not None and at.backwards
         if backwards:
             found.reverse()
@@ -156,12 +159,12 @@ class Reader(Base[R]):
         params["forge_named"] = bool(identity.user) or identity.system
         if cursor is not None:
             (params["forge_before"],), _ = tokens.read(secret, used_for, cursor, tuple)
-        found = self._run_page(conn, audit.SQL["log"], params, audit.SIZES)
+        found, more = self._run_page(conn, audit.SQL["log"], params, limit, audit.SIZES)
         if not found and cursor is None:
             self._find(key, conn)
         shown = self.shown()
-        entries = [audit.entry(shown, values) for values in found[:limit]]
-        if len(found) <= limit:
+        entries = [audit.entry(shown, values) for values in found]
+        if not more:
             return Page(entries)
         return Page(entries, tokens.write(secret, used_for, [str(entries[-1].id)], False))
 
@@ -180,20 +183,19 @@ class Reader(Base[R]):
         first = self.list(replace(query, limit=1, page=1), conn=conn)
         return Page([], total=first.total)
 
+    def _found(
+        self, query: ListQuery, at: listing.Position | None, conn: Conn
+    ) -> tuple[Rows, bool]:
+        statement = listing.statement(self.resource, query, at)
+        return self._run_page(conn, *statement, query.limit)
+
     def _streamed(self, query: ListQuery, conn: Conn) -> Iterator[Made[R]]:
         cursors = listing.Cursors(self.resource, query, self.tenant(), self.registry.secret)
         at, more = None, True
         while more:
-            run = self._run_page if query.limit > 1 else self._run
-            try:
-                found = run(conn, *listing.statement(self.resource, query, at))
-            except BadRequest as err:
-                if err.code != TOO_LARGE:
-                    raise
-                query = replace(query, limit=max(1, query.limit // 10))
-                continue
-            more = len(found) > query.limit
-            found = found[: query.limit]
+            found, more = self._found(query, at, conn)
+            # PERF: the database reads all rows of a batch to add them up, also those it cuts off.
+            query = replace(query, limit=min(BATCH, 2 * len(found)))
             yield self._rows(found)
             at = cursors.at(found[-1]) if more else None
 
@@ -207,7 +209,11 @@ class Reader(Base[R]):
         if keys := [key for key in dict.fromkeys(leads.values()) if key is not None]:
             sql = related.statement(relation, self.resource, target.resource)
             hidden = target.hidden()
-            for lead, *values in target._run_page(conn, sql, {"forge_keys": keys}):
+            most = related.MOST * len(keys)
+            reached, more = target._run_page(conn, sql, {"forge_keys": keys}, most)
+            if more:
+                raise target.limits.too_large()
+            for lead, *values in reached:
                 found[lead].append(target._row(values, hidden))
         if relation.kind in related.MANY:
             return {key: found[lead] for key, lead in leads.items()}

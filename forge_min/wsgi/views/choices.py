@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 from ...actions import Actions, Filter, ListQuery, Sort
-from ...errors import BadRequest, NotFound
+from ...errors import NotFound
 
 FEW = 50  # rows that fit a list to choose from
 FOUND = 20  # rows that a search shows
@@ -22,11 +22,13 @@ class Choice(NamedTuple):
 
 
 def few(target: Target) -> list[Choice] | None:
-    """All rows by label; None where there are more than FEW. Raises Unauthenticated, Forbidden."""
-    rows = target.list(ListQuery(limit=FEW + 1)).rows
-    if len(rows) > FEW:
+    """All rows by label; None if there are more than FEW, or too large ones for one list. Raises
+    Unauthenticated, Forbidden.
+    """
+    page = target.list(ListQuery(limit=FEW))
+    if page.next is not None:
         return None
-    return sorted(_choices(target, rows), key=lambda choice: choice.label.casefold())
+    return sorted(_choices(target, page.rows), key=lambda choice: choice.label.casefold())
 
 
 def search(target: Target, words: str) -> list[Choice]:
@@ -52,12 +54,8 @@ def named(target: Target, keys: Iterable[str]) -> list[Choice]:
             read.append(target.read_key(key))
     if not read:
         return []
-    column = target.resource.key
-    with suppress(BadRequest):
-        rows = target.list(ListQuery((Filter(column, "in", read),), limit=len(read))).rows
-        return _choices(target, rows)
-    return []
+    return _choices(target, target.stream(ListQuery((Filter(target.resource.key, "in", read),))))
 
 
-def _choices(target: Target, rows: Sequence[Any]) -> list[Choice]:
+def _choices(target: Target, rows: Iterable[Any]) -> list[Choice]:
     return [Choice(str(target.key_of(row)), target.label(row)) for row in rows]

@@ -413,10 +413,14 @@ class ResourcePages:
     def _options(
         self, request: Request, fields: Sequence[Field], pairs: Texts
     ) -> dict[str, Options]:
-        """What each relation's field may be, where its targets may be read."""
+        """What each relation's field may be, where its targets may be read. Of a "many" else what
+        is there now: an input of text would hold one key.
+        """
         found = {}
         for field in fields:
             if field.relation is not None:
+                if field.kind == "many":
+                    found[field.name] = Options(())
                 with suppress(DomainError):
                     found[field.name] = self._option(request, field, pairs)
         return found
