@@ -2,8 +2,9 @@
 
 `re` tries every way to read a text. The pattern becomes a position automaton (Glushkov). A search
 is exponential if two ways from a position back to it read the same text (Weber and Seidl, "On the
-degree of ambiguity of finite automata"). Polynomial time, as of "a*a*b", is not detected.
-A part that is repeated exactly n times, n <= 6, counts once.
+degree of ambiguity of finite automata"). As bad is a pattern that reads a text in very many ways
+without a loop, as "(a|aa)(a|aa)(a|aa)..." does. Polynomial time, as of "a*a*b", is not detected.
+A part that is repeated exactly n times, n <= 6, counts once while these ways are few.
 """
 
 from __future__ import annotations
@@ -15,24 +16,39 @@ from itertools import product
 from typing import NamedTuple
 
 COPIES = 6  # a part with more repetitions, or with a varying number of them, is treated as a loop
+LOOP = 32  # ways that a loop without two ways counts as
+WAYS = 100_000  # that an ambiguous pattern may have: some ms
 _LATIN = "".join(map(chr, range(256)))
 
 
 class _Part(NamedTuple):
-    """The positions at which a part of the pattern begins and ends."""
+    """The positions at which a part of the pattern begins and ends, and at most how many ways it
+    has to read a text.
+    """
 
     first: list[int]
     last: list[int]
     nullable: bool
+    ways: int = 1
+
+
+def takes_too_long(tokens: Sequence[str]) -> bool:
+    """tokens: of a pattern that `re` compiles."""
+    automaton = Automaton(tokens)
+    if automaton.ways > WAYS:
+        # In a loop, up to an end that reads nothing, any two ways to read a text are ambiguous.
+        automaton = Automaton(["(", "(", *tokens, ")", r"[^\s\S]", ")", "*"], once=1)
+    return automaton.is_exponential()
 
 
 class Automaton:
     """The position automaton of a pattern.
 
-    tokens: the pattern's, which `re` compiles.
+    once: a part with more ways than this is a loop even if it is repeated exactly n times.
     """
 
-    def __init__(self, tokens: Sequence[str]) -> None:
+    def __init__(self, tokens: Sequence[str], once: int = WAYS) -> None:
+        self._once = once
         pool = _LATIN + "".join(tokens)
         self._chars: list[set[str]] = []  # the characters that a position reads
         self._follow: list[list[int]] = []  # the next positions, one entry for each way there
@@ -53,7 +69,7 @@ class Automaton:
                 groups[-1][-1].append(_Part(here, here, nullable=False))
                 self._chars.append({*re.findall(token, pool, re.ASCII)})
                 self._follow.append([])
-        self._choose(groups.pop())
+        self.ways = self._choose(groups.pop()).ways
 
     def is_exponential(self) -> bool:
         """Whether a loop can read the same text in two ways."""
@@ -78,19 +94,25 @@ class Automaton:
         parts = [reduce(self._join, branch, _Part([], [], nullable=True)) for branch in branches]
         first = [p for part in parts for p in part.first]
         last = [p for part in parts for p in part.last]
-        return _Part(first, last, any(part.nullable for part in parts))
+        ways = sum(part.ways for part in parts)
+        return _Part(first, last, any(part.nullable for part in parts), ways)
 
     def _join(self, one: _Part, other: _Part) -> _Part:
         for before in one.last:
             self._follow[before] += other.first
         first = one.first + other.first if one.nullable else one.first
         last = one.last + other.last if other.nullable else other.last
-        return _Part(first, last, one.nullable and other.nullable)
+        return _Part(first, last, one.nullable and other.nullable, one.ways * other.ways)
 
     def _repeat(self, part: _Part, token: str) -> _Part:
         numbers = [int(number) for number in re.findall("[0-9]+", token)] or [int(token[0] == "+")]
-        if token[0] in "*+" or "," in token or numbers[0] > COPIES:
+        least = numbers[0]
+        ways = min(part.ways ** min(least, COPIES) + part.ways * (token[0] == "?"), WAYS + 1)
+        repeats = token[0] in "*+" or "," in token or least > COPIES
+        if repeats or (least > 1 and part.ways > self._once):
             self._join(part, part)
-        if part.nullable and numbers[0] > 1:  # `re` tries which repetitions are empty
+            unbounded = part.nullable or token[0] != "{" or ",}" in token
+            ways = LOOP if unbounded else min(LOOP, numbers[-1] - least + 1)
+        if part.nullable and least > 1:  # `re` tries which repetitions are empty
             self._join(part, part)
-        return part._replace(nullable=part.nullable or not numbers[0])
+        return part._replace(nullable=part.nullable or not least, ways=ways)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import warnings
 
-from .backtracking import Automaton
+from .backtracking import takes_too_long
 from .diagnostic import Problem, problem, quote
 
 MAX_PATTERN = 500  # characters
@@ -40,4 +40,4 @@ def pattern_problem(pattern: str) -> Problem | None:
             re.compile(pattern, re.ASCII)
     except (re.error, FutureWarning, OverflowError, RecursionError) as err:
         return problem("pattern_syntax", why=err)
-    return problem("pattern_exponential") if Automaton(tokens).is_exponential() else None
+    return problem("pattern_exponential") if takes_too_long(tokens) else None

@@ -63,12 +63,12 @@ class Peer:
 
     def body(self, headers: dict[str, str]) -> bytes:
         if headers.get("transfer-encoding") == "chunked":
-            out = b""
+            out = bytearray()
             while size := int(self.until(b"\r\n"), 16):
                 out += self.exactly(size)
                 self.exactly(2)
             self.exactly(2)
-            return out
+            return bytes(out)
         if "content-length" in headers:
             return self.exactly(int(headers["content-length"]))
         return self.rest()

@@ -64,6 +64,7 @@ def new_site() -> Iterator[Callable[..., Site]]:
             for method in ("GET", "HEAD", "POST"):
                 router.add(method, path, handler)
         router.add("GET", "/quick", lambda request: Response(200, b"quick", PLAIN))
+        router.add("GET", "/hold.csv", hold)
         router.add("GET", "/free", lambda request: Response(200, b"free", PLAIN))
         limit = ConcurrencyLimit(most, of_address, who.get, ["/free"])
         application = Application(
@@ -165,6 +166,21 @@ def test_one_address_leaves_a_thread_to_others_whoever_asks_from_there(
     site.go.set()  # those who wait for a second go on as others end
     assert sorted(peer.answer().status for peer in flood)[:3] == [200] * 3
     wait_until(lambda: site.taken == site.limit._addresses.active == waiting(site) == 0)
+
+
+def test_one_csv_of_a_client_at_a_time_is_made(
+    new_site: Callable[..., Site], serve: Serve, connect: Connect
+) -> None:
+    site = new_site(2)
+    server = behind_proxy(serve, site, 4)
+    held = [ask(connect(server), "/hold.csv", caller=caller) for caller in ("", "session alice")]
+    for _ in held:
+        assert site.running.acquire(timeout=10)
+    assert ask(connect(server), "/hold.csv").answer().status == 429
+    assert ask(connect(server), "/quick").answer().status == 200
+    site.go.set()
+    assert [peer.answer().status for peer in held] == [200] * 2
+    assert ask(connect(server), "/hold.csv").answer().status == 200
 
 
 @pytest.mark.parametrize("threads", [1, 3])

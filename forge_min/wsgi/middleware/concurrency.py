@@ -24,6 +24,7 @@ from ..router import Handler
 from .limits import network
 
 WAIT = 1.0  # seconds
+EXPORTS = 1  # CSVs of one client: to make them costs the interpreter, in which all threads run
 MOST_WAITING = 256  # requests of one client that are parked
 _NO_TOTAL = 2**31 - 1
 
@@ -34,7 +35,8 @@ class ConcurrencyLimit:
 
     most: requests of one client. of_address: requests of all users of one address. caller: as of
     `RateLimits`. free: routes that are not counted. A request counts until its body is over;
-    `Application` and our server call `environ["forge.release"]` then.
+    `Application` and our server call `environ["forge.release"]` then. Routes that end with ".csv"
+    have places of their own, fewer.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class ConcurrencyLimit:
         free: Collection[str] = (),
     ) -> None:
         self._clients = Limiter(max_total=_NO_TOTAL, max_per_user=most)
+        self._exports = Limiter(max_total=_NO_TOTAL, max_per_user=EXPORTS)
         self._addresses = Limiter(max_total=_NO_TOTAL, max_per_user=of_address)
         self._caller, self._free = caller, frozenset(free)
         # What resumes the parked requests of each client or address, in the order of their arrival.
@@ -60,15 +63,18 @@ class ConcurrencyLimit:
         environ, caller = request.environ, self._caller()
         address = network(environ.get("REMOTE_ADDR", ""))
         client = f"user {caller[1]}" if caller else f"nobody {address}"
+        clients = self._clients
+        if request.route.endswith(".csv"):
+            clients, client = self._exports, f"csv {client}"
         try:
-            places = self._acquire(client, address)
+            places = self._acquire(clients, client, address)
         except TooManyConnections:
-            places = self._wait(client, address, environ)
+            places = self._wait(clients, client, address, environ)
         environ["forge.release"] = partial(self._release, *places)
         return handler(request)
 
-    def _acquire(self, client: str, address: str) -> tuple[Lease, Lease]:
-        place = self._clients.acquire(client)
+    def _acquire(self, clients: Limiter, client: str, address: str) -> tuple[Lease, Lease]:
+        place = clients.acquire(client)
         try:
             return place, self._addresses.acquire(address)
         except TooManyConnections:
@@ -87,21 +93,23 @@ class ConcurrencyLimit:
             with self._freed:
                 self._freed.notify_all()
 
-    def _wait(self, client: str, address: str, environ: dict[str, Any]) -> tuple[Lease, Lease]:
+    def _wait(
+        self, clients: Limiter, client: str, address: str, environ: dict[str, Any]
+    ) -> tuple[Lease, Lease]:
         """Places, for a server without parking; else raises Parked. Raises HTTPProblem 429."""
         request = id(environ)
         with self._freed:
             for key in (client, address):
                 self._parked.get(key, {}).pop(request, None)
         until = environ.setdefault("forge.wait_until", time.monotonic() + WAIT)
-        limiter, key = self._clients, client
+        limiter, key = clients, client
         if limiter.active_for(client) < limiter.max_per_user:
             limiter, key = self._addresses, address
         if time.monotonic() >= until or len(self._parked.get(key, ())) >= MOST_WAITING:
             raise _too_many()
         if "forge.parks" in environ:
             raise Parked(until, partial(self._park, limiter, key, request))
-        return self._block(client, address, until)
+        return self._block(clients, client, address, until)
 
     def _park(self, limiter: Limiter, key: str, request: int, resume: Callable[[], bool]) -> None:
         """The server calls it when it can resume the request."""
@@ -120,7 +128,9 @@ class ConcurrencyLimit:
             if not parked:
                 self._parked.pop(key, None)
 
-    def _block(self, client: str, address: str, until: float) -> tuple[Lease, Lease]:
+    def _block(
+        self, clients: Limiter, client: str, address: str, until: float
+    ) -> tuple[Lease, Lease]:
         with self._freed:
             if self._blocked >= max(1, self._clients.max_per_user // 2):
                 raise _too_many()
@@ -128,7 +138,7 @@ class ConcurrencyLimit:
             try:
                 while True:
                     with suppress(TooManyConnections):
-                        return self._acquire(client, address)
+                        return self._acquire(clients, client, address)
                     if not self._freed.wait(until - time.monotonic()):
                         raise _too_many()
             finally:
