@@ -19,7 +19,8 @@ class AuditEntry:
     """One change. operation: create, update, delete or restore. actor: the identity's user, or "".
 
     changes: field → [before, after] as in the JSON of the resource; None stands for "not there".
-    actor_name, actor_email: of a user of this application, as they are now; else "".
+    actor_name, actor_email: of a user of this application, as they are now, for readers with a
+    declared permission "audit"; else "".
     """
 
     id: int

@@ -147,16 +147,17 @@ class Reader(Base[R]):
     ) -> Page[audit.AuditEntry]:
         """The changes of a row, the newest first; also of one that was deleted.
 
-        Entries have the names and emails of the users who made the changes, unless the current
-        identity is anonymous. Raises NotFound where there is neither row nor change, BadRequest
-        for a cursor of another log.
+        Entries have the names and emails of the users who made the changes if the resource declares
+        the permission "audit" and the current identity is not anonymous. Raises NotFound where
+        there is neither row nor change, BadRequest for a cursor of another log.
         """
         identity = self.allow("audit")
         topic, id, secret = self.resource.topic, to_text(key), self.registry.secret
         used_for = f"{topic} {self.tenant()} audit {id}"
         params = {"forge_topic": topic, "forge_id": id, "forge_limit": limit + 1}
         params["forge_before"] = None
-        params["forge_named"] = bool(identity.user) or identity.system
+        declared = "audit" in self.resource.permissions
+        params["forge_named"] = identity.system or (declared and bool(identity.user))
         if cursor is not None:
             (params["forge_before"],), _ = tokens.read(secret, used_for, cursor, tuple)
         found, more = self._run_page(conn, audit.SQL["log"], params, limit, audit.SIZES)
