@@ -254,6 +254,18 @@ def test_a_completion_that_a_crash_undoes_is_not_acknowledged_and_its_job_runs_a
     assert "knows nothing" in shop.row(job, "errors")[0][0]["error"]
 
 
+def test_after_a_completion_that_was_rolled_back_the_return_completes_the_job(shop: Any) -> None:
+    def work(job: Job) -> None:
+        with db.transaction(job.conn):
+            job.complete_tx(job.conn)
+            raise psycopg.Rollback
+
+    job = shop.insert(max_attempts=1)
+    worker = shop.worker({"a": work}, heartbeat=0.1)
+    shop.until(job, "completed")
+    assert shop.row(job, "attempt", "errors") == (1, []) and worker.stale == 0
+
+
 def test_complete_tx_is_refused_while_another_run_has_the_job(shop: Any) -> None:
     caught: list[Exception] = []
 
