@@ -28,7 +28,10 @@ where id = any(%(ids)s::bigint[]) and state not in ('running', 'available') and 
     where other.unique_key = j.unique_key and other.id <> j.id
       and (other.state in ('available', 'scheduled', 'running', 'retryable')
         or other.state = any(other.unique_states)
-        or (other.id > j.id and other.id = any(%(ids)s::bigint[])))))
+        or (other.id > j.id and other.id = any(%(ids)s::bigint[])))
+    union all
+    select from forge_job other
+    where other.begun_key = j.unique_key and other.state in ('available', 'scheduled', 'retryable')))
 returning id, queue, state
 
 -- What runs is asked to end.

@@ -125,7 +125,8 @@ class Job(Generic[A]):
     connect: Callable[[], Connection] | None = field(default=None, repr=False)
     unreadable: str = field(default="", init=False)  # why `given` is not what was inserted
     failures: int = field(default=0, init=False)  # errors recorded before this run
-    completed: bool = field(default=False, init=False)
+    completed: bool = field(default=False, init=False)  # by itself, in a transaction
+    committed: bool = field(default=False, init=False)  # that transaction, as far as is known
     cancelled: bool = field(default=False, init=False)
     span: SpanContext | None = field(default=None, init=False, repr=False)  # around its run
     args: A = field(init=False)
@@ -174,6 +175,13 @@ class Job(Generic[A]):
         if row is None:
             raise StaleClaim(f"job {self.id} was taken from this run")
         self.completed = True
+        if isinstance(conn, Connection) and (conn.hooks is not None or db.is_idle(conn)):
+            db.after_commit(conn, self._commit)
+        else:  # where no hook runs
+            self._commit()
+
+    def _commit(self) -> None:
+        self.committed = True
 
 
 class Result(NamedTuple):

@@ -307,11 +307,12 @@ with lead as (
 select exists (select from lead), id, claim, cancel_requested_at is not null
 from (values (1)) one left join forge_job on state = 'running' and worker_id = %(worker)s;
 
+-- The row stays, with its rescues_from.
 -- name: step_down
-delete from forge_leader where name = 'jobs' and worker_id = %(worker)s;
+update forge_leader set expires_at = now() where name = 'jobs' and worker_id = %(worker)s;
 
 -- name: leave
-with led as (delete from forge_leader where name = 'jobs' and worker_id = %(worker)s)
+with led as (update forge_leader set expires_at = now() where name = 'jobs' and worker_id = %(worker)s)
 delete from forge_worker where id = %(worker)s;
 
 -- name: count_minute

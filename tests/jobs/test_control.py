@@ -70,6 +70,22 @@ def test_a_unique_job_whose_place_is_taken_cannot_be_run_again(shop: Any) -> Non
     assert states == {first: "cancelled", second: "available", free: "available"}
 
 
+def test_a_unique_job_that_waits_for_another_attempt_keeps_its_place(shop: Any) -> None:
+    first = shop.insert(unique="k")
+    control.change_jobs(shop.conn, "cancel", [first])
+    second = shop.insert(unique="k")
+    shop.conn.execute(
+        "update forge_job set state = 'running', attempt = 1, attempted_at = now(), claim = 1,"
+        " worker_id = gen_random_uuid() where id = %s", [second]
+    )  # fmt: skip
+    for state in ("retryable", "scheduled", "available"):
+        shop.conn.execute(
+            "update forge_job set state = %s, claim = null where id = %s", [state, second]
+        )
+        states = control.change_jobs(shop.conn, "retry", [first, second])
+        assert states == {first: "cancelled", second: "available"}
+
+
 def test_of_two_ended_jobs_of_one_key_a_retry_brings_one_back_and_the_others_all(shop: Any) -> None:
     twins = [shop.insert(unique="one") for _ in range(1)]
     shop.conn.execute("update forge_job set state = 'discarded', finalized_at = now()")

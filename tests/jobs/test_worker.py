@@ -254,6 +254,18 @@ def test_a_completion_that_a_crash_undoes_is_not_acknowledged_and_its_job_runs_a
     assert "knows nothing" in shop.row(job, "errors")[0][0]["error"]
 
 
+def test_after_a_completion_that_was_rolled_back_the_return_completes_the_job(shop: Any) -> None:
+    def work(job: Job) -> None:
+        with db.transaction(job.conn):
+            job.complete_tx(job.conn)
+            raise psycopg.Rollback
+
+    job = shop.insert(max_attempts=1)
+    worker = shop.worker({"a": work}, heartbeat=0.1)
+    shop.until(job, "completed")
+    assert shop.row(job, "attempt", "errors") == (1, []) and worker.stale == 0
+
+
 def test_complete_tx_is_refused_while_another_run_has_the_job(shop: Any) -> None:
     caught: list[Exception] = []
 
@@ -689,7 +701,12 @@ def test_after_a_gap_in_the_lease_nobody_is_rescued_before_workers_could_report(
     worker = shop.worker({"a": nothing}, heartbeat=0.1, rescue_after=3600.0)
     shop.wait_for(lambda: worker.leading)
     shop.until(shop.insert(delay=0.001), "completed")  # the leader does its other work
-    assert shop.row(dead, "state") == ("running",)
+    worker.stop()
+    shop.conn.execute("delete from forge_queue")
+    shop.worker({"a": nothing}, heartbeat=0.1, rescue_after=3600.0)
+    counted = "select from forge_queue"  # which a leader does after it has rescued
+    shop.wait_for(lambda: shop.conn.execute(counted).rowcount > 0)
+    assert shop.row(dead, "state") == ("running",)  # its grace has outlived the leader
     shop.conn.execute("update forge_leader set rescues_from = now()")
     shop.until(dead, "completed")
 

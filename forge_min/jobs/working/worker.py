@@ -235,7 +235,7 @@ class Worker:
             self._fetcher.wake.set()
 
     def _done(self, result: Result, seconds: float) -> None:
-        if result.state == "completed" and result.job.completed:
+        if result.state == "completed" and result.job.committed:
             # SAFETY: if a crash undoes that commit, a late acknowledgement would complete the job
             # without its effect. Then nobody holds it, so it is rescued.
             self._written([result])
