@@ -21,13 +21,14 @@ from psycopg import generators
 from psycopg.abc import Transformer
 from psycopg.adapt import AdaptersMap
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.pq import ExecStatus, TransactionStatus
+from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 from psycopg.sql import Composable
 
 from ..errors import ConfigError, ForgeError, Unavailable
 from ..expression import expression
 from .prepared import Prepared
+from .statements import refuse_without_tenant
 from .translate import TABLE
 
 Observe = Callable[[str, float], None]
@@ -50,9 +51,6 @@ _LONG = 5.0  # the same, for the server: a firewall may have forgotten the conne
 _BRIEF = 1.0  # seconds that the server has to answer an empty query, or to obey a cancel
 _CANCEL = 2.0  # seconds for the request that cancels a statement
 _log = logging.getLogger("forge_min.db")
-_USED = expression(  # tables that a statement names, without their schema
-    r'(?i)\b(?:from|join|update|into|using)\s+(?:only\s+)?(?:"?\w+"?\s*\.\s*)?"?(\w+)'
-)
 OPERATION = expression(r"(?i)\s*(select|insert|update|delete|with|copy|begin|commit|call)\b")
 
 
@@ -199,26 +197,6 @@ class Cursor(psycopg.Cursor[TupleRow]):
             observe = getattr(ours, "observe", None)
             if observe is not None and not ours.pgconn.pipeline_status:
                 observe(operation(query), time.perf_counter() - started)
-
-
-def refuse_without_tenant(conn: Any, sql: str, *, unless_set: bool = False) -> None:
-    """Raises ForgeError F418 if the statement uses a table of tenants. unless_set: not if a tenant
-    is set on the connection.
-    """
-    used = set(_USED.findall(sql)).intersection(getattr(conn, "tenant_tables", ()))
-    if not used:
-        return
-    if unless_set:
-        found = conn.pgconn.exec_(b"select nullif(current_setting('forge.tenant_id', true), '')")
-        # A transaction that has failed answers nothing: the statement gets its error.
-        if found.status != ExecStatus.TUPLES_OK or found.get_value(0, 0) is not None:
-            return
-    raise ForgeError(
-        f"this statement uses {min(used)}, whose rows belong to tenants, and no tenant is set:"
-        " row-level security hides every row",
-        code="F418",
-        hint="run it with `run_sql` of any actions, in a request or job that has a tenant",
-    )
 
 
 def connect(

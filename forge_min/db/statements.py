@@ -11,13 +11,24 @@ from functools import lru_cache
 from typing import Any
 
 import psycopg
+from psycopg.pq import ExecStatus
 
 from ..data import files
-from ..errors import BuildError
+from ..errors import BuildError, ForgeError
 from ..expression import expression
 
 NAME = expression(r"^-- name: *(\S+) *$", re.MULTILINE)
 PLACEHOLDER = expression(r"%%|%(?:\((\w+)\))?([sbt])?")
+_NO_NAMES = expression(  # comments and strings
+    r"(?is)--[^\n]*|/\*.*?\*/|\be'(?:\\.|[^\\'])*'|'[^']*'|(\$\w*\$).*?\1"
+)
+_WITH = expression(r'(?i)(\w+)"?\s*(?:\([^()]*\)\s*)?\bas\s+(?:(?:not\s+)?materialized\s+)?\(')
+_TABLE = r'(?:only\s+)?(?:"?\w+"?\s*\.\s*)?"?(\w+)"?'
+_USED = expression(  # with the tables behind commas, which may have aliases
+    rf"(?i)(?:(?<!\bdistinct )\bfrom|\b(?:join|update|into|using))\s+({_TABLE}"
+    rf'(?:(?:\s+(?:as\s+)?"?\w+"?)?\s*,\s*{_TABLE})*)'
+)
+_LISTED = expression(rf"(?i)(?:^|,)\s*{_TABLE}")
 
 
 def load_sql(package: str, file: str) -> dict[str, str]:
@@ -77,3 +88,25 @@ def values_at(places: tuple[str | int, ...], params: Any) -> list[Any]:
         pass
     wanted = ", ".join(map(str, places)) or "none"
     raise psycopg.ProgrammingError(f"other values than the statement's are given: {wanted}")
+
+
+def refuse_without_tenant(conn: Any, sql: str, *, unless_set: bool = False) -> None:
+    """Raises ForgeError F418 if the statement uses a table of tenants. unless_set: not if a tenant
+    is set on the connection.
+    """
+    names = _NO_NAMES.sub(" ", sql)
+    tables = {name for found in _USED.finditer(names) for name in _LISTED.findall(found[1])}
+    used = (tables - {*_WITH.findall(names)}).intersection(getattr(conn, "tenant_tables", ()))
+    if not used:
+        return
+    if unless_set:
+        found = conn.pgconn.exec_(b"select nullif(current_setting('forge.tenant_id', true), '')")
+        # A transaction that has failed answers nothing: the statement gets its error.
+        if found.status != ExecStatus.TUPLES_OK or found.get_value(0, 0) is not None:
+            return
+    raise ForgeError(
+        f"this statement uses {min(used)}, whose rows belong to tenants, and no tenant is set:"
+        " row-level security hides every row",
+        code="F418",
+        hint="run it with `run_sql` of any actions, in a request or job that has a tenant",
+    )

@@ -17,7 +17,6 @@ from string import Template
 from typing import Literal
 from urllib.parse import quote
 
-from .. import __version__
 from ..config import Config, load
 from ..data import files, table
 from .artifact import BASE, DRIVERS, replace
@@ -29,14 +28,14 @@ from .vendor import (
     OWN,
     WHEELS,
     Wheel,
-    core_wheel,
     is_musl,
     read_wheelhouse,
+    wheel_for,
 )
 
 Base = Literal["alpine", "debian"]
 Also = Literal["compose", "systemd"]
-Source = Literal["vendor", "wheel", "index"]
+Source = Literal["vendor", "wheel", "pure"]
 _MARK = "# forge: sha256="
 _TABLE = table(__package__, "templates/deployment.toml")
 _LIBC: dict[Base, str] = {"alpine": "musllinux", "debian": "manylinux"}  # in names of wheels
@@ -49,7 +48,8 @@ _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*\Z")
 @dataclass(frozen=True, slots=True)
 class Deployed:
     """Names of files in the project: written now, and those that were as they should be. source:
-    where the image gets forge_min from; place: the folder, the wheel, or what pip is asked for.
+    where the image gets forge_min from, "pure" is a wheel without a core; place: the folder, or
+    the wheel as pip is asked for it.
     """
 
     written: tuple[str, ...]
@@ -71,18 +71,18 @@ def deploy(
 
     base: None is the one whose C library this machine has. vendor: a folder in the project that
     `vendor` has filled: the image is built from it alone, without a network. None is the project's
-    own vendor/ if the base can load its core, else a wheel of the forge_min that runs here, else
-    pip's index. also: "compose" for compose.yaml, "systemd" for a socket and two services
-    in systemd/.
+    own vendor/ if the base can load its core, else a wheel of the forge_min that runs here,
+    without its core if the base cannot load that. also: "compose" for compose.yaml, "systemd" for
+    a socket and two services in systemd/.
 
     Raises BuildError F360 when a file was edited and `force` is missing (then nothing is written),
     F361 when `check` finds a file that is missing or differs, F362 for a vendor folder that cannot
     be used, F371 for a wheel in it that its lock does not name, F345 when a file cannot be written;
-    as `core_wheel`.
+    as `wheel_for`.
     """
     base = base or ("alpine" if is_musl() else "debian")
     vendor = vendor or _filled(root, base)
-    wheel = None if vendor else core_wheel(_LIBC[base])
+    wheel = None if vendor else wheel_for(_LIBC[base])
     values = _values(root, base, _vendored(root, vendor) if vendor else "", wheel)
     wanted = dict(_marked(values, also))
     if wheel is not None:
@@ -99,8 +99,12 @@ def deploy(
         write = partial(Path.write_bytes, data=wanted[name])
         replace(root / name, write, "file_not_written")
     unchanged = tuple(sorted(wanted.keys() - set(differing)))
-    source: Source = "vendor" if vendor else "wheel" if wheel else "index"
+    source: Source = "vendor" if vendor else "pure" if _is_pure(wheel) else "wheel"
     return Deployed(tuple(differing), unchanged, source, values["vendor"] or values["forge_min"])
+
+
+def _is_pure(wheel: Wheel | None) -> bool:
+    return wheel is not None and wheel.file.endswith("-none-any.whl")
 
 
 def _filled(root: Path, base: Base) -> Path | None:
@@ -145,7 +149,7 @@ def _values(root: Path, base: Base, vendor: str, wheel: Wheel | None) -> dict[st
         "repository": _repository(project.name),
         "version": project.version,
         "own": _OWN,
-        "forge_min": f"/{_OWN}/{wheel.file}[c]" if wheel else f"forge-min[c]=={__version__}",
+        "forge_min": f"/{_OWN}/{wheel.file}[c]" if wheel else "",
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "app_role": quote(config.database.app_role, safe=""),
         "vendor": vendor,
@@ -154,8 +158,9 @@ def _values(root: Path, base: Base, vendor: str, wheel: Wheel | None) -> dict[st
         **_ports(config),
     }
     parts = {**_TABLE["base"][base], **_TABLE["admin" if config.admin.enabled else "no_admin"]}
+    parts |= _TABLE["pure" if _is_pure(wheel) else "compiled"]
     values |= {part: _words(text, values) for part, text in parts.items()}
-    template = "vendor.tmpl" if vendor else "wheel.tmpl" if wheel else "index.tmpl"
+    template = "vendor.tmpl" if vendor else "wheel.tmpl"
     values["install"] = _fill(template, values).rstrip()
     return {**values, "library": ""} if vendor else values
 

@@ -101,11 +101,19 @@ def test_in_development_a_cursor_without_a_tenant_is_told_so(works: Workshop) ->
     assert conn.execute(COUNT).fetchall() == []  # as PostgreSQL answers
     conn.checks_tenant = True
     composed = compose.SQL("select * from {}").format(compose.Identifier("products"))
-    for query in (COUNT, composed, "select 1 from units join products on true"):
+    listed = 'select 1 from units as u, public."products" p'
+    for query in (COUNT, composed, "select 1 from units join products on true", listed):
         with pytest.raises(ForgeError) as caught:
             conn.execute(query)
         assert caught.value.code == "F418"
     assert conn.execute("select 'products' as products").fetchall() == [("products",)]
+    for text in (
+        "select 'from products', $$ from products $$, 'it''s from products' -- from products",
+        "select E'\\' from products' /* from products\n join products */",
+        "with x as (select 1), products (a) as materialized (select 1) select * from products",
+        "select 1 is distinct from products, products from (select 1 as products) x",
+    ):
+        conn.execute(text)
     with db.transaction(conn):
         conn.execute("select set_config('forge.tenant_id', %s, true)", [str(NORTH)])
         assert conn.execute(COUNT).fetchall() == [("of ann", 2)]

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -347,9 +348,13 @@ def test_nothing_spins_when_there_is_nothing_to_do(core: ModuleType, bench: Any)
     writer.adopt(gone_fd, [topic.subscribe()])
     gone.sock.shutdown(socket.SHUT_WR)
     bench.eventually(lambda: writer.connections == 2 and writer.bytes_sent > 0)
-    before = time.process_time()
-    threading.Event().wait(0.5)
-    assert time.process_time() - before < 0.15
+
+    def used() -> float:
+        before = time.process_time()
+        threading.Event().wait(0.1)
+        return time.process_time() - before
+
+    assert min(used() for _ in range(5)) < 0.01, "what spins uses some all the time"
 
 
 def test_200_that_connect_and_vanish_leave_nothing(core: ModuleType, bench: Any) -> None:
@@ -424,12 +429,21 @@ def test_stop_waits_for_a_reader_that_moves_and_not_for_one_that_does_not(
 
 def test_stop_keeps_its_deadline(core: ModuleType, bench: Any) -> None:
     writer = bench.writer()
-    fd, _client = bench.pair(small=True)
+    fd, client = bench.pair(small=True)
     writer.adopt(fd, [core.Topic().subscribe()], None, b"x" * 4_000_000)
+
+    def read_slowly() -> None:
+        with suppress(OSError):
+            while client.sock.recv(4096):
+                time.sleep(0.05)
+
+    reader = threading.Thread(target=read_slowly)
+    reader.start()
     bench.eventually(lambda: writer.bytes_sent > 0)
     began = time.monotonic()
     writer.stop(timeout=0.1, farewell=b"bye")
-    assert time.monotonic() - began < 0.9
+    assert time.monotonic() - began < 10, "all would take 50 s"
+    reader.join(30)
     assert writer.connections == 0
 
 

@@ -90,7 +90,7 @@ def test_a_handler_that_never_returns_is_cut_at_the_deadline(serve, connect):
     entered.acquire(timeout=10)
     began = time.monotonic()
     assert server.stop(timeout=0.5) is False
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 8, "the handler waits for 10"
     assert peer.rest() == b""
     gate.set()
 

@@ -10,7 +10,7 @@ from ..project import find_root
 _SOURCES = {
     "vendor": "from the vendor folder",
     "wheel": "the one that is installed here, as the wheel",
-    "index": "no core here fits this base, so pip's index must have",
+    "pure": "without a core, as none here fits this base (see `vendor --wheel`), as the wheel",
 }
 
 

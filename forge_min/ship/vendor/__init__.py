@@ -3,7 +3,7 @@
 from .folder import Vendored, vendor
 from .lock import NAME as LOCK
 from .own import NAME as OWN
-from .own import copy_source, core_wheel
+from .own import copy_source, wheel_for
 from .platforms import is_musl
 from .sbom import NAME as SBOM
 from .sbom import sbom_of_artifact
@@ -13,6 +13,6 @@ from .wheelhouse import FOLDER, WHEELS, Wheelhouse, collect, package_files, read
 
 __all__ = [
     "FOLDER", "LOCK", "OWN", "SBOM", "WHEELS", "Vendored", "Wheel", "Wheelhouse", "check_scripts",
-    "collect", "copy_source", "core_wheel", "is_musl", "package_files", "read_wheelhouse",
-    "sbom_of_artifact", "vendor",
+    "collect", "copy_source", "is_musl", "package_files", "read_wheelhouse", "sbom_of_artifact",
+    "vendor", "wheel_for",
 ]  # fmt: skip

@@ -29,13 +29,12 @@ def own_wheels() -> list[Wheel]:
     return [pack(NAME, __version__, [tag], files) for tag, files in _contents()]
 
 
-def core_wheel(libc: str) -> Wheel | None:
-    """The wheel with the core that was compiled here for this Python, else for any Python. libc:
-    "manylinux" or "musllinux"; None when there is no core for it. Raises as `own_wheels`.
+def wheel_for(libc: str) -> Wheel:
+    """The wheel with the core that was compiled here for this Python, else for any Python, else the
+    pure one. libc: "manylinux" or "musllinux". Raises as `own_wheels`.
     """
-    found = [(tag, files) for tag, files in _contents() if f"-{libc}" in tag]
-    if not found:
-        return None
+    pure, *compiled = _contents()
+    found = [(tag, files) for tag, files in compiled if f"-{libc}" in tag] or [pure]
     tag, files = min(found, key=lambda one: "-abi3-" in one[0])
     return pack(NAME, __version__, [tag], files)
 
