@@ -8,14 +8,7 @@ statement costs one context variable lookup.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import (
-    AbstractContextManager,
-    aclosing,
-    asynccontextmanager,
-    closing,
-    contextmanager,
-    nullcontext,
-)
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from functools import cache, partial
 from typing import Any, TypeVar
 
@@ -32,7 +25,8 @@ def trace_connection(conn: Connection) -> Connection:
     """Make every statement of this psycopg connection a span; returns the same connection.
 
     The span carries the statement's text with its placeholders, never its parameters; literals are
-    `?`, comments left out. conn: a Connection or an AsyncConnection. In pipeline mode a span covers
+    `?`, comments left out. conn: a Connection, not an
+    AsyncConnection. In pipeline mode a span covers
     the sending, not the answer. A cursor that the connection did not make
     (`psycopg.RawCursor(conn)`) has no spans. Only statements inside a sampled span are recorded,
     among them those of transactions and of named cursors.
@@ -70,13 +64,7 @@ def _traced(base: Any) -> Any:
     """The traced subclass of a cursor class; of a traced class itself."""
     if getattr(base, "_forge_traced", False):
         return base
-    traced = _async if hasattr(base, "__aenter__") else _sync
-    made = traced(base)
-    made.__name__ = made.__qualname__ = base.__name__
-    return made
 
-
-def _sync(base: Any) -> Any:
     class Traced(base):  # type: ignore[misc]
         _forge_traced = True
 
@@ -109,44 +97,7 @@ def _sync(base: Any) -> Any:
                 finally:
                     _rows(active, count)
 
-    return Traced
-
-
-def _async(base: Any) -> Any:
-    class Traced(base):  # type: ignore[misc]
-        _forge_traced = True
-
-        async def execute(self, query: Any, params: Any = None, *args: Any, **options: Any) -> Any:
-            with _statement(self.connection, query) as active:
-                result = await super().execute(query, params, *args, **options)
-                _rows(active, self.rowcount)
-                return result
-
-        async def executemany(
-            self, query: Any, params_seq: Any, *args: Any, **options: Any
-        ) -> None:
-            with _statement(self.connection, query) as active:
-                await super().executemany(query, params_seq, *args, **options)
-                _rows(active, _of_all(self))
-
-        @asynccontextmanager
-        async def copy(self, statement: Any, params: Any = None, *args: Any, **options: Any) -> Any:
-            with _statement(self.connection, statement) as active:
-                async with super().copy(statement, params, *args, **options) as copy:
-                    yield copy
-                _rows(active, self.rowcount)
-
-        async def stream(self, query: Any, params: Any = None, *args: Any, **options: Any) -> Any:
-            count = 0
-            with _statement(self.connection, query) as active:
-                try:
-                    async with aclosing(super().stream(query, params, *args, **options)) as rows:
-                        async for row in rows:
-                            count += 1
-                            yield row
-                finally:
-                    _rows(active, count)
-
+    Traced.__name__ = Traced.__qualname__ = base.__name__
     return Traced
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from uuid import UUID
@@ -12,7 +11,6 @@ import pytest
 from forge_min.db import connect, run
 from forge_min.errors import DatabaseError
 from forge_min.observe import span, trace_connection
-from forge_min.testing import TestDatabase
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
@@ -154,34 +152,6 @@ def test_every_way_to_get_rows_tells_how_many(conn: Connection, spans: Spans) ->
         next(stream)
         stream.close()
     assert rows(spans) == [5, 5, 5, 5, 2, 1]
-
-
-def test_an_asynchronous_connection_is_traced_to_the_end_of_its_statements(
-    fresh_database: TestDatabase, spans: Spans
-) -> None:
-    async def work() -> None:
-        async with await psycopg.AsyncConnection.connect(
-            fresh_database.owner_url, autocommit=True
-        ) as conn:
-            trace_connection(conn)
-            with span("request"):
-                cursor = await conn.execute("select pg_sleep(0.2)")
-                await cursor.executemany("select %s", [(1,), (2,)])
-                async with cursor.copy("copy (select 'a') to stdout") as copy:
-                    assert [bytes(row) async for row in copy] == [b"a\n"]
-                assert [row async for row in cursor.stream("select 7")] == [(7,)]
-                async with conn.transaction():
-                    pass
-                with pytest.raises(psycopg.Error):
-                    await conn.execute("select 1 / 0")
-
-    asyncio.run(work())
-    *statements, request = spans()
-    assert request.name == "request" and len(statements) == 7
-    first = statements[0]
-    assert (first.end_time or 0) - (first.start_time or 0) >= 200_000_000
-    assert statements[-1].status.status_code is StatusCode.ERROR
-    assert rows(spans) == [1, 2, 1, 1, None, None, None]
 
 
 @pytest.mark.parametrize("tenant", [None, UUID(int=7)])

@@ -1,7 +1,7 @@
 """How many requests of one client run at once; further ones wait for their turn, for a second.
 
 Our own server parks a waiting request: it holds no thread, and the server runs it again from the
-beginning. Under another server it waits in its thread, and few may do that.
+beginning. Another server cannot, so there the request is refused at once.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -52,9 +51,7 @@ class ConcurrencyLimit:
         self._caller, self._free = caller, frozenset(free)
         # What resumes the parked requests of each client or address, in the order of their arrival.
         self._parked: dict[str, dict[int, Callable[[], bool]]] = {}
-        # LOCK: guards changes of _parked and _blocked, the threads that wait under other servers.
-        self._freed = threading.Condition()
-        self._blocked = 0
+        self._lock = threading.Lock()  # LOCK: guards changes of _parked
 
     def __call__(self, request: Request, handler: Handler) -> Response:
         """The handler's response, when it is this request's turn."""
@@ -69,7 +66,7 @@ class ConcurrencyLimit:
         try:
             places = self._acquire(clients, client, address)
         except TooManyConnections:
-            places = self._wait(clients, client, address, environ)
+            raise self._postponed(clients, client, address, environ) from None
         environ["forge.release"] = partial(self._release, *places)
         return handler(request)
 
@@ -89,60 +86,43 @@ class ConcurrencyLimit:
         if self._parked:
             self._resume(client.user)
             self._resume(address.user)
-        if self._blocked:
-            with self._freed:
-                self._freed.notify_all()
 
-    def _wait(
+    def _postponed(
         self, clients: Limiter, client: str, address: str, environ: dict[str, Any]
-    ) -> tuple[Lease, Lease]:
-        """Places, for a server without parking; else raises Parked. Raises HTTPProblem 429."""
+    ) -> Parked | HTTPProblem:
+        """What a request that finds no place is answered with: later, or never."""
         request = id(environ)
-        with self._freed:
+        with self._lock:
             for key in (client, address):
                 self._parked.get(key, {}).pop(request, None)
         until = environ.setdefault("forge.wait_until", time.monotonic() + WAIT)
         limiter, key = clients, client
         if limiter.active_for(client) < limiter.max_per_user:
             limiter, key = self._addresses, address
-        if time.monotonic() >= until or len(self._parked.get(key, ())) >= MOST_WAITING:
-            raise _too_many()
-        if "forge.parks" in environ:
-            raise Parked(until, partial(self._park, limiter, key, request))
-        return self._block(clients, client, address, until)
+        if (
+            "forge.parks" not in environ
+            or time.monotonic() >= until
+            or len(self._parked.get(key, ())) >= MOST_WAITING
+        ):
+            return _too_many()
+        return Parked(until, partial(self._park, limiter, key, request))
 
     def _park(self, limiter: Limiter, key: str, request: int, resume: Callable[[], bool]) -> None:
         """The server calls it when it can resume the request."""
-        with self._freed:
+        with self._lock:
             self._parked.setdefault(key, {})[request] = resume
         if limiter.active_for(key) < limiter.max_per_user:  # one has ended meanwhile
             self._resume(key)
 
     def _resume(self, key: str) -> None:
         """Resume the first request that still waits for a place of this client or address."""
-        with self._freed:
+        with self._lock:
             parked = self._parked.get(key, {})
             while parked:
                 if parked.pop(next(iter(parked)))():
                     break
             if not parked:
                 self._parked.pop(key, None)
-
-    def _block(
-        self, clients: Limiter, client: str, address: str, until: float
-    ) -> tuple[Lease, Lease]:
-        with self._freed:
-            if self._blocked >= max(1, self._clients.max_per_user // 2):
-                raise _too_many()
-            self._blocked += 1
-            try:
-                while True:
-                    with suppress(TooManyConnections):
-                        return self._acquire(clients, client, address)
-                    if not self._freed.wait(until - time.monotonic()):
-                        raise _too_many()
-            finally:
-                self._blocked -= 1
 
 
 def _too_many() -> HTTPProblem:
