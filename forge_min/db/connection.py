@@ -399,16 +399,13 @@ class Database:
                     _cancel(conn, deadline)
 
     def _cut(self, conn: Connection, asked: float) -> None:
-        with suppress(OSError, psycopg.Error):
-            # SAFETY: a copy of the descriptor, which is the connection's as long as that waits.
-            with socket.socket(fileno=os.dup(conn.fileno())) as sock:
-                if conn.asked == asked:
-                    seconds = time.perf_counter() - asked
-                    _log.error("the database has not answered for %.1f s: cut", seconds)
-                    if seconds > self._patience:
-                        message = "the database has not answered in time"
-                        self._refusal = Unavailable(message, code="F401")
-                    sock.shutdown(socket.SHUT_RDWR)
+        if conn.asked == asked:
+            seconds = time.perf_counter() - asked
+            _log.error("the database has not answered for %.1f s: cut", seconds)
+            if seconds > self._patience:
+                message = "the database has not answered in time"
+                self._refusal = Unavailable(message, code="F401")
+            conn.cut()
 
     def _take(self) -> Connection | None:
         """One that was handed on and whose server is still there."""
