@@ -67,5 +67,6 @@ def start(library: Any, *command: str, until: str = "select 1") -> str:
     finally:
         process.terminate()
         process.wait(30)
-        lines += process.stderr or []  # not communicate(): it would skip what is buffered
+        with process:
+            lines += process.stderr or []  # not communicate(): it would skip what is buffered
     return "".join(lines)

@@ -12,11 +12,13 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from forge_min import __version__
 from forge_min.config import load
 from forge_min.ship import deploy
 
 Compose = Callable[..., dict[str, dict[str, Any]]]
 SECRETS = {"FORGE_AUTH_SECRET": "s" * 32, "APP_PASSWORD": "a1", "OWNER_PASSWORD": "o1"}
+WHEEL = f"wheels/forge_min-{__version__}-py3-none-any.whl"  # a core of glibc does not fit alpine
 UNITS = ("departures-worker.service", "departures.service", "departures.socket")
 EXPOSED = 2.0  # of 10, as systemd-analyze security counts
 
@@ -28,6 +30,7 @@ def services(project: Path, read_compose: Compose) -> dict[str, dict[str, Any]]:
         ".dockerignore",
         "Dockerfile",
         "compose.yaml",
+        WHEEL,
     )
     return read_compose(project, **SECRETS)
 
@@ -154,7 +157,8 @@ def test_a_service_gets_no_rights_it_does_not_need(services: dict[str, dict[str,
 def units(project: Path) -> Path:
     """The folder of the units."""
     written = deploy(project, base="alpine", also=["systemd"]).written
-    assert set(written) == {".dockerignore", "Dockerfile", *(f"systemd/{name}" for name in UNITS)}
+    units = {f"systemd/{name}" for name in UNITS}
+    assert set(written) == {".dockerignore", "Dockerfile", WHEEL, *units}
     return project / "systemd"
 
 
