@@ -79,15 +79,16 @@ BY_NAME = {
 }
 
 BUDGETS = {
-    "errors": 260, "config": 553, "manifest": 119, "data": 90, "expression": 14, "late": 12,
-    "_fanout _fanout_py fanout": 2439,
-    "observe": 3416, "db": 1646, "notify": 921, "auth": 990, "jobs": 2372, "sse": 250,
-    "actions": 2024, "wsgi": 5540, "admin": 1328, "app": 896, "ops": 1917, "entry": 234,
-    "doctor": 1177, "schema": 260, "parse": 1010, "pages": 479, "generate": 1045,
-    "migrations": 900, "ship": 2734, " ".join(TOP_ORDER): 2230,
+    "errors": 108, "config": 517, "manifest": 119, "data": 90, "expression": 14, "late": 11,
+    "_fanout _fanout_py fanout": 2365,
+    "observe": 3177, "db": 1675, "notify": 969, "auth": 640, "jobs": 2290, "sse": 92,
+    "actions": 2013, "wsgi": 5718, "admin": 1228, "app": 900, "ops": 1814, "entry": 228,
+    "doctor": 1106, "schema": 212, "parse": 1074, "pages": 479, "generate": 1022,
+    "migrations": 900, "ship": 2669, " ".join(TOP_ORDER): 2058,
 }  # fmt: skip
 ALLOWANCES = {"issue 26, trust": 900}  # lines of code, beside the reason
-WHOLE_PACKAGE = 33_161 + sum(ALLOWANCES.values())
+OWED = 109  # lines over the allowance of issue 26, which stays open until they are removed
+WHOLE_PACKAGE = 33_161 + sum(ALLOWANCES.values()) + OWED
 LONGEST_FILE, LONGEST_TWIN = 500, 1_302
 MODULES_IN_A_FOLDER = 15
 
