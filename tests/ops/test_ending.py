@@ -22,7 +22,7 @@ def send():
 threading.Thread(target=send, daemon=True).start()
 until = time.monotonic() + 5
 while time.monotonic() < until:
-    with serve._signals(True) as ended:
+    with serve._signals(True, False) as ended:
         begin.release()
         ended.wait()
 print("ended", flush=True)

@@ -346,6 +346,7 @@ def test_a_site_whose_database_stands_still_says_so_and_comes_back(site: Any) ->
             FORGE_DATABASE_URL=make_conninfo(proxy.url, connect_timeout=2),
             FORGE_DATABASE_STATEMENT_TIMEOUT="1s",
             FORGE_SERVER_THREADS="2",
+            FORGE_SERVER_MAX_PER_CLIENT="4",
         )
         assert site.status(site.port, "/api/v1/countries") == 200
         with proxy.held():
