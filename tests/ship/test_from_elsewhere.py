@@ -163,4 +163,4 @@ def test_the_example_runs_from_vendor_where_none_is_installed(
     )
     assert shown.stdout.split() == [impl, vendor]
     printed = smoke(python, project, tmp_path / "state", PYTHONPATH=vendor)
-    assert f'"impl": "{impl}"' in printed
+    assert f'"impl":"{impl}"' in printed
