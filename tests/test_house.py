@@ -81,13 +81,13 @@ BY_NAME = {
 BUDGETS = {
     "errors": 108, "config": 517, "manifest": 119, "data": 90, "expression": 14, "late": 11,
     "_fanout _fanout_py fanout": 2365,
-    "observe": 3177, "db": 1675, "notify": 969, "auth": 640, "jobs": 2290, "sse": 92,
+    "observe": 3177, "db": 1678, "notify": 969, "auth": 640, "jobs": 2290, "sse": 92,
     "actions": 2013, "wsgi": 5718, "admin": 1228, "app": 900, "ops": 1814, "entry": 228,
     "doctor": 1106, "schema": 212, "parse": 1074, "pages": 479, "generate": 1022,
     "migrations": 900, "ship": 2669, " ".join(TOP_ORDER): 2058,
 }  # fmt: skip
 ALLOWANCES = {"issue 26, trust": 900}  # lines of code, beside the reason
-OWED = 109  # lines over the allowance of issue 26, which stays open until they are removed
+OWED = 112  # lines over the allowance of issue 26, which stays open until they are removed
 WHOLE_PACKAGE = 33_161 + sum(ALLOWANCES.values()) + OWED
 LONGEST_FILE, LONGEST_TWIN = 500, 1_302
 MODULES_IN_A_FOLDER = 15
