@@ -75,7 +75,7 @@ class Acknowledger(Loop):
 
     def _write(self, batch: Sequence[Result]) -> None:
         try:
-            found = write_down(self.connection(), self._worker, self._told, batch)
+            stale = write_down(self.connection(), self._worker, self._told, batch)
         except (psycopg.OperationalError, psycopg.InterfaceError):
             raise
         except psycopg.Error:
@@ -85,38 +85,39 @@ class Acknowledger(Loop):
             for result in batch:  # the one that was refused must not hold up the others
                 self._write([result])
             return
-        for result in batch:
-            if result.job.id not in found and not result.job.completed:
+        for result in stale:
+            if not result.job.completed:
                 self.stale += 1
                 log.warning("job %d was taken from this worker meanwhile", result.job.id)
 
 
 def write_down(
     conn: psycopg.Connection[Any], worker: UUID, told: Sequence[str], results: Sequence[Result]
-) -> set[int]:
-    """The jobs whose runs ended so by now; the others were taken from this worker."""
-    found: set[int] = set()
+) -> list[Result]:
+    """Write the results of runs. Returns those whose runs were taken from this worker."""
+    stale: list[Result] = []
     done = [result for result in results if result.state == "completed"]
     others = [result for result in results if result.state != "completed"]
-    for sql, some in ((SQL["complete"], done), *((SETTLE, p) for p in _once_each(others))):
-        if some:
+    for sql, some in ((SQL["complete"], done), (SETTLE, others)):
+        for part in _once_each(some):
             params = {
                 "worker": worker,
-                "ids": [r.job.id for r in some],
-                "claims": [r.job.claim for r in some],
-                # What follows is for SETTLE alone.
+                "ids": [r.job.id for r in part],
+                "claims": [r.job.claim for r in part],
+                # Only SETTLE uses these.
                 "told": list(told),
-                "states": [r.state for r in some],
-                "refunds": [r.refund for r in some],
-                "delays": [r.delay for r in some],
-                "errors": [r.error for r in some],
+                "states": [r.state for r in part],
+                "refunds": [r.refund for r in part],
+                "delays": [r.delay for r in part],
+                "errors": [r.error for r in part],
             }
-            found.update(row[0] for row in conn.execute(sql, params))
-    return found
+            written = {row[0] for row in conn.execute(sql, params)}
+            stale += [r for r in part if r.job.id not in written]
+    return stale
 
 
 def _once_each(results: Sequence[Result]) -> Iterator[list[Result]]:
-    """Parts in which no job stands twice, as one does that was snoozed and has run again."""
+    """Parts without a job twice: one that was snoozed or rescued may have run again."""
     rest = list(results)
     while rest:
         part = {result.job.id: result for result in reversed(rest)}
