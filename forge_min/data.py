@@ -5,14 +5,13 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from importlib import util
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 from zipimport import zipimporter
 
 if TYPE_CHECKING:
-    from importlib.metadata import Distribution, DistributionFinder
     from importlib.resources.abc import Traversable
 
 JSON = ".json"
@@ -123,34 +122,3 @@ class Packed:
 
     def __str__(self) -> str:
         return os.path.join(self._loader.archive, self._at)
-
-
-class Installed:
-    """Finds an artifact's distributions by name, for importlib.metadata (see its manual).
-
-    PERF: Python's way opens the artifact and reads its table of contents twice more: 20 ms.
-    """
-
-    def __init__(self, importer: zipimporter, names: Mapping[str, Any]) -> None:
-        self._importer = importer
-        self._folders = {}
-        for name in names:
-            folder, _, file = name.rpartition(os.sep)
-            if file == "METADATA" and folder.endswith(".dist-info"):
-                found = folder.rpartition(os.sep)[2].partition("-")[0]
-                self._folders[_normal(found)] = folder
-
-    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:
-        """No module is found here."""
-
-    def find_distributions(self, context: DistributionFinder.Context) -> Iterator[Distribution]:
-        """The one of this name. None when all are asked for: then Python's own finder tells."""
-        folder = self._folders.get(_normal(context.name or ""))
-        if folder is not None:
-            from importlib.metadata import PathDistribution
-
-            yield PathDistribution(cast(Any, Packed(self._importer, folder)))
-
-
-def _normal(name: str) -> str:
-    return name.lower().replace("-", "_").replace(".", "_")

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import gettext
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from .errors import ConfigError
@@ -24,10 +25,7 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 _TAG = expression(r"[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*")
-_RANGE = expression(  # a language range and its weight (RFC 9110 sections 12.4.2 and 12.5.4)
-    r"\s*([A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*|\*)"
-    r"\s*(?:;\s*[qQ]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)\s*)?"
-)
+_WEIGHT = expression(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
 _PLACE = expression(r"\{([^{}]*)\}")
 _LONG = 10**21
 
@@ -160,10 +158,22 @@ def choose(accepted: str) -> str:
 @lru_cache(256)
 def _ranges(accepted: str) -> tuple[str, ...]:
     """The ranges in lower case, the most wanted first, without those of weight 0."""
-    parts = accepted.replace("_", "-").split(",", 20)[:20]  # browsers send six
-    found = [match for part in parts if (match := _RANGE.fullmatch(part))]
-    found.sort(key=lambda match: -float(match[2] or 1))
-    return tuple(match[1].lower() for match in found if float(match[2] or 1))
+    first = islice(preferences(accepted.replace("_", "-")), 20)  # browsers send six
+    found = [(weight, name) for name, given, weight in first if weight and not given]
+    found.sort(key=lambda one: -one[0])
+    return tuple(name for _, name in found)
+
+
+def preferences(header: str) -> Iterator[tuple[str, Mapping[str, str], float]]:
+    """Each item of Accept, Accept-Encoding or Accept-Language in lower case: name, parameters and
+    weight; 0 for a malformed one (RFC 9110 section 12.4.2).
+    """
+    for item in header.lower().split(","):
+        name, *rest = (part.strip() for part in item.split(";"))
+        pairs = (part.partition("=") for part in rest)
+        given = {key.strip(): value.strip(' "') for key, _, value in pairs}
+        weight = given.pop("q", "1")
+        yield name, given, float(weight) if _WEIGHT.fullmatch(weight) else 0.0
 
 
 def _tag(language: str) -> str:

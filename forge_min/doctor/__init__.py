@@ -13,7 +13,6 @@ from .configuration import (
     check_admin,
     check_configuration,
     check_openness,
-    check_passwords,
     check_scripts,
     check_secret,
 )
@@ -29,7 +28,6 @@ _CHECKS = {
     "D301": check_configuration,
     "D303": check_secret,
     "D304": check_admin,
-    "D305": check_passwords,
     "D306": check_openness,
     "D213": check_scripts,
     "D401": check_disk,

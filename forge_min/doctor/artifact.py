@@ -36,15 +36,9 @@ def check_artifact(site: Site) -> Iterator[Finding]:
 
 
 def _unpacked(folder: Path, manifest: Manifest) -> Finding:
-    expected = {n: digest for n, digest in manifest.hashes.items() if n.startswith("_native/")}
-    wrong = []
-    for name, digest in expected.items():
-        try:
-            same = sha256((folder / name).read_bytes()).hexdigest() == digest
-        except OSError:
-            same = False
-        wrong += [] if same else [name]
-    present = (p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir())
-    wrong += sorted(set(present) - expected.keys())
+    native = manifest.only(name for name in manifest.hashes if name.startswith("_native/"))
+    present, unreadable = read_each(folder)
+    wrong = sorted({*native.differences(present), *unreadable})
     message = f"not the artifact's: {listed(wrong)} in {folder}" if wrong else ""
-    return verdict("D203", "failed", message, f"{len(expected)} files in {folder}", folder=folder)
+    well = f"{len(native.hashes)} files in {folder}"
+    return verdict("D203", "failed", message, well, folder=folder)

@@ -5,21 +5,14 @@ said.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
-from urllib.parse import unquote
 
 from .finding import Finding, codes, found, told, verdict
 from .secrecy import weakness
 from .site import Site
 
-SECRET, TOKEN, PASSWORD = 32, 16, 8  # characters at least
-_ADDRESSES = ("database.url", "database.direct_url", "database.migrate_url")
-# Of a URI, and of keywords.
-_URI = re.compile(r"\w+://(?:([^:/@?]*)(?::([^@]*))?@)?")
-_WORDS = re.compile(
-    r"(?:^|[\s?&])(user|password)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|((?:[^\s&\\]|\\.)+))"
-)
+SECRET, TOKEN = 32, 16  # characters at least
 
 
 def check_configuration(site: Site) -> Iterator[Finding]:
@@ -60,20 +53,6 @@ def check_admin(site: Site) -> Iterator[Finding]:
         yield found("D304", state, f"listens at {host}, and admin.token {weak}")
     else:
         yield found("D304", "ok", f"listens at {host}, with a token")
-
-
-def check_passwords(site: Site) -> Iterator[Finding]:
-    """Passwords in the addresses of the database."""
-    wrong = {}
-    for url, key in {site.settings[key]: key for key in reversed(_ADDRESSES)}.items():
-        user, password = _credentials(url)
-        weak = password and weakness(password, PASSWORD)
-        if weak or (password and password.lower() == user.lower()):
-            wrong[key] = user, weak or "is the role's name"
-    for key, (user, weak) in wrong.items():
-        yield found("D305", site.lighter, f"the one of {key} {weak}", role=user)
-    if not wrong:
-        yield found("D305", "ok", "none that is guessed first")
 
 
 def check_openness(site: Site) -> Iterator[Finding]:
@@ -126,14 +105,3 @@ def is_near(host: str) -> bool:
         return host in ("", "localhost") or host[0] == "/" or ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _credentials(url: str) -> tuple[str, str]:
-    """User and password of an address, each "" where it has none."""
-    words: Iterable[tuple[str, str, str]] = _WORDS.findall(url)
-    given = {name: quoted or plain for name, quoted, plain in words}
-    if match := _URI.match(url):  # what stands behind its ? wins
-        given = {"user": match[1] or "", "password": match[2] or "", **given}
-        return unquote(given["user"]), unquote(given["password"])
-    user, password = (given.get(name, "") for name in ("user", "password"))
-    return re.sub(r"\\(.)", r"\1", user), re.sub(r"\\(.)", r"\1", password)

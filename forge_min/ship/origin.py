@@ -20,9 +20,9 @@ from .failure import failure
 
 _HEAD = ("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
 _MADE = ("gen", "dist")  # by a build, which proves gen/ to be of its sources
-_KEPT = {"GIT_CEILING_DIRECTORIES", "GIT_DISCOVERY_ACROSS_FILESYSTEM", "GIT_EXEC_PATH"}
 _ENVIRONMENT = {
     "LC_ALL": "C",
+    "GIT_DISCOVERY_ACROSS_FILESYSTEM": "1",  # git looks in all folders above, as _repository
     "GIT_OPTIONAL_LOCKS": "0",  # the index stays as it is
     "GIT_NO_LAZY_FETCH": "1",
     "GIT_ALLOW_PROTOCOL": "none",
@@ -114,57 +114,36 @@ def _git(root: Path, *arguments: str) -> str:
 
     Raises BuildError F353 for a repository that git does not read.
     """
+    if _repository(root) is None:
+        return ""
     answer = _run(root, *arguments)
-    if answer and answer.returncode == 0:
+    if answer.returncode == 0:
         return answer.stdout.strip()
-    if _repository(root) is not None:
-        _check_readable(root)
+    commits = ("rev-list", "--max-count=1", "--all", "--reflog")
+    if _run(root, *_HEAD).returncode and _must(root, *commits):
+        raise failure("no_git", root=root, said="HEAD leads to no commit, and others are there")
     return ""
 
 
 def _must(root: Path, *arguments: str, settings: Mapping[str, str] | None = None) -> str:
-    """git's answer, where it has a commit. Raises BuildError F353."""
+    """git's answer. Raises BuildError F353."""
     answer = _run(root, *arguments, settings=settings)
-    if answer is None or answer.returncode != 0:
-        raise failure("no_git", root=root, said=_said(answer))
+    if answer.returncode != 0:
+        raise failure("no_git", root=root, said=" ".join(answer.stderr.split()))
     return answer.stdout
 
 
-def _check_readable(root: Path) -> None:
-    """Raises BuildError F353 unless git tells of HEAD's commit, or that there is none at all."""
-    head = _run(root, *_HEAD)
-    if head is None:
-        raise failure("no_git_program", root=root)
-    if head.returncode == 0:
-        return
-    found = _run(root, "rev-list", "--max-count=1", "--all", "--reflog")
-    if found is None or found.returncode != 0:
-        raise failure("no_git", root=root, said=_said(found))
-    if found.stdout.strip():
-        raise failure("no_git", root=root, said="HEAD leads to no commit, and others are there")
-
-
 def _repository(root: Path) -> Path | None:
-    """The folder at or above `root` in which a `.git` lies, whole or not: no further up than git
-    looks (GIT_CEILING_DIRECTORIES, and the borders of file systems).
-    """
-    given = os.environ.get("GIT_CEILING_DIRECTORIES", "").split(os.pathsep)
-    ceilings = {os.path.realpath(name) for name in given if name}
-    across = "GIT_DISCOVERY_ACROSS_FILESYSTEM" in os.environ
+    """The folder at or above `root` in which a `.git` lies, whole or not."""
     start = root.resolve()
-    for folder in (start, *start.parents):
-        crossed = not across and folder.stat().st_dev != start.stat().st_dev
-        if folder != start and (crossed or str(folder) in ceilings):
-            return None
-        if os.path.lexists(folder / ".git"):
-            return folder
-    return None
+    folders = (start, *start.parents)
+    return next((folder for folder in folders if os.path.lexists(folder / ".git")), None)
 
 
 def _run(
     root: Path, *arguments: str, settings: Mapping[str, str] | None = None
-) -> subprocess.CompletedProcess[str] | None:
-    environment = {k: v for k, v in os.environ.items() if k[:4] != "GIT_" or k in _KEPT}
+) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if k[:4] != "GIT_" or k == "GIT_EXEC_PATH"}
     environment |= _ENVIRONMENT
     told = _SETTINGS | dict(settings or {})
     for number, (key, value) in enumerate(told.items()):
@@ -180,9 +159,5 @@ def _run(
             errors="surrogateescape",
             check=False,
         )
-    except OSError:
-        return None
-
-
-def _said(answer: subprocess.CompletedProcess[str] | None) -> str:
-    return " ".join(answer.stderr.split()) if answer else "it is not there any more"
+    except OSError as err:
+        raise failure("no_git_program", root=root) from err

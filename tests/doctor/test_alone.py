@@ -24,6 +24,7 @@ from forge_min.doctor import Finding, Report, attempt, check_alone, codes, found
 from forge_min.doctor.examination import Unanswered, apart
 from forge_min.doctor.machine import enough_files, room_at
 from forge_min.doctor.secrecy import weakness
+from forge_min.doctor.services.server import check_passwords
 from forge_min.errors import ConfigError
 from forge_min.manifest import INFO, NAME, Manifest
 
@@ -248,11 +249,11 @@ def test_passwords_of_the_database_that_are_guessed_first_are_told(make_site: Ma
         "host=db user=shop password=postgres dbname=shop",
         "postgresql://shop-app:shop-app@db/shop",
     ):
-        one = of(check_alone(make_site(url, profile="prod")), "D305")
+        one = of(list(check_passwords(make_site(url, profile="prod"))), "D305")
         assert one.state == "warning" and "database.url" in one.message
-        assert of(check_alone(make_site(url)), "D305").state == "ok"
+        assert of(list(check_passwords(make_site(url))), "D305").state == "ok"
     good = f"postgresql://shop:{GOOD}@db/shop"
-    told = check_alone(make_site(good, profile="prod"))
+    told = list(check_passwords(make_site(good, profile="prod")))
     assert of(told, "D305").state == "ok" and GOOD not in str(told)
 
 
@@ -270,7 +271,7 @@ def test_passwords_of_the_database_that_are_guessed_first_are_told(make_site: Ma
 def test_a_password_is_read_as_libpq_reads_it(
     make_site: MakeSite, url: str, state: str, said: str
 ) -> None:
-    one = of(check_alone(make_site(url, profile="prod")), "D305")
+    one = of(list(check_passwords(make_site(url, profile="prod"))), "D305")
     assert one.state == state and said in one.message
 
 

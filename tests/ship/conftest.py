@@ -36,7 +36,6 @@ def built(tmp_path_factory: pytest.TempPathFactory, copy_example: Callable[[Path
     """The example as a zip, built once for the tests that only look at it."""
     folder = tmp_path_factory.mktemp("built")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GIT_CEILING_DIRECTORIES", str(folder))
         patch.delenv("SOURCE_DATE_EPOCH", raising=False)
         return build(copy_example(folder / "departures"))
 
@@ -71,7 +70,6 @@ def _given(variable: str, values: Mapping[str, str]) -> str:
 
 @pytest.fixture(autouse=True)
 def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is unpacked outside the test's folder, and the repository around it is not seen."""
+    """Nothing is unpacked outside the test's folder, and no build has a date from outside."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)

@@ -235,8 +235,6 @@ def test_a_tampered_cache_is_not_used_by_an_artifact(built: Built, tmp_path: Pat
 def test_what_was_written_into_the_cache_is_never_loaded_whatever_its_times_say(
     built: Built, tmp_path: Path, part: str
 ) -> None:
-    """psycopg's part of it is hashed when it is first asked for, and made anew then."""
-
     def doctor() -> str:
         command = [sys.executable, "-I", "-S", str(built.path), "doctor"]
         environ = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}

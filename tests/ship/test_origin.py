@@ -219,9 +219,8 @@ def test_without_git_a_repository_is_an_error_of_its_own(
             ask(repository)
         assert caught.value.code == "F353" and "install git" in (caught.value.hint or "")
     assert origin.version(repository) == ""  # development needs no git
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(repository))
-    (repository / "inner").mkdir()
-    assert origin.commit(repository / "inner") == "unknown"
+    (tmp_path / "apart").mkdir()
+    assert origin.commit(tmp_path / "apart") == "unknown"
 
 
 @pytest.mark.parametrize("place", [".git/info/exclude", ".gitignore"])

@@ -73,7 +73,6 @@ def test_another_user_on_another_day_gets_the_same_bytes(
         "LC_ALL": "C",
         "TZ": "Asia/Tokyo",
         "HOME": str(elsewhere / "home"),
-        "GIT_CEILING_DIRECTORIES": str(elsewhere),
     }
     made = elsewhere / "out" / "any.name"
     ids = {} if user is None else {"user": user, "group": user, "extra_groups": []}

@@ -23,7 +23,14 @@ from .jobs import check_jobs
 from .migrations import check_migrations
 from .reading import open_connection, place_of
 from .roles import check_isolation, check_role
-from .server import check_clock, check_owner, check_room, check_server, check_way
+from .server import (
+    check_clock,
+    check_owner,
+    check_passwords,
+    check_room,
+    check_server,
+    check_way,
+)
 
 _HOLDERS = (
     'psql -c "select pid, relation::regclass, mode from pg_locks '
@@ -39,6 +46,7 @@ def check_services(site: Site) -> list[Finding]:
     results += attempt("D102", partial(check_core, site))
     results += attempt("D103", partial(check_driver, site))
     results += attempt("D105", partial(check_code, site, declared), 2 * PATIENCE)
+    results += attempt("D305", partial(check_passwords, site))
     opened: list[db.Connection] = []
     results += attempt("D501", partial(_reach, site, opened))
     try:

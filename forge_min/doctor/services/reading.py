@@ -9,6 +9,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -42,12 +43,17 @@ def reading(conn: db.Connection, patience: float = 5.0) -> Iterator[None]:
         yield
 
 
+def parts_of(url: str) -> dict[str, Any]:
+    """What an address says, as libpq reads it; nothing where it cannot be read."""
+    try:
+        return conninfo_to_dict(url)
+    except psycopg.Error:
+        return {}
+
+
 def place_of(url: str) -> dict[str, str]:
     """host and port of an address, as psql takes them."""
-    try:
-        given = conninfo_to_dict(url)
-    except psycopg.Error:
-        given = {}
+    given = parts_of(url)
     host, port = given.get("host") or "localhost", given.get("port") or 5432
     return {"host": str(host), "port": str(port)}
 

@@ -13,11 +13,14 @@ from ...notify.link import is_pooled
 from ..configuration import is_near
 from ..finding import Finding, found, told
 from ..machine import room_at
+from ..secrecy import weakness
 from ..site import Site
-from .reading import SQL, open_connection, place_of, psql, reading, role_here
+from .reading import SQL, open_connection, parts_of, place_of, psql, reading, role_here
 
 NEWEST = 18
 SKEW = 2.0  # seconds
+PASSWORD = 8  # characters at least
+_ADDRESSES = ("database.url", "database.direct_url", "database.migrate_url")
 
 
 def check_server(site: Site, conn: db.Connection) -> Iterator[Finding]:
@@ -98,3 +101,17 @@ def check_owner(site: Site) -> Iterator[Finding]:
             yield found("D514", "ok", f"lets {conn.info.user} in")
     except Exception as err:
         yield found("D514", "warning", told(err), **place_of(s["database.migrate_url"]))
+
+
+def check_passwords(site: Site) -> Iterator[Finding]:
+    """Passwords in the addresses of the database."""
+    wrong = {}
+    for url, key in {site.settings[key]: key for key in reversed(_ADDRESSES)}.items():
+        user, password = (str(parts_of(url).get(name) or "") for name in ("user", "password"))
+        weak = password and weakness(password, PASSWORD)
+        if weak or (password and password.lower() == user.lower()):
+            wrong[key] = user, weak or "is the role's name"
+    for key, (user, weak) in wrong.items():
+        yield found("D305", site.lighter, f"the one of {key} {weak}", role=user)
+    if not wrong:
+        yield found("D305", "ok", "none that is guessed first")

@@ -3,7 +3,7 @@
 Copied into every artifact as it is; nothing of the package imports it. It must load on any Python
 from 3.6 on, because it tells a wrong one that it is wrong: so it is plain and stands alone. A zip
 is read by a handle. It cannot load compiled parts: they are unpacked once into a folder named by
-their digest, and load from it by its handle, each start hashed anew; or from memory.
+their digest, and load from it by its handle, all hashed anew at each start; or from memory.
 """
 
 import json
@@ -12,16 +12,13 @@ import stat
 import sys
 import zipimport
 from contextlib import suppress
-from functools import partial
 from importlib import import_module
 from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, PathFinder
 from importlib.util import spec_from_file_location
 from zlib import crc32
 
-CORE = "_native/forge_min/"  # what a start loads at once; the rest waits until it is asked for
-
 if False:  # for type checkers alone; annotations are strings, so that an old Python can load them
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from importlib.machinery import ModuleSpec
     from typing import Any
 
@@ -89,13 +86,10 @@ def keep(root: str) -> None:
 
 
 def quicken(root: str) -> None:
-    """Have the modules of a zip found by `Importer`, its distributions by data.Installed."""
+    """Have the modules of a zip found by `Importer`."""
     Importer.root, Importer.names = root, vars(zipimport)["_zip_directory_cache"][root]
     sys.path_hooks[sys.path_hooks.index(zipimport.zipimporter)] = Importer
     sys.path_importer_cache.pop(root, None)
-    with suppress(Exception):  # damaged: the entry tells what it is
-        data = import_module("forge_min.data")
-        sys.meta_path.insert(0, data.Installed(Importer(root), Importer.names))
 
 
 def failure(code: str, message: str, hint: str) -> SystemExit:
@@ -155,15 +149,15 @@ def hold(folder: str) -> "tuple[int, str]":
     return handle, held if os.path.isdir(held) else folder  # a system without /proc
 
 
-def open_whole(folder: str, files: "dict[str, str]", start: str = "") -> str:
-    """As the path of `hold`, which stays open; "" unless just these files are in it, and those
-    whose names begin with `start` have their hashes. files: name → SHA-256 in hexadecimal.
+def open_whole(folder: str, files: "dict[str, str]") -> str:
+    """As the path of `hold`, which stays open; "" unless just these files are in it, each with its
+    hash. files: name → SHA-256 in hexadecimal.
     """
     try:
         handle, held = hold(folder)
     except OSError:
         return ""
-    if holds_just(handle, files) and are_as_built(handle, files, start):
+    if holds_just(handle, files) and are_as_built(handle, files):
         return held
     os.close(handle)
     return ""
@@ -189,8 +183,8 @@ def holds_just(handle: int, files: "dict[str, str]") -> bool:
     return found == wanted
 
 
-def are_as_built(handle: int, files: "dict[str, str]", start: str = "") -> bool:
-    """Whether the files in an open folder whose names begin with `start` have their hashes.
+def are_as_built(handle: int, files: "dict[str, str]") -> bool:
+    """Whether the files in an open folder have their hashes.
 
     Less would not tell: who writes a file of this user's may renew its times (or write to memory).
     """
@@ -202,7 +196,7 @@ def are_as_built(handle: int, files: "dict[str, str]", start: str = "") -> bool:
             return sha256(opened.read()).hexdigest() == files[name]
 
     try:
-        return all(is_as_built(name) for name in files if name.startswith(start))
+        return all(is_as_built(name) for name in files)
     except OSError:
         return False
 
@@ -219,11 +213,9 @@ def native_parts(info: "dict[str, Any]", read: "Callable[[str], bytes]") -> "dic
     return parts
 
 
-def unpack_into(
-    place: str, info: "dict[str, Any]", read: "Callable[[str], bytes]", start: str = ""
-) -> str:
+def unpack_into(place: str, info: "dict[str, Any]", read: "Callable[[str], bytes]") -> str:
     """A path of the folder in `place` that has the digest's name, filled if it was not whole; it
-    appears whole or not at all. start: as of `open_whole`. Raises OSError, also for noexec.
+    appears whole or not at all. Raises OSError, also for noexec.
     """
     os.makedirs(place, mode=0o700, exist_ok=True)
     handle, held = hold(place)
@@ -231,7 +223,7 @@ def unpack_into(
         if os.fstatvfs(handle).f_flag & os.ST_NOEXEC:
             raise PermissionError(f"{place} is mounted noexec")
         target = os.path.join(held, info["native"])
-        return open_whole(target, info["native_files"], start) or fill(held, target, info, read)
+        return open_whole(target, info["native_files"]) or fill(held, target, info, read)
     finally:
         os.close(handle)
 
@@ -268,31 +260,17 @@ def fill(held: str, target: str, info: "dict[str, Any]", read: "Callable[[str], 
 
 
 class Unpacked:
-    """Finds the packages of an unpacked folder, and hashes all files in it before the first.
+    """Finds the packages of an unpacked folder before any that is installed on this machine."""
 
-    PERF: not at the start: 11 MB take 10 ms with a processor's own SHA-256, else 50 (BLAKE2: 26).
-    """
-
-    def __init__(self, native: str, files: "dict[str, str]", unpack: "Callable[[], str]") -> None:
-        self._native, self._files, self._unpack = native, files, unpack
-        self._names = {name.split("/")[1] for name in files if not name.startswith(CORE)}
-        self._seen = False
+    def __init__(self, native: str, files: "Iterable[str]") -> None:
+        self._native = native
+        self._names = {name.split("/")[1] for name in files} - {"forge_min"}
 
     def find_spec(self, fullname: str, path: "Any", *_: "Any") -> "ModuleSpec | None":
-        """A package's; what is inside one is found by its path. SystemExit as `native_folder`."""
+        """A package's; what is inside one is found by its path."""
         if path is not None or fullname not in self._names:
             return None
-        if not self._seen:
-            self._check()
         return PathFinder.find_spec(fullname, [self._native])
-
-    def _check(self) -> None:
-        handle = os.open(os.path.dirname(self._native), os.O_RDONLY | os.O_DIRECTORY)
-        if not are_as_built(handle, self._files):
-            place = sys.path.index(self._native)
-            sys.path[place] = self._native = self._unpack()
-        os.close(handle)
-        self._seen = True
 
 
 class InMemory:
@@ -342,9 +320,7 @@ class InMemory:
             libraries = left
 
 
-def native_folder(
-    root: str, info: "dict[str, Any]", read: "Callable[[str], bytes]", start: str = ""
-) -> str:
+def native_folder(root: str, info: "dict[str, Any]", read: "Callable[[str], bytes]") -> str:
     """The folder from which compiled parts load. SystemExit with F351 where nothing holds them."""
     inside = os.path.join(root, "_native")
     if os.path.isdir(root):
@@ -352,7 +328,7 @@ def native_folder(
     reasons = []
     for place in places():
         try:
-            return os.path.join(unpack_into(place, info, read, start), "_native")
+            return os.path.join(unpack_into(place, info, read), "_native")
         except OSError as err:
             reasons.append(f"{place}: {err.strerror or err}")
     try:
@@ -378,13 +354,12 @@ def main() -> None:
         raise damaged("build-info.json", err) from None
     check_machine(info, EXTENSION_SUFFIXES[0], sys.version.split()[0])
     sys.dont_write_bytecode = True  # what is unpacked stays as it is, with -O too
-    native = native_folder(root, info, read, CORE)
+    native = native_folder(root, info, read)
     if os.path.isdir(root) or not os.path.isdir(native):  # as it lies, or in memory
         sys.path.insert(1, native)
     else:
         sys.path.append(native)  # last: what somebody adds to it stands for nothing of Python's
-        again = partial(native_folder, root, info, read)
-        sys.meta_path.insert(0, Unpacked(native, info["native_files"], again))
+        sys.meta_path.insert(0, Unpacked(native, info["native_files"]))
     os.environ.setdefault("PSYCOPG_IMPL", info["driver"])
     try:
         if not os.path.isdir(root):  # it may be gone by now

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache, wraps
 
-from ...text import text
+from ...text import preferences, text
 from ..problem import HTTPProblem
 from ..request import Request
 from ..response import Response
@@ -37,14 +37,7 @@ def _family(kind: str) -> str:
 
 
 def _weights(header: str) -> dict[str, float]:
-    """The weight of each name (RFC 9110 section 12.4.2); 0 for a malformed one."""
-    weights = {}
-    for item in header.lower().split(","):
-        name, *parameters = (part.strip() for part in item.split(";"))
-        weight = next((p[2:] for p in parameters if p.startswith("q=")), "1")
-        digits = weight.replace(".", "", 1)
-        weights[name] = float(weight) if digits.isascii() and digits.isdigit() else 0.0
-    return weights
+    return {name: weight for name, _, weight in preferences(header)}
 
 
 def json_only(handler: Handler) -> Handler:
