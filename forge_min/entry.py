@@ -8,7 +8,6 @@ be damaged in an artifact: then that is said, not where Python stumbled over it.
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import os
 import sys
@@ -23,6 +22,10 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
     from .doctor import Finding
+    from .ops.project import Project
+
+Run = Callable[[argparse.Namespace], int]
+Operate = Callable[["Project", argparse.Namespace], int]
 
 
 def main(
@@ -159,87 +162,70 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """No garbage is looked for until the application has started (ops/serve.py).
+def _with_database(command: Operate, *, migrated: bool = True) -> Run:
+    """The command on the project and its database, brought up to date if `migrated`."""
 
-    PERF: what a start loads stays; to look at it again and again takes a twelfth of the start.
-    """
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
+    def run(arguments: argparse.Namespace) -> int:
+        from .ops.project import with_database
+
+        with with_database(migrated=migrated) as project:
+            return command(project, arguments)
+
+    return run
 
 
-def _serve(arguments: argparse.Namespace) -> int:
-    from .ops.project import with_database
+def _serve(project: Project, arguments: argparse.Namespace) -> int:
     from .ops.serve import serve
 
-    with _uncollected(), with_database() as project:
-        jobs = not arguments.no_jobs
-        return serve(project, processes=arguments.processes, jobs=jobs)
+    return serve(project, processes=arguments.processes, jobs=not arguments.no_jobs)
 
 
-def _worker(arguments: argparse.Namespace) -> int:
-    from .ops.project import with_database
+def _worker(project: Project, arguments: argparse.Namespace) -> int:
     from .ops.serve import work
 
-    with _uncollected(), with_database() as project:
-        return work(project, queues=arguments.queues)
+    return work(project, queues=arguments.queues)
 
 
-def _migrate(arguments: argparse.Namespace) -> int:
+def _migrate(project: Project, arguments: argparse.Namespace) -> int:
     from .ops import migrate
-    from .ops.project import with_database
 
-    with with_database(migrated=False) as project:
-        if arguments.direction == "down":
-            return migrate.down(project, arguments.steps, as_json=arguments.json)
-        command = migrate.up if arguments.direction == "up" else migrate.status
-        return command(project, as_json=arguments.json)
+    if arguments.direction == "down":
+        return migrate.down(project, arguments.steps, as_json=arguments.json)
+    command = migrate.up if arguments.direction == "up" else migrate.status
+    return command(project, as_json=arguments.json)
 
 
-def _import(arguments: argparse.Namespace) -> int:
+def _import(project: Project, arguments: argparse.Namespace) -> int:
     from .auth import Identity
-    from .ops.project import with_database
     from .ops.rows import import_file, tenant_id
 
     a, roles = arguments, frozenset(arguments.as_role)
-    skip = a.on_error == "skip"
-    with with_database() as project:
-        who = Identity("operator", roles, tenant_id(project, a.tenant), system=not roles)
-        return import_file(project, a.resource, a.file, who, skip, a.update, a.json)
+    who = Identity("operator", roles, tenant_id(project, a.tenant), system=not roles)
+    return import_file(project, a.resource, a.file, who, a.on_error == "skip", a.update, a.json)
 
 
-def _export(arguments: argparse.Namespace) -> int:
+def _export(project: Project, arguments: argparse.Namespace) -> int:
     from .auth import Identity
-    from .ops.project import with_database
     from .ops.rows import export_rows, tenant_id
 
     a, roles = arguments, frozenset(arguments.as_role)
     query: dict[str, list[str]] = {"sort": [a.sort]} if a.sort else {}
     for name, value in a.where:
         query.setdefault(name, []).append(value)
-    with with_database() as project:
-        who = Identity("operator", roles, tenant_id(project, a.tenant), system=a.all_fields)
-        return export_rows(project, a.resource, a.output, a.format, query, who)
+    who = Identity("operator", roles, tenant_id(project, a.tenant), system=a.all_fields)
+    return export_rows(project, a.resource, a.output, a.format, query, who)
 
 
-def _jobs(arguments: argparse.Namespace) -> int:
+def _jobs(project: Project, arguments: argparse.Namespace) -> int:
     from .ops.jobs import jobs
-    from .ops.project import with_database
 
-    with with_database() as project:
-        return jobs(project, arguments)
+    return jobs(project, arguments)
 
 
-def _auth(arguments: argparse.Namespace) -> int:
+def _auth(project: Project, arguments: argparse.Namespace) -> int:
     from .ops.auth import auth
-    from .ops.project import with_database
 
-    with with_database() as project:
-        return auth(project, arguments)
+    return auth(project, arguments)
 
 
 def _config(arguments: argparse.Namespace) -> int:
@@ -305,13 +291,13 @@ def _version(arguments: argparse.Namespace) -> int:
 
 
 _RUNS = {
-    "serve": _serve,
-    "worker": _worker,
-    "migrate": _migrate,
-    "import": _import,
-    "export": _export,
-    "jobs": _jobs,
-    "auth": _auth,
+    "serve": _with_database(_serve),
+    "worker": _with_database(_worker),
+    "migrate": _with_database(_migrate, migrated=False),
+    "import": _with_database(_import),
+    "export": _with_database(_export),
+    "jobs": _with_database(_jobs),
+    "auth": _with_database(_auth),
     "config": _config,
     "doctor": _doctor,
     "version": _version,

@@ -87,8 +87,7 @@ BUDGETS = {
     "migrations": 900, "ship": 2669, " ".join(TOP_ORDER): 2058,
 }  # fmt: skip
 ALLOWANCES = {"issue 26, trust": 900}  # lines of code, beside the reason
-OWED = 112  # lines over the allowance of issue 26, which stays open until they are removed
-WHOLE_PACKAGE = 33_161 + sum(ALLOWANCES.values()) + OWED
+WHOLE_PACKAGE = 33_161 + sum(ALLOWANCES.values())
 LONGEST_FILE, LONGEST_TWIN = 500, 1_302
 MODULES_IN_A_FOLDER = 15
 

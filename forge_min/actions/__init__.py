@@ -3,12 +3,13 @@ statement of a write.
 """
 
 from ..fanout import iso_utc, uuid_text
+from ..jobs import JobHook
 from .actions import Actions
 from .base import Limits
 from .check import Check
 from .reading.query import Filter, ListQuery
 from .registry import Registry
-from .resource import Column, JobHook, Page, Relation, Resource, Sort
+from .resource import Column, Page, Relation, Resource, Sort
 from .writing import ANY_VERSION, Upserted, uuid7
 
 __all__ = [

@@ -15,10 +15,11 @@ from typing import Any, TypeVar
 
 from .. import db, jobs
 from ..errors import ForgeError
+from ..jobs import JobHook
 from .actions import Actions
 from .base import DEFAULTS, Limits
 from .reading.query import MAX_CONDITIONS
-from .resource import JobHook, Relation, Resource
+from .resource import Relation, Resource
 
 _KEYWORDS = inspect.Parameter.VAR_KEYWORD
 A = TypeVar("A", bound=Actions[Any, Any, Any])

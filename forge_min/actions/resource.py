@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
+from ..jobs import JobHook
 from .check import Check
 
 # PERF: all of these are NamedTuples: a dataclass with slots takes eight times as long to define
@@ -68,19 +69,6 @@ class Relation(NamedTuple):
     field: str = ""
     type: str = "uuid"
     on_delete: Literal["restrict", "cascade", "set_null"] = "restrict"
-
-
-class JobHook(NamedTuple):
-    """A job that a write enqueues in its own statement. delay in seconds; max_attempts None = the
-    default. unique: none is added while one for the same row waits.
-    """
-
-    kind: str
-    queue: str = "default"
-    priority: int = 2
-    max_attempts: int | None = None
-    delay: int = 0
-    unique: bool = False
 
 
 class Resource(NamedTuple, Generic[R]):

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from ..ops.door import FAILED, run
+from ..ops.processes import fork
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _MOST_ENDING = 4  # processes that finish what they do while the next one serves
@@ -48,25 +46,18 @@ class Family:
     def fork(self, name: str, live: Run) -> Child:
         """A new process."""
         (news, tell), (hear, told) = os.pipe(), os.pipe()
-        sys.stdout.flush()
-        sys.stderr.flush()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        pid = os.fork()
-        if not pid:
-            # SAFETY: nothing may go on from here into what the parent does when it ends.
-            code = FAILED
-            try:
-                for fd in (tell, hear, *(fd for c in self._children for fd in (c.news, c.told))):
-                    with suppress(OSError):  # closed already
-                        os.close(fd)
-                signal.signal(signal.SIGTERM, signal.SIG_DFL)
-                signal.signal(signal.SIGINT, signal.default_int_handler)
-                signal.pthread_sigmask(signal.SIG_SETMASK, before)
-                code = run(lambda: live(news, told))
-            finally:
-                logging.shutdown()
-                sys.stdout.flush()
-                os._exit(code)
+
+        def begin() -> int:
+            for fd in (tell, hear, *(fd for c in self._children for fd in (c.news, c.told))):
+                with suppress(OSError):  # closed already
+                    os.close(fd)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            return live(news, told)
+
+        pid = fork(begin)
         child = Child(name, pid, tell, hear)
         self._children.append(child)
         os.close(news)

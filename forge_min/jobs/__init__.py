@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..late import late
 from .bulk import insert_many_tx
-from .fragment import JobRef, job_fragment
+from .fragment import JobHook, job_fragment
 from .insert import Client, caused_by, insert_tx, produced, told
 from .job import Cancel, Cancelled, Change, Discard, Job, Snooze, StaleClaim
 from .keeping import Cron, Interval, Periodic, Retention, check_periodic, register_periodic
@@ -21,7 +21,7 @@ __getattr__ = late(__name__, {"Worker": "working.Worker", "WorkerObserver": "wor
 
 __all__ = [
     "Cancel", "Cancelled", "Catalogue", "Change", "Client", "Cron", "Discard", "Interval", "Job",
-    "JobRef", "Kind", "NewJob", "Periodic", "Retention", "Snooze", "StaleClaim", "Unique", "Worker",
-    "WorkerObserver", "caused_by", "check_periodic", "insert_many_tx", "insert_tx", "job_fragment",
-    "kind_of", "produced", "register_periodic", "told", "told_of",
+    "JobHook", "Kind", "NewJob", "Periodic", "Retention", "Snooze", "StaleClaim", "Unique",
+    "Worker", "WorkerObserver", "caused_by", "check_periodic", "insert_many_tx", "insert_tx",
+    "job_fragment", "kind_of", "produced", "register_periodic", "told", "told_of",
 ]  # fmt: skip

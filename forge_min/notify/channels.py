@@ -17,7 +17,7 @@ from uuid import UUID
 from ..fanout import Subscription
 from ..observe import span
 from .encoding import Channel, EncoderThread
-from .hub import Batch, Encode, Event, TopicKey, refresh_frame
+from .hub import Batch, Encode, Event, Read, TopicKey, Wanted, always, refresh_frame
 from .replay import MOST_BYTES, Replayer
 
 STUCK = "F453: the encoder of events does not return"
@@ -127,12 +127,7 @@ class Channels(EncoderThread):
                 topic.publish(frame)
         return sum(topic.subscribers for topic in topics)
 
-    def replay(
-        self,
-        key: TopicKey,
-        read: Callable[[], Sequence[Event] | None],
-        wanted: Callable[[], bool] = lambda: True,
-    ) -> list[bytes] | None:
+    def replay(self, key: TopicKey, read: Read, wanted: Wanted = always) -> list[bytes] | None:
         """As `Replayer.replay`, for `key`, which has a subscriber."""
         with self._lock:
             channel = self._groups[key.tenant, key.topic][key]

@@ -77,6 +77,15 @@ def status_frame(state: str) -> bytes:
 Encode = Callable[[Event, str, str], bytes]
 # Events that are encoded together → what encodes each of them.
 Batch = Callable[[Sequence[Event]], Encode]
+# The events that a returning subscriber missed; None where they are not known.
+Read = Callable[[], Sequence[Event] | None]
+# False once the client is gone; called on any thread.
+Wanted = Callable[[], bool]
+
+
+def always() -> bool:
+    """A client that waits however long it takes."""
+    return True
 
 
 class Hub(Protocol):
@@ -103,13 +112,10 @@ class Hub(Protocol):
         """End the threads. Idempotent. Subscriptions stay open and silent."""
 
     def subscribe(
-        self,
-        key: TopicKey,
-        last_event_id: str | None = None,
-        wanted: Callable[[], bool] = lambda: True,
+        self, key: TopicKey, last_event_id: str | None = None, wanted: Wanted = always
     ) -> Opened:
         """Hear of what comes next, and first of what came after `last_event_id`, or get a
-        refresh. wanted: False once the client is gone; called on any thread.
+        refresh.
         """
 
     def publish(self, event: Event) -> None:

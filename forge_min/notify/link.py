@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import logging
 import random
-import select
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 import psycopg
-from psycopg.waiting import Wait
 
 from ..db import Connection
 from ..errors import ForgeError
@@ -24,9 +22,6 @@ log = logging.getLogger("forge_min.notify")
 AWAY = (psycopg.Error, ForgeError, OSError)  # what a database that is away, or refuses, raises
 FIRST, MOST = 0.05, 5.0  # seconds between attempts, each ± half: under 40 in the first second
 HANGS = 2.0  # seconds
-BROKEN = select.POLLERR | select.POLLHUP | select.POLLNVAL
-READY = ((1, select.POLLIN | BROKEN), (2, select.POLLOUT))
-POLLED = {Wait.R: select.POLLIN, Wait.W: select.POLLOUT, Wait.RW: select.POLLIN | select.POLLOUT}
 
 
 class Link:
@@ -76,20 +71,23 @@ def _bounded(conn: Connection, patience: float) -> Callable[..., Any]:
     def wait(statement: Any, *arguments: Any, **options: Any) -> Any:
         if arguments or options:
             return plain(statement, *arguments, **options)
-        end, poll = time.monotonic() + patience, select.poll()
-        try:
-            wanted = next(statement)
-            while (left := end - time.monotonic()) > 0:
-                poll.register(conn.fileno(), POLLED[wanted])
-                # As psycopg.waiting: 1 = may be read, 2 = may be written, 0 = neither.
-                events = [mask for _, mask in poll.poll(left * 1000)]
-                ready = sum(bit for mask in events for bit, of in READY if mask & of)
-                wanted = statement.send(ready)
-        except StopIteration as done:
-            return done.value
-        raise NoAnswer(f"the server did not answer within {patience:g} s")
+        return plain(_within(patience, statement))
 
     return wait
+
+
+def _within(seconds: float, statement: Any) -> Generator[Any, Any, Any]:
+    """psycopg's steps of a statement, which it takes at least ten times a second. Raises NoAnswer
+    for the step after so many seconds.
+    """
+    end = time.monotonic() + seconds
+    try:
+        wanted = next(statement)
+        while time.monotonic() < end:
+            wanted = statement.send((yield wanted))
+    except StopIteration as done:
+        return done.value
+    raise NoAnswer(f"the server did not answer within {seconds:g} s")
 
 
 class Replaced(Exception):

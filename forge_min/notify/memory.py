@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import secrets
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +14,7 @@ import psycopg
 
 from .. import db
 from .channels import STUCK, Channels
-from .hub import Encode, Event, Opened, TopicKey
+from .hub import Encode, Event, Opened, TopicKey, Wanted, always
 
 NOT_STARTED = (False, "F452: the hub is not started")
 
@@ -56,10 +56,7 @@ class MemoryHub:
         self._channels.stop()
 
     def subscribe(
-        self,
-        key: TopicKey,
-        last_event_id: str | None = None,
-        wanted: Callable[[], bool] = lambda: True,
+        self, key: TopicKey, last_event_id: str | None = None, wanted: Wanted = always
     ) -> Opened:
         """As `Hub.subscribe`."""
         subscription, exact = self._channels.subscribe(key, last_event_id)

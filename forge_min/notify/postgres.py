@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import psycopg
@@ -20,7 +20,7 @@ from ..errors import ForgeError
 from .channels import STUCK, Channels
 from .ears import Ears
 from .eventlog import MARKS, Reader, delete_old, publish_tx
-from .hub import Batch, Encode, Event, Opened, TopicKey, status_frame
+from .hub import Batch, Encode, Event, Opened, TopicKey, Wanted, always, status_frame
 from .link import AWAY, Connect, Link, Loop, NoAnswer
 from .nudger import Nudger, pause
 
@@ -134,10 +134,7 @@ class PostgresHub:
         self._ears.close()
 
     def subscribe(
-        self,
-        key: TopicKey,
-        last_event_id: str | None = None,
-        wanted: Callable[[], bool] = lambda: True,
+        self, key: TopicKey, last_event_id: str | None = None, wanted: Wanted = always
     ) -> Opened:
         """As `Hub.subscribe`: from the ring, else from the log, else a refresh with reason
         resume.

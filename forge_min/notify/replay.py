@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Callable, Sequence
 
 from .encoding import Channel, EncoderThread
-from .hub import Batch, Event, TopicKey
+from .hub import Batch, Read, TopicKey, Wanted
 
 ANSWER = 2.0  # seconds that a returning subscriber waits for its frames before it gets a refresh
 MOST_BYTES = 1 << 20  # of the frames that one returning subscriber gets
@@ -26,16 +25,11 @@ class Replayer(EncoderThread):
         self._known: tuple[tuple[TopicKey, int] | None, dict[int, bytes]] = (None, {})
 
     def replay(
-        self,
-        key: TopicKey,
-        channel: Channel,
-        read: Callable[[], Sequence[Event] | None],
-        wanted: Callable[[], bool],
+        self, key: TopicKey, channel: Channel, read: Read, wanted: Wanted
     ) -> list[bytes] | None:
         """The frames of some events as the subscribers of `key` see them.
 
-        read: called on the thread, returns the events, or None if they are not known.
-        wanted: called on the thread between batches; False if the client is gone.
+        read: called on the thread. wanted: called on the thread between batches.
         Returns None if the frames could not be had in time.
         """
         end = time.monotonic() + ANSWER
@@ -60,11 +54,7 @@ class Replayer(EncoderThread):
             return None
 
     def _frames(
-        self,
-        key: TopicKey,
-        channel: Channel,
-        read: Callable[[], Sequence[Event] | None],
-        is_awaited: Callable[[], bool],
+        self, key: TopicKey, channel: Channel, read: Read, is_awaited: Wanted
     ) -> list[bytes] | None:
         events = read() if is_awaited() else None
         if events is None:

@@ -6,29 +6,20 @@ import random
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from forge_min import db, jobs
-from forge_min.jobs import Job, Snooze, Unique
+from forge_min.jobs import Job, JobHook, Snooze, Unique
 from forge_min.jobs.control import limit, pause, resume
 
 pytestmark = pytest.mark.db
 
 
-@dataclass
-class Ref:
-    kind: str = "Reindex"
-    queue: str = "default"
-    priority: int = 2
-    max_attempts: int | None = None
-    delay: int = 0
-
-
 def write(source: str) -> str:
     """A write of one document whose hook is unique."""
-    job = jobs.job_fragment("row", Ref(), "Doc", "update", metadata_param="m", unique=True)
+    hook = JobHook("Reindex", unique=True)
+    job = jobs.job_fragment("row", hook, "Doc", "update", metadata_param="m")
     return (
         f"with row as ({source} returning *), job as ({job}) select %(m)s::jsonb, version from row"
     )

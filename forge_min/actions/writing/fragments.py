@@ -9,7 +9,7 @@ from typing import Any
 
 from ... import db, jobs, notify
 from ..base import load_frames
-from ..resource import JobHook, Relation, Resource, quote
+from ..resource import Relation, Resource, quote
 
 ROW, PRIOR, GIVEN = "forge_row", "forge_prior", "forge_given"  # CTEs that several frames have
 
@@ -99,7 +99,7 @@ def join(frame: str, resource: Resource[Any], fields: Iterable[str]) -> list[str
 # -- what goes with the row ------------------------------------------------------------------------
 
 
-def hooks(resource: Resource[Any], operation: str) -> tuple[JobHook, ...]:
+def hooks(resource: Resource[Any], operation: str) -> tuple[jobs.JobHook, ...]:
     """The jobs that an operation enqueues; a restore counts as an update."""
     found = {"create": resource.after_create, "delete": resource.after_delete}
     return found.get(operation, resource.after_update)
@@ -183,8 +183,7 @@ def effects(
             metadata_param="forge_metadata",
             before=None if operation == "create" else "forge_before",
             key=key,
-            unique=hook.unique,
-            tenant_param=tenant if hook.unique else None,
+            tenant_param=tenant,
         )
         parts.append(f"forge_job_{operation}_{n} as (\n{job}\n)")
     if resource.auditable:

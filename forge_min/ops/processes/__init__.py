@@ -2,6 +2,6 @@
 
 from .inheritance import Inheritance
 from .link import HealthOfMany, Link
-from .supervisor import Supervisor
+from .supervisor import Supervisor, fork
 
-__all__ = ["HealthOfMany", "Inheritance", "Link", "Supervisor"]
+__all__ = ["HealthOfMany", "Inheritance", "Link", "Supervisor", "fork"]

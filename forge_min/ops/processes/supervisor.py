@@ -40,6 +40,27 @@ class Child:
     ready: int | None
 
 
+def fork(live: Callable[[], int]) -> int:
+    """A process that does `live`, and nothing of what its parent does; its pid."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid:
+        return pid
+    code = FAILED
+    # SAFETY: nothing may go on from here into what the parent does when it ends.
+    try:
+        code = run(live)
+    except SystemExit as end:  # of user code
+        code = end.code if isinstance(end.code, int) else FAILED
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+    finally:
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(code)
+
+
 class Supervisor:
     """Runs `count` processes of `serve` and, where given, one of `admin`, until a signal comes.
 
@@ -72,8 +93,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Returns when every process has ended."""
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        self._mask = before
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         self._life = os.pipe()
         try:
             for slot in self._slots:
@@ -93,7 +113,7 @@ class Supervisor:
         finally:
             for fd in self._life:
                 os.close(fd)
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
         return self._code
 
     def _start(self, slot: int) -> None:
@@ -103,19 +123,15 @@ class Supervisor:
             self._control.setblocking(False)
         else:
             self._links[slot], theirs = socket.socketpair()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        pid = os.fork()
-        if not pid:
-            self._be_child(slot, theirs, ready, told)
+        pid = fork(lambda: self._live(slot, theirs, ready, told))
         os.close(told)
         theirs.close()
         self._children[slot] = Child(pid, time.monotonic(), ready)
         os.set_blocking(ready, False)
         self._unsent |= set(self._links) if slot == ADMIN else {slot}
 
-    def _be_child(self, slot: int, theirs: socket.socket, ready: int, told: int) -> None:
-        """The rest of a child's life."""
+    def _live(self, slot: int, theirs: socket.socket, ready: int, told: int) -> int:
+        """A child's life."""
         os.setpgid(0, 0)  # Ctrl-C is for the parent, which tells us
         os.close(self._life[1])
         os.close(ready)
@@ -123,23 +139,10 @@ class Supervisor:
             if end is not None:
                 end.close()
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
-        code = FAILED
-        # SAFETY: nothing may go on from here into what the parent does when it ends.
-        try:
-            if slot == ADMIN:
-                admin = self._admin
-                assert admin is not None
-                code = run(lambda: admin(Link(self._life[0], None, told), theirs))
-            else:
-                code = run(lambda: self._serve(slot, Link(self._life[0], theirs, told)))
-        except SystemExit as end:  # of user code
-            code = end.code if isinstance(end.code, int) else FAILED
-            if isinstance(end.code, str):
-                print(end.code, file=sys.stderr)
-        finally:
-            logging.shutdown()
-            sys.stdout.flush()
-            os._exit(code)
+        if slot != ADMIN:
+            return self._serve(slot, Link(self._life[0], theirs, told))
+        assert self._admin is not None
+        return self._admin(Link(self._life[0], None, told), theirs)
 
     def _send(self) -> None:
         """Give the admin process its ends of links, as far as it takes them."""
