@@ -265,9 +265,10 @@ def test_a_hub_that_works_for_a_client_learns_that_it_is_gone(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[bool] = []
-    subscribe = site.hub.subscribe
+    subscribe, asked = site.hub.subscribe, threading.Event()
 
     def slow(key: TopicKey, last: str | None, wanted: Callable[[], bool]) -> Opened:
+        asked.wait(DEADLINE)
         seen.append(wanted())
         sock.close()
         eventually(lambda: not wanted())
@@ -276,6 +277,7 @@ def test_a_hub_that_works_for_a_client_learns_that_it_is_gone(
 
     monkeypatch.setattr(site.hub, "subscribe", slow)
     sock = site.ask("/events?topic=flights", "Last-Event-ID: 1.1\r\n")
+    asked.set()
     eventually(lambda: len(seen) == 2 and site.limiter.active == 0)
     assert seen == [True, False]
 
