@@ -32,13 +32,19 @@ class Import(NamedTuple):
 
 def modules(package: Path) -> Iterator[tuple[str, Path]]:
     """Every Python module as ("db/connection.py", path)."""
-    for path in sorted(package.rglob("*.py")):
-        yield path.relative_to(package).as_posix(), path
+    for path in code_files(package):
+        if path.suffix == ".py":
+            yield path.relative_to(package).as_posix(), path
 
 
 def code_files(package: Path) -> list[Path]:
-    """Every file that counts as code, Cython included."""
-    return sorted(path for path in package.rglob("*.p*") if path.suffix in CODE)
+    """Every file that counts as code, Cython included; not the templates that setup.py compiles."""
+    paths = sorted(path for path in package.rglob("*.p*") if path.suffix in CODE)
+    return [path for path in paths if not _is_compiled_template(path)]
+
+
+def _is_compiled_template(path: Path) -> bool:
+    return path.parent.name == "templates" and path.name != "__init__.py"
 
 
 def package_of(name: str) -> str:
