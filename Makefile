@@ -17,13 +17,15 @@ export PIP_ROOT_USER_ACTION = ignore
 # What the environment is made from: it is made anew when one of these changes, or the folder moves.
 SOURCES := pyproject.toml setup.py tools/environment.sh $(wildcard forge_min/_fanout*.p[yx][xdi])
 STAMP := $(VENV)/.made-$(shell { pwd; cat $(SOURCES); } | cksum | cut -d' ' -f1)
+PAGES := $(VENV)/.pages
+READY := $(STAMP) $(PAGES)
 
 .PHONY: help run test thorough system lint types check install bench fuzz mutate soak sanitize clean dist elsewhere image-test
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-10s %s\n", $$1, $$2 }'
 
-run: $(STAMP)  ## build examples/departures, serve it, load its data; SMOKE=1: check it and exit
+run: $(READY)  ## build examples/departures, serve it, load its data; SMOKE=1: check it and exit
 	@$(PY) examples/departures/run.py $(if $(filter-out 0,$(SMOKE)),--smoke)
 
 test: system lint types check  ## lint, types and tests, in minutes; FORGE_REQUIRE_ALL=1: a skip is a failure; WORKERS=n
@@ -31,47 +33,47 @@ test: system lint types check  ## lint, types and tests, in minutes; FORGE_REQUI
 system:
 	@[ "$(FORGE_REQUIRE_ALL)" != 1 ] || tools/system.sh
 
-lint: $(STAMP)  ## ruff: rules and format
+lint: $(READY)  ## ruff: rules and format
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 
-types: $(STAMP)
+types: $(READY)
 	@$(PY) -m mypy
 
-check: $(STAMP)
+check: $(READY)
 	@$(PY) -m pytest -n $(WORKERS) -m "not alone and not long and not image and not thorough"
 	@$(PY) -m pytest -m "alone and not thorough"
 
-thorough: system $(STAMP)  ## what takes longer, and on older PostgreSQL: killed servers, whole sites, browsers
+thorough: system $(READY)  ## what takes longer, and on older PostgreSQL: killed servers, whole sites, browsers
 	@$(PY) -m pytest -n $(WORKERS) -m "thorough and not alone and not long and not image"
 	@$(PY) -m pytest -m "thorough and alone"
 
-install: $(STAMP)  ## the virtual environment .venv, with the compiled core where there is a compiler
+install: $(READY)  ## the virtual environment .venv, with the compiled core where there is a compiler
 
-bench: $(STAMP) $(PEERS)/.made  ## compare with the named peers, in the same run
+bench: $(READY) $(PEERS)/.made  ## compare with the named peers, in the same run
 	@$(PY) benchmarks/run.py
 
-fuzz: $(STAMP)  ## the property tests, with many more examples; the API's document, with every kind of field
+fuzz: $(READY)  ## the property tests, with many more examples; the API's document, with every kind of field
 	@$(PY) -m pytest -m hypothesis --hypothesis-profile=fuzz
 	@FORGE_EXAMPLES=40 $(PY) -m pytest -m long
 
-mutate: $(STAMP)  ## remove the checks of the request reader one by one: a hostile request must notice each
+mutate: $(READY)  ## remove the checks of the request reader one by one: a hostile request must notice each
 	@$(PY) tests/wsgi/mutate.py
 
-soak: $(STAMP)  ## workers and servers killed at random for MINUTES=3: nothing lost, nothing done twice unexplained
+soak: $(READY)  ## workers and servers killed at random for MINUTES=3: nothing lost, nothing done twice unexplained
 	@$(PY) tests/jobs/soak.py $(MINUTES)
 
-sanitize: $(STAMP)  ## the compiled core's tests under ASan, UBSan, TSan and valgrind
+sanitize: $(READY)  ## the compiled core's tests under ASan, UBSan, TSan and valgrind
 	@tools/sanitize.sh $(PY)
 
-dist: $(STAMP)  ## sdist and wheels, pure and for every CPython from 3.11 on, into dist/
+dist: $(READY)  ## sdist and wheels, pure and for every CPython from 3.11 on, into dist/
 	@FORGE_ABI3=1 $(PY) -m build --outdir dist .
 	@FORGE_PURE=1 $(PY) -m build --wheel --outdir dist .
 
-elsewhere: $(STAMP)  ## the example from a wheel in an empty environment, and once from _vendor/
+elsewhere: $(READY)  ## the example from a wheel in an empty environment, and once from _vendor/
 	@FORGE_ELSEWHERE=1 $(PY) -m pytest tests/ship/test_from_elsewhere.py
 
-image-test: $(STAMP)  ## build the example's image with buildah, run it on PostgreSQL; root, and Debian's mirror
+image-test: $(READY)  ## build the example's image with buildah, run it on PostgreSQL; root, and Debian's mirror
 	@tools/image.sh
 	@$(PY) -m pytest -m image tests/ship/image
 
@@ -82,6 +84,11 @@ clean:  ## remove all that these commands made, the environments and the example
 
 $(STAMP):
 	@tools/environment.sh $(VENV) $(STAMP)
+
+# setup.py compiles them for an installation; this follows an edited template.
+$(PAGES): $(wildcard forge_min/wsgi/templates/*.html forge_min/pages/*.py) | $(STAMP)
+	@$(PY) setup.py -q compile_pages
+	@touch $@
 
 $(PEERS)/.made: benchmarks/requirements-peers.txt | $(STAMP)
 	@rm -rf $(PEERS)

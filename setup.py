@@ -1,4 +1,6 @@
-"""The compiled core's build. Everything else about the package is in pyproject.toml.
+"""Builds the compiled core and compiles the HTML templates; pyproject.toml holds the rest.
+
+`python setup.py compile_pages` compiles only the templates, into the folder that they are in.
 
 FORGE_PURE=1 builds no extension (a py3-none-any wheel). FORGE_ABI3=1 builds one for every CPython
 from 3.11 on (PEP 384), which is a little slower than one for the Python that builds it.
@@ -10,8 +12,10 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
-from setuptools import Extension, setup
+from setuptools import Command, Extension, setup
+from setuptools.command.build_py import build_py
 
 PURE, STABLE, REQUIRED = (
     os.environ.get(name, "") not in ("", "0")
@@ -50,7 +54,41 @@ def extensions() -> list[Extension]:
     return built
 
 
+class CompilePages(Command):
+    """Write a Python module beside each HTML template of the library, if it changed."""
+
+    description = "compile the HTML templates to Python"
+    user_options: list[tuple[str, str | None, str]] = []
+
+    def initialize_options(self) -> None:
+        """No options."""
+
+    def finalize_options(self) -> None:
+        """No options."""
+
+    def run(self) -> None:
+        """Needs the standard library only: a build environment has no other package."""
+        root = Path(__file__).resolve().parent
+        sys.path.insert(0, str(root))  # a build backend does not look into the source tree
+        from forge_min.pages import compile_library_pages
+
+        for name, text in compile_library_pages().items():
+            path = root / "forge_min" / name
+            if not path.is_file() or path.read_text("utf-8") != text:
+                path.write_text(text, "utf-8")
+
+
+class BuildPython(build_py):
+    """Copy the modules after the templates are compiled."""
+
+    def run(self) -> None:
+        """Also runs for an editable install, whose templates stay in the source tree."""
+        self.run_command("compile_pages")
+        super().run()
+
+
 setup(
+    cmdclass={"build_py": BuildPython, "compile_pages": CompilePages},
     ext_modules=extensions(),
     options={"bdist_wheel": {"py_limited_api": "cp311"}} if STABLE and not PURE else {},
 )

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from .compile import compile_page
-from .project import compile_pages, library_page
+from .project import compile_library_pages, compile_pages, library_page
 from .tokens import PageSource
 
-__all__ = ["PageSource", "compile_page", "compile_pages", "library_page"]
+__all__ = [
+    "PageSource",
+    "compile_library_pages",
+    "compile_page",
+    "compile_pages",
+    "library_page",
+]

@@ -1,4 +1,4 @@
-"""The page files of a project: views/*.html at its root and in its resources."""
+"""Page files: views/*.html of a project and of its resources, and templates of the library."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from .compile import compile_page
 from .tokens import PageSource, tokenize
 
 _OURS = files(__package__.partition(".")[0]) / "wsgi" / "templates"
+_INCLUDED = ("field.html",)  # templates of the library that only others include
 _STEM = re.compile(r"[a-z][a-z0-9_-]*")
 
 
@@ -40,6 +41,24 @@ def library_page(name: str) -> str | None:
     """The source of a page of the library's, "list.html"; None where there is none of the name."""
     place = _OURS / name
     return place.read_text("utf-8") if place.is_file() else None
+
+
+def compile_library_pages() -> dict[str, str]:
+    """Return the source of each compiled template by its path: "wsgi/templates/form.py"."""
+    compiled = {}
+    for place in sorted(_OURS.iterdir(), key=lambda place: place.name):
+        if place.name.endswith(".html") and place.name not in _INCLUDED:
+            stem = place.name.removesuffix(".html")
+            text = place.read_text("utf-8")
+            compiled[f"wsgi/templates/{stem}.py"] = compile_page(
+                text, stem, file=place.name, load=_load_library_page
+            )
+    return compiled
+
+
+def _load_library_page(name: str) -> PageSource | None:
+    text = library_page(name)
+    return None if text is None else PageSource(name, text)
 
 
 def _add(compiled: dict[str, str], root: Path, path: Path, stem: str) -> None:

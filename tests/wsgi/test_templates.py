@@ -1,46 +1,42 @@
-"""The pages of the library are what their HTML files say.
-
-Run as a script, this file compiles them anew.
-"""
+"""The build compiles the HTML templates of the library to modules beside them."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import forge_min
-from forge_min.pages import compile_page
-from forge_min.pages.tokens import PageSource
+from forge_min.pages import compile_library_pages
 
-FOLDER = Path(forge_min.__file__).parent / "wsgi" / "templates"
-PARTS = {"field"}  # they are included by others
-HOW = "change the page and run python tests/wsgi/test_templates.py"
-
-
-def load(name: str) -> PageSource | None:
-    path = FOLDER / name
-    return PageSource(name, path.read_text("utf-8")) if path.is_file() else None
-
-
-def compiled() -> dict[str, str]:
-    """module → source."""
-    found = {}
-    for path in sorted(FOLDER.glob("*.html")):
-        if path.stem not in PARTS:
-            text = compile_page(path.read_text("utf-8"), path.stem, file=path.name, load=load)
-            text = text.replace("change the page and run generate", HOW)
-            found[path.stem] = text.replace("from forge_min.wsgi.html", "from ..html")
-    return found
+PACKAGE = Path(forge_min.__file__).parent
+REPOSITORY = PACKAGE.parent
+FOLDER = PACKAGE / "wsgi" / "templates"
 
 
 def test_every_template_is_compiled_from_its_file() -> None:
-    for name, text in compiled().items():
-        assert (FOLDER / f"{name}.py").read_text("utf-8") == text, HOW
+    compiled = compile_library_pages()
+    for name, text in compiled.items():
+        assert (PACKAGE / name).read_text("utf-8") == text, "run python setup.py -q compile_pages"
+    modules = {path.relative_to(PACKAGE).as_posix() for path in FOLDER.glob("*.py")}
+    assert modules == {"wsgi/templates/__init__.py", *compiled}
 
 
-def test_no_module_is_left_of_a_template_that_went() -> None:
-    assert {p.stem for p in FOLDER.glob("*.py")} == {"__init__", *compiled()}
-
-
-if __name__ == "__main__":
-    for name, text in compiled().items():
-        (FOLDER / f"{name}.py").write_text(text, "utf-8")
+def test_a_wheel_from_a_source_tree_without_compiled_templates_has_them(tmp_path: Path) -> None:
+    tree = tmp_path / "source"
+    listed = subprocess.run(
+        ["git", "-C", str(REPOSITORY), "ls-files", "forge_min", "setup.py", "pyproject.toml"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in listed.stdout.split():
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_bytes((REPOSITORY / name).read_bytes())
+    for name in ("README.md", "LICENSE"):
+        (tree / name).write_text("")
+    assert not (tree / "forge_min/wsgi/templates/form.py").exists()
+    build = [sys.executable, "setup.py", "-q", "build_py", "--build-lib", "../built"]
+    subprocess.run(build, cwd=tree, check=True)
+    for name, text in compile_library_pages().items():
+        assert (tmp_path / "built/forge_min" / name).read_text("utf-8") == text

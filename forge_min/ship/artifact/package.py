@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from ...data import JSON
 from .distributions import recorded_files
 
-# tests/test_house.py compares these with the ladders of the house.
+# tests/test_architecture.py compares these with its layers.
 CARRIED = frozenset(
     ("__init__", "errors", "text", "data", "expression", "late", "config", "manifest", "fanout")
     + ("_fanout_py", "observe", "db", "notify", "auth", "jobs", "sse", "actions", "wsgi")

@@ -1,5 +1,6 @@
-"""Our own pages, each compiled from the file of its name by tests/wsgi/test_templates.py; and
-their words in the reader's language: a template says ${words.save}.
+"""The HTML templates and their words in the reader's language (`${words.save}`).
+
+setup.py compiles each template to the module of its name when the package is built.
 """
 
 from __future__ import annotations

@@ -1,0 +1,678 @@
+"""The rules of docs/architecture.md: layers, imports, names, sizes, prose.
+
+Each rule has a planted breach. architecture.toml records the breaches and sizes of today. It may
+only shrink: entries are removed with the breach, ceilings fall with the code, and a new capability
+brings an allowance that names its issue. `python tests/test_architecture.py` writes the file anew
+after a clean-up.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+import subprocess
+import tomllib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import forge_min
+import pytest
+from forge_min.ship.artifact.package import CARRIED
+
+from architecture_sources import (
+    DIALECT,
+    code_files,
+    code_lines,
+    imports,
+    modules,
+    package_of,
+    parsed,
+    prose,
+    public_definitions,
+    skipped_formats,
+)
+
+PACKAGE = Path(forge_min.__file__).parent
+REPOSITORY = PACKAGE.parent
+RECORD = Path(__file__).with_name("architecture.toml")
+
+# Rank by package; an import goes to a lower rank of the same row, or to the ground.
+GROUND = {
+    "__init__": 0,
+    "errors": 1,
+    "text": 2,
+    "data": 1,
+    "expression": 1,
+    "late": 1,
+    "_fanout": 2,
+    "_fanout_py": 2,
+    "config": 3,
+    "manifest": 3,
+    "fanout": 3,
+}
+RUN_ORDER = (
+    "observe",
+    "db",
+    "notify auth",
+    "jobs sse",
+    "actions",
+    "wsgi",
+    "admin",
+    "app",
+    "ops doctor",
+    "entry",
+)
+MAKE_ORDER = ("schema", "parse", "pages", "generate migrations", "ship")
+TOP_ORDER = ("testing", "dev", "commands", "cli", "__main__")
+CONFIG_READERS = {"app", "ops", "entry", "ship", *TOP_ORDER}
+NATIVE = "_fanout _fanout_py fanout"  # the twins and what chooses between them: one ceiling
+
+
+def _ranks(order: tuple[str, ...]) -> dict[str, int]:
+    return {name: rank for rank, names in enumerate(order, 10) for name in names.split()}
+
+
+RUN, MAKE, TOP = _ranks(RUN_ORDER), _ranks(MAKE_ORDER), _ranks(TOP_ORDER)
+
+# file → why its functions import, or load a module by its name. commands/ and entry may anyway.
+LAZY = {
+    "app/running.py": "the page /jobs is for clients of the admin server; a page would wait for it",
+    "config/load.py": "difflib is for mistakes; a process without any need not hold it",
+    "config/table.py": "ipaddress is for sites with proxies; /healthz would wait for it",
+    "config/values.py": "tomllib is for lists and tables; /healthz would wait for it",
+    "data.py": "tomllib and importlib.metadata, which no start waits for",
+    "doctor/finding.py": "the masks need the core, and a missing core is a finding",
+    "ops/door.py": "traceback and the masks are for defects; /healthz would wait for them",
+    "ops/health.py": "parts of the admin server are for its clients; a page would wait for them",
+    "ops/project.py": "serve binds its ports before app, or development, loads psycopg",
+    "ship/artifact/boot.py": "shutil and tempfile are for an artifact's first start",
+    "ops/serve.py": "one process needs nothing of several; admin.enabled may be false",
+}
+BY_NAME = {
+    "late.py": "parts of a package; a page would wait for them",
+    "observe/__init__.py": "setup loads the SDK, 40 ms that only a sampling process should pay",
+    "observe/otlp/choice.py": "the official exporter, if it is installed",
+    "ops/project.py": "the user's code: gen.registry and app",
+    "testing/factory.py": "gen.<resource>.factory, which nothing else imports",
+    "ship/artifact/boot.py": "it is the artifact's __main__: outside the package, when it runs",
+}
+
+LONGEST_MODULE, LONGEST_TWIN, SHORTEST_MODULE = 500, 1_302, 40  # lines
+MODULES_IN_A_FOLDER = 15
+# Words of this project's earlier private language, as parts of a name.
+DENIED_NAMES = frozenset(
+    re.findall(
+        r"\w+",
+        """
+    told tell tells said says hear heard ears heart lane house room ladder walk crew courier hush
+    rise rests fetch_it door early asked inside late made making working keeping family ours alone
+    between settle link line_of place places seat patrol around pieces gone turn given found sought
+    kept brought came goes stands somebody nobody whoever entrance hand_on patient last_words others
+    """,
+    )
+)
+
+
+# -- layers and imports ----------------------------------------------------------------------------
+
+
+def layers(package: Path) -> list[str]:
+    """Imports go down: to a lower rank of the same row, or to the ground."""
+    breaches = []
+    for name, path in modules(package):
+        origin = package_of(name)
+        if origin not in GROUND | RUN | MAKE | TOP:
+            breaches.append(f"{name}: {origin!r} is in no layer")
+            continue
+        for found in imports(name, path):
+            target = found.target.partition(".")[0]
+            if target != origin and not goes_down(origin, target):
+                breaches.append(f"{name}: {origin} must not import {target}")
+    return breaches
+
+
+def goes_down(origin: str, target: str) -> bool:
+    """Whether `origin` may import `target`."""
+    if origin in GROUND:
+        return GROUND.get(target, 99) < GROUND[origin]
+    if target in GROUND:
+        return True
+    if origin in TOP:
+        return target in RUN or target in MAKE or TOP.get(target, 99) < TOP[origin]
+    row = RUN if origin in RUN else MAKE
+    return row.get(target, 99) < row[origin]
+
+
+def config_readers(package: Path) -> list[str]:
+    """Services take plain values: few packages read the configuration."""
+    breaches = []
+    for name, path in modules(package):
+        for found in imports(name, path):
+            target, origin = found.target.partition(".")[0], package_of(name)
+            if target == "config" and origin not in CONFIG_READERS | {"config"}:
+                breaches.append(f"{name}: {origin} must not read config")
+            if origin == "config" and target not in ("errors", "data", "config"):
+                breaches.append(f"{name}: config imports errors and data only")
+    return breaches
+
+
+def import_cycles(package: Path) -> list[str]:
+    """No two packages import each other, directly or through others."""
+    edges: dict[str, set[str]] = {}
+    for name, path in modules(package):
+        for found in imports(name, path):
+            target = found.target.partition(".")[0]
+            if target != package_of(name):
+                edges.setdefault(package_of(name), set()).add(target)
+    return [
+        f"{origin} -> {target}"
+        for origin in sorted(edges)
+        for target in sorted(edges[origin])
+        if origin in _reachable(edges, target)
+    ]
+
+
+def _reachable(edges: Mapping[str, set[str]], start: str) -> set[str]:
+    seen, todo = {start}, [start]
+    while todo:
+        for target in edges.get(todo.pop(), set()) - seen:
+            seen.add(target)
+            todo.append(target)
+    return seen
+
+
+def imports_through_init(package: Path) -> list[str]:
+    """Another package is imported through its `__init__`."""
+    breaches = []
+    for name, path in modules(package):
+        for found in imports(name, path):
+            target = found.target
+            deep = "." in target or any(
+                (package / target / f"{one}.py").is_file() or (package / target / one).is_dir()
+                for one in found.names
+            )
+            if deep and target.partition(".")[0] != package_of(name):
+                breaches.append(f"{name}: {target}")
+    return breaches
+
+
+def relative_imports(package: Path) -> list[str]:
+    """The package never imports itself by its name."""
+    breaches = []
+    for name, path in modules(package):
+        for node in ast.walk(parsed(path)):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module or ""]
+            if any(one.partition(".")[0] == "forge_min" for one in names):
+                breaches.append(f"{name}: imports forge_min by its name")
+    return breaches
+
+
+def imports_at_the_top(package: Path) -> list[str]:
+    """No function imports, except in commands, entry and files with a written reason."""
+    breaches = []
+    for name, path in modules(package):
+        if package_of(name) in ("commands", "entry") or name in LAZY:
+            continue
+        for function in ast.walk(parsed(path)):
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+                lines = {
+                    node.lineno
+                    for node in ast.walk(function)
+                    if isinstance(node, ast.Import | ast.ImportFrom)
+                }
+                breaches += [f"{name}:{line}: an import inside a function" for line in lines]
+    return sorted(set(breaches))
+
+
+def modules_loaded_by_name(package: Path) -> list[str]:
+    """No module is loaded by its name, except in files with a written reason."""
+    breaches = []
+    for name, path in modules(package):
+        for node in ast.walk(parsed(path)):
+            called = node.func if isinstance(node, ast.Call) else None
+            word = getattr(called, "attr", getattr(called, "id", ""))
+            loads = word in ("import_module", "__import__", "run_module", "run_path")
+            if loads and name not in BY_NAME:
+                breaches.append(f"{name}: calls {word}")
+    return breaches
+
+
+# -- sizes -----------------------------------------------------------------------------------------
+
+
+def long_modules(package: Path) -> list[str]:
+    """A module has at most 500 lines, a twin of the core more."""
+    breaches = []
+    for path in code_files(package):
+        limit = LONGEST_TWIN if path.stem in ("_fanout", "_fanout_py") else LONGEST_MODULE
+        count = len(path.read_text("utf-8").splitlines())
+        if count > limit:
+            breaches.append(f"{path.relative_to(package)}: more than {limit} lines")
+    return breaches
+
+
+def short_modules(package: Path) -> list[str]:
+    """A module under 40 lines has a written reason (architecture.toml, [short_modules])."""
+    reasons = recorded()["short_modules"]
+    return [
+        name
+        for name, path in modules(package)
+        if path.name not in ("__init__.py", "__main__.py") and name not in reasons
+        if len(path.read_text("utf-8").splitlines()) < SHORTEST_MODULE
+    ]
+
+
+def large_folders(package: Path) -> list[str]:
+    """A folder is one thing: at most 15 modules, at most one level of subfolders."""
+    breaches = []
+    for folder in sorted({path.parent for path in package.rglob("*.py")} - {package}):
+        name = folder.relative_to(package)
+        count = len([path for path in folder.glob("*.py") if path.name != "__init__.py"])
+        if count > MODULES_IN_A_FOLDER:
+            breaches.append(f"{name}: more than {MODULES_IN_A_FOLDER} modules")
+        if len(name.parts) > 2:
+            breaches.append(f"{name}: more than one level of subfolders")
+    return breaches
+
+
+def lines_by_package(package: Path) -> dict[str, int]:
+    """Lines of code by ceiling, counted whole; "total" too."""
+    count: dict[str, int] = {}
+    for path in code_files(package):
+        name = package_of(path.relative_to(package).as_posix())
+        name = NATIVE if name in NATIVE.split() else "top" if name in TOP else name
+        count[name] = count.get(name, 0) + code_lines(path)
+    return {**count, "total": sum(count.values())}
+
+
+def ceilings(package: Path) -> list[str]:
+    """Each package, and the whole, keep their ceiling of lines of code."""
+    limits = recorded()["ceilings"]
+    return [
+        f"{name}: {count} lines of code, {limits.get(name, 0)} at most"
+        for name, count in lines_by_package(package).items()
+        if count > limits.get(name, 0)
+    ]
+
+
+# -- names and prose -------------------------------------------------------------------------------
+
+
+def repeated_class_names(package: Path) -> list[str]:
+    """No class name stands twice in the package (a private one counts too)."""
+    names = Counter(
+        node.name
+        for _, path in modules(package)
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.ClassDef)
+    )
+    twins = {  # the core's classes exist twice by design
+        node.name
+        for node in ast.walk(parsed(package / "_fanout_py.py"))
+        if isinstance(node, ast.ClassDef)
+    }
+    return sorted(name for name, count in names.items() if count > 1 and name not in twins)
+
+
+def denied_names(package: Path) -> list[str]:
+    """Modules, classes, public functions and parameters use none of the private words."""
+    breaches = []
+    for name, path in modules(package):
+        candidates = [("module", path.stem)]
+        for qualified, node in public_definitions(parsed(path)):
+            candidates.append((qualified, qualified.rpartition(".")[2]))
+            if not isinstance(node, ast.ClassDef):
+                candidates += [(f"{qualified}({a.arg})", a.arg) for a in _arguments(node.args)]
+        breaches += [f"{name}: {shown}" for shown, one in candidates if _is_denied(one)]
+    return breaches
+
+
+def _arguments(arguments: ast.arguments) -> Iterator[ast.arg]:
+    yield from (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)
+
+
+def _is_denied(name: str) -> bool:
+    snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower().strip("_")
+    return snake in DENIED_NAMES or bool(DENIED_NAMES & set(snake.split("_")))
+
+
+def docstrings(package: Path) -> list[str]:
+    """Every module and public name has a docstring."""
+    breaches = []
+    for name, path in modules(package):
+        tree = parsed(path)
+        if not ast.get_docstring(tree):
+            breaches.append(f"{name}: no docstring")
+        breaches += [
+            f"{name}: {qualified} has no docstring"
+            for qualified, node in public_definitions(tree)
+            if not ast.get_docstring(node)
+        ]
+    return breaches
+
+
+def first_lines(package: Path) -> list[str]:
+    """The first line of a docstring is one sentence: it ends, with at most one ':' or ';'."""
+    breaches = []
+    for name, path in modules(package):
+        tree = parsed(path)
+        for qualified, node in (("", tree), *public_definitions(tree)):
+            first = (ast.get_docstring(node) or ".").partition("\n")[0]
+            if not first.endswith((".", ":")) or len(re.findall(r"[:;](?=\s)", first)) > 1:
+                breaches.append(f"{name}: {qualified}".rstrip(": "))
+    return breaches
+
+
+def packages_name_what_is_public(package: Path) -> list[str]:
+    """Every package's `__init__` has `__all__`."""
+    breaches = []
+    for folder in sorted({path.parent for path in package.rglob("*.py")} - {package}):
+        init = folder / "__init__.py"
+        if not init.is_file() or "__all__" not in _assigned(parsed(init)):
+            breaches.append(f"{folder.relative_to(package)}: no __init__.py with __all__")
+    return breaches
+
+
+def _assigned(tree: ast.Module) -> set[str]:
+    targets = [t for node in tree.body if isinstance(node, ast.Assign) for t in node.targets]
+    targets += [node.target for node in tree.body if isinstance(node, ast.AnnAssign)]
+    return {target.id for target in targets if isinstance(target, ast.Name)}
+
+
+def unformatted_code(package: Path) -> list[str]:
+    """`# fmt: skip` is for tables of data: assigned literals."""
+    breaches = []
+    for name, path in modules(package):
+        text = path.read_text("utf-8")
+        tables = [
+            range(node.lineno, (node.end_lineno or 0) + 1)
+            for node in ast.walk(parsed(path))
+            if isinstance(node, ast.Assign | ast.AnnAssign)
+            if isinstance(node.value, ast.Dict | ast.List | ast.Tuple | ast.Set)
+        ]
+        for line in skipped_formats(text):
+            if not any(line in table for table in tables):
+                breaches.append(f"{name}: {_enclosing(parsed(path), line)}")
+    return breaches
+
+
+def _enclosing(tree: ast.Module, line: int) -> str:
+    """The innermost definition around a line, which stays when lines move."""
+    found = ""
+    for node in ast.walk(tree):
+        definition = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        if definition and node.lineno <= line <= (node.end_lineno or 0):
+            found = node.name
+    return found
+
+
+def dialect_rate(root: Path) -> int:
+    """Unidiomatic phrases per 100,000 words of code, docs, README and examples."""
+    words = phrases = 0
+    for path in _prose_files(root):
+        for text in prose(path):
+            words += len(re.findall(r"[A-Za-z']+", text))
+            phrases += len(DIALECT.findall(text))
+    return round(100_000 * phrases / words)
+
+
+def _prose_files(root: Path) -> Iterator[Path]:
+    kinds = (*(".py", ".pyx", ".pxi", ".pxd"), ".sql", ".toml", ".md", ".pot", ".html")
+    for folder in ("forge_min", "docs", "examples"):
+        for path in sorted((root / folder).rglob("*")):
+            made = {"gen", ".forge", "dist", "__pycache__"} & set(path.parts)
+            if path.suffix in kinds and path.is_file() and not made:
+                yield path
+    yield root / "README.md"
+
+
+def machine_names(folder: Path) -> list[str]:
+    """No file of the project names a machine that made it."""
+    words = ["/" + "work/", "farm" + "-", "." + "library"]
+    breaches = []
+    for path in sorted(folder.rglob("*")):
+        parts = path.relative_to(folder).parts
+        if path.is_file() and not any(_is_generated(part) for part in parts):
+            text = path.read_bytes().decode("utf-8", "replace")
+            breaches += [f"{path.relative_to(folder)}: names {w}" for w in words if w in text]
+    return breaches
+
+
+def _is_generated(part: str) -> bool:
+    hidden = part.startswith(".") and part not in (".ci", ".gitignore", ".dockerignore")
+    return hidden or part in ("__pycache__", "build", "dist") or part.endswith((".egg-info", ".so"))
+
+
+# -- the record ------------------------------------------------------------------------------------
+
+
+def recorded() -> dict[str, Any]:
+    """architecture.toml."""
+    return tomllib.loads(RECORD.read_text("utf-8"))
+
+
+def growth(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Where a version of architecture.toml allows more than the one before it."""
+    old, new = before["ceilings"], after["ceilings"]
+    added = {k: v for k, v in after["allowances"].items() if k not in before["allowances"]}
+    rises = [name for name in new if new[name] > old.get(name, 0) and name != "total"]
+    breaches = []
+    if rises and not added and set(new) == set(old):
+        breaches.append(f"ceilings rise without an allowance: {', '.join(rises)}")
+    if new["total"] > old["total"] + sum(added.values()):
+        breaches.append("the total rises by more than the allowances that are new")
+    if after["dialect"] > before["dialect"]:
+        breaches.append("the rate of dialect rises")
+    for rule, entries in after["breaches"].items():
+        if len(entries) > len(before["breaches"].get(rule, entries)):
+            breaches.append(f"breaches of {rule} are added")
+    return breaches
+
+
+# rule → breaches to plant, each a few files: path → text
+RULES: dict[Callable[[Path], list[str]], list[dict[str, str]]] = {
+    layers: [
+        {"db/planted.py": "from ..wsgi import Server\n"},
+        {"errors.py": "from .manifest import Manifest\n"},
+        {"entry.py": "def main():\n    from .ship import build\n"},
+        {"notify/planted.py": "from ..auth import identity\n"},
+        {"parse/planted.py": "from ..db import connect\n"},
+        {"db/embedded/planted.py": "from ...jobs import Worker\n"},
+        {"attic/planted.py": ""},
+    ],
+    config_readers: [
+        {"jobs/planted.py": "from ..config import load\n"},
+        {"config/planted.py": "from ..manifest import Manifest\n"},
+    ],
+    import_cycles: [
+        {"db/planted.py": "if TYPE_CHECKING:\n    from ..notify import Hub\n"},
+        {"schema/planted.py": "def f():\n    from ..parse import parse\n"},
+    ],
+    imports_through_init: [
+        {"notify/planted.py": "from ..db.connection import Connection\n"},
+        {"notify/planted.py": "from ..db import connection\n"},
+    ],
+    relative_imports: [
+        {"db/planted.py": "from forge_min.errors import ForgeError\n"},
+        {"sse/planted.py": "import forge_min.errors\n"},
+    ],
+    imports_at_the_top: [{"db/planted.py": "def f():\n    import json\n    return json\n"}],
+    modules_loaded_by_name: [
+        {"db/planted.py": 'import importlib\nx = importlib.import_module("json")\n'},
+        {"jobs/planted.py": 'x = __import__("json")\n'},
+    ],
+    long_modules: [
+        {"db/planted.py": "x = 1\n" * (LONGEST_MODULE + 1)},
+        {"_fanout.pyx": "x = 1\n" * (LONGEST_TWIN + 1)},
+    ],
+    short_modules: [{"db/planted.py": '"""A module."""\n'}],
+    large_folders: [
+        {f"sse/planted{n}.py": "" for n in range(MODULES_IN_A_FOLDER + 1)},
+        {"sse/one/two/planted.py": ""},
+    ],
+    ceilings: [
+        {"sse/planted.py": "x = 1\n" * 400},
+        {"_planted.pxd": "x = 1\n" * 40_000},
+    ],
+    repeated_class_names: [
+        {"db/planted.py": "class Planted: ...\n", "sse/planted.py": "class Planted: ...\n"}
+    ],
+    denied_names: [
+        {"db/told.py": '"""A module."""\n'},
+        {"db/planted.py": "class HouseKeeper: ...\n"},
+        {"db/planted.py": "def send(given): ...\n"},
+    ],
+    docstrings: [
+        {"db/planted.py": "x = 1\n"},
+        {"sse/planted.py": '"""A module."""\nclass Seen:\n    """It."""\n    def f(self): ...\n'},
+    ],
+    first_lines: [
+        {"db/planted.py": '"""A module; its parts: many."""\n'},
+        {"db/planted.py": '"""A module"""\n'},
+    ],
+    packages_name_what_is_public: [
+        {"sse/__init__.py": '"""The package."""\n'},
+        {"jobs/planted/x.py": ""},
+    ],
+    unformatted_code: [{"db/planted.py": "def f(a,\n  b): ...  # fmt: skip\n"}],
+    machine_names: [{"db/planted.py": "# see /" + "work/shared\n"}],
+}
+PACKAGE_RULES = [rule for rule in RULES if rule is not machine_names]
+PLANTED = [(rule, planted) for rule, breaches in RULES.items() for planted in breaches]
+
+
+@pytest.mark.parametrize("rule", PACKAGE_RULES, ids=lambda rule: rule.__name__)
+def test_the_breaches_are_those_recorded(rule: Callable[[Path], list[str]]) -> None:
+    known = Counter(recorded()["breaches"].get(rule.__name__, ()))
+    found = Counter(rule(PACKAGE))
+    assert sorted((found - known).elements()) == [], "new breaches"
+    assert sorted((known - found).elements()) == [], "no breach any more: remove the entry"
+
+
+def test_no_file_of_the_project_names_the_machines_that_made_it() -> None:
+    assert machine_names(REPOSITORY) == []
+
+
+def test_the_rate_of_dialect_stays_below_its_ceiling() -> None:
+    assert dialect_rate(REPOSITORY) <= recorded()["dialect"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "planted"), PLANTED, ids=[f"{r.__name__}-{min(p)}" for r, p in PLANTED]
+)
+def test_the_rule_sees_a_planted_breach(
+    rule: Callable[[Path], list[str]], planted: dict[str, str], tmp_path: Path
+) -> None:
+    copy = tmp_path / "forge_min"
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__", "*.so", "*.c"))
+    before = Counter(rule(copy))
+    for name, text in planted.items():
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).write_text(text)
+    assert Counter(rule(copy)) - before
+
+
+def test_a_phrase_of_the_dialect_is_counted(tmp_path: Path) -> None:
+    for folder in ("forge_min", "docs", "examples"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "README.md").write_text("The server returns the row.\n")
+    plain = dialect_rate(tmp_path)
+    (tmp_path / "README.md").write_text("The server tells whoever asks.\n")
+    assert (plain, dialect_rate(tmp_path)) == (0, 40_000)
+
+
+def test_the_record_only_shrinks() -> None:
+    versions = _git("log", "--full-history", "--format=%H %P", "--", _path_of(RECORD)).splitlines()
+    assert versions, "architecture.toml has no history"
+    breaches = []
+    for line in versions:
+        commit, *parents = line.split()
+        before = [old for parent in parents if (old := _version(parent)) is not None]
+        after = _version(commit)
+        if before and after is not None:
+            each = [growth(old, after) for old in before]
+            breaches += [f"{commit[:10]}: {one}" for one in min(each, key=len)]
+    assert breaches == []
+    newest = _version("HEAD")
+    assert newest is not None and growth(newest, recorded()) == []
+
+
+def _version(commit: str) -> dict[str, Any] | None:
+    shown = _git("show", f"{commit}:{_path_of(RECORD)}")
+    return tomllib.loads(shown) if shown else None
+
+
+def _git(*words: str) -> str:
+    command = ["git", "-C", str(REPOSITORY), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
+def _path_of(path: Path) -> str:
+    return path.relative_to(REPOSITORY).as_posix()
+
+
+RECORDED: dict[str, Any] = {
+    "ceilings": {"db": 10, "total": 100},
+    "allowances": {},
+    "dialect": 10,
+    "breaches": {"layers": ["one"]},
+}
+
+
+@pytest.mark.parametrize(
+    "grown",
+    [
+        {"ceilings": {"db": 11, "total": 100}},
+        {"ceilings": {"db": 10, "total": 101}},
+        {"ceilings": {"db": 20, "total": 111}, "allowances": {"issue 0": 10}},
+        {"dialect": 11},
+        {"breaches": {"layers": ["one", "two"]}},
+    ],
+)
+def test_growth_of_the_record_is_seen(grown: dict[str, Any]) -> None:
+    assert growth(RECORDED, {**RECORDED, **grown})
+    assert not growth(RECORDED, RECORDED)
+    allowed = {"ceilings": {"db": 20, "total": 110}, "allowances": {"issue 0": 10}}
+    assert not growth(RECORDED, {**RECORDED, **allowed})
+
+
+def test_an_artifact_carries_the_ground_and_the_run_layers() -> None:
+    assert (GROUND.keys() | RUN.keys()) - {"_fanout"} == CARRIED
+
+
+def test_the_readme_says_how_many_lines_there_are() -> None:
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    shown = re.search(r"about (\d+),000 lines", readme)
+    assert shown and abs(int(shown[1]) * 1000 - lines_by_package(PACKAGE)["total"]) <= 1000
+
+
+def write_record() -> None:
+    """Write architecture.toml as the package is now; the test decides whether it may be so."""
+    kept = recorded()
+    lines = ["# Written by tests/test_architecture.py, which also says what may change here.", ""]
+    lines.append(f"dialect = {dialect_rate(REPOSITORY)}  # phrases per 100,000 words")
+    tables = {
+        "ceilings": lines_by_package(PACKAGE),
+        "allowances": kept["allowances"],
+        "short_modules": kept["short_modules"],
+    }
+    for title, table in tables.items():
+        lines += ["", f"[{title}]", *(f'"{k}" = {_toml(v)}' for k, v in table.items())]
+    lines += ["", "[breaches]"]
+    for rule in PACKAGE_RULES:
+        if rule is not ceilings and (found := sorted(rule(PACKAGE))):
+            lines += [f"{rule.__name__} = [", *(f"    {_toml(one)}," for one in found), "]"]
+    RECORD.write_text("\n".join(lines) + "\n", "utf-8")
+
+
+def _toml(value: object) -> str:
+    return str(value) if isinstance(value, int) else '"' + str(value).replace('"', '\\"') + '"'
+
+
+if __name__ == "__main__":
+    write_record()
