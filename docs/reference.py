@@ -39,7 +39,7 @@ def config() -> str:
         "`python -m forge_min config --sources` shows each value and where it came from.",
         "",
         "`FORGE_ENV` is development (default), test or production; `FORGE_CONFIG` names a file to",
-        "read in place of forge.toml. `FORGE_IMPL=c` or `python` forces a core. At build time",
+        "read instead of forge.toml. `FORGE_IMPL=c` or `python` forces a core. At build time",
         "`FORGE_REQUIRE_EXT=1` makes a missing compiler fail, `FORGE_PURE=1` builds without it,",
         "`FORGE_ABI3=1` one core for every CPython from 3.11 on.",
     ]

@@ -1,4 +1,4 @@
-"""Departures: a live board over the airports of the world. What is not generated is here."""
+"""Departures: a live board over the airports of the world. The parts that are not generated."""
 
 from collections.abc import Sequence
 from uuid import UUID

@@ -20,7 +20,7 @@ import airportsdata
 
 FLIGHTS = 300
 AIRLINES = ("FM", "OA", "NW", "SK", "LX", "TB")
-# Kosovo has airports and no place in ISO 3166-1; XK is what everybody uses.
+# Kosovo has airports but no code in ISO 3166-1; XK is in common use.
 UNLISTED = {"XK": "Kosovo"}
 
 
@@ -46,7 +46,7 @@ def countries(airports: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]
 
 
 def airport(a: Mapping[str, Any]) -> dict[str, Any]:
-    """One airport; what the data leaves empty is null."""
+    """One airport; empty values are null."""
     return {
         "id": _id("airport", a["icao"]),
         "icao": a["icao"],

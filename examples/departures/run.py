@@ -1,8 +1,8 @@
 """`make run`: build the artifact, start it on the embedded PostgreSQL, load its data, print where
 it is.
 
-Everything that runs here for long is the built artifact, started without site-packages: only what
-is inside it can be imported. `--smoke` checks what it claims, prints the figures, and exits 0 or 1.
+The long-running processes are the built artifact, started without site-packages: they can only
+import its own members. `--smoke` checks the site, prints the figures, and exits 0 or 1.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def run(state: Path, *, smoking: bool) -> int:
         with _step("serve", figures):
             _wait_ready(serving, admin)
         loaded = _load(server, environ, state / "data", figures)
-        # serve has the admin port; a worker that is told one would want it too.
+        # serve has the admin port; a worker with the same setting would bind it too.
         del environ["FORGE_ADMIN_PORT"]
         _start(stack, environ, "worker")
         print(f"board     http://127.0.0.1:{web}/")
@@ -149,7 +149,7 @@ def _stop(process: subprocess.Popen[bytes], command: Sequence[str]) -> None:
 def _wait_ready(process: subprocess.Popen[bytes], admin: int, deadline: float = 30.0) -> None:
     until = time.monotonic() + deadline
     while True:
-        if process.poll() is not None:  # it has said why
+        if process.poll() is not None:  # its log has the reason
             raise SystemExit(1)
         try:
             with urlopen(f"http://127.0.0.1:{admin}/readyz", timeout=2) as answer:

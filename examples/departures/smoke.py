@@ -171,7 +171,7 @@ def _api(checks: Checks, site: Site) -> None:
     )
     after = json.loads(body)["data"]
     checks.that(
-        "its next page goes on", status == 200 and after[0]["icao"] > page["data"][1]["icao"]
+        "its next page continues", status == 200 and after[0]["icao"] > page["data"][1]["icao"]
     )
     status, _, _ = site.ask("POST", f"/api/v1/flights/{data.flight_id(9)}/cancel")
     checks.that("the custom verb cancels a flight", status == 200, status)

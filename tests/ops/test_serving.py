@@ -134,7 +134,7 @@ def test_jobs_of_hooks_are_worked_inside_serve(site: Any) -> None:
     assert rows[0][1] is None or rows[1][1] is not None  # the first may have found nobody yet
     assert 70 < float(rows[1][1]) < 73
     site.ask("PATCH", f"/api/v1/flights/{made['id']}", {"status": "boarding"})
-    process.wait_for(lambda: f"gate told of flight {made['id']}" in process.log, "NotifyGate")
+    process.wait_for(lambda: f"gate shows flight {made['id']}" in process.log, "NotifyGate")
 
 
 class Collector:

@@ -22,8 +22,8 @@ limit 1
 
 
 def boxes(latitude: float, longitude: float, degrees: float) -> str:
-    """Around a place, `degrees` of latitude each way, as a PostgreSQL array; two where it
-    crosses 180°.
+    """The box around a place, `degrees` of latitude each way, as a PostgreSQL array; two boxes
+    if it crosses 180°.
     """
     south, north = latitude - degrees, latitude + degrees
     reach = 180.0
@@ -40,7 +40,7 @@ def boxes(latitude: float, longitude: float, degrees: float) -> str:
 
 
 def nearest(conn: Any, id: UUID, latitude: float, longitude: float) -> tuple[UUID, float] | None:
-    """The nearest other airport and its distance in km; None when there is no other airport."""
+    """The nearest other airport and its distance in km; None without another airport."""
     degrees = 0.25
     while True:
         params = {
@@ -54,5 +54,5 @@ def nearest(conn: Any, id: UUID, latitude: float, longitude: float) -> tuple[UUI
             return row[0], row[1]
         if degrees >= 180:
             return row and (row[0], row[1])
-        # What lies in a corner of the box may be further than something just outside of it.
+        # An airport in a corner of the box may be further away than one just outside of it.
         degrees = min(180.0, row[1] / KM_PER_DEGREE * 1.001 if row else degrees * 3)

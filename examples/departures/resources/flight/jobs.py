@@ -8,14 +8,14 @@ log = logging.getLogger(__name__)
 
 
 class NotifyGate:
-    """Enqueued by after_update of Flight: tells the gate what has changed on its screen."""
+    """Enqueued by after_update of Flight: shows the change at the gate."""
 
     kind = "NotifyGate"
 
     def work(self, job: Job) -> None:
-        """A log line stands for the gate's display; a real one would be called here."""
-        log.info("gate told of flight %s, version %s", job.change.id, job.change.version)
+        """Log the change; an airport would call its display here."""
+        log.info("gate shows flight %s, version %s", job.change.id, job.change.version)
 
 
-# Every class that a hook names must stand here.
+# The worker classes of this resource.
 WORKERS = [NotifyGate]
