@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+from forge_min.app import App
 from forge_min.app.metrics import Metrics
 from forge_min.cli import new_parser
+from forge_min.errors import FieldError, ForgeError, Invalid
+from forge_min.notify import Event, publish_tx
 from forge_min.observe import Registry
+from forge_min.wsgi import Request, Response
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -54,6 +60,24 @@ def test_every_metric_is_documented_with_its_kind_and_labels() -> None:
     assert documented == ours
     of_process = {family.name for family in families} - {name for name, _, _ in ours}
     assert all(name.startswith(("process_", "python_gc_")) for name in of_process)
+
+
+@pytest.mark.parametrize(
+    "documented",
+    [App, Request, Response, ForgeError, Invalid, FieldError, Event, publish_tx],
+    ids=lambda documented: documented.__name__,
+)
+def test_every_member_and_parameter_of_python_classes_is_documented(documented: Any) -> None:
+    page = text("reference/python.md")
+    names = {*inspect.signature(documented).parameters} - {"about", "environ"}
+    if documented in (App, Request, Response):
+        names |= {name for name, member in vars(documented).items() if not name.startswith("_")}
+    if documented is App:
+        for _, member in inspect.getmembers(App, inspect.isfunction):
+            names |= {*inspect.signature(member).parameters} - {"self", "function"}
+    names.discard("read_path")  # for the application only
+    missing = [n for n in names if not re.search(rf"`[^`]*\b{n}\b[^`]*`", page)]
+    assert missing == []
 
 
 def test_every_alert_is_documented() -> None:
