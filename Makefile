@@ -1,4 +1,4 @@
-# Everything that is done with this checkout. `make help` lists it; `make run` and `make test` are all
+# Everything that can be done with this checkout. `make help` lists it; `make run` and `make test` are all
 # that a fresh machine needs: Python >= 3.11 and make. PYTHON=... chooses the Python.
 
 .DEFAULT_GOAL := help
@@ -8,6 +8,7 @@ MAKEFLAGS += --no-print-directory
 VENV := .venv
 PY := $(VENV)/bin/python
 PEERS := .venv-peers
+SIZES := .venv-size
 # Tests wait for each other's processes a good deal: one worker more than there are processors.
 MINUTES ?= 3
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
@@ -20,20 +21,32 @@ STAMP := $(VENV)/.made-$(shell { pwd; cat $(SOURCES); } | cksum | cut -d' ' -f1)
 PAGES := $(VENV)/.pages
 READY := $(STAMP) $(PAGES)
 
-.PHONY: help run test thorough system lint types check install bench fuzz mutate soak sanitize clean dist elsewhere image-test
+.PHONY: help run test thorough system lint types check install bench size fuzz mutate soak sanitize clean dist elsewhere image-test
 
 help:  ## this list
-	@sed -n 's/^\([a-z-]*\):[^#]*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-10s %s\n", $$1, $$2 }'
+	@sed -n 's/^##@ /|/p; s/^\([a-z-]*\):[^#]*## /\1|/p' Makefile | \
+	awk -F'|' '$$1 == "" { printf "\n%s\n", $$2; next } { printf "  make %-10s  %s\n", $$1, $$2 }'
 
-run: $(READY)  ## build examples/departures, serve it, load its data; SMOKE=1: check it and exit
+##@ Use
+
+install: $(READY)  ## create the virtual environment .venv, with the compiled core if there is a compiler
+
+run: $(READY)  ## build examples/departures, serve it and load its data; SMOKE=1: check it and exit
 	@$(PY) examples/departures/run.py $(if $(filter-out 0,$(SMOKE)),--smoke)
+
+clean:  ## remove everything that these commands created, also the environments and the data of the example
+	@rm -rf build dist .run $(VENV) $(PEERS) $(SIZES) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf *.egg-info examples/*/dist forge_min/_fanout*.so forge_min/wsgi/templates/[a-z]*.py
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+##@ Test
 
 test: system lint types check  ## lint, types and tests, in minutes; FORGE_REQUIRE_ALL=1: a skip is a failure; WORKERS=n
 
 system:
 	@[ "$(FORGE_REQUIRE_ALL)" != 1 ] || tools/system.sh
 
-lint: $(READY)  ## ruff: rules and format
+lint: $(READY)  ## run ruff: rules and format
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 
@@ -44,43 +57,43 @@ check: $(READY)
 	@$(PY) -m pytest -n $(WORKERS) -m "not alone and not long and not image and not thorough"
 	@$(PY) -m pytest -m "alone and not thorough"
 
-thorough: system $(READY)  ## what takes longer, and on older PostgreSQL: killed servers, whole sites, browsers
+thorough: system $(READY)  ## slow tests, and tests on older PostgreSQL: killed servers, whole sites, browsers
 	@$(PY) -m pytest -n $(WORKERS) -m "thorough and not alone and not long and not image"
 	@$(PY) -m pytest -m "thorough and alone"
 
-install: $(READY)  ## the virtual environment .venv, with the compiled core where there is a compiler
-
-bench: $(READY) $(PEERS)/.made  ## compare with the named peers, in the same run
-	@$(PY) benchmarks/run.py
-
-fuzz: $(READY)  ## the property tests, with many more examples; the API's document, with every kind of field
+fuzz: $(READY)  ## run property tests with many more examples, and generated requests against the API
 	@$(PY) -m pytest -m hypothesis --hypothesis-profile=fuzz
 	@FORGE_EXAMPLES=40 $(PY) -m pytest -m long
 
-mutate: $(READY)  ## remove the checks of the request reader one by one: a hostile request must notice each
+mutate: $(READY)  ## remove checks of the request parser one by one: a hostile request must detect each
 	@$(PY) tests/wsgi/mutate.py
 
-soak: $(READY)  ## workers and servers killed at random for MINUTES=3: nothing lost, nothing done twice unexplained
+soak: $(READY)  ## kill workers and servers at random for MINUTES=3: no job is lost or run twice without a reason
 	@$(PY) tests/jobs/soak.py $(MINUTES)
 
-sanitize: $(READY)  ## the compiled core's tests under ASan, UBSan, TSan and valgrind
+sanitize: $(READY)  ## run the tests of the compiled core under ASan, UBSan, TSan and valgrind
 	@tools/sanitize.sh $(PY)
 
-dist: $(READY)  ## sdist and wheels, pure and for every CPython from 3.11 on, into dist/
-	@FORGE_ABI3=1 $(PY) -m build --outdir dist .
-	@FORGE_PURE=1 $(PY) -m build --wheel --outdir dist .
-
-elsewhere: $(READY)  ## the example from a wheel in an empty environment, and once from _vendor/
+elsewhere: $(READY)  ## test the example from a wheel in an empty environment, and from _vendor/
 	@FORGE_ELSEWHERE=1 $(PY) -m pytest tests/ship/test_from_elsewhere.py
 
-image-test: $(READY)  ## build the example's image with buildah, run it on PostgreSQL; root, and Debian's mirror
+image-test: $(READY)  ## test the image of the example with buildah; needs root and a Debian mirror
 	@tools/image.sh
 	@$(PY) -m pytest -m image tests/ship/image
 
-clean:  ## remove all that these commands made, the environments and the example's data too
-	@rm -rf build dist .run $(VENV) $(PEERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	@rm -rf *.egg-info examples/*/dist forge_min/_fanout*.so
-	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+##@ Measure
+
+bench: $(READY) $(PEERS)/.made  ## compare speed with other frameworks in the same run
+	@$(PY) benchmarks/run.py
+
+size: $(READY) $(SIZES)/.made  ## count the lines of code, beside those of a stack with the same features
+	@$(PY) benchmarks/size.py $(SIZES)
+
+##@ Release
+
+dist: $(READY)  ## build sdist and wheels into dist/: pure, and for every CPython from 3.11 on
+	@FORGE_ABI3=1 $(PY) -m build --outdir dist .
+	@FORGE_PURE=1 $(PY) -m build --wheel --outdir dist .
 
 $(STAMP):
 	@tools/environment.sh $(VENV) $(STAMP)
@@ -94,4 +107,10 @@ $(PEERS)/.made: benchmarks/requirements-peers.txt | $(STAMP)
 	@rm -rf $(PEERS)
 	@$(PY) -m venv $(PEERS)
 	@$(PEERS)/bin/python -m pip install -q -r benchmarks/requirements-peers.txt
+	@touch $@
+
+$(SIZES)/.made: benchmarks/requirements-size.txt | $(STAMP)
+	@rm -rf $(SIZES)
+	@$(PY) -m venv $(SIZES)
+	@$(SIZES)/bin/python -m pip install -q -r benchmarks/requirements-size.txt
 	@touch $@
