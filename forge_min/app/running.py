@@ -100,8 +100,10 @@ class Running:
             )
             if telemetry is not None:
                 self._stack.callback(telemetry.shutdown)
-                self.metrics.watch_spans(telemetry)
-            self.metrics.watch_log(observe.lines_to(sys.stderr))
+                self.metrics.watch_dropped("forge_spans_dropped_total", telemetry.dropped)
+            self.metrics.watch_dropped(
+                "forge_log_dropped_total", observe.lines_to(sys.stderr).dropped
+            )
             first = self._connect(traced=telemetry is not None)
             self.registry = Registry(
                 self.database,
@@ -260,7 +262,7 @@ class Running:
         )
         self._stack.callback(database.close)
         counted = observe.Asked(lambda: control.counted(database.connection()))
-        self.metrics.watch_jobs(lambda: counted.answer() or {})
+        self.metrics.watch("forge_jobs", lambda: counted.answer() or {})
         self._stack.callback(self._stop_jobs_pages)
 
     @property
@@ -301,7 +303,7 @@ class Running:
         writer = fanout.StreamWriter(heartbeat=c.heartbeat, buffer_size=c.buffer_size)
         writer.start()
         self._stack.callback(writer.stop, 5.0, sse.close_frame("shutdown"))
-        self.metrics.watch(hub, writer, limiter)
+        self.metrics.watch_streams(hub, writer, limiter)
         frame = self._frame(generated, root)
         callers = Callers(app, self.registry, self._config, frame, generated.views)
         self._links = callers.links
@@ -358,7 +360,7 @@ class Running:
         )
         application = self.application  # whatever stands around it by the time of a scrape
         self.on_answered = application.answered
-        self.metrics.watch_requests(lambda: application.in_flight)
+        self.metrics.watch("forge_http_requests_in_flight", lambda: application.in_flight)
 
     def _frame(self, generated: Generated, root: Traversable) -> Frame:
         sheets = [SHEET] if (root / "static" / "css" / "app.css").is_file() else []
