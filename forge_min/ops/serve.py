@@ -214,8 +214,6 @@ def _serve(
             project, stack, health, admin=admin, serving=True, admin_listener=admin_listener
         )
         running.metrics.watch("forge_http_connections", lambda: server.connections)
-        limit = config.server.max_connections
-        running.metrics.watch("forge_http_connections_limit", lambda: limit)
         server.set_app(running.application, running.on_answered)
         server.start()
         stack.callback(server.stop, config.server.shutdown_timeout)
