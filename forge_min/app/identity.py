@@ -8,7 +8,7 @@ from ..actions import Registry
 from ..auth import Identity, current_identity, keys, sessions
 from ..config import Config
 from ..wsgi import Request
-from ..wsgi.account import TEMPLATES, AccountPages, Links
+from ..wsgi.account import AccountPages, Links
 from ..wsgi.middleware import (
     bearer,
     no_tenant,
@@ -34,12 +34,7 @@ class Callers:
     links: Links | None = None
 
     def __init__(
-        self,
-        app: App,
-        registry: Registry,
-        config: Config,
-        frame: Frame,
-        views: Mapping[str, Render],
+        self, app: App, registry: Registry, config: Config, frame: Frame, views: Views
     ) -> None:
         self._app, self._database = app, registry.database
         self._tenant = tenant_of(config)
@@ -57,7 +52,7 @@ class Callers:
                 secure=config.env == "production",
                 secret=registry.secret,
                 tenant=self._tenant,
-                own={name: views[name] for name in TEMPLATES if name in views},
+                views=views,
                 links=self.links,
             )
             frame.account = self.account.head
@@ -71,17 +66,12 @@ class Callers:
 
     def renew(self, identity: Identity) -> Identity | None:
         """What somebody who asked a while ago is by now; None for nobody any more."""
+        now: Identity | None = identity
         if identity.credential.startswith(keys.CREDENTIAL):
             now = keys.renewed(self._database.connection(), identity)
-            if now is None:
-                return None
-            identity = now
         elif identity.credential.startswith(sessions.CREDENTIAL):
             now = sessions.renewed(self._database.connection(), identity)
-            if now is None:
-                return None
-            identity = now
-        return self._app.renew(identity)
+        return None if now is None else self._app.renew(now)
 
 
 def tenant_of(config: Config) -> Callable[[Request], str | None]:

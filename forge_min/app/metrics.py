@@ -9,7 +9,7 @@ from .. import __version__, fanout, jobs, notify, observe
 from ..data import table
 from ..errors import TooManyConnections, TooManyConnectionsForUser
 
-_Read = Callable[[], float | Mapping[tuple[str, ...], float]]
+_Read = Callable[[], float | Mapping[Any, float]]
 _TABLE = table(__package__, "metrics.toml")
 _FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _LONG = (0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 300.0, 900.0, 3600.0)
@@ -57,58 +57,32 @@ class Metrics:
         """Told after the commit that inserted them."""
         self._inserted.count((kind, queue), number)
 
-    def watch_jobs(self, count: Callable[[], Mapping[tuple[str, str], float]]) -> None:
-        """The jobs there are, (queue, state) → how many, read when somebody scrapes."""
-        self._gauge("forge_jobs", count)  # type: ignore[arg-type]
-
     def stream_refused(self, error: TooManyConnections) -> None:
         """Told when a stream is refused at a cap."""
         cap = "user" if isinstance(error, TooManyConnectionsForUser) else "total"
         self._refused.count((cap,))
 
-    def watch_requests(self, in_flight: Callable[[], float]) -> None:
-        """The requests that are being answered, read when somebody scrapes."""
-        self._gauge("forge_http_requests_in_flight", in_flight)
+    def watch(self, name: str, read: _Read) -> None:
+        """Fill a gauge or counter of metrics.toml from `read` at every scrape."""
+        kind = "gauge" if name in _TABLE["gauge"] else "counter"
+        getattr(self.registry, kind)(name, callback=read, **_TABLE[kind][name])
 
-    def watch_ready(self, ready: Callable[[], tuple[bool, object]]) -> None:
-        """What /readyz says, asked when somebody scrapes."""
-        self._gauge("forge_ready", lambda: float(ready()[0]))
+    def watch_dropped(self, name: str, counts: Mapping[Any, int]) -> None:
+        """Fill a counter from counts by reason."""
+        self.watch(name, lambda: {(reason,): float(count) for reason, count in counts.items()})
 
-    def watch_server(self, connections: Callable[[], int], limit: int) -> None:
-        """The open connections of our own server, read when somebody scrapes."""
-        self._gauge("forge_http_connections", connections)
-        self._gauge("forge_http_connections_limit", lambda: limit)
-
-    def watch(
+    def watch_streams(
         self, hub: notify.PostgresHub, writer: fanout.StreamWriter, limiter: fanout.Limiter
     ) -> None:
-        """Series of live streams, read from the services when somebody scrapes."""
+        """Fill the series of live streams from their services."""
         for cap in ("total", "user"):
             self._refused.labels(cap)  # a series that begins at 1 has not risen, to Prometheus
-        self._gauge("forge_sse_connections", lambda: limiter.active)
-        self._gauge("forge_sse_connections_limit", lambda: limiter.max_total)
-        self._counter("forge_sse_events_sent_total", lambda: writer.frames_sent)
-        self._counter("forge_sse_refreshes_total", lambda: _refreshes(hub, writer))
-        self._gauge("forge_notify_lag_seconds", lambda: hub.lag_seconds)
-        self._counter("forge_notify_reconnects_total", lambda: hub.reconnects)
-
-    def watch_log(self, lines: observe.LineWriter) -> None:
-        """What the log has lost."""
-        self._counter("forge_log_dropped_total", lambda: _by_reason(lines.dropped))
-
-    def watch_spans(self, telemetry: observe.Telemetry) -> None:
-        """What the export of spans has lost."""
-        self._counter("forge_spans_dropped_total", lambda: _by_reason(telemetry.dropped))
-
-    def _gauge(self, name: str, read: _Read) -> None:
-        self.registry.gauge(name, callback=read, **_TABLE["gauge"][name])
-
-    def _counter(self, name: str, read: _Read) -> None:
-        self.registry.counter(name, callback=read, **_TABLE["counter"][name])
-
-
-def _by_reason(counts: Mapping[Any, int]) -> Mapping[tuple[str, ...], float]:
-    return {(reason,): float(count) for reason, count in counts.items()}
+        self.watch("forge_sse_connections", lambda: limiter.active)
+        self.watch("forge_sse_connections_limit", lambda: limiter.max_total)
+        self.watch("forge_sse_events_sent_total", lambda: writer.frames_sent)
+        self.watch("forge_sse_refreshes_total", lambda: _refreshes(hub, writer))
+        self.watch("forge_notify_lag_seconds", lambda: hub.lag_seconds)
+        self.watch("forge_notify_reconnects_total", lambda: hub.reconnects)
 
 
 def _refreshes(hub: notify.Hub, writer: fanout.StreamWriter) -> Mapping[tuple[str, ...], float]:

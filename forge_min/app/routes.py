@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from ..wsgi.api import ResourceAPI
 from ..wsgi.middleware import json_only
 from ..wsgi.openapi import document, handlers
 from ..wsgi.response import SECURITY_HEADERS
-from ..wsgi.views import PAGES, Frame, Render, ResourcePages
+from ..wsgi.views import Frame, Render, ResourcePages
 from .declaration import App, Generated
 
 if TYPE_CHECKING:
@@ -75,43 +75,31 @@ def build_router(
     own = StaticFiles(root / "static")
     router.add("GET", OUR_FILES, ours)
     router.add("GET", FILES, own)
-    _add(router, [Route("GET", "/favicon.ico", partial(_icon, own, ours), "")])
-    _add(router, account.routes() if account is not None else [])
-    _add_pages(router, app, registry, generated.views, routes, frame, config.api.prefix)
+    lists = {route.name: route.pattern.removeprefix(config.api.prefix) for route in routes}
+    chosen = registry.actions if app.resource_pages is True else app.resource_pages or ()
+    places = {topic: lists[f"{topic}.list"] for topic in registry.actions if topic in chosen}
+    replaceable = [
+        Route("GET", "/favicon.ico", partial(_icon, own, ours), ""),
+        *(account.routes() if account is not None else ()),
+        *_pages(registry, generated.views, places, frame),
+    ]
     if probe is not None and config.server.ready_path:
-        _add(router, [Route("GET", config.server.ready_path, probe, "")])
+        replaceable.append(Route("GET", config.server.ready_path, probe, ""))
+    for route in replaceable:
+        if not router.has(route.method, route.pattern):
+            router.add(route.method, route.pattern, route.handler, name=route.name)
     return router
 
 
-def _add_pages(
-    router: Router,
-    app: App,
-    registry: Registry,
-    views: Mapping[str, Render],
-    routes: Sequence[Route],
-    frame: Frame,
-    prefix: str,
-) -> None:
-    """The pages of every resource; where the project has a route of its own, that one stays."""
-    lists = {route.name: route.pattern.removeprefix(prefix) for route in routes}
-    places = {}
-    for topic in registry.actions:
-        path = lists[f"{topic}.list"]
-        if app.resource_pages is True or (app.resource_pages and topic in app.resource_pages):
-            places[topic] = path
+def _pages(
+    registry: Registry, views: Mapping[str, Render], places: Mapping[str, str], frame: Frame
+) -> Iterator[Route]:
+    """The pages of every resource. places: topic → path."""
     for topic, path in places.items():
-        actions = registry.actions[topic]
-        frame.resources[path] = actions
-        own = {name: views[f"{topic}.{name}"] for name in PAGES if f"{topic}.{name}" in views}
-        _add(router, ResourcePages(actions, path, frame, places, own).routes())
-    _add(router, [Route("GET", "/", frame.start, "")] if places else [])
-
-
-def _add(router: Router, routes: Sequence[Route]) -> None:
-    """Routes of ours, but for those that the project has in their place."""
-    for route in routes:
-        if not router.has(route.method, route.pattern):
-            router.add(route.method, route.pattern, route.handler, name=route.name)
+        actions = frame.resources[path] = registry.actions[topic]
+        yield from ResourcePages(actions, path, frame, places, views).routes()
+    if places:
+        yield Route("GET", "/", frame.start, "")
 
 
 def _icon(own: StaticFiles, ours: StaticFiles, request: Request) -> Response:

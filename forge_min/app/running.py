@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
-from functools import partial
+from functools import cached_property, partial
 from math import inf
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -21,7 +21,16 @@ from ..actions import Limits, Registry
 from ..config import Config, parse_duration
 from ..errors import ForgeError
 from ..jobs import control
-from ..wsgi import Application, Handler, Middleware, OnAnswered, Request, Response
+from ..wsgi import (
+    Application,
+    Handler,
+    Middleware,
+    OnAnswered,
+    Request,
+    Response,
+    Route,
+    text_response,
+)
 from ..wsgi.account import SIGN_IN, Links
 from ..wsgi.events import Patrol, events_handler
 from ..wsgi.middleware import (
@@ -36,7 +45,6 @@ from ..wsgi.middleware import (
 from ..wsgi.views import LISTING, Frame, ProblemPages
 from .declaration import App, Generated, declared_queues
 from .encoder import Encoder
-from .first import FirstConnection
 from .identity import Callers, caller
 from .metrics import Metrics
 from .routes import UNCOUNTED, build_router
@@ -67,7 +75,6 @@ class Running:
     on_answered: OnAnswered
     hub: notify.PostgresHub | None = None
     _links: Links | None = None
-    _jobs_pages: JobsPages | None = None
 
     def __init__(
         self,
@@ -90,7 +97,6 @@ class Running:
         self._catalogue = jobs.Catalogue(
             max_attempts=config.jobs.max_attempts, inserted=self.metrics.jobs_inserted
         )
-        self._asking = threading.Lock()  # LOCK: guards the making of _jobs_pages
         # What server.ready_path answers by; the process that serves knows more.
         self.readiness: Callable[[], tuple[bool, object] | None] = observe.Asked(self.ready).answer
         self._stack = ExitStack()  # what is running so far; closed where a later part fails
@@ -100,9 +106,11 @@ class Running:
             )
             if telemetry is not None:
                 self._stack.callback(telemetry.shutdown)
-                self.metrics.watch_spans(telemetry)
-            self.metrics.watch_log(observe.lines_to(sys.stderr))
-            first = self._connect(traced=telemetry is not None)
+                self.metrics.watch_dropped("forge_spans_dropped_total", telemetry.dropped)
+            self.metrics.watch_dropped(
+                "forge_log_dropped_total", observe.lines_to(sys.stderr).dropped
+            )
+            self._connect(traced=telemetry is not None)
             self.registry = Registry(
                 self.database,
                 app.dependencies,
@@ -121,17 +129,17 @@ class Running:
                 name for r in scoped for name in (r.topic, r.table, r.source)
             )
             if scoped:
-                db.check_bound_role(first.answer())
+                db.check_bound_role(self.database.connection())
             text.load(root / "locale")
             self._open_admin()
             if serving:
-                self.hub = self._listen(app)
-                self._serve(self.hub, app, generated, routes, root)
+                self._serve(app, generated, routes, root)
             if "opentelemetry.metrics" in sys.modules:  # else nobody reads, and it takes its time
                 self._stack.callback(observe.Exposed(self.metrics.registry).close)
-            first.answer()  # raises now what nobody would see later, before hooks are owed an end
+            self.database.connection()  # raises now, before stop hooks have to run
             self._stack.callback(self._call, app.stop_hooks)
             if self._links is not None:
+                self._links.start()
                 self._stack.callback(self._links.stop)  # what sends them may need what hooks end
             # PERF: what nobody waits for connects after the first page (benchmarks/observe).
             self._nudger.start(_FIRST_PAGE)
@@ -200,30 +208,35 @@ class Running:
         """Stop every service, the last started first. Idempotent."""
         self._stack.close()
 
-    def _connect(self, *, traced: bool) -> FirstConnection:
+    def _connect(self, *, traced: bool) -> None:
         c = self._config.database
-        # The server itself ends what takes longer, unless it stands still.
-        self._patience = c.statement_timeout + _MARGIN if c.statement_timeout else inf
         self._nudger = notify.Nudger(self._open_direct)
         self.database, self._direct = (
-            db.Database(
+            self._new_database(
                 url,
-                application_name=self._config.project.name,
-                prepare=c.prepare,
-                nudger=self._nudger,
+                self._config.project.name,
                 observe=self.metrics.query_done,
                 jobs=self._catalogue,
-                patience=self._patience,
                 opened=partial(self._opened, traced=traced),
             )
             for url in (c.url, c.direct_url)
         )
-        self._stack.callback(self.database.close)
-        self._stack.callback(self._direct.close)
         self._stack.callback(self._nudger.stop)
-        first = FirstConnection(self.database)
-        self._stack.callback(first.join)  # or it would open one after the closing
-        return first
+
+    def _new_database(self, url: str, name: str, **options: Any) -> db.Database:
+        """Connections that `stop` closes."""
+        c = self._config.database
+        database = db.Database(
+            url,
+            application_name=name,
+            prepare=c.prepare,
+            nudger=self._nudger,
+            # PostgreSQL itself ends slow statements, unless its machine hangs.
+            patience=c.statement_timeout + _MARGIN if c.statement_timeout else inf,
+            **options,
+        )
+        self._stack.callback(database.close)
+        return database
 
     def _open_direct(self) -> db.Connection:
         """A connection past any pooler: LISTEN and NOTIFY."""
@@ -250,37 +263,20 @@ class Running:
 
     def _open_admin(self) -> None:
         """What the admin server shows of the database, on connections of its own threads."""
-        c = self._config.database
-        self._admin_database = database = db.Database(
-            c.url,
-            application_name=f"{self._config.project.name} admin",
-            prepare=c.prepare,
-            nudger=self._nudger,
-            patience=self._patience,
-        )
-        self._stack.callback(database.close)
+        name = f"{self._config.project.name} admin"
+        database = self._admin_database = self._new_database(self._config.database.url, name)
         counted = observe.Asked(lambda: control.counted(database.connection()))
-        self.metrics.watch_jobs(lambda: counted.answer() or {})
-        self._stack.callback(self._stop_jobs_pages)
+        self.metrics.watch("forge_jobs", lambda: counted.answer() or {})
 
-    @property
+    @cached_property
     def jobs_pages(self) -> JobsPages:
-        """What the admin server answers /jobs with, made when somebody asks for it."""
+        """Handler of the admin server's /jobs, created by the first request."""
         from ..admin.jobs import JobsPages
 
-        with self._asking:
-            if self._jobs_pages is None:
-                self._jobs_pages = JobsPages(
-                    self._admin_database,
-                    self._config.project.name,
-                    lambda: jobs.told_of(self._catalogue.kinds),
-                )
-            return self._jobs_pages
-
-    def _stop_jobs_pages(self) -> None:
-        with self._asking:
-            if self._jobs_pages is not None:
-                self._jobs_pages.stop()
+        reporting = partial(jobs.told_of, self._catalogue.kinds)
+        pages = JobsPages(self._admin_database, self._config.project.name, reporting)
+        self._stack.callback(pages.stop)
+        return pages
 
     def _know_jobs(self, app: App) -> None:
         self._catalogue.kinds = self.registry.declared()
@@ -289,21 +285,19 @@ class Running:
         jobs.check_periodic(app.schedules, self._catalogue)
 
     def _serve(
-        self,
-        hub: notify.PostgresHub,
-        app: App,
-        generated: Generated,
-        routes: Sequence[Any],
-        root: Traversable,
+        self, app: App, generated: Generated, routes: Sequence[Route], root: Traversable
     ) -> None:
-        c = self._config.sse
+        config, registry, c = self._config, self.registry, self._config.sse
         limiter = fanout.Limiter(max_total=c.max_connections, max_per_user=c.max_per_user)
+        hub = self.hub = self._listen(app)
         writer = fanout.StreamWriter(heartbeat=c.heartbeat, buffer_size=c.buffer_size)
         writer.start()
         self._stack.callback(writer.stop, 5.0, sse.close_frame("shutdown"))
-        self.metrics.watch(hub, writer, limiter)
-        frame = self._frame(generated, root)
-        callers = Callers(app, self.registry, self._config, frame, generated.views)
+        self.metrics.watch_streams(hub, writer, limiter)
+        sheets = [SHEET] if (root / "static" / "css" / "app.css").is_file() else []
+        layout = generated.views.get("layout")
+        frame = Frame(config.project.name, own=layout, stylesheets=sheets)
+        callers = Callers(app, registry, config, frame, generated.views)
         self._links = callers.links
         patrol = Patrol(writer, c.heartbeat, self._admit, callers.renew)
         patrol.start()
@@ -312,28 +306,20 @@ class Running:
             hub,
             limiter,
             writer,
-            topics=self.registry.actions,
+            topics=registry.actions,
             heartbeat=c.heartbeat,
             admit=self._admit,
             patrol=patrol,
             refused=self.metrics.stream_refused,
         )
+        account, probe = callers.account, self._probe
         router = build_router(
-            app,
-            self.registry,
-            generated,
-            routes,
-            events,
-            root,
-            self._config,
-            frame,
-            callers.account,
-            probe := lambda _: _readiness(self.readiness()),
+            app, registry, generated, routes, events, root, config, frame, account, probe
         )
         limits = self._limits(frame)
         place = SIGN_IN if app.signs_in else ""
-        problems = ProblemPages(frame, self._config.api.prefix, place)
-        o = self._config.observe
+        problems = ProblemPages(frame, config.api.prefix, place)
+        o = config.observe
         access = observe.AccessLog(format=o.log_format, level=o.log_level)
         access.start()
         self._stack.callback(access.stop)
@@ -344,7 +330,7 @@ class Running:
                 Identify(callers.methods, limits.failed, callers.varies),
                 problems,
                 self._concurrency(),
-                self._csrf(),
+                CSRF(registry.secret, config.api.cors_origins, secure=config.env == "production"),
                 limits,
                 *self._reads_in_time(),
                 *app.middlewares,
@@ -353,21 +339,14 @@ class Running:
             observe=self.metrics.request_done,
             around=RequestSpan,
             access=access,
-            max_body=self._config.server.max_body,
+            max_body=config.server.max_body,
             probe=probe,
         )
         application = self.application  # whatever stands around it by the time of a scrape
         self.on_answered = application.answered
-        self.metrics.watch_requests(lambda: application.in_flight)
-
-    def _frame(self, generated: Generated, root: Traversable) -> Frame:
-        sheets = [SHEET] if (root / "static" / "css" / "app.css").is_file() else []
-        name = self._config.project.name
-        return Frame(name, own=generated.views.get("layout"), stylesheets=sheets)
-
-    def _csrf(self) -> CSRF:
-        secure, origins = self._config.env == "production", self._config.api.cors_origins
-        return CSRF(self.registry.secret, origins, secure=secure)
+        limit = config.server.max_connections
+        self.metrics.watch("forge_http_connections_limit", lambda: limit)
+        self.metrics.watch("forge_http_requests_in_flight", lambda: application.in_flight)
 
     def _limits(self, frame: Frame) -> RateLimits:
         c = self._config.api
@@ -422,11 +401,10 @@ class Running:
         if traced:
             observe.trace_connection(conn)
 
-
-def _readiness(answer: tuple[bool, object] | None) -> Response:
-    """The bare status: the reasons are for the admin server."""
-    good = answer is not None and answer[0]
-    headers = [("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store")]
-    if good:
-        return Response(200, b"ready\n", headers)
-    return Response(503, b"not ready\n", [*headers, ("Retry-After", "1")])
+    def _probe(self, request: Request) -> Response:
+        """The status of server.ready_path; the admin server gives reasons."""
+        status = self.readiness()
+        headers = [("Cache-Control", "no-store")]
+        if status is not None and status[0]:
+            return text_response("ready\n", headers=headers)
+        return text_response("not ready\n", 503, [*headers, ("Retry-After", "1")])

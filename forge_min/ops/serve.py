@@ -213,7 +213,7 @@ def _serve(
         running = _start(
             project, stack, health, admin=admin, serving=True, admin_listener=admin_listener
         )
-        running.metrics.watch_server(lambda: server.connections, config.server.max_connections)
+        running.metrics.watch("forge_http_connections", lambda: server.connections)
         server.set_app(running.application, running.on_answered)
         server.start()
         stack.callback(server.stop, config.server.shutdown_timeout)
@@ -281,7 +281,7 @@ def _start(
     gc.freeze()
     stack.callback(running.stop)
     if admin:
-        running.metrics.watch_ready(health.ready)
+        running.metrics.watch("forge_ready", lambda: float(health.ready()[0]))
     stack.callback(health.drain)
     health.running = running
     running.readiness = health.ready

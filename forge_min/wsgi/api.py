@@ -186,13 +186,7 @@ class ResourceAPI:
         place = request.path.removeprefix(self._path) if request.params else ""
         client = network(request.environ.get("REMOTE_ADDR", ""))
         status, headers, body, replayed = self._actions.once(
-            key,
-            digest,
-            run,
-            operation=operation,
-            place=place,
-            client=client,
-            repeatable=repeatable,
+            key, digest, run, operation=operation, place=place, client=client, repeatable=repeatable
         )
         if replayed:
             headers = [*headers, ("Idempotency-Replayed", "true")]
@@ -233,8 +227,8 @@ class ResourceAPI:
                 return action(key, *data, version=version)
             except StaleVersion:
                 # Somebody wrote between the reading and the writing of a merge.
-                named = version == -1 or _names_version(request)
-                if named or tried == TRIES - 1 or not self._repeats:
+                named = request.header("If-Match") and version != ANY_VERSION
+                if named or version == -1 or tried == TRIES - 1 or not self._repeats:
                     raise
                 time.sleep(random.uniform(0, _APART * tried))
         raise AssertionError("the last try returns or raises")
@@ -299,7 +293,7 @@ class ResourceAPI:
             return self._other_version(key, other)
         if header is None:
             return None
-        if _any_version(request):
+        if header.strip() == "*":
             return ANY_VERSION  # RFC 9110 section 13.1.1
         named = {int(number) for number in _TAG.findall(header)}
         if len(named) < 2:
@@ -407,11 +401,3 @@ def _patch(request: Request) -> dict[str, Any]:
         message = text("send {type}", type=PATCHES[0])
         raise HTTPProblem(415, message, code="F522", headers=headers)
     return _object(request)
-
-
-def _names_version(request: Request) -> bool:
-    return request.header("If-Match") is not None and not _any_version(request)
-
-
-def _any_version(request: Request) -> bool:
-    return (request.header("If-Match") or "").strip() == "*"

@@ -38,13 +38,6 @@ HEADERS = (
 )
 
 
-class Viewer(NamedTuple):
-    """Whose stream it is. user: the key of the per-user cap. audience: which frames."""
-
-    user: str
-    audience: str = ""
-
-
 class Seat(NamedTuple):
     """What a stream was opened with: who, and of which tenant he hears which topic."""
 
@@ -114,11 +107,10 @@ class Patrol(Loop):
             del self._seats[stream]
 
 
-def by_identity(request: Request) -> Viewer:
-    """Everybody sees the same; the cap counts by user, and who is none by address, as `network`."""
+def client_key(request: Request) -> str:
+    """The key of the per-user cap: the user, or the network of an anonymous user."""
     user = current_identity().user
-    address = str(request.environ.get("REMOTE_ADDR") or "")
-    return Viewer(f"user {user}" if user else network(address))
+    return f"user {user}" if user else network(request.environ.get("REMOTE_ADDR") or "")
 
 
 def events_handler(
@@ -128,7 +120,6 @@ def events_handler(
     *,
     topics: Container[str],
     heartbeat: float = 15.0,
-    viewer: Callable[[Request], Viewer] = by_identity,
     admit: Callable[[str], UUID | None] = lambda topic: None,
     patrol: Patrol | None = None,
     refused: Callable[[TooManyConnections], object] = lambda error: None,
@@ -146,13 +137,11 @@ def events_handler(
 
     def handler(request: Request) -> Response:
         names, format = _topics(request, topics), _format(request)
-        places = [(admit(name), name) for name in names]
+        seat = Seat(current_identity(), tuple((admit(name), name) for name in names))
         if request.method == "HEAD":
             return Response(200, b"", HEADERS)
-        who = viewer(request)
-        keys = [TopicKey(tenant, name, who.audience, format) for tenant, name in places]
         try:
-            lease = limiter.acquire(who.user)
+            lease = limiter.acquire(client_key(request))
         except TooManyConnections as err:
             refused(err)
             raise
@@ -160,8 +149,8 @@ def events_handler(
         try:
             last = request.header("Last-Event-ID")
             wanted = partial(_is_connected, request.environ.get("forge.socket"))
-            opened.extend(hub.subscribe(key, last, wanted) for key in keys)
-            seat = Seat(current_identity(), tuple(places))
+            for tenant, name in seat.places:
+                opened.append(hub.subscribe(TopicKey(tenant, name, "", format), last, wanted))
             return _answer(request, writer, opened, lease, heartbeat, patrol, seat)
         except BaseException:
             for one in opened:

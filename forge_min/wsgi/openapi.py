@@ -58,18 +58,18 @@ def document(
         path = route.pattern.replace("...}", "}")
         item = paths.setdefault(path, {})
         if route.method.lower() not in item:
-            made = (
-                _told(route, paths, ways, limits)
-                if path.startswith(prefix + "/")
-                else _plain(route, ways)
-            )
+            made = _plain(route, ways)
+            if path.startswith(prefix + "/"):
+                made = _verb(made, path, paths, ways, limits)
             item[route.method.lower()] = made
+    operations = (o for item in paths.values() for name, o in item.items() if name != "parameters")
+    tags = {tag for operation in operations for tag in operation.get("tags", ())}
     known = _TABLE["security"]
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": version},
         "servers": [{"url": "/"}],
-        "tags": sorted(_tags(paths), key=lambda tag: tag["name"]),
+        "tags": [{"name": tag} for tag in sorted(tags)],
         "paths": paths,
         "components": {
             "schemas": {**_SHARED, **generated["components"]["schemas"]},
@@ -94,18 +94,15 @@ def _complete(operation: Json, ways: list[Json], limits: Json) -> Json:
     return operation | {"responses": responses, "security": asked}
 
 
-def _told(route: Route, paths: Json, ways: list[Json], limits: Json) -> Json:
+def _verb(operation: Json, path: str, paths: Json, ways: list[Json], limits: Json) -> Json:
     """A verb: it answers with the row, as a change of it does."""
-    place = route.pattern.rpartition("/")[0]
-    row = paths.get(place, {})
+    row_path = path.rpartition("/")[0]
+    row, rows = paths.get(row_path, {}), paths.get(row_path.rpartition("/")[0], {})
     if "patch" not in row:
-        return _complete(_plain(route, ways), ways, limits)
-    rows = paths.get(place.rpartition("/")[0], {})
+        return _complete(operation, ways, limits)
+    change = {name: row["patch"][name] for name in ("tags", "responses", "security")}
     once = rows.get("post", {}).get("parameters", [])
-    change = row["patch"]
-    operation = _plain(route, ways) | {"tags": change["tags"], "responses": change["responses"]}
-    operation["parameters"] = [*row["parameters"], *once]
-    return operation | {"security": change["security"]}
+    return operation | change | {"parameters": [*row["parameters"], *once]}
 
 
 def _problem(why: str, status: str, limits: Json) -> Json:
@@ -117,14 +114,6 @@ def _problem(why: str, status: str, limits: Json) -> Json:
 
 def _headers(names: Iterable[str]) -> Json:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
-
-
-def _tags(paths: Json) -> list[Json]:
-    names = {
-        tag for item in paths.values() for method, operation in item.items()
-        if method != "parameters" for tag in operation.get("tags", ())
-    }  # fmt: skip
-    return [{"name": name} for name in names]
 
 
 def _events(ways: list[Json]) -> Json:

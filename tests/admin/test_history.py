@@ -23,7 +23,8 @@ class Counted:
         self.metrics = Metrics(Registry(), {})
         self.open = 0.0
         self.jobs: dict[tuple[str, ...], float] | None = {}
-        self.metrics.watch_server(lambda: self.open, 100)
+        self.metrics.watch("forge_http_connections", lambda: self.open)
+        self.metrics.watch("forge_http_connections_limit", lambda: 100)
 
     def __call__(self) -> Figures:
         return snapshot(self.metrics.registry, SERIES), self.jobs

@@ -8,7 +8,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -117,8 +116,7 @@ def test_what_does_not_fit_is_dropped_and_what_fails_is_logged(
 ) -> None:  # fmt: skip
     monkeypatch.setattr(links, "WAITING", 2)
     made = Links(database, post)
-    made.stop()  # it was never started
-    made = Links(database, post)
+    made.start()
     made.ask(EMAILS[1])
     assert post.asked.acquire(timeout=DEADLINE)
     for _ in range(3):
@@ -136,6 +134,7 @@ def test_a_post_that_hangs_keeps_no_process_alive(
     database: db.Database, post: Post, caplog: pytest.LogCaptureFixture
 ) -> None:
     made = Links(database, post)
+    made.start()
     for _ in range(3):
         made.ask(EMAILS[0])
     assert post.asked.acquire(timeout=DEADLINE)
@@ -147,7 +146,6 @@ def test_a_post_that_hangs_keeps_no_process_alive(
     assert len(post.sent) == 1
 
 
-def join(made: Any) -> None:
-    thread = made._thread
+def join(thread: Links) -> None:
     thread.join(DEADLINE)
     assert not thread.is_alive() and thread.name == "reset-links" and thread.daemon

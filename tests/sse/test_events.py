@@ -24,8 +24,8 @@ from forge_min.errors import (
 )
 from forge_min.fanout import Limiter, StreamWriter
 from forge_min.notify import Event, MemoryHub, Opened, TopicKey
-from forge_min.wsgi import Application, Request, Router, Server
-from forge_min.wsgi.events import MAX_TOPICS, Patrol, Viewer, by_identity, events_handler
+from forge_min.wsgi import Application, Request, Response, Router, Server
+from forge_min.wsgi.events import MAX_TOPICS, Patrol, client_key, events_handler
 
 DEADLINE = 10.0
 
@@ -51,13 +51,17 @@ class Site:
             self.writer,
             topics=self.known,
             heartbeat=0.05,
-            viewer=lambda request: Viewer(self.user),
             admit=lambda topic: self.admit(topic),
             patrol=self.patrol,
             refused=self.refused.append,
         )
         router = Router()
-        router.add("GET", "/events", handler)
+
+        def as_user(request: Request) -> Response:
+            with as_identity(Identity(self.user)):
+                return handler(request)
+
+        router.add("GET", "/events", as_user)
         self.app = Application(router)
         self.server = Server(("127.0.0.1", 0), self.app, threads=2)
         self.socks: list[socket.socket] = []
@@ -210,9 +214,9 @@ def test_the_cap_counts_by_user_and_nobody_by_address() -> None:
     environ: dict[str, Any] = {"REMOTE_ADDR": "10.0.0.7"}
     setup_testing_defaults(environ)
     request = Request(environ)
-    assert by_identity(request) == Viewer("10.0.0.7")
+    assert client_key(request) == "10.0.0.7"
     with as_identity(Identity("10.0.0.7")):
-        assert by_identity(request).user not in ("10.0.0.7", "")
+        assert client_key(request) not in ("10.0.0.7", "")
 
 
 def test_the_addresses_that_one_client_has_count_as_one() -> None:
@@ -221,7 +225,7 @@ def test_the_addresses_that_one_client_has_count_as_one() -> None:
     for address in ("2001:db8::1", "2001:db8::ffff:2", "2001:db8:0:1::1"):
         environ: dict[str, Any] = {"REMOTE_ADDR": address}
         setup_testing_defaults(environ)
-        places.append(by_identity(Request(environ)))
+        places.append(client_key(Request(environ)))
     assert places[0] == places[1] != places[2]
 
 

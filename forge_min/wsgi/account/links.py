@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable
 from contextvars import Context, copy_context
+from queue import SimpleQueue
 from urllib.parse import quote, urlencode
 
 from ...auth import signing
@@ -27,52 +27,43 @@ SendReset = Callable[[User, str], object]
 log = logging.getLogger("forge_min.account")
 
 
-class Links:
-    """The thread `reset-links`, which begins with the first link that is asked for.
+class Links(threading.Thread):
+    """The thread `reset-links`. Errors of `send` are logged.
 
-    send: runs in the context of the request (its log fields and language). What raises is logged.
+    send: called in the context of the request (its log fields and language).
     """
 
     def __init__(self, database: Database, send: SendReset) -> None:
+        super().__init__(name="reset-links", daemon=True)
         self._database, self._send = database, send
-        self._asked: deque[tuple[Context, str]] = deque()
-        self._changed = threading.Condition()  # LOCK: guards the other three
-        self._thread: threading.Thread | None = None
+        self._requests: SimpleQueue[tuple[Context, str] | None] = SimpleQueue()  # None ends `run`
         self._stopped = False
 
     def ask(self, email: str) -> None:
-        """Send a link soon, where the email has an account. Dropped where too many wait."""
-        with self._changed:
-            if self._stopped or len(self._asked) >= WAITING:
-                log.warning("a link for a new password is not sent: too many wait, or we stop")
-                return
-            self._asked.append((copy_context(), email))
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="reset-links", daemon=True)
-                self._thread.start()
-            self._changed.notify()
+        """Send a link soon if the email has an account; dropped if too many requests wait."""
+        if self._stopped or self._requests.qsize() >= WAITING:
+            log.warning("a link for a new password is not sent: too many wait, or we stop")
+            return
+        self._requests.put((copy_context(), email))
 
     def stop(self, patience: float = 5.0) -> None:
-        """End the thread, once what waits is sent or `patience` seconds are over. Idempotent."""
-        with self._changed:
-            self._stopped = True
-            self._changed.notify()
-        if self._thread is None:
-            return
-        self._thread.join(patience)
-        with self._changed:
-            lost = len(self._asked)
-            self._asked.clear()
+        """End the thread when the waiting links are sent or `patience` seconds are over.
+        Idempotent.
+        """
+        self._stopped = True
+        self._requests.put(None)
+        self.join(patience)
+        lost = 0
+        while not self._requests.empty():
+            lost += self._requests.get() is not None
+        self._requests.put(None)
         if lost:
             log.warning("%d links for a new password are not sent: the process ends", lost)
 
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._asked or self._stopped)
-                if not self._asked:
-                    return
-                context, email = self._asked.popleft()
+    def run(self) -> None:
+        """Send until `stop`."""
+        while request := self._requests.get():
+            context, email = request
             context.run(self._make, email)
 
     def _make(self, email: str) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from types import SimpleNamespace as Item
+from typing import Any
 from uuid import UUID
 
 from ...auth import SESSION, Identity, accounts, current_identity, devices, sessions, signing
@@ -21,6 +22,7 @@ from ..middleware.cookies import DEVICE_COOKIE, cookie, cookies_of, lacks_https
 from ..middleware.cookies import SESSION_COOKIE as COOKIE
 from ..middleware.csrf import check_csrf, csrf_field, https_message, sent_form
 from ..middleware.limits import network
+from ..problem import status_of
 from ..request import Request, first
 from ..response import Response, redirect
 from ..router import Route
@@ -39,17 +41,6 @@ SIGN_IN = f"{PLACE}/sign-in"
 log = logging.getLogger("forge_min.account")
 
 
-class Shown(NamedTuple):
-    """One session, as the template shows it."""
-
-    id: str
-    agent: str
-    address: str
-    since: Raw
-    seen: Raw
-    here: bool
-
-
 class AccountPages:
     """Handlers, and the two ways in which the rest of an application knows of them: `identify` is a
     method of the middleware Identify, `head` stands in the frame of every page.
@@ -57,18 +48,18 @@ class AccountPages:
     lifetime: of a session, in seconds. at_least: characters of a password. secure: cookies are for
     HTTPS alone. secret: what cookies of known devices are signed with, the same for all processes.
     tenant: tells which tenant a request asks for. links: None = nobody can ask
-    for a link, only an operator makes one. own: templates in place of TEMPLATES.
+    for a link, only an operator makes one. views: the project's own templates.
     """
 
     def __init__(
         self, frame: Frame, database: Database, *, lifetime: float, at_least: int, secure: bool,
         secret: bytes, tenant: Callable[[Request], str | None], links: Links | None = None,
-        own: Mapping[str, Render] | None = None,
+        views: Mapping[str, Render] = {},
     ) -> None:  # fmt: skip
         self._frame, self._database, self._tenant = frame, database, tenant
         self._lifetime, self._at_least, self._secure = lifetime, at_least, secure
         self._links, self._device_key = links, secret
-        self._templates = {**TEMPLATES, **(own or {})}
+        self._templates = {name: views.get(name, page) for name, page in TEMPLATES.items()}
 
     def routes(self) -> list[Route]:
         """The routes of these pages."""
@@ -92,7 +83,7 @@ class AccountPages:
         """Whose session the request's cookie is of; None without one that is good. Raises Forbidden
         F605 for a tenant that its user is no member of.
         """
-        secret = self._secret(request)
+        secret = self._cookie(request, COOKIE)
         if not secret:
             return None
         # A user who is not a member of the tenant must be able to sign out, and to load our files.
@@ -129,7 +120,7 @@ class AccountPages:
         notice = text("The password is changed. Sign in with it.") if done == "password" else ""
         if lacks_https(request, secure=self._secure):
             notice = https_message()
-        return self._sign_in(request, following=following, notice=notice)
+        return self._sign_in(request, following, notice=notice)
 
     def sign_in(self, request: Request) -> Response:
         """Begin a session, and go on where it was asked for."""
@@ -139,17 +130,12 @@ class AccountPages:
             secret = signing.sign_in(
                 self._database.connection(), email, first(pairs, "password"), self._lifetime,
                 address=_address(request), agent=request.header("User-Agent") or "",
-                before=self._secret(request), device=self._device(request, email),
+                before=self._cookie(request, COOKIE), device=self._device(request, email),
             )  # fmt: skip
-        except Unauthenticated as err:
-            log.warning("a sign-in from %s was refused", _address(request))
-            return self._sign_in(request, err, email, following, status=401)
-        except TooManyAttempts as err:
-            log.warning("sign-ins from %s are too many", _address(request))
-            return _later(self._sign_in(request, err, email, following, status=429), err)
-        answer = redirect(_local(following) or f"{request.root}/")
-        answer.headers.append(cookie(COOKIE, secret, secure=self._secure, lifetime=self._lifetime))
-        return self._remember(request, answer, email)
+        except (Unauthenticated, TooManyAttempts) as err:
+            log.warning("a sign-in from %s was refused: %s", _address(request), err)
+            return self._sign_in(request, following, email, err)
+        return self._signed_in(request, _local(following) or f"{request.root}/", secret, email)
 
     def sign_out(self, request: Request) -> Response:
         """End this session."""
@@ -157,9 +143,9 @@ class AccountPages:
         who = current_identity()
         if who.via == SESSION:
             sessions.end(self._database.connection(), UUID(who.user), sessions.id_of(who))
-        answer = redirect(f"{request.root}/")
-        answer.headers.append(cookie(COOKIE, "", secure=self._secure, lifetime=0))
-        return answer
+        response = redirect(f"{request.root}/")
+        self._set_cookie(response, COOKIE, "", 0)
+        return response
 
     # -- one's own account -------------------------------------------------------------------------
 
@@ -168,24 +154,20 @@ class AccountPages:
         user, here = self._me()
         place, done = request.root + PLACE, first(request.query, "done")
         found = sessions.list_sessions(self._database.connection(), user.id)
-        body = self._templates["account"](
-            title=user.name or user.email,
-            email=user.email,
+        return self._page(
+            request, "account", text("Account"),
+            heading=user.name or user.email, email=user.email,
             roles=", ".join(sorted(current_identity().roles)) or "–",
             notice=text("Signed out there.") if done == "ended" else "",
-            password=f"{place}/password",
-            action=f"{place}/sessions",
-            hidden=csrf_field(request),
+            password=f"{place}/password", action=f"{place}/sessions",
             sessions=[
-                Shown(
-                    str(one.id), _browser(one.agent), one.address, time_tag(one.created_at),
-                    time_tag(one.seen_at), one.id == here,
+                Item(
+                    id=one.id, agent=_browser(one.agent), address=one.address,
+                    since=time_tag(one.created_at), seen=time_tag(one.seen_at), here=one.id == here,
                 )
                 for one in found
             ],
-            words=WORDS,
         )  # fmt: skip
-        return self._frame.page(request, text("Account"), body)
 
     def end(self, request: Request) -> Response:
         """Sign out elsewhere: in one place, or in all."""
@@ -210,14 +192,12 @@ class AccountPages:
                 conn, user, first(pairs, "current"), _twice(pairs), self._at_least
             )
         except (Invalid, Unauthenticated, TooManyAttempts) as err:
-            return _later(self._password(request, user, err), err)
+            return self._password(request, user, err)
         secret = sessions.start(
             conn, user.id, self._lifetime, address=_address(request),
             agent=request.header("User-Agent") or "",
         )  # fmt: skip
-        answer = redirect(f"{request.root}{PLACE}")
-        answer.headers.append(cookie(COOKIE, secret, secure=self._secure, lifetime=self._lifetime))
-        return self._remember(request, answer, user.email)
+        return self._signed_in(request, f"{request.root}{PLACE}", secret, user.email)
 
     # -- a lost password ---------------------------------------------------------------------------
 
@@ -234,7 +214,7 @@ class AccountPages:
         try:
             wanted = signing.count_reset(conn, email, _address(request), device)
         except TooManyAttempts as err:
-            return _later(self._forgot(request, err), err)
+            return self._forgot(request, err)
         if self._links is not None and wanted:
             self._links.ask(email)
         return self._forgot(request, notice=text("If there is such an account, a link is sent."))
@@ -258,20 +238,23 @@ class AccountPages:
 
     # -- inside ------------------------------------------------------------------------------------
 
-    def _secret(self, request: Request) -> str:
-        return cookies_of(request, secure=self._secure).get(COOKIE, "")
+    def _cookie(self, request: Request, name: str) -> str:
+        return cookies_of(request, secure=self._secure).get(name, "")
+
+    def _set_cookie(self, response: Response, name: str, value: str, lifetime: float) -> None:
+        header = cookie(name, value, secure=self._secure, lifetime=lifetime)
+        response.headers.append(header)
 
     def _device(self, request: Request, email: str) -> str:
         """The known device that the request comes from, "" for another one."""
-        sent = cookies_of(request, secure=self._secure).get(DEVICE_COOKIE, "")
+        sent = self._cookie(request, DEVICE_COOKIE)
         return devices.find(self._database.connection(), self._device_key, sent, email)
 
     def _remember(self, request: Request, answer: Response, email: str) -> Response:
         """The answer, which makes its browser a known device of the account."""
-        sent = cookies_of(request, secure=self._secure).get(DEVICE_COOKIE, "")
+        sent = self._cookie(request, DEVICE_COOKIE)
         value = devices.remember(self._database.connection(), self._device_key, sent, email)
-        lifetime = devices.LIFETIME
-        answer.headers.append(cookie(DEVICE_COOKIE, value, secure=self._secure, lifetime=lifetime))
+        self._set_cookie(answer, DEVICE_COOKIE, value, devices.LIFETIME)
         return answer
 
     def _me(self) -> tuple[User, UUID | None]:
@@ -282,50 +265,67 @@ class AccountPages:
         user = accounts.find_user(self._database.connection(), who.user)
         return user, sessions.id_of(who)
 
+    def _signed_in(self, request: Request, url: str, secret: str, email: str) -> Response:
+        """A redirect that carries the cookie of a session that has begun."""
+        response = redirect(url)
+        self._set_cookie(response, COOKIE, secret, self._lifetime)
+        return self._remember(request, response, email)
+
     def _sign_in(
-        self, request: Request, error: DomainError | None = None, email: str = "",
-        following: str = "", *, notice: str = "", status: int = 200,
+        self, request: Request, following: str, email: str = "", error: DomainError | None = None,
+        notice: str = "",
     ) -> Response:  # fmt: skip
-        hidden = [csrf_field(request)]
-        if _local(following):
-            hidden.append(void("input", type="hidden", name="next", value=following))
-        forgot = f"{request.root}{PLACE}/forgot" if self._links is not None else ""
-        body = self._templates["account_sign_in"](
-            title=WORDS.sign_in, problem=error.message if error else "", notice=notice,
-            action=f"{request.root}{SIGN_IN}", hidden=join(hidden), email=email, password=True,
-            button=WORDS.sign_in, forgot=forgot, words=WORDS,
+        return self._page(
+            request, "account_sign_in", WORDS.sign_in, error, {"next": _local(following)},
+            action=f"{request.root}{SIGN_IN}", email=email, password=True, notice=notice,
+            forgot=f"{request.root}{PLACE}/forgot" if self._links is not None else "",
+            button=WORDS.sign_in,
         )  # fmt: skip
-        return self._frame.page(request, WORDS.sign_in, body, status=status)
 
     def _forgot(
-        self, request: Request, error: TooManyAttempts | None = None, notice: str = ""
+        self, request: Request, error: DomainError | None = None, notice: str = ""
     ) -> Response:
-        body = self._templates["account_sign_in"](
-            title=WORDS.forgot, problem=error.message if error else "", notice=notice,
-            action=f"{request.root}{PLACE}/forgot", hidden=csrf_field(request), email="",
-            password=False, button=WORDS.send, forgot="", words=WORDS,
+        return self._page(
+            request, "account_sign_in", WORDS.forgot, error,
+            action=f"{request.root}{PLACE}/forgot", email="", password=False, notice=notice,
+            forgot="", button=WORDS.send,
         )  # fmt: skip
-        return self._frame.page(request, WORDS.forgot, body, status=429 if error else 200)
 
     def _password(
         self, request: Request, user: User, error: DomainError | None = None, key: str = ""
     ) -> Response:
-        hidden = [csrf_field(request)]
-        if key:
-            hidden.append(void("input", type="hidden", name="key", value=key))
-        statuses = {TooManyAttempts: 429, Unauthenticated: 403}
-        wrong = ""
-        if error is not None:
-            found = getattr(error, "errors", ())
-            wrong = f"{WORDS.password}: {found[0].message}" if found else error.message
-        rule = text("At least {min} characters.", min=self._at_least)
-        body = self._templates["account_password"](
-            title=WORDS.change, problem=wrong, email=user.email, current=not key, rule=rule,
-            action=f"{request.root}{PLACE}/{'reset' if key else 'password'}", hidden=join(hidden),
-            words=WORDS,
+        response = self._page(
+            request, "account_password", WORDS.change, error, {"key": key},
+            action=f"{request.root}{PLACE}/{'reset' if key else 'password'}", email=user.email,
+            current=not key, rule=text("At least {min} characters.", min=self._at_least),
         )  # fmt: skip
-        status = 200 if error is None else statuses.get(type(error), 422)
-        return self._frame.page(request, WORDS.change, body, status=status)
+        if isinstance(error, Unauthenticated):  # the user is known, the password is wrong
+            response.status = 403
+        return response
+
+    def _page(
+        self,
+        request: Request,
+        name: str,
+        title: str,
+        error: DomainError | None = None,
+        hidden: Mapping[str, str] = {},
+        **context: Any,
+    ) -> Response:
+        """A page with forms. hidden: their hidden inputs, left out if empty."""
+        inputs = [void("input", type="hidden", name=n, value=v) for n, v in hidden.items() if v]
+        context |= {"hidden": join([csrf_field(request), *inputs]), "problem": _problem(error)}
+        status = status_of(error) if error else 200
+        page = self._frame.page(request, self._templates[name], title, status=status, **context)
+        if isinstance(error, TooManyAttempts):
+            page.headers.append(("Retry-After", str(error.retry_after)))
+        return page
+
+
+def _problem(error: DomainError | None) -> str:
+    if isinstance(error, Invalid) and error.errors:
+        return f"{WORDS.password}: {error.errors[0].message}"
+    return error.message if error else ""
 
 
 def _twice(pairs: dict[str, list[str]]) -> str:
@@ -333,13 +333,6 @@ def _twice(pairs: dict[str, list[str]]) -> str:
     if first(pairs, "password") != first(pairs, "again"):
         raise Invalid([], text("the two passwords differ"), code="F630")
     return first(pairs, "password")
-
-
-def _later(answer: Response, error: DomainError) -> Response:
-    """The answer; where there were too many tries, it says when to try again."""
-    if isinstance(error, TooManyAttempts):
-        answer.headers.append(("Retry-After", str(error.retry_after)))
-    return answer
 
 
 def _address(request: Request) -> str:

@@ -1,4 +1,4 @@
-"""Values as people read them: one row's fields as HTML."""
+"""Values as people read them: cells of a list, the facts of one row, texts for a spreadsheet."""
 
 from __future__ import annotations
 
@@ -6,21 +6,26 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime
+from types import SimpleNamespace as Item
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from ...actions import Actions, Relation
 from ...actions.values import to_text
-from ...errors import DomainError
-from ...text import text
-from ..html import Raw, check_url, join, tag, time_tag
-from .fields import Field
+from ...errors import DomainError, Forbidden, Unauthenticated
+from ...text import later, text
+from ..html import Raw, check_url, tag, time_tag
+from ..request import Request
+from .fields import Field, shown_fields, words
 
 Places = Mapping[str, str]
 """Where a resource's pages lie, by topic: "/flights". Without one there are no links to it."""
 
 NUMBERS = ("int", "bigint", "decimal")
 _NONE = Raw('<span class="none">–</span>')
+# OWASP, CSV Injection; the last four are what a Japanese keyboard makes of the first four.
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_TEXTS = ("string", "text", "slug", "email", "url", "enum")
 
 
 class Cells:
@@ -43,7 +48,7 @@ class Cells:
             led = self._led[field.relation.name][self._actions.key_of(row)]
             found = led if isinstance(led, list) else [led] if led is not None else []
             links = [self.link(field.relation, one) for one in found]
-            return join(_between(links)) if links else _NONE
+            return Raw(", ".join(links)) if links else _NONE
         if field.column is None:
             return _NONE
         return shown(field.kind, field.value(row))
@@ -100,5 +105,89 @@ def shown(kind: str, value: object) -> Raw:
     return tag("span", written)
 
 
-def _between(links: Sequence[Raw]) -> list[Raw]:
-    return [part for link in links for part in (Raw(", "), link)][1:]
+def csv_value(kind: str, value: object) -> str:
+    """A value of a column for a spreadsheet."""
+    if value is None:
+        return ""
+    if kind == "json":
+        return csv_text(json.dumps(value, ensure_ascii=False))
+    written = to_text(value)
+    return csv_text(written) if kind in _TEXTS else written
+
+
+def csv_text(written: str) -> str:
+    """A text that no spreadsheet computes."""
+    return "'" + written if written.startswith(_FORMULAS) else written
+
+
+ENTRIES = 10  # of a row's history
+_OPERATIONS = {
+    "create": later("created"),
+    "update": later("changed"),
+    "delete": later("deleted"),
+    "restore": later("restored"),
+}
+_LONGEST = 60  # characters of a value in the history
+
+
+class Detail:
+    """What is shown of the rows of one resource."""
+
+    def __init__(self, actions: Actions[Any, Any, Any], places: Places) -> None:
+        self._actions, self._places = actions, places
+        self._fields = shown_fields(actions.resource)
+
+    def context(self, request: Request, row: Any) -> dict[str, Any]:
+        """What the template takes, beside the title and the buttons."""
+        hidden = self._actions.hidden()
+        fields = [f for f in self._fields if f.name not in hidden and f.name != "version"]
+        cells = Cells(self._actions, [row], fields, self._places, request.root)
+        return {
+            "fields": [Item(label=f.label, value=cells.show(row, f)) for f in fields],
+            "links": self._links(request, row),
+            "history": self._history(row) if self._actions.resource.auditable else (),
+        }
+
+    def _links(self, request: Request, row: Any) -> Sequence[Item]:
+        """The lists of other resources that belong to this row."""
+        found = []
+        for relation in self._actions.resource.relations:
+            target = self._actions.registry.actions[relation.target]
+            place = self._places.get(relation.target)
+            if relation.kind not in ("has_many", "has_one") or place is None:
+                continue
+            if relation.column not in target.hidden():
+                key = urlencode({relation.column: str(self._actions.key_of(row))})
+                found.append(Item(label=words(relation.name), href=f"{request.root}{place}?{key}"))
+        return found
+
+    def _history(self, row: Any) -> Sequence[Item]:
+        labels = {field.name: field.label for field in self._fields}
+        try:
+            page = self._actions.audit_log(self._actions.key_of(row), limit=ENTRIES)
+        except (Unauthenticated, Forbidden):
+            return ()
+        return [
+            Item(
+                at=time_tag(entry.at),
+                operation=text(_OPERATIONS.get(entry.operation, entry.operation)),
+                actor=_actor(entry),
+                changes=[
+                    Item(label=labels.get(name, name), before=_short(before), after=_short(after))
+                    for name, (before, after) in entry.changes.items()
+                    if entry.operation != "create"  # what it began with says nothing of changes
+                ],
+            )
+            for entry in page.rows
+        ]
+
+
+def _actor(entry: Any) -> str:
+    """Who made a change, as far as the reader may know."""
+    named = f"{entry.actor_name} ({entry.actor_email})" if entry.actor_name else entry.actor_email
+    return named or entry.actor
+
+
+def _short(value: object) -> str:
+    shown = "–" if value is None else str(value)
+    return shown if len(shown) <= _LONGEST else shown[: _LONGEST - 1] + "…"

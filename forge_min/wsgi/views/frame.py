@@ -7,7 +7,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from types import SimpleNamespace as Item
+from typing import Any
 from urllib.parse import quote
 
 from ...actions import Actions
@@ -31,26 +32,6 @@ Account = Callable[[Request], Raw]
 """What the head of a page says of the reader: a link to sign in, or their name and the way out."""
 
 
-class Place(NamedTuple):
-    """One resource in the navigation. here: the page belongs to it."""
-
-    label: str
-    href: str
-    here: bool = False
-
-
-class Head(NamedTuple):
-    """What the layout knows as `frame`. root: what stands before every path, "" or "/t/acme"."""
-
-    project: str
-    language: str
-    root: str
-    stylesheets: Sequence[str]
-    scripts: Raw
-    places: Sequence[Place]
-    account: Raw
-
-
 class Frame:
     """The frame of one application. project: its name. resources: the actions behind the pages, by
     path. own: a layout of the project's in place of ours. account: see Account.
@@ -66,40 +47,48 @@ class Frame:
         self.account: Account = account or (lambda _: Raw())
 
     def page(
-        self, request: Request, title: str, body: str, *, status: int = 200, live: str = "",
-        events: str = "",
+        self, request: Request, template: Render, title: str, *, status: int = 200, live: str = "",
+        events: str = "", **context: Any,
     ) -> Response:  # fmt: skip
-        """A whole page. body: HTML. live, events: the address of the page's stream, and which of
-        its events make it read itself again.
+        """A whole page.
+
+        template: its content, rendered with the title, our words and `context`.
+        live: the URL of the page's event stream.
+        events: names of the events on which the page loads itself again.
         """
-        head = Head(
-            self.project,
-            current_language() or "en",
-            request.root,
-            [request.root + sheet for sheet in self._sheets],
-            join(tag("script", "", src=request.root + script, defer=True) for script in SCRIPTS),
-            self.places(request),
-            self.account(request),
+        body = template(title=title, words=WORDS, **context)
+        root = request.root
+        scripts = [tag("script", "", src=root + script, defer=True) for script in SCRIPTS]
+        head = Item(
+            project=self.project,
+            language=current_language() or "en",
+            root=root,
+            stylesheets=[root + sheet for sheet in self._sheets],
+            scripts=join(scripts),
+            places=self.places(request),
+            account=self.account(request),
         )
-        whole = self._layout(
+        document = self._layout(
             title=title, body=Raw(body), frame=head, live=live, events=events, words=WORDS
         )
-        return html_response(whole, status, [("Cache-Control", "no-store")])
+        return html_response(document, status, [("Cache-Control", "no-store")])
 
-    def places(self, request: Request) -> list[Place]:
+    def places(self, request: Request) -> list[Item]:
         """The resources that the reader may read."""
         found = []
         for path, actions in self.resources.items():
             with suppress(DomainError):
                 actions.allow("read")
                 here = request.path == path or request.path.startswith(path + "/")
-                found.append(Place(words(actions.resource.topic), request.root + path, here))
+                found.append(
+                    Item(label=words(actions.resource.topic), href=request.root + path, here=here)
+                )
         return found
 
     def start(self, request: Request) -> Response:
         """GET /: the way to each resource."""
-        body = index.render(title=self.project, places=self.places(request), words=WORDS)
-        return self.page(request, text("Start"), body)
+        places = self.places(request)
+        return self.page(request, index.render, text("Start"), project=self.project, places=places)
 
 
 class ProblemPages:
@@ -130,11 +119,15 @@ class ProblemPages:
         said = json.loads(response.body)
         if said["code"] == Unauthenticated.default_code and self._sign_in:
             return redirect(f"{request.root}{self._sign_in}?next={quote(here(request), safe='')}")
-        body = problem.render(
-            title=said["title"], detail=said["detail"], code=said["code"],
-            request=said["request_id"], home=f"{request.root}/", words=WORDS,
-        )  # fmt: skip
-        page = self._frame.page(request, said["title"], body, status=response.status)
+        shown = {name: said[name] for name in ("detail", "code", "request_id")}
+        page = self._frame.page(
+            request,
+            problem.render,
+            said["title"],
+            status=response.status,
+            home=f"{request.root}/",
+            **shown,
+        )
         page.headers += [pair for pair in varying if pair[0] != "Content-Type"]
         return page
 

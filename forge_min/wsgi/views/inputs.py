@@ -6,18 +6,19 @@ to be shown again, and what was found as radio buttons. `forms.js` searches whil
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime
 from math import isfinite
 from typing import Any, NamedTuple
 
+from ...actions import Actions, Filter, ListQuery, Sort
+from ...errors import NotFound
 from ...expression import expression
 from ...text import text
 from ..html import Raw, join, tag, void
-from .choices import Choice
 from .fields import Field
-from .merge import MINE, THEIRS
+from .form import MINE, THEIRS
 
 SEARCH = ".q"  # what a relation's search field has behind its name
 CHOICE = ".choice"  # the suffix of the choice between two values of a field
@@ -41,6 +42,17 @@ _AREAS = {"text": 6, "json": 8}  # rows
 _LONG = 200  # characters that still fit a line
 # The rules of a decimal's precision are for the validator; what HTML knows of is here.
 _LIMITS = {"min_len": "minlength", "max_len": "maxlength", "min": "min", "max": "max"}
+FEW = 50  # rows that fit a list to choose from
+FOUND = 20  # rows that a search shows
+Target = Actions[Any, Any, Any]
+
+
+class Choice(NamedTuple):
+    """One row. value: its key as text."""
+
+    value: str
+    label: str
+
 
 _EMPTY = Choice("", "–")  # HTML wants a text in each option
 
@@ -224,3 +236,46 @@ def _select(choices: Sequence[Choice], texts: Sequence[str], about: dict[str, An
         given.insert(0, _EMPTY)
     options = [tag("option", c.label, value=c.value, selected=c.value in texts) for c in given]
     return tag("select", join(options), **about)
+
+
+def few(target: Target) -> list[Choice] | None:
+    """All rows by label; None if they are more than FEW, or too large for one list.
+
+    Raises Unauthenticated, Forbidden.
+    """
+    page = target.list(ListQuery(limit=FEW))
+    if page.next is not None:
+        return None
+    return sorted(_choices(target, page.rows), key=lambda choice: choice.label.casefold())
+
+
+def search(target: Target, words: str) -> list[Choice]:
+    """The best rows for these words, at most FOUND.
+
+    Full-text search comes first, if the resource has it, then a search in the label.
+    Raises Unauthenticated, Forbidden.
+    """
+    words, rows, column = words.strip()[:200], [], target.label_column()
+    if not words or "\0" in words:
+        return []
+    if target.resource.searchable:
+        rows = target.list(ListQuery(limit=FOUND, q=words)).rows
+    if not rows and column is not None:
+        contains = (Filter(column, "contains", words),)
+        rows = target.list(ListQuery(contains, (Sort(column),), FOUND)).rows
+    return _choices(target, rows)
+
+
+def named(target: Target, keys: Iterable[str]) -> list[Choice]:
+    """The rows of these keys, those that there are. Raises Unauthenticated, Forbidden."""
+    read = []
+    for key in keys:
+        with suppress(NotFound):
+            read.append(target.read_key(key))
+    if not read:
+        return []
+    return _choices(target, target.stream(ListQuery((Filter(target.resource.key, "in", read),))))
+
+
+def _choices(target: Target, rows: Iterable[Any]) -> list[Choice]:
+    return [Choice(str(target.key_of(row)), target.label(row)) for row in rows]

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace as Item
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -32,12 +33,23 @@ from ..response import Response, redirect
 from ..router import Route
 from ..templates import WORDS, delete, form, show
 from ..templates import list as list_page
-from . import choices
-from .cells import Places, address
-from .detail import Detail
-from .export import export
+from .cells import Detail, Places, address
 from .fields import Field, given_fields, shown_fields, words
-from .form import Texts, data_of, defaults, errors_of, posted, texts_of
+from .form import (
+    Base,
+    Texts,
+    data_of,
+    defaults,
+    errors_of,
+    lost_changes,
+    merge,
+    new_base,
+    posted,
+    rendered,
+    seal,
+    texts_of,
+    unseal,
+)
 from .frame import Frame, Render
 from .inputs import (
     CHOICE,
@@ -46,12 +58,14 @@ from .inputs import (
     choice_list,
     conflict_choice,
     control,
+    few,
     is_group,
+    named,
     present,
+    search,
     spoken_value,
 )
-from .listing import Listing
-from .merge import Base, changed_others, merge, new_base, rendered, seal, unseal
+from .listing import Listing, export
 
 PAGES: Mapping[str, Render] = {
     "list": list_page.render, "show": show.render, "form": form.render, "delete": delete.render,
@@ -74,30 +88,9 @@ _LOST = later("can no longer be changed here; your change of it was dropped")
 _UNKNOWN = later("This form is too old or was altered. Compare it with what is saved.")
 _DELETED = later("This was deleted meanwhile. What you entered is still here.")
 _BUSY = later("Other users keep changing this. Save again.")
+_SHOWN = ("name", "label", "kind", "help", "required")  # of a field, in the template
 _BASE = "_base"  # no column begins so
 _TRIES = 10  # of a write, while other users change the same row
-_EVENTS = ("created", "updated", "deleted", "restored")
-
-
-class Asked(NamedTuple):
-    """One field of a form, as the template shows it."""
-
-    name: str
-    label: str
-    kind: str
-    help: str
-    required: bool
-    group: bool
-    input: Raw
-    errors: Sequence[str]
-
-
-class Problem(NamedTuple):
-    """One entry of what is wrong. name: the field, "" for the whole."""
-
-    name: str
-    label: str
-    message: str
 
 
 class Writing(NamedTuple):
@@ -116,14 +109,18 @@ class Writing(NamedTuple):
 
 
 class ResourcePages:
-    """Handlers of one resource. path: of the list, "/flights". own: templates in place of PAGES."""
+    """Handlers of one resource.
+
+    path: of the list, "/flights". views: the project's own templates, by "topic.page".
+    """
 
     def __init__(
         self, actions: Actions[Any, Any, Any], path: str, frame: Frame, places: Places,
-        own: Mapping[str, Render],
+        views: Mapping[str, Render],
     ) -> None:  # fmt: skip
-        self._actions, self._path, self._frame, self._places = actions, path, frame, places
-        self._templates = {**PAGES, **own}
+        self._actions, self._path, self._frame = actions, path, frame
+        topic = actions.resource.topic
+        self._templates = {name: views.get(f"{topic}.{name}", page) for name, page in PAGES.items()}
         self._given = given_fields(actions.resource)
         self._shown = shown_fields(actions.resource)
         self._listing = Listing(actions, path, places)
@@ -157,12 +154,9 @@ class ResourcePages:
         fields = [f for f in self._shown if f.column is not None and f.column.filterable]
         options = self._options(request, fields, request.query)
         context, status = self._listing.context(request, options)
-        place, title = request.root + self._path, words(self._actions.resource.topic)
-        body = self._templates["list"](
-            title=title, new=f"{place}/new" if self._may("create") else "",
-            notice=self._notice(request), undo=self._undo(request), words=WORDS, **context,
-        )  # fmt: skip
-        return self._page(request, title, body, status=status)
+        new = f"{request.root}{self._path}/new" if self._may("create") else ""
+        title, undo = words(self._actions.resource.topic), self._undo(request)
+        return self._live_page(request, "list", title, status, new=new, undo=undo, **context)
 
     def csv(self, request: Request) -> Response:
         """Every row that the list would show, as CSV."""
@@ -173,15 +167,13 @@ class ResourcePages:
         """Everything about one row."""
         self._actions.allow("read")
         row = self._actions.get(self._key(request))
-        title = self._actions.label(row)
         place, key = request.root + self._path, self._actions.key_of(row)
-        body = self._templates["show"](
-            title=title, row=row, notice=self._notice(request),
+        return self._live_page(
+            request, "show", self._actions.label(row), row=row, list=place,
             edit=address(place, key, "edit") if self._may("update") else "",
             delete=address(place, key, "delete") if self._may("delete") else "",
-            list=request.root + self._path, words=WORDS, **self._detail.context(request, row),
+            **self._detail.context(request, row),
         )  # fmt: skip
-        return self._page(request, title, body)
 
     def show_new(self, request: Request) -> Response:
         """The row whose key is "new", for which `address` has a place of its own."""
@@ -194,7 +186,7 @@ class ResourcePages:
         field = next((f for f in (*self._given, *self._shown) if f.name == name), None)
         if field is None or field.relation is None:
             raise NotFound(text("nothing is at this address"))
-        found = choices.search(self._target(field), first(request.query, "q"))
+        found = search(self._target(field), first(request.query, "q"))
         body = choice_list(field.name, field.kind, found, ())
         headers = [("Content-Type", "text/html; charset=utf-8"), ("Cache-Control", "no-store")]
         return Response(200, body.encode(), headers)
@@ -280,7 +272,7 @@ class ResourcePages:
             assert now.base is not None
             # Without a base nothing is written that the client has not compared with the row.
             began = base or now.base._replace(undecided=[*now.base.fields])
-            lost = changed_others(began, now.fields, sent)
+            lost = lost_changes(began, now.fields, sent)
             decided = {f.name: first(pairs, f.name + CHOICE) for f in now.fields if base}
             merged = merge(began, now.fields, sent, now.texts, decided)
             # The base stays; a field that was not sent is left out, as its text would be another.
@@ -374,30 +366,27 @@ class ResourcePages:
             place = place if row is None else address(place, key)
             base = seal(writing.base, self._owner(request), partial(sign_form, request))
             hidden.append(void("input", type="hidden", name=_BASE, value=base))
-        body = self._templates["form"](
-            title=title, action=action, cancel=place, hidden=join(hidden), fields=asked, row=row,
+        return self._frame.page(
+            request, self._templates["form"], title, status=status, action=action, cancel=place,
+            hidden=join(hidden), fields=asked, row=row,
             problems=[
-                Problem(name, labels.get(name, ""), message)
+                Item(name=name, label=labels.get(name, ""), message=message)
                 for name, messages in wrong.items() for message in messages
             ],
-            words=WORDS,
         )  # fmt: skip
-        return self._frame.page(request, title, body, status=status)
 
     def _asked(
         self, field: Field, writing: Writing, options: Mapping[str, Options],
         wrong: Mapping[str, Sequence[str]], pairs: Texts,
-    ) -> Asked:  # fmt: skip
+    ) -> Item:  # fmt: skip
         chosen, errors = options.get(field.name), wrong.get(field.name, ())
         texts = writing.texts.get(field.name, ())
         made = join([
             present(field, chosen), control(field, texts, options=chosen, wrong=bool(errors)),
             self._choice(field, writing, pairs),
         ])  # fmt: skip
-        group = is_group(field, chosen)
-        return Asked(
-            field.name, field.label, field.kind, field.help, field.required, group, made, errors
-        )
+        shown = {name: getattr(field, name) for name in _SHOWN}
+        return Item(**shown, group=is_group(field, chosen), input=made, errors=errors)
 
     def _choice(self, field: Field, writing: Writing, pairs: Texts) -> Raw:
         """The choice between two values, for a field that both sides changed."""
@@ -406,7 +395,7 @@ class ResourcePages:
         theirs, targets = writing.now.get(field.name, ()), []
         if field.relation is not None:
             with suppress(DomainError):
-                targets = choices.named(self._target(field), theirs)
+                targets = named(self._target(field), theirs)
         decided = first(pairs, field.name + CHOICE)
         return conflict_choice(field, spoken_value(field, theirs, targets), decided)
 
@@ -427,12 +416,12 @@ class ResourcePages:
 
     def _option(self, request: Request, field: Field, pairs: Texts) -> Options:
         target = self._target(field)
-        if (every := choices.few(target)) is not None:
+        if (every := few(target)) is not None:
             return Options(every)
         sought = first(pairs, field.name + SEARCH)
         fetch = f"{request.root}{self._path}/new/choices?{urlencode({'field': field.name})}"
-        chosen = choices.named(target, pairs.get(field.name, ()))
-        return Options(None, choices.search(target, sought), chosen, sought, fetch)
+        chosen = named(target, pairs.get(field.name, ()))
+        return Options(None, search(target, sought), chosen, sought, fetch)
 
     def _target(self, field: Field) -> Actions[Any, Any, Any]:
         assert field.relation is not None
@@ -449,12 +438,11 @@ class ResourcePages:
         question = text("It is taken out of all lists, and can be brought back.")
         if not self._actions.resource.soft_delete:
             question = text("This cannot be undone.")
-        body = self._templates["delete"](
-            title=title, question=question, problem=problem,
-            action=address(place, key, "delete"), cancel=address(place, key),
-            hidden=join([csrf_field(request), version]), row=row, words=WORDS,
+        return self._frame.page(
+            request, self._templates["delete"], title, status=status, question=question,
+            problem=problem, action=address(place, key, "delete"), cancel=address(place, key),
+            hidden=join([csrf_field(request), version]), row=row,
         )  # fmt: skip
-        return self._frame.page(request, title, body, status=status)
 
     def _done(self, request: Request, what: str, row: Any = None, *, undo: str = "") -> Response:
         place = request.root + self._path
@@ -462,9 +450,6 @@ class ResourcePages:
             place = address(place, self._actions.key_of(row))
         more = {"_done": what, "_undo": undo} if undo else {"_done": what}
         return redirect(f"{place}?{urlencode(more)}")
-
-    def _notice(self, request: Request) -> str:
-        return text(_NOTICES.get(first(request.query, "_done"), ""))
 
     def _undo(self, request: Request) -> Raw:
         key = first(request.query, "_undo")
@@ -474,13 +459,15 @@ class ResourcePages:
         button = tag("button", WORDS.undo, type="submit", class_="quiet")
         return tag("form", join([csrf_field(request), button]), method="post", action=action)
 
-    def _page(self, request: Request, title: str, body: str, status: int = 200) -> Response:
+    def _live_page(
+        self, request: Request, name: str, title: str, status: int = 200, **context: Any
+    ) -> Response:
+        """A page that loads itself again when a row changes, with a notice of what was done."""
         event, topic = self._actions.resource.event, self._actions.resource.topic
-        return self._frame.page(
-            request, title, body, status=status,
-            live=f"{request.root}/events?topic={topic}",
-            events=" ".join(f"{event}.{what}" for what in _EVENTS),
-        )  # fmt: skip
+        context["live"] = f"{request.root}/events?topic={topic}"
+        context["events"] = " ".join(f"{event}.{done}" for done in _NOTICES)
+        context["notice"] = text(_NOTICES.get(first(request.query, "_done"), ""))
+        return self._frame.page(request, self._templates[name], title, status=status, **context)
 
     def _may(self, operation: str) -> bool:
         with suppress(DomainError):
