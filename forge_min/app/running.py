@@ -36,7 +36,6 @@ from ..wsgi.middleware import (
 from ..wsgi.views import LISTING, Frame, ProblemPages
 from .declaration import App, Generated, declared_queues
 from .encoder import Encoder
-from .first import FirstConnection
 from .identity import Callers, caller
 from .metrics import Metrics
 from .routes import UNCOUNTED, build_router
@@ -102,7 +101,7 @@ class Running:
                 self._stack.callback(telemetry.shutdown)
                 self.metrics.watch_spans(telemetry)
             self.metrics.watch_log(observe.lines_to(sys.stderr))
-            first = self._connect(traced=telemetry is not None)
+            self._connect(traced=telemetry is not None)
             self.registry = Registry(
                 self.database,
                 app.dependencies,
@@ -121,7 +120,7 @@ class Running:
                 name for r in scoped for name in (r.topic, r.table, r.source)
             )
             if scoped:
-                db.check_bound_role(first.answer())
+                db.check_bound_role(self.database.connection())
             text.load(root / "locale")
             self._open_admin()
             if serving:
@@ -129,7 +128,7 @@ class Running:
                 self._serve(self.hub, app, generated, routes, root)
             if "opentelemetry.metrics" in sys.modules:  # else nobody reads, and it takes its time
                 self._stack.callback(observe.Exposed(self.metrics.registry).close)
-            first.answer()  # raises now what nobody would see later, before hooks are owed an end
+            own = self.database.connection()  # raises here, before stop hooks have to run
             self._stack.callback(self._call, app.stop_hooks)
             if self._links is not None:
                 self._stack.callback(self._links.stop)  # what sends them may need what hooks end
@@ -138,8 +137,7 @@ class Running:
             if self.hub is not None:
                 self.hub.start(_FIRST_PAGE)
             self._call(app.start_hooks)
-            if not app.start_hooks:  # which may have changed the session
-                self.database.hand_on()  # PERF: who answers the first page need not open one
+            own.close()  # this thread answers no request
             self._stack = self._stack.pop_all()
 
     def new_worker(
@@ -200,7 +198,7 @@ class Running:
         """Stop every service, the last started first. Idempotent."""
         self._stack.close()
 
-    def _connect(self, *, traced: bool) -> FirstConnection:
+    def _connect(self, *, traced: bool) -> None:
         c = self._config.database
         # The server itself ends what takes longer, unless it stands still.
         self._patience = c.statement_timeout + _MARGIN if c.statement_timeout else inf
@@ -221,9 +219,6 @@ class Running:
         self._stack.callback(self.database.close)
         self._stack.callback(self._direct.close)
         self._stack.callback(self._nudger.stop)
-        first = FirstConnection(self.database)
-        self._stack.callback(first.join)  # or it would open one after the closing
-        return first
 
     def _open_direct(self) -> db.Connection:
         """A connection past any pooler: LISTEN and NOTIFY."""
