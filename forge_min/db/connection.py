@@ -120,9 +120,9 @@ class Connection(psycopg.Connection[TupleRow]):
     prepared = Prepared(None)
     # Of the innermost db.transaction(); None outside, and inside a BEGIN of the caller's own.
     hooks: list[Hook] | None = None
-    # Of db.run: what converts values, the session's state that it knows, and for how many
-    # statements it was used; None while it is in use.
-    converter: tuple[Transformer, object, int] | None = None
+    # Of db.run: what converts values, and the session's settings that it was created for; None
+    # while it is in use.
+    converter: tuple[Transformer, object] | None = None
 
     @property
     def adapters(self) -> AdaptersMap:
