@@ -22,7 +22,6 @@ from forge_min.errors import ConfigError, ForgeError, Unavailable
 from forge_min.testing import TestDatabase
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.pq import TransactionStatus
 
 from round_trips import counting_proxy
 
