@@ -193,7 +193,10 @@ class Cursors:
 
 
 def write_cursor(secret: bytes, scope: str, keys: Sequence[str | None], backwards: bool) -> str:
-    """The token. scope: which list it is of, and who may use it; keys: as text, None for NULL."""
+    """Return the token of a position.
+
+    scope: which list it is of, and who may use it. keys: as text, None for NULL.
+    """
     body = _encode([int(backwards), keys]).encode()
     return _spell(_sign(secret, scope, body) + body)
 
@@ -201,9 +204,10 @@ def write_cursor(secret: bytes, scope: str, keys: Sequence[str | None], backward
 def read_cursor(
     secret: bytes, scope: str, token: str, keys: Callable[[Sequence[str | None]], Keys]
 ) -> tuple[Keys, bool]:
-    """What `keys` makes of the texts, and the direction. keys: raises ValueError for texts that a
-    release has signed in which a column had another type.
+    """Return the keys of a token and its direction.
 
+    keys: reads the texts; raises ValueError for texts that a release has signed in which a column
+    had another type.
     Raises BadRequest for what `write_cursor` did not give for `scope`.
     """
     try:
