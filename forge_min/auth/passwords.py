@@ -24,7 +24,8 @@ LONGEST = 1_024  # characters
 WAIT = 10.0  # seconds for a turn
 _FEWEST_DIFFERENT = 5  # characters
 _TURNS = threading.BoundedSemaphore(2)  # LOCK: how many take 32 MiB at the same time
-_PLACES = threading.BoundedSemaphore(4)  # LOCK: how many unknown networks have or await a turn
+_NEXT = threading.Lock()  # LOCK: held by the one that gets the next turn, so that none overtakes it
+_PLACES = threading.BoundedSemaphore(3)  # LOCK: how many unknown networks have or await a turn
 _STORED = expression(
     r"\$scrypt\$ln=(\d{1,2}),r=(\d{1,2}),p=(\d{1,2})\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)"
 )
@@ -105,8 +106,13 @@ def place() -> Iterator[None]:
 
 @contextmanager
 def _turn() -> Iterator[None]:
-    if not _TURNS.acquire(timeout=WAIT):
-        raise Unavailable("too many sign in at once", retry_after=max(1, int(WAIT)))
+    first = _NEXT.acquire(timeout=WAIT)
+    try:
+        if not first or not _TURNS.acquire(timeout=WAIT):
+            raise Unavailable("too many sign in at once", retry_after=max(1, int(WAIT)))
+    finally:
+        if first:
+            _NEXT.release()
     try:
         yield
     finally:

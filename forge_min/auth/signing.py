@@ -8,7 +8,7 @@ whether an email has an account.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -40,7 +40,10 @@ ADDRESS = Bucket(30, 10)  # one network, whatever account
 HERE = Bucket(5, 60)  # an account from one network, or from one known device
 ACCOUNT = Bucket(30, 60)  # an account from all networks that are unknown to it
 FIRST = Bucket(2, 600)  # an account from one unknown network when ACCOUNT is used up
+EVERYONE = Bucket(50, 0.2)  # all accounts from unknown networks: beyond it, few tries may wait
 CORRECT = Bucket(30, 10)  # correct passwords of an account, from anywhere
+UNCOUNTED = Bucket(0, 0)
+_BUSY = "busy"  # stands for EVERYONE when that is used up
 
 
 def sign_in(
@@ -59,20 +62,20 @@ def sign_in(
     known, correct = f"known {account} {address}", f"correct {account}"
     _check_room(conn, [correct])
     steps = [{f"address {address}": ADDRESS}, {f"here {account} {address}": HERE}]
-    taken = _count_device(conn, account, device)
-    unknown = not taken and not db.run(conn, SQL["is_known"], {"key": known})
-    if unknown:
+    if not db.run(conn, SQL["is_known"], {"key": known}):
         steps.append({f"account {account}": ACCOUNT, f"first {account} {address}": FIRST})
+        steps.append({"everyone": EVERYONE, _BUSY: UNCOUNTED})
+    hurried = {f"first {account} {address}", _BUSY}
+    taken = _count_device(conn, account, device) or _count(conn, steps, hurried)
+    ((id, kept),) = db.run(conn, SQL["password"], {"email": email}) or [(None, None)]
     wrong = Unauthenticated(text("email or password is wrong"), code="F638")
-    with place() if unknown else nullcontext():
-        taken = taken or _count(conn, steps)
-        ((id, kept),) = db.run(conn, SQL["password"], {"email": email}) or [(None, None)]
-        try:
+    try:
+        with place() if hurried & taken.keys() else nullcontext():
             if not verify_password(password, kept) or kept is None:
                 raise wrong
-        except Unavailable:
-            _give_back(conn, taken)
-            raise
+    except Unavailable:
+        _give_back(conn, taken)
+        raise
     anew = hash_password(password) if is_outdated(kept) else ""
     with db.transaction(conn):
         # SAFETY: a new password, set meanwhile, ends all that an old one began.
@@ -174,11 +177,11 @@ def count_reset(conn: psycopg.Connection[Any], email: str, address: str, device:
     address, device: as of `sign_in`. Raises TooManyAttempts F637.
     """
     account = digest(plain_email(email)).hex()
-    if _count_device(conn, f"reset {account}", device):
-        return True
-    _count(conn, [{f"address {address}": ADDRESS}, {f"reset {account} {address}": HERE}])
-    is_known = db.run(conn, SQL["is_known"], {"key": f"known {account} {address}"})
-    return bool(is_known) or _has_room(conn, f"reset {account}", HERE)
+    steps = [{f"address {address}": ADDRESS}, {f"reset {account} {address}": HERE}]
+    if not db.run(conn, SQL["is_known"], {"key": f"known {account} {address}"}):
+        steps.append({f"reset {account}": HERE, _BUSY: UNCOUNTED})
+    taken = _count_device(conn, f"reset {account}", device) or _count(conn, steps)
+    return _BUSY not in taken
 
 
 def find_user(conn: psycopg.Connection[Any], email: str) -> User:
@@ -223,11 +226,14 @@ def _count_device(
 
 
 def _count(
-    conn: psycopg.Connection[Any], steps: Sequence[Mapping[str, Bucket]]
+    conn: psycopg.Connection[Any],
+    steps: Sequence[Mapping[str, Bucket]],
+    hurried: Collection[str] = (),
 ) -> Mapping[str, Bucket]:
     """Count a try in one bucket of each step, the first that has room. Returns these.
 
-    Raises TooManyAttempts F637 when a step has no room. Then the try counts nowhere.
+    hurried: keys of buckets whose tries need a `place`. Raises TooManyAttempts F637 when a step has
+    no room, Unavailable when there is no place. Then the try counts nowhere.
     """
     taken: dict[str, Bucket] = {}
     with db.transaction(conn):
@@ -235,6 +241,9 @@ def _count(
             key = next((key for key, bucket in step.items() if _has_room(conn, key, bucket)), "")
             if not key:
                 _check_room(conn, step, least=1)
+            if key in hurried:
+                with place():
+                    pass
             taken[key] = step[key]
         db.run(conn, SQL["sweep"])
     return taken
@@ -249,6 +258,8 @@ def _check_room(conn: psycopg.Connection[Any], keys: Iterable[str], least: int =
 
 
 def _has_room(conn: psycopg.Connection[Any], key: str, bucket: Bucket) -> bool:
+    if bucket is UNCOUNTED:
+        return True
     burst = bucket.every * (bucket.free - 1)
     return bool(db.run(conn, SQL["count"], {"key": key, "every": bucket.every, "burst": burst}))
 
