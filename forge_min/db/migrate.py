@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, Literal, NamedTuple
 
 import psycopg
@@ -28,6 +28,17 @@ TABLE_TRIES = 5  # times that it does; in between, whoever waits for us gets thr
 SQL = load_sql("forge_min.db", "migrate.sql")
 # What PostgreSQL refuses inside a transaction: CONCURRENTLY, VACUUM; COMMIT inside DO or CALL.
 RUNS_ALONE = (psycopg.errors.ActiveSqlTransaction, psycopg.errors.InvalidTransactionTermination)
+# What a down part meets where the up part was not done: nothing to drop, or still there.
+NOT_DONE = (
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedObject,
+    psycopg.errors.UndefinedFunction,
+    psycopg.errors.DuplicateTable,
+    psycopg.errors.DuplicateColumn,
+    psycopg.errors.DuplicateObject,
+    psycopg.errors.DuplicateFunction,
+)
 # Done again before the statement after it is, of which it removes what an interrupted run left.
 REPEATED = expression(r"(--[^\n]*\n|\s)*drop index concurrently if exists\b", re.IGNORECASE)
 
@@ -35,6 +46,7 @@ Progress = Callable[[str], None]
 Connection = psycopg.Connection[Any]
 Key = tuple[str, str]  # source and name of a file
 Note = tuple[str, Sequence[object]]  # a statement of migrate.sql and its values
+Passed = tuple[type[Exception], ...]
 NOTHING: Note = ("select", [])
 State = Literal["applied", "pending", "changed", "half applied", "missing"]
 
@@ -80,10 +92,11 @@ def migrate(
 
 
 def migrate_down(conn: Connection, files: Sequence[MigrationFile], steps: int = 1) -> list[str]:
-    """Undo the last `steps` applied files of those given, newest first; their labels.
+    """Undo the last `steps` applied files of those given, newest first; their labels. Of a file
+    that is half applied, what was done is undone.
 
-    Raises BuildError F323, before anything is done, when one of them has no down part or is half
-    applied, or a newer file was applied that is not given; else as migrate.
+    Raises BuildError F323, before anything is done, when one of them has no down part, or a newer
+    file was applied that is not given; else as migrate.
     """
     with _running(conn) as applied:
         chosen = [f for f in reversed(files) if (f.source, f.name) in applied][: max(steps, 0)]
@@ -97,12 +110,6 @@ def migrate_down(conn: Connection, files: Sequence[MigrationFile], steps: int = 
                     hint="undo it first, by the release that has it",
                 )
             _check_unchanged(file, applied[file.source, file.name])
-            if not applied[file.source, file.name].whole:
-                raise BuildError(
-                    f"{file.label} is half applied, so it cannot be undone as a whole",
-                    code="F323",
-                    hint="correct what is still to come, and run `migrate up` first",
-                )
             if not file.down:
                 raise BuildError(
                     f"{file.label} has no `-- forge: down` part, so it cannot be undone",
@@ -110,7 +117,7 @@ def migrate_down(conn: Connection, files: Sequence[MigrationFile], steps: int = 
                     hint="write a new migration that does the opposite",
                 )
         for file in chosen:
-            _undo(conn, file)
+            _undo(conn, file, applied[file.source, file.name].whole)
     return [file.label for file in chosen]
 
 
@@ -179,24 +186,28 @@ def _apply(conn: Connection, file: MigrationFile, done: int) -> None:
             _step(conn, file, text, note)
 
 
-def _undo(conn: Connection, file: MigrationFile) -> None:
+def _undo(conn: Connection, file: MigrationFile, whole: bool) -> None:
     """All in one transaction where PostgreSQL allows it, whatever the file's head says."""
     conn.execute(SQL["reset"], prepare=False)
+    passed, todo = ((), [file.down]) if whole else (NOT_DONE, statements(file.down))
     forget = SQL["forget"], [file.source, file.name]
-    with _failures_named(file, file.down):
+    with _failures_named(file, file.down if whole else ""):
         try:
-            _together(conn, file, file.down, forget)
+            _together(conn, file, todo, forget, passed)
         except RUNS_ALONE:
             if file.transactional:
                 raise
+            # Nobody who comes after an interruption may take the file for applied.
+            conn.execute(SQL["note"], [file.source, file.name, _done([], 0), 0, False])
             for text in statements(file.down):
-                _step(conn, file, text, NOTHING)
+                with suppress(*passed):
+                    _step(conn, file, text, NOTHING)
             conn.execute(*forget)
 
 
 def _step(conn: Connection, file: MigrationFile, text: str, note: Note) -> None:
     try:
-        _together(conn, file, text, note)
+        _together(conn, file, [text], note)
     except RUNS_ALONE:
         if file.transactional:
             raise
@@ -205,15 +216,17 @@ def _step(conn: Connection, file: MigrationFile, text: str, note: Note) -> None:
         conn.execute(*note)
 
 
-def _together(conn: Connection, file: MigrationFile, text: str, note: Note) -> None:
+def _together(
+    conn: Connection, file: MigrationFile, todo: list[str], note: Note, passed: Passed = ()
+) -> None:
     """Run it and note it, in one transaction; anew where a table stayed in use, since the locks
-    that were had by then hold others up.
+    that were had by then hold others up. passed: errors of a statement that do not matter.
     """
     conn.execute(SQL["limit"], [f"{TABLE_WAIT}s"])
     for left in reversed(range(TABLE_TRIES)):
         try:
             with conn.transaction():
-                _run_whole(conn, file, text)
+                _run_all(conn, file, todo, passed)
                 conn.execute(*note)
             return
         except psycopg.errors.LockNotAvailable:
@@ -222,9 +235,11 @@ def _together(conn: Connection, file: MigrationFile, text: str, note: Note) -> N
             time.sleep(TABLE_WAIT / 4)
 
 
-def _run_whole(conn: Connection, file: MigrationFile, text: str) -> None:
+def _run_all(conn: Connection, file: MigrationFile, todo: list[str], passed: Passed) -> None:
     before = _one(conn, "select pg_current_xact_id()::text")
-    conn.execute(text, prepare=False)
+    for text in todo:
+        with suppress(*passed), conn.transaction() if passed else nullcontext():
+            conn.execute(text, prepare=False)
     if before != _one(conn, "select pg_current_xact_id()::text"):
         raise BuildError(
             f"{file.label} commits or rolls back by itself, so part of it may be applied",

@@ -176,31 +176,44 @@ def test_a_file_without_transaction_goes_on_where_it_failed(conn):
     assert conn.execute("show lock_timeout").fetchone() == ("0",)
 
 
-def test_a_half_applied_file_is_not_undone_before_it_is_applied(conn):
-    down = "-- forge: down\ndrop table a;"
-    half, whole = (file(1, STEPS.format(text) + down) for text in ("select no_such", "select 1"))
-    with pytest.raises(BuildError, match="statement 2"):
-        migrate(conn, [half])
-    with pytest.raises(BuildError) as caught:
-        migrate_down(conn, [half])
-    assert caught.value.code == "F323" and "migrate up" in str(caught.value.hint)
-    assert states(conn, [half]) == {"0001": "half applied"} and tables(conn) == {"a"}
-    assert migrate(conn, [whole]) == migrate_down(conn, [whole]) == ["0001_x.sql"]
-    assert states(conn, [whole]) == {"0001": "pending"} and tables(conn) == set()
+DOWN = "-- forge: down\ndrop index if exists i_new;\ndrop index i;\ndrop table a;\n"
 
 
-def test_a_way_back_that_was_interrupted_is_begun_anew(conn):
+def test_what_a_half_applied_file_has_done_is_undone(conn):
+    for number in (1, 2, 3):
+        lines = (STEPS.format("select 1") + "select no_such;\n").splitlines()
+        half = file(1, "\n".join([*lines[: 1 + number], "select no_such;", DOWN]))
+        with pytest.raises(BuildError, match=f"statement {number + 1}"):
+            migrate(conn, [half])
+        assert states(conn, [half]) == {"0001": "half applied"} and tables(conn) == {"a"}
+        assert migrate_down(conn, [half]) == ["0001_x.sql"]
+        assert states(conn, [half]) == {"0001": "pending"} and tables(conn) == set()
+
+
+def test_a_way_back_that_was_interrupted_goes_on(conn):
     up = "-- forge: no transaction\ncreate table a (id int);\n"
     up += "create index concurrently b on a (id);\ncreate index concurrently c on a (id);\n"
-    down = "-- forge: down\ndrop index concurrently if exists c;\nselect 1 / count(*) from a;\n"
-    both = file(1, up + down + "drop index concurrently b;\ndrop table a;")
-    migrate(conn, [both])
+    back = "-- forge: down\ndrop index concurrently c;\n{}drop index concurrently b;\ndrop table a;"
+    stops, goes = file(1, up + back.format("select no_such();\n")), file(1, up + back.format(""))
+    migrate(conn, [stops])
+    with pytest.raises(BuildError, match="no_such"):
+        migrate_down(conn, [stops])
+    assert states(conn, [stops]) == {"0001": "half applied"} and tables(conn) == {"a"}
+    with pytest.raises(BuildError, match="already exists"):
+        migrate(conn, [stops])
+    assert migrate_down(conn, [goes]) == ["0001_x.sql"]
+    assert states(conn, [goes]) == {"0001": "pending"} and tables(conn) == set()
+    assert migrate(conn, [goes]) == ["0001_x.sql"]
+    assert states(conn, [goes]) == {"0001": "applied"}
+
+
+def test_what_cannot_be_undone_of_a_half_applied_file_is_told_and_nothing_is_done(conn):
+    text = STEPS.format("select no_such") + "-- forge: down\ndrop table a;\nselect 1/0;"
+    with pytest.raises(BuildError):
+        migrate(conn, [file(1, text)])
     with pytest.raises(BuildError, match="division by zero"):
-        migrate_down(conn, [both])
-    assert states(conn, [both]) == {"0001": "applied"} and tables(conn) == {"a"}
-    conn.execute("insert into a values (1)")
-    assert migrate_down(conn, [both]) == ["0001_x.sql"]
-    assert states(conn, [both]) == {"0001": "pending"} and tables(conn) == set()
+        migrate_down(conn, [file(1, text)])
+    assert states(conn, [file(1, text)]) == {"0001": "half applied"} and tables(conn) == {"a"}
 
 
 def test_what_a_half_applied_file_has_done_may_not_be_changed(conn):
