@@ -21,7 +21,7 @@ from ..expression import expression
 from ..text import text
 
 LONGEST = 1_024  # characters
-WAIT = 10.0  # seconds for a turn
+WAIT = 5.0  # seconds for a turn
 _FEWEST_DIFFERENT = 5  # characters
 _TURNS = threading.BoundedSemaphore(2)  # LOCK: how many take 32 MiB at the same time
 _NEXT = threading.Lock()  # LOCK: held by the one that gets the next turn, so that none overtakes it
