@@ -7,12 +7,15 @@ from ..jobs import JobHook
 from .actions import Actions
 from .base import Limits
 from .check import Check
+from .reading.listing import MOST_RELATED
 from .reading.query import Filter, ListQuery
 from .registry import Registry
 from .resource import Column, Page, Relation, Resource, Sort
-from .writing import ANY_VERSION, Upserted, uuid7
+from .values import uuid7
+from .writing import ANY_VERSION, Upserted
 
 __all__ = [
-    "ANY_VERSION", "Actions", "Check", "Column", "Filter", "JobHook", "Limits", "ListQuery",
-    "Page", "Registry", "Relation", "Resource", "Sort", "Upserted", "iso_utc", "uuid7", "uuid_text",
+    "ANY_VERSION", "MOST_RELATED", "Actions", "Check", "Column", "Filter", "JobHook", "Limits",
+    "ListQuery", "Page", "Registry", "Relation", "Resource", "Sort", "Upserted", "iso_utc", "uuid7",
+    "uuid_text",
 ]  # fmt: skip

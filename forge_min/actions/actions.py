@@ -7,8 +7,7 @@ with a connection of the caller's, the write is part of the caller's transaction
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from functools import cache
+from collections.abc import Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
 from .. import db
@@ -20,7 +19,7 @@ from .reading.reader import Reader
 from .resource import R, Relation, quote
 from .writing import Bulk, statement
 from .writing.idempotency import Headers, Run, once
-from .writing.writer import ANY_VERSION, Item, Params
+from .writing.writer import ANY_VERSION, Item
 
 C = TypeVar("C", bound=Mapping[str, Any])
 U = TypeVar("U", bound=Mapping[str, Any])
@@ -47,17 +46,11 @@ class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
         Conflict for a unique value that is taken.
         """
         self.allow("create")
-        return self._insert(self._prepared(data, id), conn)
-
-    def creator(self, data: C) -> Callable[[Conn], R]:
-        """`create` for a transaction that may be tried again: the first call validates the data."""
-        prepared = cache(lambda: self._prepared(data, None))
-
-        def create(conn: Conn) -> R:
-            self.allow("create")
-            return self._insert(prepared(), conn)
-
-        return create
+        values = self._new(data, id)
+        fields, pairs = self._linked([values])
+        sql = self._sql(statement.create, fields)
+        rows = self._write(conn, sql, values | pairs, lambda rows: {"create": len(rows)})
+        return self._row(rows[0])
 
     def update(self, id: Any, data: U, *, version: int | None = None, conn: Conn = None) -> R:
         """Change the given fields. version: the one the caller has read, or None for whatever is
@@ -154,15 +147,6 @@ class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
         return {self.key_of(row): row for row in rows}
 
     # -- inside ------------------------------------------------------------------------------------
-
-    def _prepared(self, data: C, id: Any) -> tuple[str, Params]:
-        """The statement of a create and its parameters, validated."""
-        values = self._new(data, id)
-        fields, pairs = self._linked([values])
-        return self._sql(statement.create, fields), values | pairs
-
-    def _insert(self, prepared: tuple[str, Params], conn: Conn) -> R:
-        return self._row(self._write(conn, *prepared, lambda rows: {"create": len(rows)})[0])
 
     def _delete(self, id: Any, conn: Conn, version: int | None = None) -> None:
         self._changed(conn, self._sql(statement.delete), _key(id, version), "delete")

@@ -92,20 +92,14 @@ class Registry:
         """
         known = self.declared()
         for topic, actions in self.actions.items():
-
-            def bound(hooks: Iterable[JobHook], topic: str = topic) -> tuple[JobHook, ...]:
-                found = [(hook, _hooked(topic, hook.kind, known)) for hook in hooks]
-                return tuple(
-                    h._replace(max_attempts=h.max_attempts or of.max_attempts or max_attempts)
-                    for h, of in found
-                )
-
             r = actions.resource
+            created, updated, deleted = (
+                tuple(_bound(topic, hook, known, max_attempts) for hook in hooks)
+                for hooks in (r.after_create, r.after_update, r.after_delete)
+            )
             # This application's: the generated class serves others too.
             vars(actions)["resource"] = r._replace(
-                after_create=bound(r.after_create),
-                after_update=bound(r.after_update),
-                after_delete=bound(r.after_delete),
+                after_create=created, after_update=updated, after_delete=deleted
             )
 
     def declared(self) -> dict[str, jobs.Kind]:
@@ -141,8 +135,8 @@ class Registry:
         return update_wrapper(partial(function, **values), function) if values else function
 
 
-def _hooked(topic: str, kind: str, known: Mapping[str, jobs.Kind]) -> jobs.Kind:
-    found = known.get(kind)
+def _bound(topic: str, hook: JobHook, known: Mapping[str, jobs.Kind], max_attempts: int) -> JobHook:
+    kind, found = hook.kind, known.get(hook.kind)
     if found is None:
         raise ForgeError(
             f"{topic} enqueues {kind}, and no worker class has this kind",
@@ -155,4 +149,4 @@ def _hooked(topic: str, kind: str, known: Mapping[str, jobs.Kind]) -> jobs.Kind:
             code="F719",
             hint="a hook's job tells of a change: args = jobs.Change, or none and job.change",
         )
-    return found
+    return hook._replace(max_attempts=hook.max_attempts or found.max_attempts or max_attempts)

@@ -136,7 +136,7 @@ class Running:
                 self._serve(app, generated, routes, root)
             if "opentelemetry.metrics" in sys.modules:  # else nobody reads, and it takes its time
                 self._stack.callback(observe.Exposed(self.metrics.registry).close)
-            self.database.connection()  # raises now, before stop hooks have to run
+            own = self.database.connection()  # raises here, before stop hooks have to run
             self._stack.callback(self._call, app.stop_hooks)
             if self._links is not None:
                 self._links.start()
@@ -146,8 +146,7 @@ class Running:
             if self.hub is not None:
                 self.hub.start(_FIRST_PAGE)
             self._call(app.start_hooks)
-            if not app.start_hooks:  # which may have changed the session
-                self.database.hand_on()  # PERF: who answers the first page need not open one
+            own.close()  # this thread answers no request
             self._stack = self._stack.pop_all()
 
     def new_worker(

@@ -96,11 +96,8 @@ def list_sessions(conn: psycopg.Connection[Any], user: UUID) -> list[Session]:
     return [Session(*row) for row in db.run(conn, SQL["sessions"], {"user": user})]
 
 
-def end(conn: psycopg.Connection[Any], user: UUID, id: UUID | None = None) -> int:
-    """End a session of the user's, or all; how many."""
-    return len(db.run(conn, SQL["end_sessions"], {"user": user, "id": id, "but": None}))
-
-
-def end_others(conn: psycopg.Connection[Any], user: UUID, but: UUID | None) -> int:
-    """End all sessions of the user's but one; how many."""
-    return len(db.run(conn, SQL["end_sessions"], {"user": user, "id": None, "but": but}))
+def end(
+    conn: psycopg.Connection[Any], user: UUID, id: UUID | None = None, *, but: UUID | None = None
+) -> int:
+    """End a session of the user's, or all, or all but one; how many."""
+    return len(db.run(conn, SQL["end_sessions"], {"user": user, "id": id, "but": but}))

@@ -9,8 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..data import files
+from ..errors import Unavailable
 from ..late import late
-from ._libpq import psycopg  # noqa: F401  (first: a missing libpq gets its error)
+
+try:
+    import psycopg  # noqa: F401
+except ImportError as err:
+    raise Unavailable(
+        "PostgreSQL's client library (libpq) was not found, so no database can be reached",
+        code="F402",
+        hint="pip install 'psycopg[binary]', or install libpq (Debian: libpq5, Alpine: libpq)",
+    ) from err
+
 from .connection import Connection, Database, connect
 from .migrate import migrate, migrate_down, migration_lock, migration_status
 from .migration_files import MigrationFile, read_migrations

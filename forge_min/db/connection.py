@@ -120,9 +120,9 @@ class Connection(psycopg.Connection[TupleRow]):
     prepared = Prepared(None)
     # Of the innermost db.transaction(); None outside, and inside a BEGIN of the caller's own.
     hooks: list[Hook] | None = None
-    # Of db.run: what converts values, the session's state that it knows, and for how many
-    # statements it was used; None while it is in use.
-    converter: tuple[Transformer, object, int] | None = None
+    # Of db.run: what converts values, and the session's settings that it was created for; None
+    # while it is in use.
+    converter: tuple[Transformer, object] | None = None
 
     @property
     def adapters(self) -> AdaptersMap:
@@ -254,13 +254,13 @@ def connect(
 class Database:
     """The connections of one process to one database: each thread has its own, opened on first use.
 
-    options: as `connect` takes them. opened: called with each new connection, and by the thread
-    that gets one which another has handed on. `close()` closes those of all threads; the next
-    `connection()` opens a new one. After a fork the child opens its own and leaves the parent's
-    alone. patience: seconds after which a connection whose server does not answer a statement is
-    cut, so that its thread gets Unavailable; inf: never; 0: never, and no read is cancelled. TCP
-    does not see a server that stands still: its kernel goes on. While no connection can be had, one
-    thread at a time finds out whether one can be had again, and the others are told at once.
+    options: as `connect` takes them. opened: called with each new connection. `close()` closes
+    those of all threads; the next `connection()` opens a new one. After a fork the child opens its
+    own and leaves the parent's alone. patience: seconds after which a connection whose server does
+    not answer a statement is cut, so that its thread gets Unavailable; inf: never; 0: never, and no
+    read is cancelled. TCP does not see a server that stands still: its kernel goes on. While no
+    connection can be had, one thread at a time finds out whether one can be had again, and the
+    others are told at once.
     """
 
     def __init__(
@@ -280,9 +280,8 @@ class Database:
     def _begin(self) -> None:
         # SAFETY: in a forked child the parent's connections are only forgotten: closing one would
         # end the parent's session.
-        self._lock = threading.Lock()  # LOCK: guards changes of _open and _handed
+        self._lock = threading.Lock()  # LOCK: guards changes of _open
         self._open: dict[threading.Thread, Connection] = {}
-        self._handed: list[Connection] = []  # by threads that need none now
         self._refusal: ForgeError | None = None  # why there is none, until one is opened
         self._successes = 0  # connections that were opened
         self._trying = threading.Lock()  # LOCK: guards nothing; one thread at a time tries
@@ -322,20 +321,6 @@ class Database:
             raise Unavailable(message, code="F405")
         return conn
 
-    def hand_on(self) -> None:
-        """Leave this thread's connection, where it has one, to the next thread that needs one; it
-        is closed where a transaction is open. What was SET on it stays.
-        """
-        if self._generation != _generation:
-            self._begin()
-        with self._lock:
-            conn = self._open.pop(threading.current_thread(), None)
-            if conn is not None and conn.pgconn.transaction_status == TransactionStatus.IDLE:
-                self._handed.append(conn)
-                return
-        if conn is not None:
-            conn.close()
-
     def open(self) -> Connection:
         """A connection that the caller owns and closes. Raises as `connect`."""
         conn = self._connect()
@@ -348,7 +333,7 @@ class Database:
         if self._generation != _generation:
             self._begin()
         with self._lock:
-            conns, self._open, self._handed = [*self._open.values(), *self._handed], {}, []
+            conns, self._open = list(self._open.values()), {}
             self._watch = None
             self._closed.set()
         for conn in conns:
@@ -407,21 +392,8 @@ class Database:
                 self._refusal = Unavailable(message, code="F401")
             conn.cut()
 
-    def _take(self) -> Connection | None:
-        """One that was handed on and whose server is still there."""
-        with self._lock:
-            conn = self._handed.pop() if self._handed else None
-        if conn is None or conn.closed:
-            return None
-        if not conn.is_alive():
-            conn.lose()
-            return None
-        if self._opened:
-            self._opened(conn)
-        return conn
-
     def _reopen(self) -> Connection:
-        conn = self._take() or self._try()
+        conn = self._try()
         me = threading.current_thread()
         with self._lock:
             unused = [thread for thread in self._open if thread is me or not thread.is_alive()]

@@ -22,7 +22,6 @@ from psycopg.errors import ReadOnlySqlTransaction, SerializationFailure, error_f
 from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
 from psycopg.rows import class_row, tuple_row
-from psycopg.types.json import _JsonDumper, _JsonLoader
 
 from ..errors import DatabaseError, Unavailable
 from .connection import Connection
@@ -40,7 +39,6 @@ SETTINGS = (  # what psycopg's loaders and dumpers read of a session, each when 
     b"TimeZone", b"DateStyle", b"IntervalStyle", b"client_encoding", b"standard_conforming_strings",
 )  # fmt: skip
 _AUTO = PyFormat.AUTO
-USES = 1000  # statements of one converter: it keeps every class that it has seen
 FAILED, DONE = ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_SYNC
 IDLE, ACTIVE = TransactionStatus.IDLE, TransactionStatus.ACTIVE
 SCOPE = (
@@ -160,7 +158,7 @@ def _by_parts(conn: Connection, sql: str, params: Params, tenant: UUID | None) -
     try:
         text, places = (sql, ()) if params is None else numbered(sql)
         given = values_at(places, params or ())
-        adapted, session, uses = _converter(conn)
+        adapted, session = _converter(conn)
         values = adapted.dump_sequence(given, [_AUTO] * len(given))
         statement = text, adapted.types or ()
         message = statement, values, adapted.formats
@@ -176,11 +174,11 @@ def _by_parts(conn: Connection, sql: str, params: Params, tenant: UUID | None) -
         if result.nfields:
             # SAFETY: the statement may have changed a setting, and a reload of the server's too.
             if (now := _session(conn)) != session:
-                adapted, session, uses = _new_converter(conn), now, 0
+                adapted, session = _new_converter(conn), now
             adapted.set_pgresult(result)
             rows = adapted.load_rows(0, result.ntuples, tuple)
             adapted.set_pgresult(None)
-        conn.converter = adapted, session, uses + 1
+        conn.converter = adapted, session
         conn.used = started
         return rows
     finally:
@@ -189,24 +187,22 @@ def _by_parts(conn: Connection, sql: str, params: Params, tenant: UUID | None) -
             conn.observe(operation(sql), time.perf_counter() - started)
 
 
-def _converter(conn: Connection) -> tuple[abc.Transformer, object, int]:
-    """What converts values both ways, with the state of the session that it knows and how often it
-    was used.
+def _converter(conn: Connection) -> tuple[abc.Transformer, object]:
+    """What converts values both ways, with the settings of the session that it was created for.
 
     PERF: a new one asks Python for the loader of each column and makes it (benchmarks/http, row).
     """
     session = _session(conn)
     # SAFETY: an adapter that runs a statement itself gets one of its own.
     kept, conn.converter = conn.converter, None
-    if kept is not None and kept[1] == session and kept[2] < USES:
+    if kept is not None and kept[1] == session:
         return kept
-    return _new_converter(conn), session, 0
+    return _new_converter(conn), session
 
 
 def _session(conn: Connection) -> object:
     """The settings that psycopg's loaders and dumpers read when they are created."""
-    settings = map(conn.pgconn.parameter_status, SETTINGS)
-    return _JsonDumper._dumps, _JsonLoader._loads, *settings
+    return [*map(conn.pgconn.parameter_status, SETTINGS)]
 
 
 def _new_converter(conn: Connection) -> abc.Transformer:

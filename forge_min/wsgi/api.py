@@ -61,7 +61,7 @@ class ResourceAPI:
         self._actions = actions
         self._path = path
         # Code of the project runs once in a request; what the library composed may run again.
-        self._composes = actions.is_inherited("create")
+        self._composes = actions.is_inherited("create", "validate")
         self._repeats = actions.is_inherited("update", "replace", "delete", "restore")
 
     def list(self, request: Request) -> Response:
@@ -114,8 +114,7 @@ class ResourceAPI:
         """POST: 201 with Location; with Idempotency-Key at most once."""
         self._actions.allow("create")
         data = _object(request)
-        create = self._actions.creator(data) if self._composes else partial(self._override, data)
-        run = partial(self._created, request.root, create)
+        run = partial(self._created, request.root, data)
         return self._once(request, "create", run, repeatable=self._composes)
 
     def update(self, request: Request) -> Response:
@@ -192,13 +191,8 @@ class ResourceAPI:
             headers = [*headers, ("Idempotency-Replayed", "true")]
         return Response(status, body, headers)
 
-    def _override(self, data: dict[str, Any], conn: Connection | None) -> Any:
-        return self._actions.create(data, conn=conn)
-
-    def _created(
-        self, root: str, create: Callable[[Connection | None], Any], conn: Connection | None
-    ) -> Answer:
-        row = create(conn)
+    def _created(self, root: str, data: dict[str, Any], conn: Connection | None) -> Answer:
+        row = self._actions.create(data, conn=conn)
         place = f"{root}{self._path}/{quote(str(self._actions.key_of(row)), safe='')}"
         headers = [
             ("Content-Type", "application/json"),

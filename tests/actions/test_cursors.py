@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from forge_min.actions import ListQuery
-from forge_min.actions.reading import cursor, listing, reader
+from forge_min.actions.reading import listing, reader
 from forge_min.auth import as_identity
 from forge_min.errors import BadRequest
 from hypothesis import HealthCheck, given, settings
@@ -197,9 +197,9 @@ def test_a_token_is_of_one_list_one_order_one_tenant_and_one_secret(shop: Booksh
         keys = ["x", str(uuid4())]
         query = ListQuery.of(BOOKS, sort="title")
         used_for = listing.Cursors(BOOKS, query, NORTH.tenant, b"").scope
-        assert page(shop, cursor.write(shop.secret, used_for, keys, False), sort="title")
+        assert page(shop, listing.write_cursor(shop.secret, used_for, keys, False), sort="title")
         with pytest.raises(BadRequest):
-            page(shop, cursor.write(b"another", used_for, keys, False), sort="title")
+            page(shop, listing.write_cursor(b"another", used_for, keys, False), sort="title")
     with as_identity(SOUTH), pytest.raises(BadRequest):
         page(shop, token, sort="title", limit="5")
 
@@ -209,7 +209,7 @@ def test_a_signed_token_whose_keys_a_new_release_cannot_read_is_refused(shop: Bo
     used_for = listing.Cursors(BOOKS, query, NORTH.tenant, b"").scope
     for keys in (["cheap", str(uuid4())], ["1", "2"], ["1"], [], ["1", str(uuid4()), "3"]):
         with as_identity(NORTH), pytest.raises(BadRequest):
-            page(shop, cursor.write(shop.secret, used_for, keys, False), sort="price")
+            page(shop, listing.write_cursor(shop.secret, used_for, keys, False), sort="price")
 
 
 def test_a_deep_page_reads_its_ranges_of_the_indexes_only(shop: Bookshop) -> None:

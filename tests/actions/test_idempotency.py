@@ -213,29 +213,19 @@ def test_code_of_the_project_runs_once_and_a_deadlock_is_unavailable(
     assert deadlock.calls == 2
 
 
-def test_a_create_that_is_tried_again_validates_once(works: Workshop) -> None:
-    calls: list[object] = []
-    units = works["units"]
-
-    class Checked(type(units)):  # type: ignore[misc]
-        def validate(self, check: Any) -> None:
-            calls.append(check.values)
-
-    actions = Checked(works.database)
-    actions.registry = works.registry
-    create = actions.creator({"code": "a"})
+def test_a_create_is_tried_again_as_a_whole(works: Workshop) -> None:
+    units, failed = works["units"], []
 
     def run(conn: db.Connection) -> tuple[int, list[tuple[str, str]], bytes]:
-        row = create(conn)
+        row = units.create({"code": "a"}, conn=conn)
         if not failed:
             failed.append(row)
             raise Unavailable("this transaction and another waited for each other", code="F406")
         return 201, [], row.code.encode()
 
-    failed: list[object] = []
     with as_identity(ANN):
-        answer = actions.once("key", "hash", run, repeatable=True)
-    assert answer == (201, [], b"a", False) and len(calls) == len(failed) == 1
+        answer = units.once("key", "hash", run, repeatable=True)
+    assert answer == (201, [], b"a", False) and len(failed) == 1
     assert works.sql("select code from units") == [("a",)]
 
 

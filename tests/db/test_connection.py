@@ -22,7 +22,6 @@ from forge_min.errors import ConfigError, ForgeError, Unavailable
 from forge_min.testing import TestDatabase
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.pq import TransactionStatus
 
 from round_trips import counting_proxy
 
@@ -226,60 +225,6 @@ def test_a_finished_threads_connection_is_closed_when_another_thread_comes(fresh
 
 
 @pytest.mark.db
-def test_a_connection_that_is_handed_on_is_the_next_threads(fresh_database):
-    seen: list[object] = []
-    database = Database(fresh_database.app_url, opened=seen.append)
-    first = database.connection()
-    database.hand_on()
-    database.hand_on()
-    second = []
-    thread = threading.Thread(target=lambda: second.append(database.connection()))
-    thread.start()
-    thread.join()
-    assert second == [first] and seen == [first, first]
-    assert database.connection() is not first, "it has an owner"
-    database.hand_on()
-    (left,) = set(seen) - {first}
-    database.close()
-    assert left.closed and first.closed
-
-
-@pytest.mark.db
-def test_a_dead_connection_that_was_handed_on_is_nobodys(fresh_database):
-    database = Database(fresh_database.app_url)
-    first = database.connection()
-    backend = [first.info.backend_pid]
-    database.hand_on()
-    with connect(fresh_database.app_url) as killer:
-        killer.execute("select pg_terminate_backend(%s, 10000)", backend)
-    second = database.connection()
-    assert first.closed and second.execute("select 1").fetchone() == (1,)
-    database.close()
-
-
-@pytest.mark.db
-@pytest.mark.parametrize("statement", ["begin", "begin; insert into nowhere values (1)", None])
-def test_what_is_left_inside_a_transaction_or_closed_is_handed_on_to_nobody(
-    fresh_database, statement
-):
-    database = Database(fresh_database.app_url)
-    first = database.connection()
-    if statement is None:
-        first.close()
-    else:
-        for part in statement.split(";"):
-            with suppress(psycopg.errors.UndefinedTable):
-                first.execute(part)
-    database.hand_on()
-    second = database.connection()
-    assert first.closed and second.pgconn.transaction_status == TransactionStatus.IDLE
-    second.close()
-    database.hand_on()
-    assert database.connection().execute("select 1").fetchone() == (1,)
-    database.close()
-
-
-@pytest.mark.db
 def test_a_killed_connection_is_replaced_at_the_next_use(fresh_database):
     database = Database(fresh_database.app_url)
     first = database.connection()
@@ -430,13 +375,12 @@ import os, sys
 from forge_min.db import Database
 database = Database(sys.argv[1])
 pid = database.connection().info.backend_pid
-for use in (database.close, database.hand_on):
-    child = os.fork()
-    if child == 0:
-        use()
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
-    assert database.connection().execute("select pg_backend_pid()").fetchone() == (pid,)
+child = os.fork()
+if child == 0:
+    database.close()
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+assert database.connection().execute("select pg_backend_pid()").fetchone() == (pid,)
 database.close()
 """
     run_alone(code, fresh_database.app_url)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from forge_min.db import connect, scratch_database
 from forge_min.errors import Unavailable
@@ -36,16 +34,19 @@ def test_it_is_empty_and_gone_afterwards(fresh_database, conn):
     assert name not in there(conn)
 
 
-def test_one_that_a_kill_left_behind_goes_with_the_next(server, fresh_database, conn):
-    now = int(time.time())
-    left, begun, used = (f"forge_scratch_{now - age:x}_test" for age in (120, 5, 121))
-    for name in (left, begun, used, "forge_scratch_of_mine"):
+def test_one_that_a_kill_left_behind_is_replaced_and_others_stay(fresh_database, conn):
+    url = fresh_database.owner_url
+    with scratch_database(url) as other:
+        left = other.info.dbname
+    for name in (left, "forge_scratch_of_mine"):
         conn.execute(f"create database {name}")
-    with connect(make_conninfo(fresh_database.owner_url, dbname=used)):
-        with scratch_database(fresh_database.owner_url):
-            assert {begun, used, "forge_scratch_of_mine"} <= there(conn) and left not in there(conn)
-    for name in (begun, used, "forge_scratch_of_mine"):
-        conn.execute(f"drop database {name}")
+    with connect(make_conninfo(url, dbname=left)) as kept:
+        kept.execute("create table forgotten (id int)")
+        with scratch_database(url) as other:
+            assert other.execute("select to_regclass('forgotten')").fetchone() == (None,)
+            assert "forge_scratch_of_mine" in there(conn)
+    assert left not in there(conn)
+    conn.execute("drop database forge_scratch_of_mine")
 
 
 def test_without_createdb_a_server_of_our_own_serves(poor):

@@ -1,19 +1,27 @@
-"""The SQL of a list: one statement, one round trip, whatever was asked.
+"""The SQL of lists and of related rows: one statement, one round trip, whatever was asked.
 
 Values are parameters always. Sorting is total (the key is the last one) and a position continues it
 exactly, NULLs included: ascending puts them last, descending first, as PostgreSQL does.
+
+A cursor is a position as an opaque token, signed for one list of one tenant. A client can read the
+keys in it, which are those of a row that it was shown. It cannot make one: what comes back is what
+went out, or BadRequest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+import hmac
+import json
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from ..base import scope
-from ..resource import Column, Resource, Sort, quote
+from ...errors import BadRequest
+from ...text import text
+from ..base import load_frames, scope
+from ..resource import Column, Relation, Resource, Sort, quote
 from ..values import read_text, to_text
-from . import cursor
 from .query import OPERATORS, Filter, ListQuery, kind_of
 
 Order = tuple[Sort, ...]
@@ -23,6 +31,16 @@ Params = dict[str, Any]
 RANK = Column("forge_rank", "string", nullable=False)
 _WORDS = "websearch_to_tsquery('simple', %(forge_q)s)"
 _RANKED = f'ts_rank("forge_search", {_WORDS})'
+
+Keys = tuple[Any, ...]
+# PERF: json.dumps with any option builds an encoder at each call.
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_MAC = 16  # bytes kept of HMAC-SHA256; RFC 2104 section 5 asks for at least half of it
+
+MANY = ("has_many", "many_to_many")
+MOST_RELATED = 100  # rows that a relation gives of one row
+_ARRAYS = {"uuid": "uuid[]", "int": "integer[]", "bigint": "bigint[]"}  # else text[]
+_RELATED = load_frames("forge_min.actions.reading", "related.sql")
 
 
 class Position(NamedTuple):
@@ -161,14 +179,69 @@ class Cursors:
     def write(self, values: Sequence[Any], backwards: bool) -> str:
         """The cursor that leads on from a row."""
         texts = [None if key is None else to_text(key) for key in self.at(values).keys]
-        return cursor.write(self._secret, self.scope, texts, backwards)
+        return write_cursor(self._secret, self.scope, texts, backwards)
 
     def read(self, token: str) -> Position:
         """The position of a cursor. Raises BadRequest when it is none of this list."""
-        return Position(*cursor.read(self._secret, self.scope, token, self._keys))
+        return Position(*read_cursor(self._secret, self.scope, token, self._keys))
 
     def _keys(self, texts: Sequence[str | None]) -> tuple[Any, ...]:
         return tuple(
             None if text is None else read_text(kind_of(sort.column), text)
             for sort, text in zip(self._order, texts, strict=True)
         )
+
+
+def write_cursor(secret: bytes, scope: str, keys: Sequence[str | None], backwards: bool) -> str:
+    """Return the token of a position.
+
+    scope: which list it is of, and who may use it. keys: as text, None for NULL.
+    """
+    body = _encode([int(backwards), keys]).encode()
+    return _spell(_sign(secret, scope, body) + body)
+
+
+def read_cursor(
+    secret: bytes, scope: str, token: str, keys: Callable[[Sequence[str | None]], Keys]
+) -> tuple[Keys, bool]:
+    """Return the keys of a token and its direction.
+
+    keys: reads the texts; raises ValueError for texts that a release has signed in which a column
+    had another type.
+    Raises BadRequest for what `write_cursor` did not give for `scope`.
+    """
+    try:
+        raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+        signed = hmac.compare_digest(raw[:_MAC], _sign(secret, scope, raw[_MAC:]))
+        if not signed or _spell(raw) != token:
+            raise ValueError("not ours")
+        backwards, texts = json.loads(raw[_MAC:])
+        return keys(texts), bool(backwards)
+    except ValueError:
+        message = text("the cursor is not one of this list; start again without it")
+        raise BadRequest(message, hint="keep sort and q unchanged") from None
+
+
+def _sign(secret: bytes, scope: str, body: bytes) -> bytes:
+    return hmac.digest(secret, scope.encode() + b"\x00" + body, "sha256")[:_MAC]
+
+
+def _spell(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+# -- related rows ----------------------------------------------------------------------------------
+
+
+def related_statement(relation: Relation, owner: Resource[Any], target: Resource[Any]) -> str:
+    """The statement `rows` of related.sql for this relation of `owner`."""
+    from_key = relation.kind != "belongs_to"
+    lead = owner.key if from_key else target.key
+    names = {"key": quote(target.key.name), "array": _ARRAYS.get(lead.type, "text[]")}
+    names["column"] = quote(relation.column) if from_key else names["key"]
+    names |= {"other": quote(relation.target_column), "join": quote(relation.join)}
+    names["limit"] = str(MOST_RELATED if relation.kind in MANY else 1)
+    names["tenant"] = ' and "tenant_id" = %(forge_tenant)s' if target.tenant_scoped else ""
+    way = _RELATED["joined" if relation.join else "direct"].substitute(names)
+    where = " and ".join([*scope(target, ""), way])
+    return _RELATED["rows"].substitute(names, select=target.select, where=where)

@@ -15,8 +15,7 @@ from ...text import text
 from ..base import Base, Conn, Rows
 from ..resource import Page, R, Relation, quote
 from ..values import to_text
-from . import audit, listing, related
-from . import cursor as tokens
+from . import audit, listing
 from .query import DEFAULT_LIMIT, ListQuery, join
 
 Made = list  # inside the class, `list` is the action
@@ -159,7 +158,7 @@ class Reader(Base[R]):
         declared = "audit" in self.resource.permissions
         params["forge_named"] = identity.system or (declared and bool(identity.user))
         if cursor is not None:
-            (params["forge_before"],), _ = tokens.read(secret, used_for, cursor, tuple)
+            (params["forge_before"],), _ = listing.read_cursor(secret, used_for, cursor, tuple)
         found, more = self._run_page(conn, audit.SQL["log"], params, limit, audit.SIZES)
         if not found and cursor is None:
             self._find(key, conn)
@@ -167,7 +166,7 @@ class Reader(Base[R]):
         entries = [audit.entry(shown, values) for values in found]
         if not more:
             return Page(entries)
-        return Page(entries, tokens.write(secret, used_for, [str(entries[-1].id)], False))
+        return Page(entries, listing.write_cursor(secret, used_for, [str(entries[-1].id)], False))
 
     # -- inside ------------------------------------------------------------------------------------
 
@@ -208,15 +207,15 @@ class Reader(Base[R]):
             leads = {self.key_of(row): getattr(row, relation.column) for row in rows}
         found: dict[Any, list[Any]] = defaultdict(list)
         if keys := [key for key in dict.fromkeys(leads.values()) if key is not None]:
-            sql = related.statement(relation, self.resource, target.resource)
+            sql = listing.related_statement(relation, self.resource, target.resource)
             hidden = target.hidden()
-            most = related.MOST * len(keys)
+            most = listing.MOST_RELATED * len(keys)
             reached, more = target._run_page(conn, sql, {"forge_keys": keys}, most)
             if more:
                 raise target.limits.too_large()
             for lead, *values in reached:
                 found[lead].append(target._row(values, hidden))
-        if relation.kind in related.MANY:
+        if relation.kind in listing.MANY:
             return {key: found[lead] for key, lead in leads.items()}
         return {key: next(iter(found[lead]), None) for key, lead in leads.items()}
 

@@ -1,4 +1,4 @@
-Related rows. $names are filled by related.py: names of our own, never a value.
+Related rows. $names are filled by listing.py: names of our own, never a value.
 
 -- In: forge_keys, the values that lead there. Out: the value that led there, then the target's columns; the newest
 -- first, at most $limit per value.

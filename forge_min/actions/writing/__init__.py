@@ -1,7 +1,6 @@
 """Writing: the one statement of a write and what it carries. Nothing here reads a request."""
 
 from .bulk import Bulk, Upserted
-from .uuid7 import uuid7
 from .writer import ANY_VERSION
 
-__all__ = ["ANY_VERSION", "Bulk", "Upserted", "uuid7"]
+__all__ = ["ANY_VERSION", "Bulk", "Upserted"]

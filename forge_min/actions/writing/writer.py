@@ -27,9 +27,8 @@ from ...text import later, text
 from ..base import Base, Conn, Rows
 from ..check import Check, Operation
 from ..resource import R
-from ..values import TYPES
+from ..values import TYPES, uuid7
 from . import fragments
-from .uuid7 import uuid7
 
 Item = Mapping[str, object]  # field → value, as the caller gave it
 Params = dict[str, Any]

@@ -174,7 +174,7 @@ class AccountPages:
         pairs, (user, here) = sent_form(request), self._me()
         conn, which = self._database.connection(), first(pairs, "session")
         if which == "others":
-            sessions.end_others(conn, user.id, here)
+            sessions.end(conn, user.id, but=here)
         elif (id := accounts.as_id(which)) is not None:
             sessions.end(conn, user.id, id)
         return redirect(f"{request.root}{PLACE}?done=ended")

@@ -14,8 +14,7 @@ from types import SimpleNamespace as Item
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-from ...actions import Actions
-from ...actions.reading.related import MOST
+from ...actions import MOST_RELATED, Actions
 from ...auth import as_identity, current_identity
 from ...errors import (
     Conflict,
@@ -322,7 +321,7 @@ class ResourcePages:
         if base is not None:
             return Writing(row, rendered(base, fields), texts, base, texts)
         # More check boxes than a read gives targets are no form; they stay as they are.
-        fields = [f for f in fields if f.kind != "many" or len(texts[f.name]) < MOST]
+        fields = [f for f in fields if f.kind != "many" or len(texts[f.name]) < MOST_RELATED]
         fresh = new_base(fields, texts, current_identity().time_zone)
         return Writing(row, fields, texts, fresh, texts)
 
