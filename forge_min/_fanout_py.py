@@ -23,7 +23,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, Protocol, TypeVar, cast, final
+from typing import Any, TypeVar, cast, final
 
 from .errors import TooManyConnections, TooManyConnectionsForUser
 
@@ -147,12 +147,6 @@ class Limiter:
 # -- topics ----------------------------------------------------------------------------------------
 
 
-class _Waker(Protocol):
-    """Somebody who wants to know that a topic has news."""
-
-    def _wake(self, topic: Topic | None = None) -> None: ...
-
-
 @final
 class Topic:
     """A ring of the last `size` frames (1 to 65536), numbered from 1. Publishing costs the same
@@ -170,7 +164,7 @@ class Topic:
         self._subscribers = 0
         self._ring: list[bytes] = [b""] * size
         self._order = [0] * size  # of each frame among all that this process has published
-        self._wakers: list[_Waker] = []
+        self._wakers: list[StreamWriter] = []
         # LOCK: _head, _ring, _wakers, the counts and the cursors of this topic's subscriptions.
         # Re-entrant: the collector may close a lost subscription while this thread holds it.
         self._lock = threading.RLock()
@@ -225,11 +219,11 @@ class Topic:
             oldest = max(1, self._head - self.size + 1)
             return Subscription(self, min(max(after + 1, oldest), self._head + 1))
 
-    def _attach(self, waker: _Waker) -> None:
+    def _attach(self, waker: StreamWriter) -> None:
         with self._lock:
             self._wakers.append(waker)
 
-    def _detach(self, waker: _Waker) -> None:
+    def _detach(self, waker: StreamWriter) -> None:
         with self._lock:
             self._wakers.remove(waker)
 
@@ -243,8 +237,8 @@ class Topic:
 class Subscription:
     """One reader's place in a topic. Made by Topic.subscribe().
 
-    `take` and `wait` are for one reader at a time; once a StreamWriter has adopted the subscription
-    they raise RuntimeError. Closing an adopted one stops its frames; the stream lives on.
+    `take` is for one reader at a time; once a StreamWriter has adopted the subscription it raises
+    RuntimeError. Closing an adopted one stops its frames; the stream lives on.
     """
 
     __slots__ = ("_adopted", "_closed", "_next", "_topic")
@@ -264,7 +258,8 @@ class Subscription:
         _whole("limit", limit, 1, 2**31 - 1)
         topic = self._topic
         with topic._lock:
-            self._own()
+            if self._adopted:
+                raise RuntimeError("this subscription belongs to a StreamWriter")
             if self._closed:
                 return 0, []
             waiting = topic._head + 1 - self._next
@@ -277,10 +272,6 @@ class Subscription:
             topic._taken += len(frames)
             return 0, frames
 
-    def wait(self, timeout: float) -> bool:
-        """Wait at most `timeout` seconds; True when a frame is there or it is closed."""
-        return wait_any((self,), timeout)
-
     def close(self) -> None:
         """Leave the topic. Idempotent."""
         topic = self._topic
@@ -289,98 +280,14 @@ class Subscription:
                 return
             self._closed = True
             topic._subscribers -= 1
-            for waker in topic._wakers:
-                waker._wake(topic)
 
     @property
     def closed(self) -> bool:
         """Whether close() was called."""
         return self._closed
 
-    def _own(self) -> None:
-        if self._adopted:
-            raise RuntimeError("this subscription belongs to a StreamWriter")
-
-    def _ready(self) -> bool:
-        return self._closed or self._topic._head >= self._next
-
     def __del__(self) -> None:
         self.close()
-
-
-def take_any(subscriptions: Sequence[Subscription], limit: int = 64) -> tuple[int, list[bytes]]:
-    """(missed, frames) of several subscriptions, in the order in which their frames were published.
-
-    Where one fell off the ring, its `missed` comes behind the frames that were there before.
-    """
-    _whole("limit", limit, 1, 2**31 - 1)
-    found, horizon = _subscriptions(subscriptions), next(_published)
-    frames: list[bytes] = []
-    while len(frames) < limit:
-        first, least = None, horizon
-        for subscription in found:
-            topic = subscription._topic
-            with topic._lock:
-                waiting = topic._head + 1 - subscription._next
-                if subscription._closed or not waiting:
-                    continue
-                order = topic._order[subscription._next % topic.size]
-            if waiting > topic.size:
-                return subscription.take(1)[0], frames
-            if order < least:
-                first, least = subscription, order
-        if first is None:
-            break
-        missed, taken = first.take(1)
-        frames += taken
-        if missed:  # meanwhile
-            return missed, frames
-    return 0, frames
-
-
-def _subscriptions(given: Iterable[Subscription]) -> tuple[Subscription, ...]:
-    """Those, when they are subscriptions that no writer has adopted."""
-    found = tuple(given)
-    for item in found:
-        if not isinstance(item, Subscription):
-            raise TypeError(f"a subscription is needed, not {type(item).__name__}")
-        item._own()
-    return found
-
-
-class _EventWaker:
-    """Wakes one thread that waits in wait_any()."""
-
-    def __init__(self) -> None:
-        self.event = threading.Event()
-
-    def _wake(self, topic: Topic | None = None) -> None:
-        self.event.set()
-
-
-def wait_any(subscriptions: Sequence[Subscription], timeout: float) -> bool:
-    """Wait at most `timeout` seconds; True when one of the subscriptions has a frame or is closed.
-    ValueError when there is none; RuntimeError when a StreamWriter has adopted one."""
-    found = _subscriptions(subscriptions)
-    if not found:
-        raise ValueError("there is nothing to wait for")
-    deadline = time.monotonic() + _seconds("timeout", timeout)
-    waker = _EventWaker()
-    topics = {subscription._topic for subscription in found}
-    for topic in topics:
-        topic._attach(waker)
-    try:
-        while True:
-            waker.event.clear()
-            if any(subscription._ready() for subscription in found):
-                return True
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return False
-            waker.event.wait(left)
-    finally:
-        for topic in topics:
-            topic._detach(waker)
 
 
 def _seconds(name: str, value: float) -> float:

@@ -53,10 +53,6 @@ def topic_trace(core: ModuleType, size: int, steps: list[tuple[str, int, int]]) 
                 subscriptions.append(made)
         elif what == "take":
             trace.append(outcome(mine.take, other))
-        elif what == "any":
-            trace.append(outcome(core.take_any, subscriptions[: other + 1], number))
-        elif what == "wait":
-            trace.append(outcome(core.wait_any, [mine] * (other % 3), 0.0))
         else:
             mine.close()
         trace.append((topic.head, topic.subscribers, topic.taken, topic.refreshes, mine.closed))
@@ -67,9 +63,7 @@ def topic_trace(core: ModuleType, size: int, steps: list[tuple[str, int, int]]) 
 @given(
     st.integers(1, 9),
     st.lists(
-        st.tuples(
-            st.sampled_from(["publish", "subscribe", "take", "any", "wait", "close"]), small, small
-        ),
+        st.tuples(st.sampled_from(["publish", "subscribe", "take", "close"]), small, small),
         max_size=60,
     ),
 )
@@ -160,10 +154,8 @@ FUNCTIONS = (
     "rearm",
     "receive",
     "set_lane",
-    "take_any",
     "transmit",
     "uuid_text",
-    "wait_any",
     "with_defaults",
 )
 
