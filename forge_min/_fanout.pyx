@@ -21,8 +21,7 @@ writer. Neither is taken inside the other. No Python object is made, dropped or 
 held, and nobody who holds one asks for the GIL; so a thread that waits for one while it holds the
 GIL waits for a few copied pointers only, and no cycle is possible.
 
-LOCK: what leans on the GIL: Limiter and RateLimiter (a lock would cost as much as they do),
-Topic.objects, a Subscription's number, StreamWriter.entries, last_id and thread. So the module does
+LOCK: what leans on the GIL: Limiter (a lock would cost as much as it does), Topic.objects, a Subscription's number, StreamWriter.entries, last_id and thread. So the module does
 not call itself free-threaded, and such a Python turns the GIL on when it is imported (PEP 703); its
 twin leans on locks and on single operations of dict, set and deque, and runs there without.
 """
@@ -58,7 +57,6 @@ cdef uint64_t published = 0  # atomic: frames that this process has published, o
 cdef double UNREAD_HEARTBEATS = 3, UNREAD_SECONDS = 5  # as in _fanout_py
 cdef double STALLED = 1.0  # seconds without progress after which a client that shall go is given up
 cdef double LONGEST_WAIT = 1e6  # seconds
-cdef double TICK = 1e-9  # seconds: what sums of doubles may lose
 
 
 # -- frames ----------------------------------------------------------------------------------------

@@ -36,7 +36,6 @@ MAX_RECEIVED = 65536  # bytes: a client of a stream has nothing to say
 STALLED = 1.0  # seconds without progress after which a client that shall go is given up
 UNREAD_HEARTBEATS, UNREAD_SECONDS = 3, 5.0  # for which a client may take nothing, both at least
 LONGEST_WAIT = 1e6  # seconds
-TICK = 1e-9  # seconds: what sums of doubles may lose
 
 
 def _refresh(missed: int) -> bytes:
@@ -844,69 +843,6 @@ def _give_back(subscriptions: Iterable[Subscription], lease: Lease | None) -> No
         subscription.close()
     if lease is not None:
         lease.release()
-
-
-# -- rate limiter ----------------------------------------------------------------------------------
-
-
-@final
-class RateLimiter:
-    """Token buckets by key: at most `limit` at once, refilled evenly over `period` seconds. Exact
-    under threads (the generic cell rate algorithm of ITU-T I.371: one time stands for a bucket).
-
-    keys: as many buckets are kept at most. Where more are in use, the one that was asked for
-    longest ago is forgotten, which fills it.
-    """
-
-    __slots__ = ("_interval", "_lock", "_times", "keys", "limit", "period")
-
-    def __init__(self, *, limit: int, period: float, keys: int = 65536) -> None:
-        self.limit = _whole("limit", limit, 1, 2**31 - 1)
-        self.keys = _whole("keys", keys, 1, 2**31 - 1)
-        if not 0 < period <= LONGEST_WAIT:
-            raise ValueError(f"period must lie in 0..{LONGEST_WAIT:.0f} seconds, not {period}")
-        self.period = float(period)
-        self._interval = self.period / self.limit
-        # When each is full again, in the order of the last take.
-        self._times: dict[str, float] = {}
-        self._lock = threading.Lock()  # LOCK: _times
-
-    def take(self, key: str, cost: int = 1, now: float | None = None) -> tuple[bool, int, float]:
-        """(allowed, left, seconds): until the bucket is full again, or has what was refused.
-
-        now: seconds of the clock `time.monotonic`, by default the present. ValueError for a cost
-        that no bucket holds.
-        """
-        if type(key) is not str:
-            raise TypeError(f"key must be a str, not {type(key).__name__}")
-        _whole("cost", cost, 1, self.limit)
-        with self._lock:
-            clock = time.monotonic() if now is None else now
-            known = key in self._times
-            full = max(self._times[key], clock) if known else clock
-            after = full + cost * self._interval
-            if after - clock > self.period + TICK:
-                return False, self._left(full - clock), after - clock - self.period
-            if known:
-                del self._times[key]
-            self._times[key] = after
-            if not known:
-                self._forget(clock)
-        return True, self._left(after - clock), after - clock
-
-    def _left(self, used: float) -> int:
-        return int((self.period - used + TICK) / self._interval)
-
-    def _forget(self, now: float) -> None:
-        """Let at most two go that are full again, and one where there are too many."""
-        for _ in range(2):
-            key = next(iter(self._times))
-            if self._times[key] > now and len(self._times) <= self.keys:
-                break
-            del self._times[key]
-
-    def __len__(self) -> int:
-        return len(self._times)
 
 
 # -- metric cells ----------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from .errors import ConfigError
 
 __all__ = [
-    "IMPL", "Counter", "Courier", "Histogram", "Lease", "Limiter", "RateLimiter", "StreamWriter",
+    "IMPL", "Counter", "Courier", "Histogram", "Lease", "Limiter", "StreamWriter",
     "Subscription", "Topic", "access_line", "escape", "filled", "iso_utc", "plain_answer",
     "plain_head", "plain_json", "plain_lines", "ready", "rearm", "receive", "set_lane", "transmit",
     "uuid_text", "with_defaults",
