@@ -1007,18 +1007,6 @@ def plain_answer(head: tuple[int, bytes, int | None, bool], body: list[bytes]) -
     return None
 
 
-def with_defaults(
-    headers: Iterable[tuple[str, str]], defaults: tuple[tuple[str, str], ...]
-) -> list[tuple[str, str]]:
-    """All of `headers`, and behind them those of `defaults` whose name none of them has, in
-    whatever case. Raises as unpacking a pair and `lower` do for what is no pair of texts. The names
-    of `defaults` are ASCII.
-    """
-    made = list(headers)
-    taken = {name.lower() for name, _ in made}
-    return made + [default for default in defaults if default[0].lower() not in taken]
-
-
 def plain_json(value: object) -> bytes | None:
     """The value as JSON (RFC 8259) in UTF-8, without spaces; None where Python's `json` has to look
     closer: at what is not plain text, number, list or object. This twin always lets it. Raises
