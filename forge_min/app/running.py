@@ -340,9 +340,8 @@ class Running:
         self.application = Application(
             router,
             middleware=[
-                problems,  # of those who are not let in; the inner one knows who reads
-                Identify(callers.methods, limits.failed, callers.varies),
                 problems,
+                Identify(callers.methods, limits.failed, callers.varies),
                 self._concurrency(),
                 self._csrf(),
                 limits,

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from ...actions import Actions
+from ...auth import as_identity, current_identity
 from ...errors import DomainError, Unauthenticated
 from ...text import current_language, text
 from ..html import Raw, join, tag
@@ -102,9 +103,12 @@ class Frame:
         return self.page(request, text("Start"), body)
 
 
+_OF_THE_PAGE = ("Cache-Control", "Content-Type")
+
+
 class ProblemPages:
-    """Middleware: what goes wrong outside of `prefix` is a page for whoever prefers HTML, and
-    nobody is asked to sign in. sign_in: the path of that page, "" where there is none.
+    """Middleware around `Identify`: outside `prefix`, errors are rendered as HTML for clients that
+    prefer it; anonymous users are redirected to the sign-in page. sign_in: its path, "" for none.
     """
 
     def __init__(self, frame: Frame, prefix: str, sign_in: str = "") -> None:
@@ -122,8 +126,6 @@ class ProblemPages:
             return response
         if request.path.startswith(self._prefix):
             return response
-        if ("Vary", "Accept") in response.headers:
-            return response  # the inner one of two has looked
         varying = [*response.headers, ("Vary", "Accept")]
         if not prefers_html(request.header("Accept")):
             return Response(response.status, response.body, varying)
@@ -134,8 +136,9 @@ class ProblemPages:
             title=said["title"], detail=said["detail"], code=said["code"],
             request=said["request_id"], home=f"{request.root}/", words=WORDS,
         )  # fmt: skip
-        page = self._frame.page(request, said["title"], body, status=response.status)
-        page.headers += [pair for pair in varying if pair[0] != "Content-Type"]
+        with as_identity(request.identity or current_identity()):  # the navigation depends on it
+            page = self._frame.page(request, said["title"], body, status=response.status)
+        page.headers += [pair for pair in varying if pair[0] not in _OF_THE_PAGE]
         return page
 
 
