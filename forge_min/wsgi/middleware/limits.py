@@ -25,9 +25,9 @@ _TICK = 1e-9  # seconds: rounding errors of sums of doubles
 
 
 class RateLimiter:
-    """Token buckets by key: at most `limit` at once, refilled evenly over `period` seconds. Exact
-    under threads (the generic cell rate algorithm of ITU-T I.371: one time stands for a bucket).
+    """Token buckets by key: at most `limit` at once, refilled evenly over `period` seconds.
 
+    Exact under threads: the generic cell rate algorithm of ITU-T I.371, one time for each bucket.
     With more than 65,536 keys the least recently used bucket is dropped, which fills it.
     """
 
