@@ -21,8 +21,7 @@ writer. Neither is taken inside the other. No Python object is made, dropped or 
 held, and nobody who holds one asks for the GIL; so a thread that waits for one while it holds the
 GIL waits for a few copied pointers only, and no cycle is possible.
 
-LOCK: what leans on the GIL: Limiter and RateLimiter (a lock would cost as much as they do),
-Topic.objects, a Subscription's number, StreamWriter.entries, last_id and thread. So the module does
+LOCK: what leans on the GIL: Limiter (a lock would cost as much as it does), Topic.objects, a Subscription's number, StreamWriter.entries, last_id and thread. So the module does
 not call itself free-threaded, and such a Python turns the GIL on when it is imported (PEP 703); its
 twin leans on locks and on single operations of dict, set and deque, and runs there without.
 """
@@ -31,7 +30,7 @@ cimport cython
 from cpython.buffer cimport PyBUF_CONTIG, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_GetItemWithError
-from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
+from cpython.exc cimport PyErr_SetFromErrno
 from cpython.list cimport PyList_GET_ITEM, PyList_New, PyList_SET_ITEM
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
@@ -58,7 +57,6 @@ cdef uint64_t published = 0  # atomic: frames that this process has published, o
 cdef double UNREAD_HEARTBEATS = 3, UNREAD_SECONDS = 5  # as in _fanout_py
 cdef double STALLED = 1.0  # seconds without progress after which a client that shall go is given up
 cdef double LONGEST_WAIT = 1e6  # seconds
-cdef double TICK = 1e-9  # seconds: what sums of doubles may lose
 
 
 # -- frames ----------------------------------------------------------------------------------------
@@ -218,7 +216,7 @@ cdef class Topic:
         self.objects = [None] * <Py_ssize_t>count
 
     def __dealloc__(self):
-        # SAFETY: no subscription is left, hence no watch and no writer that reads this ring.
+        # SAFETY: no subscription is left, hence no watch of a writer.
         cdef uint64_t index
         if self.ring.slots != NULL:
             for index in range(self.ring.size):
@@ -289,8 +287,7 @@ cdef class Subscription:
         forge_ref(&topic.ring.subscribers)
 
     def __dealloc__(self):
-        # SAFETY: nobody waits on it (a waiter would hold it), so no lock and no wake are needed.
-        # The topic is still there: Cython drops object fields after __dealloc__.
+        # SAFETY: the topic is still there: Cython drops object fields after __dealloc__.
         if self.topic is not None and not self.shut:
             forge_unref(&self.topic.ring.subscribers)
 
@@ -300,7 +297,8 @@ cdef class Subscription:
         cdef Ring* ring = &self.topic.ring
         cdef uint64_t waiting = forge_load(&ring.head) + 1 - self.number
         cdef Py_ssize_t count, index, place
-        own(self)
+        if self.adopted:
+            raise RuntimeError("this subscription belongs to a StreamWriter")
         if self.shut:
             return 0, []
         count = <Py_ssize_t>min(min(waiting, wanted), ring.size)
@@ -323,132 +321,15 @@ cdef class Subscription:
         forge_add(&ring.taken, <uint64_t>count)
         return 0, frames
 
-    def wait(self, timeout):
-        """Wait at most `timeout` seconds; True when a frame is there or it is closed."""
-        return wait_any((self,), timeout)
-
     def close(self):
         """Leave the topic. Idempotent."""
-        cdef Ring* ring = &self.topic.ring
         if not forge_swap(&self.shut, 1):
-            forge_unref(&ring.subscribers)
-            pthread_mutex_lock(&ring.lock)
-            ring_wake(ring)
-            pthread_mutex_unlock(&ring.lock)
+            forge_unref(&self.topic.ring.subscribers)
 
     @property
     def closed(self):
         """Whether close() was called."""
         return self.shut != 0
-
-    cdef bint ready(self) noexcept:
-        return self.shut or forge_load(&self.topic.ring.head) >= self.number
-
-
-def take_any(subscriptions, limit=64):
-    """(missed, frames) of several, in the order of publication; as Subscription.take()."""
-    cdef uint64_t wanted = _whole("limit", limit, 1, 2**31 - 1)
-    cdef uint64_t horizon = forge_load(&published)
-    cdef uint64_t waiting
-    cdef tuple found = tuple(subscriptions)
-    cdef list frames = []
-    cdef Subscription subscription, first
-    cdef Frame* frame
-    cdef Frame* least
-    cdef Ring* ring
-    cdef Py_ssize_t place
-    for item in found:
-        own(item)
-    while <uint64_t>len(frames) < wanted:
-        least, first = NULL, None
-        for subscription in found:
-            ring = &subscription.topic.ring
-            waiting = forge_load(&ring.head) + 1 - subscription.number
-            if subscription.shut or waiting == 0:
-                continue
-            if waiting > ring.size:
-                return subscription.take(1)[0], frames
-            # SAFETY: as in take(): from here to the append nobody else has the GIL.
-            frame = ring.slots[subscription.number % ring.size]
-            if frame.order <= horizon and (least == NULL or frame.order < least.order):
-                least, first = frame, subscription
-        if first is None:
-            break
-        ring = &first.topic.ring
-        place = <Py_ssize_t>(first.number % ring.size)
-        frames.append(<object>PyList_GET_ITEM(first.topic.objects, place))
-        first.number += 1
-        forge_add(&ring.taken, 1)
-    return 0, frames
-
-
-cdef int own(item) except -1:
-    if not isinstance(item, Subscription):
-        raise TypeError(f"a subscription is needed, not {type(item).__name__}")
-    if (<Subscription>item).adopted:
-        raise RuntimeError("this subscription belongs to a StreamWriter")
-    return 0
-
-
-def wait_any(subscriptions, timeout):
-    """Wait at most `timeout` seconds; True when one has a frame or is closed."""
-    cdef tuple found = tuple(subscriptions)
-    cdef Subscription subscription
-    cdef double deadline
-    cdef Watch* watches
-    cdef Waker waker
-    cdef size_t count = <size_t>len(found), index
-    if not found:
-        raise ValueError("there is nothing to wait for")
-    for item in found:
-        own(item)
-    deadline = forge_now() + _seconds("timeout", timeout)
-    for subscription in found:
-        if subscription.ready():
-            return True
-    watches = <Watch*>calloc(count, sizeof(Watch))
-    if watches == NULL:
-        raise MemoryError
-    waker.pending = 0
-    waker.news = NULL
-    waker.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
-    if waker.fd < 0:
-        free(watches)
-        PyErr_SetFromErrno(OSError)
-    for index in range(count):
-        subscription = found[index]
-        watches[index].waker = &waker
-        ring_attach(&subscription.topic.ring, &watches[index])
-    try:
-        return wait_for(&waker, found, deadline)
-    finally:
-        for index in range(count):
-            subscription = found[index]
-            ring_detach(&subscription.topic.ring, &watches[index])
-        close(waker.fd)
-        free(watches)
-
-
-cdef bint wait_for(Waker* waker, tuple found, double deadline) except -1:
-    cdef Subscription subscription
-    cdef pollfd entry
-    cdef double left
-    cdef int answer
-    entry.fd = waker.fd
-    entry.events = POLLIN
-    while True:
-        for subscription in found:
-            if subscription.ready():
-                return True
-        left = deadline - forge_now()
-        if left <= 0:
-            return False
-        with nogil:
-            answer = poll(&entry, 1, <int>(left * 1000) + 1)
-        if answer < 0:
-            PyErr_CheckSignals()
-        waker_clear(waker)
-
 
 # -- stream writer ---------------------------------------------------------------------------------
 

@@ -113,15 +113,6 @@ cdef extern from "<sys/eventfd.h>" nogil:
         EFD_CLOEXEC, EFD_NONBLOCK, EFD_SEMAPHORE
     int eventfd(unsigned int, int)
 
-cdef extern from "<poll.h>" nogil:
-    struct pollfd:
-        int fd
-        short events
-        short revents
-    enum:
-        POLLIN
-    int poll(pollfd*, unsigned long, int)
-
 cdef extern from "<sys/uio.h>" nogil:
     struct iovec:
         void* iov_base

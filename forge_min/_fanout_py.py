@@ -23,7 +23,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, Protocol, TypeVar, cast, final
+from typing import Any, TypeVar, cast, final
 
 from .errors import TooManyConnections, TooManyConnectionsForUser
 
@@ -36,7 +36,6 @@ MAX_RECEIVED = 65536  # bytes: a client of a stream has nothing to say
 STALLED = 1.0  # seconds without progress after which a client that shall go is given up
 UNREAD_HEARTBEATS, UNREAD_SECONDS = 3, 5.0  # for which a client may take nothing, both at least
 LONGEST_WAIT = 1e6  # seconds
-TICK = 1e-9  # seconds: what sums of doubles may lose
 
 
 def _refresh(missed: int) -> bytes:
@@ -147,12 +146,6 @@ class Limiter:
 # -- topics ----------------------------------------------------------------------------------------
 
 
-class _Waker(Protocol):
-    """Somebody who wants to know that a topic has news."""
-
-    def _wake(self, topic: Topic | None = None) -> None: ...
-
-
 @final
 class Topic:
     """A ring of the last `size` frames (1 to 65536), numbered from 1. Publishing costs the same
@@ -170,7 +163,7 @@ class Topic:
         self._subscribers = 0
         self._ring: list[bytes] = [b""] * size
         self._order = [0] * size  # of each frame among all that this process has published
-        self._wakers: list[_Waker] = []
+        self._wakers: list[StreamWriter] = []
         # LOCK: _head, _ring, _wakers, the counts and the cursors of this topic's subscriptions.
         # Re-entrant: the collector may close a lost subscription while this thread holds it.
         self._lock = threading.RLock()
@@ -225,11 +218,11 @@ class Topic:
             oldest = max(1, self._head - self.size + 1)
             return Subscription(self, min(max(after + 1, oldest), self._head + 1))
 
-    def _attach(self, waker: _Waker) -> None:
+    def _attach(self, waker: StreamWriter) -> None:
         with self._lock:
             self._wakers.append(waker)
 
-    def _detach(self, waker: _Waker) -> None:
+    def _detach(self, waker: StreamWriter) -> None:
         with self._lock:
             self._wakers.remove(waker)
 
@@ -243,8 +236,8 @@ class Topic:
 class Subscription:
     """One reader's place in a topic. Made by Topic.subscribe().
 
-    `take` and `wait` are for one reader at a time; once a StreamWriter has adopted the subscription
-    they raise RuntimeError. Closing an adopted one stops its frames; the stream lives on.
+    `take` is for one reader at a time; once a StreamWriter has adopted the subscription it raises
+    RuntimeError. Closing an adopted one stops its frames; the stream lives on.
     """
 
     __slots__ = ("_adopted", "_closed", "_next", "_topic")
@@ -264,7 +257,8 @@ class Subscription:
         _whole("limit", limit, 1, 2**31 - 1)
         topic = self._topic
         with topic._lock:
-            self._own()
+            if self._adopted:
+                raise RuntimeError("this subscription belongs to a StreamWriter")
             if self._closed:
                 return 0, []
             waiting = topic._head + 1 - self._next
@@ -277,10 +271,6 @@ class Subscription:
             topic._taken += len(frames)
             return 0, frames
 
-    def wait(self, timeout: float) -> bool:
-        """Wait at most `timeout` seconds; True when a frame is there or it is closed."""
-        return wait_any((self,), timeout)
-
     def close(self) -> None:
         """Leave the topic. Idempotent."""
         topic = self._topic
@@ -289,98 +279,14 @@ class Subscription:
                 return
             self._closed = True
             topic._subscribers -= 1
-            for waker in topic._wakers:
-                waker._wake(topic)
 
     @property
     def closed(self) -> bool:
         """Whether close() was called."""
         return self._closed
 
-    def _own(self) -> None:
-        if self._adopted:
-            raise RuntimeError("this subscription belongs to a StreamWriter")
-
-    def _ready(self) -> bool:
-        return self._closed or self._topic._head >= self._next
-
     def __del__(self) -> None:
         self.close()
-
-
-def take_any(subscriptions: Sequence[Subscription], limit: int = 64) -> tuple[int, list[bytes]]:
-    """(missed, frames) of several subscriptions, in the order in which their frames were published.
-
-    Where one fell off the ring, its `missed` comes behind the frames that were there before.
-    """
-    _whole("limit", limit, 1, 2**31 - 1)
-    found, horizon = _subscriptions(subscriptions), next(_published)
-    frames: list[bytes] = []
-    while len(frames) < limit:
-        first, least = None, horizon
-        for subscription in found:
-            topic = subscription._topic
-            with topic._lock:
-                waiting = topic._head + 1 - subscription._next
-                if subscription._closed or not waiting:
-                    continue
-                order = topic._order[subscription._next % topic.size]
-            if waiting > topic.size:
-                return subscription.take(1)[0], frames
-            if order < least:
-                first, least = subscription, order
-        if first is None:
-            break
-        missed, taken = first.take(1)
-        frames += taken
-        if missed:  # meanwhile
-            return missed, frames
-    return 0, frames
-
-
-def _subscriptions(given: Iterable[Subscription]) -> tuple[Subscription, ...]:
-    """Those, when they are subscriptions that no writer has adopted."""
-    found = tuple(given)
-    for item in found:
-        if not isinstance(item, Subscription):
-            raise TypeError(f"a subscription is needed, not {type(item).__name__}")
-        item._own()
-    return found
-
-
-class _EventWaker:
-    """Wakes one thread that waits in wait_any()."""
-
-    def __init__(self) -> None:
-        self.event = threading.Event()
-
-    def _wake(self, topic: Topic | None = None) -> None:
-        self.event.set()
-
-
-def wait_any(subscriptions: Sequence[Subscription], timeout: float) -> bool:
-    """Wait at most `timeout` seconds; True when one of the subscriptions has a frame or is closed.
-    ValueError when there is none; RuntimeError when a StreamWriter has adopted one."""
-    found = _subscriptions(subscriptions)
-    if not found:
-        raise ValueError("there is nothing to wait for")
-    deadline = time.monotonic() + _seconds("timeout", timeout)
-    waker = _EventWaker()
-    topics = {subscription._topic for subscription in found}
-    for topic in topics:
-        topic._attach(waker)
-    try:
-        while True:
-            waker.event.clear()
-            if any(subscription._ready() for subscription in found):
-                return True
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return False
-            waker.event.wait(left)
-    finally:
-        for topic in topics:
-            topic._detach(waker)
 
 
 def _seconds(name: str, value: float) -> float:
@@ -939,69 +845,6 @@ def _give_back(subscriptions: Iterable[Subscription], lease: Lease | None) -> No
         lease.release()
 
 
-# -- rate limiter ----------------------------------------------------------------------------------
-
-
-@final
-class RateLimiter:
-    """Token buckets by key: at most `limit` at once, refilled evenly over `period` seconds. Exact
-    under threads (the generic cell rate algorithm of ITU-T I.371: one time stands for a bucket).
-
-    keys: as many buckets are kept at most. Where more are in use, the one that was asked for
-    longest ago is forgotten, which fills it.
-    """
-
-    __slots__ = ("_interval", "_lock", "_times", "keys", "limit", "period")
-
-    def __init__(self, *, limit: int, period: float, keys: int = 65536) -> None:
-        self.limit = _whole("limit", limit, 1, 2**31 - 1)
-        self.keys = _whole("keys", keys, 1, 2**31 - 1)
-        if not 0 < period <= LONGEST_WAIT:
-            raise ValueError(f"period must lie in 0..{LONGEST_WAIT:.0f} seconds, not {period}")
-        self.period = float(period)
-        self._interval = self.period / self.limit
-        # When each is full again, in the order of the last take.
-        self._times: dict[str, float] = {}
-        self._lock = threading.Lock()  # LOCK: _times
-
-    def take(self, key: str, cost: int = 1, now: float | None = None) -> tuple[bool, int, float]:
-        """(allowed, left, seconds): until the bucket is full again, or has what was refused.
-
-        now: seconds of the clock `time.monotonic`, by default the present. ValueError for a cost
-        that no bucket holds.
-        """
-        if type(key) is not str:
-            raise TypeError(f"key must be a str, not {type(key).__name__}")
-        _whole("cost", cost, 1, self.limit)
-        with self._lock:
-            clock = time.monotonic() if now is None else now
-            known = key in self._times
-            full = max(self._times[key], clock) if known else clock
-            after = full + cost * self._interval
-            if after - clock > self.period + TICK:
-                return False, self._left(full - clock), after - clock - self.period
-            if known:
-                del self._times[key]
-            self._times[key] = after
-            if not known:
-                self._forget(clock)
-        return True, self._left(after - clock), after - clock
-
-    def _left(self, used: float) -> int:
-        return int((self.period - used + TICK) / self._interval)
-
-    def _forget(self, now: float) -> None:
-        """Let at most two go that are full again, and one where there are too many."""
-        for _ in range(2):
-            key = next(iter(self._times))
-            if self._times[key] > now and len(self._times) <= self.keys:
-                break
-            del self._times[key]
-
-    def __len__(self) -> int:
-        return len(self._times)
-
-
 # -- metric cells ----------------------------------------------------------------------------------
 
 _lane = 0
@@ -1162,18 +1005,6 @@ def plain_answer(head: tuple[int, bytes, int | None, bool], body: list[bytes]) -
     lets it.
     """
     return None
-
-
-def with_defaults(
-    headers: Iterable[tuple[str, str]], defaults: tuple[tuple[str, str], ...]
-) -> list[tuple[str, str]]:
-    """All of `headers`, and behind them those of `defaults` whose name none of them has, in
-    whatever case. Raises as unpacking a pair and `lower` do for what is no pair of texts. The names
-    of `defaults` are ASCII.
-    """
-    made = list(headers)
-    taken = {name.lower() for name, _ in made}
-    return made + [default for default in defaults if default[0].lower() not in taken]
 
 
 def plain_json(value: object) -> bytes | None:

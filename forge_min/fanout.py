@@ -5,6 +5,7 @@ ConfigError (F280) instead of the twin. The contract of both is `_fanout.pyi`. F
 for users: the limiter's public home is `forge_min.sse`.
 """
 
+# ruff: noqa: F403, F405 (mypy takes the names from the stub)
 from __future__ import annotations
 
 import os
@@ -13,10 +14,10 @@ from typing import TYPE_CHECKING
 from .errors import ConfigError
 
 __all__ = [
-    "IMPL", "Counter", "Courier", "Histogram", "Lease", "Limiter", "RateLimiter", "StreamWriter",
+    "IMPL", "Counter", "Courier", "Histogram", "Lease", "Limiter", "StreamWriter",
     "Subscription", "Topic", "access_line", "escape", "filled", "iso_utc", "plain_answer",
-    "plain_head", "plain_json", "plain_lines", "ready", "rearm", "receive", "set_lane", "take_any",
-    "transmit", "uuid_text", "wait_any", "with_defaults",
+    "plain_head", "plain_json", "plain_lines", "ready", "rearm", "receive", "set_lane", "transmit",
+    "uuid_text",
 ]  # fmt: skip
 
 
@@ -46,33 +47,6 @@ if IMPL == "python":
     from . import _fanout_py as _core  # type: ignore[no-redef]
 
 if TYPE_CHECKING:
-    from ._fanout import (
-        Counter,
-        Courier,
-        Histogram,
-        Lease,
-        Limiter,
-        RateLimiter,
-        StreamWriter,
-        Subscription,
-        Topic,
-        access_line,
-        escape,
-        filled,
-        iso_utc,
-        plain_answer,
-        plain_head,
-        plain_json,
-        plain_lines,
-        ready,
-        rearm,
-        receive,
-        set_lane,
-        take_any,
-        transmit,
-        uuid_text,
-        wait_any,
-        with_defaults,
-    )
+    from ._fanout import *
 else:
     globals().update({name: getattr(_core, name) for name in __all__ if name != "IMPL"})

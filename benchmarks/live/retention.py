@@ -139,10 +139,11 @@ def hold(server: EmbeddedServer, seconds: float, stop: threading.Event) -> None:
 def read(subscription: Any, heard: list[int], stop: threading.Event) -> None:
     """Take every frame; heard: [frames, missed]."""
     while not stop.is_set():
-        if subscription.wait(0.5):
-            missed, frames = subscription.take(10_000)
-            heard[0] += len(frames)
-            heard[1] += missed
+        missed, frames = subscription.take(10_000)
+        heard[0] += len(frames)
+        heard[1] += missed
+        if not missed + len(frames):
+            stop.wait(0.005)
 
 
 if __name__ == "__main__":

@@ -13,12 +13,11 @@ from math import ceil
 from urllib.parse import urlencode
 
 from ..errors import Forbidden, TooManyAttempts, Unauthenticated
-from ..fanout import RateLimiter
 from ..wsgi import Handler, Request, Response, escape, html_response, redirect
 from ..wsgi.middleware import bearer
 from ..wsgi.middleware.accept import preferred
 from ..wsgi.middleware.cookies import cookies_of
-from ..wsgi.middleware.limits import network
+from ..wsgi.middleware.limits import RateLimiter, network
 from ..wsgi.request import first
 
 SIGN_IN = "/sign-in"
@@ -127,7 +126,7 @@ class _Guesses:
     """
 
     def __init__(self) -> None:
-        self._limiter = RateLimiter(limit=_GUESSES, period=_MINUTE)
+        self._limiter = RateLimiter(_GUESSES, _MINUTE)
         self._until: dict[str, float] = {}  # each operation on it is atomic
 
     def wrong(self, place: str) -> None:

@@ -325,9 +325,8 @@ class Running:
         self.application = Application(
             router,
             middleware=[
-                problems,  # of those who are not let in; the inner one knows who reads
-                Identify(callers.methods, limits.failed, callers.varies),
                 problems,
+                Identify(callers.methods, limits.failed, callers.varies),
                 self._concurrency(),
                 CSRF(registry.secret, config.api.cors_origins, secure=config.env == "production"),
                 limits,

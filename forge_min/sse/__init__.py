@@ -1,10 +1,9 @@
-"""Server-sent events as bytes: frames, and a stream where no stream writer can be. No HTTP."""
+"""Server-sent events as bytes: frames, and streams as iterators. No HTTP."""
 
 from ..fanout import Lease, Limiter
 from .frames import close_frame, encode_json, frame, refresh
-from .stream import HEARTBEAT, ByteStream, stream
+from .stream import ByteStream
 
 __all__ = [
-    "HEARTBEAT", "ByteStream", "Lease", "Limiter", "close_frame", "encode_json", "frame", "refresh",
-    "stream",
+    "ByteStream", "Lease", "Limiter", "close_frame", "encode_json", "frame", "refresh",
 ]  # fmt: skip

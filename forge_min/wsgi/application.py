@@ -20,7 +20,7 @@ from wsgiref.types import StartResponse
 
 from ..auth import current_identity
 from ..errors import BadRequest, NotFound
-from ..fanout import Counter, with_defaults
+from ..fanout import Counter
 from ..observe import log_fields
 from ..text import LANGUAGES, choose, in_language
 from .message import REQUEST_ID, Parked
@@ -57,6 +57,7 @@ class Around(Protocol):
 _STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 _HSTS = ("Strict-Transport-Security", "max-age=31536000")
+_OF_EVERY = frozenset(name.lower() for name, _ in (*SECURITY_HEADERS, _HSTS, ("X-Request-ID", "")))
 
 _OF_THE_SERVER = KeyboardInterrupt, SystemExit, Parked  # which ends itself by the first two
 
@@ -306,10 +307,14 @@ class Application:
 
     def _headers(self, request: Request, response: Response) -> list[tuple[str, str]]:
         """The headers of every answer; a name that the handler set stays as it is."""
-        given = (*SECURITY_HEADERS, ("X-Request-ID", request.id))
+        given = [*SECURITY_HEADERS, ("X-Request-ID", request.id)]
         if request.environ.get("wsgi.url_scheme") == "https":
-            given += (_HSTS,)
-        out = with_defaults(response.headers, given)
+            given.append(_HSTS)
+        out = list(response.headers)
+        taken = {name.lower() for name, _ in out}
+        if not taken.isdisjoint(_OF_EVERY):
+            given = [pair for pair in given if pair[0].lower() not in taken]
+        out += given
         if type(response.body) is bytes and response.status not in (204, 304):
             out.append(("Content-Length", str(len(response.body))))
         return out

@@ -1,7 +1,8 @@
 """GET /events?topic=a[&topic=b][&format=html]: opens a live stream, then lets go of it.
 
 Where the server offers `environ["forge.stream"]`, the socket goes to the StreamWriter as soon as
-the head is out, and the worker is free. Elsewhere the same stream is the answer's body.
+the head is out, and the worker is free. Elsewhere the body is read from a socket pair that the
+StreamWriter writes to.
 """
 
 from __future__ import annotations
@@ -126,9 +127,9 @@ def events_handler(
 ) -> Handler:
     """The handler of /events.
 
-    topics: the names that exist; looked at for each request. heartbeat: seconds, for the fallback
-    (the writer has its own). admit: the tenant whose events of a topic the current identity hears;
-    it raises for who may not; by default all hear what belongs to no tenant. patrol: who asks again
+    topics: the names that exist; looked at for each request. heartbeat: the writer's, in seconds;
+    clients are told. admit: the tenant whose events of a topic the current identity hears; it
+    raises for who may not; by default all hear what belongs to no tenant. patrol: who asks again
     while a stream is open; None = nobody. refused: told at a cap. The handler raises
     BadRequest for no topic, too many or an unknown format, NotFound for unknown topics, what
     `admit` raises, and what Limiter.acquire raises at its caps. The lease is released by whoever
@@ -203,10 +204,6 @@ def _answer(
     pace = f"retry: {random.randrange(*RETRY)}\n: heartbeat {max(1, round(heartbeat))}\n\n"
     # Topics that all need a refresh get one.
     first = pace.encode() + b"".join(dict.fromkeys(one.first for one in opened))
-    handover = request.environ.get("forge.stream")
-    if handover is None:
-        ended = bytes if patrol is None else partial(patrol.ended, seat)
-        return Response(200, sse.stream(subscriptions, lease, first, heartbeat, ended), HEADERS)
 
     def adopt(fd: int) -> None:
         # With -1 for a socket (the head could not be sent), this only releases.
@@ -214,5 +211,8 @@ def _answer(
         if patrol is not None:
             patrol.seat(stream, seat)
 
+    handover = request.environ.get("forge.stream")
+    if handover is None:
+        return Response(200, sse.ByteStream(adopt), HEADERS)
     handover(adopt)
     return Response(200, b"", HEADERS)

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any, NoReturn
 from urllib.parse import parse_qs, quote
 
+from ..auth import Identity
 from ..errors import BadRequest
 from ..text import NoNumber, exact, text
 from .problem import HTTPProblem
@@ -77,14 +78,16 @@ class Request:
 
     method: as sent. path: decoded, starts with "/". params: what the route's pattern named. route:
     the pattern that matched, "" when none did. routed: the handler, and the method and path that
-    led to it: middleware may change these. id: the request id. fields: of its
-    lines in the log. environ: PEP 3333's. max_body: bytes; a larger body is HTTPProblem 413.
+    led to it: middleware may change these. id: the request id. identity: set by `Identify`, also
+    for the middleware around it. fields: of its lines in the log. environ: PEP 3333's. max_body:
+    bytes; a larger body is HTTPProblem 413.
     """
 
     # PERF: of the class, so that most requests need not set them (benchmarks/http, hello).
     path = "/"
     route = ""
     routed: Routed | None = None
+    identity: Identity | None = None
     _query: dict[str, list[str]] | None = None
     _body: bytes | None = None
 

@@ -25,7 +25,7 @@ def publish():
         topic.publish(b"x" * 100)
 threading.Thread(target=publish, daemon=True).start()
 waiting = topic.subscribe()
-threading.Thread(target=lambda: [waiting.wait(0.001) for _ in range(10**9)], daemon=True).start()
+threading.Thread(target=lambda: [waiting.take() for _ in range(10**9)], daemon=True).start()
 for client in clients[:10]:
     client.recv(5)
     client.close()

@@ -68,7 +68,6 @@ def test_closing_is_counted_once_and_ends_the_frames(core: ModuleType) -> None:
     one.close()
     assert (one.closed, other.closed, topic.subscribers) == (True, False, 1)
     assert one.take() == (0, [])
-    assert one.wait(0) is True
     del other
     gc.collect()
     assert topic.subscribers == 0
@@ -100,41 +99,6 @@ def test_wrong_values_are_refused(core: ModuleType) -> None:
         topic.subscribe(-1)
     with pytest.raises(ValueError):
         topic.subscribe().take(0)
-    with pytest.raises(ValueError):
-        core.wait_any([], 0)
-    with pytest.raises(TypeError):
-        core.wait_any([None], 0)
-    with pytest.raises(ValueError):
-        topic.subscribe().wait(float("nan"))
-
-
-def test_wait_answers_for_frames_deadlines_and_closing(core: ModuleType) -> None:
-    topic = core.Topic()
-    subscription = topic.subscribe()
-    began = time.monotonic()
-    assert subscription.wait(0.05) is False
-    assert 0.045 <= time.monotonic() - began < 5
-    assert subscription.wait(-1) is False
-    topic.publish(b"x")
-    assert subscription.wait(10) is True
-    assert subscription.take() == (0, [b"x"])
-    for act in (lambda: topic.publish(b"y"), subscription.close):
-        thread = threading.Timer(0.02, act)
-        thread.start()
-        assert subscription.wait(10) is True
-        thread.join()
-        subscription.take()
-
-
-def test_one_wait_watches_many_topics(core: ModuleType) -> None:
-    topics = [core.Topic() for _ in range(5)]
-    subscriptions = [topic.subscribe() for topic in topics]
-    assert core.wait_any(subscriptions, 0.01) is False
-    thread = threading.Timer(0.02, lambda: topics[3].publish(b"x"))
-    thread.start()
-    assert core.wait_any(subscriptions + subscriptions, 10) is True
-    thread.join()
-    assert [subscription.take()[1] for subscription in subscriptions] == [[], [], [], [b"x"], []]
 
 
 def test_many_threads_publish_and_every_reader_accounts_for_every_frame(core: ModuleType) -> None:
@@ -152,11 +116,14 @@ def test_many_threads_publish_and_every_reader_accounts_for_every_frame(core: Mo
     def read() -> None:
         subscription = topic.subscribe()
         started.wait(10)
+        limit = time.monotonic() + 30
         seen, last, ordered = 0, [-1] * 8, True
         while seen < total:
-            assert subscription.wait(10)
             missed, frames = subscription.take(7)
             seen += missed + len(frames)
+            if not missed + len(frames):
+                assert time.monotonic() < limit
+                time.sleep(0.001)
             for frame in frames:
                 name, turn = map(int, frame.split())
                 ordered = ordered and turn > last[name]
@@ -189,27 +156,3 @@ def test_publishing_does_not_depend_on_the_number_of_subscribers(core: ModuleTyp
         return best
 
     assert cost(20_000) < 20 * cost(1)
-
-
-def test_frames_of_several_topics_come_in_the_order_of_publication(core: ModuleType) -> None:
-    topics = [core.Topic(8) for _ in range(3)]
-    readers = [topic.subscribe() for topic in topics]
-    for number in (2, 0, 1, 1, 2, 0):
-        topics[number].publish(b"%d" % number)
-    assert core.take_any(readers, 4) == (0, [b"2", b"0", b"1", b"1"])
-    topics[1].publish(b"1")
-    assert core.take_any(readers) == (0, [b"2", b"0", b"1"])
-    assert core.take_any(readers) == (0, [])
-    topics[2].publish(b"2")
-    for _ in range(10):
-        topics[0].publish(b"0")
-    readers[1].close()
-    topics[1].publish(b"never")
-    missed, frames = core.take_any(readers)
-    assert missed == 10 and frames in ([], [b"2"])  # the rest comes with the next call
-    rest = [] if frames else [b"2"]
-    assert core.take_any(readers) == (0, rest) and topics[0].refreshes == 1
-    with pytest.raises(TypeError):
-        core.take_any([None])
-    with pytest.raises(ValueError):
-        core.take_any(readers, 0)

@@ -53,10 +53,6 @@ def topic_trace(core: ModuleType, size: int, steps: list[tuple[str, int, int]]) 
                 subscriptions.append(made)
         elif what == "take":
             trace.append(outcome(mine.take, other))
-        elif what == "any":
-            trace.append(outcome(core.take_any, subscriptions[: other + 1], number))
-        elif what == "wait":
-            trace.append(outcome(core.wait_any, [mine] * (other % 3), 0.0))
         else:
             mine.close()
         trace.append((topic.head, topic.subscribers, topic.taken, topic.refreshes, mine.closed))
@@ -67,9 +63,7 @@ def topic_trace(core: ModuleType, size: int, steps: list[tuple[str, int, int]]) 
 @given(
     st.integers(1, 9),
     st.lists(
-        st.tuples(
-            st.sampled_from(["publish", "subscribe", "take", "any", "wait", "close"]), small, small
-        ),
+        st.tuples(st.sampled_from(["publish", "subscribe", "take", "close"]), small, small),
         max_size=60,
     ),
 )
@@ -160,11 +154,8 @@ FUNCTIONS = (
     "rearm",
     "receive",
     "set_lane",
-    "take_any",
     "transmit",
     "uuid_text",
-    "wait_any",
-    "with_defaults",
 )
 
 
@@ -226,49 +217,3 @@ def test_objects_are_filled_from_the_first_values(twins: tuple[ModuleType, Modul
 @given(st.uuids() | st.text() | st.integers())
 def test_uuids_are_written(value: object) -> None:
     assert fanout.uuid_text(value) == str(value)
-
-
-DEFAULTS = (("Content-Security-Policy", "default-src 'self'"), ("X-A", "1"), ("Kept-@", "2"))
-NAMES = st.sampled_from(
-    [
-        "x-a",
-        "X-A",
-        "X\ra",
-        "X-a\0",
-        "kEPT-@",
-        "Kept-`",
-        "\u212aept-@",
-        "CONTENT-security-POLICY",
-        "\xc4",
-    ]
-)
-PAIRS = st.tuples(NAMES | st.text(max_size=3), st.text(max_size=3))
-ODD = st.sampled_from(
-    [("X-A",), ["x-a", "b"], ("a", "b", "c"), "ab", 1, None, (b"X-A", "b"), (1, 2)]
-)
-
-
-@QUICK
-@given(st.lists(PAIRS, max_size=5) | st.lists(PAIRS | ODD, max_size=5), st.booleans())
-def test_defaults_stand_behind_what_does_not_name_them(
-    twins: tuple[ModuleType, ModuleType], headers: list[Any], as_tuple: bool
-) -> None:
-    given = tuple(headers) if as_tuple else headers
-    before = list(headers)
-    compiled, python = (outcome(core.with_defaults, given, DEFAULTS) for core in twins)
-    if isinstance(python, tuple):  # an error, whose words are the language's own
-        compiled, python = compiled[0], python[0]
-    assert compiled == python and headers == before and compiled is not headers
-
-
-def test_a_default_is_left_out_in_whatever_case_it_is_named(
-    twins: tuple[ModuleType, ModuleType],
-) -> None:
-    for core in twins:
-        assert core.with_defaults([("x-A", "b")], DEFAULTS) == [
-            ("x-A", "b"),
-            DEFAULTS[0],
-            DEFAULTS[2],
-        ]
-        assert core.with_defaults([], DEFAULTS) == list(DEFAULTS)
-        assert core.with_defaults([("X\ra", "b")], DEFAULTS) == [("X\ra", "b"), *DEFAULTS]

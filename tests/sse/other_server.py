@@ -13,6 +13,7 @@ from forge_min.wsgi.events import events_handler
 
 hub = MemoryHub(sse.encode_json)
 limiter = Limiter(max_total=5, max_per_user=5)
+writer = StreamWriter(heartbeat=0.2)
 
 
 def publish(request: Request) -> Response:
@@ -27,12 +28,10 @@ def active(request: Request) -> Response:
 
 
 router = Router()
-router.add(
-    "GET",
-    "/events",
-    events_handler(hub, limiter, StreamWriter(), topics={"flights"}, heartbeat=0.2),
-)
+events = events_handler(hub, limiter, writer, topics={"flights"}, heartbeat=0.2)
+router.add("GET", "/events", events)
 router.add("POST", "/publish", publish)
 router.add("GET", "/active", active)
 app = Application(router)
 hub.start()
+writer.start()

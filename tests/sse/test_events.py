@@ -330,11 +330,11 @@ def test_without_our_server_the_answer_is_the_stream(site: Site) -> None:
     items = iter(body)
     assert next(items).startswith(b"retry: ")
     site.publish("flights", "flight.updated")
-    assert b"flight.updated" in next(item for item in items if item != sse.HEARTBEAT)
-    assert next(items) == sse.HEARTBEAT
+    assert b"flight.updated" in next(item for item in items if item != b": hb\n\n")
+    assert next(items) == b": hb\n\n"
     assert site.limiter.active == 1
     body.close()
-    assert (site.limiter.active, site.writer.connections) == (0, 0)
+    eventually(lambda: (site.limiter.active, site.writer.connections) == (0, 0))
 
 
 def test_a_hub_that_fails_gives_the_lease_back() -> None:
@@ -442,5 +442,5 @@ def test_it_ends_under_another_server_too_however_many_events_come(site: Site, r
         assert time.monotonic() < limit
         frames.append(frame)
         site.publish("flights", "flight.updated")
-    assert frames[-1] == b'event: close\ndata: {"reason":"%s"}\n\n' % reason.encode()
+    assert frames[-1].endswith(b'event: close\ndata: {"reason":"%s"}\n\n' % reason.encode())
     assert site.limiter.active == 0

@@ -9,9 +9,9 @@ from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
 import pytest
-from forge_min.auth import Identity
-from forge_min.errors import NotFound
-from forge_min.wsgi import Application, Response, Router, json_response
+from forge_min.auth import Identity, current_identity
+from forge_min.errors import NotFound, Unauthenticated
+from forge_min.wsgi import Application, Raw, Response, Router, json_response
 from forge_min.wsgi.middleware import CORS, Compress, Identify, RateLimits, json_only
 from forge_min.wsgi.views import Frame, ProblemPages
 
@@ -93,12 +93,21 @@ def test_what_a_tenant_is_told_names_the_headers_that_chose_it():
     assert plain("/api/long").of("Vary") == []
 
 
-def test_two_that_make_problems_pages_say_once_what_that_depends_on():
-    problems = ProblemPages(Frame("shop"), "/api/v1")
-    ask = made(middleware=[problems, problems])
+def test_a_problem_page_around_identify_knows_its_reader_and_says_once_what_it_depends_on():
+    def method(request):
+        if request.path == "/api/long":
+            raise Unauthenticated("not believed")
+        return Identity("anna")
+
+    frame = Frame("shop", account=lambda request: Raw(f"reader:{current_identity().user}"))
+    around = ProblemPages(frame, "/api/v1")
+    ask = made(middleware=[around, Identify([method], lambda request: None)])
     assert ask("/api/missing").of("Vary") == ["Accept"]
-    page = ask("/api/missing", HTTP_ACCEPT="text/html")
-    assert page.of("Vary") == ["Accept"] and page.of("Content-Type")[0].startswith("text/html")
+    for path, reader in (("/api/missing", b"reader:anna"), ("/api/long", b"reader:")):
+        page = ask(path, HTTP_ACCEPT="text/html")
+        assert page.of("Vary") == ["Accept"] and page.of("Content-Type")[0].startswith("text/html")
+        assert page.of("Cache-Control") == ["no-store"]
+        assert reader in page.body and (b"anna" in page.body) == (reader == b"reader:anna")
 
 
 # -- other origins ---------------------------------------------------------------------------------

@@ -55,10 +55,9 @@ def json_only(handler: Handler) -> Handler:
 
 def prefers_html(header: str | None) -> bool:
     """Whether an Accept names text/html, as browsers do, and not JSON before it."""
-    for item in (header or "").lower().split(","):
-        name = item.partition(";")[0].strip()
+    for name, _, weight in preferences(header or ""):
         if name in ("text/html", "application/xhtml+xml"):
-            return takes(header or "", (name,))
+            return weight > 0
         if name == "application/json" or name.endswith("+json"):
             return False
     return False

@@ -66,7 +66,8 @@ class CSRF:
         is compressed must not hold the same secret twice (the BREACH attack).
         """
         mask = secrets.token_bytes(_SIZE)
-        return _spelled(mask + _xor(mask, self._expected(request)))
+        masked = _xor(mask, self._expected(request))
+        return base64.urlsafe_b64encode(mask + masked).decode()
 
     def sign(self, request: Request, data: bytes) -> bytes:
         """The HMAC-SHA256 of data that only the session of this request may send back."""
@@ -128,8 +129,7 @@ class CSRF:
         known = cookies_of(request, secure=self._secure).get(COOKIE)
         if known:
             return known
-        fresh: str = request.environ.setdefault(_FRESH, secrets.token_urlsafe(18))
-        return fresh
+        return str(request.environ.setdefault(_FRESH, secrets.token_urlsafe(18)))
 
 
 def csrf_field(request: Request) -> Raw:
@@ -183,10 +183,6 @@ def _posted(request: Request) -> str:
 
 def _xor(one: bytes, other: bytes) -> bytes:
     return bytes(a ^ b for a, b in zip(one, other))
-
-
-def _spelled(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).decode()
 
 
 def https_message() -> str:

@@ -50,6 +50,7 @@ class Identify:
             raise
         if identity is None:
             return handler(request)
+        request.identity = identity
         note(user_id=identity.user)
         if identity.tenant is not None:
             note(tenant_id=str(identity.tenant))
@@ -128,8 +129,7 @@ def tenant_in_path(request: Request, handler: Handler) -> Response:
 
 def tenant_by_path(request: Request) -> str | None:
     """The tenant that `tenant_in_path` found."""
-    found: str | None = request.environ.get(_TENANT)
-    return found
+    return request.environ.get(_TENANT)
 
 
 def no_tenant(request: Request) -> str | None:

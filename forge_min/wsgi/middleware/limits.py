@@ -5,12 +5,14 @@ Fields as of draft-ietf-httpapi-ratelimit-headers-10. The buckets are in the mem
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from ipaddress import ip_address
+from itertools import islice
 from math import ceil
+from time import monotonic
 
-from ...fanout import RateLimiter
 from ...text import text
 from ..problem import HTTPProblem, problem_response
 from ..request import Request
@@ -18,6 +20,43 @@ from ..response import Response
 from ..router import Handler
 
 DEFAULT = "default"
+_MOST_KEYS = 65536  # buckets of one limiter
+_TICK = 1e-9  # seconds: rounding errors of sums of doubles
+
+
+class RateLimiter:
+    """Token buckets by key: at most `limit` at once, refilled evenly over `period` seconds.
+
+    Exact under threads: the generic cell rate algorithm of ITU-T I.371, one time for each bucket.
+    With more than 65,536 keys the least recently used bucket is dropped, which fills it.
+    """
+
+    def __init__(self, limit: int, period: float) -> None:
+        self._period, self._interval = period, period / limit
+        # When each bucket is full again, in the order of the last take.
+        self._times: dict[str, float] = {}
+        self._lock = threading.Lock()  # LOCK: _times
+
+    def take(self, key: str) -> tuple[bool, int, float]:
+        """(allowed, left, seconds): until the bucket is full again, or until the next token."""
+        with self._lock:
+            now, known = monotonic(), self._times.get(key)
+            used = max((known or now) - now, 0.0) + self._interval
+            if used > self._period + _TICK:
+                return False, 0, used - self._period
+            if known is None:
+                self._forget(now)
+            else:
+                del self._times[key]
+            self._times[key] = now + used
+        return True, int((self._period - used + _TICK) / self._interval), used
+
+    def _forget(self, now: float) -> None:
+        """Drop at most two full buckets, and one of too many."""
+        for key in list(islice(self._times, 2)):
+            if self._times[key] > now and len(self._times) < _MOST_KEYS:
+                break
+            del self._times[key]
 
 
 class RateLimits:
@@ -36,8 +75,7 @@ class RateLimits:
         routes: Collection[str] = (),
     ) -> None:
         self._limiters = {
-            kind: RateLimiter(limit=count, period=seconds)
-            for kind, (count, seconds) in limits.items()
+            kind: RateLimiter(count, seconds) for kind, (count, seconds) in limits.items()
         }
         self._policies = {
             kind: ("RateLimit-Policy", f'"{kind}";q={count};w={ceil(seconds)}')

@@ -6,15 +6,18 @@ armed again. Whoever waits for bytes waits here and holds no thread.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import select
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import partial
+from itertools import chain
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from ...fanout import Courier, ready, rearm
@@ -29,8 +32,7 @@ from ..message import (
 )
 from .connection import Connection, Gone
 from .crew import Crew
-from .entrance import Entrance
-from .exchange import Exchange
+from .exchange import Exchange, WorkerState
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -46,28 +48,18 @@ _LINGER = 1.0  # seconds to wait for the peer's end after a last answer (RFC 911
 _TICK = 0.5
 _FEW = 8  # connections that are looked after the plain way, however busy they are
 _TURNS = 16  # connections that one worker serves before it lets another thread run
+_NO_ROOM = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+_IDLE = (Phase.IDLE, Phase.LINGER)
+_SLOW = (Phase.HEAD, Phase.BODY, Phase.WRITE)
+_AT_LEAST = 1.0  # seconds that one of these may last before it makes way for others
 
 
-class Turn:
-    """What one worker does. began: its answer, by time.perf_counter(). given_up: the worker is not
-    waited for, another one is there in its place.
-    """
-
-    __slots__ = ("began", "environ", "exchange", "given_up", "thread")
-
-    def __init__(self) -> None:
-        self.thread = threading.current_thread()
-        self.exchange: Exchange | None = None
-        self.environ: dict[str, Any] | None = None  # of a request whose answer has not begun
-        self.began = 0.0
-        self.given_up = False
-
-
-class Core(Entrance):
+class Core:
     """Accepts, reads, answers and closes; knows nothing of binding and of processes.
 
-    Beside what Entrance takes: proxies: None = nobody's word of a request's client counts. gather:
-    see Crew.
+    listener: bound, listening, non-blocking. environ: the constant part of every request's.
+    seconds: how long each phase may last. max_body: bytes. max_connections: open ones. proxies:
+    None = nobody's word of a request's client counts. gather: see Crew.
     """
 
     def __init__(
@@ -81,15 +73,26 @@ class Core(Entrance):
         proxies: TrustedProxies | None = None,
         gather: bool = False,
     ) -> None:
-        lasting = {**seconds, Phase.LINGER: _LINGER}
-        super().__init__(listener, environ, lasting, max_body, max_connections)
+        self._listener = listener
+        self._environ = environ
+        self._seconds = {**seconds, Phase.LINGER: _LINGER}
+        self._max_body = max_body
+        self._max_connections = max_connections
+        self.open: set[Connection] = set()  # without those that were handed over
+        # LOCK: none. dict.pop is atomic, and whoever popped a connection owns it.
+        self._parked: dict[int, Connection] = {}
+        self._paused = False
+        self.draining = False  # each connection's next response is its last
+        self._accepting = threading.Lock()  # LOCK: a drain sees every connection that was accepted.
+        self._epoll = select.epoll()
+        self._epoll.register(listener.fileno(), select.EPOLLIN | select.EPOLLONESHOT)
         self.app = app
         self.on_answered: OnAnswered | None = None
         self._proxies, self._warns = proxies, True
         self.stopping = False
-        self.turns: set[Turn] = set()  # LOCK: none, its operations are atomic
+        self.turns: set[WorkerState] = set()  # LOCK: none, its operations are atomic
         self._crew = Crew(gather)
-        self._idle_until = float("inf")
+        self._idle_until = inf
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._wake, select.EPOLLIN)
         self.courier = Courier()
@@ -97,11 +100,80 @@ class Core(Entrance):
         if self.carries:
             self._epoll.register(self.courier.fileno(), select.EPOLLIN)
 
+    # -- new connections ---------------------------------------------------------------------------
+
+    def _listen(self, after_pause: bool = False) -> None:
+        """Let epoll wake somebody for the next connection."""
+        if self._paused == after_pause:
+            self._paused = False
+            try:
+                self._epoll.modify(self._listener.fileno(), select.EPOLLIN | select.EPOLLONESHOT)
+            except (OSError, ValueError):
+                pass  # the listener is closed: a drain began
+
+    def _accept(self) -> bool:
+        """Take one connection in; False when none waits, or when there is no room for it."""
+        with self._accepting:
+            try:
+                if len(self.open) >= self._max_connections and not self._evict():
+                    self._paused = True
+                    return False
+                self._admit(*self._listener.accept())
+            except BlockingIOError:
+                return False
+            except OSError as err:
+                # With no descriptor free accept(2) says so though nobody waits.
+                if err.errno in _NO_ROOM and self._waits():
+                    _log.warning("no connection can be accepted now: %s", err)
+                    self._paused = not self._evict()
+                    return False
+            return True
+
+    def _waits(self) -> bool:
+        """Whether somebody waits to be accepted."""
+        door = select.poll()
+        door.register(self._listener.fileno(), select.POLLIN)
+        return bool(door.poll(0))
+
+    def _admit(self, sock: socket.socket, address: Any) -> None:
+        """Make a connection of an accepted socket and wait for its first bytes."""
+        sock.setblocking(False)
+        environ = self._environ
+        if sock.family != socket.AF_UNIX:
+            environ = {**environ, "REMOTE_ADDR": address[0], "REMOTE_PORT": str(address[1])}
+        conn = Connection(sock, environ, self._max_body, self._seconds[Phase.WRITE])
+        conn.last = self.draining
+        self._epoll.register(conn.fd, select.EPOLLONESHOT)
+        self.open.add(conn)
+        self._park(conn, Phase.IDLE)
+
+    def _evict(self) -> bool:
+        """Close the connection that is idle for the longest time, or that has kept us waiting for
+        the longest time, above a second, in a head, in a body, or taking nothing of an answer;
+        False when there is none.
+        """
+        parked = list(self._parked.items())
+        idle = (pair for pair in parked if pair[1].phase in _IDLE)
+        for fd, conn in chain(idle, self._slow(parked)):
+            if self._owns(fd, conn):
+                self._close(conn)
+                return True
+        return False
+
+    def _slow(self, parked: list[tuple[int, Connection]]) -> Iterator[tuple[int, Connection]]:
+        def since(conn: Connection) -> float:
+            phase = conn.phase  # once: another thread may serve it by now
+            return conn.deadline - self._seconds[phase] if phase in _SLOW else inf
+
+        late = time.monotonic() - _AT_LEAST
+        slow = [(began, pair) for pair in parked if (began := since(pair[1])) < late]
+        yield from (pair for _, pair in sorted(slow, key=lambda found: found[0]))
+
     # -- the workers -------------------------------------------------------------------------------
 
     def work(self) -> None:
         """The life of one worker thread."""
-        turn = Turn()
+        turn = WorkerState()
         self.turns.add(turn)
         self._crew.join()
         try:
@@ -110,7 +182,7 @@ class Core(Entrance):
             self._crew.leave()
             self.turns.discard(turn)
 
-    def _poll(self, turn: Turn) -> None:
+    def _poll(self, turn: WorkerState) -> None:
         crew, turns, me = self._crew, 0, threading.get_ident()
         while not (self.stopping or turn.given_up):
             if crew.alone and crew.alone != me:
@@ -174,7 +246,7 @@ class Core(Entrance):
             conn.given, conn.out = False, b""
         return conn
 
-    def _serve(self, conn: Connection, turn: Turn) -> None:
+    def _serve(self, conn: Connection, turn: WorkerState) -> None:
         """Do for a connection what can be done now, then park or close it."""
         try:
             self._progress(conn, turn)
@@ -186,7 +258,7 @@ class Core(Entrance):
             _log.exception("a connection failed")
             self._close(conn)
 
-    def _progress(self, conn: Connection, turn: Turn) -> None:
+    def _progress(self, conn: Connection, turn: WorkerState) -> None:
         """Write what is left, read what is there, answer what is complete."""
         if conn.given:
             if not conn.collect():
@@ -248,7 +320,7 @@ class Core(Entrance):
                 conn.flush()
         self._park(conn, Phase.WRITE)
 
-    def _answer(self, conn: Connection, request: dict[str, Any], turn: Turn) -> Exchange:
+    def _answer(self, conn: Connection, request: dict[str, Any], turn: WorkerState) -> Exchange:
         conn.held = (
             self.carries
             and self._crew.spares

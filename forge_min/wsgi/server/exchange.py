@@ -358,3 +358,20 @@ class Exchange:
             last += b"Connection: keep-alive\r\n"
         conn.closing = closing
         return lines + last + b"\r\n"
+
+
+class WorkerState:
+    """What one worker thread does now.
+
+    began: when it began to answer, by time.perf_counter(). given_up: nothing waits for the thread
+    any more, another one has taken its place.
+    """
+
+    __slots__ = ("began", "environ", "exchange", "given_up", "thread")
+
+    def __init__(self) -> None:
+        self.thread = threading.current_thread()
+        self.exchange: Exchange | None = None
+        self.environ: dict[str, Any] | None = None  # of a request whose answer has not begun
+        self.began = 0.0
+        self.given_up = False

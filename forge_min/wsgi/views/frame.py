@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ...actions import Actions
+from ...auth import as_identity, current_identity
 from ...errors import DomainError, Unauthenticated
 from ...text import current_language, text
 from ..html import Raw, join, tag
@@ -91,9 +92,12 @@ class Frame:
         return self.page(request, index.render, text("Start"), project=self.project, places=places)
 
 
+_OF_THE_PAGE = ("Cache-Control", "Content-Type")
+
+
 class ProblemPages:
-    """Middleware: what goes wrong outside of `prefix` is a page for whoever prefers HTML, and
-    nobody is asked to sign in. sign_in: the path of that page, "" where there is none.
+    """Middleware around `Identify`: outside `prefix`, errors are rendered as HTML for clients that
+    prefer it; anonymous users are redirected to the sign-in page. sign_in: its path, "" for none.
     """
 
     def __init__(self, frame: Frame, prefix: str, sign_in: str = "") -> None:
@@ -111,8 +115,6 @@ class ProblemPages:
             return response
         if request.path.startswith(self._prefix):
             return response
-        if ("Vary", "Accept") in response.headers:
-            return response  # the inner one of two has looked
         varying = [*response.headers, ("Vary", "Accept")]
         if not prefers_html(request.header("Accept")):
             return Response(response.status, response.body, varying)
@@ -120,15 +122,16 @@ class ProblemPages:
         if said["code"] == Unauthenticated.default_code and self._sign_in:
             return redirect(f"{request.root}{self._sign_in}?next={quote(here(request), safe='')}")
         shown = {name: said[name] for name in ("detail", "code", "request_id")}
-        page = self._frame.page(
-            request,
-            problem.render,
-            said["title"],
-            status=response.status,
-            home=f"{request.root}/",
-            **shown,
-        )
-        page.headers += [pair for pair in varying if pair[0] != "Content-Type"]
+        with as_identity(request.identity or current_identity()):  # the navigation depends on it
+            page = self._frame.page(
+                request,
+                problem.render,
+                said["title"],
+                status=response.status,
+                home=f"{request.root}/",
+                **shown,
+            )
+        page.headers += [pair for pair in varying if pair[0] not in _OF_THE_PAGE]
         return page
 
 
