@@ -2,44 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from decimal import Decimal
 
-from ..parse.ir import TYPES, FieldIR, RelationIR, ResourceIR
+from ..parse.ir import TYPES, ColumnIR
 from .names import identifier, literal
 
+# Of columns that no schema declares.
+DEFAULTS = {"id": "forge_uuid7()", "created_at": "now()", "updated_at": "now()"}
 SLUG = f"^{TYPES['slug']['written']}$"
 
 
-def column_sql(member: FieldIR | RelationIR, resources: Mapping[str, ResourceIR]) -> str:
-    """The column's definition without name and constraints: `varchar(2) not null`. resources: all
-    by name. Raises as default_sql.
+def column_sql(column: ColumnIR) -> str:
+    """The column's definition without name and constraints: `varchar(2) not null`.
+
+    Raises BuildError F330 for a default that PostgreSQL cannot hold.
     """
-    parts = [column_type(member, resources)]
-    if isinstance(member, FieldIR) and member.default is not None:
-        parts += ["default", default_sql(member)]
-    if member.required or (isinstance(member, FieldIR) and member.primary_key):
-        parts.append("not null")
-    return " ".join(parts)
+    default = "" if column.declared else DEFAULTS.get(column.name, "")
+    if column.default is not None:
+        default = default_sql(column)
+    words = f" default {default}" * bool(default) + " not null" * column.required
+    return column_type(column) + words
 
 
-def column_type(member: FieldIR | RelationIR, resources: Mapping[str, ResourceIR]) -> str:
-    """The PostgreSQL type; a relation's is that of the key it refers to."""
-    if isinstance(member, RelationIR):
-        return column_type(resources[member.target].key, resources)
-    about = TYPES[member.type]
-    if "sized" in about and member.longest:
-        return f"varchar({member.longest:d})"
-    if member.precision:
-        return "numeric({:d}, {:d})".format(*member.precision)
+def column_type(column: ColumnIR) -> str:
+    """The PostgreSQL type."""
+    about = TYPES[column.type]
+    if "sized" in about and column.longest:
+        return f"varchar({column.longest:d})"
+    if column.precision:
+        return "numeric({:d}, {:d})".format(*column.precision)
     return str(about["sql"])
 
 
-def default_sql(field: FieldIR) -> str:
-    """The default as a literal, never as an expression: `default="now()"` is a text.
-
-    Raises BuildError F330 for a text that PostgreSQL cannot hold.
-    """
+def default_sql(field: ColumnIR) -> str:
+    """The default as a literal, never as an expression: `default="now()"` is a text."""
     if isinstance(field.default, bool):
         return str(field.default).lower()
     if field.type in ("int", "bigint", "decimal"):
@@ -47,7 +43,7 @@ def default_sql(field: FieldIR) -> str:
     return literal(str(field.default))
 
 
-def checks(field: FieldIR) -> list[tuple[str, str]]:
+def checks(field: ColumnIR) -> list[tuple[str, str]]:
     """The CHECKs of a field: (kind, as constraint_name has it; condition)."""
     sized = "sized" in TYPES[field.type]
     rules = (

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..schema import OnDelete
-from .ir import ManyIR, RelationIR, ResourceIR
+from .ir import ColumnIR, ManyIR, ResourceIR
 from .names import plural, snake
 
 Kind = Literal["belongs_to", "has_one", "has_many", "many_to_many"]
@@ -54,7 +54,7 @@ def links(resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> tuple[Li
     return tuple(found)
 
 
-def way_back(resource: ResourceIR, many: ManyIR, target: ResourceIR) -> list[RelationIR]:
+def way_back(resource: ResourceIR, many: ManyIR, target: ResourceIR) -> list[ColumnIR]:
     """The belongs_to relations of `target` that a has_one or has_many may mean; right is one."""
     back = [r for r in target.relations if r.target == resource.name]
     return [r for r in back if not many.via or r.name == many.via]

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from .. import schema
 from .diagnostic import Span
-from .ir import FieldIR, ManyIR, RelationIR, ResourceIR
+from .ir import ColumnIR, ManyIR, ResourceIR
 from .links import way_back
 from .names import kebab, name_of, table_of
 
@@ -45,27 +45,38 @@ def lower(
 
 
 def settle(resources: Iterable[ResourceIR]) -> tuple[ResourceIR, ...]:
-    """The same, with each belongs_to that a has_one leads back by made unique."""
+    """The same, with the type of each belongs_to; it is unique if a has_one leads back by it."""
     by_name = {resource.name: resource for resource in resources}
-    for owner in tuple(by_name.values()):
-        for many in owner.many:
-            target = by_name.get(many.target)
-            if many.kind == "has_one" and target:
-                back = way_back(owner, many, target)
-                members = (replace(m, unique=True) if m in back else m for m in target.members)
-                by_name[target.name] = replace(target, members=tuple(members))
-    return tuple(by_name.values())
+    unique = {
+        (many.target, back.name)
+        for owner in by_name.values()
+        for many in owner.many
+        if many.kind == "has_one" and many.target in by_name
+        for back in way_back(owner, many, by_name[many.target])
+    }
+
+    def settled(owner: ResourceIR, member: ColumnIR) -> ColumnIR:
+        if member.target not in by_name:
+            return member
+        key = by_name[member.target].key
+        rule = member.unique or (owner.name, member.name) in unique
+        return replace(member, type=key.type, max_len=key.longest, unique=rule)
+
+    return tuple(
+        replace(r, members=tuple(settled(r, m) for m in r.members)) for r in by_name.values()
+    )
 
 
-def _member(part: _Member, span: Span) -> FieldIR | RelationIR:
+def _member(part: _Member, span: Span) -> ColumnIR:
     values: dict[str, Any] = {field.name: getattr(part, field.name) for field in fields(part)}
     for roles in ("visible_to", "writable_by"):
         values[roles] = tuple(values[roles] or ())
     if isinstance(part, schema.BelongsTo):
-        return RelationIR(span=span, **values | {"name": name_of(part)})
-    if part.primary_key:
-        values |= dict.fromkeys(("required", "unique", "immutable"), True)
-    return FieldIR(span=span, **values)
+        values |= {"name": name_of(part), "type": "uuid", "filterable": True}
+    elif part.primary_key:
+        always = ("required", "unique", "immutable", "filterable", "sortable")
+        values |= dict.fromkeys(always, True)
+    return ColumnIR(span=span, **values)
 
 
 def many_ir(part: schema.Many, span: Span) -> ManyIR:

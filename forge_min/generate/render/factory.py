@@ -6,19 +6,21 @@ import re
 from collections.abc import Mapping
 from math import ceil, floor
 
-from ...parse.ir import TYPES, FieldIR, RelationIR, ResourceIR
+from ...parse.ir import TYPES, ColumnIR, ResourceIR
 from .fill import common, fill, imports, lines
-from .shape import MODULES, Column, Shape
+from .shape import KINDS, MODULES, Shape
 
 
 def factory(shape: Shape, resources: Mapping[str, ResourceIR]) -> str:
     """The file's text. resources: all of them by name."""
     items, wanted = [], [("typing", "Any")]
-    for column in shape.columns:
+    for column in shape.written:
         if column.needed:
             value = _value(column, shape.resource, resources)
-            items.append(f'"{column.name}": {value},' if value else f"# {column.name}: to be given")
-            if column.kind.value or column.type == "decimal":
+            items.append(
+                f'"{column.column}": {value},' if value else f"# {column.column}: to be given"
+            )
+            if KINDS[column.type].value or column.type == "decimal":
                 names = re.findall(r"\w+", value)
                 wanted += [(MODULES[name], name) for name in names if name in MODULES]
     inside = f"\n{lines(items, 12)}\n        " if items else ""
@@ -26,23 +28,23 @@ def factory(shape: Shape, resources: Mapping[str, ResourceIR]) -> str:
     return fill("factory.py", common(shape.resource) | words)
 
 
-def _value(column: Column, resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> str:
+def _value(column: ColumnIR, resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> str:
     """An expression of n, different for each n where it can be; "" where only a person knows."""
-    member = column.member
-    if isinstance(member, RelationIR):
-        target = resources[member.target]
+    kind = KINDS[column.type]
+    if column.target:
+        target = resources[column.target]
         return "" if target is resource else f'self.related("{target.table}")'
-    if member.pattern is not None:
+    if column.pattern is not None:
         return ""
-    if column.kind.value:
-        return "n % 2 == 1" if member.type == "bool" and member.unique else column.kind.value
-    if member.type == "enum":
-        several = f"{member.choices!r}[n % {len(member.choices)}]"
-        return several if member.unique else repr(member.choices[0])
-    return _text(column, member) if column.kind.around else _number(member)
+    if kind.value:
+        return "n % 2 == 1" if column.type == "bool" and column.unique else kind.value
+    if column.type == "enum":
+        several = f"{column.choices!r}[n % {len(column.choices)}]"
+        return several if column.unique else repr(column.choices[0])
+    return _text(column, *kind.around) if kind.around else _number(column)
 
 
-def _number(field: FieldIR) -> str:
+def _number(field: ColumnIR) -> str:
     _, most = TYPES[field.type]["limits"]["max"]
     if field.precision:
         digits, after = field.precision
@@ -57,9 +59,8 @@ def _number(field: FieldIR) -> str:
     return f"Decimal({value})" if field.type == "decimal" else value
 
 
-def _text(column: Column, field: FieldIR) -> str:
+def _text(field: ColumnIR, before: str, after: str) -> str:
     """The field's name and n, made to fit; n alone where that is too long."""
-    before, after = column.kind.around
     between = " " if before == "{} " else "-"
     before = before.format(re.sub("_+", between, field.name[:30]).strip(between))
     most, least = field.longest, field.min_len or 0

@@ -35,12 +35,11 @@ def _texts(resource: ResourceIR) -> Iterator[tuple[str, int]]:
     line = resource.span.line
     yield from ((spoken(name), line) for name in (resource.table, resource.folder))
     for member in resource.members:
-        found = [member.label or spoken(member.name), getattr(member, "placeholder", "")]
-        found += [member.help, *getattr(member, "choices", ())]
+        found = [member.label or spoken(member.name), member.placeholder]
+        found += [member.help, *member.choices]
         yield from ((text, member.span.line) for text in found if text)
     yield from ((spoken(many.name), many.span.line) for many in resource.many)
-    declared = {member.column for member in resource.members}
-    yield from ((spoken(name), line) for name in resource.columns if name not in declared)
+    yield from ((spoken(column.name), line) for column in resource.columns if not column.declared)
 
 
 def _escaped(text: str) -> str:

@@ -6,8 +6,9 @@ import keyword
 import re
 from collections.abc import Callable, Sequence
 
+from ...parse.ir import ColumnIR
 from .fill import block, imports, lines
-from .shape import KINDS, MODULES, Column, Shape
+from .shape import KINDS, MODULES, Shape, operators
 
 _WORD = re.compile(r"[A-Za-z]+")
 Items = Sequence[tuple[str, str]]  # name, type
@@ -16,7 +17,7 @@ Items = Sequence[tuple[str, str]]  # name, type
 def model(shape: Shape) -> dict[str, str]:
     """The words of the template model.py."""
     name, columns = shape.resource.name, shape.columns
-    rows = [(c.attribute, c.kind.row + " | None" * c.optional) for c in columns]
+    rows = [(c.attribute, KINDS[c.type].row + " | None" * c.optional) for c in columns]
     creates, updates = _given(shape, new=True), _given(shape, new=False)
     filters = [item for column in columns for item in _filters(column)]
     written = " ".join(kind for _, kind in [*rows, *creates, *updates, *filters])
@@ -30,7 +31,7 @@ def model(shape: Shape) -> dict[str, str]:
         "create": _dict(name + "Create", "What a create takes.", creates, named),
         "update": _dict(name + "Update", "What an update takes.", updates, named),
         "filters": block((f'"{key}": {named(kind)}' for key, kind in filters), 4),
-        "items": lines((f'"{c.name}": {_json_item(c)},' for c in columns), 8),
+        "items": lines((f'"{c.column}": {_json_item(c)},' for c in columns), 8),
     }
 
 
@@ -38,20 +39,22 @@ def _given(shape: Shape, *, new: bool) -> Items:
     """What the data of a create (new) or of an update may have, each with its type."""
     found = []
     for column in shape.written:
-        if new or not column.member.immutable:
-            kind = column.kind.given + " | None" * (column.nullable and column.type != "json")
-            found.append((column.name, f"Required[{kind}]" if new and column.needed else kind))
+        if new or not column.immutable:
+            null = not column.required and column.type != "json"
+            kind = KINDS[column.type].given + " | None" * null
+            found.append((column.column, f"Required[{kind}]" if new and column.needed else kind))
     for link in shape.across:
         found.append((link.field, f"Sequence[{KINDS[link.target.key.type].given}]"))
     return found
 
 
-def _filters(column: Column) -> Items:
+def _filters(column: ColumnIR) -> Items:
     """The keys of the URL language for one column, each with the type of its value."""
-    kinds = {"in": f"Sequence[{column.kind.given}]", "contains": "str", "is_null": "bool"}
-    found = [(column.name, column.kind.given)] * column.filterable
-    for operator in column.operators:
-        found.append((f"{column.name}[{operator}]", kinds.get(operator, column.kind.given)))
+    given = KINDS[column.type].given
+    kinds = {"in": f"Sequence[{given}]", "contains": "str", "is_null": "bool"}
+    found = [(column.column, given)] * column.filterable
+    for operator in operators(column):
+        found.append((f"{column.column}[{operator}]", kinds.get(operator, given)))
     return found
 
 
@@ -82,7 +85,7 @@ def _dict(name: str, doc: str, items: Items, named: Callable[[str], str]) -> str
     return f'class {name}(TypedDict, total=False):\n    """{doc}"""{inside}'
 
 
-def _json_item(column: Column) -> str:
+def _json_item(column: ColumnIR) -> str:
     value = f"row.{column.attribute}"
-    shown = column.kind.json.format(value)
+    shown = KINDS[column.type].json.format(value)
     return f"None if {value} is None else {shown}" if column.optional and shown != value else shown

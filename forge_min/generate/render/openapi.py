@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from .fill import common, fill
 from .schemas import Json, component, input_schema, ref, row_schema, value_schema
-from .shape import Shape
+from .shape import KINDS, Shape, operators
 
 _OPERATIONS = {"list": "read", "get": "read", "audit": "read", "replace": "update"}
 _WHERE = {"restore": "soft_delete", "audit": "auditable"}
@@ -34,10 +34,10 @@ def _paths(shape: Shape) -> Json:
         "row": component(shape),
         "input": component(shape, "Input"),
         "patch": component(shape, "Patch"),
-        "sorts": ", ".join(column.name for column in shape.columns if column.sortable),
+        "sorts": ", ".join(column.column for column in shape.columns if column.sortable),
         "searched": ", ".join(field.name for field in shape.resource.searchable),
         "relations": ", ".join(link.name for link in shape.links),
-        "sort_pattern": _listed("-?", [c.name for c in shape.columns if c.sortable]),
+        "sort_pattern": _listed("-?", [c.column for c in shape.columns if c.sortable]),
         "include_pattern": "^$|" + _listed("", [link.name for link in shape.links]),
     }
     template: Json = json.loads(fill("openapi.json", common(shape.resource) | words))
@@ -87,7 +87,7 @@ def _completed(shape: Shape, operation: Json, problems: dict[str, str]) -> Json:
 def _tell_writers(shape: Shape, responses: Json) -> None:
     """Who may write and not read gets the key and the version."""
     key = shape.columns[0]
-    known = {key.name: value_schema(key), "version": {"type": "integer"}}
+    known = {key.column: value_schema(key), "version": {"type": "integer"}}
     written = {"type": "object", "properties": known, "required": list(known)}
     for answer in responses.values():
         content = answer.get("content", {}).get("application/json")
@@ -104,14 +104,14 @@ def _filters(shape: Shape) -> list[Json]:
     found = []
     for column in shape.columns:
         if column.filterable:
-            more = ", ".join(f"[{operator}]" for operator in column.operators)
+            more = ", ".join(f"[{operator}]" for operator in operators(column))
             about = f"only rows with this value; also with {more}"
-            if choices := getattr(column.member, "choices", ()):
-                about = f"{', '.join(choices)}: {about}"
+            if column.choices:
+                about = f"{', '.join(column.choices)}: {about}"
             # What no row can hold is no mistake: it finds none.
-            schema = dict(column.kind.schema)
+            schema = dict(KINDS[column.type].schema)
             if column.type in ("slug", "email", "url"):
                 schema = {"type": "string"}
-            made = {"name": column.name, "in": "query", "schema": schema}
+            made = {"name": column.column, "in": "query", "schema": schema}
             found.append(made | {"description": about})
     return found

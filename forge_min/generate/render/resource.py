@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-from ...parse.ir import FieldIR, ResourceIR
+from ...parse.ir import ColumnIR, ResourceIR
 from ...parse.links import Link
 from ...schema import JobRef
 from .fill import block, common, fill, lines, wrap
 from .model import model
-from .shape import Column, Shape, constraints_of
+from .shape import KINDS, Shape, constraints_of
 
 _FLAGS = ("timestamps", "soft_delete", "tenant_scoped", "auditable", "versioned", "searchable")
 _HOOKS = ("after_create", "after_update", "after_delete")
@@ -29,10 +29,10 @@ def _sql(shape: Shape) -> dict[str, str]:
     tenant = shape.resource.tenant_scoped
     return {
         "from": shape.source,
-        "columns": wrap(f'"{c.name}"' for c in shape.columns),
-        "insert_columns": wrap([f'"{c.name}"' for c in written] + ['"tenant_id"'] * tenant),
-        "insert_values": wrap([f"%({c.name})s" for c in written] + ["%(forge_tenant)s"] * tenant),
-        "insert_arrays": ",\n  ".join(f"%({c.name})s::{c.kind.sql}[]" for c in written),
+        "columns": wrap(f'"{c.column}"' for c in shape.columns),
+        "insert_columns": wrap([f'"{c.column}"' for c in written] + ['"tenant_id"'] * tenant),
+        "insert_values": wrap([f"%({c.column})s" for c in written] + ["%(forge_tenant)s"] * tenant),
+        "insert_arrays": ",\n  ".join(f"%({c.column})s::{KINDS[c.type].sql}[]" for c in written),
         "insert_tenant": ", %(forge_tenant)s::uuid" * tenant,
     }
 
@@ -68,34 +68,32 @@ def _resource(shape: Shape) -> dict[str, str]:
     }
 
 
-def _column(column: Column) -> str:
-    member, attribute = column.member, column.attribute
+def _column(column: ColumnIR) -> str:
+    name, attribute = column.column, column.attribute
     return _call(
         "Column",
-        [column.name, column.type],
-        ["nullable=False"] * (not column.nullable),
+        [name, column.type],
+        ["nullable=False"] * column.required,
         filterable=column.filterable,
         sortable=column.sortable,
-        unique=column.is_key or member.unique,
-        immutable=member.immutable,
-        choices=getattr(member, "choices", ()),
-        visible_to=member.visible_to,
-        writable_by=member.writable_by,
-        attribute="" if attribute == column.name else attribute,
-        label=member.label,
-        help=member.help,
-        placeholder=getattr(member, "placeholder", ""),
+        unique=column.unique,
+        immutable=column.immutable,
+        choices=column.choices,
+        visible_to=column.visible_to,
+        writable_by=column.writable_by,
+        attribute="" if attribute == name else attribute,
+        label=column.label,
+        help=column.help,
+        placeholder=column.placeholder,
     )
 
 
-def _check(column: Column) -> str:
+def _check(column: ColumnIR) -> str:
     """The line of the validator: the type's method, with the rules of the schema."""
-    field, code = column.member, list[str]()
-    if isinstance(field, FieldIR):
-        code += [repr(field.choices)] if field.choices else []
-        code += [f"default={field.default!r}"] if field.default is not None else []
-    required = not column.nullable
-    return _call(f"c.{column.type}", [column.name], code, **column.rules, required=required)
+    code = [repr(column.choices)] if column.choices else []
+    code += [f"default={column.default!r}"] if column.default is not None else []
+    name, required = column.column, column.required
+    return _call(f"c.{column.type}", [name], code, **column.rules, required=required)
 
 
 def _relation(link: Link) -> str:
