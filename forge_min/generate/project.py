@@ -11,8 +11,7 @@ from ..errors import BuildError, UsageError
 from ..pages import compile_pages, library_page
 from ..parse import ResourceIR
 from .render import project_files, render, scaffold_files, state
-from .scaffold import scaffold
-from .tree import Report, write_tree
+from .tree import Report, scaffold, write_tree
 
 VIEWS = ("list", "show", "form", "delete")
 ACCOUNT_VIEWS = {"account_sign_in": "sign_in", "account_password": "password", "account": "account"}

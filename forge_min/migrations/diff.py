@@ -7,13 +7,13 @@ without a decision of a person (a rename, a removal, a primary key) is named and
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..data import write_new
 from ..errors import BuildError
 from ..parse.ir import ResourceIR
 from .catalog import Executor, read_catalog, read_files
@@ -52,17 +52,10 @@ class Migration:
     def write(self) -> Path:
         """Write it, whole or not at all. Raises BuildError F333 when the file is there by now."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        draft = self.path.with_suffix(".draft")
         try:
-            draft.write_text(self.sql, encoding="utf-8")
-            try:
-                os.link(draft, self.path)
-            except OSError:  # it is there by now, or no hard links: then a small gap is the best
-                if self.path.exists():
-                    raise BuildError(f"{self.path.name} exists already", code="F333") from None
-                draft.rename(self.path)
-        finally:
-            draft.unlink(missing_ok=True)
+            write_new(self.path, self.sql)
+        except FileExistsError:
+            raise BuildError(f"{self.path.name} exists already", code="F333") from None
         return self.path
 
 
