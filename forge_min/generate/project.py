@@ -10,7 +10,8 @@ from pathlib import Path
 from ..errors import BuildError, UsageError
 from ..pages import compile_pages, library_page
 from ..parse import ResourceIR
-from .render import project_files, render, scaffold_files, state
+from .render import render
+from .scaffolds import project_files, scaffold_files, state
 from .tree import Report, scaffold, write_tree
 
 VIEWS = ("list", "show", "form", "delete")

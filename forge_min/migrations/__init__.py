@@ -8,7 +8,7 @@ from __future__ import annotations
 from .catalog import read_catalog
 from .desired import desired_sql
 from .diff import Migration, diff
+from .plan import Risk
 from .renames import Decisions
-from .risks import Risk
 
 __all__ = ["Decisions", "Migration", "Risk", "desired_sql", "diff", "read_catalog"]

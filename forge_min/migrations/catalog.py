@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from .names import one_line
-from .parts import Column, Key, Part, named
+from .parts import Column, Key, Part, named, one_line
 
 QUERIES = named("catalog.sql")
 FILES = QUERIES.pop("file")

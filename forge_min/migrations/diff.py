@@ -18,12 +18,10 @@ from ..errors import BuildError
 from ..parse.ir import ResourceIR
 from .catalog import Executor, read_catalog, read_files
 from .desired import desired_parts, parts_sql
-from .names import identifier
-from .parts import Key, Part, State
-from .plan import Plan, together
+from .parts import Key, Part, State, identifier
+from .plan import Plan, Risk, together
 from .renames import Decisions, name_not_null, rename
 from .replay import File, build, identities, replay
-from .risks import Risk
 
 HEAD = "-- forge: generated\n"
 BY_STEP = "-- forge: no transaction\n"

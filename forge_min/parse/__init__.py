@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from .diagnostic import Diagnostic
 from .ir import ResourceIR
-from .lower import lower, settle
+from .links import lower, settle
 from .project import Parsed, parse_project
 
 __all__ = ["Diagnostic", "Parsed", "ResourceIR", "lower", "parse_project", "settle"]

@@ -6,7 +6,7 @@ import itertools
 
 from forge_min.parse import Diagnostic, ResourceIR
 from forge_min.parse.project import Parsed, parse_sources
-from forge_min.parse.reading.source import Source
+from forge_min.parse.source import Source
 
 IMPORT = "from forge_min import schema\n"
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 
-from ... import schema
-from ..diagnostic import problem
-from ..ir import ResourceIR, attribute_of
-from ..links import ids_field
-from ..lower import lower
-from ..names import folder_of, name_of
-from ..rules import problems
+from .. import schema
+from .diagnostic import problem
 from .evaluate import Evaluator, Node
+from .ir import ResourceIR, attribute_of
+from .links import ids_field, lower
+from .names import folder_of, name_of
+from .rules import problems
 from .source import Source
 
 RELATIONS = schema.BelongsTo | schema.Many

@@ -10,7 +10,7 @@ import shlex
 import tomllib
 from collections.abc import Mapping
 
-from ...parse.ir import ResourceIR
+from ..parse.ir import ResourceIR
 from .fill import common, fill, imports, read
 
 _MARK = re.compile(r"^# forge: scaffold ([0-9a-f]{16})\n?", re.MULTILINE)

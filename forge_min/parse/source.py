@@ -10,7 +10,7 @@ import tokenize
 import warnings
 from pathlib import Path, PurePosixPath
 
-from ..diagnostic import Diagnostic, Problem, Span, problem
+from .diagnostic import Diagnostic, Problem, Span, problem
 
 MAX_BYTES = 1 << 20
 _NEWLINE = re.compile(r"\r\n|\r|\n")
