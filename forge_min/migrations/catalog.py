@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from .parts import Column, Key, Part, named, one_line
+from .parts import Key, Part, named, one_line
 
 QUERIES = named("catalog.sql")
 FILES = QUERIES.pop("file")
 
 
-class Rows(Protocol):
-    """What a query gives."""
-
-    def fetchall(self) -> Sequence[Sequence[Any]]:
-        """All its rows."""
-
-
 class Executor(Protocol):
     """A database connection, as far as this room knows one: psycopg's will do."""
 
-    def execute(self, query: Any, /) -> Rows:
+    def execute(self, query: Any, /) -> Any:
         """Run a statement, or several without parameters."""
 
     def transaction(self) -> AbstractContextManager[object]:
@@ -36,7 +28,7 @@ def read_catalog(conn: Executor) -> dict[Key, Part]:
         for identity, table, name, *rest in conn.execute(query).fetchall():
             values: list[Any] = [one_line(x) if isinstance(x, str) else x for x in rest]
             definition, *column = values
-            part = Part(kind, table, name, definition, "", identity, Column(*column))
+            part = Part(kind, table, name, definition, "", identity, *column)
             found[part.key] = part
     return found
 

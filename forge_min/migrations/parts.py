@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from ..data import files
 from ..errors import BuildError
@@ -69,25 +68,14 @@ def named(file: str) -> dict[str, str]:
 STATEMENTS = named("statements.sql")
 
 
-class Column(NamedTuple):
-    """What a column is, in PostgreSQL's words. generated: its expression; "" means none.
-
-    Of every other part it is empty.
-    """
-
-    type: str = ""
-    default: str = ""
-    required: bool = False
-    generated: str = ""
-
-
 @dataclass(frozen=True, slots=True)
 class Part:
     """kind: table, column, constraint, index, security, policy, view; and what only a person
     changes: option, grant, function, sequence.
 
     table: the one it belongs to. definition: as the catalog prints it. sql: as a person would write
-    it, "" where nobody did. identity: the object's own, which survives a rename.
+    it, "" where nobody did. identity: the object's own, which survives a rename. type and what
+    follows: of a column, in PostgreSQL's words. generated: its expression; "" means none.
     """
 
     kind: str
@@ -96,7 +84,10 @@ class Part:
     definition: str = ""
     sql: str = ""
     identity: str = ""
-    column: Column = Column()
+    type: str = ""
+    default: str = ""
+    required: bool = False
+    generated: str = ""
 
     @property
     def key(self) -> Key:

@@ -153,7 +153,7 @@ def _types(state: State) -> dict[str, dict[str, str]]:
 
 def _sort(part: Part) -> str:
     """Texts of any length are one sort, and so are numbers."""
-    name = part.column.type.partition("(")[0]
+    name = part.type.partition("(")[0]
     return SORTS.get(name, name)
 
 

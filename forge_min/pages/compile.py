@@ -5,7 +5,7 @@ PERF: f-strings, not a text for each value: half of the time (benchmarks/http/re
 
 from __future__ import annotations
 
-from ..parse.diagnostic import printable
+from ..errors import printable
 from .places import Place, find_places
 from .tokens import Load, PageSource, Token, assemble, fail
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 from ..data import files
+from ..errors import printable
 
 _MESSAGES = tomllib.loads(files(__package__).joinpath("messages.toml").read_text(encoding="utf-8"))
 _RED, _BLUE, _BOLD, _RESET = "\x1b[31;1m", "\x1b[34;1m", "\x1b[1m", "\x1b[0m"
@@ -56,11 +57,13 @@ class Diagnostic(Span):
             f"{gutter}{blue}-->{reset} {printable(self.file)}:{self.line}:{self.col}",
         ]
         if self.source_line.strip():
-            width = max(1, min(self.end_col, len(self.source_line) + 1) - self.col)
+            line = self.source_line.expandtabs(1)
+            start, end = self.col - 1, self.end_col - 1
+            before, marked = len(printable(line[:start])), len(printable(line[start:end]))
             lines += [
                 f"{gutter} {blue}|{reset}",
-                f"{blue}{self.line} |{reset} {printable(self.source_line)}",
-                f"{gutter} {blue}|{reset} {' ' * (self.col - 1)}{red}{'^' * width}{reset}",
+                f"{blue}{self.line} |{reset} {printable(line)}",
+                f"{gutter} {blue}|{reset} {' ' * before}{red}{'^' * max(1, marked)}{reset}",
             ]
         if self.hint:
             lines.append(f"{gutter} {blue}={reset} hint: {printable(self.hint)}")
@@ -69,13 +72,6 @@ class Diagnostic(Span):
     def as_json(self) -> dict[str, str | int]:
         """The same as data: each attribute by its name."""
         return asdict(self)
-
-
-def printable(text: str) -> str:
-    """`text` with every character that a terminal would obey replaced, one for one."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else (" " if c == "\t" else "\ufffd") for c in text)
 
 
 def quote(text: str) -> str:
