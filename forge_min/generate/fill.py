@@ -9,7 +9,7 @@ from functools import cache
 from string import Template
 
 from ..data import files
-from ..parse.ir import ResourceIR
+from ..parse import ResourceIR
 
 _NAMES = ("name", "folder", "table", "path", "source")
 _IMPORT = re.compile(r"^from (\S+) import ([\w, ]+)$", re.MULTILINE)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from ..parse.ir import ColumnIR
+from ..parse import ColumnIR
 from ..text import spoken
 from .fill import common, fill
 from .shape import KINDS, Shape, operators

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from ..data import files
-from ..parse.ir import ResourceIR
+from ..parse import ResourceIR
 from ..text import spoken
 from .fill import block, fill, lines
 from .openapi import document

@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from math import ceil, floor
 
-from ..parse.ir import TYPES, ColumnIR, ResourceIR
-from ..parse.links import Link
+from ..parse import TYPES, ColumnIR, Link, ResourceIR
 from ..schema import JobRef
 from .fill import block, common, fill, imports, lines, wrap
 from .shape import KINDS, MODULES, Shape, constraints_of, operators

@@ -10,9 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ..parse.ir import TYPES, ColumnIR, ResourceIR
-from ..parse.links import Link, links
-from ..parse.names import constraint_name
+from ..parse import TYPES, ColumnIR, Link, ResourceIR, constraint_name, links
 from .fill import read
 
 

@@ -7,9 +7,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from ..errors import BuildError
-from ..parse.ir import TYPES, ColumnIR, ResourceIR
-from ..parse.links import Link, joins
-from ..parse.names import constraint_name
+from ..parse import TYPES, ColumnIR, Link, ResourceIR, constraint_name, joins
 from .parts import Part, create, create_table, identifier, literal
 
 # Of columns that no schema declares.

@@ -15,10 +15,9 @@ from pathlib import Path
 
 from ..data import write_new
 from ..errors import BuildError
-from ..parse.ir import ResourceIR
-from .catalog import Executor, read_catalog, read_files
+from ..parse import ResourceIR
 from .desired import desired_parts, parts_sql
-from .parts import Key, Part, State, identifier
+from .parts import Executor, Key, Part, State, identifier, read_catalog, read_files
 from .plan import Plan, Risk, together
 from .renames import Decisions, name_not_null, rename
 from .replay import File, build, identities, replay

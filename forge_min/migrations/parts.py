@@ -1,14 +1,19 @@
-"""Part: one named piece of a schema; the statements about it; names and literals in SQL. Pure."""
+"""Part: one named piece of a schema, as SQL and as PostgreSQL's catalog has it.
+
+The catalog is that of schema public, without forge's own tables.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from ..data import files
 from ..errors import BuildError
-from ..parse.names import MAX_NAME
+from ..parse import MAX_NAME
 
 PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 CONTROL = re.compile(r"[\x01-\x1f\x7f\\]")
@@ -141,3 +146,34 @@ def create_table(table: str, parts: Iterable[Part]) -> str:
         if part.kind == "constraint" and not part.begins("foreign key"):
             lines.append(f"constraint {identifier(part.name)} {part.text}")
     return f"create table {identifier(table)} (\n  " + ",\n  ".join(lines) + "\n);\n"
+
+
+QUERIES = named("catalog.sql")
+FILES = QUERIES.pop("file")
+
+
+class Executor(Protocol):
+    """A database connection, as far as this room knows one: psycopg's will do."""
+
+    def execute(self, query: Any, /) -> Any:
+        """Run a statement, or several without parameters."""
+
+    def transaction(self) -> AbstractContextManager[object]:
+        """Commits at its end; inside another one a savepoint, as psycopg has it."""
+
+
+def read_catalog(conn: Executor) -> dict[Key, Part]:
+    """Every part, by kind; the columns of a table in their order. One query a kind."""
+    found: dict[Key, Part] = {}
+    for kind, query in QUERIES.items():
+        for identity, table, name, *rest in conn.execute(query).fetchall():
+            values: list[Any] = [one_line(x) if isinstance(x, str) else x for x in rest]
+            definition, *column = values
+            part = Part(kind, table, name, definition, "", identity, *column)
+            found[part.key] = part
+    return found
+
+
+def read_files(conn: Executor) -> dict[str, int]:
+    """Where each table's rows lie: elsewhere, after they were written anew."""
+    return dict(map(tuple, conn.execute(FILES).fetchall()))

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from typing import Literal
 
-from ..parse.names import constraint_name
+from ..parse import constraint_name
 from .parts import Key, Part, State, create, create_table, identifier, say
 
 WIDER = {

@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 from .. import schema
-from .diagnostic import Span, problem, quote
+from .diagnostic import Source, Span, problem, quote
 from .names import did_you_mean
 from .rules import Problems, problems
-from .source import Source
 
 Hint: TypeAlias = Any  # an annotation at run time: a class, a union, Sequence[...], Literal[...]
 
