@@ -50,18 +50,6 @@ def table(package: str, name: str) -> dict[str, Any]:
     return tomllib.loads(place.joinpath(name).read_text("utf-8"))
 
 
-def write_new(path: Path, text: str) -> None:
-    """Write a file that is not there yet, whole or not at all. Raises FileExistsError."""
-    data = text.encode()
-    with path.open("xb") as file:
-        try:
-            file.write(data)
-            file.flush()
-        except OSError:
-            path.unlink()
-            raise
-
-
 class Packed:
     """A file or folder in an artifact: what `importlib.resources.abc.Traversable` asks for, and
     parent. Holds no file open, so a forked child may use it. at: the path inside, "" is all of it.

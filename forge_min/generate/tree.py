@@ -19,7 +19,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ..data import write_new
 from ..errors import BuildError
 
 MARKER = ".generated"
@@ -77,9 +76,21 @@ def _write(target: Path, text: str, overwrite: bool) -> bool:
         if overwrite:
             target.unlink(missing_ok=True)
         with contextlib.suppress(FileExistsError):
-            write_new(target, text)
+            _write_new(target, text)
             return True
     return False
+
+
+def _write_new(path: Path, text: str) -> None:
+    """Write a file that is not there yet, whole or not at all. Raises FileExistsError."""
+    data = text.encode()
+    with path.open("xb") as file:
+        try:
+            file.write(data)
+            file.flush()
+        except OSError:
+            path.unlink()
+            raise
 
 
 @contextlib.contextmanager

@@ -13,7 +13,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..data import write_new
 from ..errors import BuildError
 from ..parse import ResourceIR
 from .desired import desired_parts, parts_sql
@@ -48,12 +47,12 @@ class Migration:
 
     def write(self) -> Path:
         """Write it, whole or not at all. Raises BuildError F333 when the file is there by now."""
+        if self.path.exists():
+            raise BuildError(f"{self.path.name} exists already", code="F333")
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            write_new(self.path, self.sql)
-        except FileExistsError:
-            raise BuildError(f"{self.path.name} exists already", code="F333") from None
-        return self.path
+        draft = self.path.with_suffix(".draft")
+        draft.write_text(self.sql, encoding="utf-8")
+        return draft.rename(self.path)
 
 
 def diff(

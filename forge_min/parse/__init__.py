@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .diagnostic import Diagnostic
 from .ir import TYPES, ColumnIR, ResourceIR
-from .links import Link, joins, links, lower, settle
+from .lowering import Link, joins, links, lower, settle
 from .names import MAX_NAME, constraint_name, folder_of
 from .project import Parsed, parse_project
 

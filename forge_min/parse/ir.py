@@ -73,7 +73,7 @@ class ManyIR:
     """A relation that needs no column here: has_many, has_one or many_to_many, as written.
 
     via: the belongs_to of the target that leads back; table: the join table of a many_to_many. ""
-    means the rule, which `links` applies.
+    means the rule, which `lowering` applies.
     """
 
     kind: ManyKind

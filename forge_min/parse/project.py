@@ -12,7 +12,7 @@ from .. import schema
 from .diagnostic import Diagnostic, Source, problem, quote, read_source
 from .evaluate import Evaluator, Node, report_all
 from .ir import ANYBODY, ManyIR, ResourceIR, attribute_of
-from .links import across, ids_field, lower, many_ir, settle, way_back
+from .lowering import across, ids_field, lower, many_ir, settle, way_back
 from .names import did_you_mean, field_problem, folder_of, name_of, table_of, table_problem
 from .rules import Problems, problems
 

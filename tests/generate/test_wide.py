@@ -18,8 +18,7 @@ import forge_min
 import pytest
 from forge_min import db, schema
 from forge_min.generate import compare_scaffold, generate
-from forge_min.parse import parse_project
-from forge_min.parse.links import joins
+from forge_min.parse import joins, parse_project
 from forge_min.testing import TestDatabase
 
 TESTS = Path(__file__).parents[1]

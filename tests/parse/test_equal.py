@@ -7,9 +7,8 @@ import dataclasses
 import json
 
 from forge_min import schema
-from forge_min.parse import lower, settle
+from forge_min.parse import joins, links, lower, settle
 from forge_min.parse.ir import ResourceIR, Span
-from forge_min.parse.links import joins, links
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

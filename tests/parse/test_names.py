@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from forge_min.parse import links
 from forge_min.parse.ir import attribute_of
-from forge_min.parse.links import links
 from forge_min.parse.names import constraint_name, plural, snake
 from hypothesis import given
 from hypothesis import strategies as st
