@@ -27,9 +27,9 @@ _SHARED = frozenset({"Problem", "Pagination"})
 
 
 def component(shape: Shape, suffix: str = "", name: str = "") -> str:
-    """The name of a schema: Flight, FlightInput, FlightPatch; with a dot where it is taken.
+    """The name of a schema: Flight, FlightInput, FlightPatch.
 
-    name: of another resource than the shape's.
+    It has a dot where that is taken. name: of another resource than the shape's.
     """
     name = name or shape.resource.name
     taken = name + suffix in (shape.names if suffix else _SHARED)
@@ -86,7 +86,7 @@ def row_schema(shape: Shape) -> Json:
 
 
 def input_schema(shape: Shape, *, partial: bool = False) -> Json:
-    """The body of a create; partial: of an update, which gives some of the fields."""
+    """The body of a create, or (partial) of an update, which gives some of the fields."""
     columns = [c for c in shape.written if not (partial and c.immutable)]
     properties = {column.column: _property(column) for column in columns}
     for column in columns:

@@ -148,8 +148,9 @@ _PERMISSIONS = "".join(
 
 
 def project_files(name: str, *, admin: str = "") -> dict[str, str]:
-    """Path below the project → text, of a new project: one resource and one live page. admin: the
-    email of one; with pages to sign in at, and a resource that only an admin changes.
+    """Path below the project → text, of a new project with one resource and one live page.
+
+    admin: the email of one; with pages to sign in at, and a resource that only an admin changes.
     """
     known = tomllib.loads(read("init/files.toml"))
     words = {

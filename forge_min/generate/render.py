@@ -22,8 +22,10 @@ from .shape import shape_of
 def render(
     resources: Sequence[ResourceIR], views: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """Path below gen/ → text. resources: all of a project, by folder. views: its own pages in place
-    of the library's, names → modules of gen/pages.
+    """Path below gen/ → text.
+
+    resources: all of a project, by folder. views: its own pages in place of the library's, names →
+    modules of gen/pages.
     """
     by_name = {resource.name: resource for resource in resources}
     shapes = [shape_of(resource, by_name) for resource in resources]

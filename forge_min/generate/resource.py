@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from math import ceil, floor
 
-from ..parse import TYPES, ColumnIR, Link, ResourceIR
+from ..parse import TYPES, ColumnIR, RelationEdge, ResourceIR
 from ..schema import JobRef
 from .fill import block, common, fill, imports, lines, wrap
 from .shape import KINDS, MODULES, Shape, constraints_of, operators
@@ -97,7 +97,7 @@ def _check(column: ColumnIR) -> str:
     return _call(f"c.{column.type}", [name], code, **column.rules, required=required)
 
 
-def _relation(link: Link) -> str:
+def _relation(link: RelationEdge) -> str:
     names = [link.name, link.kind, link.target.table, link.column]
     kind = link.target.key.type if link.join and link.target.key.type != "uuid" else ""
     more = {"join": link.join, "target_column": link.target_column, "field": link.field}

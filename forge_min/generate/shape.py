@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ..parse import TYPES, ColumnIR, Link, ResourceIR, constraint_name, links
+from ..parse import TYPES, ColumnIR, RelationEdge, ResourceIR, constraint_name, links
 from .fill import read
 
 
@@ -41,11 +41,14 @@ def operators(column: ColumnIR) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """columns: in the order of the table. links: its relations. names: of all resources."""
+    """A resource with all that its generated code needs.
+
+    columns: in the order of the table. links: its relations. names: of all resources.
+    """
 
     resource: ResourceIR
     columns: tuple[ColumnIR, ...]
-    links: tuple[Link, ...]
+    links: tuple[RelationEdge, ...]
     names: frozenset[str]
 
     @property
@@ -54,7 +57,7 @@ class Shape:
         return tuple(column for column in self.columns if column.declared)
 
     @property
-    def across(self) -> tuple[Link, ...]:
+    def across(self) -> tuple[RelationEdge, ...]:
         """The relations whose keys are a field of the resource."""
         return tuple(link for link in self.links if link.field)
 

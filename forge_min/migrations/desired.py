@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from ..errors import BuildError
-from ..parse import TYPES, ColumnIR, Link, ResourceIR, constraint_name, joins
+from ..parse import TYPES, ColumnIR, RelationEdge, ResourceIR, constraint_name, joins
 from .parts import Part, create, create_table, identifier, literal
 
 # Of columns that no schema declares.
@@ -47,7 +47,7 @@ def default_sql(field: ColumnIR) -> str:
 
 
 def checks(field: ColumnIR) -> list[tuple[str, str]]:
-    """The CHECKs of a field: (kind, as constraint_name has it; condition)."""
+    """The CHECKs of a field as (kind, condition), with a kind of `constraint_name`."""
     sized = "sized" in TYPES[field.type]
     rules = (
         ("check", "{} in ({})", ", ".join(map(literal, field.choices)) or None),
@@ -224,7 +224,7 @@ def _indexes(table: _Table, resource: ResourceIR) -> None:
         table.add("index", "", "search", "using gin (forge_search)")
 
 
-def _of_join(link: Link) -> _Table:
+def _of_join(link: RelationEdge) -> _Table:
     table = _Table(link.join, tenant=link.owner.tenant_scoped)
     if table.tenant:
         table.column("tenant_id", "uuid not null")

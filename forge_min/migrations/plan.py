@@ -25,8 +25,10 @@ WIDER = {
 
 @dataclass(frozen=True, slots=True)
 class Risk:
-    """destructive: data is lost. locking: nobody reads or writes the table while all its rows are
-    written anew. what: the step. why: for a person.
+    """What a step may cost.
+
+    destructive: data is lost. locking: clients wait for the table while all its rows are written
+    anew. what: the step. why: for a person.
     """
 
     kind: Literal["destructive", "locking"]
@@ -38,8 +40,9 @@ class Risk:
 
 
 def using(name: str, new: str) -> str:
-    """The USING clause of a change of type. name: the column's, quoted. A string is assigned, which
-    never cuts it; a cast would.
+    """The USING clause of a change of type.
+
+    name: the column's, quoted. A string is assigned, which never cuts it; a cast would.
     """
     return "" if new.startswith("character varying") else f" using {name}::{new}"
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from .diagnostic import Diagnostic
 from .ir import TYPES, ColumnIR, ResourceIR
-from .lowering import Link, joins, links, lower, settle
+from .lowering import RelationEdge, joins, links, lower, resolve
 from .names import MAX_NAME, constraint_name, folder_of
 from .project import Parsed, parse_project
 
 __all__ = [
-    "MAX_NAME", "TYPES", "ColumnIR", "Diagnostic", "Link", "Parsed", "ResourceIR",
-    "constraint_name", "folder_of", "joins", "links", "lower", "parse_project", "settle",
+    "MAX_NAME", "TYPES", "ColumnIR", "Diagnostic", "RelationEdge", "Parsed", "ResourceIR",
+    "constraint_name", "folder_of", "joins", "links", "lower", "parse_project", "resolve",
 ]  # fmt: skip

@@ -100,11 +100,13 @@ class Source:
         # The lines as Python's tokenizer counts them: str.splitlines knows eight more line ends.
         self.lines = _NEWLINE.split(data.decode("utf-8", "replace").removeprefix("\ufeff"))
 
-    def report(self, span: Span, said: Problem) -> None:
+    def report(self, span: Span, mistake: Problem) -> None:
         """Note one diagnostic; the same one twice is one."""
         line = self.lines[span.line - 1] if span.line <= len(self.lines) else ""
         place = (span.file, span.line, span.col, span.end_col)
-        self.diagnostics[Diagnostic(*place, said.code, said.message, line, said.hint)] = None
+        self.diagnostics[Diagnostic(*place, mistake.code, mistake.message, line, mistake.hint)] = (
+            None
+        )
 
     def span(self, node: ast.expr | ast.stmt | ast.keyword) -> Span:
         """The place of a node, on its first line."""

@@ -25,7 +25,10 @@ PARTS = [word for word in schema.__all__ if word.islower() and word != "define"]
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What one function takes. hints: annotation by name. variadic: that of *parts, or None."""
+    """The parameters of one function.
+
+    hints: annotation by name. variadic: that of *parts, or None.
+    """
 
     function: Callable[..., Any]
     positional: tuple[str, ...]
@@ -95,9 +98,10 @@ def describe(hint: Hint) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A value as written. args, parts: what a call of the schema language was given, parts also the
-    items of a list; whole: no
-    argument of it was left out because it could not be understood.
+    """A value as written.
+
+    args, parts: the arguments of a call of the schema language; parts are also the items of a list.
+    whole: no argument was left out because it could not be understood.
     """
 
     value: Any
@@ -106,16 +110,16 @@ class Node:
     parts: list[Node] = field(default_factory=list)
     whole: bool = True
 
-    def place(self, name: str) -> Span:
+    def span_of(self, name: str) -> Span:
         """Where the argument `name` stands, else the call."""
         return self.args[name].span if name in self.args else self.span
 
 
-def report_all(source: Source, node: Node, found: Problems) -> None:
+def report_all(source: Source, node: Node, bad: Problems) -> None:
     """Report the problems that were found, each at its option of `node`."""
-    for option, bad in found:
-        if bad:
-            source.report(node.place(option), bad)
+    for option, reason in bad:
+        if reason:
+            source.report(node.span_of(option), reason)
 
 
 class Evaluator:
@@ -134,7 +138,8 @@ class Evaluator:
             (self._modules.add if ours else self._modules.discard)(local)
 
     def call(self, node: ast.Call) -> Node | None:
-        """The call, with its arguments checked against the signature and its values by the rules;
+        """Return the call, checked against the signature and the rules.
+
         None, and that is reported, if it cannot be understood.
         """
         match node.func:

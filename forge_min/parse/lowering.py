@@ -23,7 +23,7 @@ _Member: TypeAlias = schema.Field | schema.BelongsTo
 def lower(
     resource: schema.Resource, source: str, span: Span, spans: Sequence[Span] = ()
 ) -> ResourceIR:
-    """The IR of a resource without mistakes; `settle` adds what other resources say about it.
+    """The IR of a resource without mistakes; `resolve` adds what other resources say about it.
 
     source: its file, relative to the project. span: where its name stands. spans: one for each
     part; none (a resource that was imported) means `span` for all.
@@ -48,7 +48,7 @@ def lower(
     )
 
 
-def settle(resources: Iterable[ResourceIR]) -> tuple[ResourceIR, ...]:
+def resolve(resources: Iterable[ResourceIR]) -> tuple[ResourceIR, ...]:
     """The same, with the type of each belongs_to; it is unique if a has_one leads back by it."""
     by_name = {resource.name: resource for resource in resources}
     unique = {
@@ -98,7 +98,7 @@ Kind = Literal["belongs_to", "has_one", "has_many", "many_to_many"]
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class RelationEdge:
     """One relation as seen from its owner.
 
     column: the key that leads there: of the owner's own table (belongs_to), of the target's
@@ -118,20 +118,22 @@ class Link:
     on_delete: OnDelete = "restrict"
 
 
-def links(resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> tuple[Link, ...]:
+def links(resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> tuple[RelationEdge, ...]:
     """The relations of `resource`, belongs_to first. resources: all of them by name."""
     found = []
     for relation in resource.relations:
         target = resources[relation.target]
         rule, column = relation.on_delete, relation.column
-        found.append(Link(resource, relation.name, "belongs_to", target, column, on_delete=rule))
+        found.append(
+            RelationEdge(resource, relation.name, "belongs_to", target, column, on_delete=rule)
+        )
     for many in resource.many:
         target = resources[many.target]
         if many.kind == "many_to_many":
             found.append(across(resource, many, target))
         else:
             (back, *_) = way_back(resource, many, target)
-            found.append(Link(resource, many.name, many.kind, target, back.column))
+            found.append(RelationEdge(resource, many.name, many.kind, target, back.column))
     return tuple(found)
 
 
@@ -141,7 +143,7 @@ def way_back(resource: ResourceIR, many: ManyIR, target: ResourceIR) -> list[Col
     return [r for r in back if not many.via or r.name == many.via]
 
 
-def joins(resources: Iterable[ResourceIR]) -> tuple[Link, ...]:
+def joins(resources: Iterable[ResourceIR]) -> tuple[RelationEdge, ...]:
     """One link for each join table, by its name. Two resources may name the same one: the first."""
     by_name = {resource.name: resource for resource in resources}
     every = [link for owner in by_name.values() for link in links(owner, by_name) if link.join]
@@ -157,11 +159,11 @@ def ids_field(target: str, name: str) -> str:
     return f"{word}_ids"
 
 
-def across(owner: ResourceIR, many: ManyIR, target: ResourceIR) -> Link:
+def across(owner: ResourceIR, many: ManyIR, target: ResourceIR) -> RelationEdge:
     """The link of a many_to_many."""
     word = snake(target.name)
     column = snake(owner.name) + "_id"
     other = word + "_id" if target is not owner else f"other_{word}_id"
     table = many.table or f"{owner.table}_{many.name}"
     ids = ids_field(target.name, many.name)
-    return Link(owner, many.name, "many_to_many", target, column, table, other, ids)
+    return RelationEdge(owner, many.name, "many_to_many", target, column, table, other, ids)

@@ -12,7 +12,7 @@ from .. import schema
 from .diagnostic import Diagnostic, Source, problem, quote, read_source
 from .evaluate import Evaluator, Node, report_all
 from .ir import ANYBODY, ManyIR, ResourceIR, attribute_of
-from .lowering import across, ids_field, lower, many_ir, settle, way_back
+from .lowering import across, ids_field, lower, many_ir, resolve, way_back
 from .names import did_you_mean, field_problem, folder_of, name_of, table_of, table_problem
 from .rules import Problems, problems
 
@@ -41,8 +41,8 @@ class Definition:
 
     def resource(self) -> ResourceIR:
         """The IR; of a file with diagnostics it is good for looking at its relations only."""
-        spans = tuple(part.place("name") for part in self.call.parts)
-        return lower(self.call.value, self.source.file, self.call.place("name"), spans)
+        spans = tuple(part.span_of("name") for part in self.call.parts)
+        return lower(self.call.value, self.source.file, self.call.span_of("name"), spans)
 
 
 def read_definition(source: Source) -> Definition | None:
@@ -93,7 +93,7 @@ def _check_folder(source: Source, call: Node) -> None:
     name, folder, right = call.value.name, source.folder, folder_of(call.value.name)
     if folder != right:
         said = problem("wrong_folder", name=name, folder=folder, right=right)
-        source.report(call.place("name"), said)
+        source.report(call.span_of("name"), said)
 
 
 def _check_parts(source: Source, parts: list[Node]) -> None:
@@ -104,10 +104,10 @@ def _check_parts(source: Source, parts: list[Node]) -> None:
             if first is not part:
                 code = "F124" if name[0] == '"' else "F142"
                 said = problem("twice", code=code, name=name, line=first.span.line)
-                source.report(part.place("name"), said)
+                source.report(part.span_of("name"), said)
                 break
     for second in [part for part in parts if getattr(part.value, "primary_key", False)][1:]:
-        source.report(second.place("primary_key"), problem("second_key"))
+        source.report(second.span_of("primary_key"), problem("second_key"))
 
 
 def _taken(part: schema.Part) -> tuple[str, ...]:
@@ -147,10 +147,10 @@ def parse_sources(sources: list[Source], roles: Sequence[str] = ()) -> Parsed:
     """The same for files that were read already."""
     readable = [source for source in sources if not source.diagnostics]
     definitions = [found for found in map(read_definition, readable) if found]
-    check_between(definitions, {source.folder for source in sources}, roles)
+    cross_check(definitions, {source.folder for source in sources}, roles)
     found = [diagnostic for source in sources for diagnostic in source.diagnostics]
     return Parsed(
-        settle(d.resource() for d in definitions if not d.source.diagnostics),
+        resolve(d.resource() for d in definitions if not d.source.diagnostics),
         tuple(sorted(found, key=attrgetter("file", "line", "col", "code", "message"))),
     )
 
@@ -158,11 +158,13 @@ def parse_sources(sources: list[Source], roles: Sequence[str] = ()) -> Parsed:
 _ROLES = ("roles", "visible_to", "writable_by")
 
 
-def check_between(
+def cross_check(
     definitions: Sequence[Definition], folders: set[str], roles: Sequence[str] = ()
 ) -> None:
-    """Report it to the sources. folders: those that have a schema file, of whatever kind. roles: of
-    auth.roles; if it names none, a schema may name any.
+    """Report to the sources what can only be wrong between the files of a project.
+
+    folders: those that have a schema file, of whatever kind. roles: of auth.roles; if it names
+    none, a schema may name any.
     """
     _check_unique(definitions)
     for definition in definitions if roles else ():
@@ -186,7 +188,7 @@ def _check_unique(definitions: Sequence[Definition]) -> None:
             first = seen.setdefault((what, name), second)
             if first is not second:
                 said = problem(what, name=quote(name), file=first.source.file)
-                second.source.report(second.call.place("name"), said)
+                second.source.report(second.call.span_of("name"), said)
                 break
 
 

@@ -210,8 +210,10 @@ def decimal(
     max: int | float | None = None,
     **options: Unpack[DecimalOptions],
 ) -> Field:
-    """An exact number. A default with a fraction is written as text: default="0.5". min and max are
-    allowed values themselves, exactly as they are written: 0.1 is one tenth.
+    """An exact number.
+
+    A default with a fraction is written as text: default="0.5". min and max are allowed values
+    themselves, exactly as they are written: 0.1 is one tenth.
     """
     return Field(name, "decimal", min=_exact(min), max=_exact(max), **options)
 
@@ -356,7 +358,10 @@ class Resource:
 
 
 def define(name: str, *parts: Part, plural: str | None = None) -> Resource:
-    """The resource of this file. name: its class name ("BoardingPass"). plural: its table."""
+    """The resource of this file.
+
+    name: its class name ("BoardingPass"). plural: its table.
+    """
     return Resource(name, parts, plural)
 
 

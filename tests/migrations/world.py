@@ -21,7 +21,7 @@ from forge_min.db import (
 )
 from forge_min.errors import BuildError
 from forge_min.migrations import Decisions, Migration, desired_sql, diff, read_catalog
-from forge_min.parse import settle
+from forge_min.parse import resolve
 from forge_min.parse.ir import ColumnIR, ManyIR, ResourceIR, Span
 from forge_min.testing import TestDatabase
 from forge_min.testing import fresh_database as make_fresh_database
@@ -91,7 +91,7 @@ class World:
         """The migration that is missing."""
         return diff(
             self.root,
-            settle(resources),
+            resolve(resources),
             self.files(),
             scratch=self._scratch,
             decisions=Decisions(rename, drop, ask),
@@ -141,7 +141,7 @@ class World:
 
     def shape_of(self, *resources: ResourceIR) -> tuple[object, str]:
         """The same of a database that is made from scratch; made once for the same resources."""
-        place = (self.server.owner_url, desired_sql(settle(resources)))
+        place = (self.server.owner_url, desired_sql(resolve(resources)))
         if place not in self.made:
             with make_fresh_database(self.server) as other:
                 with connect(other.owner_url) as conn:
