@@ -139,12 +139,10 @@ _MARK = re.compile(r"^# forge: scaffold ([0-9a-f]{16})\n?", re.MULTILINE)
 _SIGN_IN = "app.sign_in()  # pages below /account; users: forge-min auth create-user\n"
 _MAKE_KEY = "    KEY=$(python -m forge_min auth create-key {} | head -n 1)\n"
 _BY_KEY = '-H "Authorization: Bearer $KEY" '
+_ROLES = {"read": "anybody", "create": "admin", "update": "admin", "delete": "admin"}
 _PERMISSIONS = "".join(
-    f'    schema.permission("{operation}", ["{role}"]),\n'
-    for operation, role in (
-        ("read", "anybody"), ("create", "admin"), ("update", "admin"), ("delete", "admin"),
-    )
-)  # fmt: skip
+    f'    schema.permission("{operation}", ["{role}"]),\n' for operation, role in _ROLES.items()
+)
 
 
 def project_files(name: str, *, admin: str = "") -> dict[str, str]:

@@ -104,9 +104,8 @@ class Source:
         """Note one diagnostic; the same one twice is one."""
         line = self.lines[span.line - 1] if span.line <= len(self.lines) else ""
         place = (span.file, span.line, span.col, span.end_col)
-        self.diagnostics[Diagnostic(*place, mistake.code, mistake.message, line, mistake.hint)] = (
-            None
-        )
+        code, message, hint = mistake
+        self.diagnostics[Diagnostic(*place, code, message, line, hint)] = None
 
     def span(self, node: ast.expr | ast.stmt | ast.keyword) -> Span:
         """The place of a node, on its first line."""

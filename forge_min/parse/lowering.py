@@ -123,10 +123,8 @@ def links(resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> tuple[Re
     found = []
     for relation in resource.relations:
         target = resources[relation.target]
-        rule, column = relation.on_delete, relation.column
-        found.append(
-            RelationEdge(resource, relation.name, "belongs_to", target, column, on_delete=rule)
-        )
+        edge = RelationEdge(resource, relation.name, "belongs_to", target, relation.column)
+        found.append(replace(edge, on_delete=relation.on_delete))
     for many in resource.many:
         target = resources[many.target]
         if many.kind == "many_to_many":

@@ -20,9 +20,9 @@ __all__ = [
 ]  # fmt: skip
 
 FieldType = Literal[
-    "uuid", "string", "text", "int", "bigint", "decimal", "bool",
-    "datetime", "date", "enum", "json", "slug", "email", "url",
-]  # fmt: skip
+    Literal["uuid", "string", "text", "int", "bigint", "decimal", "bool"],
+    Literal["datetime", "date", "enum", "json", "slug", "email", "url"],
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
