@@ -70,7 +70,7 @@ def resource(args: argparse.Namespace) -> int:
 
 
 def _named(name: str, resources: tuple[ResourceIR, ...]) -> ResourceIR:
-    from ..parse.names import folder_of
+    from ..parse import folder_of
 
     for resource in resources:
         if name in (resource.name, resource.folder):

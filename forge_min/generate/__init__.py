@@ -10,8 +10,9 @@ from .project import (
     scaffold_resource,
     scaffold_views,
 )
+from .tree import exchange
 
 __all__ = [
-    "check_new", "compare_scaffold", "generate", "scaffold_project", "scaffold_resource",
-    "scaffold_views",
+    "check_new", "compare_scaffold", "exchange", "generate", "scaffold_project",
+    "scaffold_resource", "scaffold_views",
 ]  # fmt: skip

@@ -1,29 +1,33 @@
-"""A folder of generated files, written whole: at every moment the old tree or the new one is there.
+"""Generated files on disk: a folder that is replaced as a whole, and files that are written once.
 
-It is built beside the folder and put in its place by one rename. Who is killed leaves a folder
-".gen.forge-..." that the next run removes.
+At every moment the old folder or the new one is there: the new one is built beside it and put in
+its place by one rename. A killed run leaves a folder ".gen.forge-..." that the next one removes.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import errno
 import fcntl
 import os
+import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ..errors import BuildError
-from .exchange import exchange
-from .paths import check_paths
 
 MARKER = ".generated"
 _MARKER_TEXT = (
     "Written by forge_min. Do not edit: everything here is replaced by the next `generate`.\n"
 )
+_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2  # linux/fs.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +54,51 @@ def write_tree(folder: Path, files: Mapping[str, str], *, check: bool = False) -
     check_paths(files)
     wanted = {path: text.encode() for path, text in files.items()}
     wanted[MARKER] = _MARKER_TEXT.encode()
-    try:
+    with _writing(folder):
         if check:
             return _compare(folder, wanted)
         with _locked(folder.parent):
             return _replace(folder, wanted)
+
+
+def scaffold(root: Path, files: Mapping[str, str], *, overwrite: bool = False) -> list[str]:
+    """Write those of `files` (path below `root` → text) that are not there; their paths, sorted.
+
+    overwrite: write them all. BuildError F301 when a folder cannot be written.
+    """
+    check_paths(files)
+    return [path for path in sorted(files) if _write(root / path, files[path], overwrite)]
+
+
+def _write(target: Path, text: str, overwrite: bool) -> bool:
+    with _writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if overwrite:
+            target.unlink(missing_ok=True)
+        with contextlib.suppress(FileExistsError):
+            _write_new(target, text)
+            return True
+    return False
+
+
+def _write_new(path: Path, text: str) -> None:
+    """Write a file that is not there yet, whole or not at all. Raises FileExistsError."""
+    data = text.encode()
+    with path.open("xb") as file:
+        try:
+            file.write(data)
+            file.flush()
+        except OSError:
+            path.unlink()
+            raise
+
+
+@contextlib.contextmanager
+def _writing(place: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as err:
-        message = f"{folder} cannot be written: {err.strerror or err}"
+        message = f"{place} cannot be written: {err.strerror or err}"
         hint = "check who owns the folder above it, and that the disk is not full or read-only"
         raise BuildError(message, code="F301", hint=hint) from err
 
@@ -74,7 +116,8 @@ def _locked(parent: Path) -> Iterator[None]:
 
 
 def _replace(folder: Path, wanted: Mapping[str, bytes]) -> Report:
-    _recover(folder)
+    for scratch in folder.parent.glob(f".{folder.name}.forge-*"):  # of a run that was killed
+        shutil.rmtree(scratch, ignore_errors=True)
     report = _compare(folder, wanted)
     if not report.stale:
         return report
@@ -85,7 +128,7 @@ def _replace(folder: Path, wanted: Mapping[str, bytes]) -> Report:
             target = new / path
             target.parent.mkdir(parents=True, exist_ok=True)
             if path in report.unchanged:
-                _keep(folder / path, target)
+                shutil.copy2(folder / path, target)
             else:
                 target.write_bytes(data)
         exchange(new, folder, scratch / "old")
@@ -94,13 +137,29 @@ def _replace(folder: Path, wanted: Mapping[str, bytes]) -> Report:
     return report
 
 
-def _recover(folder: Path) -> None:
-    """Undo what a killed run left; the lock is held, so nobody else is at work."""
-    for scratch in sorted(folder.parent.glob(f".{folder.name}.forge-*")):
-        old = scratch / "old"
-        if old.is_dir() and not os.path.lexists(folder):
-            old.rename(folder)
-        shutil.rmtree(scratch, ignore_errors=True)
+def exchange(new: Path, folder: Path, old: Path) -> None:
+    """Put the folder `new` in the place of `folder`, in one step where the system can.
+
+    Else in two renames: a kill between them leaves no folder until the next run.
+    """
+    if _exchange(new, folder):
+        return
+    try:
+        if folder.exists():
+            os.rename(folder, old)
+    except OSError as err:
+        if err.errno != errno.EXDEV:
+            raise
+        # overlayfs cannot rename a folder of a lower layer (a container image): it can delete one.
+        shutil.rmtree(folder)
+    os.rename(new, folder)
+
+
+def _exchange(new: Path, folder: Path) -> bool:
+    """renameat2(2) with RENAME_EXCHANGE; False if the system or the file system has none."""
+    call = getattr(ctypes.CDLL(None), "renameat2", None)
+    names = os.fsencode(new), os.fsencode(folder)
+    return bool(call and not call(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE))
 
 
 def _compare(folder: Path, wanted: Mapping[str, bytes]) -> Report:
@@ -142,13 +201,6 @@ def _same(path: Path, data: bytes) -> bool:
     return stat.S_ISREG(entry.st_mode) and entry.st_size == len(data) and path.read_bytes() == data
 
 
-def _keep(old: Path, new: Path) -> None:
-    try:
-        os.link(old, new)
-    except OSError:  # no hard links here
-        shutil.copy2(old, new)
-
-
 def _compile(path: str, data: bytes) -> None:
     try:
         compile(data, path, "exec", dont_inherit=True)
@@ -157,3 +209,26 @@ def _compile(path: str, data: bytes) -> None:
         message = f"the generated {path} is not Python{place}: {err.args[0]}"
         hint = "this is a defect of forge_min: please report it with the schema"
         raise BuildError(message, code="F302", hint=hint) from err
+
+
+def check_paths(paths: Iterable[str]) -> None:
+    """BuildError F303 for a path that leaves the folder, and for two that cannot both be there."""
+    seen: dict[str, str] = {}
+    folders: dict[str, str] = {}
+    for path in sorted(paths):
+        parts = path.split("/")
+        if any(not _NAME.fullmatch(part) or set(part) == {"."} for part in parts):
+            raise _collision(f"{path!r} is not a path of a generated file")
+        if path.lower() in seen:
+            raise _collision(f'"{path}" and "{seen[path.lower()]}" differ in case only')
+        seen[path.lower()] = path
+        for parent in PurePosixPath(path.lower()).parents:
+            folders.setdefault(str(parent), path)
+    for low, path in seen.items():
+        for folder in (low, low.removesuffix(".py")):
+            if folder in folders:
+                raise _collision(f'"{path}" and "{folders[folder]}" would have one name')
+
+
+def _collision(message: str) -> BuildError:
+    return BuildError(message, code="F303", hint="rename the resource or the page")

@@ -5,10 +5,10 @@ Knows no database driver: a connection to an empty database is handed in.
 
 from __future__ import annotations
 
-from .catalog import read_catalog
 from .desired import desired_sql
 from .diff import Migration, diff
+from .parts import read_catalog
+from .plan import Risk
 from .renames import Decisions
-from .risks import Risk
 
 __all__ = ["Decisions", "Migration", "Risk", "desired_sql", "diff", "read_catalog"]

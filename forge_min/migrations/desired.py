@@ -4,14 +4,67 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 
 from ..errors import BuildError
-from ..parse.ir import FieldIR, RelationIR, ResourceIR
-from ..parse.links import Link, joins
-from ..parse.names import constraint_name
-from .columns import checks, column_sql, column_type
-from .names import identifier
-from .parts import Part, create, create_table
+from ..parse import TYPES, ColumnIR, RelationEdge, ResourceIR, constraint_name, joins
+from .parts import Part, create, create_table, identifier, literal
+
+# Of columns that no schema declares.
+DEFAULTS = {"id": "forge_uuid7()", "created_at": "now()", "updated_at": "now()"}
+SLUG = f"^{TYPES['slug']['written']}$"
+
+
+def column_sql(column: ColumnIR) -> str:
+    """The column's definition without name and constraints: `varchar(2) not null`.
+
+    Raises BuildError F330 for a default that PostgreSQL cannot hold.
+    """
+    default = "" if column.declared else DEFAULTS.get(column.name, "")
+    if column.default is not None:
+        default = default_sql(column)
+    words = f" default {default}" * bool(default) + " not null" * column.required
+    return column_type(column) + words
+
+
+def column_type(column: ColumnIR) -> str:
+    """The PostgreSQL type."""
+    about = TYPES[column.type]
+    if "sized" in about and column.longest:
+        return f"varchar({column.longest:d})"
+    if column.precision:
+        return "numeric({:d}, {:d})".format(*column.precision)
+    return str(about["sql"])
+
+
+def default_sql(field: ColumnIR) -> str:
+    """The default as a literal, never as an expression: `default="now()"` is a text."""
+    if isinstance(field.default, bool):
+        return str(field.default).lower()
+    if field.type in ("int", "bigint", "decimal"):
+        return str(Decimal(str(field.default)))
+    return literal(str(field.default))
+
+
+def checks(field: ColumnIR) -> list[tuple[str, str]]:
+    """The CHECKs of a field as (kind, condition), with a kind of `constraint_name`."""
+    sized = "sized" in TYPES[field.type]
+    rules = (
+        ("check", "{} in ({})", ", ".join(map(literal, field.choices)) or None),
+        ("check", "{} ~ {}", literal(SLUG) if field.type == "slug" else None),
+        ("min", f"{{}} >= {{:{_number(field.min)}}}", field.min),
+        ("max", f"{{}} <= {{:{_number(field.max)}}}", field.max),
+        ("min_len", "char_length({}) >= {:d}", field.min_len),
+        ("max_len", "char_length({}) <= {:d}", None if sized else field.longest),
+    )
+    name = identifier(field.column)
+    return [(kind, rule.format(name, limit)) for kind, rule, limit in rules if limit is not None]
+
+
+def _number(limit: int | Decimal | None) -> str:
+    """The format of a number in SQL: never an exponent, and no text passes."""
+    return "f" if isinstance(limit, Decimal) else "d"
+
 
 # The tenant that asks; nobody's is null. (Unset it would raise; after a local set it is "".)
 TENANT = "tenant_id = nullif(current_setting('forge.tenant_id', true), '')::uuid"
@@ -42,7 +95,7 @@ def desired_parts(resources: Sequence[ResourceIR]) -> list[Part]:
     """Every part, by table. Raises as desired_sql."""
     by_name = {resource.name: resource for resource in resources}
     tables = [_of_resource(resource, by_name) for resource in resources]
-    tables += [_of_join(link, by_name) for link in joins(resources)]
+    tables += [_of_join(link) for link in joins(resources)]
     parts = [part for table in sorted(tables, key=lambda t: t.name) for part in table.parts]
     _check_names(parts)
     return parts
@@ -109,8 +162,7 @@ def _listed(*columns: str) -> str:
 
 def _of_resource(resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> _Table:
     table = _Table(resource.table, tenant=resource.tenant_scoped, soft_delete=resource.soft_delete)
-    _key(table, resource, resources)
-    _columns(table, resource, resources)
+    _columns(table, resource)
     for field in resource.fields:
         for kind, condition in checks(field):
             table.add("constraint", field.column, kind, f"check ({condition})")
@@ -126,38 +178,28 @@ def _of_resource(resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> _
     return table
 
 
-def _key(table: _Table, resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> None:
-    """The column and its constraint. Foreign keys within a tenant refer to a whole one, which the
-    `id` of a tenant's rows has beside its own.
+def _columns(table: _Table, resource: ResourceIR) -> None:
+    """The columns and the key's constraint. Foreign keys within a tenant refer to the tenant and
+    the key: where that is `id`, they need a constraint of their own.
     """
-    key, whole = resource.key, table.of_tenant(resource.key.column)
-    if key in resource.members:
-        table.column(key.column, column_sql(key, resources))
-        table.add("constraint", "", "pkey", f"primary key {whole}")
-    else:
-        table.column(key.column, "uuid default forge_uuid7() not null")
-        table.add("constraint", "", "pkey", f"primary key ({key.column})")
-        if table.tenant:
-            table.add("constraint", "", "tenant_key", f"unique {whole}")
-
-
-def _columns(table: _Table, resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> None:
+    key, *others = resource.columns
+    table.column(key.column, column_sql(key))
     if table.tenant:
         table.column("tenant_id", "uuid not null")
-    for member in resource.others:
-        table.column(member.column, column_sql(member, resources))
-    table.column("version", "bigint default 1 not null")
-    if resource.timestamps:
-        table.column("created_at", "timestamptz default now() not null")
-        table.column("updated_at", "timestamptz default now() not null")
-    if resource.soft_delete:
-        table.column("deleted_at", "timestamptz")
+    for column in others:
+        table.column(column.column, column_sql(column))
     if resource.searchable:
         sql = f"tsvector generated always as ({_search(resource.searchable)}) stored"
         table.column("forge_search", sql)
+    whole = table.of_tenant(key.column)
+    table.add(
+        "constraint", "", "pkey", f"primary key {whole if key.declared else _listed(key.column)}"
+    )
+    if table.tenant and not key.declared:
+        table.add("constraint", "", "tenant_key", f"unique {whole}")
 
 
-def _search(fields: Sequence[FieldIR]) -> str:
+def _search(fields: Sequence[ColumnIR]) -> str:
     """The words of the fields; the first weighs most (PostgreSQL manual, section 12.3.1)."""
     return " || ".join(
         f"setweight(to_tsvector('simple', coalesce({identifier(f.column)}, '')), '{weight}')"
@@ -172,7 +214,7 @@ def _indexes(table: _Table, resource: ResourceIR) -> None:
     """
     for member in resource.others:
         column = member.column
-        if isinstance(member, RelationIR):
+        if member.target:
             if not member.unique or resource.soft_delete:
                 table.add("index", column, "idx", table.of_tenant(column))
         elif (member.index or member.filterable or member.sortable) and not member.unique:
@@ -182,12 +224,12 @@ def _indexes(table: _Table, resource: ResourceIR) -> None:
         table.add("index", "", "search", "using gin (forge_search)")
 
 
-def _of_join(link: Link, resources: Mapping[str, ResourceIR]) -> _Table:
+def _of_join(link: RelationEdge) -> _Table:
     table = _Table(link.join, tenant=link.owner.tenant_scoped)
     if table.tenant:
         table.column("tenant_id", "uuid not null")
     for target, column in ((link.owner, link.column), (link.target, link.target_column)):
-        table.column(column, f"{column_type(target.key, resources)} not null")
+        table.column(column, f"{column_type(target.key)} not null")
         table.foreign_key(column, target, "cascade")
     names = table.of_tenant(link.column, link.target_column)
     table.add("constraint", "", "pkey", f"primary key {names}")

@@ -7,7 +7,6 @@ without a decision of a person (a rename, a removal, a primary key) is named and
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -15,15 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import BuildError
-from ..parse.ir import ResourceIR
-from .catalog import Executor, read_catalog, read_files
+from ..parse import ResourceIR
 from .desired import desired_parts, parts_sql
-from .names import identifier
-from .parts import Key, Part, State
-from .plan import Plan, together
+from .parts import Executor, Key, Part, State, identifier, read_catalog, read_files
+from .plan import Plan, Risk, together
 from .renames import Decisions, name_not_null, rename
 from .replay import File, build, identities, replay
-from .risks import Risk
 
 HEAD = "-- forge: generated\n"
 BY_STEP = "-- forge: no transaction\n"
@@ -51,19 +47,12 @@ class Migration:
 
     def write(self) -> Path:
         """Write it, whole or not at all. Raises BuildError F333 when the file is there by now."""
+        if self.path.exists():
+            raise BuildError(f"{self.path.name} exists already", code="F333")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         draft = self.path.with_suffix(".draft")
-        try:
-            draft.write_text(self.sql, encoding="utf-8")
-            try:
-                os.link(draft, self.path)
-            except OSError:  # it is there by now, or no hard links: then a small gap is the best
-                if self.path.exists():
-                    raise BuildError(f"{self.path.name} exists already", code="F333") from None
-                draft.rename(self.path)
-        finally:
-            draft.unlink(missing_ok=True)
-        return self.path
+        draft.write_text(self.sql, encoding="utf-8")
+        return draft.rename(self.path)
 
 
 def diff(

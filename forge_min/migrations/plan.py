@@ -9,11 +9,56 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Set
+from dataclasses import dataclass
+from typing import Literal
 
-from ..parse.names import constraint_name
-from .names import identifier
-from .parts import Column, Key, Part, State, create, create_table, say
-from .risks import Risk, narrows, using
+from ..parse import constraint_name
+from .parts import Key, Part, State, create, create_table, identifier, say
+
+WIDER = {
+    ("integer", "bigint"),
+    ("integer", "numeric"),
+    ("bigint", "numeric"),
+    ("date", "timestamp with time zone"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Risk:
+    """What a step may cost.
+
+    destructive: data is lost. locking: clients wait for the table while all its rows are written
+    anew. what: the step. why: for a person.
+    """
+
+    kind: Literal["destructive", "locking"]
+    what: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.what} ({self.why})"
+
+
+def using(name: str, new: str) -> str:
+    """The USING clause of a change of type.
+
+    name: the column's, quoted. A string is assigned, which never cuts it; a cast would.
+    """
+    return "" if new.startswith("character varying") else f" using {name}::{new}"
+
+
+def narrows(old: str, new: str) -> bool:
+    """Whether the new type may not hold every value of the old one. Types as PostgreSQL names them:
+    "character varying(5)", "numeric(6,2)".
+    """
+    (a, *before), (b, *after) = (re.findall(r"[a-z ]+|\d+", type) for type in (old, new))
+    if not after:
+        return b != "text" and a != b and (a, b) not in WIDER
+    if a != b or not before:
+        return True
+    (size, scale), (new_size, new_scale) = ([*map(int, n), 0][:2] for n in (before, after))
+    return new_scale < scale or new_size - new_scale < size - scale
+
 
 REFERENCES = re.compile(r"references\s+(\S+?)\s*(\(.*?\))", re.IGNORECASE)
 BY_HAND = ("option", "function", "sequence")
@@ -45,7 +90,7 @@ class Plan:
         self._describe()
         self._remove()
         for old, new in self._altered:
-            self._alter(new, old.column, new.column)
+            self._alter(old, new)
         for part in sorted(self._new.values(), key=_rank):
             self._make(part)
         self._give_back_grants({**now, **wanted})
@@ -61,9 +106,9 @@ class Plan:
         """
         both = [key for key in keys if key in now and key in wanted]
         differ = {key for key in both if now[key].definition != wanted[key].definition}
-        computed = {k for k in both if now[k].column.generated or wanted[k].column.generated}
+        computed = {k for k in both if now[k].generated or wanted[k].generated}
         plain = {key for key in differ - computed if key[0] == "column"}
-        moved = {key for key in plain if now[key].column.type != wanted[key].column.type}
+        moved = {key for key in plain if now[key].type != wanted[key].type}
         moved |= {key for key in keys if key[0] == "column" and key not in wanted}
         remade = {key for key in computed if key in differ or _mentions(now[key], moved)}
         again = (differ - plain) | remade
@@ -78,12 +123,12 @@ class Plan:
         self._created = {part.table for part in self._new.values() if part.kind == "table"}
         self._dropped = {part.table for part in self._gone.values() if part.kind == "table"}
         kept = [part for part in self._gone.values() if part.table not in self._dropped]
-        self._lost = [p for p in kept if p.kind == "column" and not p.column.generated]
+        self._lost = [p for p in kept if p.kind == "column" and not p.generated]
         # What foreign keys may refer to, once it is built.
         unique = [p for p in self._new.values() if p.unique and p.table not in self._created]
         self._pending = {f"{identifier(part.table)}{part.indexed}" for part in unique}
         # What stays until another one of its name is built, unless a column takes it along.
-        taken = remade | {key for key, part in self._gone.items() if part.column.generated}
+        taken = remade | {key for key, part in self._gone.items() if part.generated}
         built = {(part.table, part.name) for part in self._new.values() if part.indexed}
         old = [p for p in self._gone.values() if p.indexed and (p.table, p.name) in built]
         stay = [part for part in old if self._online and not _mentions(part, taken)]
@@ -117,8 +162,8 @@ class Plan:
             if not (whole or later or part.kind in BY_HAND):
                 self.quick.append(say(f"drop {part.kind}", part))
 
-    def _alter(self, part: Part, old: Column, new: Column) -> None:
-        what, name = f"{part.table}.{part.name}", identifier(part.name)
+    def _alter(self, old: Part, new: Part) -> None:
+        what, name = f"{new.table}.{new.name}", identifier(new.name)
         clauses = []
         if old.type != new.type:
             change = f"change type of {what} from {old.type} to {new.type}"
@@ -136,12 +181,12 @@ class Plan:
         if old.required != new.required:
             self.changes.append(f"make {what} {'required' if new.required else 'optional'}")
             if self._online and new.required:
-                self._require(part, name)
+                self._require(new, name)
             else:
                 clauses.append("set not null" if new.required else "drop not null")
         if clauses:
             text = ",\n  ".join(f"alter column {name} {clause}" for clause in clauses)
-            self.quick.append(say("alter column", part, text))
+            self.quick.append(say("alter column", new, text))
 
     def _require(self, part: Part, name: str) -> None:
         """By a CHECK that is validated while others write: then SET NOT NULL reads no row."""
@@ -170,7 +215,7 @@ class Plan:
             self._add_unchecked(part, self.quick)
 
     def _add_column(self, part: Part) -> None:
-        lacks = part.column.required and not part.column.default
+        lacks = part.required and not part.default
         if not self._online and lacks:
             text = part.definition.removesuffix(" not null")
             self.quick.append(say("restore required column", part, text))

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from ..errors import BuildError
-from .catalog import Executor, read_catalog
-from .parts import Part, State, say
+from .parts import Executor, Part, State, read_catalog, say
 
 Named: TypeAlias = Mapping[str, Any]  # tables with their columns, or columns with their types
 # Every table may have these: they say nothing about which table it is.
@@ -153,7 +152,7 @@ def _types(state: State) -> dict[str, dict[str, str]]:
 
 def _sort(part: Part) -> str:
     """Texts of any length are one sort, and so are numbers."""
-    name = part.column.type.partition("(")[0]
+    name = part.type.partition("(")[0]
     return SORTS.get(name, name)
 
 

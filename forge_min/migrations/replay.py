@@ -14,9 +14,8 @@ from itertools import groupby
 from typing import Protocol
 
 from ..errors import BuildError
-from .catalog import Executor, read_catalog
 from .desired import parts_sql
-from .parts import Key, Part
+from .parts import Executor, Key, Part, read_catalog
 
 # As the runner begins a file: what another one set for its session ended with it.
 FRESH = "rollback; reset all; reset role; set time zone 'UTC'"

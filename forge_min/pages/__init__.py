@@ -2,14 +2,6 @@
 
 from __future__ import annotations
 
-from .compile import compile_page
-from .project import compile_library_pages, compile_pages, library_page
-from .tokens import PageSource
+from .compile import compile_library_pages, compile_page, compile_pages, library_page
 
-__all__ = [
-    "PageSource",
-    "compile_library_pages",
-    "compile_page",
-    "compile_pages",
-    "library_page",
-]
+__all__ = ["compile_library_pages", "compile_page", "compile_pages", "library_page"]

@@ -1,13 +1,14 @@
-"""Reads `resources/*/schema.py` without running it: the IR and every diagnostic at once.
-
-The classes of the IR are in `parse.ir`.
-"""
+"""Reads `resources/*/schema.py` without running it: the IR and every diagnostic at once."""
 
 from __future__ import annotations
 
 from .diagnostic import Diagnostic
-from .ir import ResourceIR
-from .lower import lower, settle
+from .ir import TYPES, ColumnIR, ResourceIR
+from .lowering import RelationEdge, joins, links, lower, resolve
+from .names import MAX_NAME, constraint_name, folder_of
 from .project import Parsed, parse_project
 
-__all__ = ["Diagnostic", "Parsed", "ResourceIR", "lower", "parse_project", "settle"]
+__all__ = [
+    "MAX_NAME", "TYPES", "ColumnIR", "Diagnostic", "RelationEdge", "Parsed", "ResourceIR",
+    "constraint_name", "folder_of", "joins", "links", "lower", "parse_project", "resolve",
+]  # fmt: skip

@@ -13,48 +13,59 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..data import files
-from ..schema import Field, Hooks, ManyKind, OnDelete, Permission
-from ..schema.fields import MemberRules
+from ..schema import Field, FieldType, Hooks, ManyKind, OnDelete, Permission
 from .diagnostic import Span
 
 _TYPES = files(__package__).joinpath("types.toml").read_text("utf-8")
 ANYBODY = "anybody"
 """What a permission names to be open to anonymous users; auth.roles need not name it."""
 TYPES: Mapping[str, Mapping[str, Any]] = tomllib.loads(_TYPES)
+_RULES = ("pattern", "precision", "min", "max", "min_len", "max_len")
 
 
 @dataclass(frozen=True, slots=True)
-class FieldIR(Field):
-    """One column that the user declared with schema.<type>(name, ...). Nobody named in visible_to
-    or writable_by means everybody; it is () then.
+class ColumnIR(Field):
+    """One column of a row: a field, a belongs_to, or one that a resource has without declaring it.
+
+    In visible_to and writable_by, () means everybody. target, on_delete: of a belongs_to; its type
+    and max_len are those of the key that it refers to. declared: whether the schema names it.
     """
 
     span: Span
+    target: str = ""
+    on_delete: OnDelete = "restrict"
+    declared: bool = True
 
     @property
     def column(self) -> str:
         """The column's name in PostgreSQL, and the field's in JSON."""
-        return self.name
+        return f"{self.name}_id" if self.target else self.name
+
+    @property
+    def attribute(self) -> str:
+        """The column's name in Python."""
+        return attribute_of(self.column)
 
     @property
     def longest(self) -> int | None:
         """The most characters that a value may have, None where there is no limit."""
         return self.max_len or TYPES[self.type].get("longest")
 
-
-@dataclass(frozen=True, slots=True)
-class RelationIR(MemberRules):
-    """A belongs_to: a column `<name>_id` that refers to the target's primary key."""
-
-    name: str
-    target: str
-    span: Span
-    on_delete: OnDelete = "restrict"
+    @property
+    def rules(self) -> dict[str, Any]:
+        """What limits its values, by the names of the schema language, without choices."""
+        found = {name: getattr(self, name) for name in _RULES} | {"max_len": self.longest}
+        return {name: value for name, value in found.items() if value is not None}
 
     @property
-    def column(self) -> str:
-        """The column's name in PostgreSQL, and the field's in JSON."""
-        return self.name + "_id"
+    def optional(self) -> bool:
+        """Whether a row may have None here: it is null, or hidden from the client."""
+        return not self.required or bool(self.visible_to)
+
+    @property
+    def needed(self) -> bool:
+        """Whether a create must give it, if it is a declared column."""
+        return self.required and self.default is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +73,7 @@ class ManyIR:
     """A relation that needs no column here: has_many, has_one or many_to_many, as written.
 
     via: the belongs_to of the target that leads back; table: the join table of a many_to_many. ""
-    means the rule, which `links` applies.
+    means the rule, which `lowering` applies.
     """
 
     kind: ManyKind
@@ -75,7 +86,7 @@ class ManyIR:
 
 @dataclass(frozen=True, slots=True)
 class ResourceIR:
-    """One resource. `members` keeps the declared order of fields and relations."""
+    """One resource. `members` are the declared columns, in order."""
 
     name: str  # class name: "BoardingPass"
     folder: str  # resources/<folder>/, gen/<folder>/: "boarding_pass"; "class_" for Class
@@ -83,7 +94,7 @@ class ResourceIR:
     path: str  # URL: "boarding-passes"
     source: str  # "resources/boarding_pass/schema.py", always with "/"
     span: Span
-    members: tuple[FieldIR | RelationIR, ...]
+    members: tuple[ColumnIR, ...]
     many: tuple[ManyIR, ...] = ()
     permissions: tuple[Permission, ...] = ()
     hooks: Hooks = Hooks()  # as `permissions`, with tuples for every list
@@ -94,40 +105,49 @@ class ResourceIR:
     versioned: bool = False  # If-Match is mandatory; the column version is always there
 
     @property
-    def fields(self) -> tuple[FieldIR, ...]:
+    def fields(self) -> tuple[ColumnIR, ...]:
         """The declared fields, without relations."""
-        return tuple(m for m in self.members if isinstance(m, FieldIR))
+        return tuple(member for member in self.members if not member.target)
 
     @property
-    def relations(self) -> tuple[RelationIR, ...]:
+    def relations(self) -> tuple[ColumnIR, ...]:
         """The declared belongs_to relations."""
-        return tuple(m for m in self.members if isinstance(m, RelationIR))
+        return tuple(member for member in self.members if member.target)
 
     @property
-    def searchable(self) -> tuple[FieldIR, ...]:
+    def searchable(self) -> tuple[ColumnIR, ...]:
         """The fields that full-text search reads, the weightiest first."""
         return tuple(field for field in self.fields if field.searchable)
 
     @property
-    def key(self) -> FieldIR:
+    def key(self) -> ColumnIR:
         """The primary key: the declared one, or id."""
-        declared = [field for field in self.fields if field.primary_key]
-        return declared[0] if declared else FieldIR("id", "uuid", self.span, primary_key=True)
+        declared = (field for field in self.fields if field.primary_key)
+        return next(declared, None) or self._undeclared(
+            "id", "uuid", primary_key=True, unique=True, filterable=True, sortable=True
+        )
 
     @property
-    def others(self) -> tuple[FieldIR | RelationIR, ...]:
+    def others(self) -> tuple[ColumnIR, ...]:
         """The members without the primary key."""
-        return tuple(m for m in self.members if isinstance(m, RelationIR) or not m.primary_key)
+        return tuple(member for member in self.members if not member.primary_key)
 
     @property
-    def columns(self) -> tuple[str, ...]:
+    def columns(self) -> tuple[ColumnIR, ...]:
         """Every column of a row in order: the key, the declared ones, version, the times.
 
         tenant_id is none of them: it is the tenant's that asks.
         """
-        times: tuple[str, ...] = ("created_at", "updated_at") if self.timestamps else ()
-        times += ("deleted_at",) if self.soft_delete else ()
-        return (self.key.column, *(m.column for m in self.others), "version", *times)
+        found = [self.key, *self.others, self._undeclared("version", "bigint", default=1)]
+        for name in ("created_at", "updated_at") if self.timestamps else ():
+            found.append(self._undeclared(name, "datetime", sortable=True, filterable=True))
+        if self.soft_delete:
+            found.append(self._undeclared("deleted_at", "datetime", required=False))
+        return tuple(found)
+
+    def _undeclared(self, name: str, type: FieldType, **options: Any) -> ColumnIR:
+        options = {"required": True, "declared": False} | options
+        return ColumnIR(name, type, self.span, **options)
 
 
 def attribute_of(name: str) -> str:

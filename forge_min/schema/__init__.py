@@ -5,12 +5,10 @@ Some names are those of builtins on purpose (`schema.int`): import the package, 
 
 from __future__ import annotations
 
-from . import fields, resource
-from .fields import *  # noqa: F403
-from .fields import bool_ as bool
-from .fields import int_ as int
-from .resource import *  # noqa: F403
+from . import language
+from .language import *  # noqa: F403
+from .language import bool_ as bool
+from .language import int_ as int
 
 __all__ = ["bool", "int"]
-__all__ += fields.__all__
-__all__ += resource.__all__
+__all__ += language.__all__

@@ -11,7 +11,7 @@ import signal
 import sys
 from pathlib import Path
 
-from forge_min.generate import exchange
+from forge_min.generate import tree
 from forge_min.generate.tree import MARKER, write_tree
 
 OLD = {"__init__.py": "", "a/one.py": "x = 1\n", "a/same.py": "s = 0\n", "b/gone.py": "y = 1\n"}
@@ -49,12 +49,12 @@ def killed_at(folder: Path, step: int) -> bool:
 
 def main(root: Path, how: str) -> int:
     if how == "renames":
-        exchange._exchange = lambda new, folder: False
+        tree._exchange = lambda new, folder: False
     folder, step, seen = root / "gen", 0, set()
     while True:
         write_tree(folder, OLD)
         killed = killed_at(folder, step)
-        whole = [name for name, tree in (("old", OLD), ("new", NEW)) if read(folder) == tree]
+        whole = [name for name, files in (("old", OLD), ("new", NEW)) if read(folder) == files]
         if not whole and (how == "exchange" or folder.exists()):
             raise SystemExit(f"step {step} left {read(folder)}")
         seen.add(whole[0] if whole else "nothing")

@@ -12,7 +12,7 @@ import forge_min
 import jsonschema
 import pytest
 from forge_min.actions.reading.query import MAX_LIMIT, MAX_PAGE
-from forge_min.generate.render.shape import shape_of
+from forge_min.generate.shape import shape_of
 from forge_min.parse import parse_project
 
 from ..parse.helpers import IMPORT, parse

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import resource
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from forge_min.errors import BuildError
-from forge_min.generate.scaffold import scaffold
+from forge_min.generate.tree import scaffold
 
 
 def test_what_is_there_is_never_overwritten(tmp_path: Path) -> None:
@@ -50,16 +53,24 @@ def test_one_of_many_writers_wins(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["a.py"]
 
 
-def test_where_there_are_no_hard_links_it_still_never_overwrites(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def no_links(*_: object) -> None:
-        raise PermissionError
+def test_a_file_that_cannot_be_written_whole_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UnicodeEncodeError):
+        scaffold(tmp_path, {"a.py": "\ud800"})
+    with limited(4), pytest.raises(BuildError) as caught:
+        scaffold(tmp_path, {"a.py": "longer"})
+    assert caught.value.code == "F301"
+    assert os.listdir(tmp_path) == []
 
-    monkeypatch.setattr(os, "link", no_links)
-    assert scaffold(tmp_path, {"a.py": "1"}) == ["a.py"]
-    assert scaffold(tmp_path, {"a.py": "2"}) == []
-    assert (tmp_path / "a.py").read_text() == "1"
+
+@contextmanager
+def limited(size: int) -> Iterator[None]:
+    """Files of this process may have at most `size` bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_file_in_the_place_of_a_folder_is_one_clear_error(tmp_path: Path) -> None:

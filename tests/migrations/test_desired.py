@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from forge_min.errors import BuildError
 from forge_min.migrations import desired_sql
+from forge_min.parse import resolve
 from forge_min.parse.names import constraint_name
 
 HOSTILE = "'; drop table victim; --\\'); drop table victim; --\n-- forge: down\ndrop table victim;"
@@ -94,7 +95,7 @@ def test_a_tenants_tables_as_a_person_would_write_them(schema):
         tenant_scoped=True,
         soft_delete=True,
     )
-    assert desired_sql([tag, post]) == EXPECTED_OF_TENANTS
+    assert desired_sql(resolve([tag, post])) == EXPECTED_OF_TENANTS
 
 
 TENANT = "tenant_id = nullif(current_setting('forge.tenant_id', true), '')::uuid"
@@ -255,7 +256,7 @@ def test_a_declared_key_is_the_only_one_and_relations_take_its_type(
     key = schema.field("code", type, primary_key=True, unique=True, required=True, **options)
     code = schema.define("Code", key, schema.many_to_many("codes", "Code"))
     thing = schema.define("Thing", schema.belongs_to("code", "Code"))
-    conn.execute(desired_sql([code, thing]))
+    conn.execute(desired_sql(resolve([code, thing])))
     rows = conn.execute(
         "select attrelid::regclass::text, attname, format_type(atttypid, atttypmod)"
         " from pg_attribute where attnum > 0 and attrelid in"

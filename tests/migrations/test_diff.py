@@ -16,15 +16,7 @@ def test_without_resources_or_files_nothing_is_missing(tmp_path):
     assert diff(tmp_path, [], []) is None
 
 
-@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
-def test_the_first_migration_needs_no_database_and_is_written_whole(
-    tmp_path, schema, links, monkeypatch
-):
-    def refused(*_):
-        raise PermissionError(1, "Operation not permitted")  # as exFAT and some shares do
-
-    if not links:
-        monkeypatch.setattr("os.link", refused)
+def test_the_first_migration_needs_no_database_and_is_written_whole(tmp_path, schema):
     thing = schema.define("Thing", schema.field("a"))
     migration = diff(tmp_path, [thing], [])
     assert migration is not None and not (tmp_path / "migrations").exists()

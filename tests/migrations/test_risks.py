@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from forge_min.migrations.risks import narrows, using
+from forge_min.migrations.plan import narrows, using
 
 TIME = "timestamp with time zone"
 

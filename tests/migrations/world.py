@@ -21,7 +21,8 @@ from forge_min.db import (
 )
 from forge_min.errors import BuildError
 from forge_min.migrations import Decisions, Migration, desired_sql, diff, read_catalog
-from forge_min.parse.ir import FieldIR, ManyIR, RelationIR, ResourceIR, Span
+from forge_min.parse import resolve
+from forge_min.parse.ir import ColumnIR, ManyIR, ResourceIR, Span
 from forge_min.testing import TestDatabase
 from forge_min.testing import fresh_database as make_fresh_database
 
@@ -32,14 +33,16 @@ class Schema:
     """What the DSL would say, as IR."""
 
     @staticmethod
-    def field(name: str, type: Any = "string", **options: Any) -> FieldIR:
+    def field(name: str, type: Any = "string", **options: Any) -> ColumnIR:
         """A field."""
-        return FieldIR(name, type, SPAN, **options)
+        if options.get("primary_key"):
+            options |= {"required": True, "unique": True}
+        return ColumnIR(name, type, SPAN, **options)
 
     @staticmethod
-    def belongs_to(name: str, target: str, **options: Any) -> RelationIR:
+    def belongs_to(name: str, target: str, **options: Any) -> ColumnIR:
         """A relation."""
-        return RelationIR(name, target, SPAN, **options)
+        return ColumnIR(name, "uuid", SPAN, target, **options)
 
     @staticmethod
     def many_to_many(name: str, target: str, table: str = "") -> ManyIR:
@@ -48,7 +51,7 @@ class Schema:
 
     @staticmethod
     def define(
-        name: str, *members: FieldIR | RelationIR | ManyIR, table: str = "", **options: Any
+        name: str, *members: ColumnIR | ManyIR, table: str = "", **options: Any
     ) -> ResourceIR:
         """A resource; its table is the name in lower case with an s."""
         plural = table or name.lower() + "s"
@@ -88,7 +91,7 @@ class World:
         """The migration that is missing."""
         return diff(
             self.root,
-            resources,
+            resolve(resources),
             self.files(),
             scratch=self._scratch,
             decisions=Decisions(rename, drop, ask),
@@ -138,7 +141,7 @@ class World:
 
     def shape_of(self, *resources: ResourceIR) -> tuple[object, str]:
         """The same of a database that is made from scratch; made once for the same resources."""
-        place = (self.server.owner_url, desired_sql(resources))
+        place = (self.server.owner_url, desired_sql(resolve(resources)))
         if place not in self.made:
             with make_fresh_database(self.server) as other:
                 with connect(other.owner_url) as conn:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from forge_min.errors import BuildError
-from forge_min.pages import PageSource, compile_page
+from forge_min.pages import compile_page
+from forge_min.pages.tokens import PageSource
 
 
 def page(source: str, **files: str) -> Callable[..., str]:

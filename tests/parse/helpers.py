@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 
 from forge_min.parse import Diagnostic, ResourceIR
+from forge_min.parse.diagnostic import Source
 from forge_min.parse.project import Parsed, parse_sources
-from forge_min.parse.reading.source import Source
 
 IMPORT = "from forge_min import schema\n"
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from forge_min.parse.diagnostic import Source
 from forge_min.parse.project import parse_sources
-from forge_min.parse.reading.source import Source
 
 from .helpers import IMPORT, codes, marked, parse
 from .helpers import Parsed as Result

@@ -7,9 +7,8 @@ import dataclasses
 import json
 
 from forge_min import schema
-from forge_min.parse import lower, settle
+from forge_min.parse import joins, links, lower, resolve
 from forge_min.parse.ir import ResourceIR, Span
-from forge_min.parse.links import joins, links
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -41,7 +40,7 @@ def test_imported_and_parsed_give_the_same_ir(source: str) -> None:
     parsed = parse(thing=source)
     assert parsed.diagnostics == ()
     (found,) = parsed.resources
-    assert (without_places(found),) == settle([imported("thing", source)])
+    assert (without_places(found),) == resolve([imported("thing", source)])
 
 
 @given(schema_projects())
@@ -49,7 +48,7 @@ def test_imported_and_parsed_give_the_same_ir(source: str) -> None:
 def test_several_files_imported_and_parsed_give_the_same_ir(files: dict[str, str]) -> None:
     parsed = parse(**files)
     assert parsed.diagnostics == ()
-    same = settle(imported(folder, text) for folder, text in files.items())
+    same = resolve(imported(folder, text) for folder, text in files.items())
     assert tuple(map(without_places, parsed.resources)) == same
     thing, other = parsed.resources
     by_name = {"Thing": thing, "Other": other}
@@ -119,6 +118,6 @@ def test_what_is_accepted_after_spoiling_means_the_same_when_it_is_imported(
     data = spoil_tree(source, seed)
     parsed = parse(thing=data)
     if parsed.resources:
-        assert tuple(map(without_places, parsed.resources)) == settle(
+        assert tuple(map(without_places, parsed.resources)) == resolve(
             [imported("thing", data.decode())]
         )

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from ...generate.exchange import exchange
+from ...generate import exchange
 from ..failure import failure
 from .sums import SUMS, sums_of
 

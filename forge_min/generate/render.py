@@ -1,31 +1,31 @@
-"""IR → the text of every generated and scaffolded file. Pure: no file is read but our own.
+"""From resources to the text of every generated file. Pure: no file is read but our own.
 
 Templates hold no logic; what varies is put together here, a line at a time. A string of the user
-enters Python through repr() only, and SQL as a checked identifier only.
+enters Python through repr() only, and SQL as a checked identifier only. messages.pot has every text
+that a project shows, the library's first (GNU gettext manual, section 3: The Format of PO Files).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from ...parse.ir import ResourceIR
-from .factory import factory
+from ..data import files
+from ..parse import ResourceIR
+from ..text import spoken
 from .fill import block, fill, lines
-from .messages import messages
 from .openapi import document
-from .resource import resource_files
-from .scaffolds import project_files, scaffold_files, state
+from .resource import factory, resource_files
 from .shape import shape_of
-
-__all__ = ["project_files", "render", "scaffold_files", "state"]
 
 
 def render(
     resources: Sequence[ResourceIR], views: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """Path below gen/ → text. resources: all of a project, by folder. views: its own pages in place
-    of the library's, names → modules of gen/pages.
+    """Path below gen/ → text.
+
+    resources: all of a project, by folder. views: its own pages in place of the library's, names →
+    modules of gen/pages.
     """
     by_name = {resource.name: resource for resource in resources}
     shapes = [shape_of(resource, by_name) for resource in resources]
@@ -75,3 +75,36 @@ def _registry(resources: Sequence[ResourceIR], views: Mapping[str, str]) -> Mapp
         "workers": lines(workers, 4),
         "views": block((f'"{name}": {views[name]}.render' for name in sorted(views)), 0),
     }
+
+
+_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
+
+
+def messages(resources: Sequence[ResourceIR]) -> str:
+    """The file's text, the same for the same schemas."""
+    package = files(__package__.partition(".")[0])
+    library = (package / "messages.pot").read_text(encoding="utf-8").strip()
+    places: dict[str, dict[str, None]] = {}  # text → where it stands, a set in order
+    for resource in resources:
+        for text, line in _texts(resource):
+            places.setdefault(_escaped(text), {})[f"#: {resource.source}:{line}"] = None
+    parts = [library]
+    for text, where in places.items():
+        if f'msgid "{text}"\n' not in library:
+            parts.append("\n".join([*where, f'msgid "{text}"', 'msgstr ""']))
+    return "\n\n".join(parts) + "\n"
+
+
+def _texts(resource: ResourceIR) -> Iterator[tuple[str, int]]:
+    line = resource.span.line
+    yield from ((spoken(name), line) for name in (resource.table, resource.folder))
+    for member in resource.members:
+        found = [member.label or spoken(member.name), member.placeholder]
+        found += [member.help, *member.choices]
+        yield from ((text, member.span.line) for text in found if text)
+    yield from ((spoken(many.name), many.span.line) for many in resource.many)
+    yield from ((spoken(column.name), line) for column in resource.columns if not column.declared)
+
+
+def _escaped(text: str) -> str:
+    return "".join(_ESCAPES.get(c) or (c if c >= " " else f"\\{ord(c):03o}") for c in text)

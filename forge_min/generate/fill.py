@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from string import Template
 
-from ...data import files
-from ...parse.ir import ResourceIR
+from ..data import files
+from ..parse import ResourceIR
 
 _NAMES = ("name", "folder", "table", "path", "source")
 _IMPORT = re.compile(r"^from (\S+) import ([\w, ]+)$", re.MULTILINE)
@@ -17,7 +17,7 @@ _IMPORT = re.compile(r"^from (\S+) import ([\w, ]+)$", re.MULTILINE)
 
 def read(name: str) -> str:
     """The text of a file of templates/."""
-    return (files(__package__.rpartition(".")[0]) / "templates" / name).read_text(encoding="utf-8")
+    return (files(__package__) / "templates" / name).read_text(encoding="utf-8")
 
 
 @cache

@@ -1,0 +1,275 @@
+"""The files of gen/<r>/: statements, the resource as data, classes of rows, the test factory."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from math import ceil, floor
+
+from ..parse import TYPES, ColumnIR, RelationEdge, ResourceIR
+from ..schema import JobRef
+from .fill import block, common, fill, imports, lines, wrap
+from .shape import KINDS, MODULES, Shape, constraints_of, operators
+
+_FLAGS = ("timestamps", "soft_delete", "tenant_scoped", "auditable", "versioned", "searchable")
+_HOOKS = ("after_create", "after_update", "after_delete")
+
+
+def resource_files(shape: Shape) -> dict[str, str]:
+    """File name → text of gen/<r>/, without the factory."""
+    made = {"model.py": model(shape), "sql.py": _sql(shape), "resource.py": _resource(shape)}
+    made |= {"routes.py": {"more": _routes(shape.resource)}, "actions.py": {}, "__init__.py": {}}
+    return {name: fill(name, common(shape.resource) | words) for name, words in made.items()}
+
+
+def _sql(shape: Shape) -> dict[str, str]:
+    # The key is written even where it is the one that every resource has.
+    written = [shape.columns[0], *(c for c in shape.written if c is not shape.columns[0])]
+    tenant = shape.resource.tenant_scoped
+    return {
+        "from": shape.source,
+        "columns": wrap(f'"{c.column}"' for c in shape.columns),
+        "insert_columns": wrap([f'"{c.column}"' for c in written] + ['"tenant_id"'] * tenant),
+        "insert_values": wrap([f"%({c.column})s" for c in written] + ["%(forge_tenant)s"] * tenant),
+        "insert_arrays": ",\n  ".join(f"%({c.column})s::{KINDS[c.type].sql}[]" for c in written),
+        "insert_tenant": ", %(forge_tenant)s::uuid" * tenant,
+    }
+
+
+def _resource(shape: Shape) -> dict[str, str]:
+    r = shape.resource
+    checks = [_check(column) for column in shape.written]
+    for link in shape.across:
+        key = link.target.key
+        checks.append(_call("c.many", [link.field, key.type], max_len=key.longest))
+    options = [f"{flag}=True" for flag in _FLAGS if getattr(r, flag)]
+    if shape.source != r.table:
+        options.insert(0, f'source="{shape.source}"')
+    if shape.links:
+        options.append(f"relations=({block(map(_relation, shape.links), 4)})")
+    if r.permissions:
+        who = (f'"{p.operation}": {p.roles!r}' for p in r.permissions)
+        options.append(f"permissions={{{block(who, 4)}}}")
+    for hook in _HOOKS:
+        if jobs := getattr(r.hooks, hook):
+            options.append(f"{hook}=({block(map(_job, jobs), 4)})")
+    names = ["Check", "Column", "Resource"]
+    names += ["JobHook"] * bool(r.hooks.all) + ["Relation"] * bool(shape.links)
+    rules = [rule for column in shape.written for rule in column.rules.values()]
+    exact = any(isinstance(rule, Decimal) for rule in rules)
+    return {
+        "decimal": "from decimal import Decimal\n\n" * exact,
+        "imports": ", ".join(sorted(names)),
+        "checks": lines(checks, 4),
+        "column_items": lines((_column(c) + "," for c in shape.columns), 8),
+        "constraints": lines((f'"{k}": "{v}",' for k, v in constraints_of(shape).items()), 8),
+        "options": lines((option + "," for option in options), 4),
+    }
+
+
+def _column(column: ColumnIR) -> str:
+    name, attribute = column.column, column.attribute
+    return _call(
+        "Column",
+        [name, column.type],
+        ["nullable=False"] * column.required,
+        filterable=column.filterable,
+        sortable=column.sortable,
+        unique=column.unique,
+        immutable=column.immutable,
+        choices=column.choices,
+        visible_to=column.visible_to,
+        writable_by=column.writable_by,
+        attribute="" if attribute == name else attribute,
+        label=column.label,
+        help=column.help,
+        placeholder=column.placeholder,
+    )
+
+
+def _check(column: ColumnIR) -> str:
+    """The line of the validator: the type's method, with the rules of the schema."""
+    code = [repr(column.choices)] if column.choices else []
+    code += [f"default={column.default!r}"] if column.default is not None else []
+    name, required = column.column, column.required
+    return _call(f"c.{column.type}", [name], code, **column.rules, required=required)
+
+
+def _relation(link: RelationEdge) -> str:
+    names = [link.name, link.kind, link.target.table, link.column]
+    kind = link.target.key.type if link.join and link.target.key.type != "uuid" else ""
+    more = {"join": link.join, "target_column": link.target_column, "field": link.field}
+    rule = "" if link.on_delete == "restrict" else link.on_delete
+    return _call("Relation", names, **more, type=kind, on_delete=rule)
+
+
+def _job(job: JobRef) -> str:
+    options = {"max_attempts": job.max_attempts, "delay": job.delay or None, "unique": job.unique}
+    return _call("JobHook", [job.kind, job.queue], [f"priority={job.priority}"], **options)
+
+
+def _call(
+    function: str, names: Sequence[str], code: Sequence[str] = (), /, **options: object
+) -> str:
+    """A call as code: names go into quotes, code stays; options that are None, False or empty are
+    left out.
+    """
+    shown = [f'"{name}"' for name in names] + list(code)
+    for name, value in options.items():
+        if value is not False and value not in (None, "", ()):
+            exact = isinstance(value, Decimal)
+            shown.append(f'{name}=Decimal("{value}")' if exact else f"{name}={value!r}")
+    return f"{function}({', '.join(shown)})"
+
+
+def _routes(r: ResourceIR) -> str:
+    more = [("POST", "restore")] * r.soft_delete + [("GET", "audit")] * r.auditable
+    return "".join(
+        f'        Route("{method}", path + "/{{id}}/{word}", api.{word}, "{r.table}.{word}"),\n'
+        for method, word in more
+    )
+
+
+_WORD = re.compile(r"[A-Za-z]+")
+Items = Sequence[tuple[str, str]]  # name, type
+
+
+def model(shape: Shape) -> dict[str, str]:
+    """The words of the template model.py."""
+    name, columns = shape.resource.name, shape.columns
+    rows = [(c.attribute, KINDS[c.type].row + " | None" * c.optional) for c in columns]
+    creates, updates = _given(shape, new=True), _given(shape, new=False)
+    filters = [item for column in columns for item in _filters(column)]
+    written = " ".join(kind for _, kind in [*rows, *creates, *updates, *filters])
+    named, needed = _types(set(_WORD.findall(written)), {c.attribute for c in columns})
+    makers = {"datetime": "iso_utc", "uuid": "uuid_text"}
+    if used := sorted({makers[c.type] for c in columns if c.type in makers}):
+        needed += ["", f"from forge_min.actions import {', '.join(used)}"]
+    return {
+        "imports": "\n".join(needed) + "\n",
+        "attributes": lines((f"{attribute}: {named(kind)}" for attribute, kind in rows), 4),
+        "create": _dict(name + "Create", "What a create takes.", creates, named),
+        "update": _dict(name + "Update", "What an update takes.", updates, named),
+        "filters": block((f'"{key}": {named(kind)}' for key, kind in filters), 4),
+        "items": lines((f'"{c.column}": {_json_item(c)},' for c in columns), 8),
+    }
+
+
+def _given(shape: Shape, *, new: bool) -> Items:
+    """What the data of a create (new) or of an update may have, each with its type."""
+    found = []
+    for column in shape.written:
+        if new or not column.immutable:
+            null = not column.required and column.type != "json"
+            kind = KINDS[column.type].given + " | None" * null
+            found.append((column.column, f"Required[{kind}]" if new and column.needed else kind))
+    for link in shape.across:
+        found.append((link.field, f"Sequence[{KINDS[link.target.key.type].given}]"))
+    return found
+
+
+def _filters(column: ColumnIR) -> Items:
+    """The keys of the URL language for one column, each with the type of its value."""
+    given = KINDS[column.type].given
+    kinds = {"in": f"Sequence[{given}]", "contains": "str", "is_null": "bool"}
+    found = [(column.column, given)] * column.filterable
+    for operator in operators(column):
+        found.append((f"{column.column}[{operator}]", kinds.get(operator, given)))
+    return found
+
+
+def _types(words: set[str], taken: set[str]) -> tuple[Callable[[str], str], list[str]]:
+    """What puts the types' names into an annotation, and their imports.
+
+    A type that a column is called like has a capital there (Date, Str), which no column has.
+    """
+    names = {word: word.capitalize() if word in taken else word for word in words - {"None"}}
+    wanted = [("dataclasses", "dataclass"), ("typing", "TypedDict")]
+    for word, name in names.items():
+        if word in taken or word in MODULES:
+            shown = f"{word} as {name}" if word in taken else word
+            wanted.append((MODULES.get(word, "builtins"), shown))
+
+    def named(kind: str) -> str:
+        return _WORD.sub(lambda found: names.get(found[0], found[0]), kind)
+
+    return named, imports(wanted)
+
+
+def _dict(name: str, doc: str, items: Items, named: Callable[[str], str]) -> str:
+    """A TypedDict; as a call where a key is a word of Python."""
+    if any(keyword.iskeyword(key) for key, _ in items):
+        inside = block((f'"{key}": {named(kind)}' for key, kind in items), 4)
+        return f'{name} = TypedDict(\n    "{name}",\n    {{{inside}}},\n    total=False,\n)'
+    inside = "\n\n" + lines((f"{key}: {named(kind)}" for key, kind in items), 4) if items else ""
+    return f'class {name}(TypedDict, total=False):\n    """{doc}"""{inside}'
+
+
+def _json_item(column: ColumnIR) -> str:
+    value = f"row.{column.attribute}"
+    shown = KINDS[column.type].json.format(value)
+    return f"None if {value} is None else {shown}" if column.optional and shown != value else shown
+
+
+def factory(shape: Shape, resources: Mapping[str, ResourceIR]) -> str:
+    """The file's text. resources: all of them by name."""
+    items, wanted = [], [("typing", "Any")]
+    for column in shape.written:
+        if column.needed:
+            value = _value(column, shape.resource, resources)
+            items.append(
+                f'"{column.column}": {value},' if value else f"# {column.column}: to be given"
+            )
+            if KINDS[column.type].value or column.type == "decimal":
+                names = re.findall(r"\w+", value)
+                wanted += [(MODULES[name], name) for name in names if name in MODULES]
+    inside = f"\n{lines(items, 12)}\n        " if items else ""
+    words = {"imports": "\n".join(imports(wanted)), "items": inside}
+    return fill("factory.py", common(shape.resource) | words)
+
+
+def _value(column: ColumnIR, resource: ResourceIR, resources: Mapping[str, ResourceIR]) -> str:
+    """An expression of n, different for each n where it can be; "" where only a person knows."""
+    kind = KINDS[column.type]
+    if column.target:
+        target = resources[column.target]
+        return "" if target is resource else f'self.related("{target.table}")'
+    if column.pattern is not None:
+        return ""
+    if kind.value:
+        return "n % 2 == 1" if column.type == "bool" and column.unique else kind.value
+    if column.type == "enum":
+        several = f"{column.choices!r}[n % {len(column.choices)}]"
+        return several if column.unique else repr(column.choices[0])
+    return _text(column, *kind.around) if kind.around else _number(column)
+
+
+def _number(field: ColumnIR) -> str:
+    _, most = TYPES[field.type]["limits"]["max"]
+    if field.precision:
+        digits, after = field.precision
+        most = 10 ** (digits - after) - 1
+        if digits == after and field.min is None and field.max is None:
+            return f"Decimal(n % {10**after}).scaleb(-{after})"
+    high = most if field.max is None else min(floor(field.max), most)
+    low = min(1, high) if field.min is None else max(ceil(field.min), -most)
+    if low > high:  # between two fractions lies no whole number
+        return f'Decimal("{field.min}")'
+    value = f"{low} + n % {high - low + 1}" if low else f"n % {high + 1}"
+    return f"Decimal({value})" if field.type == "decimal" else value
+
+
+def _text(field: ColumnIR, before: str, after: str) -> str:
+    """The field's name and n, made to fit; n alone where that is too long."""
+    between = " " if before == "{} " else "-"
+    before = before.format(re.sub("_+", between, field.name[:30]).strip(between))
+    most, least = field.longest, field.min_len or 0
+    if most is None or len(before) + len(after) + 9 <= most:
+        width = least - len(before) - len(after)
+        long = field.type == "email" and len(before) + max(width, 9) > 64
+        return "" if long else f'f"{before}{{n{f":0{width}" if width > 1 else ""}}}{after}"'
+    if field.type in ("email", "url"):
+        return ""
+    return f'f"{{n:0{max(least, min(most, 6))}}}"[-{most}:]'
