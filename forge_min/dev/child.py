@@ -42,7 +42,7 @@ class Line(Link):
     """
 
     def __init__(self, news: int, told: int, hear: Callable[[State], object]) -> None:
-        super().__init__(news, None, told)
+        super().__init__(news, told)
         self._hear = hear
 
     def failed(self, problems: Sequence[Problem]) -> bool:

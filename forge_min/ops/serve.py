@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..config import Config
@@ -157,20 +158,24 @@ def work(project: Project, *, queues: str | None = None) -> int:
 
 def _serve_many(project: Project, settings: dict[str, Any], count: int, jobs: bool) -> int:
     """A parent with `count` processes, and one for the admin server."""
-    from .processes import HealthOfMany, Inheritance, Supervisor
+    from .processes import ADMIN, CounterMemory, HealthOfMany, Link, Supervisor, pairs
 
     config, build = project.config, project.build
     gc.disable()  # PERF: as in `_start`, which switches it on again in each child
     project.preload()
     gc.freeze()  # what is loaded is shared with all that are forked
+    questions = pairs(count)
+    memory = CounterMemory()
 
-    def serve(slot: int, link: Link) -> int:
+    def serve(slot: int, life: int, ready: int) -> int:
+        link = Link(life, ready, questions[slot][1])
         return _serve(project, settings, Health(build), admin=False, jobs=jobs, link=link)
 
-    inherited = Inheritance()
-
-    def tell(link: Link, control: socket.socket) -> int:
-        health = HealthOfMany(build, control, count, inherited)
+    def tell(life: int, ready: int) -> int:
+        health, link = (
+            HealthOfMany(build, [pair[0] for pair in questions], memory),
+            Link(life, ready),
+        )
         with _process(child=True) as (stack, ended):
             link.start(health, ended.set)
             _start(project, stack, health, admin=True, serving=False)
@@ -189,8 +194,9 @@ def _serve_many(project: Project, settings: dict[str, Any], count: int, jobs: bo
             first.socket.close()
         c, delay = config.server, config.server.drain_delay
         patience = delay + c.shutdown_timeout + config.jobs.shutdown_timeout + MARGIN
-        admin = tell if config.admin.enabled else None
-        return Supervisor(serve, admin, count, patience, delays=delay > 0).run()
+        lives = {ADMIN: tell} if config.admin.enabled else {}
+        lives |= {str(slot + 1): partial(serve, slot) for slot in range(count)}
+        return Supervisor(lives, patience, delays=delay > 0).run()
 
 
 def _serve(
