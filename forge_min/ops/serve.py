@@ -7,6 +7,7 @@ the delay, the next one the process.
 
 from __future__ import annotations
 
+import argparse
 import gc
 import logging
 import os
@@ -31,7 +32,7 @@ from .project import Project
 if TYPE_CHECKING:
     from ..admin import AdminServer
     from ..app import Running
-    from .processes import Link
+    from .processes import ParentChannel
 
 log = logging.getLogger("forge_min")
 _SERVER = (  # the settings that the server takes under their own names
@@ -105,7 +106,7 @@ def serve(
     jobs: bool = True,
     listener: socket.socket | None = None,
     admin_listener: socket.socket | None = None,
-    link: Link | None = None,
+    link: ParentChannel | None = None,
 ) -> int:
     """Answer requests until a signal comes. jobs: also work the jobs of jobs.queues.
 
@@ -141,11 +142,16 @@ def serve(
     )
 
 
-def work(project: Project, *, queues: str | None = None) -> int:
-    """Work jobs until a signal comes. queues: "default=10,mail=2" in place of jobs.queues."""
+def serve_site(project: Project, args: argparse.Namespace) -> int:
+    """The command `serve`."""
+    return serve(project, processes=args.processes, jobs=not args.no_jobs)
+
+
+def work_jobs(project: Project, args: argparse.Namespace) -> int:
+    """Work jobs until a signal comes. args.queues: "default=10,mail=2" in place of jobs.queues."""
     config, health = project.config, Health(project.build)
     _log_to_stderr(config)
-    chosen = config.jobs.queues if queues is None else read_queues(queues)
+    chosen = config.jobs.queues if args.queues is None else read_queues(args.queues)
     admin = has_admin(config, worker=True)
     with _process() as (stack, ended):
         running = _start(project, stack, health, admin=admin, serving=False)
@@ -158,7 +164,7 @@ def work(project: Project, *, queues: str | None = None) -> int:
 
 def _serve_many(project: Project, settings: dict[str, Any], count: int, jobs: bool) -> int:
     """A parent with `count` processes, and one for the admin server."""
-    from .processes import ADMIN, CounterMemory, HealthOfMany, Link, Supervisor, pairs
+    from .processes import ADMIN, CounterMemory, HealthOfMany, ParentChannel, Supervisor, pairs
 
     config, build = project.config, project.build
     gc.disable()  # PERF: as in `_start`, which switches it on again in each child
@@ -168,13 +174,13 @@ def _serve_many(project: Project, settings: dict[str, Any], count: int, jobs: bo
     memory = CounterMemory()
 
     def serve(slot: int, life: int, ready: int) -> int:
-        link = Link(life, ready, questions[slot][1])
+        link = ParentChannel(life, ready, questions[slot][1])
         return _serve(project, settings, Health(build), admin=False, jobs=jobs, link=link)
 
     def tell(life: int, ready: int) -> int:
         health, link = (
             HealthOfMany(build, [pair[0] for pair in questions], memory),
-            Link(life, ready),
+            ParentChannel(life, ready),
         )
         with _process(child=True) as (stack, ended):
             link.start(health, ended.set)
@@ -207,7 +213,7 @@ def _serve(
     admin: bool,
     jobs: bool,
     admin_listener: socket.socket | None = None,
-    link: Link | None = None,
+    link: ParentChannel | None = None,
 ) -> int:
     """One process that answers requests. link: to its parent, where it has one."""
     config, delay = project.config, project.config.server.drain_delay

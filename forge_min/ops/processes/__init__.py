@@ -1,11 +1,11 @@
 """`serve` in several processes: the parent, and what the others tell the admin server."""
 
 from .children import Child, ChildProcesses
-from .questions import ADMIN, Link, pairs
+from .questions import ADMIN, ParentChannel, pairs
 from .site_health import CounterMemory, HealthOfMany
 from .supervisor import Supervisor
 
 __all__ = [
-    "ADMIN", "Child", "ChildProcesses", "CounterMemory", "HealthOfMany", "Link", "Supervisor",
-    "pairs",
+    "ADMIN", "Child", "ChildProcesses", "CounterMemory", "HealthOfMany", "ParentChannel",
+    "Supervisor", "pairs",
 ]  # fmt: skip

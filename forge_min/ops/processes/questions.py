@@ -68,8 +68,8 @@ def _answer(health: Health, inspector: Inspector, question: Question, asker: Con
         asker.send((os.getpid(), answer))
 
 
-class Link:
-    """A child's side of its parent: `ended` is called when the parent is gone.
+class ParentChannel:
+    """A child's side of its parent.
 
     life: a pipe that the parent alone can write to. ready: a pipe to say that the process has
     started. questions: where a serving process reads them; `health` answers.
@@ -79,7 +79,10 @@ class Link:
         self._life, self._ready, self._questions = life, ready, questions
 
     def start(self, health: Health, ended: Callable[[], object]) -> None:
-        """Begin to listen, on the threads `parent` and `answers`."""
+        """Begin to listen, on the threads `parent` and `answers`.
+
+        ended: called when the parent is gone.
+        """
         threading.Thread(target=self._watch, args=[ended], name="parent", daemon=True).start()
         if self._questions is not None:
             args = [self._questions, health]
