@@ -261,7 +261,6 @@ class Running:
         self._stack.callback(database.close)
         counted = observe.Asked(lambda: control.counted(database.connection()))
         self.metrics.watch_jobs(lambda: counted.answer() or {})
-        self._stack.callback(self._stop_jobs_pages)
 
     @property
     def jobs_pages(self) -> JobsPages:
@@ -276,11 +275,6 @@ class Running:
                     lambda: jobs.told_of(self._catalogue.kinds),
                 )
             return self._jobs_pages
-
-    def _stop_jobs_pages(self) -> None:
-        with self._asking:
-            if self._jobs_pages is not None:
-                self._jobs_pages.stop()
 
     def _know_jobs(self, app: App) -> None:
         self._catalogue.kinds = self.registry.declared()
