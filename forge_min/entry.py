@@ -17,7 +17,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from .data import table
 from .errors import ForgeError
 
 if TYPE_CHECKING:
@@ -103,6 +102,8 @@ def parser() -> argparse.ArgumentParser:
 
 def operating() -> Mapping[str, Row]:
     """The rows of the operating commands, as `add_commands` takes them."""
+    from .data import table
+
     rows: Mapping[str, Row] = table(__package__, "entry.toml")
     return rows
 
