@@ -7,20 +7,15 @@ import os
 import sys
 from collections.abc import Sequence
 
-from . import __version__
-from .commands import GROUPS
-from .commands.tree import add_options, run_command
+from . import __version__, entry
+from .commands import RUNS, TABLE, run_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Exit code: 0 done, 1 failed, 2 wrong use (argparse exits by itself)."""
-    parser = new_parser()
-    args, rest = parser.parse_known_args(argv)
-    if rest and not args.takes_rest:
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    args = new_parser().parse_args(argv)
     if args.no_color:
         os.environ["NO_COLOR"] = "1"
-    args.rest, args.parser = rest, parser
     return run_command(args)
 
 
@@ -32,12 +27,14 @@ def new_parser() -> argparse.ArgumentParser:
         epilog="example: forge-min init shop; forge-min help COMMAND shows an example of each",
         allow_abbrev=False,
     )
-    add_options(parser, top=True)
+    everywhere = TABLE["everywhere"]
+    entry.declare(parser.add_argument_group("everywhere"), everywhere)
     parser.add_argument("--version", action="version", version=f"forge-min {__version__}")
-    parser.set_defaults(takes_rest=False)
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for group in GROUPS:
-        group.add(commands)
+    # A command that an artifact has, too, has its row in the artifact's table.
+    operating = entry.operating()
+    rows = {words: row or operating[words] for words, row in TABLE["command"].items()}
+    entry.add_commands(parser, rows, RUNS, everywhere)
+    parser.set_defaults(parser=parser, checks={}, command=parser.prog)
     return parser
 
 

@@ -11,39 +11,31 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from .errors import ForgeError
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-    from .doctor import Finding
-    from .ops.project import Project
 
+Row = Mapping[str, Any]
 Run = Callable[[argparse.Namespace], int]
-Operate = Callable[["Project", argparse.Namespace], int]
 
 
-def main(
-    argv: Sequence[str] | None = None,
-    *,
-    prog: str | None = None,
-    checks: Mapping[str, Callable[[], Iterable[Finding]]] | None = None,
-) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 1 failed, 2 wrong use.
 
-    checks: more of them for doctor, by their codes: of what only a project's folder has. Raises
-    SystemExit for wrong use, and where the artifact is damaged.
+    Raises SystemExit for wrong use, and where the artifact is damaged.
     """
     with _damage_told():
         from .ops.door import run
 
-        arguments = parser(prog).parse_args(argv)
-        arguments.checks, arguments.command = checks or {}, prog or _started()
+        arguments = parser().parse_args(argv)
         return run(lambda: _run(arguments), verbose=arguments.verbose)
 
 
@@ -96,35 +88,74 @@ def application() -> WSGIApplication:
     return load_project().start(serving=True).application
 
 
-def parser(prog: str | None = None) -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
     """The argparse tree of the operating commands."""
-    from .data import table
-
     top = argparse.ArgumentParser(
-        prog=prog,
         description="Runs this application.",
         epilog="example: FORGE_DATABASE_URL=postgresql://… %(prog)s serve",
     )
     top.add_argument("-v", "--verbose", action="store_true", help="tracebacks of defects")
-    commands = top.add_subparsers(metavar="COMMAND", required=True)
-    for name, row in table(__package__, "entry.toml").items():
-        told = [row["example"]] if isinstance(row["example"], str) else row["example"]
-        command = commands.add_parser(
+    top.set_defaults(checks={}, command=f"python3 {sys.argv[0]}")
+    add_commands(top, operating(), RUNS)
+    return top
+
+
+def operating() -> Mapping[str, Row]:
+    """The rows of the operating commands, as `add_commands` takes them."""
+    from .data import table
+
+    rows: Mapping[str, Row] = table(__package__, "entry.toml")
+    return rows
+
+
+def add_commands(
+    top: argparse.ArgumentParser,
+    rows: Mapping[str, Row],
+    runs: Mapping[str, Run],
+    everywhere: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """Declare the commands of a table such as entry.toml.
+
+    rows: by words, "migrate up". runs: their functions. everywhere: options that `top` has, too,
+    and that stand before or behind a command's name; behind wins.
+    """
+    groups = {"": top.add_subparsers(metavar="COMMAND", required=True)}
+    for words, row in rows.items():
+        above, _, name = words.rpartition(" ")
+        about, examples = row["help"], row.get("example", "")
+        command = groups[above].add_parser(
             name,
-            help=row["help"],
-            description=row["help"],
-            epilog="\n".join(f"example: %(prog)s {words}" for words in told),
+            help=about,
+            description=f"{about[0].upper()}{about[1:]}.",
+            epilog="\n".join(
+                f"example: %(prog)s {example}".rstrip()
+                for example in ([examples] if isinstance(examples, str) else examples)
+            ),
             formatter_class=argparse.RawDescriptionHelpFormatter,
             add_help=False,
+            allow_abbrev=False,
         )
         command.add_argument("-h", "--help", action=_Help, help="this help")
-        command.set_defaults(run=_RUNS[name])
-        for names, how in row["options"].items():
-            keywords = {"action": "store_true", "help": how} if isinstance(how, str) else how
-            if "type" in keywords:
-                keywords["type"] = _TYPES[keywords["type"]]
-            command.add_argument(*names.split(), **keywords)
-    return top
+        command.set_defaults(run=runs.get(words), words=words)
+        if everywhere:
+            group = command.add_argument_group("everywhere")
+            declare(group, everywhere, default=argparse.SUPPRESS)
+        options = row.get("options", {})
+        declare(command, {n: how for n, how in options.items() if n not in everywhere})
+        if "either" in row:  # argparse refuses to show an empty group
+            declare(command.add_mutually_exclusive_group(), row["either"])
+        if things := row.get("things"):
+            required = words not in runs
+            groups[words] = command.add_subparsers(metavar=things, required=required)
+
+
+def declare(group: argparse._ActionsContainer, options: Mapping[str, Any], **more: Any) -> None:
+    """Declare options of a table: a flag's help, or argparse's own keywords."""
+    for names, how in options.items():
+        keywords = {"action": "store_true", "help": how} if isinstance(how, str) else how
+        if "type" in keywords:
+            keywords = keywords | {"type": _TYPES[keywords["type"]]}
+        group.add_argument(*names.split(), **keywords, **more)
 
 
 class _Help(argparse._HelpAction):
@@ -138,14 +169,10 @@ class _Help(argparse._HelpAction):
     ) -> None:
         given = vars(namespace).values()
         told = (parser.epilog or "").splitlines()
-        parser.epilog = "\n".join([line for line in told if line.split()[2] in given] or told)
+        its = [line for line in told if any(word in given for word in line.split()[2:3])]
+        parser.epilog = "\n".join(its or told)
         parser.print_help()
         parser.exit()
-
-
-def _started() -> str:
-    """How a person starts this: "python3 dist/shop.pyz"."""
-    return f"python3 {sys.argv[0]}"
 
 
 def _count(text: str) -> int:
@@ -162,75 +189,22 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _with_database(command: Operate, *, migrated: bool = True) -> Run:
-    """The command on the project and its database, brought up to date if `migrated`."""
+def _with_database(name: str, *, migrated: bool = True) -> Run:
+    """The command of `ops` of this name, on the project and its database, brought up to date if
+    `migrated`.
+    """
 
     def run(arguments: argparse.Namespace) -> int:
-        from .ops.project import with_database
+        from . import ops
 
-        with with_database(migrated=migrated) as project:
-            return command(project, arguments)
+        with ops.with_database(migrated=migrated) as project:
+            return int(getattr(ops, name)(project, arguments))
 
     return run
 
 
-def _serve(project: Project, arguments: argparse.Namespace) -> int:
-    from .ops.serve import serve
-
-    return serve(project, processes=arguments.processes, jobs=not arguments.no_jobs)
-
-
-def _worker(project: Project, arguments: argparse.Namespace) -> int:
-    from .ops.serve import work
-
-    return work(project, queues=arguments.queues)
-
-
-def _migrate(project: Project, arguments: argparse.Namespace) -> int:
-    from .ops import migrate
-
-    if arguments.direction == "down":
-        return migrate.down(project, arguments.steps, as_json=arguments.json)
-    command = migrate.up if arguments.direction == "up" else migrate.status
-    return command(project, as_json=arguments.json)
-
-
-def _import(project: Project, arguments: argparse.Namespace) -> int:
-    from .auth import Identity
-    from .ops.rows import import_file, tenant_id
-
-    a, roles = arguments, frozenset(arguments.as_role)
-    who = Identity("operator", roles, tenant_id(project, a.tenant), system=not roles)
-    return import_file(project, a.resource, a.file, who, a.on_error == "skip", a.update, a.json)
-
-
-def _export(project: Project, arguments: argparse.Namespace) -> int:
-    from .auth import Identity
-    from .ops.rows import export_rows, tenant_id
-
-    a, roles = arguments, frozenset(arguments.as_role)
-    query: dict[str, list[str]] = {"sort": [a.sort]} if a.sort else {}
-    for name, value in a.where:
-        query.setdefault(name, []).append(value)
-    who = Identity("operator", roles, tenant_id(project, a.tenant), system=a.all_fields)
-    return export_rows(project, a.resource, a.output, a.format, query, who)
-
-
-def _jobs(project: Project, arguments: argparse.Namespace) -> int:
-    from .ops.jobs import jobs
-
-    return jobs(project, arguments)
-
-
-def _auth(project: Project, arguments: argparse.Namespace) -> int:
-    from .ops.auth import auth
-
-    return auth(project, arguments)
-
-
 def _config(arguments: argparse.Namespace) -> int:
-    from .ops.door import DONE, tell, warn
-    from .ops.project import load_config
+    from .ops import load_config, tell, warn
 
     config = load_config()
     values, known = config.masked(), config.sources
@@ -241,12 +215,12 @@ def _config(arguments: argparse.Namespace) -> int:
     tell(values, lines.values(), as_json=arguments.json)
     for warning in config.warnings:
         warn(warning)
-    return DONE
+    return 0
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
     from . import doctor
-    from .ops.door import DONE, FAILED, tell
+    from .ops import tell
     from .ops.inspection import inspect_project
 
     sys.dont_write_bytecode = True  # what is looked at stays as it is
@@ -270,15 +244,14 @@ def _doctor(arguments: argparse.Namespace) -> int:
     report = doctor.Report(found, profile, strict=arguments.strict, command=arguments.command)
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     tell(report.document(), report.lines(colour=colour), as_json=arguments.json)
-    return DONE if report.good else FAILED
+    return 0 if report.good else 1
 
 
 def _version(arguments: argparse.Namespace) -> int:
     from platform import python_version
 
     from . import __version__, fanout
-    from .ops.door import DONE, tell
-    from .ops.project import load_project
+    from .ops import load_project, tell
 
     try:
         build = dict(load_project({}).build)
@@ -287,17 +260,19 @@ def _version(arguments: argparse.Namespace) -> int:
     facts = {"forge_min": __version__, "python": python_version(), "core": fanout.IMPL}
     facts |= {k: build[k] for k in ("name", "version", "commit", "date") if k in build}
     tell(facts, (f"{name}: {fact}" for name, fact in facts.items()), as_json=arguments.json)
-    return DONE
+    return 0
 
 
-_RUNS = {
-    "serve": _with_database(_serve),
-    "worker": _with_database(_worker),
-    "migrate": _with_database(_migrate, migrated=False),
-    "import": _with_database(_import),
-    "export": _with_database(_export),
-    "jobs": _with_database(_jobs),
-    "auth": _with_database(_auth),
+RUNS: Mapping[str, Run] = {
+    "serve": _with_database("serve_site"),
+    "worker": _with_database("work_jobs"),
+    "migrate up": _with_database("migrate_up", migrated=False),
+    "migrate down": _with_database("migrate_down", migrated=False),
+    "migrate status": _with_database("migration_status", migrated=False),
+    "import": _with_database("import_file"),
+    "export": _with_database("export_rows"),
+    "jobs": _with_database("manage_jobs"),
+    "auth": _with_database("manage_accounts"),
     "config": _config,
     "doctor": _doctor,
     "version": _version,
@@ -307,4 +282,4 @@ _TYPES = {"int": int, "count": _count, "path": Path, "pair": _pair}
 if __name__ == "__main__":
     sys.exit(main())
 
-__all__ = ["main", "parser"]
+__all__ = ["RUNS", "add_commands", "declare", "main", "operating", "parser"]

@@ -22,7 +22,6 @@ from ..wsgi.request import first
 
 SIGN_IN = "/sign-in"
 _OPEN = ("/favicon.ico", "/healthz", SIGN_IN)  # probes, and the form to sign in, know no secret
-_JOBS = ("/jobs", "/events")
 _COOKIE = "forge_admin"
 _GUESSES, _MINUTE = 10, 60.0
 _MOST = 10_000  # networks that are remembered
@@ -70,7 +69,10 @@ class Access:
             self._guesses.check(_place(request))
         if path in _OPEN or path.startswith("/static/") or self._is_allowed(request):
             return handler(request)
-        if path.startswith(_JOBS) or preferred(request, ("text/plain", "text/html")) == "text/html":
+        if (
+            path.startswith("/jobs")
+            or preferred(request, ("text/plain", "text/html")) == "text/html"
+        ):
             query = request.environ.get("QUERY_STRING", "")
             place = path + (f"?{query}" if query else "")
             return redirect(f"{SIGN_IN}?{urlencode({'next': place})}")

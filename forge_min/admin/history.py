@@ -10,9 +10,9 @@ import threading
 import time
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..observe import Snapshot
 
@@ -51,19 +51,15 @@ class Point(NamedTuple):
 
 
 class _Reading(NamedTuple):
-    """What stood at one moment, counted since the start."""
+    """The figures of one moment. counts: since the start; levels: as they stand; both by the name
+    of a field of `Point`. bounds, buckets: of the duration of requests.
+    """
 
     at: float
-    requests: float
-    failed: float
+    counts: Mapping[str, float]
+    levels: Mapping[str, Any]
     bounds: Sequence[float]
     buckets: Sequence[float]
-    jobs_done: float
-    jobs_failed: float
-    states: Mapping[str, float] | None
-    connections: float
-    streams: float
-    processor: float
 
 
 class History:
@@ -120,52 +116,36 @@ def _read(now: float, snapshot: Snapshot, jobs: Jobs) -> _Reading:
     states: dict[str, float] = {}
     for (_, state), number in (jobs or {}).items():
         states[state] = states.get(state, 0) + number
-    standing = {
-        name: sum(s.value for s in found[name].samples()) if name in found else 0.0
-        for name in (CONNECTIONS, STREAMS, PROCESSOR)
+
+    def total(name: str) -> float:
+        return sum(sample.value for sample in found[name].samples()) if name in found else 0.0
+
+    counts = {
+        "requests": sum(sum(buckets) for _, buckets in asked),
+        "failed": sum(sum(buckets) for status, buckets in asked if status.startswith("5")),
+        "jobs_done": sum(number for outcome, number in worked if outcome == "completed"),
+        "jobs_failed": sum(n for outcome, n in worked if outcome in ("retried", "discarded")),
+        "processor": total(PROCESSOR),
     }
-    return _Reading(
-        now,
-        requests=sum(sum(buckets) for _, buckets in asked),
-        failed=sum(sum(buckets) for status, buckets in asked if status.startswith("5")),
-        bounds=requests.bounds if requests else (),
-        buckets=_summed(buckets for _, buckets in asked),
-        jobs_done=sum(number for outcome, number in worked if outcome == "completed"),
-        jobs_failed=sum(
-            number for outcome, number in worked if outcome in ("retried", "discarded")
-        ),
-        states=None if jobs is None else states,
-        connections=standing[CONNECTIONS],
-        streams=standing[STREAMS],
-        processor=standing[PROCESSOR],
-    )
-
-
-def _summed(rows: Iterable[Sequence[int]]) -> list[float]:
-    return [float(sum(column)) for column in zip(*rows)]
+    levels = {
+        "states": None if jobs is None else states,
+        "connections": total(CONNECTIONS),
+        "streams": total(STREAMS),
+    }
+    buckets = [float(sum(column)) for column in zip(*(buckets for _, buckets in asked))]
+    return _Reading(now, counts, levels, requests.bounds if requests else (), buckets)
 
 
 def _between(last: _Reading, now: _Reading) -> Point:
     """A count that has become less is one of a process that ended: nothing is known of it."""
-    seconds = now.at - last.at
-
-    def rate(before: float, after: float) -> float:
-        return max(0.0, after - before) / seconds
-
+    rates: dict[str, Any] = {
+        name: max(0.0, count - last.counts[name]) / (now.at - last.at)
+        for name, count in now.counts.items()
+    }
     known = last.buckets or [0.0] * len(now.buckets)
     new = [max(0.0, after - before) for before, after in zip(known, now.buckets)]
-    return Point(
-        rate(last.requests, now.requests),
-        rate(last.failed, now.failed),
-        quantile(0.5, now.bounds, new),
-        quantile(0.99, now.bounds, new),
-        rate(last.jobs_done, now.jobs_done),
-        rate(last.jobs_failed, now.jobs_failed),
-        now.states,
-        now.connections,
-        now.streams,
-        rate(last.processor, now.processor),
-    )
+    p50, p99 = (quantile(q, now.bounds, new) for q in (0.5, 0.99))
+    return Point(p50=p50, p99=p99, **rates, **now.levels)
 
 
 def quantile(q: float, bounds: Sequence[float], counts: Sequence[float]) -> float | None:

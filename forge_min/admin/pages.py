@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from string import Template
 
 from ..data import files
-from ..wsgi import Handler, Request, Response
+from ..wsgi import Handler, Request, Response, html_response
 from ..wsgi.html import Raw, escape, join, tag, void
 from .history import History
 from .inside import Inside
@@ -115,8 +115,8 @@ class Pages:
         """A whole page."""
         project = escape(self._project)
         text = _PAGE.substitute(project=project, title=title, content=content, head=head)
-        kind = ("Content-Type", "text/html; charset=utf-8")
-        return Response(200, text.encode(errors="replace"), [kind])
+        # A span may hold half of a surrogate pair, which has no UTF-8.
+        return html_response(text.encode(errors="replace").decode())
 
 
 def uptime(seconds: float) -> str:

@@ -20,7 +20,6 @@ from ..wsgi import Handler, HTTPProblem, Request, Response, text_response
 from ..wsgi.middleware.accept import preferred
 from ..wsgi.request import first
 from .inside import Inside, Told
-from .listing import gc_lines, head, heap_lines, silent, trace_lines
 
 PATH = "/debug/pprof/"
 _NUMBER = expression(r"[0-9]{1,5}(\.[0-9]{1,3})?")
@@ -54,7 +53,7 @@ class Profiles:
             raise _no_answer(names)
         if len(self._inside.names()) == 1:
             return text_response(next(iter(told.values())).answer)
-        parts = [f"{head(name, of.pid)}\n\n{of.answer}" for name, of in told.items()]
+        parts = [f"{_head(name, of.pid)}\n\n{of.answer}" for name, of in told.items()]
         return text_response("\n".join([*parts, *(f"{line}\n" for line in silent(names, told))]))
 
     def _profile(self, request: Request) -> Response:
@@ -77,18 +76,18 @@ class Profiles:
         query = request.query
         seconds = _number(query, "seconds", 0, 0.1, 120) if first(query, "seconds") else 0.0
         question = Question("heap", {"seconds": seconds, "top": _top(query)})
-        return self._listed(query, request, question, heap_lines, seconds)
+        return self._listed(query, request, question, _heap_lines, seconds)
 
     def _trace(self, request: Request) -> Response:
         action = first(request.form(), "action")
         if action not in ("start", "stop"):
             raise BadRequest(f"action must be start or stop, not {action[:40]!r}")
         question = Question("trace", {"on": action == "start"})
-        return self._listed(request.form(), request, question, trace_lines, 0.0)
+        return self._listed(request.form(), request, question, _trace_lines, 0.0)
 
     def _gc(self, request: Request) -> Response:
         question = Question("gc", {"top": _top(request.query)})
-        return self._listed(request.query, request, question, gc_lines, 0.0)
+        return self._listed(request.query, request, question, _gc_lines, 0.0)
 
     def _listed(
         self, query: Query, request: Request, question: Question, lines: Any, seconds: float
@@ -105,7 +104,7 @@ class Profiles:
             found = {"processes": rows, **({"no_answer": lost} if lost else {})}
             body = json.dumps(found, default=str).encode()
             return Response(200, body, [("Content-Type", "application/json")])
-        parts = ["\n".join([head(n, of.pid), *lines(of.answer)]) for n, of in told.items()]
+        parts = ["\n".join([_head(n, of.pid), *lines(of.answer)]) for n, of in told.items()]
         return text_response("\n\n".join([*parts, *silent(names, told)]) + "\n")
 
     def _asked(self, query: Query) -> Sequence[str]:
@@ -163,3 +162,64 @@ def _no_answer(names: Sequence[str]) -> HTTPProblem:
 
 def _later(message: str, seconds: int) -> HTTPProblem:
     return HTTPProblem(503, message, headers=[("Retry-After", str(seconds))])
+
+
+# -- text for a terminal ---------------------------------------------------------------------------
+
+
+def _head(name: str, pid: int) -> str:
+    """Which process what follows is of."""
+    return f"process {name} (pid {pid})"
+
+
+def silent(names: Sequence[str], answers: Mapping[str, Told]) -> list[str]:
+    """A line for each process that was asked and has not answered."""
+    return [f"process {name}: no answer" for name in names if name not in answers]
+
+
+def _trace_lines(answer: Mapping[str, Any]) -> Iterator[str]:
+    """Of "trace"."""
+    yield f"heap tracing is {'on' if answer['tracing'] else 'off'}"
+
+
+def _heap_lines(answer: Mapping[str, Any]) -> Iterator[str]:
+    """Of "heap"."""
+    if "top" not in answer:
+        yield f"{answer['allocated_blocks']} blocks are allocated; where is not traced"
+        yield "?seconds=5 traces for so long; POST action=start traces until action=stop"
+        return
+    yield (
+        f"{_bytes(answer['traced_bytes'])} traced, {_bytes(answer['traced_peak_bytes'])} at most;"
+        f" tracing costs {_bytes(answer['tracing_costs_bytes'])}"
+    )
+    if "changed" in answer:
+        yield f"\nchanged in the last {answer['changed_in_seconds']:g} s"
+        yield from _sizes(answer["changed"], signed=True)
+    yield "\nheld now"
+    yield from _sizes(answer["top"])
+
+
+def _sizes(rows: Sequence[Mapping[str, Any]], signed: bool = False) -> Iterator[str]:
+    sign = "+" if signed else ""
+    for row in rows:
+        yield f"{row['bytes']:{sign}14,} B {row['blocks']:{sign}9,} blocks  {row['where']}"
+
+
+def _gc_lines(answer: Mapping[str, Any]) -> Iterator[str]:
+    """Of "gc"."""
+    state = "on" if answer["enabled"] else "off"
+    yield f"{state}; thresholds {answer['thresholds']}, counts {answer['counts']}"
+    for number, row in enumerate(answer["generations"]):
+        yield f"generation {number}: " + ", ".join(f"{n} {v}" for n, v in row.items())
+    yield ", ".join(f"{n} {answer[n]:,}" for n in ("objects", "frozen", "uncollectable"))
+    yield "" if answer["counted_every"] == 1 else f"\nof every {answer['counted_every']}th object:"
+    for row in answer["types"]:
+        yield f"{row['objects']:12,}  {row['type']}"
+
+
+def _bytes(number: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if number < 1024:
+            return f"{number:.4g} {unit}"
+        number /= 1024
+    return f"{number:.4g} GiB"

@@ -34,7 +34,7 @@ from .pages import Pages
 from .profiles import Profiles
 from .traces import Traces
 
-_JOBS = ("/jobs", "/jobs/{path...}", "/events", "/static/jobs/{path...}")
+_JOBS = ("/jobs", "/jobs/{path...}", "/static/jobs/{path...}")
 _THREADS = 4  # a profile takes one for as long as it lasts, what hangs two more for 2 s: see Inside
 _MOST = 10_000  # bytes of a form
 

@@ -12,7 +12,7 @@ from ..wsgi import Handler, Request, Response, text_response
 from ..wsgi.html import Raw, join, tag
 from ..wsgi.middleware.accept import preferred
 from .inside import Inside
-from .listing import silent
+from .profiles import silent
 
 if TYPE_CHECKING:
     from ..observe.recent import Branch, Tree

@@ -273,9 +273,7 @@ class Running:
         from ..admin.jobs import JobsPages
 
         reporting = partial(jobs.told_of, self._catalogue.kinds)
-        pages = JobsPages(self._admin_database, self._config.project.name, reporting)
-        self._stack.callback(pages.stop)
-        return pages
+        return JobsPages(self._admin_database, self._config.project.name, reporting)
 
     def _know_jobs(self, app: App) -> None:
         self._catalogue.kinds = self.registry.declared()

@@ -16,7 +16,7 @@ def generate(args: argparse.Namespace) -> int:
     """gen/ anew, or compared. Raises BuildError F305 when a check finds it stale."""
     from ..generate import generate, scaffold_resource
     from ..migrations import desired_sql
-    from ..ops.door import tell
+    from ..ops import tell
 
     root = find_root(args)
     resources = read_resources(root, as_json=args.json)
@@ -46,7 +46,7 @@ def generate(args: argparse.Namespace) -> int:
 def resource(args: argparse.Namespace) -> int:
     """The files that are the user's: what is missing, or with --force all; --diff only compares."""
     from ..generate import compare_scaffold, generate, scaffold_resource, scaffold_views
-    from ..ops.door import tell
+    from ..ops import tell
 
     root = find_root(args)
     resources = read_resources(root, as_json=args.json)

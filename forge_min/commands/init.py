@@ -18,7 +18,7 @@ def init(args: argparse.Namespace) -> int:
     nothing. Raises BuildError F301 where it cannot be written.
     """
     from ..generate import check_new
-    from ..ops.door import tell
+    from ..ops import tell
 
     if args.admin is not None and not args.auth:
         raise UsageError("--admin is for a project with accounts", hint="add --auth")
@@ -95,7 +95,7 @@ def _make_admin(folder: Path, email: str) -> str:
 
     from .. import db
     from ..auth import accounts, signing
-    from ..ops.project import with_database
+    from ..ops import with_database
 
     use_code(folder.absolute())
     password = secrets.token_urlsafe(12)

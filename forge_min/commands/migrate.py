@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def diff(args: argparse.Namespace) -> int:
     """Write what is missing. Raises as `migrations.diff`."""
-    from ..ops.door import tell
+    from ..ops import tell
 
     root = find_root(args)
     resources = read_resources(root, as_json=args.json)
@@ -45,7 +45,7 @@ def _missing(
     files = db.read_migrations(root / "migrations", "app")
     if not files:
         return diff(root, resources, files, name=args.name)
-    from ..ops.project import with_database
+    from ..ops import with_database
 
     use_code(root)
     answered = sys.stdin.isatty() and not args.json

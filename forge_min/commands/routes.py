@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def routes(args: argparse.Namespace) -> int:
     """Method, pattern and name of each, by pattern."""
-    from ..ops.door import tell
+    from ..ops import tell
 
     routes = sorted(_router(args).routes(), key=lambda route: (route.pattern, route.method))
     rows = [{"method": r.method, "pattern": r.pattern, "name": r.name} for r in routes]
@@ -26,7 +26,7 @@ def routes(args: argparse.Namespace) -> int:
 
 def openapi(args: argparse.Namespace) -> int:
     """The document of /api/openapi.json, also where `api.docs` does not serve it."""
-    from ..ops.door import tell
+    from ..ops import tell
     from ..wsgi import Request
 
     os.environ["FORGE_API_DOCS"] = "true"
@@ -42,7 +42,7 @@ def _router(args: argparse.Namespace) -> Router:
     from .. import db
     from ..actions import Registry
     from ..app.routes import build_router
-    from ..ops.project import load_project
+    from ..ops import load_project
     from ..wsgi.views import Frame
 
     use_code(find_root(args))

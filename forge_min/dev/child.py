@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..config import Config
 from ..ops.door import DONE, FAILED, report
 from ..ops.health import Health, has_admin
-from ..ops.processes import Link
+from ..ops.processes import ParentChannel
 from ..ops.project import Project
 from ..ops.serve import Ended, serve
 from ..wsgi import Server
@@ -26,7 +26,7 @@ from .problems import Problem, problems_of, write
 if TYPE_CHECKING:
     from ..app import Running
 
-STARTED = b"1"  # what `Link.serving` writes
+STARTED = b"1"  # what `ParentChannel.serving` writes
 
 
 class Doors(NamedTuple):
@@ -36,13 +36,13 @@ class Doors(NamedTuple):
     admin: socket.socket | None
 
 
-class Line(Link):
+class Line(ParentChannel):
     """A child's side of its parent. news: a pipe of states, which ends with the parent. told: the
     pipe that says that this process has started, or why it cannot.
     """
 
     def __init__(self, news: int, told: int, hear: Callable[[State], object]) -> None:
-        super().__init__(news, None, told)
+        super().__init__(news, told)
         self._hear = hear
 
     def failed(self, problems: Sequence[Problem]) -> bool:

@@ -23,6 +23,7 @@ from ..app import Running
 from ..config import load
 from ..errors import ForgeError, UsageError
 from ..observe import setup
+from ..ops import Child, ChildProcesses
 from ..ops.door import DONE
 from ..ops.health import has_admin
 from ..ops.project import FOLDER, Project, with_database
@@ -30,7 +31,6 @@ from ..ops.serve import MARGIN
 from ..wsgi import Server
 from .changes import Changes, asked_by
 from .child import STARTED, Doors, explain, live
-from .family import Child, Family
 from .made import Made, apply_migrations, compare_schemas, make_gen, make_styles
 from .overlay import State
 from .problems import Problem, problems_of, read, write
@@ -63,7 +63,9 @@ class Development:
             raise UsageError(message, code="F533", hint="run: forge-min serve")
         self._places = [self._config[key] for key in _PLACES]  # where it listens to its end
         c = self._config
-        self._family = Family(c.server.shutdown_timeout + c.jobs.shutdown_timeout + MARGIN)
+        self._children = ChildProcesses(
+            c.server.shutdown_timeout + c.jobs.shutdown_timeout + MARGIN
+        )
         self._secret = secrets.token_bytes(32)
         self._problems: dict[str, Made] = {}  # by what they are of, in the order shown
         self._said: set[Problem] = set()
@@ -101,8 +103,8 @@ class Development:
             finally:
                 for child in (self._next, *self._asides.values()):
                     if child is not None:
-                        self._family.kill(child)  # nobody waits for it any more
-                self._family.end_all()
+                        self._children.kill(child)  # nobody waits for it any more
+                self._children.end_all()
 
     def _open(self, stack: ExitStack) -> Doors:
         c = self._config
@@ -122,11 +124,13 @@ class Development:
         sources = self._watcher.sources
         ready, _, _ = select.select([*sources, *speakers], [], [], self._watcher.patience)
         for fd in ready:
-            if fd in speakers and self._family.hear(speakers[fd]):
-                self._finished(speakers[fd])
-            elif fd in speakers and speakers[fd].said == STARTED:
-                self._promote(speakers[fd])
-            elif fd in sources:
+            if child := speakers.get(fd):
+                ended = self._children.read(child)
+                if child.said == STARTED:
+                    self._promote(child)
+                elif ended:
+                    self._finished(child)
+            else:
                 self._watcher.settle()
         if not ready or set(ready) & set(sources):
             began = time.monotonic()
@@ -139,7 +143,7 @@ class Development:
 
     def _look_after(self) -> None:
         """Processes that have ended by themselves, and work that waits for its turn."""
-        for child, code in self._family.reap().items():
+        for child, code in self._children.reap().items():
             if child is self._current:
                 self._say(f"the process has ended with {code}; another begins")
                 self._current, self._again = None, time.monotonic() + _AGAIN
@@ -151,8 +155,8 @@ class Development:
         if self._next is None and self._todo:
             for name, work in self._todo.items():
                 if name in self._asides:
-                    self._family.kill(self._asides.pop(name))
-                self._asides[name] = self._family.fork(name, partial(_report, work))
+                    self._children.kill(self._asides.pop(name))
+                self._asides[name] = self._children.fork(name, partial(_report, work))
             self._todo = {}
 
     def _take(self, stack: ExitStack, names: Collection[str], asked: Changes) -> None:
@@ -233,7 +237,7 @@ class Development:
         """
         if self._due and not self._blocked():
             if self._next is not None:
-                self._family.end(self._next)  # not killed: it may answer somebody by now
+                self._children.end(self._next)  # not killed: it may answer somebody by now
                 self._overtaken = True
             self._due = False
             self._fork(SITE, partial(live, self._root, self._config, self._secret))
@@ -243,7 +247,7 @@ class Development:
     def _fork(self, name: str, life: Callable[..., int]) -> None:
         page = next(self._numbers)
         state = State(page, self._assets, self._styles, self._all(without=name))
-        self._next = self._family.fork(name, partial(life, self._doors, state))
+        self._next = self._children.fork(name, partial(life, self._doors, state))
         self._next.page = page
 
     def _promote(self, child: Child) -> None:
@@ -259,8 +263,8 @@ class Development:
                 self._say(f"reloaded in {took:.0f} ms: {_listed(self._why)}")
             self._overtaken = False
         if before is not None:
-            self._family.tell(before, self._state().line())
-            self._family.end(before)
+            self._children.send(before, self._state().line())
+            self._children.end(before)
         self._announce()
 
     def _finished(self, child: Child) -> None:
@@ -292,7 +296,7 @@ class Development:
                 self._say(problem.format(color=self._color))
         self._said = set(problems)
         if self._current is not None:
-            self._family.tell(self._current, self._state().line())
+            self._children.send(self._current, self._state().line())
 
 
 def _heard(child: Child) -> Made:

@@ -163,10 +163,3 @@ select to_jsonb(p) from forge_periodic p order by name
 -- How many of each queue and state, as the leader counted last.
 -- name: counted
 select q.name, c.key, c.value::text::float8 from forge_queue q, jsonb_each(q.counts) c where c.key <> 'oldest'
-
--- Another text when what the pages show has changed; cheap, because it is asked every two seconds.
--- name: changed
-select (select max(id) from forge_job), (select sum(completed + failed) from forge_job_minute),
-  (select string_agg(concat_ws(' ', name, paused_at, counts, max_running), ',' order by name) from forge_queue),
-  (select count(*) from forge_worker), (select max(claim) from (
-    select claim from forge_job where state = 'running' limit 1000) running)

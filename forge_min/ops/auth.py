@@ -24,7 +24,7 @@ Told = tuple[object, Iterable[str]]
 """An answer as of `tell`: the object for JSON, and the lines for a person."""
 
 
-def auth(project: Project, args: argparse.Namespace) -> int:
+def manage_accounts(project: Project, args: argparse.Namespace) -> int:
     """Do what `args.does` says with `args.of`. Raises UsageError, and the errors of `auth`."""
     with db.connect(project.config.database.url, application_name="forge_min auth") as conn:
         with db.transaction(conn):

@@ -21,7 +21,7 @@ _EVERY = 2.0  # seconds between looks of --watch
 _MANY = 1_000  # jobs that one statement changes
 
 
-def jobs(project: Project, args: argparse.Namespace) -> int:
+def manage_jobs(project: Project, args: argparse.Namespace) -> int:
     """Do what `args.does` says with `args.of`: ids of jobs, or a queue. Raises UsageError."""
     with db.connect(project.config.database.url, application_name="forge_min jobs") as conn:
         conn.nudger = _AtOnce(conn)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 
 from psycopg.conninfo import conninfo_to_dict
@@ -23,35 +24,35 @@ def connect_owner(project: Project) -> db.Connection:
     return db.connect(c.migrate_url, application_name=f"{project.config.project.name} migrate")
 
 
-def up(project: Project, *, as_json: bool = False) -> int:
+def migrate_up(project: Project, args: argparse.Namespace) -> int:
     """Apply what is missing, then give the app role its rights. Prints one line per file."""
     with connect_owner(project) as conn:
-        done = db.migrate(conn, files_of(project), progress=None if as_json else print)
+        done = db.migrate(conn, files_of(project), progress=None if args.json else print)
         missing = grant(project, conn)
     # Each file was told as it was done.
     lines = [] if done else ["nothing to apply"]
-    tell({"applied": done, "role_sql": missing}, lines, as_json=as_json)
-    if missing and not as_json:
+    tell({"applied": done, "role_sql": missing}, lines, as_json=args.json)
+    if missing and not args.json:
         print("-- this role may not do the following; run it as a superuser:", file=sys.stderr)
         print(missing, file=sys.stderr)
     return 1 if missing else 0
 
 
-def down(project: Project, steps: int, *, as_json: bool = False) -> int:
-    """Undo the last `steps` files of the project; forge's own stay."""
+def migrate_down(project: Project, args: argparse.Namespace) -> int:
+    """Undo the last `args.steps` files of the project; forge's own stay."""
     with connect_owner(project) as conn:
         own = db.read_migrations(project.root / "migrations", "app")
-        done = db.migrate_down(conn, own, steps)
-    tell({"undone": done}, done or ["nothing to undo"], as_json=as_json)
+        done = db.migrate_down(conn, own, args.steps)
+    tell({"undone": done}, done or ["nothing to undo"], as_json=args.json)
     return 0
 
 
-def status(project: Project, *, as_json: bool = False) -> int:
+def migration_status(project: Project, args: argparse.Namespace) -> int:
     """One line per file: applied, pending, changed or missing. Exit 1 when not all is applied."""
     with connect_owner(project) as conn:
         rows = db.migration_status(conn, files_of(project))
     answer = [{"file": f"{row.source}/{row.name}", "state": row.state} for row in rows]
-    tell(answer, (f"{one['state']:12}  {one['file']}" for one in answer), as_json=as_json)
+    tell(answer, (f"{one['state']:12}  {one['file']}" for one in answer), as_json=args.json)
     return 0 if all(row.state == "applied" for row in rows) else 1
 
 

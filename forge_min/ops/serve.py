@@ -7,6 +7,7 @@ the delay, the next one the process.
 
 from __future__ import annotations
 
+import argparse
 import gc
 import logging
 import os
@@ -17,6 +18,7 @@ import threading
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..config import Config
@@ -30,7 +32,7 @@ from .project import Project
 if TYPE_CHECKING:
     from ..admin import AdminServer
     from ..app import Running
-    from .processes import Link
+    from .processes import ParentChannel
 
 log = logging.getLogger("forge_min")
 _SERVER = (  # the settings that the server takes under their own names
@@ -104,7 +106,7 @@ def serve(
     jobs: bool = True,
     listener: socket.socket | None = None,
     admin_listener: socket.socket | None = None,
-    link: Link | None = None,
+    link: ParentChannel | None = None,
 ) -> int:
     """Answer requests until a signal comes. jobs: also work the jobs of jobs.queues.
 
@@ -140,11 +142,16 @@ def serve(
     )
 
 
-def work(project: Project, *, queues: str | None = None) -> int:
-    """Work jobs until a signal comes. queues: "default=10,mail=2" in place of jobs.queues."""
+def serve_site(project: Project, args: argparse.Namespace) -> int:
+    """The command `serve`."""
+    return serve(project, processes=args.processes, jobs=not args.no_jobs)
+
+
+def work_jobs(project: Project, args: argparse.Namespace) -> int:
+    """Work jobs until a signal comes. args.queues: "default=10,mail=2" in place of jobs.queues."""
     config, health = project.config, Health(project.build)
     _log_to_stderr(config)
-    chosen = config.jobs.queues if queues is None else read_queues(queues)
+    chosen = config.jobs.queues if args.queues is None else read_queues(args.queues)
     admin = has_admin(config, worker=True)
     with _process() as (stack, ended):
         running = _start(project, stack, health, admin=admin, serving=False)
@@ -157,20 +164,24 @@ def work(project: Project, *, queues: str | None = None) -> int:
 
 def _serve_many(project: Project, settings: dict[str, Any], count: int, jobs: bool) -> int:
     """A parent with `count` processes, and one for the admin server."""
-    from .processes import HealthOfMany, Inheritance, Supervisor
+    from .processes import ADMIN, CounterMemory, HealthOfMany, ParentChannel, Supervisor, pairs
 
     config, build = project.config, project.build
     gc.disable()  # PERF: as in `_start`, which switches it on again in each child
     project.preload()
     gc.freeze()  # what is loaded is shared with all that are forked
+    questions = pairs(count)
+    memory = CounterMemory()
 
-    def serve(slot: int, link: Link) -> int:
+    def serve(slot: int, life: int, ready: int) -> int:
+        link = ParentChannel(life, ready, questions[slot][1])
         return _serve(project, settings, Health(build), admin=False, jobs=jobs, link=link)
 
-    inherited = Inheritance()
-
-    def tell(link: Link, control: socket.socket) -> int:
-        health = HealthOfMany(build, control, count, inherited)
+    def tell(life: int, ready: int) -> int:
+        health, link = (
+            HealthOfMany(build, [pair[0] for pair in questions], memory),
+            ParentChannel(life, ready),
+        )
         with _process(child=True) as (stack, ended):
             link.start(health, ended.set)
             _start(project, stack, health, admin=True, serving=False)
@@ -189,8 +200,9 @@ def _serve_many(project: Project, settings: dict[str, Any], count: int, jobs: bo
             first.socket.close()
         c, delay = config.server, config.server.drain_delay
         patience = delay + c.shutdown_timeout + config.jobs.shutdown_timeout + MARGIN
-        admin = tell if config.admin.enabled else None
-        return Supervisor(serve, admin, count, patience, delays=delay > 0).run()
+        lives = {ADMIN: tell} if config.admin.enabled else {}
+        lives |= {str(slot + 1): partial(serve, slot) for slot in range(count)}
+        return Supervisor(lives, patience, delays=delay > 0).run()
 
 
 def _serve(
@@ -201,7 +213,7 @@ def _serve(
     admin: bool,
     jobs: bool,
     admin_listener: socket.socket | None = None,
-    link: Link | None = None,
+    link: ParentChannel | None = None,
 ) -> int:
     """One process that answers requests. link: to its parent, where it has one."""
     config, delay = project.config, project.config.server.drain_delay

@@ -228,8 +228,8 @@ def test_a_key_ends_within_ten_years_or_is_none(
     conn: db.Connection, anna: UUID, fresh_database: TestDatabase, lifetime: str
 ) -> None:
     with pytest.raises(UsageError):
-        command.auth(*asked(fresh_database, anna, lifetime))
-    assert command.auth(*asked(fresh_database, anna, "3650d")) == 0
+        command.manage_accounts(*asked(fresh_database, anna, lifetime))
+    assert command.manage_accounts(*asked(fresh_database, anna, "3650d")) == 0
     assert len(keys.list_keys(conn, anna)) == 1
 
 
@@ -245,5 +245,5 @@ def test_a_key_that_was_shown_is_kept_where_nobody_reads_the_rest(
 
     monkeypatch.setattr(command, "tell", tell)
     with pytest.raises(BrokenPipeError):
-        command.auth(*asked(fresh_database, anna))
+        command.manage_accounts(*asked(fresh_database, anna))
     assert keys.identify(conn, shown[0]).user == str(anna)

@@ -217,13 +217,13 @@ def test_the_jobs_page_shows_what_happens_without_being_loaded_again(
 ) -> None:
     browser = browse()
     browser.get(f"http://127.0.0.1:{board.site.admin}/jobs")
-    browser.until(f"{STATE} === 'live'")
+    browser.until("document.querySelector('[data-told]').textContent === 'live'")
     with db.connect(board.site.environ["FORGE_DATABASE_URL"]) as conn:
         conn.execute("insert into forge_job (kind) values ('Later')")
         browser.until("document.querySelector('.note').textContent.includes('Later')")
         conn.execute("insert into forge_queue (name, paused_at) values ('mail', now())")
     browser.until("document.querySelector('.state.paused') !== null")
     # A form works without a script of ours.
-    browser.execute_script("document.querySelector('form[method=post] button').click()")
+    browser.execute_script("document.querySelector('form[action*=resume] button').click()")
     browser.until("document.querySelector('main') && !document.querySelector('.state.paused')")
     assert browser.said == [], "the policy or a script complained"

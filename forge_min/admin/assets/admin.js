@@ -1,19 +1,25 @@
-// Keeps the overview fresh: the plots every 2 s, readiness every 10 s, while somebody sees the page.
+// Keeps a page up to date while it is visible: the parts marked data-fresh every 2 s, readiness every 10 s.
 (() => {
   "use strict";
-  const live = document.querySelector("[data-fresh]");
+  const live = [...document.querySelectorAll("[data-fresh]")];
+  const shown = live.map((part) => part.innerHTML);
   const ready = document.querySelector("[data-ready]");
   const told = document.querySelector("[data-told]");
 
   const look = async () => {
     if (document.hidden) return;
     try {
-      const answer = await fetch("/", { headers: { Accept: "text/html" } });
+      const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
       if (answer.redirected) return location.reload();
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      const fresh = page.querySelector("[data-fresh]");
-      if (!answer.ok || !fresh) throw new Error(answer.status);
-      live.replaceChildren(...fresh.childNodes);
+      const fresh = [...page.querySelectorAll("[data-fresh]")];
+      if (!answer.ok || fresh.length !== live.length) throw new Error(answer.status);
+      live.forEach((part, i) => {
+        // A part in use stays as it is: its focus would be lost.
+        if (fresh[i].innerHTML === shown[i] || part.contains(document.activeElement)) return;
+        shown[i] = fresh[i].innerHTML;
+        part.replaceChildren(...fresh[i].childNodes);
+      });
       told.textContent = "live";
     } catch {
       told.textContent = "no answer; trying again";
@@ -40,6 +46,6 @@
     }
   };
   told.textContent = "live";
-  repeat(look, 2000);
-  repeat(askReady, 10000);
+  if (live.length) repeat(look, 2000);
+  if (ready) repeat(askReady, 10000);
 })();

@@ -1,19 +1,16 @@
-"""The routes of the jobs page, and its live stream. Whoever may ask the admin server may use it."""
+"""The routes of the jobs page. All clients of the admin server may use it."""
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from ... import db, fanout, sse
+from ... import db
 from ...data import files
 from ...errors import BadRequest
 from ...jobs import control
-from ...notify import Event, MemoryHub
-from ...notify.link import Loop
 from ...wsgi import (
     Request,
     Response,
@@ -24,17 +21,14 @@ from ...wsgi import (
     html_response,
     redirect,
 )
-from ...wsgi.events import events_handler
 from . import view
 
-TOPIC = "jobs"
-LOOK = 2.0  # seconds between looks for what changed, while somebody watches
 LIMIT = 50  # jobs on a page
 FILTERS = ("state", "queue", "kind", "tag")
 
 
 class JobsPages:
-    """/jobs and what belongs to it. A handler inside the middleware CSRF; `stop` ends its streams.
+    """The handler of /jobs and the pages below it, inside the middleware CSRF.
 
     database: connections of the admin threads alone. project: the site's name. told: kinds whose
     worker wants to be told of a discarded job.
@@ -44,16 +38,7 @@ class JobsPages:
         self, database: db.Database, project: str, told: Callable[[], Sequence[str]]
     ) -> None:
         self._database, self._project, self._told = database, project, told
-        self._hub = MemoryHub(sse.encode_json)
-        self._writer = fanout.StreamWriter()
-        self._limiter = fanout.Limiter(max_total=100, max_per_user=100)
-        self._watch = Loop("admin-jobs", self._look, database.open)
-        self._starting = threading.Lock()  # LOCK: the first stream starts what streams need
-        self._started = False
-        self._seen = ""
         self._router = router = Router()
-        events = events_handler(self._hub, self._limiter, self._writer, topics={TOPIC})
-        router.add("GET", "/events", partial(self._stream, events))
         router.add("GET", "/static/jobs/{path...}", StaticFiles(files(__package__) / "assets"))
         router.add("GET", "/jobs", self._overview)
         router.add("GET", "/jobs/list", self._list)
@@ -69,15 +54,6 @@ class JobsPages:
         if request.method == "POST":
             check_csrf(request)
         return handler(request)
-
-    def stop(self) -> None:
-        """Close every stream. Idempotent."""
-        with self._starting:
-            started, self._started = self._started, False
-        if started:
-            self._watch.stop()
-            self._writer.stop(2.0, sse.close_frame("shutdown"))
-            self._hub.stop()
 
     # -- pages ------------------------------------------------------------------------------------
 
@@ -113,41 +89,13 @@ class JobsPages:
         id = _number(request.params["id"])
         told = self._told() if does == "discard" else ()
         control.change_jobs(self._database.connection(), does, [id], told)
-        self._tell()
         return redirect(f"/jobs/{id}")
 
     def _queue(self, does: str, request: Request) -> Response:
         name = request.query.get("queue", [""])[-1]
         change = {"pause": control.pause, "resume": control.resume}[does]
         change(self._database.connection(), name)
-        self._tell()
         return redirect("/jobs")
-
-    # -- the stream -------------------------------------------------------------------------------
-
-    def _stream(self, events: Callable[[Request], Response], request: Request) -> Response:
-        with self._starting:
-            if not self._started:
-                self._started = True
-                self._hub.start()
-                self._writer.start()
-                self._watch.start()
-        self._watch.wake.set()
-        return events(request)
-
-    def _look(self) -> None:
-        """Tell the pages when the figures have changed. Without pages nothing is asked."""
-        self._watch.rest(LOOK if self._limiter.active else None)
-        if self._watch.stopping.is_set() or not self._limiter.active:
-            return
-        seen = str(db.run(self._watch.connection(), control.SQL["changed"]))
-        if seen != self._seen:
-            self._seen = seen
-            self._tell()
-
-    def _tell(self) -> None:
-        if self._started:
-            self._hub.publish(Event(TOPIC, "jobs.changed"))
 
 
 def _number(text: str) -> int:

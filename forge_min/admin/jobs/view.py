@@ -26,7 +26,7 @@ def page(project: str, title: str, content: str) -> str:
 
 def overview(stats: Shown, minutes: Mapping[str, Sequence[Any]], now: float, csrf: Raw) -> Raw:
     """Queues, workers, schedules, the table."""
-    return join(
+    return _fresh(
         [
             tag("h1", "Queues"),
             _waiting("a kind", stats["unknown"]),
@@ -57,7 +57,8 @@ def listing(found: Sequence[Shown], asked: Mapping[str, str], limit: int) -> Raw
     if len(found) == limit:
         query = urlencode({**asked, "before": str(found[-1]["id"])})
         older = tag("p", tag("a", "Older jobs", href=f"/jobs/list?{query}"), class_="more")
-    return join([tag("h1", "Jobs"), _filter(asked), table(heads, rows, "No job is so."), older])
+    shown = _fresh([table(heads, rows, "No matching jobs."), older])
+    return join([tag("h1", "Jobs"), _filter(asked), shown])
 
 
 def detail(job: Shown, csrf: Raw) -> Raw:
@@ -88,18 +89,25 @@ def detail(job: Shown, csrf: Raw) -> Raw:
     errors = [_error(error) for error in reversed(job["errors"])]
     return join([
         tag("h1", join([f"Job {job['id']} ", tag("small", job["kind"])])),
-        tag("dl", join(part for n, v in shown for part in (tag("dt", n), tag("dd", v))),
-            class_="facts card"),
-        tag("div", join(_button(f"/jobs/{job['id']}/{does}", _WHAT[does], csrf,
-                                "strong" if does == "discard" else None)
-                        for does in _possible(job["state"])), class_="actions"),
+        _fresh([
+            tag("dl", join(part for n, v in shown for part in (tag("dt", n), tag("dd", v))),
+                class_="facts card"),
+            tag("div", join(_button(f"/jobs/{job['id']}/{does}", _WHAT[does], csrf,
+                                    "strong" if does == "discard" else None)
+                            for does in _possible(job["state"])), class_="actions"),
+        ]),
         tag("h2", "Arguments"), tag("pre", _json(job["args"]), class_="card", tabindex="0"),
         tag("h2", "Metadata"), tag("pre", _json(job["metadata"]), class_="card", tabindex="0"),
-        *([tag("h2", "Failed attempts"), *errors] if errors else []),
+        _fresh([tag("h2", "Failed attempts"), *errors] if errors else []),
     ])  # fmt: skip
 
 
 # -- parts -----------------------------------------------------------------------------------------
+
+
+def _fresh(parts: Sequence[object]) -> Raw:
+    """Content that admin.js keeps up to date."""
+    return tag("div", join(parts), data_fresh="")
 
 
 def table(heads: Sequence[str | tuple[str, str]], rows: Sequence[object], empty: str) -> Raw:

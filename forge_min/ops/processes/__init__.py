@@ -1,7 +1,11 @@
 """`serve` in several processes: the parent, and what the others tell the admin server."""
 
-from .inheritance import Inheritance
-from .link import HealthOfMany, Link
-from .supervisor import Supervisor, fork
+from .children import Child, ChildProcesses
+from .questions import ADMIN, ParentChannel, pairs
+from .site_health import CounterMemory, HealthOfMany
+from .supervisor import Supervisor
 
-__all__ = ["HealthOfMany", "Inheritance", "Link", "Supervisor", "fork"]
+__all__ = [
+    "ADMIN", "Child", "ChildProcesses", "CounterMemory", "HealthOfMany", "ParentChannel",
+    "Supervisor", "pairs",
+]  # fmt: skip

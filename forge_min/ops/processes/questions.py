@@ -1,161 +1,171 @@
-"""Questions from the admin process to the others. Each comes with a pipe for its answer, so that a
-profile of a minute keeps no other answer waiting; who asks no more closes it, which ends a profile.
+"""Questions from the admin process to the serving processes.
+
+The parent makes a pair of sockets for each serving process before it forks, and keeps both ends:
+whatever process takes a slot's place later reads from the same one. Each question brings a pipe for
+its answer, so a profile of a minute delays no other answer; the asker closes it to end a profile.
 """
 
 from __future__ import annotations
 
 import os
 import pickle
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from functools import partial
+from contextlib import ExitStack, suppress
 from multiprocessing.connection import Connection, Pipe, wait
-from multiprocessing.reduction import recv_handle, send_handle
 from typing import Any
 
-from ...admin import Inside, Told
-from ...observe import Snapshot
+from ...admin import Told
+from ...observe import snapshot
 from ...observe.profiles import Inspector, Question, Wait
-from ...wsgi import HTTPProblem
 from ..health import Health
 
 ADMIN = "admin"
+STATE = Question("state")
+"""Whether the process is ready, why not, and all its metrics."""
 COUNTED = Question("counted")
-"""What the plots show; answered at once."""
+"""The series of the plots; asks no database."""
 
-PATIENCE = 2.0  # seconds that an answer may take which needs no work
-_AT_ONCE = ("threads", "spans")  # what is answered as it lies there
-_MOST = 2  # who may wait for such answers: each holds one of the admin server's few threads
+PATIENCE = 2.0  # seconds to answer a question that needs no work
+# The same for a process that did not answer the last time: longer than a database has to answer.
+_BRIEF = 1.25
 _LOOK = 0.1  # seconds between looks whether an answer is still wanted
-_ENDED = (OSError, EOFError, pickle.UnpicklingError)
+_MESSAGE = 4096  # bytes of a question, at most
 
 
-def sent(link: Connection, question: Question) -> Connection:
-    """Ask over a link; where the answer comes. Raises OSError where nobody is at its other end."""
-    ours, theirs = Pipe()
-    try:
-        link.send(question)
-        send_handle(link, theirs.fileno(), 0)
-    except OSError:
-        ours.close()
-        raise
-    finally:
-        theirs.close()
-    return ours
+def pairs(count: int) -> list[tuple[socket.socket, socket.socket]]:
+    """For each slot the end of the admin process and the end of the serving process."""
+    made = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(count)]
+    for asking, _ in made:
+        asking.setblocking(False)  # it is full when a process hangs
+    return made
 
 
-def received(link: Connection) -> Connection:
-    """Where the answer goes of the question that was just received over the link."""
-    return Connection(recv_handle(link))
+def answer_all(questions: socket.socket, health: Health) -> None:
+    """Answer until the process ends; what may take its time on a thread `inspector`."""
+    inspector = Inspector()
+    while (received := socket.recv_fds(questions, _MESSAGE, 1))[1]:
+        question: Question = pickle.loads(received[0])
+        args = (health, inspector, question, Connection(received[1][0]))
+        if question in (STATE, COUNTED):
+            _answer(*args)
+        else:
+            threading.Thread(target=_answer, args=args, name="inspector", daemon=True).start()
 
 
-def answer(health: Health, question: Question, asker: Connection) -> None:
-    """Answer it; what may take its time on a thread of its own, `inspector`."""
-    if question == COUNTED:
-        _give(asker, health.counted)
-        return
-    found = partial(_of_this_process, health.inside, question, asker.poll)
-    threading.Thread(target=_give, args=[asker, found], name="inspector", daemon=True).start()
+def _answer(health: Health, inspector: Inspector, question: Question, asker: Connection) -> None:
+    with asker, suppress(OSError):  # nobody waits any more
+        if question == STATE:
+            running = health.running
+            answer: Any = snapshot(running.metrics.registry) if running else []
+            answer = (health.ready(), answer)
+        elif question == COUNTED:
+            answer = health.counted()
+        else:
+            answer = inspector.ask(question, asker.poll)
+        asker.send((os.getpid(), answer))
 
 
-def _of_this_process(inside: Inside, question: Question, wait: Wait) -> Any:
-    (told,) = inside.ask(inside.serving(), question, wait).values()
-    return told.answer
+class ParentChannel:
+    """A child's side of its parent.
 
+    life: a pipe that the parent alone can write to. ready: a pipe to say that the process has
+    started. questions: where a serving process reads them; `health` answers.
+    """
 
-def _give(asker: Connection, found: Callable[[], Any]) -> None:
-    with asker, suppress(OSError):  # who asked has gone
-        asker.send((os.getpid(), found()))
+    def __init__(self, life: int, ready: int, questions: socket.socket | None = None) -> None:
+        self._life, self._ready, self._questions = life, ready, questions
+
+    def start(self, health: Health, ended: Callable[[], object]) -> None:
+        """Begin to listen, on the threads `parent` and `answers`.
+
+        ended: called when the parent is gone.
+        """
+        threading.Thread(target=self._watch, args=[ended], name="parent", daemon=True).start()
+        if self._questions is not None:
+            args = [self._questions, health]
+            threading.Thread(target=answer_all, args=args, name="answers", daemon=True).start()
+
+    def serving(self) -> None:
+        """Tell the parent that this process has started. A second call does nothing."""
+        ready, self._ready = self._ready, -1
+        if ready >= 0:
+            os.write(ready, b"1")
+            os.close(ready)
+
+    def _watch(self, ended: Callable[[], object]) -> None:
+        os.read(self._life, 1)  # nobody writes: it ends with the parent
+        ended()
 
 
 class ManyProcesses:
-    """As of `admin.Inside`. send: asks the process of a slot, None where there is none now.
+    """Implements `admin.Inside`. The processes are called "1" and so on; "admin" is this one.
 
-    They are called 1 and so on; "admin" is this one.
+    links: the asking end of each slot.
     """
 
-    def __init__(self, send: Callable[[int, Question], Connection | None], count: int) -> None:
-        self._send, self._count = send, count
+    def __init__(self, links: Sequence[socket.socket]) -> None:
+        self._links = {str(slot): link for slot, link in enumerate(links, 1)}
         self._inspector = Inspector()
-        self._places = threading.Semaphore(_MOST)
-        self._waiting: dict[int, Connection] = {}  # slots that owe what the plots show
+        self._silent: frozenset[str] = frozenset()  # those that did not answer the last time
 
     def serving(self) -> Sequence[str]:
         """As of `admin.Inside`."""
-        return [str(slot + 1) for slot in range(self._count)]
+        return list(self._links)
 
     def names(self) -> Sequence[str]:
         """As of `admin.Inside`."""
-        return [*self.serving(), ADMIN]
+        return [*self._links, ADMIN]
 
-    def ask(self, names: Sequence[str], question: Question, wait: Wait) -> Mapping[str, Told]:
-        """As of `admin.Inside`. Raises HTTPProblem 503 while others wait for an answer
-        that a process should have had ready: it may hang.
-        """
+    def ask(
+        self, names: Sequence[str], question: Question, wait: Wait = lambda _: False
+    ) -> Mapping[str, Told]:
+        """As of `admin.Inside`. A process that hangs makes only the first asker wait."""
         if ADMIN in names:
             return {ADMIN: Told(os.getpid(), self._inspector.ask(question, wait))}
         with ExitStack() as stack:
-            seconds, patience = question.options.get("seconds", 0), 10 * PATIENCE
-            if question.what in _AT_ONCE:
-                stack.enter_context(self._place())
-                patience = PATIENCE
-            asked = {}
+            asked: dict[Connection, str] = {}
             for name in names:
-                link = self._send(int(name) - 1, question)
-                if link is not None:
-                    asked[name] = stack.enter_context(link)
-            found = dict(_answers(asked, patience, wait, seconds))
+                with suppress(OSError):
+                    ours = stack.enter_context(_sent(self._links[name], question))
+                    asked[ours] = name
+            found = dict(_answers(asked, question, wait, self._silent))
+        if not wait(0):
+            self._silent = self._silent - found.keys() | (set(names) - found.keys())
         return {name: Told(*found[name]) for name in names if name in found}
 
-    @contextmanager
-    def _place(self) -> Iterator[None]:
-        if not self._places.acquire(blocking=False):
-            message = "others are waiting for an answer of these processes"
-            raise HTTPProblem(503, message, headers=[("Retry-After", "1")])
-        try:
-            yield
-        finally:
-            self._places.release()
 
-    def counted(self) -> list[Snapshot]:
-        """What the plots show of each that answers. Who owes an answer is not asked again. For one
-        thread.
-        """
-        for slot in range(self._count):
-            if slot not in self._waiting:
-                link = self._send(slot, COUNTED)
-                if link is not None:
-                    self._waiting[slot] = link
-        answers = dict(_answers(self._waiting, PATIENCE, lambda _: False))
-        for slot in [s for s, link in self._waiting.items() if s in answers or _has_ended(link)]:
-            self._waiting.pop(slot).close()
-        return [taken for _, taken in answers.values()]
+def _sent(link: socket.socket, question: Question) -> Connection:
+    """Send a question; the pipe of its answer. Raises OSError when too many wait already."""
+    ours, theirs = Pipe()
+    with theirs:
+        try:
+            socket.send_fds(link, [pickle.dumps(question)], [theirs.fileno()])
+        except OSError:
+            ours.close()
+            raise
+    return ours
 
 
 def _answers(
-    asked: Mapping[Any, Connection], patience: float, stop: Wait, seconds: float = 0.0
-) -> Iterator[Any]:
-    """(key, answer) of each that answers in time, while `stop` does not say otherwise. seconds:
-    that an answer takes in any case. Who takes far longer beyond them than the first may hang.
+    asked: Mapping[Connection, str], question: Question, stop: Wait, silent: frozenset[str]
+) -> Iterator[tuple[str, Any]]:
+    """(name, answer) of each process that answers in time, until `stop` returns true.
+
+    A process that takes far longer than the first one may hang.
     """
-    left = {link: key for key, link in asked.items()}
-    due = time.monotonic() + seconds
-    until = due + patience
+    left = dict(asked)
+    due = time.monotonic() + question.options.get("seconds", 0)
+    until = due + (10 * PATIENCE if question.options else PATIENCE)
     while left and time.monotonic() < until and not stop(0):
+        if time.monotonic() > due + _BRIEF and silent.issuperset(left.values()):
+            return
         for link in wait(list(left), _LOOK):
             assert isinstance(link, Connection)
-            key = left.pop(link)
-            with suppress(*_ENDED):
-                yield key, link.recv()
+            name = left.pop(link)
+            with suppress(OSError, EOFError, pickle.UnpicklingError):
+                yield name, link.recv()
                 now = time.monotonic()
                 until = min(until, now + PATIENCE + 2 * max(now - due, 0.0))
-
-
-def _has_ended(link: Connection) -> bool:
-    """After `_answers`: what can still be read then is only its end."""
-    try:
-        return link.poll()
-    except OSError:
-        return True

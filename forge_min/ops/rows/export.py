@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
@@ -16,36 +17,36 @@ from ... import db
 from ...actions import ListQuery, Relation
 from ...actions.base import scope
 from ...actions.resource import Sort, quote
-from ...auth import Identity
 from ...errors import ForgeError
 from ...expression import expression
 from ..project import Project
 from .lines import STRUCTURED
-from .transfer import BATCH, AnyActions, opened
+from .transfer import BATCH, AnyActions, opened, operator
 
 Items = Iterable[Mapping[str, Any]]
-Query = Mapping[str, Sequence[str]]
 _PLAIN = expression(r'[^",\r\n]+')
 
 
-def export_rows(
-    project: Project, topic: str, output: Path | None, format: str, query: Query, who: Identity
-) -> int:
-    """Write every row of `topic` that `query` (as a list's URL has it, decoded) leaves.
+def export_rows(project: Project, args: argparse.Namespace) -> int:
+    """Write every row of `resource` that the filters `where` leave.
 
     output: the file; None is stdout. format: "jsonl", "csv", or "" for what the file's name says.
-    who: whose view of the rows it is. Raises as `opened`, BadRequest for a wrong query, ForgeError
-    F612 for a file that cannot be written.
+    Raises as `opened`, BadRequest for a wrong query, ForgeError F612 for a file that cannot be
+    written.
     """
-    started = time.monotonic()
-    as_csv = (format or (output or Path()).suffix[1:].lower()) == "csv"
-    with opened(project, topic, who) as actions:
+    started, output = time.monotonic(), args.output
+    format = "jsonl" if args.json else args.format or (output or Path()).suffix[1:].lower()
+    query: dict[str, list[str]] = {"sort": [args.sort]} if args.sort else {}
+    for name, value in args.where:
+        query.setdefault(name, []).append(value)
+    with opened(project, args.resource, operator(project, args, args.all_fields)) as actions:
         asked = ListQuery.parse(actions.resource, query)
         # The oldest first: an import has to have a row before those that refer to it.
         sorts = asked.sorts or (Sort(actions.resource.key),)
         rows = actions.stream(replace(asked, sorts=sorts))
         with _writing(output) as stream:
-            count = _write(stream, _items(actions, rows), actions.shown() if as_csv else None)
+            types = actions.shown() if format == "csv" else None
+            count = _write(stream, _items(actions, rows), types)
     if output:
         print(f"{output}: {count} rows in {time.monotonic() - started:.1f} s")
     return 0

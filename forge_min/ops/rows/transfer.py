@@ -5,6 +5,7 @@ Every wrong line is named by its number. Nothing of its file is kept, or with `s
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from collections import defaultdict
@@ -14,7 +15,6 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 from psycopg import Rollback
 
@@ -34,38 +34,39 @@ DONE = ("created", "updated", "unchanged")
 KEPT = {"version", "created_at", "updated_at", "deleted_at"}  # the table's own: passed over
 
 
-def import_file(
-    project: Project, topic: str, file: Path, who: Identity, skip: bool, update: str, as_json: bool
-) -> int:
-    """Create a row of `topic` from each line of `file` (.csv with a header line, else JSON lines).
+def import_file(project: Project, args: argparse.Namespace) -> int:
+    """Create a row of a resource from each line of a file.
 
-    skip: keep the good lines; else a wrong one undoes all. update: the unique field by which a row
-    that is there is found, and updated; "" creates only. Returns 1 when a line was refused. Raises
-    as `opened`, BadRequest for a file (F610) and for a field to update by that is not unique.
+    file: .csv with a header line, else JSON lines. on_error: "skip" keeps the good lines; else a
+    wrong one undoes all. update: the unique field by which a row that is there is found, and
+    updated; "" creates only. Returns 1 when a line was refused. Raises as `opened`, BadRequest for
+    a file (F610) and for a field to update by that is not unique.
     """
     started = time.monotonic()
-    with opened(project, topic, who) as actions:
-        send: Send = partial(actions.upsert_many, key=update) if update else actions.create_many
-        load = Load(actions, file, send, quiet=as_json)
-        load.run(skip=skip)
+    with opened(project, args.resource, operator(project, args, not args.as_role)) as actions:
+        key = args.update
+        send: Send = partial(actions.upsert_many, key=key) if key else actions.create_many
+        load = Load(actions, args.file, send, quiet=args.json)
+        load.run(skip=args.on_error == "skip")
     counts, seconds = load.counts, time.monotonic() - started
-    report = {"resource": topic, "rows": sum(counts[n] for n in DONE), **counts}
+    report = {"resource": args.resource, "rows": sum(counts[n] for n in DONE), **counts}
     report |= {"seconds": round(seconds, 3), "errors": load.errors}
     words = ", ".join(f"{n} {name}" for name, n in counts.items() if n) or "no lines"
-    door.tell(report, [f"{topic}: {words} in {seconds:.1f} s"], as_json=as_json)
+    door.tell(report, [f"{args.resource}: {words} in {seconds:.1f} s"], as_json=args.json)
     return 1 if counts["refused"] else 0
 
 
-def tenant_id(project: Project, tenant: str | None) -> UUID | None:
-    """The id of a tenant that is given by its slug, or by its id, which is not looked up. Raises
-    NotFound F634 for an unknown slug.
+def operator(project: Project, args: argparse.Namespace, system: bool) -> Identity:
+    """The identity that does this.
+
+    tenant: a slug, or an id, which is not looked up. Raises NotFound F634 for an unknown slug.
     """
-    if tenant is None:
-        return None
-    if id := accounts.as_id(tenant):
-        return id
-    with db.connect(project.config.database.url, application_name="forge_min transfer") as conn:
-        return accounts.find_tenant(conn, tenant).id
+    tenant = args.tenant and accounts.as_id(args.tenant)
+    if args.tenant and not tenant:
+        name = "forge_min transfer"
+        with db.connect(project.config.database.url, application_name=name) as conn:
+            tenant = accounts.find_tenant(conn, args.tenant).id
+    return Identity("operator", frozenset(args.as_role), tenant, system=system)
 
 
 @contextmanager
