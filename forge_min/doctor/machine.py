@@ -1,19 +1,33 @@
-"""This machine: room where we write, and how many files a process may open."""
+"""This machine: its Python, room where we write, and how many files a process may open."""
 
 from __future__ import annotations
 
 import os
+import platform
 import resource
 import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from .finding import Finding, State, found
 from .site import Site
 
+OLDEST, NEWEST = (3, 11), (3, 14)  # versions of Python that are tested
 LOW, NONE = 256 << 20, 16 << 20  # bytes that are free
 SPARE = 100  # files beside sockets: logs, modules, the artifact, what is read and sent
 INFINITE = resource.RLIM_INFINITY
+
+
+def check_python(site: Site) -> Iterator[Finding]:
+    """Whether this version is one of those that are tested."""
+    version = f"{platform.python_implementation()} {platform.python_version()}"
+    if sys.version_info[:2] < OLDEST:
+        yield found("D101", "failed", f"{version} is too old")
+    elif sys.version_info[:2] > NEWEST:
+        yield found("D101", "warning", f"{version} is newer than any that was tested")
+    else:
+        yield found("D101", "ok", version)
 
 
 def check_disk(site: Site) -> Iterator[Finding]:
