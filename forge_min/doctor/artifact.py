@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from hashlib import sha256
 from pathlib import Path
 
-from ..manifest import INFO, NAME, Manifest, read_each
+from ..manifest import Manifest, damage, read_each
 from .finding import Finding, listed, skipped, verdict
 from .site import Site
 
@@ -17,15 +15,9 @@ def check_artifact(site: Site) -> Iterator[Finding]:
     if site.artifact is None:
         yield skipped("D201", "this is a project's folder, no artifact")
         return
-    members, unreadable = read_each(site.artifact)
-    manifest = Manifest.read(members.get(NAME, b"").decode("utf-8", "replace"))
-    differing = manifest.differences(members)
-    extra = [name for name, what in differing.items() if what == "added"]
-    wrong: dict[str, str] = {name: what for name, what in differing.items() if what != "added"}
-    wrong |= dict.fromkeys(unreadable, "unreadable")
-    digest = sha256(members.get(NAME, b"")).hexdigest()
-    if json.loads(members.get(INFO) or b"{}").get("manifest") != digest:
-        wrong[NAME] = f"not the one of {INFO}"
+    manifest, wrong = damage(site.artifact)
+    extra = [name for name, what in wrong.items() if what == "added"]
+    wrong = {name: what for name, what in wrong.items() if what != "added"}
     names = listed(f"{name} ({what})" for name, what in sorted(wrong.items()))
     well = f"all {len(manifest.hashes)} are as they were built"
     yield verdict("D201", "failed", names and f"not as they were built: {names}", well)

@@ -12,8 +12,7 @@ from ...errors import BuildError
 from ...manifest import listed
 from .. import artifact
 from ..failure import failure
-from .platforms import compiled_tag
-from .wheel import PURE, Wheel, complete, pack
+from .wheel import PURE, Wheel, compiled_tag, complete, pack
 
 NAME = "forge-min"
 _PACKAGE = "forge_min"
