@@ -142,8 +142,10 @@ def read_each(artifact: Path) -> tuple[dict[str, bytes], list[str]]:
 
 
 def damage(artifact: Path) -> tuple[Manifest, dict[str, str]]:
-    """The manifest of an artifact, and the members that are not as it says: "missing", "added",
-    "altered" or "unreadable"; the manifest itself where the build info has another hash.
+    """The manifest of an artifact, and the members that are not as it says.
+
+    Each of these is "missing", "added", "altered" or "unreadable". The manifest itself is one of
+    them where the build info has another hash.
 
     Raises BuildError F349 for a manifest that cannot be parsed.
     """

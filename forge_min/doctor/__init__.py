@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from functools import partial
 
-from .artifact import check_artifact
 from .configuration import (
     check_admin,
     check_configuration,
@@ -17,7 +16,7 @@ from .configuration import (
 )
 from .examination import attempt
 from .finding import Finding, State, broken, codes, found, listed, verdict
-from .machine import check_disk, check_files, check_python
+from .machine import check_artifact, check_disk, check_files, check_python
 from .report import GROUPS, Report
 from .site import Profile, Site
 

@@ -3,11 +3,11 @@
 from .deployment import Deployed, deploy
 from .evidence import write_evidence
 from .pipeline import Built, build
-from .tailwind import stylesheet_state
+from .stylesheets import refresh_stylesheet, stylesheet_state
 from .vendor import Vendored, copy_source, vendor
 from .verify import Verified, verify
 
 __all__ = [
     "Built", "Deployed", "Vendored", "Verified", "build", "copy_source", "deploy",
-    "stylesheet_state", "vendor", "verify", "write_evidence",
+    "refresh_stylesheet", "stylesheet_state", "vendor", "verify", "write_evidence",
 ]  # fmt: skip

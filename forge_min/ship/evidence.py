@@ -46,20 +46,22 @@ class Proof(NamedTuple):
 
 
 def write_evidence(
-    found: Verified, folder: Path, *, root: Path | None, tests: Path | None
+    verified: Verified, folder: Path, *, root: Path | None, tests: Path | None
 ) -> tuple[Path, Path]:
-    """Writes evidence.html and evidence.json; their paths. root: the project, to build it again
-    without a network. tests: a JUnit report. Raises BuildError F345 for what cannot be written,
-    F380 for a report that cannot be read.
+    """Writes evidence.html and evidence.json, and returns their paths.
+
+    root: the project, to build it again without a network. tests: a JUnit report.
+
+    Raises BuildError F345 for what cannot be written, F380 for a report that cannot be read.
     """
     report = {
-        "artifact": found.path.name,
-        "sha256": found.digest,
+        "artifact": verified.path.name,
+        "sha256": verified.digest,
         "machine": f"{platform.platform()}, Python {platform.python_version()}",
-        "build": {key: value for key, value in found.info.items() if key != "native_files"},
-        "proofs": [proof._asdict() for proof in _proofs(found, root, tests)],
-        "licences": _licences(found.members, found.info["inputs"]),
-        "hashes": dict(Manifest.of(found.members).hashes),
+        "build": {key: value for key, value in verified.info.items() if key != "native_files"},
+        "proofs": [proof._asdict() for proof in _proofs(verified, root, tests)],
+        "licences": _licences(verified.members, verified.info["inputs"]),
+        "hashes": dict(Manifest.of(verified.members).hashes),
     }
     page, data = folder / "evidence.html", folder / "evidence.json"
     text = json.dumps(report, indent=1) + "\n"

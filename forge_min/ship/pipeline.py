@@ -21,8 +21,13 @@ from .failure import failure
 from .info import build_info, files_of_git, with_hashes
 from .project import Project, check_files, parse_schemas, project_members, read_project
 from .steps import Step, no_network, timed
-from .stylesheets import check_stylesheets
-from .tailwind import MADE, asks_for_tailwind, is_as_made, make_stylesheet
+from .stylesheets import (
+    MADE,
+    asks_for_tailwind,
+    check_stylesheets,
+    is_up_to_date,
+    make_stylesheet,
+)
 from .vendor import (
     FOLDER,
     SBOM,
@@ -105,7 +110,7 @@ def _warnings(project: Project) -> Iterator[BuildError]:
 def _make_stylesheet(project: Project, *, verify: bool) -> None:
     if asks_for_tailwind(project) and not verify:
         make_stylesheet(project)
-    elif asks_for_tailwind(project) and not is_as_made(project):
+    elif asks_for_tailwind(project) and not is_up_to_date(project):
         raise failure("other_made", files=MADE)
 
 

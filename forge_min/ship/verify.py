@@ -25,8 +25,10 @@ _MADE = ("sources", "manifest", "native", "native_files")  # of build-info.json:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """An artifact that is as it was built. info: build-info.json. digest: of what SHA256SUMS lists,
-    the file or a folder's build info. signature, sbom: whether there is one, which holds.
+    """An artifact that is as it was built.
+
+    info: build-info.json. digest: of what SHA256SUMS lists, the file or a folder's build info.
+    signature, sbom: whether there is one, which holds.
     """
 
     path: Path
@@ -144,8 +146,9 @@ def _run(path: Path, *command: str, data: bytes = b"") -> None:
 
 
 def read_current(path: Path, info: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The build info of the artifact at `path`, if it is whole and of these inputs: info without
-    its hashes.
+    """The build info of the artifact at `path`, if it is whole and of these inputs.
+
+    info: the build info without its hashes.
     """
     try:
         found = verify(path).info if path.exists() else {}
@@ -155,8 +158,9 @@ def read_current(path: Path, info: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def compare(path: Path, members: Mapping[str, bytes]) -> None:
-    """Raises BuildError F381 unless the artifact at `path` is what these members give, naming what
-    differs; F349 where none is.
+    """Raises BuildError F381 unless the artifact at `path` is what these members give.
+
+    The message names what differs. F349: there is no artifact.
     """
     found = read_members(path)
     if found != members:

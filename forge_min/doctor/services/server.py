@@ -74,8 +74,9 @@ def check_way(site: Site, conn: db.Connection) -> Iterator[Finding]:
 
 
 def check_events(site: Site) -> Iterator[Finding]:
-    """Whether a notification arrives on a connection of the hub's kind. It goes to a channel of
-    this check alone, and needs no right and no row.
+    """Whether a notification arrives on a connection of the hub's kind.
+
+    It goes to a channel that only this check uses, and needs no right and no row.
     """
     late = f"events are found by polling, up to {site.settings['notify.poll_interval']:g} s late"
     if not site.settings["notify.listen"]:

@@ -68,8 +68,9 @@ def write_folder(members: Mapping[str, bytes], path: Path) -> None:
 
 
 def sums_name(path: Path) -> str:
-    """What SHA256SUMS lists of an artifact: itself; of a folder its build info, which has the hash
-    of the manifest, which has all others.
+    """The name by which SHA256SUMS lists an artifact.
+
+    Of a folder that is its build info, which has the hash of the manifest, which has all others.
     """
     return f"{path.name}/{INFO}" if path.is_dir() else path.name
 
@@ -143,10 +144,10 @@ def _sweep(path: Path) -> None:
 
 
 def check_folder(path: Path, root: Path, listing: str = NAME) -> None:
-    """Raises BuildError F345 where something else lies than a folder in which `listing` lists
-    every file, or an empty one, and where the project at `root` lies in it.
+    """Raises BuildError F345 for a folder that may not be replaced.
 
-    listing: of an artifact its manifest, of a vendor folder its SHA256SUMS.
+    It may if `listing` lists every file in it, or it is empty, and the project at `root` does not
+    lie in it. listing: of an artifact its manifest, of a vendor folder its SHA256SUMS.
     """
     if os.path.lexists(path) and not path.is_dir():
         raise _not_ours(path, "it is no folder")
@@ -159,8 +160,9 @@ def check_folder(path: Path, root: Path, listing: str = NAME) -> None:
 
 
 def check_file(path: Path) -> None:
-    """Raises BuildError F345 where something else lies than a zipapp with a build info, what is
-    left of one, or an empty file.
+    """Raises BuildError F345 for a file that may not be replaced.
+
+    An empty one may, and a zipapp with a build info or what is left of one.
     """
     if not os.path.lexists(path):
         return
