@@ -67,16 +67,11 @@ def _damaged(root: Path) -> list[str]:
     """Members that cannot be read, or differ from the manifest. root: an artifact, or any folder of
     packages, which has none.
     """
-    from .manifest import NAME, Manifest, read_each
+    from .manifest import NAME, damage
 
     if not root.is_file() and not (root / NAME).is_file():
         return []
-    members, unreadable = read_each(root)
-    if NAME not in unreadable:
-        manifest = Manifest.read(members.get(NAME, b"").decode("utf-8", "replace"))
-        differing = manifest.differences(members)
-        unreadable += [name for name, what in differing.items() if what != "added"]
-    return sorted(set(unreadable))
+    return sorted(name for name, what in damage(root)[1].items() if what != "added")
 
 
 def application() -> WSGIApplication:

@@ -32,16 +32,9 @@ def load(root: Path | None, environ: Mapping[str, str], text: str | None = None)
     (F202) stands for all that it could hold: the variables alone are looked at beside it, and it is
     a ConfigError of its own where they are well.
     """
-    try:
-        loading = _Loading(environ, *_source(root, environ, text))
-        config = loading.finish()
-        errors = loading.errors
-    except ConfigError as err:
-        loading = _Loading(environ, _DEFAULT_FILE, "")
-        loading.read_variables()
-        if not loading.errors:
-            raise
-        errors = [err, *loading.errors]
+    config, errors = inspect(root, environ, text)
+    if len(errors) == 1 and errors[0].code == "F202":
+        raise errors[0]
     if errors:
         unknown = [ConfigError(told, code="F201") for told in _unknown_variables(environ)]
         raise ErrorGroup("the configuration cannot be used", [*errors, *unknown])
@@ -54,12 +47,15 @@ def inspect(
     """As `load`, for who looks for mistakes: the configuration with defaults in place of what
     cannot be used, and every error. A file that cannot be read or parsed counts as none.
     """
+    loading = _Loading(environ)
+    readable = True
     try:
-        loading = _Loading(environ, *_source(root, environ, text))
-        return loading.finish(), loading.errors
+        loading.read_file(*_source(root, environ, text))
     except ConfigError as err:
-        loading = _Loading(environ, _DEFAULT_FILE, "")
-        return loading.finish(), [err, *loading.errors]
+        loading.errors.append(err)
+        readable = False
+    loading.read_variables()
+    return loading.finish(rules=readable), loading.errors
 
 
 def _source(root: Path | None, environ: Mapping[str, str], text: str | None) -> tuple[str, str]:
@@ -77,55 +73,60 @@ def _source(root: Path | None, environ: Mapping[str, str], text: str | None) -> 
 class _Loading:
     """One load. Goes through all of it before it raises: every error is reported at once."""
 
-    def __init__(self, environ: Mapping[str, str], file: str, text: str) -> None:
+    def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
-        self._file = file
-        self._text = text.removeprefix("\ufeff")  # as some editors begin a file (TOML 1.1)
         self.errors: list[ConfigError] = []
         self._values = {key.name: key.accept(key.default) for key in TABLE}
         self._sources = {key.name: "default" for key in TABLE}
-
-    def finish(self) -> Config:
-        env = self._environ.get("FORGE_ENV") or "development"
-        if env not in _ENVIRONMENTS:
+        self._env = environ.get("FORGE_ENV") or "development"
+        if self._env not in _ENVIRONMENTS:
             known = ", ".join(_ENVIRONMENTS)
-            self._refuse(f"FORGE_ENV must be one of {known}, not {env!r}", "F200")
-        if env == "production":
+            self._refuse(f"FORGE_ENV must be one of {known}, not {self._env!r}", "F200")
+        if self._env == "production":
             self._values |= _PRODUCTION
             self._sources |= dict.fromkeys(_PRODUCTION, "production")
-        if self._text:
-            self._read_file()
-        self.read_variables()
-        self._derive(env)
-        return Config(env, self._values, self._sources, [*_unknown_variables(self._environ)])
+
+    def finish(self, *, rules: bool) -> Config:
+        """The configuration, its values checked against each other if `rules`."""
+        self._derive()
+        if self._env == "production":
+            self._values["observe.log_format"] = "json"
+            self._sources["observe.log_format"] = "production"
+        if rules:
+            self._check()
+        warnings = [*_unknown_variables(self._environ)]
+        return Config(self._env, self._values, self._sources, warnings)
 
     def _refuse(self, message: str, code: str, hint: str | None = None) -> None:
         self.errors.append(ConfigError(message, code=code, hint=hint))
 
-    def _read_file(self) -> None:
+    def read_file(self, file: str, text: str) -> None:
+        """Raises ConfigError F202 for a file that cannot be parsed."""
+        if not text:
+            return
         import tomllib  # PERF: 4 ms that a site without a file does not wait for
 
+        text = text.removeprefix("\ufeff")  # as some editors begin a file (TOML 1.1)
         try:
-            sections = tomllib.loads(self._text)
+            sections = tomllib.loads(text)
         except (ValueError, RecursionError) as err:  # also for more digits than int() takes
             found = re.search(r"\(at line (\d+)", str(err))
-            line = found[1] if found else self._text.count("\n") + 1
-            raise ConfigError(f"{self._file}:{line}: {err}", code="F202") from err
+            line = found[1] if found else text.count("\n") + 1
+            raise ConfigError(f"{file}:{line}: {err}", code="F202") from err
         known = sorted({name.partition(".")[0] for name in KEYS})
         for section, content in sections.items():
-            if not isinstance(content, dict) or section not in known:
-                where = f"{self._file}:{_line_of(self._text, section)}"
-                what, hint = "is not a section", _meant(section, known)
-                if section in known:
-                    what = "must be a section"
-                    hint = f"write [{section}], and its keys on the lines below"
-                self._refuse(f"{where}: {section!r} {what}", "F201", hint)
+            if isinstance(content, dict) and section in known:
+                for name, raw in content.items():
+                    where = f"{file}:{_line_of(text, section, name)}"
+                    self._read_entry(section, name, raw, where)
                 continue
-            for name, raw in content.items():
-                self._read_entry(section, name, raw)
+            what, hint = "is not a section", _meant(section, known)
+            if section in known:
+                what = "must be a section"
+                hint = f"write [{section}], and its keys on the lines below"
+            self._refuse(f"{file}:{_line_of(text, section)}: {section!r} {what}", "F201", hint)
 
-    def _read_entry(self, section: str, name: str, raw: object) -> None:
-        where = f"{self._file}:{_line_of(self._text, section, name)}"
+    def _read_entry(self, section: str, name: str, raw: object, where: str) -> None:
         key = KEYS.get(f"{section}.{name}")
         if key is not None:
             self._put(key, raw, where)
@@ -134,6 +135,7 @@ class _Loading:
         self._refuse(f"{where}: {section!r} has no key {name!r}", "F201", _meant(name, known))
 
     def read_variables(self) -> None:
+        """The environment goes before the file."""
         for key in TABLE:
             for variable in (key.variable, *key.aliases):
                 if variable in self._environ:
@@ -149,8 +151,8 @@ class _Loading:
             hint = f"the default is {json.dumps(key.default)}"
             self._refuse(f"{where}: {key.name} must be {err}, not {given}", "F200", hint)
 
-    def _derive(self, env: str) -> None:
-        """Values that follow from others, and rules between them."""
+    def _derive(self) -> None:
+        """Values that follow from others."""
         values, url = self._values, str(self._values["database.url"])
         direct = "database.direct_url" if values["database.direct_url"] else "database.url"
         role_of = "database.url" if _user(url) else "project.name"
@@ -164,13 +166,17 @@ class _Loading:
                 values[name] = value
                 if self._sources[name] == "default":
                     self._sources[name] = self._sources[origin]
-        if _user(url) not in ("", values["database.app_role"]):
+
+    def _check(self) -> None:
+        """Rules between values."""
+        url = str(self._values["database.url"])
+        if _user(url) not in ("", self._values["database.app_role"]):
             where = self._sources["database.app_role"]
             message = f"{where}: database.app_role must be the user of database.url"
             self._refuse(message, "F200", "leave app_role out, or correct the URL")
         self._part_ports()
         self._keep_workers()
-        if env == "production":
+        if self._env == "production":
             self._harden(url)
 
     def _part_ports(self) -> None:
@@ -196,8 +202,6 @@ class _Loading:
 
     def _harden(self, url: str) -> None:
         values = self._values
-        values["observe.log_format"] = "json"
-        self._sources["observe.log_format"] = "production"
         if not url:
             hint = "set FORGE_DATABASE_URL; only development has an embedded database"
             self._refuse("database.url is required in production", "F203", hint)

@@ -17,9 +17,8 @@ from ..migrations import diff as difference
 from ..ops import migrate
 from ..ops.project import Project
 from ..parse import parse_project
+from ..ship import refresh_stylesheet
 from ..ship.project import parse_schemas, read_project
-from ..ship.stylesheets import check_stylesheets
-from ..ship.tailwind import asks_for_tailwind, make_stylesheet, stylesheet_state
 from .problems import Problem, diagnosed, problems_of
 
 Made = list[Problem]
@@ -106,7 +105,5 @@ def compare_schemas(project: Project) -> Made:
 def make_styles(root: Path) -> Made:
     """static/css/app.css where Tailwind is asked for; and stylesheets must need no other host."""
     project = read_project(root)
-    if asks_for_tailwind(project) and stylesheet_state(root) != "fresh":
-        make_stylesheet(project)
-    check_stylesheets(root)
+    refresh_stylesheet(project)
     return []

@@ -8,28 +8,25 @@ from __future__ import annotations
 
 from functools import partial
 
-from .artifact import check_artifact
 from .configuration import (
     check_admin,
     check_configuration,
     check_openness,
-    check_scripts,
     check_secret,
 )
 from .examination import attempt
 from .finding import Finding, State, broken, codes, found, listed, verdict
-from .machine import check_disk, check_files
-from .program import check_python
+from .machine import check_artifact, check_disk, check_files, check_python
 from .report import GROUPS, Report
 from .site import Profile, Site
 
 _CHECKS = {
+    "D101": check_python,
     "D201": check_artifact,
     "D301": check_configuration,
     "D303": check_secret,
     "D304": check_admin,
     "D306": check_openness,
-    "D213": check_scripts,
     "D401": check_disk,
     "D402": check_files,
 }
@@ -37,10 +34,7 @@ _CHECKS = {
 
 def check_alone(site: Site) -> list[Finding]:
     """What needs no other part of the site."""
-    results = attempt("D101", check_python)
-    for code, check in _CHECKS.items():
-        results += attempt(code, partial(check, site))
-    return results
+    return [one for code, check in _CHECKS.items() for one in attempt(code, partial(check, site))]
 
 
 __all__ = [

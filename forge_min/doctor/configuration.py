@@ -4,15 +4,14 @@ said.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 
 from .finding import Finding, codes, found, told, verdict
-from .secrecy import weakness
 from .site import Site
 
 SECRET, TOKEN = 32, 16  # characters at least
+DISTINCT = 8  # different characters that a random secret has at least
 
 
 def check_configuration(site: Site) -> Iterator[Finding]:
@@ -80,21 +79,6 @@ def check_openness(site: Site) -> Iterator[Finding]:
         yield found("D308", site.lighter if wide else "ok", trusted)
 
 
-def check_scripts(site: Site) -> Iterator[Finding]:
-    """The hashes of assets.scripts."""
-    scripts = site.settings["assets.scripts"]
-    wrong = [n for n, row in scripts.items() if not _is_hash(row["sha256"])]
-    for name in wrong:
-        file = scripts[name]["member"]
-        yield found("D213", "failed", f"{name} has no whole SHA-256", file=file)
-    if not wrong:
-        yield found("D213", "ok", f"{len(scripts)}, each with its hash")
-
-
-def _is_hash(text: object) -> bool:
-    return re.fullmatch(r"[0-9a-f]{64}", str(text)) is not None
-
-
 def _is_everybody(network: str) -> bool:
     return network != "unix" and ip_network(network).prefixlen == 0
 
@@ -105,3 +89,13 @@ def is_near(host: str) -> bool:
         return host in ("", "localhost") or host[0] == "/" or ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def weakness(secret: str, least: int) -> str:
+    """Why a secret is easy to guess, without any part of it; "" if nothing is known against it.
+
+    least: characters. These are the two rules of Django's security.W009.
+    """
+    if len(secret) < least:
+        return f"has fewer than {least} characters"
+    return "has too few different characters" if len(set(secret)) < DISTINCT else ""

@@ -1,19 +1,60 @@
-"""This machine: room where we write, and how many files a process may open."""
+"""What a site runs on: the artifact, Python, room where we write, and the limit of open files."""
 
 from __future__ import annotations
 
 import os
+import platform
 import resource
 import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from .finding import Finding, State, found
+from ..manifest import Manifest, damage, read_each
+from .finding import Finding, State, found, listed, skipped, verdict
 from .site import Site
 
+OLDEST, NEWEST = (3, 11), (3, 14)  # versions of Python that are tested
 LOW, NONE = 256 << 20, 16 << 20  # bytes that are free
 SPARE = 100  # files beside sockets: logs, modules, the artifact, what is read and sent
 INFINITE = resource.RLIM_INFINITY
+
+
+def check_artifact(site: Site) -> Iterator[Finding]:
+    """Altered, missing and unexpected members; compiled parts that are not the artifact's."""
+    if site.artifact is None:
+        yield skipped("D201", "this is a project's folder, no artifact")
+        return
+    manifest, wrong = damage(site.artifact)
+    extra = [name for name, what in wrong.items() if what == "added"]
+    wrong = {name: what for name, what in wrong.items() if what != "added"}
+    names = listed(f"{name} ({what})" for name, what in sorted(wrong.items()))
+    well = f"all {len(manifest.hashes)} are as they were built"
+    yield verdict("D201", "failed", names and f"not as they were built: {names}", well)
+    unknown = extra and f"the manifest does not know {listed(extra)}"
+    yield verdict("D202", "failed", unknown or "", "there are none")
+    if site.native is not None and site.artifact.is_file():
+        yield _unpacked(site.native.parent, manifest)
+
+
+def _unpacked(folder: Path, manifest: Manifest) -> Finding:
+    native = manifest.only(name for name in manifest.hashes if name.startswith("_native/"))
+    present, unreadable = read_each(folder)
+    wrong = sorted({*native.differences(present), *unreadable})
+    message = f"not the artifact's: {listed(wrong)} in {folder}" if wrong else ""
+    well = f"{len(native.hashes)} files in {folder}"
+    return verdict("D203", "failed", message, well, folder=folder)
+
+
+def check_python(site: Site) -> Iterator[Finding]:
+    """Whether this version is one of those that are tested."""
+    version = f"{platform.python_implementation()} {platform.python_version()}"
+    if sys.version_info[:2] < OLDEST:
+        yield found("D101", "failed", f"{version} is too old")
+    elif sys.version_info[:2] > NEWEST:
+        yield found("D101", "warning", f"{version} is newer than any that was tested")
+    else:
+        yield found("D101", "ok", version)
 
 
 def check_disk(site: Site) -> Iterator[Finding]:

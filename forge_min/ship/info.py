@@ -14,7 +14,7 @@ from ..data import files
 from ..manifest import Manifest
 from .origin import commit, source_date
 from .project import Project, generating, style_sources
-from .tailwind import MADE, asks_for_tailwind
+from .stylesheets import MADE, asks_for_tailwind
 
 SKIPPED = "skipped"  # by --skip-css
 

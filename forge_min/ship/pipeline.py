@@ -19,12 +19,15 @@ from ..parse import ResourceIR
 from . import artifact
 from .failure import failure
 from .info import build_info, files_of_git, with_hashes
-from .offline import no_network
 from .project import Project, check_files, parse_schemas, project_members, read_project
-from .proof import compare, read_current
-from .steps import Step, timed
-from .stylesheets import check_stylesheets
-from .tailwind import MADE, asks_for_tailwind, is_as_made, make_stylesheet
+from .steps import Step, no_network, timed
+from .stylesheets import (
+    MADE,
+    asks_for_tailwind,
+    check_stylesheets,
+    is_up_to_date,
+    make_stylesheet,
+)
 from .vendor import (
     FOLDER,
     SBOM,
@@ -35,6 +38,7 @@ from .vendor import (
     read_wheelhouse,
     sbom_of_artifact,
 )
+from .verify import compare, read_current
 
 Format = Literal["zipapp", "dir"]
 _BOOT = "forge_min/ship/artifact/boot.py"
@@ -106,7 +110,7 @@ def _warnings(project: Project) -> Iterator[BuildError]:
 def _make_stylesheet(project: Project, *, verify: bool) -> None:
     if asks_for_tailwind(project) and not verify:
         make_stylesheet(project)
-    elif asks_for_tailwind(project) and not is_as_made(project):
+    elif asks_for_tailwind(project) and not is_up_to_date(project):
         raise failure("other_made", files=MADE)
 
 
@@ -152,7 +156,6 @@ def _package(
         project, sources, distributions, files=files, driver=driver, skip_css=skip_css
     )
     if not verify and (current := read_current(path, info)):
-        artifact.write_sums(path)  # what a kill has left there
         return path, current
     members = _compiled(sources, zipped=format == "zipapp")
     members[NAME] = Manifest.of(members).write().encode()
@@ -162,7 +165,8 @@ def _package(
         compare(path, members)
     else:
         write = artifact.write_zipapp if format == "zipapp" else artifact.write_folder
-        write(members, path, sums=True)
+        write(members, path)
+        artifact.write_sums(path)
     return path, info
 
 

@@ -9,11 +9,10 @@ import re
 import resource
 import secrets
 import shutil
-import signal
 import time
 import zipfile
 from asyncio import CancelledError
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -21,9 +20,8 @@ from typing import Any
 
 import pytest
 from forge_min.doctor import Finding, Report, attempt, check_alone, codes, found
-from forge_min.doctor.examination import Unanswered, apart
+from forge_min.doctor.configuration import weakness
 from forge_min.doctor.machine import enough_files, room_at
-from forge_min.doctor.secrecy import weakness
 from forge_min.doctor.services.server import check_passwords
 from forge_min.errors import ConfigError
 from forge_min.manifest import INFO, NAME, Manifest
@@ -61,25 +59,6 @@ def test_a_check_that_takes_too_long_is_ended_and_leaves_no_alarm() -> None:
     assert one.state == "failed" and "within 0.05 s" in one.message
     assert attempt("D401", lambda: [found("D401", "ok", "fast")], 0.05)[0].state == "ok"
     time.sleep(0.1)  # an alarm that was left behind would end the test here
-
-
-def refuse_all() -> None:
-    while True:
-        try:
-            pass
-        except BaseException:
-            pass
-
-
-def refuse_alarms() -> None:
-    signal.signal(signal.SIGALRM, signal.SIG_IGN)
-    time.sleep(60)
-
-
-@pytest.mark.parametrize("look", [refuse_all, refuse_alarms])
-def test_what_cannot_be_ended_from_within_is_ended_from_outside(look: Callable[[], None]) -> None:
-    with pytest.raises(Unanswered, match=r"no answer within 0\.2 s"):
-        apart(partial(attempt, "D105", look), 0.2)  # type: ignore[arg-type]
 
 
 def test_what_raises_no_exception_is_a_failure_and_ctrl_c_is_none() -> None:
@@ -172,16 +151,6 @@ def test_unpacked_parts_are_compared_with_the_artifact(tmp_path: Path, make_site
     assert one.next == f"rm -r {native.parent}"
 
 
-def test_scripts_need_a_whole_hash(make_site: MakeSite) -> None:
-    row = {"wheel": "w", "member": "m.js", "sha256": sha256(b"").hexdigest()}
-    good = make_site("", {"assets.scripts": {"star": row}})
-    assert of(check_alone(good), "D213").state == "ok"
-    bad = make_site("", {"assets.scripts": {"star": row | {"sha256": "abc"}}})
-    one = of(check_alone(bad), "D213")
-    assert one.state == "failed" and one.message.startswith("star ")
-    assert one.next == "sha256sum m.js"
-
-
 # -- configuration ---------------------------------------------------------------------------------
 
 
@@ -189,11 +158,8 @@ def test_scripts_need_a_whole_hash(make_site: MakeSite) -> None:
     ("secret", "why"),
     [
         ("short", "fewer than 32"),
-        ("a" * 40, "repeats"),
-        ("0123456789abcdef" * 3, "repeats"),
-        ("change-me-" + GOOD[:32], "guesses first"),
-        ("My Pass-Word is " + GOOD[:32], "guesses first"),
-        ("ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abc", "guesses first"),
+        ("a" * 40, "too few different"),
+        ("passwordpasswordpasswordpassword", "too few different"),
         ("a99az9z99a9azz9aa9z99zz9aa9a9z9a9", "too few different"),
     ],
 )
@@ -211,9 +177,7 @@ def test_a_secret_that_can_be_guessed_is_told_without_it(
 def test_random_secrets_are_good() -> None:
     for _ in range(2000):
         for made in (secrets.token_hex(16), secrets.token_hex(32), secrets.token_urlsafe(24)):
-            assert weakness(made, 32) in ("", "holds a word that everybody guesses first"), made
-    hexadecimal = [weakness(secrets.token_hex(32), 32) for _ in range(2000)]
-    assert set(hexadecimal) == {""}
+            assert weakness(made, 32) == "", made
 
 
 def test_no_secret_is_fine_in_development_alone(make_site: MakeSite) -> None:
@@ -228,8 +192,8 @@ def test_no_secret_is_fine_in_development_alone(make_site: MakeSite) -> None:
         ("::1", "", "ok", "ok"),
         ("0.0.0.0", "", "failed", "failed"),
         ("admin.example", "", "failed", "failed"),
-        ("0.0.0.0", "letmein-letmein!", "warning", "failed"),
-        ("127.0.0.1", "letmein-letmein!", "ok", "warning"),
+        ("0.0.0.0", "letme-letme-letme", "warning", "failed"),
+        ("127.0.0.1", "letme-letme-letme", "ok", "warning"),
         ("0.0.0.0", GOOD[:48], "ok", "ok"),
     ],
 )

@@ -204,7 +204,7 @@ def test_without_a_name_of_a_database_development_is_warned_and_nothing_is_start
 def test_the_profile_comes_from_the_environment_and_secrets_stay_out(
     project: Path, fresh_database: TestDatabase
 ) -> None:
-    secret = "changeme-changeme-changeme-changeme-1"
+    secret = "changeme" * 4
     environ = {"FORGE_ENV": "production", "FORGE_DATABASE_URL": fresh_database.app_url}
     done = run(project, "doctor --json", environ | {"FORGE_AUTH_SECRET": secret})
     assert json.loads(done.stdout)["profile"] == "prod" and state(done, "D303") == "failed"

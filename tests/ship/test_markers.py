@@ -6,7 +6,7 @@ from importlib.metadata import distributions
 
 import pytest
 from forge_min.errors import BuildError
-from forge_min.ship.artifact.markers import environment, required_names
+from forge_min.ship.artifact.distributions import environment, required_names
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 

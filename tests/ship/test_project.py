@@ -211,7 +211,7 @@ from pathlib import Path
 from forge_min.errors import BuildError
 from forge_min.ship.project import check_files, project_members, read_project
 from forge_min.ship.stylesheets import check_stylesheets
-from forge_min.ship.tailwind import asks_for_tailwind
+from forge_min.ship.stylesheets import asks_for_tailwind
 root = Path(sys.argv[1])
 try:
     check_files(root), asks_for_tailwind(read_project(root)), check_stylesheets(root)

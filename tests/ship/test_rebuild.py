@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from forge_min.errors import BuildError
 from forge_min.ship import Built, build
-from forge_min.ship.tailwind import find_program
+from forge_min.ship.stylesheets import find_program
 
 pytestmark = pytest.mark.slow
 

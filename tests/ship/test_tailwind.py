@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from forge_min.errors import BuildError
-from forge_min.ship import build, stylesheet_state, tailwind
+from forge_min.ship import build, stylesheet_state
+from forge_min.ship import stylesheets as tailwind
 from forge_min.ship.project import read_project, style_sources
 
 real = pytest.mark.skipif(
@@ -128,14 +129,14 @@ def test_rules_that_somebody_edited_are_not_what_was_made(
 ) -> None:
     text, made = make(small), small / tailwind.MADE
     made.write_text(text + ".hand{color:red}\n")
-    assert stylesheet_state(small) == "edited" and not tailwind.is_as_made(read_project(small))
+    assert stylesheet_state(small) == "edited" and not tailwind.is_up_to_date(read_project(small))
     assert make(small) == text
     monkeypatch.setattr(tailwind, "find_program", lambda: None)
     made.write_text(text.replace("px", "em", 1))
     assert "was edited since build made it" in refused(small).message
-    assert not tailwind.is_as_made(read_project(small))
+    assert not tailwind.is_up_to_date(read_project(small))
     made.write_text(text)
-    assert tailwind.is_as_made(read_project(small)) and make(small) == text
+    assert tailwind.is_up_to_date(read_project(small)) and make(small) == text
 
 
 @real
@@ -147,9 +148,9 @@ def test_where_tailwind_is_it_is_asked_whether_the_rules_are_its_own(
     other = f"{rules}.x{{}}"
     known, new = (sha256(text.encode()).hexdigest() for text in (rules, other))
     (small / tailwind.MADE).write_text(head.replace(known, new) + "\n" + other)
-    assert stylesheet_state(small) == "fresh" and not tailwind.is_as_made(read_project(small))
+    assert stylesheet_state(small) == "fresh" and not tailwind.is_up_to_date(read_project(small))
     monkeypatch.setattr(tailwind, "find_program", lambda: None)
-    assert tailwind.is_as_made(read_project(small))
+    assert tailwind.is_up_to_date(read_project(small))
 
 
 @real

@@ -19,7 +19,7 @@ from forge_min.ship import Vendored, vendor
 from forge_min.ship.artifact import members, normalise
 from forge_min.ship.project import read_project
 from forge_min.ship.vendor import SBOM, collect, read_wheelhouse, sbom_of_artifact
-from forge_min.ship.vendor.lock import read_lock
+from forge_min.ship.vendor.wheelhouse import read_lock
 
 from wheels import DIGEST, SCRIPT, alter, environment, install_star, pin
 

@@ -17,9 +17,9 @@ import pytest
 from forge_min.errors import BuildError
 from forge_min.ship import artifact
 from forge_min.ship.artifact import recorded_files
-from forge_min.ship.vendor import platforms
-from forge_min.ship.vendor.licences import licence_of, licence_texts
+from forge_min.ship.vendor import wheel as wheels
 from forge_min.ship.vendor.own import other_wheels, own_wheels
+from forge_min.ship.vendor.sbom import licence_of, licence_texts
 from forge_min.ship.vendor.wheel import Wheel, repack
 from forge_min.ship.vendor.wheelhouse import Wheelhouse
 
@@ -92,24 +92,24 @@ def test_a_wheel_without_a_distribution_is_named(data: bytes) -> None:
 def test_a_wheel_fits_by_its_tags(
     monkeypatch: pytest.MonkeyPatch, tag: str, expected: bool
 ) -> None:
-    monkeypatch.setattr(platforms, "is_musl", lambda: False)
-    assert platforms.fits(Wheel(f"made-1.0-{tag}.whl", b"")) is expected
+    monkeypatch.setattr(wheels, "is_musl", lambda: False)
+    assert wheels.fits(Wheel(f"made-1.0-{tag}.whl", b"")) is expected
 
 
 def test_on_musl_only_wheels_for_musl_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(platforms, "is_musl", lambda: True)
-    assert platforms.fits(Wheel(f"made-1.0-{NATIVE}-{NATIVE}-musllinux_1_2_{MACHINE}.whl", b""))
-    assert not platforms.fits(Wheel(f"made-1.0-{NATIVE}-{NATIVE}-manylinux_2_5_{MACHINE}.whl", b""))
+    monkeypatch.setattr(wheels, "is_musl", lambda: True)
+    assert wheels.fits(Wheel(f"made-1.0-{NATIVE}-{NATIVE}-musllinux_1_2_{MACHINE}.whl", b""))
+    assert not wheels.fits(Wheel(f"made-1.0-{NATIVE}-{NATIVE}-manylinux_2_5_{MACHINE}.whl", b""))
 
 
 def test_a_core_is_tagged_by_the_oldest_glibc_that_has_its_symbols(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(platforms, "is_musl", lambda: False)
+    monkeypatch.setattr(wheels, "is_musl", lambda: False)
     data = b"\0GLIBC_2.2.5\0GLIBC_2.34\0GLIBC_2.17\0"
-    tag = platforms.compiled_tag("_fanout.cpython.so", data)
+    tag = wheels.compiled_tag("_fanout.cpython.so", data)
     assert tag == f"{NATIVE}-{NATIVE}-manylinux_2_34_{MACHINE}"
-    stable = platforms.compiled_tag("_fanout.abi3.so", b"")
+    stable = wheels.compiled_tag("_fanout.abi3.so", b"")
     assert stable == f"cp311-abi3-manylinux_2_17_{MACHINE}"
 
 
@@ -141,10 +141,10 @@ def test_the_wheel_with_the_core_is_that_one_and_the_core() -> None:
     for wheel in compiled:
         names = {str(f) for f in wheel.distribution().files or ()}
         (core,) = names - {str(f) for f in pure.distribution().files or ()}
-        assert core.startswith("forge_min/_fanout.") and platforms.fits(wheel)
+        assert core.startswith("forge_min/_fanout.") and wheels.fits(wheel)
 
 
-def test_a_checkouts_core_for_any_python_gets_a_wheel_of_its_own(
+def test_of_a_checkouts_cores_the_one_that_runs_gets_a_wheel(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = tmp_path / "forge_min"
@@ -153,19 +153,15 @@ def test_a_checkouts_core_for_any_python_gets_a_wheel_of_its_own(
     native, stable = (f"_fanout{suffix}" for suffix in EXTENSION_SUFFIXES[:2])
     (root / native).write_bytes(b"for this Python")
     (root / stable).write_bytes(b"for any")
-    pure, portable, last = own_wheels()
-    assert "-py3-none-any" in pure.file and "-cp311-abi3-" in portable.file
+    pure, last = own_wheels()
+    assert "-py3-none-any" in pure.file
     assert f"-{NATIVE}-{NATIVE}-" in last.file
-    own = {
-        wheel.file: {str(f) for f in wheel.distribution().files or ()}
-        for wheel in (pure, portable, last)
-    }
-    assert own[portable.file] - own[pure.file] == {f"forge_min/{stable}"}
+    own = {wheel.file: {str(f) for f in wheel.distribution().files or ()} for wheel in (pure, last)}
     assert own[last.file] - own[pure.file] == {f"forge_min/{native}"}
     # The build takes the one that Python loads, and compares with the wheel that pip would take.
     files = artifact.package_files(root)
     assert f"forge_min/{stable}" not in files
-    house = Wheelhouse(tmp_path / "requirements.lock", {}, (pure, portable, last))
+    house = Wheelhouse(tmp_path / "requirements.lock", {}, (pure, last))
     house.check_package(files)
 
 

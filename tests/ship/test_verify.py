@@ -89,7 +89,6 @@ HARMS: list[tuple[Callable[[Path], object], str]] = [
     (lambda p: (p / "app.py").unlink(), "app.py is missing"),
     (lambda p: (p / "all").symlink_to("/"), "all was added"),
     (lambda p: os.mkfifo(p / "pipe"), "pipe was added"),
-    (lambda p: (p / "deep" / "empty").mkdir(parents=True), "deep/empty/ was added"),
     (lambda p: (p / "empty.py").unlink() or (p / "empty.py").symlink_to("/evil"), "empty.py was"),
     (lambda p: (p / "empty.py").unlink() or os.mkfifo(p / "empty.py"), "empty.py was altered"),
     (lambda p: (p / "empty.py").unlink() or (p / "empty.py").mkdir(), "empty.py is missing"),

@@ -12,19 +12,18 @@ import psycopg
 
 from ... import db
 from ...errors import ForgeError
-from ..examination import PATIENCE, attempt
+from ..examination import attempt
 from ..finding import Finding, found, skipped, told
 from ..site import Site
 from .capacity import check_connections, check_limits
-from .code import Declared, check_code
-from .events import check_events
-from .implementations import check_core, check_driver
+from .code import Declared, check_code, check_core, check_driver
 from .jobs import check_jobs
-from .migrations import check_migrations
 from .reading import open_connection, place_of
 from .roles import check_isolation, check_role
 from .server import (
     check_clock,
+    check_events,
+    check_migrations,
     check_owner,
     check_passwords,
     check_room,
@@ -36,7 +35,7 @@ _HOLDERS = (
     'psql -c "select pid, relation::regclass, mode from pg_locks '
     "where granted and mode = 'AccessExclusiveLock'\""
 )
-Look = Callable[[], Iterable[Finding]]
+Check = Callable[[db.Connection], Iterable[Finding]]
 
 
 def check_services(site: Site) -> list[Finding]:
@@ -45,13 +44,27 @@ def check_services(site: Site) -> list[Finding]:
     results = [found("D104", "ok", "every part loads")]
     results += attempt("D102", partial(check_core, site))
     results += attempt("D103", partial(check_driver, site))
-    results += attempt("D105", partial(check_code, site, declared), 2 * PATIENCE)
+    results += attempt("D105", partial(check_code, site, declared))
     results += attempt("D305", partial(check_passwords, site))
     opened: list[db.Connection] = []
     results += attempt("D501", partial(_reach, site, opened))
+    checks: dict[str, Check] = {
+        "D502": partial(check_server, site),
+        "D503": partial(check_way, site),
+        "D504": lambda conn: check_events(site),
+        "D506": partial(check_clock, site),
+        "D508": partial(check_connections, site),
+        "D509": partial(check_limits, site),
+        "D510": partial(check_migrations, site),
+        "D513": partial(check_room, site),
+        "D514": lambda conn: check_owner(site),
+        "D601": partial(check_role, site, declared),
+        "D604": partial(check_isolation, site, declared),
+        "D701": partial(check_jobs, site, declared),
+    }
     try:
-        for code, check in _CHECKS.items():
-            results += _asked(code, partial(check, site), opened, declared)
+        for code, check in checks.items():
+            results += _asked(code, check, opened)
     finally:
         for conn in opened:
             conn.close()
@@ -76,27 +89,22 @@ def _reach(site: Site, opened: list[db.Connection]) -> Iterator[Finding]:
     yield found("D501", "ok", f"{conn.info.dbname} at {host}:{port}, as {conn.info.user}")
 
 
-def _asked(
-    code: str,
-    check: Callable[..., Iterable[Finding]],
-    opened: list[db.Connection],
-    declared: Declared,
-) -> list[Finding]:
+def _asked(code: str, check: Check, opened: list[db.Connection]) -> list[Finding]:
     if not opened:
         return [skipped(code, "no database")]
     conn = opened[0]
-    results = attempt(code, partial(_understood, code, partial(check, conn, declared)))
+    results = attempt(code, partial(_understood, code, check, conn))
     if conn.closed or not db.is_idle(conn):  # it was lost, or stands still: nobody asks it again
         opened.clear()
         conn.close()
     return results
 
 
-def _understood(code: str, look: Look) -> Iterator[Finding]:
+def _understood(code: str, check: Check, conn: db.Connection) -> Iterator[Finding]:
     """What is asked of a table that no migration has made yet is skipped."""
     try:
         with db.errors_translated():
-            yield from look()
+            yield from check(conn)
     except (psycopg.Error, ForgeError) as err:
         if isinstance(err.__cause__, psycopg.errors.UndefinedTable):
             yield skipped(code, "its tables are not there yet (D510)")
@@ -106,27 +114,5 @@ def _understood(code: str, look: Look) -> Iterator[Finding]:
         else:
             raise
 
-
-def _plain(
-    check: Callable[[Site, db.Connection], Iterable[Finding]],
-) -> Callable[..., Iterable[Finding]]:
-    """A check that asks nothing of the code."""
-    return lambda site, conn, declared: check(site, conn)
-
-
-_CHECKS: dict[str, Callable[..., Iterable[Finding]]] = {
-    "D502": _plain(check_server),
-    "D503": _plain(check_way),
-    "D504": lambda site, conn, declared: check_events(site),
-    "D506": _plain(check_clock),
-    "D508": _plain(check_connections),
-    "D509": _plain(check_limits),
-    "D510": _plain(check_migrations),
-    "D513": _plain(check_room),
-    "D514": lambda site, conn, declared: check_owner(site),
-    "D601": check_role,
-    "D604": check_isolation,
-    "D701": check_jobs,
-}
 
 __all__ = ["check_services"]

@@ -10,12 +10,9 @@ from ..finding import Finding, found, verdict
 from ..site import Site
 from .reading import SQL, psql, quoted, reading, role_here
 
-# docs/architecture.md, Threads: whose connections these are.
-# Starter, nudger, hub, two of hub-encode and one of its actions, two of hub-replay, stream-patrol.
-HUB = 9
-PROCESS = HUB + 1  # reset-links
-WORKER = 5  # job-fetch and its LISTEN, job-ack, job-heart, job-house
-ADMIN = 5  # two threads, each with one of the site's and one of the pages', and the pages' watch
+# docs/architecture.md, Threads: connections of a process beside its workers for requests and jobs,
+# and those of the admin server. No process opens more.
+OWN, ADMIN = 20, 5
 LIMITS = ("statement_timeout", "lock_timeout")
 _ADDRESS = "forge-min config --sources"  # where the address comes from, whose options= goes first
 
@@ -42,11 +39,8 @@ def check_connections(site: Site, conn: db.Connection) -> Iterator[Finding]:
 def most_connections(site: Site) -> int:
     """Of one `serve` with its jobs, all processes together."""
     s = site.settings
-    jobs = WORKER + sum(s["jobs.queues"].values()) if s["jobs.enabled"] else 0
-    each, count = PROCESS + s["server.threads"] + jobs, s["server.processes"]
-    admin = ADMIN if s["admin.enabled"] else 0
-    apart = HUB if admin and count > 1 else 0  # the admin server has a process of its own
-    return int(each * count + admin + apart)
+    jobs = sum(s["jobs.queues"].values()) if s["jobs.enabled"] else 0
+    return int(s["server.processes"] * (OWN + s["server.threads"] + jobs) + ADMIN)
 
 
 def check_limits(site: Site, conn: db.Connection) -> Iterator[Finding]:

@@ -1,28 +1,25 @@
-"""The project's code: whether it loads, and what it declares that other checks ask about."""
+"""The code that runs: its implementations, and what the project declares to other checks."""
 
 from __future__ import annotations
 
+import os
+import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
-from functools import partial
-from typing import NamedTuple
 
+import psycopg
+
+from ... import fanout
 from ...app import App, Generated, declared_queues, declared_registry
 from ...errors import ForgeError
-from ...jobs import Catalogue, check_periodic
-from ..examination import PATIENCE, Unanswered, apart, attempt
-from ..finding import Finding, found, skipped, told, verdict
+from ...jobs import Catalogue, Kind, check_periodic
+from ..examination import Late
+from ..finding import Finding, State, found, skipped, told, verdict
 from ..site import Site
 
 _OUT = "the project's code does not load"
-
-
-class Worked(NamedTuple):
-    """What a worker class says of its jobs. timeout: seconds; None: that of the configuration."""
-
-    queue: str
-    timeout: float | None
 
 
 @dataclass
@@ -31,34 +28,43 @@ class Declared:
     `declared_queues`. scoped: tables of tenants.
     """
 
-    kinds: Mapping[str, Worked] | None = None
+    kinds: Mapping[str, Kind] | None = None
     queues: Mapping[str, Sequence[str]] | None = None
     scoped: frozenset[str] | None = None
 
 
+def check_core(site: Site) -> Iterator[Finding]:
+    """The compiled core, or its twin."""
+    if fanout.IMPL == "c":
+        yield found("D102", "ok", "runs")
+    elif site.build.get("impl") == "c":
+        yield _twin(site.graver, "the artifact has it, and its Python twin runs")
+    else:
+        yield _twin(site.lighter, "its Python twin runs")
+
+
+def _twin(state: State, message: str) -> Finding:
+    asked = os.environ.get("FORGE_IMPL") == "python"
+    return found("D102", state, message, next="unset FORGE_IMPL" if asked else "")
+
+
+def check_driver(site: Site) -> Iterator[Finding]:
+    """psycopg's implementation."""
+    told = f"psycopg {psycopg.__version__}, {psycopg.pq.__impl__}"
+    pure = psycopg.pq.__impl__ == "python"
+    yield found("D103", "warning" if pure else "ok", told)
+
+
 def check_code(site: Site, declared: Declared) -> Iterator[Finding]:
-    """Import it as `serve` does, in a process of its own, and fill `declared`."""
+    """Import it as `serve` does, with what it prints on stderr, and fill `declared`."""
     try:
-        findings, kinds, declared.queues, scoped = apart(partial(_look, site))
-    except Unanswered as err:
+        with redirect_stdout(sys.stderr):
+            app, generated = site.code()
+    except KeyboardInterrupt:
+        raise
+    except Late as err:
         yield from _unloaded(str(err))
         return
-    declared.kinds = None if kinds is None else {k: Worked(*row) for k, row in kinds.items()}
-    declared.scoped = None if scoped is None else frozenset(scoped)
-    yield from (Finding(*row) for row in findings)
-
-
-def _look(site: Site) -> tuple[object, ...]:
-    declared = Declared()
-    # The alarm is not what ends it: whoever waits for the answer has less patience.
-    findings = attempt("D105", partial(_load, site, declared), 2 * PATIENCE)
-    scoped = None if declared.scoped is None else sorted(declared.scoped)
-    return findings, declared.kinds, declared.queues, scoped
-
-
-def _load(site: Site, declared: Declared) -> Iterator[Finding]:
-    try:
-        app, generated = site.code()
     except BaseException as err:
         yield from _unloaded(f"{_place(site, err)}{told(err)}")
         return
@@ -84,14 +90,13 @@ def _declare(app: App, generated: Generated, declared: Declared) -> Iterator[Fin
         registry = declared_registry(app, generated)
         resources = [actions.resource for actions in registry.actions.values()]
         declared.scoped = frozenset(r.table for r in resources if r.tenant_scoped)
-        kinds = registry.declared()
-        declared.kinds = {name: Worked(one.queue, one.timeout) for name, one in kinds.items()}
+        declared.kinds = kinds = registry.declared()
         registry.bind_hooks()
         check_periodic(app.schedules, Catalogue(kinds.values()))
         declared.queues = declared_queues(registry, app.schedules)
     except ForgeError as err:
         yield found("D107", "failed", told(err), code=err.code)
-    except BaseException as err:
+    except Exception as err:
         yield found("D107", "failed", told(err), code="D107")
     else:
         yield found("D107", "ok", f"they fit; kinds: {len(kinds)}")

@@ -6,16 +6,16 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from shlex import quote
 
 from ... import db
-from ...jobs import control
+from ...jobs import Kind, control
 from ..finding import Finding, State, found, listed, skipped, verdict
 from ..site import Site
-from .code import Declared, Worked
+from .code import Declared
 from .reading import reading
 
 OLD, MANY = 300.0, 10_000  # seconds that a job may wait; jobs of a queue that may
 
 
-def check_jobs(site: Site, conn: db.Connection, declared: Declared) -> Iterator[Finding]:
+def check_jobs(site: Site, declared: Declared, conn: db.Connection) -> Iterator[Finding]:
     """Everything of D7."""
     s = site.settings
     kinds = declared.kinds or {}
@@ -55,7 +55,7 @@ def _nobodys(kinds: list[str]) -> Iterator[Finding]:
 
 
 def _unworked(
-    seen: control.Shown, nobodys: list[str], known: Mapping[str, Worked]
+    seen: control.Shown, nobodys: list[str], known: Mapping[str, Kind]
 ) -> Iterator[Finding]:
     for kind in seen["unknown"]:
         if kind not in nobodys:

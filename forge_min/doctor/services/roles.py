@@ -49,7 +49,7 @@ class Scoped(NamedTuple):
     readable: bool
 
 
-def check_role(site: Site, conn: db.Connection, declared: Declared) -> Iterator[Finding]:
+def check_role(site: Site, declared: Declared, conn: db.Connection) -> Iterator[Finding]:
     """Who the app is, and the rights that are missing or too many."""
     with reading(conn):
         reasons = unbound_reasons(conn)
@@ -82,7 +82,7 @@ def _taken(right: str, user: str, database: str) -> str:
     return _TAKEN[right].format(role=role, database=quoted(database))
 
 
-def check_isolation(site: Site, conn: db.Connection, declared: Declared) -> Iterator[Finding]:
+def check_isolation(site: Site, declared: Declared, conn: db.Connection) -> Iterator[Finding]:
     """What the catalog says of tenants' tables, and what the role sees of them with no tenant."""
     with reading(conn):
         relations = _scoped(conn, declared)
@@ -118,15 +118,13 @@ def _tried(site: Site, conn: db.Connection, relations: list[Scoped]) -> Iterator
     """As the app's role; where nothing is seen, the owner or the planner says whether rows are
     there at all.
     """
-    seen, tried, empty, slow, refused = [], [], [], [], []
+    seen, unread, tried, empty = [], [], [], []
     with ExitStack() as stack:
         owner = _owner(site, stack)
         for one in relations:
             shown = _shows(conn, one.name)
             if isinstance(shown, str):
-                refused.append((one.name, shown))
-            elif shown is None:
-                slow.append(one.name)
+                unread.append((one.name, shown))
             elif shown:
                 seen.append(one.name)
             elif one.rows or (owner is not None and _shows(owner, one.name) is True):
@@ -136,12 +134,10 @@ def _tried(site: Site, conn: db.Connection, relations: list[Scoped]) -> Iterator
     if seen:
         message = f"with no tenant, {conn.info.user} sees rows of {listed(seen)}"
         yield found("D605", "failed", message, table=quoted(seen[0]))
-    elif refused:
-        message = f"no row was seen; PostgreSQL refuses to read {refused[0][0]}: {refused[0][1]}"
-        yield found("D605", "warning", message, table=quoted(refused[0][0]))
-    elif slow:
-        message = f"no answer within {PATIENCE:g} s from {listed(slow)}; no row was seen"
-        yield found("D605", "warning", message, table=quoted(slow[0]))
+    elif unread:
+        name, why = unread[0]
+        message = f"no row was seen; PostgreSQL refuses to read {name}: {why}"
+        yield found("D605", "warning", message, table=quoted(name))
     elif tried:
         rest = f"; {len(empty)} are empty" if empty else ""
         yield found("D605", "ok", f"no row is seen of {listed(tried)}{rest}")
@@ -159,15 +155,11 @@ def _owner(site: Site, stack: ExitStack) -> db.Connection | None:
         return None
 
 
-def _shows(conn: db.Connection, name: str) -> bool | str | None:
-    """Whether a row of any tenant is seen with none set; None: it took too long; why PostgreSQL
-    refuses that.
-    """
+def _shows(conn: db.Connection, name: str) -> bool | str:
+    """Whether a row of any tenant is visible when none is set, or why that cannot be read."""
     try:
         with reading(conn, PATIENCE):
             row = conn.execute(_SOMETHING.format(sql.Identifier(name))).fetchone()
-    except psycopg.errors.QueryCanceled:
-        return None
-    except psycopg.errors.InsufficientPrivilege as err:
+    except (psycopg.errors.QueryCanceled, psycopg.errors.InsufficientPrivilege) as err:
         return err.diag.message_primary or type(err).__name__
     return bool(row and row[0])

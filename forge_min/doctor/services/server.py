@@ -1,8 +1,9 @@
-"""The server: who it is, whether it takes writes, how it is reached, whether its clock is ours."""
+"""The server: its version, the way to it, how its events arrive, its clock, migrations and disk."""
 
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Iterator
@@ -10,17 +11,23 @@ from pathlib import Path
 
 from ... import db
 from ...notify.link import is_pooled
-from ..configuration import is_near
-from ..finding import Finding, found, told
+from ..configuration import is_near, weakness
+from ..finding import Finding, State, found, listed, told, verdict
 from ..machine import room_at
-from ..secrecy import weakness
 from ..site import Site
 from .reading import SQL, open_connection, parts_of, place_of, psql, reading, role_here
 
 NEWEST = 18
 SKEW = 2.0  # seconds
 PASSWORD = 8  # characters at least
+PATIENCE = 2.0  # seconds that a notification may take
+POOLER = "a pooler stands before the database, and LISTEN does not pass through it"
 _ADDRESSES = ("database.url", "database.direct_url", "database.migrate_url")
+_STATES: dict[str, tuple[tuple[str, ...], State, str]] = {
+    "D510": (("pending", "half applied"), "failed", "not applied"),
+    "D511": (("changed",), "failed", "changed after they were applied"),
+    "D512": (("missing",), "warning", "applied by another release"),
+}
 
 
 def check_server(site: Site, conn: db.Connection) -> Iterator[Finding]:
@@ -66,6 +73,28 @@ def check_way(site: Site, conn: db.Connection) -> Iterator[Finding]:
         yield found("D505", site.lighter, message, host=host, port=conn.info.port)
 
 
+def check_events(site: Site) -> Iterator[Finding]:
+    """Whether a notification arrives on a connection of the hub's kind.
+
+    It goes to a channel that only this check uses, and needs no right and no row.
+    """
+    late = f"events are found by polling, up to {site.settings['notify.poll_interval']:g} s late"
+    if not site.settings["notify.listen"]:
+        yield found("D504", "warning", f"notify.listen is off: {late}")
+        return
+    with open_connection(site, "database.direct_url") as conn:
+        if is_pooled(conn):
+            yield found("D504", "warning", f"{POOLER}: {late}")
+            return
+        channel = "forge_doctor_" + secrets.token_hex(4)
+        conn.execute(f"listen {channel}")
+        conn.execute("select pg_notify(%s, '')", [channel])
+        if list(conn.notifies(timeout=PATIENCE, stop_after=1)):
+            yield found("D504", "ok", "LISTEN hears a notification")
+        else:
+            yield found("D504", "warning", f"LISTEN hears nothing: {late}")
+
+
 def check_clock(site: Site, conn: db.Connection) -> Iterator[Finding]:
     """This machine's clock against the database's, in the middle of a round trip."""
     before = time.time()
@@ -75,6 +104,19 @@ def check_clock(site: Site, conn: db.Connection) -> Iterator[Finding]:
     way = "ahead of" if skew > 0 else "behind"
     message = f"the database's is {abs(skew):.1f} s {way} this machine's"
     yield found("D506", "warning" if abs(skew) > SKEW else "ok", message)
+
+
+def check_migrations(site: Site, conn: db.Connection) -> Iterator[Finding]:
+    """Pending, edited, and unknown ones."""
+    files = [*db.FORGE_MIGRATIONS]
+    if site.root is not None:
+        files += db.read_migrations(site.root / "migrations", "app")
+    with reading(conn):
+        rows = db.migration_status(conn, files)
+    for code, (states, state, what) in _STATES.items():
+        names = listed(f"{row.source}/{row.name}" for row in rows if row.state in states)
+        well = f"all {len(files)} are applied" if code == "D510" else "there are none"
+        yield verdict(code, state, names and f"{what}: {names}", well)
 
 
 def check_room(site: Site, conn: db.Connection) -> Iterator[Finding]:

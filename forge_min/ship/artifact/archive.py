@@ -1,4 +1,7 @@
-"""Members to disk: one deterministic zip or one folder, whole or not at all, with SHA256SUMS."""
+"""Members to disk: one deterministic zip or one folder, whole or not at all, beside SHA256SUMS.
+
+A command replaces what it made itself, and nothing that a user put there.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +9,23 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from ...errors import BuildError
 from ...generate import exchange
+from ...manifest import INFO, NAME, Manifest, listed
 from ..failure import failure
-from .sums import SUMS, sums_of
 
+SUMS = "SHA256SUMS"
 SHEBANG = b"#!/usr/bin/env python3\n"
 _TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can tell
 
 
-def write_zipapp(members: Mapping[str, bytes], path: Path, *, sums: bool = False) -> None:
-    """Replaces `path` by an executable zip: sorted, fixed times, an entry for each folder. sums:
-    with its line in SHA256SUMS.
+def write_zipapp(members: Mapping[str, bytes], path: Path) -> None:
+    """Replaces `path` by an executable zip: sorted, fixed times, an entry for each folder.
 
     zipimport finds a namespace package only through its folder's entry. Raises BuildError F345, and
     F343 as `write_zip`.
@@ -33,7 +37,7 @@ def write_zipapp(members: Mapping[str, bytes], path: Path, *, sums: bool = False
             write_zip(members, file)
         temp.chmod(0o755)
 
-    (_replace_with_sums if sums else replace)(path, fill)
+    replace(path, fill)
 
 
 def write_zip(members: Mapping[str, bytes], file: IO[bytes]) -> None:
@@ -46,9 +50,10 @@ def write_zip(members: Mapping[str, bytes], file: IO[bytes]) -> None:
             _add(archive, name, members.get(name))
 
 
-def write_folder(members: Mapping[str, bytes], path: Path, *, sums: bool = False) -> None:
-    """Replaces the folder `path` by these members, whatever it holds: see `check_folder`. sums:
-    with its line in SHA256SUMS. Raises BuildError F345, and F343 for a name that leads outside.
+def write_folder(members: Mapping[str, bytes], path: Path) -> None:
+    """Replaces the folder `path` by these members, whatever it holds: see `check_folder`.
+
+    Raises BuildError F345, and F343 for a name that leads outside.
     """
 
     def fill(temp: Path) -> None:
@@ -59,14 +64,32 @@ def write_folder(members: Mapping[str, bytes], path: Path, *, sums: bool = False
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(members[name])
 
-    (_replace_with_sums if sums else replace)(path, fill)
+    replace(path, fill)
+
+
+def sums_name(path: Path) -> str:
+    """The name by which SHA256SUMS lists an artifact.
+
+    Of a folder that is its build info, which has the hash of the manifest, which has all others.
+    """
+    return f"{path.name}/{INFO}" if path.is_dir() else path.name
+
+
+def read_sums(path: Path) -> Mapping[str, str]:
+    """Name → SHA-256 of SHA256SUMS beside the artifact; empty if it cannot be read."""
+    try:
+        return Manifest.read((path.parent / SUMS).read_text("utf-8", "replace")).hashes
+    except (OSError, BuildError):
+        return {}
 
 
 def write_sums(path: Path) -> None:
     """SHA256SUMS beside the artifact, for `sha256sum -c`. Lines of others that exist stay."""
-    text, file = sums_of(path, path)[1], path.parent / SUMS
-    if not file.is_file() or file.read_text("utf-8", "replace") != text:
-        replace(file, lambda temp: temp.write_text(text, "utf-8"))
+    names = {name: hash for name, hash in read_sums(path).items() if (path.parent / name).is_file()}
+    name = sums_name(path)
+    names[name] = sha256((path.parent / name).read_bytes()).hexdigest()
+    text = Manifest(names).write()
+    replace(path.parent / SUMS, lambda temp: temp.write_text(text, "utf-8"))
 
 
 def _check_names(members: Iterable[str]) -> None:
@@ -92,52 +115,20 @@ def replace(path: Path, fill: Callable[[Path], object], unwritten: str = "not_wr
 
     unwritten: the entry of messages.toml for a BuildError F345.
     """
-    with _filled(path, fill, unwritten) as work:
-        _put(work, path)
-
-
-def _replace_with_sums(path: Path, fill: Callable[[Path], object]) -> None:
-    """As `replace`, of an artifact and SHA256SUMS: at no time, kills included, does `verify` find
-    another artifact than the sums tell of. Both are written before the first rename.
-    """
-    with _filled(path, fill, "not_written") as work:
-        sums, before = path.parent / SUMS, work / "before"
-        if sums.is_file():
-            shutil.copyfile(sums, before)
-        meanwhile, afterwards = sums_of(path, work / "new")
-        (work / "meanwhile").write_text(meanwhile, "utf-8")
-        (work / "afterwards").write_text(afterwards, "utf-8")
-        (work / "meanwhile").rename(sums)
-        try:
-            _put(work, path)
-        except OSError:
-            before.rename(sums) if before.exists() else sums.unlink()
-            raise
-        with suppress(OSError):  # the artifact is there, and told of: the next build tidies
-            (work / "afterwards").rename(sums)
-
-
-@contextmanager
-def _filled(path: Path, fill: Callable[[Path], object], unwritten: str) -> Iterator[Path]:
-    """A folder beside `path`, gone afterwards, in which `new` is filled. Raises as `replace`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path)
         work = Path(tempfile.mkdtemp(prefix=f"{_scratch(path)}{os.getpid()}-", dir=path.parent))
         try:
             fill(work / "new")
-            yield work
+            if (work / "new").is_dir():
+                exchange(work / "new", path, work / "old")
+            else:
+                (work / "new").rename(path)
         finally:
             shutil.rmtree(work, ignore_errors=True)
     except OSError as err:
         raise failure(unwritten, path=path, why=err.strerror or err) from err
-
-
-def _put(work: Path, path: Path) -> None:
-    if (work / "new").is_dir():
-        exchange(work / "new", path, work / "old")
-    else:
-        (work / "new").rename(path)
 
 
 def _scratch(path: Path) -> str:
@@ -150,3 +141,54 @@ def _sweep(path: Path) -> None:
         pid = left.name.removeprefix(_scratch(path)).partition("-")[0]
         if pid.isdecimal() and not Path("/proc", pid).exists():
             shutil.rmtree(left, ignore_errors=True)
+
+
+def check_folder(path: Path, root: Path, listing: str = NAME) -> None:
+    """Raises BuildError F345 for a folder that may not be replaced.
+
+    It may if `listing` lists every file in it, or it is empty, and the project at `root` does not
+    lie in it. listing: of an artifact its manifest, of a vendor folder its SHA256SUMS.
+    """
+    if os.path.lexists(path) and not path.is_dir():
+        raise _not_ours(path, "it is no folder")
+    if root.resolve().is_relative_to(path.resolve()):
+        raise _not_ours(path, f"it holds the project {root}")
+    names = listed(path) if path.is_dir() else []
+    if names and (strange := sorted(set(names) - _known(path, listing))):
+        more = ", ..." if len(strange) > 3 else ""
+        raise _not_ours(path, f"it holds {', '.join(strange[:3])}{more}")
+
+
+def check_file(path: Path) -> None:
+    """Raises BuildError F345 for a file that may not be replaced.
+
+    An empty one may, and a zipapp with a build info or what is left of one.
+    """
+    if not os.path.lexists(path):
+        return
+    if not path.is_file():
+        raise _not_ours(path, "it is no file")
+    with path.open("rb") as file:
+        start = file.read(len(SHEBANG) + 4)
+    if start and start != SHEBANG + b"PK\3\4":
+        raise _not_ours(path, "it is no zipapp")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return  # a zipapp that nobody can read
+    if INFO not in names:
+        raise _not_ours(path, f"it is a zipapp without {INFO}")
+
+
+def _known(path: Path, listing: str) -> set[str]:
+    """The names of what may be in such a folder; none where its list cannot be read."""
+    try:
+        hashes = Manifest.read((path / listing).read_text("utf-8")).hashes
+    except (OSError, ValueError, BuildError):
+        return set()
+    return {*hashes, listing, *((INFO,) if listing == NAME else ())}
+
+
+def _not_ours(path: Path, why: str) -> BuildError:
+    return failure("not_ours", path=path, why=why)

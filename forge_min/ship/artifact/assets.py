@@ -16,10 +16,7 @@ from zlib import error as BadStream
 from ..failure import failure
 
 _ADDRESSES = {"static/": "/static/", "forge_min/wsgi/assets/": "/static/forge/"}
-# What the page compiler made, and where our own pages name scripts and stylesheets.
-_PAGES = re.compile(
-    r"gen/pages/.+\.py|forge_min/(?:wsgi/templates/layout|wsgi/views/frame|app/running)\.py"
-)
+_PAGES = ("gen/pages/", "forge_min/")  # code that may name scripts and stylesheets
 _ADDRESS = re.compile(rb"(?<![\w.-])/static/[\w./@+-]*\w")
 
 
@@ -39,7 +36,7 @@ def prepare_assets(members: Mapping[str, bytes]) -> dict[str, bytes]:
                 if own is not None and not _is_packed(own, data):
                     raise failure("other_gzip", name=f"{name}.gz", file=name)
     for name, data in members.items():
-        page = _PAGES.fullmatch(name)
+        page = name.startswith(_PAGES) and name.endswith(".py")
         found[name] = _ADDRESS.sub(lambda m: hashed.get(m[0], m[0]), data) if page else data
     return found
 

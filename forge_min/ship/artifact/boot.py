@@ -3,7 +3,7 @@
 Copied into every artifact as it is; nothing of the package imports it. It must load on any Python
 from 3.6 on, because it tells a wrong one that it is wrong: so it is plain and stands alone. A zip
 is read by a handle. It cannot load compiled parts: they are unpacked once into a folder named by
-their digest, and load from it by its handle, all hashed anew at each start; or from memory.
+their digest, and load from it, all hashed anew at each start; or from memory.
 """
 
 import json
@@ -18,7 +18,7 @@ from importlib.util import spec_from_file_location
 from zlib import crc32
 
 if False:  # for type checkers alone; annotations are strings, so that an old Python can load them
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from importlib.machinery import ModuleSpec
     from typing import Any
 
@@ -128,75 +128,39 @@ def check_machine(info: "dict[str, Any]", suffix: str, version: str) -> None:
         )
 
 
-def places() -> "Iterator[str]":
-    """Folders that may keep the compiled parts, best first."""
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    for folder in (cache, os.environ.get("XDG_RUNTIME_DIR", "")):
-        if os.path.isabs(folder):
-            yield os.path.join(folder, "forge_min")
+def cache() -> str:
+    """The folder that keeps compiled parts, in the cache of this user; "" without a home."""
+    home = os.path.join(os.path.expanduser("~"), ".cache")
+    folder = os.path.join(os.environ.get("XDG_CACHE_HOME") or home, "forge_min")
+    return folder if os.path.isabs(folder) else ""
 
 
-def hold(folder: str) -> "tuple[int, str]":
-    """A handle of the folder, and a path that stays this very folder's while the handle is open,
-    whatever becomes of its name. Raises OSError unless it is one, no link, and this user's alone.
-    """
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    seen = os.fstat(handle)
-    if seen.st_uid != os.geteuid() or seen.st_mode & 0o077:
-        os.close(handle)
+def check_private(folder: str) -> None:
+    """OSError unless this is a folder, no link, and this user's alone."""
+    state = os.lstat(folder)
+    mine = state.st_uid == os.geteuid() and not state.st_mode & 0o077
+    if not mine or not stat.S_ISDIR(state.st_mode):
         raise PermissionError(f"{folder} is not a folder of this user alone (0700)")
-    held = f"/proc/self/fd/{handle}"
-    return handle, held if os.path.isdir(held) else folder  # a system without /proc
 
 
-def open_whole(folder: str, files: "dict[str, str]") -> str:
-    """As the path of `hold`, which stays open; "" unless just these files are in it, each with its
-    hash. files: name → SHA-256 in hexadecimal.
-    """
-    try:
-        handle, held = hold(folder)
-    except OSError:
-        return ""
-    if holds_just(handle, files) and are_as_built(handle, files):
-        return held
-    os.close(handle)
-    return ""
+def is_whole(folder: str, files: "dict[str, str]") -> bool:
+    """Whether a folder is private, and holds these files, each with its hash, and no others.
 
-
-def holds_just(handle: int, files: "dict[str, str]") -> bool:
-    """Whether an open folder holds files of these names, all this user's, and nothing else."""
-    wanted, found = set(), set()
-    for name in files:
-        while name:  # its folders, too
-            wanted.add(name)
-            name = name.rpartition("/")[0]
-    try:
-        for top, folders, names, inside in os.fwalk(".", dir_fd=handle):
-            for name in folders + names:
-                seen = os.stat(name, dir_fd=inside, follow_symlinks=False)
-                plain = stat.S_ISDIR(seen.st_mode) or stat.S_ISREG(seen.st_mode)
-                if seen.st_uid != os.geteuid() or not plain:
-                    return False
-                found.add(os.path.join(top, name)[2:])
-    except OSError:
-        return False
-    return found == wanted
-
-
-def are_as_built(handle: int, files: "dict[str, str]") -> bool:
-    """Whether the files in an open folder have their hashes.
-
-    Less would not tell: who writes a file of this user's may renew its times (or write to memory).
+    files: name → SHA-256 in hexadecimal. Times and sizes would not show every change. Links are
+    neither followed nor files.
     """
     from hashlib import sha256
 
-    def is_as_built(name: str) -> bool:
-        file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=handle)
-        with open(file, "rb") as opened:
-            return sha256(opened.read()).hexdigest() == files[name]
+    def digest(name: str) -> str:
+        handle = os.open(os.path.join(folder, name), os.O_RDONLY | os.O_NOFOLLOW)
+        with open(handle, "rb") as file:
+            return sha256(file.read()).hexdigest()
 
     try:
-        return all(is_as_built(name) for name in files)
+        check_private(folder)
+        walk = ((top[len(folder) + 1 :], names) for top, _, names in os.walk(folder))
+        present = {os.path.join(top, name) for top, names in walk for name in names}
+        return present == set(files) and all(digest(name) == files[name] for name in files)
     except OSError:
         return False
 
@@ -214,27 +178,26 @@ def native_parts(info: "dict[str, Any]", read: "Callable[[str], bytes]") -> "dic
 
 
 def unpack_into(place: str, info: "dict[str, Any]", read: "Callable[[str], bytes]") -> str:
-    """A path of the folder in `place` that has the digest's name, filled if it was not whole; it
-    appears whole or not at all. Raises OSError, also for noexec.
+    """The folder in `place` that has the digest's name, filled if it was not whole; it appears
+    whole or not at all. Raises OSError, also for noexec.
     """
     os.makedirs(place, mode=0o700, exist_ok=True)
-    handle, held = hold(place)
-    try:
-        if os.fstatvfs(handle).f_flag & os.ST_NOEXEC:
-            raise PermissionError(f"{place} is mounted noexec")
-        target = os.path.join(held, info["native"])
-        return open_whole(target, info["native_files"]) or fill(held, target, info, read)
-    finally:
-        os.close(handle)
+    check_private(place)
+    if os.statvfs(place).f_flag & os.ST_NOEXEC:
+        raise PermissionError(f"{place} is mounted noexec")
+    target = os.path.join(place, info["native"])
+    if not is_whole(target, info["native_files"]):
+        fill(target, info, read)
+    return target
 
 
-def fill(held: str, target: str, info: "dict[str, Any]", read: "Callable[[str], bytes]") -> str:
-    """Make the folder `target` in the place `held`; its path, as `open_whole`."""
+def fill(target: str, info: "dict[str, Any]", read: "Callable[[str], bytes]") -> None:
+    """Make the folder `target`. Raises OSError."""
     import shutil  # PERF: only here, for the first start alone needs them
     import tempfile
 
     parts = native_parts(info, read)
-    work = tempfile.mkdtemp(prefix=".work-", dir=held)
+    work = tempfile.mkdtemp(prefix=".work-", dir=os.path.dirname(target))
     try:
         fresh = os.path.join(work, "new")
         for name, data in parts.items():
@@ -246,17 +209,14 @@ def fill(held: str, target: str, info: "dict[str, Any]", read: "Callable[[str], 
         try:
             os.rename(fresh, target)
         except OSError:
-            other = open_whole(target, info["native_files"])
-            if other:  # of a process that was first
-                return other
+            if is_whole(target, info["native_files"]):  # of a process that was first
+                return
             os.rename(target, os.path.join(work, "old"))
             os.rename(fresh, target)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    found = open_whole(target, info["native_files"])
-    if not found:
+    if not is_whole(target, info["native_files"]):
         raise OSError("what was written there is not what is read")
-    return found
 
 
 class Unpacked:
@@ -325,22 +285,22 @@ def native_folder(root: str, info: "dict[str, Any]", read: "Callable[[str], byte
     inside = os.path.join(root, "_native")
     if os.path.isdir(root):
         return inside
-    reasons = []
-    for place in places():
-        try:
+    place = cache()
+    reason = "this user has no cache folder"
+    try:
+        if place:
             return os.path.join(unpack_into(place, info, read), "_native")
-        except OSError as err:
-            reasons.append(f"{place}: {err.strerror or err}")
+    except OSError as err:
+        reason = f"{place}: {err.strerror or err}"
     try:
         sys.meta_path.insert(0, InMemory(native_parts(info, read)))
         return inside
     except (OSError, ImportError, AttributeError) as err:  # what an unusual Python lacks
-        reasons.append(f"memory: {err}")
-    raise failure(
-        "F351",
-        "nothing here can hold the artifact's compiled parts (" + "; ".join(reasons) + ")",
-        "set XDG_CACHE_HOME to a folder that this user may write to and that is not mounted noexec",
-    )
+        raise failure(
+            "F351",
+            f"nothing here can hold the artifact's compiled parts ({reason}; memory: {err})",
+            "set XDG_CACHE_HOME to a folder of this user that is not mounted noexec",
+        ) from None
 
 
 def main() -> None:

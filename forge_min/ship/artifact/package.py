@@ -47,20 +47,12 @@ def package_files(root: Path) -> dict[str, bytes]:
         return found
     paths = (path for path in sorted(root.rglob("*")) if path.is_file())
     names = {f"{_NAME}/{path.relative_to(root).as_posix()}": path for path in paths}
-    spare = compiled_cores(names)[1:]
+    core = compiled_core(names)
     return {
         name: path.read_bytes()
         for name, path in names.items()
-        if name not in spare and _is_ours(PurePosixPath(name))
+        if _is_ours(PurePosixPath(name)) and (name == core or name not in _CORES)
     }
-
-
-def spare_cores(root: Path) -> dict[str, bytes]:
-    """The compiled cores beside that one which this Python could load, by name: a checkout's for
-    any Python. What an installer put there has one.
-    """
-    names = compiled_cores(f"{_NAME}/{path.name}" for path in root.glob("_fanout*"))
-    return {name: (root.parent / name).read_bytes() for name in names[1:]}
 
 
 def recorded_package(dist: Distribution) -> dict[str, bytes]:
@@ -86,13 +78,8 @@ def package_members(files: Mapping[str, bytes]) -> dict[str, bytes]:
 
 def compiled_core(names: Iterable[str]) -> str | None:
     """The compiled `_fanout` that this Python would load of files with these names, or None."""
-    return next(iter(compiled_cores(names)), None)
-
-
-def compiled_cores(names: Iterable[str]) -> list[str]:
-    """Each of them that it could load, in the order in which it looks for them."""
-    there = set(names)
-    return [name for name in _CORES if name in there]
+    names = set(names)
+    return next((name for name in _CORES if name in names), None)
 
 
 def _installations(root: Path) -> list[Path]:

@@ -1,15 +1,21 @@
 """Vendor: all that a project needs where there is no network, pinned by hash."""
 
 from .folder import Vendored, vendor
-from .lock import NAME as LOCK
 from .own import NAME as OWN
 from .own import copy_source, wheel_for
-from .platforms import is_musl
 from .sbom import NAME as SBOM
 from .sbom import sbom_of_artifact
 from .scripts import check_scripts
-from .wheel import Wheel
-from .wheelhouse import FOLDER, WHEELS, Wheelhouse, collect, package_files, read_wheelhouse
+from .wheel import Wheel, is_musl
+from .wheelhouse import (
+    FOLDER,
+    LOCK,
+    WHEELS,
+    Wheelhouse,
+    collect,
+    package_files,
+    read_wheelhouse,
+)
 
 __all__ = [
     "FOLDER", "LOCK", "OWN", "SBOM", "WHEELS", "Vendored", "Wheel", "Wheelhouse", "check_scripts",

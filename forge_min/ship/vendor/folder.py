@@ -13,20 +13,15 @@ from pathlib import Path
 from ...data import files
 from ...manifest import Manifest
 from .. import artifact
-from ..offline import no_network
 from ..project import read_project
-from ..steps import Step, timed
-from .gathering import from_environment, from_index
-from .licences import licence_of, licence_texts
-from .lock import NAME as LOCK
-from .lock import write_lock
+from ..steps import Step, no_network, timed
+from .gathering import from_index, here
 from .own import other_wheels, own_wheels
-from .platforms import here
 from .sbom import NAME as SBOM
-from .sbom import sbom_of_wheels
+from .sbom import licence_of, licence_texts, sbom_of_wheels
 from .scripts import fetch_scripts
-from .wheel import Wheel
-from .wheelhouse import FOLDER, WHEELS
+from .wheel import Wheel, repack
+from .wheelhouse import FOLDER, LOCK, WHEELS, write_lock
 
 _NEEDED = (*artifact.BASE, artifact.DRIVERS["binary"])
 _TOOL = "pip"  # installs the others; where they run, nothing needs it
@@ -77,9 +72,10 @@ def vendor(
             made = {wheel.file for wheel in others}
             wheels = [*others, *(wheel for wheel in own_wheels() if wheel.file not in made)]
         with clock("wheels"):
-            wheels += (
-                from_environment(needed) if offline else from_index(needed, platforms or here())
-            )
+            if offline:
+                wheels += map(repack, needed)
+            else:
+                wheels += from_index(needed, platforms or here())
         with clock("scripts"):
             scripts = dict(fetch_scripts(project, offline=offline))
         with clock("folder"):

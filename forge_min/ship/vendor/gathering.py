@@ -1,7 +1,8 @@
-"""Where wheels come from: an index by pip, or what is installed here."""
+"""Wheels from an index, by pip, for this machine or for named platforms."""
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
 import tempfile
@@ -10,8 +11,13 @@ from importlib.metadata import Distribution
 from pathlib import Path
 
 from ..failure import failure
-from .platforms import pip_options
-from .wheel import Wheel, repack
+from .wheel import MINOR, Wheel
+
+# glibc 2.28 is of 2018: what is built for it, or for an older one, runs on any system in support.
+_LEVELS = {
+    "manylinux": [f"manylinux_2_{minor}" for minor in range(28, 4, -1)] + ["manylinux2014"],
+    "musllinux": ["musllinux_1_2", "musllinux_1_1"],
+}
 
 
 def from_index(distributions: Iterable[Distribution], platforms: Iterable[str]) -> list[Wheel]:
@@ -21,8 +27,8 @@ def from_index(distributions: Iterable[Distribution], platforms: Iterable[str]) 
     """
     pins = [f"{dist.name}=={dist.version}" for dist in distributions]
     with tempfile.TemporaryDirectory(prefix="forge-vendor-") as folder:
-        for platform in platforms:
-            _download([*pip_options(platform), *pins], folder)
+        for name in platforms:
+            _download([*pip_options(name), *pins], folder)
         return [Wheel.read(path) for path in sorted(Path(folder).glob("*.whl"))]
 
 
@@ -33,9 +39,20 @@ def one_from_index(pin: str) -> Wheel:
         return Wheel.read(next(Path(folder).glob("*.whl")))
 
 
-def from_environment(distributions: Iterable[Distribution]) -> list[Wheel]:
-    """Made again from what is installed; for this machine only. Raises as `repack`."""
-    return [repack(dist) for dist in distributions]
+def here() -> tuple[str, ...]:
+    """This machine with either library: where the wheels are used is seldom where they are got."""
+    return tuple(f"{libc}_{platform.machine()}" for libc in _LEVELS)
+
+
+def pip_options(name: str) -> list[str]:
+    """What pip is told, to get wheels of a platform for this version of CPython."""
+    libc, _, machine = name.partition("_")
+    options = ["--implementation", "cp", "--python-version", f"3.{MINOR}"]
+    for abi in (f"cp3{MINOR}", "abi3", "none"):
+        options += ["--abi", abi]
+    for level in _LEVELS[libc]:
+        options += ["--platform", f"{level}_{machine}"]
+    return options
 
 
 def _download(options: Sequence[str], folder: str) -> None:

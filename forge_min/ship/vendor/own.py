@@ -12,8 +12,7 @@ from ...errors import BuildError
 from ...manifest import listed
 from .. import artifact
 from ..failure import failure
-from .platforms import compiled_tag
-from .wheel import PURE, Wheel, complete, pack
+from .wheel import PURE, Wheel, compiled_tag, complete, pack
 
 NAME = "forge-min"
 _PACKAGE = "forge_min"
@@ -21,7 +20,7 @@ _INFO = f"{_PACKAGE}-{__version__}.dist-info"
 
 
 def own_wheels() -> list[Wheel]:
-    """The pure wheel, and one with each core that is compiled here. Compiles nothing.
+    """The pure wheel, and the one with the core that runs here. Compiles nothing.
 
     Raises BuildError F341 when forge-min is not installed here, or as another version; as
     `artifact.package_files`.
@@ -30,13 +29,12 @@ def own_wheels() -> list[Wheel]:
 
 
 def wheel_for(libc: str) -> Wheel:
-    """The wheel with the core that was compiled here for this Python, else for any Python, else the
-    pure one. libc: "manylinux" or "musllinux". Raises as `own_wheels`.
+    """The wheel with the core that runs here if it is for this C library, else the pure one.
+
+    libc: "manylinux" or "musllinux". Raises as `own_wheels`.
     """
-    pure, *compiled = _contents()
-    found = [(tag, files) for tag, files in compiled if f"-{libc}" in tag] or [pure]
-    tag, files = min(found, key=lambda one: "-abi3-" in one[0])
-    return pack(NAME, __version__, [tag], files)
+    pure, *compiled = own_wheels()
+    return next((wheel for wheel in compiled if f"-{libc}" in wheel.file), pure)
 
 
 def other_wheels(paths: Iterable[Path]) -> list[Wheel]:
@@ -72,19 +70,14 @@ def copy_source(root: Path, *, force: bool = False) -> Path:
 
 
 def _contents() -> list[tuple[str, dict[str, bytes]]]:
-    """Tag and files of each of our wheels, the pure one first, with the core that runs last."""
-    root = artifact.package_root()
-    found = artifact.package_files(root)
-    cores = artifact.spare_cores(root)
-    core = artifact.compiled_core(found)
-    if core is not None:
-        cores[core] = found.pop(core)
-    pure = {**found, **_information()}
-    compiled = (
-        (compiled_tag(PurePosixPath(name).name, data), {**pure, name: data})
-        for name, data in cores.items()
-    )
-    return [(PURE, pure), *compiled]
+    """Tag and files of each of our wheels, the one with the core last."""
+    files = artifact.package_files(artifact.package_root())
+    core = artifact.compiled_core(files)
+    data = files.pop(core) if core is not None else b""
+    pure = {**files, **_information()}
+    if core is None:
+        return [(PURE, pure)]
+    return [(PURE, pure), (compiled_tag(PurePosixPath(core).name, data), {**pure, core: data})]
 
 
 def _information() -> dict[str, bytes]:

@@ -1,11 +1,13 @@
-"""The bill of materials: CycloneDX 1.6 as JSON, the same bytes for the same wheels.
+"""The bill of materials, CycloneDX 1.6 as JSON, and licences of distributions.
 
-What a wheel's own bill says of libraries that were put into it (PEP 770) is in it too.
+The same wheels give the same bytes. What a wheel's own bill says of libraries that were put into
+it (PEP 770) is in it too.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,12 +20,12 @@ from ... import __version__
 from .. import artifact
 from ..origin import source_date
 from ..project import Project
-from .licences import licence_of
 from .own import NAME as OWN
 from .wheel import Wheel
 
 NAME = "sbom.cdx.json"
 _OWN_LICENCE = [{"expression": "MIT"}]  # where it runs from a folder, nothing tells it
+_TEXT = re.compile(r"(LICEN[CS]E|COPYING|NOTICE|AUTHORS)", re.IGNORECASE)
 Component = dict[str, Any]
 
 
@@ -162,3 +164,33 @@ def _dependencies(
     for part in parts:
         names = sorted(part.requires & references.keys())
         yield {"ref": part.reference, "dependsOn": [r for name in names for r in references[name]]}
+
+
+def licence_of(dist: Distribution) -> str:
+    """Its SPDX expression (PEP 639), else what its author calls it, else ""."""
+    words = dist.metadata
+    if "License-Expression" in words:
+        return words["License-Expression"].strip()
+    named = str((words.get_all("License") or [""])[0]).strip()
+    if 0 < len(named) <= 80 and "\n" not in named:  # some put the whole text there
+        return named
+    rows = words.get_all("Classifier") or []
+    return next((row.rpartition(" :: ")[2] for row in rows if row.startswith("License :: ")), "")
+
+
+def licence_texts(dist: Distribution) -> dict[str, bytes]:
+    """Licences and notices by their name in the vendor folder. Raises as `recorded_files`."""
+    folder = f"licenses/{artifact.normalise(dist.name)}-{dist.version}"
+    texts = artifact.recorded_files(dist, _is_text)
+    return {f"{folder}/{'/'.join(_below(name))}": data for name, data in texts.items()}
+
+
+def _is_text(path: PurePosixPath) -> bool:
+    described = path.parts[0].endswith(".dist-info")
+    return described and ("licenses" in path.parts or _TEXT.match(path.name) is not None)
+
+
+def _below(name: str) -> tuple[str, ...]:
+    """The path below x.dist-info/ and below its licenses/, where installers put them."""
+    parts = PurePosixPath(name).parts[1:]
+    return parts[1:] if parts[0] == "licenses" else parts

@@ -1,4 +1,4 @@
-"""A wheel in memory: its name, its hash, the distribution in it.
+"""A wheel in memory: its name, hash and tags, and the distribution in it.
 
 Format: PyPA "Binary distribution format". It is read once: what was hashed is what is used.
 """
@@ -6,11 +6,14 @@ Format: PyPA "Binary distribution format". It is read once: what was hashed is w
 from __future__ import annotations
 
 import io
+import platform
 import re
+import sys
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.metadata import Distribution, PathDistribution
 from pathlib import Path, PurePosixPath
 
@@ -20,6 +23,7 @@ from ..failure import failure
 _FILE = re.compile(r"([^-]+)-([^-]+)(?:-\d[^-]*)?-([^-]+)-([^-]+)-([^-]+)\.whl")
 _INFO = re.compile(r"[^/]+\.dist-info/")
 PURE = "py3-none-any"
+MINOR = sys.version_info.minor
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,3 +122,31 @@ def repack(dist: Distribution) -> Wheel:
 
 def _came_with_it(path: PurePosixPath) -> bool:
     return path.suffix != ".pyc" and path.name not in artifact.INSTALLERS_OWN
+
+
+def is_musl() -> bool:
+    """Whether this Python runs on musl."""
+    return "musl" in EXTENSION_SUFFIXES[0]
+
+
+def compiled_tag(file: str, data: bytes) -> str:
+    """The tag of a wheel with this compiled module, which was made here."""
+    python = "cp311-abi3" if ".abi3." in file else f"cp3{MINOR}-cp3{MINOR}"
+    if is_musl():
+        return f"{python}-musllinux_1_2_{platform.machine()}"
+    # The names of its versioned symbols tell the oldest glibc that has them all (PEP 600).
+    level = max((int(minor) for minor in re.findall(rb"GLIBC_2\.(\d+)", data)), default=17)
+    return f"{python}-manylinux_2_{level}_{platform.machine()}"
+
+
+def fits(wheel: Wheel) -> bool:
+    """Whether this Python can load it. The level of the C library is pip's to compare."""
+    _, _, *tags = wheel.parts
+    pythons, abis, platforms = (tag.split(".") for tag in tags)
+    native = f"cp3{MINOR}"
+    stable = {f"cp3{minor}" for minor in range(2, MINOR + 1)} if "abi3" in abis else set()
+    by_python = not {"py3", f"py3{MINOR}", native, *stable}.isdisjoint(pythons)
+    by_abi = not {"none", "abi3", native}.isdisjoint(abis)
+    libc = "musllinux" if is_musl() else "manylinux"
+    ours = re.compile(rf"any|({libc}\w*|linux)_{re.escape(platform.machine())}")
+    return by_python and by_abi and any(ours.fullmatch(name) for name in platforms)

@@ -1,25 +1,50 @@
 """A project's wheelhouse: where `vendor/` lies in it, a build takes distributions from there alone.
 
-Every wheel there must be one that the lock names, whether this machine needs it or not, and nothing
-but wheels lies beside.
+Every wheel there must be one that its lock names, whether this machine needs it or not, and nothing
+but wheels lies beside. The lock, requirements.lock, is what pip --require-hashes reads.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import Distribution
+from itertools import groupby
 from pathlib import Path
 
 from .. import artifact
 from ..failure import failure
-from .lock import NAME, Pins, read_lock_file
 from .own import NAME as OWN
-from .platforms import fits
-from .wheel import Wheel
+from .wheel import Wheel, fits
+
+Pins = Mapping[tuple[str, str], frozenset[str]]
 
 FOLDER = "vendor"
 WHEELS = "wheelhouse"
+LOCK = "requirements.lock"
+_PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==(\S+)")
+_HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
+
+
+def write_lock(wheels: Iterable[Wheel], comment: str) -> str:
+    """One requirement a distribution, with the hashes of its wheels for all platforms."""
+    lines = [f"# {comment}"]
+    ordered = sorted(wheels, key=lambda wheel: (wheel.name, wheel.version, wheel.file))
+    for (name, version), same in groupby(ordered, key=lambda wheel: (wheel.name, wheel.version)):
+        digests = [f"    --hash=sha256:{wheel.digest}" for wheel in same]
+        lines.append(" \\\n".join([f"{name}=={version}", *digests]))
+    return "\n".join(lines) + "\n"
+
+
+def read_lock(text: str) -> Pins:
+    """Name and version → the hashes of its wheels. Also reads what pip-compile and uv write."""
+    found = {}
+    for line in re.sub(r"\\\n", " ", text).splitlines():
+        pin = _PIN.match(line)
+        if pin:
+            found[artifact.normalise(pin[1]), pin[2]] = frozenset(_HASH.findall(line))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +97,14 @@ def read_wheelhouse(folder: Path) -> Wheelhouse | None:
     Raises BuildError F371 for wheels without a lock, for a wheel that it does not name, and for
     what is no wheel.
     """
-    lock, wheels = folder / NAME, folder / WHEELS
+    lock, wheels = folder / LOCK, folder / WHEELS
     if not lock.exists() and not wheels.exists():
         return None
-    pinned = read_lock_file(lock)
+    try:
+        pinned = read_lock(lock.read_text("utf-8"))
+    except (OSError, ValueError) as err:
+        why = getattr(err, "strerror", None) or err
+        raise failure("no_lock", folder=folder, lock=LOCK, why=why) from err
     paths = sorted(wheels.iterdir()) if wheels.is_dir() else []
     found = tuple(Wheel.read(path) for path in paths)
     for wheel in found:

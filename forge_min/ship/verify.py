@@ -1,6 +1,6 @@
-"""An artifact against what was built: its sums, its manifest and build info, an SBOM, a signature.
+"""An artifact against what was built: sums, manifest, build info, SBOM, signature, a second build.
 
-Only reads. What makes `build` skip its work, and what `verify` tells of.
+Only reads. What makes `build` skip its work, and what `verify` reports.
 """
 
 from __future__ import annotations
@@ -14,17 +14,21 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from ...errors import BuildError
-from ...manifest import INFO, NAME, Manifest, read_members
-from ..artifact import SUMS, normalise, read_sums, sums_name
-from ..failure import failure
-from ..vendor import SBOM
+from ..errors import BuildError
+from ..manifest import INFO, NAME, Manifest, read_members
+from .artifact import SUMS, normalise, read_sums, sums_name, write_zipapp
+from .failure import failure
+from .vendor import SBOM
+
+_MADE = ("sources", "manifest", "native", "native_files")  # of build-info.json: follow from inputs
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """An artifact that is as it was built. info: build-info.json. digest: of what SHA256SUMS lists,
-    the file or a folder's build info. signature, sbom: whether there is one, which holds.
+    """An artifact that is as it was built.
+
+    info: build-info.json. digest: of what SHA256SUMS lists, the file or a folder's build info.
+    signature, sbom: whether there is one, which holds.
     """
 
     path: Path
@@ -66,7 +70,9 @@ def _differences(members: Mapping[str, bytes]) -> Iterator[str]:
         yield f"{NAME} is not the one of {INFO}"
     if not isinstance(info.get("inputs"), dict):
         yield f"{INFO} tells no inputs"
-    yield from Manifest.read(members[NAME].decode("utf-8", "replace")).verify(members)
+    listed = Manifest.read(members[NAME].decode("utf-8", "replace"))
+    for name, what in listed.differences(members).items():
+        yield f"{name} {'is' if what == 'missing' else 'was'} {what}"
     native = Manifest.of({n: data for n, data in members.items() if n.startswith("_native/")})
     if info.get("native_files") != native.hashes:
         yield f"{INFO} lists other compiled parts"
@@ -87,7 +93,7 @@ def _read_info(members: Mapping[str, bytes]) -> dict[str, Any]:
 
 def _sums_differ(path: Path, digest: str, *, required: bool) -> Iterator[str]:
     name, known = sums_name(path), read_sums(path)
-    if name in known and digest not in known[name]:
+    if known.get(name, digest) != digest:
         yield f"{name} has another hash than in {SUMS}"
     if name not in known and required:
         yield f"no {SUMS} beside it tells the hash of {name}, and no --key was given"
@@ -140,11 +146,49 @@ def _run(path: Path, *command: str, data: bytes = b"") -> None:
 
 
 def read_current(path: Path, info: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The build info of the artifact at `path`, if it is whole and of these inputs: info without
-    its hashes.
+    """The build info of the artifact at `path`, if it is whole and of these inputs.
+
+    info: the build info without its hashes.
     """
     try:
         found = verify(path).info if path.exists() else {}
     except BuildError:
         return None
     return dict(found) if found.items() >= info.items() else None
+
+
+def compare(path: Path, members: Mapping[str, bytes]) -> None:
+    """Raises BuildError F381 unless the artifact at `path` is what these members give.
+
+    The message names what differs. F349: there is no artifact.
+    """
+    found = read_members(path)
+    if found != members:
+        names = list(_changes(found, members))
+        raise failure("not_same", path=path, names="; ".join(names))
+    if path.is_file():
+        with tempfile.TemporaryDirectory(prefix="forge-verify-") as folder:
+            write_zipapp(members, Path(folder, "again.pyz"))
+            if Path(folder, "again.pyz").read_bytes() != path.read_bytes():
+                raise failure("not_same", path=path, names="the zip's own bytes, no member")
+
+
+def _changes(found: Mapping[str, bytes], members: Mapping[str, bytes]) -> Iterator[str]:
+    """Inputs first; of members those only that are not made of others that differ."""
+    old, new = (_flat(json.loads(part.get(INFO) or b"{}")) for part in (found, members))
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) != new.get(key):
+            yield f"{key} was {old.get(key)}, and is {new.get(key)}"
+    differing = Manifest.of(members).differences(found)
+    own = {name: what for name, what in differing.items() if not name.endswith((".pyc", ".gz"))}
+    shown = list((own or differing).items())
+    yield from (f"{name} ({what})" for name, what in shown[:10])
+    if len(shown) > 10:
+        yield f"and {len(shown) - 10} more files"
+
+
+def _flat(info: Mapping[str, object]) -> dict[str, object]:
+    """The inputs of a build info, by their names."""
+    named = {key: value for key, value in info.items() if key not in _MADE}
+    inputs = named.pop("inputs", None)
+    return {**named, **(inputs if isinstance(inputs, dict) else {})}

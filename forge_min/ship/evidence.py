@@ -1,49 +1,67 @@
-"""The evidence report of a verified artifact, as HTML and JSON: versions, hashes, licences, tests
-that ran, and proofs. What could not be proved on this machine says "not proved".
+"""The evidence report of a verified artifact: versions, hashes, licences, tests and proofs.
+
+It is written as HTML and JSON. What could not be proved on this machine says "not proved"; proofs
+by running use a network namespace without an uplink (unshare(1)).
 """
 
 from __future__ import annotations
 
 import json
+import os
 import platform
 import re
+import shutil
+import signal
+import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
 from html import escape
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
-from ...data import files
-from ...manifest import Manifest
-from ..artifact import normalise, replace
-from ..failure import failure
-from ..info import SKIPPED
-from ..vendor import SBOM
-from .network_isolation import FAILED, PROVED, UNPROVED, Proof, run_without_network
+from ..data import files
+from ..manifest import Manifest
+from .artifact import normalise, package_root, replace
+from .failure import failure
+from .info import SKIPPED
+from .vendor import SBOM
 from .verify import Verified
 
+PROVED, FAILED, UNPROVED = "proved", "failed", "not proved"
+_TIMEOUT = 300  # seconds that a proof may take
 _LICENCE_FILE = re.compile(r"(?:_native/)?([^/-]+)-[^/]+\.dist-info/licen")
 
 
+class Proof(NamedTuple):
+    """One claim, its state on this machine, and the reason for that state."""
+
+    claim: str
+    state: str
+    because: str
+
+
 def write_evidence(
-    found: Verified, folder: Path, *, root: Path | None, tests: Path | None
+    verified: Verified, folder: Path, *, root: Path | None, tests: Path | None
 ) -> tuple[Path, Path]:
-    """Writes evidence.html and evidence.json; their paths. root: the project, to build it again
-    without a network. tests: a JUnit report. Raises BuildError F345 for what cannot be written,
-    F380 for a report that cannot be read.
+    """Writes evidence.html and evidence.json, and returns their paths.
+
+    root: the project, to build it again without a network. tests: a JUnit report.
+
+    Raises BuildError F345 for what cannot be written, F380 for a report that cannot be read.
     """
     report = {
-        "artifact": found.path.name,
-        "sha256": found.digest,
+        "artifact": verified.path.name,
+        "sha256": verified.digest,
         "machine": f"{platform.platform()}, Python {platform.python_version()}",
-        "build": {key: value for key, value in found.info.items() if key != "native_files"},
-        "proofs": [proof._asdict() for proof in _proofs(found, root, tests)],
-        "licences": _licences(found.members, found.info["inputs"]),
-        "hashes": dict(Manifest.of(found.members).hashes),
+        "build": {key: value for key, value in verified.info.items() if key != "native_files"},
+        "proofs": [proof._asdict() for proof in _proofs(verified, root, tests)],
+        "licences": _licences(verified.members, verified.info["inputs"]),
+        "hashes": dict(Manifest.of(verified.members).hashes),
     }
     page, data = folder / "evidence.html", folder / "evidence.json"
     text = json.dumps(report, indent=1) + "\n"
@@ -60,7 +78,7 @@ def _proofs(found: Verified, root: Path | None, tests: Path | None) -> list[Proo
         _tests(tests),
     ]
     first = [sys.executable, "-I", "-S", str(found.path), "version"]
-    start = run_without_network("a first start (version) needs no network", first)
+    start = _run_without_network("a first start (version) needs no network", first)
     return [*claims, _built_again(found, root), start]
 
 
@@ -72,7 +90,7 @@ def _built_again(found: Verified, root: Path | None) -> Proof:
     kind = "dir" if found.path.is_dir() else "zipapp"
     again += ["build", "--offline", "--verify", "--format", kind]
     again += ["--skip-css"] if found.info.get("css") == SKIPPED else []
-    return run_without_network(claim, [*again, "-o", str(found.path)])
+    return _run_without_network(claim, [*again, "-o", str(found.path)])
 
 
 def _if(holds: bool, claim: str, because: str, why_not: str) -> Proof:
@@ -135,11 +153,39 @@ def _page(report: Mapping[str, Any]) -> str:
         "licences": _rows(licences),
         "hashes": _rows(report["hashes"].items()),
     }
-    room = __package__.rpartition(".")[0]
-    text = files(room).joinpath("templates", "evidence.tmpl").read_text("utf-8")
+    text = files(__package__).joinpath("templates", "evidence.tmpl").read_text("utf-8")
     return Template(text).substitute(tables, name=escape(report["artifact"]))
 
 
 def _rows(rows: Iterable[Iterable[object]]) -> str:
     cells = ("".join(f"<td>{escape(str(cell))}</td>" for cell in row) for row in rows)
     return "\n".join(f"<tr>{line}</tr>" for line in cells)
+
+
+def _run_without_network(claim: str, command: Sequence[str]) -> Proof:
+    """Run a command for at most 300 s. The claim holds if it succeeds."""
+    isolated = [shutil.which("unshare") or "", "--map-root-user", "--net"]
+    probe = [*isolated, sys.executable, "-I", "-S", "-c", ""]
+    if not isolated[0] or subprocess.run(probe, capture_output=True, check=False).returncode:
+        return Proof(claim, UNPROVED, "no network namespace can be made here (unshare)")
+    with tempfile.TemporaryDirectory(prefix="forge-evidence-") as cache:
+        environ = {**os.environ, "XDG_CACHE_HOME": cache}
+        environ["PYTHONPATH"] = os.pathsep.join([str(package_root().parent), *sys.path])
+        with subprocess.Popen(
+            [*isolated, *command],
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        ) as child:
+            try:
+                errors = child.communicate(timeout=_TIMEOUT)[1]
+            except subprocess.TimeoutExpired:
+                os.killpg(child.pid, signal.SIGKILL)  # its children too
+                return Proof(claim, UNPROVED, f"it took more than {_TIMEOUT} s")
+    if child.returncode:
+        return Proof(claim, FAILED, " ".join(errors.split())[:500])
+    return Proof(claim, PROVED, "it ran in a network namespace that has no uplink")
