@@ -16,6 +16,7 @@ from ...expression import expression
 
 MASK = "***"
 
+_PLAIN = frozenset((str, int, float, bool, type(None)))  # PERF: most values that are logged
 _COLLECTIONS: tuple[Any, ...] = (list, tuple, set, frozenset)
 _SYNTAX_ERROR = "42601"  # PostgreSQL manual, appendix A
 # From the first quote to the last, in any language of the server: values hold quotes themselves.
@@ -72,7 +73,7 @@ def _errors(told: object) -> Iterator[BaseException]:
     waiting = [told]
     while waiting:
         one = waiting.pop()
-        if id(one) in seen:
+        if type(one) in _PLAIN or id(one) in seen:
             continue
         # SAFETY: by the object's type: what it says of its class (a proxy), or gives to who goes
         # through it, is code of somebody else, which may raise.
