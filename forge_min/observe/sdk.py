@@ -22,7 +22,7 @@ from opentelemetry.util.types import Attributes as OtelAttributes
 
 from .. import __version__
 from .logs import tidied, trace_of
-from .logs.tracebacks import name_of, said_by
+from .logs.redaction import name_of, said_by
 from .otlp import Batch
 from .recent import Recent, Tree
 from .traceparent import SpanContext

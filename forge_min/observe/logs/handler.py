@@ -2,7 +2,7 @@
 
 Nothing that a client sends can begin a line of its own: text escapes every character that is not
 printable, JSON is pure ASCII. Fields come from `extra=`, from `log_fields` and from the current
-span. What looks like a secret, and what a database repeats of a row, is masked (masks.py).
+span. What looks like a secret, and what a database repeats of a row, is masked (redaction.py).
 """
 
 from __future__ import annotations
@@ -20,9 +20,7 @@ from ..traceparent import SpanContext
 from ..tracing import current
 from .fields import log_fields
 from .lines import LineWriter, lines_to
-from .masks import is_secret, masked, tidied
-from .rows import MASK
-from .tracebacks import trace_of
+from .redaction import MASK, is_secret, masked, tidied, trace_of
 
 Format = Literal["auto", "text", "json"]
 Level = Literal["debug", "info", "warning", "error"]
