@@ -22,7 +22,7 @@ from opentelemetry.util.types import Attributes as OtelAttributes
 
 from .. import __version__
 from .logs import tidied, trace_of
-from .logs.redaction import name_of, said_by
+from .logs.redaction import message_of, name_of
 from .otlp import Batch
 from .recent import Recent, Tree
 from .traceparent import SpanContext
@@ -96,12 +96,13 @@ class RecordedSpan:
         self._span.set_status(StatusCode.ERROR, description or None)
 
     def record(self, error: BaseException) -> None:
-        """Add an event with type, message and stack trace, redacted like in the log. Otherwise as
-        the SDK's `record_exception`, which redacts nothing.
+        """Add an exception as an event, redacted like in the log.
+
+        Otherwise as the SDK's `record_exception`, which redacts nothing.
         """
         attributes = {
             "exception.type": name_of(error),
-            "exception.message": tidied(said_by(error)[:_READ], error)[:_LONGEST],
+            "exception.message": tidied(message_of(error)[:_READ], error)[:_LONGEST],
             "exception.stacktrace": trace_of(error, most=_READ)[:_TRACE],
             "exception.escaped": "False",
         }

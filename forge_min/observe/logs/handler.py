@@ -83,7 +83,7 @@ class Repeats:
         self._seen: dict[tuple[str, int, str, int], list[int]] = {}
 
     def left_out(self, record: logging.LogRecord) -> int | None:
-        """How many of its place were left out since the last one; None: this one is, too."""
+        """Count the records of its place that were left out; None leaves this one out."""
         place = record.name, record.levelno, record.pathname, record.lineno
         seen = self._seen.get(place)
         if seen is None:

@@ -217,12 +217,12 @@ def without_parts(text: str) -> str:
     return text
 
 
-def without_rows(text: str, told: object) -> str:
+def without_rows(text: str, source: object) -> str:
     """What tells of an error, or of what holds errors, without what they repeat of a row.
 
-    Finds their parts as they are, and as `repr()` and JSON escape them. told: also a collection.
+    Finds their parts as they are, and as `repr()` and JSON escape them. source: also a collection.
     """
-    for error in _errors(told):
+    for error in _errors(source):
         diag = _of(error, "diag")
         if diag is None:
             continue
@@ -305,9 +305,9 @@ def _said(diag: object, part: str) -> str:
 # -- exceptions ------------------------------------------------------------------------------------
 
 
-def tidied(text: str, told: object) -> str:
-    """What an error, or its traceback, says, as it may be kept. told: it, or what holds it."""
-    return masked(without_rows(text, told))
+def tidied(text: str, source: object) -> str:
+    """What an error, or its traceback, says, as it may be kept. source: it, or what holds it."""
+    return masked(without_rows(text, source))
 
 
 def trace_of(
@@ -317,8 +317,10 @@ def trace_of(
     limit: int | None = None,
     most: int | None = None,
 ) -> str:
-    """What Python tells of `error`, tidied. trace: from there; None: its own. limit: frames, as of
-    traceback.format_exception. most: characters that are read.
+    """The redacted traceback of `error`.
+
+    trace: None is its own. limit: frames, as of traceback.format_exception. most: characters that
+    are read.
     """
     trace = trace or (error.__traceback__ if error else None)
     try:
@@ -330,7 +332,7 @@ def trace_of(
             [
                 "Traceback (most recent call last):\n",
                 *lines,
-                f"{name_of(error)}: {said_by(error)}\n",
+                f"{name_of(error)}: {message_of(error)}\n",
             ]
         )
     return tidied(text[:most], error)
@@ -343,7 +345,7 @@ def name_of(error: BaseException | None) -> str:
     return kind.__qualname__ if plain else f"{kind.__module__}.{kind.__qualname__}"
 
 
-def said_by(error: BaseException | None) -> str:
+def message_of(error: BaseException | None) -> str:
     """What it says of itself, or that it cannot."""
     try:
         return str(error)

@@ -26,8 +26,9 @@ _OF_KIND = {"counter": "_total", "info": "_info"}
 
 
 def scrape(metrics: Registry | Snapshot, accept: str = "") -> tuple[str, bytes]:
-    """(Content-Type, body) for an Accept header (RFC 9110 section 12.5.1): Prometheus text unless
-    OpenMetrics is preferred.
+    """Return (Content-Type, body) for an Accept header (RFC 9110 section 12.5.1).
+
+    Prometheus text, unless OpenMetrics is preferred.
     """
     wanted = _weight(accept, "application", "openmetrics-text", "1.0.0")
     openmetrics = bool(wanted[0]) and wanted > _weight(accept, "text", "plain", "0.0.4")

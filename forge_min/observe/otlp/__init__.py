@@ -1,6 +1,7 @@
 """Spans to an OpenTelemetry collector: OTLP/HTTP with JSON bodies, by the standard library."""
 
 from .batch import Batch
-from .exporter import OTLPExporter, encode_spans, new_exporter
+from .choice import new_exporter
+from .exporter import OTLPExporter, encode_spans
 
 __all__ = ["Batch", "OTLPExporter", "encode_spans", "new_exporter"]

@@ -18,7 +18,6 @@ import time
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from importlib import import_module
 from math import isfinite
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -30,7 +29,6 @@ from opentelemetry.trace import Link, SpanContext
 from ... import __version__
 from ...errors import ConfigError
 
-_OFFICIAL = "opentelemetry.exporter.otlp.proto.http"
 _AGAIN = frozenset((429, 502, 503, 504))
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0  # seconds between two tries
 _SMALL = 1024  # bytes that are sent as they are
@@ -39,23 +37,6 @@ _SAID = 200  # characters of it that a line of the log repeats
 _REMOTE, _LOCAL = 0x300, 0x100  # flags: whether the parent is known to be remote, and is
 _LEAST_INT, _MOST_INT, _MOST_TIME = -(1 << 63), (1 << 63) - 1, (1 << 64) - 1  # int64, fixed64
 _log = logging.getLogger("forge_min.observe.otlp")
-
-
-def new_exporter(endpoint: str, *, headers: Mapping[str, str] | None = None) -> SpanExporter:
-    """An exporter to `<endpoint>/v1/traces`, as of OTLPExporter: the official one if it is
-    installed ([otlp]). Raises ConfigError (F200).
-    """
-    _address(endpoint)
-    try:
-        official, http = import_module(f"{_OFFICIAL}.trace_exporter"), import_module(_OFFICIAL)
-    except ImportError:
-        return OTLPExporter(endpoint, headers=headers)
-    exporter: SpanExporter = official.OTLPSpanExporter(
-        endpoint=endpoint.rstrip("/") + "/v1/traces",
-        headers=dict(headers or {}),
-        compression=http.Compression.Gzip,
-    )
-    return exporter
 
 
 class _Failed(Exception):
@@ -79,7 +60,7 @@ class OTLPExporter(SpanExporter):
         timeout: float = 10.0,
         patience: float = 60.0,
     ) -> None:
-        self._url = _address(endpoint)
+        self._url = address(endpoint)
         self._tls = ssl.create_default_context() if self._url.scheme == "https" else None
         self._headers = {
             "Content-Type": "application/json",
@@ -92,7 +73,10 @@ class OTLPExporter(SpanExporter):
         self._ended = threading.Event()
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send one batch. FAILURE: it is given up; why is logged. Never raises."""
+        """Send one batch.
+
+        FAILURE: it is given up; the reason is logged. Never raises.
+        """
         try:
             body, errors = encode_spans(spans)
             if errors:
@@ -165,7 +149,7 @@ def _rejected(answer: bytes) -> int:
     return count
 
 
-def _address(endpoint: str) -> SplitResult:
+def address(endpoint: str) -> SplitResult:
     """Its parts. Raises ConfigError (F200) unless it is one."""
     try:
         url = urlsplit(endpoint)
@@ -181,8 +165,9 @@ def _address(endpoint: str) -> SplitResult:
 
 
 def encode_spans(spans: Sequence[ReadableSpan]) -> tuple[bytes, list[Exception]]:
-    """One ExportTraceServiceRequest, and an error for each span that is left out because something
-    that it was given cannot be written. All spans come from one resource, that of our provider.
+    """Encode spans of one resource as an ExportTraceServiceRequest.
+
+    Returns it with an error for each span that is left out because a value in it cannot be written.
     """
     scopes: dict[tuple[str, str], list[dict[str, Any]]] = {}
     errors: list[Exception] = []
@@ -249,9 +234,8 @@ def _event(event: Event) -> dict[str, Any]:
 
 def _link(link: Link) -> dict[str, Any]:
     flags = (_REMOTE if link.context.is_remote else _LOCAL) | link.context.trace_flags
-    return {
-        **_place(link.context), "flags": flags, "attributes": _attributes(link.attributes),
-    }  # fmt: skip
+    attributes = _attributes(link.attributes)
+    return {**_place(link.context), "flags": flags, "attributes": attributes}
 
 
 def _attributes(attributes: Mapping[str, Any] | None) -> list[dict[str, Any]]:
