@@ -32,7 +32,6 @@ from forge_min.fanout import Counter
 from forge_min.observe import (
     Registry,
     render_metrics,
-    render_openmetrics,
     snapshot,
     span,
     summed,
@@ -125,7 +124,7 @@ def scrapes(series: int) -> Contenders:
             "prometheus_client": (lambda: peer.generate_latest(theirs), turns, milli),
         },
         f"{series} openmetrics": {
-            "ours": (lambda: render_openmetrics(ours), turns, milli),
+            "ours": (lambda: render_metrics(ours, openmetrics=True), turns, milli),
             "prometheus_client": (lambda: peer_openmetrics(theirs), turns, milli),
         },
         f"{series} of {PROCESSES} processes": {

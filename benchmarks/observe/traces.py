@@ -198,7 +198,7 @@ def main() -> None:
         )
     print("goals: 1 % at least 0.90x of none, 100 % at least 4x of Flask")
     print(
-        f"export of {RATE} spans/s: {sent['share']:.1%} of one core (goal 10 %), "
+        f"export of {RATE} spans/s: {sent['share']:.1%} of one core (goal 20 %), "
         f"{sent['dropped']:.0f} of {sent['spans']:.0f} dropped"
     )
     print(

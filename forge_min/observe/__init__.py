@@ -32,7 +32,6 @@ from .metrics import (
     add_process_metrics,
     lasting,
     render_metrics,
-    render_openmetrics,
     scrape,
     snapshot,
     summed,
@@ -50,7 +49,7 @@ __all__ = [
     "OTLPExporter", "Registry", "Snapshot", "Span", "Telemetry", "add_process_metrics",
     "current_traceparent", "http_attributes", "is_text", "lasting", "lines_to", "log_fields",
     "masked", "new_exporter", "new_handler", "note", "note_answer", "noting", "render_metrics",
-    "render_openmetrics", "scrape", "setup", "snapshot", "span", "summed", "tidied",
+    "scrape", "setup", "snapshot", "span", "summed", "tidied",
     "trace_connection", "trace_of", "trace_wsgi",
 ]  # fmt: skip
 

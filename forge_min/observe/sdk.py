@@ -1,11 +1,14 @@
-"""The one file that knows the OpenTelemetry SDK: providers, recordings, our sampling as its own."""
+"""OpenTelemetry's SDK: the providers, recorded spans, and a sampler that follows our decision."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from contextvars import Token
 from typing import Any
 
+from opentelemetry import context as otel
 from opentelemetry import metrics, trace
 from opentelemetry.context.context import Context
 from opentelemetry.sdk.metrics import MeterProvider
@@ -14,18 +17,22 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult, TraceIdRatioBased
-from opentelemetry.trace import SpanKind, TraceFlags, TraceState
+from opentelemetry.trace import SpanKind, StatusCode, TraceFlags, TraceState
 from opentelemetry.util.types import Attributes as OtelAttributes
 
+from .. import __version__
+from .logs import tidied, trace_of
+from .logs.redaction import message_of, name_of
 from .otlp import Batch
 from .recent import Recent, Tree
-from .recording import Recording
 from .traceparent import SpanContext
-from .tracing import Attributes, Kind, current, use_recorder, using_recorder
+from .tracing import Attributes, Kind, Value, current, use_recorder, using_recorder
 
 _LONGEST_STATE = 512  # characters (https://www.w3.org/TR/trace-context/#tracestate-limits)
-_LONGEST = 16_384  # characters of an attribute: a stack trace is one
-_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+_LONGEST = 2048  # characters of a span's attribute, and of an exception's message
+_TRACE = 16_384  # characters of a stack trace, and of any attribute of an event
+_READ = 65_536  # characters that are redacted: a message may hold all that a client has sent
+_RECORD = otel.create_key("forge-record")  # in the context of a span that is to be recorded
 # SAFETY: it logs each `tracestate` that is none, and a client writes those.
 logging.getLogger(TraceState.__module__).setLevel(logging.ERROR)
 _KINDS: dict[Kind, SpanKind] = {
@@ -52,7 +59,9 @@ class _DecidedSampler(Sampler):
     ) -> SamplingResult:
         parent = trace.get_current_span(parent_context).get_span_context()
         ours = current.get()
-        if parent.is_valid:
+        if otel.get_value(_RECORD, parent_context):
+            sampled = True
+        elif parent.is_valid:
             sampled = parent.trace_flags.sampled
         elif ours is not None:
             sampled = ours.sampled
@@ -63,6 +72,54 @@ class _DecidedSampler(Sampler):
 
     def get_description(self) -> str:
         return f"forge_min({self._ratio.get_description()})"
+
+
+class RecordedSpan:
+    """A span of the SDK and its place in the OpenTelemetry context (see `tracing.Recording`)."""
+
+    def __init__(self, span: trace.Span) -> None:
+        self._span = span
+        ids = span.get_span_context()
+        self.context = SpanContext(ids.trace_id, ids.span_id, True)
+        self._token: Token[Context] | None = otel.attach(trace.set_span_in_context(span))
+
+    def set_attribute(self, key: str, value: Value) -> None:
+        """Set one attribute."""
+        self._span.set_attribute(key, value)
+
+    def update_name(self, name: str) -> None:
+        """Give it another name."""
+        self._span.update_name(name)
+
+    def fail(self, description: str) -> None:
+        """Set the status to error."""
+        self._span.set_status(StatusCode.ERROR, description or None)
+
+    def record(self, error: BaseException) -> None:
+        """Add an exception as an event, redacted like in the log.
+
+        Otherwise as the SDK's `record_exception`, which redacts nothing.
+        """
+        attributes = {
+            "exception.type": name_of(error),
+            "exception.message": tidied(message_of(error)[:_READ], error)[:_LONGEST],
+            "exception.stacktrace": trace_of(error, most=_READ)[:_TRACE],
+            "exception.escaped": "False",
+        }
+        self._span.add_event("exception", attributes)
+
+    def leave(self) -> None:
+        """Leave its OpenTelemetry context. Idempotent."""
+        token, self._token = self._token, None
+        if token is not None:
+            # otel.detach() logs an error if another thread closes the body; this raises it.
+            with suppress(ValueError):
+                otel._RUNTIME_CONTEXT.detach(token)
+
+    def end(self) -> None:
+        """Leave its context and end it."""
+        self.leave()
+        self._span.end()
 
 
 class Telemetry:
@@ -79,6 +136,7 @@ class Telemetry:
         self.recent = recent
         self._batch = batch
         self.tracer_provider = tracer_provider
+        self._tracer = tracer_provider.get_tracer("forge_min", __version__)
         self.meter_provider = meter_provider
         self.sample_ratio = sample_ratio
         self._open = True
@@ -112,26 +170,15 @@ class Telemetry:
         remote: bool,
         links: Sequence[SpanContext],
         state: str,
-    ) -> Recording:
+    ) -> RecordedSpan:
         """Start a sampled span (see `tracing.Recorder`)."""
-        above = None if parent is None else _above(parent, remote, state)
-        provider = self.tracer_provider
-        ids = trace.SpanContext(
-            above.trace_id if above else provider.id_generator.generate_trace_id(),
-            provider.id_generator.generate_span_id(),
-            is_remote=False,
-            trace_flags=_SAMPLED,
-            trace_state=above.trace_state if above else None,
-        )
-        return Recording(
-            provider._active_span_processor,
-            provider.resource,
-            name,
-            _KINDS[kind],
-            attributes,
-            ids,
-            above,
-            [trace.Link(_named(link)) for link in links],
+        context = otel.set_value(_RECORD, True, Context())
+        if parent is not None:
+            above = trace.NonRecordingSpan(_above(parent, remote, state))
+            context = trace.set_span_in_context(above, context)
+        linked = [trace.Link(_named(link)) for link in links]
+        return RecordedSpan(
+            self._tracer.start_span(name, context, _KINDS[kind], attributes, linked)
         )
 
     def flush(self, timeout: float = 5.0) -> bool:
@@ -203,12 +250,12 @@ def setup(
 
 
 def _limits() -> SpanLimits:
-    """Of spans that other code starts by the API: as OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT says; the
-    SDK's own default is none, and thousands of spans wait for a collector that is away.
+    """Lengths of attributes, unless OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT sets them. The SDK's default
+    is no limit, and thousands of spans wait for a collector that is away.
     """
     limits = SpanLimits()
     if limits.max_span_attribute_length is None:
-        limits = SpanLimits(max_attribute_length=_LONGEST, max_span_attribute_length=_LONGEST)
+        limits = SpanLimits(max_attribute_length=_TRACE, max_span_attribute_length=_LONGEST)
     return limits
 
 

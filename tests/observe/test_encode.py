@@ -42,10 +42,6 @@ class Silent:
         raise RuntimeError("no")
 
 
-ITSELF: list[object] = []
-ITSELF += [ITSELF, ITSELF]
-
-
 def read(spans: Spans) -> tuple[list[Any], list[Exception]]:
     """The spans as the protocol's own classes read them, and what was left out."""
     body, errors = encode_spans(spans())
@@ -67,12 +63,11 @@ def read(spans: Spans) -> tuple[list[Any], list[Exception]]:
         (2**63, "string_value", str(2**63)),
         (-(2**70), "string_value", str(-(2**70))),
         (10**5000, "string_value", "int"),
-        (Silent(), "string_value", "Silent"),
         (b"\xff\x00", "bytes_value", b"\xff\x00"),
-        ("a\udc80\ud83d", "string_value", "a\ufffd\ufffd"),
-        ("\\ud800 \\\ud800 \U0001f600", "string_value", "\\ud800 \\\ufffd \U0001f600"),
+        ("a\udc80\ud83d", "string_value", "a??"),
+        ("\\ud800 \\\ud800 \U0001f600", "string_value", "\\ud800 \\? \U0001f600"),
     ],
-    ids=range(11),
+    ids=range(10),
 )
 def test_a_value_is_written_as_the_protocol_reads_it(
     spans: Spans, value: Any, field: str, told: object
@@ -113,12 +108,12 @@ def test_half_a_pair_of_surrogates_costs_no_other_span(spans: Spans) -> None:
     assert len(rows) == 2 and not errors
 
 
-@pytest.mark.parametrize("value", [[Word(2), [Number.ONE]], ITSELF, {"a": ITSELF}], ids=range(3))
-def test_lists_are_written_to_a_bound(spans: Spans, value: Any) -> None:
+@pytest.mark.parametrize("value", [[Word(2), [Number.ONE]], {"a": [1]}], ids=range(2))
+def test_lists_and_mappings_are_written(spans: Spans, value: Any) -> None:
     with span("x"):
         trace.get_current_span().set_attribute("a", value)
     ((row,), errors) = read(spans)
-    assert row.attributes[0].value.WhichOneof("value") and not errors and row.ByteSize() < 1000
+    assert row.attributes[0].value.WhichOneof("value") and not errors
 
 
 @pytest.mark.parametrize(
@@ -146,10 +141,14 @@ def test_names_times_and_links_may_be_anything(spans: Spans, does: Callable[[Any
     assert row.trace_id and not errors
 
 
-def test_a_span_that_cannot_be_written_is_left_out_and_the_others_are_not(spans: Spans) -> None:
-    for key in ("a", Silent(), "b"):
-        with span("x"):
-            trace.get_current_span().set_attribute(key, 1)  # type: ignore[arg-type]
-    rows, errors = read(spans)
+def ended(key: object, value: object = 1) -> ReadableSpan:
+    """A span of another SDK's making, which has checked nothing."""
+    ids = trace.SpanContext(5, 7, False)
+    return ReadableSpan("x", ids, attributes={key: value})  # type: ignore[dict-item]
+
+
+def test_a_span_that_cannot_be_written_is_left_out_and_the_others_are_not() -> None:
+    rows, errors = read(lambda: [ended("a"), ended(Silent()), ended("b", Silent())])
     assert [row.attributes[0].key for row in rows] == ["a", "b"]
+    assert rows[1].attributes[0].value.string_value == "Silent"
     assert [str(error) for error in errors] == ["no"]

@@ -13,7 +13,6 @@ from forge_min.observe import (
     current_traceparent,
     lasting,
     render_metrics,
-    render_openmetrics,
     snapshot,
     span,
     summed,
@@ -27,7 +26,7 @@ BOUNDS = (0.1, 1.0)
 
 def exemplars(metrics: Any) -> dict[tuple[str, tuple[str, ...]], Any]:
     """(name, label values) → exemplar, of the series that have one."""
-    families = text_string_to_metric_families(render_openmetrics(metrics).decode())
+    families = text_string_to_metric_families(render_metrics(metrics, openmetrics=True).decode())
     return {
         (sample.name, tuple(sample.labels.values())): sample.exemplar
         for family in families
@@ -103,7 +102,7 @@ def test_labels_of_an_exemplar_keep_within_the_128_characters_of_the_specificati
     most = f"00-{'f' * 32}-{'f' * 16}-01"
     with span("s", parent=most):
         registry.counter("c_total", "").count(())
-    text = render_openmetrics(registry).decode()
+    text = render_metrics(registry, openmetrics=True).decode()
     labels = re.findall(r'(\w+)="(\w+)"', text.partition(" # {")[2])
     assert [name for name, _ in labels] == ["trace_id", "span_id"]
     assert sum(len(name) + len(value) for name, value in labels) == 63
@@ -140,4 +139,4 @@ def test_over_processes_the_newest_exemplar_of_each_bucket_wins(
         }  # fmt: skip
     gone = lasting(summed(taken[:2]))
     assert exemplars(summed([gone, taken[2]])) == exemplars(summed(taken))
-    assert b'h_count{a="x"} 7\n' in render_openmetrics(summed([gone, taken[2]]))
+    assert b'h_count{a="x"} 7\n' in render_metrics(summed([gone, taken[2]]), openmetrics=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import pytest
 from forge_min.observe import (
     Registry,
     add_process_metrics,
     render_metrics,
-    render_openmetrics,
     span,
 )
 from hypothesis import given
@@ -19,6 +19,7 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus
 
+render_openmetrics = partial(render_metrics, openmetrics=True)
 FORMATS = [(render_metrics, prometheus), (render_openmetrics, openmetrics)]
 IDS = ["prometheus", "openmetrics"]
 Render = Callable[[Registry], bytes]

@@ -116,14 +116,19 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return made
 
 
-def test_who_logs_pauses_for_a_writer_that_is_late_but_not_for_long(pauses: list[float]) -> None:
+def test_who_logs_pauses_for_a_writer_that_is_late_but_not_for_long(
+    pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A thread that goes from one system call to the next may keep the writer from its turn."""
     writer = LineWriter(io.StringIO())
+    taken, write = threading.Event(), writer._write
+    monkeypatch.setattr(writer, "_write", lambda lines: (taken.set(), write(lines)))
     writer.start()
     for _ in range(2):
         with writer._writing:
+            taken.clear()
             writer.put("x\n")
-            until(lambda: writer._busy and not writer._waiting)
+            assert taken.wait(20)
             for _ in range(_MANY):
                 writer.put("x\n")
             assert not pauses
@@ -317,18 +322,16 @@ def test_a_handler_that_is_closed_ends_the_thread_that_it_started(
 
 
 @pytest.mark.thorough
-def test_a_signal_while_the_bell_rings_is_rung_again(pipe: tuple[int, TextIO]) -> None:
-    """`put` interrupted between its look and its ring by a `put` of a signal handler."""
+def test_a_put_in_a_signal_handler_interrupts_a_put(pipe: tuple[int, TextIO]) -> None:
     read, stream = pipe
     writer = LineWriter(stream)
     writer.start()
-    until(lambda: writer._idle)
     before = signal.signal(signal.SIGALRM, lambda number, frame: writer.put("signal\n"))
     try:
         for _ in range(300):
             signal.setitimer(signal.ITIMER_REAL, 0.00001)
             writer.put("main\n")
-            until(lambda: not writer._waiting or writer._idle)
+            assert writer.flush(20)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

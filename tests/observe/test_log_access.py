@@ -251,7 +251,8 @@ def test_a_stop_writes_what_is_there_and_ends_the_thread() -> None:
     log("GET", "/late", 200, 0.0)
     assert len(lines(stream)) == 2
     log.start()
-    assert "log-writer" not in [t.name for t in threading.enumerate()]
+    assert "log-writer" in [t.name for t in threading.enumerate()]
+    log.stop()
 
 
 @pytest.mark.parametrize("error", [BrokenPipeError(), ValueError("I/O operation on closed file")])

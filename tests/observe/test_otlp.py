@@ -20,6 +20,7 @@ from forge_min.observe import span
 from forge_min.observe.otlp import OTLPExporter
 from opentelemetry import trace
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 
@@ -107,7 +108,7 @@ def test_spans_arrive_as_the_protocol_says(collector: Collector) -> None:
         "s": {"stringValue": "ü"},
     }
     assert inner["status"]["code"] == 2 and inner["events"][0]["name"] == "exception"
-    assert outer["status"] == {"code": 1} or outer["status"] == {"code": 0}
+    assert outer["status"]["code"] in (0, 1)
     assert int(outer["endTimeUnixNano"]) >= int(outer["startTimeUnixNano"]) > 10**18
 
 
@@ -202,7 +203,7 @@ def test_a_collector_that_comes_back_gets_what_waited() -> None:
         server.server_close()
 
 
-def test_large_bodies_are_compressed_and_one_connection_serves_many(collector: Collector) -> None:
+def test_large_bodies_are_compressed_and_the_headers_sent_with_each(collector: Collector) -> None:
     telemetry = observe.setup("shop", exporter=OTLPExporter(collector.url, headers={"X-Key": "k"}))
     try:
         for _ in range(3):
@@ -373,7 +374,7 @@ def test_links_remote_parents_and_numbers_without_a_word_in_json_arrive(
     assert [one["traceId"] for one in row["links"]] == ["12" * 16]
     told = {a["key"]: a["value"] for a in row["attributes"]}
     assert told["nan"] == {"doubleValue": "NaN"} and told["inf"] == {"doubleValue": "-Infinity"}
-    assert told["text"] == {"stringValue": '"\n\ufffd'}  # half a pair: protobuf reads no such JSON
+    assert told["text"] == {"stringValue": '"\n?'}  # half a pair: protobuf reads no such JSON
     assert told["list"] == {"arrayValue": {"values": [{"intValue": "1"}, {"stringValue": "a"}]}}
 
 
@@ -385,14 +386,12 @@ class Silent:
 def test_a_span_that_cannot_be_written_costs_no_other_and_is_counted(
     collector: Collector, caplog: pytest.LogCaptureFixture
 ) -> None:
-    telemetry = observe.setup("shop", exporter=OTLPExporter(collector.url))
+    exporter = OTLPExporter(collector.url)
+    ids = trace.SpanContext(5, 7, False)
+    spans = [ReadableSpan(n, ids, attributes={k: 1}) for n, k in (("a", "k"), ("b", Silent()))]  # type: ignore[dict-item]
     with caplog.at_level(logging.WARNING, "forge_min.observe.otlp"):
-        for name in ("good", "bad", "good"):
-            with span(name):
-                trace.get_current_span().set_attribute(Silent() if name == "bad" else "a", 1)  # type: ignore[arg-type]
-        telemetry.shutdown()
-    assert [row["name"] for row in collector.spans] == ["good", "good"]
-    assert telemetry.dropped == {"full": 0, "failed": 1, "stopped": 0}
+        assert exporter.export(spans) is SpanExportResult.SUCCESS
+    assert [row["name"] for row in collector.spans] == ["a"] and exporter.left_out == 1
     assert "1 spans cannot be written: RuntimeError('no')" in caplog.text
 
 

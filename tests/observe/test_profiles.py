@@ -32,8 +32,7 @@ from forge_min.observe.profiles import (
     sampling,
 )
 from forge_min.observe.profiles.flame import colour
-from forge_min.observe.profiles.names import safe
-from forge_min.observe.profiles.sampling import sample
+from forge_min.observe.profiles.sampling import safe, sample
 
 HOSTILE = 'a;b c\nd\x00"<script>&\ud800'
 SVG = "{http://www.w3.org/2000/svg}"

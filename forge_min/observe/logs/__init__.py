@@ -4,8 +4,7 @@ from .access import AccessLog
 from .fields import log_fields, note, noting
 from .handler import is_text, new_handler
 from .lines import LineWriter, lines_to
-from .masks import masked, tidied
-from .tracebacks import trace_of
+from .redaction import masked, tidied, trace_of
 
 __all__ = [
     "AccessLog",

@@ -2,7 +2,7 @@
 
 Nothing that a client sends can begin a line of its own: text escapes every character that is not
 printable, JSON is pure ASCII. Fields come from `extra=`, from `log_fields` and from the current
-span. What looks like a secret, and what a database repeats of a row, is masked (masks.py).
+span. What looks like a secret, and what a database repeats of a row, is masked (redaction.py).
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from math import isfinite
 from typing import Literal, TextIO
@@ -21,10 +20,7 @@ from ..traceparent import SpanContext
 from ..tracing import current
 from .fields import log_fields
 from .lines import LineWriter, lines_to
-from .masks import is_secret, masked, tidied
-from .repeats import Repeats
-from .rows import MASK
-from .tracebacks import trace_of
+from .redaction import MASK, is_secret, masked, tidied, trace_of
 
 Format = Literal["auto", "text", "json"]
 Level = Literal["debug", "info", "warning", "error"]
@@ -32,6 +28,8 @@ Plain = str | int | float | bool | None
 
 _OWN = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "color_message"}
 _LARGEST = 64  # bits of the numbers that are written as they are
+_FIRST = 100  # records of one logging call that a second may have; then only every 100th
+_PLACES = 1000  # logging calls that are known
 _COLOURS = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "31;1"}
 
 
@@ -53,12 +51,17 @@ def new_handler(
     level.
     """
     stream = sys.stderr if stream is None else stream
-    handler = _Handler(lines_to(stream), level.upper())
-    text = is_text(format, stream)
-    handler.setFormatter(_TextFormatter(colours(stream)) if text else _JSONFormatter())
-    if queued:
-        handler.start()
+    formatter = new_formatter(format, stream)
+    handler = _Handler(lines_to(stream), level.upper(), queued)
+    handler.setFormatter(formatter)
     return handler
+
+
+def new_formatter(format: Format | str, stream: TextIO) -> logging.Formatter:
+    """A formatter for this stream; arguments as of `new_handler`. Raises ValueError."""
+    if is_text(format, stream):
+        return _TextFormatter(stream.isatty() and not os.environ.get("NO_COLOR"))
+    return _JSONFormatter()
 
 
 def is_text(format: Format | str, stream: TextIO) -> bool:
@@ -68,17 +71,43 @@ def is_text(format: Format | str, stream: TextIO) -> bool:
     return format == "text" or (format == "auto" and stream.isatty())
 
 
-def colours(stream: TextIO) -> bool:
-    """Whether text on this stream is coloured."""
-    return stream.isatty() and not os.environ.get("NO_COLOR")
+class Repeats:
+    """Of each logging call the first 100 records of a second, and then every 100th.
+
+    A database that is down gives a traceback for every request; the first ones say it. Not for
+    several threads at once: its handler's lock is held.
+    """
+
+    def __init__(self) -> None:
+        # place → second, records in it, those left out since one was written
+        self._seen: dict[tuple[str, int, str, int], list[int]] = {}
+
+    def left_out(self, record: logging.LogRecord) -> int | None:
+        """Count the records of its place that were left out; None leaves this one out."""
+        place = record.name, record.levelno, record.pathname, record.lineno
+        seen = self._seen.get(place)
+        if seen is None:
+            if len(self._seen) >= _PLACES:  # code that is made at run time: begin anew
+                self._seen.clear()
+            seen = self._seen[place] = [0, 0, 0]
+        if seen[0] != int(record.created):
+            seen[:2] = int(record.created), 0
+        seen[1] += 1
+        if seen[1] > _FIRST and seen[1] % _FIRST:
+            seen[2] += 1
+            return None
+        before, seen[2] = seen[2], 0
+        return before
 
 
 class _Handler(logging.Handler):
-    def __init__(self, lines: LineWriter, level: str) -> None:
+    def __init__(self, lines: LineWriter, level: str, queued: bool) -> None:
         super().__init__(level)
         self.lines = lines
         self._repeats = Repeats()
-        self._owns = False
+        self._queued = queued
+        if queued:
+            lines.start()
 
     def emit(self, record: logging.LogRecord) -> None:
         before = self._repeats.left_out(record)
@@ -94,14 +123,12 @@ class _Handler(logging.Handler):
         if before:
             del record.__dict__["repeated"]
 
-    def start(self) -> None:
-        self._owns = not self.lines.start()
-
     def flush(self) -> None:
         self.lines.flush()
 
     def close(self) -> None:
-        if self._owns:
+        if self._queued:
+            self._queued = False
             self.lines.stop()
         super().close()
 
@@ -112,7 +139,12 @@ class _JSONFormatter(logging.Formatter):
         fields = _fields(record)
         if exception := _exception(record):
             fields["exception"] = exception
-        return json_line(moment, record.levelname.lower(), record.name, _message(record), fields)
+        own = {
+            "time": moment, "level": record.levelname.lower(), "logger": record.name,
+            "message": _message(record),
+        }  # fmt: skip
+        # A field cannot replace what the line says itself.
+        return json.dumps({**own, **fields, **own}, separators=(",", ":"))
 
 
 class _TextFormatter(logging.Formatter):
@@ -121,33 +153,16 @@ class _TextFormatter(logging.Formatter):
         self._colour = colour
 
     def format(self, record: logging.LogRecord) -> str:
-        level = level_text(printable(record.levelname), self._colour)
+        level = f"{printable(record.levelname):<7}"
+        if self._colour:
+            level = f"\x1b[{_COLOURS.get(record.levelname, '0')}m{level}\x1b[0m"
         moment = _time(record).astimezone().isoformat(" ", "milliseconds")[:23]
-        line = text_line(moment, level, record.name, _message(record), _fields(record))
+        line = f"{moment} {level} {printable(record.name)} {printable(_message(record))}"
+        for key, value in _fields(record).items():
+            line += f" {printable(key)}={_quoted(value)}"
         for row in _exception(record).splitlines():
             line += "\n    | " + printable(row)
         return line
-
-
-def json_line(
-    moment: str, level: str, logger: str, message: str, fields: Mapping[str, Plain]
-) -> str:
-    """A line of JSON, without its end. A field cannot replace what the line says itself."""
-    row = {"time": moment, "level": level, "logger": logger, "message": message}
-    return json.dumps({**row, **fields, **row}, separators=(",", ":"))
-
-
-def text_line(
-    moment: str, level: str, logger: str, message: str, fields: Mapping[str, Plain]
-) -> str:
-    """A line of text, without its end."""
-    rest = "".join(f" {printable(key)}={quoted(value)}" for key, value in fields.items())
-    return f"{moment} {level} {printable(logger)} {printable(message)}{rest}"
-
-
-def level_text(name: str, colour: bool) -> str:
-    """A level as it stands in a line of text."""
-    return f"\x1b[{_COLOURS.get(name, '0')}m{name:<7}\x1b[0m" if colour else f"{name:<7}"
 
 
 def _time(record: logging.LogRecord) -> datetime:
@@ -172,7 +187,7 @@ def _repr(value: object) -> str:
 def _fields(record: logging.LogRecord) -> dict[str, Plain]:
     extra = {key: value for key, value in vars(record).items() if key not in _OWN}
     fields = {**log_fields.get(), **span_fields(current.get()), **extra}
-    return {str(key): field(str(key), value) for key, value in fields.items()}
+    return {str(key): _field(str(key), value) for key, value in fields.items()}
 
 
 def span_fields(context: SpanContext | None) -> dict[str, str]:
@@ -182,15 +197,15 @@ def span_fields(context: SpanContext | None) -> dict[str, str]:
     return {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}
 
 
-def field(name: str, value: object) -> Plain:
+def _field(name: str, value: object) -> Plain:
     """A field's value as it is written."""
     if is_secret(name):
         return MASK
-    text = plain(value)
+    text = _plain(value)
     return tidied(text, value) if isinstance(text, str) else text
 
 
-def plain(value: object) -> Plain:
+def _plain(value: object) -> Plain:
     """A value that JSON has a word for; whatever fails to become one is described."""
     try:
         # SAFETY: of their own classes: a subclass may write itself in another way, or not at all.
@@ -216,7 +231,7 @@ def _exception(record: logging.LogRecord) -> str:
     return text.rstrip("\n")
 
 
-def quoted(value: Plain) -> str:
+def _quoted(value: Plain) -> str:
     """A value of `key=value`: in quotes where it could be taken for the next field."""
     text = str(value)
     if text and text.isprintable() and not any(c in ' "=' for c in text):

@@ -8,13 +8,11 @@ from __future__ import annotations
 import atexit
 import os
 import select
-import stat
 import threading
 import time
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from itertools import repeat
+from queue import SimpleQueue
 from typing import Literal, TextIO
 from weakref import WeakSet, WeakValueDictionary
 
@@ -49,29 +47,23 @@ class LineWriter:
         except (AttributeError, OSError, ValueError):
             self._fd = -1
         self.dropped: dict[Reason, int] = {"full": 0, "failed": 0, "repeated": 0}
-        # Lines of other processes that write to the same pipe are kept apart by pieces that it
-        # takes whole (pipe(7), PIPE_BUF).
-        self._piece = select.PIPE_BUF if self._is_pipe() else None
         self.waits = True
         """Whether `put` waits for the stream where no thread runs; else it counts."""
+        self._users = 0
         self._thread: threading.Thread | None = None
-        self._stop = threading.Event()
         self._stuck = False
         self._begin()
         _writers.add(self)
 
     def _begin(self) -> None:
-        self._waiting: deque[str] = deque()
-        # SAFETY: `put` may run in a signal handler, in the middle of itself. So it takes no lock
-        # that is not reentrant, and rings by releasing one.
-        self._bell = threading.Lock()  # LOCK: guards nothing; free = rung
-        self._bell.acquire()
+        # Lines, events to be set once all lines before them are written, and None: the end.
+        # SAFETY: `put` may run in a signal handler, in the middle of itself: this queue is
+        # reentrant, and so is each lock that `put` takes.
+        self._queue: SimpleQueue[str | threading.Event | None] = SimpleQueue()
         self._counting = threading.RLock()  # LOCK: guards `dropped`
         self._writing = threading.RLock()  # LOCK: lines leave whole, and in order
         self._turn = 0.0  # until then, as time.monotonic() counts; 0 where it had its turn
-        self._idle = self._busy = False
         self._hurry = threading.Event()
-        self._quiet = threading.Condition()  # LOCK: guards the waiting of `flush`
 
     def put(self, line: str) -> None:
         """Take a line with its end. Never raises. While the thread runs it never waits for the
@@ -83,20 +75,16 @@ class LineWriter:
             else:
                 self._write([line])
             return
-        waiting, more = self._waiting, len(line) >> _PLACE
-        taken = len(waiting) + more
+        queue, more = self._queue, len(line) >> _PLACE
+        taken = queue.qsize() + more
         if taken >= _MANY:
             if taken >= _ROOM:
                 self.drop("full")
                 return
             self._give_way()
-        if more:
-            waiting.extend([line, *repeat("", more)])
-        else:
-            waiting.append(line)
-        if self._idle:
-            self._idle = False
-            self._ring()
+        queue.put(line)
+        for _ in range(more):
+            queue.put("")
 
     def _give_way(self) -> None:
         """Pause, unless the stream is what takes long: threads that go from one system call to the
@@ -114,152 +102,120 @@ class LineWriter:
         with self._counting:
             self.dropped[reason] += count
 
-    def start(self) -> bool:
-        """Write on the thread `log-writer` from here on. Idempotent. Whether it did already."""
-        started = self._thread is not None
-        if not started:
-            self._stuck, self._stop = False, threading.Event()
+    def start(self) -> None:
+        """Write on the thread `log-writer`, until `stop` was called as often as this."""
+        self._users += 1
+        if self._thread is None:
+            self._stuck, self._queue = False, SimpleQueue()
             self._thread = threading.Thread(
-                target=self._run, args=(self._stop,), name="log-writer", daemon=True
+                target=self._run, args=(self._queue,), name="log-writer", daemon=True
             )
             self._thread.start()
-        return started
 
     def flush(self, timeout: float = _PATIENCE) -> bool:
         """Wait until what was put is written, at most `timeout` seconds; whether it is."""
         if self._thread is None or self._thread is threading.current_thread():
             return not self._stuck
+        written = threading.Event()
+        self._queue.put(written)
         self._hurry.set()
-        self._ring()
-        with self._quiet:
-            return self._quiet.wait_for(lambda: not (self._waiting or self._busy), timeout)
+        return written.wait(timeout)
 
     def stop(self, timeout: float = _PATIENCE) -> None:
-        """Write what waits, at most `timeout` seconds, and end the thread. Idempotent."""
-        thread = self._thread
-        if thread is None:
-            return
-        self._stop.set()
-        self._hurry.set()
-        self._ring()
-        thread.join(timeout)
-        self._stuck = thread.is_alive()
-        self._thread = None
+        """Write what waits, at most `timeout` seconds. The last user's ends the thread."""
+        self._users = max(self._users - 1, 0)
+        if self._users:
+            self.flush(timeout)
+        elif (thread := self._thread) is not None:
+            self._queue.put(None)
+            self._hurry.set()
+            thread.join(timeout)
+            self._stuck = thread.is_alive()
+            self._thread = None
 
-    def _ring(self) -> None:
-        with suppress(RuntimeError):  # it is rung
-            self._bell.release()
-
-    def _run(self, stop: threading.Event) -> None:
-        while True:
-            self._idle = True
-            if not self._waiting and not stop.is_set():
-                self._bell.acquire()
-            self._idle = False
+    def _run(self, queue: SimpleQueue[str | threading.Event | None]) -> None:
+        ending = False
+        while not (ending and queue.empty()):
+            items = [queue.get()]
             self._hurry.wait(_GATHER)
             self._hurry.clear()
-            self._busy = True
-            self._write(self._taken())
-            self._busy = False
-            with self._quiet:
-                self._quiet.notify_all()
-            if stop.is_set() and not self._waiting:
-                return
+            self._turn = 0.0
+            items += [queue.get() for _ in range(queue.qsize())]
+            lines = [item for item in items if item.__class__ is str and item]
+            self._write(lines)
+            # PERF: hardly ever is there anything but lines (benchmarks/http, hello).
+            for item in items if len(lines) < len(items) else ():
+                if isinstance(item, threading.Event):
+                    item.set()
+                ending = ending or item is None
 
-    def _taken(self) -> list[str]:
-        """What waits now. PERF: this holds the interpreter as handlers do, so it does not ask for
-        each line whether it is there (benchmarks/http, hello).
-        """
-        lines: list[str] = []
-        with suppress(IndexError):  # a thread that was given up took the rest
-            for _ in range(len(self._waiting)):
-                lines.append(self._waiting.popleft())
-        self._turn = 0.0
-        return lines
-
-    def _write(self, lines: list[str]) -> None:
+    def _write(self, lines: Sequence[str]) -> None:
         """Count what is not written; a log that cannot be written must not end anything."""
-        rows = [line for line in lines if line]
-        with self._writing:
-            try:
-                left = self._write_text(rows) if self._fd < 0 else self._write_rows(rows)
-            except Exception:  # whatever a stream raises
-                left = len(rows)
+        left = len(lines)
+        with self._writing, suppress(Exception):  # whatever a stream raises
+            if self._fd < 0:
+                self._stream.write("".join(lines))
+                self._stream.flush()
+                left = 0
+            else:
+                encoding = getattr(self._stream, "encoding", None) or "utf-8"
+                encoded = [line.encode(encoding, "backslashreplace") for line in lines]
+                for piece in _pieces(encoded):
+                    self._send(b"".join(piece))
+                    left -= len(piece)
         if left:
             self.drop("failed", left)
 
-    def _write_text(self, rows: list[str]) -> int:
-        self._stream.write("".join(rows))
-        self._stream.flush()
-        return 0
+    def _send(self, data: bytes) -> None:
+        """Write to the descriptor. Raises ValueError if the stream is closed, OSError."""
+        left = memoryview(data)
+        while left:
+            # SAFETY: before each write: the number of a closed one may be another file's by now.
+            if self._stream.closed:
+                raise ValueError("the stream is closed")
+            try:
+                left = left[os.write(self._fd, left) :]
+            except BlockingIOError:  # other code has made it non-blocking
+                self._is_ready(_LOOK)
 
-    def _write_rows(self, rows: list[str]) -> int:
-        """How many were not written; of a piece that was cut, all of it."""
-        done = 0
-        for piece in self._pieces(rows):
-            if not self._send(self._encoded("".join(piece))):
-                break
-            done += len(piece)
-        return len(rows) - done
-
-    def _pieces(self, rows: list[str]) -> Iterator[list[str]]:
-        """As many whole lines as are written at once. PERF: a file takes them all."""
-        if self._piece is None:
-            yield rows
-            return
-        piece: list[str] = []
-        size = 0
-        for row in rows:
-            length = len(row) if row.isascii() else len(self._encoded(row))
-            if piece and size + length > self._piece:
-                yield piece
-                piece, size = [], 0
-            piece.append(row)
-            size += length
-        if piece:
-            yield piece
-
-    def _encoded(self, text: str) -> bytes:
-        return text.encode(getattr(self._stream, "encoding", None) or "utf-8", "backslashreplace")
-
-    def _is_pipe(self) -> bool:
-        try:
-            return self._fd >= 0 and stat.S_ISFIFO(os.fstat(self._fd).st_mode)
-        except OSError:
-            return False
-
-    def _is_ready(self) -> bool:
-        """Whether a line can be written without waiting."""
+    def _is_ready(self, timeout: float = 0) -> bool:
+        """Whether a line can be written without waiting, now or within so many seconds."""
         look = select.poll()
         if self._fd >= 0:
             look.register(self._fd, select.POLLOUT)
-        return self._fd < 0 or bool(look.poll(0))
-
-    def _send(self, data: bytes) -> bool:
-        """Write to the descriptor; whether it has taken all."""
-        left = memoryview(data)
-        # SAFETY: asked before each write: the number of a closed one may be another file's by now.
-        while left and not self._stream.closed:
-            try:
-                left = left[os.write(self._fd, left) :]
-            except BlockingIOError:  # somebody has made it non-blocking
-                waiting = select.poll()
-                waiting.register(self._fd, select.POLLOUT)
-                waiting.poll(int(_LOOK * 1000))
-            except OSError:
-                break
-        return not left
+        return self._fd < 0 or bool(look.poll(int(timeout * 1000)))
 
     def _after_fork(self) -> None:
         started, self._thread = self._thread is not None, None
         self._begin()
         if started:
+            self._users -= 1
             self.start()
+
+
+def _pieces(lines: Sequence[bytes]) -> Iterator[list[bytes]]:
+    """As many whole lines as are written at once: a pipe takes so much whole (pipe(7), PIPE_BUF),
+    which keeps the lines of several processes apart.
+    """
+    piece: list[bytes] = []
+    size = 0
+    for line in lines:
+        if piece and size + len(line) > select.PIPE_BUF:
+            yield piece
+            piece, size = [], 0
+        piece.append(line)
+        size += len(line)
+    if piece:
+        yield piece
 
 
 _writers: WeakSet[LineWriter] = WeakSet()
 _of_streams: WeakValueDictionary[int, LineWriter] = WeakValueDictionary()  # by id(stream)
-_making = threading.Lock()  # LOCK: guards _of_streams
+# LOCK: guards _of_streams. SAFETY: held during a fork, so that a child finds it free.
+_making = threading.RLock()
+os.register_at_fork(
+    before=_making.acquire, after_in_parent=_making.release, after_in_child=_making.release
+)
 
 
 def lines_to(stream: TextIO) -> LineWriter:
@@ -272,8 +228,6 @@ def lines_to(stream: TextIO) -> LineWriter:
 
 
 def _after_fork() -> None:
-    global _making
-    _making = threading.Lock()
     for writer in list(_writers):
         writer._after_fork()
 
@@ -281,6 +235,7 @@ def _after_fork() -> None:
 def _at_exit() -> None:
     until = time.monotonic() + _PATIENCE
     for writer in list(_writers):
+        writer._users = 0
         writer.stop(max(0.0, until - time.monotonic()))
 
 

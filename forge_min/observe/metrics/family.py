@@ -6,6 +6,9 @@ Counting happens in the cells of `fanout`, without a lock of ours. It knows no t
 from __future__ import annotations
 
 import logging
+import os
+import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from threading import RLock
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
@@ -13,7 +16,6 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 from ...fanout import Counter, Histogram
 from ..traceparent import SpanContext
 from ..tracing import current
-from .exemplars import Exemplars, Kept
 
 Kind = Literal["counter", "gauge", "histogram", "info"]
 Across = Literal["sum", "max"]
@@ -26,7 +28,29 @@ OVERFLOW = "_other"
 
 LIMIT = 1000
 
+# LOCK: guards the making of families and cells, `overflowed`, and the values of gauges. SAFETY:
+# reentrant, as a signal's handler may count; held during a fork, so that a child finds it free.
+LOCK = RLock()
+os.register_at_fork(before=LOCK.acquire, after_in_parent=LOCK.release, after_in_child=LOCK.release)
+
 _log = logging.getLogger(__name__)
+
+
+class Exemplar(NamedTuple):
+    """A span that was measured: its ids, the value, and when, in seconds since 1970.
+
+    Source: https://prometheus.io/docs/specs/om/open_metrics_spec/#exemplars. Their labels may have
+    128 characters: ours, `trace_id` and `span_id` in hex, have 63.
+    """
+
+    trace_id: int
+    span_id: int
+    value: float
+    time: float
+
+
+Exemplars = Sequence[Exemplar | None]
+"""The last sampled span of each bucket, +Inf last; of a counter one. Empty: there was none."""
 
 
 class Sample(NamedTuple):
@@ -45,12 +69,11 @@ def plain(value: object) -> str:
 
 
 class Gauge:
-    """A value that goes up and down. LOCK: inc and dec read before they write."""
+    """A value that goes up and down."""
 
-    __slots__ = ("_lock", "_value")
+    __slots__ = ("_value",)
 
     def __init__(self) -> None:
-        self._lock = RLock()
         self._value = 0.0
 
     @property
@@ -58,18 +81,14 @@ class Gauge:
         """What it stands at."""
         return self._value
 
-    def after_fork(self) -> None:
-        """In a child: whoever held the lock in the parent is not there."""
-        self._lock = RLock()
-
     def set(self, value: float) -> None:
         """Replace the value."""
-        with self._lock:
+        with LOCK:
             self._value = float(value)
 
     def inc(self, n: float = 1.0) -> None:
         """Add n."""
-        with self._lock:
+        with LOCK:
             self._value += n
 
     def dec(self, n: float = 1.0) -> None:
@@ -108,18 +127,11 @@ class Family(Generic[Cell]):
         self.across: Across = across
         self.overflowed = 0
         self._new_cell: Callable[[], Cell] = new_cell
-        self._lock = RLock()  # LOCK: guards the making of cells and `overflowed`; as of Recent
         self._cells: dict[Labels, Cell] = {}
-        self._kept = Kept(bounds)
+        # LOCK: none; to set one place of a list is atomic, and any of two at once may stay.
+        self._exemplars: dict[Labels, list[Exemplar | None]] = {}
         if not labels and callback is None:
             self._cells[()] = new_cell()
-
-    def after_fork(self) -> None:
-        """In a child: whoever held a lock in the parent is not there."""
-        self._lock = RLock()
-        for cell in self._cells.values():
-            if isinstance(cell, Gauge):
-                cell.after_fork()
 
     def labels(self, *values: str) -> Cell:
         """The cell of one label set, in the order of the names. Give strings: others are slower.
@@ -156,13 +168,17 @@ class Family(Generic[Cell]):
             labels = tuple(map(plain, labels))
         if labels not in self._cells:
             labels = (OVERFLOW,) * len(labels)
-        self._kept.keep(labels, value, place)
+        row = self._exemplars.get(labels)
+        if row is None:
+            row = self._exemplars.setdefault(labels, [None] * (len(self.bounds) + 1))
+        made = Exemplar(place.trace_id, place.span_id, value, time.time())
+        row[bisect_left(self.bounds, value)] = made
 
     def _find(self, given: Labels) -> Cell:
         values = tuple(map(plain, given))
         if len(values) != len(self.label_names):
             raise ValueError(f"{self.name} has the labels {self.label_names}, not {len(values)}")
-        with self._lock:
+        with LOCK:
             cell = self._cells.get(values)
             if cell is not None:
                 return cell
@@ -179,15 +195,15 @@ class Family(Generic[Cell]):
         return self._called(self.callback) if self.callback else self._counted()
 
     def _counted(self) -> Iterator[Sample]:
-        with self._lock:
+        with LOCK:
             cells = list(self._cells.items())
-        exemplars = self._kept.of
         for labels, cell in cells:
+            exemplars = tuple(self._exemplars.get(labels, ()))
             if isinstance(cell, Histogram):
                 buckets, total, _ = cell.snapshot()
-                yield Sample(labels, total, buckets, exemplars(labels))
+                yield Sample(labels, total, buckets, exemplars)
             else:
-                yield Sample(labels, cell.value, (), exemplars(labels))
+                yield Sample(labels, cell.value, (), exemplars)
 
     def _called(self, callback: Callback) -> Iterable[Sample]:
         try:
@@ -213,7 +229,7 @@ class Family(Generic[Cell]):
                 beyond += 1
             found[labels] = found.get(labels, 0.0) + float(value)
         if beyond:
-            with self._lock:
+            with LOCK:
                 self.overflowed = max(self.overflowed, beyond)
         return found
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from threading import RLock
-from weakref import WeakSet
 
 from ...expression import expression
 from ...fanout import Counter, Histogram
-from .family import Across, AnyFamily, Callback, Cell, Family, Gauge, Kind, Labels
+from .family import LOCK, Across, AnyFamily, Callback, Cell, Family, Gauge, Kind, Labels
 
 _NAME = expression(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL = expression(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
@@ -23,15 +20,10 @@ _SUFFIXES: dict[Kind, tuple[str, ...]] = {
 }
 
 
-_registries: WeakSet[Registry] = WeakSet()
-
-
 class Registry:
     """Every metric of a process. Asking for a name again gives the same family."""
 
     def __init__(self) -> None:
-        _registries.add(self)
-        self._lock = RLock()  # LOCK: guards both below
         self._families: dict[str, AnyFamily] = {}
         self._taken: dict[str, str] = {}  # name → whose family's
         self.counter(
@@ -40,12 +32,6 @@ class Registry:
             ("metric",),
             callback=self._overflows,
         )
-
-    def after_fork(self) -> None:
-        """In a child: whoever held a lock in the parent is not there."""
-        self._lock = RLock()
-        for family in self._families.values():
-            family.after_fork()
 
     def counter(
         self, name: str, help: str, labels: Sequence[str] = (), *, callback: Callback | None = None
@@ -97,7 +83,7 @@ class Registry:
 
     def collect(self) -> list[AnyFamily]:
         """Every family, sorted by name."""
-        with self._lock:
+        with LOCK:
             return sorted(self._families.values(), key=lambda family: family.name)
 
     def _add(self, family: Family[Cell]) -> Family[Cell]:
@@ -110,7 +96,7 @@ class Registry:
             raise ValueError(f"{family.name} has a label twice: {family.label_names}")
         base = family_name(family.name, family.kind)
         names = [base + suffix for suffix in _SUFFIXES[family.kind]]
-        with self._lock:
+        with LOCK:
             known = self._families.get(family.name)
             if known is None:
                 if others := {self._taken[name] for name in names if name in self._taken}:
@@ -130,11 +116,3 @@ def family_name(name: str, kind: Kind) -> str:
     """The name of a family as OpenMetrics has it: without the suffix of its one series."""
     suffix = {"counter": "_total", "info": "_info"}.get(kind, "")
     return name.removesuffix(suffix) or name
-
-
-def _after_fork() -> None:
-    for registry in list(_registries):
-        registry.after_fork()
-
-
-os.register_at_fork(after_in_child=_after_fork)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from itertools import zip_longest
 from operator import add
 from typing import NamedTuple
 
-from .exemplars import newest
-from .family import Across, Kind, Labels, Sample
+from .family import Across, Exemplars, Kind, Labels, Sample
 from .registry import Registry
 
 
@@ -70,7 +70,17 @@ def _add(rows: dict[Labels, Sample], more: Iterable[Sample], across: Across) -> 
             rows[sample.labels] = sample
         elif across == "sum":
             buckets = tuple(map(add, known.buckets, sample.buckets))
-            exemplars = newest(known.exemplars, sample.exemplars)
+            exemplars = _newest(known.exemplars, sample.exemplars)
             rows[known.labels] = Sample(
                 known.labels, known.value + sample.value, buckets, exemplars
             )
+
+
+def _newest(one: Exemplars, other: Exemplars) -> Exemplars:
+    """Of each bucket the one that was measured later."""
+    if not (one and other):
+        return one or other
+    return tuple(
+        b if a is None or (b is not None and b.time > a.time) else a
+        for a, b in zip_longest(one, other)
+    )

@@ -2,7 +2,6 @@
 
 from .batch import Batch
 from .choice import new_exporter
-from .encode import encode_spans
-from .post import OTLPExporter
+from .exporter import OTLPExporter, encode_spans
 
 __all__ = ["Batch", "OTLPExporter", "encode_spans", "new_exporter"]

@@ -7,7 +7,7 @@ from importlib import import_module
 
 from opentelemetry.sdk.trace.export import SpanExporter
 
-from .post import OTLPExporter, address
+from .exporter import OTLPExporter, address
 
 _OFFICIAL = "opentelemetry.exporter.otlp.proto.http"
 

@@ -11,8 +11,7 @@ import tracemalloc
 from collections.abc import Mapping
 from typing import Any
 
-from .names import file_name
-from .sampling import Wait
+from .sampling import Wait, file_name
 
 Sizes = dict[tuple[str, int], tuple[int, int]]
 """(file, line) → bytes and blocks that were asked for there and are still held."""

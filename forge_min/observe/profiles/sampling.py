@@ -16,7 +16,7 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Literal, NamedTuple
 
-from .names import Labels, safe
+from ...expression import expression
 
 Wait = Callable[[float], object]
 """Waits so many seconds; something true, and at once, when nobody wants the answer any more."""
@@ -28,6 +28,9 @@ Stack = tuple[str, ...]
 Place = tuple[CodeType, int]
 """Where in a thread's innermost frame it is."""
 
+# Of the collapsed format ";" parts frames, a space the count, a line end the stacks.
+_PARTS = expression(r"[\s;\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_LONGEST = 300  # characters of a name
 _DEEPEST = 256  # frames of a stack; of a deeper one the middle is left out
 _ASK = 0.0001  # seconds
 _GLANCE = 0.0005  # seconds between two looks that tell who rests
@@ -82,6 +85,23 @@ def _asking_often() -> Iterator[None]:
         sys.setswitchinterval(before)
 
 
+class _Labels:
+    """Code objects → names of frames, `wsgi/server/core.py:Core.work`. For one profile: it keeps
+    the code alive, so that no id comes to mean another.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[CodeType, str]] = {}
+
+    def of(self, code: CodeType) -> str:
+        """The name of a frame that runs this code."""
+        found = self._known.get(id(code))
+        if found is None:
+            label = safe(f"{file_name(code.co_filename)}:{code.co_qualname}")
+            found = self._known[id(code)] = code, label
+        return found[1]
+
+
 class _Wall:
     """Every thread counts at every tick."""
 
@@ -90,7 +110,7 @@ class _Wall:
     def __init__(self, hz: int) -> None:
         self.counts: dict[Stack, int] = {}
         self._tick = 1 / hz
-        self._labels = Labels()
+        self._labels = _Labels()
 
     def look(self, ticks: int) -> None:
         """Count for so many ticks that are over."""
@@ -195,7 +215,7 @@ def _processor_time(thread: threading.Thread) -> float | None:
         return None
 
 
-def _frames(innermost: FrameType | None, labels: Labels) -> list[str]:
+def _frames(innermost: FrameType | None, labels: _Labels) -> list[str]:
     codes = []
     while innermost is not None:
         codes.append(innermost.f_code)
@@ -225,3 +245,14 @@ def collapsed(profile: Profile) -> str:
     (https://github.com/brendangregg/FlameGraph#2-fold-stacks), sorted.
     """
     return "".join(f"{';'.join(s)} {n}\n" for s, n in sorted(profile.counts.items()))
+
+
+def safe(name: str) -> str:
+    """The name as one frame of a collapsed stack: at most 300 characters, never empty."""
+    return _PARTS.sub("_", name[:_LONGEST]) or "_"
+
+
+def file_name(path: str) -> str:
+    """A file as it is imported: without the folder, or the zip, of sys.path that holds it."""
+    holders = [f for f in sys.path if f and path.startswith(f.rstrip("/") + "/")]
+    return path[len(max(holders, key=len).rstrip("/")) + 1 :] if holders else path

@@ -10,8 +10,8 @@ from typing import Any
 import psycopg
 import pytest
 from forge_min.observe import log_fields, new_handler
-from forge_min.observe.logs.masks import masked
-from forge_min.observe.logs.repeats import Repeats
+from forge_min.observe.logs.handler import Repeats
+from forge_min.observe.logs.redaction import masked
 from forge_min.testing import TestDatabase
 
 SECRET = "hunter2hunter2"
