@@ -51,8 +51,11 @@ class Migration:
             raise BuildError(f"{self.path.name} exists already", code="F333")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         draft = self.path.with_suffix(".draft")
-        draft.write_text(self.sql, encoding="utf-8")
-        return draft.rename(self.path)
+        try:
+            draft.write_text(self.sql, encoding="utf-8")
+            return draft.rename(self.path)
+        finally:
+            draft.unlink(missing_ok=True)  # of a full disk
 
 
 def diff(

@@ -104,7 +104,7 @@ def test_a_session_ends_at_its_time_with_its_user_and_when_it_is_told_to(
     assert all(identities)
     ids = [sessions.id_of(who) for who in identities if who]
     assert sessions.end(conn, anna.id, ids[0]) == 1 and sessions.end(conn, anna.id, ids[0]) == 0
-    assert sessions.end_others(conn, anna.id, ids[1]) == 1
+    assert sessions.end(conn, anna.id, but=ids[1]) == 1
     assert [bool(sessions.identify(conn, one)) for one in secrets] == [False, True, False]
     conn.execute("update forge_session set expires_at = now()")
     assert sessions.identify(conn, secrets[1]) is None

@@ -180,7 +180,7 @@ def test_a_sampled_trace_is_the_exemplar_of_its_request_its_statements_and_its_j
 def test_requests_that_are_being_answered_are_told_over_all_processes(
     site: Any, fresh_database: TestDatabase
 ) -> None:
-    process = site.serve("--processes", "2")
+    process = site.serve("--processes", "2", FORGE_SERVER_MAX_PER_CLIENT="8")
     name = "forge_http_requests_in_flight"
     assert value(site, name) == 0
     answers: list[int] = []
