@@ -48,7 +48,10 @@ DEFAULTS: dict[str, str | int] = {
 _LOOK = 0.5  # seconds between looks at who waits for an answer
 _IDLE = 0.02  # seconds without a statement after which the kernel is asked about a connection
 _LONG = 5.0  # the same, for the server: a firewall may have forgotten the connection
-_BRIEF = 1.0  # seconds that the server has to answer an empty query, or to obey a cancel
+# Seconds that the server has to answer an empty query. Less than the second for which requests of
+# one client wait for each other, so that none is refused while connections are replaced.
+_ANSWER = 0.4
+_BRIEF = 1.0  # seconds that the server has to obey a cancel
 _CANCEL = 2.0  # seconds for the request that cancels a statement
 _log = logging.getLogger("forge_min.db")
 OPERATION = expression(r"(?i)\s*(select|insert|update|delete|with|copy|begin|commit|call)\b")
@@ -167,7 +170,7 @@ class Connection(psycopg.Connection[TupleRow]):
         if alive and (self.losses != losses or time.perf_counter() - self.used > _LONG):
             try:
                 pg.send_query(b"")
-                alive = bool(poll.poll(_BRIEF * 1000) and self.wait(generators.execute(pg)))
+                alive = bool(poll.poll(_ANSWER * 1000) and self.wait(generators.execute(pg)))
             except psycopg.Error:
                 alive = False
             finally:
