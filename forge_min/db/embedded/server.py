@@ -42,6 +42,7 @@ class EmbeddedServer:
     port: int = 0
     database: str = "app"
     settings: Mapping[str, str] = field(default_factory=dict)
+    owner_role: str = "owner"
     app_role: str = "app"
     bin: Path | None = None
 
@@ -49,7 +50,7 @@ class EmbeddedServer:
         self.data = Path(self.data).absolute()
         self.mode = ""
         self._wanted_port = self.port
-        self._roles = {"admin": "postgres", "owner": "owner", "app": self.app_role}
+        self._roles = {"admin": "postgres", "owner": self.owner_role, "app": self.app_role}
         self._passwords: dict[str, str] = {}
         self._process: Keeper | None = None
         self._lock: int | None = None  # a descriptor, held from start to stop
