@@ -61,9 +61,8 @@ class Command(NamedTuple):
 def commands(parser: argparse.ArgumentParser, words: str = "", help: str = "") -> Iterator[Command]:
     """All of the tree, each before those behind it."""
     groups = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
-    others = [a for a in parser._actions if a not in groups]
-    options = tuple(a for a in others if a.option_strings)
-    arguments = tuple(a for a in others if not a.option_strings)
+    options = tuple(a for a in parser._actions if a.option_strings)
+    arguments = tuple(a for a in parser._actions if not a.option_strings and a not in groups)
     names = tuple(name for group in groups for name in group.choices)
     examples = ((parser.epilog or "") % {"prog": parser.prog}).splitlines()
     yield Command(words, help, parser, names, options, arguments, tuple(examples))
@@ -77,10 +76,11 @@ def help(args: argparse.Namespace) -> int:
     """Of a command what its --help says; of a code its row. Raises UsageError for anything else."""
     from ..ops import tell
 
-    parser: argparse.ArgumentParser = args.parser
-    topic, names = args.topic, next(commands(parser)).below
+    found = {command.words: command for command in commands(args.parser)}
+    topic, names = args.topic, found[""].below
     if topic is None or topic in names:
-        parser.parse_args([*([topic] if topic else []), "--help"])
+        found[topic or ""].parser.print_help()
+        return 0
     codes = tomllib.loads(CODES.read_text("utf-8"))
     code = topic.upper()
     if code not in codes:

@@ -147,7 +147,7 @@ def test_a_reader_that_went_away_ends_a_command_quietly(project: Path, command: 
     child = subprocess.Popen(
         [sys.executable, "-m", "forge_min", command],
         cwd=project,
-        env=environment(),
+        env=environment(PYTHONUNBUFFERED=""),  # else nothing is left to write at the end
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
