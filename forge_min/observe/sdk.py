@@ -26,7 +26,7 @@ from .logs.redaction import message_of, name_of
 from .otlp import Batch
 from .recent import Recent, Tree
 from .traceparent import SpanContext
-from .tracing import Attributes, Kind, Value, current, use_recorder, using_recorder
+from .tracing import Attributes, Kind, current, use_recorder, using_recorder
 
 _LONGEST_STATE = 512  # characters (https://www.w3.org/TR/trace-context/#tracestate-limits)
 _LONGEST = 2048  # characters of a span's attribute, and of an exception's message
@@ -79,34 +79,35 @@ class RecordedSpan:
 
     def __init__(self, span: trace.Span) -> None:
         self._span = span
+        self.set_attribute, self.update_name = span.set_attribute, span.update_name
         ids = span.get_span_context()
         self.context = SpanContext(ids.trace_id, ids.span_id, True)
+        # SAFETY: libraries record exceptions on the current span, and the SDK redacts nothing.
+        span.record_exception = self.record  # type: ignore[method-assign]
         self._token: Token[Context] | None = otel.attach(trace.set_span_in_context(span))
-
-    def set_attribute(self, key: str, value: Value) -> None:
-        """Set one attribute."""
-        self._span.set_attribute(key, value)
-
-    def update_name(self, name: str) -> None:
-        """Give it another name."""
-        self._span.update_name(name)
 
     def fail(self, description: str) -> None:
         """Set the status to error."""
         self._span.set_status(StatusCode.ERROR, description or None)
 
-    def record(self, error: BaseException) -> None:
+    def record(
+        self,
+        exception: BaseException,
+        attributes: OtelAttributes = None,
+        timestamp: int | None = None,
+        escaped: bool = False,
+    ) -> None:
         """Add an exception as an event, redacted like in the log.
 
-        Otherwise as the SDK's `record_exception`, which redacts nothing.
+        Otherwise as the SDK's `record_exception`.
         """
-        attributes = {
-            "exception.type": name_of(error),
-            "exception.message": tidied(message_of(error)[:_READ], error)[:_LONGEST],
-            "exception.stacktrace": trace_of(error, most=_READ)[:_TRACE],
-            "exception.escaped": "False",
+        redacted = {
+            "exception.type": name_of(exception),
+            "exception.message": tidied(message_of(exception)[:_READ], exception)[:_LONGEST],
+            "exception.stacktrace": trace_of(exception, most=_READ)[:_TRACE],
+            "exception.escaped": str(escaped),
         }
-        self._span.add_event("exception", attributes)
+        self._span.add_event("exception", {**redacted, **(attributes or {})}, timestamp)
 
     def leave(self) -> None:
         """Leave its OpenTelemetry context. Idempotent."""

@@ -36,7 +36,7 @@ class Recording(Protocol):
     def fail(self, description: str) -> None:
         """Status error."""
 
-    def record(self, error: BaseException) -> None:
+    def record(self, exception: BaseException) -> None:
         """Add the exception as an event."""
 
     def leave(self) -> None:

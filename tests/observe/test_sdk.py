@@ -151,6 +151,18 @@ def test_an_exception_is_recorded_once_as_the_conventions_say(
     assert not outer.events and outer.status.status_code is StatusCode.ERROR
 
 
+def test_an_exception_that_other_code_records_on_our_span_is_redacted(
+    telemetry: Telemetry, kept: Kept
+) -> None:
+    with span("request"):
+        error = KeyError("password=hunter2hunter2")
+        trace.get_current_span().record_exception(error, {"theirs": 1}, escaped=True)
+    (event,) = kept.ended[0].events
+    recorded = dict(event.attributes or {})
+    assert recorded["exception.escaped"] == "True" and recorded["theirs"] == 1
+    assert "KeyError" in str(recorded) and "hunter2" not in str(recorded)
+
+
 def test_however_long_what_it_is_told_it_stays_small(telemetry: Telemetry, kept: Kept) -> None:
     """Thousands of spans wait for a collector that is away."""
     text = "password=hunter2 " + "x" * 1_000_000

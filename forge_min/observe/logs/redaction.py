@@ -327,14 +327,9 @@ def trace_of(
         kind = None if error is None else type(error)
         text = "".join(traceback.format_exception(kind, error, trace, limit))
     except Exception:  # before Python 3.13 it asks the class for more, and that raised
-        lines = traceback.format_tb(trace, limit)
-        text = "".join(
-            [
-                "Traceback (most recent call last):\n",
-                *lines,
-                f"{name_of(error)}: {message_of(error)}\n",
-            ]
-        )
+        lines = "".join(traceback.format_tb(trace, limit))
+        last = f"{name_of(error)}: {message_of(error)}\n"
+        text = f"Traceback (most recent call last):\n{lines}{last}"
     return tidied(text[:most], error)
 
 
