@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -16,6 +15,8 @@ from forge_min.app import Running
 from forge_min.errors import Unavailable
 from forge_min.testing import Client, TestDatabase, running_app
 from forge_min.wsgi import Server
+
+from waiting import wait_for
 
 pytestmark = pytest.mark.db
 LISTS = ("/api/v1/documents", "/documents", "/documents.csv")
@@ -30,13 +31,6 @@ def locked(database: TestDatabase) -> Iterator[db.Connection]:
     with db.connect(database.owner_url) as conn, db.transaction(conn):
         conn.execute("lock table documents in access exclusive mode")
         yield conn
-
-
-def wait_until(done: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
-    while not done():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("path", LISTS)
@@ -74,7 +68,7 @@ def test_a_read_of_a_request_is_cancelled_in_time_and_nothing_else_is(
             with locked(wide_database) as owner:
                 # Neither a read of no request nor a write has this limit.
                 others = [pool.submit(documents.list), pool.submit(write)]
-                wait_until(lambda: owner.execute(WAITING).fetchone() == (2,))
+                wait_for(lambda: owner.execute(WAITING).fetchone() == (2,))
                 for path in LISTS[:2]:
                     answer = client.get(path)
                     assert answer.status == 503 and "F642" in answer.text
@@ -127,7 +121,7 @@ def test_others_are_answered_while_one_clients_lists_are_slow(wide_database: Tes
 
         with locked(wide_database) as owner:
             flood = [ask(LISTS[n % 2]) for n in range(12)]
-            wait_until(lambda: owner.execute(WAITING).fetchone() == (2,))
+            wait_for(lambda: owner.execute(WAITING).fetchone() == (2,))
             # Of the same address, but a user: another client.
             assert [status(ask("/api/v1/documents/no", "ann")) for _ in range(5)] == [404] * 5
             assert owner.execute(WAITING).fetchone() == (2,)

@@ -27,6 +27,8 @@ from forge_min.notify import Event, MemoryHub, Opened, TopicKey
 from forge_min.wsgi import Application, Request, Response, Router, Server
 from forge_min.wsgi.events import MAX_TOPICS, Patrol, client_key, events_handler
 
+from waiting import wait_for
+
 DEADLINE = 10.0
 
 
@@ -101,13 +103,6 @@ def read_until(sock: socket.socket, mark: bytes) -> bytes:
     return data
 
 
-def eventually(condition: Callable[[], object]) -> None:
-    limit = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < limit
-        time.sleep(0.002)
-
-
 def test_events_of_several_topics_reach_the_client(site: Site) -> None:
     sock = site.ask("/events?topic=flights&topic=gates&topic=flights")
     head = read_until(sock, b"retry: ").lower()
@@ -125,7 +120,7 @@ def test_events_of_several_topics_reach_the_client(site: Site) -> None:
     assert read_until(sock, b"gate.created").count(b"flight.updated") == 1
     assert (site.limiter.active, site.writer.connections) == (1, 1)
     sock.close()
-    eventually(lambda: site.limiter.active == 0)
+    wait_for(lambda: site.limiter.active == 0)
 
 
 def test_a_stream_holds_no_worker(site: Site) -> None:
@@ -275,14 +270,14 @@ def test_a_hub_that_works_for_a_client_learns_that_it_is_gone(
         asked.wait(DEADLINE)
         seen.append(wanted())
         sock.close()
-        eventually(lambda: not wanted())
+        wait_for(lambda: not wanted())
         seen.append(wanted())
         return subscribe(key, last, wanted)
 
     monkeypatch.setattr(site.hub, "subscribe", slow)
     sock = site.ask("/events?topic=flights", "Last-Event-ID: 1.1\r\n")
     asked.set()
-    eventually(lambda: len(seen) == 2 and site.limiter.active == 0)
+    wait_for(lambda: len(seen) == 2 and site.limiter.active == 0)
     assert seen == [True, False]
 
 
@@ -293,8 +288,8 @@ def test_clients_that_vanish_around_the_head_leave_no_lease(site: Site) -> None:
         if turn % 2:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         sock.close()
-        eventually(lambda: site.limiter.active < 2)
-    eventually(lambda: site.limiter.active == 0 and site.writer.connections == 0)
+        wait_for(lambda: site.limiter.active < 2)
+    wait_for(lambda: site.limiter.active == 0 and site.writer.connections == 0)
 
 
 def test_shutdown_says_close(site: Site) -> None:
@@ -334,7 +329,7 @@ def test_without_our_server_the_answer_is_the_stream(site: Site) -> None:
     assert next(items) == b": hb\n\n"
     assert site.limiter.active == 1
     body.close()
-    eventually(lambda: (site.limiter.active, site.writer.connections) == (0, 0))
+    wait_for(lambda: (site.limiter.active, site.writer.connections) == (0, 0))
 
 
 def test_a_hub_that_fails_gives_the_lease_back() -> None:
@@ -397,13 +392,13 @@ def test_a_stream_ends_at_a_heartbeat_when_its_viewer_may_have_it_no_longer(
     read_until(sock, b"retry: ")
     site.publish("flights", "flight.updated")
     read_until(sock, b"flight.updated")
-    eventually(lambda: site.limiter.active == 1)
+    wait_for(lambda: site.limiter.active == 1)
     name, change = ENDS[reason]
     setattr(site, name, change)
     read_until(sock, b'event: close\ndata: {"reason":"%s"}\n\n' % reason.encode())
     assert sock.recv(1000) == b""
-    eventually(lambda: (site.limiter.active, site.writer.connections) == (0, 0))
-    eventually(lambda: not site.patrol._seats)
+    wait_for(lambda: (site.limiter.active, site.writer.connections) == (0, 0))
+    wait_for(lambda: not site.patrol._seats)
 
 
 def test_others_stay_while_one_is_signed_out(site: Site) -> None:
@@ -414,7 +409,7 @@ def test_others_stay_while_one_is_signed_out(site: Site) -> None:
     read_until(socks[1], b'"forbidden"')
     site.publish("flights", "flight.updated")
     read_until(socks[0], b"flight.updated")
-    eventually(lambda: site.writer.connections == 1)
+    wait_for(lambda: site.writer.connections == 1)
 
 
 def test_a_database_that_is_away_ends_no_stream_and_a_defect_does(site: Site) -> None:
@@ -443,4 +438,4 @@ def test_it_ends_under_another_server_too_however_many_events_come(site: Site, r
         frames.append(frame)
         site.publish("flights", "flight.updated")
     assert frames[-1].endswith(b'event: close\ndata: {"reason":"%s"}\n\n' % reason.encode())
-    eventually(lambda: site.limiter.active == 0)
+    wait_for(lambda: site.limiter.active == 0)

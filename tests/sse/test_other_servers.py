@@ -9,13 +9,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from artifact_runner import free_port
+from waiting import wait_for
 
 DEADLINE = 20.0
 COMMANDS = {
@@ -63,7 +63,7 @@ def served(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Served]:
             command, cwd=here, env=environ, stdout=out, stderr=out, start_new_session=True
         )
     try:
-        eventually(lambda: answers(port) or process.poll() is not None)
+        wait_for(lambda: answers(port) or process.poll() is not None, DEADLINE)
         assert process.poll() is None, log.read_text()
         yield Served(port)
     finally:
@@ -74,13 +74,6 @@ def served(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Served]:
 def answers(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def eventually(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def read_until(sock: socket.socket, mark: bytes) -> bytes:
@@ -103,7 +96,7 @@ def test_streams_are_live_resume_and_give_their_place_back(served: Served) -> No
     read_until(two, b'"first"')
     read_until(one, b": hb")
     one.close()  # noticed at a heartbeat: these servers tell their application nothing
-    eventually(lambda: served.ask("GET", "/active") == b"1")
+    wait_for(lambda: served.ask("GET", "/active") == b"1", DEADLINE)
     served.ask("POST", "/publish?id=second")
     read_until(two, b'"second"')
     found = re.search(rb"id: (\S+)", data)
@@ -113,4 +106,4 @@ def test_streams_are_live_resume_and_give_their_place_back(served: Served) -> No
     assert b"refresh" not in resumed and b'"first"' not in resumed
     for sock in (again, two):
         sock.close()
-    eventually(lambda: served.ask("GET", "/active") == b"0")
+    wait_for(lambda: served.ask("GET", "/active") == b"0", DEADLINE)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from forge_min import sse
 from forge_min.fanout import Limiter, StreamWriter, Subscription, Topic
+
+from waiting import wait_for
 
 DEADLINE = 10.0
 
@@ -38,13 +39,6 @@ def read_until(stream: sse.ByteStream, mark: bytes) -> bytes:
     while mark not in data:
         data += next(stream)
     return data
-
-
-def eventually(condition: Callable[[], object]) -> None:
-    limit = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < limit
-        time.sleep(0.002)
 
 
 def test_first_then_frames_of_all_topics_then_heartbeats(
@@ -80,7 +74,7 @@ def test_close_releases_also_what_was_never_begun(writer: StreamWriter, limiter:
     stream = opened(writer, limiter, topic.subscribe(), first=b"first")
     stream.close()
     stream.close()
-    eventually(lambda: (limiter.active, topic.subscribers) == (0, 0))
+    wait_for(lambda: (limiter.active, topic.subscribers) == (0, 0))
     assert list(stream) == []
 
 
@@ -91,7 +85,7 @@ def test_close_from_another_thread_ends_a_waiting_stream(limiter: Limiter) -> No
     threading.Timer(0.02, stream.close).start()
     with pytest.raises(StopIteration):
         next(stream)
-    eventually(lambda: (limiter.active, topic.subscribers) == (0, 0))
+    wait_for(lambda: (limiter.active, topic.subscribers) == (0, 0))
     writer.stop(0.0)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ import pytest
 from forge_min.wsgi import Application, Handler, Request, Response, Router, Server
 from forge_min.wsgi.middleware import ConcurrencyLimit, tenant_in_path
 
+from waiting import wait_for
 from wsgi.conftest import Connect, Peer, Serve
 
 PLAIN = [("Content-Type", "text/plain")]
@@ -78,13 +78,6 @@ def new_site() -> Iterator[Callable[..., Site]]:
         site.go.set()
 
 
-def wait_until(done: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
-    while not done():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
 def behind_proxy(serve: Serve, site: Site, threads: int, **options: Any) -> Server:
     return serve(site.application, threads=threads, trusted_proxies=["127.0.0.1"], **options)
 
@@ -107,7 +100,7 @@ def test_others_are_answered_while_one_client_has_its_share_and_the_rest_of_it_w
     for _ in flood:
         assert site.running.acquire(timeout=10)
     flood += [ask(connect(server), "/hold") for _ in range(3 * threads)]
-    wait_until(lambda: waiting(site) == len(flood) - threads // 2)
+    wait_for(lambda: waiting(site) == len(flood) - threads // 2)
     other = connect(server)
     for path in ("/quick", "/quick", "/broken", "/quick"):
         status = ask(other, path, "192.0.2.2").answer().status
@@ -121,7 +114,7 @@ def test_others_are_answered_while_one_client_has_its_share_and_the_rest_of_it_w
     site.go.set()
     assert {peer.answer().status for peer in flood[: threads // 2]} == {200}
     assert ask(flood[-1], "/quick").answer().status == 200
-    wait_until(lambda: site.taken == 0)
+    wait_for(lambda: site.taken == 0)
     assert waiting(site) == 0 and site.application.in_flight == 0
 
 
@@ -160,12 +153,12 @@ def test_one_address_leaves_a_thread_to_others_whoever_asks_from_there(
     flood = [ask(connect(server), "/hold", caller=caller) for caller in callers]
     for _ in range(3):
         assert site.running.acquire(timeout=10)
-    wait_until(lambda: waiting(site) == 2)
+    wait_for(lambda: waiting(site) == 2)
     assert ask(connect(server), "/quick", "192.0.2.2", "session carol").answer().status == 200
     assert ask(connect(server), "/quick", caller="session carol").answer().status == 429
     site.go.set()  # those who wait for a second go on as others end
     assert sorted(peer.answer().status for peer in flood)[:3] == [200] * 3
-    wait_until(lambda: site.taken == site.limit._addresses.active == waiting(site) == 0)
+    wait_for(lambda: site.taken == site.limit._addresses.active == waiting(site) == 0)
 
 
 def test_one_csv_of_a_client_at_a_time_is_made(
@@ -191,14 +184,14 @@ def test_who_waits_goes_on_when_another_ends_with_its_body_and_in_its_tenant(
     server = serve(site.application, threads=threads)
     # A body that its client does not read holds a place and no thread.
     first, second = connect(server).get("/pieces"), connect(server)
-    wait_until(lambda: site.taken == 1)
+    wait_for(lambda: site.taken == 1)
     body = "Host: a\r\nContent-Length: 4\r\n\r\nbody"
     second.send(f"POST /t/acme/hold HTTP/1.1\r\n{body}GET /quick HTTP/1.1\r\nHost: a\r\n\r\n")
-    wait_until(lambda: waiting(site) == 1)
+    wait_for(lambda: waiting(site) == 1)
     site.go.set()
     assert len(first.answer().body) == 200 * 65536
     assert second.answer().body == b"body" and second.answer().body == b"quick"
-    wait_until(lambda: site.taken == 0)
+    wait_for(lambda: site.taken == 0)
 
 
 @pytest.mark.parametrize("path", ["/broken", "/pieces", "/nowhere", "/quick"])
@@ -214,7 +207,7 @@ def test_no_place_is_lost_whatever_becomes_of_a_request(
             peer.close()
         else:
             peer.answer(head_only=method == "HEAD")
-        wait_until(lambda: site.taken == 0 and site.application.in_flight == 0)
+        wait_for(lambda: site.taken == 0 and site.application.in_flight == 0)
 
 
 def test_a_handler_that_is_given_up_gives_its_place_back(
@@ -225,7 +218,7 @@ def test_a_handler_that_is_given_up_gives_its_place_back(
     assert connect(server).get("/hold").answer().status == 500
     assert site.taken == 0 and connect(server).get("/quick").answer().status == 200
     site.go.set()
-    wait_until(lambda: site.application.in_flight == 0)
+    wait_for(lambda: site.application.in_flight == 0)
     assert site.taken == 0
 
 
@@ -235,7 +228,7 @@ def test_a_server_that_stops_answers_who_waits(
     site = new_site(1)
     server = serve(site.application, threads=2)
     peers = [connect(server).get("/hold") for _ in range(3)]
-    wait_until(lambda: waiting(site) == 2)
+    wait_for(lambda: waiting(site) == 2)
     stopped = threading.Thread(target=server.stop)
     stopped.start()
     site.go.set()
