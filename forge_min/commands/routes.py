@@ -57,4 +57,5 @@ def _router(args: argparse.Namespace) -> Router:
 
 
 def _no_events(request: Request) -> NoReturn:
+    """Stand for the handler of /events, which needs a hub: these commands serve no request."""
     raise NotImplementedError("routes are only listed here")

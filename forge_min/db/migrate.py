@@ -147,7 +147,7 @@ def migration_lock(conn: Connection) -> Iterator[None]:
     while not _one(conn, "select pg_try_advisory_lock(%s)", LOCK_KEY):
         if time.monotonic() > deadline:
             raise Unavailable("another migration has been running for too long", code="F326")
-        time.sleep(LOCK_POLL)
+        time.sleep(LOCK_POLL)  # see above: waiting in PostgreSQL would hold a snapshot
     try:
         yield
     finally:
@@ -232,7 +232,7 @@ def _together(
         except psycopg.errors.LockNotAvailable:
             if not left:
                 raise
-            time.sleep(TABLE_WAIT / 4)
+            time.sleep(TABLE_WAIT / 4)  # others may take the table first
 
 
 def _run_all(conn: Connection, file: MigrationFile, todo: list[str], passed: Passed) -> None:

@@ -167,7 +167,7 @@ class Loop(Link):
                     self.conn.note_error(err)
                 self.close()
                 if self.stopping.wait(pause * random.uniform(0.5, 1.5)):
-                    time.sleep(FIRST)
+                    time.sleep(FIRST)  # the event is set: it would end no wait
                     going = time.monotonic() < self._give_up
                 pause = min(MOST, 2 * pause)
         self.close()

@@ -70,7 +70,7 @@ def end_with_starter(child: int) -> None:
         pass
     for number, seconds in ENDS:
         os.kill(child, number)
-        time.sleep(seconds)
+        time.sleep(seconds)  # PostgreSQL's time to react; the keeper is killed with it
 
 
 if __name__ == "__main__":

@@ -115,7 +115,7 @@ class Place:
         while self._state() != "ready":
             if server.poll() is not None or time.monotonic() > deadline:
                 raise failed("postgres", log.read_text("utf-8", "replace"))
-            time.sleep(TICK)
+            time.sleep(TICK)  # PostgreSQL only writes a file; pg_ctl polls it as well
 
     def _state(self) -> str:
         try:

@@ -181,7 +181,7 @@ def _lock(data: Path) -> int:
                     code="F423",
                     hint="stop the other process, or use another folder",
                 ) from None
-            time.sleep(0.05)
+            time.sleep(0.05)  # flock(2) has no timeout
 
 
 def _port(wanted: int) -> int:
