@@ -1,6 +1,6 @@
 # Heads and whole answers of the plainest kind, read and written in one pass. Part of _fanout.pyx.
 #
-# What is not plain is left to the Python that knows all the rules (wsgi/message/head.py and
+# What is not plain is left to the Python that knows all the rules (wsgi/http1/request_head.py and
 # answer.py): nothing is refused here, and nothing is accepted that is not accepted there.
 
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize

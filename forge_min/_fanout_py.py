@@ -976,9 +976,10 @@ class Courier:
 
 
 def plain_head(data: bytearray, base: dict[str, Any]) -> dict[str, Any] | None:
-    """Take the head of a request from the front of `data`: `base` and what `parse_head` of
-    `wsgi.message.head` makes of it. None, with nothing taken, where Python has to look closer, or
-    there is no whole head. This twin always lets it.
+    """Take the head of a request from the front of `data`, as `wsgi.http1.request_head.parse_head`.
+
+    Returns `base` with the keys of the request. Returns None and takes nothing if Python has to
+    parse it, or if it is incomplete; this twin always does.
     """
     return None
 
@@ -989,8 +990,8 @@ def plain_lines(
     statuses: Mapping[str, tuple[int, bytes]],
     kinds: Mapping[str, str],
 ) -> tuple[int, bytes, int | None, bool] | None:
-    """The head of an answer as `wsgi.message.answer.checked_head` gives it; None where that has to
-    look closer. This twin always lets it.
+    """Format the head of a response as `wsgi.http1.response_head.checked_head`; None if that has to
+    check it. This twin always returns None.
 
     statuses, kinds: what was found good of statuses and of names: the number and the line; the name
     in lower case for a field that the server looks at, "" for others.

@@ -15,10 +15,10 @@ from wsgiref.util import setup_testing_defaults
 from forge_min import db
 from forge_min.actions import Actions, Check, Column, Registry, Relation
 from forge_min.auth import SYSTEM, Identity, as_identity
+from forge_min.html import Frame, ProblemPages, ResourcePages
 from forge_min.testing import TestDatabase
 from forge_min.wsgi import Application, Router, StaticFiles
 from forge_min.wsgi.middleware import CSRF
-from forge_min.wsgi.views import Frame, ProblemPages, ResourcePages
 
 from person import Page, Person
 from workshop import ID, VERSION, resource
@@ -137,7 +137,7 @@ class Notebook:
         for each in (of_notes, LABELS):
             registry.add(type(each.name + "Actions", (Actions,), {"resource": each}))
         router, frame = Router(), Frame("notebook")
-        ours = StaticFiles(files("forge_min.wsgi") / "assets")
+        ours = StaticFiles(files("forge_min.html") / "assets")
         router.add("GET", "/static/forge/{path...}", ours)
         places = {topic: f"/{topic}" for topic in registry.actions}
         for topic, path in places.items():

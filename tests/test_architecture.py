@@ -41,7 +41,8 @@ RECORD = Path(__file__).with_name("architecture.toml")
 
 # Rank by package; an import goes to a lower rank of the same row, or to the ground.
 GROUND = {
-    "__init__": 0,
+    "_compat": 0,
+    "__init__": 1,
     "errors": 1,
     "text": 2,
     "data": 1,
@@ -58,8 +59,8 @@ RUN_ORDER = (
     "db",
     "notify auth",
     "jobs sse",
-    "actions",
-    "wsgi",
+    "actions wsgi",
+    "api html",
     "admin",
     "app",
     "ops doctor",
@@ -67,6 +68,10 @@ RUN_ORDER = (
 )
 MAKE_ORDER = ("schema", "parse", "pages", "generate migrations", "ship")
 TOP_ORDER = ("testing", "dev", "commands", "cli", "__main__")
+# Within wsgi: the protocol and the sockets know only what they agree on with the application.
+PROTOCOL = ("wsgi/http1/", "wsgi/server/")
+PROTOCOL_MAY_IMPORT = ("contract", "http1", "server")
+FRAMEWORK_KNOWS_NOT = ("db", "notify", "jobs", "sse")
 CONFIG_READERS = {"app", "ops", "entry", "ship", *TOP_ORDER}
 NATIVE = "_fanout _fanout_py fanout"  # the twins and what chooses between them: one ceiling
 
@@ -92,6 +97,7 @@ LAZY = {
     "ops/serve.py": "one process needs nothing of several; admin.enabled may be false",
 }
 BY_NAME = {
+    "_compat.py": "the modules that replace those of earlier versions",
     "late.py": "parts of a package; a page would wait for them",
     "observe/__init__.py": "setup loads the SDK, 40 ms that only a sampling process should pay",
     "observe/otlp/choice.py": "the official exporter, if it is installed",
@@ -131,6 +137,26 @@ def layers(package: Path) -> list[str]:
             target = found.target.partition(".")[0]
             if target != origin and not goes_down(origin, target):
                 breaches.append(f"{name}: {origin} must not import {target}")
+    return breaches
+
+
+def web_layers(package: Path) -> list[str]:
+    """The protocol imports no framework, and the framework no resource, event or database."""
+    breaches = []
+    for name, path in modules(package):
+        if package_of(name) != "wsgi":
+            continue
+        for found in imports(name, path):
+            if found.target.partition(".")[0] in FRAMEWORK_KNOWS_NOT:
+                breaches.append(f"{name}: wsgi must not import {found.target}")
+        for node in ast.walk(parsed(path)) if name.startswith(PROTOCOL) else ():
+            if isinstance(node, ast.ImportFrom) and node.level == 2:
+                targets = [node.module] if node.module else [one.name for one in node.names]
+                breaches += [
+                    f"{name}: the protocol must not import wsgi.{target}"
+                    for target in targets
+                    if target.partition(".")[0] not in PROTOCOL_MAY_IMPORT
+                ]
     return breaches
 
 
@@ -185,18 +211,30 @@ def _reachable(edges: Mapping[str, set[str]], start: str) -> set[str]:
 
 
 def imports_through_init(package: Path) -> list[str]:
-    """Another package is imported through its `__init__`."""
+    """Another package is imported through its `__init__`, which names its public modules too."""
     breaches = []
     for name, path in modules(package):
         for found in imports(name, path):
             target = found.target
+            public = public_names(package / target)
             deep = "." in target or any(
                 (package / target / f"{one}.py").is_file() or (package / target / one).is_dir()
                 for one in found.names
+                if one not in public
             )
             if deep and target.partition(".")[0] != package_of(name):
                 breaches.append(f"{name}: {target}")
     return breaches
+
+
+def public_names(folder: Path) -> set[str]:
+    """The names in `__all__` of a package."""
+    path = folder / "__init__.py"
+    for node in parsed(path).body if path.is_file() else ():
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
+            names: list[str] = ast.literal_eval(node.value)
+            return set(names)
+    return set()
 
 
 def relative_imports(package: Path) -> list[str]:
@@ -484,6 +522,11 @@ RULES: dict[Callable[[Path], list[str]], list[dict[str, str]]] = {
         {"parse/planted.py": "from ..db import connect\n"},
         {"db/embedded/planted.py": "from ...jobs import Worker\n"},
         {"attic/planted.py": ""},
+    ],
+    web_layers: [
+        {"wsgi/planted.py": "from ..sse import close_frame\n"},
+        {"wsgi/http1/planted.py": "from ..response import Response\n"},
+        {"wsgi/server/planted.py": "from .. import Request\n"},
     ],
     config_readers: [
         {"jobs/planted.py": "from ..config import load\n"},

@@ -18,10 +18,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from forge_min import db, observe, sse
+from forge_min.api.events import events_handler
 from forge_min.fanout import Counter, Histogram, Limiter, StreamWriter
 from forge_min.notify import Event, Hub, MemoryHub, Nudger, PostgresHub, publish_tx
 from forge_min.wsgi import Application, Request, Response, Router, Server
-from forge_min.wsgi.events import events_handler
 
 BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0)
 

@@ -5,17 +5,18 @@ statement of a write.
 from ..fanout import iso_utc, uuid_text
 from ..jobs import JobHook
 from .actions import Actions
-from .base import Limits
-from .check import Check
+from .base import TOO_LARGE, Limits
+from .check import Check, LinkChanges
 from .reading.listing import MOST_RELATED
-from .reading.query import Filter, ListQuery
+from .reading.query import MAX_PAGE, Filter, ListQuery
 from .registry import Registry
 from .resource import Column, Page, Relation, Resource, Sort
-from .values import uuid7
+from .values import JSON_DEPTH, TYPES, to_text, uuid7
 from .writing import ANY_VERSION, Upserted
 
 __all__ = [
-    "ANY_VERSION", "MOST_RELATED", "Actions", "Check", "Column", "Filter", "JobHook", "Limits",
-    "ListQuery", "Page", "Registry", "Relation", "Resource", "Sort", "Upserted", "iso_utc", "uuid7",
+    "ANY_VERSION", "Actions", "Check", "Column", "Filter", "JSON_DEPTH", "JobHook", "Limits",
+    "LinkChanges", "ListQuery", "MAX_PAGE", "MOST_RELATED", "Page", "Registry", "Relation",
+    "Resource", "Sort", "TOO_LARGE", "TYPES", "Upserted", "iso_utc", "to_text", "uuid7",
     "uuid_text",
 ]  # fmt: skip

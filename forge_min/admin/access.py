@@ -13,12 +13,20 @@ from math import ceil
 from urllib.parse import urlencode
 
 from ..errors import Forbidden, TooManyAttempts, Unauthenticated
-from ..wsgi import Handler, Request, Response, escape, html_response, redirect
-from ..wsgi.middleware import bearer
-from ..wsgi.middleware.accept import preferred
-from ..wsgi.middleware.cookies import cookies_of
-from ..wsgi.middleware.limits import RateLimiter, network
-from ..wsgi.request import first
+from ..wsgi import (
+    Handler,
+    RateLimiter,
+    Request,
+    Response,
+    bearer,
+    cookies_of,
+    escape,
+    first,
+    html_response,
+    network,
+    preferred,
+    redirect,
+)
 
 SIGN_IN = "/sign-in"
 _OPEN = ("/favicon.ico", "/healthz", SIGN_IN)  # probes, and the form to sign in, know no secret

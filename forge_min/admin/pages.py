@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from string import Template
 
 from ..data import files
-from ..wsgi import Handler, Request, Response, html_response
-from ..wsgi.html import Raw, escape, join, tag, void
+from ..wsgi import Handler, Raw, Request, Response, escape, html_response, join, tag, void
 from .history import History
 from .inside import Inside
 from .plots import plots

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from math import ceil, floor, log10
 from typing import NamedTuple
 
-from ..wsgi.html import Raw, join, tag
+from ..wsgi import Raw, join, tag
 from .history import KEPT, PERIOD, Point
 
 _WIDTH, _HEIGHT = 300, 80

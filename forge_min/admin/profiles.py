@@ -16,9 +16,7 @@ from typing import Any
 from ..errors import BadRequest
 from ..expression import expression
 from ..observe.profiles import Profile, Question, Wait, collapsed, flame_graph, merged
-from ..wsgi import Handler, HTTPProblem, Request, Response, text_response
-from ..wsgi.middleware.accept import preferred
-from ..wsgi.request import first
+from ..wsgi import Handler, HTTPProblem, Request, Response, first, preferred, text_response
 from .inside import Inside, Told
 
 PATH = "/debug/pprof/"

@@ -15,6 +15,7 @@ from ipaddress import ip_address
 from ..data import files
 from ..errors import ServerError
 from ..wsgi import (
+    CSRF,
     Application,
     Handler,
     HTTPProblem,
@@ -26,7 +27,6 @@ from ..wsgi import (
     json_response,
     text_response,
 )
-from ..wsgi.middleware import CSRF
 from .access import Access
 from .history import Figures, History
 from .inside import Inside, OneProcess
@@ -89,7 +89,7 @@ class AdminServer:
             "GET /metrics": lambda request: _metrics(*metrics(request.header("Accept") or "")),
             "GET /healthz": lambda _: json_response({"status": "ok", **health()}),
             "GET /readyz": lambda _: _readyz(*ready()),
-            "GET /static/forge/{path...}": StaticFiles(files("forge_min.wsgi") / "assets"),
+            "GET /static/forge/{path...}": StaticFiles(files("forge_min.html") / "assets"),
             "GET /static/admin/{path...}": StaticFiles(files(__package__) / "assets"),
             **{f"GET {path}": self._show_jobs for path in _JOBS},
             "POST /jobs/{path...}": self._show_jobs,

@@ -8,9 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ..observe.profiles import Question, Wait
-from ..wsgi import Handler, Request, Response, text_response
-from ..wsgi.html import Raw, join, tag
-from ..wsgi.middleware.accept import preferred
+from ..wsgi import Handler, Raw, Request, Response, join, preferred, tag, text_response
 from .inside import Inside
 from .profiles import silent
 

@@ -8,8 +8,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from .. import db, jobs
 from ..actions import Registry
 from ..auth import Renew
-from ..wsgi import Middleware, Route
-from ..wsgi.middleware import Method
+from ..wsgi import Method, Middleware, Route
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -7,16 +7,15 @@ from collections.abc import Callable, Mapping
 from ..actions import Registry
 from ..auth import Identity, current_identity, keys, sessions
 from ..config import Config
-from ..wsgi import Request
-from ..wsgi.account import AccountPages, Links
-from ..wsgi.middleware import (
+from ..html import AccountPages, Frame, Links, Render
+from ..wsgi import (
+    Request,
     bearer,
     no_tenant,
     tenant_by_header,
     tenant_by_path,
     tenant_by_subdomain,
 )
-from ..wsgi.views import Frame, Render
 from .declaration import App
 
 Views = Mapping[str, Render]

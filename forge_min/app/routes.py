@@ -8,16 +8,22 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ..actions import Registry
+from ..api import ResourceAPI, document, handlers
 from ..config import Config
 from ..data import files
 from ..errors import ConfigError, NotFound
-from ..wsgi import Handler, Request, Response, Route, Router, StaticFiles, html_response
-from ..wsgi.account import AccountPages
-from ..wsgi.api import ResourceAPI
-from ..wsgi.middleware import json_only
-from ..wsgi.openapi import document, handlers
-from ..wsgi.response import SECURITY_HEADERS
-from ..wsgi.views import Frame, Render, ResourcePages
+from ..html import AccountPages, Frame, Render, ResourcePages
+from ..wsgi import (
+    SECURITY_HEADERS,
+    Handler,
+    Request,
+    Response,
+    Route,
+    Router,
+    StaticFiles,
+    html_response,
+    json_only,
+)
 from .declaration import App, Generated
 
 if TYPE_CHECKING:
@@ -71,7 +77,7 @@ def build_router(
         contract, docs = handlers(described, tenant_in_path=tenancy.strategy == "path")
         router.add("GET", "/api/openapi.json", contract, name="openapi")
         router.add("GET", "/api/docs", docs, name="docs")
-    ours = StaticFiles(files("forge_min.wsgi") / "assets")
+    ours = StaticFiles(files("forge_min.html") / "assets")
     own = StaticFiles(root / "static")
     router.add("GET", OUR_FILES, ours)
     router.add("GET", FILES, own)

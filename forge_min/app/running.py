@@ -18,31 +18,28 @@ from uuid import UUID
 
 from .. import db, fanout, jobs, notify, observe, sse, text
 from ..actions import Limits, Registry
+from ..api import Patrol, events_handler
 from ..config import Config, parse_duration
 from ..errors import ForgeError
+from ..html import LISTING, SIGN_IN, Frame, Links, ProblemPages
 from ..jobs import control
 from ..wsgi import (
+    CORS,
+    CSRF,
     Application,
+    Compress,
+    ConcurrencyLimit,
     Handler,
+    Identify,
     Middleware,
     OnAnswered,
+    RateLimits,
     Request,
     Response,
     Route,
+    tenant_in_path,
     text_response,
 )
-from ..wsgi.account import SIGN_IN, Links
-from ..wsgi.events import Patrol, events_handler
-from ..wsgi.middleware import (
-    CORS,
-    CSRF,
-    Compress,
-    ConcurrencyLimit,
-    Identify,
-    RateLimits,
-    tenant_in_path,
-)
-from ..wsgi.views import LISTING, Frame, ProblemPages
 from .declaration import App, Generated, declared_queues
 from .encoder import Encoder
 from .identity import Callers, caller

@@ -1,7 +1,9 @@
 """Who is calling: the identity of this request or job, in a context variable.
 
-`accounts`, `keys`, `sessions` and `signing` are imported by path: they load psycopg.
+`accounts`, `devices`, `keys`, `sessions` and `signing` load psycopg, so this file does not.
 """
+
+from typing import TYPE_CHECKING
 
 from .identity import (
     ANONYMOUS,
@@ -17,7 +19,11 @@ from .identity import (
     to_metadata,
 )
 
+if TYPE_CHECKING:
+    from . import accounts, devices, keys, sessions, signing
+
 __all__ = [
-    "ANONYMOUS", "SESSION", "SYSTEM", "Identity", "Renew", "as_identity", "current_identity",
-    "for_job", "require", "require_one_of", "to_metadata",
+    "ANONYMOUS", "SESSION", "SYSTEM", "Identity", "Renew", "accounts", "as_identity",
+    "current_identity", "devices", "for_job", "keys", "require", "require_one_of", "sessions",
+    "signing", "to_metadata",
 ]  # fmt: skip

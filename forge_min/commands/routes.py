@@ -42,8 +42,8 @@ def _router(args: argparse.Namespace) -> Router:
     from .. import db
     from ..actions import Registry
     from ..app.routes import build_router
+    from ..html import Frame
     from ..ops import load_project
-    from ..wsgi.views import Frame
 
     use_code(find_root(args))
     project = load_project()

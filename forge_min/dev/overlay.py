@@ -16,10 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..data import files
 from ..fanout import Limiter, StreamWriter, Topic
-from ..wsgi.html import escape
-from ..wsgi.middleware.accept import prefers_html
-from ..wsgi.response import SECURITY_HEADERS
-from ..wsgi.static import content_type
+from ..wsgi import SECURITY_HEADERS, content_type, escape, prefers_html
 from .problems import Problem, problems_of
 
 if TYPE_CHECKING:

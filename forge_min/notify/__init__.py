@@ -6,11 +6,12 @@ The loop of threads that work with the database is imported by its path, `notify
 
 from .eventlog import event_fragment, publish_tx
 from .hub import CLOSE, Encode, Event, Hub, Opened, TopicKey, refresh_frame
+from .link import AWAY, Loop
 from .memory import MemoryHub
 from .nudger import Nudger
 from .postgres import PostgresHub
 
 __all__ = [
-    "CLOSE", "Encode", "Event", "Hub", "MemoryHub", "Nudger", "Opened", "PostgresHub", "TopicKey",
-    "event_fragment", "publish_tx", "refresh_frame",
+    "AWAY", "CLOSE", "Encode", "Event", "Hub", "Loop", "MemoryHub", "Nudger", "Opened",
+    "PostgresHub", "TopicKey", "event_fragment", "publish_tx", "refresh_frame",
 ]  # fmt: skip

@@ -16,7 +16,7 @@ from ..auth import accounts, keys, signing
 from ..config import parse_duration
 from ..config.table import LONGEST
 from ..errors import UsageError
-from ..wsgi.account import reset_path
+from ..html import reset_path
 from .door import tell
 from .project import Project
 

@@ -42,7 +42,7 @@ def compile_page(source: str, name: str, *, file: str = "", load: Load | None = 
     tokens = assemble(page, load or (lambda _: None))
     writer = _Writer()
     names, body = writer.function(tokens)
-    lines = [f"from forge_min.wsgi.html import {f} as _{f}\n" for f in sorted(writer.used)]
+    lines = [f"from forge_min.wsgi import {f} as _{f}\n" for f in sorted(writer.used)]
     return _MODULE.format(
         file=printable(page.file),
         name=name,
@@ -69,7 +69,7 @@ class _Writer:
         self._names: set[str] = set()
         self._loops: set[str] = set()
         self._count = 0
-        self.used: set[str] = set()  # functions of wsgi.html that the body calls
+        self.used: set[str] = set()  # functions of forge_min.wsgi that the body calls
 
     def function(self, tokens: list[Token]) -> tuple[str, str]:
         """The parameters of the function and its body."""
@@ -202,7 +202,7 @@ def _quoted(text: str) -> str:
     return repr(text + '"')[1:-2].replace("{", "{{").replace("}", "}}")
 
 
-_OURS = files(__package__.partition(".")[0]) / "wsgi" / "templates"
+_OURS = files(__package__.partition(".")[0]) / "html" / "templates"
 _INCLUDED = ("field.html",)  # templates of the library that only others include
 _STEM = re.compile(r"[a-z][a-z0-9_-]*")
 
@@ -235,13 +235,13 @@ def library_page(name: str) -> str | None:
 
 
 def compile_library_pages() -> dict[str, str]:
-    """Return the source of each compiled template by its path: "wsgi/templates/form.py"."""
+    """Return the source of each compiled template by its path: "html/templates/form.py"."""
     compiled = {}
     for place in sorted(_OURS.iterdir(), key=lambda place: place.name):
         if place.name.endswith(".html") and place.name not in _INCLUDED:
             stem = place.name.removesuffix(".html")
             text = place.read_text("utf-8")
-            compiled[f"wsgi/templates/{stem}.py"] = compile_page(
+            compiled[f"html/templates/{stem}.py"] = compile_page(
                 text, stem, file=place.name, load=_load_library_page
             )
     return compiled

@@ -78,7 +78,7 @@ _ELSEWHERE = "put the value in an element or a data- attribute and read it from 
 class Place(NamedTuple):
     """at: which tag, value or element it is in, -1 for between them.
 
-    check: the function of wsgi.html that a value goes through first, where it begins a URL.
+    check: the function of wsgi.markup that a value goes through first, where it begins a URL.
     """
 
     at: int = -1

@@ -15,7 +15,7 @@ from wsgiref.util import setup_testing_defaults
 from ..app import Running
 from ..auth import Identity, as_identity, current_identity
 from ..ops.project import load_project
-from ..wsgi.request import environ_key
+from ..wsgi import environ_key
 from .database import TestDatabase
 
 

@@ -23,10 +23,20 @@ from ..errors import BadRequest, NotFound
 from ..fanout import Counter
 from ..observe import log_fields
 from ..text import LANGUAGES, choose, in_language
-from .message import REQUEST_ID, Parked
+from .contract import (
+    ERROR,
+    RELEASE,
+    REPORTED,
+    REQUEST_ID,
+    REQUEST_ID_KEY,
+    ROUTE,
+    SECURITY_HEADERS,
+    STATUS,
+    Parked,
+)
 from .problem import MethodNotAllowed, failed
 from .request import Request, Routed
-from .response import SECURITY_HEADERS, Pieces, Response
+from .response import Pieces, Response
 from .router import Handler, Middleware, Router
 
 Observe = Callable[[str, str, int, float], None]
@@ -114,7 +124,7 @@ class Application:
         if sent is None or not REQUEST_ID.fullmatch(sent):
             # A random prefix and a count; uuid4 costs as much as the router.
             sent = self._id % next(self._numbers)
-        environ["forge.request_id"] = sent
+        environ[REQUEST_ID_KEY] = sent
         request = Request(environ, sent, self._max_body)
         path = environ.get("PATH_INFO")
         if path and path.isascii():
@@ -140,12 +150,12 @@ class Application:
                 if finish is not None:
                     finish(status)
                 if status >= 500:
-                    environ.pop("forge.error", None)  # it holds the frames that hold this
+                    environ.pop(ERROR, None)  # it holds the frames that hold this
             else:
                 streams = True
                 ended = partial(self._ended, request, status, started, finish, around)
                 body = Pieces(body, ended)  # type: ignore[arg-type]  # it is no bytes
-                body.forge_release = environ.get("forge.release")
+                body.forge_release = environ.get(RELEASE)
         except Parked:
             if around is not None:
                 around.__exit__(None, None, None)
@@ -161,7 +171,7 @@ class Application:
         finally:
             if not streams:  # else its close says when
                 self._over.inc()
-                if (release := environ.pop("forge.release", None)) is not None:
+                if (release := environ.pop(RELEASE, None)) is not None:
                     release()
             log_fields.reset(token)
         if around is not None:
@@ -176,9 +186,9 @@ class Application:
         """Tell metrics, the access log and a span of what the server has answered by itself (see
         `OnAnswered`). 500: a handler was given up, whose own span goes on.
         """
-        request = Request(environ, environ["forge.request_id"])
+        request = Request(environ, environ[REQUEST_ID_KEY])
         request.path = environ["PATH_INFO"].encode("latin-1").decode(errors="backslashreplace")
-        request.route = environ.get("forge.route", "")
+        request.route = environ.get(ROUTE, "")
         request.fields["detail"] = detail
         if request.route:
             request.fields["route"] = request.route
@@ -209,22 +219,22 @@ class Application:
         written.
         """
         self._over.inc()
-        if (release := request.environ.pop("forge.release", None)) is not None:
+        if (release := request.environ.pop(RELEASE, None)) is not None:
             release()
         status = 500 if error is not None and not begun else status
         self._tell(request, status, started)
         if finish is not None:
             finish(status)
-        request.environ.pop("forge.error", None)
+        request.environ.pop(ERROR, None)
         if around is not None:
             around.__exit__(type(error), error, None)
 
     def _tell(self, request: Request, status: int, started: float) -> None:
         environ = request.environ
-        given = environ.get("forge.status")  # a server's, who answered instead
+        given = environ.get(STATUS)  # a server's, who answered instead
         if given is None:
             self._say(request, status, time.perf_counter() - started)
-        elif not environ.get("forge.told"):
+        elif not environ.get(REPORTED):
             self._say(request, given, time.perf_counter() - started)
 
     def _say(self, request: Request, status: int, seconds: float) -> None:
@@ -280,7 +290,7 @@ class Application:
         """
         handler, request.params, pattern = self._router.match(request.method, request.path)
         request.routed = found = (handler, request.method, request.path)
-        request.route = request.environ["forge.route"] = pattern
+        request.route = request.environ[ROUTE] = pattern
         request.fields["route"] = pattern
         return found
 
@@ -293,7 +303,7 @@ class Application:
             found = request.routed
             if found is None or found[1] is not request.method or found[2] is not request.path:
                 # It raises, or middleware has changed where it goes.
-                request.route = request.environ["forge.route"] = ""
+                request.route = request.environ[ROUTE] = ""
                 request.fields.pop("route", None)
                 found = self._route(request)
             response = found[0](request)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from .. import errors
 from ..errors import DomainError, FieldError, ForgeError, Unauthenticated, Unavailable
 from ..text import text
+from .contract import ERROR
 from .response import Headers, Response
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def failed(request: Request, error: BaseException) -> Response:
     """As `problem_response`; the log hears of what is not the client's."""
     status = status_of(error)
     if status >= 500:
-        request.environ["forge.error"] = error  # for a trace
+        request.environ[ERROR] = error  # for a trace
     if status == 500:
         _log.error(
             "request %s failed: %s %s", request.id, request.method, request.path, exc_info=error

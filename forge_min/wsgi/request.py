@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from typing import Any, NoReturn
 from urllib.parse import parse_qs, quote
 
 from ..auth import Identity
 from ..errors import BadRequest
 from ..text import NoNumber, exact, text
+from .contract import environ_key
 from .problem import HTTPProblem
 
 FORM = "application/x-www-form-urlencoded"
@@ -60,13 +60,6 @@ def _defect(err: Exception) -> str:
 def first(pairs: Mapping[str, Sequence[str]], name: str) -> str:
     """The first value of a query or form by this name; "" where there is none."""
     return (pairs.get(name) or [""])[0]
-
-
-@lru_cache(1000)
-def environ_key(name: str) -> str:
-    """The environ's key of a header's name (PEP 3333)."""
-    key = name.upper().replace("-", "_")
-    return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else "HTTP_" + key
 
 
 Routed = tuple[Callable[["Request"], Any], str, str]

@@ -10,16 +10,10 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import copy_context
 
-from ..data import table
 from ..fanout import plain_json
 from ..text import shortest
 
 Headers = Iterable[tuple[str, str]]
-
-SECURITY_HEADERS: tuple[tuple[str, str], ...] = tuple(
-    table("forge_min.wsgi", "headers.toml").items()
-)
-"""Sent with every answer (contract.md, HTTP). A handler that sets one of these names wins."""
 
 
 class Response:
@@ -154,7 +148,7 @@ def json_response(value: object, status: int = 200, headers: Headers = ()) -> Re
 
 
 def html_response(text: str, status: int = 200, headers: Headers = ()) -> Response:
-    """An answer of `text/html`. `text` is HTML already: escape what you put in (`wsgi.html`)."""
+    """An answer of `text/html`. `text` is HTML already: escape what you put in (`wsgi.markup`)."""
     return Response(status, text.encode(), [("Content-Type", "text/html; charset=utf-8"), *headers])
 
 

@@ -7,7 +7,7 @@ import sys
 
 LOADED = """
 import sys
-import forge_min.app, forge_min.ops.serve, forge_min.jobs, forge_min.wsgi.events
+import forge_min.app, forge_min.ops.serve, forge_min.jobs, forge_min.api.events
 print([name for name in sys.modules if name.startswith("opentelemetry")])
 """
 

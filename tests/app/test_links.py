@@ -15,8 +15,9 @@ from forge_min import db
 from forge_min.app import Running
 from forge_min.auth import accounts, signing
 from forge_min.auth.accounts import User
+from forge_min.html.account import Links
+from forge_min.html.account import password_reset as links
 from forge_min.testing import Client, TestDatabase, running_app
-from forge_min.wsgi.account import Links, links
 
 pytestmark = pytest.mark.db
 DEADLINE = 30.0

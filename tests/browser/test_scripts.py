@@ -71,7 +71,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
         if path == "/events":
             return self.stream(query)
         if path in ("/live.js", "/stream.js"):
-            asset = files("forge_min.wsgi") / "assets" / path[1:]
+            asset = files("forge_min.html") / "assets" / path[1:]
             return self.answer("text/javascript", asset.read_bytes())
         if path == "/page.js":
             return self.answer("text/javascript", OURS.encode())

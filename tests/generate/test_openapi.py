@@ -23,7 +23,7 @@ DOCUMENT: dict[str, Any] = json.loads(rendered(RESOURCES)["openapi.json"])
 PATHS: dict[str, Any] = DOCUMENT["paths"]
 SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]
 GUARDED = {"401", "403"}
-SHARED = tomllib.loads((Path(forge_min.__file__).parent / "wsgi" / "openapi.toml").read_text())
+SHARED = tomllib.loads((Path(forge_min.__file__).parent / "api" / "openapi.toml").read_text())
 
 
 def references(value: object) -> Iterator[str]:

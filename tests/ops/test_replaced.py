@@ -26,7 +26,7 @@ MARK = "/* of the next release */"
 
 def address(member: str) -> str:
     """Where a browser finds a static file; "" for any other member."""
-    for folder, path in (("static/", "/static/"), ("forge_min/wsgi/assets/", "/static/forge/")):
+    for folder, path in (("static/", "/static/"), ("forge_min/html/assets/", "/static/forge/")):
         if member.startswith(folder) and member[-1] != "/" and not member.endswith(".gz"):
             return path + member.removeprefix(folder)
     return ""

@@ -6,7 +6,7 @@ from types import SimpleNamespace as Row
 
 import pytest
 from forge_min.pages import compile_page
-from forge_min.wsgi.html import Raw
+from forge_min.wsgi.markup import Raw
 
 from .helpers import page, refused
 

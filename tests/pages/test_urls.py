@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 from forge_min.errors import BuildError
-from forge_min.wsgi.html import check_root, check_url
+from forge_min.wsgi.markup import check_root, check_url
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

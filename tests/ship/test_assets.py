@@ -23,7 +23,7 @@ MEMBERS = {
     "static/css/a.css": SHEET,
     "static/b.png": bytes(range(256)),
     "static/LICENSE": b"free",
-    "forge_min/wsgi/assets/live.js": b"// live\n" * 200,
+    "forge_min/html/assets/live.js": b"// live\n" * 200,
     "gen/pages/home.py": PAGE,
     "app.py": b"open('static/css/a.css'); path = '/static/css/a.css'",
 }
@@ -57,7 +57,7 @@ def test_another_content_has_another_address() -> None:
 def test_what_gets_smaller_is_there_as_gzip_too() -> None:
     made = prepare_assets(MEMBERS)
     packed = {name for name in made if name.endswith(".gz")}
-    assert packed == {"static/css/a.css.gz", "forge_min/wsgi/assets/live.js.gz"}
+    assert packed == {"static/css/a.css.gz", "forge_min/html/assets/live.js.gz"}
     assert gzip.decompress(made["static/css/a.css.gz"]) == SHEET
     assert prepare_assets(MEMBERS) == made
 
@@ -141,6 +141,6 @@ def test_every_page_of_an_artifact_names_what_is_kept(built: Built, tmp_path: Pa
     (path,) = re.findall(r"/static/(css/board[.\w]*)", board)
     assert "immutable" in str(get(put(tmp_path, members), path).header("Cache-Control"))
     ours = re.compile(rb"/static/forge/(?:live|forms|forge)\.[0-9a-f]{12}\.(?:js|css)")
-    for name, count in (("wsgi/templates/layout.py", 1), ("wsgi/views/frame.py", 2)):
+    for name, count in (("html/templates/layout.py", 1), ("html/layout.py", 2)):
         assert len(ours.findall(members[f"forge_min/{name}"])) == count
-    assert {"static/css/board.css", "forge_min/wsgi/assets/forge.css.gz"} <= members.keys()
+    assert {"static/css/board.css", "forge_min/html/assets/forge.css.gz"} <= members.keys()

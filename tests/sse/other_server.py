@@ -6,10 +6,10 @@ POST /publish?id=7 publishes; GET /active says how many streams hold a place.
 from __future__ import annotations
 
 from forge_min import sse
+from forge_min.api.events import events_handler
 from forge_min.fanout import Limiter, StreamWriter
 from forge_min.notify import Event, MemoryHub
 from forge_min.wsgi import Application, Request, Response, Router
-from forge_min.wsgi.events import events_handler
 
 hub = MemoryHub(sse.encode_json)
 limiter = Limiter(max_total=5, max_per_user=5)

@@ -15,6 +15,7 @@ from wsgiref.util import setup_testing_defaults
 
 import pytest
 from forge_min import sse
+from forge_min.api.events import MAX_TOPICS, Patrol, client_key, events_handler
 from forge_min.auth import Identity, as_identity
 from forge_min.errors import (
     Forbidden,
@@ -25,7 +26,6 @@ from forge_min.errors import (
 from forge_min.fanout import Limiter, StreamWriter
 from forge_min.notify import Event, MemoryHub, Opened, TopicKey
 from forge_min.wsgi import Application, Request, Response, Router, Server
-from forge_min.wsgi.events import MAX_TOPICS, Patrol, client_key, events_handler
 
 from waiting import wait_for
 
@@ -359,7 +359,7 @@ def test_threads_that_open_at_once_never_pass_the_cap(site: Site) -> None:
 
 @pytest.mark.parametrize("name", ["live.js", "stream.js"])
 def test_the_scripts_stay_small_and_evaluate_nothing(name: str) -> None:
-    text = (files("forge_min.wsgi") / "assets" / name).read_text("utf-8")
+    text = (files("forge_min.html") / "assets" / name).read_text("utf-8")
     assert len(text.splitlines()) <= 200
     for word in ("eval(", "Function(", "import(", 'setTimeout("', "document.write", "http://"):
         assert word not in text

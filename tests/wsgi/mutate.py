@@ -22,14 +22,14 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 PACKAGE = HERE.parents[1] / "forge_min"
-READER = "wsgi/message"
+READER = "wsgi/http1"
 
 # Prints {name: what the request got} as JSON: a status, "accepted", or "waits".
 JUDGE = """
 import json, sys
 sys.path[:0] = [sys.argv[1]]
-from forge_min.wsgi.message.reader import Phase, read_requests
-from forge_min.wsgi.message.refusal import Refused
+from forge_min.wsgi.http1.reader import Phase, read_requests
+from forge_min.wsgi.http1.refusal import Refused
 
 def judged(raw):
     requests = read_requests(bytearray(raw), {}, 1 << 20)

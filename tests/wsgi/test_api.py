@@ -16,11 +16,11 @@ from uuid import uuid4
 
 import pytest
 from forge_min.actions import Limits
+from forge_min.api.resource import ResourceAPI
 from forge_min.auth import ANONYMOUS, Identity, as_identity
 from forge_min.errors import StaleVersion
 from forge_min.testing import TestDatabase
 from forge_min.wsgi import Application, Router
-from forge_min.wsgi.api import ResourceAPI
 
 from workshop import ANN, BOB, BOSS, WRITER, Workshop, together, workshop
 
@@ -368,7 +368,7 @@ def test_every_answer_has_the_security_headers(ask: Client) -> None:
 def test_openapi_names_every_generated_route_and_is_well_formed(
     ask: Client, project: Any, example: Any
 ) -> None:
-    from forge_min.wsgi.openapi import document
+    from forge_min.api.openapi import document
 
     routes = importlib.import_module("gen.registry").register(example.registry, "/api/v1")
     generated = json.loads((project / "gen" / "openapi.json").read_text())

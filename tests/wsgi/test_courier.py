@@ -20,7 +20,7 @@ from forge_min import fanout
 from forge_min.fanout import Courier
 from forge_min.wsgi import Server
 from forge_min.wsgi.server import core
-from forge_min.wsgi.server.crew import Crew
+from forge_min.wsgi.server.poll_policy import Crew
 
 # -- the courier -----------------------------------------------------------------------------------
 

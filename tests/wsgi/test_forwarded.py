@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from forge_min.wsgi.message.forwarded import TrustedProxies
+from forge_min.wsgi.http1.forwarded import TrustedProxies
 
 PROXIES = TrustedProxies(["10.0.0.0/8", "2001:db8::/32"])
 EDGE, INNER = "10.0.0.1", "10.9.9.9"

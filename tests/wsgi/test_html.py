@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 from forge_min.wsgi import Raw, check_url, escape
-from forge_min.wsgi.html import raw
+from forge_min.wsgi.markup import raw
 from hypothesis import given
 from hypothesis import strategies as st
 

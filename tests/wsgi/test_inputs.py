@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import pytest
 from forge_min.actions import Column
-from forge_min.wsgi.views.fields import Field
-from forge_min.wsgi.views.inputs import control
+from forge_min.html.fields import Field
+from forge_min.html.inputs import control
 
 
 def shown(kind: str, written: str) -> str:

@@ -10,8 +10,10 @@ from typing import Any
 from wsgiref.util import setup_testing_defaults
 
 import pytest
+from forge_min.api.openapi import document, handlers
 from forge_min.auth import Identity, as_identity
 from forge_min.errors import NotFound
+from forge_min.html.form import local_text, moment_of
 from forge_min.testing import Client
 from forge_min.text import current_language, text
 from forge_min.wsgi import (
@@ -24,9 +26,7 @@ from forge_min.wsgi import (
     html_response,
     json_response,
 )
-from forge_min.wsgi.html import show_time, time_tag
-from forge_min.wsgi.openapi import document, handlers
-from forge_min.wsgi.views.form import local_text, moment_of
+from forge_min.wsgi.markup import show_time, time_tag
 
 from catalogues import catalogues
 

@@ -7,10 +7,10 @@ from functools import partial
 from typing import Any
 
 import pytest
+from forge_min.api.resource import ResourceAPI, merged
 from forge_min.auth import as_identity
 from forge_min.testing import TestDatabase
 from forge_min.wsgi import Application, Router
-from forge_min.wsgi.api import ResourceAPI, merged
 
 from workshop import ANN, BOSS, Workshop, together, workshop
 from wsgi.test_api import Answer, Client

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from forge_min import _fanout_py
 from forge_min.wsgi import response
-from forge_min.wsgi.message import answer
-from forge_min.wsgi.message.answer import checked_head, date_line
-from forge_min.wsgi.message.head import parse_head
-from forge_min.wsgi.message.refusal import Refused
+from forge_min.wsgi.http1 import response_head
+from forge_min.wsgi.http1.refusal import Refused
+from forge_min.wsgi.http1.request_head import parse_head
+from forge_min.wsgi.http1.response_head import checked_head, date_line
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -130,7 +130,7 @@ STATUSES = {"200 OK": (200, b"HTTP/1.1 200 OK\r\n")}
 def judged(core: Any, status: Any, headers: Any) -> Any:
     """What `checked_head` says with this core."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(answer, "plain_lines", core.plain_lines)
+        patch.setattr(response_head, "plain_lines", core.plain_lines)
         try:
             return checked_head(status, headers)
         except Exception as err:

@@ -6,9 +6,9 @@ import time
 from typing import Any
 
 import pytest
-from forge_min.wsgi.message.head import MAX_FIELDS, MAX_HEADERS, MAX_LINE
-from forge_min.wsgi.message.reader import Phase, read_requests
-from forge_min.wsgi.message.refusal import Refused
+from forge_min.wsgi.http1.reader import Phase, read_requests
+from forge_min.wsgi.http1.refusal import Refused
+from forge_min.wsgi.http1.request_head import MAX_FIELDS, MAX_HEADERS, MAX_LINE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

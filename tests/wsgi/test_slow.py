@@ -13,7 +13,7 @@ import time
 from contextvars import ContextVar
 
 import pytest
-from forge_min.wsgi.message.reader import Phase
+from forge_min.wsgi.http1.reader import Phase
 
 BIG = b"x" * 20_000_000
 

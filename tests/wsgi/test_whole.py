@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from forge_min import _fanout_py
-from forge_min.wsgi.message import answer
+from forge_min.wsgi.http1 import response_head
 from forge_min.wsgi.server import Server, exchange
 from forge_min.wsgi.server.connection import Connection, Gone
 from forge_min.wsgi.server.exchange import Exchange
@@ -107,7 +107,7 @@ def answered(core: Any, how: dict[str, Any]) -> tuple[Any, ...]:
     adopted: list[int] = []
     with mine, peer, pytest.MonkeyPatch.context() as patch:
         patch.setattr(exchange, "plain_answer", core.plain_answer)
-        patch.setattr(answer, "plain_lines", core.plain_lines)
+        patch.setattr(response_head, "plain_lines", core.plain_lines)
         conn = Connection(mine, {}, 1 << 20, 1.0)
         conn.last, conn.held = how["last"], how["held"]
         run = Exchange(conn, environ)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from forge_min.actions import Registry
-from forge_min.wsgi.router import Route
+from forge_min.wsgi import Route
 
 from resources.airport.actions import AirportActions
 from resources.airport.jobs import WORKERS as airport_workers

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from ...data import files
 from ...jobs.control import STATES, duration, limits, moment
-from ...wsgi.html import Raw, escape, join, tag
+from ...wsgi import Raw, escape, join, tag
 
 Shown = Mapping[str, Any]
 _PAGE = Template((files(__package__) / "page.html").read_text("utf-8"))

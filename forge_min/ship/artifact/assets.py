@@ -15,7 +15,7 @@ from zlib import error as BadStream
 
 from ..failure import failure
 
-_ADDRESSES = {"static/": "/static/", "forge_min/wsgi/assets/": "/static/forge/"}
+_ADDRESSES = {"static/": "/static/", "forge_min/html/assets/": "/static/forge/"}
 _PAGES = ("gen/pages/", "forge_min/")  # code that may name scripts and stylesheets
 _ADDRESS = re.compile(rb"(?<![\w.-])/static/[\w./@+-]*\w")
 

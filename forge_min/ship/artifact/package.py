@@ -16,9 +16,9 @@ from .distributions import recorded_files
 
 # tests/test_architecture.py compares these with its layers.
 CARRIED = frozenset(
-    ("__init__", "errors", "text", "data", "expression", "late", "config", "manifest", "fanout")
-    + ("_fanout_py", "observe", "db", "notify", "auth", "jobs", "sse", "actions", "wsgi")
-    + ("admin", "app", "ops", "doctor", "entry")
+    ("__init__", "_compat", "errors", "text", "data", "expression", "late", "config", "manifest")
+    + ("fanout", "_fanout_py", "observe", "db", "notify", "auth", "jobs", "sse", "actions", "wsgi")
+    + ("api", "html", "admin", "app", "ops", "doctor", "entry")
 )
 _NAME = "forge_min"
 _SUFFIXES = frozenset({".py", ".sql", ".toml", ".html", ".css", ".svg", ".js", ".json", ".yml"})

@@ -15,7 +15,7 @@ from typing import Any
 from ...errors import TooManyConnections
 from ...fanout import Lease, Limiter
 from ...text import text
-from ..message import Parked
+from ..contract import PARKS, RELEASE, Parked
 from ..problem import HTTPProblem
 from ..request import Request
 from ..response import Response
@@ -67,7 +67,7 @@ class ConcurrencyLimit:
             places = self._acquire(clients, client, address)
         except TooManyConnections:
             raise self._postponed(clients, client, address, environ) from None
-        environ["forge.release"] = partial(self._release, *places)
+        environ[RELEASE] = partial(self._release, *places)
         return handler(request)
 
     def _acquire(self, clients: Limiter, client: str, address: str) -> tuple[Lease, Lease]:
@@ -100,7 +100,7 @@ class ConcurrencyLimit:
         if limiter.active_for(client) < limiter.max_per_user:
             limiter, key = self._addresses, address
         if (
-            "forge.parks" not in environ
+            PARKS not in environ
             or time.monotonic() >= until
             or len(self._parked.get(key, ())) >= MOST_WAITING
         ):

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from ...auth import SESSION, current_identity
 from ...errors import ServerError
 from ...text import text
-from ..html import Raw, void
+from ..markup import Raw, void
 from ..problem import HTTPProblem
 from ..request import FORM, Request, first
 from ..response import Response

@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ...fanout import Courier, receive, transmit
-from ..message import Phase, read_requests
+from ..http1 import Phase, read_requests
 
 if TYPE_CHECKING:
     from .exchange import Exchange

@@ -21,9 +21,8 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from ...fanout import Courier, ready, rearm
-from ..message import (
-    OnAnswered,
-    Parked,
+from ..contract import OnAnswered, Parked
+from ..http1 import (
     Phase,
     Refused,
     TrustedProxies,
@@ -31,8 +30,8 @@ from ..message import (
     warn_of_untrusted,
 )
 from .connection import Connection, Gone
-from .crew import Crew
 from .exchange import Exchange, WorkerState
+from .poll_policy import Crew
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication

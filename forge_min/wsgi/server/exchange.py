@@ -12,7 +12,8 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...fanout import plain_answer
-from ..message import FAILED, Fields, Head, Parked, checked_head, date_line, request_id
+from ..contract import RELEASE, REPORTED, ROUTE, SOCKET, STATUS, STREAM, Parked, request_id
+from ..http1 import FAILED, Fields, Head, checked_head, date_line
 from .connection import Connection, Gone
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Where(NamedTuple):
 
 def said_of(environ: dict[str, Any]) -> Where:
     """Of this request."""
-    route = environ.get("forge.route", "")
+    route = environ.get(ROUTE, "")
     return Where(environ["REQUEST_METHOD"], environ["PATH_INFO"], request_id(environ), route)
 
 
@@ -103,7 +104,7 @@ class Exchange:
         `conn.closing` says whether a further request may follow, and `streams` whether to hand the
         socket over. Raises Gone.
         """
-        environ["forge.stream"], environ["forge.socket"] = self.stream, self.conn.sock
+        environ[STREAM], environ[SOCKET] = self.stream, self.conn.sock
         try:
             body = app(environ, self.start_response)
             if type(body) is list:
@@ -163,7 +164,7 @@ class Exchange:
         """
         release = getattr(self._body, "forge_release", None)
         if environ is not None:
-            release = environ.pop("forge.release", release)
+            release = environ.pop(RELEASE, release)
         if release is not None:  # its handler may never come back
             release()
         with _CUTTING, suppress(OSError, Gone):
@@ -176,8 +177,8 @@ class Exchange:
                 self.conn.sock.shutdown(socket.SHUT_RDWR)
                 return False
             # For who tells of it later; the first one before the second, which is asked for.
-            environ["forge.told"] = told
-            environ["forge.status"] = 500
+            environ[REPORTED] = told
+            environ[STATUS] = 500
             self.conn.last, self.conn.held = True, False
             environ = dict(environ)
             Exchange(self.conn, environ).run(FAILED, environ)

@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ServerError
-from ..message import STARTING, OnAnswered, Phase, TrustedProxies
+from ..contract import PARKS, OnAnswered
+from ..http1 import STARTING, Phase, TrustedProxies
 from .core import Core
-from .watch import Watch
+from .timeouts import Watch
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -182,7 +183,7 @@ class Server(HTTPServer):
             "wsgi.multiprocess": self.allow_reuse_port or not self._own,
             "wsgi.run_once": False,
             "wsgi.input_terminated": True,
-            "forge.parks": True,
+            PARKS: True,
         }
 
     @property

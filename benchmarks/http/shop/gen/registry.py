@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from forge_min.actions import Registry
-from forge_min.wsgi.router import Route
+from forge_min.wsgi import Route
 
 from resources.product.actions import ProductActions
 from resources.product.jobs import WORKERS as product_workers

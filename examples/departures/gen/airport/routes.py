@@ -1,7 +1,7 @@
 """The JSON API of Airport, generated from resources/airport/schema.py. Do not edit."""
 
-from forge_min.wsgi.api import ResourceAPI
-from forge_min.wsgi.router import Route
+from forge_min.api import ResourceAPI
+from forge_min.wsgi import Route
 
 from .actions import AirportActions
 

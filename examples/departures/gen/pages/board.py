@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from forge_min.wsgi.html import raw as _raw
+from forge_min.wsgi import raw as _raw
 
 
 def render(*, flights: Any, **_more: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from forge_min.wsgi.html import escape as _escape
+from forge_min.wsgi import escape as _escape
 
 
 def render(*, departs: Any, destination: Any, flight: Any, gate: Any, origin: Any, **_more: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from forge_min.wsgi.html import escape as _escape
+from forge_min.wsgi import escape as _escape
 
 
 def render(*, rows: Any, total: Any, **_more: Any) -> str:

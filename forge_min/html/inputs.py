@@ -12,11 +12,11 @@ from datetime import date, datetime
 from math import isfinite
 from typing import Any, NamedTuple
 
-from ...actions import Actions, Filter, ListQuery, Sort
-from ...errors import NotFound
-from ...expression import expression
-from ...text import text
-from ..html import Raw, join, tag, void
+from ..actions import Actions, Filter, ListQuery, Sort
+from ..errors import NotFound
+from ..expression import expression
+from ..text import text
+from ..wsgi import Raw, join, tag, void
 from .fields import Field
 from .form import MINE, THEIRS
 

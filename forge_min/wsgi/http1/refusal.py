@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from ...expression import expression
-from ..response import SECURITY_HEADERS, to_json
+from ..contract import SECURITY_HEADERS, request_id
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication
-
-
-REQUEST_ID = expression(r"[A-Za-z0-9._-]{1,64}")
-"""What a client may call its request (X-Request-ID)."""
 
 
 class Refused(Exception):
@@ -32,36 +27,6 @@ class Refused(Exception):
         self.detail = detail
 
 
-class Parked(BaseException):
-    """A request waits for its turn without a thread: its server keeps it, and runs it again.
-
-    until: time.monotonic() at which that is due. wait: takes a function that resumes the request
-    earlier, and says whether it still waited. The server calls it when the request is kept.
-    """
-
-    def __init__(self, until: float, wait: Callable[[Callable[[], bool]], None]) -> None:
-        super().__init__("parked")
-        self.until = until
-        self.wait = wait
-
-
-OnAnswered = Callable[[dict[str, Any], int, str, float], None]
-"""Told (environ, status, detail, seconds) of every request that the server answers by itself, as it
-is refused or its handler is given up. Its method and path are "-" where they are not known.
-"""
-
-
-def request_id(environ: dict[str, Any]) -> str:
-    """The id of a request: the application's; where it came to none, the client's if that is well
-    formed, else a new one.
-    """
-    if "forge.request_id" not in environ:
-        sent = environ.get("HTTP_X_REQUEST_ID", "")
-        environ["forge.request_id"] = sent if REQUEST_ID.fullmatch(sent) else os.urandom(8).hex()
-    id: str = environ["forge.request_id"]
-    return id
-
-
 def problem(
     status: int, detail: str, code: str = "F524", headers: Sequence[tuple[str, str]] = ()
 ) -> WSGIApplication:
@@ -73,7 +38,8 @@ def problem(
     def answer(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         id = request_id(environ)
         start_response(f"{status} {phrase}", [*fields, ("X-Request-ID", id)])
-        return [to_json(row | {"request_id": id})]
+        body = row | {"request_id": id}
+        return [json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()]
 
     return answer
 

@@ -14,9 +14,9 @@ from types import SimpleNamespace as Item
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-from ...actions import MOST_RELATED, Actions
-from ...auth import as_identity, current_identity
-from ...errors import (
+from ..actions import MOST_RELATED, Actions
+from ..auth import as_identity, current_identity
+from ..errors import (
     Conflict,
     ConstraintViolation,
     DomainError,
@@ -24,14 +24,22 @@ from ...errors import (
     NotFound,
     StaleVersion,
 )
-from ...text import later, text
-from ..html import Raw, join, tag, void
-from ..middleware.csrf import check_csrf, csrf_field, sent_form, sign_form
-from ..request import Request, first
-from ..response import Response, redirect
-from ..router import Route
-from ..templates import WORDS, delete, form, show
-from ..templates import list as list_page
+from ..text import later, text
+from ..wsgi import (
+    Raw,
+    Request,
+    Response,
+    Route,
+    check_csrf,
+    csrf_field,
+    first,
+    join,
+    redirect,
+    sent_form,
+    sign_form,
+    tag,
+    void,
+)
 from .cells import Detail, Places, address
 from .fields import Field, given_fields, shown_fields, words
 from .form import (
@@ -49,7 +57,6 @@ from .form import (
     texts_of,
     unseal,
 )
-from .frame import Frame, Render
 from .inputs import (
     CHOICE,
     SEARCH,
@@ -64,7 +71,10 @@ from .inputs import (
     search,
     spoken_value,
 )
-from .listing import Listing, export
+from .layout import Frame, Render
+from .list_page import Listing, export
+from .templates import WORDS, delete, form, show
+from .templates import list as list_page
 
 PAGES: Mapping[str, Render] = {
     "list": list_page.render, "show": show.render, "form": form.render, "delete": delete.render,

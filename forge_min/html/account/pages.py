@@ -13,23 +13,36 @@ from typing import Any
 from uuid import UUID
 
 from ...auth import SESSION, Identity, accounts, current_identity, devices, sessions, signing
-from ...auth.accounts import User
 from ...db import Database
 from ...errors import DomainError, Invalid, TooManyAttempts, Unauthenticated, Unavailable
 from ...text import text
-from ..html import Raw, join, tag, time_tag, void
-from ..middleware.cookies import DEVICE_COOKIE, cookie, cookies_of, lacks_https
-from ..middleware.cookies import SESSION_COOKIE as COOKIE
-from ..middleware.csrf import check_csrf, csrf_field, https_message, sent_form
-from ..middleware.limits import network
-from ..problem import status_of
-from ..request import Request, first
-from ..response import Response, redirect
-from ..router import Route
+from ...wsgi import (
+    DEVICE_COOKIE,
+    Raw,
+    Request,
+    Response,
+    Route,
+    check_csrf,
+    cookie,
+    cookies_of,
+    csrf_field,
+    first,
+    https_message,
+    join,
+    lacks_https,
+    network,
+    redirect,
+    sent_form,
+    status_of,
+    tag,
+    time_tag,
+    void,
+)
+from ...wsgi import SESSION_COOKIE as COOKIE
+from ..layout import Frame, Render
 from ..templates import WORDS, account, password
 from ..templates import sign_in as sign_in_page
-from ..views import Frame, Render
-from .links import PLACE, Links
+from .password_reset import PLACE, Links
 
 TEMPLATES: Mapping[str, Render] = {
     "account": account.render, "account_password": password.render,
@@ -257,7 +270,7 @@ class AccountPages:
         self._set_cookie(answer, DEVICE_COOKIE, value, devices.LIFETIME)
         return answer
 
-    def _me(self) -> tuple[User, UUID | None]:
+    def _me(self) -> tuple[accounts.User, UUID | None]:
         """The user, and the session. Raises Unauthenticated for whoever has none."""
         who = current_identity()
         if who.via != SESSION:
@@ -292,7 +305,7 @@ class AccountPages:
         )  # fmt: skip
 
     def _password(
-        self, request: Request, user: User, error: DomainError | None = None, key: str = ""
+        self, request: Request, user: accounts.User, error: DomainError | None = None, key: str = ""
     ) -> Response:
         response = self._page(
             request, "account_password", WORDS.change, error, {"key": key},

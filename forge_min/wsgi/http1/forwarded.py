@@ -14,7 +14,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any, NamedTuple
 
 from ...expression import expression
-from .head import is_host
+from ..contract import TRUSTED_PROXY
+from .request_head import is_host
 
 UNIX = "unix"
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
@@ -73,7 +74,7 @@ class TrustedProxies:
         there, one of them may be of the client's own making: what counts is what both say.
         """
         peer = environ["REMOTE_ADDR"]
-        environ["forge.trusted_proxy"] = trusted = self.trusts(peer)
+        environ[TRUSTED_PROXY] = trusted = self.trusts(peer)
         if not trusted:
             if self._warns and "HTTP_X_FORWARDED_FOR" in environ:
                 self._warns = False

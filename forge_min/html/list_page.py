@@ -11,13 +11,11 @@ from types import SimpleNamespace as Item
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from ...actions import Actions, Column, ListQuery
-from ...errors import BadRequest
-from ...fanout import iso_utc
-from ...text import text
-from ..html import Raw, join, tag, void
-from ..request import Request, first
-from ..response import Response
+from ..actions import Actions, Column, ListQuery
+from ..errors import BadRequest
+from ..fanout import iso_utc
+from ..text import text
+from ..wsgi import Raw, Request, Response, first, join, tag, void
 from .cells import NUMBERS, Cells, Places, address, csv_text, csv_value
 from .fields import Field, shown_fields
 from .form import moment_of

@@ -12,8 +12,7 @@ from contextvars import Context, copy_context
 from queue import SimpleQueue
 from urllib.parse import quote, urlencode
 
-from ...auth import signing
-from ...auth.accounts import User
+from ...auth import accounts, signing
 from ...db import Database
 from ...errors import NotFound
 
@@ -21,7 +20,7 @@ PLACE = "/account"
 WAITING = 100
 """Requests whose turn has not come, at most."""
 
-SendReset = Callable[[User, str], object]
+SendReset = Callable[[accounts.User, str], object]
 """Given a user and the path of a page that sets a new password once: sends them there."""
 
 log = logging.getLogger("forge_min.account")

@@ -19,13 +19,9 @@ from .. import sse
 from ..auth import Identity, Renew, as_identity, current_identity
 from ..errors import BadRequest, Forbidden, NotFound, TooManyConnections, Unauthenticated
 from ..fanout import Lease, Limiter, StreamWriter
-from ..notify import Hub, Opened, TopicKey
-from ..notify.link import AWAY, Loop
+from ..notify import AWAY, Hub, Loop, Opened, TopicKey
 from ..text import text
-from .middleware.limits import network
-from .request import Request
-from .response import Response
-from .router import Handler
+from ..wsgi import Handler, Request, Response, network
 
 log = logging.getLogger("forge_min.wsgi")
 MAX_TOPICS = 32

@@ -11,18 +11,24 @@ from types import SimpleNamespace as Item
 from typing import Any
 from urllib.parse import quote
 
-from ...actions import Actions
-from ...auth import as_identity, current_identity
-from ...errors import DomainError, Unauthenticated
-from ...text import current_language, text
-from ..html import Raw, join, tag
-from ..middleware.accept import prefers_html
-from ..problem import failed
-from ..request import Request
-from ..response import Response, html_response, redirect
-from ..router import Handler
-from ..templates import WORDS, index, layout, problem
+from ..actions import Actions
+from ..auth import as_identity, current_identity
+from ..errors import DomainError, Unauthenticated
+from ..text import current_language, text
+from ..wsgi import (
+    Handler,
+    Raw,
+    Request,
+    Response,
+    failed,
+    html_response,
+    join,
+    prefers_html,
+    redirect,
+    tag,
+)
 from .fields import words
+from .templates import WORDS, index, layout, problem
 
 Render = Callable[..., str]
 """A compiled page: keyword arguments → HTML."""

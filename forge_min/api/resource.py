@@ -19,10 +19,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 from zlib import crc32
 
-from ..actions import ANY_VERSION, Actions, ListQuery, Page
-from ..actions.base import TOO_LARGE
-from ..actions.reading.query import MAX_PAGE
-from ..actions.values import JSON_DEPTH, TYPES
+from ..actions import ANY_VERSION, JSON_DEPTH, MAX_PAGE, TOO_LARGE, TYPES, Actions, ListQuery, Page
 from ..db import Connection
 from ..errors import (
     BadRequest,
@@ -35,11 +32,17 @@ from ..errors import (
 )
 from ..expression import expression
 from ..text import text
-from .middleware.limits import network
-from .problem import HTTPProblem
-from .request import Request
-from .response import Headers, Response, json_response, no_content, to_json
-from .router import Handler
+from ..wsgi import (
+    Handler,
+    Headers,
+    HTTPProblem,
+    Request,
+    Response,
+    json_response,
+    network,
+    no_content,
+    to_json,
+)
 
 # A strong tag of ours: the version, and a mark where the identity does not see every field.
 _TAG = expression(r'(?:^|,)\s*"([1-9][0-9]{0,17})(?:\.[0-9a-f]{8})?"\s*(?=,|$)', re.ASCII)

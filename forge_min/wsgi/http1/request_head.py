@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from ...expression import expression
-from ..request import environ_key
+from ..contract import environ_key
 from .refusal import Refused
 
 MAX_LINE = 8190

@@ -15,18 +15,26 @@ from typing import Any
 
 from ..data import files, table
 from ..text import current_language, known, later, text
-from .html import Raw, escape, join, tag
-from .middleware import tenant_by_path
-from .request import Request
-from .response import Response, html_response, to_json
-from .router import Handler, Route
+from ..wsgi import (
+    Handler,
+    Raw,
+    Request,
+    Response,
+    Route,
+    escape,
+    html_response,
+    join,
+    tag,
+    tenant_by_path,
+    to_json,
+)
 
 Json = dict[str, Any]
 
 
 _HIDDEN = later("(not for everybody)")
-_PLACE = files("forge_min.wsgi")
-_TABLE: Json = table("forge_min.wsgi", "openapi.toml")
+_PLACE = files(__package__)
+_TABLE: Json = table(__package__, "openapi.toml")
 _SHARED = {name: _TABLE[name] for name in ("Problem", "Pagination")}
 _ANSWERS: dict[str, str] = _TABLE["answers"]
 _WITH_BODY = {"413", "415"}

@@ -10,12 +10,10 @@ from types import SimpleNamespace as Item
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from ...actions import Actions, Relation
-from ...actions.values import to_text
-from ...errors import DomainError, Forbidden, Unauthenticated
-from ...text import later, text
-from ..html import Raw, check_url, tag, time_tag
-from ..request import Request
+from ..actions import Actions, Relation, to_text
+from ..errors import DomainError, Forbidden, Unauthenticated
+from ..text import later, text
+from ..wsgi import Raw, Request, check_url, tag, time_tag
 from .fields import Field, shown_fields, words
 
 Places = Mapping[str, str]

@@ -10,10 +10,9 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
-from ...actions import Column, Relation, Resource
-from ...actions.check import Check
-from ...auth import current_identity
-from ...text import spoken, text
+from ..actions import Check, Column, Relation, Resource
+from ..auth import current_identity
+from ..text import spoken, text
 
 
 class Field(NamedTuple):

@@ -11,8 +11,8 @@ from typing import Any
 
 from ...expression import expression
 from ...fanout import plain_head
-from .head import MAX_LINE, check_partial, parse_head
 from .refusal import Refused
+from .request_head import MAX_LINE, check_partial, parse_head
 
 MAX_CHUNK_LINE = 1024
 """Bytes of a chunk-size line with its extensions and end."""

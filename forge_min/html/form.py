@@ -21,12 +21,11 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from ...actions.check import LinkChanges
-from ...actions.values import TYPES, to_text
-from ...errors import Conflict, ConstraintViolation, Invalid
-from ...expression import expression
-from ...text import text
-from ..html import local_time, show_time
+from ..actions import TYPES, LinkChanges, to_text
+from ..errors import Conflict, ConstraintViolation, Invalid
+from ..expression import expression
+from ..text import text
+from ..wsgi import local_time, show_time
 from .fields import Field
 
 Texts = Mapping[str, Sequence[str]]

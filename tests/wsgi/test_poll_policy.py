@@ -15,8 +15,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from forge_min.wsgi.server import crew as crew_module
-from forge_min.wsgi.server.crew import QUICK, TRIAL, Crew
+from forge_min.wsgi.server import poll_policy as crew_module
+from forge_min.wsgi.server.poll_policy import QUICK, TRIAL, Crew
 
 ME = threading.get_ident()
 

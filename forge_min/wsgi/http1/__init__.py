@@ -1,0 +1,11 @@
+"""HTTP/1.1 as bytes: heads and bodies read and written, refusals, what proxies say. No sockets."""
+
+from .forwarded import TrustedProxies, warn_of_untrusted
+from .reader import Phase, read_requests
+from .refusal import FAILED, STARTING, Refused, problem
+from .response_head import Fields, Head, checked_head, date_line
+
+__all__ = [
+    "FAILED", "Fields", "Head", "Phase", "Refused", "STARTING", "TrustedProxies", "checked_head",
+    "date_line", "problem", "read_requests", "warn_of_untrusted",
+]  # fmt: skip
