@@ -57,20 +57,6 @@ class ConfigError(ForgeError):
     default_code = "F200"
 
 
-class SchemaError(ForgeError):
-    """A resource schema is wrong. `file`, `line` (from 1) and `col` (from 1) say where."""
-
-    default_code = "F100"
-
-    def __init__(
-        self, message: str, *, file: str = "", line: int = 0, col: int = 0, **about: Unpack[_About]
-    ) -> None:
-        super().__init__(message, **about)
-        self.file = file
-        self.line = line
-        self.col = col
-
-
 class ErrorGroup(ForgeError):
     """Several errors of one run, all reported at once. `errors` keeps their order."""
 

@@ -28,7 +28,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 def generate(root: Path, resources: Sequence[ResourceIR], *, check: bool = False) -> Report:
     """Write gen/ below `root` for all `resources` and pages; with `check` only compare.
 
-    BuildError F301 to F304 of the tree, ErrorGroup with what is wrong in pages.
+    BuildError F301, F302 and F304 of the tree, ErrorGroup with what is wrong in pages.
     """
     ordered = sorted(resources, key=lambda resource: resource.folder)
     pages = compile_pages(root)

@@ -11,13 +11,12 @@ import ctypes
 import errno
 import fcntl
 import os
-import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from ..errors import BuildError
 
@@ -25,7 +24,6 @@ MARKER = ".generated"
 _MARKER_TEXT = (
     "Written by forge_min. Do not edit: everything here is replaced by the next `generate`.\n"
 )
-_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2  # linux/fs.h
 
@@ -48,10 +46,12 @@ def write_tree(folder: Path, files: Mapping[str, str], *, check: bool = False) -
     """Make `folder` hold exactly `files` (path with "/" → text), and __pycache__.
 
     check: only compare. Files that stay the same keep their modification time. BuildError F301 when
-    the folder cannot be written, F302 when a .py file does not compile, F303 when paths collide,
-    F304 when the folder is not one of ours. In all of them nothing was changed.
+    the folder cannot be written, F302 when a .py file does not compile, F304 when the folder is not
+    one of ours. In all of them nothing was changed.
+
+    The paths are those of resources and pages. `parse` and `pages` check these names, so that no
+    path leaves the folder and no two of them collide, also where case is ignored.
     """
-    check_paths(files)
     wanted = {path: text.encode() for path, text in files.items()}
     wanted[MARKER] = _MARKER_TEXT.encode()
     with _writing(folder):
@@ -66,31 +66,28 @@ def scaffold(root: Path, files: Mapping[str, str], *, overwrite: bool = False) -
 
     overwrite: write them all. BuildError F301 when a folder cannot be written.
     """
-    check_paths(files)
     return [path for path in sorted(files) if _write(root / path, files[path], overwrite)]
 
 
 def _write(target: Path, text: str, overwrite: bool) -> bool:
+    """Write the file whole or not at all; False if it is there and stays."""
+    data = text.encode()
     with _writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         if overwrite:
             target.unlink(missing_ok=True)
-        with contextlib.suppress(FileExistsError):
-            _write_new(target, text)
-            return True
-    return False
-
-
-def _write_new(path: Path, text: str) -> None:
-    """Write a file that is not there yet, whole or not at all. Raises FileExistsError."""
-    data = text.encode()
-    with path.open("xb") as file:
         try:
-            file.write(data)
-            file.flush()
-        except OSError:
-            path.unlink()
-            raise
+            file = target.open("xb")
+        except FileExistsError:
+            return False
+        with file:
+            try:
+                file.write(data)
+                file.flush()
+            except OSError:
+                target.unlink()
+                raise
+    return True
 
 
 @contextlib.contextmanager
@@ -184,11 +181,11 @@ def _present(folder: Path) -> set[str]:
         raise BuildError(message, code="F304", hint="move it away: generated files go there")
     found = set()
     for base, folders, names in os.walk(folder, onerror=_raise if folder.exists() else None):
-        inside = Path(base)
         folders[:] = [name for name in folders if name != "__pycache__"]
-        links = [name for name in folders if (inside / name).is_symlink()]
-        for name in [*names, *links]:
-            found.add((inside / name).relative_to(folder).as_posix())
+        paths = [Path(base, name) for name in (*names, *folders)]
+        found |= {
+            p.relative_to(folder).as_posix() for p in paths if p.is_symlink() or not p.is_dir()
+        }
     return found
 
 
@@ -209,26 +206,3 @@ def _compile(path: str, data: bytes) -> None:
         message = f"the generated {path} is not Python{place}: {err.args[0]}"
         hint = "this is a defect of forge_min: please report it with the schema"
         raise BuildError(message, code="F302", hint=hint) from err
-
-
-def check_paths(paths: Iterable[str]) -> None:
-    """BuildError F303 for a path that leaves the folder, and for two that cannot both be there."""
-    seen: dict[str, str] = {}
-    folders: dict[str, str] = {}
-    for path in sorted(paths):
-        parts = path.split("/")
-        if any(not _NAME.fullmatch(part) or set(part) == {"."} for part in parts):
-            raise _collision(f"{path!r} is not a path of a generated file")
-        if path.lower() in seen:
-            raise _collision(f'"{path}" and "{seen[path.lower()]}" differ in case only')
-        seen[path.lower()] = path
-        for parent in PurePosixPath(path.lower()).parents:
-            folders.setdefault(str(parent), path)
-    for low, path in seen.items():
-        for folder in (low, low.removesuffix(".py")):
-            if folder in folders:
-                raise _collision(f'"{path}" and "{folders[folder]}" would have one name')
-
-
-def _collision(message: str) -> BuildError:
-    return BuildError(message, code="F303", hint="rename the resource or the page")

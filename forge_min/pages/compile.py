@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import keyword
 import re
+from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 from ..data import files
 from ..errors import BuildError, ErrorGroup, ForgeError, printable
@@ -52,20 +54,25 @@ def compile_page(source: str, name: str, *, file: str = "", load: Load | None = 
     )
 
 
-class _Writer:
-    """Writes the function; goes once through the tokens.
+class _Section(NamedTuple):
+    """An open section: its marker, the lines before its body, and its named values."""
 
-    One line of the page is one literal. A value that a loop shows twice is made once.
+    token: Token
+    place: Place
+    start: int
+    named: dict[str, str]  # a value's call → its variable
+
+
+class _Writer:
+    """Writes the function in one pass over the tokens.
+
+    One line of the page is one literal. A value that a loop shows twice is computed once.
     """
 
     def __init__(self) -> None:
         self._lines: list[str] = []
-        self._literal = ""  # of the line that is being read, without its quotes
-        self._valued = False  # whether there is a value in it
-        self._adding = False  # an "_out.append(" is open
-        self._empty = False  # the innermost block has no statement yet
-        self._open: list[tuple[Token, Place]] = []
-        self._made: list[dict[str, str]] = []  # of each open section: a value's call → its name
+        self._text = ""  # of an f-string, with a line break after each line of the page
+        self._open: list[_Section] = []
         self._names: set[str] = set()
         self._loops: set[str] = set()
         self._count = 0
@@ -75,126 +82,99 @@ class _Writer:
         """The parameters of the function and its body."""
         placed = list(zip(tokens, find_places(tokens), strict=True))
         for at, (token, place) in enumerate(placed):
-            self._step(token, place)
-            if token.kind == "for":
-                self._make(token, placed[at + 1 :])
+            if token.kind == "text":
+                for line in token.text.splitlines(keepends=True):
+                    self._text += _quoted(line) + "\n" * line.endswith(("\n", "\r"))
+            elif token.kind == "value":
+                call = self._value(token, place)
+                known = (s.named[call] for s in reversed(self._open) if call in s.named)
+                self._text += "{" + next(known, call) + "}"
+            elif token.kind in ("for", "if"):
+                self._begin(token, place, placed[at + 1 :])
+            else:
+                self._end(token, place)
         if self._open:
-            fail(self._open[-1][0], "F315", "the section has no <!--$end-->")
-        self._close()
+            fail(self._open[-1].token, "F315", "the section has no <!--$end-->")
+        self._append_text()
         names = "".join(f"{name}: Any, " for name in sorted(self._names))
         return "*, " * bool(names) + names, "".join(self._lines)
 
-    def _step(self, token: Token, place: Place) -> None:
-        if token.kind == "text":
-            for line in token.text.splitlines(keepends=True):
-                self._literal += _quoted(line)
-                if line.endswith(("\n", "\r")):
-                    self._add()
-        elif token.kind == "value":
-            call = self._value(token, place)
-            known = (made[call] for made in reversed(self._made) if call in made)
-            self._literal += "{" + next(known, call) + "}"
-            self._valued = True
-        elif token.kind in ("for", "if"):
-            self._begin(token, place)
-        else:
-            self._end(token, place)
-
     def _value(self, token: Token, place: Place) -> str:
         text = self._path(token)
-        if place.check:
-            text = self._call(place.check, text)
-        return self._call("raw" if token.raw else "escape", text)
-
-    def _make(self, loop: Token, rest: list[tuple[Token, Place]]) -> None:
-        """Give a name to what the loop shows twice in any case, outside of sections in it."""
-        depth, counts = 0, dict[str, int]()
-        for token, place in rest:
-            if token.kind in ("for", "if"):
-                depth += 1
-            elif token.kind == "end":
-                depth -= 1
-                if depth < 0:
-                    break
-            elif token.kind != "value" or depth:
-                continue
-            elif token.text.partition(".")[0] == loop.variable:
-                call = self._value(token, place)
-                counts[call] = counts.get(call, 0) + 1
-        for call in [call for call, count in counts.items() if count > 1]:
-            self._count += 1
-            self._made[-1][call] = f"_{self._count}"
-            self._line(f"_{self._count} = {call}")
-
-    def _call(self, function: str, text: str) -> str:
-        self.used.add(function)
-        return f"_{function}({text})"
+        for function in filter(None, (place.check, "raw" if token.raw else "escape")):
+            self.used.add(function)
+            text = f"_{function}({text})"
+        return text
 
     def _path(self, token: Token) -> str:
         root = token.text.partition(".")[0]
-        if root not in self._scope():
+        if root not in self._variables():
             if root in self._loops:
                 fail(token, "F318", f'"{root}" is the variable of a loop before', "rename one")
             self._names.add(root)
         return token.text
 
-    def _scope(self) -> set[str]:
-        return {section.variable for section, _ in self._open if section.variable}
+    def _variables(self) -> set[str]:
+        return {section.token.variable for section in self._open} - {""}
 
-    def _begin(self, token: Token, place: Place) -> None:
+    def _begin(self, token: Token, place: Place, rest: list[tuple[Token, Place]]) -> None:
         path, variable = self._path(token), token.variable
-        if variable in self._scope() | self._names:
+        if variable in self._variables() | self._names:
             fail(token, "F318", f'the loop variable "{variable}" is already in use', "rename it")
         self._loops.add(variable)
         head = f"for {variable} in {path}:" if variable else f"if {token.negate}{path}:"
-        self._block(f"{head}  # {printable(token.file)}:{token.line}", token, place)
+        self._open_section(f"{head}  # {printable(token.file)}:{token.line}", token, place)
+        if variable:
+            self._name_values(variable, rest)
 
-    def _block(self, head: str, token: Token, place: Place) -> None:
-        self._close()
+    def _name_values(self, variable: str, rest: list[tuple[Token, Place]]) -> None:
+        """Name the values of a loop's variable that its body shows twice outside of sections."""
+        depth, calls = 0, Counter[str]()
+        for token, place in rest:
+            depth += {"for": 1, "if": 1, "end": -1}.get(token.kind, 0)
+            if depth < 0:
+                break
+            if not depth and token.kind == "value" and token.text.partition(".")[0] == variable:
+                calls[self._value(token, place)] += 1
+        for call in [call for call, count in calls.items() if count > 1]:
+            self._count += 1
+            self._open[-1].named[call] = f"_{self._count}"
+            self._line(f"_{self._count} = {call}")
+
+    def _open_section(self, head: str, token: Token, place: Place) -> None:
+        self._append_text()
         self._line(head)
-        self._open.append((token, place))
-        self._made.append({})
-        self._empty = True
+        self._open.append(_Section(token, place, len(self._lines), {}))
 
     def _end(self, token: Token, place: Place) -> None:
         if not self._open:
             fail(token, "F315", f"<!--${token.kind}--> belongs to no section")
-        section, start = self._open[-1]
-        if start.at != place.at:
-            message = f"the section of line {section.line} ends in another place of the HTML"
+        section = self._open[-1]
+        if section.place.at != place.at:
+            message = f"the section of line {section.token.line} ends in another place of the HTML"
             fail(token, "F315", message, "begin and end it at one level: text, tag or value")
-        self._close()
-        if self._empty:
+        self._append_text()
+        if len(self._lines) == section.start:
             self._line("pass")
-        del self._open[-1], self._made[-1]
+        self._open.pop()
         if token.kind == "else":
-            if section.kind != "if":
+            if section.token.kind != "if":
                 fail(token, "F315", "<!--$else--> belongs to an if, and is there once")
-            self._block("else:", token, place)
+            self._open_section("else:", token, place)
 
-    def _add(self) -> None:
-        """The literal as a line of the statement that puts it out."""
-        if not self._literal:
-            return
-        if not self._adding:
+    def _append_text(self) -> None:
+        """Write the statement that appends the text so far."""
+        if self._text:
             self._line("_out.append(")
-        self._adding = True
-        if self._valued:
-            self._line(f"    f'{self._literal}'")
-        else:
-            plain = self._literal.replace("{{", "{").replace("}}", "}")
-            self._line(f"    '{plain}'")
-        self._literal, self._valued = "", False
-
-    def _close(self) -> None:
-        self._add()
-        if self._adding:
+            for literal in self._text.splitlines():
+                plain = literal.replace("{{", "").replace("}}", "")
+                text = literal.replace("{{", "{").replace("}}", "}")
+                self._line(f"    f'{literal}'" if "{" in plain else f"    '{text}'")
             self._line(")")
-        self._adding = False
+            self._text = ""
 
     def _line(self, code: str) -> None:
         self._lines.append("    " * (len(self._open) + 1) + code + "\n")
-        self._empty = False
 
 
 def _quoted(text: str) -> str:
@@ -236,20 +216,18 @@ def library_page(name: str) -> str | None:
 
 def compile_library_pages() -> dict[str, str]:
     """Return the source of each compiled template by its path: "html/templates/form.py"."""
+
+    def load(name: str) -> PageSource | None:
+        text = library_page(name)
+        return None if text is None else PageSource(name, text)
+
     compiled = {}
-    for place in sorted(_OURS.iterdir(), key=lambda place: place.name):
-        if place.name.endswith(".html") and place.name not in _INCLUDED:
-            stem = place.name.removesuffix(".html")
-            text = place.read_text("utf-8")
-            compiled[f"html/templates/{stem}.py"] = compile_page(
-                text, stem, file=place.name, load=_load_library_page
-            )
+    for name in sorted(place.name for place in _OURS.iterdir()):
+        stem, _, end = name.partition(".")
+        if end == "html" and name not in _INCLUDED:
+            text = library_page(name) or ""
+            compiled[f"html/templates/{stem}.py"] = compile_page(text, stem, file=name, load=load)
     return compiled
-
-
-def _load_library_page(name: str) -> PageSource | None:
-    text = library_page(name)
-    return None if text is None else PageSource(name, text)
 
 
 def _add(compiled: dict[str, str], root: Path, path: Path, stem: str) -> None:

@@ -11,7 +11,7 @@ from importlib.metadata import Distribution
 from pathlib import Path
 from typing import Literal
 
-from ..errors import BuildError, ErrorGroup, SchemaError
+from ..errors import BuildError, ErrorGroup
 from ..generate import generate
 from ..manifest import INFO, NAME, Manifest
 from ..pages import compile_pages
@@ -76,9 +76,10 @@ def build(
     that is whole and of these very inputs stays as it is. verify: build it anew all the same, and
     write nothing, neither gen/ nor a stylesheet.
 
-    Raises ErrorGroup of SchemaErrors, ConfigError, and BuildError F34x, F352, F371: nothing was
-    replaced then; F381 when `verify` gets other bytes than the artifact has, naming the inputs that
-    differ, or finds that gen/ or the stylesheet are not what their sources give.
+    Raises ErrorGroup of a BuildError for each mistake in a schema, ConfigError, and BuildError
+    F34x, F352, F371: nothing was replaced then; F381 when `verify` gets other bytes than the
+    artifact has, naming the inputs that differ, or finds that gen/ or the stylesheet are not what
+    their sources give.
     """
     steps: dict[str, float] = {}
     clock = partial(timed, steps, step)
@@ -122,9 +123,7 @@ def _some_of_gen(names: list[str]) -> str:
 def _resources(root: Path) -> tuple[ResourceIR, ...]:
     parsed = parse_schemas(root)
     errors = [
-        SchemaError(
-            d.message, code=d.code, hint=d.hint or None, file=d.file, line=d.line, col=d.col
-        )
+        BuildError(f"{d.file}:{d.line}:{d.col}: {d.message}", code=d.code, hint=d.hint or None)
         for d in parsed.diagnostics
     ]
     if errors:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -12,9 +13,13 @@ from pathlib import Path
 import pytest
 from forge_min.errors import BuildError
 from forge_min.generate import tree
+from forge_min.generate.render import render
 from forge_min.generate.tree import Report, write_tree
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from ..parse.helpers import IMPORT, codes, parse
+from ..parse.strategies import schema_projects
 
 FILES = {"__init__.py": "", "a/one.py": "x = 1\n", "a/two.py": "y = 'é'\n", "data.json": "{}\n"}
 
@@ -207,30 +212,22 @@ def test_a_project_that_is_not_there_is_the_same_error(tmp_path: Path) -> None:
     assert code_of(lambda: write_tree(tmp_path / "gone" / "gen", FILES)) == "F301"
 
 
-@pytest.mark.parametrize(
-    "paths",
-    [
-        ["../x.py"],
-        ["/etc/x.py"],
-        ["a//b.py"],
-        ["./a.py"],
-        ["a/..", "b"],
-        ["a\\b.py"],
-        ["a b.py"],
-        ["a\nb.py"],
-        [""],
-        ["a.py", "A.py"],
-        ["a", "a/b.py"],
-        ["a.py", "a/__init__.py"],
-        ["pages.py", "pages/x.py"],
-    ],
-)
-def test_paths_that_leave_the_folder_or_collide_are_refused(
-    tmp_path: Path, paths: list[str]
+@pytest.mark.parametrize("name", ["Pages", "Registry"])
+def test_a_resource_cannot_have_the_name_of_another_part_of_gen(name: str) -> None:
+    text = IMPORT + f'thing = schema.define("{name}", schema.string("a"))\n'
+    assert codes(parse(**{name.lower(): text})) == ["F121"]
+
+
+@given(schema_projects())
+@settings(max_examples=20, deadline=None)
+def test_no_two_generated_files_have_one_name_also_where_case_is_ignored(
+    files: dict[str, str],
 ) -> None:
-    files = dict.fromkeys(paths, "")
-    assert code_of(lambda: write_tree(tmp_path / "gen", files)) == "F303"
-    assert os.listdir(tmp_path) == []
+    paths = [path.lower() for path in (*render(parse(**files).resources), "pages/thing_list.py")]
+    modules = {path.removesuffix(".py") for path in paths}
+    assert len(modules) == len(paths)
+    assert all(re.fullmatch(r"[a-z_][a-z0-9_]*(/[a-z0-9_]+)?(\.[a-z]+)?", path) for path in paths)
+    assert not modules & {path.rpartition("/")[0] for path in paths if "/" in path}
 
 
 @given(

@@ -305,6 +305,8 @@ def test_all_mistakes_in_schemas_come_at_once_and_nothing_is_written(project: Pa
     with pytest.raises(ErrorGroup) as caught:
         build(project)
     assert len(caught.value.errors) >= 2
+    for error in caught.value.errors:
+        assert error.message.startswith(("resources/airport/schema.py:", "resources/country/"))
     assert not (project / "gen").exists()
     assert not (project / "dist").exists()
 
