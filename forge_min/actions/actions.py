@@ -17,16 +17,16 @@ from .base import Conn, scope, this_row
 from .check import LinkChanges, Operation
 from .reading.reader import Reader
 from .resource import R, Relation, quote
-from .writing import Bulk, statement
+from .writing import ANY_VERSION, Writer, statement
 from .writing.idempotency import Headers, Run, once
-from .writing.writer import ANY_VERSION, Item
+from .writing.writer import Item
 
 C = TypeVar("C", bound=Mapping[str, Any])
 U = TypeVar("U", bound=Mapping[str, Any])
 Doomed = dict[tuple[str, Any], Any]
 
 
-class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
+class Actions(Reader[R], Writer[R], Generic[R, C, U]):
     """What can be done with one resource: R a row, C the data of a create, U of an update.
 
     Subclasses set `resource` and may override `validate` and every action. Each action needs its
