@@ -1,6 +1,6 @@
 """Who is calling: the identity of this request or job, in a context variable.
 
-`accounts`, `keys`, `sessions` and `signing` are imported by path: they load psycopg.
+`accounts`, `credentials` and `signing` are imported by path: they load psycopg.
 """
 
 from .identity import (
