@@ -7,8 +7,7 @@ from ..jobs import JobHook
 from .actions import Actions
 from .base import Limits
 from .check import Check
-from .reading.listing import MOST_RELATED
-from .reading.query import Filter, ListQuery
+from .reading.query import MOST_RELATED, Filter, ListQuery
 from .registry import Registry
 from .resource import Column, Page, Relation, Resource, Sort
 from .values import uuid7

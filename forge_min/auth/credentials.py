@@ -48,7 +48,10 @@ class Key(NamedTuple):
 
 
 class Session(NamedTuple):
-    """A session as it is listed. address: the client's at its start. agent: its User-Agent."""
+    """A session as it is listed.
+
+    address: the client's at its start. agent: its User-Agent.
+    """
 
     id: UUID
     address: str

@@ -12,6 +12,8 @@ from functools import lru_cache, partial
 from itertools import islice
 from typing import Any, NamedTuple
 
+from psycopg.types.json import Jsonb
+
 from ... import db, jobs
 from ...auth import current_identity
 from ...errors import (
@@ -37,7 +39,10 @@ Item = Mapping[str, object]  # field → value, as the caller gave it
 Params = dict[str, Any]
 Numbered = list[tuple[int, Item]]  # each with its place in the whole, from 0
 Group = tuple[tuple[str, ...], list[tuple[int, Params]]]  # fields that are given, and such rows
+Headers = list[tuple[str, str]]
+Run = Callable[[db.Connection], tuple[int, Headers, bytes]]
 BATCH = 1000  # rows of one statement
+_IDEMPOTENCY = db.load_sql("forge_min.actions.writing", "idempotency.sql")
 # Kind of a rule → the code and message of a value that only the table could find wrong.
 _VIOLATIONS = {
     "unique": ("taken", later("is already taken")),
@@ -65,8 +70,6 @@ class Writer(Base[R]):
 
     `create_many` and `upsert_many` are all or nothing: one transaction. Both raise Invalid whose
     pointers start with the item's place, from 0: "/17/name". An item may carry its own "id".
-
-    served: the columns that no data gives: what the server alone keeps, the key that it makes too.
     """
 
     def __init__(self, database: db.Database) -> None:
@@ -78,9 +81,6 @@ class Writer(Base[R]):
         self._guarded = [c for c in resource.columns if c.writable_by]
         self._frozen = frozenset([key, *(c.name for c in resource.columns if c.immutable)])
         self._kept = self._frozen.union(self._links)
-        probe = Check(dict.fromkeys(column.name for column in resource.columns))
-        resource.check(probe)
-        self.served = frozenset(e.pointer[1:] for e in probe.errors if e.code == "unknown")
         # A declared key is a field of the data; any other is made here.
         self._makes_key = key in self.served
         # PERF: a change of the same fields is the same text each time, so it is made once, and
@@ -98,6 +98,40 @@ class Writer(Base[R]):
         """The names of the columns that the current identity may not write."""
         who = current_identity()
         return frozenset(c.name for c in self._guarded if not who.has_one_of(c.writable_by))
+
+    def once(
+        self,
+        key: str,
+        request_hash: str,
+        run: Run,
+        *,
+        operation: str = "create",
+        path: str = "",
+        client: str = "",
+        repeatable: bool = False,
+    ) -> tuple[int, Headers, bytes, bool]:
+        """Run `run` the first time that the current identity sends an Idempotency-Key.
+
+        Its response is kept for a day, in the transaction of what it does, and returned again to
+        repetitions. When it raises, nothing is kept.
+
+        request_hash: another one with the same key raises Invalid F623.
+        run: gets the connection; returns status, headers and body (UTF-8).
+        operation, path: the key is another one for another operation and another row.
+        client: tells anonymous users apart.
+        repeatable: `run` is called again when it met another write; else raises Unavailable F406.
+
+        Returns what `run` returned, and whether this is a repetition. Raises Conflict F622 while
+        the same key is in progress elsewhere.
+        """
+        identity = self.allow(operation)
+        who = (identity.user,) if identity.user else ("", client)
+        scope = (*who, str(self.tenant() or ""), self.resource.topic, operation)
+        sees = " ".join([request_hash, *sorted(self.hidden()), str(self._may_read())])
+        params = {"scope": json.dumps((*scope, path) if path else scope), "key": key, "hash": sees}
+        if not repeatable:
+            return _once(self.connection(), params, run)
+        return self._tried(None, lambda own: _once(own, params, run))
 
     # -- in bulk ----------------------------------------------------------------------------------
 
@@ -391,3 +425,19 @@ def _batches(items: Iterable[Item]) -> Iterator[Numbered]:
     numbered = enumerate(items)
     while batch := list(islice(numbered, BATCH)):
         yield batch
+
+
+def _once(conn: db.Connection, params: Params, run: Run) -> tuple[int, Headers, bytes, bool]:
+    with db.transaction(conn):
+        ((free,),) = db.run(conn, _IDEMPOTENCY["lock"], params)
+        if not free:
+            raise Conflict(text("a request with this Idempotency-Key is in progress"), code="F622")
+        for stored_hash, status, headers, body in db.run(conn, _IDEMPOTENCY["find"], params):
+            if stored_hash != params["hash"]:
+                message = text("this Idempotency-Key was used with another request")
+                raise Invalid([], message, code="F623")
+            return status, [(name, value) for name, value in headers], body.encode(), True
+        status, headers, content = run(conn)
+        answer = {"status": status, "headers": Jsonb(headers), "body": content.decode()}
+        db.run(conn, _IDEMPOTENCY["keep"], params | answer)
+        return status, headers, content, False
