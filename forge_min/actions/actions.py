@@ -17,16 +17,15 @@ from .base import Conn, scope, this_row
 from .check import LinkChanges, Operation
 from .reading.reader import Reader
 from .resource import R, Relation, quote
-from .writing import Bulk, statement
-from .writing.idempotency import Headers, Run, once
-from .writing.writer import ANY_VERSION, Item
+from .writing import ANY_VERSION, Writer, statement
+from .writing.writer import Item
 
 C = TypeVar("C", bound=Mapping[str, Any])
 U = TypeVar("U", bound=Mapping[str, Any])
 Doomed = dict[tuple[str, Any], Any]
 
 
-class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
+class Actions(Reader[R], Writer[R], Generic[R, C, U]):
     """What can be done with one resource: R a row, C the data of a create, U of an update.
 
     Subclasses set `resource` and may override `validate` and every action. Each action needs its
@@ -94,32 +93,6 @@ class Actions(Reader[R], Bulk[R], Generic[R, C, U]):
         params = _key(id, version)
         _, found = self._changed(conn, self._sql(statement.restore), params, "restore")
         return self._row(found)
-
-    def once(
-        self,
-        key: str,
-        request_hash: str,
-        run: Run,
-        *,
-        operation: str = "create",
-        place: str = "",
-        client: str = "",
-        repeatable: bool = False,
-    ) -> tuple[int, Headers, bytes, bool]:
-        """What `run` answers the first time that this identity sends `key`, and whether it is a
-        repetition; see writing/idempotency.py. place: tells rows apart. client: tells those apart
-        who have no user. repeatable: `run` may be called again when it and another write stood in
-        each other's way; otherwise that raises Unavailable F406.
-        """
-        identity = self.allow(operation)
-        who = (identity.user,) if identity.user else ("", client)
-        where = (*who, str(self.tenant() or ""), self.resource.topic, operation)
-        if place:
-            where = (*where, place)
-        sees = " ".join([request_hash, *sorted(self.hidden()), str(self._may_read())])
-        if not repeatable:
-            return once(self.connection(), where, key, sees, run)
-        return self._tried(None, lambda own: once(own, where, key, sees, run))
 
     def is_inherited(self, *names: str) -> bool:
         """Whether the project overrides none of these methods, so that they run no code of it."""

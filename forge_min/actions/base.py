@@ -18,7 +18,7 @@ from ..auth import Identity, current_identity, require, require_one_of
 from ..errors import BadRequest, Forbidden, NotFound, Unavailable
 from ..expression import expression
 from ..text import text
-from .check import Check
+from .check import rules_of
 from .resource import Column, R, Relation, Resource, quote
 from .values import read_text
 
@@ -45,6 +45,15 @@ def _kept_by(resource: Resource[Any]) -> tuple[str, ...]:
     return names if plain and tuple(f.name for f in fields(kind)) == names else ()
 
 
+def _size_of(name: str, kind: str, options: Mapping[str, Any]) -> str:
+    """SQL of the size of a value, "" if it is short. kind, options: as of `rules_of`."""
+    if kind == "json":
+        return f"octet_length({quote(name)}::text)"
+    is_unlimited = kind in ("string", "text") and not options.get("max_len")
+    is_long = is_unlimited or kind != "many" and options.get("max_len", 0) > _SHORT
+    return f"octet_length({quote(name)})" if is_long else ""
+
+
 class Limits(NamedTuple):
     """Sizes in bytes. json: of one JSON value. response: of the rows of one list, and of it."""
 
@@ -60,23 +69,6 @@ class Limits(NamedTuple):
 
 
 DEFAULTS = Limits()
-
-
-class _Unbounded(Check):
-    """Collects the fields whose values may be long: SQL of their sizes by name."""
-
-    def __init__(self) -> None:
-        super().__init__({})
-        self.sizes: dict[str, str] = {}
-
-    def string(self, name: str, *, max_len: int = 0, **rules: Any) -> None:
-        if not 0 < max_len <= _SHORT:
-            self.sizes[name] = f"octet_length({quote(name)})"
-
-    text = string
-
-    def json(self, name: str, **rules: Any) -> None:
-        self.sizes[name] = f"octet_length({quote(name)}::text)"
 
 
 class Others(Protocol):
@@ -107,9 +99,10 @@ class Base(Generic[R]):
         self._hides = any(c.visible_to for c in self.resource.columns)
         self._open = not (self._hides or self.resource.permissions)
         self._attributes = _kept_by(self.resource)
-        unbounded = _Unbounded()
-        self.resource.check(unbounded)
-        self._sizes = tuple(unbounded.sizes.values())
+        rules = rules_of(self.resource.check)
+        self._sizes = tuple(filter(None, (_size_of(name, *rule) for name, rule in rules.items())))
+        # The columns that no data gives: kept by the server, the key that it makes too.
+        self.served = frozenset(c.name for c in self.resource.columns if c.name not in rules)
         self._one = f"{self.resource.select}\nwhere {this_row(self.resource)}"
 
     def connection(self) -> db.Connection:

@@ -11,9 +11,10 @@ def check(c: Check) -> None:
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from decimal import Context, Decimal
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, cast
 
 from psycopg.types.json import Jsonb
 
@@ -36,6 +37,12 @@ class LinkChanges(list[Any]):
     def __init__(self, keys: Iterable[Any], seen: Iterable[Any]) -> None:
         super().__init__(keys)
         self.seen = list(seen)
+
+
+def pointer(*steps: object) -> str:
+    """The RFC 6901 pointer of a field, or of an entry in its list."""
+    escaped = (str(step).replace("~", "~0").replace("/", "~1") for step in steps)
+    return "/" + "/".join(escaped)
 
 
 MOST_KEYS = 1000
@@ -83,8 +90,7 @@ class Check:
         """Note a wrong value. name: the field; it becomes an RFC 6901 pointer. place: in its
         list, from 0.
         """
-        steps = (str(step).replace("~", "~0").replace("/", "~1") for step in (name, *place))
-        self.errors.append(FieldError("/" + "/".join(steps), code, message))
+        self.errors.append(FieldError(pointer(name, *place), code, message))
 
     def string(
         self, name: str, *, min_len: _Int = 0, max_len: _Int = 0, pattern: str = "", **rules: Any
@@ -243,6 +249,27 @@ class Check:
             self.error(name, "too_small", text("must be at least {min}", min=to_text(low)))
         elif value is not None and high is not None and value > high:
             self.error(name, "too_large", text("must be at most {max}", max=to_text(high)))
+
+
+class _Rules:
+    """Stands in for a Check: notes what it is asked to check."""
+
+    def __init__(self) -> None:
+        self.rules: dict[str, tuple[str, Mapping[str, Any]]] = {}
+
+    def __getattr__(self, kind: str) -> Any:
+        return partial(self._note, kind)
+
+    def _note(self, kind: str, name: str = "", *_: object, **rules: Any) -> None:
+        if name:  # not `unknown()`
+            self.rules[name] = kind, rules
+
+
+def rules_of(check: Callable[[Check], None]) -> Mapping[str, tuple[str, Mapping[str, Any]]]:
+    """The fields that a validator reads, each with the name and the options of Check's method."""
+    noted = _Rules()
+    check(cast(Check, noted))
+    return noted.rules
 
 
 def fits(value: Decimal, digits: int, scale: int) -> bool:

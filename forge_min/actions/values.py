@@ -18,7 +18,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
-from uuid import UUID, SafeUUID
+from uuid import UUID
 
 from ..expression import expression
 from ..fanout import iso_utc
@@ -138,20 +138,9 @@ def _uuid(value: object) -> UUID:
         return value
     if not isinstance(value, str) or not _UUID.fullmatch(value):
         raise ValueError(text("must be a UUID"))
-    return uuid_of(int(value.replace("-", ""), 16))
+    return UUID(value)
 
 
-def uuid_of(number: int) -> UUID:
-    """As UUID(int=number). PERF: which asks first which of six ways it is given (benchmarks/http,
-    row).
-    """
-    made = _NEW(UUID)
-    _SET(made, "int", number)
-    _SET(made, "is_safe", SafeUUID.unknown)
-    return made
-
-
-_NEW, _SET = object.__new__, object.__setattr__
 _SIZE = 10  # random bytes of one
 _drawn: list[bytes] = []  # LOCK: none, `pop` is atomic
 os.register_at_fork(after_in_child=_drawn.clear)  # SAFETY: or a child's were its parent's
@@ -164,7 +153,7 @@ def uuid7() -> UUID:
     """
     millis = time.time_ns() // 1_000_000 & 0xFFFFFFFFFFFF
     random = int.from_bytes(_random()) & ~(0xF << 76 | 0x3 << 62)
-    return uuid_of(millis << 80 | 0x7 << 76 | 0x2 << 62 | random)
+    return UUID(int=millis << 80 | 0x7 << 76 | 0x2 << 62 | random)
 
 
 def _random() -> bytes:

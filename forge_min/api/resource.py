@@ -185,10 +185,10 @@ class ResourceAPI:
             raise BadRequest(text("Idempotency-Key must be 1 to 255 visible ASCII characters"))
         digest = hashlib.sha256(request.body).hexdigest()
         # Of a row: which, and what is done to it.
-        place = request.path.removeprefix(self._path) if request.params else ""
+        path = request.path.removeprefix(self._path) if request.params else ""
         client = network(request.environ.get("REMOTE_ADDR", ""))
         status, headers, body, replayed = self._actions.once(
-            key, digest, run, operation=operation, place=place, client=client, repeatable=repeatable
+            key, digest, run, operation=operation, path=path, client=client, repeatable=repeatable
         )
         if replayed:
             headers = [*headers, ("Idempotency-Replayed", "true")]

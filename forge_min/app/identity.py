@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from ..actions import Registry
-from ..auth import Identity, current_identity, keys, sessions
+from ..auth import Identity, credentials, current_identity
 from ..config import Config
 from ..html import AccountPages, Frame, Links, Render
 from ..wsgi import (
@@ -59,17 +59,15 @@ class Callers:
 
     def _by_key(self, request: Request) -> Identity | None:
         token = bearer(request)
-        if token is None or not token.startswith(keys.KEY):
+        if token is None or not token.startswith(credentials.KEY):
             return None
-        return keys.identify(self._database.connection(), token, self._tenant(request))
+        return credentials.identify_key(self._database.connection(), token, self._tenant(request))
 
     def renew(self, identity: Identity) -> Identity | None:
         """What somebody who asked a while ago is by now; None for nobody any more."""
         now: Identity | None = identity
-        if identity.credential.startswith(keys.CREDENTIAL):
-            now = keys.renewed(self._database.connection(), identity)
-        elif identity.credential.startswith(sessions.CREDENTIAL):
-            now = sessions.renewed(self._database.connection(), identity)
+        if identity.credential:
+            now = credentials.renewed(self._database.connection(), identity)
         return None if now is None else self._app.renew(now)
 
 

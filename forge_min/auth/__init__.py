@@ -1,6 +1,6 @@
 """Who is calling: the identity of this request or job, in a context variable.
 
-`accounts`, `devices`, `keys`, `sessions` and `signing` load psycopg, so this file does not.
+`accounts`, `credentials` and `signing` load psycopg, so this file does not.
 """
 
 from typing import TYPE_CHECKING
@@ -20,10 +20,10 @@ from .identity import (
 )
 
 if TYPE_CHECKING:
-    from . import accounts, devices, keys, sessions, signing
+    from . import accounts, credentials, signing
 
 __all__ = [
     "ANONYMOUS", "SESSION", "SYSTEM", "Identity", "Renew", "accounts", "as_identity",
-    "current_identity", "devices", "for_job", "keys", "require", "require_one_of", "sessions",
-    "signing", "to_metadata",
+    "credentials", "current_identity", "for_job", "require", "require_one_of", "signing",
+    "to_metadata",
 ]  # fmt: skip

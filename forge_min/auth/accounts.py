@@ -6,7 +6,6 @@ Everything runs in the caller's transaction, on a role that may write the forge_
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -16,7 +15,6 @@ from .. import db
 from ..errors import Conflict, FieldError, Invalid, NotFound
 from ..expression import expression
 from ..text import text
-from .identity import Identity
 
 SQL = db.load_sql("forge_min.auth", "auth.sql")
 _EMAIL = expression(r"[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+")
@@ -161,27 +159,6 @@ def checked_roles(roles: Sequence[str]) -> list[str]:
         if not _ROLE.fullmatch(role):
             raise _invalid("/roles", text("{role} is no name of a role", role=repr(role)), "F632")
     return sorted(set(roles))
-
-
-def held(
-    roles: Sequence[str], member: Sequence[str] | None, scope: Sequence[str] | None = None
-) -> frozenset[str]:
-    """The user's own roles and a member's. scope: of which only these count; None = all."""
-    found = frozenset((*roles, *(member or ())))
-    return found if scope is None else found.intersection(scope)
-
-
-def updated(identity: Identity, rows: Sequence[tuple[Any, ...]]) -> Identity | None:
-    """The identity with the roles, time zone and language of `rows`, of statement by_now or
-    session_by_now. None if there is no row, or the user has left the tenant.
-    """
-    if not rows:
-        return None
-    roles, scope, time_zone, language, member = rows[0]
-    if identity.tenant is not None and member is None:
-        return None
-    now = held(roles, member, scope)
-    return replace(identity, roles=now, time_zone=time_zone, language=language)
 
 
 def _made(rows: Sequence[tuple[Any, ...]], otherwise: str) -> UUID:

@@ -75,7 +75,7 @@ update forge_token set revoked_at = now()
 where revoked_at is null and (id = %(id)s::uuid or hint = %(hint)s)
 returning id
 
--- Who a key stands for: its id, the user, its roles, those that the key has of them (null: all), and the tenant that is
+-- Who a key stands for: its id, the user, no name, its roles, those that the key has of them (null: all), and the tenant that is
 -- asked for, or that the key is for, with the roles there (null: no member). seen_at is written once a minute at most.
 -- name: by_key
 with found as (
@@ -89,14 +89,14 @@ seen as (
   update forge_token set seen_at = now()
   where id in (select id from found where seen_at is null or seen_at < now() - interval '1 minute')
 )
-select f.id, f.user_id, f.roles, f.scope, f.time_zone, f.language, f.bound, n.id, m.roles
+select f.id, f.user_id, '', f.roles, f.scope, f.time_zone, f.language, f.bound, n.id, m.roles
 from found f
 left join forge_tenant n on n.slug = lower(%(slug)s) or n.id = coalesce(%(id)s::uuid,
   case when %(slug)s = '' then f.bound end)
 left join forge_membership m on m.user_id = f.user_id and m.tenant_id = n.id
 
 -- The same, of somebody who called a moment ago.
--- name: by_now
+-- name: key_by_now
 select u.roles, t.roles, u.time_zone, u.language, m.roles
 from forge_token t join forge_user u on u.id = t.user_id
 left join forge_membership m on m.user_id = u.id and m.tenant_id = %(tenant)s::uuid
@@ -161,7 +161,7 @@ seen as (
   update forge_session set seen_at = now()
   where id in (select id from found where seen_at < now() - interval '1 minute')
 )
-select f.id, f.user_id, f.name, f.roles, f.time_zone, f.language, n.id, m.roles
+select f.id, f.user_id, f.name, f.roles, null, f.time_zone, f.language, null, n.id, m.roles
 from found f
 left join forge_tenant n on n.slug = lower(%(slug)s) or n.id = %(id)s::uuid
 left join forge_membership m on m.user_id = f.user_id and m.tenant_id = n.id

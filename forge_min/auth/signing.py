@@ -1,5 +1,9 @@
 """Signing in by email and password, the lost password, and how often either may be tried.
 
+A cookie names a known device, and shows to which accounts it has signed in. Each account is a
+signature over the device, the account and what is kept of its password: a new password makes every
+device unknown, and no email can be read in the cookie.
+
 A try is counted before the password is checked, in all of its buckets or in none, so parallel tries
 are no way around. A correct password gives the try back, and counts as CORRECT. Nothing reveals
 whether an email has an account.
@@ -7,6 +11,8 @@ whether an email has an account.
 
 from __future__ import annotations
 
+import base64
+import hmac
 import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
@@ -17,11 +23,11 @@ import psycopg
 
 from .. import db
 from ..errors import NotFound, TooManyAttempts, Unauthenticated, Unavailable
+from ..expression import expression
 from ..text import text
-from . import sessions
 from .accounts import SQL, User, as_id
 from .accounts import find_user as find_account
-from .keys import digest
+from .credentials import digest, end_sessions, start_session
 from .passwords import check_password, hash_password, is_outdated, place, verify_password
 
 RESET = 3600.0  # seconds that a link for a new password is good
@@ -43,6 +49,9 @@ FIRST = Bucket(2, 600)  # an account from one unknown network when ACCOUNT is us
 EVERYONE = Bucket(50, 0.2)  # all accounts from unknown networks: beyond it, few tries may wait
 CORRECT = Bucket(30, 10)  # correct passwords of an account, from anywhere
 UNCOUNTED = Bucket(0, 0)
+DEVICE = 365 * 86_400.0  # seconds that a browser keeps the cookie of a known device
+DEVICE_ACCOUNTS = 5  # that a device is known for: the latest
+_DEVICE = expression(r"([\w-]{22})((?:\.[\w-]{22})*)")
 _BUSY = "busy"  # stands for EVERYONE when that is used up
 
 
@@ -51,8 +60,8 @@ def sign_in(
     address: str = "", agent: str = "", before: str = "", device: str = "",
 ) -> str:  # fmt: skip
     """Returns the secret of a new session of `lifetime` seconds. conn: outside a transaction, so
-    that no lock is held meanwhile. address, agent, before: as of `sessions.start`. device: the
-    known device (`devices.find`), "" for another one.
+    that no lock is held meanwhile. address, agent, before: as of `start_session`. device: the
+    known device (`find_device`), "" for another one.
 
     Raises Unauthenticated F638 when email and password do not belong together, TooManyAttempts
     F637, Unavailable when too many sign in at once, and then the try does not count.
@@ -86,7 +95,7 @@ def sign_in(
         _has_room(conn, correct, CORRECT)
         _give_back(conn, taken, all_of=HERE)
         db.run(conn, SQL["know"], {"key": known, "seconds": REMEMBERED})
-        return sessions.start(conn, id, lifetime, address=address, agent=agent, before=before)
+        return start_session(conn, id, lifetime, address=address, agent=agent, before=before)
 
 
 def set_password(
@@ -192,6 +201,24 @@ def find_user(conn: psycopg.Connection[Any], email: str) -> User:
     return find_account(conn, email)
 
 
+def find_device(conn: psycopg.Connection[Any], secret: bytes, cookie: str, email: str) -> str:
+    """Returns the device's id when it has signed in to the account of `email`, else ""."""
+    id, signatures = _parse_device(cookie)
+    expected = _sign_device(conn, secret, id, email) if signatures else ""
+    return id if any(hmac.compare_digest(expected, one) for one in signatures) else ""
+
+
+def remember_device(conn: psycopg.Connection[Any], secret: bytes, cookie: str, email: str) -> str:
+    """Returns the cookie of a device that has just signed in to the account of `email`.
+
+    cookie: the one that it sent, "" for none.
+    """
+    id, signatures = _parse_device(cookie)
+    fresh = _sign_device(conn, secret, id, email)
+    known = [fresh, *(one for one in signatures if one != fresh)]
+    return ".".join([id, *known[:DEVICE_ACCOUNTS]])
+
+
 def plain_email(email: str) -> str:
     """The one spelling of an email that is counted and looked up."""
     return email.replace("\0", "").strip().lower()[:254]
@@ -210,7 +237,7 @@ def _set(conn: psycopg.Connection[Any], user: UUID, hashed: str) -> None:
 def _end_all(conn: psycopg.Connection[Any], user: UUID) -> None:
     """The reset links and the sessions of a user."""
     db.run(conn, SQL["end_resets"], {"user": user})
-    sessions.end(conn, user)
+    end_sessions(conn, user)
 
 
 def _count_device(
@@ -270,3 +297,19 @@ def _give_back(
     """Take the try out of its buckets. all_of: the kind that is empty then."""
     seconds = [float(b.every * (b.free if b is all_of else 1)) for b in taken.values()]
     db.run(conn, SQL["give_back"], {"keys": list(taken), "seconds": seconds})
+
+
+def _parse_device(cookie: str) -> tuple[str, list[str]]:
+    """Its id, a new one for what is not such a cookie, and the signatures of its accounts."""
+    found = _DEVICE.fullmatch(cookie) if cookie.isascii() else None
+    if found is None:
+        return secrets.token_urlsafe(16), []
+    return found[1], found[2].split(".")[1:]
+
+
+def _sign_device(conn: psycopg.Connection[Any], secret: bytes, id: str, email: str) -> str:
+    email = plain_email(email)
+    rows = db.run(conn, SQL["password"], {"email": email})
+    key = hmac.digest(secret, b"device", "sha256")
+    data = f"{id} {email} {rows[0][1] if rows else ''}".encode()
+    return base64.urlsafe_b64encode(hmac.digest(key, data, "sha256")[:16]).decode().rstrip("=")

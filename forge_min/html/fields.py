@@ -1,16 +1,15 @@
 """What people are told, and asked for, of a resource: its fields with labels and rules. No HTML.
 
-The rules are the generated validator's own: it is called once, and tells them.
+The rules are the generated validator's own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from types import MappingProxyType
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
-from ..actions import Check, Column, Relation, Resource
+from ..actions import Column, Relation, Resource, rules_of
 from ..auth import current_identity
 from ..text import spoken, text
 
@@ -84,8 +83,6 @@ def words(name: str) -> str:
 
 def given_fields(resource: Resource[Any]) -> tuple[Field, ...]:
     """What the data of a create may have, in the order of the schema."""
-    told = _Told()
-    resource.check(cast(Check, told))
     columns = {c.name: c for c in resource.columns}
     leads = {r.column if r.kind == "belongs_to" else r.field: r for r in resource.relations}
     return tuple(
@@ -97,7 +94,7 @@ def given_fields(resource: Resource[Any]) -> tuple[Field, ...]:
             columns.get(name),
             immutable=name == resource.key.name or name in columns and columns[name].immutable,
         )
-        for name, (kind, rules) in told.rules.items()
+        for name, (kind, rules) in rules_of(resource.check).items()
     )
 
 
@@ -107,19 +104,3 @@ def shown_fields(resource: Resource[Any]) -> tuple[Field, ...]:
     found = [Field(c.name, c.type, {}, leads.get(c.name), c) for c in resource.columns]
     links = [r for r in resource.relations if r.field]
     return (*found, *(Field(r.field, "many", {}, r) for r in links))
-
-
-class _Told:
-    """Stands in for a Check: notes what it is asked to check."""
-
-    def __init__(self) -> None:
-        self.rules: dict[str, tuple[str, Mapping[str, Any]]] = {}
-
-    def __getattr__(self, kind: str) -> Any:
-        return partial(self._note, kind)
-
-    def unknown(self) -> None:
-        """Nothing that a form has is unknown."""
-
-    def _note(self, kind: str, name: str, *_: object, **rules: Any) -> None:
-        self.rules[name] = kind, rules

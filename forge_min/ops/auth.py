@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .. import db
-from ..auth import accounts, keys, signing
+from ..auth import accounts, credentials, signing
 from ..config import parse_duration
 from ..config.table import LONGEST
 from ..errors import UsageError
@@ -100,7 +100,7 @@ def _create_key(conn: db.Connection, args: argparse.Namespace, project: Project)
             message = f"--lifetime {args.lifetime} is no time of at most 3650d"
             raise UsageError(message, hint="for example 90d; without it until the key is revoked")
     _check_known(args.role, project)
-    secret = keys.create_key(
+    secret = credentials.create_key(
         conn, user.id, name=args.name, roles=args.role or None, tenant=tenant, lifetime=lifetime
     )
     lines = [secret, "It is shown this once. Use it as: Authorization: Bearer <key>"]
@@ -109,7 +109,7 @@ def _create_key(conn: db.Connection, args: argparse.Namespace, project: Project)
 
 def _list_keys(conn: db.Connection, args: argparse.Namespace, project: Project) -> Told:
     (who,) = _of(args, "the email of a user")
-    found = keys.list_keys(conn, accounts.find_user(conn, who).id)
+    found = credentials.list_keys(conn, accounts.find_user(conn, who).id)
     lines = (
         f"{key.hint}  {_state(key):8}  roles: {'all' if key.roles is None else _listed(key.roles)}"
         f"  tenant: {key.tenant or 'any'}  {key.name}"
@@ -120,7 +120,7 @@ def _list_keys(conn: db.Connection, args: argparse.Namespace, project: Project) 
 
 def _revoke_key(conn: db.Connection, args: argparse.Namespace, project: Project) -> Told:
     (which,) = _of(args, "a key's id or its first characters")
-    count = keys.revoke_key(conn, which)
+    count = credentials.revoke_key(conn, which)
     return {"revoked": count}, [f"revoked: {which}"]
 
 
@@ -183,7 +183,7 @@ def _check_known(roles: Sequence[str], project: Project) -> None:
             )
 
 
-def _state(key: keys.Key) -> str:
+def _state(key: credentials.Key) -> str:
     if key.revoked_at:
         return "revoked"
     late = key.expires_at is not None and key.expires_at <= datetime.now(UTC)

@@ -1,9 +1,6 @@
 """Server-sent events as bytes: frames, and streams as iterators. No HTTP."""
 
 from ..fanout import Lease, Limiter
-from .frames import close_frame, encode_json, frame, refresh
-from .stream import ByteStream
+from .frames import ByteStream, close_frame, encode_json, frame
 
-__all__ = [
-    "ByteStream", "Lease", "Limiter", "close_frame", "encode_json", "frame", "refresh",
-]  # fmt: skip
+__all__ = ["ByteStream", "Lease", "Limiter", "close_frame", "encode_json", "frame"]

@@ -1,18 +1,23 @@
-"""The frames of a stream as bytes (WHATWG HTML, section 9.2, "Server-sent events")."""
+"""A stream of server-sent events as bytes (WHATWG HTML, section 9.2).
+
+Frames, and a response body where the socket cannot be handed over.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 
 from ..expression import expression
-from ..notify import Event, refresh_frame
+from ..notify import Event
 
 # A field ends at CR, LF or CRLF (9.2.5), and an id with NUL is ignored (9.2.6).
 _FORBIDDEN = expression(r"[\r\n\0]")
-_REASONS = ("overflow", "reconnect", "resume")
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+_CHUNK = 65536  # bytes read at once
 
 
 def frame(event: str, data: Mapping[str, object], id: str | None = None) -> bytes:
@@ -30,14 +35,6 @@ def frame(event: str, data: Mapping[str, object], id: str | None = None) -> byte
     text = f"{head}data: {_encode(dict(data))}\n\n"
     # A lone surrogate has no UTF-8; its backslash escape is JSON's own.
     return text.encode("utf-8", "backslashreplace")
-
-
-def refresh(reason: str, missed: int | None = None) -> bytes:
-    """ "Read everything again." reason: overflow, reconnect or resume (ValueError otherwise).
-    missed: events that are lost, None when nobody knows."""
-    if reason not in _REASONS:
-        raise ValueError(f"reason must be one of {', '.join(_REASONS)}, not {reason!r}")
-    return refresh_frame(reason, missed)
 
 
 def close_frame(reason: str) -> bytes:
@@ -58,3 +55,35 @@ def encode_json(event: Event, audience: str, format: str) -> bytes:
     if event.payload is not None:
         data["payload"] = dict(event.payload)
     return frame(event.kind, data, event.sse_id)
+
+
+class ByteStream(Iterator[bytes]):
+    """Reads what a StreamWriter sends to one end of a socket pair; ends when the writer closes it.
+
+    It costs one thread for as long as it lives, which `environ["forge.stream"]` avoids. A class and
+    not a generator: close() must end the stream also when no item was read (PEP 3333 lets a server
+    do so).
+
+    adopt: called with the writer's end, as `environ["forge.stream"]` calls it. Raises what it
+    raises.
+    """
+
+    def __init__(self, adopt: Callable[[int], object]) -> None:
+        self._socket, other = socket.socketpair()
+        adopt(other.detach())
+
+    def __next__(self) -> bytes:
+        """The next bytes, of one or several frames. Waits for them."""
+        data = b""
+        with suppress(OSError):  # closed by another thread
+            data = self._socket.recv(_CHUNK)
+        if not data:
+            self.close()
+            raise StopIteration
+        return data
+
+    def close(self) -> None:
+        """End the stream; the writer then releases its lease. Idempotent, from any thread."""
+        with suppress(OSError):  # closed before; else it wakes the thread that waits in recv
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from forge_min import db
 from forge_min.app import Running
-from forge_min.auth import accounts, keys
+from forge_min.auth import accounts, credentials
 from forge_min.db import EmbeddedServer
 from forge_min.testing import TestDatabase, fresh_database, running_app
 
@@ -42,7 +42,7 @@ def anna(wide_database: TestDatabase) -> Anna:
         user = accounts.create_user(conn, "anna@example.com", roles=["member", "manager"])
         north, south = (accounts.create_tenant(conn, slug) for slug in ("north", "south"))
         accounts.grant(conn, user, [], north)
-        bearer = {"Authorization": f"Bearer {keys.create_key(conn, user)}"}
+        bearer = {"Authorization": f"Bearer {credentials.create_key(conn, user)}"}
     return Anna(user, north, south, bearer)
 
 

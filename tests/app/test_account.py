@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 import pytest
 from forge_min import db
-from forge_min.auth import accounts, devices, signing
+from forge_min.auth import accounts, signing
 from forge_min.testing import Client, TestDatabase, running_app
 
 pytestmark = pytest.mark.db
@@ -65,7 +65,7 @@ def test_a_browser_that_knew_the_password_is_a_known_device(
 
         def known(browser: Browser) -> bool:
             cookie = browser.cookies["forge_device"]
-            return bool(devices.find(conn, SECRET.encode(), cookie, EMAIL))
+            return bool(signing.find_device(conn, SECRET.encode(), cookie, EMAIL))
 
         browser, other = Browser(client), Browser(client)
         for one in (browser, other):

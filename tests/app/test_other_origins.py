@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from forge_min import db
-from forge_min.auth import accounts, keys, sessions
+from forge_min.auth import accounts, credentials
 from forge_min.testing import Client, TestDatabase, running_app
 
 pytestmark = pytest.mark.db
@@ -27,8 +27,8 @@ def test_a_write_of_another_site_passes_where_it_is_allowed_and_acts_as_nobody_o
 ) -> None:
     with db.connect(wide_database.app_url) as conn:
         anna = accounts.create_user(conn, "anna@example.com")
-        key = keys.create_key(conn, anna)
-        cookie = {"Cookie": f"a=b; forge_session={sessions.start(conn, anna, 3600.0)}"}
+        key = credentials.create_key(conn, anna)
+        cookie = {"Cookie": f"a=b; forge_session={credentials.start_session(conn, anna, 3600.0)}"}
     bearer = {"Authorization": f"Bearer {key}"}
     with running_app(wide_database, FORGE_API_CORS_ORIGINS=f'["{origins}"]') as running:
         client = Client(running)

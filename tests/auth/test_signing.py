@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from forge_min import db
-from forge_min.auth import accounts, devices, passwords, sessions, signing
+from forge_min.auth import accounts, credentials, passwords, signing
 from forge_min.auth.accounts import User
-from forge_min.auth.keys import digest
+from forge_min.auth.credentials import digest
 from forge_min.auth.signing import Bucket
 from forge_min.errors import (
     Conflict,
@@ -51,14 +51,17 @@ def test_a_session_says_who_it_is_and_nothing_of_it_can_be_read_in_the_table(
     conn: db.Connection, anna: User
 ) -> None:
     secret = signing.sign_in(conn, " ANNA@example.com ", PASSWORD, HOUR, address="10.0.0.1")
-    who = sessions.identify(conn, secret)
+    who = credentials.identify_session(conn, secret)
     assert who is not None
     assert (who.user, who.name, who.roles) == (str(anna.id), "Anna", {"editor"})
-    assert who.via == "session" and sessions.renewed(conn, who) == who
+    assert who.via == "session" and credentials.renewed(conn, who) == who
     dump = str(conn.execute("select * from forge_session").fetchall())
     assert secret not in dump and PASSWORD not in str(conn.execute("table forge_user").fetchall())
-    assert sessions.identify(conn, secret + "x") is None and sessions.identify(conn, "") is None
-    (listed,) = sessions.list_sessions(conn, anna.id)
+    assert (
+        credentials.identify_session(conn, secret + "x") is None
+        and credentials.identify_session(conn, "") is None
+    )
+    (listed,) = credentials.list_sessions(conn, anna.id)
     assert listed.address == "10.0.0.1"
 
 
@@ -91,52 +94,59 @@ def test_each_sign_in_has_a_new_secret_and_ends_the_one_that_the_browser_had(
 ) -> None:
     first = signing.sign_in(conn, anna.email, PASSWORD, HOUR)
     second = signing.sign_in(conn, anna.email, PASSWORD, HOUR, before=first)
-    assert first != second and sessions.identify(conn, first) is None
+    assert first != second and credentials.identify_session(conn, first) is None
     other = signing.sign_in(conn, anna.email, PASSWORD, HOUR)
-    assert sessions.identify(conn, second) and sessions.identify(conn, other)
+    assert credentials.identify_session(conn, second) and credentials.identify_session(conn, other)
 
 
 def test_a_session_ends_at_its_time_with_its_user_and_when_it_is_told_to(
     conn: db.Connection, anna: User
 ) -> None:
     secrets = [signing.sign_in(conn, anna.email, PASSWORD, HOUR) for _ in range(3)]
-    identities = [sessions.identify(conn, one) for one in secrets]
+    identities = [credentials.identify_session(conn, one) for one in secrets]
     assert all(identities)
-    ids = [sessions.id_of(who) for who in identities if who]
-    assert sessions.end(conn, anna.id, ids[0]) == 1 and sessions.end(conn, anna.id, ids[0]) == 0
-    assert sessions.end(conn, anna.id, but=ids[1]) == 1
-    assert [bool(sessions.identify(conn, one)) for one in secrets] == [False, True, False]
+    ids = [credentials.session_id(who) for who in identities if who]
+    assert (
+        credentials.end_sessions(conn, anna.id, ids[0]) == 1
+        and credentials.end_sessions(conn, anna.id, ids[0]) == 0
+    )
+    assert credentials.end_sessions(conn, anna.id, but=ids[1]) == 1
+    assert [bool(credentials.identify_session(conn, one)) for one in secrets] == [
+        False,
+        True,
+        False,
+    ]
     conn.execute("update forge_session set expires_at = now()")
-    assert sessions.identify(conn, secrets[1]) is None
-    assert identities[1] and sessions.renewed(conn, identities[1]) is None
+    assert credentials.identify_session(conn, secrets[1]) is None
+    assert identities[1] and credentials.renewed(conn, identities[1]) is None
     fresh = signing.sign_in(conn, anna.email, PASSWORD, HOUR)
     assert count(conn, "forge_session") == 1, "what has ended goes with the next"
     conn.execute("update forge_user set disabled_at = now()")
-    assert sessions.identify(conn, fresh) is None
+    assert credentials.identify_session(conn, fresh) is None
     with pytest.raises(Unauthenticated):
         signing.sign_in(conn, anna.email, PASSWORD, HOUR)
 
 
 def test_nobody_ends_anothers_session(conn: db.Connection, anna: User) -> None:
     secret = signing.sign_in(conn, anna.email, PASSWORD, HOUR)
-    who = sessions.identify(conn, secret)
+    who = credentials.identify_session(conn, secret)
     other = accounts.create_user(conn, "berta@example.com")
-    assert who and sessions.end(conn, other, sessions.id_of(who)) == 0
-    assert sessions.identify(conn, secret)
+    assert who and credentials.end_sessions(conn, other, credentials.session_id(who)) == 0
+    assert credentials.identify_session(conn, secret)
 
 
 def test_a_session_acts_in_a_tenant_of_its_users_alone(conn: db.Connection, anna: User) -> None:
     north, south = (accounts.create_tenant(conn, slug) for slug in ("north", "south"))
     accounts.grant(conn, anna.id, ["boss"], north)
     secret = signing.sign_in(conn, anna.email, PASSWORD, HOUR)
-    who = sessions.identify(conn, secret, "north")
+    who = credentials.identify_session(conn, secret, "north")
     assert who and who.tenant == north and who.roles == {"editor", "boss"}
-    assert sessions.identify(conn, secret, str(north)) == who
+    assert credentials.identify_session(conn, secret, str(north)) == who
     for wrong in ("south", str(south), "nowhere"):
         with pytest.raises(Forbidden):
-            sessions.identify(conn, secret, wrong)
+            credentials.identify_session(conn, secret, wrong)
     accounts.leave(conn, anna.id, north)
-    assert sessions.renewed(conn, who) is None
+    assert credentials.renewed(conn, who) is None
 
 
 def test_the_same_is_said_of_a_wrong_password_and_of_no_account(
@@ -285,8 +295,8 @@ def test_strangers_lock_out_no_known_device_no_known_network_and_no_new_one(
     conn: db.Connection, anna: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refill_by_the_hour(monkeypatch, "FIRST")
-    cookie = devices.remember(conn, SECRET, "", anna.email)
-    device = devices.find(conn, SECRET, cookie, anna.email)
+    cookie = signing.remember_device(conn, SECRET, "", anna.email)
+    device = signing.find_device(conn, SECRET, cookie, anna.email)
     signing.sign_in(conn, anna.email, PASSWORD, HOUR, address="at home")
     account = digest(anna.email).hex()
     use_up(conn, f"account {account}", "everyone")
@@ -311,8 +321,8 @@ def test_a_known_device_guesses_no_more_often_than_a_stranger(
     conn: db.Connection, anna: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refill_by_the_hour(monkeypatch, "HERE")
-    cookie = devices.remember(conn, SECRET, "", anna.email)
-    device = devices.find(conn, SECRET, cookie, anna.email)
+    cookie = signing.remember_device(conn, SECRET, "", anna.email)
+    device = signing.find_device(conn, SECRET, cookie, anna.email)
     use_up(conn, "address stolen")
     for _ in range(signing.HERE.free):
         with pytest.raises(Unauthenticated):
@@ -329,23 +339,25 @@ def test_a_device_is_known_for_its_accounts_until_their_password_is_another(
     emails = [f"{name}@example.com" for name in ("berta", "clara", "dora", "emma", "frida")]
     for email in emails:
         accounts.create_user(conn, email)
-    cookie = devices.remember(conn, SECRET, "", "ANNA@example.com ")
-    known = devices.find(conn, SECRET, cookie, anna.email)
+    cookie = signing.remember_device(conn, SECRET, "", "ANNA@example.com ")
+    known = signing.find_device(conn, SECRET, cookie, anna.email)
     assert known and known in cookie and "anna" not in cookie
-    assert devices.find(conn, SECRET, cookie, emails[0]) == ""
-    assert devices.find(conn, b"another" * 5, cookie, anna.email) == ""
+    assert signing.find_device(conn, SECRET, cookie, emails[0]) == ""
+    assert signing.find_device(conn, b"another" * 5, cookie, anna.email) == ""
     for wrong in ("", "x", known, f"{known}.", f"{known}.{'A' * 22}", "\xe9" * 45, cookie + "."):
-        assert devices.find(conn, SECRET, wrong, anna.email) == "", wrong
+        assert signing.find_device(conn, SECRET, wrong, anna.email) == "", wrong
     for email in emails[:-1]:  # a device of several people
-        cookie = devices.remember(conn, SECRET, cookie, email)
-        assert devices.find(conn, SECRET, cookie, email) == known
-        assert devices.find(conn, SECRET, cookie, anna.email) == known
-    assert devices.remember(conn, SECRET, cookie, emails[3]) == cookie
-    full = devices.remember(conn, SECRET, cookie, emails[4])
-    assert len(full) == len(cookie) and devices.find(conn, SECRET, full, anna.email) == ""
+        cookie = signing.remember_device(conn, SECRET, cookie, email)
+        assert signing.find_device(conn, SECRET, cookie, email) == known
+        assert signing.find_device(conn, SECRET, cookie, anna.email) == known
+    assert signing.remember_device(conn, SECRET, cookie, emails[3]) == cookie
+    full = signing.remember_device(conn, SECRET, cookie, emails[4])
+    assert len(full) == len(cookie) and signing.find_device(conn, SECRET, full, anna.email) == ""
     signing.set_password(conn, anna, "another horse battery", 12)
-    assert devices.find(conn, SECRET, cookie, anna.email) == ""
-    assert devices.find(conn, SECRET, devices.remember(conn, SECRET, "bad", anna.email), anna.email)
+    assert signing.find_device(conn, SECRET, cookie, anna.email) == ""
+    assert signing.find_device(
+        conn, SECRET, signing.remember_device(conn, SECRET, "bad", anna.email), anna.email
+    )
 
 
 @pytest.mark.parametrize("used_up", ["account {}", "everyone"])
@@ -408,8 +420,8 @@ def test_a_strangers_requests_for_links_leave_the_owners_alone(
     conn: db.Connection, anna: User
 ) -> None:
     account = digest(anna.email).hex()
-    cookie = devices.remember(conn, SECRET, "", anna.email)
-    device = devices.find(conn, SECRET, cookie, anna.email)
+    cookie = signing.remember_device(conn, SECRET, "", anna.email)
+    device = signing.find_device(conn, SECRET, cookie, anna.email)
     for n in range(signing.HERE.free):
         assert signing.count_reset(conn, anna.email, f"10.0.0.{n}")
     use_up(conn, f"reset {account}")
@@ -436,7 +448,7 @@ def test_a_link_sets_a_password_once_and_ends_every_session(
     for used in (link, other):
         with pytest.raises(Unauthenticated):
             signing.use_reset(conn, used, "a third horse battery", 12)
-    assert count(conn, "forge_reset") == 0 and sessions.identify(conn, session) is None
+    assert count(conn, "forge_reset") == 0 and credentials.identify_session(conn, session) is None
     with pytest.raises(Unauthenticated):
         signing.sign_in(conn, anna.email, PASSWORD, HOUR)
     assert signing.sign_in(conn, anna.email, "another horse battery", HOUR)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from forge_min import sse
 from forge_min.fanout import Limiter, StreamWriter, Subscription, Topic
+from forge_min.notify import refresh_frame
 
 from waiting import wait_for
 
@@ -63,7 +64,7 @@ def test_who_falls_off_gets_one_refresh_and_goes_on(writer: StreamWriter, limite
     for _ in range(5):
         topic.publish(b"x")
     stream = opened(writer, limiter, subscription)
-    assert next(stream) == sse.refresh("overflow", 5)
+    assert next(stream) == refresh_frame("overflow", 5)
     topic.publish(b"y")
     assert next(stream) == b"y"
     stream.close()

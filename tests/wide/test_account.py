@@ -20,7 +20,7 @@ import pytest
 from artifact_runner import PYTHON, Process, Site
 from forge_min import db
 from forge_min.auth import accounts, signing
-from forge_min.auth.keys import digest
+from forge_min.auth.credentials import digest
 from forge_min.db import EmbeddedServer
 from forge_min.testing import fresh_database
 from openapi_spec_validator import validate

@@ -1,6 +1,5 @@
 """Reading: list queries, cursors, search, related rows, the log of changes. Nothing here writes."""
 
-from .audit import AuditEntry
-from .reader import Reader
+from .reader import AuditEntry, Reader
 
 __all__ = ["AuditEntry", "Reader"]

@@ -3,23 +3,53 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from itertools import chain
 from typing import Any, cast
 
+from ... import db
 from ...errors import BadRequest, DomainError
-from ...fanout import filled
+from ...fanout import filled, iso_utc
 from ...text import text
 from ..base import Base, Conn, Rows
 from ..resource import Page, R, Relation, quote
 from ..values import to_text
-from . import audit, listing
+from . import query as queries
 from .query import DEFAULT_LIMIT, ListQuery, join
 
+_AUDIT = db.load_sql("forge_min.actions.reading", "audit.sql")
+_AUDIT_SIZES = ("octet_length(changes::text)",)
 Made = list  # inside the class, `list` is the action
 BATCH = 1000  # rows of one statement of `stream`
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One change of a row.
+
+    operation: create, update, delete or restore. actor: the identity's user, or "".
+
+    changes: field → [before, after] as in the JSON of the resource; None stands for "not there".
+    actor_name, actor_email: of a user of this application, as they are now, for readers with a
+    declared permission "audit"; else "".
+    """
+
+    id: int
+    operation: str
+    version: int
+    actor: str
+    request_id: str
+    at: datetime
+    changes: dict[str, list[Any]]
+    actor_name: str = ""
+    actor_email: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry as a JSON object."""
+        return asdict(self) | {"at": iso_utc(self.at)}
 
 
 class Reader(Base[R]):
@@ -49,7 +79,7 @@ class Reader(Base[R]):
             if more and len(found) < query.limit:
                 raise self.limits.too_large()
             return self._numbered(query, found, conn)
-        cursors = listing.Cursors(self.resource, query, self.tenant(), self.registry.secret)
+        cursors = queries.Cursors(self.resource, query, self.tenant(), self.registry.secret)
         at = None if query.cursor is None else cursors.read(query.cursor)
         found, more = self._found(query, at, conn)
         backwards = at is not None and at.backwards
@@ -143,7 +173,7 @@ class Reader(Base[R]):
 
     def audit_log(
         self, key: Any, *, limit: int = DEFAULT_LIMIT, cursor: str | None = None, conn: Conn = None
-    ) -> Page[audit.AuditEntry]:
+    ) -> Page[AuditEntry]:
         """The changes of a row, the newest first; also of one that was deleted.
 
         Entries have the names and emails of the users who made the changes if the resource declares
@@ -158,20 +188,20 @@ class Reader(Base[R]):
         declared = "audit" in self.resource.permissions
         params["forge_named"] = identity.system or (declared and bool(identity.user))
         if cursor is not None:
-            (params["forge_before"],), _ = listing.read_cursor(secret, used_for, cursor, tuple)
-        found, more = self._run_page(conn, audit.SQL["log"], params, limit, audit.SIZES)
+            (params["forge_before"],), _ = queries.read_cursor(secret, used_for, cursor, tuple)
+        found, more = self._run_page(conn, _AUDIT["log"], params, limit, _AUDIT_SIZES)
         if not found and cursor is None:
             self._find(key, conn)
         shown = self.shown()
-        entries = [audit.entry(shown, values) for values in found]
+        entries = [_entry(shown, values) for values in found]
         if not more:
             return Page(entries)
-        return Page(entries, listing.write_cursor(secret, used_for, [str(entries[-1].id)], False))
+        return Page(entries, queries.write_cursor(secret, used_for, [str(entries[-1].id)], False))
 
     # -- inside ------------------------------------------------------------------------------------
 
     def _rows(self, found: Rows) -> Made[R]:
-        """Rows of what `listing.statement` gave."""
+        """Rows of what `statement` gave."""
         hidden, width, row = self.hidden(), len(self.resource.columns), self.resource.row
         if not hidden and self._attributes:
             return filled(cast("type[R]", row), self._attributes, found)
@@ -184,13 +214,12 @@ class Reader(Base[R]):
         return Page([], total=first.total)
 
     def _found(
-        self, query: ListQuery, at: listing.Position | None, conn: Conn
+        self, query: ListQuery, at: queries.Position | None, conn: Conn
     ) -> tuple[Rows, bool]:
-        statement = listing.statement(self.resource, query, at)
-        return self._run_page(conn, *statement, query.limit)
+        return self._run_page(conn, *queries.statement(self.resource, query, at), query.limit)
 
     def _streamed(self, query: ListQuery, conn: Conn) -> Iterator[Made[R]]:
-        cursors = listing.Cursors(self.resource, query, self.tenant(), self.registry.secret)
+        cursors = queries.Cursors(self.resource, query, self.tenant(), self.registry.secret)
         at, more = None, True
         while more:
             found, more = self._found(query, at, conn)
@@ -207,15 +236,15 @@ class Reader(Base[R]):
             leads = {self.key_of(row): getattr(row, relation.column) for row in rows}
         found: dict[Any, list[Any]] = defaultdict(list)
         if keys := [key for key in dict.fromkeys(leads.values()) if key is not None]:
-            sql = listing.related_statement(relation, self.resource, target.resource)
+            sql = queries.related_statement(relation, self.resource, target.resource)
             hidden = target.hidden()
-            most = listing.MOST_RELATED * len(keys)
+            most = queries.MOST_RELATED * len(keys)
             reached, more = target._run_page(conn, sql, {"forge_keys": keys}, most)
             if more:
                 raise target.limits.too_large()
             for lead, *values in reached:
                 found[lead].append(target._row(values, hidden))
-        if relation.kind in listing.MANY:
+        if relation.kind in queries.MANY:
             return {key: found[lead] for key, lead in leads.items()}
         return {key: next(iter(found[lead]), None) for key, lead in leads.items()}
 
@@ -223,3 +252,20 @@ class Reader(Base[R]):
         """Whether the current identity may not see the column that leads there."""
         holder = self if relation.kind == "belongs_to" else self.registry.actions[relation.target]
         return not relation.join and relation.column in holder.hidden()
+
+
+def _entry(shown: Mapping[str, str], values: Sequence[Any]) -> AuditEntry:
+    """An entry of the statement `log`. shown: the fields that it may name, with their types."""
+    *entry, changes, name, email = values  # in the order of the statement
+    named = {n: [_plain(shown[n], v) for v in pair] for n, pair in changes.items() if n in shown}
+    return AuditEntry(*(*entry, named, name, email))
+
+
+def _plain(kind: str, value: Any) -> Any:
+    """The value as the resource's to_json spells it: PostgreSQL leaves out the last zeros of a
+    second. What is there from a time when the field had another type stays.
+    """
+    try:
+        return iso_utc(datetime.fromisoformat(value)) if kind == "datetime" else value
+    except (TypeError, ValueError):
+        return value

@@ -1,6 +1,5 @@
 """Writing: the one statement of a write and what it carries. Nothing here reads a request."""
 
-from .bulk import Bulk, Upserted
-from .writer import ANY_VERSION
+from .writer import ANY_VERSION, Upserted, Writer
 
-__all__ = ["ANY_VERSION", "Bulk", "Upserted"]
+__all__ = ["ANY_VERSION", "Upserted", "Writer"]

@@ -5,14 +5,19 @@ a broken rule of the table becomes the error of a field.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import lru_cache, partial
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple
+
+from psycopg.types.json import Jsonb
 
 from ... import db, jobs
 from ...auth import current_identity
 from ...errors import (
+    BadRequest,
     Conflict,
     ConstraintViolation,
     DomainError,
@@ -26,12 +31,18 @@ from ...observe import log_fields
 from ...text import later, text
 from ..base import Base, Conn, Rows
 from ..check import Check, Operation
-from ..resource import R
+from ..resource import Column, R
 from ..values import TYPES, uuid7
-from . import fragments
+from . import statement
 
 Item = Mapping[str, object]  # field → value, as the caller gave it
 Params = dict[str, Any]
+Numbered = list[tuple[int, Item]]  # each with its place in the whole, from 0
+Group = tuple[tuple[str, ...], list[tuple[int, Params]]]  # fields that are given, and such rows
+Headers = list[tuple[str, str]]
+Run = Callable[[db.Connection], tuple[int, Headers, bytes]]
+BATCH = 1000  # rows of one statement
+_IDEMPOTENCY = db.load_sql("forge_min.actions.writing", "idempotency.sql")
 # Kind of a rule → the code and message of a value that only the table could find wrong.
 _VIOLATIONS = {
     "unique": ("taken", later("is already taken")),
@@ -46,24 +57,30 @@ MAX_KEY = 500  # characters of a key that is part of a URL
 AGAIN = 10  # times that a statement is sent anew because others were faster
 
 
-class Writer(Base[R]):
-    """The writing half of a resource's actions, without the actions.
+class Upserted(NamedTuple):
+    """How many rows are new, changed, and were so already."""
 
-    served: the columns that no data gives: what the server alone keeps, the key that it makes too.
+    inserted: int
+    updated: int
+    unchanged: int
+
+
+class Writer(Base[R]):
+    """The writing half of a resource's actions: what every write goes through, and bulk writes.
+
+    `create_many` and `upsert_many` are all or nothing: one transaction. Both raise Invalid whose
+    pointers start with the item's place, from 0: "/17/name". An item may carry its own "id".
     """
 
     def __init__(self, database: db.Database) -> None:
         super().__init__(database)
         resource = self.resource
         key = resource.key.name
-        self._links = fragments.links(resource)
+        self._links = statement.links(resource)
         self._tables = {resource.table, *(link.join for link in self._links.values())}
         self._guarded = [c for c in resource.columns if c.writable_by]
         self._frozen = frozenset([key, *(c.name for c in resource.columns if c.immutable)])
         self._kept = self._frozen.union(self._links)
-        probe = Check(dict.fromkeys(column.name for column in resource.columns))
-        resource.check(probe)
-        self.served = frozenset(e.pointer[1:] for e in probe.errors if e.code == "unknown")
         # A declared key is a field of the data; any other is made here.
         self._makes_key = key in self.served
         # PERF: a change of the same fields is the same text each time, so it is made once, and
@@ -81,6 +98,163 @@ class Writer(Base[R]):
         """The names of the columns that the current identity may not write."""
         who = current_identity()
         return frozenset(c.name for c in self._guarded if not who.has_one_of(c.writable_by))
+
+    def once(
+        self,
+        key: str,
+        request_hash: str,
+        run: Run,
+        *,
+        operation: str = "create",
+        path: str = "",
+        client: str = "",
+        repeatable: bool = False,
+    ) -> tuple[int, Headers, bytes, bool]:
+        """Run `run` the first time that the current identity sends an Idempotency-Key.
+
+        Its response is kept for a day, in the transaction of what it does, and returned again to
+        repetitions. When it raises, nothing is kept.
+
+        request_hash: another one with the same key raises Invalid F623.
+        run: gets the connection; returns status, headers and body (UTF-8).
+        operation, path: the key is another one for another operation and another row.
+        client: tells anonymous users apart.
+        repeatable: `run` is called again when it met another write; else raises Unavailable F406.
+
+        Returns what `run` returned, and whether this is a repetition. Raises Conflict F622 while
+        the same key is in progress elsewhere.
+        """
+        identity = self.allow(operation)
+        who = (identity.user,) if identity.user else ("", client)
+        scope = (*who, str(self.tenant() or ""), self.resource.topic, operation)
+        sees = " ".join([request_hash, *sorted(self.hidden()), str(self._may_read())])
+        params = {"scope": json.dumps((*scope, path) if path else scope), "key": key, "hash": sees}
+        if not repeatable:
+            return _once(self.connection(), params, run)
+        return self._tried(None, lambda own: _once(own, params, run))
+
+    # -- in bulk ----------------------------------------------------------------------------------
+
+    def create_many(self, items: Iterable[Item], *, conn: Conn = None) -> int:
+        """Insert `BATCH` rows per statement. Returns the number of rows.
+
+        Raises Conflict for a unique value that is taken.
+        """
+        self.allow("create")
+        own = conn or self._database.connection()
+        count = 0
+        with db.transaction(own):
+            for batch in _batches(items):
+                rows = self._checked(batch)
+                fields, pairs = self._linked(rows)
+                sql = self._sql(statement.create, fields, True)
+                params = _arrays(rows) | pairs
+                ((made,),) = self._write(own, sql, params, _created)
+                count += int(made)
+        return count
+
+    def upsert_many(self, items: Iterable[Item], *, key: str, conn: Conn = None) -> Upserted:
+        """Insert the items, or update the rows that have the same value of `key` already.
+
+        key: the primary key or a unique column. An item is checked as for a create; an update
+        writes what the item gives, and nothing where that is the same. Raises BadRequest for
+        another key, Invalid too where a field is immutable and another there.
+        """
+        self.allow("create")
+        self.allow("update")
+        unique = {c.name: c for c in self.resource.columns if c.unique or c is self.resource.key}
+        if key not in unique:
+            raise BadRequest(f"{key} is not unique here; these are: {', '.join(unique)}")
+        on = unique[key]
+        groups: Iterable[Group] = (g for b in _batches(items) for g in self._groups(b, on))
+        if isinstance(items, Sequence):
+            groups = list(groups)  # validated once, also if the transaction is tried again
+        else:
+            conn = conn or self.connection()  # what comes once cannot be tried again
+        count = self._tried(conn, lambda own: self._upsert_all(own, groups, on))
+        return Upserted(count["created"], count["updated"], count["unchanged"])
+
+    def _upsert_all(self, conn: db.Connection, groups: Iterable[Group], on: Column) -> Counter[str]:
+        count: Counter[str] = Counter()
+        with db.transaction(conn):
+            for given, rows in groups:
+                count += self._upsert(conn, given, rows, on)
+        return count
+
+    def _checked(self, batch: Numbered, on: Column | None = None) -> list[Params]:
+        """The values of each item. Raises Invalid with the errors of all."""
+        found: list[Params] = []
+        wrong: list[FieldError] = []
+        for place, item in batch:
+            errors = [] if on is None else self._not_upsertable(item, on)
+            data = dict(item)
+            id = data.pop("id", None) if self._makes_key else None
+            try:
+                found.append(self._new(data, id))
+            except Invalid as err:
+                errors += err.errors
+            once = {e.pointer: e for e in errors}.values()
+            wrong += [FieldError(f"/{place}{e.pointer}", e.code, e.message) for e in once]
+        if wrong:
+            raise Invalid(wrong, text("some values are not valid"))
+        return found
+
+    def _not_upsertable(self, item: Item, on: Column) -> list[FieldError]:
+        refused = [field for field in self._links if field in item]
+        wrong = [FieldError("/" + f, "unknown", text("cannot be given here")) for f in refused]
+        if item.get(on.name) is None:
+            wrong.append(FieldError("/" + on.name, "required", text("is required")))
+        return wrong
+
+    def _groups(self, batch: Numbered, on: Column) -> Iterator[Group]:
+        """Items that fit one statement: they give the same columns, and no key stands twice."""
+        groups = defaultdict(list)
+        times: Counter[Any] = Counter()
+        for (place, item), values in zip(batch, self._checked(batch, on)):
+            for field in self._links:
+                values.pop(field, None)
+            given = tuple(c.name for c in self.resource.columns if c.name in item)
+            groups[times[values[on.name]], given].append((place, values))
+            times[values[on.name]] += 1
+        for (_, given), rows in sorted(groups.items(), key=lambda group: group[0][0]):
+            yield given, rows
+
+    def _upsert(
+        self, conn: db.Connection, given: Sequence[str], rows: list[tuple[int, Params]], on: Column
+    ) -> Counter[str]:
+        others = [name for name in given if name != on.name]
+        changed = tuple(name for name in others if name not in self._frozen)
+        # Nobody learns whether a hidden value is the given one.
+        seen = self._frozen - self.hidden()
+        frozen = tuple(name for name in others if name in seen)
+        sql = self._sql(statement.upsert, tuple(rows[0][1]), changed, frozen, on)
+        refused = {"immutable": text("cannot be changed")}
+        refused["deleted"] = text("is the key of a deleted row")
+        count: Counter[str] = Counter()
+        for tried in range(AGAIN):
+            try:
+                with db.transaction(conn):
+                    params = _arrays([values for _, values in rows])
+                    found = self._write(conn, sql, params, _upserted)
+            except Conflict:
+                # Where the same value is unique twice (a key, and with its tenant), a row that
+                # somebody is inserting now may hit the other rule. It is committed by now.
+                if tried:
+                    raise
+                continue
+            wrong = [
+                FieldError(f"/{place}/{name}", state, refused[state])
+                for (place, _), (state, names) in zip(rows, found, strict=True)
+                for name in names
+                if state in refused
+            ]
+            if wrong:
+                raise Invalid(wrong, text("some values are not valid"))
+            count.update(state for state, _ in found)
+            rows = [row for row, (state, _) in zip(rows, found) if state == "missed"]
+            if not rows:
+                return count
+        raise self._crowded()
 
     # -- values ------------------------------------------------------------------------------------
 
@@ -148,7 +322,7 @@ class Writer(Base[R]):
         constraint of this table or of its join tables becomes an error of its field.
         """
         operations = written([])
-        hooked = any(fragments.hooks(self.resource, name) for name in operations)
+        hooked = any(statement.hooks(self.resource, name) for name in operations)
         with jobs.produced(self.resource.name) if hooked else nullcontext():
             cause = {
                 "forge_metadata": hooked and json.dumps(jobs.caused_by()),
@@ -170,7 +344,7 @@ class Writer(Base[R]):
     def _tell(self, conn: db.Connection, written: Mapping[str, int]) -> None:
         """Of the jobs that went with the rows. A unique one may have been there, so it counts 0."""
         for operation, number in written.items():
-            for hook in fragments.hooks(self.resource, operation) if number else ():
+            for hook in statement.hooks(self.resource, operation) if number else ():
                 count = {(hook.kind, hook.queue): 0 if hook.unique else number}
                 jobs.told(conn, count, quiet=hook.delay > 0)
 
@@ -232,3 +406,38 @@ class Writer(Base[R]):
 def _is_written(rows: Rows) -> bool:
     """Of a `change`: whether something differed."""
     return bool(rows) and rows[0][0] is None
+
+
+def _created(rows: Sequence[Sequence[Any]]) -> dict[str, int]:
+    return {"create": sum(made for (made,) in rows)}
+
+
+def _upserted(rows: Sequence[Sequence[Any]]) -> dict[str, int]:
+    count = Counter(state for state, _ in rows)
+    return {"create": count["created"], "update": count["updated"]}
+
+
+def _arrays(rows: Sequence[Params]) -> Params:
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def _batches(items: Iterable[Item]) -> Iterator[Numbered]:
+    numbered = enumerate(items)
+    while batch := list(islice(numbered, BATCH)):
+        yield batch
+
+
+def _once(conn: db.Connection, params: Params, run: Run) -> tuple[int, Headers, bytes, bool]:
+    with db.transaction(conn):
+        ((free,),) = db.run(conn, _IDEMPOTENCY["lock"], params)
+        if not free:
+            raise Conflict(text("a request with this Idempotency-Key is in progress"), code="F622")
+        for stored_hash, status, headers, body in db.run(conn, _IDEMPOTENCY["find"], params):
+            if stored_hash != params["hash"]:
+                message = text("this Idempotency-Key was used with another request")
+                raise Invalid([], message, code="F623")
+            return status, [(name, value) for name, value in headers], body.encode(), True
+        status, headers, content = run(conn)
+        answer = {"status": status, "headers": Jsonb(headers), "body": content.decode()}
+        db.run(conn, _IDEMPOTENCY["keep"], params | answer)
+        return status, headers, content, False

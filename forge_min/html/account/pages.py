@@ -1,7 +1,7 @@
 """The pages below /account: sign in, sign out, one's sessions, a new password, a lost one.
 
-Who is signed in is known by the cookie of `auth.sessions`. Every form has a token, the one to sign
-in too: nobody is signed in as somebody else by another site.
+Who is signed in is known by the cookie of `auth.credentials`. Every form has a token, the one to
+sign in too: nobody is signed in as somebody else by another site.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from types import SimpleNamespace as Item
 from typing import Any
 from uuid import UUID
 
-from ...auth import SESSION, Identity, accounts, current_identity, devices, sessions, signing
+from ...auth import SESSION, Identity, accounts, credentials, current_identity, signing
 from ...db import Database
 from ...errors import DomainError, Invalid, TooManyAttempts, Unauthenticated, Unavailable
 from ...text import text
@@ -104,7 +104,7 @@ class AccountPages:
         apart = request.path == PLACE or request.path.startswith(public)
         tenant = self._tenant(request)
         try:
-            return sessions.identify(self._database.connection(), secret, tenant, apart)
+            return credentials.identify_session(self._database.connection(), secret, tenant, apart)
         except Unavailable:
             if request.path.startswith("/static/"):
                 return None  # a page that says so is to look like one
@@ -155,7 +155,9 @@ class AccountPages:
         check_csrf(request)
         who = current_identity()
         if who.via == SESSION:
-            sessions.end(self._database.connection(), UUID(who.user), sessions.id_of(who))
+            credentials.end_sessions(
+                self._database.connection(), UUID(who.user), credentials.session_id(who)
+            )
         response = redirect(f"{request.root}/")
         self._set_cookie(response, COOKIE, "", 0)
         return response
@@ -166,7 +168,7 @@ class AccountPages:
         """Who one is, and where one is signed in."""
         user, here = self._me()
         place, done = request.root + PLACE, first(request.query, "done")
-        found = sessions.list_sessions(self._database.connection(), user.id)
+        found = credentials.list_sessions(self._database.connection(), user.id)
         return self._page(
             request, "account", text("Account"),
             heading=user.name or user.email, email=user.email,
@@ -187,9 +189,9 @@ class AccountPages:
         pairs, (user, here) = sent_form(request), self._me()
         conn, which = self._database.connection(), first(pairs, "session")
         if which == "others":
-            sessions.end(conn, user.id, but=here)
+            credentials.end_sessions(conn, user.id, but=here)
         elif (id := accounts.as_id(which)) is not None:
-            sessions.end(conn, user.id, id)
+            credentials.end_sessions(conn, user.id, id)
         return redirect(f"{request.root}{PLACE}?done=ended")
 
     def ask_password(self, request: Request) -> Response:
@@ -206,7 +208,7 @@ class AccountPages:
             )
         except (Invalid, Unauthenticated, TooManyAttempts) as err:
             return self._password(request, user, err)
-        secret = sessions.start(
+        secret = credentials.start_session(
             conn, user.id, self._lifetime, address=_address(request),
             agent=request.header("User-Agent") or "",
         )  # fmt: skip
@@ -261,13 +263,13 @@ class AccountPages:
     def _device(self, request: Request, email: str) -> str:
         """The known device that the request comes from, "" for another one."""
         sent = self._cookie(request, DEVICE_COOKIE)
-        return devices.find(self._database.connection(), self._device_key, sent, email)
+        return signing.find_device(self._database.connection(), self._device_key, sent, email)
 
     def _remember(self, request: Request, answer: Response, email: str) -> Response:
         """The answer, which makes its browser a known device of the account."""
         sent = self._cookie(request, DEVICE_COOKIE)
-        value = devices.remember(self._database.connection(), self._device_key, sent, email)
-        self._set_cookie(answer, DEVICE_COOKIE, value, devices.LIFETIME)
+        value = signing.remember_device(self._database.connection(), self._device_key, sent, email)
+        self._set_cookie(answer, DEVICE_COOKIE, value, signing.DEVICE)
         return answer
 
     def _me(self) -> tuple[accounts.User, UUID | None]:
@@ -276,7 +278,7 @@ class AccountPages:
         if who.via != SESSION:
             raise Unauthenticated(text("this needs an identity"))
         user = accounts.find_user(self._database.connection(), who.user)
-        return user, sessions.id_of(who)
+        return user, credentials.session_id(who)
 
     def _signed_in(self, request: Request, url: str, secret: str, email: str) -> Response:
         """A redirect that carries the cookie of a session that has begun."""

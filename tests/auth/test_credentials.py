@@ -11,7 +11,7 @@ from uuid import UUID
 
 import pytest
 from forge_min import db
-from forge_min.auth import Identity, accounts, keys
+from forge_min.auth import Identity, accounts, credentials
 from forge_min.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated, UsageError
 from forge_min.ops import auth as command
 from forge_min.testing import TestDatabase
@@ -62,7 +62,7 @@ def test_what_is_no_name_of_a_role_is_refused(conn: db.Connection, anna: UUID, r
     for call in (
         lambda: accounts.create_user(conn, "b@c.d", roles=[role]),
         lambda: accounts.grant(conn, anna, [role]),
-        lambda: keys.create_key(conn, anna, roles=[role]),
+        lambda: credentials.create_key(conn, anna, roles=[role]),
     ):
         with pytest.raises(Invalid) as caught:
             call()
@@ -77,20 +77,23 @@ def test_roles_are_given_and_taken_each_once(conn: db.Connection, anna: UUID) ->
 def test_a_member_of_a_tenant_has_its_roles_there_alone(conn: db.Connection, anna: UUID) -> None:
     acme = accounts.create_tenant(conn, "acme", "Acme")
     accounts.create_tenant(conn, "other")
-    secret = keys.create_key(conn, anna)
+    secret = credentials.create_key(conn, anna)
     with pytest.raises(Forbidden):
-        keys.identify(conn, secret, "acme")
+        credentials.identify_key(conn, secret, "acme")
     assert accounts.grant(conn, anna, ["owner"], acme) == ("owner",)
-    everywhere, there = keys.identify(conn, secret), keys.identify(conn, secret, "ACME")
+    everywhere, there = (
+        credentials.identify_key(conn, secret),
+        credentials.identify_key(conn, secret, "ACME"),
+    )
     assert everywhere.tenant is None and everywhere.roles == {"editor", "reader"}
     assert there.tenant == acme and there.roles == {"editor", "reader", "owner"}
-    assert keys.identify(conn, secret, str(acme)) == there
+    assert credentials.identify_key(conn, secret, str(acme)) == there
     for other in ("other", "nowhere", "acme'--"):
         with pytest.raises(Forbidden):
-            keys.identify(conn, secret, other)
+            credentials.identify_key(conn, secret, other)
     accounts.leave(conn, anna, acme)
     with pytest.raises(Forbidden):
-        keys.identify(conn, secret, "acme")
+        credentials.identify_key(conn, secret, "acme")
     with pytest.raises(NotFound):
         accounts.ungrant(conn, anna, ["owner"], acme)
 
@@ -109,51 +112,54 @@ def test_a_slug_has_one_tenant(conn: db.Connection) -> None:
 
 
 def test_a_key_is_shown_once_and_only_its_digest_is_kept(conn: db.Connection, anna: UUID) -> None:
-    secret = keys.create_key(conn, anna, name="ci")
+    secret = credentials.create_key(conn, anna, name="ci")
     assert secret.startswith("fmk_") and len(secret) == 47
     (row,) = conn.execute("select row_to_json(t)::text from forge_token t").fetchone()
     assert secret not in row and secret[10:] not in row
-    (key,) = keys.list_keys(conn, anna)
+    (key,) = credentials.list_keys(conn, anna)
     assert (key.hint, key.name, key.roles, key.tenant) == (secret[:10], "ci", None, None)
-    assert keys.create_key(conn, anna) != secret
+    assert credentials.create_key(conn, anna) != secret
 
 
 def test_who_has_the_key_is_the_user(conn: db.Connection, anna: UUID) -> None:
-    secret = keys.create_key(conn, anna)
-    identity = keys.identify(conn, secret)
+    secret = credentials.create_key(conn, anna)
+    identity = credentials.identify_key(conn, secret)
     assert identity.user == str(anna) and identity.via == "api_key" and not identity.system
     assert identity.roles == {"editor", "reader"}
     for wrong in (secret + "x", secret[:-1], "fmk_", "", "fmk_\ud800", "fmk_\0"):
         with pytest.raises(Unauthenticated):
-            keys.identify(conn, wrong)
+            credentials.identify_key(conn, wrong)
 
 
 def test_a_key_has_no_role_that_its_user_has_not(conn: db.Connection, anna: UUID) -> None:
-    secret = keys.create_key(conn, anna, roles=["reader", "admin"])
-    assert keys.identify(conn, secret).roles == {"reader"}
+    secret = credentials.create_key(conn, anna, roles=["reader", "admin"])
+    assert credentials.identify_key(conn, secret).roles == {"reader"}
     accounts.grant(conn, anna, ["admin"])
-    assert keys.identify(conn, secret).roles == {"reader", "admin"}
+    assert credentials.identify_key(conn, secret).roles == {"reader", "admin"}
     accounts.ungrant(conn, anna, ["reader"])
-    assert keys.identify(conn, secret).roles == {"admin"}
-    assert keys.identify(conn, keys.create_key(conn, anna, roles=[])).roles == frozenset()
+    assert credentials.identify_key(conn, secret).roles == {"admin"}
+    assert (
+        credentials.identify_key(conn, credentials.create_key(conn, anna, roles=[])).roles
+        == frozenset()
+    )
 
 
 def test_a_key_for_a_tenant_acts_in_no_other(conn: db.Connection, anna: UUID) -> None:
     acme, other = (accounts.create_tenant(conn, slug) for slug in ("acme", "other"))
-    secret = keys.create_key(conn, anna, tenant=acme)
+    secret = credentials.create_key(conn, anna, tenant=acme)
     with pytest.raises(Forbidden):
-        keys.identify(conn, secret)  # no member any more, or not yet
+        credentials.identify_key(conn, secret)  # no member any more, or not yet
     for tenant in (acme, other):
         accounts.grant(conn, anna, ["owner"], tenant)
-    assert keys.identify(conn, secret).tenant == acme
-    assert keys.identify(conn, secret, "acme").tenant == acme
+    assert credentials.identify_key(conn, secret).tenant == acme
+    assert credentials.identify_key(conn, secret, "acme").tenant == acme
     with pytest.raises(Forbidden):
-        keys.identify(conn, secret, "other")
+        credentials.identify_key(conn, secret, "other")
 
 
 def ended(conn: db.Connection, anna: UUID, how: str, secret: str) -> None:
     if how == "revoked":
-        assert keys.revoke_key(conn, secret[:10]) == 1
+        assert credentials.revoke_key(conn, secret[:10]) == 1
     elif how == "expired":
         conn.execute("update forge_token set expires_at = now() - interval '1 ms'")
     elif how == "disabled":
@@ -164,52 +170,52 @@ def ended(conn: db.Connection, anna: UUID, how: str, secret: str) -> None:
 
 @pytest.mark.parametrize("how", ["revoked", "expired", "disabled", "deleted"])
 def test_a_key_that_has_ended_stands_for_nobody(conn: db.Connection, anna: UUID, how: str) -> None:
-    secret = keys.create_key(conn, anna, lifetime=3600.0)
-    identity = keys.identify(conn, secret)
-    assert keys.renewed(conn, identity) == identity
+    secret = credentials.create_key(conn, anna, lifetime=3600.0)
+    identity = credentials.identify_key(conn, secret)
+    assert credentials.renewed(conn, identity) == identity
     ended(conn, anna, how, secret)
     with pytest.raises(Unauthenticated):
-        keys.identify(conn, secret)
-    assert keys.renewed(conn, identity) is None
+        credentials.identify_key(conn, secret)
+    assert credentials.renewed(conn, identity) is None
 
 
 def test_an_identity_is_renewed_with_what_it_is_by_now(conn: db.Connection, anna: UUID) -> None:
     acme = accounts.create_tenant(conn, "acme")
     accounts.grant(conn, anna, ["owner"], acme)
-    there = keys.identify(conn, keys.create_key(conn, anna), "acme")
+    there = credentials.identify_key(conn, credentials.create_key(conn, anna), "acme")
     accounts.ungrant(conn, anna, ["editor"])
-    now = keys.renewed(conn, there)
+    now = credentials.renewed(conn, there)
     assert isinstance(now, Identity) and now.roles == {"reader", "owner"} and now.tenant == acme
     accounts.leave(conn, anna, acme)
-    assert keys.renewed(conn, there) is None
+    assert credentials.renewed(conn, there) is None
 
 
 def test_a_key_is_revoked_once(conn: db.Connection, anna: UUID) -> None:
-    secret = keys.create_key(conn, anna)
-    (key,) = keys.list_keys(conn, anna)
-    assert keys.revoke_key(conn, str(key.id)) == 1
+    secret = credentials.create_key(conn, anna)
+    (key,) = credentials.list_keys(conn, anna)
+    assert credentials.revoke_key(conn, str(key.id)) == 1
     with pytest.raises(NotFound) as caught:
-        keys.revoke_key(conn, secret[:10])
+        credentials.revoke_key(conn, secret[:10])
     assert caught.value.code == "F635"
 
 
 def test_use_is_written_once_a_minute_whoever_asks(
     fresh_database: TestDatabase, conn: db.Connection, anna: UUID
 ) -> None:
-    secret = keys.create_key(conn, anna)
+    secret = credentials.create_key(conn, anna)
 
     def ask(n: int) -> None:
         with db.connect(fresh_database.app_url) as own:
             for _ in range(20):
-                keys.identify(own, secret)
+                credentials.identify_key(own, secret)
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(ask, range(4)))
     (row,) = conn.execute("select seen_at from forge_token").fetchall()
-    keys.identify(conn, secret)
+    credentials.identify_key(conn, secret)
     assert conn.execute("select seen_at from forge_token").fetchall() == [row]
     conn.execute("update forge_token set seen_at = seen_at - interval '61 seconds'")
-    keys.identify(conn, secret)
+    credentials.identify_key(conn, secret)
     (again,) = conn.execute("select seen_at from forge_token").fetchall()
     assert again >= row
 
@@ -230,7 +236,7 @@ def test_a_key_ends_within_ten_years_or_is_none(
     with pytest.raises(UsageError):
         command.manage_accounts(*asked(fresh_database, anna, lifetime))
     assert command.manage_accounts(*asked(fresh_database, anna, "3650d")) == 0
-    assert len(keys.list_keys(conn, anna)) == 1
+    assert len(credentials.list_keys(conn, anna)) == 1
 
 
 def test_a_key_that_was_shown_is_kept_where_nobody_reads_the_rest(
@@ -246,4 +252,4 @@ def test_a_key_that_was_shown_is_kept_where_nobody_reads_the_rest(
     monkeypatch.setattr(command, "tell", tell)
     with pytest.raises(BrokenPipeError):
         command.manage_accounts(*asked(fresh_database, anna))
-    assert keys.identify(conn, shown[0]).user == str(anna)
+    assert credentials.identify_key(conn, shown[0]).user == str(anna)
