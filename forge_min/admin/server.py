@@ -78,14 +78,13 @@ class AdminServer:
         self._ending = threading.Event()
         self._history = History(figures)
         inside = inside or OneProcess()
-        pages = Pages(project, health, self._history, inside)
         access = Access(token, host)
         router = Router()
         routes: dict[str, Handler] = {
             **access.routes(),
-            **pages.routes(),
+            **Pages(project, health, self._history, inside).routes(),
             **Profiles(inside, self._ending.wait).routes(),
-            **Traces(inside, self._ending.wait, pages.page).routes(),
+            **Traces(inside, self._ending.wait, project).routes(),
             "GET /metrics": lambda request: _metrics(*metrics(request.header("Accept") or "")),
             "GET /healthz": lambda _: json_response({"status": "ok", **health()}),
             "GET /readyz": lambda _: _readyz(*ready()),

@@ -202,8 +202,9 @@ def _quoted(text: str) -> str:
     return repr(text + '"')[1:-2].replace("{", "{{").replace("}", "}}")
 
 
-_OURS = files(__package__.partition(".")[0]) / "wsgi" / "templates"
-_INCLUDED = ("field.html",)  # templates of the library that only others include
+_LIBRARY = files(__package__.partition(".")[0])
+_FOLDERS = ("wsgi/templates", "admin/templates")  # the first for projects, too
+_INCLUDED = ("field.html", "process.html")  # templates of the library that only others include
 _STEM = re.compile(r"[a-z][a-z0-9_-]*")
 
 
@@ -230,26 +231,22 @@ def compile_pages(root: Path) -> dict[str, str]:
 
 def library_page(name: str) -> str | None:
     """The source of a page of the library's, "list.html"; None where there is none of the name."""
-    place = _OURS / name
+    place = _LIBRARY / _FOLDERS[0] / name
     return place.read_text("utf-8") if place.is_file() else None
 
 
 def compile_library_pages() -> dict[str, str]:
     """Return the source of each compiled template by its path: "wsgi/templates/form.py"."""
     compiled = {}
-    for place in sorted(_OURS.iterdir(), key=lambda place: place.name):
-        if place.name.endswith(".html") and place.name not in _INCLUDED:
-            stem = place.name.removesuffix(".html")
-            text = place.read_text("utf-8")
-            compiled[f"wsgi/templates/{stem}.py"] = compile_page(
-                text, stem, file=place.name, load=_load_library_page
-            )
+    for folder in _FOLDERS:
+        places = [place for place in (_LIBRARY / folder).iterdir() if place.name.endswith(".html")]
+        pages = {place.name: PageSource(place.name, place.read_text("utf-8")) for place in places}
+        for file, page in sorted(pages.items()):
+            stem = file.removesuffix(".html")
+            if file not in _INCLUDED and "<!--$body-->" not in page.text:
+                text = compile_page(page.text, stem, file=file, load=pages.get)
+                compiled[f"{folder}/{stem}.py"] = text
     return compiled
-
-
-def _load_library_page(name: str) -> PageSource | None:
-    text = library_page(name)
-    return None if text is None else PageSource(name, text)
 
 
 def _add(compiled: dict[str, str], root: Path, path: Path, stem: str) -> None:
