@@ -16,7 +16,7 @@ def late(package: str, places: Mapping[str, str]) -> Callable[[str], Any]:
     def found(name: str) -> Any:
         if name not in places:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        module, _, its_name = places[name].partition(".")
+        module, _, its_name = places[name].rpartition(".")
         return getattr(import_module(f".{module}", package), its_name)
 
     return found

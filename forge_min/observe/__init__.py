@@ -6,9 +6,9 @@ first asked for (PEP 562), so a process that exports no spans never pays for it 
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from ..late import late
 from .asked import Asked
 from .connections import trace_connection
 from .logs import (
@@ -53,14 +53,13 @@ __all__ = [
     "trace_connection", "trace_of", "trace_wsgi",
 ]  # fmt: skip
 
-
-_LATER = {
-    "setup": ".sdk", "Telemetry": ".sdk", "OTLPExporter": ".otlp", "new_exporter": ".otlp",
-    "Exposed": ".metrics.meter",
-}  # fmt: skip
-
-
-def __getattr__(name: str) -> object:
-    if home := _LATER.get(name):
-        return getattr(import_module(home, __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = late(
+    __name__,
+    {
+        "setup": "sdk.setup",
+        "Telemetry": "sdk.Telemetry",
+        "OTLPExporter": "otlp.OTLPExporter",
+        "new_exporter": "otlp.new_exporter",
+        "Exposed": "metrics.meter.Exposed",
+    },
+)
