@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
 from types import SimpleNamespace as Item
 
 from ..wsgi import Handler, Raw, Request, Response, html_response
 from .history import History
-from .inside import Inside
+from .inside import HealthSource
 from .plots import plots
 from .profiles import PATH
 from .templates import overview, profiles
@@ -26,17 +25,10 @@ _ICON = (
 
 
 class Pages:
-    """project: the site's name. health: what /healthz says."""
+    """project: the site's name."""
 
-    def __init__(
-        self,
-        project: str,
-        health: Callable[[], Mapping[str, object]],
-        history: History,
-        inside: Inside,
-    ) -> None:
-        self._project, self._health = project, health
-        self._history, self._inside = history, inside
+    def __init__(self, project: str, health: HealthSource, history: History) -> None:
+        self._project, self._health, self._history = project, health, history
         self._started = time.monotonic()
 
     def routes(self) -> dict[str, Handler]:
@@ -48,7 +40,7 @@ class Pages:
         }
 
     def _overview(self, request: Request) -> Response:
-        said, serving = self._health(), self._inside.serving()
+        said, serving = self._health.alive(), self._health.inspector.serving()
         facts = {
             "version": said.get("version", "unknown"),
             "commit": str(said.get("commit", "unknown"))[:12],
@@ -66,7 +58,7 @@ class Pages:
         return html_response(page)
 
     def _profiles(self, request: Request) -> Response:
-        names = self._inside.names()
+        names = self._health.inspector.names()
         processes = names if len(names) > 1 else ()
         page = profiles.render(
             project=self._project, title="Profiles", head=Raw(), processes=processes
