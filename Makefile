@@ -36,7 +36,7 @@ run: $(READY)  ## build examples/departures, serve it and load its data; SMOKE=1
 
 clean:  ## remove everything that these commands created, also the environments and the data of the example
 	@rm -rf build dist .run $(VENV) $(PEERS) $(SIZES) .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	@rm -rf *.egg-info examples/*/dist forge_min/_fanout*.so forge_min/html/templates/[a-z]*.py
+	@rm -rf *.egg-info examples/*/dist forge_min/_fanout*.so forge_min/*/templates/[a-z]*.py
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 ##@ Test
@@ -99,7 +99,7 @@ $(STAMP):
 	@tools/environment.sh $(VENV) $(STAMP)
 
 # setup.py compiles them for an installation; this follows an edited template.
-$(PAGES): $(wildcard forge_min/html/templates/*.html forge_min/pages/*.py) | $(STAMP)
+$(PAGES): $(wildcard forge_min/*/templates/*.html forge_min/pages/*.py) | $(STAMP)
 	@$(PY) setup.py -q compile_pages
 	@touch $@
 

@@ -99,8 +99,7 @@ LAZY = {
 BY_NAME = {
     "_compat.py": "the modules that replace those of earlier versions",
     "late.py": "parts of a package; a page would wait for them",
-    "observe/__init__.py": "setup loads the SDK, 40 ms that only a sampling process should pay",
-    "observe/otlp/choice.py": "the official exporter, if it is installed",
+    "observe/otlp/exporter.py": "the official exporter, if it is installed",
     "ops/project.py": "the user's code: gen.registry and app",
     "testing/factory.py": "gen.<resource>.factory, which nothing else imports",
     "ship/artifact/boot.py": "it is the artifact's __main__: outside the package, when it runs",

@@ -11,19 +11,17 @@ from ..late import late
 if TYPE_CHECKING:
     from .history import SERIES, Figures, Jobs
     from .inside import Inside, OneProcess, Told
+    from .jobs import JobsPages
     from .server import AdminServer
 
 __getattr__ = late(
     __name__,
     {
-        "AdminServer": "server.AdminServer",
-        "Figures": "history.Figures",
-        "Inside": "inside.Inside",
-        "Jobs": "history.Jobs",
-        "OneProcess": "inside.OneProcess",
-        "SERIES": "history.SERIES",
-        "Told": "inside.Told",
+        "history": ["Figures", "Jobs", "SERIES"],
+        "inside": ["Inside", "OneProcess", "Told"],
+        "jobs": ["JobsPages"],
+        "server": ["AdminServer"],
     },
 )
 
-__all__ = ["AdminServer", "Figures", "Inside", "Jobs", "OneProcess", "SERIES", "Told"]
+__all__ = ["AdminServer", "Figures", "Inside", "Jobs", "JobsPages", "OneProcess", "SERIES", "Told"]

@@ -20,31 +20,19 @@ from ..wsgi import (
     Response,
     bearer,
     cookies_of,
-    escape,
     first,
     html_response,
     network,
     preferred,
     redirect,
 )
+from .templates import sign_in
 
 SIGN_IN = "/sign-in"
 _OPEN = ("/favicon.ico", "/healthz", SIGN_IN)  # probes, and the form to sign in, know no secret
 _COOKIE = "forge_admin"
 _GUESSES, _MINUTE = 10, 60.0
 _MOST = 10_000  # networks that are remembered
-_FORM = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Sign in</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="stylesheet" href="/static/forge/forge.css">
-<link rel="stylesheet" href="/static/admin/admin.css"></head>
-<body><main><h1>Sign in</h1>{wrong}<form class="form" method="post" action="/sign-in">
-<input type="hidden" name="next" value="{next}">
-<p><label for="token">admin.token</label>
-<input id="token" type="password" name="token" required autofocus></p>
-<p><button>Sign in</button></p></form></main></body></html>
-"""
-_WRONG = '<p class="notice bad" role="alert">That is not the token.</p>'
 
 
 class Access:
@@ -97,13 +85,13 @@ class Access:
 
     def _ask_token(self, request: Request) -> Response:
         place = _path(first(request.query, "next"))
-        return html_response(_FORM.format(wrong="", next=escape(place)))
+        return html_response(sign_in.render(wrong=False, next=place))
 
     def _sign_in(self, request: Request) -> Response:
         """Then the page that was asked for first."""
         place = _path(first(request.form(), "next"))
         if not self._is_token(request, first(request.form(), "token")):
-            return html_response(_FORM.format(wrong=_WRONG, next=escape(place)), 403)
+            return html_response(sign_in.render(wrong=True, next=place), 403)
         answer = redirect(place)
         cookie = f"{_COOKIE}={self._cookie}; Path=/; HttpOnly; SameSite=Strict"
         answer.headers.append(("Set-Cookie", cookie))

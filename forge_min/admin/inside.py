@@ -1,4 +1,4 @@
-"""The processes whose inside the admin server can show, and how they are asked."""
+"""What the admin server asks: the site's health, and the processes whose inside it can show."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from ..observe.profiles import Inspector, Question, Wait
+from ..observe import Inspector, Question, Wait
+from ..wsgi import Handler
+from .history import Figures
 
 
 class Told(NamedTuple):
@@ -50,3 +52,29 @@ class OneProcess:
     def ask(self, names: Sequence[str], question: Question, wait: Wait) -> Mapping[str, Told]:
         """As of `Inside`."""
         return {name: Told(os.getpid(), self._inspector.ask(question, wait)) for name in names}
+
+
+class HealthSource(Protocol):
+    """What the admin server shows.
+
+    `figures` is called on the thread `admin-history`, the others on the threads `admin-N`.
+    """
+
+    @property
+    def inspector(self) -> Inside:
+        """The processes that profiles and traces are of."""
+
+    def alive(self) -> Mapping[str, object]:
+        """What /healthz adds to its status."""
+
+    def ready(self) -> tuple[bool, Mapping[str, object]]:
+        """Whether this process can serve, and why not."""
+
+    def metrics(self, accept: str) -> tuple[str, bytes]:
+        """Content type and body of /metrics for an Accept header."""
+
+    def jobs(self) -> Handler | None:
+        """The handler of the jobs page; None until the application has started."""
+
+    def figures(self) -> Figures:
+        """What the plots show, read every 2 s."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from math import ceil, floor, log10
+from types import SimpleNamespace as Item
 from typing import NamedTuple
 
-from ..wsgi import Raw, join, tag
+from ..wsgi import Raw
 from .history import KEPT, PERIOD, Point
+from .templates import plots as page
 
-_WIDTH, _HEIGHT = 300, 80
+_WIDTH, _HEIGHT = 300, 80  # as in plots.html
 _STATES = ("available", "running", "scheduled", "retryable", "discarded")
 
 Values = Sequence[float | None]
@@ -47,41 +49,40 @@ def plots(points: Sequence[Point]) -> Raw:
         Line("streams", "b", [p.streams for p in points]),
     ]
     processor = [Line("all processes", "a", [100 * p.processor for p in points])]
-    return tag("div", join([
-        plot("Requests", "per second", requests), plot("Latency", "ms", latency),
-        plot("Jobs ended", "per second", ended), plot("Jobs", "by state", states),
-        plot("Connections", "open", open_ones), plot("Processor", "% of one", processor),
-    ]), class_="plots")  # fmt: skip
+    shown = [
+        plot("Requests", "per second", requests),
+        plot("Latency", "ms", latency),
+        plot("Jobs ended", "per second", ended),
+        plot("Jobs", "by state", states),
+        plot("Connections", "open", open_ones),
+        plot("Processor", "% of one", processor),
+    ]
+    return Raw(page.render(plots=shown, minutes=round(PERIOD * KEPT / 60)))
 
 
-def plot(title: str, unit: str, lines: Sequence[Line]) -> Raw:
-    """A figure: the lines, and in words what each is at."""
+def plot(title: str, unit: str, lines: Sequence[Line]) -> Item:
+    """A figure for plots.html: the lines, and in words what each is at."""
     most = _ceiling(max((v for line in lines for v in line.values if v is not None), default=0.0))
-    now = [(line, line.values[-1] if line.values else None) for line in lines]
-    told = f"{title}, {unit}, now: " + ", ".join(f"{ln.name} {_number(v)}" for ln, v in now)
-    marks = [
-        tag("li", join([tag("span", line.name, class_=f"mark {line.look}"), " ",
-                        tag("b", _number(value))]))
-        for line, value in now
-    ]  # fmt: skip
-    shapes = "".join(shape for line in reversed(lines) for shape in _shapes(line, most))
-    middle = _HEIGHT // 2
-    drawing = tag("svg", Raw(
-        f'{tag("title", told)}<path class="grid" d="M0 .5H{_WIDTH}M0 {middle}H{_WIDTH}"/>'
-        f'<path class="base" d="M0 {_HEIGHT - 0.5}H{_WIDTH}"/>{shapes}'
-    ), viewBox=f"0 0 {_WIDTH} {_HEIGHT}", preserveAspectRatio="none", role="img",
-        aria_label=told)  # fmt: skip
-    minutes = round(PERIOD * KEPT / 60)
-    return tag("figure", join([
-        tag("figcaption", join([tag("strong", title), " ", tag("small", unit)])),
-        tag("div", join([tag("span", _number(most), class_="most"), drawing]), class_="drawing"),
-        tag("div", join([tag("span", f"{minutes} min ago"), tag("span", "now")]), class_="axis"),
-        tag("ul", join(marks)),
-    ]), class_="card plot")  # fmt: skip
+    now = [
+        Item(name=line.name, look=line.look, now=_number(line.values[-1] if line.values else None))
+        for line in lines
+    ]
+    return Item(
+        title=title,
+        unit=unit,
+        most=_number(most),
+        told=f"{title}, {unit}, now: " + ", ".join(f"{line.name} {line.now}" for line in now),
+        lines=now,
+        paths=[
+            Item(look=line.look, shape=shape)
+            for line in reversed(lines)
+            for shape in _shapes(line, most)
+        ],
+    )
 
 
 def _shapes(line: Line, most: float) -> Iterator[str]:
-    """A path for each stretch without gaps; a value between two gaps is a dot."""
+    """The `d` of a path for each stretch without gaps; a value between two gaps is a dot."""
     step, start = _WIDTH / (KEPT - 1), KEPT - len(line.values)
     stretch: list[str] = []
     for index, value in enumerate([*line.values, None], start):
@@ -90,7 +91,7 @@ def _shapes(line: Line, most: float) -> Iterator[str]:
             stretch.append(f"{index * step:.1f} {y:.1f}")
         elif stretch:
             dot = "h.1" if len(stretch) == 1 else ""
-            yield f'<path class="line {line.look}" d="M{"L".join(stretch)}{dot}"/>'
+            yield f"M{'L'.join(stretch)}{dot}"
             stretch = []
 
 

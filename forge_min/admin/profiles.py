@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import BadRequest
 from ..expression import expression
-from ..observe.profiles import Profile, Question, Wait, collapsed, flame_graph, merged
+from ..observe import Profile, Question, Wait, collapsed, flame_graph, merged
 from ..wsgi import Handler, HTTPProblem, Request, Response, first, preferred, text_response
 from .inside import Inside, Told
 
@@ -46,9 +46,7 @@ class Profiles:
 
     def _threads(self, request: Request) -> Response:
         names = self._asked(request.query)
-        told = self._inside.ask(names, Question("threads"), self._wait)
-        if not told:
-            raise _no_answer(names)
+        told = self._answers(names, Question("threads"))
         if len(self._inside.names()) == 1:
             return text_response(next(iter(told.values())).answer)
         parts = [f"{_head(name, of.pid)}\n\n{of.answer}" for name, of in told.items()]
@@ -65,9 +63,7 @@ class Profiles:
         names = self._asked(query)
         options = {"seconds": seconds, "hz": int(hz), "clock": clock}
         with self._my_turn(seconds):
-            told = self._inside.ask(names, Question("profile", options), self._wait)
-        if not told:
-            raise _no_answer(names)
+            told = self._answers(names, Question("profile", options))
         return _shown(names, told, request)
 
     def _heap(self, request: Request) -> Response:
@@ -93,9 +89,7 @@ class Profiles:
         """The answers as text, or as JSON where that is asked for."""
         names = self._asked(query)
         with self._my_turn(seconds):
-            told = self._inside.ask(names, question, self._wait)
-        if not told:
-            raise _no_answer(names)
+            told = self._answers(names, question)
         if preferred(request, ("text/plain", "application/json")) == "application/json":
             rows = [{"process": n, "pid": of.pid, **of.answer} for n, of in told.items()]
             lost = [name for name in names if name not in told]
@@ -104,6 +98,13 @@ class Profiles:
             return Response(200, body, [("Content-Type", "application/json")])
         parts = ["\n".join([_head(n, of.pid), *lines(of.answer)]) for n, of in told.items()]
         return text_response("\n\n".join([*parts, *silent(names, told)]) + "\n")
+
+    def _answers(self, names: Sequence[str], question: Question) -> Mapping[str, Told]:
+        """By process. Raises HTTPProblem 503 if none answers."""
+        told = self._inside.ask(names, question, self._wait)
+        if not told:
+            raise _later(f"no answer from: {', '.join(names)}", 5)
+        return told
 
     def _asked(self, query: Query) -> Sequence[str]:
         """The processes that a query is about."""
@@ -152,10 +153,6 @@ def _shown(names: Sequence[str], told: Mapping[str, Told], request: Request) -> 
     title = " and ".join(f"process {name} (pid {of.pid})" for name, of in told.items())
     headers.append(("Content-Type", "image/svg+xml"))
     return Response(200, flame_graph(profile, title).encode(), headers)
-
-
-def _no_answer(names: Sequence[str]) -> HTTPProblem:
-    return _later(f"no answer from: {', '.join(names)}", 5)
 
 
 def _later(message: str, seconds: int) -> HTTPProblem:

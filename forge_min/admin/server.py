@@ -1,6 +1,6 @@
 """The admin server: its own `wsgi.Server` with four threads, and the routes that it answers.
 
-What it shows comes from callables, so it knows no database, no job and no configuration.
+What it shows comes from a `HealthSource`, so it knows no database, no job and no configuration.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import json
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from ipaddress import ip_address
 
 from ..data import files
@@ -28,8 +28,8 @@ from ..wsgi import (
     text_response,
 )
 from .access import Access
-from .history import Figures, History
-from .inside import Inside, OneProcess
+from .history import History
+from .inside import HealthSource
 from .pages import Pages
 from .profiles import Profiles
 from .traces import Traces
@@ -43,12 +43,7 @@ class AdminServer:
     """Answers the overview at /, /metrics, /healthz, /readyz, /debug/pprof/ and /jobs.
 
     host, port: where to listen (port 0: any). project: the site's name. token: when not empty,
-    every request but /healthz needs it. metrics: takes the Accept header, gives the scrape's type
-    and body. health: what /healthz adds to its status. ready: whether this process can serve, and
-    why not. jobs: answers the jobs page, None until the application has started. figures: what the
-    plots show, read every 2 s on the thread `admin-history`. inside: the processes that profiles
-    are of; this one by default. listener: a socket that listens there already. The other callables
-    run on the threads `admin-N`.
+    every request but /healthz needs it. listener: a socket that listens there already.
 
     Raises ServerError: F507 off loopback without a token, F503 when the address cannot be had.
     """
@@ -57,15 +52,10 @@ class AdminServer:
         self,
         host: str,
         port: int,
+        health: HealthSource,
         *,
         project: str = "forge_min",
         token: str = "",
-        metrics: Callable[[str], tuple[str, bytes]],
-        health: Callable[[], Mapping[str, object]],
-        ready: Callable[[], tuple[bool, Mapping[str, object]]],
-        jobs: Callable[[], Handler | None] = lambda: None,
-        figures: Callable[[], Figures] = lambda: ([], None),
-        inside: Inside | None = None,
         listener: socket.socket | None = None,
     ) -> None:
         if not token and not _is_loopback(host):
@@ -74,22 +64,22 @@ class AdminServer:
                 code="F507",
                 hint="set FORGE_ADMIN_TOKEN, or FORGE_ADMIN_HOST=127.0.0.1",
             )
-        self._jobs = jobs
+        self._health = health
         self._ending = threading.Event()
-        self._history = History(figures)
-        inside = inside or OneProcess()
-        pages = Pages(project, health, self._history, inside)
+        self._history = History(health.figures)
         access = Access(token, host)
         router = Router()
         routes: dict[str, Handler] = {
             **access.routes(),
-            **pages.routes(),
-            **Profiles(inside, self._ending.wait).routes(),
-            **Traces(inside, self._ending.wait, pages.page).routes(),
-            "GET /metrics": lambda request: _metrics(*metrics(request.header("Accept") or "")),
-            "GET /healthz": lambda _: json_response({"status": "ok", **health()}),
-            "GET /readyz": lambda _: _readyz(*ready()),
-            "GET /static/forge/{path...}": StaticFiles(files("forge_min.html") / "assets"),
+            **Pages(project, health, self._history).routes(),
+            **Profiles(health.inspector, self._ending.wait).routes(),
+            **Traces(health.inspector, self._ending.wait, project).routes(),
+            "GET /metrics": lambda request: _metrics(
+                *health.metrics(request.header("Accept") or "")
+            ),
+            "GET /healthz": lambda _: json_response({"status": "ok", **health.alive()}),
+            "GET /readyz": lambda _: _readyz(*health.ready()),
+            "GET /static/forge/{path...}": StaticFiles(files("forge_min.wsgi") / "assets"),
             "GET /static/admin/{path...}": StaticFiles(files(__package__) / "assets"),
             **{f"GET {path}": self._show_jobs for path in _JOBS},
             "POST /jobs/{path...}": self._show_jobs,
@@ -134,7 +124,7 @@ class AdminServer:
         self._history.stop()
 
     def _show_jobs(self, request: Request) -> Response:
-        show = self._jobs()
+        show = self._health.jobs()
         if show is None:
             raise HTTPProblem(503, "the application is starting", code="F506")
         return show(request)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime
+from types import SimpleNamespace as Item
 from typing import TYPE_CHECKING
 
-from ..observe.profiles import Question, Wait
-from ..wsgi import Handler, Raw, Request, Response, join, preferred, tag, text_response
+from ..observe import Question, Wait
+from ..wsgi import Handler, Raw, Request, Response, html_response, preferred, text_response
 from .inside import Inside
 from .profiles import silent
+from .templates import traces as template
 
 if TYPE_CHECKING:
-    from ..observe.recent import Branch, Tree
+    from ..observe import Branch, Tree
 
 PATH = "/debug/traces"
 _MOST = 100
@@ -24,12 +25,10 @@ _NONE = (
 
 
 class Traces:
-    """inside: the processes that are asked. wait: as of `Inspector.ask`. page: a whole page, of its
-    title and content.
-    """
+    """inside: the processes that are asked. wait: as of `Inspector.ask`. project: its name."""
 
-    def __init__(self, inside: Inside, wait: Wait, page: Callable[[str, str], Response]) -> None:
-        self._inside, self._wait, self._page = inside, wait, page
+    def __init__(self, inside: Inside, wait: Wait, project: str) -> None:
+        self._inside, self._wait, self._project = inside, wait, project
 
     def routes(self) -> dict[str, Handler]:
         """It may be asked for at any time."""
@@ -49,57 +48,50 @@ class Traces:
         if kind == "text/plain":
             lines = [*(map(str, trees) if trees else [_NONE]), *lost]
             return text_response("\n".join(lines) + "\n")
-        shown = join(map(_tree, trees)) if trees else tag("p", _NONE)
-        said = [tag("p", line, class_="bad") for line in lost]
-        return self._page("Traces", join([tag("h1", "Traces"), *said, shown]))
+        page = template.render(
+            project=self._project,
+            title="Traces",
+            head=Raw(),
+            lost=lost,
+            none="" if trees else _NONE,
+            trees=list(map(_tree, trees)),
+        )
+        # A span may hold half of a surrogate pair, which has no UTF-8.
+        return html_response(page.encode(errors="replace").decode())
 
 
 def _plain(tree: Tree) -> dict[str, object]:
     return {**tree._asdict(), "branches": [branch._asdict() for branch in tree.branches]}
 
 
-def _tree(tree: Tree) -> Raw:
+def _tree(tree: Tree) -> Item:
+    """As traces.html shows it."""
     root = tree.branches[0]
-    at = datetime.fromtimestamp(tree.at, UTC).isoformat(" ", "milliseconds")[:23]
-    state = root.attributes.get("http.response.status_code", "")
-    head = [
-        tag("b", root.name), f" {state} " if state else " ", _took(root.seconds),
-        tag("small", f"{at} UTC · {tree.trace_id}"),
-    ]  # fmt: skip
-    rows = [tag("tr", join([
-        tag("td", "\u2007" * 2 * branch.depth + branch.name, **_state(branch)),
-        tag("td", _took(branch.seconds)),
-        tag("td", _bar(branch, root.seconds)),
-        tag("td", _said(branch)),
-    ])) for branch in tree.branches]  # fmt: skip
-    left = tag("p", f"and {tree.left_out} more spans") if tree.left_out else Raw()
-    names = join(tag("th", name, scope="col") for name in ("span", "took", "when", "what"))
-    table = tag("table", join([tag("thead", tag("tr", names)), tag("tbody", join(rows))]))
-    inside = tag("div", table, class_="scroll", tabindex="0", role="group", aria_label=root.name)
-    return tag("details", join([tag("summary", join(head)), inside, left]), class_="trace card")
+    return Item(
+        name=root.name,
+        state=root.attributes.get("http.response.status_code", ""),
+        took=_took(root.seconds),
+        at=datetime.fromtimestamp(tree.at, UTC).isoformat(" ", "milliseconds")[:23],
+        trace_id=tree.trace_id,
+        left_out=tree.left_out,
+        branches=[_branch(branch, root.seconds) for branch in tree.branches],
+    )
 
 
-def _state(branch: Branch) -> dict[str, str]:
-    return {"class_": "bad"} if branch.failed else {}
+def _branch(branch: Branch, whole: float) -> Item:
+    """whole: seconds of its root, in whose time it lies."""
+    scale = 100 / max(whole, 1e-9)
+    start = min(max(branch.start * scale, 0.0), 100.0)
+    return Item(
+        name="\u2007" * 2 * branch.depth + branch.name,
+        failed=branch.failed,
+        took=_took(branch.seconds),
+        start=f"{start:.2f}",
+        width=f"{min(max(branch.seconds * scale, 0.5), 100.5 - start):.2f}",
+        events=branch.events,
+        attributes=[Item(name=name, value=value) for name, value in branch.attributes.items()],
+    )
 
 
 def _took(seconds: float) -> str:
     return f"{seconds * 1e3:.1f} ms"
-
-
-def _bar(branch: Branch, whole: float) -> Raw:
-    """Where it lies in the time of its root."""
-    scale = 100 / max(whole, 1e-9)
-    start = min(max(branch.start * scale, 0.0), 100.0)
-    width = min(max(branch.seconds * scale, 0.5), 100.5 - start)
-    rect = tag("rect", "", x=f"{start:.2f}", y="1", width=f"{width:.2f}", height="6")
-    return tag("svg", rect, viewBox="0 0 100 8", class_="span", aria_hidden="true")
-
-
-def _said(branch: Branch) -> Raw:
-    found = [
-        tag("li", join([tag("small", f"{name} "), str(value)]))
-        for name, value in branch.attributes.items()
-    ]
-    errors = [tag("li", event, class_="bad") for event in branch.events]
-    return tag("ul", join([*errors, *found]))

@@ -50,7 +50,7 @@ from .tracing import JobSpan, RequestSpan, new_telemetry
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-    from ..admin.jobs import JobsPages
+    from ..admin import JobsPages
 
 log = logging.getLogger("forge_min.app")
 _MARGIN = 5.0  # seconds beyond database.statement_timeout until the server is held for dead
@@ -267,7 +267,7 @@ class Running:
     @cached_property
     def jobs_pages(self) -> JobsPages:
         """Handler of the admin server's /jobs, created by the first request."""
-        from ..admin.jobs import JobsPages
+        from ..admin import JobsPages
 
         reporting = partial(jobs.told_of, self._catalogue.kinds)
         return JobsPages(self._admin_database, self._config.project.name, reporting)

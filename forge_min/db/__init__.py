@@ -35,10 +35,7 @@ if TYPE_CHECKING:
 
 __getattr__ = late(
     __name__,
-    {
-        "EmbeddedServer": "embedded.EmbeddedServer",
-        "scratch_database": "embedded.scratch_database",
-    },
+    {"embedded": ["EmbeddedServer", "scratch_database"]},
 )
 
 # The forge_ tables; they come before the project's own files.

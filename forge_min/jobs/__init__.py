@@ -14,14 +14,13 @@ from .kinds import Catalogue, Kind, kind_of, told_of
 from .new import NewJob, Unique
 
 if TYPE_CHECKING:
-    from .working import Observer as WorkerObserver
     from .working import Worker
 
-__getattr__ = late(__name__, {"Worker": "working.Worker", "WorkerObserver": "working.Observer"})
+__getattr__ = late(__name__, {"working": ["Worker"]})
 
 __all__ = [
     "Cancel", "Cancelled", "Catalogue", "Change", "Client", "Cron", "Discard", "Interval", "Job",
     "JobHook", "Kind", "NewJob", "Periodic", "Retention", "Snooze", "StaleClaim", "Unique",
-    "Worker", "WorkerObserver", "caused_by", "check_periodic", "insert_many_tx", "insert_tx",
+    "Worker", "caused_by", "check_periodic", "insert_many_tx", "insert_tx",
     "job_fragment", "kind_of", "produced", "register_periodic", "told", "told_of",
 ]  # fmt: skip

@@ -6,9 +6,9 @@ first asked for (PEP 562), so a process that exports no spans never pays for it 
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from ..late import late
 from .asked import Asked
 from .connections import trace_connection
 from .logs import (
@@ -42,25 +42,35 @@ from .wsgi import http_attributes, note_answer, trace_wsgi
 if TYPE_CHECKING:
     from .metrics.meter import Exposed
     from .otlp import OTLPExporter, new_exporter
+    from .profiles import Inspector, Profile, Question, Wait, collapsed, flame_graph, merged
+    from .recent import Branch, Tree
     from .sdk import Telemetry, setup
 
 __all__ = [
-    "AccessLog", "Asked", "CONTENT_TYPE", "Exposed", "LineWriter", "OPENMETRICS_TYPE",
-    "OTLPExporter", "Registry", "Snapshot", "Span", "Telemetry", "add_process_metrics",
-    "current_traceparent", "http_attributes", "is_text", "lasting", "lines_to", "log_fields",
-    "masked", "new_exporter", "new_handler", "note", "note_answer", "noting", "render_metrics",
-    "scrape", "setup", "snapshot", "span", "summed", "tidied",
-    "trace_connection", "trace_of", "trace_wsgi",
+    "AccessLog", "Asked", "Branch", "CONTENT_TYPE", "Exposed", "Inspector", "LineWriter",
+    "OPENMETRICS_TYPE", "OTLPExporter", "Profile", "Question", "Registry", "Snapshot", "Span",
+    "Telemetry", "Tree", "Wait", "add_process_metrics", "collapsed", "current_traceparent",
+    "flame_graph", "http_attributes", "is_text", "lasting", "lines_to", "log_fields", "masked",
+    "merged", "new_exporter", "new_handler", "note", "note_answer", "noting", "render_metrics",
+    "scrape", "setup", "snapshot", "span", "summed", "tidied", "trace_connection", "trace_of",
+    "trace_wsgi",
 ]  # fmt: skip
 
-
-_LATER = {
-    "setup": ".sdk", "Telemetry": ".sdk", "OTLPExporter": ".otlp", "new_exporter": ".otlp",
-    "Exposed": ".metrics.meter",
-}  # fmt: skip
-
-
-def __getattr__(name: str) -> object:
-    if home := _LATER.get(name):
-        return getattr(import_module(home, __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = late(
+    __name__,
+    {
+        "metrics.meter": ["Exposed"],
+        "otlp": ["OTLPExporter", "new_exporter"],
+        "profiles": [
+            "Inspector",
+            "Profile",
+            "Question",
+            "Wait",
+            "collapsed",
+            "flame_graph",
+            "merged",
+        ],
+        "recent": ["Branch", "Tree"],
+        "sdk": ["Telemetry", "setup"],
+    },
+)

@@ -75,7 +75,7 @@ class _DecidedSampler(Sampler):
 
 
 class RecordedSpan:
-    """A span of the SDK and its place in the OpenTelemetry context (see `tracing.Recording`)."""
+    """A span of the SDK and its place in the OpenTelemetry context."""
 
     def __init__(self, span: trace.Span) -> None:
         self._span = span
@@ -152,11 +152,11 @@ class Telemetry:
         return self._batch.dropped if self._batch else {}
 
     def state(self) -> str:
-        """As of `tracing.Recorder`."""
+        """The `tracestate` of the span that this thread is in; "" if it has none."""
         return trace.get_current_span().get_span_context().trace_state.to_header()
 
     def here(self) -> SpanContext | None:
-        """As of `tracing.Recorder`."""
+        """The span of OpenTelemetry's API that this thread is in."""
         found = trace.get_current_span().get_span_context()
         if not found.is_valid:
             return None
@@ -172,7 +172,10 @@ class Telemetry:
         links: Sequence[SpanContext],
         state: str,
     ) -> RecordedSpan:
-        """Start a sampled span (see `tracing.Recorder`)."""
+        """Start a sampled span and enter its OpenTelemetry context.
+
+        parent: None begins a new trace. remote: `parent` is a span of another process.
+        """
         context = otel.set_value(_RECORD, True, Context())
         if parent is not None:
             above = trace.NonRecordingSpan(_above(parent, remote, state))

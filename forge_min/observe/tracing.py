@@ -1,4 +1,4 @@
-"""Spans: where in a trace this thread is. Decides sampling; knows the SDK by a protocol only.
+"""Spans: where in a trace this thread is. Decides sampling, and loads no SDK.
 
 PERF: an SDK span costs 21 µs sampled and 10 µs with the SDK's own sampler off. So the decision is
 made here, before the SDK is touched: what is not sampled costs one small object and two
@@ -13,71 +13,22 @@ from contextlib import suppress
 from contextvars import ContextVar, Token
 from random import random
 from types import TracebackType
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from .traceparent import SpanContext, format_traceparent, new_root, parse_traceparent
+
+if TYPE_CHECKING:
+    from .sdk import RecordedSpan, Telemetry
 
 Kind = Literal["internal", "server", "client", "producer", "consumer"]
 Value = str | bool | int | float
 Attributes = Mapping[str, Value]
 
-
-class Recording(Protocol):
-    """One span that is being recorded (the SDK's, see sdk.py)."""
-
-    context: SpanContext
-
-    def set_attribute(self, key: str, value: Value) -> None:
-        """Set one attribute."""
-
-    def update_name(self, name: str) -> None:
-        """Give it another name."""
-
-    def fail(self, description: str) -> None:
-        """Status error."""
-
-    def record(self, exception: BaseException) -> None:
-        """Add the exception as an event."""
-
-    def leave(self) -> None:
-        """Leave its OpenTelemetry context; it goes on."""
-
-    def end(self) -> None:
-        """End it and leave its OpenTelemetry context."""
-
-
-class Recorder(Protocol):
-    """What makes recordings: `sdk.Telemetry`."""
-
-    sample_ratio: float
-
-    def trees(self) -> Sequence[Any]:
-        """The traces that ended last, as `recent.Tree`."""
-
-    def state(self) -> str:
-        """The `tracestate` of the span that this thread is in; "" where none came with it."""
-
-    def here(self) -> SpanContext | None:
-        """The span that other code has begun by OpenTelemetry's API and this thread is in."""
-
-    def record(
-        self,
-        name: str,
-        kind: Kind,
-        attributes: Attributes | None,
-        parent: SpanContext | None,
-        remote: bool,
-        links: Sequence[SpanContext],
-        state: str,
-    ) -> Recording:
-        """Start a span and enter its OpenTelemetry context. parent None: a new trace."""
-
-
 current: ContextVar[SpanContext | None] = ContextVar("forge_span_context", default=None)
-_recorder: Recorder | None = None
+_recorder: Telemetry | None = None
 
 
-def use_recorder(recorder: Recorder | None) -> None:
+def use_recorder(recorder: Telemetry | None) -> None:
     """Give every span of this process to `recorder` (None: to nobody)."""
     global _recorder
     _recorder = recorder
@@ -93,7 +44,7 @@ def recording() -> bool:
     return _recorder is not None
 
 
-def using_recorder(recorder: Recorder) -> bool:
+def using_recorder(recorder: Telemetry) -> bool:
     """Whether spans go to this recorder."""
     return _recorder is recorder
 
@@ -129,10 +80,17 @@ def current_trace() -> dict[str, str]:
 
 
 class Span:
-    """One span, made by `span()`; a context manager, not shared between threads, entered once.
+    """A span around a block: `with span("GET /flights/{id}", kind="server", parent=header) as s:`.
 
-    Leaving it with an exception records that (once, however many spans it passes; again where the
-    same one is raised later) and marks the span as failed.
+    parent: a W3C traceparent that came from outside. None: the span this thread is in, else a new
+    trace. One that is not valid is ignored, as the W3C says: a new trace begins. Sampling is
+    parent-based; a new trace is sampled with the ratio given to `setup`. links: traceparents of
+    spans that it has to do with and is no child of. state: the `tracestate` that came with
+    `parent`; what this thread asks of others by OpenTelemetry's propagators takes it along.
+
+    A context manager, not shared between threads, entered once. Leaving it with an exception
+    records that (once, however many spans it passes; again where the same one is raised later) and
+    marks the span as failed.
     """
 
     # PERF: of the class, so that most spans need not set them (benchmarks/http, hello).
@@ -142,17 +100,18 @@ class Span:
     _trusts_parent = True  # its sampling decision counts; else only its ids do
     _links: Sequence[str] = ()
     _token: Token[SpanContext | None] | None = None
-    _recording: Recording | None = None
+    _recording: RecordedSpan | None = None
     _context: SpanContext | None = None
     _above: int | None = None  # the id of the span that an exception comes to next
 
     def __init__(
         self,
         name: str,
-        kind: Kind,
-        attributes: Attributes | None,
-        parent: str | None,
-        links: Sequence[str],
+        *,
+        kind: Kind = "internal",
+        attributes: Attributes | None = None,
+        parent: str | None = None,
+        links: Sequence[str] = (),
         state: str = "",
     ) -> None:
         self._name = name
@@ -257,7 +216,7 @@ class Span:
             recording.end()
 
 
-def _fail(recording: Recording, error: Exception, above: int | None) -> None:
+def _fail(recording: RecordedSpan, error: Exception, above: int | None) -> None:
     recording.set_attribute("error.type", type(error).__qualname__)
     recording.fail(type(error).__qualname__)
     # SAFETY: what its own class raises here must not come in its place.
@@ -273,21 +232,4 @@ def _fail(recording: Recording, error: Exception, above: int | None) -> None:
         error._forge_passed_to = above  # type: ignore[attr-defined]
 
 
-def span(
-    name: str,
-    *,
-    kind: Kind = "internal",
-    attributes: Attributes | None = None,
-    parent: str | None = None,
-    links: Sequence[str] = (),
-    state: str = "",
-) -> Span:
-    """A span around a block: `with span("GET /flights/{id}", kind="server", parent=header) as s:`.
-
-    parent: a W3C traceparent that came from outside. None: the span this thread is in, else a new
-    trace. One that is not valid is ignored, as the W3C says: a new trace begins. Sampling is
-    parent-based; a new trace is sampled with the ratio given to `setup`. links: traceparents of
-    spans that it has to do with and is no child of. state: the `tracestate` that came with
-    `parent`; what this thread asks of others by OpenTelemetry's propagators takes it along.
-    """
-    return Span(name, kind, attributes, parent, links, state)
+span = Span

@@ -16,18 +16,23 @@ if TYPE_CHECKING:
     from .rows import AnyActions, Load, export_rows, import_file, opened
     from .serve import serve_site, work_jobs
 
-_LATER = {
-    "auth": ["manage_accounts"],
-    "jobs": ["manage_jobs"],
-    "migrate": [
-        "connect_owner", "files_of", "grant", "migrate_down", "migrate_up", "migration_status",
-    ],
-    "processes": ["Child", "ChildProcesses"],
-    "rows": ["AnyActions", "Load", "export_rows", "import_file", "opened"],
-    "serve": ["serve_site", "work_jobs"],
-}  # fmt: skip
 __getattr__ = late(
-    __name__, {name: f"{module}.{name}" for module, names in _LATER.items() for name in names}
+    __name__,
+    {
+        "auth": ["manage_accounts"],
+        "jobs": ["manage_jobs"],
+        "migrate": [
+            "connect_owner",
+            "files_of",
+            "grant",
+            "migrate_down",
+            "migrate_up",
+            "migration_status",
+        ],
+        "processes": ["Child", "ChildProcesses"],
+        "rows": ["AnyActions", "Load", "export_rows", "import_file", "opened"],
+        "serve": ["serve_site", "work_jobs"],
+    },
 )
 
 __all__ = [

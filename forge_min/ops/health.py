@@ -47,7 +47,7 @@ class Health:
         self._readiness = Asked(self._ready)
 
     @cached_property
-    def inside(self) -> Inside:
+    def inspector(self) -> Inside:
         """The processes that profiles can be taken of."""
         from ..admin import OneProcess
 

@@ -307,14 +307,9 @@ def _admin_server(project: Project, health: Health, listener: socket.socket | No
     return AdminServer(
         c.host,
         c.port,
+        health,
         project=project.config.project.name,
         token=c.token,
-        metrics=health.metrics,
-        health=health.alive,
-        ready=health.ready,
-        jobs=health.jobs,
-        figures=health.figures,
-        inside=health.inside,
         listener=listener,
     )
 

@@ -182,8 +182,9 @@ def _quoted(text: str) -> str:
     return repr(text + '"')[1:-2].replace("{", "{{").replace("}", "}}")
 
 
-_OURS = files(__package__.partition(".")[0]) / "html" / "templates"
-_INCLUDED = ("field.html",)  # templates of the library that only others include
+_LIBRARY = files(__package__.partition(".")[0])
+_FOLDERS = ("html/templates", "admin/templates")  # the first for projects, too
+_INCLUDED = ("field.html", "process.html")  # templates of the library that only others include
 _STEM = re.compile(r"[a-z][a-z0-9_-]*")
 
 
@@ -210,23 +211,21 @@ def compile_pages(root: Path) -> dict[str, str]:
 
 def library_page(name: str) -> str | None:
     """The source of a page of the library's, "list.html"; None where there is none of the name."""
-    place = _OURS / name
+    place = _LIBRARY / _FOLDERS[0] / name
     return place.read_text("utf-8") if place.is_file() else None
 
 
 def compile_library_pages() -> dict[str, str]:
     """Return the source of each compiled template by its path: "html/templates/form.py"."""
-
-    def load(name: str) -> PageSource | None:
-        text = library_page(name)
-        return None if text is None else PageSource(name, text)
-
     compiled = {}
-    for name in sorted(place.name for place in _OURS.iterdir()):
-        stem, _, end = name.partition(".")
-        if end == "html" and name not in _INCLUDED:
-            text = library_page(name) or ""
-            compiled[f"html/templates/{stem}.py"] = compile_page(text, stem, file=name, load=load)
+    for folder in _FOLDERS:
+        places = [place for place in (_LIBRARY / folder).iterdir() if place.name.endswith(".html")]
+        pages = {place.name: PageSource(place.name, place.read_text("utf-8")) for place in places}
+        for file, page in sorted(pages.items()):
+            stem = file.removesuffix(".html")
+            if file not in _INCLUDED and "<!--$body-->" not in page.text:
+                text = compile_page(page.text, stem, file=file, load=pages.get)
+                compiled[f"{folder}/{stem}.py"] = text
     return compiled
 
 

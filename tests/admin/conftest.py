@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import pytest
-from forge_min.admin import AdminServer
-from forge_min.observe import CONTENT_TYPE
+
+from admin_server import new_server
 
 
 class Told(NamedTuple):
@@ -28,15 +28,7 @@ class Desk:
     """A running admin server."""
 
     def __init__(self, **options: Any) -> None:
-        values: dict[str, Any] = {
-            "metrics": lambda accept: (CONTENT_TYPE, b"up 1\n"),
-            "health": lambda: {"version": "1.2", "commit": "abc", "impl": "c"},
-            "ready": lambda: (True, {}),
-            "host": "127.0.0.1",
-            "port": 0,
-            **options,
-        }
-        self.server = AdminServer(values.pop("host"), values.pop("port"), **values)
+        self.server = new_server(**options)
         self.server.start()
 
     def connect(self, timeout: float = 20.0) -> http.client.HTTPConnection:

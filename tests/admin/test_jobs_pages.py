@@ -10,10 +10,11 @@ from urllib.parse import urlencode
 
 import pytest
 from forge_min import db, jobs
-from forge_min.admin import AdminServer
 from forge_min.admin.jobs import JobsPages
 from forge_min.jobs import control
 from forge_min.testing import TestDatabase
+
+from admin_server import new_server
 
 pytestmark = pytest.mark.db
 HOSTILE = "<script>alert(1)</script>\" ' & \N{SNOWMAN}"
@@ -43,10 +44,7 @@ class Desk:
         self.conn = db.connect(database.app_url)
         self._database = db.Database(database.app_url)
         self.pages = JobsPages(self._database, "shop & co", lambda: ["told"])
-        self.server = AdminServer(
-            "127.0.0.1", 0, token=token, metrics=lambda accept: ("text/plain", b""), health=dict,
-            ready=lambda: (True, {}), jobs=lambda: self.pages,
-        )  # fmt: skip
+        self.server = new_server(token=token, jobs=lambda: self.pages)
         self.server.start()
         self._cookie = ""
 
@@ -239,13 +237,7 @@ def test_with_a_token_a_browser_signs_in_and_gets_a_cookie(desk: Any) -> None:
 
 
 def test_before_the_application_runs_the_page_says_so() -> None:
-    server = AdminServer(
-        "127.0.0.1",
-        0,
-        metrics=lambda accept: ("text/plain", b""),
-        health=dict,
-        ready=lambda: (True, {}),
-    )
+    server = new_server()
     server.start()
     try:
         client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)

@@ -15,7 +15,7 @@ PAGES = ("/", "/debug/pprof/", "/sign-in")
 
 
 def test_the_overview_says_what_runs_and_every_link_of_it_leads_somewhere(desk_of: Any) -> None:
-    desk = desk_of(project="shop & co", health=lambda: {"version": HOSTILE, "commit": "f" * 40})
+    desk = desk_of(project="shop & co", alive=lambda: {"version": HOSTILE, "commit": "f" * 40})
     page = desk.ask("/")
     assert page.status == 200 and "shop &amp; co" in page.text
     assert "&lt;script&gt;" in page.text and "<script>" not in page.text

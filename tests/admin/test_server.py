@@ -12,17 +12,9 @@ import pytest
 from forge_min.admin import AdminServer
 from forge_min.errors import ServerError
 
+from admin_server import new_server
+
 Get = Callable[..., tuple[int, dict[str, str], bytes]]
-
-
-def new_server(**options: Any) -> AdminServer:
-    values: dict[str, Any] = {
-        "metrics": lambda accept: (f"text/plain; asked={accept}", b"up 1\n"),
-        "health": lambda: {"version": "1.2"},
-        "ready": lambda: (True, {}),
-        **options,
-    }
-    return AdminServer(values.pop("host", "127.0.0.1"), values.pop("port", 0), **values)
 
 
 @pytest.fixture
@@ -30,7 +22,7 @@ def serve() -> Iterator[Callable[..., Get]]:
     running: list[AdminServer] = []
 
     def start(**options: Any) -> Get:
-        server = new_server(**options)
+        server = new_server(**{"alive": lambda: {"version": "1.2"}, **options})
         server.start()
         running.append(server)
 
@@ -53,7 +45,8 @@ def serve() -> Iterator[Callable[..., Get]]:
 
 
 def test_metrics_are_given_in_the_format_that_the_scrape_takes(serve: Callable[..., Get]) -> None:
-    status, headers, body = serve()("/metrics", headers={"Accept": "x/y"})
+    site = serve(metrics=lambda accept: (f"text/plain; asked={accept}", b"up 1\n"))
+    status, headers, body = site("/metrics", headers={"Accept": "x/y"})
     assert (status, body) == (200, b"up 1\n")
     assert headers["Content-Type"] == "text/plain; asked=x/y"
     assert headers["Cache-Control"] == "no-store"

@@ -21,7 +21,7 @@ def desk(desk_of: Any) -> Iterator[Any]:
     """The admin server of two processes: the first hangs, the second answers."""
     questions = pairs(2)
     threading.Thread(target=answer_all, args=[questions[1][1], Health({})], daemon=True).start()
-    yield desk_of(inside=ManyProcesses([asking for asking, _ in questions]))
+    yield desk_of(inspector=ManyProcesses([asking for asking, _ in questions]))
     for end in (end for pair in questions for end in pair):
         end.shutdown(socket.SHUT_RDWR)
         end.close()

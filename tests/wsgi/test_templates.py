@@ -11,15 +11,16 @@ from forge_min.pages import compile_library_pages
 
 PACKAGE = Path(forge_min.__file__).parent
 REPOSITORY = PACKAGE.parent
-FOLDER = PACKAGE / "html" / "templates"
+FOLDERS = ("html/templates", "admin/templates")
 
 
 def test_every_template_is_compiled_from_its_file() -> None:
     compiled = compile_library_pages()
     for name, text in compiled.items():
         assert (PACKAGE / name).read_text("utf-8") == text, "run python setup.py -q compile_pages"
-    modules = {path.relative_to(PACKAGE).as_posix() for path in FOLDER.glob("*.py")}
-    assert modules == {"html/templates/__init__.py", *compiled}
+    found = (path for folder in FOLDERS for path in (PACKAGE / folder).glob("*.py"))
+    modules = {path.relative_to(PACKAGE).as_posix() for path in found}
+    assert modules == {*(f"{folder}/__init__.py" for folder in FOLDERS), *compiled}
 
 
 def test_a_wheel_from_a_source_tree_without_compiled_templates_has_them(tmp_path: Path) -> None:
@@ -36,6 +37,7 @@ def test_a_wheel_from_a_source_tree_without_compiled_templates_has_them(tmp_path
     for name in ("README.md", "LICENSE"):
         (tree / name).write_text("")
     assert not (tree / "forge_min/html/templates/form.py").exists()
+    assert not (tree / "forge_min/admin/templates/job.py").exists()
     build = [sys.executable, "setup.py", "-q", "build_py", "--build-lib", "../built"]
     subprocess.run(build, cwd=tree, check=True)
     for name, text in compile_library_pages().items():

@@ -1,11 +1,17 @@
-"""The routes of the jobs page. All clients of the admin server may use it."""
+"""The jobs page: its routes and the values of its templates.
+
+All clients of the admin server may use it.
+"""
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from types import SimpleNamespace as Item
 from typing import Any
+from urllib.parse import urlencode
 
 from ... import db
 from ...data import files
@@ -21,10 +27,14 @@ from ...wsgi import (
     html_response,
     redirect,
 )
-from . import view
+from ..templates import job as job_page
+from ..templates import jobs as jobs_page
+from ..templates import queues as queues_page
 
-LIMIT = 50  # jobs on a page
-FILTERS = ("state", "queue", "kind", "tag")
+_LIMIT = 50  # jobs on a page
+_FIELDS = ("queue", "kind", "tag")  # what jobs are chosen by, besides their state
+_MINUTES, _WIDTH, _HEIGHT = 60, 200, 40  # as in queues.html
+_LABELS = {"retry": "Run again", "cancel": "Cancel", "discard": "Discard"}
 
 
 class JobsPages:
@@ -58,30 +68,72 @@ class JobsPages:
     # -- pages ------------------------------------------------------------------------------------
 
     def _overview(self, request: Request) -> Response:
-        conn, csrf = self._database.connection(), csrf_field(request)
-        content = view.overview(control.stats(conn), control.minutes(conn), time.time(), csrf)
-        return self._page("Queues", content)
+        conn, now = self._database.connection(), time.time()
+        stats, minutes = control.stats(conn), control.minutes(conn)
+        page = queues_page.render(
+            project=self._project,
+            title="Queues",
+            csrf=csrf_field(request),
+            unknown=", ".join(stats["unknown"]),
+            unworked=", ".join(stats["unworked"]),
+            queues=[_queue(row, minutes.get(row["name"], ()), now) for row in stats["queues"]],
+            workers=list(map(_worker, stats["workers"])),
+            schedules=[
+                Item(**row, due=control.moment(row["due_at"]), last=control.moment(row["last_at"]))
+                for row in stats["periodic"]
+            ],
+            relations=_relations(stats["storage"]),
+        )
+        return html_response(page)
 
     def _list(self, request: Request) -> Response:
-        asked = {n: request.query[n][-1] for n in FILTERS if request.query.get(n, [""])[-1]}
-        before = request.query.get("before", [""])[-1]
-        filters: dict[str, Any] = {n: asked.get(n) for n in ("queue", "kind", "tag")}
+        given = {name: _last(request, name) for name in ("state", *_FIELDS)}
+        chosen = {name: value for name, value in given.items() if value}
+        before = _last(request, "before")
+        filters: dict[str, Any] = {name: chosen.get(name) for name in _FIELDS}
         found = control.list_jobs(
             self._database.connection(),
-            states=[asked["state"]] if "state" in asked else None,
+            states=[chosen["state"]] if "state" in chosen else None,
             before=_number(before) if before else None,
-            limit=LIMIT,
+            limit=_LIMIT,
             **filters,
         )
-        return self._page("Jobs", view.listing(found, asked, LIMIT))
+        more = len(found) == _LIMIT
+        page = jobs_page.render(
+            project=self._project,
+            title="Jobs",
+            states=[Item(name=name, chosen=name == given["state"]) for name in control.STATES],
+            fields=[Item(name=n, label=n.capitalize(), value=given[n]) for n in _FIELDS],
+            jobs=[
+                Item(
+                    **row,
+                    due=control.moment(row["scheduled_at"]),
+                    last_error=_first_line(row["error"]),
+                )
+                for row in found
+            ],
+            older=urlencode({**chosen, "before": str(found[-1]["id"])}) if more else "",
+        )
+        return html_response(page)
 
     def _detail(self, request: Request) -> Response:
-        id = _number(request.params["id"])
-        job = control.show_job(self._database.connection(), id)
-        return self._page(f"Job {id}", view.detail(job, csrf_field(request)))
-
-    def _page(self, title: str, content: str) -> Response:
-        return html_response(view.page(self._project, title, content))
+        job = control.show_job(self._database.connection(), _number(request.params["id"]))
+        page = job_page.render(
+            project=self._project,
+            title=f"Job {job['id']}",
+            csrf=csrf_field(request),
+            job=Item(**job),
+            facts=[Item(name=name, value=value) for name, value in _facts(job).items() if value],
+            notice_of=job["metadata"].get("discarded"),
+            actions=[
+                Item(name=name, label=_LABELS[name], strong=name == "discard")
+                for name in _possible(job["state"])
+            ],
+            args=_json(job["args"]),
+            metadata=_json(job["metadata"]),
+            errors=[_error(error) for error in reversed(job["errors"])],
+        )
+        return html_response(page)
 
     # -- what a person does -----------------------------------------------------------------------
 
@@ -92,13 +144,124 @@ class JobsPages:
         return redirect(f"/jobs/{id}")
 
     def _queue(self, does: str, request: Request) -> Response:
-        name = request.query.get("queue", [""])[-1]
+        name = _last(request, "queue")
         change = {"pause": control.pause, "resume": control.resume}[does]
         change(self._database.connection(), name)
         return redirect("/jobs")
+
+
+def _last(request: Request, name: str) -> str:
+    return request.query.get(name, [""])[-1]
 
 
 def _number(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 20):
         raise BadRequest("a job's number is digits")
     return int(text)
+
+
+# -- what the templates show -----------------------------------------------------------------------
+
+
+def _queue(queue: Mapping[str, Any], minutes: Sequence[Any], now: float) -> Item:
+    runs = queue["completed_per_hour"] + queue["failed_per_hour"]
+    ended, bars = _plot(minutes, now)
+    return Item(
+        name=queue["name"],
+        paused_at=queue["paused_at"],
+        limits=control.limits(queue),
+        query=urlencode({"queue": queue["name"]}),
+        counts=Item(**{**dict.fromkeys(control.STATES, 0), **queue["counts"]}),
+        oldest=control.duration(queue["oldest_seconds"]),
+        ended=ended,
+        bars=bars,
+        mean=f"{queue['seconds_per_hour'] / runs * 1000:.1f} ms" if runs else "",
+    )
+
+
+def _plot(minutes: Sequence[Any], now: float) -> tuple[str, list[Item]]:
+    """What ended in the last hour: in words, and a bar a minute, completed and above it failed."""
+    last = int(now // 60)
+    ended = {last - int(at) // 60: (done, failed) for at, done, failed, _ in minutes}
+    most = max(map(sum, ended.values()), default=0) or 1
+    bars = []
+    for ago, numbers in ended.items():
+        y = float(_HEIGHT)
+        for look, number in zip(("done", "failed"), numbers):
+            height = number / most * _HEIGHT
+            y -= height
+            if number and 0 <= ago < _MINUTES:
+                x = _WIDTH - (ago + 1) * _WIDTH / _MINUTES
+                bars.append(Item(look=look, x=f"{x:.1f}", y=f"{y:.1f}", height=f"{height:.1f}"))
+    done, failed = (sum(numbers[n] for numbers in ended.values()) for n in (0, 1))
+    told = f"{done} completed and {failed} failed in the last hour, at most {most} in a minute"
+    return told, bars
+
+
+def _worker(worker: Mapping[str, Any]) -> Item:
+    return Item(
+        **worker,
+        threads=", ".join(f"{name} {size}" for name, size in worker["queues"].items()),
+        started=control.moment(worker["started_at"]),
+        runs=[Item(**run, time=control.duration(run["seconds"])) for run in worker["running"]],
+    )
+
+
+def _relations(storage: Mapping[str, Any]) -> list[Item]:
+    rows = [("forge_job", storage["table_bytes"], storage["live_rows"], storage["dead_rows"], "")]
+    rows += [(n, i["bytes"], i["rows"], "", i["scans"]) for n, i in storage["indexes"].items()]
+    return [
+        Item(
+            name=name,
+            size=f"{bytes / 1024 / 1024:.1f} MiB",
+            rows=f"{rows:.0f}",
+            dead=dead,
+            scans=scans,
+        )
+        for name, bytes, rows, dead, scans in rows
+    ]
+
+
+def _facts(job: Mapping[str, Any]) -> dict[str, Any]:
+    """By name; what is empty is not shown."""
+    metadata, worker = job["metadata"], job.get("worker")
+    trace = str(metadata.get("traceparent", "")).split("-")
+    return {
+        "Queue": job["queue"],
+        "Priority": job["priority"],
+        "Attempt": f"{job['attempt']} of {job['max_attempts']}",
+        "Created": control.moment(job["created_at"]),
+        "Due": control.moment(job["scheduled_at"]),
+        "Last taken": control.moment(job["attempted_at"]),
+        "Ended": control.moment(job["finalized_at"]),
+        "Asked to cancel": control.moment(job["cancel_requested_at"]),
+        "Runs on": worker and f"{worker['host']}, process {worker['pid']}",
+        "By": metadata.get("user"),
+        "Tenant": metadata.get("tenant"),
+        "Trace": trace[1] if len(trace) == 4 else None,
+        "Unique by": job["unique_key"] or job.get("begun_key"),
+        "Limit key": job["limit_key"],
+        "Tags": ", ".join(job["tags"]),
+    }
+
+
+def _error(error: Mapping[str, Any]) -> Item:
+    head = (
+        f"Attempt {error.get('attempt')} at {control.moment(error.get('at'))}: {error.get('error')}"
+    )
+    return Item(head=head, trace=error.get("trace"))
+
+
+def _first_line(text: str | None) -> str:
+    return (text or "").split("\n")[0][:120]
+
+
+def _possible(state: str) -> list[str]:
+    if state == "running":
+        return ["cancel"]
+    waits = state in ("available", "scheduled", "retryable")
+    return (["retry"] if state != "available" else []) + (["cancel", "discard"] if waits else [])
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
@@ -267,30 +267,16 @@ def _of(one: object, name: str) -> Any:
         return None
 
 
-def _as_it_is(text: str) -> str:
-    return text
-
-
-def _in_repr(text: str) -> str:
-    """With both kinds of quotes around it in mind: the single ones are escaped."""
-    return repr('"' + text)[2:-1]
-
-
-def _in_double_quotes(text: str) -> str:
-    return _in_repr(text).replace("\\'", "'")
-
-
-def _in_json(text: str) -> str:
-    return json.dumps(text)[1:-1]
-
-
-_FORMS: tuple[Callable[[str], str], ...] = (_as_it_is, _in_repr, _in_double_quotes, _in_json)
+def _forms(text: str) -> tuple[str, ...]:
+    """The text as it is, as `repr()` escapes it between each kind of quotes, and as JSON does."""
+    in_repr = repr('"' + text)[2:-1]
+    return text, in_repr, in_repr.replace("\\'", "'"), json.dumps(text)[1:-1]
 
 
 def _replaced(text: str, said: str, by: str) -> str:
     """Also where it is escaped, or its lines are indented, as those of a group's errors are."""
-    for form in _FORMS:
-        text = text.replace(form(said), form(by))
+    for form, shown in zip(_forms(said), _forms(by)):
+        text = text.replace(form, shown)
     if "\n" in said and " | " in text:
         lines = r"\n[ |]*".join(map(re.escape, said.split("\n")))
         text = re.sub(lines, lambda _: by, text)

@@ -71,10 +71,8 @@ def render_metrics(metrics: Registry | Snapshot, *, openmetrics: bool = False) -
 
 
 def _add_values(lines: list[str], family: AFamily, name: str, openmetrics: bool) -> None:
-    label_text, positive = (
-        _label_writer(family.label_names),
-        openmetrics and family.kind == "counter",
-    )
+    label_text = _label_writer(family.label_names)
+    positive = openmetrics and family.kind == "counter"
     for sample in family.samples():
         if positive and not sample.value >= 0:
             continue

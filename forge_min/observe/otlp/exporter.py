@@ -18,6 +18,7 @@ import time
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from importlib import import_module
 from math import isfinite
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -36,7 +37,27 @@ _MOST_ANSWER = 1 << 16  # bytes read of an answer
 _SAID = 200  # characters of it that a line of the log repeats
 _REMOTE, _LOCAL = 0x300, 0x100  # flags: whether the parent is known to be remote, and is
 _LEAST_INT, _MOST_INT, _MOST_TIME = -(1 << 63), (1 << 63) - 1, (1 << 64) - 1  # int64, fixed64
+_OFFICIAL = "opentelemetry.exporter.otlp.proto.http"
 _log = logging.getLogger("forge_min.observe.otlp")
+
+
+def new_exporter(endpoint: str, *, headers: Mapping[str, str] | None = None) -> SpanExporter:
+    """An exporter to `<endpoint>/v1/traces`.
+
+    The official one if it is installed ([otlp]), otherwise ours. Raises ConfigError (F200) for an
+    endpoint that is not an address.
+    """
+    address(endpoint)
+    try:
+        official, package = import_module(f"{_OFFICIAL}.trace_exporter"), import_module(_OFFICIAL)
+    except ImportError:
+        return OTLPExporter(endpoint, headers=headers)
+    made: SpanExporter = official.OTLPSpanExporter(
+        endpoint=endpoint.rstrip("/") + "/v1/traces",
+        headers=dict(headers or {}),
+        compression=package.Compression.Gzip,
+    )
+    return made
 
 
 class _Failed(Exception):

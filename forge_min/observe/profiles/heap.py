@@ -27,49 +27,42 @@ class Heap:
     """Of this process. LOCK: tracing begins, ends and is looked at by one thread at a time."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # LOCK: `watch` calls the others
         self._before: tuple[float, Sizes] | None = None  # the last look
         self._since = 0.0
 
     def start(self) -> None:
         """Trace what is asked for from now on. Idempotent."""
         with self._lock:
-            self._start()
+            if not tracemalloc.is_tracing():
+                tracemalloc.start()
+                self._before, self._since = None, time.monotonic()
 
     def stop(self) -> None:
         """Trace no more and forget what was. Idempotent."""
         with self._lock:
-            self._stop()
-
-    def look(self, top: int) -> dict[str, Any]:
-        """What is held now, and what has changed since the last look: `top` lines each."""
-        with self._lock:
-            return self._told(top)
+            tracemalloc.stop()
+            self._before = None
 
     def watch(self, seconds: float, top: int, wait: Wait) -> dict[str, Any]:
         """What these seconds leave behind. Traces for so long, where nobody traces already."""
         with self._lock:
             begun = not tracemalloc.is_tracing()
-            if begun:
-                self._start()
+            self.start()
             try:
                 self._before = time.monotonic(), _sizes()
                 wait(seconds)
-                return self._told(top)
+                return self.look(top)
             finally:
                 if begun:
-                    self._stop()
+                    self.stop()
 
-    def _start(self) -> None:
-        if not tracemalloc.is_tracing():
-            tracemalloc.start()
-            self._before, self._since = None, time.monotonic()
+    def look(self, top: int) -> dict[str, Any]:
+        """What is held now, and what has changed since the last look: `top` lines each."""
+        with self._lock:
+            return self._look(top)
 
-    def _stop(self) -> None:
-        tracemalloc.stop()
-        self._before = None
-
-    def _told(self, top: int) -> dict[str, Any]:
+    def _look(self, top: int) -> dict[str, Any]:
         told: dict[str, Any] = {
             "tracing": tracemalloc.is_tracing(),
             "allocated_blocks": sys.getallocatedblocks(),

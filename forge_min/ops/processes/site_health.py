@@ -68,7 +68,7 @@ class HealthOfMany(Health):
         self, build: Mapping[str, Any], links: Sequence[socket.socket], memory: CounterMemory
     ) -> None:
         super().__init__(build)
-        self.inside = self._others = ManyProcesses(links)
+        self.inspector = self._others = ManyProcesses(links)
         self._states = Asked(self._ask, 2 * PATIENCE)
         self._lock = threading.Lock()  # LOCK: the counts
         self._memory = memory
