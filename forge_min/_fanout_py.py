@@ -23,7 +23,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, TypeVar, cast, final
+from typing import Any, TypeVar, final
 
 from .errors import TooManyConnections, TooManyConnectionsForUser
 
@@ -845,9 +845,7 @@ def _give_back(subscriptions: Iterable[Subscription], lease: Lease | None) -> No
         lease.release()
 
 
-# -- metric cells ----------------------------------------------------------------------------------
-
-_lane = 0
+# -- text, sockets, fast paths that only the compiled core has --------------------------------------
 
 
 def escape(value: object) -> str:
@@ -1033,100 +1031,62 @@ def access_line(
     return None
 
 
-def set_lane(lane: int) -> None:
-    """Choose the lane of shared memory that this process writes, before its first increment."""
-    global _lane
-    _lane = _whole("lane", lane, 0, 65535)
-
-
-def _cells(memory: memoryview | None, width: int) -> memoryview[float]:
-    """Doubles to count in: those given, whole lanes of `width`, or one private lane."""
-    if memory is None:
-        return memoryview(bytearray(8 * width)).cast("d")
-    view = cast("memoryview[float]", memoryview(memory))
-    if view.format != "d" or view.ndim != 1 or view.readonly or not view.c_contiguous:
-        raise ValueError("memory must be writable, contiguous doubles (format 'd')")
-    if not len(view) or len(view) % width:
-        raise ValueError(f"memory must hold whole lanes of {width} doubles, not {len(view)}")
-    return view
-
-
-def _offset(view: memoryview[float], width: int, private: bool) -> int:
-    if private:
-        return 0
-    start = _lane * width
-    if start >= len(view):
-        raise IndexError(f"lane {_lane} lies outside the memory of {len(view) // width} lanes")
-    return start
+# -- metric cells ----------------------------------------------------------------------------------
 
 
 @final
 class Counter:
-    """A cell that adds, exact under threads. memory: of doubles, a lane for each process."""
+    """A cell that adds, exact under threads."""
 
-    __slots__ = ("_lock", "_private", "_view")
+    __slots__ = ("_lock", "_value")
 
-    def __init__(self, memory: memoryview | None = None) -> None:
-        self._private = memory is None
-        self._view = _cells(memory, 1)
-        self._lock = threading.Lock()  # LOCK: this process's lane
+    def __init__(self) -> None:
+        self._value = 0.0
+        self._lock = threading.Lock()  # LOCK: _value
 
     def inc(self, n: float = 1.0) -> None:
-        """Add `n`. ValueError below 0, IndexError when this process's lane is not in the memory."""
+        """Add `n`. ValueError below 0."""
         if not (n := 0.0 + n) >= 0.0:  # a number, not a text of one
             raise ValueError(f"a counter does not fall: {n}")
-        at = _offset(self._view, 1, self._private)
         with self._lock:
-            self._view[at] += n
+            self._value += n
 
     @property
     def value(self) -> float:
-        """The sum of all lanes."""
-        total = 0.0
-        for cell in self._view:
-            total += cell
-        return total
+        """The sum so far."""
+        return self._value
 
 
 @final
 class Histogram:
     """Counts observations by upper bound (inclusive; the last bucket is +Inf), exact under threads.
 
-    bounds: finite and rising. memory: whole lanes of len(bounds) + 2 doubles: the buckets, +Inf,
-    the sum.
+    bounds: finite and rising.
     """
 
-    __slots__ = ("_lock", "_private", "_view", "bounds")
+    __slots__ = ("_buckets", "_lock", "_total", "bounds")
 
-    def __init__(self, bounds: Sequence[float], memory: memoryview | None = None) -> None:
+    def __init__(self, bounds: Sequence[float]) -> None:
         self.bounds = tuple(float(bound) for bound in bounds)
         if not all(map(math.isfinite, self.bounds)):
             raise ValueError("bounds must be finite; +Inf is always there")
         if any(a >= b for a, b in zip(self.bounds, self.bounds[1:], strict=False)):
             raise ValueError("bounds must rise")
-        self._private = memory is None
-        self._view = _cells(memory, len(self.bounds) + 2)
-        self._lock = threading.Lock()  # LOCK: this process's lane
+        self._buckets = [0] * (len(self.bounds) + 1)
+        self._total = 0.0
+        self._lock = threading.Lock()  # LOCK: _buckets, _total
 
     def observe(self, x: float) -> None:
         """Count one observation. ValueError when it is not a number."""
         x = 0.0 + x
         if x != x:
             raise ValueError("an observation must be a number, not nan")
-        width = len(self.bounds) + 2
-        at = _offset(self._view, width, self._private)
         with self._lock:
-            self._view[at + bisect_left(self.bounds, x)] += 1.0
-            self._view[at + width - 1] += x
+            self._buckets[bisect_left(self.bounds, x)] += 1
+            self._total += x
 
     def snapshot(self) -> tuple[list[int], float, int]:
-        """(count of each bucket, +Inf last, not cumulative; sum; count) over all lanes."""
-        width = len(self.bounds) + 2
-        buckets = [0] * (width - 1)
-        total = 0.0
+        """(count of each bucket, +Inf last, not cumulative; sum; count)."""
         with self._lock:
-            for start in range(0, len(self._view), width):
-                for index in range(width - 1):
-                    buckets[index] += int(self._view[start + index])
-                total += self._view[start + width - 1]
+            buckets, total = list(self._buckets), self._total
         return buckets, total, sum(buckets)
