@@ -151,47 +151,23 @@ class Topic:
     """A ring of the last `size` frames (1 to 65536), numbered from 1. Publishing costs the same
     however many subscribe."""
 
-    __slots__ = (
-        "_head", "_lock", "_order", "_refreshes", "_ring", "_subscribers", "_taken", "_wakers",
-        "size",
-    )  # fmt: skip
+    __slots__ = ("_head", "_lock", "_order", "_ring", "_subscribers", "_wakers", "size")
 
     def __init__(self, size: int = 64) -> None:
         self.size = _whole("size", size, 1, 65536)
-        self._taken = self._refreshes = 0
         self._head = 0
         self._subscribers = 0
         self._ring: list[bytes] = [b""] * size
         self._order = [0] * size  # of each frame among all that this process has published
         self._wakers: list[StreamWriter] = []
-        # LOCK: _head, _ring, _wakers, the counts and the cursors of this topic's subscriptions.
+        # LOCK: _head, _ring, _wakers, _subscribers, the cursors of this topic's subscriptions.
         # Re-entrant: the collector may close a lost subscription while this thread holds it.
         self._lock = threading.RLock()
-
-    @property
-    def head(self) -> int:
-        """The number of the newest frame; 0 before the first."""
-        return self._head
 
     @property
     def subscribers(self) -> int:
         """Subscriptions that are open now."""
         return self._subscribers
-
-    @property
-    def taken(self) -> int:
-        """Frames that subscribers took, or that a writer began to send them."""
-        return self._taken
-
-    @property
-    def refreshes(self) -> int:
-        """Subscribers that fell off and were told so."""
-        return self._refreshes
-
-    def _count(self, frames: int, refreshes: int) -> None:
-        with self._lock:
-            self._taken += frames
-            self._refreshes += refreshes
 
     def publish(self, frame: bytes) -> int:
         """Append one frame, return its number. Never blocks on a reader. ValueError when empty."""
@@ -264,11 +240,9 @@ class Subscription:
             waiting = topic._head + 1 - self._next
             if waiting > topic.size:
                 self._next = topic._head + 1
-                topic._refreshes += 1
                 return waiting, []
             frames = topic._read(self._next, limit)
             self._next += len(frames)
-            topic._taken += len(frames)
             return 0, frames
 
     def close(self) -> None:
@@ -358,10 +332,9 @@ class StreamWriter:
     """
 
     __slots__ = (
-        "_buffer_size", "_by_peer", "_bytes", "_entries", "_frames", "_heartbeat", "_incoming",
-        "_last_id", "_lock", "_news", "_patience", "_pending", "_ready", "_refreshes",
-        "_selector", "_stop", "_stopping", "_thread", "_timed_out", "_topics", "_wake_in",
-        "_wake_out", "_write_timeout",
+        "_buffer_size", "_entries", "_frames", "_heartbeat", "_incoming", "_last_id", "_lock",
+        "_news", "_patience", "_pending", "_ready", "_refreshes", "_selector", "_stop",
+        "_stopping", "_thread", "_topics", "_wake_in", "_wake_out", "_write_timeout",
     )  # fmt: skip
 
     def __init__(
@@ -375,7 +348,7 @@ class StreamWriter:
         patience = max(UNREAD_HEARTBEATS * self._heartbeat, UNREAD_SECONDS)
         self._patience = min(patience, self._write_timeout)
         self._buffer_size = _whole("buffer_size", buffer_size, 1, 65536)
-        self._frames = self._bytes = self._refreshes = self._by_peer = self._timed_out = 0
+        self._frames = self._refreshes = 0
         self._last_id = 0
         self._entries: dict[int, _Stream] = {}
         self._topics: dict[Topic, tuple[dict[_Stream, None], list[int]]] = {}
@@ -515,11 +488,6 @@ class StreamWriter:
         return stream in self._entries
 
     @property
-    def running(self) -> bool:
-        """Whether streams are adopted now."""
-        return self._thread is not None and self._stop is None
-
-    @property
     def connections(self) -> int:
         """Streams that are not ended; each holds its lease."""
         return len(self._entries)
@@ -530,24 +498,9 @@ class StreamWriter:
         return self._frames
 
     @property
-    def bytes_sent(self) -> int:
-        """Bytes of any kind that the kernel took."""
-        return self._bytes
-
-    @property
     def refreshes(self) -> int:
         """Refresh frames begun because a subscription fell off."""
         return self._refreshes
-
-    @property
-    def closed_by_peer(self) -> int:
-        """Streams ended because the peer closed (half or whole), broke, or talked too much."""
-        return self._by_peer
-
-    @property
-    def timed_out(self) -> int:
-        """Streams ended because the peer took nothing for `write_timeout` seconds."""
-        return self._timed_out
 
     # -- the thread --------------------------------------------------------------------------------
 
@@ -583,7 +536,6 @@ class StreamWriter:
             self._drain_wakes()
             return
         if mask & selectors.EVENT_READ and not self._listen(stream):
-            self._by_peer += 1
             self._end(stream)
             return
         if mask & selectors.EVENT_WRITE and stream.blocked_since:
@@ -624,13 +576,9 @@ class StreamWriter:
         try:
             self._selector.register(stream.sock, selectors.EVENT_READ, stream)
         except (OSError, ValueError, KeyError):  # closed behind our back, or out of kernel memory
-            self._by_peer += 1
             self._end(stream)
             return
         stream.sent_at = time.monotonic()
-        with suppress(OSError, AttributeError):  # a Unix socket; another system
-            patience = max(1, int(self._patience * 1000))
-            stream.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, patience)
         for subscription in stream.subscriptions:
             topic = subscription._topic
             if topic not in self._topics:
@@ -690,7 +638,6 @@ class StreamWriter:
             self._selector.modify(stream.sock, both, stream)
             return
         except OSError:
-            self._by_peer += 1
             self._end(stream)
             return
         self._account(stream, pieces, sent)
@@ -736,7 +683,6 @@ class StreamWriter:
 
     def _account(self, stream: _Stream, pieces: list[_Piece], sent: int) -> None:
         """Move cursors past every frame whose first byte left; keep the rest of the last one."""
-        self._bytes += sent
         stream.sent += sent
         stream.sent_at = time.monotonic()
         for piece in pieces:
@@ -748,7 +694,6 @@ class StreamWriter:
                 piece.subscription._next = piece.next
                 counts = not piece.refresh
                 self._refreshes += piece.refresh
-                piece.subscription._topic._count(counts, piece.refresh)
             if sent < len(piece.view):
                 stream.current, stream.current_counts = piece.view[sent:], counts
                 stream.slow = True
@@ -769,7 +714,6 @@ class StreamWriter:
                 patience = min(patience, STALLED)
             blocked = stream.blocked_since and now - stream.blocked_since >= patience
             if late or blocked or self._is_unread(stream, now):
-                self._timed_out += not stream.closing
                 self._end(stream)
             elif not stream.blocked_since and now - stream.sent_at >= self._heartbeat:
                 if stream.current is None:
@@ -845,7 +789,7 @@ def _give_back(subscriptions: Iterable[Subscription], lease: Lease | None) -> No
         lease.release()
 
 
-# -- text, sockets, fast paths that only the compiled core has --------------------------------------
+# -- text, sockets, fast paths that only the compiled core has -------------------------------------
 
 
 def escape(value: object) -> str:

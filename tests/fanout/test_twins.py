@@ -55,7 +55,7 @@ def topic_trace(core: ModuleType, size: int, steps: list[tuple[str, int, int]]) 
             trace.append(outcome(mine.take, other))
         else:
             mine.close()
-        trace.append((topic.head, topic.subscribers, topic.taken, topic.refreshes, mine.closed))
+        trace.append((topic.subscribers, mine.closed))
     return trace
 
 
