@@ -1,5 +1,6 @@
 # The contract of both twins, _fanout.pyx and _fanout_py.py: same names, same behaviour.
-# The promises are written in the docstrings of _fanout_py.py.
+# The promises are written in the docstrings of _fanout_py.py; those of the fast paths, which only
+# the compiled core has, here.
 
 import select
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,19 +18,49 @@ def access_line(
     seconds: float,
     fields: Mapping[str, object],
     place: tuple[int, int, bool] | None,
-) -> str | None: ...
+) -> str | None:
+    """A line of the access log as JSON, pure ASCII, with its end; None where Python has to look
+    closer: at text that is not ASCII or may hold a secret (as "Bearer …" or "token%3D…": any that
+    has a space, an escape or a sign of a pair), at a field that is not plain or not one of
+    request_id, route, user_id and tenant_id, at a status or a time that is none.
+
+    now: Unix time. place: ids of a trace and of a span in it, and whether it is sampled.
+    """
+
 def escape(value: object) -> str: ...
 def filled(kind: type[T], names: tuple[str, ...], rows: Iterable[Sequence[object]]) -> list[T]: ...
 def iso_utc(moment: datetime) -> str: ...
-def plain_answer(head: tuple[int, bytes, int | None, bool], body: list[bytes]) -> bytes | None: ...
-def plain_head(data: bytearray, base: dict[str, Any]) -> dict[str, Any] | None: ...
-def plain_json(value: object) -> bytes | None: ...
+def plain_answer(head: tuple[int, bytes, int | None, bool], body: list[bytes]) -> bytes | None:
+    """A whole answer, with a Date of now and the length of its body, over which the connection goes
+    on; None where `wsgi.server.exchange` has to look closer: at a body that is empty, not bytes, or
+    not as long as its head says, at a status that has none, at a head with a Date.
+    """
+
+def plain_head(data: bytearray, base: dict[str, Any]) -> dict[str, Any] | None:
+    """Take the head of a request from the front of `data`: `base` and what `parse_head` of
+    `wsgi.message.head` makes of it. None, with nothing taken, where Python has to look closer, or
+    there is no whole head.
+    """
+
+def plain_json(value: object) -> bytes | None:
+    """The value as JSON (RFC 8259) in UTF-8, without spaces; None where Python's `json` has to look
+    closer: at what is not plain text, number, list or object. Raises UnicodeEncodeError
+    for half of a surrogate pair.
+    """
+
 def plain_lines(
     status: str,
     headers: Sequence[tuple[str, str]],
     statuses: Mapping[str, tuple[int, bytes]],
     kinds: Mapping[str, str],
-) -> tuple[int, bytes, int | None, bool] | None: ...
+) -> tuple[int, bytes, int | None, bool] | None:
+    """The head of an answer as `wsgi.message.answer.checked_head` gives it; None where that has to
+    look closer.
+
+    statuses, kinds: what was found good of statuses and of names: the number and the line; the name
+    in lower case for a field that the server looks at, "" for others.
+    """
+
 def ready(epoll: select.epoll) -> int: ...
 def receive(fd: int, size: int) -> bytes: ...
 def rearm(epoll: select.epoll, fd: int, events: int) -> None: ...

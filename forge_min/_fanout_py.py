@@ -20,8 +20,9 @@ import threading
 import time
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar, final
 
@@ -273,51 +274,41 @@ def _seconds(name: str, value: float) -> float:
 # -- stream writer ---------------------------------------------------------------------------------
 
 
+@dataclass(slots=True, eq=False)
 class _Piece:
     """A frame on its way out, and what changes when its first byte leaves."""
 
-    __slots__ = ("next", "order", "refresh", "subscription", "view")
+    view: memoryview
+    subscription: Subscription | None = None
+    next: int = 0
+    order: int = 0
 
-    def __init__(
-        self, view: memoryview, subscription: Subscription | None, after: int, order: int
-    ) -> None:
-        self.view = view
-        self.subscription = subscription
-        self.next = after
-        self.order = order
-        self.refresh = subscription is not None and order == 0
+    @property
+    def refresh(self) -> bool:
+        """Whether it is a refresh of a subscription that fell off."""
+        return self.subscription is not None and self.order == 0
 
 
+@dataclass(slots=True, eq=False)
 class _Stream:
     """One client: its socket, its cursors, and the frame that is only partly out."""
 
-    __slots__ = (
-        "blocked_since", "closing", "current", "current_counts", "farewell", "id", "lease",
-        "queued", "received", "sent", "sent_at", "slow", "sock", "subscriptions", "taken",
-        "unread_since",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        number: int,
-        sock: socket.socket,
-        subscriptions: tuple[Subscription, ...],
-        lease: Lease | None,
-        first: bytes,
-    ) -> None:
-        self.id = number
-        self.sock = sock
-        self.subscriptions = subscriptions
-        self.lease = lease
-        self.current: memoryview | None = memoryview(first) if first else None
-        self.current_counts = False  # whether `current` is a topic's frame
-        self.farewell = b""
-        self.closing = False
-        self.slow = False  # the socket was full, and the backlog is not yet worked off
-        self.blocked_since = 0.0  # 0.0: not waiting for the socket
-        self.sent_at = self.unread_since = 0.0  # 0.0: the client has taken all that was sent
-        self.received = self.sent = self.taken = 0
-        self.queued = False
+    id: int
+    sock: socket.socket
+    subscriptions: tuple[Subscription, ...]
+    lease: Lease | None
+    current: memoryview | None
+    current_counts: bool = False  # whether `current` is a topic's frame
+    farewell: bytes = b""
+    closing: bool = False
+    slow: bool = False  # the socket was full, and the backlog is not yet worked off
+    blocked_since: float = 0.0  # 0.0: not waiting for the socket
+    sent_at: float = 0.0
+    unread_since: float = 0.0  # 0.0: the client has taken all that was sent
+    received: int = 0
+    sent: int = 0
+    taken: int = 0
+    queued: bool = False
 
 
 @final
@@ -330,12 +321,6 @@ class StreamWriter:
     full may lag behind; one that keeps up may use the whole ring. A subscription that lags more
     gets ONE refresh frame, at a frame boundary, and goes on at the head.
     """
-
-    __slots__ = (
-        "_buffer_size", "_entries", "_frames", "_heartbeat", "_incoming", "_last_id", "_lock",
-        "_news", "_patience", "_pending", "_ready", "_refreshes", "_selector", "_stop",
-        "_stopping", "_thread", "_topics", "_wake_in", "_wake_out", "_write_timeout",
-    )  # fmt: skip
 
     def __init__(
         self, *, heartbeat: float = 15.0, write_timeout: float = 30.0, buffer_size: int = 32
@@ -456,7 +441,8 @@ class StreamWriter:
             if self._thread is None or self._stop is not None:
                 return None
             self._last_id += 1
-            stream = _Stream(self._last_id, sock, subscriptions, lease, first)
+            current = memoryview(first) if first else None
+            stream = _Stream(self._last_id, sock, subscriptions, lease, current)
             self._entries[stream.id] = stream
             self._incoming.append(stream)
             return stream
@@ -649,7 +635,7 @@ class StreamWriter:
             stream.current_counts = False
         pieces = []
         if stream.current is not None:
-            pieces.append(_Piece(stream.current, None, 0, 0))
+            pieces.append(_Piece(stream.current))
         if stream.closing:
             return pieces
         # SAFETY: in the order of publication, whatever their topics: an id that a client returns
@@ -917,62 +903,11 @@ class Courier:
         """End the thread, which touches no socket any more; what was not fetched is lost."""
 
 
-def plain_head(data: bytearray, base: dict[str, Any]) -> dict[str, Any] | None:
-    """Take the head of a request from the front of `data`: `base` and what `parse_head` of
-    `wsgi.message.head` makes of it. None, with nothing taken, where Python has to look closer, or
-    there is no whole head. This twin always lets it.
-    """
-    return None
+def _unsure(*arguments: object) -> None:
+    """What the compiled core's fast paths return when Python has to look closer. See the stub."""
 
 
-def plain_lines(
-    status: str,
-    headers: Sequence[tuple[str, str]],
-    statuses: Mapping[str, tuple[int, bytes]],
-    kinds: Mapping[str, str],
-) -> tuple[int, bytes, int | None, bool] | None:
-    """The head of an answer as `wsgi.message.answer.checked_head` gives it; None where that has to
-    look closer. This twin always lets it.
-
-    statuses, kinds: what was found good of statuses and of names: the number and the line; the name
-    in lower case for a field that the server looks at, "" for others.
-    """
-    return None
-
-
-def plain_answer(head: tuple[int, bytes, int | None, bool], body: list[bytes]) -> bytes | None:
-    """A whole answer, with a Date of now and the length of its body, over which the connection goes
-    on; None where `wsgi.server.exchange` has to look closer: at a body that is empty, not bytes, or
-    not as long as its head says, at a status that has none, at a head with a Date. This twin always
-    lets it.
-    """
-    return None
-
-
-def plain_json(value: object) -> bytes | None:
-    """The value as JSON (RFC 8259) in UTF-8, without spaces; None where Python's `json` has to look
-    closer: at what is not plain text, number, list or object. This twin always lets it. Raises
-    UnicodeEncodeError for half of a surrogate pair.
-    """
-    return None
-
-
-def access_line(
-    now: float,
-    method: str,
-    path: str,
-    status: int,
-    seconds: float,
-    fields: Mapping[str, object],
-    place: tuple[int, int, bool] | None,
-) -> str | None:
-    """A line of the access log as JSON, pure ASCII, with its end; None where Python has to look
-    closer: at text that is not ASCII or may hold a secret (as "Bearer …" or "token%3D…": any that
-    has a space, an escape or a sign of a pair), at a field that is not plain or not one of
-    request_id, route, user_id and tenant_id, at a status or a time that is none. This twin always
-    lets it. now: Unix time. place: ids of a trace and of a span in it, and whether it is sampled.
-    """
-    return None
+plain_head = plain_lines = plain_answer = plain_json = access_line = _unsure
 
 
 # -- metric cells ----------------------------------------------------------------------------------
