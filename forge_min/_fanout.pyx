@@ -27,7 +27,6 @@ twin leans on locks and on single operations of dict, set and deque, and runs th
 """
 
 cimport cython
-from cpython.buffer cimport PyBUF_CONTIG, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_GetItemWithError
 from cpython.exc cimport PyErr_SetFromErrno
@@ -225,11 +224,6 @@ cdef class Topic:
             pthread_mutex_destroy(&self.ring.lock)
 
     @property
-    def head(self):
-        """The number of the newest frame; 0 before the first."""
-        return forge_load(&self.ring.head)
-
-    @property
     def size(self):
         """Frames that the ring keeps."""
         return self.ring.size
@@ -238,16 +232,6 @@ cdef class Topic:
     def subscribers(self):
         """Subscriptions that are open now."""
         return self.ring.subscribers
-
-    @property
-    def taken(self):
-        """Frames that subscribers took, or that a writer began to send them."""
-        return forge_load(&self.ring.taken)
-
-    @property
-    def refreshes(self):
-        """Subscribers that fell off and were told so."""
-        return forge_load(&self.ring.refreshed)
 
     def publish(self, frame):
         """Append one frame, return its number. Never blocks on a reader. ValueError when empty."""
@@ -309,7 +293,6 @@ cdef class Subscription:
         waiting = forge_load(&ring.head) + 1 - self.number
         if waiting > ring.size:
             self.number += waiting
-            forge_add(&ring.refreshed, 1)
             return waiting, []
         place = <Py_ssize_t>(self.number % ring.size)
         for index in range(count):
@@ -318,7 +301,6 @@ cdef class Subscription:
             PyList_SET_ITEM(frames, index, frame)
             place = place + 1 if place + 1 < <Py_ssize_t>ring.size else 0
         self.number += <uint64_t>count
-        forge_add(&ring.taken, <uint64_t>count)
         return 0, frames
 
     def close(self):
@@ -380,7 +362,7 @@ cdef class StreamWriter:
     cdef Stream* ended
     cdef bint stopping
     cdef double deadline, swept, now
-    cdef uint64_t frames, sent_bytes, refresh_count, by_peer, late
+    cdef uint64_t frames, refresh_count
 
     def __cinit__(self, *, heartbeat=15.0, write_timeout=30.0, buffer_size=32):
         pthread_mutex_init(&self.lock, NULL)
@@ -551,11 +533,6 @@ cdef class StreamWriter:
         return stream in self.entries
 
     @property
-    def running(self):
-        """Whether streams are adopted now."""
-        return self.live and not self.stop_asked
-
-    @property
     def connections(self):
         """Streams that are not ended; each holds its lease."""
         return len(self.entries)
@@ -566,24 +543,9 @@ cdef class StreamWriter:
         return forge_load(&self.frames)
 
     @property
-    def bytes_sent(self):
-        """Bytes of any kind that the kernel took."""
-        return forge_load(&self.sent_bytes)
-
-    @property
     def refreshes(self):
         """Refresh frames begun because a subscription fell off."""
         return forge_load(&self.refresh_count)
-
-    @property
-    def closed_by_peer(self):
-        """Streams ended because the peer closed (half or whole), broke, or talked too much."""
-        return forge_load(&self.by_peer)
-
-    @property
-    def timed_out(self):
-        """Streams ended because the peer took nothing for `write_timeout` seconds."""
-        return forge_load(&self.late)
 
     # -- the thread --------------------------------------------------------------------------------
 
@@ -658,7 +620,6 @@ cdef class StreamWriter:
         if mask & EPOLLIN and not self.listen(stream):
             mask |= EPOLLHUP
         if mask & (EPOLLRDHUP | EPOLLHUP | EPOLLERR):
-            forge_add(&self.by_peer, 1)
             self.end(stream)
             return
         if mask & EPOLLOUT and stream.blocked_since != 0.0:
@@ -710,15 +671,11 @@ cdef class StreamWriter:
     cdef void begin(self, Stream* stream) noexcept nogil:
         cdef epoll_event event
         cdef uint32_t index
-        cdef int patience = <int>max(self.patience * 1000, 1.0)
         stream_link(stream, &self.streams)
         stream.sent_at = self.now
-        # Fails for a Unix socket, whose peer cannot vanish.
-        setsockopt(stream.fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &patience, sizeof(patience))
         event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
         event.data.ptr = stream
         if epoll_ctl(self.epoll, EPOLL_CTL_ADD, stream.fd, &event) < 0:
-            forge_add(&self.by_peer, 1)
             self.end(stream)
             return
         stream.begun = True
@@ -849,7 +806,6 @@ cdef class StreamWriter:
         elif errno == EINTR:
             self.queue(stream)
         else:
-            forge_add(&self.by_peer, 1)
             self.end(stream)
         for index in range(count):
             frame_drop(pieces[index].frame)
@@ -897,7 +853,6 @@ cdef class StreamWriter:
         cdef int index
         cdef size_t left
         cdef bint counts
-        forge_add(&self.sent_bytes, sent)
         stream.sent += <int64_t>sent
         stream.sent_at = self.now
         stream.slow = False
@@ -913,8 +868,6 @@ cdef class StreamWriter:
                 pieces[index].cursor.number = pieces[index].next
                 counts = not pieces[index].refresh
                 forge_add(&self.refresh_count, <uint64_t>pieces[index].refresh)
-                forge_add(&pieces[index].cursor.ring.refreshed, <uint64_t>pieces[index].refresh)
-                forge_add(&pieces[index].cursor.ring.taken, <uint64_t>counts)
             if sent < left:
                 stream_keep(stream, pieces[index].frame, sent, counts)
                 stream.slow = True
@@ -937,7 +890,6 @@ cdef class StreamWriter:
             if over or self.is_unread(stream, now) or (
                 stream.blocked_since != 0.0 and now - stream.blocked_since >= patience
             ):
-                forge_add(&self.late, <uint64_t>(not stream.closing))
                 self.end(stream)
             elif stream.blocked_since == 0.0 and now - stream.sent_at >= self.heartbeat:
                 if stream.current == NULL:

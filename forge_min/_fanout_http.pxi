@@ -143,7 +143,7 @@ cdef inline str text_of(const unsigned char* at, Py_ssize_t size):
 
 
 def plain_head(bytearray data not None, dict base not None):
-    """As _fanout_py.plain_head."""
+    """See _fanout.pyi."""
     cdef Field fields[MOST_FIELDS]
     cdef Field* field
     # SAFETY: a bytearray has a NUL behind its end, and every scan below ends at one.
@@ -208,7 +208,7 @@ def plain_head(bytearray data not None, dict base not None):
 
 
 def plain_lines(status, headers, dict statuses not None, dict kinds not None):
-    """As _fanout_py.plain_lines."""
+    """See _fanout.pyi."""
     cdef char room[MOST_BYTES]
     cdef char* out = room
     cdef const char* end = room + MOST_BYTES
@@ -264,7 +264,7 @@ cdef inline bint has_control(const unsigned char* at, Py_ssize_t size) noexcept 
 
 
 def plain_answer(head, list body not None):
-    """As _fanout_py.plain_answer."""
+    """See _fanout.pyi."""
     cdef Py_ssize_t size = 0
     cdef int digits
     cdef char length_line[48]

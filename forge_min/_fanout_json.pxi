@@ -217,7 +217,7 @@ cdef bint put_value(Text* text, object value, int depth) except -1:
 
 
 def plain_json(value):
-    """As _fanout_py.plain_json."""
+    """See _fanout.pyi."""
     cdef Text text
     text.size, text.room = 0, 1024
     text.at = <char*>malloc(text.room)
@@ -266,7 +266,7 @@ cdef int put_clock(Text* text, long long second) except -1:
 
 
 def access_line(double now, method, path, status, double seconds, fields, place):
-    """As _fanout_py.access_line."""
+    """See _fanout.pyi."""
     cdef Text text
     if type(fields) is not dict or not 0 <= now < 253402300800:
         return None

@@ -128,15 +128,6 @@ cdef extern from "<sys/socket.h>" nogil:
     ssize_t sendmsg(int, msghdr*, int)
     ssize_t recv(int, void*, size_t, int)
     int getsockopt(int, int, int, void*, unsigned int*)
-    int setsockopt(int, int, int, const void*, unsigned int)
-
-cdef extern from "<netinet/tcp.h>" nogil:
-    enum:
-        TCP_USER_TIMEOUT
-
-cdef extern from "<netinet/in.h>" nogil:
-    enum:
-        IPPROTO_TCP
 
 cdef extern from "<sys/ioctl.h>" nogil:
     enum:

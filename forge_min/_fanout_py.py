@@ -20,10 +20,11 @@ import threading
 import time
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar, cast, final
+from typing import Any, TypeVar, final
 
 from .errors import TooManyConnections, TooManyConnectionsForUser
 
@@ -151,47 +152,23 @@ class Topic:
     """A ring of the last `size` frames (1 to 65536), numbered from 1. Publishing costs the same
     however many subscribe."""
 
-    __slots__ = (
-        "_head", "_lock", "_order", "_refreshes", "_ring", "_subscribers", "_taken", "_wakers",
-        "size",
-    )  # fmt: skip
+    __slots__ = ("_head", "_lock", "_order", "_ring", "_subscribers", "_wakers", "size")
 
     def __init__(self, size: int = 64) -> None:
         self.size = _whole("size", size, 1, 65536)
-        self._taken = self._refreshes = 0
         self._head = 0
         self._subscribers = 0
         self._ring: list[bytes] = [b""] * size
         self._order = [0] * size  # of each frame among all that this process has published
         self._wakers: list[StreamWriter] = []
-        # LOCK: _head, _ring, _wakers, the counts and the cursors of this topic's subscriptions.
+        # LOCK: _head, _ring, _wakers, _subscribers, the cursors of this topic's subscriptions.
         # Re-entrant: the collector may close a lost subscription while this thread holds it.
         self._lock = threading.RLock()
-
-    @property
-    def head(self) -> int:
-        """The number of the newest frame; 0 before the first."""
-        return self._head
 
     @property
     def subscribers(self) -> int:
         """Subscriptions that are open now."""
         return self._subscribers
-
-    @property
-    def taken(self) -> int:
-        """Frames that subscribers took, or that a writer began to send them."""
-        return self._taken
-
-    @property
-    def refreshes(self) -> int:
-        """Subscribers that fell off and were told so."""
-        return self._refreshes
-
-    def _count(self, frames: int, refreshes: int) -> None:
-        with self._lock:
-            self._taken += frames
-            self._refreshes += refreshes
 
     def publish(self, frame: bytes) -> int:
         """Append one frame, return its number. Never blocks on a reader. ValueError when empty."""
@@ -264,11 +241,9 @@ class Subscription:
             waiting = topic._head + 1 - self._next
             if waiting > topic.size:
                 self._next = topic._head + 1
-                topic._refreshes += 1
                 return waiting, []
             frames = topic._read(self._next, limit)
             self._next += len(frames)
-            topic._taken += len(frames)
             return 0, frames
 
     def close(self) -> None:
@@ -299,51 +274,41 @@ def _seconds(name: str, value: float) -> float:
 # -- stream writer ---------------------------------------------------------------------------------
 
 
+@dataclass(slots=True, eq=False)
 class _Piece:
     """A frame on its way out, and what changes when its first byte leaves."""
 
-    __slots__ = ("next", "order", "refresh", "subscription", "view")
+    view: memoryview
+    subscription: Subscription | None = None
+    next: int = 0
+    order: int = 0
 
-    def __init__(
-        self, view: memoryview, subscription: Subscription | None, after: int, order: int
-    ) -> None:
-        self.view = view
-        self.subscription = subscription
-        self.next = after
-        self.order = order
-        self.refresh = subscription is not None and order == 0
+    @property
+    def refresh(self) -> bool:
+        """Whether it is a refresh of a subscription that fell off."""
+        return self.subscription is not None and self.order == 0
 
 
+@dataclass(slots=True, eq=False)
 class _Stream:
     """One client: its socket, its cursors, and the frame that is only partly out."""
 
-    __slots__ = (
-        "blocked_since", "closing", "current", "current_counts", "farewell", "id", "lease",
-        "queued", "received", "sent", "sent_at", "slow", "sock", "subscriptions", "taken",
-        "unread_since",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        number: int,
-        sock: socket.socket,
-        subscriptions: tuple[Subscription, ...],
-        lease: Lease | None,
-        first: bytes,
-    ) -> None:
-        self.id = number
-        self.sock = sock
-        self.subscriptions = subscriptions
-        self.lease = lease
-        self.current: memoryview | None = memoryview(first) if first else None
-        self.current_counts = False  # whether `current` is a topic's frame
-        self.farewell = b""
-        self.closing = False
-        self.slow = False  # the socket was full, and the backlog is not yet worked off
-        self.blocked_since = 0.0  # 0.0: not waiting for the socket
-        self.sent_at = self.unread_since = 0.0  # 0.0: the client has taken all that was sent
-        self.received = self.sent = self.taken = 0
-        self.queued = False
+    id: int
+    sock: socket.socket
+    subscriptions: tuple[Subscription, ...]
+    lease: Lease | None
+    current: memoryview | None
+    current_counts: bool = False  # whether `current` is a topic's frame
+    farewell: bytes = b""
+    closing: bool = False
+    slow: bool = False  # the socket was full, and the backlog is not yet worked off
+    blocked_since: float = 0.0  # 0.0: not waiting for the socket
+    sent_at: float = 0.0
+    unread_since: float = 0.0  # 0.0: the client has taken all that was sent
+    received: int = 0
+    sent: int = 0
+    taken: int = 0
+    queued: bool = False
 
 
 @final
@@ -357,13 +322,6 @@ class StreamWriter:
     gets ONE refresh frame, at a frame boundary, and goes on at the head.
     """
 
-    __slots__ = (
-        "_buffer_size", "_by_peer", "_bytes", "_entries", "_frames", "_heartbeat", "_incoming",
-        "_last_id", "_lock", "_news", "_patience", "_pending", "_ready", "_refreshes",
-        "_selector", "_stop", "_stopping", "_thread", "_timed_out", "_topics", "_wake_in",
-        "_wake_out", "_write_timeout",
-    )  # fmt: skip
-
     def __init__(
         self, *, heartbeat: float = 15.0, write_timeout: float = 30.0, buffer_size: int = 32
     ) -> None:
@@ -375,7 +333,7 @@ class StreamWriter:
         patience = max(UNREAD_HEARTBEATS * self._heartbeat, UNREAD_SECONDS)
         self._patience = min(patience, self._write_timeout)
         self._buffer_size = _whole("buffer_size", buffer_size, 1, 65536)
-        self._frames = self._bytes = self._refreshes = self._by_peer = self._timed_out = 0
+        self._frames = self._refreshes = 0
         self._last_id = 0
         self._entries: dict[int, _Stream] = {}
         self._topics: dict[Topic, tuple[dict[_Stream, None], list[int]]] = {}
@@ -483,7 +441,8 @@ class StreamWriter:
             if self._thread is None or self._stop is not None:
                 return None
             self._last_id += 1
-            stream = _Stream(self._last_id, sock, subscriptions, lease, first)
+            current = memoryview(first) if first else None
+            stream = _Stream(self._last_id, sock, subscriptions, lease, current)
             self._entries[stream.id] = stream
             self._incoming.append(stream)
             return stream
@@ -515,11 +474,6 @@ class StreamWriter:
         return stream in self._entries
 
     @property
-    def running(self) -> bool:
-        """Whether streams are adopted now."""
-        return self._thread is not None and self._stop is None
-
-    @property
     def connections(self) -> int:
         """Streams that are not ended; each holds its lease."""
         return len(self._entries)
@@ -530,24 +484,9 @@ class StreamWriter:
         return self._frames
 
     @property
-    def bytes_sent(self) -> int:
-        """Bytes of any kind that the kernel took."""
-        return self._bytes
-
-    @property
     def refreshes(self) -> int:
         """Refresh frames begun because a subscription fell off."""
         return self._refreshes
-
-    @property
-    def closed_by_peer(self) -> int:
-        """Streams ended because the peer closed (half or whole), broke, or talked too much."""
-        return self._by_peer
-
-    @property
-    def timed_out(self) -> int:
-        """Streams ended because the peer took nothing for `write_timeout` seconds."""
-        return self._timed_out
 
     # -- the thread --------------------------------------------------------------------------------
 
@@ -583,7 +522,6 @@ class StreamWriter:
             self._drain_wakes()
             return
         if mask & selectors.EVENT_READ and not self._listen(stream):
-            self._by_peer += 1
             self._end(stream)
             return
         if mask & selectors.EVENT_WRITE and stream.blocked_since:
@@ -624,13 +562,9 @@ class StreamWriter:
         try:
             self._selector.register(stream.sock, selectors.EVENT_READ, stream)
         except (OSError, ValueError, KeyError):  # closed behind our back, or out of kernel memory
-            self._by_peer += 1
             self._end(stream)
             return
         stream.sent_at = time.monotonic()
-        with suppress(OSError, AttributeError):  # a Unix socket; another system
-            patience = max(1, int(self._patience * 1000))
-            stream.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, patience)
         for subscription in stream.subscriptions:
             topic = subscription._topic
             if topic not in self._topics:
@@ -690,7 +624,6 @@ class StreamWriter:
             self._selector.modify(stream.sock, both, stream)
             return
         except OSError:
-            self._by_peer += 1
             self._end(stream)
             return
         self._account(stream, pieces, sent)
@@ -702,7 +635,7 @@ class StreamWriter:
             stream.current_counts = False
         pieces = []
         if stream.current is not None:
-            pieces.append(_Piece(stream.current, None, 0, 0))
+            pieces.append(_Piece(stream.current))
         if stream.closing:
             return pieces
         # SAFETY: in the order of publication, whatever their topics: an id that a client returns
@@ -736,7 +669,6 @@ class StreamWriter:
 
     def _account(self, stream: _Stream, pieces: list[_Piece], sent: int) -> None:
         """Move cursors past every frame whose first byte left; keep the rest of the last one."""
-        self._bytes += sent
         stream.sent += sent
         stream.sent_at = time.monotonic()
         for piece in pieces:
@@ -748,7 +680,6 @@ class StreamWriter:
                 piece.subscription._next = piece.next
                 counts = not piece.refresh
                 self._refreshes += piece.refresh
-                piece.subscription._topic._count(counts, piece.refresh)
             if sent < len(piece.view):
                 stream.current, stream.current_counts = piece.view[sent:], counts
                 stream.slow = True
@@ -769,7 +700,6 @@ class StreamWriter:
                 patience = min(patience, STALLED)
             blocked = stream.blocked_since and now - stream.blocked_since >= patience
             if late or blocked or self._is_unread(stream, now):
-                self._timed_out += not stream.closing
                 self._end(stream)
             elif not stream.blocked_since and now - stream.sent_at >= self._heartbeat:
                 if stream.current is None:
@@ -845,9 +775,7 @@ def _give_back(subscriptions: Iterable[Subscription], lease: Lease | None) -> No
         lease.release()
 
 
-# -- metric cells ----------------------------------------------------------------------------------
-
-_lane = 0
+# -- text, sockets, fast paths that only the compiled core has -------------------------------------
 
 
 def escape(value: object) -> str:
@@ -975,159 +903,69 @@ class Courier:
         """End the thread, which touches no socket any more; what was not fetched is lost."""
 
 
-def plain_head(data: bytearray, base: dict[str, Any]) -> dict[str, Any] | None:
-    """Take the head of a request from the front of `data`, as `wsgi.http1.request_head.parse_head`.
-
-    Returns `base` with the keys of the request. Returns None and takes nothing if Python has to
-    parse it, or if it is incomplete; this twin always does.
-    """
-    return None
+def _unsure(*arguments: object) -> None:
+    """What the compiled core's fast paths return when Python has to look closer. See the stub."""
 
 
-def plain_lines(
-    status: str,
-    headers: Sequence[tuple[str, str]],
-    statuses: Mapping[str, tuple[int, bytes]],
-    kinds: Mapping[str, str],
-) -> tuple[int, bytes, int | None, bool] | None:
-    """Format the head of a response as `wsgi.http1.response_head.checked_head`; None if that has to
-    check it. This twin always returns None.
-
-    statuses, kinds: what was found good of statuses and of names: the number and the line; the name
-    in lower case for a field that the server looks at, "" for others.
-    """
-    return None
+plain_head = plain_lines = plain_answer = plain_json = access_line = _unsure
 
 
-def plain_answer(head: tuple[int, bytes, int | None, bool], body: list[bytes]) -> bytes | None:
-    """A whole answer, with a Date of now and the length of its body, over which the connection goes
-    on; None where `wsgi.server.exchange` has to look closer: at a body that is empty, not bytes, or
-    not as long as its head says, at a status that has none, at a head with a Date. This twin always
-    lets it.
-    """
-    return None
-
-
-def plain_json(value: object) -> bytes | None:
-    """The value as JSON (RFC 8259) in UTF-8, without spaces; None where Python's `json` has to look
-    closer: at what is not plain text, number, list or object. This twin always lets it. Raises
-    UnicodeEncodeError for half of a surrogate pair.
-    """
-    return None
-
-
-def access_line(
-    now: float,
-    method: str,
-    path: str,
-    status: int,
-    seconds: float,
-    fields: Mapping[str, object],
-    place: tuple[int, int, bool] | None,
-) -> str | None:
-    """A line of the access log as JSON, pure ASCII, with its end; None where Python has to look
-    closer: at text that is not ASCII or may hold a secret (as "Bearer …" or "token%3D…": any that
-    has a space, an escape or a sign of a pair), at a field that is not plain or not one of
-    request_id, route, user_id and tenant_id, at a status or a time that is none. This twin always
-    lets it. now: Unix time. place: ids of a trace and of a span in it, and whether it is sampled.
-    """
-    return None
-
-
-def set_lane(lane: int) -> None:
-    """Choose the lane of shared memory that this process writes, before its first increment."""
-    global _lane
-    _lane = _whole("lane", lane, 0, 65535)
-
-
-def _cells(memory: memoryview | None, width: int) -> memoryview[float]:
-    """Doubles to count in: those given, whole lanes of `width`, or one private lane."""
-    if memory is None:
-        return memoryview(bytearray(8 * width)).cast("d")
-    view = cast("memoryview[float]", memoryview(memory))
-    if view.format != "d" or view.ndim != 1 or view.readonly or not view.c_contiguous:
-        raise ValueError("memory must be writable, contiguous doubles (format 'd')")
-    if not len(view) or len(view) % width:
-        raise ValueError(f"memory must hold whole lanes of {width} doubles, not {len(view)}")
-    return view
-
-
-def _offset(view: memoryview[float], width: int, private: bool) -> int:
-    if private:
-        return 0
-    start = _lane * width
-    if start >= len(view):
-        raise IndexError(f"lane {_lane} lies outside the memory of {len(view) // width} lanes")
-    return start
+# -- metric cells ----------------------------------------------------------------------------------
 
 
 @final
 class Counter:
-    """A cell that adds, exact under threads. memory: of doubles, a lane for each process."""
+    """A cell that adds, exact under threads."""
 
-    __slots__ = ("_lock", "_private", "_view")
+    __slots__ = ("_lock", "_value")
 
-    def __init__(self, memory: memoryview | None = None) -> None:
-        self._private = memory is None
-        self._view = _cells(memory, 1)
-        self._lock = threading.Lock()  # LOCK: this process's lane
+    def __init__(self) -> None:
+        self._value = 0.0
+        self._lock = threading.Lock()  # LOCK: _value
 
     def inc(self, n: float = 1.0) -> None:
-        """Add `n`. ValueError below 0, IndexError when this process's lane is not in the memory."""
+        """Add `n`. ValueError below 0."""
         if not (n := 0.0 + n) >= 0.0:  # a number, not a text of one
             raise ValueError(f"a counter does not fall: {n}")
-        at = _offset(self._view, 1, self._private)
         with self._lock:
-            self._view[at] += n
+            self._value += n
 
     @property
     def value(self) -> float:
-        """The sum of all lanes."""
-        total = 0.0
-        for cell in self._view:
-            total += cell
-        return total
+        """The sum so far."""
+        return self._value
 
 
 @final
 class Histogram:
     """Counts observations by upper bound (inclusive; the last bucket is +Inf), exact under threads.
 
-    bounds: finite and rising. memory: whole lanes of len(bounds) + 2 doubles: the buckets, +Inf,
-    the sum.
+    bounds: finite and rising.
     """
 
-    __slots__ = ("_lock", "_private", "_view", "bounds")
+    __slots__ = ("_buckets", "_lock", "_total", "bounds")
 
-    def __init__(self, bounds: Sequence[float], memory: memoryview | None = None) -> None:
+    def __init__(self, bounds: Sequence[float]) -> None:
         self.bounds = tuple(float(bound) for bound in bounds)
         if not all(map(math.isfinite, self.bounds)):
             raise ValueError("bounds must be finite; +Inf is always there")
         if any(a >= b for a, b in zip(self.bounds, self.bounds[1:], strict=False)):
             raise ValueError("bounds must rise")
-        self._private = memory is None
-        self._view = _cells(memory, len(self.bounds) + 2)
-        self._lock = threading.Lock()  # LOCK: this process's lane
+        self._buckets = [0] * (len(self.bounds) + 1)
+        self._total = 0.0
+        self._lock = threading.Lock()  # LOCK: _buckets, _total
 
     def observe(self, x: float) -> None:
         """Count one observation. ValueError when it is not a number."""
         x = 0.0 + x
         if x != x:
             raise ValueError("an observation must be a number, not nan")
-        width = len(self.bounds) + 2
-        at = _offset(self._view, width, self._private)
         with self._lock:
-            self._view[at + bisect_left(self.bounds, x)] += 1.0
-            self._view[at + width - 1] += x
+            self._buckets[bisect_left(self.bounds, x)] += 1
+            self._total += x
 
     def snapshot(self) -> tuple[list[int], float, int]:
-        """(count of each bucket, +Inf last, not cumulative; sum; count) over all lanes."""
-        width = len(self.bounds) + 2
-        buckets = [0] * (width - 1)
-        total = 0.0
+        """(count of each bucket, +Inf last, not cumulative; sum; count)."""
         with self._lock:
-            for start in range(0, len(self._view), width):
-                for index in range(width - 1):
-                    buckets[index] += int(self._view[start + index])
-                total += self._view[start + width - 1]
+            buckets, total = list(self._buckets), self._total
         return buckets, total, sum(buckets)

@@ -71,7 +71,6 @@ cdef struct Ring:
     uint64_t head
     Watch* watches
     long subscribers  # atomic
-    uint64_t taken, refreshed  # atomic: frames that left for a subscriber, refreshes in their place
 
 
 cdef inline void waker_wake(Waker* waker) noexcept nogil:

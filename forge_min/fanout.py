@@ -16,8 +16,7 @@ from .errors import ConfigError
 __all__ = [
     "IMPL", "Counter", "Courier", "Histogram", "Lease", "Limiter", "StreamWriter",
     "Subscription", "Topic", "access_line", "escape", "filled", "iso_utc", "plain_answer",
-    "plain_head", "plain_json", "plain_lines", "ready", "rearm", "receive", "set_lane", "transmit",
-    "uuid_text",
+    "plain_head", "plain_json", "plain_lines", "ready", "rearm", "receive", "transmit", "uuid_text",
 ]  # fmt: skip
 
 

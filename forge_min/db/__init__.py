@@ -31,11 +31,11 @@ from .transaction import after_commit, is_idle, nudge, rides, transaction
 from .translate import errors_translated, translate
 
 if TYPE_CHECKING:
-    from .embedded import EmbeddedServer, scratch_database
+    from .embedded import EmbeddedServer, scratch_database, write_private
 
 __getattr__ = late(
     __name__,
-    {"embedded": ["EmbeddedServer", "scratch_database"]},
+    {"embedded": ["EmbeddedServer", "scratch_database", "write_private"]},
 )
 
 # The forge_ tables; they come before the project's own files.
@@ -46,5 +46,5 @@ __all__ = [
     "check_bound_role", "connect", "ensure_app_role", "errors_translated", "is_idle", "literal",
     "load_sql", "migrate", "migrate_down", "migration_lock", "migration_status", "nudge",
     "query", "read", "read_migrations", "read_timeout", "rides", "run", "scratch_database",
-    "transaction", "translate",
+    "transaction", "translate", "write_private",
 ]  # fmt: skip

@@ -27,8 +27,7 @@ from psycopg.sql import Composable
 
 from ..errors import ConfigError, ForgeError, Unavailable
 from ..expression import expression
-from .prepared import Prepared
-from .statements import refuse_without_tenant
+from .statements import Prepared, refuse_without_tenant
 from .translate import TABLE
 
 Observe = Callable[[str, float], None]

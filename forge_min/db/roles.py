@@ -6,6 +6,7 @@ Run as the owner of the tables, after migrations. Every call gives the same end 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import psycopg
 from psycopg.types.json import Jsonb
@@ -60,7 +61,7 @@ def check_bound_role(conn: Connection) -> None:
     Raises ConfigError F412 for a superuser, BYPASSRLS, or (a member of) the owner of a table of
     schema public with policies: a tenant's rows would be everybody's.
     """
-    reasons = unbound_reasons(conn)
+    reasons = role_findings(conn, "unbound")
     if reasons:
         raise ConfigError(
             f"the role {conn.info.user} of database.url {' and '.join(reasons)}, so no policy "
@@ -70,26 +71,13 @@ def check_bound_role(conn: Connection) -> None:
         )
 
 
-def unbound_reasons(conn: Connection) -> list[str]:
-    """What lets the connected role past row-level security: "is a superuser", ... Only reads."""
-    return _listed(conn, "unbound")
+def role_findings(conn: Connection, name: Literal["unbound", "lacking", "excess"]) -> list[str]:
+    """What is wrong with the rights of the connected role. Only reads.
 
-
-def lacking_rights(conn: Connection) -> list[str]:
-    """What `ensure_app_role` gives and the connected role has not: "insert on flights", ... Only
-    reads.
+    unbound: why row-level security does not bind it ("is a superuser"). lacking: rights that
+    `ensure_app_role` grants and it does not have ("insert on flights"). excess: rights that the
+    app's role does not need ("create roles"); empty for a superuser.
     """
-    return _listed(conn, "lacking")
-
-
-def excess_rights(conn: Connection) -> list[str]:
-    """What the connected role may do beyond what the app's role needs: "create roles", ... Nothing
-    of a superuser, who may do all. Only reads.
-    """
-    return _listed(conn, "excess")
-
-
-def _listed(conn: Connection, name: str) -> list[str]:
     with errors_translated():
         return [row[0] for row in conn.execute(SQL[name]).fetchall()]
 

@@ -26,8 +26,7 @@ from psycopg.rows import class_row, tuple_row
 from ..errors import DatabaseError, Unavailable
 from .connection import Connection
 from .connection import operation as first_word
-from .prepared import Statement
-from .statements import numbered, refuse_without_tenant, values_at
+from .statements import Statement, numbered, refuse_without_tenant, values_at
 from .transaction import transaction
 from .translate import errors_translated, translate
 

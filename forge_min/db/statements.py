@@ -1,4 +1,4 @@
-"""Statements as text: named ones of .sql files, their placeholders, constants in them.
+"""Statements: named ones of .sql files, placeholders, constants, and which are prepared.
 
 Parameters only: nothing of a caller is ever pasted into a statement.
 """
@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 import psycopg
+from psycopg import pq
 from psycopg.pq import ExecStatus
 
 from ..data import files
@@ -29,6 +30,9 @@ _USED = expression(  # with the tables behind commas, which may have aliases
     rf'(?:(?:\s+(?:as\s+)?"?\w+"?)?\s*,\s*{_TABLE})*)'
 )
 _LISTED = expression(rf"(?i)(?:^|,)\s*{_TABLE}")
+
+CAN_CLOSE = pq.version() >= 170000  # PQclosePrepared; a pooler understands its message
+Statement = tuple[str, tuple[int, ...]]  # its text, and the types (OIDs) of its values
 
 
 def load_sql(package: str, file: str) -> dict[str, str]:
@@ -88,6 +92,59 @@ def values_at(places: tuple[str | int, ...], params: Any) -> list[Any]:
         pass
     wanted = ", ".join(map(str, places)) or "none"
     raise psycopg.ProgrammingError(f"other values than the statement's are given: {wanted}")
+
+
+class Prepared:
+    """The statements that one connection has prepared, by name (PostgreSQL manual, PREPARE).
+
+    psycopg keeps such a list for its cursors; this one is for `run`, which uses none. The least
+    recently used statement goes first. after: a statement is prepared once it came this often; None
+    = never. room: so many stay prepared, and so many are counted. Where libpq cannot let one go
+    (before 17, without the server's DEALLOCATE, which no pooler understands), the first stay.
+    """
+
+    def __init__(self, after: int | None, room: int = 100) -> None:
+        self._after = after
+        self._room = room
+        self._names: dict[Statement, bytes] = {}
+        self._counts: dict[Statement, int] = {}
+        self._made = 0
+
+    def at_once(self) -> None:
+        """Prepare from now on what comes the first time, where anything is prepared."""
+        self._after = None if self._after is None else 0
+
+    def name(self, statement: Statement) -> bytes | None:
+        """The name of a prepared statement."""
+        name = self._names.pop(statement, None)
+        if name is not None:
+            self._names[statement] = name
+        return name
+
+    def new_name(self, statement: Statement) -> tuple[bytes, bytes | None] | None:
+        """Count one use; the name to prepare the statement under, and one to close for it.
+
+        None if it has a name already, or did not come often enough.
+        """
+        if self._after is None or statement in self._names:
+            return None
+        self._counts[statement] = count = self._counts.pop(statement, 0) + 1
+        if len(self._counts) > self._room:
+            del self._counts[next(iter(self._counts))]
+        full = len(self._names) >= self._room
+        if count <= self._after or (full and not CAN_CLOSE):
+            return None
+        old = self._names.pop(next(iter(self._names))) if full else None
+        self._made += 1
+        self._names[statement] = name = b"forge_%d" % self._made
+        return name, old
+
+    def forget(self, *statements: Statement) -> bool:
+        """They could not be prepared, or are of no more use; whether one was. They count anew."""
+        for statement in statements:
+            self._counts.pop(statement, None)
+        known = [self._names.pop(statement, None) for statement in statements]
+        return any(known)
 
 
 def refuse_without_tenant(conn: Any, sql: str, *, unless_set: bool = False) -> None:

@@ -4,11 +4,11 @@ nudger.
 The loop of threads that work with the database is imported by its path, `notify.link`.
 """
 
+from .ears import Nudger
 from .eventlog import event_fragment, publish_tx
 from .hub import CLOSE, Encode, Event, Hub, Opened, TopicKey, refresh_frame
 from .link import AWAY, Loop
 from .memory import MemoryHub
-from .nudger import Nudger
 from .postgres import PostgresHub
 
 __all__ = [

@@ -3,7 +3,7 @@
 One ring per key, and beside it where each event's id stands in that ring. An event is encoded once
 per audience and format that listens. An encoder that raises or is slow costs its own key a refresh.
 From one that does not return another thread takes over; after a few such the hub is not ready. What
-returning subscribers missed is encoded on a thread of its own: see `replay`.
+returning subscribers missed is encoded on a thread of its own: see `Replayer`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from uuid import UUID
 
 from ..fanout import Subscription
 from ..observe import span
-from .encoding import Channel, EncoderThread
+from .encoding import MOST_BYTES, Channel, EncoderThread, Replayer
 from .hub import Batch, Encode, Event, Read, TopicKey, Wanted, always, refresh_frame
-from .replay import MOST_BYTES, Replayer
 
 STUCK = "F453: the encoder of events does not return"
 BACKLOG = 10_000  # events that may wait; more become one refresh to all

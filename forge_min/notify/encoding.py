@@ -1,4 +1,4 @@
-"""A thread that encodes events into frames, and the ring that the frames go to.
+"""The threads that encode events into frames, and the ring that the frames go to.
 
 An encoder runs a user's code. If it raises or is slow, its frame is refused. If it does not return,
 another thread takes over, a bounded number of times.
@@ -7,13 +7,14 @@ another thread takes over, a bounded number of times.
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 
 from ..fanout import Topic
-from .hub import Encode, Event, TopicKey
+from .hub import Batch, Encode, Event, Read, TopicKey, Wanted
 from .link import Loop, Replaced
 
 log = logging.getLogger("forge_min.notify")
@@ -23,6 +24,9 @@ SLOW = 0.05  # seconds of the thread's own time after which a frame is refused
 SLOW_WAITING = 0.25
 LONG = 1.0  # seconds on one frame: it may never return
 SPARE = 3  # threads that may be lost to encoders that do not return
+ANSWER = 2.0  # seconds that a returning subscriber waits for its frames before it gets a refresh
+MOST_BYTES = 1 << 20  # of the frames that one returning subscriber gets
+REPLAYED = 50  # missed events whose rows are read together
 
 
 class Channel:
@@ -102,3 +106,77 @@ class EncoderThread(Loop):
             log.warning("the encoder took too long for topic %s", key.topic)
             return None
         return frame
+
+
+class Replayer(EncoderThread):
+    """The thread `hub-replay`: encodes again what a returning subscriber missed.
+
+    It serves one subscriber at a time, apart from the live events. begin: see `Channels`.
+    """
+
+    def __init__(self, begin: Batch) -> None:
+        super().__init__("hub-replay")
+        self._begin = begin
+        self._hurry_until = 0.0  # until then none waits: the last replay came too late
+        self._worked = 0.0  # time.thread_time() after the last pause
+        # The last frames by the ids of their events, for one key and window.
+        self._known: tuple[tuple[TopicKey, int] | None, dict[int, bytes]] = (None, {})
+
+    def replay(
+        self, key: TopicKey, channel: Channel, read: Read, wanted: Wanted
+    ) -> list[bytes] | None:
+        """The frames of some events as the subscribers of `key` see them.
+
+        read: called on the thread. wanted: called on the thread between batches.
+        Returns None if the frames could not be had in time.
+        """
+        end = time.monotonic() + ANSWER
+        if self.stuck or time.monotonic() < max(self._hurry_until, channel.no_replay_until):
+            return None
+
+        def is_awaited() -> bool:
+            return time.monotonic() < end and wanted()
+
+        answer: queue.SimpleQueue[list[bytes] | None] = queue.SimpleQueue()
+
+        def run() -> None:
+            answer.put(self._frames(key, channel, read, is_awaited))
+            self._pause()
+
+        self._inbox.append(run)
+        self.wake.set()
+        try:
+            return answer.get(timeout=ANSWER)
+        except queue.Empty:
+            self._hurry_until = time.monotonic() + ANSWER
+            return None
+
+    def _frames(
+        self, key: TopicKey, channel: Channel, read: Read, is_awaited: Wanted
+    ) -> list[bytes] | None:
+        events = read() if is_awaited() else None
+        if events is None:
+            return None
+        # Clients that were cut off together miss the same: a frame is as new as its event, and a
+        # later change of the row has an event of its own.
+        place = key, events[0].window if events else 0
+        frames = dict(self._known[1]) if self._known[0] == place else {}
+        missing = [event for event in events if event.id not in frames]
+        for start in range(0, len(missing), REPLAYED):
+            batch = missing[start : start + REPLAYED]
+            encode = self._begin(batch)
+            for event in batch:
+                frame = self._frame(encode, key, channel, event)
+                if frame is None:
+                    return None
+                frames[event.id] = frame
+            if not is_awaited() or sum(map(len, frames.values())) > MOST_BYTES:
+                return None
+            self._pause()
+        self._known = place, {event.id: frames[event.id] for event in events}
+        return list(self._known[1].values())
+
+    def _pause(self) -> None:
+        # PERF: as long as it has worked since, so that live events find the interpreter free.
+        self.stopping.wait(max(0.0, time.thread_time() - self._worked))
+        self._worked = time.thread_time()

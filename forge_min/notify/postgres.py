@@ -18,11 +18,10 @@ from .. import db
 from ..db import Connection
 from ..errors import ForgeError
 from .channels import STUCK, Channels
-from .ears import Ears
+from .ears import Ears, Nudger, pause
 from .eventlog import MARKS, Reader, delete_old, publish_tx
 from .hub import Batch, Encode, Event, Opened, TopicKey, Wanted, always, status_frame
 from .link import AWAY, Connect, Link, Loop, NoAnswer
-from .nudger import Nudger, pause
 
 log = logging.getLogger("forge_min.notify")
 SAME = 3  # reads without an answer, then what they ask for may be too much: begin anew

@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .. import db
-from ..db.embedded.bootstrap import write_private
 from ..errors import Unavailable
 from . import migrate
 from .project import FOLDER, NOTE, Project, load_project
@@ -35,7 +34,7 @@ def with_embedded(project: Project, root: Path, *, migrated: bool) -> Iterator[P
     server.start()
     try:
         addresses = dict(zip(_ADDRESSES, (server.app_url, server.owner_url)))
-        write_private(note, json.dumps(addresses))
+        db.write_private(note, json.dumps(addresses))
         ready = load_project({**os.environ, **addresses})
         if migrated:
             with migrate.connect_owner(ready) as conn:

@@ -58,6 +58,10 @@ class Client:
         self.sock.settimeout(DEADLINE)
         self.data = b""
 
+    def wait(self) -> None:
+        """Wait until something has come."""
+        assert self.sock.recv(1, socket.MSG_PEEK)
+
     def read_until(self, end: bytes) -> bytes:
         """Everything up to and with `end`."""
         while end not in self.data:

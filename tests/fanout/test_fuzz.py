@@ -196,5 +196,3 @@ def test_any_interleaving_keeps_the_promises(
             bench.clients.remove(peer.client)
     assert (limiter.active, limiter.users, writer.connections) == (0, 0, 0)
     assert [topic.subscribers for topic in topics] == [0, 0, 0]
-    assert sum(topic.taken for topic in topics) >= writer.frames_sent
-    assert sum(topic.refreshes for topic in topics) == writer.refreshes

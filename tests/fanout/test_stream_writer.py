@@ -49,9 +49,7 @@ def test_frames_reach_every_client_in_order_after_first(core: ModuleType, bench:
         data = client.read_until(frame(30))
         assert data == b"data: hello\n\n" + b"".join(map(frame, range(1, 31)))
     bench.eventually(lambda: writer.frames_sent == 5 * 30)
-    assert writer.bytes_sent == 5 * len(data)
     assert (writer.connections, writer.refreshes) == (5, 0)
-    assert (topic.taken, topic.refreshes) == (5 * 30, 0)
 
 
 def test_several_topics_merge_into_one_stream(core: ModuleType, bench: Any) -> None:
@@ -131,8 +129,7 @@ def test_a_slow_reader_gets_exactly_one_refresh_with_what_it_missed(
     topic.publish(b"data: next\n\n")
     assert slow.read_until(b"\n\n") == b"data: next\n\n"
     assert refreshes >= 1
-    assert (writer.refreshes, writer.timed_out) == (refreshes, 0)
-    assert topic.refreshes == refreshes and topic.taken <= writer.frames_sent + 2
+    assert (writer.refreshes, writer.connections) == (refreshes, 2)
 
 
 def _read_to_refresh(client: Any) -> bytes:
@@ -148,7 +145,7 @@ def test_a_client_whose_socket_is_full_may_lag_by_buffer_size(core: ModuleType, 
     writer.adopt(fd, [topic.subscribe()])
     big = b"data: %s\n\n" % (b"x" * 200_000)  # more than the kernel takes
     topic.publish(big)
-    bench.eventually(lambda: writer.bytes_sent > 0)
+    client.wait()
     for number in range(1, 6):
         topic.publish(frame(number))
     data = _read_to_refresh(client)
@@ -207,7 +204,7 @@ def test_who_reads_nothing_is_given_up_at_the_deadline(core: ModuleType, bench: 
     writer.adopt(fd, [topic.subscribe()], limiter.acquire("ann"), b"x" * 4_000_000)
     bench.eventually(lambda: limiter.active == 0)
     assert time.monotonic() - began >= 0.2
-    assert (writer.timed_out, writer.connections, topic.subscribers) == (1, 0, 0)
+    assert (writer.connections, topic.subscribers) == (0, 0)
 
 
 def test_who_never_reads_is_given_up_though_every_send_succeeds(
@@ -224,12 +221,11 @@ def test_who_never_reads_is_given_up_though_every_send_succeeds(
     writer.adopt(server.detach(), [topic.subscribe()])
     writer.adopt(reading_fd, [topic.subscribe()])
     topic.publish(frame(1, 10_000))  # fits the kernel's buffer here, not the client's
-    sent = writer.bytes_sent
     try:
         reading.read_until(HEARTBEAT)
-        bench.eventually(lambda: writer.timed_out == 1)
-        assert writer.bytes_sent > sent, "a heartbeat was sent"
-        assert writer.connections == 1, "one that reads stays"
+        bench.eventually(lambda: writer.connections == 1)
+        reading.read_until(HEARTBEAT)  # one that reads stays
+        assert writer.connections == 1
     finally:
         client.close()
         listener.close()
@@ -296,7 +292,7 @@ def test_a_client_that_goes_is_noticed_and_everything_is_given_back(
     else:
         client.reset() if how == "reset" else client.close()
     bench.eventually(lambda: limiter.active == 0)
-    assert (writer.connections, writer.closed_by_peer, topic.subscribers) == (0, 1, 0)
+    assert (writer.connections, topic.subscribers) == (0, 0)
     assert lease.release() is False
     if how == "half-close":
         assert client.read_all() == b""
@@ -338,7 +334,7 @@ def test_a_compiled_writer_needs_no_gil(twins: tuple[ModuleType, ModuleType], be
 def test_nothing_spins_when_there_is_nothing_to_do(core: ModuleType, bench: Any) -> None:
     topic = core.Topic()
     writer = bench.writer()
-    fd, client = bench.pair(small=True)  # one that is stuck, one that talked, one that left
+    fd, stuck = bench.pair(small=True)  # one that is stuck, one that talked, one that left
     writer.adopt(fd, [topic.subscribe()], None, b"x" * 4_000_000)
     talker_fd, talker = bench.pair()
     writer.adopt(talker_fd, [topic.subscribe()])
@@ -346,7 +342,8 @@ def test_nothing_spins_when_there_is_nothing_to_do(core: ModuleType, bench: Any)
     gone_fd, gone = bench.pair()
     writer.adopt(gone_fd, [topic.subscribe()])
     gone.sock.shutdown(socket.SHUT_WR)
-    bench.eventually(lambda: writer.connections == 2 and writer.bytes_sent > 0)
+    stuck.wait()
+    bench.eventually(lambda: writer.connections == 2)
 
     def used() -> float:
         before = time.process_time()
@@ -380,7 +377,6 @@ def test_200_that_connect_and_vanish_leave_nothing(core: ModuleType, bench: Any)
     stop.set()
     publisher.join(10)
     assert (writer.connections, topic.subscribers, limiter.users) == (0, 0, 0)
-    assert writer.closed_by_peer == 200
     assert open_files() == before
 
 
@@ -399,7 +395,7 @@ def test_stop_says_farewell_at_a_frame_boundary_and_closes(core: ModuleType, ben
     for _, client in pairs:
         assert client.read_all() == b"event: close\ndata: {}\n\n"
         client.close()
-    assert (limiter.active, writer.connections, writer.running) == (0, 0, False)
+    assert (limiter.active, writer.connections) == (0, 0)
     assert open_files() == before
     writer.stop()
 
@@ -414,7 +410,7 @@ def test_stop_waits_for_a_reader_that_moves_and_not_for_one_that_does_not(
     stuck_fd, _stuck = bench.pair(small=True)
     writer.adopt(moving_fd, [topic.subscribe()], None, big)
     writer.adopt(stuck_fd, [topic.subscribe()], None, big)
-    bench.eventually(lambda: writer.bytes_sent > 0)
+    moving.wait()
     read: list[bytes] = []
     reader = threading.Thread(target=lambda: read.append(moving.read_all()))
     reader.start()
@@ -437,8 +433,8 @@ def test_stop_keeps_its_deadline(core: ModuleType, bench: Any) -> None:
                 time.sleep(0.05)
 
     reader = threading.Thread(target=read_slowly)
+    client.wait()
     reader.start()
-    bench.eventually(lambda: writer.bytes_sent > 0)
     began = time.monotonic()
     writer.stop(timeout=0.1, farewell=b"bye")
     assert time.monotonic() - began < 10, "all would take 50 s"
@@ -474,7 +470,6 @@ def test_drop_ends_one_stream_after_its_farewell(core: ModuleType, bench: Any) -
     assert writer.drop(10**9) is False
     topic.publish(frame(1))
     assert other.read_until(frame(1)) == frame(1)
-    assert writer.closed_by_peer == 0
 
 
 def test_a_farewell_that_ends_the_stream_itself_drops_nothing(core: ModuleType, bench: Any) -> None:
@@ -499,7 +494,7 @@ def test_after_drop_no_frame_of_a_topic_follows(core: ModuleType, bench: Any) ->
     fd, client = bench.pair(small=True)
     big = b"data: %s\n\n" % (b"x" * 3_000_000)
     stream = writer.adopt(fd, [topic.subscribe()], None, big)
-    bench.eventually(lambda: writer.bytes_sent > 0)
+    client.wait()
     topic.publish(b"data: secret\n\n")
     assert writer.drop(stream, b"data: bye\n\n")
     assert client.read_all() == big + b"data: bye\n\n"
@@ -508,14 +503,14 @@ def test_after_drop_no_frame_of_a_topic_follows(core: ModuleType, bench: Any) ->
 def test_a_blocked_stream_between_frames_is_dropped_at_once(core: ModuleType, bench: Any) -> None:
     topic = core.Topic()
     writer = bench.writer(write_timeout=60)
-    fd, _client = bench.pair(small=True)
+    fd, client = bench.pair(small=True)
     stream = writer.adopt(fd, [topic.subscribe()], None, b"x" * 4_000_000)
-    bench.eventually(lambda: writer.bytes_sent > 0)
+    client.wait()
+    time.sleep(0.05)  # the socket is full by then
     began = time.monotonic()
     assert writer.drop(stream)
     bench.eventually(lambda: writer.connections == 0)
     assert time.monotonic() - began < 5  # not after write_timeout
-    assert writer.timed_out == 0
 
 
 def test_closing_an_adopted_subscription_stops_its_frames_only(
@@ -576,10 +571,8 @@ def test_a_writer_that_does_not_run_takes_nothing(core: ModuleType, bench: Any) 
     topic = core.Topic()
     limiter = core.Limiter(max_total=9, max_per_user=9)
     writer = core.StreamWriter()
-    for act in (lambda: None, writer.start, writer.stop):
+    for act in (lambda: None, lambda: (writer.start(), writer.stop())):
         act()
-        if writer.running:
-            continue
         fd, client = bench.pair()
         assert writer.adopt(fd, [topic.subscribe()], limiter.acquire("ann"), b"x") == 0
         assert client.read_all() == b""

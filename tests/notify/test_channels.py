@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from forge_min.notify import Encode, Event, encoding, replay
+from forge_min.notify import Encode, Event, encoding
 from forge_min.notify.channels import BACKLOG, Channels
 
 
@@ -37,7 +37,7 @@ def test_events_that_wait_are_bounded_and_what_is_dropped_is_a_refresh(kit: Any)
 def test_a_returning_subscriber_does_not_wait_for_ever(
     kit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replay, "ANSWER", 0.01)
+    monkeypatch.setattr(encoding, "ANSWER", 0.01)
     rings = Channels(kit.encode, 64)
     rings.subscribe(kit.key())
     assert rings.replay(kit.key(), list) is None
@@ -105,7 +105,7 @@ def test_clients_that_come_back_for_an_event_that_hangs_cost_nobody_anything(
         rings.relieve()
         for _ in range(encoding.SPARE + 1):
             assert rings.replay(kit.key(), lambda: [poison]) is None
-        assert time.monotonic() - began < replay.ANSWER * encoding.SPARE, "each would wait"
+        assert time.monotonic() - began < encoding.ANSWER * encoding.SPARE, "each would wait"
         rings.submit([Event("airports", "airport.updated", resource_id="after")])
         other.until(lambda me: me.heard == ["after"])
         assert not rings.stuck
@@ -117,7 +117,7 @@ def test_clients_that_come_back_for_an_event_that_hangs_cost_nobody_anything(
 def test_one_late_answer_is_waited_for_and_those_behind_it_are_not(
     kit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replay, "ANSWER", 1.0)
+    monkeypatch.setattr(encoding, "ANSWER", 1.0)
     rings = Channels(kit.encode, 64)  # not started: it never answers
     keys = [kit.key(topic=f"t{number}") for number in range(60)]
     for key in keys:

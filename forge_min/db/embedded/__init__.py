@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .scratch import scratch_database
-from .server import EmbeddedServer
+from .places import write_private
+from .server import EmbeddedServer, scratch_database
 
-__all__ = ["EmbeddedServer", "scratch_database"]
+__all__ = ["EmbeddedServer", "scratch_database", "write_private"]

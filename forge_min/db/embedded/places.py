@@ -19,7 +19,6 @@ from typing import IO
 from ...data import files
 from ...errors import Unavailable
 from .binaries import Binaries
-from .bootstrap import write_private
 
 STAGES = Path("/var/tmp")
 NOBODY = "65534:65534"
@@ -199,3 +198,10 @@ def bring_home(data: Path) -> None:
             (stage / "pg").rename(stage / "home")
         shutil.rmtree(stage, ignore_errors=True)
     note.unlink()
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file of mode 0600, from its first byte on."""
+    path.unlink(missing_ok=True)
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+        out.write(text)

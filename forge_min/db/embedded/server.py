@@ -7,22 +7,32 @@ server listens on 127.0.0.1 only and wants SCRAM passwords.
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import json
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
 from ...errors import ForgeError, Unavailable
-from ..connection import connect
+from ..connection import Connection, connect
+from ..migrate import migration_lock
 from ..roles import ensure_app_role
+from ..statements import load_sql
 from . import binaries
-from .bootstrap import ensure_database, load_credentials
-from .places import Keeper, Place, bring_home, find_place
+from .places import Keeper, Place, bring_home, find_place, write_private
 
 LOCK_TIMEOUT = 20.0  # seconds that a server whose starter was killed gets to end
+SQL = load_sql("forge_min.db.embedded", "bootstrap.sql")
 SETTINGS = {"listen_addresses": "127.0.0.1", "unix_socket_directories": ""}
 
 
@@ -152,7 +162,12 @@ class EmbeddedServer:
 
     def _bootstrap(self) -> None:
         with connect(self._url("admin", "postgres")) as conn:
-            ensure_database(conn, self._roles["owner"], self._passwords["owner"], self.database)
+            values = {"owner": self.owner_role, "password": self._passwords["owner"]}
+            values["database"] = self.database
+            # The owner is no superuser; it may create roles and databases, which a test suite and
+            # `ensure_app_role` need.
+            for row in conn.execute(SQL["missing"], values).fetchall():
+                conn.execute(row[0])
         with connect(self.owner_url) as conn:
             app, password = self._roles["app"], self._passwords["app"]
             ensure_app_role(conn, app, password=password, database=self.database)
@@ -197,3 +212,75 @@ def _port(wanted: int) -> int:
                 hint="stop the other program, or take port 0 for any free one",
             ) from None
         return int(probe.getsockname()[1])
+
+
+def load_credentials(data: Path) -> dict[str, str]:
+    """The passwords of admin, owner and app: random for a new folder, in a file of mode 0600.
+
+    Raises Unavailable F424 when the folder has data and no passwords.
+    """
+    path = data / "credentials.json"
+    if path.exists():
+        passwords: dict[str, str] = json.loads(path.read_text("utf-8"))
+        return passwords
+    if (data / "pg").exists():
+        raise Unavailable(
+            f"{path} is missing, so nobody can log in to the data beside it",
+            code="F424",
+            hint="restore the file, or remove the folder and start with an empty database",
+        )
+    passwords = {role: os.urandom(24).hex() for role in ("admin", "owner", "app")}
+    new = path.with_suffix(".new")
+    write_private(new, json.dumps(passwords))
+    new.replace(path)
+    return passwords
+
+
+@contextmanager
+def scratch_database(owner_url: str) -> Iterator[Connection]:
+    """A connection to a new, empty database of the server at `owner_url`; dropped afterwards.
+
+    `migrate diff` compares in it. Its name is the same each time for one database, so the next one
+    replaces what a kill left behind.
+    Where that role may not create databases, it is one of an embedded server in a temporary folder.
+    Raises Unavailable F408 when there is none here either, else as `connect` and `migration_lock`.
+    """
+    with connect(owner_url) as owner, migration_lock(owner):
+        name = f"forge_scratch_{hashlib.sha256(owner.info.dbname.encode()).hexdigest()[:16]}"
+        database = sql.Identifier(name)
+        try:
+            _drop(owner, database)
+            owner.execute(sql.SQL("create database {} template template0").format(database))
+        except psycopg.errors.InsufficientPrivilege:
+            with _embedded() as conn:
+                yield conn
+            return
+        try:
+            with connect(make_conninfo(owner_url, dbname=name)) as conn:
+                yield conn
+        finally:
+            _drop(owner, database)
+
+
+def _drop(owner: Connection, database: sql.Identifier) -> None:
+    drop = sql.SQL("drop database if exists {}").format(database)
+    try:
+        owner.execute(drop + sql.SQL(" with (force)"))
+    except psycopg.errors.InsufficientPrivilege:
+        owner.execute(drop)  # without FORCE it ends what autovacuum does there
+
+
+@contextmanager
+def _embedded() -> Iterator[Connection]:
+    with TemporaryDirectory(prefix="forge-scratch-", ignore_cleanup_errors=True) as folder:
+        server = EmbeddedServer(Path(folder, "server"), settings={"fsync": "off"})
+        try:
+            server.start()
+        except Unavailable as err:
+            raise Unavailable(
+                f"this role may not create a scratch database, and here is no other: {err.message}",
+                code="F408",
+                hint="give the owner CREATEDB (alter role ... createdb)",
+            ) from err
+        with server, connect(server.owner_url) as conn:
+            yield conn

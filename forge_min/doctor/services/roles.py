@@ -11,7 +11,7 @@ import psycopg
 from psycopg import sql
 
 from ... import db
-from ...db.roles import excess_rights, lacking_rights, unbound_reasons
+from ...db.roles import role_findings
 from ..finding import Finding, State, found, listed, skipped, verdict
 from ..site import Site
 from .code import Declared
@@ -31,7 +31,7 @@ _TAKEN = {
         "revoke insert, update, delete on forge_migration from public, {role}"
     ),
 }
-"""The rights of `excess_rights`, but for tables and other roles → how each is taken away."""
+"""The excess rights of `role_findings`, but for tables and other roles → how each is taken away."""
 
 
 class Scoped(NamedTuple):
@@ -52,11 +52,11 @@ class Scoped(NamedTuple):
 def check_role(site: Site, declared: Declared, conn: db.Connection) -> Iterator[Finding]:
     """Who the app is, and the rights that are missing or too many."""
     with reading(conn):
-        reasons = unbound_reasons(conn)
+        reasons = role_findings(conn, "unbound")
         ((owned,),) = db.run(conn, SQL["owned"])
         ((mended,),) = db.run(conn, SQL["bound"])
         tenants = _tenants(conn, declared)
-        lacking, excess = lacking_rights(conn), excess_rights(conn)
+        lacking, excess = role_findings(conn, "lacking"), role_findings(conn, "excess")
     if owned and not any(reason.startswith("owns ") for reason in reasons):
         reasons.append(f"owns {owned}")
     user = conn.info.user
@@ -72,7 +72,7 @@ def check_role(site: Site, declared: Declared, conn: db.Connection) -> Iterator[
 
 
 def _taken(right: str, user: str, database: str) -> str:
-    """The statement that takes away a right of `excess_rights`; everybody may have it, too."""
+    """The statement that takes away an excess right; everybody may have it, too."""
     role, (verb, _, names) = quoted(user), right.partition(" ")
     if verb == "truncate":
         return f"revoke truncate on {', '.join(map(quoted, names.split(', ')))} from public, {role}"
