@@ -19,13 +19,13 @@ from .response import (
     text_response,
 )
 from .router import Handler, Middleware, Route, Router
-from .server import Server, inherited_listener
+from .server import Server, ServerThread, inherited_listener
 from .static import StaticFiles
 
 __all__ = [
     "Application", "HTTPProblem", "Handler", "MethodNotAllowed", "Middleware", "OnAnswered", "Raw",
-    "Request", "Response", "Route", "Router", "Server", "StaticFiles", "check_csrf", "check_url",
-    "csrf_field", "escape", "html_response",
-    "inherited_listener", "json_response", "no_content", "problem_response", "redirect",
-    "show_time", "text_response", "time_tag",
+    "Request", "Response", "Route", "Router", "Server", "ServerThread", "StaticFiles",
+    "check_csrf", "check_url", "csrf_field", "escape", "html_response", "inherited_listener",
+    "json_response", "no_content", "problem_response", "redirect", "show_time", "text_response",
+    "time_tag",
 ]  # fmt: skip
