@@ -18,7 +18,7 @@ from uuid import UUID
 
 from .. import db, fanout, jobs, notify, observe, sse, text
 from ..actions import Limits, Registry
-from ..config import Config, parse_duration
+from ..config import Config, parse_rate
 from ..errors import ForgeError
 from ..jobs import control
 from ..wsgi import (
@@ -345,10 +345,7 @@ class Running:
 
     def _rate_limits(self, frame: Frame) -> RateLimits:
         c = self._config.api
-        limits = {}
-        for kind, rate in c.rate_limit.items():
-            count, _, window = rate.partition("/")
-            limits[kind] = int(count), parse_duration(window) or 1.0
+        limits = {kind: parse_rate(rate) or (1, 1.0) for kind, rate in c.rate_limit.items()}
         pages = [path + page for path in frame.resources for page in LISTING]
         return RateLimits(limits, c.prefix, caller, pages)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from ..data import table
-from .values import EXPECTED, Type, convert, fault, freeze, parse_duration
+from .values import EXPECTED, Type, convert, fault, freeze, parse_rate
 
 LONGEST = 3650 * 86400.0  # seconds
 _MOST_THREADS = 1024  # of a queue, as server.threads
@@ -124,12 +124,9 @@ def _queues(value: Mapping[str, object]) -> str:
 
 
 def _rates(value: Mapping[str, object]) -> str:
-    def good(rate: object) -> bool:
-        count, _, window = str(rate).partition("/")
-        seconds = parse_duration(window) or 0.0
-        return count.isdecimal() and 0 < int(count) < 2**31 and 0 < seconds <= 1_000_000
-
-    return "" if all(map(good, value.values())) else 'a table like {default = "100/1m"}'
+    rates = [parse_rate(str(rate)) or (0, 0.0) for rate in value.values()]
+    good = all(count < 2**31 and 0 < seconds <= 1_000_000 for count, seconds in rates)
+    return "" if good else 'a table like {default = "100/1m"}'
 
 
 def _scripts(value: Mapping[str, object]) -> str:
