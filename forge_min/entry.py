@@ -80,7 +80,7 @@ def application() -> WSGIApplication:
     """The project that can be imported here, started, for another PEP 3333 server. No jobs are
     worked, and there is no admin server. Raises as `Project.start`.
     """
-    from .ops.project import load_project
+    from .ops import load_project
 
     return load_project().start(serving=True).application
 
