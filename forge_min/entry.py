@@ -12,7 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -21,8 +21,6 @@ from .errors import ForgeError
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
-
-    from . import doctor
 
 
 Row = Mapping[str, Any]
@@ -80,7 +78,7 @@ def application() -> WSGIApplication:
     """The project that can be imported here, started, for another PEP 3333 server. No jobs are
     worked, and there is no admin server. Raises as `Project.start`.
     """
-    from .ops import load_project
+    from .ops.project import load_project
 
     return load_project().start(serving=True).application
 
@@ -215,61 +213,15 @@ def _config(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _site(profile: doctor.Profile) -> doctor.Site:
-    """The project of this process as far as it can be read: errors are handed over, not raised.
-
-    In development its database is the embedded one, where that runs.
-    """
-    from . import doctor
-    from .config import inspect
-    from .data import Packed
-    from .manifest import INFO, NAME
-    from .ops.project import Project, embedded_addresses, load_project, project_root
-
-    environ, root = dict(os.environ), project_root()
-    folder = root if isinstance(root, Path) else None
-    if profile == "prod":
-        environ["FORGE_ENV"] = "production"
-    elif folder is not None:
-        environ = {**embedded_addresses(folder), **environ}
-    mistakes: list[Exception] = []
-    text, build = None, {}
-    if root is not None:
-        with suppress(Exception):  # there is none, or the manifest's check reports it
-            build = dict(json.loads((root / INFO).read_text("utf-8")))
-    if root is not None and folder is None:
-        try:
-            text = (root / "forge.toml").read_text("utf-8")
-        except Exception as err:  # a damaged zip raises many things
-            mistakes.append(err)
-    config, errors = inspect(folder, environ, text)
-    artifact = Path(root.archive) if isinstance(root, Packed) else None
-    if folder is not None and (folder / NAME).is_file():
-        artifact = folder
-    native = (p.resolve() for p in map(Path, sys.path) if p.name == "_native" and p.is_dir())
-    return doctor.Site(
-        profile,
-        os.environ.get("FORGE_ENV") or "development",
-        config.values,
-        config.sources,
-        [*mistakes, *errors],
-        config.warnings,
-        root,
-        artifact,
-        next(native, None),
-        build,
-        lambda: (load_project() if root is None else Project(root, config)).code(),
-    )
-
-
 def _doctor(arguments: argparse.Namespace) -> int:
     from . import doctor
     from .ops import tell
+    from .ops.inspection import inspect_project
 
     sys.dont_write_bytecode = True  # what is looked at stays as it is
-    production = os.environ.get("FORGE_ENV") == "production"
-    profile: doctor.Profile = arguments.profile or ("prod" if production else "dev")
-    site = _site(profile)
+    env = os.environ.get("FORGE_ENV") or "development"
+    profile: doctor.Profile = arguments.profile or ("prod" if env == "production" else "dev")
+    site = doctor.Site(profile, env, **inspect_project(production=profile == "prod"))
     found = doctor.check_alone(site)
     for code, check in arguments.checks.items():
         found += doctor.attempt(code, check)

@@ -38,7 +38,10 @@ def parse_duration(text: str) -> float | None:
 
 
 def parse_rate(text: str) -> tuple[int, float] | None:
-    """How many, from 1, in how many seconds: "100/1m" or "100/m"; None for anything else."""
+    """Read a number from 1, and the seconds it is for, as in "100/1m" or "100/m".
+
+    None for anything else.
+    """
     match = re.fullmatch(r"(\d{1,15})/(.+)", text)
     if match is None or not int(match[1]):
         return None

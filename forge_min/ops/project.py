@@ -127,8 +127,9 @@ def load_project(environ: Mapping[str, str] = os.environ) -> Project:
 
 
 def embedded_addresses(folder: Path) -> Mapping[str, str]:
-    """The addresses of the database that another command has started in this project's folder, as
-    variables; {} if there is none.
+    """The addresses of the database that another command has started here, as variables.
+
+    {} if there is none. folder: the project's.
     """
     try:
         note = json.loads((folder / NOTE).read_text("utf-8"))

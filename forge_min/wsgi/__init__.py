@@ -10,14 +10,7 @@ from .message import OnAnswered
 from .middleware import check_csrf, csrf_field
 from .problem import HTTPProblem, MethodNotAllowed, problem_response
 from .request import Request
-from .response import (
-    Response,
-    html_response,
-    json_response,
-    no_content,
-    redirect,
-    text_response,
-)
+from .response import Response, html_response, json_response, no_content, redirect, text_response
 from .router import Handler, Middleware, Route, Router
 from .server import Server, ServerThread, inherited_listener
 from .static import StaticFiles
