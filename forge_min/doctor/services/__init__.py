@@ -26,6 +26,7 @@ from .server import (
     check_migrations,
     check_owner,
     check_passwords,
+    check_room,
     check_server,
     check_way,
 )
@@ -55,6 +56,7 @@ def check_services(site: Site) -> list[Finding]:
         "D508": partial(check_connections, site),
         "D509": partial(check_limits, site),
         "D510": partial(check_migrations, site),
+        "D513": partial(check_room, site),
         "D514": lambda conn: check_owner(site),
         "D601": partial(check_role, site, declared),
         "D604": partial(check_isolation, site, declared),

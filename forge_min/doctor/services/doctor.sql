@@ -38,6 +38,10 @@ from (
   where usesysid is not null and datid is not null and not (usename = current_user and datname = current_database())
 ) others
 
+-- data_directory is shown to superusers and members of pg_read_all_settings alone.
+-- name: size
+select pg_database_size(current_database()), (select setting from pg_settings where name = 'data_directory')
+
 -- name: owned
 select string_agg(relname, ', ' order by relname) from (
   select relname from pg_class
@@ -62,7 +66,8 @@ where not exists (select from pg_roles where rolname = current_user and rolsuper
 select c.relname, c.relkind in ('r', 'p'), c.relrowsecurity,
   (select count(*) from pg_policy p where p.polrelid = c.oid
    and (p.polroles = '{0}' or exists (select from unnest(p.polroles) r(role) where pg_has_role(r.role, 'USAGE')))),
-  row_security_active(c.oid), has_table_privilege(c.oid, 'SELECT')
+  row_security_active(c.oid), pg_has_role(c.relowner, 'USAGE'), greatest(c.reltuples, 0)::float8,
+  has_table_privilege(c.oid, 'SELECT')
 from pg_class c
 where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p', 'v', 'm')
   and exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'tenant_id' and not a.attisdropped)

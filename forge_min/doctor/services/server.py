@@ -1,15 +1,19 @@
-"""The server: its version, the way to it, how its events arrive, its clock and migrations."""
+"""The server: its version, the way to it, how its events arrive, its clock, migrations and disk."""
 
 from __future__ import annotations
 
+import os
 import secrets
+import shutil
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from ... import db
 from ...notify.link import is_pooled
 from ..configuration import is_near, weakness
 from ..finding import Finding, State, found, listed, told, verdict
+from ..machine import room_at
 from ..site import Site
 from .reading import SQL, open_connection, parts_of, place_of, psql, reading, role_here
 
@@ -113,6 +117,19 @@ def check_migrations(site: Site, conn: db.Connection) -> Iterator[Finding]:
         names = listed(f"{row.source}/{row.name}" for row in rows if row.state in states)
         well = f"all {len(files)} are applied" if code == "D510" else "there are none"
         yield verdict(code, state, names and f"{what}: {names}", well)
+
+
+def check_room(site: Site, conn: db.Connection) -> Iterator[Finding]:
+    """How large the database is, and the room of its disk where that can be seen from here."""
+    with reading(conn):
+        ((size, folder),) = db.run(conn, SQL["size"])
+    told = f"the database has {size / (1 << 30):.2f} GiB"
+    if not folder or not is_near(conn.info.host) or not os.path.isdir(folder):
+        yield found("D513", "ok", f"{told}; the room of its disk cannot be seen from here")
+        return
+    free = shutil.disk_usage(folder).free
+    seen = room_at(Path(folder), free, 1)
+    yield found("D513", seen.state, f"{told}; {seen.message}", path=folder)
 
 
 def check_owner(site: Site) -> Iterator[Finding]:
