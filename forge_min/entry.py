@@ -221,11 +221,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
     sys.dont_write_bytecode = True  # what is looked at stays as it is
     env = os.environ.get("FORGE_ENV") or "development"
     profile: doctor.Profile = arguments.profile or ("prod" if env == "production" else "dev")
-    seen = inspect_project(production=profile == "prod")
-    site = doctor.Site(
-        profile, env, seen.config.values, seen.config.sources, seen.mistakes,
-        seen.config.warnings, seen.root, seen.artifact, seen.native, seen.build, seen.code,
-    )  # fmt: skip
+    site = doctor.Site(profile, env, **inspect_project(production=profile == "prod"))
     found = doctor.check_alone(site)
     for code, check in arguments.checks.items():
         found += doctor.attempt(code, check)

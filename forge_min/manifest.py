@@ -107,15 +107,14 @@ def read_members(artifact: Path) -> dict[str, bytes]:
     """
     try:
         members, unreadable = read_each(artifact)
-        why: object = f"{unreadable[0]} is damaged" if unreadable else ""
+        if unreadable:
+            raise ValueError(f"{unreadable[0]} is damaged")
     except Exception as err:  # a damaged file makes zipfile and zlib raise many things
-        why = err
-    if why:
         raise BuildError(
-            f"{artifact} cannot be read as an artifact: {why}",
+            f"{artifact} cannot be read as an artifact: {err}",
             code="F349",
             hint="name a .pyz, or a folder that build --format dir made",
-        )
+        ) from err
     return members
 
 

@@ -16,6 +16,6 @@ from .writing import ANY_VERSION, Upserted
 __all__ = [
     "ANY_VERSION", "Actions", "Check", "Column", "Filter", "JSON_DEPTH", "JobHook", "Limits",
     "LinkChanges", "ListQuery", "MAX_PAGE", "MOST_RELATED", "Page", "Registry", "Relation",
-    "Resource", "Sort", "TOO_LARGE", "TYPES", "Upserted", "iso_utc", "rules_of", "to_text",
-    "uuid7", "uuid_text",
+    "Resource", "Sort", "TOO_LARGE", "TYPES", "Upserted", "iso_utc", "rules_of", "to_text", "uuid7",
+    "uuid_text",
 ]  # fmt: skip

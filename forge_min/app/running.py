@@ -19,7 +19,7 @@ from uuid import UUID
 from .. import db, fanout, jobs, notify, observe, sse, text
 from ..actions import Limits, Registry
 from ..api import Patrol, events_handler
-from ..config import Config, parse_duration
+from ..config import Config, parse_rate
 from ..errors import ForgeError
 from ..html import LISTING, SIGN_IN, Frame, Links, ProblemPages
 from ..jobs import control
@@ -37,6 +37,7 @@ from ..wsgi import (
     Request,
     Response,
     Route,
+    ServerThread,
     tenant_in_path,
     text_response,
 )
@@ -119,12 +120,10 @@ class Running:
             self.registry.add_workers(generated.workers)
             self.registry.bind_hooks(config.jobs.max_attempts)
             self._know_jobs(app)
-            scoped = [
-                m.resource for m in self.registry.actions.values() if m.resource.tenant_scoped
-            ]
-            self._tenant_tables.update(
-                name for r in scoped for name in (r.topic, r.table, r.source)
-            )
+            resources = [actions.resource for actions in self.registry.actions.values()]
+            scoped = [resource for resource in resources if resource.tenant_scoped]
+            for resource in scoped:
+                self._tenant_tables |= {resource.topic, resource.table, resource.source}
             if scoped:
                 db.check_bound_role(self.database.connection())
             text.load(root / "locale")
@@ -222,13 +221,14 @@ class Running:
     def _new_database(self, url: str, name: str, **options: Any) -> db.Database:
         """Connections that `stop` closes."""
         c = self._config.database
+        # PostgreSQL itself ends slow statements, unless its machine hangs.
+        patience = c.statement_timeout + _MARGIN if c.statement_timeout else inf
         database = db.Database(
             url,
             application_name=name,
             prepare=c.prepare,
             nudger=self._nudger,
-            # PostgreSQL itself ends slow statements, unless its machine hangs.
-            patience=c.statement_timeout + _MARGIN if c.statement_timeout else inf,
+            patience=patience,
             **options,
         )
         self._stack.callback(database.close)
@@ -289,8 +289,8 @@ class Running:
         self._stack.callback(writer.stop, 5.0, sse.close_frame("shutdown"))
         self.metrics.watch_streams(hub, writer, limiter)
         sheets = [SHEET] if (root / "static" / "css" / "app.css").is_file() else []
-        layout = generated.views.get("layout")
-        frame = Frame(config.project.name, own=layout, stylesheets=sheets)
+        own = generated.views.get("layout")
+        frame = Frame(config.project.name, own=own, stylesheets=sheets)
         callers = Callers(app, registry, config, frame, generated.views)
         self._links = callers.links
         patrol = Patrol(writer, c.heartbeat, self._admit, callers.renew)
@@ -306,13 +306,12 @@ class Running:
             patrol=patrol,
             refused=self.metrics.stream_refused,
         )
-        account, probe = callers.account, self._probe
+        probe = self._probe
         router = build_router(
-            app, registry, generated, routes, events, root, config, frame, account, probe
+            app, registry, generated, routes, events, root, config, frame, callers.account, probe
         )
-        limits = self._limits(frame)
-        place = SIGN_IN if app.signs_in else ""
-        problems = ProblemPages(frame, config.api.prefix, place)
+        problems = ProblemPages(frame, config.api.prefix, SIGN_IN if app.signs_in else "")
+        limits = self._rate_limits(frame)
         o = config.observe
         access = observe.AccessLog(format=o.log_format, level=o.log_level)
         access.start()
@@ -328,7 +327,7 @@ class Running:
                 *self._reads_in_time(),
                 *app.middlewares,
             ],
-            outer=self._outer(),
+            outer=self._outer(callers),
             observe=self.metrics.request_done,
             around=RequestSpan,
             access=access,
@@ -341,12 +340,9 @@ class Running:
         self.metrics.watch("forge_http_connections_limit", lambda: limit)
         self.metrics.watch("forge_http_requests_in_flight", lambda: application.in_flight)
 
-    def _limits(self, frame: Frame) -> RateLimits:
+    def _rate_limits(self, frame: Frame) -> RateLimits:
         c = self._config.api
-        limits = {}
-        for kind, rate in c.rate_limit.items():
-            count, _, window = rate.partition("/")
-            limits[kind] = int(count), parse_duration(window) or 1.0
+        limits = {kind: parse_rate(rate) or (1, 1.0) for kind, rate in c.rate_limit.items()}
         pages = [path + page for path in frame.resources for page in LISTING]
         return RateLimits(limits, c.prefix, caller, pages)
 
@@ -367,11 +363,10 @@ class Running:
 
         return [limited] if seconds else []
 
-    def _outer(self) -> list[Middleware]:
-        origins, tenancy = self._config.api.cors_origins, self._config.tenancy
-        headers = [tenancy.header] if tenancy.strategy == "header" else []
-        found: list[Middleware] = [CORS(origins, headers)] if origins else []
-        if tenancy.strategy == "path":
+    def _outer(self, callers: Callers) -> list[Middleware]:
+        origins = self._config.api.cors_origins
+        found: list[Middleware] = [CORS(origins, callers.varies)] if origins else []
+        if self._config.tenancy.strategy == "path":
             found.append(tenant_in_path)
         return [*found, Compress()]
 
@@ -386,9 +381,9 @@ class Running:
             self.registry.fill(hook, 0)()
 
     def _opened(self, conn: db.Connection, *, traced: bool) -> None:
-        # Nobody interrupts a thread of our server (docs/architecture.md, Threads); of a job's, its
-        # time-out does.
-        conn.patient = threading.current_thread().name.startswith("http-")
+        # Nothing interrupts a thread of our server (docs/architecture.md, Threads); a job's thread
+        # is interrupted by the job's time-out.
+        conn.patient = isinstance(threading.current_thread(), ServerThread)
         conn.tenant_tables = self._tenant_tables
         conn.checks_tenant = self._config.env == "development"
         if traced:

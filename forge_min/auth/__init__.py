@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from . import accounts, credentials, signing
 
 __all__ = [
-    "ANONYMOUS", "SESSION", "SYSTEM", "Identity", "Renew", "accounts", "as_identity",
-    "credentials", "current_identity", "for_job", "require", "require_one_of", "signing",
-    "to_metadata",
+    "ANONYMOUS", "Identity", "Renew", "SESSION", "SYSTEM", "accounts", "as_identity", "credentials",
+    "current_identity", "for_job", "require", "require_one_of", "signing", "to_metadata",
 ]  # fmt: skip

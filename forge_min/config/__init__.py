@@ -6,6 +6,8 @@ Imports errors only. Only the root takes a Config; every service takes plain val
 from .frozen import Config
 from .load import inspect, load
 from .table import TABLE, Key
-from .values import parse_duration, parse_size
+from .values import parse_duration, parse_rate, parse_size
 
-__all__ = ["TABLE", "Config", "Key", "inspect", "load", "parse_duration", "parse_size"]
+__all__ = [
+    "Config", "Key", "TABLE", "inspect", "load", "parse_duration", "parse_rate", "parse_size",
+]  # fmt: skip

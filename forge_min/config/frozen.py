@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from .table import KEYS, Key
 
 
-class Section:
+class Section(SimpleNamespace):
     """The values of one section, as attributes. Frozen."""
-
-    __slots__ = ("_values",)
-
-    def __init__(self, values: Mapping[str, object]) -> None:
-        object.__setattr__(self, "_values", MappingProxyType(dict(values)))
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "_values" or name not in self._values:  # "_values": while it is being unpickled
-            raise AttributeError(name)
-        return self._values[name]
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"configuration is frozen: {name} cannot be set")
@@ -31,9 +21,9 @@ class Config:
     """Every value: `config.server.port` or `config["server.port"]`. Frozen.
 
     Durations are seconds (float), sizes bytes (int), lists tuples of str, tables read-only
-    mappings. env: "development", "test" or "production". sources: where each key's
-    value is from ("default", "forge.toml:12", a variable, "production"). warnings: what the
-    caller should print.
+    mappings. env: "development", "test" or "production". values: by "section.key". sources: where
+    each key's value is from ("default", "forge.toml:12", a variable, "production"). warnings: what
+    the caller should print.
     """
 
     def __init__(
@@ -46,20 +36,15 @@ class Config:
         self.env = env
         self.sources = MappingProxyType(dict(sources))
         self.warnings = tuple(warnings)
-        self._values = MappingProxyType(dict(values))
+        self.values = MappingProxyType(dict(values))
         sections: dict[str, dict[str, object]] = {}
         for name, value in values.items():
             section, _, rest = name.partition(".")
             sections.setdefault(section, {})[rest] = value
-        self.__dict__.update((name, Section(part)) for name, part in sections.items())
+        self.__dict__.update((name, Section(**part)) for name, part in sections.items())
 
     def __getitem__(self, name: str) -> Any:
-        return self._values[name]
-
-    @property
-    def values(self) -> Mapping[str, Any]:
-        """Every value by "section.key"."""
-        return self._values
+        return self.values[name]
 
     if TYPE_CHECKING:
 
@@ -69,13 +54,13 @@ class Config:
         """The keys whose values hold one; not those that got the value of another."""
         found: dict[str, Key] = {}
         for name, shown in self.masked().items():
-            if KEYS[name].secret and shown != self._values[name]:
-                found.setdefault(str(self._values[name]), KEYS[name])
+            if KEYS[name].secret and shown != self.values[name]:
+                found.setdefault(str(self.values[name]), KEYS[name])
         return list(found.values())
 
     def masked(self) -> dict[str, object]:
         """{"section.key": value} in the table's order, fit for JSON, secrets replaced by ***."""
-        return {name: _mask(KEYS[name], value) for name, value in self._values.items()}
+        return {name: _mask(KEYS[name], value) for name, value in self.values.items()}
 
 
 def _mask(key: Key, value: Any) -> object:

@@ -100,6 +100,9 @@ class _Loading:
     def _refuse(self, message: str, code: str, hint: str | None = None) -> None:
         self.errors.append(ConfigError(message, code=code, hint=hint))
 
+    def _refuse_value(self, name: str, why: str, hint: str, code: str = "F200") -> None:
+        self._refuse(f"{self._sources[name]}: {name} {why}", code, hint)
+
     def read_file(self, file: str, text: str) -> None:
         """Raises ConfigError F202 for a file that cannot be parsed."""
         if not text:
@@ -115,24 +118,21 @@ class _Loading:
             raise ConfigError(f"{file}:{line}: {err}", code="F202") from err
         known = sorted({name.partition(".")[0] for name in KEYS})
         for section, content in sections.items():
-            if isinstance(content, dict) and section in known:
-                for name, raw in content.items():
-                    where = f"{file}:{_line_of(text, section, name)}"
-                    self._read_entry(section, name, raw, where)
+            if section not in known or not isinstance(content, dict):
+                what, hint = "is not a section", _meant(section, known)
+                if section in known:
+                    what = "must be a section"
+                    hint = f"write [{section}], and its keys on the lines below"
+                self._refuse(f"{file}:{_line_of(text, section)}: {section!r} {what}", "F201", hint)
                 continue
-            what, hint = "is not a section", _meant(section, known)
-            if section in known:
-                what = "must be a section"
-                hint = f"write [{section}], and its keys on the lines below"
-            self._refuse(f"{file}:{_line_of(text, section)}: {section!r} {what}", "F201", hint)
-
-    def _read_entry(self, section: str, name: str, raw: object, where: str) -> None:
-        key = KEYS.get(f"{section}.{name}")
-        if key is not None:
-            self._put(key, raw, where)
-            return
-        known = [k.partition(".")[2] for k in KEYS if k.startswith(section + ".")]
-        self._refuse(f"{where}: {section!r} has no key {name!r}", "F201", _meant(name, known))
+            keys = [n.partition(".")[2] for n in KEYS if n.startswith(section + ".")]
+            for name, raw in content.items():
+                where = f"{file}:{_line_of(text, section, name)}"
+                if name in keys:
+                    self._put(KEYS[f"{section}.{name}"], raw, where)
+                else:
+                    message = f"{where}: {section!r} has no key {name!r}"
+                    self._refuse(message, "F201", _meant(name, keys))
 
     def read_variables(self) -> None:
         """The environment goes before the file."""
@@ -169,13 +169,18 @@ class _Loading:
 
     def _check(self) -> None:
         """Rules between values."""
-        url = str(self._values["database.url"])
-        if _user(url) not in ("", self._values["database.app_role"]):
-            where = self._sources["database.app_role"]
-            message = f"{where}: database.app_role must be the user of database.url"
-            self._refuse(message, "F200", "leave app_role out, or correct the URL")
+        values, url = self._values, str(self._values["database.url"])
+        if _user(url) not in ("", values["database.app_role"]):
+            hint = "leave app_role out, or correct the URL"
+            self._refuse_value("database.app_role", "must be the user of database.url", hint)
         self._part_ports()
-        self._keep_workers()
+        beat, after = values["jobs.heartbeat"], values["jobs.rescue_after"]
+        if after <= beat:  # a worker that lives would count as silent between two heartbeats
+            late = self._sources["jobs.rescue_after"] == "default"
+            where = self._sources["jobs.heartbeat" if late else "jobs.rescue_after"]
+            message = f"{where}: jobs.rescue_after must be longer than jobs.heartbeat, {beat:g} s"
+            hint = "jobs of a worker that is well would run again; several times as long is usual"
+            self._refuse(f"{message}, not {after:g} s", "F200", hint)
         if self._env == "production":
             self._harden(url)
 
@@ -186,36 +191,23 @@ class _Loading:
         if not values["admin.enabled"] or values["server.unix_socket"] or not shared or not port:
             return
         if port == values["admin.port"]:
-            where = self._sources["admin.port"]
-            message = f"{where}: admin.port must be another one than server.port, not {port}, too"
-            self._refuse(message, "F200", "give one of them another number, or 0 for any")
-
-    def _keep_workers(self) -> None:
-        """A worker that lives must not count as silent between two of its heartbeats."""
-        beat, after = self._values["jobs.heartbeat"], self._values["jobs.rescue_after"]
-        if after <= beat:
-            late = self._sources["jobs.rescue_after"] == "default"
-            where = self._sources["jobs.heartbeat" if late else "jobs.rescue_after"]
-            message = f"{where}: jobs.rescue_after must be longer than jobs.heartbeat, {beat:g} s"
-            hint = "jobs of a worker that is well would run again; several times as long is usual"
-            self._refuse(f"{message}, not {after:g} s", "F200", hint)
+            hint = "give one of them another number, or 0 for any"
+            why = f"must be another one than server.port, not {port}, too"
+            self._refuse_value("admin.port", why, hint)
 
     def _harden(self, url: str) -> None:
         values = self._values
         if not url:
             hint = "set FORGE_DATABASE_URL; only development has an embedded database"
             self._refuse("database.url is required in production", "F203", hint)
-        secret = len(values["auth.secret"])
-        if secret < _SHORTEST_SECRET:
-            message = "auth.secret is required in production"
-            if secret:
-                where, least = self._sources["auth.secret"], _SHORTEST_SECRET
-                message = f"{where}: auth.secret has fewer than {least} characters"
-            self._refuse(message, "F203", _NEW_SECRET)
+        if not values["auth.secret"]:
+            self._refuse("auth.secret is required in production", "F203", _NEW_SECRET)
+        elif len(values["auth.secret"]) < _SHORTEST_SECRET:
+            why = f"has fewer than {_SHORTEST_SECRET} characters"
+            self._refuse_value("auth.secret", why, _NEW_SECRET, "F203")
         if "*" in values["api.cors_origins"]:
-            where = self._sources["api.cors_origins"]
-            message = f"{where}: api.cors_origins may not be '*' in production"
-            self._refuse(message, "F203", "name the origins")
+            why = "may not be '*' in production"
+            self._refuse_value("api.cors_origins", why, "name the origins", "F203")
         if values["tenancy.strategy"] == "subdomain" and not values["tenancy.domain"]:
             hint = "set FORGE_TENANCY_DOMAIN to what stands behind the tenants' names"
             self._refuse("tenancy.domain is required in production", "F203", hint)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from ..data import table
-from .values import EXPECTED, Type, convert, fault, freeze, parse_duration
+from .values import EXPECTED, Type, convert, fault, freeze, parse_rate
 
 LONGEST = 3650 * 86400.0  # seconds
 _MOST_THREADS = 1024  # of a queue, as server.threads
@@ -54,13 +54,11 @@ class Key(NamedTuple):
         return freeze(value)
 
 
-def _path(value: str) -> str:
-    return "" if re.fullmatch(r"(/[\w.~-]+)+", value) else "a path like '/api/v1'"
+_Check = Callable[[Any], str]
 
 
-def _url(value: str) -> str:
-    known = re.match(r"(postgres|postgresql)://|\w+\s*=", value)
-    return "" if not value or known else "a URL like 'postgresql://user@host/name'"
+def _like(pattern: str, expected: str) -> _Check:
+    return lambda value: "" if re.fullmatch(pattern, value) else expected
 
 
 def _http(value: str) -> str:
@@ -87,16 +85,6 @@ def _headers(value: Mapping[str, object]) -> str:
     return "" if good else "a table of headers' names and their values, each a line of Latin-1"
 
 
-def _token(value: str) -> str:
-    known = re.fullmatch(r"([!-~]([ -~]*[!-~])?)?", value)
-    return "" if known else "printable ASCII, without a space at its ends"
-
-
-def _header(value: str) -> str:
-    known = re.fullmatch(r"[!#$%&'*+.^`|~0-9a-z-]+", value, re.IGNORECASE | re.ASCII)
-    return "" if known else "a header's name like 'X-Tenant-ID', without '_'"  # no server passes it
-
-
 def _host(value: str) -> str:
     known = value.isprintable()  # no half of a pair, which nothing can encode
     if known and not value.isascii():
@@ -105,11 +93,6 @@ def _host(value: str) -> str:
         except UnicodeError:
             known = False
     return "" if known else "a name or an address like '127.0.0.1'"
-
-
-def _domain(value: str) -> str:
-    known = re.fullmatch(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", value, re.IGNORECASE | re.ASCII)
-    return "" if not value or known else "a domain like 'shop.example'"
 
 
 def _networks(value: list[str]) -> str:
@@ -141,12 +124,9 @@ def _queues(value: Mapping[str, object]) -> str:
 
 
 def _rates(value: Mapping[str, object]) -> str:
-    def good(rate: object) -> bool:
-        count, _, window = str(rate).partition("/")
-        seconds = parse_duration(window) or 0.0
-        return count.isdecimal() and 0 < int(count) < 2**31 and 0 < seconds <= 1_000_000
-
-    return "" if all(map(good, value.values())) else 'a table like {default = "100/1m"}'
+    rates = [parse_rate(str(rate)) or (0, 0.0) for rate in value.values()]
+    good = all(count < 2**31 and 0 < seconds <= 1_000_000 for count, seconds in rates)
+    return "" if good else 'a table like {default = "100/1m"}'
 
 
 def _scripts(value: Mapping[str, object]) -> str:
@@ -161,35 +141,34 @@ def _scripts(value: Mapping[str, object]) -> str:
     return "" if good else 'a table like {"js/x.js" = {wheel = "x==1.0", member, sha256}}'
 
 
-_CHECKS: dict[str, Callable[[Any], str]] = {
-    "database.url": _url,
-    "database.migrate_url": _url,
-    "database.direct_url": _url,
+_URL = _like(
+    r"(?s)((postgres|postgresql)://|\w+\s*=).*|", "a URL like 'postgresql://user@host/name'"
+)
+_HEADER = "a header's name like 'X-Tenant-ID', without '_'"  # no server passes that
+_CHECKS: dict[str, _Check] = {
+    "database.url": _URL,
+    "database.migrate_url": _URL,
+    "database.direct_url": _URL,
     "server.host": _host,
     "admin.host": _host,
-    "admin.token": _token,
+    "admin.token": _like("([!-~]([ -~]*[!-~])?)?", "printable ASCII, without a space at its ends"),
     "server.trusted_proxies": _networks,
     "jobs.queues": _queues,
     "observe.otlp_endpoint": _http,
     "observe.otlp_headers": _headers,
-    "tenancy.domain": _domain,
-    "tenancy.header": _header,
-    "api.prefix": _path,
+    "tenancy.domain": _like(r"(?ai)([a-z0-9_-]+(\.[a-z0-9_-]+)*)?", "a domain like 'shop.example'"),
+    "tenancy.header": _like("(?ai)[!#$%&'*+.^`|~0-9a-z-]+", _HEADER),
+    "api.prefix": _like(r"(/[\w.~-]+)+", "a path like '/api/v1'"),
     "api.rate_limit": _rates,
     "api.cors_origins": _origins,
     "assets.scripts": _scripts,
 }
 """Rules beyond type and range: "" or what the value must be."""
 
-
-def _read() -> tuple[Key, ...]:
-    return tuple(
-        Key(f"{section}.{name}", **row)
-        for section, rows in table(__package__, "keys.toml").items()
-        for name, row in rows.items()
-    )
-
-
-TABLE = _read()
+TABLE = tuple(
+    Key(f"{section}.{name}", **row)
+    for section, rows in table(__package__, "keys.toml").items()
+    for name, row in rows.items()
+)
 KEYS = {key.name: key for key in TABLE}
 """The table by name."""

@@ -37,6 +37,18 @@ def parse_duration(text: str) -> float | None:
     return sum(float(n) * _SECONDS[unit] for n, unit in re.findall(r"([\d.]+)(ms|[smhd])", text))
 
 
+def parse_rate(text: str) -> tuple[int, float] | None:
+    """Read a number from 1, and the seconds it is for, as in "100/1m" or "100/m".
+
+    None for anything else.
+    """
+    match = re.fullmatch(r"(\d{1,15})/(.+)", text)
+    if match is None or not int(match[1]):
+        return None
+    seconds = parse_duration(match[2] if match[2][0].isdigit() else f"1{match[2]}")
+    return None if seconds is None else (int(match[1]), seconds)
+
+
 def parse_size(text: str) -> int | None:
     """Bytes in "1048576", "64KiB", "1MiB", "2MB"; None for anything else."""
     match = re.fullmatch(r"(\d{1,15})\s*([KMG]i?B|B)?", text, re.ASCII | re.IGNORECASE)

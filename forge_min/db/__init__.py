@@ -42,9 +42,9 @@ __getattr__ = late(
 FORGE_MIGRATIONS = tuple(read_migrations(files(__name__) / "forge", "forge"))
 
 __all__ = [
-    "FORGE_MIGRATIONS", "Connection", "Database", "EmbeddedServer", "MigrationFile", "after_commit",
+    "Connection", "Database", "EmbeddedServer", "FORGE_MIGRATIONS", "MigrationFile", "after_commit",
     "check_bound_role", "connect", "ensure_app_role", "errors_translated", "is_idle", "literal",
-    "load_sql", "migrate", "migrate_down", "migration_lock", "migration_status", "nudge",
-    "query", "read", "read_migrations", "read_timeout", "rides", "run", "scratch_database",
-    "transaction", "translate", "write_private",
+    "load_sql", "migrate", "migrate_down", "migration_lock", "migration_status", "nudge", "query",
+    "read", "read_migrations", "read_timeout", "rides", "run", "scratch_database", "transaction",
+    "translate", "write_private",
 ]  # fmt: skip

@@ -38,6 +38,6 @@ def check_alone(site: Site) -> list[Finding]:
 
 
 __all__ = [
-    "GROUPS", "Finding", "Profile", "Site", "Report", "State", "attempt", "broken", "check_alone",
+    "Finding", "GROUPS", "Profile", "Report", "Site", "State", "attempt", "broken", "check_alone",
     "codes", "found", "listed", "verdict",
 ]  # fmt: skip

@@ -21,6 +21,6 @@ __getattr__ = late(__name__, {"working": ["Worker"]})
 __all__ = [
     "Cancel", "Cancelled", "Catalogue", "Change", "Client", "Cron", "Discard", "Interval", "Job",
     "JobHook", "Kind", "NewJob", "Periodic", "Retention", "Snooze", "StaleClaim", "Unique",
-    "Worker", "caused_by", "check_periodic", "insert_many_tx", "insert_tx",
-    "job_fragment", "kind_of", "produced", "register_periodic", "told", "told_of",
+    "Worker", "caused_by", "check_periodic", "insert_many_tx", "insert_tx", "job_fragment",
+    "kind_of", "produced", "register_periodic", "told", "told_of",
 ]  # fmt: skip

@@ -10,6 +10,7 @@ import zoneinfo
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 from .. import db
 from ..auth import accounts, credentials, signing
@@ -38,14 +39,13 @@ def _create_user(conn: db.Connection, args: argparse.Namespace, project: Project
     _check_known(args.role, project)
     id = accounts.create_user(conn, email, name=args.name, roles=args.role)
     if args.password:
-        _set_password(conn, email, project)
+        _set_password(conn, accounts.find_user(conn, email), project)
     return {"id": str(id), "email": email.lower()}, [f"{id}  {email.lower()}"]
 
 
 def _list_users(conn: db.Connection, args: argparse.Namespace, project: Project) -> Told:
     _of(args, "no argument; --tenant lists its members", least=0, most=0)
-    tenant = accounts.find_tenant(conn, args.tenant) if args.tenant else None
-    found = accounts.list_users(conn, tenant.id if tenant else None)
+    found = accounts.list_users(conn, _tenant(conn, args))
     lines = (
         f"{user.id}  {'disabled' if user.disabled else 'enabled':8}  {user.email}"
         f"  roles: {_listed(user.roles)}"
@@ -56,8 +56,7 @@ def _list_users(conn: db.Connection, args: argparse.Namespace, project: Project)
 
 
 def _disable(conn: db.Connection, args: argparse.Namespace, project: Project) -> Told:
-    (who,) = _of(args, "the email of a user")
-    user, disabled = accounts.find_user(conn, who), args.does == "disable"
+    user, disabled = _user(conn, args), args.does == "disable"
     signing.set_disabled(conn, user.id, disabled)
     done = "is disabled: it cannot sign in, and its keys do not work" if disabled else "is enabled"
     return {"email": user.email, "disabled": disabled}, [f"{user.email} {done}"]
@@ -90,9 +89,7 @@ def _create_tenant(conn: db.Connection, args: argparse.Namespace, project: Proje
 
 
 def _create_key(conn: db.Connection, args: argparse.Namespace, project: Project) -> Told:
-    (who,) = _of(args, "the email of a user")
-    user = accounts.find_user(conn, who)
-    tenant = accounts.find_tenant(conn, args.tenant).id if args.tenant else None
+    user, tenant = _user(conn, args), _tenant(conn, args)
     lifetime = None
     if args.lifetime:
         lifetime = parse_duration(args.lifetime)
@@ -108,8 +105,7 @@ def _create_key(conn: db.Connection, args: argparse.Namespace, project: Project)
 
 
 def _list_keys(conn: db.Connection, args: argparse.Namespace, project: Project) -> Told:
-    (who,) = _of(args, "the email of a user")
-    found = credentials.list_keys(conn, accounts.find_user(conn, who).id)
+    found = credentials.list_keys(conn, _user(conn, args).id)
     lines = (
         f"{key.hint}  {_state(key):8}  roles: {'all' if key.roles is None else _listed(key.roles)}"
         f"  tenant: {key.tenant or 'any'}  {key.name}"
@@ -130,8 +126,7 @@ def _grant(conn: db.Connection, args: argparse.Namespace, project: Project) -> T
         raise UsageError(f"auth {args.does} needs roles, or --tenant", hint="auth grant a@b admin")
     if args.does == "grant":  # what is there may always be taken away
         _check_known(roles, project)
-    user = accounts.find_user(conn, who)
-    tenant = accounts.find_tenant(conn, args.tenant).id if args.tenant else None
+    user, tenant = accounts.find_user(conn, who), _tenant(conn, args)
     if args.does == "revoke" and not roles and tenant is not None:
         accounts.leave(conn, user.id, tenant)
         return {"email": user.email, "left": args.tenant}, ["no member any more"]
@@ -143,20 +138,18 @@ def _grant(conn: db.Connection, args: argparse.Namespace, project: Project) -> T
 
 
 def _reset_password(conn: db.Connection, args: argparse.Namespace, project: Project) -> Told:
-    (who,) = _of(args, "the email of a user")
+    user = _user(conn, args)
     if args.set:
-        email = _set_password(conn, who, project)
-        return {"email": email}, [f"{email} has a new password"]
-    user = accounts.find_user(conn, who)
+        _set_password(conn, user, project)
+        return {"email": user.email}, [f"{user.email} has a new password"]
     path = reset_path(signing.create_reset(conn, user.id))
     minutes = int(signing.RESET // 60)
     lines = [path, f"It sets a new password of {user.email}, once, within {minutes} minutes."]
     return {"email": user.email, "path": path}, lines
 
 
-def _set_password(conn: db.Connection, who: str, project: Project) -> str:
-    """From the terminal, twice; else the first line of standard input. Whose it is."""
-    user = accounts.find_user(conn, who)
+def _set_password(conn: db.Connection, user: accounts.User, project: Project) -> None:
+    """From the terminal, twice; else the first line of standard input."""
     if sys.stdin.isatty():
         given = getpass.getpass("password: ")
         if getpass.getpass("again: ") != given:
@@ -164,7 +157,15 @@ def _set_password(conn: db.Connection, who: str, project: Project) -> str:
     else:
         given = sys.stdin.readline().rstrip("\r\n")
     signing.set_password(conn, user, given, project.config.auth.password_min_length)
-    return user.email
+
+
+def _user(conn: db.Connection, args: argparse.Namespace) -> accounts.User:
+    (email,) = _of(args, "the email of a user")
+    return accounts.find_user(conn, email)
+
+
+def _tenant(conn: db.Connection, args: argparse.Namespace) -> UUID | None:
+    return accounts.find_tenant(conn, args.tenant).id if args.tenant else None
 
 
 def _of(args: argparse.Namespace, what: str, *, least: int = 1, most: int = 1) -> list[str]:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from .. import db
 from ..errors import Unavailable
 from . import migrate
-from .project import FOLDER, NOTE, Project, load_project
+from .project import FOLDER, NOTE, Project, embedded_addresses, load_project
 
 _ADDRESSES = ("FORGE_DATABASE_URL", "FORGE_DATABASE_MIGRATE_URL")
 
@@ -27,10 +27,10 @@ def with_embedded(project: Project, root: Path, *, migrated: bool) -> Iterator[P
     c = project.config
     folder, name = root / FOLDER, c.project.name.replace("-", "_")
     server = db.EmbeddedServer(folder / "postgres", database=name, app_role=c.database.app_role)
-    note = root / NOTE
-    if note.is_file() and (running := _answering(json.loads(note.read_text()))):
+    if running := _answering(embedded_addresses(root)):
         yield running
         return
+    note = root / NOTE
     server.start()
     try:
         addresses = dict(zip(_ADDRESSES, (server.app_url, server.owner_url)))
@@ -47,7 +47,7 @@ def with_embedded(project: Project, root: Path, *, migrated: bool) -> Iterator[P
         server.stop()
 
 
-def _answering(addresses: dict[str, str]) -> Project | None:
+def _answering(addresses: Mapping[str, str]) -> Project | None:
     """The project on the database that another command has started, if that still answers."""
     try:
         db.connect(addresses[_ADDRESSES[0]]).close()

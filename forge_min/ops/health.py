@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -30,21 +29,18 @@ def has_admin(config: Config, *, worker: bool) -> bool:
     return enabled and not (worker and config.sources["admin.port"] == "default")
 
 
-@dataclass
 class Health:
     """Asked by the admin threads. build: build-info.json of an artifact, or {}. running: set when
     the application has started.
     """
 
-    build: Mapping[str, Any]
-    running: Running | None = None
-    draining: bool = False
-    _readiness: Asked[tuple[bool, Mapping[str, Any]]] = field(init=False)
-    _jobs: Jobs = None
-    _jobs_until: float = 0.0
-
-    def __post_init__(self) -> None:
+    def __init__(self, build: Mapping[str, Any]) -> None:
+        self.build = build
+        self.running: Running | None = None
+        self.draining = False
         self._readiness = Asked(self._ready)
+        self._jobs: Jobs = None
+        self._jobs_until = 0.0
 
     @cached_property
     def inspector(self) -> Inside:

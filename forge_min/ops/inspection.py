@@ -10,48 +10,30 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from ..config import Config, inspect
+from ..config import inspect
 from ..data import Packed
 from ..manifest import INFO, NAME
-from .project import NOTE, Project, load_project, project_root
+from .project import Project, embedded_addresses, load_project, project_root
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-    from ..app import App, Generated
 
+def inspect_project(*, production: bool) -> dict[str, Any]:
+    """The fields of `doctor.Site` that this process's project gives, by name.
 
-class Inspected(NamedTuple):
-    """root: the project, in a folder or a zip; None where there is none. mistakes: of its
-    configuration. build: an artifact's build info. artifact, native: its file or folder, and where
-    its compiled parts load from.
+    production: read it as one, whatever FORGE_ENV says. In development its database is the embedded
+    one, where that runs.
     """
-
-    root: Traversable | None
-    config: Config
-    mistakes: list[Exception]
-    build: Mapping[str, Any]
-    artifact: Path | None
-    native: Path | None
-
-    def code(self) -> tuple[App, Generated]:
-        """As of `Project`. Raises ForgeError F531 where there is no gen/."""
-        return (load_project() if self.root is None else Project(self.root, self.config)).code()
-
-
-def inspect_project(*, production: bool, environ: Mapping[str, str] = os.environ) -> Inspected:
-    """The project of this process. production: read it as one, whatever FORGE_ENV says.
-
-    In development its database is the embedded one, where that runs.
-    """
+    environ: Mapping[str, str] = os.environ
     root, mistakes, text = project_root(), list[Exception](), None
     folder = root if isinstance(root, Path) else None
     if production:
         environ = {**environ, "FORGE_ENV": "production"}
     elif folder is not None:
-        environ = {**_embedded(folder), **environ}
+        environ = {**embedded_addresses(folder), **environ}
     if root is not None and folder is None:
         try:
             text = (root / "forge.toml").read_text("utf-8")
@@ -64,7 +46,17 @@ def inspect_project(*, production: bool, environ: Mapping[str, str] = os.environ
     elif folder is not None and (folder / NAME).is_file():
         artifact = folder
     native = (p.resolve() for p in map(Path, sys.path) if p.name == "_native" and p.is_dir())
-    return Inspected(root, config, [*mistakes, *errors], _build(root), artifact, next(native, None))
+    return {
+        "settings": config.values,
+        "sources": config.sources,
+        "mistakes": [*mistakes, *errors],
+        "warnings": config.warnings,
+        "root": root,
+        "artifact": artifact,
+        "native": next(native, None),
+        "build": _build(root),
+        "code": lambda: (load_project() if root is None else Project(root, config)).code(),
+    }
 
 
 def _build(root: Traversable | None) -> Mapping[str, Any]:
@@ -73,13 +65,3 @@ def _build(root: Traversable | None) -> Mapping[str, Any]:
         return dict(json.loads((root / INFO).read_text("utf-8"))) if root is not None else {}
     except Exception:
         return {}
-
-
-def _embedded(folder: Path) -> Mapping[str, str]:
-    """The addresses of the database that another command has started, as variables."""
-    try:
-        note = json.loads((folder / NOTE).read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    pairs = note.items() if isinstance(note, dict) else ()
-    return {name: value for name, value in pairs if isinstance(value, str)}

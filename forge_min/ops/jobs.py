@@ -9,14 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from .. import db
+from ..config import parse_rate
 from ..errors import UsageError
-from ..expression import expression
 from ..jobs import control, told_of
 from .door import FAILED, tell
 from .project import Project
 
-_RATE = expression(r"(\d+)/(\d*)([smhd])")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _EVERY = 2.0  # seconds between looks of --watch
 _MANY = 1_000  # jobs that one statement changes
 
@@ -72,7 +70,10 @@ def _queue(conn: db.Connection, args: argparse.Namespace, project: Project) -> i
         raise UsageError(f"jobs {args.does} needs a queue", hint=f"jobs {args.does} default")
     for name in args.of:
         if args.does == "limit":
-            rate = None if args.rate is None else _rate(args.rate)
+            rate = None if args.rate is None else parse_rate(args.rate)
+            if args.rate is not None and rate is None:
+                message = f"--rate {args.rate} is not jobs/time"
+                raise UsageError(message, hint="for example 100/1m")
             control.limit(conn, name, running=args.running, per_key=args.per_key, rate=rate)
         else:
             {"pause": control.pause, "resume": control.resume}[args.does](conn, name)
@@ -135,13 +136,6 @@ def _ids(args: argparse.Namespace) -> list[int]:
         raise UsageError(said, hint=f"jobs {args.does} 17, as jobs list shows it")
     # No job's number has twenty digits, and Python reads no 5,000.
     return [int(text.lstrip("0")[:20] or "0") for text in args.of]
-
-
-def _rate(text: str) -> tuple[int, float]:
-    match = _RATE.fullmatch(text)
-    if match is None or len(text) > 20 or not int(match[1]):
-        raise UsageError(f"--rate {text} is not jobs/time", hint="for example 100/1m")
-    return int(match[1]), float(match[2] or 1) * _UNITS[match[3]]
 
 
 def _progress(text: str) -> None:

@@ -126,6 +126,19 @@ def load_project(environ: Mapping[str, str] = os.environ) -> Project:
     return Project(cast(Path, gen).parent, load_config(environ))
 
 
+def embedded_addresses(folder: Path) -> Mapping[str, str]:
+    """The addresses of the database that another command has started here, as variables.
+
+    {} if there is none. folder: the project's.
+    """
+    try:
+        note = json.loads((folder / NOTE).read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    pairs = note.items() if isinstance(note, dict) else ()
+    return {name: value for name, value in pairs if isinstance(value, str)}
+
+
 @contextmanager
 def with_database(*, migrated: bool = True) -> Iterator[Project]:
     """The project with a database: its own, or the embedded one, brought up to date if `migrated`.

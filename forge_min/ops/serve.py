@@ -18,7 +18,10 @@ import threading
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
+from math import inf
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from ..config import Config
@@ -47,23 +50,19 @@ class Ended:
     """Set when the process shall end: by a signal, or because threads do not return from jobs."""
 
     def __init__(self) -> None:
-        # SAFETY: not an Event: a signal that comes while the main thread is about to wait would set
-        # it in the middle of that, and wait for a lock that the main thread itself holds.
-        self._closed = threading.Lock()  # LOCK: guards nothing; free = set
-        self._closed.acquire()
-        self._hurried = threading.Lock()  # LOCK: as `_closed`
-        self._hurried.acquire()
+        # SAFETY: not events: a signal handler may put while the main thread waits (Python manual,
+        # queue.SimpleQueue).
+        self._ended: SimpleQueue[None] = SimpleQueue()
+        self._hurried: SimpleQueue[None] = SimpleQueue()
         self._stuck = False
 
     def set(self) -> None:
         """Also in a signal handler. Idempotent."""
-        with suppress(RuntimeError):  # it is set
-            self._closed.release()
+        self._ended.put(None)
 
     def hurry(self) -> None:
         """End `pause`. Also in a signal handler. Idempotent."""
-        with suppress(RuntimeError):
-            self._hurried.release()
+        self._hurried.put(None)
 
     def at_once(self) -> None:
         """Set it, without a `pause`. Idempotent."""
@@ -72,18 +71,20 @@ class Ended:
 
     def pause(self, seconds: float) -> None:
         """Wait so long, or until `hurry`."""
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
-            if self._hurried.acquire(timeout=min(left, _LOOK)):  # SAFETY: as in `wait`
-                return
+        self._wait(self._hurried, seconds)
 
     def wait(self) -> None:
         """Until it is set."""
+        self._wait(self._ended, inf)
+
+    def _wait(self, queue: SimpleQueue[None], seconds: float) -> None:
         # SAFETY: with an end to each wait: a signal that comes between Python's last look for one
         # and the waiting interrupts nothing, and its handler runs when the wait is over.
-        while not self._closed.acquire(timeout=_LOOK):
-            pass
-        self.set()  # for who else waits
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            with suppress(Empty):
+                queue.get(timeout=min(left, _LOOK))
+                break
 
     def stuck(self) -> None:
         """Hand back what can be, and let the supervisor start another process."""
@@ -97,6 +98,98 @@ class Ended:
             logging.shutdown()
             os._exit(STUCK)
         return DONE
+
+
+@dataclass
+class _Process:
+    """One process of a site.
+
+    admin: whether it has the admin server. admin_listener: the socket of that, if a parent process
+    has bound it. link: to its parent, if it has one.
+    """
+
+    project: Project
+    health: Health
+    admin: bool
+    admin_listener: socket.socket | None = None
+    link: ParentChannel | None = None
+
+    @contextmanager
+    def until_ended(self, *, delays: bool = False) -> Iterator[tuple[ExitStack, Ended]]:
+        """What ends with the process, and the signal that it shall end."""
+        lines = lines_to(sys.stderr)
+        with _signals(self.link is not None, delays) as ended, ExitStack() as stack:
+            lines.start()  # not before a fork
+            stack.callback(lines.stop)
+            yield stack, ended
+
+    def start(self, stack: ExitStack, *, serving: bool) -> Running:
+        """Start the admin server, if there is one, and then the application.
+
+        The admin server stops last: probes see the start and the end of the application.
+        """
+        health = self.health
+        gc.disable()  # PERF: a tenth of the start. What is loaded now stays: it is never looked at.
+        try:
+            if self.admin:
+                server = self._admin_server()
+                server.start()
+                stack.callback(server.stop)
+            running = self.project.start(serving=serving)
+        finally:
+            gc.enable()
+        gc.freeze()
+        stack.callback(running.stop)
+        if self.admin:
+            running.metrics.watch("forge_ready", lambda: float(health.ready()[0]))
+        stack.callback(health.drain)
+        health.running = running
+        running.readiness = health.ready
+        return running
+
+    def _admin_server(self) -> AdminServer:
+        from ..admin import AdminServer
+
+        c = self.project.config.admin
+        return AdminServer(
+            c.host,
+            c.port,
+            self.health,
+            project=self.project.config.project.name,
+            token=c.token,
+            listener=self.admin_listener,
+        )
+
+    def serve(self, settings: Mapping[str, Any], *, jobs: bool) -> int:
+        """Answer requests, and work jobs, until a signal comes; the exit code."""
+        config, delay = self.project.config, self.project.config.server.drain_delay
+        with self.until_ended(delays=delay > 0) as (stack, ended):
+            server = stack.enter_context(Server(**settings))
+            if self.link is not None:
+                self.link.start(self.health, ended.at_once)
+            # The ports are bound: a probe gets "starting" while the slow imports run.
+            running = self.start(stack, serving=True)
+            running.metrics.watch("forge_http_connections", lambda: server.connections)
+            server.set_app(running.application, running.on_answered)
+            server.start()
+            stack.callback(server.stop, config.server.shutdown_timeout)
+            stack.callback(self.health.drain)
+            if jobs:
+                running.new_worker(config.jobs.queues, ended.stuck).start()
+            log.info("serving on %s", server.url)
+            if behind := running.ready()[1].get("migrations"):
+                log.warning("migrations are %s; run: migrate up", behind)
+            elif jobs:
+                _warn_of_unserved(running, config.jobs.queues)
+            if self.link is not None:
+                self.link.serving()
+            ended.wait()
+            if delay:
+                log.info("not ready any more; the port stays open for %g s", delay)
+                self.health.drain()
+                server.end_connections()
+                ended.pause(delay)
+        return ended.code()
 
 
 def serve(
@@ -126,20 +219,12 @@ def serve(
     settings = {name: getattr(c, name) for name in _SERVER}
     listener = listener or inherited_listener(os.environ)
     settings |= {"address": (c.host, c.port), "listener": listener}
-    count = processes or c.processes
+    count, jobs = processes or c.processes, jobs and config.jobs.enabled
     if count > 1:
         return _serve_many(project, settings, count, jobs)
-    admin = has_admin(project.config, worker=False)
-    health = Health(project.build)
-    return _serve(
-        project,
-        settings,
-        health,
-        admin=admin,
-        jobs=jobs,
-        admin_listener=admin_listener,
-        link=link,
-    )
+    admin = has_admin(config, worker=False)
+    process = _Process(project, Health(project.build), admin, admin_listener, link)
+    return process.serve(settings, jobs=jobs)
 
 
 def serve_site(project: Project, args: argparse.Namespace) -> int:
@@ -149,12 +234,12 @@ def serve_site(project: Project, args: argparse.Namespace) -> int:
 
 def work_jobs(project: Project, args: argparse.Namespace) -> int:
     """Work jobs until a signal comes. args.queues: "default=10,mail=2" in place of jobs.queues."""
-    config, health = project.config, Health(project.build)
+    config = project.config
     _log_to_stderr(config)
     chosen = config.jobs.queues if args.queues is None else read_queues(args.queues)
-    admin = has_admin(config, worker=True)
-    with _process() as (stack, ended):
-        running = _start(project, stack, health, admin=admin, serving=False)
+    process = _Process(project, Health(project.build), has_admin(config, worker=True))
+    with process.until_ended() as (stack, ended):
+        running = process.start(stack, serving=False)
         running.new_worker(chosen, ended.stuck).start()
         _warn_of_unserved(running, chosen)
         log.info("working the queues %s", ", ".join(f"{q}={n}" for q, n in chosen.items()))
@@ -167,7 +252,7 @@ def _serve_many(project: Project, settings: dict[str, Any], count: int, jobs: bo
     from .processes import ADMIN, CounterMemory, HealthOfMany, ParentChannel, Supervisor, pairs
 
     config, build = project.config, project.build
-    gc.disable()  # PERF: as in `_start`, which switches it on again in each child
+    gc.disable()  # PERF: as in `_Process.start`, which switches it on again in each child
     project.preload()
     gc.freeze()  # what is loaded is shared with all that are forked
     questions = pairs(count)
@@ -175,16 +260,15 @@ def _serve_many(project: Project, settings: dict[str, Any], count: int, jobs: bo
 
     def serve(slot: int, life: int, ready: int) -> int:
         link = ParentChannel(life, ready, questions[slot][1])
-        return _serve(project, settings, Health(build), admin=False, jobs=jobs, link=link)
+        return _Process(project, Health(build), False, link=link).serve(settings, jobs=jobs)
 
     def tell(life: int, ready: int) -> int:
-        health, link = (
-            HealthOfMany(build, [pair[0] for pair in questions], memory),
-            ParentChannel(life, ready),
-        )
-        with _process(child=True) as (stack, ended):
+        health = HealthOfMany(build, [pair[0] for pair in questions], memory)
+        link = ParentChannel(life, ready)
+        process = _Process(project, health, True, link=link)
+        with process.until_ended() as (stack, ended):
             link.start(health, ended.set)
-            _start(project, stack, health, admin=True, serving=False)
+            process.start(stack, serving=False)
             link.serving()
             ended.wait()
         return DONE
@@ -205,49 +289,6 @@ def _serve_many(project: Project, settings: dict[str, Any], count: int, jobs: bo
         return Supervisor(lives, patience, delays=delay > 0).run()
 
 
-def _serve(
-    project: Project,
-    settings: Mapping[str, Any],
-    health: Health,
-    *,
-    admin: bool,
-    jobs: bool,
-    admin_listener: socket.socket | None = None,
-    link: ParentChannel | None = None,
-) -> int:
-    """One process that answers requests. link: to its parent, where it has one."""
-    config, delay = project.config, project.config.server.drain_delay
-    with _process(child=link is not None, delays=delay > 0) as (stack, ended):
-        server = stack.enter_context(Server(**settings))
-        if link is not None:
-            link.start(health, ended.at_once)
-        # The ports are bound: a probe gets "starting" while the slow imports run.
-        running = _start(
-            project, stack, health, admin=admin, serving=True, admin_listener=admin_listener
-        )
-        running.metrics.watch("forge_http_connections", lambda: server.connections)
-        server.set_app(running.application, running.on_answered)
-        server.start()
-        stack.callback(server.stop, config.server.shutdown_timeout)
-        stack.callback(health.drain)
-        if jobs and config.jobs.enabled:
-            running.new_worker(config.jobs.queues, ended.stuck).start()
-        log.info("serving on %s", server.url)
-        if behind := running.ready()[1].get("migrations"):
-            log.warning("migrations are %s; run: migrate up", behind)
-        elif jobs and config.jobs.enabled:
-            _warn_of_unserved(running, config.jobs.queues)
-        if link is not None:
-            link.serving()
-        ended.wait()
-        if delay:
-            log.info("not ready any more; the port stays open for %g s", delay)
-            health.drain()
-            server.end_connections()
-            ended.pause(delay)
-    return ended.code()
-
-
 def _warn_of_unserved(running: Running, queues: Collection[str]) -> None:
     """Warn of queues whose jobs would wait: none of ours, and no living worker has them."""
     with suppress(ForgeError):  # the database is away: others report that
@@ -256,62 +297,6 @@ def _warn_of_unserved(running: Running, queues: Collection[str]) -> None:
                 "no worker serves the queue %s, so jobs of %s wait; add it to jobs.queues, or start"
                 " `worker --queues %s=2` (help F727)", queue, ", ".join(kinds), queue
             )  # fmt: skip
-
-
-@contextmanager
-def _process(*, child: bool = False, delays: bool = False) -> Iterator[tuple[ExitStack, Ended]]:
-    """What ends with the process, and the signal that it shall end."""
-    lines = lines_to(sys.stderr)
-    with _signals(child, delays) as ended, ExitStack() as stack:
-        lines.start()  # not before a fork
-        stack.callback(lines.stop)
-        yield stack, ended
-
-
-def _start(
-    project: Project,
-    stack: ExitStack,
-    health: Health,
-    *,
-    admin: bool,
-    serving: bool,
-    admin_listener: socket.socket | None = None,
-) -> Running:
-    """Start the admin server, if there is one, and then the application.
-
-    The admin server stops last: probes see the start and the end of the application.
-    """
-    gc.disable()  # PERF: a tenth of the start. What is loaded now stays: it is never looked at.
-    try:
-        if admin:
-            server = _admin_server(project, health, admin_listener)
-            server.start()
-            stack.callback(server.stop)
-        running = project.start(serving=serving)
-    finally:
-        gc.enable()
-    gc.freeze()
-    stack.callback(running.stop)
-    if admin:
-        running.metrics.watch("forge_ready", lambda: float(health.ready()[0]))
-    stack.callback(health.drain)
-    health.running = running
-    running.readiness = health.ready
-    return running
-
-
-def _admin_server(project: Project, health: Health, listener: socket.socket | None) -> AdminServer:
-    from ..admin import AdminServer
-
-    c = project.config.admin
-    return AdminServer(
-        c.host,
-        c.port,
-        health,
-        project=project.config.project.name,
-        token=c.token,
-        listener=listener,
-    )
 
 
 def read_queues(text: str) -> Mapping[str, int]:

@@ -9,6 +9,6 @@ from .names import MAX_NAME, constraint_name, folder_of
 from .project import Parsed, parse_project
 
 __all__ = [
-    "MAX_NAME", "TYPES", "ColumnIR", "Diagnostic", "RelationEdge", "Parsed", "ResourceIR",
+    "ColumnIR", "Diagnostic", "MAX_NAME", "Parsed", "RelationEdge", "ResourceIR", "TYPES",
     "constraint_name", "folder_of", "joins", "links", "lower", "parse_project", "resolve",
 ]  # fmt: skip

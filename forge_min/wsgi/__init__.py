@@ -53,18 +53,19 @@ from .response import (
     to_json,
 )
 from .router import Handler, Middleware, Route, Router
-from .server import Server, inherited_listener
+from .server import Server, ServerThread, inherited_listener
 from .static import StaticFiles, content_type
 
 __all__ = [
     "Application", "CORS", "CSRF", "Compress", "ConcurrencyLimit", "DEVICE_COOKIE", "HTTPProblem",
     "Handler", "Headers", "Identify", "Method", "MethodNotAllowed", "Middleware", "OnAnswered",
     "RateLimiter", "RateLimits", "Raw", "Request", "Response", "Route", "Router",
-    "SECURITY_HEADERS", "SESSION_COOKIE", "Server", "StaticFiles", "bearer", "check_csrf",
-    "check_root", "check_url", "content_type", "cookie", "cookies_of", "csrf_field", "environ_key",
-    "escape", "failed", "first", "html_response", "https_message", "inherited_listener", "join",
-    "json_only", "json_response", "lacks_https", "local_time", "network", "no_content", "no_tenant",
-    "preferred", "prefers_html", "problem_response", "raw", "redirect", "sent_form", "show_time",
-    "sign_form", "status_of", "tag", "tenant_by_header", "tenant_by_path", "tenant_by_subdomain",
-    "tenant_in_path", "text_response", "time_tag", "to_json", "void",
+    "SECURITY_HEADERS", "SESSION_COOKIE", "Server", "ServerThread", "StaticFiles", "bearer",
+    "check_csrf", "check_root", "check_url", "content_type", "cookie", "cookies_of", "csrf_field",
+    "environ_key", "escape", "failed", "first", "html_response", "https_message",
+    "inherited_listener", "join", "json_only", "json_response", "lacks_https", "local_time",
+    "network", "no_content", "no_tenant", "preferred", "prefers_html", "problem_response", "raw",
+    "redirect", "sent_form", "show_time", "sign_form", "status_of", "tag", "tenant_by_header",
+    "tenant_by_path", "tenant_by_subdomain", "tenant_in_path", "text_response", "time_tag",
+    "to_json", "void",
 ]  # fmt: skip

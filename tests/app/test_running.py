@@ -16,6 +16,7 @@ from forge_min.errors import ConfigError, ForgeError, Unavailable
 from forge_min.observe.metrics import meter
 from forge_min.observe.metrics.registry import family_name
 from forge_min.testing import Client, TestDatabase, running_app
+from forge_min.wsgi import ServerThread
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
@@ -144,3 +145,18 @@ def test_a_reader_of_opentelemetry_sees_every_series_while_it_runs(
         assert point.value == 1 and point.attributes["route"] == "/api/v1/lines"
     assert told() == {}
     provider.shutdown()
+
+
+def test_only_a_connection_of_the_servers_thread_may_block(site: Running) -> None:
+    blocks: dict[str, bool] = {}
+
+    def ask(name: str) -> None:
+        blocks[name] = site.database.connection().patient
+
+    ask("this")
+    other = threading.Thread(target=ask, args=["other"], name="http-1")
+    ours = ServerThread(target=ask, args=["ours"])
+    for thread in (other, ours):
+        thread.start()
+        thread.join()
+    assert blocks == {"this": False, "other": False, "ours": True}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from forge_min.config import parse_duration, parse_size
+from forge_min.config import parse_duration, parse_rate, parse_size
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,15 @@ def test_a_size_is_bytes(text: str, count: int) -> None:
 @pytest.mark.parametrize("text", ["", "MiB", "-1", "1.5MiB", "1TiB", "1iB", "٥"])
 def test_other_texts_are_no_size(text: str) -> None:
     assert parse_size(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [("100/1m", (100, 60.0)), ("5/s", (5, 1.0)), ("1/1h30m", (1, 5400.0)), ("5/0s", (5, 0.0))]
+    + [
+        (text, None)
+        for text in ("", "/", "5", "5/", "0/1m", "-1/m", "5/x", "1e3/m", "9" * 5000 + "/m")
+    ],
+)
+def test_a_rate_is_a_number_and_a_time(text: str, rate: object) -> None:
+    assert parse_rate(text) == rate

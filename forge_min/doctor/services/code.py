@@ -16,7 +16,7 @@ from ...app import App, Generated, declared_queues, declared_registry
 from ...errors import ForgeError
 from ...jobs import Catalogue, Kind, check_periodic
 from ..examination import Late
-from ..finding import Finding, State, found, skipped, told, verdict
+from ..finding import Finding, found, skipped, told, verdict
 from ..site import Site
 
 _OUT = "the project's code does not load"
@@ -35,17 +35,12 @@ class Declared:
 
 def check_core(site: Site) -> Iterator[Finding]:
     """The compiled core, or its twin."""
-    if fanout.IMPL == "c":
-        yield found("D102", "ok", "runs")
-    elif site.build.get("impl") == "c":
-        yield _twin(site.graver, "the artifact has it, and its Python twin runs")
-    else:
-        yield _twin(site.lighter, "its Python twin runs")
-
-
-def _twin(state: State, message: str) -> Finding:
-    asked = os.environ.get("FORGE_IMPL") == "python"
-    return found("D102", state, message, next="unset FORGE_IMPL" if asked else "")
+    state, wrong = site.lighter, "its Python twin runs"
+    if site.build.get("impl") == "c":
+        state, wrong = site.graver, "the artifact has it, and its Python twin runs"
+    forced = os.environ.get("FORGE_IMPL") == "python"
+    step = "unset FORGE_IMPL" if forced else ""
+    yield verdict("D102", state, "" if fanout.IMPL == "c" else wrong, "runs", next=step)
 
 
 def check_driver(site: Site) -> Iterator[Finding]:
@@ -62,21 +57,15 @@ def check_code(site: Site, declared: Declared) -> Iterator[Finding]:
             app, generated = site.code()
     except KeyboardInterrupt:
         raise
-    except Late as err:
-        yield from _unloaded(str(err))
-        return
     except BaseException as err:
-        yield from _unloaded(f"{_place(site, err)}{told(err)}")
+        why = str(err) if isinstance(err, Late) else f"{_place(site, err)}{told(err)}"
+        yield found("D105", "failed", why)
+        yield skipped("D106", _OUT)
+        yield skipped("D107", _OUT)
         return
     yield found("D105", "ok", "gen/registry.py and app.py load")
     yield _evaluating(app)
     yield from _declare(app, generated, declared)
-
-
-def _unloaded(why: str) -> Iterator[Finding]:
-    yield found("D105", "failed", why)
-    yield skipped("D106", _OUT)
-    yield skipped("D107", _OUT)
 
 
 def _evaluating(app: App) -> Finding:
@@ -94,10 +83,9 @@ def _declare(app: App, generated: Generated, declared: Declared) -> Iterator[Fin
         registry.bind_hooks()
         check_periodic(app.schedules, Catalogue(kinds.values()))
         declared.queues = declared_queues(registry, app.schedules)
-    except ForgeError as err:
-        yield found("D107", "failed", told(err), code=err.code)
     except Exception as err:
-        yield found("D107", "failed", told(err), code="D107")
+        code = err.code if isinstance(err, ForgeError) else "D107"
+        yield found("D107", "failed", told(err), code=code)
     else:
         yield found("D107", "ok", f"they fit; kinds: {len(kinds)}")
 

@@ -5,5 +5,6 @@ from .house import House, Retention
 from .periodic import Periodic, check_periodic
 from .periodic import register as register_periodic
 
-__all__ = ["Cron", "House", "Interval", "Periodic", "Retention", "check_periodic",
-           "register_periodic"]  # fmt: skip
+__all__ = [
+    "Cron", "House", "Interval", "Periodic", "Retention", "check_periodic", "register_periodic",
+]  # fmt: skip

@@ -7,15 +7,6 @@ from .lines import LineWriter, lines_to
 from .redaction import masked, tidied, trace_of
 
 __all__ = [
-    "AccessLog",
-    "LineWriter",
-    "is_text",
-    "lines_to",
-    "log_fields",
-    "masked",
-    "new_handler",
-    "note",
-    "noting",
-    "tidied",
-    "trace_of",
-]
+    "AccessLog", "LineWriter", "is_text", "lines_to", "log_fields", "masked", "new_handler", "note",
+    "noting", "tidied", "trace_of",
+]  # fmt: skip

@@ -44,15 +44,12 @@ def pairs(count: int) -> list[tuple[socket.socket, socket.socket]]:
 
 
 def answer_all(questions: socket.socket, health: Health) -> None:
-    """Answer until the process ends; what may take its time on a thread `inspector`."""
+    """Answer until the process ends, each question on a thread `inspector`."""
     inspector = Inspector()
     while (received := socket.recv_fds(questions, _MESSAGE, 1))[1]:
         question: Question = pickle.loads(received[0])
         args = (health, inspector, question, Connection(received[1][0]))
-        if question in (STATE, COUNTED):
-            _answer(*args)
-        else:
-            threading.Thread(target=_answer, args=args, name="inspector", daemon=True).start()
+        threading.Thread(target=_answer, args=args, name="inspector", daemon=True).start()
 
 
 def _answer(health: Health, inspector: Inspector, question: Question, asker: Connection) -> None:

@@ -40,6 +40,6 @@ __all__ = [
     "BASE", "DRIVERS", "INSTALLERS_OWN", "SUMS", "check_file", "check_folder", "check_imports",
     "collect", "compile_members", "compiled_core", "find_installed", "is_installed", "members",
     "normalise", "package_files", "package_members", "package_root", "prepare_assets", "read_sums",
-    "record_hash", "recorded_files", "recorded_package", "replace", "required_names", 
-    "sums_name", "write_folder", "write_sums", "write_zip", "write_zipapp",
+    "record_hash", "recorded_files", "recorded_package", "replace", "required_names", "sums_name",
+    "write_folder", "write_sums", "write_zip", "write_zipapp",
 ]  # fmt: skip

@@ -18,7 +18,7 @@ from .wheelhouse import (
 )
 
 __all__ = [
-    "FOLDER", "LOCK", "OWN", "SBOM", "WHEELS", "Vendored", "Wheel", "Wheelhouse", "check_scripts",
+    "FOLDER", "LOCK", "OWN", "SBOM", "Vendored", "WHEELS", "Wheel", "Wheelhouse", "check_scripts",
     "collect", "copy_source", "is_musl", "package_files", "read_wheelhouse", "sbom_of_artifact",
     "vendor", "wheel_for",
 ]  # fmt: skip

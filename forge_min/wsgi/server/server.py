@@ -33,6 +33,10 @@ _SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 _RETURN = 0x06  # BPF_RET | BPF_K of linux/filter.h: with 0 nothing of a packet is kept
 
 
+class ServerThread(threading.Thread):
+    """A thread of `Server`. Nothing interrupts it, so what it calls may block."""
+
+
 class Server(HTTPServer):
     """An HTTP/1.1 server for any PEP 3333 application.
 
@@ -222,7 +226,7 @@ class Server(HTTPServer):
         self._workers.append(self._thread(str(len(self._workers) + 1), self._core.work))
 
     def _thread(self, name: str, run: Callable[[], None]) -> threading.Thread:
-        thread = threading.Thread(target=run, name=f"{self._thread_name}-{name}", daemon=True)
+        thread = ServerThread(target=run, name=f"{self._thread_name}-{name}", daemon=True)
         thread.start()
         return thread
 
