@@ -41,6 +41,7 @@ _LOADED = (Running, setup)
 _ALL = Changes(*[True] * len(Changes._fields))
 _AGAIN = 1.0  # seconds until a process that has ended by itself is started again
 SITE = "code"  # the process that serves the project, and what is wrong with it
+_LOOK = 1.0  # seconds between looks whether another command has removed a problem
 _LISTED = 3  # names of changed files that a line shows
 _PLACES = ("server.host", "server.port", "server.unix_socket", "admin.host", "admin.port")
 _MOVED = "forge.toml names another address: that is for the next start of dev"
@@ -78,6 +79,7 @@ class Development:
         self._began: float = 0.0  # when the change was seen that is loaded
         self._why: Collection[str] = ()  # the files
         self._overtaken = False  # one that had not started was ended for a newer one
+        self._looked = 0.0  # when it was last looked whether another command has removed a problem
         self._again = 0.0  # when to start another in place of one that has ended; 0: none has
         self._todo: dict[str, Callable[[], Made]] = {}  # what may take its time
         self._asides: dict[str, Child] = {}  # who does it
@@ -93,7 +95,6 @@ class Development:
             stack.callback(signal.signal, signal.SIGTERM, before)
             self._doors = self._open(stack)
             self._watcher = Watcher(self._root)
-            stack.callback(self._watcher.close)
             try:
                 self._take(stack, (), _ALL)
                 while True:
@@ -119,25 +120,22 @@ class Development:
     # -- rounds ------------------------------------------------------------------------------------
 
     def _round(self, stack: ExitStack) -> None:
-        """Wait for what comes first, and do what it asks for."""
+        """Hear what the processes report, look for changes, and do what both ask for."""
         speakers = {c.told: c for c in (self._next, *self._asides.values()) if c is not None}
-        sources = self._watcher.sources
-        ready, _, _ = select.select([*sources, *speakers], [], [], self._watcher.patience)
+        ready, _, _ = select.select([*speakers], [], [], self._watcher.interval)
         for fd in ready:
-            if child := speakers.get(fd):
-                ended = self._children.read(child)
-                if child.said == STARTED:
-                    self._promote(child)
-                elif ended:
-                    self._finished(child)
-            else:
-                self._watcher.settle()
-        if not ready or set(ready) & set(sources):
-            began = time.monotonic()
-            if names := self._watcher.changed():
-                self._began = began
-                self._take(stack, names, asked_by(names))
-        if not ready:
+            child = speakers[fd]
+            ended = self._children.read(child)
+            if child.said == STARTED:
+                self._promote(child)
+            elif ended:
+                self._finished(child)
+        began = time.monotonic()
+        if names := self._watcher.changed():
+            self._began = began
+            self._take(stack, names, asked_by(names))
+        if began > self._looked + _LOOK:
+            self._looked = began
             self._wait_for_somebody()
         self._look_after()
 
