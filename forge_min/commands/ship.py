@@ -6,7 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from .. import ship
 from ..errors import UsageError
+from ..ops import tell, warn
 from .project import find_root, read_resources
 
 _SOURCES = {
@@ -18,9 +20,6 @@ _SOURCES = {
 
 def build(args: argparse.Namespace) -> int:
     """Tells of the steps on a terminal. Raises as `ship.build`."""
-    from .. import ship
-    from ..ops import tell, warn
-
     root = find_root(args)
     read_resources(root, as_json=args.json)
     built = ship.build(
@@ -62,9 +61,6 @@ def _line(name: str, seconds: float) -> str:
 
 def deploy(args: argparse.Namespace) -> int:
     """Raises as `ship.deploy`."""
-    from .. import ship
-    from ..ops import tell
-
     done = ship.deploy(
         find_root(args),
         base=args.base,
@@ -82,9 +78,6 @@ def deploy(args: argparse.Namespace) -> int:
 
 def vendor(args: argparse.Namespace) -> int:
     """Tells of the steps on a terminal. Raises as `ship.vendor` and `ship.copy_source`."""
-    from .. import ship
-    from ..ops import tell
-
     root = find_root(args)
     if args.source:
         copied = ship.copy_source(root, force=args.force)
@@ -130,9 +123,6 @@ def verify(args: argparse.Namespace) -> int:
     Needs no project; inside one, the evidence tells whether a build gives the same bytes. Raises as
     `ship.verify` and `ship.write_evidence`.
     """
-    from .. import ship
-    from ..ops import tell
-
     found = ship.verify(Path(args.artifact), key=Path(args.key) if args.key else None)
     answer = {
         "path": str(found.path),
