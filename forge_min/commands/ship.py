@@ -24,7 +24,7 @@ def build(args: argparse.Namespace) -> int:
     read_resources(root, as_json=args.json)
     built = ship.build(
         root,
-        output=None if args.output is None else Path(args.output),
+        output=args.output,
         format=args.format,
         offline=args.offline,
         skip_css=args.skip_css,
@@ -64,7 +64,7 @@ def deploy(args: argparse.Namespace) -> int:
     done = ship.deploy(
         find_root(args),
         base=args.base,
-        vendor=None if args.vendor is None else Path(args.vendor).absolute(),
+        vendor=args.vendor and args.vendor.absolute(),
         also=args.also or (),
         force=args.force,
         check=args.check,
@@ -81,11 +81,8 @@ def vendor(args: argparse.Namespace) -> int:
     root = find_root(args)
     if args.source:
         copied = ship.copy_source(root, force=args.force)
-        tell(
-            {"path": str(copied)},
-            [f"{copied}: it runs where PYTHONPATH=_vendor"],
-            as_json=args.json,
-        )
+        lines = [f"{copied}: it runs where PYTHONPATH=_vendor"]
+        tell({"path": str(copied)}, lines, as_json=args.json)
         return 0
     if args.offline and args.platform:
         raise UsageError(
@@ -94,9 +91,9 @@ def vendor(args: argparse.Namespace) -> int:
         )
     done = ship.vendor(
         root,
-        output=None if args.output is None else Path(args.output),
+        output=args.output,
         platforms=args.platform,
-        own=[Path(file) for file in args.wheel],
+        own=args.wheel,
         offline=args.offline,
         step=show if sys.stderr.isatty() and not args.quiet else None,
     )
@@ -108,9 +105,8 @@ def vendor(args: argparse.Namespace) -> int:
         "licences": done.licences,
         "scripts": done.scripts,
     }
-    lines = [
-        f"{name:40} {licence or 'no licence named'}" for name, licence in done.licences.items()
-    ]
+    licences = done.licences.items()
+    lines = [f"{name:40} {licence or 'no licence named'}" for name, licence in licences]
     lines += [f"wrote static/{name}: commit it" for name in done.scripts]
     lines.append(f"{done.path}  {len(done.wheels)} wheels, {done.size / 1e6:.1f} MB")
     tell(answer, [*lines, f"there: sh {done.path.name}/install.sh"], as_json=args.json)
@@ -123,7 +119,7 @@ def verify(args: argparse.Namespace) -> int:
     Needs no project; inside one, the evidence tells whether a build gives the same bytes. Raises as
     `ship.verify` and `ship.write_evidence`.
     """
-    found = ship.verify(Path(args.artifact), key=Path(args.key) if args.key else None)
+    found = ship.verify(args.artifact, key=args.key)
     answer = {
         "path": str(found.path),
         "sha256": found.digest,
@@ -139,8 +135,7 @@ def verify(args: argparse.Namespace) -> int:
         f"sbom       {'lists every input' if found.sbom else 'there is none'}",
     ]
     if args.evidence:
-        tests = Path(args.tests) if args.tests else None
-        written = ship.write_evidence(found, Path(args.evidence), root=_root(args), tests=tests)
+        written = ship.write_evidence(found, args.evidence, root=_root(args), tests=args.tests)
         answer["evidence"] = [str(path) for path in written]
         lines += [f"wrote {path}" for path in written]
     tell(answer, lines, as_json=args.json)
