@@ -38,9 +38,9 @@ _OWN = {
 
 
 def _run_own(place: str, args: argparse.Namespace) -> int:
-    """A command of this package; place: its module and function."""
+    """A command of this package; place: its module and function, which may return an exit code."""
     module, _, function = place.partition(".")
-    return int(getattr(import_module(f".{module}", __name__), function)(args))
+    return int(getattr(import_module(f".{module}", __name__), function)(args) or 0)
 
 
 def _operate(run: entry.Run, args: argparse.Namespace) -> int:

@@ -30,12 +30,12 @@ def subcommands(parser: argparse.ArgumentParser) -> Mapping[str, argparse.Argume
     return {}
 
 
-def help(args: argparse.Namespace) -> int:
+def help(args: argparse.Namespace) -> None:
     """Of a command what its --help says; of a code its row. Raises UsageError for anything else."""
     topic, commands = args.topic, subcommands(args.parser)
     if topic is None or topic in commands:
         commands.get(topic, args.parser).print_help()
-        return 0
+        return
     codes = tomllib.loads(CODES.read_text("utf-8"))
     code = topic.upper()
     if code not in codes:
@@ -47,16 +47,14 @@ def help(args: argparse.Namespace) -> int:
     lines = [f"{code}: {codes[code]['title']}", "", textwrap.fill(codes[code]["text"], 80)]
     lines += ["", f"next: {codes[code]['next']}"] if "next" in codes[code] else []
     tell({"code": code, **codes[code]}, lines, as_json=args.json)
-    return 0
 
 
-def completion(args: argparse.Namespace) -> int:
+def completion(args: argparse.Namespace) -> None:
     """Print the script for bash; with words what the script offers in the place of the last one."""
     if args.line:
         print(*completions(args.parser, args.line), sep="\n")
     else:
         print(_BASH, end="")
-    return 0
 
 
 def completions(parser: argparse.ArgumentParser, line: Sequence[str]) -> list[str]:

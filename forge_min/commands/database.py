@@ -108,7 +108,7 @@ def _confirm(name: str, host: str, args: argparse.Namespace) -> None:
         raise ForgeError("nothing was reset", code="F536", hint=hint)
 
 
-def seed(args: argparse.Namespace) -> int:
+def seed(args: argparse.Namespace) -> None:
     """Raises as `fill`, and ForgeError F535 where the project has no such files."""
     root, tenant = find_root(args), tenant_of(args)
     use_code(root)
@@ -118,7 +118,6 @@ def seed(args: argparse.Namespace) -> int:
     with ops.with_database() as project:
         done = fill(project, root, tenant)
     ops.tell(done, summary_lines(done), as_json=args.json)
-    return 0
 
 
 def fill(project: ops.Project, root: Path, tenant: UUID | None = None) -> dict[str, int | None]:

@@ -12,7 +12,7 @@ from ..parse import ResourceIR, folder_of
 from .project import find_root, read_resources
 
 
-def generate(args: argparse.Namespace) -> int:
+def generate(args: argparse.Namespace) -> None:
     """gen/ anew, or compared. Raises BuildError F305 when a check finds it stale."""
     root = find_root(args)
     resources = read_resources(root, as_json=args.json)
@@ -36,10 +36,9 @@ def generate(args: argparse.Namespace) -> int:
             code="F305",
             hint="run: forge-min generate",
         )
-    return 0
 
 
-def resource(args: argparse.Namespace) -> int:
+def resource(args: argparse.Namespace) -> None:
     """The files that are the user's: what is missing, or with --force all; --diff only compares."""
     root = find_root(args)
     resources = read_resources(root, as_json=args.json)
@@ -59,7 +58,6 @@ def resource(args: argparse.Namespace) -> int:
         lines = [f"wrote {path}: it was {states.get(path, 'ours')}" for path in written]
         lines = lines or ["nothing to write: all is there"]
     tell(answer, lines, as_json=args.json)
-    return 0
 
 
 def _named(name: str, resources: tuple[ResourceIR, ...]) -> ResourceIR:

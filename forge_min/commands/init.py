@@ -19,7 +19,7 @@ from ..ops import tell, with_database
 from .project import read_resources, use_code
 
 
-def init(args: argparse.Namespace) -> int:
+def init(args: argparse.Namespace) -> None:
     """The project's files, its gen/ and its first migration; with --auth an admin too. Whole, or
     nothing. Raises BuildError F301 where it cannot be written.
     """
@@ -41,7 +41,6 @@ def init(args: argparse.Namespace) -> int:
         answer["admin"] = {"email": admin, "password": password}
         lines.append(f"sign in as {admin} with the password {password}: it is shown this once")
     tell(answer, lines, as_json=args.json)
-    return 0
 
 
 def _write(folder: Path, args: argparse.Namespace, admin: str) -> list[str]:

@@ -14,7 +14,7 @@ from ..parse import ResourceIR
 from .project import find_root, read_resources, use_code
 
 
-def diff(args: argparse.Namespace) -> int:
+def diff(args: argparse.Namespace) -> None:
     """Write what is missing. Raises as `migrations.diff`."""
     root = find_root(args)
     resources = read_resources(root, as_json=args.json)
@@ -28,7 +28,6 @@ def diff(args: argparse.Namespace) -> int:
         lines.append(f"wrote {path}: review it, then migrate up")
     answer = {"path": path and str(path), "changes": changes, "risks": found}
     tell(answer, lines, as_json=args.json)
-    return 0
 
 
 def _missing(

@@ -16,23 +16,21 @@ from ..wsgi.views import Frame
 from .project import find_root, use_code
 
 
-def routes(args: argparse.Namespace) -> int:
+def routes(args: argparse.Namespace) -> None:
     """Method, pattern and name of each, by pattern."""
     routes = sorted(_router(args).routes(), key=lambda route: (route.pattern, route.method))
     rows = [{"method": r.method, "pattern": r.pattern, "name": r.name} for r in routes]
     lines = [f"{r.method:7} {r.pattern:40} {r.name}".rstrip() for r in routes]
     tell(rows, lines, as_json=args.json)
-    return 0
 
 
-def openapi(args: argparse.Namespace) -> int:
+def openapi(args: argparse.Namespace) -> None:
     """The document of /api/openapi.json, also where `api.docs` does not serve it."""
     os.environ["FORGE_API_DOCS"] = "true"
     found = _router(args).match("GET", "/api/openapi.json")
     body = found.handler(Request({"REQUEST_METHOD": "GET"})).body
     made = json.loads(b"".join([body] if isinstance(body, bytes) else body))
     tell(made, json.dumps(made, indent=2, ensure_ascii=False).splitlines(), as_json=args.json)
-    return 0
 
 
 def _router(args: argparse.Namespace) -> Router:

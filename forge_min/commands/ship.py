@@ -18,7 +18,7 @@ _SOURCES = {
 }
 
 
-def build(args: argparse.Namespace) -> int:
+def build(args: argparse.Namespace) -> None:
     """Tells of the steps on a terminal. Raises as `ship.build`."""
     root = find_root(args)
     read_resources(root, as_json=args.json)
@@ -45,7 +45,6 @@ def build(args: argparse.Namespace) -> int:
         warn(one)
     steps = [_line(name, seconds) for name, seconds in built.steps.items()]
     tell(answer, [*steps, f"{built.path}  {built.size / 1e6:.1f} MB"], as_json=args.json)
-    return 0
 
 
 def show(name: str, seconds: float | None) -> None:
@@ -59,7 +58,7 @@ def _line(name: str, seconds: float) -> str:
     return f"{name:10} {seconds:6.2f} s"
 
 
-def deploy(args: argparse.Namespace) -> int:
+def deploy(args: argparse.Namespace) -> None:
     """Raises as `ship.deploy`."""
     done = ship.deploy(
         find_root(args),
@@ -73,17 +72,16 @@ def deploy(args: argparse.Namespace) -> int:
     origin = {"source": done.source, "place": done.place}
     answer = {"written": done.written, "unchanged": done.unchanged, "forge_min": origin}
     tell(answer, [*wrote, f"forge_min: {_SOURCES[done.source]} {done.place}"], as_json=args.json)
-    return 0
 
 
-def vendor(args: argparse.Namespace) -> int:
+def vendor(args: argparse.Namespace) -> None:
     """Tells of the steps on a terminal. Raises as `ship.vendor` and `ship.copy_source`."""
     root = find_root(args)
     if args.source:
         copied = ship.copy_source(root, force=args.force)
         lines = [f"{copied}: it runs where PYTHONPATH=_vendor"]
         tell({"path": str(copied)}, lines, as_json=args.json)
-        return 0
+        return
     if args.offline and args.platform:
         raise UsageError(
             "--offline packs what is installed, which is for this machine alone",
@@ -110,10 +108,9 @@ def vendor(args: argparse.Namespace) -> int:
     lines += [f"wrote static/{name}: commit it" for name in done.scripts]
     lines.append(f"{done.path}  {len(done.wheels)} wheels, {done.size / 1e6:.1f} MB")
     tell(answer, [*lines, f"there: sh {done.path.name}/install.sh"], as_json=args.json)
-    return 0
 
 
-def verify(args: argparse.Namespace) -> int:
+def verify(args: argparse.Namespace) -> None:
     """Check an artifact.
 
     Needs no project; inside one, the evidence tells whether a build gives the same bytes. Raises as
@@ -139,7 +136,6 @@ def verify(args: argparse.Namespace) -> int:
         answer["evidence"] = [str(path) for path in written]
         lines += [f"wrote {path}" for path in written]
     tell(answer, lines, as_json=args.json)
-    return 0
 
 
 def _root(args: argparse.Namespace) -> Path | None:
