@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import tomllib
 from collections.abc import Mapping
 from functools import partial
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from .. import entry
+from ..data import table
 from ..errors import UsageError
 from .project import find_root, use_code
 
-TABLE: Mapping[str, Any] = tomllib.loads(
-    Path(__file__).with_name("commands.toml").read_text("utf-8")
-)
+TABLE: Mapping[str, Any] = table(__name__, "commands.toml")
 _OWN = {
     "init": "init.init",
     "generate": "generate.generate",

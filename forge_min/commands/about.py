@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import textwrap
-import tomllib
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from pathlib import Path
 
+from ..data import table
 from ..errors import UsageError
 from ..ops import tell
 
-CODES = Path(__file__).parents[1] / "codes.toml"
+CODES = table(__package__.rpartition(".")[0], "codes.toml")
 _BASH = """\
 _forge_min() {
     local IFS=$'\\n'
@@ -36,17 +35,17 @@ def help(args: argparse.Namespace) -> None:
     if topic is None or topic in commands:
         commands.get(topic, args.parser).print_help()
         return
-    codes = tomllib.loads(CODES.read_text("utf-8"))
     code = topic.upper()
-    if code not in codes:
-        close = get_close_matches(topic, [*commands, *codes], 1)
+    if code not in CODES:
+        close = get_close_matches(topic, [*commands, *CODES], 1)
         raise UsageError(
             f"there is no command and no error code {topic!r}",
             hint=f"did you mean {close[0]}?" if close else "forge-min --help lists the commands",
         )
-    lines = [f"{code}: {codes[code]['title']}", "", textwrap.fill(codes[code]["text"], 80)]
-    lines += ["", f"next: {codes[code]['next']}"] if "next" in codes[code] else []
-    tell({"code": code, **codes[code]}, lines, as_json=args.json)
+    row = CODES[code]
+    lines = [f"{code}: {row['title']}", "", textwrap.fill(row["text"], 80)]
+    lines += ["", f"next: {row['next']}"] if "next" in row else []
+    tell({"code": code, **row}, lines, as_json=args.json)
 
 
 def completion(args: argparse.Namespace) -> None:
@@ -86,6 +85,6 @@ def completions(parser: argparse.ArgumentParser, line: Sequence[str]) -> list[st
         for action in command._actions:
             offered += action.choices or () if not action.option_strings else ()
         if command.get_default("words") == "help":
-            offered += [*subcommands(parser), *tomllib.loads(CODES.read_text("utf-8"))]
+            offered += [*subcommands(parser), *CODES]
         offered += [name for name in options if name.startswith("--")]
     return [prefix + word for word in offered if word.startswith(last)]

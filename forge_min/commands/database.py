@@ -55,15 +55,12 @@ def console(args: argparse.Namespace) -> int:
 
 def _psql() -> str:
     """That of PATH; else the one beside a server, which development has."""
-    found = shutil.which("psql") or next(filter(None, map(_beside, candidates())), None)
+    folders = [os.environ.get("PATH", os.defpath), *map(str, candidates())]
+    found = shutil.which("psql", path=os.pathsep.join(folders))
     if found is None:
         hint = "install PostgreSQL's client, or: pip install 'forge-min[embedded]'"
         raise ForgeError("there is no psql on this machine", code="F534", hint=hint)
     return found
-
-
-def _beside(folder: os.PathLike[str]) -> str | None:
-    return shutil.which("psql", path=os.fspath(folder))
 
 
 def reset(args: argparse.Namespace) -> int:
