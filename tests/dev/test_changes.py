@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from forge_min.dev.changes import Changes, asked_by
+from forge_min.dev.watch import Changes, asked_by
 
 CASES = {
     "resources/item/schema.py": {"gen", "schemas", "looks"},
