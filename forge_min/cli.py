@@ -11,7 +11,13 @@ from .commands import RUNS, TABLE
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0 done, 1 failed, 2 wrong use."""
+    """Run one command, and return its exit code.
+
+    argv: the words behind the program's name, by default those of this process.
+
+    Returns 0 when it is done, 1 when it failed, 2 for wrong use. Never raises for an error of
+    the command.
+    """
     return entry.run_command(new_parser(), argv)
 
 

@@ -92,6 +92,7 @@ LAZY = {
     "ops/serve.py": "one process needs nothing of several; admin.enabled may be false",
 }
 BY_NAME = {
+    "commands/__init__.py": "the module of a command, which --help and other commands do not need",
     "late.py": "parts of a package; a page would wait for them",
     "observe/__init__.py": "setup loads the SDK, 40 ms that only a sampling process should pay",
     "observe/otlp/choice.py": "the official exporter, if it is installed",

@@ -34,7 +34,7 @@ from .child import STARTED, Doors, explain, live
 from .made import Made, apply_migrations, compare_schemas, make_gen, make_styles
 from .overlay import State
 from .problems import Problem, problems_of
-from .watch import Changes, Watcher, asked_by
+from .watch import Changes, Watcher, required_by
 
 # PERF: loaded once, for all: the SDK alone is half of the start of a process (tests/dev).
 _LOADED = (Running, setup)
@@ -130,7 +130,7 @@ class Development:
         began = time.monotonic()
         if names := self._watcher.changed():
             self._began = began
-            self._take(stack, names, asked_by(names))
+            self._take(stack, names, required_by(names))
         if began > self._next_tick:
             self._next_tick = began + _TICK
             self._wait_for_somebody()
@@ -161,8 +161,8 @@ class Development:
             self._problems["gen"] = make_gen(self._root, self._say)
             # What it has written, and what somebody saved after it had read that.
             since = self._watcher.changed()
-            stale, names = asked_by(since).gen, {*names, *since}
-            asked = asked if asked is _ALL else asked_by(names)
+            stale, names = required_by(since).gen, {*names, *since}
+            asked = asked if asked is _ALL else required_by(names)
         if asked.config:
             self._problems["config"] = self._configure()
         for name in names:

@@ -68,7 +68,9 @@ class Watcher:
 
 
 class Changes(NamedTuple):
-    """gen: schemas, pages or forge.toml, gen/ is to be written anew. schemas: schemas.
+    """The steps that changed files require.
+
+    gen: schemas, pages or forge.toml, gen/ is to be written anew. schemas: schemas.
     code: the process loads what changed. migrations: files of migrations/. config: forge.toml.
     assets: pages load what changed. stylesheets: they load those alone. looks: what a stylesheet
     may be made of.
@@ -84,7 +86,7 @@ class Changes(NamedTuple):
     looks: bool
 
 
-def asked_by(names: Iterable[str]) -> Changes:
+def required_by(names: Iterable[str]) -> Changes:
     """names: of files, as `Watcher.changed` gives them."""
     known = [name for name in names if not name.startswith(("tests/", "docs/"))]
     static = [name for name in known if name.startswith("static/")]
