@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
 from . import __version__, entry
-from .commands import RUNS, TABLE, run_command
+from .commands import RUNS, TABLE
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Exit code: 0 done, 1 failed, 2 wrong use (argparse exits by itself)."""
-    args = new_parser().parse_args(argv)
-    if args.no_color:
-        os.environ["NO_COLOR"] = "1"
-    return run_command(args)
+    """Run one command, and return its exit code.
+
+    argv: the words behind the program's name, by default those of this process.
+
+    Returns 0 when it is done, 1 when it failed, 2 for wrong use. Never raises for an error of
+    the command.
+    """
+    return entry.run_command(new_parser(), argv)
 
 
 def new_parser() -> argparse.ArgumentParser:

@@ -30,16 +30,30 @@ Run = Callable[[argparse.Namespace], int]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 1 failed, 2 wrong use.
 
-    Raises SystemExit for wrong use, and where the artifact is damaged.
+    Raises SystemExit where the artifact is damaged.
     """
     with _damage_told():
-        from .ops.door import run
+        return run_command(parser(), argv)
 
-        arguments = parser().parse_args(argv)
-        return run(lambda: _run(arguments), verbose=arguments.verbose)
+
+def run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
+    """Parse the words, and run their command behind the error boundary; the exit code.
+
+    Raises SystemExit where the artifact is damaged.
+    """
+    from .ops.door import run
+
+    try:
+        arguments = parser.parse_args(argv)
+    except SystemExit as end:  # argparse has printed the help, or what is wrong
+        code = int(end.code or 0)
+        return run(lambda: code)
+    return run(lambda: _run(arguments), verbose=arguments.verbose)
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    if arguments.no_color:
+        os.environ["NO_COLOR"] = "1"
     with _damage_told():
         return int(arguments.run(arguments))
 
@@ -90,7 +104,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="example: FORGE_DATABASE_URL=postgresql://… %(prog)s serve",
     )
     top.add_argument("-v", "--verbose", action="store_true", help="tracebacks of defects")
-    top.set_defaults(checks={}, command=f"python3 {sys.argv[0]}")
+    top.set_defaults(checks={}, command=f"python3 {sys.argv[0]}", no_color=False)
     add_commands(top, operating(), RUNS)
     return top
 
@@ -273,4 +287,4 @@ _TYPES = {"int": int, "count": _count, "path": Path, "pair": _pair}
 if __name__ == "__main__":
     sys.exit(main())
 
-__all__ = ["RUNS", "add_commands", "declare", "main", "operating", "parser"]
+__all__ = ["RUNS", "add_commands", "declare", "main", "operating", "parser", "run_command"]

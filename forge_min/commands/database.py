@@ -11,15 +11,14 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
+from .. import db, ops
+from ..auth import Identity
+from ..db.embedded.binaries import candidates
 from ..errors import ErrorGroup, ForgeError, UsageError
 from .project import find_root, use_code
-
-if TYPE_CHECKING:
-    from ..db import Connection
-    from ..ops import AnyActions, Project
 
 FOLDER = "seeds"
 _NAME = re.compile(r"(?:\d+[-_])?(\w+)\.(?:csv|jsonl)")
@@ -35,14 +34,12 @@ def console(args: argparse.Namespace) -> int:
     """Run psql; 1 when it failed.
 
     The password goes by the environment (libpq, section Environment Variables): every user may read
-    a command's words. Raises ForgeError F534 where there is no psql, and as `with_database`.
+    a command's words. Raises ForgeError F534 where there is no psql, and as `ops.with_database`.
     """
     from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-    from ..ops import with_database
-
     use_code(find_root(args))
-    with with_database(migrated=False) as project:
+    with ops.with_database(migrated=False) as project:
         c = project.config.database
         given: dict[str, Any] = conninfo_to_dict(c.migrate_url if args.owner else c.url)
         secret = {"PGPASSWORD": given.pop("password")} if given.get("password") else {}
@@ -58,17 +55,12 @@ def console(args: argparse.Namespace) -> int:
 
 def _psql() -> str:
     """That of PATH; else the one beside a server, which development has."""
-    from ..db.embedded.binaries import candidates
-
-    found = shutil.which("psql") or next(filter(None, map(_beside, candidates())), None)
+    folders = [os.environ.get("PATH", os.defpath), *map(str, candidates())]
+    found = shutil.which("psql", path=os.pathsep.join(folders))
     if found is None:
         hint = "install PostgreSQL's client, or: pip install 'forge-min[embedded]'"
         raise ForgeError("there is no psql on this machine", code="F534", hint=hint)
     return found
-
-
-def _beside(folder: os.PathLike[str]) -> str | None:
-    return shutil.which("psql", path=os.fspath(folder))
 
 
 def reset(args: argparse.Namespace) -> int:
@@ -77,31 +69,28 @@ def reset(args: argparse.Namespace) -> int:
     Raises ForgeError F536 in production, and where the name of a database that is not the embedded
     one was not given; as `db.migrate` and `fill`.
     """
-    from .. import db
-    from ..ops import connect_owner, files_of, grant, load_config, tell, with_database
-
     root, tenant = find_root(args), tenant_of(args)
     use_code(root)
-    embedded = not load_config().database.url
-    with with_database(migrated=False) as project:
+    embedded = not ops.load_config().database.url
+    with ops.with_database(migrated=False) as project:
         if project.config.env == "production":
             hint = "FORGE_ENV=production is set here; a site's rows are its own: see docs, backup"
             raise ForgeError("db reset is not for production", code="F536", hint=hint)
-        with connect_owner(project) as conn:
+        with ops.connect_owner(project) as conn:
             if not embedded:
                 _confirm(conn.info.dbname, conn.info.host, args)
             with db.transaction(conn):
                 counted = conn.execute(_COUNTED).fetchall()
                 conn.execute(_DROP.read_text("utf-8"))
-            applied = db.migrate(conn, files_of(project))
+            applied = db.migrate(conn, ops.files_of(project))
             # What runs beside this takes a lower number for one that it has seen.
             for name, last in counted:
                 conn.execute("select setval(to_regclass(%s), %s)", (name, last))
-            missing = grant(project, conn)
+            missing = ops.grant(project, conn)
         seeded = fill(project, root, tenant) if list(seed_files(root)) else {}
     lines = [f"{len(applied)} migrations applied to the empty database", *summary_lines(seeded)]
     answer = {"applied": applied, "role_sql": missing, "seeded": seeded}
-    tell(answer, lines, as_json=args.json)
+    ops.tell(answer, lines, as_json=args.json)
     return 1 if missing else 0
 
 
@@ -116,41 +105,35 @@ def _confirm(name: str, host: str, args: argparse.Namespace) -> None:
         raise ForgeError("nothing was reset", code="F536", hint=hint)
 
 
-def seed(args: argparse.Namespace) -> int:
+def seed(args: argparse.Namespace) -> None:
     """Raises as `fill`, and ForgeError F535 where the project has no such files."""
-    from ..ops import tell, with_database
-
     root, tenant = find_root(args), tenant_of(args)
     use_code(root)
     if not list(seed_files(root)):
         hint = f"write {FOLDER}/10-TOPIC.jsonl or .csv, as `import` reads them"
         raise ForgeError(f"{FOLDER}/ has no rows", code="F535", hint=hint)
-    with with_database() as project:
+    with ops.with_database() as project:
         done = fill(project, root, tenant)
-    tell(done, summary_lines(done), as_json=args.json)
-    return 0
+    ops.tell(done, summary_lines(done), as_json=args.json)
 
 
-def fill(project: Project, root: Path, tenant: UUID | None = None) -> dict[str, int | None]:
+def fill(project: ops.Project, root: Path, tenant: UUID | None = None) -> dict[str, int | None]:
     """Topic → how many rows it got from its file; None where it had some, which stay as they are.
     A file is kept as a whole or not at all.
 
     Raises ErrorGroup when a line is refused, which is told already; as `ops.rows.opened`.
     """
-    from ..auth import Identity
-    from ..ops import connect_owner, opened
-
     done: dict[str, int | None] = {}
     who = Identity("operator", frozenset(), tenant, system=True)
-    with connect_owner(project) as owner:  # whom row-level security hides nothing from
+    with ops.connect_owner(project) as owner:  # whom row-level security hides nothing from
         for topic, file in seed_files(root):
-            with opened(project, topic, who) as actions:
+            with ops.opened(project, topic, who) as actions:
                 before = done[topic] if topic in done else _empty(owner, topic)
                 done[topic] = before if before is None else before + _load(actions, file)
     return done
 
 
-def _empty(owner: Connection, topic: str) -> int | None:
+def _empty(owner: db.Connection, topic: str) -> int | None:
     """0 for a table without rows; None for any other."""
     from psycopg.sql import SQL, Identifier
 
@@ -158,10 +141,8 @@ def _empty(owner: Connection, topic: str) -> int | None:
     return None if row == (True,) else 0
 
 
-def _load(actions: AnyActions, file: Path) -> int:
-    from ..ops import Load
-
-    load = Load(actions, file, actions.create_many, quiet=False)
+def _load(actions: ops.AnyActions, file: Path) -> int:
+    load = ops.Load(actions, file, actions.create_many, quiet=False)
     load.run(skip=False)
     if load.counts["refused"]:
         raise ErrorGroup(f"{file.name} is wrong", ())

@@ -7,13 +7,12 @@ import os
 import sys
 from functools import partial
 
+from ..dev import Development
 from .project import find_root, use_code
 
 
 def dev(args: argparse.Namespace) -> int:
     """Until Ctrl-C. Raises as `dev.Development`."""
-    from ..dev import Development
-
     root = find_root(args)
     use_code(root)
     color = sys.stderr.isatty() and not os.environ.get("NO_COLOR")

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
+from .. import generate as generator
 from ..errors import BuildError, UsageError
+from ..migrations import desired_sql
+from ..ops import tell
+from ..parse import ResourceIR, folder_of
 from .project import find_root, read_resources
 
-if TYPE_CHECKING:
-    from ..parse import ResourceIR
 
-
-def generate(args: argparse.Namespace) -> int:
+def generate(args: argparse.Namespace) -> None:
     """gen/ anew, or compared. Raises BuildError F305 when a check finds it stale."""
-    from ..generate import generate, scaffold_resource
-    from ..migrations import desired_sql
-    from ..ops import tell
-
     root = find_root(args)
     resources = read_resources(root, as_json=args.json)
     desired_sql(resources)  # what no database could hold is told before anything is written
     # gen/ imports the files that are the user's.
-    written = [] if args.check else scaffold_resource(root, *resources)
-    report = generate(root, resources, check=args.check)
+    written = [] if args.check else generator.scaffold_resource(root, *resources)
+    report = generator.generate(root, resources, check=args.check)
     changes = {"written": report.written, "removed": report.removed, "scaffolded": written}
     count = len(report.written) + len(report.removed)
     if args.check:
@@ -40,38 +36,31 @@ def generate(args: argparse.Namespace) -> int:
             code="F305",
             hint="run: forge-min generate",
         )
-    return 0
 
 
-def resource(args: argparse.Namespace) -> int:
+def resource(args: argparse.Namespace) -> None:
     """The files that are the user's: what is missing, or with --force all; --diff only compares."""
-    from ..generate import compare_scaffold, generate, scaffold_resource, scaffold_views
-    from ..ops import tell
-
     root = find_root(args)
     resources = read_resources(root, as_json=args.json)
     resource = _named(args.name, resources)
-    states, changes = compare_scaffold(root, resource, known=resources)
+    states, changes = generator.compare_scaffold(root, resource, known=resources)
     answer: dict[str, object] = {"files": states}
     lines = [f"{path}: {state}" for path, state in states.items()]
     if args.diff:
         answer["diff"] = changes
         lines += [changes.rstrip("\n")] if changes else []
     else:
-        written = scaffold_resource(root, resource, known=resources, overwrite=args.force)
+        written = generator.scaffold_resource(root, resource, known=resources, overwrite=args.force)
         if args.views:
-            written += scaffold_views(root, resource, overwrite=args.force)
-        generate(root, resources)
+            written += generator.scaffold_views(root, resource, overwrite=args.force)
+        generator.generate(root, resources)
         answer["written"] = written
         lines = [f"wrote {path}: it was {states.get(path, 'ours')}" for path in written]
         lines = lines or ["nothing to write: all is there"]
     tell(answer, lines, as_json=args.json)
-    return 0
 
 
 def _named(name: str, resources: tuple[ResourceIR, ...]) -> ResourceIR:
-    from ..parse import folder_of
-
     for resource in resources:
         if name in (resource.name, resource.folder):
             return resource

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import argparse
 import os
+import secrets
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import BuildError, ForgeError, UsageError
+from ..generate import check_new, generate, scaffold_project, scaffold_resource
+from ..migrations import diff
+from ..ops import tell, with_database
 from .project import read_resources, use_code
 
 
-def init(args: argparse.Namespace) -> int:
+def init(args: argparse.Namespace) -> None:
     """The project's files, its gen/ and its first migration; with --auth an admin too. Whole, or
     nothing. Raises BuildError F301 where it cannot be written.
     """
-    from ..generate import check_new
-    from ..ops import tell
-
     if args.admin is not None and not args.auth:
         raise UsageError("--admin is for a project with accounts", hint="add --auth")
     admin = args.admin or "admin@example.com"
@@ -38,14 +41,10 @@ def init(args: argparse.Namespace) -> int:
         answer["admin"] = {"email": admin, "password": password}
         lines.append(f"sign in as {admin} with the password {password}: it is shown this once")
     tell(answer, lines, as_json=args.json)
-    return 0
 
 
 def _write(folder: Path, args: argparse.Namespace, admin: str) -> list[str]:
     """All that needs no database; the files' names."""
-    from ..generate import generate, scaffold_project, scaffold_resource
-    from ..migrations import diff
-
     written = scaffold_project(folder, args.name, admin=admin)
     resources = read_resources(folder, as_json=args.json)
     written += scaffold_resource(folder, *resources)
@@ -61,9 +60,6 @@ def _whole(folder: Path) -> Iterator[Path]:
     """A folder to fill: an empty one that is there, else one beside it, which takes its name at the
     end. Raises BuildError F301; then, and after whatever else is raised, nothing is left in it.
     """
-    import shutil
-    import tempfile
-
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         made = folder  # with its owner and mode, and whatever may be mounted there
@@ -91,11 +87,8 @@ def _make_admin(folder: Path, email: str) -> str:
     """The password of a new admin, in the database of development; "" where there is none, and then
     what to do is said.
     """
-    import secrets
-
     from .. import db
     from ..auth import accounts, signing
-    from ..ops import with_database
 
     use_code(folder.absolute())
     password = secrets.token_urlsafe(12)

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from ..doctor import Finding
+from ..doctor import Finding, found, listed, verdict
+from ..generate import generate
+from ..ship import stylesheet_state
+from ..ship.project import parse_schemas
 
 
 def check_generated(root: Path) -> Iterator[Finding]:
     """gen/ against resources/ and views/."""
-    from ..doctor import found, listed, verdict
-    from ..generate import generate
-    from ..ship.project import parse_schemas
-
     parsed = parse_schemas(root)
     if parsed.diagnostics:
         first, *more = parsed.diagnostics
@@ -30,9 +27,6 @@ def check_generated(root: Path) -> Iterator[Finding]:
 
 def check_stylesheet(root: Path) -> Iterator[Finding]:
     """static/css/app.css against what it was made from."""
-    from ..doctor import found
-    from ..ship import stylesheet_state
-
     states = {
         "none": ("ok", "no Tailwind is asked for"),
         "fresh": ("ok", "is of these files"),

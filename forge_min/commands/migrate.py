@@ -7,19 +7,15 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from .. import db, migrations
+from ..ops import tell, with_database
+from ..parse import ResourceIR
 from .project import find_root, read_resources, use_code
 
-if TYPE_CHECKING:
-    from ..migrations import Migration
-    from ..parse import ResourceIR
 
-
-def diff(args: argparse.Namespace) -> int:
+def diff(args: argparse.Namespace) -> None:
     """Write what is missing. Raises as `migrations.diff`."""
-    from ..ops import tell
-
     root = find_root(args)
     resources = read_resources(root, as_json=args.json)
     migration = _missing(root, resources, args)
@@ -32,33 +28,27 @@ def diff(args: argparse.Namespace) -> int:
         lines.append(f"wrote {path}: review it, then migrate up")
     answer = {"path": path and str(path), "changes": changes, "risks": found}
     tell(answer, lines, as_json=args.json)
-    return 0
 
 
 def _missing(
     root: Path, resources: Sequence[ResourceIR], args: argparse.Namespace
-) -> Migration | None:
+) -> migrations.Migration | None:
     """Connects only where earlier files have to be compared with."""
-    from .. import db
-    from ..migrations import Decisions, diff
-
     files = db.read_migrations(root / "migrations", "app")
     if not files:
-        return diff(root, resources, files, name=args.name)
-    from ..ops import with_database
-
+        return migrations.diff(root, resources, files, name=args.name)
     use_code(root)
     answered = sys.stdin.isatty() and not args.json
     with with_database(migrated=False) as project:
         c = project.config.database
-        return diff(
+        return migrations.diff(
             root,
             resources,
             files,
             base=db.FORGE_MIGRATIONS,
             scratch=lambda: db.scratch_database(c.migrate_url),
             name=args.name,
-            decisions=Decisions(args.rename, args.drop, _ask if answered else None),
+            decisions=migrations.Decisions(args.rename, args.drop, _ask if answered else None),
             allow_destructive=args.allow_destructive,
         )
 

@@ -5,46 +5,36 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
+from .. import db
+from ..actions import Registry
+from ..app.routes import build_router
+from ..html import Frame
+from ..ops import load_project, tell
+from ..wsgi import Request, Router
 from .project import find_root, use_code
 
-if TYPE_CHECKING:
-    from ..wsgi import Request, Router
 
-
-def routes(args: argparse.Namespace) -> int:
+def routes(args: argparse.Namespace) -> None:
     """Method, pattern and name of each, by pattern."""
-    from ..ops import tell
-
     routes = sorted(_router(args).routes(), key=lambda route: (route.pattern, route.method))
     rows = [{"method": r.method, "pattern": r.pattern, "name": r.name} for r in routes]
     lines = [f"{r.method:7} {r.pattern:40} {r.name}".rstrip() for r in routes]
     tell(rows, lines, as_json=args.json)
-    return 0
 
 
-def openapi(args: argparse.Namespace) -> int:
+def openapi(args: argparse.Namespace) -> None:
     """The document of /api/openapi.json, also where `api.docs` does not serve it."""
-    from ..ops import tell
-    from ..wsgi import Request
-
     os.environ["FORGE_API_DOCS"] = "true"
     found = _router(args).match("GET", "/api/openapi.json")
     body = found.handler(Request({"REQUEST_METHOD": "GET"})).body
     made = json.loads(b"".join([body] if isinstance(body, bytes) else body))
     tell(made, json.dumps(made, indent=2, ensure_ascii=False).splitlines(), as_json=args.json)
-    return 0
 
 
 def _router(args: argparse.Namespace) -> Router:
     """Imports the project's code, and connects nowhere."""
-    from .. import db
-    from ..actions import Registry
-    from ..app.routes import build_router
-    from ..html import Frame
-    from ..ops import load_project
-
     use_code(find_root(args))
     project = load_project()
     app, generated = project.code()

@@ -6,7 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from .. import ship
 from ..errors import UsageError
+from ..ops import tell, warn
 from .project import find_root, read_resources
 
 _SOURCES = {
@@ -16,16 +18,13 @@ _SOURCES = {
 }
 
 
-def build(args: argparse.Namespace) -> int:
+def build(args: argparse.Namespace) -> None:
     """Tells of the steps on a terminal. Raises as `ship.build`."""
-    from .. import ship
-    from ..ops import tell, warn
-
     root = find_root(args)
     read_resources(root, as_json=args.json)
     built = ship.build(
         root,
-        output=None if args.output is None else Path(args.output),
+        output=args.output,
         format=args.format,
         offline=args.offline,
         skip_css=args.skip_css,
@@ -46,7 +45,6 @@ def build(args: argparse.Namespace) -> int:
         warn(one)
     steps = [_line(name, seconds) for name, seconds in built.steps.items()]
     tell(answer, [*steps, f"{built.path}  {built.size / 1e6:.1f} MB"], as_json=args.json)
-    return 0
 
 
 def show(name: str, seconds: float | None) -> None:
@@ -60,15 +58,12 @@ def _line(name: str, seconds: float) -> str:
     return f"{name:10} {seconds:6.2f} s"
 
 
-def deploy(args: argparse.Namespace) -> int:
+def deploy(args: argparse.Namespace) -> None:
     """Raises as `ship.deploy`."""
-    from .. import ship
-    from ..ops import tell
-
     done = ship.deploy(
         find_root(args),
         base=args.base,
-        vendor=None if args.vendor is None else Path(args.vendor).absolute(),
+        vendor=args.vendor and args.vendor.absolute(),
         also=args.also or (),
         force=args.force,
         check=args.check,
@@ -77,23 +72,16 @@ def deploy(args: argparse.Namespace) -> int:
     origin = {"source": done.source, "place": done.place}
     answer = {"written": done.written, "unchanged": done.unchanged, "forge_min": origin}
     tell(answer, [*wrote, f"forge_min: {_SOURCES[done.source]} {done.place}"], as_json=args.json)
-    return 0
 
 
-def vendor(args: argparse.Namespace) -> int:
+def vendor(args: argparse.Namespace) -> None:
     """Tells of the steps on a terminal. Raises as `ship.vendor` and `ship.copy_source`."""
-    from .. import ship
-    from ..ops import tell
-
     root = find_root(args)
     if args.source:
         copied = ship.copy_source(root, force=args.force)
-        tell(
-            {"path": str(copied)},
-            [f"{copied}: it runs where PYTHONPATH=_vendor"],
-            as_json=args.json,
-        )
-        return 0
+        lines = [f"{copied}: it runs where PYTHONPATH=_vendor"]
+        tell({"path": str(copied)}, lines, as_json=args.json)
+        return
     if args.offline and args.platform:
         raise UsageError(
             "--offline packs what is installed, which is for this machine alone",
@@ -101,9 +89,9 @@ def vendor(args: argparse.Namespace) -> int:
         )
     done = ship.vendor(
         root,
-        output=None if args.output is None else Path(args.output),
+        output=args.output,
         platforms=args.platform,
-        own=[Path(file) for file in args.wheel],
+        own=args.wheel,
         offline=args.offline,
         step=show if sys.stderr.isatty() and not args.quiet else None,
     )
@@ -115,25 +103,20 @@ def vendor(args: argparse.Namespace) -> int:
         "licences": done.licences,
         "scripts": done.scripts,
     }
-    lines = [
-        f"{name:40} {licence or 'no licence named'}" for name, licence in done.licences.items()
-    ]
+    licences = done.licences.items()
+    lines = [f"{name:40} {licence or 'no licence named'}" for name, licence in licences]
     lines += [f"wrote static/{name}: commit it" for name in done.scripts]
     lines.append(f"{done.path}  {len(done.wheels)} wheels, {done.size / 1e6:.1f} MB")
     tell(answer, [*lines, f"there: sh {done.path.name}/install.sh"], as_json=args.json)
-    return 0
 
 
-def verify(args: argparse.Namespace) -> int:
+def verify(args: argparse.Namespace) -> None:
     """Check an artifact.
 
     Needs no project; inside one, the evidence tells whether a build gives the same bytes. Raises as
     `ship.verify` and `ship.write_evidence`.
     """
-    from .. import ship
-    from ..ops import tell
-
-    found = ship.verify(Path(args.artifact), key=Path(args.key) if args.key else None)
+    found = ship.verify(args.artifact, key=args.key)
     answer = {
         "path": str(found.path),
         "sha256": found.digest,
@@ -149,12 +132,10 @@ def verify(args: argparse.Namespace) -> int:
         f"sbom       {'lists every input' if found.sbom else 'there is none'}",
     ]
     if args.evidence:
-        tests = Path(args.tests) if args.tests else None
-        written = ship.write_evidence(found, Path(args.evidence), root=_root(args), tests=tests)
+        written = ship.write_evidence(found, args.evidence, root=_root(args), tests=args.tests)
         answer["evidence"] = [str(path) for path in written]
         lines += [f"wrote {path}" for path in written]
     tell(answer, lines, as_json=args.json)
-    return 0
 
 
 def _root(args: argparse.Namespace) -> Path | None:

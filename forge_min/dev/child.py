@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import importlib
 import os
+import pickle
 import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,7 +23,7 @@ from ..ops.project import Project
 from ..ops.serve import Ended, serve
 from ..wsgi import Server
 from .overlay import Overlay, State, explanation
-from .problems import Problem, problems_of, write
+from .problems import Problem, problems_of
 
 if TYPE_CHECKING:
     from ..app import Running
@@ -48,13 +50,13 @@ class Line(ParentChannel):
     def failed(self, problems: Sequence[Problem]) -> bool:
         """Tell why it cannot start; whether somebody waits for that."""
         if waited_for := self._ready >= 0:
-            os.write(self._ready, write(problems))
+            os.write(self._ready, pickle.dumps(problems))
         return waited_for
 
     def _watch(self, ended: Callable[[], object]) -> None:
-        with open(self._life, "rb") as lines:
-            for line in lines:
-                self._hear(State.read(line))
+        with open(self._life, "rb") as states, suppress(EOFError):
+            while True:
+                self._hear(pickle.load(states))
         ended()
 
 
@@ -67,7 +69,6 @@ class Site(Project):
 
     def start(self, *, serving: bool) -> Running:
         """With the overlay around the application. Raises as `Project.start`."""
-        self._overlay.start()
         running = super().start(serving=serving)
         self._overlay.app = running.application
         running.application = self._overlay  # type: ignore[assignment]  # it is only called
@@ -91,8 +92,6 @@ def live(
         if not line.failed(problems_of(error, root)):
             report(error, sys.stderr, verbose=True)
         return FAILED
-    finally:
-        overlay.stop()
 
 
 def explain(root: Path, config: Config, doors: Doors, state: State, news: int, told: int) -> int:
@@ -102,12 +101,10 @@ def explain(root: Path, config: Config, doors: Doors, state: State, news: int, t
         signal.signal(number, lambda *_: ended.set())
     address = (config.server.host, config.server.port)
     with Server(address, overlay, listener=doors.site) as server:
-        overlay.start()
         server.start()
         line = Line(news, told, overlay.hear)
         line.start(Health({}), ended.set)
         line.serving()
         ended.wait()
         server.stop(1.0)
-        overlay.stop()
     return DONE

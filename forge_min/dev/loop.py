@@ -7,6 +7,7 @@ from __future__ import annotations
 import gc
 import itertools
 import os
+import pickle
 import secrets
 import select
 import signal
@@ -29,18 +30,17 @@ from ..ops.health import has_admin
 from ..ops.project import FOLDER, Project, with_database
 from ..ops.serve import MARGIN
 from ..wsgi import Server
-from .changes import Changes, asked_by
 from .child import STARTED, Doors, explain, live
 from .made import Made, apply_migrations, compare_schemas, make_gen, make_styles
 from .overlay import State
-from .problems import Problem, problems_of, read, write
-from .watch import Watcher
+from .problems import Problem, problems_of
+from .watch import Changes, Watcher, required_by
 
 # PERF: loaded once, for all: the SDK alone is half of the start of a process (tests/dev).
 _LOADED = (Running, setup)
 _ALL = Changes(*[True] * len(Changes._fields))
-_AGAIN = 1.0  # seconds until a process that has ended by itself is started again
 SITE = "code"  # the process that serves the project, and what is wrong with it
+_TICK = 1.0  # seconds between looks at what no file and no process reports
 _LISTED = 3  # names of changed files that a line shows
 _PLACES = ("server.host", "server.port", "server.unix_socket", "admin.host", "admin.port")
 _MOVED = "forge.toml names another address: that is for the next start of dev"
@@ -75,10 +75,9 @@ class Development:
         self._due = True  # the code that is served is not the newest
         self._current: Child | None = None  # who answers
         self._next: Child | None = None  # who will, once it has started
-        self._began: float = 0.0  # when the change was seen that is loaded
+        self._began = 0.0  # when the change was seen that is loaded; 0: no change is
         self._why: Collection[str] = ()  # the files
-        self._overtaken = False  # one that had not started was ended for a newer one
-        self._again = 0.0  # when to start another in place of one that has ended; 0: none has
+        self._next_tick = 0.0
         self._todo: dict[str, Callable[[], Made]] = {}  # what may take its time
         self._asides: dict[str, Child] = {}  # who does it
 
@@ -93,7 +92,6 @@ class Development:
             stack.callback(signal.signal, signal.SIGTERM, before)
             self._doors = self._open(stack)
             self._watcher = Watcher(self._root)
-            stack.callback(self._watcher.close)
             try:
                 self._take(stack, (), _ALL)
                 while True:
@@ -119,26 +117,26 @@ class Development:
     # -- rounds ------------------------------------------------------------------------------------
 
     def _round(self, stack: ExitStack) -> None:
-        """Wait for what comes first, and do what it asks for."""
+        """Hear what the processes report, look for changes, and do what both ask for."""
         speakers = {c.told: c for c in (self._next, *self._asides.values()) if c is not None}
-        sources = self._watcher.sources
-        ready, _, _ = select.select([*sources, *speakers], [], [], self._watcher.patience)
+        ready, _, _ = select.select([*speakers], [], [], self._watcher.interval)
         for fd in ready:
-            if child := speakers.get(fd):
-                ended = self._children.read(child)
-                if child.said == STARTED:
-                    self._promote(child)
-                elif ended:
-                    self._finished(child)
-            else:
-                self._watcher.settle()
-        if not ready or set(ready) & set(sources):
-            began = time.monotonic()
-            if names := self._watcher.changed():
-                self._began = began
-                self._take(stack, names, asked_by(names))
-        if not ready:
+            child = speakers[fd]
+            ended = self._children.read(child)
+            if child.said == STARTED:
+                self._promote(child)
+            elif ended:
+                self._finished(child)
+        began = time.monotonic()
+        if names := self._watcher.changed():
+            self._began = began
+            self._take(stack, names, required_by(names))
+        if began > self._next_tick:
+            self._next_tick = began + _TICK
             self._wait_for_somebody()
+            if self._current is None and self._next is None:
+                self._began, self._due = 0.0, True
+                self._start()
         self._look_after()
 
     def _look_after(self) -> None:
@@ -146,12 +144,9 @@ class Development:
         for child, code in self._children.reap().items():
             if child is self._current:
                 self._say(f"the process has ended with {code}; another begins")
-                self._current, self._again = None, time.monotonic() + _AGAIN
+                self._current = None
             else:
                 self._finished(child)
-        if self._again and time.monotonic() > self._again:
-            self._again, self._due = 0.0, True
-            self._start()
         if self._next is None and self._todo:
             for name, work in self._todo.items():
                 if name in self._asides:
@@ -166,8 +161,8 @@ class Development:
             self._problems["gen"] = make_gen(self._root, self._say)
             # What it has written, and what somebody saved after it had read that.
             since = self._watcher.changed()
-            stale, names = asked_by(since).gen, {*names, *since}
-            asked = asked if asked is _ALL else asked_by(names)
+            stale, names = required_by(since).gen, {*names, *since}
+            asked = asked if asked is _ALL else required_by(names)
         if asked.config:
             self._problems["config"] = self._configure()
         for name in names:
@@ -238,7 +233,6 @@ class Development:
         if self._due and not self._blocked():
             if self._next is not None:
                 self._children.end(self._next)  # not killed: it may answer somebody by now
-                self._overtaken = True
             self._due = False
             self._fork(SITE, partial(live, self._root, self._config, self._secret))
         elif self._current is None and self._next is None:
@@ -258,12 +252,11 @@ class Development:
         self._page = child.page
         if child.name == SITE:
             self._problems[SITE] = []
-            took = (time.monotonic() - self._began) * 1000
-            if before is not None or self._overtaken:
+            if self._began:
+                took = (time.monotonic() - self._began) * 1000
                 self._say(f"reloaded in {took:.0f} ms: {_listed(self._why)}")
-            self._overtaken = False
         if before is not None:
-            self._children.send(before, self._state().line())
+            self._children.send(before, pickle.dumps(self._state()))
             self._children.end(before)
         self._announce()
 
@@ -296,20 +289,20 @@ class Development:
                 self._say(problem.format(color=self._color))
         self._said = set(problems)
         if self._current is not None:
-            self._children.send(self._current, self._state().line())
+            self._children.send(self._current, pickle.dumps(self._state()))
 
 
 def _heard(child: Child) -> Made:
     """What it has told before it ended; nothing where that is not whole."""
     try:
-        return read(child.said)
-    except (ValueError, TypeError):
+        return list(pickle.loads(child.said))
+    except (EOFError, pickle.UnpicklingError):
         return []
 
 
 def _report(work: Callable[[], Made], news: int, told: int) -> int:
     """The life of a process that does one thing."""
-    os.write(told, write(work()))
+    os.write(told, pickle.dumps(work()))
     return DONE
 
 

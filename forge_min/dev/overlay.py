@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..data import files
-from ..fanout import Limiter, StreamWriter, Topic
 from ..wsgi import SECURITY_HEADERS, content_type, escape, prefers_html
 from .problems import Problem, problems_of
 
@@ -25,10 +24,8 @@ if TYPE_CHECKING:
 HERE = "/forge-dev/"
 _ASSETS = files("forge_min.dev") / "assets"
 _HEADERS = [*SECURITY_HEADERS, ("Cache-Control", "no-store")]
-_MOST = 64  # streams: one for each tab that is seen
 # A fragment has none of these: what a script inserts into a page must not be added to.
 _WHOLE = re.compile(rb"<!doctype html|<html[\s>]|<body[\s>]", re.IGNORECASE)
-_RETRY = 100  # milliseconds after which a page asks the next process
 
 
 class State(NamedTuple):
@@ -41,16 +38,6 @@ class State(NamedTuple):
     styles: int
     problems: Sequence[Problem] = ()
 
-    def line(self) -> bytes:
-        """For another process, which `read` is in."""
-        return json.dumps(self).encode() + b"\n"
-
-    @classmethod
-    def read(cls, line: bytes) -> State:
-        """What `line` gave."""
-        page, assets, styles, problems = json.loads(line)
-        return cls(page, assets, styles, [Problem(*one) for one in problems])
-
 
 class Overlay:
     """Stands around `app`. state: what is so at first; `hear` takes what is so by now."""
@@ -59,31 +46,19 @@ class Overlay:
         self.app = app
         # SAFETY: a page of this process has its number, also when the next one serves already.
         self._root, self._state, self._own = root, state, state.page
-        self._topic = Topic(8)
-        self._writer = StreamWriter(heartbeat=15.0, buffer_size=8)
-        self._limiter = Limiter(max_total=_MOST, max_per_user=_MOST)
+        self._failures, self._failed = 0, list[Problem]()  # of requests: their number, the last one
         self._caught = Caught()
-
-    def start(self) -> None:
-        """Begin to send: from here on there are threads."""
-        self._writer.start()
         logging.getLogger("forge_min").addHandler(self._caught)
 
-    def stop(self) -> None:
-        """End every stream. Idempotent."""
-        logging.getLogger("forge_min").removeHandler(self._caught)
-        self._writer.stop(1.0)
-
     def hear(self, state: State) -> None:
-        """Tell every open page."""
+        """Take what open pages are answered from now on."""
         self._state = state
-        self._topic.publish(_frame(state))
 
     def __call__(self, environ: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
         """Answer (PEP 3333)."""
         path = environ.get("PATH_INFO", "")
-        if path == f"{HERE}events":
-            return self._stream(environ, start)
+        if path == f"{HERE}state":
+            return self._report(start)
         if path.startswith(HERE):
             return _asset(path.removeprefix(HERE), start)
         environ.pop("HTTP_ACCEPT_ENCODING", None)  # a page that is packed could not be added to
@@ -99,9 +74,7 @@ class Overlay:
         error, failed = self._caught.of_thread.error, list[Problem]()
         if status.startswith("500") and error is not None:
             failed = problems_of(error, self._root)
-            # An open page may have sent this request by a script, which does not show the response.
-            state = self._state
-            self._topic.publish(_frame(state._replace(problems=[*failed, *state.problems])))
+            self._failures, self._failed = self._failures + 1, failed
         kind = next((v for n, v in headers if n.lower() == "content-type"), "")
         if kind.startswith("text/html") and isinstance(body, list):
             page = b"".join(body)
@@ -115,24 +88,40 @@ class Overlay:
     ) -> tuple[list[bytes], list[tuple[str, str]]]:
         """Return the page with the problems of its own request and of the project at its end."""
         before, end, after = page.rpartition(b"</body>")
-        page = (
-            (before or after)
-            + _tail(failed, self._state._replace(page=self._own))
-            + end
-            + (after if before else b"")
-        )
+        page = (before or after) + self._tail(failed) + end + (after if before else b"")
         dropped = ("content-length", "etag", "cache-control", "last-modified")
         kept = [pair for pair in headers if pair[0].lower() not in dropped]
         return [page], [*kept, ("Content-Length", str(len(page))), ("Cache-Control", "no-store")]
 
-    def _stream(self, environ: dict[str, Any], start: StartResponse) -> list[bytes]:
-        # What comes between the two is told twice, which changes nothing.
-        subscription = self._topic.subscribe()
-        first = b"retry: %d\n\n%b" % (_RETRY, _frame(self._state))
-        lease = self._limiter.acquire("")
-        environ["forge.stream"](lambda fd: self._writer.adopt(fd, [subscription], lease, first))
-        start("200 OK", [("Content-Type", "text/event-stream"), *_HEADERS])
-        return [b""]
+    def _tail(self, failed: Sequence[Problem]) -> bytes:
+        """The overlay of a page. The script replaces the content of the inner element: the error of
+        the request that made the page stays as long as the page.
+        """
+        state = self._state._replace(page=self._own)
+        tail = (
+            f'<link rel="stylesheet" href="{HERE}overlay.css">'
+            f'<section id="forge-dev" role="status">{articles(failed)}'
+            f'<div id="forge-dev-state">{articles(state.problems)}</div></section>'
+            f'<script src="{HERE}reload.js" data-page="{_name(state)}"'
+            f' data-styles="{state.styles}" data-failures="{self._failures}" defer></script>'
+        )
+        return tail.encode("ascii", "xmlcharrefreplace")  # whatever the page's own encoding is
+
+    def _report(self, start: StartResponse) -> list[bytes]:
+        """Report the state to an open page.
+
+        A page may have sent a request that failed by a script, which does not show the response: it
+        shows the last failure, if there were fewer when it was made.
+        """
+        document = {
+            "page": _name(self._state),
+            "styles": str(self._state.styles),
+            "html": articles(self._state.problems),
+            "failures": str(self._failures),
+            "failed": articles(self._failed),
+        }
+        start("200 OK", [("Content-Type", "application/json"), *_HEADERS])
+        return [json.dumps(document).encode()]
 
 
 class Caught(logging.Handler):
@@ -169,27 +158,8 @@ def articles(problems: Sequence[Problem]) -> str:
     )
 
 
-def _tail(failed: Sequence[Problem], state: State) -> bytes:
-    """The overlay of a page. An event replaces the content of the inner element: the error of the
-    request that made the page stays as long as the page.
-    """
-    tail = (
-        f'<link rel="stylesheet" href="{HERE}overlay.css">'
-        f'<section id="forge-dev" role="status">{articles(failed)}'
-        f'<div id="forge-dev-state">{articles(state.problems)}</div></section>'
-        f'<script src="{HERE}reload.js" data-page="{_name(state)}" data-styles="{state.styles}"'
-        " defer></script>"
-    )
-    return tail.encode("ascii", "xmlcharrefreplace")  # whatever the page's own encoding is
-
-
 def _name(state: State) -> str:
     return f"{state.page}-{state.assets}"
-
-
-def _frame(state: State) -> bytes:
-    told = {"page": _name(state), "styles": state.styles, "html": articles(state.problems)}
-    return f"data: {json.dumps(told)}\n\n".encode()
 
 
 def _asset(name: str, start: StartResponse) -> list[bytes]:

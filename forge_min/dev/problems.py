@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import traceback
-from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,13 +50,3 @@ def problems_of(error: BaseException, root: Path) -> list[Problem]:
     *_, last = traceback.TracebackException.from_exception(error).format_exception_only()
     text = "".join(told.format()).replace(f"{root}/", "").rstrip()
     return [Problem(last.strip().replace("\n", " "), text[-MOST:])]
-
-
-def write(problems: Iterable[Problem]) -> bytes:
-    """As one line, for another process."""
-    return json.dumps(list(problems)).encode() + b"\n"
-
-
-def read(line: bytes) -> list[Problem]:
-    """What `write` wrote. Raises ValueError for half of it."""
-    return [Problem(*one) for one in json.loads(line)]

@@ -1,76 +1,57 @@
-"""Which files of a project have changed. The kernel says when to look (inotify(7)); what changed is
-found by looking, so it does not matter how an editor saves, or whether an event was lost.
+"""Which files of a project have changed, and what that asks for.
+
+Changes are found by comparing two looks at all files: it does not matter how an editor saves, nor
+which file system holds the project.
 """
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import os
-import select
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 Stamp = tuple[int, int, int]  # of a file: when it was written, its size, which file it is
 
-SETTLE = 0.015  # seconds without an event after which what is being saved is saved
-LONGEST = 0.3  # seconds that events may go on: a checkout
-LOOK = 1.0  # seconds between looks without an event: some file systems tell of none
-OFTEN = 0.2  # the same, where the kernel tells of nothing at all
-_EVENTS = 0x8 | 0x4 | 0xC0 | 0x300  # written, attributes, moved; created, deleted
+INTERVAL = 0.1  # seconds between looks, at least
+SETTLE = 0.02  # seconds without a change after which what is being saved is saved
+LONGEST = 0.3  # seconds that changes may go on: a checkout
 _SKIPPED = frozenset(("__pycache__", "node_modules", "dist"))
+_CODE = (".py", ".sql", ".toml", ".po", ".mo", ".json")
 
 
 class Watcher:
-    """The files below `root`: none that is hidden, made by Python, or of an environment."""
+    """The files below `root`: none that is hidden, made by Python, or of an environment.
+
+    interval: seconds to the next look, which takes a twentieth of the time at most.
+    """
 
     def __init__(self, root: Path) -> None:
-        self._root = str(root)
-        self._libc = ctypes.CDLL(None, use_errno=True)
-        self._fd = -1
-        if hasattr(self._libc, "inotify_init1"):
-            self._fd = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._root, began = str(root), time.monotonic()
         self._seen = dict(self._look())
-
-    @property
-    def sources(self) -> list[int]:
-        """The descriptor that has something to read when it is time to look, if there is one."""
-        return [self._fd] if self._fd >= 0 else []
-
-    @property
-    def patience(self) -> float:
-        """Seconds after which to look without being told."""
-        return LOOK if self._fd >= 0 else OFTEN
-
-    def settle(self) -> None:
-        """Wait until nobody writes any more."""
-        end = time.monotonic() + LONGEST
-        while time.monotonic() < end and select.select(self.sources, [], [], SETTLE)[0]:
-            os.read(self._fd, 65536)
+        self.interval = max(INTERVAL, 20 * (time.monotonic() - began))
 
     def changed(self) -> set[str]:
-        """The files that are new, gone or not as they were at the last call: "static/a.css"."""
-        before, self._seen = self._seen, dict(self._look())
-        return {name for name, _ in before.items() ^ self._seen.items()}
+        """The files that are new, gone or not as they were at the last call: "static/a.css".
 
-    def close(self) -> None:
-        """Idempotent."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        Waits until what is being saved is saved.
+        """
+        before, self._seen = self._seen, dict(self._look())
+        latest, end = before, time.monotonic() + LONGEST
+        while self._seen != latest and time.monotonic() < end:
+            time.sleep(SETTLE)
+            latest, self._seen = self._seen, dict(self._look())
+        return {name for name, _ in before.items() ^ self._seen.items()}
 
     def _look(self) -> Iterator[tuple[str, Stamp]]:
         folders = [self._root]
         while folders:
-            folder = folders.pop()
-            # SAFETY: before it is read, so that whatever comes after that is told of.
-            self._listen(folder)
             try:
-                with os.scandir(folder) as entries:
+                with os.scandir(folders.pop()) as entries:
                     found = list(entries)
-            except OSError:  # it went away meanwhile, which is told of
+            except OSError:  # it went away meanwhile
                 continue
             if any(entry.name == "pyvenv.cfg" for entry in found):
                 continue
@@ -85,10 +66,49 @@ class Watcher:
                     stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
                     yield entry.path[len(self._root) + 1 :], stamp
 
-    def _listen(self, folder: str) -> None:
-        if self._fd < 0:
-            return
-        # Also where it listens already: another folder may have the name by now.
-        got = self._libc.inotify_add_watch(self._fd, os.fsencode(folder), _EVENTS)
-        if got < 0 and ctypes.get_errno() == errno.ENOSPC:  # no more watches for this user
-            self.close()
+
+class Changes(NamedTuple):
+    """The steps that changed files require.
+
+    gen: schemas, pages or forge.toml, gen/ is to be written anew. schemas: schemas.
+    code: the process loads what changed. migrations: files of migrations/. config: forge.toml.
+    assets: pages load what changed. stylesheets: they load those alone. looks: what a stylesheet
+    may be made of.
+    """
+
+    gen: bool
+    schemas: bool
+    code: bool
+    migrations: bool
+    config: bool
+    assets: bool
+    stylesheets: bool
+    looks: bool
+
+
+def required_by(names: Iterable[str]) -> Changes:
+    """names: of files, as `Watcher.changed` gives them."""
+    known = [name for name in names if not name.startswith(("tests/", "docs/"))]
+    static = [name for name in known if name.startswith("static/")]
+    gen = [name for name in known if _makes_gen(name)]
+    migrations = [name for name in known if name.startswith("migrations/")]
+    rest = set(known) - {*static, *gen}
+    return Changes(
+        gen=bool(gen) or "forge.toml" in rest,  # auth.roles is what schemas may name
+        schemas=any(name.endswith(".py") for name in gen),
+        code=any(name.endswith(_CODE) for name in rest),
+        migrations=any(name.endswith(".sql") for name in migrations),
+        config="forge.toml" in rest,
+        assets=any(not name.endswith(".css") for name in static),
+        stylesheets=any(name.endswith(".css") for name in static),
+        # Also the settings that say how it is made: one that was wrong is told of until then.
+        looks="forge.toml" in rest
+        or any(name.endswith((".html", ".py", ".css", ".js")) for name in known),
+    )
+
+
+def _makes_gen(name: str) -> bool:
+    folder, _, rest = name.partition("/")
+    inside = rest.partition("/")[2]
+    page = name.endswith(".html") and (folder == "views" or inside.startswith("views/"))
+    return page or (folder == "resources" and inside == "schema.py")

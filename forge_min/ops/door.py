@@ -81,10 +81,13 @@ def _masked(text: str, error: BaseException) -> str:
 
 
 def run(command: Callable[[], int], *, verbose: bool = False) -> int:
-    """Run a command behind the door; its exit code. A closed stdout ends it quietly; one that was
+    """Run a command behind the door; its exit code.
+
+    A closed stdout ends it quietly: it has failed unless all its work was done. One that was
     closed at the start takes what nobody reads.
     """
     _stand_in()
+    code = FAILED
     try:
         code = command()
         sys.stdout.flush()
@@ -96,7 +99,7 @@ def run(command: Callable[[], int], *, verbose: bool = False) -> int:
             # Python flushes stdout at exit: give it somewhere to flush to (Python manual, signal).
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
-            return FAILED
+            return code
         return report(error, sys.stderr, verbose=verbose)
 
 

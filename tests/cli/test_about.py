@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
-import os
+import argparse
 import re
 import shlex
 import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from forge_min.cli import new_parser
-from forge_min.commands.about import Command, commands
+from forge_min.commands.about import completions, subcommands
 
-from .conftest import Cli
+from .conftest import Cli, environment
 
-ALL = {command.words: command for command in commands(new_parser())}
+
+def commands(
+    parser: argparse.ArgumentParser, *above: str
+) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """All of the tree, by words: "migrate diff"."""
+    for name, command in subcommands(parser).items():
+        yield " ".join([*above, name]), command
+        yield from commands(command, *above, name)
+
+
+ALL = dict(commands(new_parser()))
+
+
+def examples(words: str) -> list[str]:
+    """The lines of a command's examples."""
+    command = ALL[words]
+    return ((command.epilog or "") % {"prog": command.prog}).splitlines()
+
+
 # what stands on the line, the word under the cursor last → some that is offered, some that is not
 OFFERED = {
     "": ({"init", "dev", "migrate", "jobs"}, {"diff", "--force"}),
@@ -35,14 +55,14 @@ OFFERED = {
 }
 
 
-@pytest.mark.parametrize("words", [words for words in ALL if words])
+@pytest.mark.parametrize("words", ALL)
 def test_every_command_has_a_help_and_examples_of_itself(words: str) -> None:
-    command: Command = ALL[words]
-    assert command.help and command.examples
-    for example in command.examples:
+    assert ALL[words].description and examples(words)
+    for example in examples(words):
         assert f"{example} ".startswith(f"example: forge-min {words} "), example
-    for action in command.options:
-        assert action.help or action.choices, f"{words} {action.option_strings}"
+    for action in ALL[words]._actions:
+        if action.option_strings:
+            assert action.help or action.choices, f"{words} {action.option_strings}"
 
 
 def parse(line: str) -> None:
@@ -52,15 +72,16 @@ def parse(line: str) -> None:
     new_parser().parse_args(words[1:])
 
 
-@pytest.mark.parametrize("words", [words for words in ALL if words])
+@pytest.mark.parametrize("words", ALL)
 def test_every_example_is_what_the_command_line_takes(words: str) -> None:
-    for example in ALL[words].examples:
+    for example in examples(words):
         for line in example.removeprefix("example: ").split(" && "):
             parse(line)
 
 
 def choices(words: str) -> list[str]:
-    return [str(one) for action in ALL[words].arguments for one in action.choices or ()]
+    positional = [action for action in ALL[words]._actions if not action.option_strings]
+    return [str(one) for action in positional for one in action.choices or ()]
 
 
 @pytest.mark.parametrize(
@@ -81,22 +102,29 @@ def test_what_a_command_can_do_has_an_example_of_its_own(
 def test_a_new_project_has_what_the_example_of_generate_resource_names(
     cli: Cli, project: Path
 ) -> None:
-    (example,) = ALL["generate resource"].examples
+    (example,) = examples("generate resource")
     done = cli(*example.removeprefix("example: forge-min ").split(), cwd=project)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_completion_knows_every_command_and_every_long_option(cli: Cli) -> None:
-    done = cli("completion", "bash")
-    assert (done.returncode, done.stderr) == (0, "")
-    for words, command in ALL.items():
-        assert f'"{words}"' in done.stdout or not words
-        for option in command.options:
-            assert option.option_strings[-1] in done.stdout, (words, option.option_strings)
+@pytest.mark.parametrize("words", ["", *ALL])
+def test_completion_knows_every_command_and_every_long_option(words: str) -> None:
+    parser, line = new_parser(), words.split()
+    *above, name = ["", *line]
+    assert name == "" or name in completions(parser, [*above[1:], ""])
+    offered = completions(parser, [*line, "--"])
+    for action in (ALL[words] if words else parser)._actions:
+        assert not action.option_strings or action.option_strings[-1] in offered
+
+
+def test_completion_is_for_bash(cli: Cli) -> None:
+    assert cli("completion", "bash").returncode == 0
     assert cli("completion", "tcsh").returncode == 2 == cli("completion").returncode
 
 
+IN_BASH = ["bash", "--norc", "-c"]
 BASH = """
+forge-min() {{ "{python}" -m forge_min "$@"; }}
 source {script}
 COMP_WORDS=(forge-min {words}); COMP_CWORD=$(( ${{#COMP_WORDS[@]}} - 1 ))
 _forge_min; printf '%s\\n' "${{COMPREPLY[@]}}"
@@ -110,10 +138,10 @@ def test_bash_offers_what_fits(cli: Cli, tmp_path: Path, line: str) -> None:
     *before, last = line.split(" ")
     words = " ".join([*before, f"'{last}'"])
     done = subprocess.run(
-        ["bash", "--norc", "-c", BASH.format(script=script, words=words)],
+        [*IN_BASH, BASH.format(python=sys.executable, script=script, words=words)],
         capture_output=True,
         text=True,
-        env=os.environ | {"HOME": str(tmp_path)},
+        env=environment(HOME=str(tmp_path)),
     )
     assert (done.returncode, done.stderr) == (0, "")
     offered = set(done.stdout.split())
@@ -143,9 +171,10 @@ def test_bash_offers_values_behind_an_equals_sign(
     before, _, value = line.partition("=")
     words = f"{before} = {value}".rstrip() if breaks else line
     done = subprocess.run(
-        ["bash", "--norc", "-c", BASH.format(script=script, words=words)],
+        [*IN_BASH, BASH.format(python=sys.executable, script=script, words=words)],
         capture_output=True,
         text=True,
+        env=environment(),
     )
     assert (done.returncode, done.stderr) == (0, "")
     start = "" if breaks else f"{before.split()[-1]}="

@@ -142,7 +142,7 @@ def test_an_interrupt_is_exit_130_without_a_traceback(cli: Cli, project: Path) -
     assert done.returncode == 130 and "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("command", ["routes", "config", "help"])
+@pytest.mark.parametrize("command", ["routes", "config", "help", "--help"])
 def test_a_reader_that_went_away_ends_a_command_quietly(project: Path, command: str) -> None:
     child = subprocess.Popen(
         [sys.executable, "-m", "forge_min", command],
@@ -155,7 +155,8 @@ def test_a_reader_that_went_away_ends_a_command_quietly(project: Path, command: 
     child.stdout.close()
     with child.stderr:
         said = child.stderr.read()
-    assert child.wait(60) in (0, 1)  # argparse itself swallows the broken pipe
+    # 1: it could not print everything. Help fits into the buffer of stdout.
+    assert child.wait(60) in ((0,) if "help" in command else (0, 1))
     assert said == b""
 
 

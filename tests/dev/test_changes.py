@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from forge_min.dev.changes import Changes, asked_by
+from forge_min.dev.watch import Changes, required_by
 
 CASES = {
     "resources/item/schema.py": {"gen", "schemas", "looks"},
@@ -29,10 +29,10 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_file_asks_for_the_least_that_makes_it_true(name: str) -> None:
-    asked = asked_by([name])
+    asked = required_by([name])
     assert {field for field in Changes._fields if getattr(asked, field)} == CASES[name]
 
 
 def test_several_files_ask_for_all_of_it() -> None:
-    asked = asked_by(["static/a.css", "app.py", "README.md"])
+    asked = required_by(["static/a.css", "app.py", "README.md"])
     assert asked.code and asked.stylesheets and not asked.gen and not asked.assets

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +39,9 @@ def app() -> Answering:
 
 
 @pytest.fixture
-def overlay(app: Answering, tmp_path: Path) -> Iterator[Overlay]:
-    made = Overlay(app, tmp_path, State(7, 0, 3, [BAD]))
-    made.start()
-    yield made
-    made.stop()
+def overlay(app: Answering, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Overlay:
+    monkeypatch.setattr(logging.getLogger("forge_min"), "handlers", [])
+    return Overlay(app, tmp_path, State(7, 0, 3, [BAD]))
 
 
 def ask(overlay: Overlay, path: str = "/", **environ: str) -> tuple[str, dict[str, str], bytes]:
@@ -116,7 +113,7 @@ def test_a_request_that_fails_shows_its_own_error_and_no_other_does(
 
 def test_its_own_files_are_there_and_no_others(overlay: Overlay) -> None:
     status, headers, body = ask(overlay, f"{HERE}reload.js")
-    assert status == "200 OK" and b"EventSource" in body
+    assert status == "200 OK" and b"/forge-dev/state" in body
     assert headers["Content-Type"].startswith("text/javascript")
     assert "default-src 'self'" in headers["Content-Security-Policy"]
     assert ask(overlay, f"{HERE}overlay.css")[0] == "200 OK"
@@ -124,10 +121,26 @@ def test_its_own_files_are_there_and_no_others(overlay: Overlay) -> None:
         assert ask(overlay, HERE + name)[0] == "404 Not Found"
 
 
-def test_states_go_to_another_process_and_back() -> None:
-    state = State(1, 0, 2, [BAD, Problem("\n", "", True)])
-    line = state.line()
-    assert line.count(b"\n") == 1 and State.read(line) == state
+def test_an_open_page_is_told_the_state_and_of_a_request_that_fails(
+    overlay: Overlay, app: Answering
+) -> None:
+    def state() -> dict[str, str]:
+        status, headers, body = ask(overlay, f"{HERE}state")
+        assert status == "200 OK" and headers["Cache-Control"] == "no-store"
+        return dict(json.loads(body))
+
+    first = state()
+    assert (first["page"], first["styles"], first["failed"]) == ("7-0", "3", "")
+    assert "&lt;script&gt;alert(1)" in first["html"] and "<script" not in first["html"]
+    page = ask(overlay)[2].decode()
+    assert f'data-failures="{first["failures"]}"' in page
+    app.status, app.fails = "500 Internal Server Error", ValueError("<boom>")
+    app.headers["Content-Type"] = "application/json"  # as a script asks for it
+    ask(overlay)
+    assert state()["failures"] != first["failures"]
+    assert "ValueError: &lt;boom&gt;" in state()["failed"] and "boom" not in state()["html"]
+    overlay.hear(State(8, 5, 4, []))
+    assert (state()["page"], state()["styles"], state()["html"]) == ("8-5", "4", "")
 
 
 @pytest.mark.parametrize(("accept", "kind"), [("text/html", "text/html"), ("*/*", "text/plain")])

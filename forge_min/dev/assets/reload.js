@@ -2,8 +2,8 @@
 // and shows what is wrong. `forge-min dev` adds it to every page, and nothing else does.
 (() => {
   "use strict";
-  const { page, styles } = document.currentScript.dataset;
-  let [shown, source] = [styles, null];
+  const { page, styles, failures } = document.currentScript.dataset;
+  let [shown, wrong] = [styles, null];
 
   function restyle() {
     for (const link of document.querySelectorAll('link[rel="stylesheet"]')) {
@@ -16,22 +16,24 @@
     }
   }
 
-  function hear({ data }) {
-    const state = JSON.parse(data);
+  function show(state) {
     if (state.page !== page) return location.reload();
-    if (String(state.styles) !== shown) {
-      shown = String(state.styles);
+    if (state.styles !== shown) {
+      shown = state.styles;
       restyle();
     }
-    document.getElementById("forge-dev-state").innerHTML = state.html; // escaped by the server
+    const html = (state.failures !== failures ? state.failed : "") + state.html;
+    if (html !== wrong) document.getElementById("forge-dev-state").innerHTML = html; // escaped by the server
+    wrong = html;
   }
 
-  // Browsers allow six connections per host: a tab that nobody sees takes none.
-  function listen() {
-    source?.close();
-    source = document.hidden ? null : new EventSource("/forge-dev/events");
-    if (source) source.onmessage = hear;
+  async function look() {
+    try {
+      if (!document.hidden) show(await (await fetch("/forge-dev/state")).json());
+    } catch {
+      // The process is being replaced: the next look asks another one.
+    }
+    setTimeout(look, 200);
   }
-  document.addEventListener("visibilitychange", listen);
-  listen();
+  look();
 })();
