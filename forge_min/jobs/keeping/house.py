@@ -8,12 +8,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
-from uuid import UUID
 
 from ... import db
-from ...notify.link import Connect, Loop
+from ...notify.link import Loop
 from ..failures import tell_rescued
 from ..job import with_notice
+from ..kinds import WorkerOptions
 from .counting import count
 from .periodic import SQL, Periodic, insert_due, register
 
@@ -34,27 +34,20 @@ class Retention(NamedTuple):
 
 
 class House(Loop):
-    """Rescues, deletes, counts and inserts what is periodic, while `leading()`.
-
-    told: kinds whose given-up jobs are told of.
-    """
+    """Rescues, deletes, counts and inserts what is periodic, while `leading()`."""
 
     def __init__(
         self,
-        connect: Connect,
-        worker: UUID,
+        options: WorkerOptions,
         periodic: Sequence[Periodic],
         retention: Retention,
-        told: Sequence[str],
-        *,
-        heartbeat: float,
         leading: Callable[[], bool],
     ) -> None:
-        super().__init__("job-house", self._step, connect)
-        self._worker, self._periodic = worker, periodic
-        self._leading = leading
-        self._params = {"worker": worker, "told": list(told), "batch": BATCH} | retention._asdict()
-        self._every = {"rescue": heartbeat, "sweep": SWEEP, "count": COUNT}
+        super().__init__("job-house", self._step, options.connect_by_index)
+        self._worker, self._periodic, self._leading = options.id, periodic, leading
+        told = {"worker": options.id, "told": options.discarded_kinds, "batch": BATCH}
+        self._params = told | retention._asdict()
+        self._every = {"rescue": options.heartbeat, "sweep": SWEEP, "count": COUNT}
         self._due: dict[str, float] = {}
         self._registered = False
         self.rescued = 0

@@ -16,8 +16,9 @@ from uuid import UUID
 
 import psycopg
 
-from ...notify.link import Connect, Loop
+from ...notify.link import Loop
 from ..job import SQL, Result, with_notice
+from ..kinds import WorkerOptions
 
 log = logging.getLogger("forge_min.jobs")
 SETTLE = with_notice(SQL["settle"])
@@ -25,22 +26,18 @@ LINGER = 0.005  # seconds
 
 
 class Acknowledger(Loop):
-    """Takes results from any thread. worker: this worker's id. told: kinds whose given-up jobs are
-    told of. backlog: whether fetched jobs wait. written: called with the results that are dealt
-    with.
+    """Takes results from any thread. backlog: whether fetched jobs wait. written: called with the
+    results that are dealt with.
     """
 
     def __init__(
         self,
-        connect: Connect,
-        worker: UUID,
-        told: Sequence[str],
+        options: WorkerOptions,
         backlog: Callable[[], bool],
         written: Callable[[Sequence[Result]], object],
     ) -> None:
-        super().__init__("job-ack", self._step, connect)
-        self._worker = worker
-        self._told = list(told)
+        super().__init__("job-ack", self._step, options.connect_by_index)
+        self._options = options
         self._backlog, self._written = backlog, written
         self._inbox: queue.SimpleQueue[Result] = queue.SimpleQueue()
         self._batch: list[Result] = []
@@ -75,7 +72,8 @@ class Acknowledger(Loop):
 
     def _write(self, batch: Sequence[Result]) -> None:
         try:
-            stale = write_down(self.connection(), self._worker, self._told, batch)
+            told = self._options.discarded_kinds
+            stale = write_down(self.connection(), self._options.id, told, batch)
         except (psycopg.OperationalError, psycopg.InterfaceError):
             raise
         except psycopg.Error:

@@ -8,7 +8,8 @@ import threading
 from collections.abc import Callable, Sequence
 
 from ..job import Job, Result
-from .lane import Lane, Terms
+from ..kinds import WorkerOptions
+from .lane import Lane
 
 log = logging.getLogger("forge_min.jobs")
 QUICK = 0.1  # seconds: longer jobs are not fetched ahead, other processes may be free for them
@@ -19,8 +20,8 @@ Observer = Callable[[Job, str, float], None]
 
 
 class Pool:
-    """`size` lanes that share an inbox. done: takes each result. hungry: called when it is time to
-    fetch.
+    """The lanes of a queue, which share an inbox. done: takes each result. hungry: called when it
+    is time to fetch.
 
     more: whether the queue is thought to hold jobs. Set by anyone, cleared by the fetching thread.
     careful: whether to fetch no more than threads are free.
@@ -29,20 +30,19 @@ class Pool:
     def __init__(
         self,
         name: str,
-        size: int,
-        terms: Terms,
+        options: WorkerOptions,
         first_number: int,
         *,
         done: Callable[[Result, float], None],
         hungry: Callable[[], None],
     ) -> None:
         self.name = name
-        self.size = size
-        self.terms = terms
+        self.size = size = options.queues[name]
+        self._options = options
         self.inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self.more = False
         self.careful = False
-        self._ahead = size * terms.prefetch
+        self._ahead = size * options.prefetch
         self._done = done
         self._hungry = hungry
         self._lock = threading.Lock()  # LOCK: guards _in_hand, _mean and lanes
@@ -139,7 +139,7 @@ class Pool:
         return max(self._ahead, min(int(self.size * AHEAD / max(self._mean, 1e-6)), MOST_AHEAD))
 
     def _lane(self, number: int) -> Lane:
-        return Lane(number, self.terms, self.inbox, self.finished)
+        return Lane(number, self._options, self.inbox, self.finished)
 
     def _replace(self, lane: Lane) -> None:
         result = lane.abandon("the job took too long and does not return")
@@ -151,4 +151,4 @@ class Pool:
             self.lanes[self.lanes.index(lane)] = fresh
             self._left.append(lane)
         fresh.thread.start()
-        self.finished(result, self.terms.seconds(result.job))
+        self.finished(result, self._options.seconds(result.job))
