@@ -21,10 +21,10 @@ from psycopg.pq import TransactionStatus
 
 from ...auth import as_identity, for_job
 from ...db import Connection
-from ...errors import FieldError, ForgeError, Invalid
+from ...errors import ForgeError
 from ...notify.link import Link
 from ...observe import noting
-from ..args import reader
+from ..args import read_args
 from ..failures import ids_of, tell
 from ..job import Cancelled, Job, Result, failed, judge, own_delay
 from ..kinds import Kind, WorkerOptions
@@ -232,11 +232,7 @@ def run_kind(kind: Kind, job: Job) -> None:
     if job.unreadable:
         raise ForgeError(job.unreadable, code="F711")
     if kind.args is not None:
-        wrong: list[FieldError] = []
-        job.args = reader(kind.args)(job.given, "/args", wrong)
-        if wrong:
-            told = "; ".join(f"{error.pointer} {error.message}" for error in wrong)
-            raise Invalid(wrong, f"these are no arguments of {kind.name}: {told}", code="F711")
+        job.args = read_args(kind.args, job.given, kind.name)
     call = kind.discarded if "discarded" in job.metadata else kind.work
     if call is not None:
         call(job)
