@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import queue
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 from uuid import UUID
@@ -93,11 +93,13 @@ def write_down(
     conn: psycopg.Connection[Any], worker: UUID, told: Sequence[str], results: Sequence[Result]
 ) -> list[Result]:
     """Write the results of runs. Returns those whose runs were taken from this worker."""
-    stale: list[Result] = []
-    done = [result for result in results if result.state == "completed"]
-    others = [result for result in results if result.state != "completed"]
-    for sql, some in ((SQL["complete"], done), (SETTLE, others)):
-        for part in _once_each(some):
+    # A run that was snoozed or rescued may have run again: only the last claim can be valid.
+    last = {result.job.id: result for result in sorted(results, key=lambda r: r.job.claim)}
+    stale = [result for result in results if last[result.job.id] is not result]
+    done = [result for result in last.values() if result.state == "completed"]
+    others = [result for result in last.values() if result.state != "completed"]
+    for sql, part in ((SQL["complete"], done), (SETTLE, others)):
+        if part:
             params = {
                 "worker": worker,
                 "ids": [r.job.id for r in part],
@@ -112,13 +114,3 @@ def write_down(
             written = {row[0] for row in conn.execute(sql, params)}
             stale += [r for r in part if r.job.id not in written]
     return stale
-
-
-def _once_each(results: Sequence[Result]) -> Iterator[list[Result]]:
-    """Parts without a job twice: one that was snoozed or rescued may have run again."""
-    rest = list(results)
-    while rest:
-        part = {result.job.id: result for result in reversed(rest)}
-        yield list(part.values())
-        kept = {id(result) for result in part.values()}
-        rest = [result for result in rest if id(result) not in kept]
