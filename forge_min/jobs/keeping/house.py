@@ -5,19 +5,23 @@ Each action is one statement, or one transaction, that asks again whether this w
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import psycopg
 
 from ... import db
 from ...notify.link import Loop
 from ..failures import tell_rescued
 from ..job import with_notice
 from ..kinds import WorkerOptions
-from .counting import count
 from .periodic import SQL, Periodic, insert_due, register
 
 BATCH = 5_000  # rows that one statement deletes
+MOST_COUNTED = 10_000  # jobs of a queue and state that are counted; of more the planner's guess
 SWEEP = 30.0  # seconds between looks for what is old
 COUNT = 15.0  # seconds between counts
 
@@ -92,3 +96,39 @@ class House(Loop):
         else:
             count(conn, self._worker)
         return self._every[name]
+
+
+def count(conn: psycopg.Connection[Any], worker: UUID | None = None) -> None:
+    """Count anew. worker: who leads; None = whoever asks, where nobody leads."""
+    found, oldest = look(conn)
+    params = {
+        "names": list(found),
+        "counts": [
+            json.dumps(found[queue] | {"oldest": oldest.get(queue, 0.0)}) for queue in found
+        ],
+        "worker": worker,
+    }
+    db.run(conn, SQL["counted"], params)
+
+
+def look(conn: psycopg.Connection[Any]) -> tuple[dict[str, dict[str, int]], dict[str, float]]:
+    """queue → state → how many, and queue → seconds that its oldest job waits. Only reads."""
+    found: dict[str, dict[str, int]] = {}
+    oldest: dict[str, float] = {}
+    for queue, state, number, age in db.run(conn, SQL["count"], {"most": MOST_COUNTED + 1}):
+        if number > MOST_COUNTED:
+            # The state and the queue are two conditions that the statistics know.
+            params = {"queue": queue, "state": state}
+            ((plan,),) = conn.execute(SQL["estimate"], params).fetchall()
+            number = max(number, int(plan[0]["Plan"]["Plan Rows"]))
+        found.setdefault(queue, {})[state] = number
+        if age is not None:
+            oldest[queue] = age
+    return found, oldest
+
+
+def count_if_old(conn: psycopg.Connection[Any]) -> None:
+    """Count where no leader does, at most every few seconds."""
+    ((old,),) = db.run(conn, SQL["old"])
+    if old:
+        count(conn)
