@@ -6,22 +6,20 @@ from typing import TYPE_CHECKING
 
 from ..late import late
 from .bulk import insert_many_tx
-from .fragment import JobHook, job_fragment
-from .insert import Client, caused_by, insert_tx, produced, told
+from .insert import Client, JobHook, caused_by, insert_tx, job_fragment, produced, told
 from .job import Cancel, Cancelled, Change, Discard, Job, Snooze, StaleClaim
 from .keeping import Cron, Interval, Periodic, Retention, check_periodic, register_periodic
 from .kinds import Catalogue, Kind, kind_of, told_of
 from .new import NewJob, Unique
 
 if TYPE_CHECKING:
-    from .working import Observer as WorkerObserver
     from .working import Worker
 
-__getattr__ = late(__name__, {"Worker": "working.Worker", "WorkerObserver": "working.Observer"})
+__getattr__ = late(__name__, {"Worker": "working.Worker"})
 
 __all__ = [
     "Cancel", "Cancelled", "Catalogue", "Change", "Client", "Cron", "Discard", "Interval", "Job",
     "JobHook", "Kind", "NewJob", "Periodic", "Retention", "Snooze", "StaleClaim", "Unique",
-    "Worker", "WorkerObserver", "caused_by", "check_periodic", "insert_many_tx", "insert_tx",
+    "Worker", "caused_by", "check_periodic", "insert_many_tx", "insert_tx",
     "job_fragment", "kind_of", "produced", "register_periodic", "told", "told_of",
 ]  # fmt: skip

@@ -57,7 +57,7 @@ limit 1;
 -- name: ids
 select nextval('forge_job_id_seq') from generate_series(1, %(count)s::bigint);
 
--- A part of a write's statement: one job per row of $source. What stands for a $word comes from fragment.py, which
+-- A part of a write's statement: one job per row of $source. What stands for a $word comes from insert.py, which
 -- checks every name and quotes every constant.
 -- PERF: a constant costs nothing here, a placeholder half a microsecond at either end (benchmarks/writes.py).
 -- name: fragment

@@ -4,7 +4,7 @@ nudger.
 The loop of threads that work with the database is imported by its path, `notify.link`.
 """
 
-from .eventlog import event_fragment, publish_tx
+from .eventlog import check_names, event_fragment, publish_tx
 from .hub import CLOSE, Encode, Event, Hub, Opened, TopicKey, refresh_frame
 from .memory import MemoryHub
 from .nudger import Nudger
@@ -12,5 +12,5 @@ from .postgres import PostgresHub
 
 __all__ = [
     "CLOSE", "Encode", "Event", "Hub", "MemoryHub", "Nudger", "Opened", "PostgresHub", "TopicKey",
-    "event_fragment", "publish_tx", "refresh_frame",
+    "check_names", "event_fragment", "publish_tx", "refresh_frame",
 ]  # fmt: skip

@@ -15,8 +15,7 @@ import psycopg
 
 from ... import db
 from ...notify.link import Loop
-from ..failures import tell_rescued
-from ..job import with_notice
+from ..job import tell_rescued, with_notice
 from ..kinds import WorkerOptions
 from .periodic import SQL, Periodic, insert_due, register
 

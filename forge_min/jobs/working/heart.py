@@ -15,8 +15,7 @@ from typing import Any
 
 from ... import db
 from ...notify.link import Loop
-from ..failures import tell_rescued
-from ..job import SQL, Result
+from ..job import SQL, Result, tell_rescued
 from ..keeping.house import RESCUE, STRAY
 from ..kinds import WorkerOptions
 

@@ -25,8 +25,7 @@ from ...errors import ForgeError
 from ...notify.link import Link
 from ...observe import noting
 from ..args import read_args
-from ..failures import ids_of, tell
-from ..job import Cancelled, Job, Result, failed, judge, own_delay
+from ..job import Cancelled, Job, Result, failed, ids_of, judge, own_delay, tell
 from ..kinds import Kind, WorkerOptions
 
 log = logging.getLogger("forge_min.jobs")

@@ -62,7 +62,7 @@ class Worker:
         on_stuck: Callable[[], object] | None = None,
     ) -> None:
         made = {n: kind if isinstance(kind, Kind) else Kind(n, kind) for n, kind in kinds.items()}
-        self._options = options = WorkerOptions(
+        options = WorkerOptions(
             id=uuid.uuid4(),
             connect=connect,
             connect_by_index=_by_index(connect),
