@@ -114,17 +114,17 @@ def told(
     quiet: wake nobody, as for those that are not due yet. Of use to whoever inserts jobs by a
     statement of its own (`job_fragment`).
     """
-    db.after_commit(conn, lambda: _tell(conn, count, quiet))
 
+    def report() -> None:
+        nudger = conn.nudger if isinstance(conn, db.Connection) and not quiet else None
+        inserted = catalogue.inserted if (catalogue := catalogue_of(conn)) else None
+        for (kind, queue), number in count.items():
+            if nudger is not None:
+                nudger.nudge("j:" + queue)  # twice the same one is one
+            if inserted is not None:
+                inserted(kind, queue, number)
 
-def _tell(conn: psycopg.Connection[Any], count: Mapping[tuple[str, str], int], quiet: bool) -> None:
-    nudger = conn.nudger if isinstance(conn, db.Connection) and not quiet else None
-    inserted = catalogue.inserted if (catalogue := catalogue_of(conn)) else None
-    for (kind, queue), number in count.items():
-        if nudger is not None:
-            nudger.nudge("j:" + queue)  # twice the same one is one
-        if inserted is not None:
-            inserted(kind, queue, number)
+    db.after_commit(conn, report)
 
 
 class Client:

@@ -203,6 +203,11 @@ class Result(NamedTuple):
     error: str | None = None
 
 
+def hand_back(job: Job) -> Result:
+    """Return the result of a job that this worker does not begin: another one may."""
+    return Result(job, "handed_back", "available", refund=1)
+
+
 def failed(
     job: Job, message: str, trace: str = "", delay: float | None = None, *, lost: bool = False
 ) -> Result:

@@ -26,7 +26,7 @@ _SHORT = {
     "@weekly": "0 0 * * 0", "@daily": "0 0 * * *", "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }  # fmt: skip
-_PART = expression(r"(\*|\w+(?:-\w+)?)(?:/(\d+))?")
+_PART = expression(r"(\*|(\w+)(?:-(\w+))?)(?:/(\d+))?")
 _KEPT = 4  # days
 _YEARS = 41  # a 29 February that is a Monday may be forty years away
 _MINUTE, _DAY = timedelta(minutes=1), timedelta(days=1)
@@ -127,17 +127,16 @@ def _field(
     found: set[int] = set()
     for part in text.lower().split(","):
         match = _PART.fullmatch(part)
-        step = int(match[2] or 1) if match else 0
+        step = int(match[4] or 1) if match else 0
         if match is None or not step:
             raise _wrong(f"{expression!r}", f"{part!r} is no {name}")
-        first, _, last = match[1].partition("-")
-        if first == "*":
-            begin, end = low, high
-        else:
-            begin = _number(expression, first, name, low, high, names)
-            end = _number(expression, last, name, low, high, names) if last else begin
-            if match[2] and not last:
-                end = high
+        begin, end = low, high
+        if match[1] != "*":
+            begin = _number(expression, match[2], name, low, high, names)
+            if match[3]:
+                end = _number(expression, match[3], name, low, high, names)
+            elif not match[4]:
+                end = begin
         if end < begin:
             raise _wrong(f"{expression!r}", f"{part!r} runs backwards")
         found.update(range(begin, end + 1, step))

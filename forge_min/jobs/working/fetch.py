@@ -15,7 +15,7 @@ from ... import db
 from ...db import Connection
 from ...notify.ears import Ears
 from ...notify.link import Connect, Loop
-from ..job import SQL, Job, Result
+from ..job import SQL, Job, Result, hand_back
 from ..kinds import WorkerOptions
 from ..new import array
 from .pool import Pool
@@ -137,13 +137,15 @@ class Fetcher(Loop):
         self.fetched += len(rows)
         jobs = [_job(row) for row in rows]
         self._held.update((job.id, job) for job in jobs)
+        if rows:  # SAFETY: now that these are held: `asks_for` answers for them until here
+            self._claim = rows[0][12]
         # A job that waits here when this process dies has lost an attempt: not its last one.
         last = {job.id for job in jobs if job.attempt >= job.max_attempts}
         back = [job for job in jobs[free:] if job.id in last] if last else []
         pool.careful = bool(last)
         for job in back:
             pool.more = True
-            self._give_back(Result(job, "handed_back", "available", refund=1))
+            self._give_back(hand_back(job))
         # PERF: last, because a lane wants to run now.
         pool.add([job for job in jobs if job not in back] if back else jobs)
         return len(rows)
@@ -172,8 +174,6 @@ class Fetcher(Loop):
             self._lost[self._claim] = time.monotonic() + REMEMBER
             self._claim = None
             raise
-        if rows:
-            self._claim = rows[0][12]
         return rows
 
     def _mark(self, queue: str, rows: Sequence[Row], *, quick: bool) -> None:

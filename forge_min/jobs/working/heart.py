@@ -89,14 +89,14 @@ class Heart(Loop):
             self._execute("leave" if self.leave else "step_down")
             return
         look, self._look = self._look, False
-        if time.monotonic() >= self._due:
+        if look or time.monotonic() >= self._due:
             runs = self._beat()
             self._due = time.monotonic() + self._heartbeat
             self._count()
-            self._cancel_asked(runs)
+            for id, claim, cancelled in runs:
+                if cancelled:
+                    self._cancel(id, claim)
             self._end_strays(runs)
-        elif look:
-            self._cancel_asked(self._execute("mine"))
         self.rest(max(0.0, self._due - time.monotonic()))
 
     def _beat(self) -> list[Run]:
@@ -109,11 +109,6 @@ class Heart(Loop):
         if self.leading > before:
             self._changed()
         return [(id, claim, cancelled) for _, id, claim, cancelled in found if id is not None]
-
-    def _cancel_asked(self, runs: Sequence[Run]) -> None:
-        for id, claim, cancelled in runs:
-            if cancelled:
-                self._cancel(id, claim)
 
     def _end_strays(self, runs: Sequence[Run]) -> None:
         """Compare what is said to run here with what does."""

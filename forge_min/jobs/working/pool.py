@@ -6,8 +6,9 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
-from ..job import Job, Result
+from ..job import Job, Result, hand_back
 from ..kinds import WorkerOptions
 from .lane import Lane
 
@@ -100,13 +101,12 @@ class Pool:
             return []
         with self._lock:
             self._mean = max(self._mean, QUICK)
-        back = self.take_back()
-        kept, back = back[: self._ahead], back[self._ahead :]
-        for result in kept:
+        results = self.take_back()
+        for result in results[: self._ahead]:
             self.inbox.put(result.job)
         with self._lock:
-            self._in_hand -= len(back)
-        return back
+            self._in_hand -= len(results[self._ahead :])
+        return results[self._ahead :]
 
     @property
     def stuck(self) -> int:
@@ -116,14 +116,11 @@ class Pool:
 
     def take_back(self) -> list[Result]:
         """The jobs that no lane has started, given back."""
-        results: list[Result] = []
-        while True:
-            try:
-                job = self.inbox.get_nowait()
-            except queue.Empty:
-                return results
-            if job is not None:
-                results.append(Result(job, "handed_back", "available", refund=1))
+        jobs: list[Job | None] = []
+        with suppress(queue.Empty):
+            while True:
+                jobs.append(self.inbox.get_nowait())
+        return [hand_back(job) for job in jobs if job is not None]
 
     def close(self) -> None:
         """Let each lane end after its job."""
