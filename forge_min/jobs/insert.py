@@ -1,5 +1,6 @@
-"""Inserting a job in the caller's transaction, by a statement of its own or as a part of the one
-that writes a row. Nothing here commits.
+"""Inserting a job in the caller's transaction. Nothing here commits.
+
+By a statement of its own, or as a part of the one that writes a row.
 """
 
 from __future__ import annotations
@@ -144,8 +145,10 @@ def catalogue_of(conn: psycopg.Connection[Any]) -> Catalogue | None:
 
 
 class JobHook(NamedTuple):
-    """A job that a write enqueues in its own statement. delay in seconds; max_attempts None = the
-    default. unique: none is added while one for the same row waits.
+    """A job that a write enqueues in its own statement.
+
+    delay: seconds. max_attempts: None = the default. unique: none is added while one for the
+    same row waits.
     """
 
     kind: str
@@ -167,10 +170,10 @@ def job_fragment(
     key: str = "id",
     tenant_param: str | None = None,
 ) -> str:
-    """The body of a CTE that inserts one job per row of the CTE `source`, which has version and the
-    column `key`.
+    """Return the body of a CTE that inserts one job per row of the CTE `source`.
 
-    The job's args are {resource, id, operation, version} and, with `before` (an SQL expression
+    `source` has version and the column `key`. The job's args are {resource, id, operation,
+    version} and, with `before` (an SQL expression
     over `source`, written by our own code, that gives jsonb), also before. operation: create,
     update, delete or restore. The key of a unique job is its limit_key, too. metadata_param: the
     placeholder with the JSON of `caused_by`; tenant_param: the one with the tenant of a row whose

@@ -1,5 +1,6 @@
-"""A job as its handler sees it, how its run ends, and what the log says of a run that fails: a
-warning if it is tried again, an error if the job is discarded.
+"""A job as its handler sees it, how its run ends, and its line in the log.
+
+A run that fails is a warning if it is tried again, an error if the job is discarded.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from .. import db
 from ..auth import Identity, for_job
 from ..db import Connection
 from ..errors import ForgeError
-from ..observe import span_fields, tidied, trace_of
+from ..observe import tidied, trace_of
+from ..observe.logs.handler import span_fields
 from ..observe.traceparent import SpanContext
 
 if TYPE_CHECKING:  # with a default, so that a plain Job is a Job[Any]
@@ -287,7 +289,7 @@ _ENDS = {
 }
 
 
-def tell(result: Result, why: BaseException) -> None:
+def log_failure(result: Result, why: BaseException) -> None:
     """A line for a run that ended so, with the ids of its job and of its span. why: what it raised.
 
     Nothing of a snooze; a job that somebody has cancelled is a line of level info. Never raises.
@@ -316,9 +318,10 @@ def _tell(result: Result, why: BaseException, job: Job) -> None:
     log.log(level, "job %d (%s) %s", job.id, job.kind, what, exc_info=trace, extra=fields)
 
 
-def tell_rescued(run: Sequence[Any], why: str) -> None:
-    """A line for a run that ended without a word. run: a row of `keeping`'s RESCUE. why: as the
-    job's row says.
+def log_rescue(run: Sequence[Any], why: str) -> None:
+    """Log a run that ended without a word.
+
+    run: a row of `keeping`'s RESCUE. why: as the job's row says.
     """
     id, kind, attempt, state = run
     fields = {"job_id": id, "job_kind": kind, "attempt": attempt}

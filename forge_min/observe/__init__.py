@@ -21,7 +21,6 @@ from .logs import (
     new_handler,
     note,
     noting,
-    span_fields,
     tidied,
     trace_of,
 )
@@ -50,7 +49,7 @@ __all__ = [
     "OTLPExporter", "Registry", "Snapshot", "Span", "Telemetry", "add_process_metrics",
     "current_traceparent", "http_attributes", "is_text", "lasting", "lines_to", "log_fields",
     "masked", "new_exporter", "new_handler", "note", "note_answer", "noting", "render_metrics",
-    "scrape", "setup", "snapshot", "span", "span_fields", "summed", "tidied",
+    "scrape", "setup", "snapshot", "span", "summed", "tidied",
     "trace_connection", "trace_of", "trace_wsgi",
 ]  # fmt: skip
 

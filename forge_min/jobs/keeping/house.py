@@ -15,7 +15,7 @@ import psycopg
 
 from ... import db
 from ...notify.link import Loop
-from ..job import tell_rescued, with_notice
+from ..job import log_rescue, with_notice
 from ..kinds import WorkerOptions
 from .periodic import SQL, Periodic, insert_due, register
 
@@ -87,7 +87,7 @@ class House(Loop):
         if name == "rescue":
             for run in db.run(conn, RESCUE["silent"], self._params | {"why": SILENT}):
                 self.rescued += 1
-                tell_rescued(run, SILENT)
+                log_rescue(run, SILENT)
         elif name == "sweep":
             ((full,),) = db.run(conn, SQL["sweep"], self._params)
             if full:
@@ -98,7 +98,10 @@ class House(Loop):
 
 
 def count(conn: psycopg.Connection[Any], worker: UUID | None = None) -> None:
-    """Count anew. worker: who leads; None = whoever asks, where nobody leads."""
+    """Count anew.
+
+    worker: the leader; None = the caller, if no worker leads.
+    """
     found, oldest = look(conn)
     params = {
         "names": list(found),

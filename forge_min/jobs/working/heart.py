@@ -15,7 +15,7 @@ from typing import Any
 
 from ... import db
 from ...notify.link import Loop
-from ..job import SQL, Result, tell_rescued
+from ..job import SQL, Result, log_rescue
 from ..keeping.house import RESCUE, STRAY
 from ..kinds import WorkerOptions
 
@@ -118,7 +118,7 @@ class Heart(Loop):
             ids, claims = map(list, zip(*again))
             params = self._params | {"ids": ids, "claims": claims, "why": STRAY}
             for run in db.run(self.connection(), RESCUE["strays"], params):
-                tell_rescued(run, STRAY)
+                log_rescue(run, STRAY)
 
     def _count(self) -> None:
         with self._lock:

@@ -25,7 +25,7 @@ from ...errors import ForgeError
 from ...notify.link import Link
 from ...observe import noting
 from ..args import read_args
-from ..job import Cancelled, Job, Result, failed, ids_of, judge, own_delay, tell
+from ..job import Cancelled, Job, Result, failed, ids_of, judge, log_failure, own_delay
 from ..kinds import Kind, WorkerOptions
 
 log = logging.getLogger("forge_min.jobs")
@@ -105,7 +105,7 @@ class Lane:
         if job is None:
             return None
         result, error = self._late(job, why)
-        tell(result, error)
+        log_failure(result, error)
         return result
 
     def _run(self) -> None:
@@ -148,7 +148,7 @@ class Lane:
         # the second _disarm, after it came, cannot be interrupted.
         if job.cancelled:
             result = judge(job, Cancelled())
-            tell(result, Cancelled())
+            log_failure(result, Cancelled())
             return result
         ended: Ended | None = None
         if (refusal := self._open()) is not None:
@@ -170,7 +170,7 @@ class Lane:
         result, error = ended
         if error is not None and not self._abandoned:
             # SAFETY: here, not where it was caught: TimedOut must not come inside of a log's lock.
-            tell(result, error)
+            log_failure(result, error)
         return result
 
     def _late(self, job: Job, why: str) -> tuple[Result, TimeoutError]:

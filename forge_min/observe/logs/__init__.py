@@ -2,7 +2,7 @@
 
 from .access import AccessLog
 from .fields import log_fields, note, noting
-from .handler import is_text, new_handler, span_fields
+from .handler import is_text, new_handler
 from .lines import LineWriter, lines_to
 from .redaction import masked, tidied, trace_of
 
@@ -16,7 +16,6 @@ __all__ = [
     "new_handler",
     "note",
     "noting",
-    "span_fields",
     "tidied",
     "trace_of",
 ]
