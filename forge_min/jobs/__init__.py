@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..late import late
 from .bulk import insert_many_tx
-from .fragment import JobHook, job_fragment
-from .insert import Client, caused_by, insert_tx, produced, told
+from .insert import Client, JobHook, caused_by, insert_tx, job_fragment, produced, told
 from .job import Cancel, Cancelled, Change, Discard, Job, Snooze, StaleClaim
 from .keeping import Cron, Interval, Periodic, Retention, check_periodic, register_periodic
 from .kinds import Catalogue, Kind, kind_of, told_of

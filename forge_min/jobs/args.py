@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from uuid import UUID
 
-from ..errors import FieldError
+from ..errors import FieldError, Invalid
 
 Read = Callable[[Any, str, list[FieldError]], Any]
 """(value, pointer, errors to add to) → what the field holds."""
@@ -28,7 +28,7 @@ _PLAIN: dict[type, tuple[tuple[type, ...], str]] = {
     bool: ((bool,), "must be true or false"),
     NoneType: ((NoneType,), "must be null"),
 }
-_TOLD: dict[type, Callable[[str], Any]] = {
+_FROM_TEXT: dict[type, Callable[[str], Any]] = {
     UUID: UUID,
     Decimal: Decimal,
     datetime: lambda text: _moment(text),
@@ -57,9 +57,20 @@ def pack(value: Any) -> Any:
     return str(value) if isinstance(value, UUID | Decimal) else value
 
 
+def read_args(cls: type, value: Any, kind: str) -> Any:
+    """Return the arguments of a job as its kind's dataclass. Raises Invalid F711."""
+    wrong: list[FieldError] = []
+    result = reader(cls)(value, "/args", wrong)
+    if wrong:
+        reasons = "; ".join(f"{error.pointer} {error.message}" for error in wrong)
+        raise Invalid(wrong, f"{kind} does not take these arguments: {reasons}", code="F711")
+    return result
+
+
 def reader(hint: Any) -> Read:
-    """What reads a value of this type from JSON. Raises TypeError for a type that it does not
-    know.
+    """Return the function that reads a value of this type from JSON.
+
+    Raises TypeError for a type that arguments cannot have.
     """
     return _reader(hint)
 
@@ -70,89 +81,75 @@ def _reader(hint: Any) -> Read:
     if hint is Any:
         return lambda value, at, wrong: value
     if origin in (Union, UnionType):
-        return _union([reader(each) for each in inner], hint)
+        return partial(_union, [reader(each) for each in inner], hint)
     if origin is Literal:
-        return _one_of({each: each for each in inner})
+        return partial(_one_of, {each: each for each in inner})
     if origin is list or (origin is tuple and inner[1:] == (...,)):
-        return _many(reader(inner[0]), origin)
+        return partial(_many, reader(inner[0]), origin)
     if origin is dict and inner[0] is str:
-        return _named(reader(inner[1]))
+        return partial(_named, reader(inner[1]))
     if isinstance(hint, type) and origin is None:
         if dataclasses.is_dataclass(hint):
             return _fields(hint)
         if issubclass(hint, Enum):
-            return _one_of({each.value: each for each in hint})
+            return partial(_one_of, {each.value: each for each in hint})
         if hint in _PLAIN:
-            return _plain(*_PLAIN[hint])
-        if hint in _TOLD:
-            return _told(_TOLD[hint], hint.__name__)
+            return partial(_plain, *_PLAIN[hint])
+        if hint in _FROM_TEXT:
+            return partial(_from_text, _FROM_TEXT[hint], hint.__name__)
     raise TypeError(f"{getattr(hint, '__name__', hint)} is no type that a job's arguments have")
 
 
-def _plain(types: tuple[type, ...], message: str) -> Read:
-    def read(value: Any, at: str, wrong: list[FieldError]) -> Any:
-        # True is an int to Python, and none to JSON.
-        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
-            wrong.append(FieldError(at, "type", message))
-        return value
-
-    return read
+def _refuse(wrong: list[FieldError], at: str, code: str, message: str) -> None:
+    wrong.append(FieldError(at, code, message))
 
 
-def _told(make: Callable[[str], Any], name: str) -> Read:
-    def read(value: Any, at: str, wrong: list[FieldError]) -> Any:
-        try:
-            return make(value if isinstance(value, str) else "")
-        except (ValueError, ArithmeticError):
-            wrong.append(FieldError(at, "type", f"must be the text of a {name}"))
-            return None
-
-    return read
+def _plain(
+    types: tuple[type, ...], message: str, value: Any, at: str, wrong: list[FieldError]
+) -> Any:
+    # True is an int to Python, and none to JSON.
+    if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+        _refuse(wrong, at, "type", message)
+    return value
 
 
-def _one_of(values: Mapping[Any, Any]) -> Read:
-    def read(value: Any, at: str, wrong: list[FieldError]) -> Any:
-        for each, meant in values.items():
-            if value == each and type(value) is type(each):
-                return meant
-        told = ", ".join(map(repr, values))
-        wrong.append(FieldError(at, "choice", f"must be one of {told}"))
-        return None
-
-    return read
+def _from_text(
+    make: Callable[[str], Any], name: str, value: Any, at: str, wrong: list[FieldError]
+) -> Any:
+    try:
+        return make(value if isinstance(value, str) else "")
+    except (ValueError, ArithmeticError):
+        return _refuse(wrong, at, "type", f"must be the text of a {name}")
 
 
-def _union(arms: list[Read], hint: Any) -> Read:
-    def read(value: Any, at: str, wrong: list[FieldError]) -> Any:
-        for arm in arms:
-            errors: list[FieldError] = []
-            found = arm(value, at, errors)
-            if not errors:
-                return found
-        wrong.append(FieldError(at, "type", f"must be {hint}"))
-        return None
-
-    return read
+def _one_of(values: Mapping[Any, Any], value: Any, at: str, wrong: list[FieldError]) -> Any:
+    for each, meant in values.items():
+        if value == each and type(value) is type(each):
+            return meant
+    return _refuse(wrong, at, "choice", f"must be one of {', '.join(map(repr, values))}")
 
 
-def _many(item: Read, into: Callable[[list[Any]], Any]) -> Read:
-    def read(value: Any, at: str, wrong: list[FieldError]) -> Any:
-        if not isinstance(value, list):
-            wrong.append(FieldError(at, "type", "must be a list"))
-            return None
-        return into([item(each, f"{at}/{n}", wrong) for n, each in enumerate(value)])
+def _union(arms: list[Read], hint: Any, value: Any, at: str, wrong: list[FieldError]) -> Any:
+    for arm in arms:
+        errors: list[FieldError] = []
+        result = arm(value, at, errors)
+        if not errors:
+            return result
+    return _refuse(wrong, at, "type", f"must be {hint}")
 
-    return read
+
+def _many(
+    item: Read, into: Callable[[list[Any]], Any], value: Any, at: str, wrong: list[FieldError]
+) -> Any:
+    if not isinstance(value, list):
+        return _refuse(wrong, at, "type", "must be a list")
+    return into([item(each, f"{at}/{n}", wrong) for n, each in enumerate(value)])
 
 
-def _named(item: Read) -> Read:
-    def read(value: Any, at: str, wrong: list[FieldError]) -> Any:
-        if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
-            wrong.append(FieldError(at, "type", "must be an object"))
-            return None
-        return {name: item(each, f"{at}/{name}", wrong) for name, each in value.items()}
-
-    return read
+def _named(item: Read, value: Any, at: str, wrong: list[FieldError]) -> Any:
+    if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
+        return _refuse(wrong, at, "type", "must be an object")
+    return {name: item(each, f"{at}/{name}", wrong) for name, each in value.items()}
 
 
 def _fields(cls: type) -> Read:
@@ -164,13 +161,12 @@ def _fields(cls: type) -> Read:
 
     def read(value: Any, at: str, wrong: list[FieldError]) -> Any:
         if not isinstance(value, dict):
-            wrong.append(FieldError(at, "type", "must be an object"))
-            return None
+            return _refuse(wrong, at, "type", "must be an object")
         before = len(wrong)
         for name in sorted(needed - value.keys()):
-            wrong.append(FieldError(f"{at}/{name}", "required", "is required"))
+            _refuse(wrong, f"{at}/{name}", "required", "is required")
         for name in value.keys() - fields.keys():
-            wrong.append(FieldError(f"{at}/{name}", "unknown", "is no argument of this kind"))
+            _refuse(wrong, f"{at}/{name}", "unknown", "is no argument of this kind")
         known = fields.keys() & value.keys()
         given = {name: readers[name](value[name], f"{at}/{name}", wrong) for name in known}
         if len(wrong) > before:
@@ -178,7 +174,6 @@ def _fields(cls: type) -> Read:
         try:
             return cls(**given)
         except Exception as err:  # what its __post_init__ says
-            wrong.append(FieldError(at, "value", str(err) or type(err).__name__))
-            return None
+            return _refuse(wrong, at, "value", str(err) or type(err).__name__)
 
     return read

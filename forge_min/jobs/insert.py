@@ -1,4 +1,7 @@
-"""Inserting a job in the caller's transaction. Nothing here commits."""
+"""Inserting a job in the caller's transaction. Nothing here commits.
+
+By a statement of its own, or as a part of the one that writes a row.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,14 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from string import Template
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 
 from .. import db
 from ..auth import current_identity, to_metadata
 from ..db import Database
+from ..notify import check_names
 from ..observe.tracing import current_trace, recording, span
 from .job import SQL
 from .kinds import Catalogue
@@ -111,17 +115,17 @@ def told(
     quiet: wake nobody, as for those that are not due yet. Of use to whoever inserts jobs by a
     statement of its own (`job_fragment`).
     """
-    db.after_commit(conn, lambda: _tell(conn, count, quiet))
 
+    def report() -> None:
+        nudger = conn.nudger if isinstance(conn, db.Connection) and not quiet else None
+        inserted = catalogue.inserted if (catalogue := catalogue_of(conn)) else None
+        for (kind, queue), number in count.items():
+            if nudger is not None:
+                nudger.nudge("j:" + queue)  # twice the same one is one
+            if inserted is not None:
+                inserted(kind, queue, number)
 
-def _tell(conn: psycopg.Connection[Any], count: Mapping[tuple[str, str], int], quiet: bool) -> None:
-    nudger = conn.nudger if isinstance(conn, db.Connection) and not quiet else None
-    inserted = catalogue.inserted if (catalogue := catalogue_of(conn)) else None
-    for (kind, queue), number in count.items():
-        if nudger is not None:
-            nudger.nudge("j:" + queue)  # twice the same one is one
-        if inserted is not None:
-            inserted(kind, queue, number)
+    db.after_commit(conn, report)
 
 
 class Client:
@@ -138,3 +142,64 @@ class Client:
 def catalogue_of(conn: psycopg.Connection[Any]) -> Catalogue | None:
     """The kinds that an application put with its connections."""
     return conn.jobs if isinstance(conn, db.Connection) else None
+
+
+class JobHook(NamedTuple):
+    """A job that a write enqueues in its own statement.
+
+    delay: seconds. max_attempts: None = the default. unique: none is added while one for the
+    same row waits.
+    """
+
+    kind: str
+    queue: str = "default"
+    priority: int = 2
+    max_attempts: int | None = None
+    delay: int = 0
+    unique: bool = False
+
+
+def job_fragment(
+    source: str,
+    hook: JobHook,
+    resource: str,
+    operation: str,
+    *,
+    metadata_param: str,
+    before: str | None = None,
+    key: str = "id",
+    tenant_param: str | None = None,
+) -> str:
+    """Return the body of a CTE that inserts one job per row of the CTE `source`.
+
+    `source` has version and the column `key`. The job's args are {resource, id, operation,
+    version} and, with `before` (an SQL expression
+    over `source`, written by our own code, that gives jsonb), also before. operation: create,
+    update, delete or restore. The key of a unique job is its limit_key, too. metadata_param: the
+    placeholder with the JSON of `caused_by`; tenant_param: the one with the tenant of a row whose
+    key another tenant's row may have too.
+    Raises ValueError for a name that is none.
+    """
+    check_names(source, metadata_param, key, tenant_param or "none")
+    id, owner = f'{source}."{key}"', f"%({tenant_param})s::text, " if tenant_param else ""
+    names = f"{db.literal(hook.kind)}, {db.literal(resource)}, {owner}{id}"
+    unique_key, unless_waiting = "null", ""
+    if hook.unique:
+        unique_key = f"concat_ws(':', {names})"
+        unless_waiting = Template(SQL["unless_waiting"]).substitute(unique_key=unique_key)
+    return Template(SQL["fragment"]).substitute(
+        source=source,
+        kind=db.literal(hook.kind),
+        queue=db.literal(hook.queue),
+        priority=int(hook.priority),
+        max_attempts=int(hook.max_attempts or 25),
+        metadata=metadata_param,
+        resource=db.literal(resource),
+        operation=db.literal(operation),
+        id=id,
+        before=f", 'before', ({before})" if before else "",
+        state="'scheduled'" if hook.delay > 0 else "'available'",
+        delay=f" + interval '{float(hook.delay)} seconds'" if hook.delay > 0 else "",
+        unique_key=unique_key,
+        unless_waiting=unless_waiting,
+    )

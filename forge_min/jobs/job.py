@@ -1,11 +1,15 @@
-"""A job as its handler sees it, and how its run ends: by an exception's word or by judgement."""
+"""A job as its handler sees it, how its run ends, and its line in the log.
+
+A run that fails is a warning if it is tried again, an error if the job is discarded.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from string import Template
@@ -14,9 +18,11 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 import psycopg
 
 from .. import db
+from ..auth import Identity, for_job
 from ..db import Connection
 from ..errors import ForgeError
 from ..observe import tidied, trace_of
+from ..observe.logs.handler import span_fields
 from ..observe.traceparent import SpanContext
 
 if TYPE_CHECKING:  # with a default, so that a plain Job is a Job[Any]
@@ -199,6 +205,11 @@ class Result(NamedTuple):
     error: str | None = None
 
 
+def hand_back(job: Job) -> Result:
+    """Return the result of a job that this worker does not begin: another one may."""
+    return Result(job, "handed_back", "available", refund=1)
+
+
 def failed(
     job: Job, message: str, trace: str = "", delay: float | None = None, *, lost: bool = False
 ) -> Result:
@@ -269,3 +280,66 @@ def _describe(err: BaseException) -> str:
 def _printable(text: str) -> str:
     """Without NUL and lone surrogates, which jsonb refuses."""
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
+
+
+# What ends a job without success → the level and text of its line.
+_ENDS = {
+    "discarded": (logging.ERROR, "is given up after attempt {attempt}"),
+    "cancelled": (logging.INFO, "was cancelled"),
+}
+
+
+def log_failure(result: Result, why: BaseException) -> None:
+    """A line for a run that ended so, with the ids of its job and of its span. why: what it raised.
+
+    Nothing of a snooze; a job that somebody has cancelled is a line of level info. Never raises.
+    """
+    with suppress(Exception, SystemExit):  # a filter of somebody's
+        _tell(result, why, result.job)
+
+
+def _tell(result: Result, why: BaseException, job: Job) -> None:
+    fields = _fields(job)
+    # What a job decided itself needs no traceback: its reason says all, as its row has it.
+    own = isinstance(why, Cancel | Discard) and result.outcome != "retried"
+    error = None if own else why
+    said = json.loads(result.error)["error"] if own and result.error else result.state
+    reason = f": {said}" if said != result.state else ""
+    beside = ", unless what completed it is committed" if job.completed else ""
+    if result.outcome == "retried":
+        level, again = logging.WARNING, f"runs again in {result.delay:.0f} s"
+        what = f"failed at attempt {{attempt}} of {job.max_attempts}, and {again}"
+    elif result.outcome in _ENDS:
+        level, what = _ENDS[result.outcome]
+    else:
+        return
+    what = what.format(attempt=job.attempt) + beside + reason
+    trace = None if result.outcome == "cancelled" else error
+    log.log(level, "job %d (%s) %s", job.id, job.kind, what, exc_info=trace, extra=fields)
+
+
+def log_rescue(run: Sequence[Any], why: str) -> None:
+    """Log a run that ended without a word.
+
+    run: a row of `keeping`'s RESCUE. why: as the job's row says.
+    """
+    id, kind, attempt, state = run
+    fields = {"job_id": id, "job_kind": kind, "attempt": attempt}
+    level, what = _ENDS.get(state, (logging.WARNING, "was rescued"))
+    what = what.format(attempt=attempt)
+    log.log(level, "job %d (%s) %s: %s", id, kind, what, why, extra=fields)
+
+
+def ids_of(job: Job, who: Identity) -> dict[str, object]:
+    """What names the job, and who caused it, in the log. who: as of `for_job`."""
+    ids: dict[str, object] = {"job_id": job.id, "job_kind": job.kind, "user_id": who.user}
+    if who.tenant is not None:
+        ids["tenant_id"] = str(who.tenant)
+    return ids
+
+
+def _fields(job: Job) -> dict[str, object]:
+    fields: dict[str, object] = {"job_id": job.id, "job_kind": job.kind}
+    with suppress(ValueError):  # a tenant that is none, which is why it failed
+        fields = ids_of(job, for_job(job.metadata))
+    return fields | {"attempt": job.attempt} | span_fields(job.span)

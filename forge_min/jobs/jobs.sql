@@ -57,7 +57,7 @@ limit 1;
 -- name: ids
 select nextval('forge_job_id_seq') from generate_series(1, %(count)s::bigint);
 
--- A part of a write's statement: one job per row of $source. What stands for a $word comes from fragment.py, which
+-- A part of a write's statement: one job per row of $source. What stands for a $word comes from insert.py, which
 -- checks every name and quotes every constant.
 -- PERF: a constant costs nothing here, a placeholder half a microsecond at either end (benchmarks/writes.py).
 -- name: fragment
@@ -285,11 +285,8 @@ values (%(worker)s, %(host)s, %(pid)s, %(queues)s::jsonb, %(kinds)s::text[], %(t
   now() + %(rescue_after)s * interval '1 second')
 on conflict (id) do update set expires_at = excluded.expires_at;
 
--- What is said to run here, and whether somebody has asked to cancel it.
--- name: mine
-select id, claim, cancel_requested_at is not null from forge_job where state = 'running' and worker_id = %(worker)s;
-
--- Whether this worker is the leader from now on, beside each run of `mine`, or beside nulls. If no worker has renewed
+-- Whether this worker is the leader from now on, beside what is said to run here and whether somebody has
+-- asked to cancel it, or beside nulls. If no worker has renewed
 -- the lease for so long that live workers may have expired, the database was away: no run is rescued before they
 -- have had the time to send a heartbeat.
 -- name: lead

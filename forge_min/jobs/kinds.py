@@ -8,10 +8,13 @@ seconds until the next attempt, `discarded(job)`, called once a job of the kind 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from functools import lru_cache
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import UUID
 
+from ..db import Connection
 from ..errors import ForgeError
 from .args import reader
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from .job import Job
 
 Handler = Callable[["Job[Any]"], object]
+Around = Callable[["Job[Any]"], AbstractContextManager[object]]
 Inserted = Callable[[str, str, int], None]
 _DO_NOT_RUN = (iscoroutinefunction, isgeneratorfunction, isasyncgenfunction)
 _NAMES = ("args", "queue", "priority", "max_attempts", "timeout", "retry", "discarded")
@@ -40,18 +44,41 @@ class Kind(NamedTuple):
     discarded: Handler | None = None
 
 
+class WorkerOptions(NamedTuple):
+    """How a worker runs its jobs, for all of its threads. Times are seconds.
+
+    connect: opens a connection for jobs; connect_by_index: one for the worker's own statements.
+    discarded_kinds: those with `discarded`. queues: name → threads. around: as of `jobs.Worker`.
+    prefetch: jobs that wait per thread. timeout: of a job, if its kind has none. heartbeat: between
+    two of them. rescue_after: since the last one, until the worker counts as dead.
+    """
+
+    id: UUID
+    connect: Callable[[], Connection]
+    connect_by_index: Callable[[], Connection]
+    kinds: Mapping[str, Kind]
+    discarded_kinds: list[str]
+    queues: Mapping[str, int]
+    around: Around
+    prefetch: int
+    timeout: float
+    poll_interval: float
+    heartbeat: float
+    rescue_after: float
+
+    def seconds(self, job: Job) -> float:
+        """Return how long the job may run."""
+        own = self.kinds[job.kind].timeout
+        return self.timeout if own is None else own
+
+
 def kind_of(worker: Any) -> Kind:
     """What a worker, an instance or its class, says of its kind.
 
     Raises ForgeError F717 for arguments of a type that JSON has no word for, F723 for a worker that
     cannot work.
     """
-    return _kind(worker) if not isinstance(worker, type) else _read(worker)
-
-
-@lru_cache(1000)
-def _read(worker: Any) -> Kind:
-    return _kind(worker)
+    return _kind_of_class(worker) if isinstance(worker, type) else _kind(worker)
 
 
 def _kind(worker: Any) -> Kind:
@@ -68,6 +95,9 @@ def _kind(worker: Any) -> Kind:
                 hint="help F717 lists what a field may be; a module defines the dataclass",
             ) from None
     return kind
+
+
+_kind_of_class = lru_cache(1000)(_kind)
 
 
 def _check(kind: Kind) -> None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ..errors import FieldError, Invalid
 from ..expression import expression
-from .args import pack, reader
+from .args import pack, read_args
 from .job import LONGEST
 from .kinds import Catalogue, Kind, kind_of
 
@@ -160,16 +160,12 @@ def args_of(kind: Kind, given: Any) -> str:
         raise _refused(
             "/args", f"{kind.name} takes {kind.args.__name__}, not {type(given).__name__}"
         )
-    wrong: list[FieldError] = []
     try:
         said = pack(given)
         if kind.args is not None:
-            reader(kind.args)(said, "/args", wrong)
+            read_args(kind.args, said, kind.name)
     except RecursionError as err:
         raise _refused("/args", str(err)) from None
-    if wrong:
-        told = "; ".join(f"{error.pointer} {error.message}" for error in wrong)
-        raise Invalid(wrong, f"{kind.name} does not take these arguments: {told}", code="F711")
     return to_json(said, "/args")
 
 

@@ -5,7 +5,7 @@ The loop of threads that work with the database is imported by its path, `notify
 """
 
 from .ears import Nudger
-from .eventlog import event_fragment, publish_tx
+from .eventlog import check_names, event_fragment, publish_tx
 from .hub import CLOSE, Encode, Event, Hub, Opened, TopicKey, refresh_frame
 from .link import AWAY, Loop
 from .memory import MemoryHub
@@ -13,5 +13,5 @@ from .postgres import PostgresHub
 
 __all__ = [
     "AWAY", "CLOSE", "Encode", "Event", "Hub", "Loop", "MemoryHub", "Nudger", "Opened",
-    "PostgresHub", "TopicKey", "event_fragment", "publish_tx", "refresh_frame",
+    "PostgresHub", "TopicKey", "check_names", "event_fragment", "publish_tx", "refresh_frame",
 ]  # fmt: skip

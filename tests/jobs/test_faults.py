@@ -207,7 +207,7 @@ def test_a_connection_that_is_cut_in_the_middle_of_a_batch_loses_no_answer(shop:
                 end = 0.0
         lock.execute("commit")
     shop.settle()
-    assert shop.states() == {"completed": 200} and worker.stale == 0
+    assert shop.states() == {"completed": 200} and worker._acks.stale == 0
 
 
 @pytest.fixture
@@ -366,7 +366,7 @@ def test_a_disk_that_is_full_costs_no_job(shop: Any) -> None:
             owner.execute("alter table forge_job disable trigger full_disk")
         shop.settle()
     assert shop.states() == {"completed": 300}
-    assert sorted(set(ran)) == list(range(300)) and worker.stale == 0
+    assert sorted(set(ran)) == list(range(300)) and worker._acks.stale == 0
     assert json.dumps(sorted(ran)) == json.dumps(list(range(300))), "none ran twice"
 
 

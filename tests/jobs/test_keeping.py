@@ -128,7 +128,7 @@ def test_a_large_retention_goes_in_batches(shop: Any, monkeypatch: pytest.Monkey
 def test_the_leader_counts_by_queue_and_state_without_reading_it_all(
     shop: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("forge_min.jobs.keeping.counting.MOST_COUNTED", 100)
+    monkeypatch.setattr("forge_min.jobs.keeping.house.MOST_COUNTED", 100)
     with db.connect(shop.database.owner_url) as owner:
         owner.execute(
             "insert into forge_job (kind, queue) select 'x', 'long' from generate_series(1, 5000)"

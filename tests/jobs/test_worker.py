@@ -96,7 +96,7 @@ def test_a_job_that_was_committed_late_is_found_behind_those_that_were_taken(sho
     )
     worker = shop.worker({"a": nothing}, poll_interval=0.3)
     shop.settle()
-    assert worker.fetched == 2_000
+    assert worker._fetcher.fetched == 2_000
     slow.execute("commit")
     for job in late:
         shop.until(job, "completed")
@@ -223,7 +223,7 @@ def test_complete_tx_commits_effect_and_completion_together(shop: Any) -> None:
     worker = shop.worker({"a": work})
     shop.until(job, "completed")
     worker.stop()
-    assert shop.states() == {"completed": 1, "available": 1} and worker.stale == 0
+    assert shop.states() == {"completed": 1, "available": 1} and worker._acks.stale == 0
 
 
 def test_a_completion_that_a_crash_undoes_is_not_acknowledged_and_its_job_runs_again(
@@ -263,7 +263,7 @@ def test_after_a_completion_that_was_rolled_back_the_return_completes_the_job(sh
     job = shop.insert(max_attempts=1)
     worker = shop.worker({"a": work}, heartbeat=0.1)
     shop.until(job, "completed")
-    assert shop.row(job, "attempt", "errors") == (1, []) and worker.stale == 0
+    assert shop.row(job, "attempt", "errors") == (1, []) and worker._acks.stale == 0
 
 
 def test_complete_tx_is_refused_while_another_run_has_the_job(shop: Any) -> None:
@@ -282,7 +282,7 @@ def test_complete_tx_is_refused_while_another_run_has_the_job(shop: Any) -> None
 
     job = shop.insert()
     worker = shop.worker({"a": work}, heartbeat=60.0)
-    shop.wait_for(lambda: worker.stale == 1)
+    shop.wait_for(lambda: worker._acks.stale == 1)
     assert len(caught) == 1 and shop.states() == {"running": 1}
     assert shop.row(job, "state") == ("running",)
 
@@ -306,7 +306,7 @@ def test_a_stale_claim_rolls_the_effect_back(shop: Any) -> None:
     job = shop.insert()
     worker = shop.worker({"a": work})
     shop.until(job, "completed")
-    shop.wait_for(lambda: worker.stale == 1)
+    shop.wait_for(lambda: worker._acks.stale == 1)
     assert len(caught) == 1 and shop.states() == {"completed": 1}
 
 
@@ -331,7 +331,7 @@ def test_a_late_answer_of_an_earlier_run_never_completes_a_later_one(shop: Any) 
     )
     shop.until(job, "scheduled")
     gate.set()
-    shop.wait_for(lambda: worker.stale == 1)
+    shop.wait_for(lambda: worker._acks.stale == 1)
     assert runs[0].attempt == runs[1].attempt and runs[0].claim != runs[1].claim
     assert shop.row(job, "state") == ("scheduled",)
 
@@ -470,7 +470,7 @@ def test_a_job_that_takes_too_long_is_ended_and_counted_as_a_failed_attempt(shop
     assert "longer than 0.2 s" in shop.row(job, "errors")[0][0]["error"]
     after = shop.insert("b")
     shop.until(after, "completed")
-    assert worker.stale == 0
+    assert worker._acks.stale == 0
 
 
 def test_a_query_that_takes_too_long_is_cancelled(shop: Any) -> None:
@@ -585,7 +585,7 @@ def test_time_outs_never_hit_the_next_job(shop: Any) -> None:
     for job in last:
         shop.until(job, "completed")
     found = shop.states()
-    assert found["completed"] + found.get("discarded", 0) == 220 and worker.stale == 0
+    assert found["completed"] + found.get("discarded", 0) == 220 and worker._acks.stale == 0
 
 
 def test_the_observer_and_the_context_hear_of_every_run(shop: Any) -> None:
@@ -619,7 +619,7 @@ def test_a_soft_stop_hands_back_what_has_not_started_without_costing_an_attempt(
     jobs.insert_many_tx(shop.conn, [NewJob("a", {}) for _ in range(10)])
     worker = shop.worker({"a": work}, queues={"default": 1}, prefetch=5)
     assert started.wait(10)
-    shop.wait_for(lambda: worker.fetched >= 2)
+    shop.wait_for(lambda: worker._fetcher.fetched >= 2)
     stopper = threading.Thread(target=worker.stop)
     stopper.start()
     shop.wait_for(lambda: shop.states() == {"running": 1, "available": 9})
@@ -657,11 +657,13 @@ def test_a_hard_stop_counts_the_attempt_and_refuses_the_late_answer(shop: Any) -
 def test_starting_and_stopping_twice_is_harmless(shop: Any) -> None:
     worker = shop.worker({"a": nothing})
     worker.start()
-    worker.stop()
-    worker.stop()
-    worker.start()
     job = shop.insert()
     shop.until(job, "completed")
+    worker.stop()
+    worker.stop()
+    with pytest.raises(RuntimeError):
+        worker.start()
+    worker.stop()
 
 
 def test_jobs_of_a_worker_that_fell_silent_are_rescued_and_poison_is_discarded(shop: Any) -> None:
@@ -673,7 +675,7 @@ def test_jobs_of_a_worker_that_fell_silent_are_rescued_and_poison_is_discarded(s
     worker = shop.worker({"a": nothing})
     shop.until(poison, "discarded")
     shop.until(ok, "completed")
-    assert worker.rescued == 2 and shop.row(ok, "attempt") == (2,)
+    assert worker._house.rescued == 2 and shop.row(ok, "attempt") == (2,)
     assert "died" in shop.row(ok, "errors")[0][0]["error"]
 
 
@@ -723,7 +725,7 @@ def test_a_long_job_of_a_living_worker_is_never_rescued(shop: Any) -> None:
     other = shop.worker({"a": work}, heartbeat=0.1, rescue_after=0.5)
     shop.wait_for(lambda: len(runs) == 1)
     shop.conn.execute("select pg_sleep(1.5)")
-    assert shop.row(job, "state") == ("running",) and other.rescued == 0
+    assert shop.row(job, "state") == ("running",) and other._house.rescued == 0
     gate.set()
     shop.until(job, "completed")
     assert runs == [1]
@@ -842,6 +844,6 @@ def test_a_plan_from_an_empty_table_does_not_read_a_full_one(shop: Any) -> None:
     before = read()
     with db.transaction(shop.conn):
         jobs.insert_many_tx(shop.conn, (NewJob("a", {}) for _ in range(20_000)))
-    shop.wait_for(lambda: worker.fetched >= 20_015, 60)
+    shop.wait_for(lambda: worker._fetcher.fetched >= 20_015, 60)
     worker.stop()
     assert read() - before < 200_000  # each fetch reads 20,000 otherwise

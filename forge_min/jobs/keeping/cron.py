@@ -7,8 +7,9 @@ with lists, ranges, steps and names. Where both days are restricted, either fits
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta, tzinfo
+from functools import lru_cache
+from itertools import product
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ...errors import ForgeError
@@ -25,7 +26,7 @@ _SHORT = {
     "@weekly": "0 0 * * 0", "@daily": "0 0 * * *", "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }  # fmt: skip
-_PART = expression(r"(\*|\w+(?:-\w+)?)(?:/(\d+))?")
+_PART = expression(r"(\*|(\w+)(?:-(\w+))?)(?:/(\d+))?")
 _KEPT = 4  # days
 _YEARS = 41  # a 29 February that is a Monday may be forty years away
 _MINUTE, _DAY = timedelta(minutes=1), timedelta(days=1)
@@ -70,7 +71,8 @@ class Cron:
         self._either = not (fields[2].startswith("*") or fields[4].startswith("*"))
         self._passes = fields[0].startswith("*") or fields[1].startswith("*")
         self._zone = _zone(zone)
-        self._known: dict[date, list[datetime]] = {}
+        # PERF: kept, because a day of many minutes takes some milliseconds.
+        self._due_on = lru_cache(_KEPT)(self._times)
         self.after(_EPOCH)
 
     def after(self, moment: datetime) -> datetime:
@@ -84,10 +86,10 @@ class Cron:
                 day = (day.replace(day=1) + 32 * _DAY).replace(day=1)
                 continue
             if self._fits(day):
-                found = self._of(day)
-                place = bisect_right(found, moment)
-                if place < len(found):
-                    return found[place]
+                due = self._due_on(day)
+                place = bisect_right(due, moment)
+                if place < len(due):
+                    return due[place]
             day += _DAY
         raise _wrong(f"{self.text!r}", "no day fits it")
 
@@ -95,43 +97,26 @@ class Cron:
         by_date, by_weekday = day.day in self._days, day.isoweekday() % 7 in self._weekdays
         return (by_date or by_weekday) if self._either else (by_date and by_weekday)
 
-    def _of(self, day: date) -> list[datetime]:
-        """PERF: kept, because a day that passes by minutes takes some milliseconds."""
-        if day not in self._known:
-            if len(self._known) > _KEPT:
-                self._known.clear()
-            self._known[day] = sorted(self._due_on(day))
-        return self._known[day]
-
-    def _due_on(self, day: date) -> Iterator[datetime]:
-        if self._passes:
-            yield from self._passing(day)
-            return
-        for hour in self._hours:
-            for minute in self._minutes:
-                local = datetime(day.year, day.month, day.day, hour, minute, tzinfo=self._zone)
-                yield _first_of(local, self._zone)
-
-    def _passing(self, day: date) -> Iterator[datetime]:
-        """By the minutes that pass while the zone's clock shows the day."""
-        start = datetime(day.year, day.month, day.day, tzinfo=self._zone).astimezone(UTC)
-        for number in range(-180, 26 * 60 + 180):
-            moment = start + number * _MINUTE
-            local = moment.astimezone(self._zone)
-            if local.date() == day and local.minute in self._minutes and local.hour in self._hours:
-                yield moment
+    def _times(self, day: date) -> list[datetime]:
+        found: set[datetime] = set()
+        for hour, minute in product(self._hours, self._minutes):
+            local = datetime(day.year, day.month, day.day, hour, minute)
+            times = [local.replace(tzinfo=self._zone, fold=n).astimezone(UTC) for n in (0, 1)]
+            shown = [at for at in times if at.astimezone(self._zone).replace(tzinfo=None) == local]
+            if self._passes:
+                found.update(shown)
+            else:
+                found.add(shown[0] if shown else _end_of_gap(times[0], self._zone))
+        return sorted(found)
 
     def __str__(self) -> str:
         return f"{self.text} ({self.zone_name})"
 
 
-def _first_of(local: datetime, zone: tzinfo) -> datetime:
-    """The instant of a local time; the end of the gap when the zone's clock never shows it."""
-    moment = local.astimezone(UTC)
-    if moment.astimezone(zone).replace(tzinfo=None) == local.replace(tzinfo=None):
-        return moment
-    shown = moment.astimezone(zone).utcoffset()
-    while (moment - _MINUTE).astimezone(zone).utcoffset() == shown:
+def _end_of_gap(moment: datetime, zone: tzinfo) -> datetime:
+    """Return when the zone's clock was put forward, a while before `moment`."""
+    offset = moment.astimezone(zone).utcoffset()
+    while (moment - _MINUTE).astimezone(zone).utcoffset() == offset:
         moment -= _MINUTE
     return moment
 
@@ -142,17 +127,16 @@ def _field(
     found: set[int] = set()
     for part in text.lower().split(","):
         match = _PART.fullmatch(part)
-        step = int(match[2] or 1) if match else 0
+        step = int(match[4] or 1) if match else 0
         if match is None or not step:
             raise _wrong(f"{expression!r}", f"{part!r} is no {name}")
-        first, _, last = match[1].partition("-")
-        if first == "*":
-            begin, end = low, high
-        else:
-            begin = _number(expression, first, name, low, high, names)
-            end = _number(expression, last, name, low, high, names) if last else begin
-            if match[2] and not last:
-                end = high
+        begin, end = low, high
+        if match[1] != "*":
+            begin = _number(expression, match[2], name, low, high, names)
+            if match[3]:
+                end = _number(expression, match[3], name, low, high, names)
+            elif not match[4]:
+                end = begin
         if end < begin:
             raise _wrong(f"{expression!r}", f"{part!r} runs backwards")
         found.update(range(begin, end + 1, step))

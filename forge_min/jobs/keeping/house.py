@@ -5,19 +5,22 @@ Each action is one statement, or one transaction, that asks again whether this w
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
+import psycopg
+
 from ... import db
-from ...notify.link import Connect, Loop
-from ..failures import tell_rescued
-from ..job import with_notice
-from .counting import count
+from ...notify.link import Loop
+from ..job import log_rescue, with_notice
+from ..kinds import WorkerOptions
 from .periodic import SQL, Periodic, insert_due, register
 
 BATCH = 5_000  # rows that one statement deletes
+MOST_COUNTED = 10_000  # jobs of a queue and state that are counted; of more the planner's guess
 SWEEP = 30.0  # seconds between looks for what is old
 COUNT = 15.0  # seconds between counts
 
@@ -34,27 +37,20 @@ class Retention(NamedTuple):
 
 
 class House(Loop):
-    """Rescues, deletes, counts and inserts what is periodic, while `leading()`.
-
-    told: kinds whose given-up jobs are told of.
-    """
+    """Rescues, deletes, counts and inserts what is periodic, while `leading()`."""
 
     def __init__(
         self,
-        connect: Connect,
-        worker: UUID,
+        options: WorkerOptions,
         periodic: Sequence[Periodic],
         retention: Retention,
-        told: Sequence[str],
-        *,
-        heartbeat: float,
         leading: Callable[[], bool],
     ) -> None:
-        super().__init__("job-house", self._step, connect)
-        self._worker, self._periodic = worker, periodic
-        self._leading = leading
-        self._params = {"worker": worker, "told": list(told), "batch": BATCH} | retention._asdict()
-        self._every = {"rescue": heartbeat, "sweep": SWEEP, "count": COUNT}
+        super().__init__("job-house", self._step, options.connect_by_index)
+        self._worker, self._periodic, self._leading = options.id, periodic, leading
+        told = {"worker": options.id, "told": options.discarded_kinds, "batch": BATCH}
+        self._params = told | retention._asdict()
+        self._every = {"rescue": options.heartbeat, "sweep": SWEEP, "count": COUNT}
         self._due: dict[str, float] = {}
         self._registered = False
         self.rescued = 0
@@ -91,7 +87,7 @@ class House(Loop):
         if name == "rescue":
             for run in db.run(conn, RESCUE["silent"], self._params | {"why": SILENT}):
                 self.rescued += 1
-                tell_rescued(run, SILENT)
+                log_rescue(run, SILENT)
         elif name == "sweep":
             ((full,),) = db.run(conn, SQL["sweep"], self._params)
             if full:
@@ -99,3 +95,42 @@ class House(Loop):
         else:
             count(conn, self._worker)
         return self._every[name]
+
+
+def count(conn: psycopg.Connection[Any], worker: UUID | None = None) -> None:
+    """Count anew.
+
+    worker: the leader; None = the caller, if no worker leads.
+    """
+    found, oldest = look(conn)
+    params = {
+        "names": list(found),
+        "counts": [
+            json.dumps(found[queue] | {"oldest": oldest.get(queue, 0.0)}) for queue in found
+        ],
+        "worker": worker,
+    }
+    db.run(conn, SQL["counted"], params)
+
+
+def look(conn: psycopg.Connection[Any]) -> tuple[dict[str, dict[str, int]], dict[str, float]]:
+    """queue → state → how many, and queue → seconds that its oldest job waits. Only reads."""
+    found: dict[str, dict[str, int]] = {}
+    oldest: dict[str, float] = {}
+    for queue, state, number, age in db.run(conn, SQL["count"], {"most": MOST_COUNTED + 1}):
+        if number > MOST_COUNTED:
+            # The state and the queue are two conditions that the statistics know.
+            params = {"queue": queue, "state": state}
+            ((plan,),) = conn.execute(SQL["estimate"], params).fetchall()
+            number = max(number, int(plan[0]["Plan"]["Plan Rows"]))
+        found.setdefault(queue, {})[state] = number
+        if age is not None:
+            oldest[queue] = age
+    return found, oldest
+
+
+def count_if_old(conn: psycopg.Connection[Any]) -> None:
+    """Count where no leader does, at most every few seconds."""
+    ((old,),) = db.run(conn, SQL["old"])
+    if old:
+        count(conn)

@@ -49,19 +49,17 @@ class Periodic:
             # The last of them counts: none of the others is worked out, unless it is that rare.
             near = self.schedule.after(now - _DAY)
             due = near if near <= now else due
-        found = []
+        found: list[datetime] = []
         while due <= now:
-            found.append(due)
-            if len(found) > MOST_MISSED:
-                found = found[1:] if self.missed != "all" else found[:MOST_MISSED]
-                if self.missed == "all":
-                    log.warning("%s: more than %d runs were missed", self.name, MOST_MISSED)
-                    due = self.schedule.after(now)
-                    break
+            if len(found) == MOST_MISSED:
+                log.warning("%s: more than %d runs were missed", self.name, MOST_MISSED)
+                due = self.schedule.after(now)
+                break
+            found = [*found, due] if self.missed == "all" else [due]
             due = self.schedule.after(due)
-        fresh = [run for run in found if now - run <= timedelta(seconds=LATE)]
-        chosen = {"all": found, "once": found[-1:], "skip": fresh[-1:]}[self.missed]
-        return chosen, due
+        if self.missed == "skip":
+            found = [run for run in found if now - run <= timedelta(seconds=LATE)]
+        return found, due
 
 
 def check_periodic(periodic: Sequence[Periodic], catalogue: Catalogue) -> None:

@@ -1,6 +1,5 @@
 """The threads of a worker: they fetch, run, acknowledge, and tell that they live."""
 
-from .pool import Observer
 from .worker import Worker
 
-__all__ = ["Observer", "Worker"]
+__all__ = ["Worker"]

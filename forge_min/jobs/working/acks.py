@@ -9,15 +9,16 @@ from __future__ import annotations
 import logging
 import queue
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
 import psycopg
 
-from ...notify.link import Connect, Loop
+from ...notify.link import Loop
 from ..job import SQL, Result, with_notice
+from ..kinds import WorkerOptions
 
 log = logging.getLogger("forge_min.jobs")
 SETTLE = with_notice(SQL["settle"])
@@ -25,22 +26,18 @@ LINGER = 0.005  # seconds
 
 
 class Acknowledger(Loop):
-    """Takes results from any thread. worker: this worker's id. told: kinds whose given-up jobs are
-    told of. backlog: whether fetched jobs wait. written: called with the results that are dealt
-    with.
+    """Takes results from any thread. backlog: whether fetched jobs wait. written: called with the
+    results that are dealt with.
     """
 
     def __init__(
         self,
-        connect: Connect,
-        worker: UUID,
-        told: Sequence[str],
+        options: WorkerOptions,
         backlog: Callable[[], bool],
         written: Callable[[Sequence[Result]], object],
     ) -> None:
-        super().__init__("job-ack", self._step, connect)
-        self._worker = worker
-        self._told = list(told)
+        super().__init__("job-ack", self._step, options.connect_by_index)
+        self._options = options
         self._backlog, self._written = backlog, written
         self._inbox: queue.SimpleQueue[Result] = queue.SimpleQueue()
         self._batch: list[Result] = []
@@ -75,7 +72,8 @@ class Acknowledger(Loop):
 
     def _write(self, batch: Sequence[Result]) -> None:
         try:
-            stale = write_down(self.connection(), self._worker, self._told, batch)
+            told = self._options.discarded_kinds
+            stale = write_down(self.connection(), self._options.id, told, batch)
         except (psycopg.OperationalError, psycopg.InterfaceError):
             raise
         except psycopg.Error:
@@ -95,11 +93,13 @@ def write_down(
     conn: psycopg.Connection[Any], worker: UUID, told: Sequence[str], results: Sequence[Result]
 ) -> list[Result]:
     """Write the results of runs. Returns those whose runs were taken from this worker."""
-    stale: list[Result] = []
-    done = [result for result in results if result.state == "completed"]
-    others = [result for result in results if result.state != "completed"]
-    for sql, some in ((SQL["complete"], done), (SETTLE, others)):
-        for part in _once_each(some):
+    # A run that was snoozed or rescued may have run again: only the last claim can be valid.
+    last = {result.job.id: result for result in sorted(results, key=lambda r: r.job.claim)}
+    stale = [result for result in results if last[result.job.id] is not result]
+    done = [result for result in last.values() if result.state == "completed"]
+    others = [result for result in last.values() if result.state != "completed"]
+    for sql, part in ((SQL["complete"], done), (SETTLE, others)):
+        if part:
             params = {
                 "worker": worker,
                 "ids": [r.job.id for r in part],
@@ -114,13 +114,3 @@ def write_down(
             written = {row[0] for row in conn.execute(sql, params)}
             stale += [r for r in part if r.job.id not in written]
     return stale
-
-
-def _once_each(results: Sequence[Result]) -> Iterator[list[Result]]:
-    """Parts without a job twice: one that was snoozed or rescued may have run again."""
-    rest = list(results)
-    while rest:
-        part = {result.job.id: result for result in reversed(rest)}
-        yield list(part.values())
-        kept = {id(result) for result in part.values()}
-        rest = [result for result in rest if id(result) not in kept]

@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from json import loads
 from string import Template
 from typing import Any
-from uuid import UUID
 
 from ... import db
 from ...db import Connection
 from ...notify.ears import Ears
 from ...notify.link import Connect, Loop
-from ..job import SQL, Job, Result
+from ..job import SQL, Job, Result, hand_back
+from ..kinds import WorkerOptions
 from ..new import array
 from .pool import Pool
 
@@ -28,33 +28,33 @@ Row = tuple[Any, ...]
 
 
 class Fetcher(Loop):
-    """Feeds the pools, by queue. patience: seconds that a statement may take. ready: whether the
-    worker may take jobs now. ears: what it rests on, its connection LISTENs. nudge: called with
-    "j:<queue>" where jobs have become due that other processes may wait for. held: where each
-    fetched job is put, by id. give_back: called with what was fetched and shall not be run here.
+    """Feeds the pools, by queue.
+
+    held: where each fetched job is put, by id. ears: what it rests on, its connection LISTENs.
+    ready: whether the worker may take jobs now. nudge: called with "j:<queue>" where jobs have
+    become due that other processes may wait for. give_back: called with what was fetched and shall
+    not be run here.
     """
 
     def __init__(
         self,
+        options: WorkerOptions,
         connect: Connect,
-        worker: UUID,
         pools: Mapping[str, Pool],
-        kinds: Sequence[str],
-        poll_interval: float,
-        *,
-        patience: float,
-        ready: Callable[[], bool],
-        ears: Ears,
-        nudge: Callable[[str], object],
         held: dict[int, Job],
+        ears: Ears,
+        *,
+        ready: Callable[[], bool],
+        nudge: Callable[[str], object],
         give_back: Callable[[Result], object],
     ) -> None:
-        super().__init__("job-fetch", self._step, connect, patience, wake=ears)
-        self._pools, self._poll_interval = pools, poll_interval
-        self._ready, self._ears, self._nudge = ready, ears, nudge
-        self._held, self._give_back = held, give_back
+        super().__init__("job-fetch", self._step, connect, options.rescue_after, wake=ears)
+        self._pools, self._held, self._ears = pools, held, ears
+        self._ready, self._nudge, self._give_back = ready, nudge, give_back
+        self._poll_interval = options.poll_interval
         # PERF: as PostgreSQL writes them: psycopg takes 80 us for a list after a rest.
-        self._params = {"worker": str(worker), "kinds": array(kinds), "queues": array(list(pools))}
+        kinds, queues = array(list(options.kinds)), array(list(pools))
+        self._params = {"worker": str(options.id), "kinds": kinds, "queues": queues}
         self._due = 0.0  # when to look next
         self._claim: int | None = None  # of the next fetch, None = ask for one
         self._lost: dict[int, float] = {}  # claim of a fetch without an answer → when to forget it
@@ -137,13 +137,15 @@ class Fetcher(Loop):
         self.fetched += len(rows)
         jobs = [_job(row) for row in rows]
         self._held.update((job.id, job) for job in jobs)
+        if rows:  # SAFETY: now that these are held: `asks_for` answers for them until here
+            self._claim = rows[0][12]
         # A job that waits here when this process dies has lost an attempt: not its last one.
         last = {job.id for job in jobs if job.attempt >= job.max_attempts}
         back = [job for job in jobs[free:] if job.id in last] if last else []
         pool.careful = bool(last)
         for job in back:
             pool.more = True
-            self._give_back(Result(job, "handed_back", "available", refund=1))
+            self._give_back(hand_back(job))
         # PERF: last, because a lane wants to run now.
         pool.add([job for job in jobs if job not in back] if back else jobs)
         return len(rows)
@@ -172,8 +174,6 @@ class Fetcher(Loop):
             self._lost[self._claim] = time.monotonic() + REMEMBER
             self._claim = None
             raise
-        if rows:
-            self._claim = rows[0][12]
         return rows
 
     def _mark(self, queue: str, rows: Sequence[Row], *, quick: bool) -> None:

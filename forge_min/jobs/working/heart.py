@@ -10,15 +10,14 @@ import socket
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
-from uuid import UUID
 
 from ... import db
-from ...notify.link import Connect, Loop
-from ..failures import tell_rescued
-from ..job import SQL, Result
+from ...notify.link import Loop
+from ..job import SQL, Result, log_rescue
 from ..keeping.house import RESCUE, STRAY
+from ..kinds import WorkerOptions
 
 Run = tuple[int, int, bool]  # job, claim, whether it shall be cancelled
 LEASE = 3  # heartbeats that a leader stays one without another
@@ -29,41 +28,37 @@ class Heart(Loop):
     dead. A run that is said to be this worker's, and that it does not hold at two beats, ends as if
     it had died.
 
-    told: kinds whose given-up jobs are told of. cancel: called with (id, claim) of each run that
-    somebody has asked to cancel. holds: whether it knows of the run (id, claim). leave: to strike
-    the worker off the list at `stop`, because nothing of it runs.
+    cancel: called with (id, claim) of each run that an operator cancelled. holds: whether the
+    worker knows the run (id, claim). changed: called at the first heartbeat, and when this worker
+    becomes the leader. leave: to strike the worker off the list at `stop`, because nothing of it
+    runs.
     """
 
     def __init__(
         self,
-        connect: Connect,
-        worker: UUID,
-        queues: Mapping[str, int],
-        kinds: Sequence[str],
-        told: Sequence[str],
-        *,
-        heartbeat: float,
-        rescue_after: float,
+        options: WorkerOptions,
         cancel: Callable[[int, int], None],
         holds: Callable[[int, int], bool],
+        changed: Callable[[], object],
     ) -> None:
         # A statement that waits for a lock must not keep it from saying that it lives.
-        super().__init__("job-heart", self._step, connect, rescue_after / 3)
-        self._heartbeat = heartbeat
-        lease = min(rescue_after, LEASE * heartbeat)
-        self._cancel, self._holds = cancel, holds
+        patience = options.rescue_after / 3
+        super().__init__("job-heart", self._step, options.connect_by_index, patience)
+        self._heartbeat = options.heartbeat
+        lease = min(options.rescue_after, LEASE * options.heartbeat)
+        self._cancel, self._holds, self._changed = cancel, holds, changed
         self._strays: set[tuple[int, int]] = set()  # runs that were not held at the last beat
         self._params = {
-            "worker": worker,
+            "worker": options.id,
             "host": socket.gethostname(),
             "pid": os.getpid(),
-            "queues": json.dumps(dict(queues)),
-            "kinds": sorted(kinds),
-            "told": list(told),
-            "rescue_after": rescue_after,
+            "queues": json.dumps(dict(options.queues)),
+            "kinds": sorted(options.kinds),
+            "told": options.discarded_kinds,
+            "rescue_after": options.rescue_after,
             "lease": lease,
             # From the end of a lease until a worker that beat with its holder can have expired.
-            "gap": max(0.0, rescue_after - lease - heartbeat),
+            "gap": max(0.0, options.rescue_after - lease - options.heartbeat),
         }
         self._due = 0.0
         self._look = False
@@ -71,8 +66,6 @@ class Heart(Loop):
         self._done: dict[str, list[float]] = defaultdict(lambda: [0, 0, 0.0])
         self.leave = False
         self.leading = False
-        self.on_first: Callable[[], object] = lambda: None  # called at the first beat
-        self.on_lead: Callable[[], object] = lambda: None  # called when the lead comes to it
         self.beaten = threading.Event()
 
     def ended(self, result: Result, seconds: float) -> None:
@@ -96,32 +89,26 @@ class Heart(Loop):
             self._execute("leave" if self.leave else "step_down")
             return
         look, self._look = self._look, False
-        if time.monotonic() >= self._due:
+        if look or time.monotonic() >= self._due:
             runs = self._beat()
             self._due = time.monotonic() + self._heartbeat
             self._count()
-            self._cancel_asked(runs)
+            for id, claim, cancelled in runs:
+                if cancelled:
+                    self._cancel(id, claim)
             self._end_strays(runs)
-        elif look:
-            self._cancel_asked(self._execute("mine"))
         self.rest(max(0.0, self._due - time.monotonic()))
 
     def _beat(self) -> list[Run]:
-        before = self.leading
         self._execute("beat")
         if not self.beaten.is_set():
             self.beaten.set()
-            self.on_first()
-        found = self._execute("lead")
+            self._changed()
+        before, found = self.leading, self._execute("lead")
         self.leading = found[0][0]
-        if self.leading and not before:
-            self.on_lead()
+        if self.leading > before:
+            self._changed()
         return [(id, claim, cancelled) for _, id, claim, cancelled in found if id is not None]
-
-    def _cancel_asked(self, runs: Sequence[Run]) -> None:
-        for id, claim, cancelled in runs:
-            if cancelled:
-                self._cancel(id, claim)
 
     def _end_strays(self, runs: Sequence[Run]) -> None:
         """Compare what is said to run here with what does."""
@@ -131,7 +118,7 @@ class Heart(Loop):
             ids, claims = map(list, zip(*again))
             params = self._params | {"ids": ids, "claims": claims, "why": STRAY}
             for run in db.run(self.connection(), RESCUE["strays"], params):
-                tell_rescued(run, STRAY)
+                log_rescue(run, STRAY)
 
     def _count(self) -> None:
         with self._lock:

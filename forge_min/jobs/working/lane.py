@@ -12,23 +12,21 @@ import ctypes
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import NamedTuple
 
 import psycopg
 from psycopg.pq import TransactionStatus
 
 from ...auth import as_identity, for_job
 from ...db import Connection
-from ...errors import FieldError, ForgeError, Invalid
-from ...notify.link import Connect, Link
+from ...errors import ForgeError
+from ...notify.link import Link
 from ...observe import noting
-from ..args import reader
-from ..failures import ids_of, tell
-from ..job import Cancelled, Job, Result, failed, judge, own_delay
-from ..kinds import Kind
+from ..args import read_args
+from ..job import Cancelled, Job, Result, failed, ids_of, judge, log_failure, own_delay
+from ..kinds import Kind, WorkerOptions
 
 log = logging.getLogger("forge_min.jobs")
 WARM_UP = 0.2  # seconds without a job, then a thread opens its connection
@@ -38,25 +36,7 @@ IDLE = 1.0  # seconds without an answer after which a connection is asked before
 RECENT = 0.01  # seconds since its last use or check in which a connection is not checked
 AWAY = 1.0  # seconds until a job is taken again that found no connection to the database
 
-Around = Callable[[Job], AbstractContextManager[object]]
 Ended = tuple[Result, BaseException | None]  # None where it succeeded
-
-
-class Terms(NamedTuple):
-    """How a worker runs its jobs. prefetch: jobs that wait per thread. timeout: seconds per job,
-    where its kind says nothing.
-    """
-
-    connect: Connect
-    kinds: Mapping[str, Kind]
-    around: Around
-    prefetch: int
-    timeout: float
-
-    def seconds(self, job: Job) -> float:
-        """How long the job may run."""
-        own = self.kinds[job.kind].timeout
-        return self.timeout if own is None else own
 
 
 class TimedOut(BaseException):
@@ -67,18 +47,18 @@ class TimedOut(BaseException):
 
 class Lane:
     """A thread that works what comes through `inbox`, until None does, on the connection that the
-    terms give to it. finished: called with each result and its seconds.
+    options give to it. finished: called with each result and its seconds.
     """
 
     def __init__(
         self,
         number: int,
-        terms: Terms,
+        options: WorkerOptions,
         inbox: SimpleQueue[Job | None],
         finished: Callable[[Result, float], None],
     ) -> None:
-        self._terms, self._inbox, self._finished = terms, inbox, finished
-        self._link = Link(terms.connect)
+        self._options, self._inbox, self._finished = options, inbox, finished
+        self._link = Link(options.connect)
         # LOCK: guards the six below, between this thread and check()
         self._lock = threading.Lock()
         self._job: Job | None = None
@@ -125,7 +105,7 @@ class Lane:
         if job is None:
             return None
         result, error = self._late(job, why)
-        tell(result, error)
+        log_failure(result, error)
         return result
 
     def _run(self) -> None:
@@ -168,13 +148,13 @@ class Lane:
         # the second _disarm, after it came, cannot be interrupted.
         if job.cancelled:
             result = judge(job, Cancelled())
-            tell(result, Cancelled())
+            log_failure(result, Cancelled())
             return result
         ended: Ended | None = None
         if (refusal := self._open()) is not None:
             log.warning("job %d is handed back: %s", job.id, refusal)
             return Result(job, "handed_back", "scheduled", refund=1, delay=AWAY)
-        seconds = self._terms.seconds(job)
+        seconds = self._options.seconds(job)
         try:
             try:
                 self._arm(job, started + seconds)
@@ -190,22 +170,22 @@ class Lane:
         result, error = ended
         if error is not None and not self._abandoned:
             # SAFETY: here, not where it was caught: TimedOut must not come inside of a log's lock.
-            tell(result, error)
+            log_failure(result, error)
         return result
 
     def _late(self, job: Job, why: str) -> tuple[Result, TimeoutError]:
         error = TimeoutError(why)
-        delay = own_delay(self._terms.kinds[job.kind].retry, job, error)
+        delay = own_delay(self._options.kinds[job.kind].retry, job, error)
         conn = self._link.conn
         lost = self._lost or (conn is not None and conn.broken)
         return failed(job, why, delay=delay, lost=lost), error
 
     def _handle(self, job: Job) -> Ended:
         job.connect = self._link.connection
-        kind = self._terms.kinds[job.kind]
+        kind = self._options.kinds[job.kind]
         try:
             who = for_job(job.metadata)
-            with as_identity(who), noting(**ids_of(job, who)), self._terms.around(job):
+            with as_identity(who), noting(**ids_of(job, who)), self._options.around(job):
                 run_kind(kind, job)
                 if not self._clean():
                     raise ForgeError(
@@ -251,11 +231,7 @@ def run_kind(kind: Kind, job: Job) -> None:
     if job.unreadable:
         raise ForgeError(job.unreadable, code="F711")
     if kind.args is not None:
-        wrong: list[FieldError] = []
-        job.args = reader(kind.args)(job.given, "/args", wrong)
-        if wrong:
-            told = "; ".join(f"{error.pointer} {error.message}" for error in wrong)
-            raise Invalid(wrong, f"these are no arguments of {kind.name}: {told}", code="F711")
+        job.args = read_args(kind.args, job.given, kind.name)
     call = kind.discarded if "discarded" in job.metadata else kind.work
     if call is not None:
         call(job)

@@ -6,9 +6,11 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
-from ..job import Job, Result
-from .lane import Lane, Terms
+from ..job import Job, Result, hand_back
+from ..kinds import WorkerOptions
+from .lane import Lane
 
 log = logging.getLogger("forge_min.jobs")
 QUICK = 0.1  # seconds: longer jobs are not fetched ahead, other processes may be free for them
@@ -19,8 +21,8 @@ Observer = Callable[[Job, str, float], None]
 
 
 class Pool:
-    """`size` lanes that share an inbox. done: takes each result. hungry: called when it is time to
-    fetch.
+    """The lanes of a queue, which share an inbox. done: takes each result. hungry: called when it
+    is time to fetch.
 
     more: whether the queue is thought to hold jobs. Set by anyone, cleared by the fetching thread.
     careful: whether to fetch no more than threads are free.
@@ -29,20 +31,19 @@ class Pool:
     def __init__(
         self,
         name: str,
-        size: int,
-        terms: Terms,
+        options: WorkerOptions,
         first_number: int,
         *,
         done: Callable[[Result, float], None],
         hungry: Callable[[], None],
     ) -> None:
         self.name = name
-        self.size = size
-        self.terms = terms
+        self.size = size = options.queues[name]
+        self._options = options
         self.inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self.more = False
         self.careful = False
-        self._ahead = size * terms.prefetch
+        self._ahead = size * options.prefetch
         self._done = done
         self._hungry = hungry
         self._lock = threading.Lock()  # LOCK: guards _in_hand, _mean and lanes
@@ -100,13 +101,12 @@ class Pool:
             return []
         with self._lock:
             self._mean = max(self._mean, QUICK)
-        back = self.take_back()
-        kept, back = back[: self._ahead], back[self._ahead :]
-        for result in kept:
+        results = self.take_back()
+        for result in results[: self._ahead]:
             self.inbox.put(result.job)
         with self._lock:
-            self._in_hand -= len(back)
-        return back
+            self._in_hand -= len(results[self._ahead :])
+        return results[self._ahead :]
 
     @property
     def stuck(self) -> int:
@@ -116,14 +116,11 @@ class Pool:
 
     def take_back(self) -> list[Result]:
         """The jobs that no lane has started, given back."""
-        results: list[Result] = []
-        while True:
-            try:
-                job = self.inbox.get_nowait()
-            except queue.Empty:
-                return results
-            if job is not None:
-                results.append(Result(job, "handed_back", "available", refund=1))
+        jobs: list[Job | None] = []
+        with suppress(queue.Empty):
+            while True:
+                jobs.append(self.inbox.get_nowait())
+        return [hand_back(job) for job in jobs if job is not None]
 
     def close(self) -> None:
         """Let each lane end after its job."""
@@ -139,7 +136,7 @@ class Pool:
         return max(self._ahead, min(int(self.size * AHEAD / max(self._mean, 1e-6)), MOST_AHEAD))
 
     def _lane(self, number: int) -> Lane:
-        return Lane(number, self.terms, self.inbox, self.finished)
+        return Lane(number, self._options, self.inbox, self.finished)
 
     def _replace(self, lane: Lane) -> None:
         result = lane.abandon("the job took too long and does not return")
@@ -151,4 +148,4 @@ class Pool:
             self.lanes[self.lanes.index(lane)] = fresh
             self._left.append(lane)
         fresh.thread.start()
-        self.finished(result, self.terms.seconds(result.job))
+        self.finished(result, self._options.seconds(result.job))

@@ -14,11 +14,10 @@ from ...notify.ears import Ears
 from ...notify.link import Connect, Loop, is_pooled
 from ..job import Job, Result
 from ..keeping import House, Periodic, Retention
-from ..kinds import Handler, Kind, told_of
+from ..kinds import Around, Handler, Kind, WorkerOptions, told_of
 from .acks import Acknowledger
 from .fetch import Fetcher
 from .heart import Heart
-from .lane import Around, Terms
 from .pool import Observer, Pool
 
 log = logging.getLogger("forge_min.jobs")
@@ -62,38 +61,53 @@ class Worker:
         nudger: Nudger | None = None,
         on_stuck: Callable[[], object] | None = None,
     ) -> None:
-        around = around or (lambda job: nullcontext())
         made = {n: kind if isinstance(kind, Kind) else Kind(n, kind) for n, kind in kinds.items()}
-        self._terms = Terms(connect, made, around, prefetch, timeout)
-        self._told = told_of(made)
-        self._queues = dict(queues)
-        self._poll_interval = poll_interval
-        self._heartbeat, self._rescue_after = heartbeat, rescue_after
-        self._periodic, self._retention = periodic, retention
+        options = WorkerOptions(
+            id=uuid.uuid4(),
+            connect=connect,
+            connect_by_index=_by_index(connect),
+            kinds=made,
+            discarded_kinds=told_of(made),
+            queues=queues,
+            around=around or nullcontext,
+            prefetch=prefetch,
+            timeout=timeout,
+            poll_interval=poll_interval,
+            heartbeat=heartbeat,
+            rescue_after=rescue_after,
+        )
+        self.id = options.id
+        """Fresh for each worker, never a host name, so that old claims stay old."""
         self._observer, self._on_stuck = observer, on_stuck
-        self._listen, self._nudger = listen, nudger
         self._running = False
-        self._build()
-
-    @property
-    def id(self) -> uuid.UUID:
-        """Of this life: fresh at every start, never a host name, so that old claims stay old."""
-        return self._id
-
-    @property
-    def fetched(self) -> int:
-        """Jobs that were taken."""
-        return self._fetcher.fetched
-
-    @property
-    def stale(self) -> int:
-        """Results that were refused because the job had been taken from this worker."""
-        return self._acks.stale
-
-    @property
-    def rescued(self) -> int:
-        """Jobs of dead workers that this one rescued."""
-        return self._house.rescued
+        self._held: dict[int, Job] = {}  # from the fetch until its end is written down, by id
+        self._pools: dict[str, Pool] = {}
+        first = 1
+        for name, size in queues.items():
+            self._pools[name] = Pool(name, options, first, done=self._done, hungry=self._hungry)
+            first += size
+        self._acks = Acknowledger(options, self._backlog, self._written)
+        self._heart = Heart(options, self._cancel, self._holds, self._wake_all)
+        self._house = House(options, periodic, retention, lambda: self._heart.leading)
+        self._watch = Loop("job-watch", self._look_after, None)
+        limits = [options.timeout, *(kind.timeout for kind in made.values() if kind.timeout)]
+        self._tick = min(0.5, heartbeat, min(limits) / 4)
+        self._ears = Ears(
+            ["c", *("j:" + name for name in queues)],
+            heard=self._heard,
+            listen=listen is not None,
+            nudger=nudger,
+        )
+        self._fetcher = Fetcher(
+            options,
+            _by_index(listen) if listen else options.connect_by_index,
+            self._pools,
+            self._held,
+            self._ears,
+            ready=self._ready,
+            nudge=nudger.nudge if nudger is not None else lambda payload: None,
+            give_back=self._acks.put,
+        )
 
     @property
     def ready(self) -> tuple[bool, str]:
@@ -112,19 +126,15 @@ class Worker:
 
     def start(self) -> None:
         """Start the threads `job-fetch`, `job-N`, `job-ack`, `job-heart`, `job-watch` and
-        `job-house`.
-        Idempotent.
+        `job-house`. Idempotent. Raises RuntimeError after `stop`: make another worker.
         """
         if self._running:
             return
-        self._build()
-        self._running = True
-        self._acks.start()
-        self._heart.start()
-        self._watch.start()
-        self._house.start()
-        for pool in self._pools.values():
+        for pool in self._pools.values():  # first: a thread cannot be started twice
             pool.start()
+        self._running = True
+        for part in (self._acks, self._heart, self._watch, self._house):
+            part.start()
         self._ears.open()
         self._fetcher.start()
 
@@ -161,71 +171,15 @@ class Worker:
 
     # -- parts ------------------------------------------------------------------------------------
 
-    def _build(self) -> None:
-        """New parts, for one life."""
-        self._id = uuid.uuid4()
-        connect, kinds = _by_index(self._terms.connect), list(self._terms.kinds)
-        self._pools: dict[str, Pool] = {}
-        self._reported = False
-        first = 1
-        for name, size in self._queues.items():
-            pool = Pool(name, size, self._terms, first, done=self._done, hungry=self._hungry)
-            self._pools[name] = pool
-            first += size
-        self._held: dict[int, Job] = {}  # from the fetch until its end is written down, by id
-        self._acks = Acknowledger(connect, self._id, self._told, self._backlog, self._written)
-        self._heart = Heart(
-            connect,
-            self._id,
-            self._queues,
-            kinds,
-            self._told,
-            heartbeat=self._heartbeat,
-            rescue_after=self._rescue_after,
-            cancel=self._cancel,
-            holds=self._holds,
-        )
-        self._tick = min([0.5, self._heartbeat, self._terms.timeout / 4, *self._timeouts()])
-        self._watch = Loop("job-watch", self._look_after, None)
-        self._house = House(
-            connect,
-            self._id,
-            self._periodic,
-            self._retention,
-            self._told,
-            heartbeat=self._heartbeat,
-            leading=lambda: self._heart.leading,
-        )
-        self._heart.on_lead = self._house.wake.set
-        self._ears = Ears(
-            ["c", *("j:" + name for name in self._pools)],
-            heard=self._heard,
-            listen=self._listen is not None,
-            nudger=self._nudger,
-        )
-        self._fetcher = Fetcher(
-            _by_index(self._listen) if self._listen else connect,
-            self._id,
-            self._pools,
-            kinds,
-            self._poll_interval,
-            patience=self._rescue_after,
-            ready=self._ready,
-            ears=self._ears,
-            nudge=self._nudger.nudge if self._nudger is not None else lambda payload: None,
-            held=self._held,
-            give_back=self._acks.put,
-        )
-        self._heart.on_first = self._fetcher.wake.set
-
     def _heard(self, payload: str) -> None:
         if payload == "c":
             self._heart.look()
         else:
             self._pools[payload[2:]].more = True
 
-    def _timeouts(self) -> list[float]:
-        return [kind.timeout / 4 for kind in self._terms.kinds.values() if kind.timeout]
+    def _wake_all(self) -> None:
+        self._fetcher.wake.set()
+        self._house.wake.set()
 
     def _ready(self) -> bool:
         return self._heart.beaten.is_set() and self._acks.pending < MOST_PENDING
@@ -268,9 +222,9 @@ class Worker:
             pool.check(now)
             for result in pool.too_many(now):
                 self._acks.put(result)
-        if self._on_stuck is not None and not self._reported and self.stuck >= MOST_STUCK:
-            self._reported = True
-            self._on_stuck()
+        if self._on_stuck is not None and self.stuck >= MOST_STUCK:
+            on_stuck, self._on_stuck = self._on_stuck, None
+            on_stuck()
         self._watch.rest(self._tick)
 
     def _holds(self, id: int, claim: int) -> bool:
