@@ -19,19 +19,14 @@ from urllib.parse import quote
 
 from ..config import Config, load
 from ..data import files, table
-from .artifact import BASE, DRIVERS, replace
+from .artifact.archive import replace
+from .artifact.distributions import BASE, DRIVERS
 from .failure import failure
 from .project import read_project, secret_names
-from .vendor import (
-    FOLDER,
-    LOCK,
-    OWN,
-    WHEELS,
-    Wheel,
-    is_musl,
-    read_wheelhouse,
-    wheel_for,
-)
+from .vendor.own import NAME as OWN
+from .vendor.own import wheel_for
+from .vendor.wheel import Wheel, is_musl
+from .vendor.wheelhouse import FOLDER, LOCK, WHEELS, read_wheelhouse
 
 Base = Literal["alpine", "debian"]
 Also = Literal["compose", "systemd"]

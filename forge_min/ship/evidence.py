@@ -26,10 +26,12 @@ from xml.etree import ElementTree
 
 from ..data import files
 from ..manifest import Manifest
-from .artifact import normalise, package_root, replace
+from .artifact.archive import replace
+from .artifact.distributions import normalise
+from .artifact.package import package_root
 from .failure import failure
 from .info import SKIPPED
-from .vendor import SBOM
+from .vendor.sbom import NAME as SBOM
 from .verify import Verified
 
 PROVED, FAILED, UNPROVED = "proved", "failed", "not proved"

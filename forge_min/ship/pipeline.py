@@ -16,7 +16,12 @@ from ..generate import generate
 from ..manifest import INFO, NAME, Manifest
 from ..pages import compile_pages
 from ..parse import ResourceIR
-from . import artifact
+from .artifact import archive, distributions
+from .artifact.assets import prepare_assets
+from .artifact.bytecode import compile_members
+from .artifact.distributions import BASE, DRIVERS
+from .artifact.imports import check_imports
+from .artifact.package import package_members
 from .failure import failure
 from .info import build_info, files_of_git, with_hashes
 from .project import Project, check_files, parse_schemas, project_members, read_project
@@ -28,16 +33,10 @@ from .stylesheets import (
     is_up_to_date,
     make_stylesheet,
 )
-from .vendor import (
-    FOLDER,
-    SBOM,
-    Wheelhouse,
-    check_scripts,
-    collect,
-    package_files,
-    read_wheelhouse,
-    sbom_of_artifact,
-)
+from .vendor.sbom import NAME as SBOM
+from .vendor.sbom import sbom_of_artifact
+from .vendor.scripts import check_scripts
+from .vendor.wheelhouse import FOLDER, Wheelhouse, collect, package_files, read_wheelhouse
 from .verify import compare, read_current
 
 Format = Literal["zipapp", "dir"]
@@ -147,14 +146,12 @@ def _package(
         _check_place(path, project.root, format)
     house = read_wheelhouse(project.root / FOLDER)
     driver = _driver(format, house)
-    distributions = collect(house, [*artifact.BASE, artifact.DRIVERS[driver]])
+    needed = collect(house, [*BASE, DRIVERS[driver]])
     own = project_members(project.root)
     files = files_of_git(project, own)
-    sources = _sources(project, own, package_files(house), distributions)
-    sources[SBOM] = sbom_of_artifact(project, distributions)
-    info = build_info(
-        project, sources, distributions, files=files, driver=driver, skip_css=skip_css
-    )
+    sources = _sources(project, own, package_files(house), needed)
+    sources[SBOM] = sbom_of_artifact(project, needed)
+    info = build_info(project, sources, needed, files=files, driver=driver, skip_css=skip_css)
     if not verify and (current := read_current(path, info)):
         return path, current
     members = _compiled(sources, zipped=format == "zipapp")
@@ -164,9 +161,9 @@ def _package(
     if verify:
         compare(path, members)
     else:
-        write = artifact.write_zipapp if format == "zipapp" else artifact.write_folder
+        write = archive.write_zipapp if format == "zipapp" else archive.write_folder
         write(members, path)
-        artifact.write_sums(path)
+        archive.write_sums(path)
     return path, info
 
 
@@ -181,27 +178,27 @@ def _check_place(path: Path, root: Path, format: Format) -> None:
     """Raises BuildError F345 where something lies that no build made, and for the name of a file
     that lies beside an artifact or in it.
     """
-    if path.name in (artifact.SUMS, SBOM, INFO, NAME):
+    if path.name in (archive.SUMS, SBOM, INFO, NAME):
         raise failure("reserved", path=path)
     if format == "dir":
-        artifact.check_folder(path, root)
+        archive.check_folder(path, root)
     else:
-        artifact.check_file(path)
+        archive.check_file(path)
 
 
 def _driver(format: Format, house: Wheelhouse | None) -> str:
     """psycopg's implementation: with its own libpq in a zip; in a folder the system's, where the
     distributions come from a place that has it.
     """
-    has = house.has if house else artifact.is_installed
-    return "c" if format == "dir" and has(artifact.DRIVERS["c"]) else "binary"
+    has = house.has if house else distributions.is_installed
+    return "c" if format == "dir" and has(DRIVERS["c"]) else "binary"
 
 
 def _sources(
     project: Project,
     own: dict[str, bytes],
     package: Mapping[str, bytes],
-    distributions: list[Distribution],
+    needed: list[Distribution],
 ) -> dict[str, bytes]:
     """Every member but those that are made of others. own: the project's. package: all of
     forge_min's own files.
@@ -211,14 +208,14 @@ def _sources(
         own.pop(project.css, None)  # no browser reads it
     for part in (
         own,
-        artifact.package_members(package),
-        *map(artifact.members, distributions),
+        package_members(package),
+        *map(distributions.members, needed),
     ):
         for name in part.keys() & members.keys():
             raise failure("same_name", name=name)
         members |= part
-    artifact.check_imports(own, package, members)
-    return artifact.prepare_assets(members)
+    check_imports(own, package, members)
+    return prepare_assets(members)
 
 
 def _compiled(members: Mapping[str, bytes], *, zipped: bool) -> dict[str, bytes]:
@@ -226,6 +223,6 @@ def _compiled(members: Mapping[str, bytes], *, zipped: bool) -> dict[str, bytes]
     others = {name: text for name, text in members.items() if name not in on_disk}
     return {
         **members,
-        **artifact.compile_members(on_disk, beside=False),
-        **artifact.compile_members(others, beside=zipped),
+        **compile_members(on_disk, beside=False),
+        **compile_members(others, beside=zipped),
     }

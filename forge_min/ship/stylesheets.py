@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..manifest import Manifest
-from . import artifact
+from .artifact.archive import replace
 from .failure import failure
 from .project import Project, read_file, read_project, style_sources
 
@@ -77,7 +77,7 @@ def make_stylesheet(project: Project) -> None:
     or an app.css is there that no build made.
     """
     data = _made(project)
-    artifact.replace(project.root / MADE, lambda new: new.write_bytes(data))
+    replace(project.root / MADE, lambda new: new.write_bytes(data))
 
 
 def refresh_stylesheet(project: Project) -> None:

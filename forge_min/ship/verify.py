@@ -16,9 +16,10 @@ from typing import Any
 
 from ..errors import BuildError
 from ..manifest import INFO, NAME, Manifest, read_members
-from .artifact import SUMS, normalise, read_sums, sums_name, write_zipapp
+from .artifact.archive import SUMS, read_sums, sums_name, write_zipapp
+from .artifact.distributions import normalise
 from .failure import failure
-from .vendor import SBOM
+from .vendor.sbom import NAME as SBOM
 
 _MADE = ("sources", "manifest", "native", "native_files")  # of build-info.json: follow from inputs
 

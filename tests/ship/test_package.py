@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 from forge_min.errors import BuildError
-from forge_min.ship import artifact, build
-from forge_min.ship.artifact import package_files, package_members, package_root
-from forge_min.ship.vendor import package_files as checked_files
-from forge_min.ship.vendor import read_wheelhouse
+from forge_min.ship import build
+from forge_min.ship.artifact import package
+from forge_min.ship.artifact.distributions import BASE, DRIVERS, collect
+from forge_min.ship.artifact.package import package_files, package_members, package_root
 from forge_min.ship.vendor.own import own_wheels
 from forge_min.ship.vendor.wheel import PURE, Wheel, pack, repack
+from forge_min.ship.vendor.wheelhouse import package_files as checked_files
+from forge_min.ship.vendor.wheelhouse import read_wheelhouse
 
 from ship.test_vendor_wheelhouse import fill
 from wheels import install, make_wheel
@@ -110,7 +112,7 @@ def test_a_wheelhouse_without_forge_min_builds_nothing(tmp_path: Path) -> None:
 def test_a_build_takes_no_altered_installation(
     project: Path, installed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(artifact, "package_root", lambda: installed)
+    monkeypatch.setattr(package, "package_root", lambda: installed)
     build(project)
     (installed / "entry.py").write_text("print('BACKDOOR')\n")
     with pytest.raises(BuildError, match=r"forge_min/entry\.py") as caught:
@@ -121,7 +123,7 @@ def test_a_build_takes_no_altered_installation(
 @pytest.mark.thorough
 @pytest.mark.slow
 def test_a_folder_takes_the_driver_that_the_wheelhouse_has(project: Path) -> None:
-    names = [*artifact.BASE, artifact.DRIVERS["binary"]]
-    found = [repack(dist) for dist in artifact.collect(names)]
+    names = [*BASE, DRIVERS["binary"]]
+    found = [repack(dist) for dist in collect(names)]
     fill(project, *found, *own_wheels())
     assert build(project, format="dir").info["driver"] == "binary"

@@ -16,10 +16,11 @@ import pytest
 from forge_min.errors import BuildError
 from forge_min.manifest import Manifest, read_members
 from forge_min.ship import Vendored, vendor
-from forge_min.ship.artifact import members, normalise
+from forge_min.ship.artifact.distributions import members, normalise
 from forge_min.ship.project import read_project
-from forge_min.ship.vendor import SBOM, collect, read_wheelhouse, sbom_of_artifact
-from forge_min.ship.vendor.wheelhouse import read_lock
+from forge_min.ship.vendor.sbom import NAME as SBOM
+from forge_min.ship.vendor.sbom import sbom_of_artifact
+from forge_min.ship.vendor.wheelhouse import collect, read_lock, read_wheelhouse
 
 from wheels import DIGEST, SCRIPT, alter, environment, install_star, pin
 

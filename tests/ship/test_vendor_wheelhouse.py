@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 from forge_min.errors import BuildError
 from forge_min.ship import build
-from forge_min.ship.artifact import collect as installed
-from forge_min.ship.vendor import collect as collect_from
-from forge_min.ship.vendor import read_wheelhouse
+from forge_min.ship.artifact.distributions import collect as installed
 from forge_min.ship.vendor.wheel import Wheel
-from forge_min.ship.vendor.wheelhouse import read_lock, write_lock
+from forge_min.ship.vendor.wheelhouse import collect as collect_from
+from forge_min.ship.vendor.wheelhouse import read_lock, read_wheelhouse, write_lock
 
 from wheels import alter, make_wheel
 

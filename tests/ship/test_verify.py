@@ -14,7 +14,7 @@ import pytest
 from forge_min.errors import BuildError
 from forge_min.manifest import INFO, NAME, Manifest
 from forge_min.ship import verify
-from forge_min.ship.artifact import write_folder, write_sums, write_zipapp
+from forge_min.ship.artifact.archive import write_folder, write_sums, write_zipapp
 from forge_min.ship.info import with_hashes
 
 MEMBERS = {

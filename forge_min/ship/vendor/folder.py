@@ -12,7 +12,8 @@ from pathlib import Path
 
 from ...data import files
 from ...manifest import Manifest
-from .. import artifact
+from ..artifact.archive import SUMS, check_folder, write_folder
+from ..artifact.distributions import BASE, DRIVERS, collect
 from ..project import read_project
 from ..steps import Step, no_network, timed
 from .gathering import from_index, here
@@ -23,7 +24,7 @@ from .scripts import fetch_scripts
 from .wheel import Wheel, repack
 from .wheelhouse import FOLDER, LOCK, WHEELS, write_lock
 
-_NEEDED = (*artifact.BASE, artifact.DRIVERS["binary"])
+_NEEDED = (*BASE, DRIVERS["binary"])
 _TOOL = "pip"  # installs the others; where they run, nothing needs it
 _SHIP = __package__.rpartition(".")[0]
 
@@ -63,11 +64,11 @@ def vendor(
     steps: dict[str, float] = {}
     clock = partial(timed, steps, step)
     path = output or root / FOLDER
-    artifact.check_folder(path, root, artifact.SUMS)
+    check_folder(path, root, SUMS)
     with no_network() if offline else nullcontext():
         with clock("own wheel"):
             project = read_project(root)
-            needed = artifact.collect([*_NEEDED, _TOOL])
+            needed = collect([*_NEEDED, _TOOL])
             others = other_wheels(own)
             made = {wheel.file for wheel in others}
             wheels = [*others, *(wheel for wheel in own_wheels() if wheel.file not in made)]
@@ -81,7 +82,7 @@ def vendor(
         with clock("folder"):
             bill = sbom_of_wheels(project, wheels, scripts)
             members = _members(wheels, scripts.values(), bill)
-            artifact.write_folder(members, path)
+            write_folder(members, path)
     size = sum(map(len, members.values()))
     names = {wheel.name: licence_of(wheel.distribution()) for wheel in wheels}
     return Vendored(path, size, steps, tuple(w.file for w in wheels), names, tuple(scripts))
@@ -99,4 +100,4 @@ def _members(
         members[f"{_TOOL if wheel.name == _TOOL else WHEELS}/{wheel.file}"] = wheel.data
     for dist in (*(wheel.distribution() for wheel in wheels), *others):
         members |= licence_texts(dist)
-    return {**members, artifact.SUMS: Manifest.of(members).write().encode()}
+    return {**members, SUMS: Manifest.of(members).write().encode()}

@@ -10,7 +10,10 @@ from pathlib import Path, PurePosixPath
 from ... import __version__
 from ...errors import BuildError
 from ...manifest import listed
-from .. import artifact
+from ..artifact import package
+from ..artifact.archive import write_folder
+from ..artifact.distributions import find_installed, recorded_files
+from ..artifact.package import compiled_core
 from ..failure import failure
 from .wheel import PURE, Wheel, compiled_tag, complete, pack
 
@@ -23,7 +26,7 @@ def own_wheels() -> list[Wheel]:
     """The pure wheel, and the one with the core that runs here. Compiles nothing.
 
     Raises BuildError F341 when forge-min is not installed here, or as another version; as
-    `artifact.package_files`.
+    `package_files`.
     """
     return [pack(NAME, __version__, [tag], files) for tag, files in _contents()]
 
@@ -53,7 +56,7 @@ def copy_source(root: Path, *, force: bool = False) -> Path:
     that runs; F345 when it cannot be written; as `own_wheels`.
     """
     folder = root / "_vendor"
-    if artifact.package_root() == (folder / _PACKAGE).resolve():
+    if package.package_root() == (folder / _PACKAGE).resolve():
         raise failure("runs_there", path=folder / _PACKAGE)
     if not force and not _is_as_copied(folder):
         raise failure("edited_source", path=folder / _PACKAGE)
@@ -62,7 +65,7 @@ def copy_source(root: Path, *, force: bool = False) -> Path:
     for part in (_PACKAGE, _INFO):
         start = f"{part}/"
         inside = {n.removeprefix(start): d for n, d in members.items() if n.startswith(start)}
-        artifact.write_folder(inside, folder / part)
+        write_folder(inside, folder / part)
     for old in folder.glob(f"{_PACKAGE}-*.dist-info"):
         if old.name != _INFO:
             shutil.rmtree(old)
@@ -71,8 +74,8 @@ def copy_source(root: Path, *, force: bool = False) -> Path:
 
 def _contents() -> list[tuple[str, dict[str, bytes]]]:
     """Tag and files of each of our wheels, the one with the core last."""
-    files = artifact.package_files(artifact.package_root())
-    core = artifact.compiled_core(files)
+    files = package.package_files(package.package_root())
+    core = compiled_core(files)
     data = files.pop(core) if core is not None else b""
     pure = {**files, **_information()}
     if core is None:
@@ -82,8 +85,8 @@ def _contents() -> list[tuple[str, dict[str, bytes]]]:
 
 def _information() -> dict[str, bytes]:
     """Its *.dist-info: from the installed one, wheel or checkout."""
-    dist = artifact.find_installed(NAME, __version__)
-    licence = artifact.package_root().parent / "LICENSE"
+    dist = find_installed(NAME, __version__)
+    licence = package.package_root().parent / "LICENSE"
     texts = {
         "METADATA": dist.read_text("METADATA") or dist.read_text("PKG-INFO"),
         "entry_points.txt": dist.read_text("entry_points.txt"),
@@ -95,14 +98,14 @@ def _information() -> dict[str, bytes]:
 
 def _is_as_copied(folder: Path) -> bool:
     """Whether nothing is there, or each file is as the RECORD beside it says, and no other is."""
-    package, records = folder / _PACKAGE, list(folder.glob(f"{_PACKAGE}-*.dist-info"))
-    if not package.exists() and not records:
+    copied, records = folder / _PACKAGE, list(folder.glob(f"{_PACKAGE}-*.dist-info"))
+    if not copied.exists() and not records:
         return True
     if len(records) != 1:
         return False
     try:
-        recorded = artifact.recorded_files(PathDistribution(records[0]), lambda path: True)
+        recorded = recorded_files(PathDistribution(records[0]), lambda path: True)
     except BuildError:
         return False
-    names = {f"{top.name}/{name}" for top in (package, records[0]) for name in listed(top)}
+    names = {f"{top.name}/{name}" for top in (copied, records[0]) for name in listed(top)}
     return {name for name in names if not name.endswith(".pyc")} <= recorded.keys()

@@ -11,7 +11,8 @@ from hashlib import sha256
 from importlib.metadata import Distribution
 from pathlib import Path, PurePosixPath
 
-from .. import artifact
+from ..artifact.archive import replace
+from ..artifact.distributions import find_installed, recorded_files
 from ..failure import failure
 from ..project import Project
 from .gathering import one_from_index
@@ -35,14 +36,14 @@ def fetch_scripts(project: Project, *, offline: bool) -> Iterator[tuple[str, Dis
     for name, row in project.scripts.items():
         dist = _find(row["wheel"], offline=offline)
         member = PurePosixPath(row["member"])
-        data = next(iter(artifact.recorded_files(dist, member.__eq__).values()), None)
+        data = next(iter(recorded_files(dist, member.__eq__).values()), None)
         if data is None:
             raise failure("no_member", name=name, **row)
         digest = sha256(data).hexdigest()
         if digest != row["sha256"]:
             raise failure("other_member", name=name, digest=digest, **row)
         write = partial(Path.write_bytes, data=data)
-        artifact.replace(project.root / "static" / name, write, "file_not_written")
+        replace(project.root / "static" / name, write, "file_not_written")
         yield name, dist
 
 
@@ -50,4 +51,4 @@ def _find(pin: str, *, offline: bool) -> Distribution:
     if not offline:
         return one_from_index(pin).distribution()
     name, _, version = pin.partition("==")
-    return artifact.find_installed(name, version)
+    return find_installed(name, version)

@@ -17,7 +17,8 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.metadata import Distribution, PathDistribution
 from pathlib import Path, PurePosixPath
 
-from .. import artifact
+from ..artifact.archive import write_zip
+from ..artifact.distributions import INSTALLERS_OWN, normalise, record_hash, recorded_files
 from ..failure import failure
 
 _FILE = re.compile(r"([^-]+)-([^-]+)(?:-\d[^-]*)?-([^-]+)-([^-]+)-([^-]+)\.whl")
@@ -49,7 +50,7 @@ class Wheel:
         match = _FILE.fullmatch(self.file)
         assert match is not None, self.file
         name, *others = match.groups()
-        return (artifact.normalise(name), *others)
+        return (normalise(name), *others)
 
     @property
     def name(self) -> str:
@@ -84,8 +85,8 @@ def pack(name: str, version: str, tags: Iterable[str], files: Mapping[str, bytes
     columns = zip(*(tag.split("-") for tag in tags), strict=True)
     tag = "-".join(".".join(sorted(set(column))) for column in columns)
     zipped = io.BytesIO()
-    artifact.write_zip(complete(tags, files), zipped)
-    stem = artifact.normalise(name).replace("-", "_")
+    write_zip(complete(tags, files), zipped)
+    stem = normalise(name).replace("-", "_")
     return Wheel(f"{stem}-{version}-{tag}.whl", zipped.getvalue())
 
 
@@ -106,22 +107,22 @@ def complete(tags: Iterable[str], files: Mapping[str, bytes]) -> dict[str, bytes
 def _record(members: Mapping[str, bytes], itself: str) -> Iterator[str]:
     for name, data in sorted(members.items()):
         quoted = f'"{name}"' if "," in name else name
-        yield f"{quoted},{artifact.record_hash(data)},{len(data)}\n"
+        yield f"{quoted},{record_hash(data)},{len(data)}\n"
     yield f"{itself},,\n"
 
 
 def repack(dist: Distribution) -> Wheel:
     """The wheel that a distribution was installed from, less what an installer put elsewhere.
 
-    Its bytes, and so its hash, are not those of the index. Raises as `artifact.recorded_files`.
+    Its bytes, and so its hash, are not those of the index. Raises as `recorded_files`.
     """
-    files = artifact.recorded_files(dist, _came_with_it)
+    files = recorded_files(dist, _came_with_it)
     tags = re.findall(r"^Tag: (\S+)", dist.read_text("WHEEL") or f"Tag: {PURE}", re.MULTILINE)
     return pack(dist.name, dist.version, tags, files)
 
 
 def _came_with_it(path: PurePosixPath) -> bool:
-    return path.suffix != ".pyc" and path.name not in artifact.INSTALLERS_OWN
+    return path.suffix != ".pyc" and path.name not in INSTALLERS_OWN
 
 
 def is_musl() -> bool:

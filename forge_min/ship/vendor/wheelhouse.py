@@ -13,7 +13,8 @@ from importlib.metadata import Distribution
 from itertools import groupby
 from pathlib import Path
 
-from .. import artifact
+from ..artifact import distributions, package
+from ..artifact.distributions import normalise
 from ..failure import failure
 from .own import NAME as OWN
 from .wheel import Wheel, fits
@@ -43,7 +44,7 @@ def read_lock(text: str) -> Pins:
     for line in re.sub(r"\\\n", " ", text).splitlines():
         pin = _PIN.match(line)
         if pin:
-            found[artifact.normalise(pin[1]), pin[2]] = frozenset(_HASH.findall(line))
+            found[normalise(pin[1]), pin[2]] = frozenset(_HASH.findall(line))
     return found
 
 
@@ -73,7 +74,7 @@ class Wheelhouse:
         F342 for one that differs, is added or missing (a core too), F341 without such a wheel.
         """
         wheel = self._best(OWN)
-        locked = artifact.recorded_package(wheel.distribution())
+        locked = package.recorded_package(wheel.distribution())
         for name in sorted(files.keys() | locked.keys()):
             if files.get(name) != locked.get(name):
                 raise failure("own_differs", file=name, wheel=wheel.file, lock=self.lock)
@@ -119,14 +120,14 @@ def collect(house: Wheelhouse | None, names: Iterable[str]) -> list[Distribution
 
     Raises BuildError F341 for one that is missing.
     """
-    return artifact.collect(names, house.find) if house else artifact.collect(names)
+    return distributions.collect(names, house.find) if house else distributions.collect(names)
 
 
 def package_files(house: Wheelhouse | None) -> dict[str, bytes]:
     """The files of the forge_min that runs, as its installer recorded them and, with a wheelhouse,
-    as the locked wheel has them. Raises as `artifact.package_files` and `check_package`.
+    as the locked wheel has them. Raises as `package.package_files` and `check_package`.
     """
-    files = artifact.package_files(artifact.package_root())
+    files = package.package_files(package.package_root())
     if house:
         house.check_package(files)
     return files
