@@ -30,7 +30,7 @@ from .artifact.archive import replace
 from .artifact.distributions import normalise
 from .artifact.package import package_root
 from .failure import failure
-from .info import SKIPPED
+from .pipeline import SKIPPED
 from .vendor.sbom import NAME as SBOM
 from .verify import Verified
 
@@ -60,7 +60,7 @@ def write_evidence(
         "artifact": verified.path.name,
         "sha256": verified.digest,
         "machine": f"{platform.platform()}, Python {platform.python_version()}",
-        "build": {key: value for key, value in verified.info.items() if key != "native_files"},
+        "build": verified.info,
         "proofs": [proof._asdict() for proof in _proofs(verified, root, tests)],
         "licences": _licences(verified.members, verified.info["inputs"]),
         "hashes": dict(Manifest.of(verified.members).hashes),

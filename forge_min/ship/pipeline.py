@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import platform
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.metadata import Distribution
 from pathlib import Path
 from typing import Literal
 
+from .. import __version__
 from ..errors import BuildError, ErrorGroup, SchemaError
 from ..generate import generate
 from ..manifest import INFO, NAME, Manifest
@@ -21,10 +25,18 @@ from .artifact.assets import prepare_assets
 from .artifact.bytecode import compile_members
 from .artifact.distributions import BASE, DRIVERS
 from .artifact.imports import check_imports
-from .artifact.package import package_members
+from .artifact.package import compiled_core, package_members
 from .failure import failure
-from .info import build_info, files_of_git, with_hashes
-from .project import Project, check_files, parse_schemas, project_members, read_project
+from .origin import commit, source_date
+from .project import (
+    Project,
+    check_files,
+    generating,
+    parse_schemas,
+    project_members,
+    read_project,
+    style_sources,
+)
 from .steps import Step, no_network, timed
 from .stylesheets import (
     MADE,
@@ -41,6 +53,8 @@ from .verify import compare, read_current
 
 Format = Literal["zipapp", "dir"]
 _BOOT = "forge_min/ship/artifact/boot.py"
+_SHIP = "forge_min/ship/"
+SKIPPED = "skipped"  # css of build-info.json: --skip-css
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,16 +161,32 @@ def _package(
     house = read_wheelhouse(project.root / FOLDER)
     driver = _driver(format, house)
     needed = collect(house, [*BASE, DRIVERS[driver]])
-    own = project_members(project.root)
+    own, package = project_members(project.root), package_files(house)
     files = files_of_git(project, own)
-    sources = _sources(project, own, package_files(house), needed)
+    sources = _sources(project, own, package, needed)
     sources[SBOM] = sbom_of_artifact(project, needed)
-    info = build_info(project, sources, needed, files=files, driver=driver, skip_css=skip_css)
+    builder = {name: data for name, data in package.items() if name.startswith(_SHIP)}
+    info: dict[str, object] = {
+        "name": project.name,
+        "version": project.version,
+        "commit": commit(project.root, files),
+        "date": source_date(project.root),
+        "python": platform.python_version(),
+        "suffix": EXTENSION_SUFFIXES[0],
+        "machine": platform.machine(),
+        "zlib": zlib.ZLIB_RUNTIME_VERSION,
+        "impl": "python" if compiled_core(package) is None else "c",
+        "driver": driver,
+        "css": SKIPPED if skip_css else "made",
+        "inputs": {"forge-min": __version__, **{d.name: d.version for d in needed}},
+        "sources": Manifest.of({**sources, **builder}).digest,
+    }
     if not verify and (current := read_current(path, info)):
         return path, current
     members = _compiled(sources, zipped=format == "zipapp")
-    members[NAME] = Manifest.of(members).write().encode()
-    info = with_hashes(info, members)
+    manifest = Manifest.of(members)
+    members[NAME] = manifest.write().encode()
+    info["manifest"] = manifest.digest
     members[INFO] = (json.dumps(info, indent=1) + "\n").encode()
     if verify:
         compare(path, members)
@@ -165,6 +195,16 @@ def _package(
         write(members, path)
         archive.write_sums(path)
     return path, info
+
+
+def files_of_git(project: Project, own: Iterable[str]) -> set[str]:
+    """Return the names of files that a commit must have: inputs of the artifact, and what gen/ and
+    a stylesheet made by the build come from. own: the project's members.
+    """
+    names = {*own, *generating(project.root)}
+    if asks_for_tailwind(project):
+        names = (names | style_sources(project).keys()) - {MADE}
+    return {name for name in names if not name.startswith("gen/")}
 
 
 def _place(project: Project, output: Path | None, format: Format) -> Path:

@@ -21,7 +21,7 @@ from .artifact.distributions import normalise
 from .failure import failure
 from .vendor.sbom import NAME as SBOM
 
-_MADE = ("sources", "manifest", "native", "native_files")  # of build-info.json: follow from inputs
+_MADE = ("sources", "manifest")  # of build-info.json: follow from inputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +74,6 @@ def _differences(members: Mapping[str, bytes]) -> Iterator[str]:
     listed = Manifest.read(members[NAME].decode("utf-8", "replace"))
     for name, what in listed.differences(members).items():
         yield f"{name} {'is' if what == 'missing' else 'was'} {what}"
-    native = Manifest.of({n: data for n, data in members.items() if n.startswith("_native/")})
-    if info.get("native_files") != native.hashes:
-        yield f"{INFO} lists other compiled parts"
-    elif info.get("native") != native.digest:
-        yield f"{INFO} has another hash of the compiled parts"
 
 
 def _some(wrong: list[str]) -> list[str]:

@@ -10,7 +10,6 @@ import threading
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from forge_min.manifest import Manifest
@@ -22,16 +21,12 @@ CONTENT = {
     "_native/a/__init__.py": b"",
     "_native/forge_min/core.so": b"\x7fELF",
 }
-INFO: dict[str, Any] = {
-    "native": Manifest.of(CONTENT).digest,
-    "native_files": Manifest.of(CONTENT).hashes,
-}
-DIGEST = INFO["native"]
+FILES, DIGEST = dict(Manifest.of(CONTENT).hashes), Manifest.of(CONTENT).digest
 
 
 def unpack(place: Path) -> Path:
     """The files into the place; the folder that has them."""
-    folder = Path(boot.unpack_into(str(place), INFO, CONTENT.__getitem__))
+    folder = Path(boot.unpack_into(str(place), FILES, CONTENT.__getitem__))
     assert folder == place / DIGEST
     return folder
 
@@ -110,7 +105,7 @@ def test_a_folder_that_was_tampered_with_is_made_anew(
 ) -> None:
     folder = unpack(tmp_path / "place")
     harm(folder / "_native" / "a" / "core.so")
-    assert not boot.is_whole(str(folder), INFO["native_files"])
+    assert not boot.is_whole(str(folder), FILES)
     assert unpack(tmp_path / "place") == folder
     found = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if not p.is_dir()}
     assert {name: path.read_bytes() for name, path in found.items()} == CONTENT
@@ -119,7 +114,7 @@ def test_a_folder_that_was_tampered_with_is_made_anew(
 
 def test_parts_that_are_not_the_built_ones_are_never_unpacked(tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as caught:
-        boot.unpack_into(str(tmp_path / "place"), INFO, lambda name: b"EVIL")
+        boot.unpack_into(str(tmp_path / "place"), FILES, lambda name: b"EVIL")
     assert str(caught.value.code).startswith("error[F380]: ")
     assert os.listdir(tmp_path / "place") == []
 
@@ -138,7 +133,7 @@ def test_many_at_once_get_one_whole_folder(tmp_path: Path) -> None:
     for thread in threads:
         thread.join(30)
     assert len(folders) == 8 and len(set(folders)) == 1
-    assert boot.is_whole(str(folders[0]), INFO["native_files"])
+    assert boot.is_whole(str(folders[0]), FILES)
     assert os.listdir(tmp_path / "place") == [DIGEST]
 
 
@@ -168,7 +163,7 @@ def test_a_place_of_another_user_is_refused(
 
 def native(root: Path) -> str:
     """Where the parts of the artifact at `root` end up."""
-    return os.path.realpath(boot.native_folder(str(root), INFO, CONTENT.__getitem__))
+    return os.path.realpath(boot.native_folder(str(root), FILES, CONTENT.__getitem__))
 
 
 def blocked(tmp_path: Path) -> str:

@@ -143,11 +143,17 @@ def check_private(folder: str) -> None:
         raise PermissionError(f"{folder} is not a folder of this user alone (0700)")
 
 
+def native_hashes(read: "Callable[[str], bytes]") -> "dict[str, str]":
+    """The compiled parts as the manifest lists them: name → SHA-256 in hexadecimal."""
+    lines = read("manifest.sha256").decode().split("\n")
+    return {line[66:]: line[:64] for line in lines if line.startswith("_native/", 66)}
+
+
 def is_whole(folder: str, files: "dict[str, str]") -> bool:
     """Whether a folder is private, and holds these files, each with its hash, and no others.
 
-    files: name → SHA-256 in hexadecimal. Times and sizes would not show every change. Links are
-    neither followed nor files.
+    files: as of `native_hashes`. Times and sizes would not show every change. Links are neither
+    followed nor files.
     """
     from hashlib import sha256
 
@@ -165,11 +171,10 @@ def is_whole(folder: str, files: "dict[str, str]") -> bool:
         return False
 
 
-def native_parts(info: "dict[str, Any]", read: "Callable[[str], bytes]") -> "dict[str, bytes]":
-    """The compiled parts by name. SystemExit with F380 unless they have the build info's hashes."""
+def native_parts(files: "dict[str, str]", read: "Callable[[str], bytes]") -> "dict[str, bytes]":
+    """The compiled parts by name. SystemExit with F380 unless they have the manifest's hashes."""
     from hashlib import sha256
 
-    files = info["native_files"]
     parts = {name: read(name) for name in sorted(files)}
     if any(sha256(data).hexdigest() != files[name] for name, data in parts.items()):
         why = "the compiled parts of this artifact are not those that were built"
@@ -177,26 +182,30 @@ def native_parts(info: "dict[str, Any]", read: "Callable[[str], bytes]") -> "dic
     return parts
 
 
-def unpack_into(place: str, info: "dict[str, Any]", read: "Callable[[str], bytes]") -> str:
-    """The folder in `place` that has the digest's name, filled if it was not whole; it appears
-    whole or not at all. Raises OSError, also for noexec.
+def unpack_into(place: str, files: "dict[str, str]", read: "Callable[[str], bytes]") -> str:
+    """Return the folder in `place` named by the digest of `files`, filled unless it is whole.
+
+    It appears whole or not at all. Raises OSError, also for noexec.
     """
+    from hashlib import sha256
+
     os.makedirs(place, mode=0o700, exist_ok=True)
     check_private(place)
     if os.statvfs(place).f_flag & os.ST_NOEXEC:
         raise PermissionError(f"{place} is mounted noexec")
-    target = os.path.join(place, info["native"])
-    if not is_whole(target, info["native_files"]):
-        fill(target, info, read)
+    listed = "".join(f"{files[name]}  {name}\n" for name in sorted(files))
+    target = os.path.join(place, sha256(listed.encode()).hexdigest())
+    if not is_whole(target, files):
+        fill(target, files, read)
     return target
 
 
-def fill(target: str, info: "dict[str, Any]", read: "Callable[[str], bytes]") -> None:
+def fill(target: str, files: "dict[str, str]", read: "Callable[[str], bytes]") -> None:
     """Make the folder `target`. Raises OSError."""
     import shutil  # PERF: only here, for the first start alone needs them
     import tempfile
 
-    parts = native_parts(info, read)
+    parts = native_parts(files, read)
     work = tempfile.mkdtemp(prefix=".work-", dir=os.path.dirname(target))
     try:
         fresh = os.path.join(work, "new")
@@ -209,13 +218,13 @@ def fill(target: str, info: "dict[str, Any]", read: "Callable[[str], bytes]") ->
         try:
             os.rename(fresh, target)
         except OSError:
-            if is_whole(target, info["native_files"]):  # of a process that was first
+            if is_whole(target, files):  # of a process that was first
                 return
             os.rename(target, os.path.join(work, "old"))
             os.rename(fresh, target)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    if not is_whole(target, info["native_files"]):
+    if not is_whole(target, files):
         raise OSError("what was written there is not what is read")
 
 
@@ -280,7 +289,7 @@ class InMemory:
             libraries = left
 
 
-def native_folder(root: str, info: "dict[str, Any]", read: "Callable[[str], bytes]") -> str:
+def native_folder(root: str, files: "dict[str, str]", read: "Callable[[str], bytes]") -> str:
     """The folder from which compiled parts load. SystemExit with F351 where nothing holds them."""
     inside = os.path.join(root, "_native")
     if os.path.isdir(root):
@@ -289,11 +298,11 @@ def native_folder(root: str, info: "dict[str, Any]", read: "Callable[[str], byte
     reason = "this user has no cache folder"
     try:
         if place:
-            return os.path.join(unpack_into(place, info, read), "_native")
+            return os.path.join(unpack_into(place, files, read), "_native")
     except OSError as err:
         reason = f"{place}: {err.strerror or err}"
     try:
-        sys.meta_path.insert(0, InMemory(native_parts(info, read)))
+        sys.meta_path.insert(0, InMemory(native_parts(files, read)))
         return inside
     except (OSError, ImportError, AttributeError) as err:  # what an unusual Python lacks
         raise failure(
@@ -314,12 +323,13 @@ def main() -> None:
         raise damaged("build-info.json", err) from None
     check_machine(info, EXTENSION_SUFFIXES[0], sys.version.split()[0])
     sys.dont_write_bytecode = True  # what is unpacked stays as it is, with -O too
-    native = native_folder(root, info, read)
+    files = native_hashes(read)
+    native = native_folder(root, files, read)
     if os.path.isdir(root) or not os.path.isdir(native):  # as it lies, or in memory
         sys.path.insert(1, native)
     else:
         sys.path.append(native)  # last: what somebody adds to it stands for nothing of Python's
-        sys.meta_path.insert(0, Unpacked(native, info["native_files"]))
+        sys.meta_path.insert(0, Unpacked(native, files))
     os.environ.setdefault("PSYCOPG_IMPL", info["driver"])
     try:
         if not os.path.isdir(root):  # it may be gone by now
