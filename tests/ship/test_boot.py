@@ -210,20 +210,19 @@ def test_then_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 FOUND = """
-import sys
-root = sys.argv[1]
+import os, sys
 from forge_min.ship.artifact import boot
 import forge_min.data
+file = sys.argv[1]
+root = boot.hold(file)
 sys.path.insert(0, root)
-boot.reader(root)
-boot.quicken(root)
 import traceback
 import pack.inner, plain, space.part, pack.only_source
 
 print(type(pack.__spec__.loader).__name__, type(plain.__spec__.loader).__name__)
 for module in (pack, pack.inner, plain, space.part):
-    print(module.__name__, module.__file__, module.__package__, module.__spec__.has_location)
-print(pack.__path__, plain.__cached__)
+    print(module.__name__, module.__file__.removeprefix(root), module.__package__)
+print(pack.__path__ == [root + "/pack"])
 try:
     plain.fail()
 except ValueError:
@@ -236,15 +235,14 @@ sys.path.insert(0, sys.argv[2])
 import extra
 del sys.modules["plain"]
 import plain
-print(extra.__file__ == sys.argv[2] + "/extra.py", plain.__file__)
-import importlib, os
-os.rename(root, root + ".aside")
+print(extra.__file__ == sys.argv[2] + "/extra.py", plain.__file__.removeprefix(root))
+import importlib
+os.rename(file, file + ".aside")
 del sys.modules["pack.inner"], sys.modules["space.part"]
 importlib.invalidate_caches()
 import pack.inner, space.part
-print(space.part.__file__)
-os.rename(root + ".aside", root)
-open(root, "wb").write(b"another")
+print(space.part.__file__.removeprefix(root))
+open(file + ".aside", "wb").write(b"another")
 sys.modules["linecache"].clearcache()
 try:
     plain.fail()
@@ -282,15 +280,15 @@ def test_modules_of_a_zip_are_found_as_python_itself_finds_them(tmp_path: Path) 
     )
     assert shown.stdout.splitlines() == [
         "Importer Importer",
-        f"pack {archive}/pack/__init__.pyc pack True",
-        f"pack.inner {archive}/pack/inner.pyc pack True",
-        f"plain {archive}/plain.pyc  True",
-        f"space.part {archive}/space/part.pyc space True",
-        f"['{archive}/pack'] {archive}/plain.pyc",
+        "pack /pack/__init__.pyc pack",
+        "pack.inner /pack/inner.pyc pack",
+        "plain /plain.pyc ",
+        "space.part /space/part.pyc space",
+        "True",
         "raise ValueError('here')",
         "No module named 'pack.missing'",
-        f"True {archive}/plain.pyc",
-        f"{archive}/space/part.pyc",
+        "True /plain.pyc",
+        "/space/part.pyc",
         "ValueError: here",
         "None",
     ]

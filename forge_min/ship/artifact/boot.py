@@ -15,7 +15,6 @@ from contextlib import suppress
 from importlib import import_module
 from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, PathFinder
 from importlib.util import spec_from_file_location
-from zlib import crc32
 
 if False:  # for type checkers alone; annotations are strings, so that an old Python can load them
     from collections.abc import Callable, Iterable
@@ -24,72 +23,26 @@ if False:  # for type checkers alone; annotations are strings, so that an old Py
 
 
 class Importer(zipimport.zipimporter):
-    """Python's own, but finds a module without a look at the disk, or into it to learn its path.
-
-    PERF: a third of the time that 350 modules take (benchmarks/observe/traces.py). root: the
-    artifact. names: what it holds, by paths as this system writes them.
-    """
-
-    root = ""
-    names = {}  # type: dict[str, Any]
-
-    def __init__(self, path: str) -> None:
-        if not (path + os.sep).startswith(self.root + os.sep):
-            super().__init__(path)
-        else:
-            self.archive, self._files = self.root, self.names
-            self.prefix = (path[len(self.root) :] + os.sep).lstrip(os.sep)
-
-    def invalidate_caches(self) -> None:
-        """As zipimporter; what the artifact holds stays known: it is the file of the start."""
-        if self.archive != self.root:
-            super().invalidate_caches()
+    """Python's own, which does not raise for the source of a module, as a traceback asks for it."""
 
     def get_source(self, fullname: str) -> "str | None":
-        """None also where somebody has written into the artifact: no error is lost for it."""
+        """None also if another program has written into the artifact: no error is lost for it."""
         with suppress(Exception):
             return super().get_source(fullname)
         return None
 
-    def find_spec(self, fullname: str, target: "Any" = None) -> "ModuleSpec | None":
-        """As zipimporter, which is asked for all but compiled modules of the artifact."""
-        if self.archive != self.root:
-            return super().find_spec(fullname, target)
-        place = self.prefix + fullname.rpartition(".")[2]
-        path = os.path.join(self.archive, place)
-        if place + ".pyc" in self.names:
-            return spec_from_file_location(fullname, path + ".pyc", loader=self)
-        if os.path.join(place, "__init__.pyc") not in self.names:
-            return super().find_spec(fullname, target)
-        init, at = os.path.join(path, "__init__.pyc"), [path]
-        return spec_from_file_location(fullname, init, loader=self, submodule_search_locations=at)
 
+def hold(root: str) -> str:
+    """The path by which an artifact is read. A folder has its own.
 
-def keep(root: str) -> None:
-    """Have the zip at `root` read from this very file, also when another takes its place: by a
-    handle that forked children share, and programs that are started do not get (PEP 446).
-
-    What Python has read of its contents until now may be the file's before: then it is read again.
+    A zip has a handle's, so that this very file is read also when another takes its place. Forked
+    children share it; programs that are started do not get it (PEP 446).
     """
-    python, held = vars(zipimport), f"/proc/self/fd/{os.open(root, os.O_RDONLY)}"
-    get, given = python.get("_get_data"), os.path.dirname(__file__)
-    if not get or not os.path.isfile(held):  # Python 3.7, which will be told; no /proc
-        return
-    python["_get_data"] = lambda at, entry: get(held if at in (root, given) else at, entry)
-    known = python["_zip_directory_cache"]
-    with suppress(Exception):
-        entry = known[root]["build-info.json"]  # it has the hashes of all others
-        if crc32(get(held, entry)) == entry[7]:
-            return
-    found = python["_read_directory"](held)
-    known[root] = {name: (os.path.join(root, name), *row[1:]) for name, row in found.items()}
-
-
-def quicken(root: str) -> None:
-    """Have the modules of a zip found by `Importer`."""
-    Importer.root, Importer.names = root, vars(zipimport)["_zip_directory_cache"][root]
+    if os.path.isdir(root):
+        return root
+    held = f"/proc/self/fd/{os.open(root, os.O_RDONLY)}"
     sys.path_hooks[sys.path_hooks.index(zipimport.zipimporter)] = Importer
-    sys.path_importer_cache.pop(root, None)
+    return held if os.path.isfile(held) else root  # there is no /proc
 
 
 def failure(code: str, message: str, hint: str) -> SystemExit:
@@ -105,10 +58,9 @@ def damaged(what: str, err: Exception) -> SystemExit:
 
 
 def reader(root: str) -> "Callable[[str], bytes]":
-    """How to read a member of the artifact at `root`, a zip, which is kept, or a folder."""
+    """How to read a member of the artifact at `root`, a zip or a folder."""
     if os.path.isfile(root):
-        keep(root)
-        return zipimport.zipimporter(root).get_data
+        return Importer(root).get_data
 
     def read(name: str) -> bytes:
         with open(os.path.join(root, name), "rb") as file:
@@ -314,9 +266,9 @@ def native_folder(root: str, files: "dict[str, str]", read: "Callable[[str], byt
 
 def main() -> None:
     """What `python3 artifact.pyz` runs."""
-    root = os.path.dirname(os.path.abspath(__file__))
-    sys.path[:1] = [root]  # absolute: it must hold after a change of folder
     try:
+        root = hold(os.path.dirname(os.path.abspath(__file__)))
+        sys.path[:1] = [root]  # absolute: it must hold after a change of folder
         read = reader(root)
         info = json.loads(read("build-info.json"))
     except Exception as err:  # a damaged zip raises many things
@@ -332,8 +284,6 @@ def main() -> None:
         sys.meta_path.insert(0, Unpacked(native, files))
     os.environ.setdefault("PSYCOPG_IMPL", info["driver"])
     try:
-        if not os.path.isdir(root):  # it may be gone by now
-            quicken(root)
         import_module("forge_min").__path__.append(os.path.join(native, "forge_min"))
         entry = import_module("forge_min.entry")
     except Exception as err:
