@@ -23,9 +23,7 @@ from .artifact.archive import replace
 from .artifact.distributions import BASE, DRIVERS
 from .failure import failure
 from .project import read_project, secret_names
-from .vendor.own import NAME as OWN
-from .vendor.own import wheel_for
-from .vendor.wheel import Wheel, is_musl
+from .vendor.wheel import OWN, Wheel, is_musl, wheel_for
 from .vendor.wheelhouse import FOLDER, LOCK, WHEELS, read_wheelhouse
 
 Base = Literal["alpine", "debian"]

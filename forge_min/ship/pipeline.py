@@ -45,9 +45,9 @@ from .stylesheets import (
     is_up_to_date,
     make_stylesheet,
 )
+from .vendor.folder import check_scripts
 from .vendor.sbom import NAME as SBOM
 from .vendor.sbom import sbom_of_artifact
-from .vendor.scripts import check_scripts
 from .vendor.wheelhouse import FOLDER, Wheelhouse, collect, package_files, read_wheelhouse
 from .verify import compare, read_current
 

@@ -11,8 +11,7 @@ from forge_min.ship import build
 from forge_min.ship.artifact import package
 from forge_min.ship.artifact.distributions import BASE, DRIVERS, collect
 from forge_min.ship.artifact.package import package_files, package_members, package_root
-from forge_min.ship.vendor.own import own_wheels
-from forge_min.ship.vendor.wheel import PURE, Wheel, pack, repack
+from forge_min.ship.vendor.wheel import PURE, Wheel, own_wheels, pack, repack
 from forge_min.ship.vendor.wheelhouse import package_files as checked_files
 from forge_min.ship.vendor.wheelhouse import read_wheelhouse
 

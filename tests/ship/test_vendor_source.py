@@ -13,7 +13,7 @@ from forge_min.errors import BuildError
 from forge_min.manifest import read_members
 from forge_min.ship import copy_source
 from forge_min.ship.artifact import package
-from forge_min.ship.vendor import own
+from forge_min.ship.vendor import wheel as own
 
 COPIES = """
 import sys, forge_min.cli, forge_min.ship, forge_min.fanout

@@ -18,9 +18,8 @@ from forge_min.errors import BuildError
 from forge_min.ship.artifact import package
 from forge_min.ship.artifact.distributions import recorded_files
 from forge_min.ship.vendor import wheel as wheels
-from forge_min.ship.vendor.own import other_wheels, own_wheels
 from forge_min.ship.vendor.sbom import licence_of, licence_texts
-from forge_min.ship.vendor.wheel import Wheel, repack
+from forge_min.ship.vendor.wheel import Wheel, other_wheels, own_wheels, repack
 from forge_min.ship.vendor.wheelhouse import Wheelhouse
 
 from wheels import install, make_wheel

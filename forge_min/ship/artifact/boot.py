@@ -13,11 +13,11 @@ import sys
 import zipimport
 from contextlib import suppress
 from importlib import import_module
-from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, PathFinder
+from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader
 from importlib.util import spec_from_file_location
 
 if False:  # for type checkers alone; annotations are strings, so that an old Python can load them
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from importlib.machinery import ModuleSpec
     from typing import Any
 
@@ -180,20 +180,6 @@ def fill(target: str, files: "dict[str, str]", read: "Callable[[str], bytes]") -
         raise OSError("what was written there is not what is read")
 
 
-class Unpacked:
-    """Finds the packages of an unpacked folder before any that is installed on this machine."""
-
-    def __init__(self, native: str, files: "Iterable[str]") -> None:
-        self._native = native
-        self._names = {name.split("/")[1] for name in files} - {"forge_min"}
-
-    def find_spec(self, fullname: str, path: "Any", *_: "Any") -> "ModuleSpec | None":
-        """A package's; what is inside one is found by its path."""
-        if path is not None or fullname not in self._names:
-            return None
-        return PathFinder.find_spec(fullname, [self._native])
-
-
 class InMemory:
     """Finds compiled modules in files without a name (memfd_create(2)), filled at each start: where
     nothing is writable. parts: as of `native_parts`. Raises OSError.
@@ -275,13 +261,8 @@ def main() -> None:
         raise damaged("build-info.json", err) from None
     check_machine(info, EXTENSION_SUFFIXES[0], sys.version.split()[0])
     sys.dont_write_bytecode = True  # what is unpacked stays as it is, with -O too
-    files = native_hashes(read)
-    native = native_folder(root, files, read)
-    if os.path.isdir(root) or not os.path.isdir(native):  # as it lies, or in memory
-        sys.path.insert(1, native)
-    else:
-        sys.path.append(native)  # last: what somebody adds to it stands for nothing of Python's
-        sys.meta_path.insert(0, Unpacked(native, files))
+    native = native_folder(root, native_hashes(read), read)
+    sys.path.insert(1, native)  # nothing that is installed on this machine comes before it
     os.environ.setdefault("PSYCOPG_IMPL", info["driver"])
     try:
         import_module("forge_min").__path__.append(os.path.join(native, "forge_min"))

@@ -20,8 +20,7 @@ from ... import __version__
 from ..artifact.distributions import BASE, normalise, recorded_files, required_names
 from ..origin import source_date
 from ..project import Project
-from .own import NAME as OWN
-from .wheel import Wheel
+from .wheel import OWN, Wheel
 
 NAME = "sbom.cdx.json"
 _OWN_LICENCE = [{"expression": "MIT"}]  # where it runs from a folder, nothing tells it

@@ -16,8 +16,7 @@ from pathlib import Path
 from ..artifact import distributions, package
 from ..artifact.distributions import normalise
 from ..failure import failure
-from .own import NAME as OWN
-from .wheel import Wheel, fits
+from .wheel import OWN, Wheel, fits
 
 Pins = Mapping[tuple[str, str], frozenset[str]]
 
