@@ -25,7 +25,7 @@ from .artifact.assets import prepare_assets
 from .artifact.bytecode import compile_members
 from .artifact.distributions import BASE, DRIVERS
 from .artifact.imports import check_imports
-from .artifact.package import compiled_core, package_members
+from .artifact.package import compiled_core, package_files, package_members, package_root
 from .failure import failure
 from .origin import commit, source_date
 from .project import (
@@ -42,13 +42,12 @@ from .stylesheets import (
     MADE,
     asks_for_tailwind,
     check_stylesheets,
-    is_up_to_date,
     make_stylesheet,
 )
 from .vendor.folder import check_scripts
 from .vendor.sbom import NAME as SBOM
 from .vendor.sbom import sbom_of_artifact
-from .vendor.wheelhouse import FOLDER, Wheelhouse, collect, package_files, read_wheelhouse
+from .vendor.wheelhouse import FOLDER, Wheelhouse, read_wheelhouse
 from .verify import compare, read_current
 
 Format = Literal["zipapp", "dir"]
@@ -107,7 +106,7 @@ def build(
         with clock("css"):
             check_scripts(project)
             if not skip_css:
-                _make_stylesheet(project, verify=verify)
+                make_stylesheet(project, check=verify)
                 check_stylesheets(root)
         with clock("package"):
             path, info = _package(project, output, format, skip_css=skip_css, verify=verify)
@@ -118,13 +117,6 @@ def build(
 def _warnings(project: Project) -> Iterator[BuildError]:
     for place, variable in project.secrets.items():
         yield failure("told_secret", place=place, variable=variable)
-
-
-def _make_stylesheet(project: Project, *, verify: bool) -> None:
-    if asks_for_tailwind(project) and not verify:
-        make_stylesheet(project)
-    elif asks_for_tailwind(project) and not is_up_to_date(project):
-        raise failure("other_made", files=MADE)
 
 
 def _some_of_gen(names: list[str]) -> str:
@@ -160,8 +152,12 @@ def _package(
         _check_place(path, project.root, format)
     house = read_wheelhouse(project.root / FOLDER)
     driver = _driver(format, house)
-    needed = collect(house, [*BASE, DRIVERS[driver]])
-    own, package = project_members(project.root), package_files(house)
+    find = house.find if house else distributions.find_installed
+    needed = distributions.collect([*BASE, DRIVERS[driver]], find)
+    package = package_files(package_root())
+    if house:
+        house.check_package(package)
+    own = project_members(project.root)
     files = files_of_git(project, own)
     sources = _sources(project, own, package, needed)
     sources[SBOM] = sbom_of_artifact(project, needed)

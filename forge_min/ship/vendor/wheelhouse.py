@@ -13,8 +13,8 @@ from importlib.metadata import Distribution
 from itertools import groupby
 from pathlib import Path
 
-from ..artifact import distributions, package
 from ..artifact.distributions import normalise
+from ..artifact.package import recorded_package
 from ..failure import failure
 from .wheel import OWN, Wheel, fits
 
@@ -73,7 +73,7 @@ class Wheelhouse:
         F342 for one that differs, is added or missing (a core too), F341 without such a wheel.
         """
         wheel = self._best(OWN)
-        locked = package.recorded_package(wheel.distribution())
+        locked = recorded_package(wheel.distribution())
         for name in sorted(files.keys() | locked.keys()):
             if files.get(name) != locked.get(name):
                 raise failure("own_differs", file=name, wheel=wheel.file, lock=self.lock)
@@ -111,22 +111,3 @@ def read_wheelhouse(folder: Path) -> Wheelhouse | None:
         if wheel.digest not in pinned.get((wheel.name, wheel.version), ()):
             raise failure("other_wheel", file=wheel.file, lock=lock, digest=wheel.digest)
     return Wheelhouse(lock, pinned, found)
-
-
-def collect(house: Wheelhouse | None, names: Iterable[str]) -> list[Distribution]:
-    """These distributions and all that they require, sorted by name: from the wheelhouse, without
-    one from what is installed.
-
-    Raises BuildError F341 for one that is missing.
-    """
-    return distributions.collect(names, house.find) if house else distributions.collect(names)
-
-
-def package_files(house: Wheelhouse | None) -> dict[str, bytes]:
-    """The files of the forge_min that runs, as its installer recorded them and, with a wheelhouse,
-    as the locked wheel has them. Raises as `package.package_files` and `check_package`.
-    """
-    files = package.package_files(package.package_root())
-    if house:
-        house.check_package(files)
-    return files
