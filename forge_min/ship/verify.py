@@ -16,7 +16,7 @@ from typing import Any
 
 from ..errors import BuildError
 from ..manifest import INFO, NAME, Manifest, read_members
-from .artifact.archive import SUMS, read_sums, sums_name, write_zipapp
+from .artifact.archive import SHEBANG, SUMS, read_sums, sums_name, zip_bytes
 from .artifact.distributions import normalise
 from .failure import failure
 from .vendor.sbom import NAME as SBOM
@@ -162,11 +162,8 @@ def compare(path: Path, members: Mapping[str, bytes]) -> None:
     if found != members:
         names = list(_changes(found, members))
         raise failure("not_same", path=path, names="; ".join(names))
-    if path.is_file():
-        with tempfile.TemporaryDirectory(prefix="forge-verify-") as folder:
-            write_zipapp(members, Path(folder, "again.pyz"))
-            if Path(folder, "again.pyz").read_bytes() != path.read_bytes():
-                raise failure("not_same", path=path, names="the zip's own bytes, no member")
+    if path.is_file() and path.read_bytes() != zip_bytes(members, SHEBANG):
+        raise failure("not_same", path=path, names="the zip's own bytes, no member")
 
 
 def _changes(found: Mapping[str, bytes], members: Mapping[str, bytes]) -> Iterator[str]:

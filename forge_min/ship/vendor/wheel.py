@@ -22,7 +22,7 @@ from ... import __version__
 from ...errors import BuildError
 from ...manifest import listed
 from ..artifact import package
-from ..artifact.archive import write_folder, write_zip
+from ..artifact.archive import write_folder, zip_bytes
 from ..artifact.distributions import (
     INSTALLERS_OWN,
     find_installed,
@@ -98,10 +98,8 @@ def pack(name: str, version: str, tags: Iterable[str], files: Mapping[str, bytes
     tags = list(tags)
     columns = zip(*(tag.split("-") for tag in tags), strict=True)
     tag = "-".join(".".join(sorted(set(column))) for column in columns)
-    zipped = io.BytesIO()
-    write_zip(complete(tags, files), zipped)
     stem = normalise(name).replace("-", "_")
-    return Wheel(f"{stem}-{version}-{tag}.whl", zipped.getvalue())
+    return Wheel(f"{stem}-{version}-{tag}.whl", zip_bytes(complete(tags, files)))
 
 
 def complete(tags: Iterable[str], files: Mapping[str, bytes]) -> dict[str, bytes]:
