@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from hashlib import sha256
 from html import escape
 from pathlib import Path
@@ -26,7 +25,7 @@ from xml.etree import ElementTree
 
 from ..data import files
 from ..manifest import Manifest
-from .artifact.archive import replace
+from .artifact.archive import replace_file
 from .artifact.distributions import normalise
 from .artifact.package import package_root
 from .failure import failure
@@ -67,8 +66,8 @@ def write_evidence(
     }
     page, data = folder / "evidence.html", folder / "evidence.json"
     text = json.dumps(report, indent=1) + "\n"
-    replace(page, partial(Path.write_text, data=_page(report), encoding="utf-8"))
-    replace(data, partial(Path.write_text, data=text, encoding="utf-8"))
+    replace_file(page, _page(report).encode())
+    replace_file(data, text.encode())
     return page, data
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..manifest import Manifest
-from .artifact.archive import replace
+from .artifact.archive import replace_file
 from .artifact.distributions import find_installed, is_installed
 from .failure import failure
 from .project import Project, read_file, read_project, style_sources
@@ -82,7 +82,7 @@ def make_stylesheet(project: Project, *, check: bool = False) -> None:
     if state != "none":
         data = _made(project)
         if not check:
-            replace(project.root / MADE, lambda new: new.write_bytes(data))
+            replace_file(project.root / MADE, data)
         elif data != (project.root / MADE).read_bytes():
             raise failure("other_made", files=MADE)
 

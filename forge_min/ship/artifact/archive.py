@@ -92,8 +92,7 @@ def write_sums(path: Path) -> None:
     names = {name: hash for name, hash in read_sums(path).items() if (path.parent / name).is_file()}
     name = sums_name(path)
     names[name] = sha256((path.parent / name).read_bytes()).hexdigest()
-    text = Manifest(names).write()
-    replace(path.parent / SUMS, lambda temp: temp.write_text(text, "utf-8"))
+    replace_file(path.parent / SUMS, Manifest(names).write().encode())
 
 
 def _check_names(members: Iterable[str]) -> None:
@@ -127,6 +126,11 @@ def replace(path: Path, fill: Callable[[Path], object], unwritten: str = "not_wr
         raise failure(unwritten, path=path, why=err.strerror or err) from err
 
 
+def replace_file(path: Path, data: bytes, unwritten: str = "not_written") -> None:
+    """`replace` by a file with these bytes."""
+    replace(path, lambda temp: temp.write_bytes(data), unwritten)
+
+
 def _scratch(path: Path) -> str:
     return f".{path.name}.forge-"
 
@@ -146,13 +150,13 @@ def check_folder(path: Path, root: Path, listing: str = NAME) -> None:
     lie in it. listing: of an artifact its manifest, of a vendor folder its SHA256SUMS.
     """
     if os.path.lexists(path) and not path.is_dir():
-        raise _not_ours(path, "it is no folder")
+        raise failure("not_ours", path=path, why="it is no folder")
     if root.resolve().is_relative_to(path.resolve()):
-        raise _not_ours(path, f"it holds the project {root}")
+        raise failure("not_ours", path=path, why=f"it holds the project {root}")
     names = listed(path) if path.is_dir() else []
     if names and (strange := sorted(set(names) - _known(path, listing))):
         more = ", ..." if len(strange) > 3 else ""
-        raise _not_ours(path, f"it holds {', '.join(strange[:3])}{more}")
+        raise failure("not_ours", path=path, why=f"it holds {', '.join(strange[:3])}{more}")
 
 
 def check_file(path: Path) -> None:
@@ -163,18 +167,18 @@ def check_file(path: Path) -> None:
     if not os.path.lexists(path):
         return
     if not path.is_file():
-        raise _not_ours(path, "it is no file")
+        raise failure("not_ours", path=path, why="it is no file")
     with path.open("rb") as file:
         start = file.read(len(SHEBANG) + 4)
     if start and start != SHEBANG + b"PK\3\4":
-        raise _not_ours(path, "it is no zipapp")
+        raise failure("not_ours", path=path, why="it is no zipapp")
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError, ValueError):
         return  # a zipapp that nobody can read
     if INFO not in names:
-        raise _not_ours(path, f"it is a zipapp without {INFO}")
+        raise failure("not_ours", path=path, why=f"it is a zipapp without {INFO}")
 
 
 def _known(path: Path, listing: str) -> set[str]:
@@ -184,7 +188,3 @@ def _known(path: Path, listing: str) -> set[str]:
     except (OSError, ValueError, BuildError):
         return set()
     return {*hashes, listing, *((INFO,) if listing == NAME else ())}
-
-
-def _not_ours(path: Path, why: str) -> BuildError:
-    return failure("not_ours", path=path, why=why)

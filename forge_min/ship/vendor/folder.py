@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 
 from ...data import files
 from ...manifest import Manifest
-from ..artifact.archive import SUMS, check_folder, replace, write_folder
+from ..artifact.archive import SUMS, check_folder, replace_file, write_folder
 from ..artifact.distributions import BASE, DRIVERS, collect, find_installed, recorded_files
 from ..failure import failure
 from ..project import Project, read_project
@@ -87,7 +87,8 @@ def vendor(
             if offline:
                 wheels += map(repack, needed)
             else:
-                wheels += from_index(needed, platforms or here())
+                here = [f"{libc}_{platform.machine()}" for libc in _LEVELS]
+                wheels += from_index(needed, platforms or here)
         with clock("scripts"):
             scripts = dict(fetch_scripts(project, offline=offline))
         with clock("folder"):
@@ -131,11 +132,6 @@ def one_from_index(pin: str) -> Wheel:
     with tempfile.TemporaryDirectory(prefix="forge-vendor-") as folder:
         _download(["--ignore-requires-python", pin], folder)
         return Wheel.read(next(Path(folder).glob("*.whl")))
-
-
-def here() -> tuple[str, ...]:
-    """This machine with either library: where the wheels are used is seldom where they are got."""
-    return tuple(f"{libc}_{platform.machine()}" for libc in _LEVELS)
 
 
 def pip_options(name: str) -> list[str]:
@@ -187,8 +183,7 @@ def fetch_scripts(project: Project, *, offline: bool) -> Iterator[tuple[str, Dis
         digest = sha256(data).hexdigest()
         if digest != row["sha256"]:
             raise failure("other_member", name=name, digest=digest, **row)
-        write = partial(Path.write_bytes, data=data)
-        replace(project.root / "static" / name, write, "file_not_written")
+        replace_file(project.root / "static" / name, data, "file_not_written")
         yield name, dist
 
 
