@@ -194,8 +194,10 @@ def _package(
 
 
 def files_of_git(project: Project, own: Iterable[str]) -> set[str]:
-    """Return the names of files that a commit must have: inputs of the artifact, and what gen/ and
-    a stylesheet made by the build come from. own: the project's members.
+    """Return the names of files that a commit must have.
+
+    They are inputs of the artifact, and of gen/ and a stylesheet that the build makes.
+    own: the project's members.
     """
     names = {*own, *generating(project.root)}
     if asks_for_tailwind(project):
