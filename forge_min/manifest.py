@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -65,10 +65,6 @@ class Manifest:
     def digest(self) -> str:
         """One hash that stands for all of them."""
         return sha256(self.write().encode()).hexdigest()
-
-    def only(self, names: Iterable[str]) -> Manifest:
-        """The part of it that lists these names. Raises KeyError for one that is not listed."""
-        return Manifest({name: self.hashes[name] for name in names})
 
     def differences(self, members: Mapping[str, bytes]) -> dict[str, str]:
         """The names of what differs, sorted, each with "missing", "added" or "altered"."""

@@ -38,7 +38,7 @@ def check_artifact(site: Site) -> Iterator[Finding]:
 
 
 def _unpacked(folder: Path, manifest: Manifest) -> Finding:
-    native = manifest.only(name for name in manifest.hashes if name.startswith("_native/"))
+    native = Manifest({n: h for n, h in manifest.hashes.items() if n.startswith("_native/")})
     present, unreadable = read_each(folder)
     wrong = sorted({*native.differences(present), *unreadable})
     message = f"not the artifact's: {listed(wrong)} in {folder}" if wrong else ""

@@ -10,7 +10,6 @@ import re
 import sys
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from string import Template
@@ -19,19 +18,12 @@ from urllib.parse import quote
 
 from ..config import Config, load
 from ..data import files, table
-from .artifact import BASE, DRIVERS, replace
+from .artifact.archive import replace_file
+from .artifact.distributions import BASE, DRIVERS
 from .failure import failure
 from .project import read_project, secret_names
-from .vendor import (
-    FOLDER,
-    LOCK,
-    OWN,
-    WHEELS,
-    Wheel,
-    is_musl,
-    read_wheelhouse,
-    wheel_for,
-)
+from .vendor.wheel import OWN, Wheel, is_musl, wheel_for
+from .vendor.wheelhouse import FOLDER, LOCK, WHEELS, read_wheelhouse
 
 Base = Literal["alpine", "debian"]
 Also = Literal["compose", "systemd"]
@@ -83,7 +75,9 @@ def deploy(
     base = base or ("alpine" if is_musl() else "debian")
     vendor = vendor or _filled(root, base)
     wheel = None if vendor else wheel_for(_LIBC[base])
-    values = _values(root, base, _vendored(root, vendor) if vendor else "", wheel)
+    pure = wheel is not None and wheel.file.endswith("-none-any.whl")
+    source: Source = "vendor" if vendor else "pure" if pure else "wheel"
+    values = _values(root, base, _vendored(root, vendor) if vendor else "", wheel, source)
     wanted = dict(_marked(values, also))
     if wheel is not None:
         wanted[f"{_OWN}/{wheel.file}"] = wheel.data
@@ -96,15 +90,9 @@ def deploy(
     if edited and not force:
         raise failure("edited", names=", ".join(edited))
     for name in differing:
-        write = partial(Path.write_bytes, data=wanted[name])
-        replace(root / name, write, "file_not_written")
+        replace_file(root / name, wanted[name], "file_not_written")
     unchanged = tuple(sorted(wanted.keys() - set(differing)))
-    source: Source = "vendor" if vendor else "pure" if _is_pure(wheel) else "wheel"
     return Deployed(tuple(differing), unchanged, source, values["vendor"] or values["forge_min"])
-
-
-def _is_pure(wheel: Wheel | None) -> bool:
-    return wheel is not None and wheel.file.endswith("-none-any.whl")
 
 
 def _filled(root: Path, base: Base) -> Path | None:
@@ -141,7 +129,9 @@ def _lacking(vendor: Path) -> Iterator[str]:
     yield from (f"{WHEELS}/{name.replace('-', '_')}-*.whl" for name in sorted(missing))
 
 
-def _values(root: Path, base: Base, vendor: str, wheel: Wheel | None) -> dict[str, str]:
+def _values(
+    root: Path, base: Base, vendor: str, wheel: Wheel | None, source: Source
+) -> dict[str, str]:
     """The words of the templates."""
     project, config = read_project(root), load(root, {})
     values = {
@@ -158,7 +148,7 @@ def _values(root: Path, base: Base, vendor: str, wheel: Wheel | None) -> dict[st
         **_ports(config),
     }
     parts = {**_TABLE["base"][base], **_TABLE["admin" if config.admin.enabled else "no_admin"]}
-    parts |= _TABLE["pure" if _is_pure(wheel) else "compiled"]
+    parts |= _TABLE["pure" if source == "pure" else "compiled"]
     values |= {part: _words(text, values) for part, text in parts.items()}
     template = "vendor.tmpl" if vendor else "wheel.tmpl"
     values["install"] = _fill(template, values).rstrip()

@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from hashlib import sha256
 from html import escape
 from pathlib import Path
@@ -26,10 +25,12 @@ from xml.etree import ElementTree
 
 from ..data import files
 from ..manifest import Manifest
-from .artifact import normalise, package_root, replace
+from .artifact.archive import replace_file
+from .artifact.distributions import normalise
+from .artifact.package import package_root
 from .failure import failure
-from .info import SKIPPED
-from .vendor import SBOM
+from .pipeline import SKIPPED
+from .vendor.sbom import NAME as SBOM
 from .verify import Verified
 
 PROVED, FAILED, UNPROVED = "proved", "failed", "not proved"
@@ -58,15 +59,15 @@ def write_evidence(
         "artifact": verified.path.name,
         "sha256": verified.digest,
         "machine": f"{platform.platform()}, Python {platform.python_version()}",
-        "build": {key: value for key, value in verified.info.items() if key != "native_files"},
+        "build": verified.info,
         "proofs": [proof._asdict() for proof in _proofs(verified, root, tests)],
         "licences": _licences(verified.members, verified.info["inputs"]),
         "hashes": dict(Manifest.of(verified.members).hashes),
     }
     page, data = folder / "evidence.html", folder / "evidence.json"
     text = json.dumps(report, indent=1) + "\n"
-    replace(page, partial(Path.write_text, data=_page(report), encoding="utf-8"))
-    replace(data, partial(Path.write_text, data=text, encoding="utf-8"))
+    replace_file(page, _page(report).encode())
+    replace_file(data, text.encode())
     return page, data
 
 

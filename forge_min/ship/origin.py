@@ -64,8 +64,15 @@ def commit(root: Path, files: Iterable[str] = ()) -> str:
     excluded = (f":(exclude){part}" for part in made)
     untracked = ("--untracked-files=normal", "--ignore-submodules=none")
     asked = ("status", "--porcelain", *untracked, "--", ".", *excluded)
-    differs = _must(root, *asked, settings=dict.fromkeys(_filters(root), "")).strip()
-    return f"{name}+changes" if differs or not known <= _tracked(root) else name
+    # The repository's own filters are programs, which `git status` would run on files.
+    named = ("config", "--includes", "-z", "--name-only", "--get-regexp", r"^filter\.")
+    filters = dict.fromkeys(filter(None, _git(root, *named).split("\0")), "")
+    if _run(root, *asked, settings=_SETTINGS | filters, check=True).stdout.strip():
+        return f"{name}+changes"
+    # "H": git watches the file for changes.
+    listed = _run(root, "ls-files", "-v", "-z", "--recurse-submodules", "--", ".", check=True)
+    tracked = {line[2:] for line in listed.stdout.split("\0") if line.startswith("H ")}
+    return name if known <= tracked else f"{name}+changes"
 
 
 def version(root: Path) -> str:
@@ -97,18 +104,6 @@ def source_date(root: Path) -> str:
         raise failure("no_date", given=given) from err
 
 
-def _filters(root: Path) -> list[str]:
-    """The settings of the repository's own filters, which `git status` would run on files."""
-    asked = ("config", "--includes", "-z", "--name-only", "--get-regexp", r"^filter\.")
-    return [name for name in _git(root, *asked).split("\0") if name]
-
-
-def _tracked(root: Path) -> set[str]:
-    """The names of all files that git watches for changes ("H"), below `root`."""
-    lines = _must(root, "ls-files", "-v", "-z", "--recurse-submodules", "--", ".").split("\0")
-    return {line[2:] for line in lines if line.startswith("H ")}
-
-
 def _git(root: Path, *arguments: str) -> str:
     """git's answer, or "" where there is no repository, or nothing to say.
 
@@ -120,17 +115,9 @@ def _git(root: Path, *arguments: str) -> str:
     if answer.returncode == 0:
         return answer.stdout.strip()
     commits = ("rev-list", "--max-count=1", "--all", "--reflog")
-    if _run(root, *_HEAD).returncode and _must(root, *commits):
+    if _run(root, *_HEAD).returncode and _run(root, *commits, check=True).stdout:
         raise failure("no_git", root=root, said="HEAD leads to no commit, and others are there")
     return ""
-
-
-def _must(root: Path, *arguments: str, settings: Mapping[str, str] | None = None) -> str:
-    """git's answer. Raises BuildError F353."""
-    answer = _run(root, *arguments, settings=settings)
-    if answer.returncode != 0:
-        raise failure("no_git", root=root, said=" ".join(answer.stderr.split()))
-    return answer.stdout
 
 
 def _repository(root: Path) -> Path | None:
@@ -141,16 +128,16 @@ def _repository(root: Path) -> Path | None:
 
 
 def _run(
-    root: Path, *arguments: str, settings: Mapping[str, str] | None = None
+    root: Path, *arguments: str, settings: Mapping[str, str] = _SETTINGS, check: bool = False
 ) -> subprocess.CompletedProcess[str]:
+    """git's answer. check: raise BuildError F353 if it fails."""
     environment = {k: v for k, v in os.environ.items() if k[:4] != "GIT_" or k == "GIT_EXEC_PATH"}
     environment |= _ENVIRONMENT
-    told = _SETTINGS | dict(settings or {})
-    for number, (key, value) in enumerate(told.items()):
+    for number, (key, value) in enumerate(settings.items()):
         environment |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
-    environment["GIT_CONFIG_COUNT"] = str(len(told))
+    environment["GIT_CONFIG_COUNT"] = str(len(settings))
     try:
-        return subprocess.run(
+        answer = subprocess.run(
             ["git", "-C", str(root), *arguments],
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -161,3 +148,6 @@ def _run(
         )
     except OSError as err:
         raise failure("no_git_program", root=root) from err
+    if check and answer.returncode:
+        raise failure("no_git", root=root, said=" ".join(answer.stderr.split()))
+    return answer

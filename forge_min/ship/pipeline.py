@@ -3,45 +3,57 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import platform
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.metadata import Distribution
 from pathlib import Path
 from typing import Literal
 
+from .. import __version__
 from ..errors import BuildError, ErrorGroup
 from ..generate import generate
 from ..manifest import INFO, NAME, Manifest
 from ..pages import compile_pages
 from ..parse import ResourceIR
-from . import artifact
+from .artifact import archive, distributions
+from .artifact.assets import prepare_assets
+from .artifact.bytecode import compile_members
+from .artifact.distributions import BASE, DRIVERS
+from .artifact.imports import check_imports
+from .artifact.package import compiled_core, package_files, package_members, package_root
 from .failure import failure
-from .info import build_info, files_of_git, with_hashes
-from .project import Project, check_files, parse_schemas, project_members, read_project
+from .origin import commit, source_date
+from .project import (
+    Project,
+    check_files,
+    generating,
+    parse_schemas,
+    project_members,
+    read_project,
+    style_sources,
+)
 from .steps import Step, no_network, timed
 from .stylesheets import (
     MADE,
     asks_for_tailwind,
     check_stylesheets,
-    is_up_to_date,
     make_stylesheet,
 )
-from .vendor import (
-    FOLDER,
-    SBOM,
-    Wheelhouse,
-    check_scripts,
-    collect,
-    package_files,
-    read_wheelhouse,
-    sbom_of_artifact,
-)
+from .vendor.folder import check_scripts
+from .vendor.sbom import NAME as SBOM
+from .vendor.sbom import sbom_of_artifact
+from .vendor.wheelhouse import FOLDER, Wheelhouse, read_wheelhouse
 from .verify import compare, read_current
 
 Format = Literal["zipapp", "dir"]
 _BOOT = "forge_min/ship/artifact/boot.py"
+_SHIP = "forge_min/ship/"
+SKIPPED = "skipped"  # css of build-info.json: --skip-css
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +107,7 @@ def build(
         with clock("css"):
             check_scripts(project)
             if not skip_css:
-                _make_stylesheet(project, verify=verify)
+                make_stylesheet(project, check=verify)
                 check_stylesheets(root)
         with clock("package"):
             path, info = _package(project, output, format, skip_css=skip_css, verify=verify)
@@ -106,13 +118,6 @@ def build(
 def _warnings(project: Project) -> Iterator[BuildError]:
     for place, variable in project.secrets.items():
         yield failure("told_secret", place=place, variable=variable)
-
-
-def _make_stylesheet(project: Project, *, verify: bool) -> None:
-    if asks_for_tailwind(project) and not verify:
-        make_stylesheet(project)
-    elif asks_for_tailwind(project) and not is_up_to_date(project):
-        raise failure("other_made", files=MADE)
 
 
 def _some_of_gen(names: list[str]) -> str:
@@ -146,27 +151,57 @@ def _package(
         _check_place(path, project.root, format)
     house = read_wheelhouse(project.root / FOLDER)
     driver = _driver(format, house)
-    distributions = collect(house, [*artifact.BASE, artifact.DRIVERS[driver]])
+    find = house.find if house else distributions.find_installed
+    needed = distributions.collect([*BASE, DRIVERS[driver]], find)
+    package = package_files(package_root())
+    if house:
+        house.check_package(package)
     own = project_members(project.root)
     files = files_of_git(project, own)
-    sources = _sources(project, own, package_files(house), distributions)
-    sources[SBOM] = sbom_of_artifact(project, distributions)
-    info = build_info(
-        project, sources, distributions, files=files, driver=driver, skip_css=skip_css
-    )
+    sources = _sources(project, own, package, needed)
+    sources[SBOM] = sbom_of_artifact(project, needed)
+    builder = {name: data for name, data in package.items() if name.startswith(_SHIP)}
+    info: dict[str, object] = {
+        "name": project.name,
+        "version": project.version,
+        "commit": commit(project.root, files),
+        "date": source_date(project.root),
+        "python": platform.python_version(),
+        "suffix": EXTENSION_SUFFIXES[0],
+        "machine": platform.machine(),
+        "zlib": zlib.ZLIB_RUNTIME_VERSION,
+        "impl": "python" if compiled_core(package) is None else "c",
+        "driver": driver,
+        "css": SKIPPED if skip_css else "made",
+        "inputs": {"forge-min": __version__, **{d.name: d.version for d in needed}},
+        "sources": Manifest.of({**sources, **builder}).digest,
+    }
     if not verify and (current := read_current(path, info)):
         return path, current
     members = _compiled(sources, zipped=format == "zipapp")
-    members[NAME] = Manifest.of(members).write().encode()
-    info = with_hashes(info, members)
+    manifest = Manifest.of(members)
+    members[NAME] = manifest.write().encode()
+    info["manifest"] = manifest.digest
     members[INFO] = (json.dumps(info, indent=1) + "\n").encode()
     if verify:
         compare(path, members)
     else:
-        write = artifact.write_zipapp if format == "zipapp" else artifact.write_folder
+        write = archive.write_zipapp if format == "zipapp" else archive.write_folder
         write(members, path)
-        artifact.write_sums(path)
+        archive.write_sums(path)
     return path, info
+
+
+def files_of_git(project: Project, own: Iterable[str]) -> set[str]:
+    """Return the names of files that a commit must have.
+
+    They are inputs of the artifact, and of gen/ and a stylesheet that the build makes.
+    own: the project's members.
+    """
+    names = {*own, *generating(project.root)}
+    if asks_for_tailwind(project):
+        names = (names | style_sources(project).keys()) - {MADE}
+    return {name for name in names if not name.startswith("gen/")}
 
 
 def _place(project: Project, output: Path | None, format: Format) -> Path:
@@ -180,27 +215,27 @@ def _check_place(path: Path, root: Path, format: Format) -> None:
     """Raises BuildError F345 where something lies that no build made, and for the name of a file
     that lies beside an artifact or in it.
     """
-    if path.name in (artifact.SUMS, SBOM, INFO, NAME):
+    if path.name in (archive.SUMS, SBOM, INFO, NAME):
         raise failure("reserved", path=path)
     if format == "dir":
-        artifact.check_folder(path, root)
+        archive.check_folder(path, root)
     else:
-        artifact.check_file(path)
+        archive.check_file(path)
 
 
 def _driver(format: Format, house: Wheelhouse | None) -> str:
     """psycopg's implementation: with its own libpq in a zip; in a folder the system's, where the
     distributions come from a place that has it.
     """
-    has = house.has if house else artifact.is_installed
-    return "c" if format == "dir" and has(artifact.DRIVERS["c"]) else "binary"
+    has = house.has if house else distributions.is_installed
+    return "c" if format == "dir" and has(DRIVERS["c"]) else "binary"
 
 
 def _sources(
     project: Project,
     own: dict[str, bytes],
     package: Mapping[str, bytes],
-    distributions: list[Distribution],
+    needed: list[Distribution],
 ) -> dict[str, bytes]:
     """Every member but those that are made of others. own: the project's. package: all of
     forge_min's own files.
@@ -210,14 +245,14 @@ def _sources(
         own.pop(project.css, None)  # no browser reads it
     for part in (
         own,
-        artifact.package_members(package),
-        *map(artifact.members, distributions),
+        package_members(package),
+        *map(distributions.members, needed),
     ):
         for name in part.keys() & members.keys():
             raise failure("same_name", name=name)
         members |= part
-    artifact.check_imports(own, package, members)
-    return artifact.prepare_assets(members)
+    check_imports(own, package, members)
+    return prepare_assets(members)
 
 
 def _compiled(members: Mapping[str, bytes], *, zipped: bool) -> dict[str, bytes]:
@@ -225,6 +260,6 @@ def _compiled(members: Mapping[str, bytes], *, zipped: bool) -> dict[str, bytes]
     others = {name: text for name, text in members.items() if name not in on_disk}
     return {
         **members,
-        **artifact.compile_members(on_disk, beside=False),
-        **artifact.compile_members(others, beside=zipped),
+        **compile_members(on_disk, beside=False),
+        **compile_members(others, beside=zipped),
     }

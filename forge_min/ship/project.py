@@ -15,6 +15,7 @@ import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from ..config import load
@@ -29,7 +30,6 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 _SOURCES = ("gen", "resources")
 _FOR_TESTS = {"factory.py", "messages.pot"}  # in gen/: for tests and translators
 _NAMES = table(__package__, "templates/secret_names.toml")["names"]
-_EITHER = re.compile(r"\{([^}]*)\}")
 _KEY = re.compile(
     rb"""-----BEGIN\ [A-Z ]*PRIVATE\ KEY(?:\ BLOCK)?-----|\bPuTTY-User-Key-File-\d
     |\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_\w{36}\b|\bgithub_pat_\w{36}|\bglpat-[\w-]{20}
@@ -137,16 +137,8 @@ def generating(root: Path) -> set[str]:
 def secret_names() -> Iterator[str]:
     """The names of files that look like secrets, in lower case, as a shell and Docker read them."""
     for name in _NAMES:
-        yield from _each(name)
-
-
-def _each(name: str) -> Iterator[str]:
-    """The names that one with {a,b} stands for."""
-    if (found := _EITHER.search(name)) is None:
-        yield name
-        return
-    for word in found[1].split(","):
-        yield from _each(name[: found.start()] + word + name[found.end() :])
+        parts = [part.split(",") for part in re.split("[{}]", name)]  # {a,b} is a or b
+        yield from map("".join, product(*parts))
 
 
 _SECRET = re.compile("|".join(map(fnmatch.translate, [*secret_names(), ".git"])))

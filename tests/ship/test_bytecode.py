@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from forge_min.errors import BuildError
-from forge_min.ship.artifact import compile_members, write_folder
+from forge_min.ship.artifact.archive import write_folder
+from forge_min.ship.artifact.bytecode import compile_members
 
 SOURCES = {
     "a/__init__.py": b"def f(x):\n    return x in {'one', 'two', 'three', f.__name__}\n",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from forge_min.errors import BuildError
-from forge_min.ship.artifact import BASE, collect, is_installed, members
+from forge_min.ship.artifact.distributions import BASE, collect, is_installed, members
 
 
 def install(folder: Path, files: dict[str, bytes], requires: str = "") -> Distribution:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from forge_min.errors import BuildError
 from forge_min.ship import Built, build, verify, write_evidence
-from forge_min.ship.vendor import SBOM
+from forge_min.ship.vendor.sbom import NAME as SBOM
 
 from ship.test_verify import small
 

@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 from forge_min.errors import BuildError
 from forge_min.manifest import INFO, NAME, Manifest
-from forge_min.ship.artifact import SUMS, check_file, check_folder, write_folder, write_zipapp
+from forge_min.ship.artifact.archive import (
+    SUMS,
+    check_file,
+    check_folder,
+    write_folder,
+    write_zipapp,
+)
 
 MEMBERS = {"__main__.py": b"", "deep/a.py": b"a = 1\n", INFO: b"{}"}
 MEMBERS[NAME] = Manifest.of(MEMBERS).write().encode()

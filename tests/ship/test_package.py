@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 from forge_min.errors import BuildError
-from forge_min.ship import artifact, build
-from forge_min.ship.artifact import package_files, package_members, package_root
-from forge_min.ship.vendor import package_files as checked_files
-from forge_min.ship.vendor import read_wheelhouse
-from forge_min.ship.vendor.own import own_wheels
-from forge_min.ship.vendor.wheel import PURE, Wheel, pack, repack
+from forge_min.ship import build
+from forge_min.ship.artifact import package
+from forge_min.ship.artifact.distributions import BASE, DRIVERS, collect
+from forge_min.ship.artifact.package import package_files, package_members, package_root
+from forge_min.ship.vendor.wheel import PURE, Wheel, own_wheels, pack, repack
+from forge_min.ship.vendor.wheelhouse import read_wheelhouse
 
 from ship.test_vendor_wheelhouse import fill
 from wheels import install, make_wheel
@@ -79,9 +79,16 @@ def test_a_copy_in_a_project_may_be_edited(installed: Path) -> None:
     assert package_files(copy)["forge_min/entry.py"] == b"# mine\n"
 
 
+def check(vendor: Path) -> None:
+    """Raises as a build with this vendor folder."""
+    house = read_wheelhouse(vendor)
+    assert house is not None
+    house.check_package(package_files(package_root()))
+
+
 def test_what_runs_is_what_the_locked_wheel_holds(wheel: Wheel, tmp_path: Path) -> None:
     fill(tmp_path, *own_wheels())
-    assert checked_files(read_wheelhouse(tmp_path / "vendor")) == package_files(package_root())
+    check(tmp_path / "vendor")
 
 
 @pytest.mark.parametrize("change", ["altered", "added", "removed"])
@@ -95,14 +102,14 @@ def test_what_runs_and_is_not_in_the_locked_wheel_is_named(tmp_path: Path, chang
     info = "forge_min-1.dist-info/METADATA"
     fill(tmp_path, pack("forge-min", "1", [PURE], {**files, info: b"Name: forge-min\nVersion: 1"}))
     with pytest.raises(BuildError, match=f"forge_min/{name} of the forge_min that runs") as caught:
-        checked_files(read_wheelhouse(tmp_path / "vendor"))
+        check(tmp_path / "vendor")
     assert caught.value.code == "F342"
 
 
 def test_a_wheelhouse_without_forge_min_builds_nothing(tmp_path: Path) -> None:
     fill(tmp_path, make_wheel())
     with pytest.raises(BuildError, match="no wheel of forge-min") as caught:
-        checked_files(read_wheelhouse(tmp_path / "vendor"))
+        check(tmp_path / "vendor")
     assert caught.value.code == "F341"
 
 
@@ -110,7 +117,7 @@ def test_a_wheelhouse_without_forge_min_builds_nothing(tmp_path: Path) -> None:
 def test_a_build_takes_no_altered_installation(
     project: Path, installed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(artifact, "package_root", lambda: installed)
+    monkeypatch.setattr(package, "package_root", lambda: installed)
     build(project)
     (installed / "entry.py").write_text("print('BACKDOOR')\n")
     with pytest.raises(BuildError, match=r"forge_min/entry\.py") as caught:
@@ -121,7 +128,7 @@ def test_a_build_takes_no_altered_installation(
 @pytest.mark.thorough
 @pytest.mark.slow
 def test_a_folder_takes_the_driver_that_the_wheelhouse_has(project: Path) -> None:
-    names = [*artifact.BASE, artifact.DRIVERS["binary"]]
-    found = [repack(dist) for dist in artifact.collect(names)]
+    names = [*BASE, DRIVERS["binary"]]
+    found = [repack(dist) for dist in collect(names)]
     fill(project, *found, *own_wheels())
     assert build(project, format="dir").info["driver"] == "binary"

@@ -16,10 +16,11 @@ import pytest
 from forge_min.errors import BuildError
 from forge_min.manifest import Manifest, read_members
 from forge_min.ship import Vendored, vendor
-from forge_min.ship.artifact import members, normalise
+from forge_min.ship.artifact.distributions import collect, members, normalise
 from forge_min.ship.project import read_project
-from forge_min.ship.vendor import SBOM, collect, read_wheelhouse, sbom_of_artifact
-from forge_min.ship.vendor.wheelhouse import read_lock
+from forge_min.ship.vendor.sbom import NAME as SBOM
+from forge_min.ship.vendor.sbom import sbom_of_artifact
+from forge_min.ship.vendor.wheelhouse import read_lock, read_wheelhouse
 
 from wheels import DIGEST, SCRIPT, alter, environment, install_star, pin
 
@@ -184,10 +185,10 @@ def test_a_note_in_a_vendor_folder_keeps_it(folder: Path, project: Path) -> None
 
 def test_an_artifact_gets_the_same_members_from_the_wheelhouse(folder: Path) -> None:
     names = ["psycopg", "psycopg-binary", "opentelemetry-sdk"]
-    installed = [members(dist) for dist in collect(None, names)]
+    installed = [members(dist) for dist in collect(names)]
     house = read_wheelhouse(folder)
     assert house is not None
-    assert [members(dist) for dist in collect(house, names)] == installed
+    assert [members(dist) for dist in collect(names, house.find)] == installed
 
 
 # -- the installer ---------------------------------------------------------------------------------

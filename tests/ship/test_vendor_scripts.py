@@ -9,9 +9,8 @@ import pytest
 from forge_min.errors import BuildError
 from forge_min.ship import build
 from forge_min.ship.project import read_project
-from forge_min.ship.vendor import check_scripts
+from forge_min.ship.vendor.folder import check_scripts, fetch_scripts
 from forge_min.ship.vendor.sbom import sbom_of_wheels
-from forge_min.ship.vendor.scripts import fetch_scripts
 
 from wheels import DIGEST, SCRIPT, install_star, pin
 

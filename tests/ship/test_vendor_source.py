@@ -11,8 +11,9 @@ import forge_min
 import pytest
 from forge_min.errors import BuildError
 from forge_min.manifest import read_members
-from forge_min.ship import artifact, copy_source
-from forge_min.ship.vendor import own
+from forge_min.ship import copy_source
+from forge_min.ship.artifact import package
+from forge_min.ship.vendor import wheel as own
 
 COPIES = """
 import sys, forge_min.cli, forge_min.ship, forge_min.fanout
@@ -95,7 +96,7 @@ def test_another_version_leaves_nothing_of_the_last_one(
 def test_the_copy_that_runs_is_not_replaced_by_itself(
     vendor: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(artifact, "package_root", lambda: vendor / "forge_min")
+    monkeypatch.setattr(package, "package_root", lambda: vendor / "forge_min")
     with pytest.raises(BuildError, match="is the forge_min that runs"):
         copy_source(vendor.parent)
 

@@ -15,12 +15,11 @@ from pathlib import Path
 import forge_min
 import pytest
 from forge_min.errors import BuildError
-from forge_min.ship import artifact
-from forge_min.ship.artifact import recorded_files
+from forge_min.ship.artifact import package
+from forge_min.ship.artifact.distributions import recorded_files
 from forge_min.ship.vendor import wheel as wheels
-from forge_min.ship.vendor.own import other_wheels, own_wheels
 from forge_min.ship.vendor.sbom import licence_of, licence_texts
-from forge_min.ship.vendor.wheel import Wheel, repack
+from forge_min.ship.vendor.wheel import Wheel, other_wheels, own_wheels, repack
 from forge_min.ship.vendor.wheelhouse import Wheelhouse
 
 from wheels import install, make_wheel
@@ -148,8 +147,8 @@ def test_of_a_checkouts_cores_the_one_that_runs_gets_a_wheel(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = tmp_path / "forge_min"
-    shutil.copytree(artifact.package_root(), root, ignore=shutil.ignore_patterns("*.so", "*.pyc"))
-    monkeypatch.setattr(artifact, "package_root", lambda: root)
+    shutil.copytree(package.package_root(), root, ignore=shutil.ignore_patterns("*.so", "*.pyc"))
+    monkeypatch.setattr(package, "package_root", lambda: root)
     native, stable = (f"_fanout{suffix}" for suffix in EXTENSION_SUFFIXES[:2])
     (root / native).write_bytes(b"for this Python")
     (root / stable).write_bytes(b"for any")
@@ -159,7 +158,7 @@ def test_of_a_checkouts_cores_the_one_that_runs_gets_a_wheel(
     own = {wheel.file: {str(f) for f in wheel.distribution().files or ()} for wheel in (pure, last)}
     assert own[last.file] - own[pure.file] == {f"forge_min/{native}"}
     # The build takes the one that Python loads, and compares with the wheel that pip would take.
-    files = artifact.package_files(root)
+    files = package.package_files(root)
     assert f"forge_min/{stable}" not in files
     house = Wheelhouse(tmp_path / "requirements.lock", {}, (pure, last))
     house.check_package(files)

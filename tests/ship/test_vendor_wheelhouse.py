@@ -11,11 +11,9 @@ from pathlib import Path
 import pytest
 from forge_min.errors import BuildError
 from forge_min.ship import build
-from forge_min.ship.artifact import collect as installed
-from forge_min.ship.vendor import collect as collect_from
-from forge_min.ship.vendor import read_wheelhouse
+from forge_min.ship.artifact.distributions import collect as installed
 from forge_min.ship.vendor.wheel import Wheel
-from forge_min.ship.vendor.wheelhouse import read_lock, write_lock
+from forge_min.ship.vendor.wheelhouse import read_lock, read_wheelhouse, write_lock
 
 from wheels import alter, make_wheel
 
@@ -32,7 +30,8 @@ def fill(root: Path, *wheels: Wheel) -> Path:
 
 def collect(root: Path, names: list[str]) -> list[Distribution]:
     """What a build of the project takes."""
-    return collect_from(read_wheelhouse(root / "vendor"), names)
+    house = read_wheelhouse(root / "vendor")
+    return installed(names, house.find) if house else installed(names)
 
 
 def test_the_lock_has_one_requirement_with_the_hash_of_each_wheel() -> None:

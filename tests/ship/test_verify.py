@@ -14,8 +14,7 @@ import pytest
 from forge_min.errors import BuildError
 from forge_min.manifest import INFO, NAME, Manifest
 from forge_min.ship import verify
-from forge_min.ship.artifact import write_folder, write_sums, write_zipapp
-from forge_min.ship.info import with_hashes
+from forge_min.ship.artifact.archive import write_folder, write_sums, write_zipapp
 
 MEMBERS = {
     "app.py": b"x = 1\n",
@@ -28,8 +27,9 @@ MEMBERS = {
 def small(path: Path, *, inputs: Mapping[str, str] | None = None, **more: bytes) -> Path:
     """An artifact with little in it: a zip, or a folder for a name without an ending."""
     members = MEMBERS | more
-    members[NAME] = Manifest.of(members).write().encode()
-    info = with_hashes({"inputs": inputs or {"made": "1"}}, members)
+    manifest = Manifest.of(members)
+    members[NAME] = manifest.write().encode()
+    info = {"inputs": inputs or {"made": "1"}, "manifest": manifest.digest}
     members[INFO] = json.dumps(info).encode()
     (write_zipapp if path.suffix else write_folder)(members, path)
     write_sums(path)

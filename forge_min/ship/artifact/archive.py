@@ -5,6 +5,7 @@ A command replaces what it made itself, and nothing that a user put there.
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import tempfile
@@ -12,7 +13,6 @@ import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 from ...errors import BuildError
 from ...generate import exchange
@@ -21,33 +21,37 @@ from ..failure import failure
 
 SUMS = "SHA256SUMS"
 SHEBANG = b"#!/usr/bin/env python3\n"
-_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can tell
 
 
 def write_zipapp(members: Mapping[str, bytes], path: Path) -> None:
-    """Replaces `path` by an executable zip: sorted, fixed times, an entry for each folder.
-
-    zipimport finds a namespace package only through its folder's entry. Raises BuildError F345, and
-    F343 as `write_zip`.
-    """
+    """Replaces `path` by an executable zip. Raises BuildError F345, and F343 as `zip_bytes`."""
 
     def fill(temp: Path) -> None:
-        with open(temp, "wb") as file:
-            file.write(SHEBANG)
-            write_zip(members, file)
+        temp.write_bytes(zip_bytes(members, SHEBANG))
         temp.chmod(0o755)
 
     replace(path, fill)
 
 
-def write_zip(members: Mapping[str, bytes], file: IO[bytes]) -> None:
-    """The members as a zip behind what the file holds: sorted, fixed times, folders too. Raises
-    BuildError F343 for a name that leads outside.
+def zip_bytes(members: Mapping[str, bytes], start: bytes = b"") -> bytes:
+    """Return the members as a zip behind `start`: sorted, fixed times, an entry for each folder.
+
+    zipimport finds a namespace package only through its folder's entry. Raises BuildError F343 for
+    a name that leads outside.
     """
     _check_names(members)
+    file = io.BytesIO()
+    file.write(start)
     with zipfile.ZipFile(file, "w") as archive:
         for name in sorted(set(members) | _folders(members)):
-            _add(archive, name, members.get(name))
+            if name in members:
+                entry = zipfile.ZipInfo(name)
+                entry.external_attr = 0o100644 << 16
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                archive.writestr(entry, members[name])
+            else:
+                archive.mkdir(name, 0o755)
+    return file.getvalue()
 
 
 def write_folder(members: Mapping[str, bytes], path: Path) -> None:
@@ -88,8 +92,7 @@ def write_sums(path: Path) -> None:
     names = {name: hash for name, hash in read_sums(path).items() if (path.parent / name).is_file()}
     name = sums_name(path)
     names[name] = sha256((path.parent / name).read_bytes()).hexdigest()
-    text = Manifest(names).write()
-    replace(path.parent / SUMS, lambda temp: temp.write_text(text, "utf-8"))
+    replace_file(path.parent / SUMS, Manifest(names).write().encode())
 
 
 def _check_names(members: Iterable[str]) -> None:
@@ -100,14 +103,6 @@ def _check_names(members: Iterable[str]) -> None:
 
 def _folders(names: Iterable[str]) -> set[str]:
     return {f"{parent}/" for name in names for parent in PurePosixPath(name).parents if parent.name}
-
-
-def _add(archive: zipfile.ZipFile, name: str, data: bytes | None) -> None:
-    entry = zipfile.ZipInfo(name, _TIME)
-    entry.create_system = 3  # Unix: the meaning of external_attr
-    entry.external_attr = (0o40755 << 16) | 0x10 if data is None else 0o100644 << 16
-    entry.compress_type = zipfile.ZIP_STORED if data is None else zipfile.ZIP_DEFLATED
-    archive.writestr(entry, data or b"")
 
 
 def replace(path: Path, fill: Callable[[Path], object], unwritten: str = "not_written") -> None:
@@ -131,6 +126,11 @@ def replace(path: Path, fill: Callable[[Path], object], unwritten: str = "not_wr
         raise failure(unwritten, path=path, why=err.strerror or err) from err
 
 
+def replace_file(path: Path, data: bytes, unwritten: str = "not_written") -> None:
+    """`replace` by a file with these bytes."""
+    replace(path, lambda temp: temp.write_bytes(data), unwritten)
+
+
 def _scratch(path: Path) -> str:
     return f".{path.name}.forge-"
 
@@ -150,13 +150,13 @@ def check_folder(path: Path, root: Path, listing: str = NAME) -> None:
     lie in it. listing: of an artifact its manifest, of a vendor folder its SHA256SUMS.
     """
     if os.path.lexists(path) and not path.is_dir():
-        raise _not_ours(path, "it is no folder")
+        raise failure("not_ours", path=path, why="it is no folder")
     if root.resolve().is_relative_to(path.resolve()):
-        raise _not_ours(path, f"it holds the project {root}")
+        raise failure("not_ours", path=path, why=f"it holds the project {root}")
     names = listed(path) if path.is_dir() else []
     if names and (strange := sorted(set(names) - _known(path, listing))):
         more = ", ..." if len(strange) > 3 else ""
-        raise _not_ours(path, f"it holds {', '.join(strange[:3])}{more}")
+        raise failure("not_ours", path=path, why=f"it holds {', '.join(strange[:3])}{more}")
 
 
 def check_file(path: Path) -> None:
@@ -167,18 +167,18 @@ def check_file(path: Path) -> None:
     if not os.path.lexists(path):
         return
     if not path.is_file():
-        raise _not_ours(path, "it is no file")
+        raise failure("not_ours", path=path, why="it is no file")
     with path.open("rb") as file:
         start = file.read(len(SHEBANG) + 4)
     if start and start != SHEBANG + b"PK\3\4":
-        raise _not_ours(path, "it is no zipapp")
+        raise failure("not_ours", path=path, why="it is no zipapp")
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError, ValueError):
         return  # a zipapp that nobody can read
     if INFO not in names:
-        raise _not_ours(path, f"it is a zipapp without {INFO}")
+        raise failure("not_ours", path=path, why=f"it is a zipapp without {INFO}")
 
 
 def _known(path: Path, listing: str) -> set[str]:
@@ -188,7 +188,3 @@ def _known(path: Path, listing: str) -> set[str]:
     except (OSError, ValueError, BuildError):
         return set()
     return {*hashes, listing, *((INFO,) if listing == NAME else ())}
-
-
-def _not_ours(path: Path, why: str) -> BuildError:
-    return failure("not_ours", path=path, why=why)

@@ -13,83 +13,36 @@ import sys
 import zipimport
 from contextlib import suppress
 from importlib import import_module
-from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, PathFinder
+from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader
 from importlib.util import spec_from_file_location
-from zlib import crc32
 
 if False:  # for type checkers alone; annotations are strings, so that an old Python can load them
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from importlib.machinery import ModuleSpec
     from typing import Any
 
 
 class Importer(zipimport.zipimporter):
-    """Python's own, but finds a module without a look at the disk, or into it to learn its path.
-
-    PERF: a third of the time that 350 modules take (benchmarks/observe/traces.py). root: the
-    artifact. names: what it holds, by paths as this system writes them.
-    """
-
-    root = ""
-    names = {}  # type: dict[str, Any]
-
-    def __init__(self, path: str) -> None:
-        if not (path + os.sep).startswith(self.root + os.sep):
-            super().__init__(path)
-        else:
-            self.archive, self._files = self.root, self.names
-            self.prefix = (path[len(self.root) :] + os.sep).lstrip(os.sep)
-
-    def invalidate_caches(self) -> None:
-        """As zipimporter; what the artifact holds stays known: it is the file of the start."""
-        if self.archive != self.root:
-            super().invalidate_caches()
+    """Python's own, which does not raise for the source of a module, as a traceback asks for it."""
 
     def get_source(self, fullname: str) -> "str | None":
-        """None also where somebody has written into the artifact: no error is lost for it."""
+        """None also if another program has written into the artifact: no error is lost for it."""
         with suppress(Exception):
             return super().get_source(fullname)
         return None
 
-    def find_spec(self, fullname: str, target: "Any" = None) -> "ModuleSpec | None":
-        """As zipimporter, which is asked for all but compiled modules of the artifact."""
-        if self.archive != self.root:
-            return super().find_spec(fullname, target)
-        place = self.prefix + fullname.rpartition(".")[2]
-        path = os.path.join(self.archive, place)
-        if place + ".pyc" in self.names:
-            return spec_from_file_location(fullname, path + ".pyc", loader=self)
-        if os.path.join(place, "__init__.pyc") not in self.names:
-            return super().find_spec(fullname, target)
-        init, at = os.path.join(path, "__init__.pyc"), [path]
-        return spec_from_file_location(fullname, init, loader=self, submodule_search_locations=at)
 
+def hold(root: str) -> str:
+    """The path by which an artifact is read. A folder has its own.
 
-def keep(root: str) -> None:
-    """Have the zip at `root` read from this very file, also when another takes its place: by a
-    handle that forked children share, and programs that are started do not get (PEP 446).
-
-    What Python has read of its contents until now may be the file's before: then it is read again.
+    A zip has a handle's, so that this very file is read also when another takes its place. Forked
+    children share it; programs that are started do not get it (PEP 446).
     """
-    python, held = vars(zipimport), f"/proc/self/fd/{os.open(root, os.O_RDONLY)}"
-    get, given = python.get("_get_data"), os.path.dirname(__file__)
-    if not get or not os.path.isfile(held):  # Python 3.7, which will be told; no /proc
-        return
-    python["_get_data"] = lambda at, entry: get(held if at in (root, given) else at, entry)
-    known = python["_zip_directory_cache"]
-    with suppress(Exception):
-        entry = known[root]["build-info.json"]  # it has the hashes of all others
-        if crc32(get(held, entry)) == entry[7]:
-            return
-    found = python["_read_directory"](held)
-    known[root] = {name: (os.path.join(root, name), *row[1:]) for name, row in found.items()}
-
-
-def quicken(root: str) -> None:
-    """Have the modules of a zip found by `Importer`."""
-    Importer.root, Importer.names = root, vars(zipimport)["_zip_directory_cache"][root]
+    if os.path.isdir(root):
+        return root
+    held = f"/proc/self/fd/{os.open(root, os.O_RDONLY)}"
     sys.path_hooks[sys.path_hooks.index(zipimport.zipimporter)] = Importer
-    sys.path_importer_cache.pop(root, None)
+    return held if os.path.isfile(held) else root  # there is no /proc
 
 
 def failure(code: str, message: str, hint: str) -> SystemExit:
@@ -105,10 +58,9 @@ def damaged(what: str, err: Exception) -> SystemExit:
 
 
 def reader(root: str) -> "Callable[[str], bytes]":
-    """How to read a member of the artifact at `root`, a zip, which is kept, or a folder."""
+    """How to read a member of the artifact at `root`, a zip or a folder."""
     if os.path.isfile(root):
-        keep(root)
-        return zipimport.zipimporter(root).get_data
+        return Importer(root).get_data
 
     def read(name: str) -> bytes:
         with open(os.path.join(root, name), "rb") as file:
@@ -143,11 +95,17 @@ def check_private(folder: str) -> None:
         raise PermissionError(f"{folder} is not a folder of this user alone (0700)")
 
 
+def native_hashes(read: "Callable[[str], bytes]") -> "dict[str, str]":
+    """The compiled parts as the manifest lists them: name → SHA-256 in hexadecimal."""
+    lines = read("manifest.sha256").decode().split("\n")
+    return {line[66:]: line[:64] for line in lines if line.startswith("_native/", 66)}
+
+
 def is_whole(folder: str, files: "dict[str, str]") -> bool:
     """Whether a folder is private, and holds these files, each with its hash, and no others.
 
-    files: name → SHA-256 in hexadecimal. Times and sizes would not show every change. Links are
-    neither followed nor files.
+    files: as of `native_hashes`. Times and sizes would not show every change. Links are neither
+    followed nor files.
     """
     from hashlib import sha256
 
@@ -165,11 +123,10 @@ def is_whole(folder: str, files: "dict[str, str]") -> bool:
         return False
 
 
-def native_parts(info: "dict[str, Any]", read: "Callable[[str], bytes]") -> "dict[str, bytes]":
-    """The compiled parts by name. SystemExit with F380 unless they have the build info's hashes."""
+def native_parts(files: "dict[str, str]", read: "Callable[[str], bytes]") -> "dict[str, bytes]":
+    """The compiled parts by name. SystemExit with F380 unless they have the manifest's hashes."""
     from hashlib import sha256
 
-    files = info["native_files"]
     parts = {name: read(name) for name in sorted(files)}
     if any(sha256(data).hexdigest() != files[name] for name, data in parts.items()):
         why = "the compiled parts of this artifact are not those that were built"
@@ -177,26 +134,30 @@ def native_parts(info: "dict[str, Any]", read: "Callable[[str], bytes]") -> "dic
     return parts
 
 
-def unpack_into(place: str, info: "dict[str, Any]", read: "Callable[[str], bytes]") -> str:
-    """The folder in `place` that has the digest's name, filled if it was not whole; it appears
-    whole or not at all. Raises OSError, also for noexec.
+def unpack_into(place: str, files: "dict[str, str]", read: "Callable[[str], bytes]") -> str:
+    """Return the folder in `place` named by the digest of `files`, filled unless it is whole.
+
+    It appears whole or not at all. Raises OSError, also for noexec.
     """
+    from hashlib import sha256
+
     os.makedirs(place, mode=0o700, exist_ok=True)
     check_private(place)
     if os.statvfs(place).f_flag & os.ST_NOEXEC:
         raise PermissionError(f"{place} is mounted noexec")
-    target = os.path.join(place, info["native"])
-    if not is_whole(target, info["native_files"]):
-        fill(target, info, read)
+    listed = "".join(f"{files[name]}  {name}\n" for name in sorted(files))
+    target = os.path.join(place, sha256(listed.encode()).hexdigest())
+    if not is_whole(target, files):
+        fill(target, files, read)
     return target
 
 
-def fill(target: str, info: "dict[str, Any]", read: "Callable[[str], bytes]") -> None:
+def fill(target: str, files: "dict[str, str]", read: "Callable[[str], bytes]") -> None:
     """Make the folder `target`. Raises OSError."""
     import shutil  # PERF: only here, for the first start alone needs them
     import tempfile
 
-    parts = native_parts(info, read)
+    parts = native_parts(files, read)
     work = tempfile.mkdtemp(prefix=".work-", dir=os.path.dirname(target))
     try:
         fresh = os.path.join(work, "new")
@@ -209,28 +170,14 @@ def fill(target: str, info: "dict[str, Any]", read: "Callable[[str], bytes]") ->
         try:
             os.rename(fresh, target)
         except OSError:
-            if is_whole(target, info["native_files"]):  # of a process that was first
+            if is_whole(target, files):  # of a process that was first
                 return
             os.rename(target, os.path.join(work, "old"))
             os.rename(fresh, target)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    if not is_whole(target, info["native_files"]):
+    if not is_whole(target, files):
         raise OSError("what was written there is not what is read")
-
-
-class Unpacked:
-    """Finds the packages of an unpacked folder before any that is installed on this machine."""
-
-    def __init__(self, native: str, files: "Iterable[str]") -> None:
-        self._native = native
-        self._names = {name.split("/")[1] for name in files} - {"forge_min"}
-
-    def find_spec(self, fullname: str, path: "Any", *_: "Any") -> "ModuleSpec | None":
-        """A package's; what is inside one is found by its path."""
-        if path is not None or fullname not in self._names:
-            return None
-        return PathFinder.find_spec(fullname, [self._native])
 
 
 class InMemory:
@@ -280,7 +227,7 @@ class InMemory:
             libraries = left
 
 
-def native_folder(root: str, info: "dict[str, Any]", read: "Callable[[str], bytes]") -> str:
+def native_folder(root: str, files: "dict[str, str]", read: "Callable[[str], bytes]") -> str:
     """The folder from which compiled parts load. SystemExit with F351 where nothing holds them."""
     inside = os.path.join(root, "_native")
     if os.path.isdir(root):
@@ -289,11 +236,11 @@ def native_folder(root: str, info: "dict[str, Any]", read: "Callable[[str], byte
     reason = "this user has no cache folder"
     try:
         if place:
-            return os.path.join(unpack_into(place, info, read), "_native")
+            return os.path.join(unpack_into(place, files, read), "_native")
     except OSError as err:
         reason = f"{place}: {err.strerror or err}"
     try:
-        sys.meta_path.insert(0, InMemory(native_parts(info, read)))
+        sys.meta_path.insert(0, InMemory(native_parts(files, read)))
         return inside
     except (OSError, ImportError, AttributeError) as err:  # what an unusual Python lacks
         raise failure(
@@ -305,25 +252,19 @@ def native_folder(root: str, info: "dict[str, Any]", read: "Callable[[str], byte
 
 def main() -> None:
     """What `python3 artifact.pyz` runs."""
-    root = os.path.dirname(os.path.abspath(__file__))
-    sys.path[:1] = [root]  # absolute: it must hold after a change of folder
     try:
+        root = hold(os.path.dirname(os.path.abspath(__file__)))
+        sys.path[:1] = [root]  # absolute: it must hold after a change of folder
         read = reader(root)
         info = json.loads(read("build-info.json"))
     except Exception as err:  # a damaged zip raises many things
         raise damaged("build-info.json", err) from None
     check_machine(info, EXTENSION_SUFFIXES[0], sys.version.split()[0])
     sys.dont_write_bytecode = True  # what is unpacked stays as it is, with -O too
-    native = native_folder(root, info, read)
-    if os.path.isdir(root) or not os.path.isdir(native):  # as it lies, or in memory
-        sys.path.insert(1, native)
-    else:
-        sys.path.append(native)  # last: what somebody adds to it stands for nothing of Python's
-        sys.meta_path.insert(0, Unpacked(native, info["native_files"]))
+    native = native_folder(root, native_hashes(read), read)
+    sys.path.insert(1, native)  # nothing that is installed on this machine comes before it
     os.environ.setdefault("PSYCOPG_IMPL", info["driver"])
     try:
-        if not os.path.isdir(root):  # it may be gone by now
-            quicken(root)
         import_module("forge_min").__path__.append(os.path.join(native, "forge_min"))
         entry = import_module("forge_min.entry")
     except Exception as err:

@@ -164,12 +164,12 @@ def environment() -> dict[str, str]:
     }
 
 
-def required_names(requirements: Iterable[str], names: dict[str, str] | None = None) -> list[str]:
-    """The normalised names among `Requires-Dist` lines whose markers hold.
+def required_names(requirements: Iterable[str]) -> list[str]:
+    """The normalised names among `Requires-Dist` lines whose markers hold on this machine.
 
-    names: the environment, by default this machine's. Raises BuildError F341 for an unreadable one.
+    Raises BuildError F341 for an unreadable one.
     """
-    names = environment() if names is None else names
+    names = environment()
     wanted = []
     for line in requirements:
         match = _REQUIREMENT.match(line)

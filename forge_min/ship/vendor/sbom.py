@@ -17,11 +17,10 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from ... import __version__
-from .. import artifact
+from ..artifact.distributions import BASE, normalise, recorded_files, required_names
 from ..origin import source_date
 from ..project import Project
-from .own import NAME as OWN
-from .wheel import Wheel
+from .wheel import OWN, Wheel
 
 NAME = "sbom.cdx.json"
 _OWN_LICENCE = [{"expression": "MIT"}]  # where it runs from a folder, nothing tells it
@@ -50,8 +49,8 @@ class Part:
     def requires(self) -> set[str]:
         """Names of what it needs."""
         if self.dist is None:
-            return set(artifact.BASE)
-        return set(artifact.required_names(self.dist.requires or ()))
+            return set(BASE)
+        return set(required_names(self.dist.requires or ()))
 
 
 def sbom_of_wheels(
@@ -64,7 +63,7 @@ def sbom_of_wheels(
 
 def sbom_of_artifact(project: Project, distributions: Iterable[Distribution]) -> bytes:
     """The bill of an artifact with these distributions and forge_min. Raises F347."""
-    parts = [Part(artifact.normalise(d.name), d.version, d) for d in distributions]
+    parts = [Part(normalise(d.name), d.version, d) for d in distributions]
     return _write(project, [Part(OWN, __version__), *parts], {})
 
 
@@ -130,16 +129,16 @@ def _script(name: str, row: Mapping[str, str], dist: Distribution | None) -> Com
         "version": version,
         **_hash(row["sha256"]),
         **(_licences(dist) if dist else {}),
-        "purl": f"pkg:pypi/{artifact.normalise(wheel)}@{version}#{row['member']}",
+        "purl": f"pkg:pypi/{normalise(wheel)}@{version}#{row['member']}",
     }
 
 
 def _inside(dist: Distribution, reference: str) -> Iterator[Component]:
     """The libraries of which the wheel's own bill says that they lie in it."""
-    for number, text in enumerate(artifact.recorded_files(dist, _is_bill).values()):
+    for number, text in enumerate(recorded_files(dist, _is_bill).values()):
         for found in json.loads(text).get("components", ()):
             name = str(found.get("name", ""))
-            if name and artifact.normalise(name) != artifact.normalise(dist.name):
+            if name and normalise(name) != normalise(dist.name):
                 kept = {key: found[key] for key in ("version", "purl") if key in found}
                 mark = sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:12]
                 own = f"{reference}#{number}-{mark}"
@@ -180,8 +179,8 @@ def licence_of(dist: Distribution) -> str:
 
 def licence_texts(dist: Distribution) -> dict[str, bytes]:
     """Licences and notices by their name in the vendor folder. Raises as `recorded_files`."""
-    folder = f"licenses/{artifact.normalise(dist.name)}-{dist.version}"
-    texts = artifact.recorded_files(dist, _is_text)
+    folder = f"licenses/{normalise(dist.name)}-{dist.version}"
+    texts = recorded_files(dist, _is_text)
     return {f"{folder}/{'/'.join(_below(name))}": data for name, data in texts.items()}
 
 

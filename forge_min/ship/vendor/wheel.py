@@ -1,6 +1,6 @@
-"""A wheel in memory: its name, hash and tags, and the distribution in it.
+"""Wheels in memory, read or packed: of other distributions, and of forge_min itself.
 
-Format: PyPA "Binary distribution format". It is read once: what was hashed is what is used.
+Format: PyPA "Binary distribution format". A wheel is read once: what was hashed is what is used.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import platform
 import re
+import shutil
 import sys
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,11 +18,25 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.metadata import Distribution, PathDistribution
 from pathlib import Path, PurePosixPath
 
-from .. import artifact
+from ... import __version__
+from ...errors import BuildError
+from ...manifest import listed
+from ..artifact import package
+from ..artifact.archive import write_folder, zip_bytes
+from ..artifact.distributions import (
+    INSTALLERS_OWN,
+    find_installed,
+    normalise,
+    record_hash,
+    recorded_files,
+)
 from ..failure import failure
 
 _FILE = re.compile(r"([^-]+)-([^-]+)(?:-\d[^-]*)?-([^-]+)-([^-]+)-([^-]+)\.whl")
 _INFO = re.compile(r"[^/]+\.dist-info/")
+OWN = "forge-min"
+_PACKAGE = "forge_min"
+_OWN_INFO = f"{_PACKAGE}-{__version__}.dist-info"
 PURE = "py3-none-any"
 MINOR = sys.version_info.minor
 
@@ -49,7 +64,7 @@ class Wheel:
         match = _FILE.fullmatch(self.file)
         assert match is not None, self.file
         name, *others = match.groups()
-        return (artifact.normalise(name), *others)
+        return (normalise(name), *others)
 
     @property
     def name(self) -> str:
@@ -83,10 +98,8 @@ def pack(name: str, version: str, tags: Iterable[str], files: Mapping[str, bytes
     tags = list(tags)
     columns = zip(*(tag.split("-") for tag in tags), strict=True)
     tag = "-".join(".".join(sorted(set(column))) for column in columns)
-    zipped = io.BytesIO()
-    artifact.write_zip(complete(tags, files), zipped)
-    stem = artifact.normalise(name).replace("-", "_")
-    return Wheel(f"{stem}-{version}-{tag}.whl", zipped.getvalue())
+    stem = normalise(name).replace("-", "_")
+    return Wheel(f"{stem}-{version}-{tag}.whl", zip_bytes(complete(tags, files)))
 
 
 def complete(tags: Iterable[str], files: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -106,22 +119,22 @@ def complete(tags: Iterable[str], files: Mapping[str, bytes]) -> dict[str, bytes
 def _record(members: Mapping[str, bytes], itself: str) -> Iterator[str]:
     for name, data in sorted(members.items()):
         quoted = f'"{name}"' if "," in name else name
-        yield f"{quoted},{artifact.record_hash(data)},{len(data)}\n"
+        yield f"{quoted},{record_hash(data)},{len(data)}\n"
     yield f"{itself},,\n"
 
 
 def repack(dist: Distribution) -> Wheel:
     """The wheel that a distribution was installed from, less what an installer put elsewhere.
 
-    Its bytes, and so its hash, are not those of the index. Raises as `artifact.recorded_files`.
+    Its bytes, and so its hash, are not those of the index. Raises as `recorded_files`.
     """
-    files = artifact.recorded_files(dist, _came_with_it)
+    files = recorded_files(dist, _came_with_it)
     tags = re.findall(r"^Tag: (\S+)", dist.read_text("WHEEL") or f"Tag: {PURE}", re.MULTILINE)
     return pack(dist.name, dist.version, tags, files)
 
 
 def _came_with_it(path: PurePosixPath) -> bool:
-    return path.suffix != ".pyc" and path.name not in artifact.INSTALLERS_OWN
+    return path.suffix != ".pyc" and path.name not in INSTALLERS_OWN
 
 
 def is_musl() -> bool:
@@ -150,3 +163,92 @@ def fits(wheel: Wheel) -> bool:
     libc = "musllinux" if is_musl() else "manylinux"
     ours = re.compile(rf"any|({libc}\w*|linux)_{re.escape(platform.machine())}")
     return by_python and by_abi and any(ours.fullmatch(name) for name in platforms)
+
+
+def own_wheels() -> list[Wheel]:
+    """The pure wheel, and the one with the core that runs here. Compiles nothing.
+
+    Raises BuildError F341 when forge-min is not installed here, or as another version; as
+    `package_files`.
+    """
+    return [pack(OWN, __version__, [tag], files) for tag, files in _contents()]
+
+
+def wheel_for(libc: str) -> Wheel:
+    """The wheel with the core that runs here if it is for this C library, else the pure one.
+
+    libc: "manylinux" or "musllinux". Raises as `own_wheels`.
+    """
+    pure, *compiled = own_wheels()
+    return next((wheel for wheel in compiled if f"-{libc}" in wheel.file), pure)
+
+
+def other_wheels(paths: Iterable[Path]) -> list[Wheel]:
+    """Wheels of forge_min that were made elsewhere. Raises BuildError F371 for any other file."""
+    wheels = [Wheel.read(path) for path in paths]
+    for wheel in wheels:
+        if (wheel.name, wheel.distribution().version) != (OWN, __version__):
+            raise failure("not_own", file=wheel.file, version=__version__)
+    return wheels
+
+
+def copy_source(root: Path, *, force: bool = False) -> Path:
+    """Copies the package, its core too, into the project's `_vendor/`; what else is there stays.
+
+    Raises BuildError: F360 when the copy there was edited and `force` is missing, or is the one
+    that runs; F345 when it cannot be written; as `own_wheels`.
+    """
+    folder = root / "_vendor"
+    if package.package_root() == (folder / _PACKAGE).resolve():
+        raise failure("runs_there", path=folder / _PACKAGE)
+    if not force and not _is_as_copied(folder):
+        raise failure("edited_source", path=folder / _PACKAGE)
+    tag, files = _contents()[-1]
+    members = complete([tag], files)
+    for part in (_PACKAGE, _OWN_INFO):
+        start = f"{part}/"
+        inside = {n.removeprefix(start): d for n, d in members.items() if n.startswith(start)}
+        write_folder(inside, folder / part)
+    for old in folder.glob(f"{_PACKAGE}-*.dist-info"):
+        if old.name != _OWN_INFO:
+            shutil.rmtree(old)
+    return folder / _PACKAGE
+
+
+def _contents() -> list[tuple[str, dict[str, bytes]]]:
+    """Tag and files of each of our wheels, the one with the core last."""
+    files = package.package_files(package.package_root())
+    core = package.compiled_core(files)
+    data = files.pop(core) if core is not None else b""
+    pure = {**files, **_information()}
+    if core is None:
+        return [(PURE, pure)]
+    return [(PURE, pure), (compiled_tag(PurePosixPath(core).name, data), {**pure, core: data})]
+
+
+def _information() -> dict[str, bytes]:
+    """Its *.dist-info: from the installed one, wheel or checkout."""
+    dist = find_installed(OWN, __version__)
+    licence = package.package_root().parent / "LICENSE"
+    texts = {
+        "METADATA": dist.read_text("METADATA") or dist.read_text("PKG-INFO"),
+        "entry_points.txt": dist.read_text("entry_points.txt"),
+        "licenses/LICENSE": dist.read_text("licenses/LICENSE")
+        or (licence.read_text("utf-8") if licence.is_file() else None),
+    }
+    return {f"{_OWN_INFO}/{name}": text.encode() for name, text in texts.items() if text}
+
+
+def _is_as_copied(folder: Path) -> bool:
+    """Whether nothing is there, or each file is as the RECORD beside it says, and no other is."""
+    copied, records = folder / _PACKAGE, list(folder.glob(f"{_PACKAGE}-*.dist-info"))
+    if not copied.exists() and not records:
+        return True
+    if len(records) != 1:
+        return False
+    try:
+        recorded = recorded_files(PathDistribution(records[0]), lambda path: True)
+    except BuildError:
+        return False
+    names = {f"{top.name}/{name}" for top in (copied, records[0]) for name in listed(top)}
+    return {name for name in names if not name.endswith(".pyc")} <= recorded.keys()

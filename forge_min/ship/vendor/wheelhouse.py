@@ -13,10 +13,10 @@ from importlib.metadata import Distribution
 from itertools import groupby
 from pathlib import Path
 
-from .. import artifact
+from ..artifact.distributions import normalise
+from ..artifact.package import recorded_package
 from ..failure import failure
-from .own import NAME as OWN
-from .wheel import Wheel, fits
+from .wheel import OWN, Wheel, fits
 
 Pins = Mapping[tuple[str, str], frozenset[str]]
 
@@ -43,7 +43,7 @@ def read_lock(text: str) -> Pins:
     for line in re.sub(r"\\\n", " ", text).splitlines():
         pin = _PIN.match(line)
         if pin:
-            found[artifact.normalise(pin[1]), pin[2]] = frozenset(_HASH.findall(line))
+            found[normalise(pin[1]), pin[2]] = frozenset(_HASH.findall(line))
     return found
 
 
@@ -73,7 +73,7 @@ class Wheelhouse:
         F342 for one that differs, is added or missing (a core too), F341 without such a wheel.
         """
         wheel = self._best(OWN)
-        locked = artifact.recorded_package(wheel.distribution())
+        locked = recorded_package(wheel.distribution())
         for name in sorted(files.keys() | locked.keys()):
             if files.get(name) != locked.get(name):
                 raise failure("own_differs", file=name, wheel=wheel.file, lock=self.lock)
@@ -111,22 +111,3 @@ def read_wheelhouse(folder: Path) -> Wheelhouse | None:
         if wheel.digest not in pinned.get((wheel.name, wheel.version), ()):
             raise failure("other_wheel", file=wheel.file, lock=lock, digest=wheel.digest)
     return Wheelhouse(lock, pinned, found)
-
-
-def collect(house: Wheelhouse | None, names: Iterable[str]) -> list[Distribution]:
-    """These distributions and all that they require, sorted by name: from the wheelhouse, without
-    one from what is installed.
-
-    Raises BuildError F341 for one that is missing.
-    """
-    return artifact.collect(names, house.find) if house else artifact.collect(names)
-
-
-def package_files(house: Wheelhouse | None) -> dict[str, bytes]:
-    """The files of the forge_min that runs, as its installer recorded them and, with a wheelhouse,
-    as the locked wheel has them. Raises as `artifact.package_files` and `check_package`.
-    """
-    files = artifact.package_files(artifact.package_root())
-    if house:
-        house.check_package(files)
-    return files
