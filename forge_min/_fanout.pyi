@@ -30,25 +30,27 @@ def access_line(
 def escape(value: object) -> str: ...
 def filled(kind: type[T], names: tuple[str, ...], rows: Iterable[Sequence[object]]) -> list[T]: ...
 def iso_utc(moment: datetime) -> str: ...
-def plain_answer(head: tuple[int, bytes, int | None, bool], body: list[bytes]) -> bytes | None:
+def try_format_response(
+    head: tuple[int, bytes, int | None, bool], body: list[bytes]
+) -> bytes | None:
     """A whole answer, with a Date of now and the length of its body, over which the connection goes
     on; None where `wsgi.server.exchange` has to look closer: at a body that is empty, not bytes, or
     not as long as its head says, at a status that has none, at a head with a Date.
     """
 
-def plain_head(data: bytearray, base: dict[str, Any]) -> dict[str, Any] | None:
+def try_parse_head(data: bytearray, base: dict[str, Any]) -> dict[str, Any] | None:
     """Take the head of a request from the front of `data`: `base` and what `parse_head` of
     `wsgi.message.head` makes of it. None, with nothing taken, where Python has to look closer, or
     there is no whole head.
     """
 
-def plain_json(value: object) -> bytes | None:
+def try_encode_json(value: object) -> bytes | None:
     """The value as JSON (RFC 8259) in UTF-8, without spaces; None where Python's `json` has to look
     closer: at what is not plain text, number, list or object. Raises UnicodeEncodeError
     for half of a surrogate pair.
     """
 
-def plain_lines(
+def try_format_head(
     status: str,
     headers: Sequence[tuple[str, str]],
     statuses: Mapping[str, tuple[int, bytes]],
@@ -135,7 +137,7 @@ class StreamWriter:
     def refreshes(self) -> int: ...
 
 @final
-class Courier:
+class IoThread:
     most: int
     def fileno(self) -> int: ...
     def give(self, fd: int, data: bytes, keep: dict[int, Any], owner: object) -> bool: ...

@@ -142,7 +142,7 @@ cdef inline str text_of(const unsigned char* at, Py_ssize_t size):
     return PyUnicode_DecodeLatin1(<const char*>at, size, NULL)
 
 
-def plain_head(bytearray data not None, dict base not None):
+def try_parse_head(bytearray data not None, dict base not None):
     """See _fanout.pyi."""
     cdef Field fields[MOST_FIELDS]
     cdef Field* field
@@ -207,7 +207,7 @@ def plain_head(bytearray data not None, dict base not None):
     return environ
 
 
-def plain_lines(status, headers, dict statuses not None, dict kinds not None):
+def try_format_head(status, headers, dict statuses not None, dict kinds not None):
     """See _fanout.pyi."""
     cdef char room[MOST_BYTES]
     cdef char* out = room
@@ -263,7 +263,7 @@ cdef inline bint has_control(const unsigned char* at, Py_ssize_t size) noexcept 
     return found != 0
 
 
-def plain_answer(head, list body not None):
+def try_format_response(head, list body not None):
     """See _fanout.pyi."""
     cdef Py_ssize_t size = 0
     cdef int digits

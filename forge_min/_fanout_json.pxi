@@ -216,7 +216,7 @@ cdef bint put_value(Text* text, object value, int depth) except -1:
     return True
 
 
-def plain_json(value):
+def try_encode_json(value):
     """See _fanout.pyi."""
     cdef Text text
     text.size, text.room = 0, 1024

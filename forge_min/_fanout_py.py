@@ -849,7 +849,7 @@ def rearm(epoll: select.epoll, fd: int, events: int) -> None:
 
 
 @final
-class Courier:
+class IoThread:
     """Sends answers and reads what is asked next on a thread, http-io, without the GIL. This twin
     has none, and takes no socket.
 
@@ -907,7 +907,7 @@ def _unsure(*arguments: object) -> None:
     """What the compiled core's fast paths return when Python has to look closer. See the stub."""
 
 
-plain_head = plain_lines = plain_answer = plain_json = access_line = _unsure
+try_parse_head = try_format_head = try_format_response = try_encode_json = access_line = _unsure
 
 
 # -- metric cells ----------------------------------------------------------------------------------

@@ -47,8 +47,8 @@ cdef inline int behind_errno() noexcept nogil:
 
 
 @cython.final
-cdef class Courier:
-    """As _fanout_py.Courier."""
+cdef class IoThread:
+    """As _fanout_py.IoThread."""
 
     cdef int epoll, wake, bell
     cdef Parcel* parcels  # by descriptor
@@ -84,11 +84,11 @@ cdef class Courier:
                 close(fd)
 
     def fileno(self):
-        """As _fanout_py.Courier.fileno."""
+        """As _fanout_py.IoThread.fileno."""
         return self.bell
 
     def give(self, int fd, bytes data not None, dict keep not None, owner):
-        """As _fanout_py.Courier.give."""
+        """As _fanout_py.IoThread.give."""
         if not 0 <= fd < DESCRIPTORS:
             raise ValueError("no such socket is taken")
         if forge_flag(&self.stopped) or self.given - forge_load(&self.finished) >= BEHIND:
@@ -106,7 +106,7 @@ cdef class Courier:
         return True
 
     def fetch(self, dict keep not None):
-        """As _fanout_py.Courier.fetch."""
+        """As _fanout_py.IoThread.fetch."""
         if self.queue == NULL and not self.gather():
             return None
         cdef char* came
@@ -126,7 +126,7 @@ cdef class Courier:
             free(came)
 
     def recall(self, int fd, dict keep not None):
-        """As _fanout_py.Courier.recall."""
+        """As _fanout_py.IoThread.recall."""
         cdef int* whose = &self.parcels[fd].whose
         if 0 <= fd < DESCRIPTORS and not forge_change(whose, WAITING, OWNERS):
             if forge_flag(whose) != OWNERS:
@@ -134,7 +134,7 @@ cdef class Courier:
         return keep.pop(fd, None)  # SAFETY: in one step, as in `give`
 
     def rest(self):
-        """As _fanout_py.Courier.rest."""
+        """As _fanout_py.IoThread.rest."""
         forge_step(&self.resting, 1)
         # SAFETY: looked at once more: what came in between rang for nobody.
         if self.queue != NULL or self.gather():
@@ -143,16 +143,16 @@ cdef class Courier:
         return True
 
     def rise(self):
-        """As _fanout_py.Courier.rise."""
+        """As _fanout_py.IoThread.rise."""
         self.called()
 
     def hush(self):
-        """As _fanout_py.Courier.hush."""
+        """As _fanout_py.IoThread.hush."""
         cdef uint64_t count
         read(self.bell, &count, sizeof(count))
 
     def run(self):
-        """As _fanout_py.Courier.run.
+        """As _fanout_py.IoThread.run.
 
         SAFETY: as StreamWriter's thread at the end of the process: this object stays alive through
         this very call, and so do the bytes of every connection.
@@ -164,7 +164,7 @@ cdef class Courier:
         forge_swap(&self.active, 0)
 
     def stop(self):
-        """As _fanout_py.Courier.stop."""
+        """As _fanout_py.IoThread.stop."""
         forge_swap(&self.stopped, 1)
         self.rouse()
         cdef uint64_t given = forge_load(&self.given)

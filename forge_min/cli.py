@@ -1,4 +1,4 @@
-"""The command line: the argparse tree. Errors leave through the one door, `ops.door`."""
+"""The command line: the argparse tree. Errors leave through the one door, `ops.console`."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> 
 
     Raises SystemExit where the artifact is damaged.
     """
-    from .ops.door import run
+    from .ops import run
 
     try:
         arguments = parser.parse_args(argv)
@@ -92,7 +92,7 @@ def application() -> WSGIApplication:
     """The project that can be imported here, started, for another PEP 3333 server. No jobs are
     worked, and there is no admin server. Raises as `Project.start`.
     """
-    from .ops.project import load_project
+    from .ops import load_project
 
     return load_project().start(serving=True).application
 
@@ -111,7 +111,7 @@ def parser() -> argparse.ArgumentParser:
 
 def operating() -> Mapping[str, Row]:
     """The rows of the operating commands, as `add_commands` takes them."""
-    from .data import table
+    from .resources import table
 
     rows: Mapping[str, Row] = table(__package__, "entry.toml")
     return rows
@@ -229,8 +229,7 @@ def _config(arguments: argparse.Namespace) -> int:
 
 def _doctor(arguments: argparse.Namespace) -> int:
     from . import doctor
-    from .ops import tell
-    from .ops.inspection import inspect_project
+    from .ops import inspect_project, tell
 
     sys.dont_write_bytecode = True  # what is looked at stays as it is
     env = os.environ.get("FORGE_ENV") or "development"
@@ -241,7 +240,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
         found += doctor.attempt(code, check)
     try:
         from . import db  # noqa: F401  (first: a missing libpq gets its error)
-        from .doctor.services import check_services
+        from .doctor import check_services
     except Exception as err:  # psycopg, libpq or the core is missing
         found.append(doctor.broken("D104", err))
     else:

@@ -1,5 +1,5 @@
 """The one tree of errors. Domain words only: HTTP statuses are given in `wsgi/`, exit codes in
-`ops/door.py`.
+`ops/console.py`.
 
 Every error says what went wrong (`message`), has a stable `code` that `forge-min help CODE`
 explains (the texts lie in codes.toml) and may say what to do next (`hint`). Libraries raise; only

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from .errors import ConfigError
 
 __all__ = [
-    "IMPL", "Counter", "Courier", "Histogram", "Lease", "Limiter", "StreamWriter",
-    "Subscription", "Topic", "access_line", "escape", "filled", "iso_utc", "plain_answer",
-    "plain_head", "plain_json", "plain_lines", "ready", "rearm", "receive", "transmit", "uuid_text",
+    "IMPL", "Counter", "IoThread", "Histogram", "Lease", "Limiter", "StreamWriter",
+    "Subscription", "Topic", "access_line", "escape", "filled", "iso_utc", "ready", "rearm",
+    "receive", "transmit", "try_encode_json", "try_format_head", "try_format_response",
+    "try_parse_head", "uuid_text",
 ]  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from forge_min import db
-from forge_min.actions.reading.reader import Reader
+from forge_min.actions.reader import Reader
 from forge_min.actions.resource import Column, Relation, Resource
 from forge_min.actions.values import iso_utc, to_text
 from forge_min.auth import Identity

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from forge_min import text
+from forge_min import i18n
 
 HEAD = "Content-Type: text/plain; charset=UTF-8\n"
 
@@ -46,8 +46,8 @@ def catalogues(folder: Path, languages: Mapping[str, Mapping[str, str]]) -> Iter
     """The process knows these languages inside the block, and English only after it."""
     for language, messages in languages.items():
         write_catalogue(folder, language, messages)
-    text.load(folder)
+    i18n.load(folder)
     try:
         yield
     finally:
-        text.load(folder / "none")
+        i18n.load(folder / "none")

@@ -44,10 +44,9 @@ GROUND = {
     "_compat": 0,
     "__init__": 1,
     "errors": 1,
-    "text": 2,
-    "data": 1,
-    "expression": 1,
-    "late": 1,
+    "i18n": 2,
+    "resources": 1,
+    "lazy": 1,
     "_fanout": 2,
     "_fanout_py": 2,
     "config": 3,
@@ -84,13 +83,13 @@ RUN, MAKE, TOP = _ranks(RUN_ORDER), _ranks(MAKE_ORDER), _ranks(TOP_ORDER)
 
 # file → why its functions import, or load a module by its name. commands/ and entry may anyway.
 LAZY = {
-    "app/running.py": "the page /jobs is for clients of the admin server; a page would wait for it",
+    "app/runtime.py": "the page /jobs is for clients of the admin server; a page would wait for it",
     "config/load.py": "difflib is for mistakes; a process without any need not hold it",
     "config/table.py": "ipaddress is for sites with proxies; /healthz would wait for it",
     "config/values.py": "tomllib is for lists and tables; /healthz would wait for it",
-    "data.py": "tomllib and importlib.metadata, which no start waits for",
+    "resources.py": "tomllib and importlib.metadata, which no start waits for",
     "doctor/finding.py": "the masks need the core, and a missing core is a finding",
-    "ops/door.py": "traceback and the masks are for defects; /healthz would wait for them",
+    "ops/console.py": "traceback and the masks are for defects; /healthz would wait for them",
     "ops/health.py": "parts of the admin server are for its clients; a page would wait for them",
     "ops/project.py": "serve binds its ports before app, or development, loads psycopg",
     "ship/artifact/boot.py": "shutil and tempfile are for an artifact's first start",
@@ -99,7 +98,7 @@ LAZY = {
 BY_NAME = {
     "_compat.py": "the modules that replace those of earlier versions",
     "commands/__init__.py": "the module of a command, which --help and other commands do not need",
-    "late.py": "parts of a package; a page would wait for them",
+    "lazy.py": "parts of a package; a page would wait for them",
     "observe/otlp/exporter.py": "the official exporter, if it is installed",
     "ops/project.py": "the user's code: gen.registry and app",
     "testing/factory.py": "gen.<resource>.factory, which nothing else imports",
@@ -180,8 +179,8 @@ def config_readers(package: Path) -> list[str]:
             target, origin = found.target.partition(".")[0], package_of(name)
             if target == "config" and origin not in CONFIG_READERS | {"config"}:
                 breaches.append(f"{name}: {origin} must not read config")
-            if origin == "config" and target not in ("errors", "data", "config"):
-                breaches.append(f"{name}: config imports errors and data only")
+            if origin == "config" and target not in ("errors", "resources", "config"):
+                breaches.append(f"{name}: config imports errors and resources only")
     return breaches
 
 

@@ -43,7 +43,7 @@ def test_the_room_loads_neither_psycopg_nor_opentelemetry(room: str) -> None:
 
 def test_a_page_waits_for_nothing_of_the_admin_server_nor_of_a_worker() -> None:
     modules = loaded_by("import forge_min.ops.serve, forge_min.app")
-    late = ("forge_min.admin.", "forge_min.jobs.working", "forge_min.observe.profiles")
+    late = ("forge_min.admin.", "forge_min.jobs.worker", "forge_min.observe.profiles")
     assert not {module for module in modules if module.startswith(late)}
     assert "forge_min.wsgi.server" in modules and "tracemalloc" not in modules
 

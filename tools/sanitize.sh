@@ -34,7 +34,7 @@ check() {
     say "$name: the tests"
     (cd "$root/build/sanitize/$name" && env PYTHONMALLOC=malloc FORGE_IMPL=c PYTHONPATH="$PWD" "$@" \
         "$python" -m pytest -q -p no:cacheprovider -p no:xdist -k "$chosen" \
-        tests/fanout tests/wsgi/test_plain.py tests/wsgi/test_whole.py tests/wsgi/test_courier.py tests/observe/test_log_access.py)
+        tests/fanout tests/wsgi/test_plain.py tests/wsgi/test_whole.py tests/wsgi/test_io_thread.py tests/observe/test_log_access.py)
 }
 
 case $python in /*) ;; *) python=$root/$python ;; esac

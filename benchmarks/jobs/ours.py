@@ -22,7 +22,7 @@ seen = Seen()
 
 
 class Site:
-    """What Running builds of it."""
+    """What Runtime builds of it."""
 
     def __init__(self, url: str) -> None:
         self.nudger = notify.Nudger(lambda: db.connect(url))

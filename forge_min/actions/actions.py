@@ -12,13 +12,13 @@ from typing import Any, Generic, TypeVar
 
 from .. import db
 from ..errors import FieldError, Invalid
-from ..text import text
+from ..i18n import text
+from . import statement
 from .base import Conn, scope, this_row
 from .check import LinkChanges, Operation
-from .reading.reader import Reader
+from .reader import Reader
 from .resource import R, Relation, quote
-from .writing import ANY_VERSION, Writer, statement
-from .writing.writer import Item
+from .writer import ANY_VERSION, Item, Writer
 
 C = TypeVar("C", bound=Mapping[str, Any])
 U = TypeVar("U", bound=Mapping[str, Any])
@@ -131,7 +131,7 @@ class Actions(Reader[R], Writer[R], Generic[R, C, U]):
                 actions._forget(key, conn, doomed)
             del doomed[self.resource.topic, id]
             for (_, key), actions in reversed(doomed.items()):
-                actions._changed(conn, actions._sql(statement.last_words), _key(key), "delete")
+                actions._changed(conn, actions._sql(statement.cascade_effects), _key(key), "delete")
             self._delete(id, conn, version)  # the database takes the others along
 
     def _doomed(self, id: Any, conn: db.Connection) -> Doomed:

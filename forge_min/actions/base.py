@@ -16,8 +16,8 @@ from uuid import UUID
 from .. import db
 from ..auth import Identity, current_identity, require, require_one_of
 from ..errors import BadRequest, Forbidden, NotFound, Unavailable
-from ..expression import expression
-from ..text import text
+from ..i18n import text
+from ..lazy import lazy_pattern
 from .check import rules_of
 from .resource import Column, R, Relation, Resource, quote
 from .values import read_text
@@ -28,7 +28,7 @@ TOO_LARGE = "F646"
 T = TypeVar("T")
 _SHORT = 2048  # characters that a thousand values of may be in memory
 LINES = ("string", "slug", "email")  # types of a line of text
-_COMMENT = expression(r"\n*^--.*", re.MULTILINE)
+_COMMENT = lazy_pattern(r"\n*^--.*", re.MULTILINE)
 
 
 def hidden_columns(resource: Resource[Any]) -> frozenset[str]:
@@ -71,7 +71,7 @@ class Limits(NamedTuple):
 DEFAULTS = Limits()
 
 
-class Others(Protocol):
+class ActionRegistry(Protocol):
     """What actions see of their registry: the actions of all resources by topic, what cursors are
     signed with, and how many conditions a URL may have.
     """
@@ -90,7 +90,7 @@ class Base(Generic[R]):
     """
 
     resource: ClassVar[Resource[Any]]
-    registry: Others
+    registry: ActionRegistry
     limits = DEFAULTS
 
     def __init__(self, database: db.Database) -> None:

@@ -19,7 +19,7 @@ from typing import Any, Literal, cast
 from psycopg.types.json import Jsonb
 
 from ..errors import FieldError, Invalid
-from ..text import text
+from ..i18n import text
 from .values import TYPES, fits_json, to_text
 
 Operation = Literal["create", "update", "replace"]

@@ -18,7 +18,7 @@ from ..errors import ForgeError
 from ..jobs import JobHook
 from .actions import Actions
 from .base import DEFAULTS, Limits
-from .reading.query import MAX_CONDITIONS
+from .query import MAX_CONDITIONS
 from .resource import Relation, Resource
 
 _KEYWORDS = inspect.Parameter.VAR_KEYWORD

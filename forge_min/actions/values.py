@@ -20,29 +20,29 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from ..expression import expression
 from ..fanout import iso_utc
-from ..text import later, shortest, text
+from ..i18n import later, shortest, text
+from ..lazy import lazy_pattern
 
 JSON_DEPTH = 64  # of arrays and objects inside each other
 
-_INT = expression(r"-?[0-9]{1,20}")
-_DATE = expression(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")  # RFC 3339 section 5.6
-_TIME = expression(
+_INT = lazy_pattern(r"-?[0-9]{1,20}")
+_DATE = lazy_pattern(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")  # RFC 3339 section 5.6
+_TIME = lazy_pattern(
     _DATE.pattern + r"[Tt ][0-9]{2}(:[0-9]{2}){2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})?"
 )
-_DECIMAL = expression(r"-?[0-9]{1,1000}(\.[0-9]{1,1000})?")
-_LONE = expression(r"[\ud800-\udfff]")  # surrogates
-_UUID = expression(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_SLUG = expression(r"[a-z0-9]+(-[a-z0-9]+)*")
+_DECIMAL = lazy_pattern(r"-?[0-9]{1,1000}(\.[0-9]{1,1000})?")
+_LONE = lazy_pattern(r"[\ud800-\udfff]")  # surrogates
+_UUID = lazy_pattern(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_SLUG = lazy_pattern(r"[a-z0-9]+(-[a-z0-9]+)*")
 _NO_SLUG = later("must be lowercase letters and digits, joined by single hyphens")
 # A dot-string and a domain of RFC 5321 section 4.1.2 with the letters of RFC 6531; no quoting.
 # PERF: said by what it is not: a set that goes to U+10FFFF takes 17 ms to compile.
 _LETTER = r"[^\x00-/:-@\[-`{-\x7f]"
 _LABEL = rf"{_LETTER}(?:(?:{_LETTER}|-){{0,61}}{_LETTER})?"
-_EMAIL = expression(rf'[^\s@"(),:;<>\[\]\\]{{1,64}}@(?=.{{1,255}}$){_LABEL}(\.{_LABEL})+')
+_EMAIL = lazy_pattern(rf'[^\s@"(),:;<>\[\]\\]{{1,64}}@(?=.{{1,255}}$){_LABEL}(\.{_LABEL})+')
 # An absolute URI of RFC 3986 section 3 with the letters of RFC 3987: user, host, port, the rest.
-_URL = expression(
+_URL = lazy_pattern(
     r"(?!.*%(?![0-9a-f]{2}))"  # each % begins an escape
     r'https?://([^\s/?#@\\<>"{}|^`]*@)?(\[[0-9a-f:.]+\]|[^\s/?#@:\\<>"{}|^`\[\]]+)(:[0-9]{1,5})?'
     r'([/?#][^\s\\<>"{}|^`]*)?',

@@ -6,22 +6,25 @@ Loads neither psycopg nor OpenTelemetry, and each of its parts when it is asked 
 
 from typing import TYPE_CHECKING
 
-from ..late import late
+from ..lazy import lazy_exports
 
 if TYPE_CHECKING:
     from .history import SERIES, Figures, Jobs
-    from .inside import Inside, OneProcess, Told
+    from .inspection import OneProcess, ProcessInspector, Told
     from .jobs import JobsPages
     from .server import AdminServer
 
-__getattr__ = late(
+__getattr__ = lazy_exports(
     __name__,
     {
         "history": ["Figures", "Jobs", "SERIES"],
-        "inside": ["Inside", "OneProcess", "Told"],
+        "inspection": ["ProcessInspector", "OneProcess", "Told"],
         "jobs": ["JobsPages"],
         "server": ["AdminServer"],
     },
 )
 
-__all__ = ["AdminServer", "Figures", "Inside", "Jobs", "JobsPages", "OneProcess", "SERIES", "Told"]
+__all__ = [
+    "AdminServer", "Figures", "Jobs", "JobsPages", "OneProcess", "ProcessInspector", "SERIES",
+    "Told",
+]  # fmt: skip

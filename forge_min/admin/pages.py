@@ -7,7 +7,7 @@ from types import SimpleNamespace as Item
 
 from ..wsgi import Handler, Raw, Request, Response, html_response
 from .history import History
-from .inside import HealthSource
+from .inspection import HealthSource
 from .plots import plots
 from .profiles import PATH
 from .templates import overview, profiles

@@ -14,13 +14,13 @@ from math import ceil
 from typing import Any
 
 from ..errors import BadRequest
-from ..expression import expression
+from ..lazy import lazy_pattern
 from ..observe import Profile, Question, Wait, collapsed, flame_graph, merged
 from ..wsgi import Handler, HTTPProblem, Request, Response, first, preferred, text_response
-from .inside import Inside, Told
+from .inspection import ProcessInspector, Told
 
 PATH = "/debug/pprof/"
-_NUMBER = expression(r"[0-9]{1,5}(\.[0-9]{1,3})?")
+_NUMBER = lazy_pattern(r"[0-9]{1,5}(\.[0-9]{1,3})?")
 _CLOCKS = ("cpu", "wall")
 
 Query = Mapping[str, Sequence[str]]
@@ -29,7 +29,7 @@ Query = Mapping[str, Sequence[str]]
 class Profiles:
     """wait: what ends a profile before its time; as of `Inspector.ask`."""
 
-    def __init__(self, inside: Inside, wait: Wait) -> None:
+    def __init__(self, inside: ProcessInspector, wait: Wait) -> None:
         self._inside, self._wait = inside, wait
         self._turn = threading.Lock()  # LOCK: held while somebody's question is answered that costs
         self._until = 0.0

@@ -12,8 +12,8 @@ import threading
 from collections.abc import Mapping
 from ipaddress import ip_address
 
-from ..data import files
 from ..errors import ServerError
+from ..resources import files
 from ..wsgi import (
     CSRF,
     Application,
@@ -29,7 +29,7 @@ from ..wsgi import (
 )
 from .access import Access
 from .history import History
-from .inside import HealthSource
+from .inspection import HealthSource
 from .pages import Pages
 from .profiles import Profiles
 from .traces import Traces
@@ -79,7 +79,7 @@ class AdminServer:
             ),
             "GET /healthz": lambda _: json_response({"status": "ok", **health.alive()}),
             "GET /readyz": lambda _: _readyz(*health.ready()),
-            "GET /static/forge/{path...}": StaticFiles(files("forge_min.wsgi") / "assets"),
+            "GET /static/forge/{path...}": StaticFiles(files("forge_min.html") / "assets"),
             "GET /static/admin/{path...}": StaticFiles(files(__package__) / "assets"),
             **{f"GET {path}": self._show_jobs for path in _JOBS},
             "POST /jobs/{path...}": self._show_jobs,

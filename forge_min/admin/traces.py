@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..observe import Question, Wait
 from ..wsgi import Handler, Raw, Request, Response, html_response, preferred, text_response
-from .inside import Inside
+from .inspection import ProcessInspector
 from .profiles import silent
 from .templates import traces as template
 
@@ -27,7 +27,7 @@ _NONE = (
 class Traces:
     """inside: the processes that are asked. wait: as of `Inspector.ask`. project: its name."""
 
-    def __init__(self, inside: Inside, wait: Wait, project: str) -> None:
+    def __init__(self, inside: ProcessInspector, wait: Wait, project: str) -> None:
         self._inside, self._wait, self._project = inside, wait, project
 
     def routes(self) -> dict[str, Handler]:

@@ -1,7 +1,7 @@
 """The JSON API of resources: their routes, the OpenAPI document and the event streams."""
 
-from .events import Patrol, events_handler
+from .events import StreamReauthorizer, events_handler
 from .openapi import document, handlers
 from .resource import ResourceAPI
 
-__all__ = ["Patrol", "ResourceAPI", "document", "events_handler", "handlers"]
+__all__ = ["StreamReauthorizer", "ResourceAPI", "document", "events_handler", "handlers"]

@@ -19,8 +19,8 @@ from .. import sse
 from ..auth import Identity, Renew, as_identity, current_identity
 from ..errors import BadRequest, Forbidden, NotFound, TooManyConnections, Unauthenticated
 from ..fanout import Lease, Limiter, StreamWriter
-from ..notify import AWAY, Hub, Loop, Opened, TopicKey
-from ..text import text
+from ..i18n import text
+from ..notify import DATABASE_ERRORS, DatabaseThread, Hub, Opened, TopicKey
 from ..wsgi import Handler, Request, Response, network
 
 log = logging.getLogger("forge_min.wsgi")
@@ -35,14 +35,14 @@ HEADERS = (
 )
 
 
-class Seat(NamedTuple):
+class StreamGrant(NamedTuple):
     """What a stream was opened with: who, and of which tenant he hears which topic."""
 
     identity: Identity
     places: tuple[tuple[UUID | None, str], ...]
 
 
-class Patrol(Loop):
+class StreamReauthorizer(DatabaseThread):
     """The thread `stream-patrol`: asks of every open stream, once a heartbeat, whether it may stay.
 
     heartbeat: seconds. admit: as `events_handler` takes it. A stream ends with `close` and the
@@ -62,14 +62,14 @@ class Patrol(Loop):
         self._heartbeat = heartbeat
         self._admit = admit
         self._renew = renew
-        self._seats: dict[int, Seat] = {}  # by stream; each operation on it is atomic
+        self._seats: dict[int, StreamGrant] = {}  # by stream; each operation on it is atomic
 
-    def seat(self, stream: int, seat: Seat) -> None:
+    def seat(self, stream: int, seat: StreamGrant) -> None:
         """Look after the writer's stream of this number; 0 is none."""
         if stream:
             self._seats[stream] = seat
 
-    def ended(self, seat: Seat) -> bytes:
+    def ended(self, seat: StreamGrant) -> bytes:
         """The last frame of a stream that may not stay, else nothing."""
         try:
             identity = self._renew(seat.identity)
@@ -79,7 +79,7 @@ class Patrol(Loop):
                 places = tuple((self._admit(name), name) for _, name in seat.places)
         except (Unauthenticated, Forbidden, NotFound):
             return sse.close_frame("forbidden")
-        except AWAY as err:
+        except DATABASE_ERRORS as err:
             log.warning("an identity cannot be renewed now: %s", err)
             return b""
         except Exception:
@@ -91,7 +91,7 @@ class Patrol(Loop):
 
     def _round(self) -> None:
         self.rest(self._heartbeat)
-        asked: dict[Seat, bytes] = {}
+        asked: dict[StreamGrant, bytes] = {}
         for stream, seat in list(self._seats.items()):
             if self.stopping.is_set():
                 return
@@ -118,7 +118,7 @@ def events_handler(
     topics: Container[str],
     heartbeat: float = 15.0,
     admit: Callable[[str], UUID | None] = lambda topic: None,
-    patrol: Patrol | None = None,
+    patrol: StreamReauthorizer | None = None,
     refused: Callable[[TooManyConnections], object] = lambda error: None,
 ) -> Handler:
     """The handler of /events.
@@ -134,7 +134,7 @@ def events_handler(
 
     def handler(request: Request) -> Response:
         names, format = _topics(request, topics), _format(request)
-        seat = Seat(current_identity(), tuple((admit(name), name) for name in names))
+        seat = StreamGrant(current_identity(), tuple((admit(name), name) for name in names))
         if request.method == "HEAD":
             return Response(200, b"", HEADERS)
         try:
@@ -192,8 +192,8 @@ def _answer(
     opened: list[Opened],
     lease: Lease,
     heartbeat: float,
-    patrol: Patrol | None,
-    seat: Seat,
+    patrol: StreamReauthorizer | None,
+    seat: StreamGrant,
 ) -> Response:
     subscriptions = [one.subscription for one in opened]
     # A client knows by the second line after what silence the connection is dead.

@@ -13,8 +13,8 @@ from functools import lru_cache
 from string import Template
 from typing import Any
 
-from ..data import files, table
-from ..text import current_language, known, later, text
+from ..i18n import current_language, known, later, text
+from ..resources import files, table
 from ..wsgi import (
     Handler,
     Raw,

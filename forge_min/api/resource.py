@@ -30,8 +30,8 @@ from ..errors import (
     StaleVersion,
     Unauthenticated,
 )
-from ..expression import expression
-from ..text import text
+from ..i18n import text
+from ..lazy import lazy_pattern
 from ..wsgi import (
     Handler,
     Headers,
@@ -45,13 +45,13 @@ from ..wsgi import (
 )
 
 # A strong tag of ours: the version, and a mark where the identity does not see every field.
-_TAG = expression(r'(?:^|,)\s*"([1-9][0-9]{0,17})(?:\.[0-9a-f]{8})?"\s*(?=,|$)', re.ASCII)
+_TAG = lazy_pattern(r'(?:^|,)\s*"([1-9][0-9]{0,17})(?:\.[0-9a-f]{8})?"\s*(?=,|$)', re.ASCII)
 TRIES = 10  # of a change that names no version, while others change the row too
 _APART = 0.005  # seconds, times the tries so far: two that write in turns fall out of step
 PATCHES = ("application/merge-patch+json", "application/json")  # what a PATCH may be
-_PLAIN = expression(r"(?:[\w.~-]+=[\w.~-]*+(?:&(?!$)|$))++", re.ASCII)
+_PLAIN = lazy_pattern(r"(?:[\w.~-]+=[\w.~-]*+(?:&(?!$)|$))++", re.ASCII)
 """A query that stays as it is when it is decoded and encoded again."""
-_VISIBLE = expression(r"[!-~]{1,255}")
+_VISIBLE = lazy_pattern(r"[!-~]{1,255}")
 
 Answer = tuple[int, list[tuple[str, str]], bytes]
 """Status, headers and body, as an Idempotency-Key keeps them."""

@@ -1,6 +1,15 @@
 """The application: what a project declares in its app.py, and the services that run it."""
 
+from .._compat import renamed
 from .declaration import App, Generated, declared_kinds, declared_queues, declared_registry
-from .running import Running
+from .routes import build_router
+from .runtime import Runtime
 
-__all__ = ["App", "Generated", "Running", "declared_kinds", "declared_queues", "declared_registry"]
+__all__ = [
+    "App", "Generated", "Runtime", "build_router", "declared_kinds", "declared_queues",
+    "declared_registry",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    return globals()[renamed(__name__, name)]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from .. import db, jobs
+from .._compat import renamed
 from ..actions import Registry
 from ..auth import Renew
 from ..wsgi import Method, Middleware, Route
@@ -52,6 +53,9 @@ class App:
         self.start_hooks: list[Callable[..., object]] = []
         self.stop_hooks: list[Callable[..., object]] = []
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self, renamed("forge_min.app.App", name))
+
     def route(self, method: str, path: str, *, name: str = "") -> Callable[[F], F]:
         """A route of your own: the function takes (request, ...) and returns a Response."""
         return _declares(lambda f: self.routes.append((method, path, f, name)))
@@ -95,7 +99,7 @@ class App:
         self.middlewares.append(function)
         return function
 
-    def identifies(self, function: Method) -> Method:
+    def authenticator(self, function: Method) -> Method:
         """Another way to know who asks: takes (request), gives an Identity, None where the request
         says nothing that it knows of; raises Unauthenticated for what it does not believe. Asked
         before API keys, in the order of declaration.
@@ -109,7 +113,7 @@ class App:
         """
         self.signs_in = True
 
-    def sends_reset(self, function: F) -> F:
+    def password_reset_sender(self, function: F) -> F:
         """Sends somebody who forgot the password to a page, for an hour and once: takes (user,
         path, ...), path as in "/account/reset?key=...". With it /account/forgot is there. Called
         after the request is answered, on a thread of its own, one at a time.
@@ -117,7 +121,7 @@ class App:
         self.reset_sender = function
         return function
 
-    def renews(self, function: Renew) -> Renew:
+    def revalidate_identity(self, function: Renew) -> Renew:
         """What an identity is by now, None when it is signed out, revoked or expired: asked of
         every open stream at each heartbeat, on a thread of its own.
         """

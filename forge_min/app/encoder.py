@@ -14,10 +14,10 @@ from .. import sse
 from ..actions import Registry
 from ..auth import Identity, as_identity
 from ..errors import NotFound
-from ..expression import expression
+from ..lazy import lazy_pattern
 from ..notify import Encode, Event
 
-PLAIN = expression(r"[A-Za-z0-9_-]+")
+PLAIN = lazy_pattern(r"[A-Za-z0-9_-]+")
 _Rows = dict[tuple[str, UUID | None], Mapping[Any, Any]]
 
 

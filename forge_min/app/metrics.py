@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .. import __version__, fanout, jobs, notify, observe
-from ..data import table
 from ..errors import TooManyConnections, TooManyConnectionsForUser
+from ..resources import table
 
 _Read = Callable[[], float | Mapping[Any, float]]
 _TABLE = table(__package__, "metrics.toml")

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from ..actions import Registry
 from ..api import ResourceAPI, document, handlers
 from ..config import Config
-from ..data import files
 from ..errors import ConfigError, NotFound
 from ..html import AccountPages, Frame, Render, ResourcePages
+from ..resources import files
 from ..wsgi import (
     SECURITY_HEADERS,
     Handler,

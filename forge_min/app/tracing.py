@@ -10,8 +10,7 @@ from typing import Any
 
 from .. import observe
 from ..jobs import Job
-from ..observe.traceparent import new_root
-from ..observe.tracing import current, recording
+from ..observe import current, new_root, recording
 from ..wsgi import Request
 
 

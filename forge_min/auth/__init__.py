@@ -22,6 +22,7 @@ from .identity import (
 if TYPE_CHECKING:
     from . import accounts, credentials, signing
 
+
 __all__ = [
     "ANONYMOUS", "Identity", "Renew", "SESSION", "SYSTEM", "accounts", "as_identity", "credentials",
     "current_identity", "for_job", "require", "require_one_of", "signing", "to_metadata",

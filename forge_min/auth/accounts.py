@@ -13,13 +13,13 @@ import psycopg
 
 from .. import db
 from ..errors import Conflict, FieldError, Invalid, NotFound
-from ..expression import expression
-from ..text import text
+from ..i18n import text
+from ..lazy import lazy_pattern
 
 SQL = db.load_sql("forge_min.auth", "auth.sql")
-_EMAIL = expression(r"[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+")
-_SLUG = expression(r"[a-z0-9]+(?:-[a-z0-9]+)*")  # a label of DNS too (RFC 1035, section 2.3.1)
-_ROLE = expression(r"[A-Za-z][A-Za-z0-9_.:-]{0,62}")
+_EMAIL = lazy_pattern(r"[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+")
+_SLUG = lazy_pattern(r"[a-z0-9]+(?:-[a-z0-9]+)*")  # a label of DNS too (RFC 1035, section 2.3.1)
+_ROLE = lazy_pattern(r"[A-Za-z][A-Za-z0-9_.:-]{0,62}")
 
 
 class User(NamedTuple):

@@ -19,7 +19,7 @@ import psycopg
 
 from .. import db
 from ..errors import Forbidden, NotFound, Unauthenticated
-from ..text import text
+from ..i18n import text
 from .accounts import SQL, as_id, checked_roles
 from .identity import SESSION, Identity
 

@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from ..errors import Forbidden, Unauthenticated
-from ..text import text
+from ..i18n import text
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from ..errors import FieldError, Invalid, Unavailable
-from ..expression import expression
-from ..text import text
+from ..i18n import text
+from ..lazy import lazy_pattern
 
 LONGEST = 1_024  # characters
 WAIT = 5.0  # seconds for a turn
@@ -26,7 +26,7 @@ _FEWEST_DIFFERENT = 5  # characters
 _TURNS = threading.BoundedSemaphore(2)  # LOCK: how many take 32 MiB at the same time
 _NEXT = threading.Lock()  # LOCK: held by the one that gets the next turn, so that none overtakes it
 _PLACES = threading.BoundedSemaphore(3)  # LOCK: how many unknown networks have or await a turn
-_STORED = expression(
+_STORED = lazy_pattern(
     r"\$scrypt\$ln=(\d{1,2}),r=(\d{1,2}),p=(\d{1,2})\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)"
 )
 _ROWS = ("abcdefghijklmnopqrstuvwxyz", "0123456789", "qwertzuiopasdfghjkl", "qwertyuiopasdf")

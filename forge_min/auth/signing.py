@@ -23,8 +23,8 @@ import psycopg
 
 from .. import db
 from ..errors import NotFound, TooManyAttempts, Unauthenticated, Unavailable
-from ..expression import expression
-from ..text import text
+from ..i18n import text
+from ..lazy import lazy_pattern
 from .accounts import SQL, User, as_id
 from .accounts import find_user as find_account
 from .credentials import digest, end_sessions, start_session
@@ -51,7 +51,7 @@ CORRECT = Bucket(30, 10)  # correct passwords of an account, from anywhere
 UNCOUNTED = Bucket(0, 0)
 DEVICE = 365 * 86_400.0  # seconds that a browser keeps the cookie of a known device
 DEVICE_ACCOUNTS = 5  # that a device is known for: the latest
-_DEVICE = expression(r"([\w-]{22})((?:\.[\w-]{22})*)")
+_DEVICE = lazy_pattern(r"([\w-]{22})((?:\.[\w-]{22})*)")
 _BUSY = "busy"  # stands for EVERYONE when that is used up
 
 

@@ -9,8 +9,8 @@ from importlib import import_module
 from typing import Any
 
 from .. import entry
-from ..data import table
 from ..errors import UsageError
+from ..resources import table
 from .project import find_root, use_code
 
 TABLE: Mapping[str, Any] = table(__name__, "commands.toml")
@@ -53,7 +53,7 @@ def _operate(run: entry.Run, args: argparse.Namespace) -> int:
             raise
     else:
         if args.words == "doctor":
-            from .made import CHECKS
+            from .stale_checks import CHECKS
 
             args.checks = {code: partial(check, root) for code, check in CHECKS.items()}
     return run(args)

@@ -7,9 +7,9 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
-from ..data import table
 from ..errors import UsageError
 from ..ops import tell
+from ..resources import table
 
 CODES = table(__package__.rpartition(".")[0], "codes.toml")
 _BASH = """\

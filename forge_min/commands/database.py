@@ -16,7 +16,7 @@ from uuid import UUID
 
 from .. import db, ops
 from ..auth import Identity
-from ..db.embedded.binaries import candidates
+from ..db import candidates
 from ..errors import ErrorGroup, ForgeError, UsageError
 from .project import find_root, use_code
 

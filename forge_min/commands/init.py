@@ -27,9 +27,9 @@ def init(args: argparse.Namespace) -> None:
         raise UsageError("--admin is for a project with accounts", hint="add --auth")
     admin = args.admin or "admin@example.com"
     if args.auth:
-        from ..auth.accounts import check_email
+        from ..auth import accounts
 
-        check_email(admin)
+        accounts.check_email(admin)
 
     folder = Path(args.project or ".", args.name)
     check_new(folder, args.name)

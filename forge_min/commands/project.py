@@ -44,7 +44,7 @@ def read_resources(root: Path, *, as_json: bool) -> tuple[ResourceIR, ...]:
     """The project's resources. Every diagnostic of a wrong schema is printed: for people on stderr,
     as_json on stdout, {"diagnostics": [...]}. Raises an empty ErrorGroup then: all is told.
     """
-    from ..ship.project import parse_schemas
+    from ..ship import parse_schemas
 
     parsed = parse_schemas(root)
     if not parsed.diagnostics:

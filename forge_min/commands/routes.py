@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from .. import db
 from ..actions import Registry
-from ..app.routes import build_router
+from ..app import build_router
 from ..html import Frame
 from ..ops import load_project, tell
 from ..wsgi import Request, Router

@@ -3,11 +3,12 @@
 Imports errors only. Only the root takes a Config; every service takes plain values.
 """
 
-from .frozen import Config
 from .load import inspect, load
-from .table import TABLE, Key
+from .settings import Config
+from .table import LONGEST, TABLE, Key
 from .values import parse_duration, parse_rate, parse_size
 
 __all__ = [
-    "Config", "Key", "TABLE", "inspect", "load", "parse_duration", "parse_rate", "parse_size",
+    "Config", "Key", "LONGEST", "TABLE", "inspect", "load", "parse_duration", "parse_rate",
+    "parse_size",
 ]  # fmt: skip

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ..errors import ConfigError, ErrorGroup, printable
-from .frozen import Config
+from .settings import Config
 from .table import KEYS, TABLE, Key
 from .values import as_toml, shown
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from ..data import table
+from ..resources import table
 from .values import EXPECTED, Type, convert, fault, freeze, parse_rate
 
 LONGEST = 3650 * 86400.0  # seconds

@@ -8,9 +8,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..data import files
 from ..errors import Unavailable
-from ..late import late
+from ..lazy import lazy_exports
+from ..resources import files
+from .connection import Connection, Database, connect
+from .migrate import migrate, migrate_down, migration_lock, migration_status
+from .migration_files import MigrationFile, read_migrations
+from .roles import check_bound_role, ensure_app_role, role_findings
+from .run import query, read, read_timeout, run
+from .statements import literal, load_sql
+from .thread import (
+    DATABASE_ERRORS,
+    Connect,
+    DatabaseThread,
+    NoAnswer,
+    Replaced,
+    ThreadConnection,
+    is_pooled,
+)
+from .transaction import after_commit, is_idle, notifies_in_transaction, nudge, transaction
+from .translate import errors_translated, translate
 
 try:
     import psycopg  # noqa: F401
@@ -21,30 +38,25 @@ except ImportError as err:
         hint="pip install 'psycopg[binary]', or install libpq (Debian: libpq5, Alpine: libpq)",
     ) from err
 
-from .connection import Connection, Database, connect
-from .migrate import migrate, migrate_down, migration_lock, migration_status
-from .migration_files import MigrationFile, read_migrations
-from .roles import check_bound_role, ensure_app_role
-from .run import query, read, read_timeout, run
-from .statements import literal, load_sql
-from .transaction import after_commit, is_idle, nudge, rides, transaction
-from .translate import errors_translated, translate
 
 if TYPE_CHECKING:
-    from .embedded import EmbeddedServer, scratch_database, write_private
+    from .embedded import EmbeddedServer, candidates, scratch_database, write_private
 
-__getattr__ = late(
+__getattr__ = lazy_exports(
     __name__,
-    {"embedded": ["EmbeddedServer", "scratch_database", "write_private"]},
+    {"embedded": ["EmbeddedServer", "candidates", "scratch_database", "write_private"]},
 )
 
 # The forge_ tables; they come before the project's own files.
 FORGE_MIGRATIONS = tuple(read_migrations(files(__name__) / "forge", "forge"))
 
+
 __all__ = [
-    "Connection", "Database", "EmbeddedServer", "FORGE_MIGRATIONS", "MigrationFile", "after_commit",
-    "check_bound_role", "connect", "ensure_app_role", "errors_translated", "is_idle", "literal",
-    "load_sql", "migrate", "migrate_down", "migration_lock", "migration_status", "nudge", "query",
-    "read", "read_migrations", "read_timeout", "rides", "run", "scratch_database", "transaction",
-    "translate", "write_private",
+    "Connect", "Connection", "DATABASE_ERRORS", "Database", "DatabaseThread", "EmbeddedServer",
+    "FORGE_MIGRATIONS", "MigrationFile", "NoAnswer", "Replaced", "ThreadConnection", "after_commit",
+    "candidates", "check_bound_role", "connect", "ensure_app_role", "errors_translated", "is_idle",
+    "is_pooled", "literal", "load_sql", "migrate", "migrate_down", "migration_lock",
+    "migration_status", "notifies_in_transaction", "nudge", "query", "read", "read_migrations",
+    "read_timeout", "role_findings", "run", "scratch_database", "transaction", "translate",
+    "write_private",
 ]  # fmt: skip

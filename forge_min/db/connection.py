@@ -26,7 +26,7 @@ from psycopg.rows import TupleRow
 from psycopg.sql import Composable
 
 from ..errors import ConfigError, ForgeError, Unavailable
-from ..expression import expression
+from ..lazy import lazy_pattern
 from .statements import Prepared, refuse_without_tenant
 from .translate import TABLE
 
@@ -53,7 +53,7 @@ _ANSWER = 0.4
 _BRIEF = 1.0  # seconds that the server has to obey a cancel
 _CANCEL = 2.0  # seconds for the request that cancels a statement
 _log = logging.getLogger("forge_min.db")
-OPERATION = expression(r"(?i)\s*(select|insert|update|delete|with|copy|begin|commit|call)\b")
+OPERATION = lazy_pattern(r"(?i)\s*(select|insert|update|delete|with|copy|begin|commit|call)\b")
 
 
 # How often this process was forked off: what an older one has opened is not its own. PERF: asked
@@ -79,7 +79,7 @@ class Nudges(Protocol):
     def nudge(self, payload: str) -> None:
         """Called after a commit. Never blocks, never raises."""
 
-    def rides(self, payload: str) -> bool:
+    def notifies_in_transaction(self, payload: str) -> bool:
         """Whether the transaction shall send this NOTIFY itself, and not call `nudge`."""
 
 

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 import psycopg
 
 from ..errors import BuildError, Unavailable
-from ..expression import expression
+from ..lazy import lazy_pattern
 from .migration_files import MigrationFile, digest, statements
 from .statements import load_sql
 
@@ -40,7 +40,7 @@ NOT_DONE = (
     psycopg.errors.DuplicateFunction,
 )
 # Done again before the statement after it is, of which it removes what an interrupted run left.
-REPEATED = expression(r"(--[^\n]*\n|\s)*drop index concurrently if exists\b", re.IGNORECASE)
+REPEATED = lazy_pattern(r"(--[^\n]*\n|\s)*drop index concurrently if exists\b", re.IGNORECASE)
 
 Progress = Callable[[str], None]
 Connection = psycopg.Connection[Any]

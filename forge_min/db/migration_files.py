@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import BuildError
-from ..expression import expression
+from ..lazy import lazy_pattern
 
-FILE_NAME = expression(r"\d{4}_[a-z0-9_]+\.sql")
-HEAD = expression(r"([ \t]*--.*\n?)*")
-DOWN_LINE = expression(r"^-- forge: down[ \t]*$", re.MULTILINE)
+FILE_NAME = lazy_pattern(r"\d{4}_[a-z0-9_]+\.sql")
+HEAD = lazy_pattern(r"([ \t]*--.*\n?)*")
+DOWN_LINE = lazy_pattern(r"^-- forge: down[ \t]*$", re.MULTILINE)
 # What may hide a semicolon: strings, quoted names, dollar quotes, comments (nested ones by
 # _skip_comment).
-TOKEN = expression(
+TOKEN = lazy_pattern(
     r"--[^\n]*|/\*|(?<![A-Za-z0-9_$])[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|\"[^\"]*\""
     r"|(?<![A-Za-z0-9_$])\$(?:[A-Za-z_][A-Za-z0-9_]*)?\$|\bbegin\s+atomic\b|\bcase\b|\bend\b|;",
     re.IGNORECASE | re.DOTALL,

@@ -14,22 +14,22 @@ import psycopg
 from psycopg import pq
 from psycopg.pq import ExecStatus
 
-from ..data import files
 from ..errors import BuildError, ForgeError
-from ..expression import expression
+from ..lazy import lazy_pattern
+from ..resources import files
 
-NAME = expression(r"^-- name: *(\S+) *$", re.MULTILINE)
-PLACEHOLDER = expression(r"%%|%(?:\((\w+)\))?([sbt])?")
-_NO_NAMES = expression(  # comments and strings
+NAME = lazy_pattern(r"^-- name: *(\S+) *$", re.MULTILINE)
+PLACEHOLDER = lazy_pattern(r"%%|%(?:\((\w+)\))?([sbt])?")
+_NO_NAMES = lazy_pattern(  # comments and strings
     r"(?is)--[^\n]*|/\*.*?\*/|\be'(?:\\.|[^\\'])*'|'[^']*'|(\$\w*\$).*?\1"
 )
-_WITH = expression(r'(?i)(\w+)"?\s*(?:\([^()]*\)\s*)?\bas\s+(?:(?:not\s+)?materialized\s+)?\(')
+_WITH = lazy_pattern(r'(?i)(\w+)"?\s*(?:\([^()]*\)\s*)?\bas\s+(?:(?:not\s+)?materialized\s+)?\(')
 _TABLE = r'(?:only\s+)?(?:"?\w+"?\s*\.\s*)?"?(\w+)"?'
-_USED = expression(  # with the tables behind commas, which may have aliases
+_USED = lazy_pattern(  # with the tables behind commas, which may have aliases
     rf"(?i)(?:(?<!\bdistinct )\bfrom|\b(?:join|update|into|using))\s+({_TABLE}"
     rf'(?:(?:\s+(?:as\s+)?"?\w+"?)?\s*,\s*{_TABLE})*)'
 )
-_LISTED = expression(rf"(?i)(?:^|,)\s*{_TABLE}")
+_LISTED = lazy_pattern(rf"(?i)(?:^|,)\s*{_TABLE}")
 
 CAN_CLOSE = pq.version() >= 170000  # PQclosePrepared; a pooler understands its message
 Statement = tuple[str, tuple[int, ...]]  # its text, and the types (OIDs) of its values

@@ -97,7 +97,7 @@ def nudge(conn: psycopg.Connection[Any], payload: str) -> None:
         after_commit(conn, lambda: nudger.nudge(payload))
 
 
-def rides(conn: psycopg.Connection[Any], payload: str) -> bool:
+def notifies_in_transaction(conn: psycopg.Connection[Any], payload: str) -> bool:
     """Whether the next statement on `conn` shall send this NOTIFY itself, in place of `nudge`.
 
     Not where the transaction is the caller's own: with a NOTIFY it could not be prepared
@@ -105,7 +105,9 @@ def rides(conn: psycopg.Connection[Any], payload: str) -> bool:
     """
     if not isinstance(conn, Connection) or conn.nudger is None:
         return False
-    return (conn.hooks is not None or is_idle(conn)) and conn.nudger.rides(payload)
+    return (conn.hooks is not None or is_idle(conn)) and conn.nudger.notifies_in_transaction(
+        payload
+    )
 
 
 def is_idle(conn: psycopg.Connection[Any]) -> bool:

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 import psycopg
 from psycopg import errors as pg
 
-from ..data import table
 from ..errors import Conflict, ConstraintViolation, DatabaseError, ForgeError, Unavailable
-from ..text import later
+from ..i18n import later
+from ..resources import table
 
 TABLE = table(__package__, "errors.toml")
 

@@ -16,17 +16,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..config import Config
-from ..ops.door import DONE, FAILED, report
-from ..ops.health import Health, has_admin
-from ..ops.processes import ParentChannel
-from ..ops.project import Project
-from ..ops.serve import Ended, serve
+from ..ops import (
+    DONE,
+    FAILED,
+    Ended,
+    Health,
+    ParentChannel,
+    Project,
+    has_admin,
+    report,
+    serve_processes,
+)
 from ..wsgi import Server
 from .overlay import Overlay, State, explanation
 from .problems import Problem, problems_of
 
 if TYPE_CHECKING:
-    from ..app import Running
+    from ..app import Runtime
 
 STARTED = b"1"  # what `ParentChannel.serving` writes
 
@@ -67,7 +73,7 @@ class Site(Project):
         super().__init__(root, config)
         self._secret, self._overlay = config.auth.secret.encode() or secret, overlay
 
-    def start(self, *, serving: bool) -> Running:
+    def start(self, *, serving: bool) -> Runtime:
         """With the overlay around the application. Raises as `Project.start`."""
         running = super().start(serving=serving)
         self._overlay.app = running.application
@@ -85,7 +91,9 @@ def live(
     try:
         importlib.invalidate_caches()
         project = Site(root, config, secret, overlay)
-        return serve(project, processes=1, listener=doors.site, admin_listener=admin, link=line)
+        return serve_processes(
+            project, processes=1, listener=doors.site, admin_listener=admin, link=line
+        )
     except KeyboardInterrupt:
         return DONE
     except BaseException as error:  # sys.exit() at the top of a module, too

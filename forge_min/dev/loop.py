@@ -20,24 +20,20 @@ from importlib import invalidate_caches
 from importlib.util import cache_from_source
 from pathlib import Path
 
-from ..app import Running
+from ..app import Runtime
 from ..config import load
 from ..errors import ForgeError, UsageError
 from ..observe import setup
-from ..ops import Child, ChildProcesses
-from ..ops.door import DONE
-from ..ops.health import has_admin
-from ..ops.project import FOLDER, Project, with_database
-from ..ops.serve import MARGIN
+from ..ops import DONE, FOLDER, MARGIN, Child, ChildProcesses, Project, has_admin, with_database
 from ..wsgi import Server
 from .child import STARTED, Doors, explain, live
-from .made import Made, apply_migrations, compare_schemas, make_gen, make_styles
 from .overlay import State
 from .problems import Problem, problems_of
+from .rebuild import Made, apply_migrations, compare_schemas, make_gen, make_styles
 from .watch import Changes, Watcher, required_by
 
 # PERF: loaded once, for all: the SDK alone is half of the start of a process (tests/dev).
-_LOADED = (Running, setup)
+_LOADED = (Runtime, setup)
 _ALL = Changes(*[True] * len(Changes._fields))
 SITE = "code"  # the process that serves the project, and what is wrong with it
 _TICK = 1.0  # seconds between looks at what no file and no process reports

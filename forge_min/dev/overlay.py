@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..data import files
+from ..resources import files
 from ..wsgi import SECURITY_HEADERS, content_type, escape, prefers_html
 from .problems import Problem, problems_of
 

@@ -7,18 +7,25 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
+from ..lazy import lazy_exports
 from .configuration import (
     check_admin,
     check_configuration,
     check_openness,
     check_secret,
 )
-from .examination import attempt
 from .finding import Finding, State, broken, codes, found, listed, verdict
 from .machine import check_artifact, check_disk, check_files, check_python
 from .report import GROUPS, Report
 from .site import Profile, Site
+from .time_limit import attempt
+
+if TYPE_CHECKING:
+    from .database import check_services
+
+__getattr__ = lazy_exports(__name__, {"database": ["check_services"]})
 
 _CHECKS = {
     "D101": check_python,
@@ -39,5 +46,5 @@ def check_alone(site: Site) -> list[Finding]:
 
 __all__ = [
     "Finding", "GROUPS", "Profile", "Report", "Site", "State", "attempt", "broken", "check_alone",
-    "codes", "found", "listed", "verdict",
+    "check_services", "codes", "found", "listed", "verdict",
 ]  # fmt: skip

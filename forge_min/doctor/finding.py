@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Literal, NamedTuple
 
-from ..data import table
 from ..errors import ErrorGroup, ForgeError
+from ..resources import table
 
 State = Literal["ok", "warning", "failed", "skipped"]
 _PLACE = re.compile(r"\{(\w+)\}")

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+from ..i18n import spoken
 from ..parse import ColumnIR
-from ..text import spoken
-from .fill import common, fill
-from .shape import KINDS, Shape, operators
+from .resource_model import KINDS, Shape, operators
+from .templating import common, fill
 
 Json = dict[str, Any]
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from ..errors import BuildError, UsageError
 from ..pages import compile_pages, library_page
 from ..parse import ResourceIR
-from .fill import common, fill, imports, read
 from .render import render
+from .templating import common, fill, imports, read
 from .tree import Report, scaffold, write_tree
 
 VIEWS = ("list", "show", "form", "delete")

@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
-from ..data import files
+from ..i18n import spoken
 from ..parse import ResourceIR
-from ..text import spoken
-from .fill import block, fill, lines
+from ..resources import files
 from .openapi import document
 from .resource import factory, resource_files
-from .shape import shape_of
+from .resource_model import shape_of
+from .templating import block, fill, lines
 
 
 def render(

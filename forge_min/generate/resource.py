@@ -10,8 +10,8 @@ from math import ceil, floor
 
 from ..parse import TYPES, ColumnIR, RelationEdge, ResourceIR
 from ..schema import JobRef
-from .fill import block, common, fill, imports, lines, wrap
-from .shape import KINDS, MODULES, Shape, constraints_of, operators
+from .resource_model import KINDS, MODULES, Shape, constraints_of, operators
+from .templating import block, common, fill, imports, lines, wrap
 
 _FLAGS = ("timestamps", "soft_delete", "tenant_scoped", "auditable", "versioned", "searchable")
 _HOOKS = ("after_create", "after_update", "after_delete")

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 
 from ..actions import Actions, Relation, to_text
 from ..errors import DomainError, Forbidden, Unauthenticated
-from ..text import later, text
+from ..i18n import later, text
 from ..wsgi import Raw, Request, check_url, tag, time_tag
 from .fields import Field, shown_fields, words
 

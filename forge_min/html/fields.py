@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ..actions import Column, Relation, Resource, rules_of
 from ..auth import current_identity
-from ..text import spoken, text
+from ..i18n import spoken, text
 
 
 class Field(NamedTuple):

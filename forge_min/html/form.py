@@ -23,15 +23,15 @@ from typing import Any, NamedTuple
 
 from ..actions import TYPES, LinkChanges, to_text
 from ..errors import Conflict, ConstraintViolation, Invalid
-from ..expression import expression
-from ..text import text
+from ..i18n import text
+from ..lazy import lazy_pattern
 from ..wsgi import local_time, show_time
 from .fields import Field
 
 Texts = Mapping[str, Sequence[str]]
 """What stands in the inputs, by field; several texts for a "many"."""
 
-_LINE_END = expression("\r\n?")
+_LINE_END = lazy_pattern("\r\n?")
 LOCAL = "%Y-%m-%dT%H:%M:%S"  # of an input datetime-local, by the reader's clock
 
 

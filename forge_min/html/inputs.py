@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 from ..actions import Actions, Filter, ListQuery, Sort
 from ..errors import NotFound
-from ..expression import expression
-from ..text import text
+from ..i18n import text
+from ..lazy import lazy_pattern
 from ..wsgi import Raw, join, tag, void
 from .fields import Field
 from .form import MINE, THEIRS
@@ -27,9 +27,9 @@ _TYPES = {"email": "email", "url": "url", "date": "date", "datetime": "datetime-
 _TYPES |= dict.fromkeys(_NUMBERS, "number")
 _UNPROMPTED = ("date", "datetime-local")  # inputs without a placeholder
 _FORMS = {
-    "number": expression(r"-?([0-9]+(\.[0-9]+)?|\.[0-9]+)([eE][+-]?[0-9]+)?"),
-    "date": expression(r"[0-9]{4}-[0-9]{2}-[0-9]{2}"),
-    "datetime-local": expression(
+    "number": lazy_pattern(r"-?([0-9]+(\.[0-9]+)?|\.[0-9]+)([eE][+-]?[0-9]+)?"),
+    "date": lazy_pattern(r"[0-9]{4}-[0-9]{2}-[0-9]{2}"),
+    "datetime-local": lazy_pattern(
         r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,3})?)?"
     ),
 }

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from ..actions import Actions
 from ..auth import as_identity, current_identity
 from ..errors import DomainError, Unauthenticated
-from ..text import current_language, text
+from ..i18n import current_language, text
 from ..wsgi import (
     Handler,
     Raw,

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 from ..actions import Actions, Column, ListQuery
 from ..errors import BadRequest
 from ..fanout import iso_utc
-from ..text import text
+from ..i18n import text
 from ..wsgi import Raw, Request, Response, first, join, tag, void
 from .cells import NUMBERS, Cells, Places, address, csv_text, csv_value
 from .fields import Field, shown_fields
@@ -27,7 +27,7 @@ _OURS = ("_done", "_undo", "_search")  # of the query, and not of the list: no c
 _SPAN = ("int", "bigint", "decimal", "date", "datetime")
 _APART = ("json", "text", "many")
 _TIMES = ("version", "created_at", "updated_at", "deleted_at")
-Asked = Mapping[str, Sequence[str]]
+SingleFlight = Mapping[str, Sequence[str]]
 
 
 class Listing:
@@ -107,7 +107,7 @@ class Listing:
             and f.name not in _TIMES and (f.kind != "uuid" or f.relation is not None)
         ]  # fmt: skip
 
-    def _kept(self, asked: Asked, options: Mapping[str, Options]) -> Raw:
+    def _kept(self, asked: SingleFlight, options: Mapping[str, Options]) -> Raw:
         """Conditions that the form has no input for, as links and Python's users write them: who
         searches among the rows that they leave goes on to see those alone.
         """
@@ -122,7 +122,7 @@ class Listing:
             for value in values
         )
 
-    def _filter(self, field: Field, asked: Asked, options: Mapping[str, Options]) -> Raw:
+    def _filter(self, field: Field, asked: SingleFlight, options: Mapping[str, Options]) -> Raw:
         """One condition as inputs: one of a list, from and to, or a part of a text."""
         if field.relation is not None:
             chosen = options.get(field.name)
@@ -147,12 +147,12 @@ class Listing:
         made = void("input", type="text", id=f"field-{name}", name=name, value=first(asked, name))
         return _labelled(f"field-{name}", field.label, made)
 
-    def _heads(self, request: Request, asked: Asked, columns: Sequence[Field]) -> list[Item]:
+    def _heads(self, request: Request, asked: SingleFlight, columns: Sequence[Field]) -> list[Item]:
         label = self._actions.label_column()
         name = next((f for f in self._fields if f.column is label), self._fields[0])
         return [self._head(request, asked, field) for field in (name, *columns)]
 
-    def _head(self, request: Request, asked: Asked, field: Field) -> Item:
+    def _head(self, request: Request, asked: SingleFlight, field: Field) -> Item:
         kind, column = _kind(field), field.column
         if column is None or not column.sortable:
             return Item(head=tag("span", field.label), kind=kind, order="")
@@ -172,11 +172,11 @@ class Listing:
             cells=[Item(value=cells.show(row, f), kind=_kind(f)) for f in columns],
         )
 
-    def _address(self, request: Request, asked: Asked, **changed: str) -> str:
+    def _address(self, request: Request, asked: SingleFlight, **changed: str) -> str:
         kept = {**asked, **{name: [value] for name, value in changed.items()}}
         return request.root + self._path + _line(kept)
 
-    def _readable(self, asked: Asked) -> dict[str, Sequence[str]]:
+    def _readable(self, asked: SingleFlight) -> dict[str, Sequence[str]]:
         """The query as the API's language has it: times by the reader's clock become moments."""
         columns = {c.name: c for c in self._actions.resource.columns}
         return {
@@ -204,11 +204,11 @@ def _moment(column: Column | None, value: str) -> str:
     return value
 
 
-def _without(asked: Asked, *names: str) -> dict[str, Sequence[str]]:
+def _without(asked: SingleFlight, *names: str) -> dict[str, Sequence[str]]:
     return {name: values for name, values in asked.items() if name not in names}
 
 
-def _line(asked: Asked) -> str:
+def _line(asked: SingleFlight) -> str:
     kept = {name: values for name, values in asked.items() if not name.endswith(SEARCH)}
     return "?" + urlencode(kept, doseq=True) if kept else ""
 

@@ -24,7 +24,7 @@ from ..errors import (
     NotFound,
     StaleVersion,
 )
-from ..text import later, text
+from ..i18n import later, text
 from ..wsgi import (
     Raw,
     Request,

@@ -15,7 +15,7 @@ import psycopg
 from .. import db
 from ..errors import Invalid, NotFound
 from .job import LONGEST, with_notice
-from .keeping.house import count_if_old, look
+from .maintenance.loop import count_if_old, look
 from .new import ENDED, LIVE, fits
 
 SQL = db.load_sql("forge_min.jobs", "control.sql")

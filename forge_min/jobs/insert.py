@@ -18,7 +18,7 @@ from .. import db
 from ..auth import current_identity, to_metadata
 from ..db import Database
 from ..notify import check_names
-from ..observe.tracing import current_trace, recording, span
+from ..observe import current_trace, recording, span
 from .job import SQL
 from .kinds import Catalogue
 from .new import Checked, NewJob, checked, encode
@@ -44,40 +44,52 @@ def insert_tx(
     catalogue = catalogue_of(conn)
     job = checked(NewJob(kind, args, **options), catalogue)
     quiet = job.delay > 0 or job.scheduled_at is not None
-    rides = not quiet and job.unique_key is None and db.rides(conn, "j:" + job.queue)
+    notifies_in_transaction = (
+        not quiet and job.unique_key is None and db.notifies_in_transaction(conn, "j:" + job.queue)
+    )
     with produced(job.kind, job.queue):
         metadata = metadata_of(job, caused_by())
         rows: list[tuple[Any, ...]] = []
         while not rows:  # none: the job that was in the way ended while we looked
-            rows = db.run(conn, *_statement(job, metadata, catalogue, rides))
+            rows = db.run(conn, *_statement(job, metadata, catalogue, notifies_in_transaction))
     ((id, new),) = rows
     if new:
-        told(conn, {(job.kind, job.queue): 1}, quiet=quiet or rides)
+        told(conn, {(job.kind, job.queue): 1}, quiet=quiet or notifies_in_transaction)
     elif not quiet:  # a worker may have passed over it because it was locked
         db.nudge(conn, "j:" + job.queue)
     return int(id)
 
 
 def _statement(
-    job: Checked, metadata: str, catalogue: Catalogue | None, rides: bool
+    job: Checked, metadata: str, catalogue: Catalogue | None, notifies_in_transaction: bool
 ) -> tuple[str, Mapping[str, Any]]:
-    """The one that inserts the job, and its values. rides: a NOTIFY with it."""
+    """The one that inserts the job, and its values. notifies_in_transaction: a NOTIFY with it."""
     kind = catalogue.kinds.get(job.kind) if catalogue else None
     if kind is not None and job[5:] == _PLAIN and job.queue == kind.queue:
         usual = _insert(
-            "insert_usual", rides, kind.name, kind.queue, job.priority, job.max_attempts
+            "insert_usual",
+            notifies_in_transaction,
+            kind.name,
+            kind.queue,
+            job.priority,
+            job.max_attempts,
         )
         return usual, {"args": job.args, "metadata": metadata}
     name = "insert" if job.unique_key is None else "insert_unique"
-    return _insert(name, rides), job._asdict() | {"metadata": metadata}
+    return _insert(name, notifies_in_transaction), job._asdict() | {"metadata": metadata}
 
 
 @lru_cache(1000)
 def _insert(
-    name: str, rides: bool, kind: str = "", queue: str = "", priority: int = 0, attempts: int = 0
+    name: str,
+    notifies_in_transaction: bool,
+    kind: str = "",
+    queue: str = "",
+    priority: int = 0,
+    attempts: int = 0,
 ) -> str:
     return Template(SQL[name]).safe_substitute(
-        is_new=SQL["riding"] if rides else "true",
+        is_new=SQL["riding"] if notifies_in_transaction else "true",
         kind=db.literal(kind),
         queue=db.literal(queue),
         priority=priority,

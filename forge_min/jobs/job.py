@@ -21,9 +21,7 @@ from .. import db
 from ..auth import Identity, for_job
 from ..db import Connection
 from ..errors import ForgeError
-from ..observe import tidied, trace_of
-from ..observe.logs.handler import span_fields
-from ..observe.traceparent import SpanContext
+from ..observe import SpanContext, span_fields, tidied, trace_of
 
 if TYPE_CHECKING:  # with a default, so that a plain Job is a Job[Any]
     from typing_extensions import TypeVar

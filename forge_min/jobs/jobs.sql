@@ -18,7 +18,7 @@ values (%(kind)s, %(queue)s, %(args)s::jsonb, %(priority)s, %(max_attempts)s, %(
   %(tags)s::text[], %(limit_key)s::text)
 returning id, $is_new;
 
--- The NOTIFY of a job's queue that rides in its transaction; not where it could have the commit fail.
+-- The NOTIFY of a job's queue that notifies_in_transaction in its transaction; not where it could have the commit fail.
 -- name: riding
 not case when pg_notification_queue_usage() < 0.5 then pg_notify('forge', 'j:' || queue) is null else false end
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from ..errors import FieldError, Invalid
-from ..expression import expression
+from ..lazy import lazy_pattern
 from .args import pack, read_args
 from .job import LONGEST
 from .kinds import Catalogue, Kind, kind_of
@@ -19,8 +19,8 @@ LIVE = ("available", "scheduled", "running", "retryable")
 ENDED = ("completed", "discarded", "cancelled")
 _LONGEST_TEXT = {"kind": 200, "queue": 100, "unique": 500, "limit_key": 200, "tags": 100}
 _MOST_TAGS = 20
-_NO_TEXT = expression("[\0\ud800-\udfff]")  # what UTF-8, or PostgreSQL, does not take
-NUL = expression(r"(?<!\\)(?:\\\\)*\\u0000")  # the escape, not a text that shows one
+_NO_TEXT = lazy_pattern("[\0\ud800-\udfff]")  # what UTF-8, or PostgreSQL, does not take
+NUL = lazy_pattern(r"(?<!\\)(?:\\\\)*\\u0000")  # the escape, not a text that shows one
 NONE = Catalogue()
 
 

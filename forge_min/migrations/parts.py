@@ -11,9 +11,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..data import files
 from ..errors import BuildError
 from ..parse import MAX_NAME
+from ..resources import files
 
 PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 CONTROL = re.compile(r"[\x01-\x1f\x7f\\]")

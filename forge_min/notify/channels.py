@@ -66,12 +66,12 @@ class Channels(EncoderThread):
         return bool(self._groups)
 
     def start(self, quiet: float = 0.0) -> None:
-        """As `Loop.start`, of both threads."""
+        """As `DatabaseThread.start`, of both threads."""
         super().start(quiet)
         self._replayer.start()
 
     def stop(self, patience: float = 0.0) -> None:
-        """As `Loop.stop`, of both threads."""
+        """As `DatabaseThread.stop`, of both threads."""
         self._replayer.stop()
         super().stop(patience)
 

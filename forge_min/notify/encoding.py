@@ -13,9 +13,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from ..db import DatabaseThread, Replaced
 from ..fanout import Topic
 from .hub import Batch, Encode, Event, Read, TopicKey, Wanted
-from .link import Loop, Replaced
 
 log = logging.getLogger("forge_min.notify")
 SLOW = 0.05  # seconds of the thread's own time after which a frame is refused
@@ -43,7 +43,7 @@ class Channel:
         self.silent_until = self.no_replay_until = 0.0
 
 
-class EncoderThread(Loop):
+class EncoderThread(DatabaseThread):
     """Runs the functions of `_inbox` in turn; those that encode call `_frame`."""
 
     def __init__(self, name: str) -> None:

@@ -19,13 +19,13 @@ from psycopg.types.json import Jsonb
 from .. import db
 from ..db import Connection
 from ..errors import ForgeError, Unavailable
-from ..expression import expression
+from ..lazy import lazy_pattern
 from .hub import Event, TopicKey
 
 Wake = Literal["poll", "notify"]
 SQL = db.load_sql("forge_min.notify", "events.sql")
-NAME = expression(r"[a-z_][a-z0-9_]{0,62}")
-SSE_ID = expression(r"([0-9]{1,30})\.[0-9]{1,19}")
+NAME = lazy_pattern(r"[a-z_][a-z0-9_]{0,62}")
+SSE_ID = lazy_pattern(r"([0-9]{1,30})\.[0-9]{1,19}")
 MOST = 10_000  # rows of one batch, as in events.sql; more mean "read everything again"
 MOST_REPLAYED = 1_000  # rows that one returning subscriber may have read for it
 BATCH = 1_000  # rows deleted by one statement: about 5 ms

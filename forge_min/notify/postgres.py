@@ -15,13 +15,12 @@ from typing import Any, NamedTuple
 import psycopg
 
 from .. import db
-from ..db import Connection
+from ..db import DATABASE_ERRORS, Connect, Connection, DatabaseThread, NoAnswer, ThreadConnection
 from ..errors import ForgeError
 from .channels import STUCK, Channels
-from .ears import Ears, Nudger, pause
 from .eventlog import MARKS, Reader, delete_old, publish_tx
 from .hub import Batch, Encode, Event, Opened, TopicKey, Wanted, always, status_frame
-from .link import AWAY, Connect, Link, Loop, NoAnswer
+from .listener import Listener, Nudger, pause
 
 log = logging.getLogger("forge_min.notify")
 SAME = 3  # reads without an answer, then what they ask for may be too much: begin anew
@@ -74,16 +73,16 @@ class PostgresHub:
         self._interval = min(poll_interval, heartbeat)
         self._retention = retention
         self._window = resume_window
-        self._ears = Ears((), listen=listen, nudger=nudger)
+        self._ears = Listener((), listen=listen, nudger=nudger)
         self._attended = time.monotonic()  # when a subscriber came
         self._ending: _Silence | None = None  # until a read that began after its end succeeds
         self._calling = threading.Lock()  # LOCK: one at a time begins an `_ending`
         self._read_at = 0.0
         self._in_a_row = 0  # reads that were wanted before their pause was over
         self._reader = Reader()
-        self._loop = Loop("hub", self._step, connect, heartbeat, wake=self._ears)
-        self._side = Link(connect, 2 * heartbeat)  # thread hub-encode
-        self._replay_link = Link(connect, 2 * heartbeat)  # thread hub-replay
+        self._loop = DatabaseThread("hub", self._step, connect, heartbeat, wake=self._ears)
+        self._side = ThreadConnection(connect, 2 * heartbeat)  # thread hub-encode
+        self._replay_link = ThreadConnection(connect, 2 * heartbeat)  # thread hub-replay
         self._lost = False  # every open stream has been told so
         self._channels = Channels(encode, ring, resume_window, begin, self._delete)
         self._delete_at = 0.0  # thread hub-encode
@@ -266,7 +265,7 @@ class PostgresHub:
         try:
             if delete_old(self._side.connection(), self._retention):
                 self._delete_at = 0.0
-        except AWAY as err:
+        except DATABASE_ERRORS as err:
             log.warning("the hub could not delete old events: %s", err)
             self._side.close()
 
@@ -276,7 +275,7 @@ class PostgresHub:
         try:
             conn = self._replay_link.connection()
             return self._reader.since(conn, last_event_id, key, self._window)
-        except AWAY as err:
+        except DATABASE_ERRORS as err:
             log.warning("a stream could not be resumed: %s", err)
             self._replay_link.close()
             return None

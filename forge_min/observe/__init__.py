@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..late import late
-from .asked import Asked
+from ..lazy import lazy_exports
 from .connections import trace_connection
 from .logs import (
     AccessLog,
@@ -24,6 +23,7 @@ from .logs import (
     tidied,
     trace_of,
 )
+from .logs.handler import span_fields
 from .metrics import (
     CONTENT_TYPE,
     OPENMETRICS_TYPE,
@@ -36,27 +36,30 @@ from .metrics import (
     snapshot,
     summed,
 )
-from .tracing import Span, current_traceparent, span
+from .single_flight import SingleFlight
+from .traceparent import SpanContext, new_root
+from .tracing import Span, current, current_trace, current_traceparent, recording, span
 from .wsgi import http_attributes, note_answer, trace_wsgi
 
 if TYPE_CHECKING:
     from .metrics.meter import Exposed
     from .otlp import OTLPExporter, new_exporter
     from .profiles import Inspector, Profile, Question, Wait, collapsed, flame_graph, merged
-    from .recent import Branch, Tree
+    from .recent_traces import Branch, Tree
     from .sdk import Telemetry, setup
 
+
 __all__ = [
-    "AccessLog", "Asked", "Branch", "CONTENT_TYPE", "Exposed", "Inspector", "LineWriter",
-    "OPENMETRICS_TYPE", "OTLPExporter", "Profile", "Question", "Registry", "Snapshot", "Span",
-    "Telemetry", "Tree", "Wait", "add_process_metrics", "collapsed", "current_traceparent",
-    "flame_graph", "http_attributes", "is_text", "lasting", "lines_to", "log_fields", "masked",
-    "merged", "new_exporter", "new_handler", "note", "note_answer", "noting", "render_metrics",
-    "scrape", "setup", "snapshot", "span", "summed", "tidied", "trace_connection", "trace_of",
-    "trace_wsgi",
+    "AccessLog", "Branch", "CONTENT_TYPE", "Exposed", "Inspector", "LineWriter", "OPENMETRICS_TYPE",
+    "OTLPExporter", "Profile", "Question", "Registry", "SingleFlight", "Snapshot", "Span",
+    "SpanContext", "Telemetry", "Tree", "Wait", "add_process_metrics", "collapsed", "current",
+    "current_trace", "current_traceparent", "flame_graph", "http_attributes", "is_text", "lasting",
+    "lines_to", "log_fields", "masked", "merged", "new_exporter", "new_handler", "new_root", "note",
+    "note_answer", "noting", "recording", "render_metrics", "scrape", "setup", "snapshot", "span",
+    "span_fields", "summed", "tidied", "trace_connection", "trace_of", "trace_wsgi",
 ]  # fmt: skip
 
-__getattr__ = late(
+__getattr__ = lazy_exports(
     __name__,
     {
         "metrics.meter": ["Exposed"],
@@ -70,7 +73,7 @@ __getattr__ = late(
             "flame_graph",
             "merged",
         ],
-        "recent": ["Branch", "Tree"],
+        "recent_traces": ["Branch", "Tree"],
         "sdk": ["Telemetry", "setup"],
     },
 )

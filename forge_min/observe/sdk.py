@@ -24,7 +24,7 @@ from .. import __version__
 from .logs import tidied, trace_of
 from .logs.redaction import message_of, name_of
 from .otlp import Batch
-from .recent import Recent, Tree
+from .recent_traces import Recent, Tree
 from .traceparent import SpanContext
 from .tracing import Attributes, Kind, current, use_recorder, using_recorder
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from ..expression import expression
+from ..lazy import lazy_pattern
 
 # PERF: said by the ASCII that they are not: for a range up to the last character re.compile builds
 # a map, which made the start of a process 20 ms longer (benchmarks/build.py).
@@ -19,7 +19,7 @@ _OTHER = r"[\x00-\x20!\#%&()*+,.:;<=>?@\[-\^`{-\x7f]"
 _ESCAPED = r"""' (?: [^'\\]++ | '' | \\.  # or it goes on after the end of a line
         | ' (?: [^\S\n\r] | --[^\n\r]*+ )*+ [\n\r] (?: \s | --[^\n\r]*+ )*+ ' )*+ (?: ' | \\?\Z )"""
 _PLAIN = r"' (?: [^']++ | '' )*+ (?: ' | \Z )"
-_WORD = expression(r"\s*+(\w+)")
+_WORD = lazy_pattern(r"\s*+(\w+)")
 _READ, _KEPT = 8000, 2000  # characters of a text that are looked at, and that are shown
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from random import getrandbits
 from typing import NamedTuple
 
-from ..expression import expression
+from ..lazy import lazy_pattern
 
-_HEADER = expression(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+_HEADER = lazy_pattern(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _new = tuple.__new__
 
 

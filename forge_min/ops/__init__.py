@@ -4,22 +4,27 @@ commands/.
 
 from typing import TYPE_CHECKING
 
-from ..late import late
-from .door import report, run, tell, warn
-from .project import Project, load_config, load_project, with_database
+from ..lazy import lazy_exports
+from .console import DONE, FAILED, report, run, tell, warn
+from .project import FOLDER, Project, load_config, load_project, with_database
 
 if TYPE_CHECKING:
+    from . import migrate
     from .auth import manage_accounts
+    from .health import Health, has_admin
+    from .inspection import inspect_project
     from .jobs import manage_jobs
     from .migrate import connect_owner, files_of, grant, migrate_down, migrate_up, migration_status
-    from .processes import Child, ChildProcesses
+    from .processes import Child, ChildProcesses, ParentChannel
     from .rows import AnyActions, Load, export_rows, import_file, opened
-    from .serve import serve_site, work_jobs
+    from .serve import MARGIN, Ended, serve_processes, serve_site, work_jobs
 
-__getattr__ = late(
+__getattr__ = lazy_exports(
     __name__,
     {
         "auth": ["manage_accounts"],
+        "health": ["Health", "has_admin"],
+        "inspection": ["inspect_project"],
         "jobs": ["manage_jobs"],
         "migrate": [
             "connect_owner",
@@ -29,15 +34,17 @@ __getattr__ = late(
             "migrate_up",
             "migration_status",
         ],
-        "processes": ["Child", "ChildProcesses"],
+        "processes": ["Child", "ChildProcesses", "ParentChannel"],
         "rows": ["AnyActions", "Load", "export_rows", "import_file", "opened"],
-        "serve": ["serve_site", "work_jobs"],
+        "serve": ["Ended", "MARGIN", "serve_processes", "serve_site", "work_jobs"],
     },
 )
 
+
 __all__ = [
-    "AnyActions", "Child", "ChildProcesses", "Load", "Project", "connect_owner", "export_rows",
-    "files_of", "grant", "import_file", "load_config", "load_project", "manage_accounts",
-    "manage_jobs", "migrate_down", "migrate_up", "migration_status", "opened", "report", "run",
-    "serve_site", "tell", "warn", "with_database", "work_jobs",
+    "AnyActions", "Child", "ChildProcesses", "DONE", "Ended", "FAILED", "FOLDER", "Health", "Load",
+    "MARGIN", "ParentChannel", "Project", "connect_owner", "export_rows", "files_of", "grant",
+    "has_admin", "import_file", "inspect_project", "load_config", "load_project", "manage_accounts",
+    "manage_jobs", "migrate", "migrate_down", "migrate_up", "migration_status", "opened", "report",
+    "run", "serve_processes", "serve_site", "tell", "warn", "with_database", "work_jobs",
 ]  # fmt: skip

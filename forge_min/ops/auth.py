@@ -14,11 +14,10 @@ from uuid import UUID
 
 from .. import db
 from ..auth import accounts, credentials, signing
-from ..config import parse_duration
-from ..config.table import LONGEST
+from ..config import LONGEST, parse_duration
 from ..errors import UsageError
 from ..html import reset_path
-from .door import tell
+from .console import tell
 from .project import Project
 
 Told = tuple[object, Iterable[str]]

@@ -10,11 +10,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__, fanout
-from ..observe import Asked, Registry, Snapshot, scrape, snapshot
+from ..observe import Registry, SingleFlight, Snapshot, scrape, snapshot
 
 if TYPE_CHECKING:
-    from ..admin import Figures, Inside, Jobs
-    from ..app import Running
+    from ..admin import Figures, Jobs, ProcessInspector
+    from ..app import Runtime
     from ..config import Config
 
 JOBS = "forge_jobs"
@@ -36,14 +36,14 @@ class Health:
 
     def __init__(self, build: Mapping[str, Any]) -> None:
         self.build = build
-        self.running: Running | None = None
+        self.running: Runtime | None = None
         self.draining = False
-        self._readiness = Asked(self._ready)
+        self._readiness = SingleFlight(self._ready)
         self._jobs: Jobs = None
         self._jobs_until = 0.0
 
     @cached_property
-    def inspector(self) -> Inside:
+    def inspector(self) -> ProcessInspector:
         """The processes that profiles can be taken of."""
         from ..admin import OneProcess
 

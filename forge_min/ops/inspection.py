@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config import inspect
-from ..data import Packed
 from ..manifest import INFO, NAME
+from ..resources import Packed
 from .project import Project, embedded_addresses, load_project, project_root
 
 if TYPE_CHECKING:

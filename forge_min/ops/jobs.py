@@ -12,7 +12,7 @@ from .. import db
 from ..config import parse_rate
 from ..errors import UsageError
 from ..jobs import control, told_of
-from .door import FAILED, tell
+from .console import FAILED, tell
 from .project import Project
 
 _EVERY = 2.0  # seconds between looks of --watch
@@ -117,7 +117,7 @@ class _AtOnce:
     def nudge(self, payload: str) -> None:
         self._conn.execute("select pg_notify('forge', %s)", [payload])
 
-    def rides(self, payload: str) -> bool:
+    def notifies_in_transaction(self, payload: str) -> bool:
         return False
 
 

@@ -8,8 +8,8 @@ import sys
 from psycopg.conninfo import conninfo_to_dict
 
 from .. import db
-from ..db.roles import ensure_app_role
-from .door import tell
+from ..db import ensure_app_role
+from .console import tell
 from .project import Project
 
 

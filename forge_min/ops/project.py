@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, cast
 from zipimport import zipimporter
 
 from ..config import Config, load
-from ..data import files
 from ..errors import ConfigError, ForgeError
+from ..resources import files
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-    from ..app import App, Generated, Running
+    from ..app import App, Generated, Runtime
     from ..jobs import Kind
 
 FOLDER = ".forge"  # what development keeps beside the project
@@ -44,12 +44,12 @@ class Project:
         info = root / "build-info.json"
         self.build: Mapping[str, Any] = json.loads(info.read_text()) if info.is_file() else {}
 
-    def start(self, *, serving: bool) -> Running:
-        """Import the project's code and start its services. Raises as `Running`."""
-        from ..app import Running
+    def start(self, *, serving: bool) -> Runtime:
+        """Import the project's code and start its services. Raises as `Runtime`."""
+        from ..app import Runtime
 
         app, generated = self.code()
-        return Running(
+        return Runtime(
             app,
             self.config,
             generated,

@@ -28,13 +28,13 @@ from ..config import Config
 from ..errors import ForgeError, UsageError
 from ..observe import lines_to, new_handler
 from ..wsgi import Server, inherited_listener
-from .door import DONE, STUCK
+from .console import DONE, STUCK
 from .health import Health, has_admin
 from .project import Project
 
 if TYPE_CHECKING:
     from ..admin import AdminServer
-    from ..app import Running
+    from ..app import Runtime
     from .processes import ParentChannel
 
 log = logging.getLogger("forge_min")
@@ -123,7 +123,7 @@ class _Process:
             stack.callback(lines.stop)
             yield stack, ended
 
-    def start(self, stack: ExitStack, *, serving: bool) -> Running:
+    def start(self, stack: ExitStack, *, serving: bool) -> Runtime:
         """Start the admin server, if there is one, and then the application.
 
         The admin server stops last: probes see the start and the end of the application.
@@ -192,7 +192,7 @@ class _Process:
         return ended.code()
 
 
-def serve(
+def serve_processes(
     project: Project,
     *,
     processes: int | None = None,
@@ -229,7 +229,7 @@ def serve(
 
 def serve_site(project: Project, args: argparse.Namespace) -> int:
     """The command `serve`."""
-    return serve(project, processes=args.processes, jobs=not args.no_jobs)
+    return serve_processes(project, processes=args.processes, jobs=not args.no_jobs)
 
 
 def work_jobs(project: Project, args: argparse.Namespace) -> int:
@@ -289,7 +289,7 @@ def _serve_many(project: Project, settings: dict[str, Any], count: int, jobs: bo
         return Supervisor(lives, patience, delays=delay > 0).run()
 
 
-def _warn_of_unserved(running: Running, queues: Collection[str]) -> None:
+def _warn_of_unserved(running: Runtime, queues: Collection[str]) -> None:
     """Warn of queues whose jobs would wait: none of ours, and no living worker has them."""
     with suppress(ForgeError):  # the database is away: others report that
         for queue, kinds in running.unserved(queues).items():

@@ -11,9 +11,9 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from ..data import files
 from ..errors import BuildError, ErrorGroup, ForgeError, printable
-from .places import Place, find_places
+from ..resources import files
+from .contexts import Place, find_places
 from .tokens import Load, PageSource, Token, assemble, fail, tokenize
 
 _MODULE = '''\

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..data import files
+from ..resources import files
 from ..schema import Field, FieldType, Hooks, ManyKind, OnDelete, Permission
 from .diagnostic import Span
 

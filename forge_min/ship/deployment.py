@@ -17,10 +17,10 @@ from typing import Literal
 from urllib.parse import quote
 
 from ..config import Config, load
-from ..data import files, table
+from ..resources import files, table
 from .artifact.archive import replace_file
 from .artifact.distributions import BASE, DRIVERS
-from .failure import failure
+from .errors import failure
 from .project import read_project, secret_names
 from .vendor.wheel import OWN, Wheel, is_musl, wheel_for
 from .vendor.wheelhouse import FOLDER, LOCK, WHEELS, read_wheelhouse

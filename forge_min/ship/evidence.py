@@ -23,12 +23,12 @@ from string import Template
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
-from ..data import files
 from ..manifest import Manifest
+from ..resources import files
 from .artifact.archive import replace_file
 from .artifact.distributions import normalise
 from .artifact.package import package_root
-from .failure import failure
+from .errors import failure
 from .pipeline import SKIPPED
 from .vendor.sbom import NAME as SBOM
 from .verify import Verified

@@ -26,8 +26,8 @@ from .artifact.bytecode import compile_members
 from .artifact.distributions import BASE, DRIVERS
 from .artifact.imports import check_imports
 from .artifact.package import compiled_core, package_files, package_members, package_root
-from .failure import failure
-from .origin import commit, source_date
+from .errors import failure
+from .progress import Step, no_network, timed
 from .project import (
     Project,
     check_files,
@@ -37,7 +37,7 @@ from .project import (
     read_project,
     style_sources,
 )
-from .steps import Step, no_network, timed
+from .provenance import commit, source_date
 from .stylesheets import (
     MADE,
     asks_for_tailwind,

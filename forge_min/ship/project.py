@@ -19,11 +19,11 @@ from itertools import product
 from pathlib import Path
 
 from ..config import load
-from ..data import table
 from ..errors import BuildError, ForgeError
 from ..parse import Parsed, parse_project
-from . import origin
-from .failure import failure
+from ..resources import table
+from . import provenance
+from .errors import failure
 
 _UNLISTED = {"Cc", "Cs", "Zl", "Zp"}  # control, undecodable, and what ends a line
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
@@ -75,7 +75,7 @@ def read_project(root: Path) -> Project:
         raise failure("no_project", root=root)
     config = load(root, {})
     told = config.project
-    version = config.sources["project.version"] == "default" and origin.version(root)
+    version = config.sources["project.version"] == "default" and provenance.version(root)
     version = version or told.version
     for key, value in (("name", told.name), ("version", version)):
         if not _NAME.match(value):

@@ -22,7 +22,7 @@ from typing import Literal
 from ..manifest import Manifest
 from .artifact.archive import replace_file
 from .artifact.distributions import find_installed, is_installed
-from .failure import failure
+from .errors import failure
 from .project import Project, read_file, read_project, style_sources
 
 MADE = "static/css/app.css"

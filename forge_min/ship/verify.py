@@ -18,7 +18,7 @@ from ..errors import BuildError
 from ..manifest import INFO, NAME, Manifest, read_members
 from .artifact.archive import SHEBANG, SUMS, read_sums, sums_name, zip_bytes
 from .artifact.distributions import normalise
-from .failure import failure
+from .errors import failure
 from .vendor.sbom import NAME as SBOM
 
 _MADE = ("sources", "manifest")  # of build-info.json: follow from inputs

@@ -10,11 +10,11 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 
-from ..expression import expression
+from ..lazy import lazy_pattern
 from ..notify import Event
 
 # A field ends at CR, LF or CRLF (9.2.5), and an id with NUL is ignored (9.2.6).
-_FORBIDDEN = expression(r"[\r\n\0]")
+_FORBIDDEN = lazy_pattern(r"[\r\n\0]")
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 _CHUNK = 65536  # bytes read at once

@@ -12,18 +12,18 @@ from urllib.parse import unquote_to_bytes
 from wsgiref.headers import Headers
 from wsgiref.util import setup_testing_defaults
 
-from ..app import Running
+from ..app import Runtime
 from ..auth import Identity, as_identity, current_identity
-from ..ops.project import load_project
+from ..ops import load_project
 from ..wsgi import environ_key
 from .database import TestDatabase
 
 
 @contextmanager
-def running_app(database: TestDatabase, **environ: str) -> Iterator[Running]:
+def running_app(database: TestDatabase, **environ: str) -> Iterator[Runtime]:
     """The project whose gen/ and app.py can be imported, started on `database`; no worker runs.
 
-    environ: configuration as in the environment, FORGE_API_PREFIX="/api". Raises as `Running`.
+    environ: configuration as in the environment, FORGE_API_PREFIX="/api". Raises as `Runtime`.
     """
     environ["FORGE_DATABASE_URL"] = database.app_url
     running = load_project(environ).start(serving=True)

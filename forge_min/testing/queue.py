@@ -16,11 +16,7 @@ from ..actions import Registry
 from ..auth import as_identity, for_job
 from ..db import Connection
 from ..errors import ForgeError
-from ..jobs.args import pack
-from ..jobs.job import Cancelled, Result, judge
-from ..jobs.keeping.periodic import insert_due
-from ..jobs.working.acks import write_down
-from ..jobs.working.lane import run_kind
+from ..jobs import Cancelled, Result, insert_due, judge, pack, run_kind, write_down
 from .database import SQL
 
 LOOK = 0.005  # seconds between looks at the queue

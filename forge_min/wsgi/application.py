@@ -21,8 +21,8 @@ from wsgiref.types import StartResponse
 from ..auth import current_identity
 from ..errors import BadRequest, NotFound
 from ..fanout import Counter
+from ..i18n import LANGUAGES, choose, in_language
 from ..observe import log_fields
-from ..text import LANGUAGES, choose, in_language
 from .contract import (
     ERROR,
     RELEASE,
@@ -36,7 +36,7 @@ from .contract import (
 )
 from .problem import MethodNotAllowed, failed
 from .request import Request, Routed
-from .response import Pieces, Response
+from .response import Response, StreamingBody
 from .router import Handler, Middleware, Router
 
 Observe = Callable[[str, str, int, float], None]
@@ -48,7 +48,7 @@ Access = Callable[[str, str, int, float], None]
 """Told (method, path, status, seconds), at the same moment: `observe.AccessLog`."""
 
 
-class Around(Protocol):
+class Instrumentation(Protocol):
     """Opened around every request: a span. What it gives, if it wants to know, is called with the
     status before it closes: after the last piece of a body of pieces. Until then `leave` has this
     thread go on with something else; each piece is made in a copy of the context of before.
@@ -91,7 +91,7 @@ class Application:
         outer: Sequence[Middleware] = (),
         observe: Observe | None = None,
         access: Access | None = None,
-        around: Callable[[Request], Around] | None = None,
+        around: Callable[[Request], Instrumentation] | None = None,
         max_body: int = 1 << 20,
         probe: Handler | None = None,
     ) -> None:
@@ -154,7 +154,7 @@ class Application:
             else:
                 streams = True
                 ended = partial(self._ended, request, status, started, finish, around)
-                body = Pieces(body, ended)  # type: ignore[arg-type]  # it is no bytes
+                body = StreamingBody(body, ended)  # type: ignore[arg-type]  # it is no bytes
                 body.forge_release = environ.get(RELEASE)
         except Parked:
             if around is not None:
@@ -177,7 +177,7 @@ class Application:
         if around is not None:
             around.leave() if streams else around.__exit__(None, None, None)
         if request.method == "HEAD":  # PEP 3333 leaves it to the application; waitress does not cut
-            if isinstance(body, Pieces):
+            if isinstance(body, StreamingBody):
                 body.close()
             return () if streams else []
         return body if streams else [body]  # type: ignore[list-item,return-value]
@@ -210,7 +210,7 @@ class Application:
         status: int,
         started: float,
         finish: Callable[[int], None] | None,
-        around: Around | None,
+        around: Instrumentation | None,
         error: BaseException | None,
         *,
         begun: bool,

@@ -37,8 +37,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from ..data import table
-from ..expression import expression
+from ..lazy import lazy_pattern
+from ..resources import table
 
 STREAM = "forge.stream"
 SOCKET = "forge.socket"
@@ -51,7 +51,7 @@ ROUTE = "forge.route"
 RELEASE = "forge.release"
 ERROR = "forge.error"
 
-REQUEST_ID = expression(r"[A-Za-z0-9._-]{1,64}")
+REQUEST_ID = lazy_pattern(r"[A-Za-z0-9._-]{1,64}")
 """A well-formed X-Request-ID of a client."""
 
 SECURITY_HEADERS: tuple[tuple[str, str], ...] = tuple(table(__package__, "headers.toml").items())

@@ -11,8 +11,8 @@ from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo
 
 from ..auth import current_identity
-from ..expression import expression
 from ..fanout import escape
+from ..lazy import lazy_pattern
 
 __all__ = [
     "Raw", "check_root", "check_url", "escape", "join", "local_time", "raw", "reader_zone",
@@ -20,10 +20,10 @@ __all__ = [
 ]  # fmt: skip
 
 # A scheme but for four, and a host without one: browsers read "//host", "\\host" and "https:host".
-_REFUSED = expression(
+_REFUSED = lazy_pattern(
     r"[/\\]{2}|(?!https?://[^/\\?#]|mailto:|tel:)[a-z][a-z0-9+.\-]*:", re.A | re.I
 )
-_IGNORED = expression(r"[\x00-\x20\x7f-\x9f]+")
+_IGNORED = lazy_pattern(r"[\x00-\x20\x7f-\x9f]+")
 _ENDS = "/\\ " + "".join(map(chr, range(32)))
 
 

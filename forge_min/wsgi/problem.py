@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from .. import errors
 from ..errors import DomainError, FieldError, ForgeError, Unauthenticated, Unavailable
-from ..text import text
+from ..i18n import text
 from .contract import ERROR
 from .response import Headers, Response
 

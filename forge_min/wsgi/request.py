@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, quote
 
 from ..auth import Identity
 from ..errors import BadRequest
-from ..text import NoNumber, exact, text
+from ..i18n import NoNumber, exact, text
 from .contract import environ_key
 from .problem import HTTPProblem
 

@@ -10,8 +10,8 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import copy_context
 
-from ..fanout import plain_json
-from ..text import shortest
+from ..fanout import try_encode_json
+from ..i18n import shortest
 
 Headers = Iterable[tuple[str, str]]
 
@@ -42,7 +42,7 @@ class Response:
         return None
 
 
-class Pieces:
+class StreamingBody:
     """A body of pieces, each made in a copy of the context of now: its log fields, its span. told:
     called there once, at its end (see `Application._ended`). Our server asks for what begins with
     `forge_`.
@@ -133,7 +133,7 @@ def to_json(value: object) -> bytes:
 
     Raises TypeError for other objects, ValueError for NaN and infinities.
     """
-    plain = plain_json(value)
+    plain = try_encode_json(value)
     if plain is not None:
         return plain
     written = _encode(value)

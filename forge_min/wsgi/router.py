@@ -10,8 +10,8 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from ..errors import NotFound, ServerError
-from ..expression import expression
-from ..text import text
+from ..i18n import text
+from ..lazy import lazy_pattern
 from .problem import MethodNotAllowed
 from .request import Request
 from .response import Response
@@ -23,8 +23,8 @@ Middleware = Callable[[Request, Handler], Response]
 """Stands around the router: may answer itself, or call the handler and change its answer."""
 
 _new = tuple.__new__
-_PARAM = expression(r"\{([a-z_][a-z0-9_]*)(\.\.\.)?\}")
-_METHOD = expression(r"[A-Z]+")
+_PARAM = lazy_pattern(r"\{([a-z_][a-z0-9_]*)(\.\.\.)?\}")
+_METHOD = lazy_pattern(r"[A-Z]+")
 
 
 class Match(NamedTuple):
@@ -125,7 +125,7 @@ class Router:
             if shape.source == source:
                 return shape.methods
         kinds = tuple(kind for kind, _ in segments)
-        new = _Shape(kinds, source, expression(source, re.DOTALL), {})
+        new = _Shape(kinds, source, lazy_pattern(source, re.DOTALL), {})
         shapes.append(new)
         shapes.sort(key=lambda shape: shape.kinds)
         return new.methods

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 from weakref import WeakValueDictionary
 
-from ..data import table
 from ..errors import NotFound, Unavailable
-from ..expression import expression
-from ..text import text
+from ..i18n import text
+from ..lazy import lazy_pattern
+from ..resources import table
 from .middleware.accept import takes
 from .problem import HTTPProblem
 from .request import Request
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 BLOCK = 1 << 16  # bytes that are read at once; a body up to this size is sent whole
 _NO_ROOM = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
-_HASHED = expression(r"(.+)\.([0-9a-f]{12})(\.[^./]+)?")  # css/board.0f1e2d3c4b5a.css
-_RANGE = expression(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.IGNORECASE)
+_HASHED = lazy_pattern(r"(.+)\.([0-9a-f]{12})(\.[^./]+)?")  # css/board.0f1e2d3c4b5a.css
+_RANGE = lazy_pattern(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.IGNORECASE)
 _LONG = "public, max-age=31536000, immutable"
 _GZIP = ("gzip", "x-gzip", "*")
 _TYPES: dict[str, str] = table("forge_min.wsgi", "types.toml")

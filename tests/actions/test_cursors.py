@@ -13,9 +13,8 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from forge_min.actions import ListQuery
-from forge_min.actions.reading import query as listing
-from forge_min.actions.reading import reader
+from forge_min.actions import ListQuery, reader
+from forge_min.actions import query as listing
 from forge_min.auth import as_identity
 from forge_min.errors import BadRequest
 from hypothesis import HealthCheck, given, settings

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 from forge_min.actions import Limits, ListQuery
-from forge_min.actions.reading import query as listing
+from forge_min.actions import query as listing
 from forge_min.auth import SYSTEM, Identity, as_identity
 from forge_min.errors import BadRequest, Forbidden, Unauthenticated
 

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from forge_min.actions import ListQuery
-from forge_min.actions.reading import query as listing
+from forge_min.actions import query as listing
 from forge_min.auth import as_identity
 from forge_min.errors import BadRequest
 

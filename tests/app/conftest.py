@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 from forge_min import db
-from forge_min.app import Running
+from forge_min.app import Runtime
 from forge_min.auth import accounts, credentials
 from forge_min.db import EmbeddedServer
 from forge_min.testing import TestDatabase, fresh_database, running_app
@@ -47,7 +47,7 @@ def anna(wide_database: TestDatabase) -> Anna:
 
 
 @pytest.fixture
-def site(wide_database: TestDatabase) -> Iterator[Running]:
+def site(wide_database: TestDatabase) -> Iterator[Runtime]:
     """The started project."""
     with running_app(wide_database) as running:
         yield running

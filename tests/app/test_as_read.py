@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import uuid4
 
 import pytest
-from forge_min.app import Running
+from forge_min.app import Runtime
 from forge_min.testing import Client
 
 pytestmark = pytest.mark.db
@@ -17,7 +17,7 @@ def who(*roles: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])
-def test_a_field_that_others_write_may_come_back_as_it_is(site: Running, method: str) -> None:
+def test_a_field_that_others_write_may_come_back_as_it_is(site: Runtime, method: str) -> None:
     client, secret = Client(site), str(uuid4())
     admin, editor, reader = who("anybody", "admin"), who("anybody", "editor"), who("anybody")
     sent = {"string": "Of mice", "bool": True, "settings": {}, "secret": secret}
@@ -41,7 +41,7 @@ def test_a_field_that_others_write_may_come_back_as_it_is(site: Running, method:
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])
 def test_fractions_in_a_json_field_that_others_write_come_back(
-    site: Running, monkeypatch: pytest.MonkeyPatch, method: str
+    site: Runtime, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     client, admin = Client(site), who("anybody", "admin")
     held = {"rates": [0.1, 1e300, {"share": 2.5}], "whole": 3}

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 from wsgiref.util import setup_testing_defaults
 
 import pytest
-from forge_min.app import Running
+from forge_min.app import Runtime
 from forge_min.app.encoder import Encoder
 from forge_min.auth import Identity, as_identity, current_identity
 from forge_min.notify import Event
@@ -35,14 +35,14 @@ def show(row: Any) -> str:
 
 
 @pytest.fixture
-def encoder(site: Running) -> Encoder:
+def encoder(site: Runtime) -> Encoder:
     def number(row: Any) -> str:
         return f'<p id="stations-{row.number}">{row.name}</p>'
 
     return Encoder(site.registry, {"accounts": show, "stations": number})
 
 
-def test_a_write_becomes_a_patch_of_the_rows_element(site: Running, encoder: Encoder) -> None:
+def test_a_write_becomes_a_patch_of_the_rows_element(site: Runtime, encoder: Encoder) -> None:
     stations = site.registry.actions["stations"]
     with site.database.open() as conn:
         start = event_position(conn)
@@ -68,7 +68,7 @@ def test_a_write_becomes_a_patch_of_the_rows_element(site: Running, encoder: Enc
 
 
 def test_the_rows_of_a_batch_are_read_at_once_and_by_tenant(
-    site: Running, monkeypatch: pytest.MonkeyPatch
+    site: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     accounts, reads = site.registry.actions["accounts"], []
     encoder = Encoder(site.registry, {"accounts": show})
@@ -95,7 +95,7 @@ def test_the_rows_of_a_batch_are_read_at_once_and_by_tenant(
 
 
 def test_an_event_whose_id_is_no_key_costs_the_others_of_its_batch_nothing(
-    site: Running, encoder: Encoder
+    site: Runtime, encoder: Encoder
 ) -> None:
     stations = site.registry.actions["stations"]
     with site.database.open() as conn:
@@ -132,7 +132,7 @@ def test_a_thread_that_comes_back_late_leaves_its_rows_to_its_own_batch() -> Non
     assert lines_of(encode(two, "", "html")) == ["elements <p id=t-2>"]
 
 
-def test_a_deleted_row_that_is_restored_is_added_again(site: Running, encoder: Encoder) -> None:
+def test_a_deleted_row_that_is_restored_is_added_again(site: Runtime, encoder: Encoder) -> None:
     accounts = site.registry.actions["accounts"]
     with as_identity(OURS), site.database.open() as conn:
         row: Any = Factory.of(site, "accounts").create(name="Fjord")
@@ -145,7 +145,7 @@ def test_a_deleted_row_that_is_restored_is_added_again(site: Running, encoder: E
     assert lines_of(encoder.encode(back, "", "html"))[:2] == ["mode append", "selector #accounts"]
 
 
-def test_a_patch_shows_what_nobody_in_particular_may_see(site: Running) -> None:
+def test_a_patch_shows_what_nobody_in_particular_may_see(site: Runtime) -> None:
     seen: list[Identity] = []
 
     def fragment(row: Any) -> str:
@@ -162,14 +162,14 @@ def test_a_patch_shows_what_nobody_in_particular_may_see(site: Running) -> None:
 
 
 @pytest.mark.parametrize("tenant", [UUID(int=7)])
-def test_another_tenants_row_is_never_read(site: Running, encoder: Encoder, tenant: UUID) -> None:
+def test_another_tenants_row_is_never_read(site: Runtime, encoder: Encoder, tenant: UUID) -> None:
     with as_identity(OURS):
         row: Any = Factory.of(site, "accounts").create(name="Fjord")
     event = Event("accounts", "account.updated", str(row.id), 1, tenant_id=tenant)
     assert b"Fjord" not in encoder.encode(event, "", "html")
 
 
-def stream(site: Running, who: Identity, last: str | None = None) -> Iterator[bytes]:
+def stream(site: Runtime, who: Identity, last: str | None = None) -> Iterator[bytes]:
     """The frames that a page of this identity gets from /events."""
     environ: dict[str, Any] = {"QUERY_STRING": "topic=accounts&format=html", "PATH_INFO": "/events"}
     environ["HTTP_X_TEST_USER"], environ["HTTP_X_TEST_TENANT"] = who.user, str(who.tenant)

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 import pytest
 from forge_min import db
-from forge_min.app import Running
+from forge_min.app import Runtime
 from forge_min.auth import accounts, signing
 from forge_min.auth.accounts import User
 from forge_min.html.account import Links
@@ -61,7 +61,7 @@ def database(wide_database: TestDatabase) -> Iterator[db.Database]:
 def app(
     post: Post, wide_code: Path, wide_database: TestDatabase, database: db.Database,
     monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Running]:  # fmt: skip
+) -> Iterator[Runtime]:  # fmt: skip
     """The wide project, whose links go by this post."""
     __import__("app")
     monkeypatch.setattr(sys.modules["app"].app, "reset_sender", post)
@@ -85,7 +85,7 @@ def forgot(client: Client, email: str) -> tuple[int, str]:
     return answer.status, re.sub(r'value="[^"]*"', "", answer.text)
 
 
-def test_the_answer_comes_while_the_mail_is_still_on_its_way(app: Running, post: Post) -> None:
+def test_the_answer_comes_while_the_mail_is_still_on_its_way(app: Runtime, post: Post) -> None:
     client = Client(app)
     said = {forgot(client, email) for email in (EMAILS[0], "nobody@example.com", EMAILS[1])}
     assert post.asked.acquire(timeout=DEADLINE) and not post.sent
@@ -96,7 +96,7 @@ def test_the_answer_comes_while_the_mail_is_still_on_its_way(app: Running, post:
 
 
 def test_a_link_that_was_printed_outlives_all_that_are_asked_for(
-    app: Running, post: Post, database: db.Database
+    app: Runtime, post: Post, database: db.Database
 ) -> None:
     conn, client = database.connection(), Client(app)
     anna = accounts.find_user(conn, EMAILS[0])

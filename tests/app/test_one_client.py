@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import pytest
 from forge_min import db
-from forge_min.app import Running
+from forge_min.app import Runtime
 from forge_min.errors import Unavailable
 from forge_min.testing import Client, TestDatabase, running_app
 from forge_min.wsgi import Server
@@ -35,7 +35,7 @@ def locked(database: TestDatabase) -> Iterator[db.Connection]:
 
 @pytest.mark.parametrize("path", LISTS)
 def test_a_list_takes_twenty_conditions_and_identical_ones_count_once(
-    site: Running, path: str
+    site: Runtime, path: str
 ) -> None:
     def ask(*pairs: tuple[str, str]) -> tuple[int, str]:
         answer = Client(site).get(f"{path}?{urlencode(pairs)}")

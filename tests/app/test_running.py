@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from forge_min import db, text
-from forge_min.app import Running
+from forge_min import db, i18n
+from forge_min.app import Runtime
 from forge_min.errors import ConfigError, ForgeError, Unavailable
 from forge_min.observe.metrics import meter
 from forge_min.observe.metrics.registry import family_name
@@ -49,7 +49,7 @@ def test_a_start_that_is_refused_runs_no_hook_and_says_why(
     monkeypatch.setattr(app, "start_hooks", [lambda: called.append("start")])
     monkeypatch.setattr(app, "stop_hooks", [lambda: called.append("stop")])
     # As of a project without tenants: nobody asks for the connection earlier.
-    monkeypatch.setattr("forge_min.app.running.any", lambda found: False, raising=False)
+    monkeypatch.setattr("forge_min.app.runtime.any", lambda found: False, raising=False)
     down = TestDatabase("", wide_database.owner_url, "postgresql://x@127.0.0.1:1/none")
     with pytest.raises(Unavailable) as caught, running_app(down):
         pass
@@ -59,10 +59,10 @@ def test_a_start_that_is_refused_runs_no_hook_and_says_why(
 def test_a_start_that_fails_leaves_neither_a_connection_nor_a_thread(
     wide_database: TestDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(self: Running, app: object) -> None:
+    def failing(self: Runtime, app: object) -> None:
         raise ForgeError("a worker does not fit", code="F703")
 
-    monkeypatch.setattr(Running, "_know_jobs", failing)
+    monkeypatch.setattr(Runtime, "_know_jobs", failing)
     before = {thread.ident for thread in threading.enumerate()}
     with db.connect(wide_database.owner_url) as owner:
         for _ in range(5):
@@ -95,7 +95,7 @@ def test_the_catalogues_of_the_project_are_known_when_it_serves(
     write_catalogue(wide_code / "locale", "de", {"is required": "wird gebraucht"})
     try:
         with running_app(wide_database) as running:
-            assert text.known() == ("de",)
+            assert i18n.known() == ("de",)
             german = {"Accept-Language": "de"}
             answer = Client(running).post("/api/v1/lines", json={"slug": "u1"}, headers=german)
             assert answer.json["errors"][0]["message"] == "wird gebraucht"
@@ -105,7 +105,7 @@ def test_the_catalogues_of_the_project_are_known_when_it_serves(
             pass
 
 
-def test_an_idempotency_key_of_nobody_is_of_the_address_that_sends_it(site: Running) -> None:
+def test_an_idempotency_key_of_nobody_is_of_the_address_that_sends_it(site: Runtime) -> None:
     def create(address: str) -> int:
         client = Client(lambda e, start: site.application(e | {"REMOTE_ADDR": address}, start))
         row, key = {"code": "AB", "class": "x"}, {"Idempotency-Key": "k"}
@@ -116,7 +116,7 @@ def test_an_idempotency_key_of_nobody_is_of_the_address_that_sends_it(site: Runn
     assert [create(address) for address in places] == [201, 201, 409, 201]
 
 
-def test_it_is_ready_with_its_migrations_applied(site: Running) -> None:
+def test_it_is_ready_with_its_migrations_applied(site: Runtime) -> None:
     ready, reasons = site.ready()
     assert "migrations" not in reasons and "database" not in reasons, (ready, reasons)
 
@@ -147,7 +147,7 @@ def test_a_reader_of_opentelemetry_sees_every_series_while_it_runs(
     provider.shutdown()
 
 
-def test_only_a_connection_of_the_servers_thread_may_block(site: Running) -> None:
+def test_only_a_connection_of_the_servers_thread_may_block(site: Runtime) -> None:
     blocks: dict[str, bool] = {}
 
     def ask(name: str) -> None:

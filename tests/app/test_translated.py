@@ -9,7 +9,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from forge_min.app import Running
+from forge_min.app import Runtime
 from forge_min.testing import Client, TestDatabase, running_app
 
 from catalogues import catalogues, msgids
@@ -42,7 +42,7 @@ class Said(HTMLParser):
 
 
 @pytest.fixture
-def translated(wide_code: Path, wide_database: TestDatabase, tmp_path: Path) -> Iterator[Running]:
+def translated(wide_code: Path, wide_database: TestDatabase, tmp_path: Path) -> Iterator[Runtime]:
     """The started project in a language in which every known message stands in brackets."""
     template = (wide_code / "gen" / "messages.pot").read_text("utf-8")
     with running_app(wide_database) as running:
@@ -62,7 +62,7 @@ def untranslated(page: str) -> set[str]:
     return found
 
 
-def test_no_page_says_a_word_that_no_catalogue_can_translate(translated: Running) -> None:
+def test_no_page_says_a_word_that_no_catalogue_can_translate(translated: Runtime) -> None:
     client, reader = Client(translated), READER | {"X-Test-Tenant": str(uuid4())}
     for path, row in (
         ("classes", {"code": "QQ", "class": "zzqq"}),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from forge_min.config import TABLE, Config, inspect, load
-from forge_min.config.frozen import hidden
+from forge_min.config.settings import hidden
 from forge_min.errors import ConfigError, ErrorGroup
 from hypothesis import given
 from hypothesis import strategies as st

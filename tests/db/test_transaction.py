@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import psycopg
 import pytest
-from forge_min.db import after_commit, connect, nudge, rides, transaction
+from forge_min.db import after_commit, connect, notifies_in_transaction, nudge, transaction
 from forge_min.errors import ConstraintViolation, DatabaseError, Unavailable
 
 pytestmark = pytest.mark.db
@@ -187,17 +187,17 @@ def test_without_a_nudger_nothing_happens(conn):
 
 def test_a_notify_rides_only_where_the_transaction_is_ours(conn):
     asked = []
-    conn.nudger.rides = lambda payload: not asked.append(payload)
-    assert rides(conn, "alone")
+    conn.nudger.notifies_in_transaction = lambda payload: not asked.append(payload)
+    assert notifies_in_transaction(conn, "alone")
     with transaction(conn):
-        assert rides(conn, "inside")
+        assert notifies_in_transaction(conn, "inside")
     conn.execute("begin")
-    assert not rides(conn, "the caller's")
+    assert not notifies_in_transaction(conn, "the caller's")
     with transaction(conn):
-        assert not rides(conn, "a savepoint of the caller's")
+        assert not notifies_in_transaction(conn, "a savepoint of the caller's")
     conn.execute("rollback")
     with psycopg.connect(conn.info.dsn, password=conn.info.password) as foreign:
-        assert not rides(foreign, "e")
+        assert not notifies_in_transaction(foreign, "e")
     conn.nudger = None
-    assert not rides(conn, "nobody")
+    assert not notifies_in_transaction(conn, "nobody")
     assert asked == ["alone", "inside"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from forge_min import db
 from forge_min.config import load
-from forge_min.dev.made import apply_migrations, compare_schemas, make_gen, make_styles
+from forge_min.dev.rebuild import apply_migrations, compare_schemas, make_gen, make_styles
 from forge_min.ops.project import Project
 from forge_min.testing import TestDatabase
 

@@ -21,8 +21,8 @@ from typing import Any
 import pytest
 from forge_min.doctor import Finding, Report, attempt, check_alone, codes, found
 from forge_min.doctor.configuration import weakness
+from forge_min.doctor.database.server import check_passwords
 from forge_min.doctor.machine import enough_files, room_at
-from forge_min.doctor.services.server import check_passwords
 from forge_min.errors import ConfigError
 from forge_min.manifest import INFO, NAME, Manifest
 

@@ -143,7 +143,11 @@ def test_without_a_stdout_the_exit_code_still_says_it(project: Path, command: st
     done = subprocess.run(
         ["sh", "-c", 'exec "$@" >&-', "sh", *words],
         cwd=project,
-        env={**os.environ, "PYTHONPATH": str(PACKAGE.parent), "FORGE_DATABASE_URL": AWAY},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(PACKAGE.parent),
+            "FORGE_DATABASE_URL": AWAY,
+        },
         stderr=subprocess.PIPE,
         timeout=120,
     )
@@ -322,9 +326,9 @@ def damaged(artifact: Path, target: Path, name: str) -> Path:
     [
         "forge_min/entry.toml.json",
         "forge_min/config/keys.toml.json",
-        "forge_min/data.pyc",
+        "forge_min/resources.pyc",
         "forge_min/doctor/machine.pyc",
-        "forge_min/ops/door.pyc",
+        "forge_min/ops/console.pyc",
     ],
 )
 def test_a_damaged_byte_of_what_every_command_needs_is_named(site: Site, name: str) -> None:

@@ -22,9 +22,9 @@ import pytest
 from forge_min import db, jobs
 from forge_min.app import App, Generated
 from forge_min.db import EmbeddedServer
-from forge_min.doctor.services import check_services
-from forge_min.doctor.services import server as server_checks
-from forge_min.doctor.services.capacity import most_connections
+from forge_min.doctor.database import check_services
+from forge_min.doctor.database import server as server_checks
+from forge_min.doctor.database.capacity import most_connections
 from forge_min.testing import TestDatabase
 from forge_min.testing import fresh_database as make_fresh_database
 from psycopg.conninfo import make_conninfo

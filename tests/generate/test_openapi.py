@@ -11,8 +11,8 @@ from typing import Any
 import forge_min
 import jsonschema
 import pytest
-from forge_min.actions.reading.query import MAX_LIMIT, MAX_PAGE
-from forge_min.generate.shape import shape_of
+from forge_min.actions.query import MAX_LIMIT, MAX_PAGE
+from forge_min.generate.resource_model import shape_of
 from forge_min.parse import parse_project
 
 from ..parse.helpers import IMPORT, parse

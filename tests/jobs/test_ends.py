@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from forge_min import db, jobs
 from forge_min.jobs import Cancel, Discard, Job, Kind, NewJob, Snooze, control
-from forge_min.jobs.working.lane import _raise_in as raise_in
+from forge_min.jobs.worker.executor import _raise_in as raise_in
 
 pytestmark = [pytest.mark.db, pytest.mark.slow]
 
@@ -292,7 +292,7 @@ def test_a_time_out_that_comes_late_reaches_no_query_of_the_next_job(
                 late.clear()
                 began.wait(10)
 
-    monkeypatch.setattr("forge_min.jobs.working.lane._raise_in", raised)
+    monkeypatch.setattr("forge_min.jobs.worker.executor._raise_in", raised)
 
     def slow(job: Job) -> None:
         job.conn.execute("select 1")

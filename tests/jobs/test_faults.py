@@ -24,7 +24,7 @@ from forge_min.db import EmbeddedServer
 from forge_min.errors import ForgeError
 from forge_min.jobs import Job, Kind, NewJob, Snooze
 from forge_min.jobs.job import Result
-from forge_min.jobs.working.acks import write_down
+from forge_min.jobs.worker.completer import write_down
 
 pytestmark = pytest.mark.db
 DEADLINE = 30.0
@@ -33,7 +33,7 @@ DEADLINE = 30.0
 STUCK = """
 import sys, threading, time
 from forge_min import db, jobs
-from forge_min.jobs.working import lane
+from forge_min.jobs.worker import lane
 from forge_min.ops.serve import Ended
 
 lane.GRACE = 0.1

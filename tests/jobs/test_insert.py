@@ -49,7 +49,7 @@ class Told:
     def nudge(self, payload: str) -> None:
         self.nudges.append(payload)
 
-    def rides(self, payload: str) -> bool:
+    def notifies_in_transaction(self, payload: str) -> bool:
         return self.riding
 
 

@@ -16,7 +16,7 @@ import pytest
 from forge_min import db, jobs
 from forge_min.errors import ForgeError
 from forge_min.jobs import Catalogue, Cron, Interval, Job, Kind, Periodic, Retention
-from forge_min.jobs.keeping.periodic import insert_due, register
+from forge_min.jobs.maintenance.periodic import insert_due, register
 
 pytestmark = pytest.mark.db
 
@@ -116,7 +116,7 @@ def test_ended_jobs_are_kept_as_long_as_retention_says_and_no_longer(shop: Any) 
 
 @pytest.mark.slow
 def test_a_large_retention_goes_in_batches(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("forge_min.jobs.keeping.house.BATCH", 100)
+    monkeypatch.setattr("forge_min.jobs.maintenance.loop.BATCH", 100)
     shop.conn.execute(
         "insert into forge_job (kind, state, finalized_at)"
         " select 'x', 'completed', now() - interval '1 day' from generate_series(1, 1050)"
@@ -128,7 +128,7 @@ def test_a_large_retention_goes_in_batches(shop: Any, monkeypatch: pytest.Monkey
 def test_the_leader_counts_by_queue_and_state_without_reading_it_all(
     shop: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("forge_min.jobs.keeping.house.MOST_COUNTED", 100)
+    monkeypatch.setattr("forge_min.jobs.maintenance.loop.MOST_COUNTED", 100)
     with db.connect(shop.database.owner_url) as owner:
         owner.execute(
             "insert into forge_job (kind, queue) select 'x', 'long' from generate_series(1, 5000)"

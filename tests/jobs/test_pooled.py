@@ -66,7 +66,7 @@ def test_listening_past_a_pooler_wakes_a_worker_at_once(
     try:
         shop.wait_for(lambda: worker.ready[0] and worker.leading)
         time.sleep(0.5)  # so that what it finds is no find of its first look
-        for _ in range(2):  # a NOTIFY that rides, and one of the nudger's
+        for _ in range(2):  # a NOTIFY that notifies_in_transaction, and one of the nudger's
             with db.connect(url, nudger=nudger) as conn:
                 jobs.insert_tx(conn, "a")
             assert woken.wait(20)

@@ -18,7 +18,7 @@ from forge_min.auth import SYSTEM, Identity, as_identity, current_identity
 from forge_min.errors import ForgeError, Unavailable
 from forge_min.jobs import Cancel, Change, Discard, Job, Kind, NewJob, Snooze, StaleClaim
 from forge_min.jobs.job import MOST_REFUNDS
-from forge_min.jobs.working import lane as lane_module
+from forge_min.jobs.worker import executor as lane_module
 
 from round_trips import counting_proxy
 
@@ -350,7 +350,7 @@ def test_a_transaction_left_open_is_a_failure_and_never_half_committed(shop: Any
 
 
 def test_what_a_jobs_actions_leave_open_or_running_is_found_too(shop: Any) -> None:
-    database = db.Database(shop.database.app_url)  # as app/running.py: a thread has one connection
+    database = db.Database(shop.database.app_url)  # as app/runtime.py: a thread has one connection
 
     def leave(job: Job) -> None:
         if job.attempt == 1:

@@ -73,7 +73,7 @@ class Listener:
 
 
 @dataclass
-class House:
+class Maintainer:
     """A hub factory over one fresh database, as the app's role."""
 
     database: TestDatabase
@@ -149,9 +149,9 @@ def kit() -> Kit:
 
 
 @pytest.fixture
-def house(fresh_database: TestDatabase) -> Iterator[House]:
+def house(fresh_database: TestDatabase) -> Iterator[Maintainer]:
     """Hubs, nudgers and connections over a fresh database."""
-    house = House(fresh_database)
+    house = Maintainer(fresh_database)
     try:
         yield house
     finally:

@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 import psycopg
-from forge_min.notify.link import Link, Loop
+from forge_min.db.thread import DatabaseThread, ThreadConnection
 
 
 class Fake:
@@ -22,7 +22,7 @@ class Fake:
 
 
 def test_a_broken_connection_is_replaced() -> None:
-    link = Link(Fake)  # type: ignore[arg-type]
+    link = ThreadConnection(Fake)  # type: ignore[arg-type]
     first = link.connection()
     assert link.connection() is first
     first.close()
@@ -41,7 +41,7 @@ def test_a_step_that_fails_is_done_again_on_a_new_connection(kit: Any) -> None:
             raise psycopg.OperationalError("gone")
         loop.rest()
 
-    loop = Loop("test", step, Fake)  # type: ignore[arg-type]
+    loop = DatabaseThread("test", step, Fake)  # type: ignore[arg-type]
     loop.start()
     loop.start()
     kit.wait_for(lambda: len(seen) == 4)
@@ -60,7 +60,7 @@ def test_the_last_step_follows_the_stop_and_is_tried_again_while_there_is_patien
         if loop.stopping.is_set() and steps.count(True) < 3:
             raise OSError("away")
 
-    loop = Loop("test", step, None)
+    loop = DatabaseThread("test", step, None)
     loop.start()
     loop.stop(patience=5.0)
     assert steps.count(True) == 3
@@ -73,7 +73,7 @@ def test_a_stop_without_patience_does_not_wait_for_a_database_that_is_away(kit: 
         tried.set()
         raise OSError("away")
 
-    loop = Loop("test", step, None)
+    loop = DatabaseThread("test", step, None)
     loop.start()
     assert tried.wait(5)
     thread = loop._thread

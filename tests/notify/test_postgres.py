@@ -17,10 +17,10 @@ from typing import Any
 import psycopg
 import pytest
 from forge_min import db, notify
+from forge_min.db.thread import FIRST, NoAnswer
 from forge_min.errors import Unavailable
 from forge_min.notify import Event
 from forge_min.notify.eventlog import SQL
-from forge_min.notify.link import FIRST, NoAnswer
 
 from round_trips import counting_proxy
 

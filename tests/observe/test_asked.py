@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 import pytest
-from forge_min.observe import Asked
+from forge_min.observe import SingleFlight
 
 
 def test_an_answer_is_given_and_an_error_raised_each_time_anew() -> None:
@@ -18,7 +18,7 @@ def test_an_answer_is_given_and_an_error_raised_each_time_anew() -> None:
             raise answer
         return int(answer)
 
-    asked = Asked(question, patience=30)
+    asked = SingleFlight(question, patience=30)
     assert asked.answer() == 1
     with pytest.raises(ValueError, match="no"):
         asked.answer()
@@ -35,11 +35,11 @@ def test_nobody_waits_for_longer_than_its_patience_and_one_asks_for_all() -> Non
         go.wait(30)
         return "here"
 
-    asked = Asked(question, patience=0.2)
+    asked = SingleFlight(question, patience=0.2)
     assert [asked.answer() for _ in range(50)] == [None] * 50  # 10 s, if each waited
     assert begun.acquire(timeout=30) and not begun.acquire(blocking=False)
     go.set()
-    patient = Asked(question, patience=30)
+    patient = SingleFlight(question, patience=30)
     got: list[str | None] = []
     several = [threading.Thread(target=lambda: got.append(patient.answer())) for _ in range(8)]
     for thread in several:

@@ -17,8 +17,8 @@ from typing import TextIO
 
 import pytest
 from forge_min.observe import LineWriter, lines_to, new_handler
-from forge_min.observe.logs import lines as lines_module
-from forge_min.observe.logs.lines import _MANY, _ROOM
+from forge_min.observe.logs import writer as lines_module
+from forge_min.observe.logs.writer import _MANY, _ROOM
 
 PIPE = 1 << 16  # bytes that a pipe holds (pipe(7))
 

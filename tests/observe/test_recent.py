@@ -11,7 +11,7 @@ from contextvars import copy_context
 import pytest
 from forge_min import observe
 from forge_min.observe import Telemetry, span
-from forge_min.observe.recent import Tree
+from forge_min.observe.recent_traces import Tree
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from forge_min.errors import BadRequest
-from forge_min.ops.rows import lines
-from forge_min.ops.rows.lines import Line, read_lines
+from forge_min.ops.rows import reader as lines
+from forge_min.ops.rows.reader import Line, read_lines
 
 TYPES = {"code": "string", "n": "int", "good": "bool", "data": "json", "tag_ids": "many"}
 

@@ -212,7 +212,7 @@ def test_then_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 FOUND = """
 import os, sys
 from forge_min.ship.artifact import boot
-import forge_min.data
+import forge_min.resources
 file = sys.argv[1]
 root = boot.hold(file)
 sys.path.insert(0, root)

@@ -9,7 +9,7 @@ from threading import Event
 
 import pytest
 from forge_min.errors import BuildError
-from forge_min.ship.steps import no_network
+from forge_min.ship.progress import no_network
 
 
 @pytest.fixture

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 from forge_min.errors import BuildError
-from forge_min.ship import origin
+from forge_min.ship import provenance
 
 REPOSITORY = Path(__file__).parents[2]
 ASK = """
 import sys
 from pathlib import Path
-from forge_min.ship import origin
+from forge_min.ship import provenance
 root = Path(sys.argv[1])
-print(origin.commit(root), origin.source_date(root), origin.version(root))
+print(provenance.commit(root), provenance.source_date(root), provenance.version(root))
 """
 
 
@@ -55,20 +55,20 @@ def open_repository() -> Iterator[Path]:
 
 
 def test_a_clean_repository_gives_its_commit_and_version(repository: Path) -> None:
-    assert len(origin.commit(repository)) == 40
-    assert origin.version(repository) == "1.2.0"
+    assert len(provenance.commit(repository)) == 40
+    assert provenance.version(repository) == "1.2.0"
     (repository / "new.py").write_text("")
-    assert origin.commit(repository).endswith("+changes")
+    assert provenance.commit(repository).endswith("+changes")
 
 
 def test_where_no_repository_is_the_commit_is_unknown(tmp_path: Path) -> None:
-    assert (origin.commit(tmp_path), origin.version(tmp_path)) == ("unknown", "")
-    assert origin.source_date(tmp_path) == "unknown"
+    assert (provenance.commit(tmp_path), provenance.version(tmp_path)) == ("unknown", "")
+    assert provenance.source_date(tmp_path) == "unknown"
 
 
 def test_before_the_first_commit_it_is_unknown_too(tmp_path: Path) -> None:
     git(tmp_path, "init", "-q")
-    assert (origin.commit(tmp_path), origin.source_date(tmp_path)) == ("unknown", "unknown")
+    assert (provenance.commit(tmp_path), provenance.source_date(tmp_path)) == ("unknown", "unknown")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
@@ -104,7 +104,7 @@ def test_a_locale_without_utf8_is_told_the_same(tmp_path: Path) -> None:
         check=False,
     )
     assert told.stdout.split() == [
-        origin.commit(root), origin.source_date(root), "1.2.0"
+        provenance.commit(root), provenance.source_date(root), "1.2.0"
     ], told.stderr  # fmt: skip
 
 
@@ -140,27 +140,27 @@ def test_nothing_that_a_repository_names_is_run(
     (repository / ".git" / "HEAD").write_text(made)
     os.utime(repository / "app.py", (2, 2))
     ran.unlink(missing_ok=True)
-    assert origin.commit(repository) == f"{made.strip()}+changes"
-    assert origin.source_date(repository).endswith("+00:00")
+    assert provenance.commit(repository) == f"{made.strip()}+changes"
+    assert provenance.source_date(repository).endswith("+00:00")
     assert not ran.exists()
 
 
 def test_git_is_asked_about_this_folder_whatever_the_environment_names(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mine = origin.commit(repository)
+    mine = provenance.commit(repository)
     other = committed(tmp_path / "other")
     (other / "b.py").write_text("")
     monkeypatch.setenv("GIT_DIR", str(other / ".git"))
     monkeypatch.setenv("GIT_WORK_TREE", str(other))
     monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "none"))
-    assert origin.commit(repository) == mine
+    assert provenance.commit(repository) == mine
 
 
 def test_what_one_user_does_not_want_to_see_is_a_change_all_the_same(repository: Path) -> None:
     git(repository, "config", "status.showUntrackedFiles", "no")
     (repository / "new.py").write_text("")
-    assert origin.commit(repository).endswith("+changes")
+    assert provenance.commit(repository).endswith("+changes")
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_a_repository_that_git_cannot_read_is_an_error(
 ) -> None:
     (repository / place).write_text(text)
     with pytest.raises(BuildError, match="git") as caught:
-        origin.commit(repository)
+        provenance.commit(repository)
     assert caught.value.code == "F353"
 
 
@@ -196,7 +196,7 @@ def test_a_repository_that_lost_a_part_is_not_an_unknown_commit(
     root = repository / folder
     root.mkdir(parents=True, exist_ok=True)
     harm(repository)
-    for ask in (origin.commit, origin.source_date, origin.version):
+    for ask in (provenance.commit, provenance.source_date, provenance.version):
         with pytest.raises(BuildError, match="git does not read") as caught:
             ask(root)
         assert caught.value.code == "F353"
@@ -206,7 +206,7 @@ def test_a_broken_repository_is_not_taken_for_the_one_around_it(repository: Path
     inner = committed(repository / "inner")
     (inner / ".git" / "HEAD").unlink()
     with pytest.raises(BuildError, match="it tells of the one of") as caught:
-        origin.commit(inner)
+        provenance.commit(inner)
     assert caught.value.code == "F353"
 
 
@@ -214,13 +214,13 @@ def test_without_git_a_repository_is_an_error_of_its_own(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    for ask in (origin.commit, origin.source_date):
+    for ask in (provenance.commit, provenance.source_date):
         with pytest.raises(BuildError, match="git is not installed") as caught:
             ask(repository)
         assert caught.value.code == "F353" and "install git" in (caught.value.hint or "")
-    assert origin.version(repository) == ""  # development needs no git
+    assert provenance.version(repository) == ""  # development needs no git
     (tmp_path / "apart").mkdir()
-    assert origin.commit(tmp_path / "apart") == "unknown"
+    assert provenance.commit(tmp_path / "apart") == "unknown"
 
 
 @pytest.mark.parametrize("place", [".git/info/exclude", ".gitignore"])
@@ -232,27 +232,27 @@ def test_a_file_that_git_ignores_is_a_change_where_an_artifact_is_made_of_it(
     git(repository, "add", ".")
     git(repository, "commit", "-qm", "second", "--allow-empty")
     (repository / "a.local").write_text("never committed")
-    assert len(origin.commit(repository, ["app.py"])) == 40
-    assert origin.commit(repository, ["app.py", "a.local"]).endswith("+changes")
+    assert len(provenance.commit(repository, ["app.py"])) == 40
+    assert provenance.commit(repository, ["app.py", "a.local"]).endswith("+changes")
     git(repository, "add", "-f", "a.local")
     git(repository, "commit", "-qm", "third")
-    assert len(origin.commit(repository, ["app.py", "a.local"])) == 40
+    assert len(provenance.commit(repository, ["app.py", "a.local"])) == 40
 
 
 @pytest.mark.parametrize("flag", ["--assume-unchanged", "--skip-worktree"])
 def test_a_file_that_git_was_told_not_to_look_at_is_a_change(repository: Path, flag: str) -> None:
     git(repository, "update-index", flag, "app.py")
     (repository / "app.py").write_text("x = 2\n")
-    assert origin.commit(repository, ["app.py"]).endswith("+changes")
+    assert provenance.commit(repository, ["app.py"]).endswith("+changes")
 
 
 def test_what_was_put_in_the_place_of_a_commit_is_a_change(repository: Path) -> None:
-    mine = origin.commit(repository)
+    mine = provenance.commit(repository)
     (repository / "app.py").write_text("x = 2\n")
     git(repository, "commit", "-qam", "second")
     git(repository, "replace", mine, "HEAD")
     git(repository, "reset", "-q", "--soft", mine)
-    assert origin.commit(repository) == f"{mine}+changes"
+    assert provenance.commit(repository) == f"{mine}+changes"
 
 
 def test_a_folder_of_what_a_build_makes_counts_where_an_artifact_is_made_of_it(
@@ -260,8 +260,8 @@ def test_a_folder_of_what_a_build_makes_counts_where_an_artifact_is_made_of_it(
 ) -> None:
     (repository / "dist").mkdir()
     (repository / "dist" / "shop.pyz").write_text("")
-    assert len(origin.commit(repository, ["app.py"])) == 40
-    assert origin.commit(repository, ["app.py", "dist/shop.pyz"]).endswith("+changes")
+    assert len(provenance.commit(repository, ["app.py"])) == 40
+    assert provenance.commit(repository, ["app.py", "dist/shop.pyz"]).endswith("+changes")
 
 
 def test_the_settings_of_a_user_change_nothing(
@@ -278,16 +278,16 @@ def test_the_settings_of_a_user_change_nothing(
     git(repository, "add", ".")
     git(repository, "commit", "-qm", "second")
     (repository / "crlf.py").write_bytes(b"x = 1\r\n")
-    theirs = origin.commit(repository)
+    theirs = provenance.commit(repository)
     (repository / "crlf.py").write_bytes(b"x = 1\n")
     (repository / "a.local").write_text("")
-    also = origin.commit(repository)
+    also = provenance.commit(repository)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home))
-    assert origin.commit(repository) == also == theirs
+    assert provenance.commit(repository) == also == theirs
     (repository / "a.local").unlink()
     (repository / "crlf.py").write_bytes(b"x = 1\r\n")
-    assert origin.commit(repository) == theirs
+    assert provenance.commit(repository) == theirs
     assert theirs.endswith("+changes")
 
 
@@ -297,6 +297,6 @@ def test_the_files_of_a_submodule_are_known(repository: Path) -> None:
     git(repository, "config", "-f", ".gitmodules", "submodule.sub.ignore", "all")
     git(repository, "add", ".")
     git(repository, "commit", "-qm", "second")
-    assert len(origin.commit(repository, ["app.py", "sub/app.py"])) == 40
+    assert len(provenance.commit(repository, ["app.py", "sub/app.py"])) == 40
     (repository / "sub" / "app.py").write_text("x = 2\n")
-    assert origin.commit(repository).endswith("+changes")
+    assert provenance.commit(repository).endswith("+changes")

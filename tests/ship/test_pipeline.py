@@ -19,8 +19,8 @@ from forge_min.manifest import INFO, NAME, Manifest, read_members
 from forge_min.ship import Built, build
 from forge_min.ship import pipeline as pipeline_module
 from forge_min.ship.pipeline import files_of_git
+from forge_min.ship.progress import no_network
 from forge_min.ship.project import project_members, read_project
-from forge_min.ship.steps import no_network
 
 pytestmark = pytest.mark.slow
 

@@ -120,7 +120,7 @@ def bills(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Of the folder, and of an artifact with a date."""
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
-    distributions = collect(None, ["psycopg", "psycopg-binary", "opentelemetry-sdk"])
+    distributions = collect(["psycopg", "psycopg-binary", "opentelemetry-sdk"])
     text = sbom_of_artifact(read_project(project), distributions)
     return json.loads((vendored.path / SBOM).read_text()), json.loads(text)
 

@@ -15,7 +15,7 @@ from wsgiref.util import setup_testing_defaults
 
 import pytest
 from forge_min import sse
-from forge_min.api.events import MAX_TOPICS, Patrol, client_key, events_handler
+from forge_min.api.events import MAX_TOPICS, StreamReauthorizer, client_key, events_handler
 from forge_min.auth import Identity, as_identity
 from forge_min.errors import (
     Forbidden,
@@ -44,7 +44,7 @@ class Site:
         self.known = ["flights", "gates"]
         self.admit: Callable[[str], UUID | None] = lambda topic: None
         self.renew: Callable[[Identity], Identity | None] = lambda identity: identity
-        self.patrol = Patrol(
+        self.patrol = StreamReauthorizer(
             self.writer, 0.05, lambda topic: self.admit(topic), lambda who: self.renew(who)
         )
         handler = events_handler(

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from forge_min.app import Running
+from forge_min.app import Runtime
 from forge_min.auth import Identity, current_identity
 from forge_min.testing import Client
 from forge_min.wsgi import Application, Request, Response, Router, json_response
@@ -103,7 +103,7 @@ def test_an_unknown_path_is_a_problem_as_over_a_socket(client: Client) -> None:
 
 
 @pytest.mark.db
-def test_a_started_project_is_asked_like_a_server(site: Running) -> None:
+def test_a_started_project_is_asked_like_a_server(site: Runtime) -> None:
     client = Client(site)
     made = client.post(LINES, json={"slug": "u1", "year": 1902})
     assert made.status == 201 and made.json["slug"] == "u1"
@@ -115,7 +115,7 @@ def test_a_started_project_is_asked_like_a_server(site: Running) -> None:
 
 @pytest.mark.db
 def test_streams_of_tenants_and_of_permissions_are_for_those_who_may_read(
-    site: Running, manager: Identity
+    site: Runtime, manager: Identity
 ) -> None:
     def status(topic: str, **headers: str) -> int:
         named = {f"X-Test-{name.title()}": value for name, value in headers.items()}

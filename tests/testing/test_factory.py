@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 from forge_min import db
-from forge_min.app import Running
+from forge_min.app import Runtime
 from forge_min.auth import Identity, as_identity, current_identity
 from forge_min.errors import Forbidden, ForgeError, Invalid, Unauthenticated
 from forge_min.testing import Factory
@@ -15,7 +15,7 @@ from forge_min.testing import Factory
 pytestmark = pytest.mark.db
 
 
-def count(site: Running, table: str) -> int:
+def count(site: Runtime, table: str) -> int:
     """Rows in a table, whoever's they are."""
     tenant = current_identity().tenant
     ((found,),) = db.run(site.database.connection(), f"select count(*) from {table}", tenant=tenant)
@@ -23,7 +23,7 @@ def count(site: Running, table: str) -> int:
 
 
 def test_every_resource_whose_values_can_be_guessed_has_rows_at_once(
-    site: Running, manager: Identity
+    site: Runtime, manager: Identity
 ) -> None:
     with as_identity(manager):
         for topic in site.registry.actions:
@@ -33,7 +33,7 @@ def test_every_resource_whose_values_can_be_guessed_has_rows_at_once(
 
 
 def test_a_related_row_is_made_only_where_the_test_gives_none(
-    site: Running, manager: Identity
+    site: Runtime, manager: Identity
 ) -> None:
     with as_identity(manager):
         account: Any = Factory.of(site, "accounts").create(name="Fjord")
@@ -47,7 +47,7 @@ def test_a_related_row_is_made_only_where_the_test_gives_none(
 
 
 def test_two_factories_of_a_resource_never_give_the_same_unique_value(
-    site: Running, manager: Identity
+    site: Runtime, manager: Identity
 ) -> None:
     with as_identity(manager):
         slugs = {Factory.of(site, "accounts").create().slug for _ in range(5)}
@@ -55,7 +55,7 @@ def test_two_factories_of_a_resource_never_give_the_same_unique_value(
 
 
 def test_build_gives_what_create_would_send_and_inserts_only_what_it_refers_to(
-    site: Running, manager: Identity
+    site: Runtime, manager: Identity
 ) -> None:
     with as_identity(manager):
         values = Factory.of(site, "orders").build(total="9.50")
@@ -65,7 +65,7 @@ def test_build_gives_what_create_would_send_and_inserts_only_what_it_refers_to(
 
 
 def test_rows_are_made_as_the_system_in_the_tenant_of_the_test(
-    site: Running, manager: Identity
+    site: Runtime, manager: Identity
 ) -> None:
     accounts = site.registry.actions["accounts"]
     with as_identity(Identity("bob", frozenset({"member"}), manager.tenant)):
@@ -82,7 +82,7 @@ def test_rows_are_made_as_the_system_in_the_tenant_of_the_test(
         Factory.of(site, "accounts").create()
 
 
-def test_a_value_that_is_wrong_is_refused_and_create_many_is_all_or_nothing(site: Running) -> None:
+def test_a_value_that_is_wrong_is_refused_and_create_many_is_all_or_nothing(site: Runtime) -> None:
     lines = Factory.of(site, "lines")
     with pytest.raises(Invalid):
         lines.create(year=1066)
@@ -92,7 +92,7 @@ def test_a_value_that_is_wrong_is_refused_and_create_many_is_all_or_nothing(site
 
 
 def test_a_factory_of_ones_own_takes_the_place_of_the_generated_one(
-    site: Running, manager: Identity
+    site: Runtime, manager: Identity
 ) -> None:
     from gen.class_.factory import ClassFactory  # type: ignore[import-not-found]
 
@@ -107,7 +107,7 @@ def test_a_factory_of_ones_own_takes_the_place_of_the_generated_one(
 
 
 def test_a_resource_without_a_factory_is_one_error(
-    site: Running, monkeypatch: pytest.MonkeyPatch
+    site: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gen.line.actions.LineActions.__module__", "elsewhere.line.actions")
     with pytest.raises(ForgeError) as caught:

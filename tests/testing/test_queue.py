@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from forge_min import db, jobs, notify
 from forge_min.actions import Registry
-from forge_min.app import Running
+from forge_min.app import Runtime
 from forge_min.auth import Identity, as_identity, current_identity
 from forge_min.testing import (
     Factory,
@@ -165,7 +165,7 @@ def test_a_job_that_no_worker_has_is_not_passed_over_in_silence(queue: Queue) ->
 
 
 def test_hooks_of_a_project_run_as_the_system_in_the_tenant_of_the_write(
-    site: Running, manager: Identity, monkeypatch: pytest.MonkeyPatch
+    site: Runtime, manager: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[Identity, jobs.Change]] = []
     monkeypatch.setattr(

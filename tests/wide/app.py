@@ -15,13 +15,13 @@ app = App()
 app.sign_in()
 
 
-@app.sends_reset
+@app.password_reset_sender
 def send(user: User, path: str) -> None:
     """To the log, where a test reads it."""
     logging.getLogger("wide").info("for %s: %s", user.email, path)
 
 
-@app.identifies
+@app.authenticator
 def by_test_headers(request: Request) -> Identity | None:
     """X-Test-User, X-Test-Roles (with commas), X-Test-Tenant (a UUID); without any, not known."""
     user, roles, tenant = (request.header(f"X-Test-{name}") for name in ("User", "Roles", "Tenant"))

@@ -29,7 +29,7 @@ JUDGE = """
 import json, sys
 sys.path[:0] = [sys.argv[1]]
 from forge_min.wsgi.http1.reader import Phase, read_requests
-from forge_min.wsgi.http1.refusal import Refused
+from forge_min.wsgi.http1.refusal import ProtocolError
 
 def judged(raw):
     requests = read_requests(bytearray(raw), {}, 1 << 20)
@@ -38,7 +38,7 @@ def judged(raw):
         while found is Phase.EXPECT:
             found = next(requests)
         return "waits" if isinstance(found, Phase) else "accepted"
-    except Refused as err:
+    except ProtocolError as err:
         return err.status
     except Exception as err:
         return type(err).__name__

@@ -352,9 +352,9 @@ def test_a_body_of_pieces_is_told_of_when_it_is_over(pieces, status):
 def test_the_line_of_a_body_of_pieces_is_of_its_requests_trace():
     inside, told = [], []
 
-    class Around(Span):
+    class Instrumentation(Span):
         def __init__(self, request):
-            super().__init__("a request", "server", None, None, ())
+            super().__init__("a request", kind="server")
 
         def __enter__(self):
             super().__enter__()
@@ -363,7 +363,7 @@ def test_the_line_of_a_body_of_pieces_is_of_its_requests_trace():
 
     app = application(
         lambda request: Response(200, iter([b"a"]), [("Content-Type", "text/plain")]),
-        around=Around,
+        around=Instrumentation,
         access=lambda *row: told.append(current_traceparent()),
     )
     assert ask(app)["body"] == b"a"

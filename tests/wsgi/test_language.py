@@ -14,8 +14,8 @@ from forge_min.api.openapi import document, handlers
 from forge_min.auth import Identity, as_identity
 from forge_min.errors import NotFound
 from forge_min.html.form import local_text, moment_of
+from forge_min.i18n import current_language, text
 from forge_min.testing import Client
-from forge_min.text import current_language, text
 from forge_min.wsgi import (
     Application,
     Raw,

@@ -10,7 +10,7 @@ import pytest
 from forge_min import _fanout_py
 from forge_min.wsgi import response
 from forge_min.wsgi.http1 import response_head
-from forge_min.wsgi.http1.refusal import Refused
+from forge_min.wsgi.http1.refusal import ProtocolError
 from forge_min.wsgi.http1.request_head import parse_head
 from forge_min.wsgi.http1.response_head import checked_head, date_line
 from hypothesis import given, settings
@@ -38,11 +38,11 @@ def agree(head: bytes, behind: bytes = b"") -> bool:
     end = data.find(b"\r\n\r\n") + 4
     if end >= 4:
         head, behind = bytes(data[:end]), bytes(data[end:])
-    mine: dict[str, Any] | None = compiled.plain_head(data, base)
+    mine: dict[str, Any] | None = compiled.try_parse_head(data, base)
     refused = False
     try:
         parse_head(head, wanted)
-    except Refused:
+    except ProtocolError:
         refused = True
     if mine is None:
         assert data == head + behind, head
@@ -73,7 +73,7 @@ def test_any_byte_anywhere_is_judged_the_same():
             end = head.find(b"\r\n\r\n") + 4
             if end >= 4:
                 taken += agree(head[:end], head[end:])
-            assert compiled.plain_head(bytearray(PLAIN[:at]), {}) is None
+            assert compiled.try_parse_head(bytearray(PLAIN[:at]), {}) is None
     assert taken > 10_000
 
 
@@ -98,9 +98,11 @@ def test_a_thousand_names_are_remembered_and_no_more():
 
 def test_the_twin_leaves_all_alone():
     data = bytearray(PLAIN)
-    assert _fanout_py.plain_head(data, {}) is None and data == PLAIN
-    assert _fanout_py.plain_lines("200 OK", [("A", "b")], STATUSES, {"A": ""}) is None
-    assert _fanout_py.plain_answer((200, b"HTTP/1.1 200 OK\r\n", None, False), [b"a"]) is None
+    assert _fanout_py.try_parse_head(data, {}) is None and data == PLAIN
+    assert _fanout_py.try_format_head("200 OK", [("A", "b")], STATUSES, {"A": ""}) is None
+    assert (
+        _fanout_py.try_format_response((200, b"HTTP/1.1 200 OK\r\n", None, False), [b"a"]) is None
+    )
 
 
 def test_a_head_longer_than_a_request_line_is_left_alone():
@@ -130,7 +132,7 @@ STATUSES = {"200 OK": (200, b"HTTP/1.1 200 OK\r\n")}
 def judged(core: Any, status: Any, headers: Any) -> Any:
     """What `checked_head` says with this core."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(response_head, "plain_lines", core.plain_lines)
+        patch.setattr(response_head, "try_format_head", core.try_format_head)
         try:
             return checked_head(status, headers)
         except Exception as err:
@@ -149,7 +151,7 @@ def test_a_plain_answer_is_written_at_once():
     kinds = {"A": "", "Content-Length": "content-length", "Date": "date"}
 
     def lines(headers: Any, status: Any = "200 OK") -> Any:
-        return compiled.plain_lines(status, headers, STATUSES, kinds)
+        return compiled.try_format_head(status, headers, STATUSES, kinds)
 
     start = b"HTTP/1.1 200 OK\r\n"
     assert lines([("A", "e"), ("Content-Length", "5")]) == (200, start + b"A: e\r\n", 5, False)
@@ -191,7 +193,7 @@ BODIES: list[Any] = [b"", b"a", b"\0" * 3000, bytearray(b"a"), "a", None, Bytes(
 def test_a_whole_answer_is_its_head_its_date_its_length_and_its_body(status, length, dated, body):
     lines = b"HTTP/1.1 200 OK\r\nA: b\r\n"
     before = date_line()
-    made = compiled.plain_answer((status, lines, length, dated), body)
+    made = compiled.try_format_response((status, lines, length, dated), body)
     plain = all(type(piece) is bytes for piece in body)
     size = len(b"".join(body)) if plain else 0
     if dated or status in (204, 304) or not size or length not in (None, size):
@@ -204,9 +206,9 @@ def test_a_whole_answer_is_its_head_its_date_its_length_and_its_body(status, len
 def test_a_whole_answer_is_made_of_a_head_only():
     for odd in ((), (200,), None, 1):
         with pytest.raises((TypeError, ValueError)):
-            compiled.plain_answer(odd, [b"a"])
+            compiled.try_format_response(odd, [b"a"])
     for lines in ("a", None, bytearray(b"a")):
-        assert compiled.plain_answer((200, lines, None, False), [b"a"]) is None
+        assert compiled.try_format_response((200, lines, None, False), [b"a"]) is None
 
 
 SCALARS = (
@@ -222,7 +224,7 @@ VALUES_OF_JSON = st.recursive(
 
 def as_json(core: Any, value: object) -> Any:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(response, "plain_json", core.plain_json)
+        patch.setattr(response, "try_encode_json", core.try_encode_json)
         try:
             return response.to_json(value)
         except Exception as err:
@@ -240,12 +242,12 @@ def test_what_json_has_to_look_at_is_left_to_it():
         """Not plain."""
 
     for value in (float("nan"), {1: 2}, Words("a"), {"a": Words("b")}, 2**63, {1}, object()):
-        assert compiled.plain_json(value) is None
+        assert compiled.try_encode_json(value) is None
     deep: Any = 1
     for _ in range(50):
         deep = [deep]
-    assert compiled.plain_json(deep) == b"[" * 50 + b"1" + b"]" * 50
-    assert compiled.plain_json([deep]) is None
+    assert compiled.try_encode_json(deep) == b"[" * 50 + b"1" + b"]" * 50
+    assert compiled.try_encode_json([deep]) is None
     circle: list[Any] = []
     circle.append(circle)
     assert as_json(compiled, circle) is as_json(_fanout_py, circle) is ValueError

@@ -16,19 +16,19 @@ from typing import Any
 
 import pytest
 from forge_min.wsgi.server import poll_policy as crew_module
-from forge_min.wsgi.server.poll_policy import QUICK, TRIAL, Crew
+from forge_min.wsgi.server.poll_policy import QUICK, TRIAL, PollPolicy
 
 ME = threading.get_ident()
 
 
-def answers(crew: Crew, count: int, seconds: float = 0.0) -> None:
+def answers(crew: PollPolicy, count: int, seconds: float = 0.0) -> None:
     for _ in range(count):
         crew.answered(ME, time.perf_counter() - seconds)
 
 
-def alone() -> Crew:
+def alone() -> PollPolicy:
     """A crew of which this thread is alone."""
-    crew = Crew()
+    crew = PollPolicy()
     until = time.monotonic() + 10
     while crew.alone != ME:
         assert time.monotonic() < until
@@ -55,7 +55,7 @@ def test_slow_answers_bring_everybody_back_and_the_next_try_comes_later():
 def test_a_time_from_before_the_count_is_not_taken_for_a_thousand_million_answers(monkeypatch):
     now = 1.0
     monkeypatch.setattr(crew_module, "time", SimpleNamespace(perf_counter=lambda: now))
-    crew = Crew()
+    crew = PollPolicy()
     crew.answered(ME, now)
     crew._from = now + 0.01  # another thread, which looked later, was here first
     answers = TRIAL
@@ -67,7 +67,7 @@ def test_a_time_from_before_the_count_is_not_taken_for_a_thousand_million_answer
 def test_other_things_that_are_answered_faster_are_tried_soon(monkeypatch):
     now = 0.0
     monkeypatch.setattr(crew_module, "time", SimpleNamespace(perf_counter=lambda: now))
-    crew = Crew()
+    crew = PollPolicy()
 
     def until_tried(rate: float) -> int:
         """How many answers it takes, so many a second; the one that tries is too slow."""
@@ -171,7 +171,7 @@ def test_a_handler_that_blocks_in_the_middle_of_quick_ones_holds_nobody_up(serve
 class Workers:
     """Two threads of a crew that may be gathered, and a clock of their own."""
 
-    def __init__(self, crew: Crew) -> None:
+    def __init__(self, crew: PollPolicy) -> None:
         self.ids: list[int] = []
         self.todo: queue.Queue[Any] = queue.Queue()
         self.done: queue.Queue[Any] = queue.Queue()
@@ -183,7 +183,7 @@ class Workers:
         while len(self.ids) < 2:
             time.sleep(0.001)
 
-    def _live(self, crew: Crew) -> None:
+    def _live(self, crew: PollPolicy) -> None:
         crew.join()
         self.ids.append(threading.get_native_id())
         while (do := self.todo.get()) is not None:
@@ -234,7 +234,7 @@ def placed(thread: int = 0) -> tuple[set[int], int]:
 def workers() -> Iterator[Workers]:
     if len(EVERYWHERE) < 2:
         pytest.skip("one processor: there is nothing to choose")
-    made = Workers(Crew(gather=True))
+    made = Workers(PollPolicy(gather=True))
     yield made
     made.end()
 
@@ -384,7 +384,7 @@ def test_nobody_is_kept_anywhere_after_the_end(workers):
 
 
 def test_nobody_is_gathered_unless_that_is_asked_for():
-    assert Crew()._place is None
+    assert PollPolicy()._place is None
 
 
 def started_thread() -> tuple[set[int], int]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from forge_min import auth, errors
 from forge_min.errors import FieldError, ForgeError, Invalid
-from forge_min.text import in_language
+from forge_min.i18n import in_language
 from forge_min.wsgi import HTTPProblem, MethodNotAllowed, problem_response
 from forge_min.wsgi.problem import status_of
 

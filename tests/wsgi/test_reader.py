@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from forge_min.wsgi.http1.reader import Phase, read_requests
-from forge_min.wsgi.http1.refusal import Refused
+from forge_min.wsgi.http1.refusal import ProtocolError
 from forge_min.wsgi.http1.request_head import MAX_FIELDS, MAX_HEADERS, MAX_LINE
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -31,7 +31,7 @@ def read(parts: list[bytes], limit: int = 1 << 20) -> list[Any]:
             while isinstance(environ := next(requests), dict):
                 environ["wsgi.input"] = environ["wsgi.input"].read()
                 out.append(environ)
-    except Refused as err:
+    except ProtocolError as err:
         out.append(err.status)
     return out
 

@@ -163,7 +163,7 @@ def test_wsgiref_finds_nothing_to_complain_about(serve, connect):
 # -- bodies of unknown length ----------------------------------------------------------------------
 
 
-class Pieces:
+class StreamingBody:
     """An iterable body that remembers its close."""
 
     def __init__(self, pieces, fail=None):
@@ -190,7 +190,7 @@ def giving(body, headers=(), write=b""):
 
 
 def test_an_iterable_is_sent_in_chunks_and_closed(serve, connect):
-    body = Pieces([b"ab", b"", b"c" * 100_000])
+    body = StreamingBody([b"ab", b"", b"c" * 100_000])
     peer = connect(serve(giving(body)))
     answer = peer.get().answer()
     assert answer.headers["transfer-encoding"] == "chunked"
@@ -200,19 +200,19 @@ def test_an_iterable_is_sent_in_chunks_and_closed(serve, connect):
 
 
 def test_an_iterable_ends_with_the_connection_on_http_1_0(serve, connect):
-    peer = connect(serve(giving(Pieces([b"ab", b"cd"]))))
+    peer = connect(serve(giving(StreamingBody([b"ab", b"cd"]))))
     got = peer.send("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").rest()
     assert got.endswith(b"\r\n\r\nabcd")
     assert b"chunked" not in got
 
 
 def test_an_iterable_with_a_length_is_sent_as_it_is(serve, connect):
-    peer = connect(serve(giving(Pieces([b"ab", b"cd"]), [("Content-Length", "4")])))
+    peer = connect(serve(giving(StreamingBody([b"ab", b"cd"]), [("Content-Length", "4")])))
     assert [peer.get().answer().body for _ in range(2)] == [b"abcd"] * 2
 
 
 def test_an_empty_iterable_is_an_empty_body(serve, connect):
-    assert connect(serve(giving(Pieces([])))).get().answer().body == b""
+    assert connect(serve(giving(StreamingBody([])))).get().answer().body == b""
 
 
 def test_write_sends_before_the_returned_body(serve, connect):
@@ -221,7 +221,7 @@ def test_write_sends_before_the_returned_body(serve, connect):
 
 
 def test_head_of_an_iterable_sends_none_of_it(serve, connect):
-    peer = connect(serve(giving(Pieces([b"ab"]))))
+    peer = connect(serve(giving(StreamingBody([b"ab"]))))
     peer.get(method="HEAD").answer(head_only=True)
     assert peer.get().answer().body == b"ab"
 
@@ -296,7 +296,7 @@ def test_no_status_can_split_an_answer(serve, connect, caplog, status):
 
 
 def test_an_error_after_the_body_began_cuts_the_connection(serve, connect, caplog):
-    body = Pieces([b"ab"], fail=RuntimeError("late"))
+    body = StreamingBody([b"ab"], fail=RuntimeError("late"))
     got = connect(serve(giving(body))).get().rest()
     assert got.count(b"HTTP/1.1 ") == 1
     assert b"2\r\nab\r\n" in got
@@ -307,7 +307,7 @@ def test_an_error_after_the_body_began_cuts_the_connection(serve, connect, caplo
 
 @pytest.mark.parametrize("pieces", [[b"abc"], [b"a", b"bc", b"defg"]])
 def test_a_body_that_breaks_its_length_never_goes_on(serve, connect, caplog, pieces):
-    peer = connect(serve(giving(Pieces(pieces), [("Content-Length", "5")])))
+    peer = connect(serve(giving(StreamingBody(pieces), [("Content-Length", "5")])))
     peer.get().get("/second")
     assert peer.rest().count(b"HTTP/1.1 200") == 1
     assert "Content-Length" in caplog.text

@@ -11,8 +11,8 @@ import sys
 import zipfile
 
 import pytest
-from forge_min.data import files as files_of
 from forge_min.errors import NotFound, Unavailable
+from forge_min.resources import files as files_of
 from forge_min.wsgi import Application, Request, Router, StaticFiles, static
 from forge_min.wsgi.problem import HTTPProblem
 

@@ -14,7 +14,7 @@ import pytest
 from forge_min import _fanout_py
 from forge_min.wsgi.http1 import response_head
 from forge_min.wsgi.server import Server, exchange
-from forge_min.wsgi.server.connection import Connection, Gone
+from forge_min.wsgi.server.connection import ClientDisconnected, Connection
 from forge_min.wsgi.server.exchange import Exchange
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -106,15 +106,15 @@ def answered(core: Any, how: dict[str, Any]) -> tuple[Any, ...]:
         environ["HTTP_CONNECTION"] = how["connection"]
     adopted: list[int] = []
     with mine, peer, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exchange, "plain_answer", core.plain_answer)
-        patch.setattr(response_head, "plain_lines", core.plain_lines)
+        patch.setattr(exchange, "try_format_response", core.try_format_response)
+        patch.setattr(response_head, "try_format_head", core.try_format_head)
         conn = Connection(mine, {}, 1 << 20, 1.0)
         conn.last, conn.held = how["last"], how["held"]
         run = Exchange(conn, environ)
         gone = False
         try:
             run.run(application(how, adopted), environ)
-        except Gone:
+        except ClientDisconnected:
             gone = True
         held, closing, right = conn.held, conn.closing, list(run._right)
         pieces = list(received(conn, peer))

@@ -14,9 +14,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 from ... import db
-from ...data import files
 from ...errors import BadRequest
 from ...jobs import control
+from ...resources import files
 from ...wsgi import (
     Request,
     Response,

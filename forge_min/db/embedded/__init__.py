@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .places import write_private
+from .binaries import candidates
+from .launcher import write_private
 from .server import EmbeddedServer, scratch_database
 
-__all__ = ["EmbeddedServer", "scratch_database", "write_private"]
+__all__ = ["EmbeddedServer", "candidates", "scratch_database", "write_private"]

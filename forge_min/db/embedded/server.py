@@ -29,7 +29,7 @@ from ..migrate import migration_lock
 from ..roles import ensure_app_role
 from ..statements import load_sql
 from . import binaries
-from .places import Keeper, Place, bring_home, find_place, write_private
+from .launcher import Keeper, Place, bring_home, find_place, write_private
 
 LOCK_TIMEOUT = 20.0  # seconds that a server whose starter was killed gets to end
 SQL = load_sql("forge_min.db.embedded", "bootstrap.sql")

@@ -15,7 +15,7 @@ from uuid import UUID
 from ...auth import SESSION, Identity, accounts, credentials, current_identity, signing
 from ...db import Database
 from ...errors import DomainError, Invalid, TooManyAttempts, Unauthenticated, Unavailable
-from ...text import text
+from ...i18n import text
 from ...wsgi import (
     DEVICE_COOKIE,
     Raw,

@@ -5,7 +5,7 @@ setup.py compiles each template to the module of its name when the package is bu
 
 from __future__ import annotations
 
-from ...text import later, text
+from ...i18n import later, text
 
 __all__ = ["WORDS", "Words"]
 

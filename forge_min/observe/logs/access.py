@@ -16,7 +16,7 @@ from ...fanout import access_line
 from ..tracing import current
 from .fields import log_fields
 from .handler import Format, Level, is_text, new_formatter
-from .lines import lines_to
+from .writer import lines_to
 
 LOGGER = "forge_min.access"
 

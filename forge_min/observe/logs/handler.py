@@ -19,8 +19,8 @@ from ...errors import printable
 from ..traceparent import SpanContext
 from ..tracing import current
 from .fields import log_fields
-from .lines import LineWriter, lines_to
 from .redaction import MASK, is_secret, masked, tidied, trace_of
+from .writer import LineWriter, lines_to
 
 Format = Literal["auto", "text", "json"]
 Level = Literal["debug", "info", "warning", "error"]

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
-from ...expression import expression
+from ...lazy import lazy_pattern
 
 MASK = "***"
 
@@ -31,7 +31,7 @@ _SECRET = (
 )
 # These are words of their own, and parts of others: `bypass`, `author`.
 _SHORT = r"(?:(?<![a-z0-9])(?:pass|auth)|(?<=(?<![a-z0-9])o)tp)"
-_NAME = expression(
+_NAME = lazy_pattern(
     rf"(?i)(?:{_SECRET})s?(?:[_-](?:access[_-]?)?(?:key|hash|value)s?)?$"
     rf"|{_SHORT}$|(?-i:(?<=[a-z])(?:Pass|Otp|Auth)$)"
 )
@@ -43,7 +43,7 @@ _OPEN = r"""[\[{(] | \\++['"] | [\w.]{1,64}\((?=[bru]{0,2}\\*+['"\[{(])"""
 # To the next field of a query: & and a name; to a quote or a bracket that ends a sentence's part.
 _BARE = r"""(?: [^\s&'";)\\] | \\. | [&;](?! [\s&;] | [\w.%\[\]-]{1,64}= | $ ) | ['")](?=\w) )++"""
 # What stands before a secret, and is kept, in a group of its own; then the secret.
-_PAIR = expression(
+_PAIR = lazy_pattern(
     rf"""(?isx)
     (?P<header> (?:authorization|cookie) \s{{0,4}} [:=] \s{{0,4}} ) [^\r\n]++
     | (?P<key> (?: (?:{_SECRET}) [\w-]{{0,24}} \\*+['"] \s{{0,40}} (?:[:,]|=>?)
@@ -63,16 +63,16 @@ _PAIR = expression(
 _KEPT = ("header", "key", "pair", "clause", "option", "tag", "scheme")
 # PERF: all that `_PAIR` can begin with, to be looked for in small letters: a tenth of its time, as
 # long as few letters begin it: of `otp` and `encryption_key` what follows is looked for.
-_WORD = expression(
+_WORD = lazy_pattern(
     b"pass(?:word|wd|phrase|code|key|[\\\\\"'=%])|pwd|secret|token|credential|cookie|session_?id|jwt"
     b"|api[_-]?key|access[_-]?key|private[_-]?(?:key|pem)|signing[_-]?key|tp[\\\\\"'=%]"
     b"|auth(?:orization|[\\\\\"'=%])|bearer|cryption[_-]?key|signature(?:=|%3d)"
 )
-_PEM = expression(
+_PEM = lazy_pattern(
     r"(?s)(-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----)"
     r".*?(-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)"
 )
-_BRACKET = expression(r"""\\++['"]?|['"]|[][(){}]""")
+_BRACKET = lazy_pattern(r"""\\++['"]?|['"]|[][(){}]""")
 
 
 def is_secret(name: str) -> bool:
@@ -130,11 +130,11 @@ def _closed(text: str, first: str, start: int) -> int:
 # in an address of the web, a long user without a password is a token.
 
 _WORDS = 6  # of a password with spaces
-_TOKEN = expression(r"[^/?#:@\s]{20,}+(?=@)")
-_PORT = expression(r"\d{1,5}(?:[/?#\s\"',;)\]}>]|$)")
-_PORT_AND_PATH = expression(r"\d{1,5}[/?#]")
-_WEB = expression(r"(?i)(?:https?|wss?|s?ftps?|ssh)$")  # whose paths hold an @ more than often
-_ONE_MORE = expression(r"\s[^\s@]*+@\S*+")
+_TOKEN = lazy_pattern(r"[^/?#:@\s]{20,}+(?=@)")
+_PORT = lazy_pattern(r"\d{1,5}(?:[/?#\s\"',;)\]}>]|$)")
+_PORT_AND_PATH = lazy_pattern(r"\d{1,5}[/?#]")
+_WEB = lazy_pattern(r"(?i)(?:https?|wss?|s?ftps?|ssh)$")  # whose paths hold an @ more than often
+_ONE_MORE = lazy_pattern(r"\s[^\s@]*+@\S*+")
 
 
 def without_passwords(text: str) -> str:
@@ -188,13 +188,13 @@ _PLAIN = frozenset((str, int, float, bool, type(None)))  # PERF: most values tha
 _COLLECTIONS: tuple[Any, ...] = (list, tuple, set, frozenset)
 _SYNTAX_ERROR = "42601"  # PostgreSQL manual, appendix A
 # From the first quote to the last, in any language of the server: values hold quotes themselves.
-_QUOTED = expression('["«»„“”].*["«»„“”]|["«»„“”].*', re.S)
+_QUOTED = lazy_pattern('["«»„“”].*["«»„“”]|["«»„“”].*', re.S)
 # SAFETY: linear in the text, as above. As libpq writes it, then escaped.
-_LINE = expression(
+_LINE = lazy_pattern(
     r"\n[ |]*+LINE \d+: .*(?:\n[ |]*+\^)?"
     r"|\\n[ |]*+LINE \d+: (?:[^\\\n]|\\[^\nn])*+(?:\\n[ |]*+\^)?"
 )
-_PART = expression(
+_PART = lazy_pattern(
     r"""(?sx)
     ( (?:\A|\n)[ |]*+(?:DETAIL|QUERY|CONTEXT):[ ]{2} ) (?! \*\*\*(?:\n|\Z) )
       .*? (?= \n[ |]*+HINT:[ ]{2} | \n\n(?:During[ ]handling|The[ ]above) | \Z )

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
 
-from ...text import preferences
+from ...i18n import preferences
+from .aggregation import Snapshot, Taken
 from .family import AnyFamily, Exemplar, Labels, Sample
 from .registry import Registry, family_name
-from .summed import Snapshot, Taken
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ...expression import expression
 from ...fanout import Counter, Histogram
+from ...lazy import lazy_pattern
 from .family import LOCK, Across, AnyFamily, Callback, Cell, Family, Gauge, Kind, Labels
 
-_NAME = expression(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
-_LABEL = expression(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
+_NAME = lazy_pattern(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+_LABEL = lazy_pattern(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 _BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 # What OpenMetrics makes of a family's name: no other family may be called that.
 _SUFFIXES: dict[Kind, tuple[str, ...]] = {

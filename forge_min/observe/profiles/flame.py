@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from zlib import crc32
 
-from ...expression import expression
 from ...fanout import escape
+from ...lazy import lazy_pattern
 from .sampling import Profile, Stack
 
 _WIDTH, _ROW, _HEAD = 1200, 18, 56
@@ -18,7 +18,7 @@ _LETTER = 6.7  # width of one, in units of the drawing, of a 11 px monospace fon
 _NARROWEST = _WIDTH / 1000
 _MOST = 20_000  # frames that are drawn
 _FONT = 'font-family="ui-monospace, Menlo, Consolas, monospace" font-size="11"'
-_NO_XML = expression("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")  # XML 1.0, 2.2
+_NO_XML = lazy_pattern("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")  # XML 1.0, 2.2
 
 
 class _Frame:

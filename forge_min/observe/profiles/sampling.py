@@ -16,7 +16,7 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Literal, NamedTuple
 
-from ...expression import expression
+from ...lazy import lazy_pattern
 
 Wait = Callable[[float], object]
 """Waits so many seconds; something true, and at once, when nobody wants the answer any more."""
@@ -29,7 +29,7 @@ Place = tuple[CodeType, int]
 """Where in a thread's innermost frame it is."""
 
 # Of the collapsed format ";" parts frames, a space the count, a line end the stacks.
-_PARTS = expression(r"[\s;\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_PARTS = lazy_pattern(r"[\s;\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _LONGEST = 300  # characters of a name
 _DEEPEST = 256  # frames of a stack; of a deeper one the middle is left out
 _ASK = 0.0001  # seconds

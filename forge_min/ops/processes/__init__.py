@@ -1,7 +1,7 @@
 """`serve` in several processes: the parent, and what the others tell the admin server."""
 
 from .children import Child, ChildProcesses
-from .questions import ADMIN, ParentChannel, pairs
+from .parent_channel import ADMIN, ParentChannel, pairs
 from .site_health import CounterMemory, HealthOfMany
 from .supervisor import Supervisor
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from ..door import FAILED, run
+from ..console import FAILED, run
 
 log = logging.getLogger("forge_min")
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)

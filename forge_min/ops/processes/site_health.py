@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 from ...admin import Told
-from ...observe import Asked, Snapshot, lasting, scrape, snapshot, summed
+from ...observe import SingleFlight, Snapshot, lasting, scrape, snapshot, summed
 from ..health import Health
-from .questions import COUNTED, PATIENCE, STATE, ManyProcesses
+from .parent_channel import COUNTED, PATIENCE, STATE, ManyProcesses
 
 _HEAD = Struct("<QI")  # bytes, and their checksum
 
@@ -69,7 +69,7 @@ class HealthOfMany(Health):
     ) -> None:
         super().__init__(build)
         self.inspector = self._others = ManyProcesses(links)
-        self._states = Asked(self._ask, 2 * PATIENCE)
+        self._states = SingleFlight(self._ask, 2 * PATIENCE)
         self._lock = threading.Lock()  # LOCK: the counts
         self._memory = memory
         self._gone, self._pids, latest = memory.take()

@@ -12,9 +12,9 @@ import signal
 import time
 from collections.abc import Mapping
 
-from ..door import DONE, FAILED
+from ..console import DONE, FAILED
 from .children import Child, ChildProcesses, Run
-from .questions import ADMIN
+from .parent_channel import ADMIN
 
 log = logging.getLogger("forge_min")
 AGAIN = 1.0  # seconds between two starts of one process, at least

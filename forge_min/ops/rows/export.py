@@ -14,17 +14,15 @@ from pathlib import Path
 from typing import IO, Any
 
 from ... import db
-from ...actions import ListQuery, Relation
-from ...actions.base import scope
-from ...actions.resource import Sort, quote
+from ...actions import ListQuery, Relation, Sort, quote, scope
 from ...errors import ForgeError
-from ...expression import expression
+from ...lazy import lazy_pattern
 from ..project import Project
-from .lines import STRUCTURED
-from .transfer import BATCH, AnyActions, opened, operator
+from .importer import BATCH, AnyActions, opened, operator
+from .reader import STRUCTURED
 
 Items = Iterable[Mapping[str, Any]]
-_PLAIN = expression(r'[^",\r\n]+')
+_PLAIN = lazy_pattern(r'[^",\r\n]+')
 
 
 def export_rows(project: Project, args: argparse.Namespace) -> int:

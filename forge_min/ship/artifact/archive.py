@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from ...errors import BuildError
 from ...generate import exchange
 from ...manifest import INFO, NAME, Manifest, listed
-from ..failure import failure
+from ..errors import failure
 
 SUMS = "SHA256SUMS"
 SHEBANG = b"#!/usr/bin/env python3\n"

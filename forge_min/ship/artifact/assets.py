@@ -13,7 +13,7 @@ from hashlib import blake2b
 from pathlib import PurePosixPath
 from zlib import error as BadStream
 
-from ..failure import failure
+from ..errors import failure
 
 _ADDRESSES = {"static/": "/static/", "forge_min/html/assets/": "/static/forge/"}
 _PAGES = ("gen/pages/", "forge_min/")  # code that may name scripts and stylesheets

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
-from ..failure import failure
+from ..errors import failure
 
 _CHILD = """
 import sys, marshal, importlib.util

@@ -23,7 +23,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from ...errors import BuildError
-from ..failure import failure
+from ..errors import failure
 
 BASE = ("opentelemetry-api", "opentelemetry-sdk", "psycopg")
 # psycopg's name of the implementation (PSYCOPG_IMPL) → the distribution that holds it.

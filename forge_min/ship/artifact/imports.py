@@ -12,7 +12,7 @@ from fnmatch import fnmatch
 from pathlib import PurePosixPath
 
 from ...errors import BuildError, ErrorGroup
-from ..failure import failure
+from ..errors import failure
 
 _STARTS = ("gen/registry.py", "app.py", "resources/*/jobs.py")  # what ops.project imports
 _CAUGHT = frozenset({"ImportError", "ModuleNotFoundError", "Exception", "BaseException"})

@@ -11,12 +11,12 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.metadata import Distribution, PathDistribution
 from pathlib import Path, PurePosixPath
 
-from ...data import JSON
+from ...resources import JSON
 from .distributions import recorded_files
 
 # tests/test_architecture.py compares these with its layers.
 CARRIED = frozenset(
-    ("__init__", "_compat", "errors", "text", "data", "expression", "late", "config", "manifest")
+    ("__init__", "_compat", "errors", "i18n", "resources", "lazy", "config", "manifest")
     + ("fanout", "_fanout_py", "observe", "db", "notify", "auth", "jobs", "sse", "actions", "wsgi")
     + ("api", "html", "admin", "app", "ops", "doctor", "entry")
 )

@@ -18,13 +18,13 @@ from hashlib import sha256
 from importlib.metadata import Distribution
 from pathlib import Path, PurePosixPath
 
-from ...data import files
 from ...manifest import Manifest
+from ...resources import files
 from ..artifact.archive import SUMS, check_folder, replace_file, write_folder
 from ..artifact.distributions import BASE, DRIVERS, collect, find_installed, recorded_files
-from ..failure import failure
+from ..errors import failure
+from ..progress import Step, no_network, timed
 from ..project import Project, read_project
-from ..steps import Step, no_network, timed
 from .sbom import NAME as SBOM
 from .sbom import licence_of, licence_texts, sbom_of_wheels
 from .wheel import MINOR, Wheel, other_wheels, own_wheels, repack

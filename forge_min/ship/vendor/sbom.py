@@ -18,8 +18,8 @@ from typing import Any
 
 from ... import __version__
 from ..artifact.distributions import BASE, normalise, recorded_files, required_names
-from ..origin import source_date
 from ..project import Project
+from ..provenance import source_date
 from .wheel import OWN, Wheel
 
 NAME = "sbom.cdx.json"

@@ -30,7 +30,7 @@ from ..artifact.distributions import (
     record_hash,
     recorded_files,
 )
-from ..failure import failure
+from ..errors import failure
 
 _FILE = re.compile(r"([^-]+)-([^-]+)(?:-\d[^-]*)?-([^-]+)-([^-]+)-([^-]+)\.whl")
 _INFO = re.compile(r"[^/]+\.dist-info/")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..artifact.distributions import normalise
 from ..artifact.package import recorded_package
-from ..failure import failure
+from ..errors import failure
 from .wheel import OWN, Wheel, fits
 
 Pins = Mapping[tuple[str, str], frozenset[str]]

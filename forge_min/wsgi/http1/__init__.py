@@ -2,10 +2,10 @@
 
 from .forwarded import TrustedProxies, warn_of_untrusted
 from .reader import Phase, read_requests
-from .refusal import FAILED, STARTING, Refused, problem
+from .refusal import FAILED, STARTING, ProtocolError, problem
 from .response_head import Fields, Head, checked_head, date_line
 
 __all__ = [
-    "FAILED", "Fields", "Head", "Phase", "Refused", "STARTING", "TrustedProxies", "checked_head",
-    "date_line", "problem", "read_requests", "warn_of_untrusted",
+    "FAILED", "Fields", "Head", "Phase", "ProtocolError", "STARTING", "TrustedProxies",
+    "checked_head", "date_line", "problem", "read_requests", "warn_of_untrusted",
 ]  # fmt: skip

@@ -13,15 +13,15 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any, NamedTuple
 
-from ...expression import expression
+from ...lazy import lazy_pattern
 from ..contract import TRUSTED_PROXY
 from .request_head import is_host
 
 UNIX = "unix"
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_PAIR = expression(rf'[ \t]*({_TOKEN})=(?:({_TOKEN})|"((?:[^"\\]|\\.)*)")[ \t]*')
+_PAIR = lazy_pattern(rf'[ \t]*({_TOKEN})=(?:({_TOKEN})|"((?:[^"\\]|\\.)*)")[ \t]*')
 _PORT = r"(?::(?:[0-9]{1,5}|_[A-Za-z0-9._\-]+))?"  # or a word in its place (RFC 7239 section 6.3)
-_NODE = expression(rf"\[([0-9A-Fa-f:.]+)\]{_PORT}|([0-9.]+){_PORT}|([0-9A-Fa-f:.]+)")
+_NODE = lazy_pattern(rf"\[([0-9A-Fa-f:.]+)\]{_PORT}|([0-9.]+){_PORT}|([0-9A-Fa-f:.]+)")
 
 _MOST = 32  # hops that are read
 _KEYS = ("REMOTE_ADDR", "wsgi.url_scheme", "HTTP_HOST")  # of a Hop

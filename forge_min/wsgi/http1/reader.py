@@ -9,9 +9,9 @@ import io
 from collections.abc import Generator
 from typing import Any
 
-from ...expression import expression
-from ...fanout import plain_head
-from .refusal import Refused
+from ...fanout import try_parse_head
+from ...lazy import lazy_pattern
+from .refusal import ProtocolError
 from .request_head import MAX_LINE, check_partial, parse_head
 
 MAX_CHUNK_LINE = 1024
@@ -19,8 +19,8 @@ MAX_CHUNK_LINE = 1024
 MAX_TRAILERS = 16384
 """Bytes of all trailer lines; they are checked and thrown away (RFC 9110 section 6.5.1)."""
 
-_SIZE = expression(rb"([0-9A-Fa-f]{1,16}+)(?:[ \t]*+;[^\x00-\x08\x0a-\x1f\x7f]*+)?\r\n")
-_TRAILER = expression(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[^\x00-\x08\x0a-\x1f\x7f]*+\r\n")
+_SIZE = lazy_pattern(rb"([0-9A-Fa-f]{1,16}+)(?:[ \t]*+;[^\x00-\x08\x0a-\x1f\x7f]*+)?\r\n")
+_TRAILER = lazy_pattern(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[^\x00-\x08\x0a-\x1f\x7f]*+\r\n")
 _OF_A_BODY = frozenset(("CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING", "HTTP_EXPECT"))
 
 
@@ -50,7 +50,7 @@ def read_requests(
     """Every request of a stream as an environ, in order; a Phase where more of `data` is needed.
 
     data: filled by the caller, emptied here. base: the environ's constant part, copied for each
-    request. max_body: bytes. Raises Refused, and ends with it.
+    request. max_body: bytes. Raises ProtocolError, and ends with it.
     """
     while True:
         while not data:
@@ -58,14 +58,14 @@ def read_requests(
         known = base
         try:
             # PERF: what is plain is read in one pass (benchmarks/http, hello).
-            environ = plain_head(data, base)
+            environ = try_parse_head(data, base)
             if environ is None:
                 environ = yield from _head(data, base)
             known, body = environ, b""
             # PERF: most requests have no body (benchmarks/http, hello).
             if not _OF_A_BODY.isdisjoint(environ):
                 body = yield from _body(data, environ, max_body)
-        except Refused as err:
+        except ProtocolError as err:
             err.environ = err.environ or known
             raise
         environ["wsgi.input"] = io.BytesIO(body)
@@ -85,13 +85,13 @@ def _head(data: bytearray, base: Environ) -> Generator[Phase, None, Environ]:
         yield Phase.HEAD if data else Phase.IDLE
     if end > MAX_LINE:
         check_partial(data[: end - 1], 0)
-    plain = plain_head(data, base) if seen else None  # it came in parts
+    plain = try_parse_head(data, base) if seen else None  # it came in parts
     if plain is not None:
         return plain
     environ = base.copy()
     try:
         parse_head(data[:end], environ)
-    except Refused as err:
+    except ProtocolError as err:
         err.environ = environ
         raise
     del data[:end]
@@ -102,7 +102,7 @@ def _body(data: bytearray, environ: Environ, limit: int) -> Waits:
     """What a head with one of these fields announces, which may be no body."""
     expected = environ.get("HTTP_EXPECT")
     if expected is not None and expected.lower() != "100-continue":
-        raise Refused(417, "no expectation but 100-continue is known")
+        raise ProtocolError(417, "no expectation but 100-continue is known")
     if "CONTENT_LENGTH" not in environ and "HTTP_TRANSFER_ENCODING" not in environ:
         return b""
     length = body_length(environ, limit)
@@ -116,31 +116,31 @@ def _body(data: bytearray, environ: Environ, limit: int) -> Waits:
 def body_length(environ: Environ, limit: int) -> int | None:
     """The bytes of a body as its head declares them (RFC 9112 section 6.3), None for chunks.
 
-    Raises Refused for every declaration that two programs could read in two ways, and above
+    Raises ProtocolError for every declaration that two programs could read in two ways, and above
     `limit` bytes.
     """
     length: str | None = environ.get("CONTENT_LENGTH")
     coding: str | None = environ.pop("HTTP_TRANSFER_ENCODING", None)
     if coding is None:
         if length is None or not (length.isascii() and length.isdigit()):
-            raise Refused(400, "Content-Length is not one number")
+            raise ProtocolError(400, "Content-Length is not one number")
         if len(length) > 19 or int(length) > limit:
             raise _too_large(limit)
         return int(length)
     if length is not None:
-        raise Refused(400, "Content-Length and Transfer-Encoding exclude each other")
+        raise ProtocolError(400, "Content-Length and Transfer-Encoding exclude each other")
     if environ["SERVER_PROTOCOL"] != "HTTP/1.1":
-        raise Refused(400, "Transfer-Encoding needs HTTP/1.1")
+        raise ProtocolError(400, "Transfer-Encoding needs HTTP/1.1")
     names = [name.strip(" \t").lower() for name in coding.split(",")]
     if names.count("chunked") != 1 or names[-1] != "chunked" or "" in names:
-        raise Refused(400, "Transfer-Encoding is malformed")
+        raise ProtocolError(400, "Transfer-Encoding is malformed")
     if len(names) > 1:
-        raise Refused(501, "no transfer coding but chunked is understood")
+        raise ProtocolError(501, "no transfer coding but chunked is understood")
     return None
 
 
-def _too_large(limit: int) -> Refused:
-    return Refused(413, f"at most {limit} bytes are read here")
+def _too_large(limit: int) -> ProtocolError:
+    return ProtocolError(413, f"at most {limit} bytes are read here")
 
 
 def _sized(data: bytearray, length: int) -> Waits:
@@ -153,12 +153,12 @@ def _sized(data: bytearray, length: int) -> Waits:
 
 
 def _chunked(data: bytearray, limit: int) -> Waits:
-    """A chunked body (RFC 9112 section 7.1), decoded. Raises Refused 400, 413 above the limit."""
+    """Decode a chunked body (RFC 9112 section 7.1). Raises ProtocolError 400 or 413."""
     body = bytearray()
     while True:
         found = _SIZE.fullmatch((yield from _line(data, MAX_CHUNK_LINE)))
         if found is None:
-            raise Refused(400, "a chunk size is malformed")
+            raise ProtocolError(400, "a chunk size is malformed")
         size = int(found[1], 16)
         if len(body) + size > limit:
             raise _too_large(limit)
@@ -166,23 +166,23 @@ def _chunked(data: bytearray, limit: int) -> Waits:
             break
         while (end := data[size : size + 2]) != b"\r\n":
             if not b"\r\n".startswith(end):
-                raise Refused(400, "a chunk is longer than its size")
+                raise ProtocolError(400, "a chunk is longer than its size")
             yield Phase.BODY
         body += data[:size]
         del data[: size + 2]
     left = MAX_TRAILERS
     while (line := (yield from _line(data, left))) != b"\r\n":
         if not _TRAILER.fullmatch(line):
-            raise Refused(400, "a trailer field is malformed")
+            raise ProtocolError(400, "a trailer field is malformed")
         left -= len(line)
     return bytes(body)
 
 
 def _line(data: bytearray, limit: int) -> Waits:
-    """A line with its end, of at most `limit` bytes. Raises Refused when it is longer."""
+    """A line with its end, of at most `limit` bytes. Raises ProtocolError when it is longer."""
     while not (end := data.find(b"\n", 0, limit) + 1):
         if len(data) >= limit:
-            raise Refused(400, "a line of the chunked framing is too long")
+            raise ProtocolError(400, "a line of the chunked framing is too long")
         yield Phase.BODY
     line = bytes(data[:end])
     del data[:end]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication
 
 
-class Refused(Exception):
+class ProtocolError(Exception):
     """What a client sent cannot be answered otherwise than by `status`; the connection closes
     after it. environ: what is known of the request by then.
     """

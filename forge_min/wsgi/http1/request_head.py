@@ -9,9 +9,9 @@ import re
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from ...expression import expression
+from ...lazy import lazy_pattern
 from ..contract import environ_key
-from .refusal import Refused
+from .refusal import ProtocolError
 
 MAX_LINE = 8190
 """Bytes of a request line without its end; a longer one is 414."""
@@ -23,23 +23,23 @@ MAX_HEADERS = 16384
 # Possessive quantifiers: no input can make these patterns try twice. A target has no fragment,
 # hence no "#" (RFC 9112 section 3).
 _METHOD_TARGET = r"([!#$%&'*+\-.^_`|~0-9A-Za-z]++) ([\x21\x22\x24-\x7e]++)"
-_LINE = expression(_METHOD_TARGET + r" HTTP/(1\.[01])\r\n")
-_OTHER_VERSION = expression(_METHOD_TARGET + r" HTTP/[0-9]\.[0-9]\r\n")
+_LINE = lazy_pattern(_METHOD_TARGET + r" HTTP/(1\.[01])\r\n")
+_OTHER_VERSION = lazy_pattern(_METHOD_TARGET + r" HTTP/[0-9]\.[0-9]\r\n")
 # A field line, or (third group) all that is left when a
 # line is none (RFC 9112 section 5). No underscore in names: it would collide with "-" in an
 # environ. No control character in values.
-_FIELD = expression(
+_FIELD = lazy_pattern(
     r"([!#$%&'*+\-.^`|~0-9A-Za-z]++):[ \t]*+([^\x00-\x08\x0a-\x1f\x7f]*+)\r\n|(.+)", re.DOTALL
 )
-_HOST = expression(
+_HOST = lazy_pattern(
     r"(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})++(?::[0-9]{0,5})?+"
     r"|\[[0-9A-Fa-f:.]{2,45}+\](?::[0-9]{0,5})?+"
 )
-_ABSOLUTE = expression(r"https?://([^/?]*+)(.*+)", re.IGNORECASE)
-_BAD_ESCAPE = expression(r"%(?![0-9A-Fa-f]{2})")
-_BARE_LF = expression(rb"(?<!\r)\n")
+_ABSOLUTE = lazy_pattern(r"https?://([^/?]*+)(.*+)", re.IGNORECASE)
+_BAD_ESCAPE = lazy_pattern(r"%(?![0-9A-Fa-f]{2})")
+_BARE_LF = lazy_pattern(rb"(?<!\r)\n")
 
-_SINGLE = expression(
+_SINGLE = lazy_pattern(
     r"CONTENT_(?:LENGTH|TYPE)|HTTP_(?:HOST|AUTHORIZATION|IF_(?:UN)?MODIFIED_SINCE"
     r"|IDEMPOTENCY_KEY|LAST_EVENT_ID)"
 )
@@ -57,26 +57,26 @@ def check_partial(data: bytearray, start: int) -> None:
     bare = _BARE_LF.search(data, max(start - 1, 0))
     at = bare.start() if bare else len(data)
     if line < 0 and min(at, len(data)) > MAX_LINE + 1:
-        raise Refused(414, f"a request line has at most {MAX_LINE} bytes")
+        raise ProtocolError(414, f"a request line has at most {MAX_LINE} bytes")
     if line >= 0 and min(at, len(data)) > line + 2 + MAX_HEADERS + 1:
-        raise Refused(431, f"header fields have at most {MAX_HEADERS} bytes")
+        raise ProtocolError(431, f"header fields have at most {MAX_HEADERS} bytes")
     if bare:
-        raise Refused(400, "a line ends with CR LF")
+        raise ProtocolError(400, "a line ends with CR LF")
 
 
-def _not_a_line(text: str) -> Refused:
+def _not_a_line(text: str) -> ProtocolError:
     """Why a head does not begin with a request line."""
     if "\n" in text.replace("\r\n", ""):
-        return Refused(400, "a line ends with CR LF")
+        return ProtocolError(400, "a line ends with CR LF")
     if _OTHER_VERSION.match(text):
-        return Refused(505, "this server speaks HTTP/1.1 and HTTP/1.0")
-    return Refused(400, "the request line is malformed")
+        return ProtocolError(505, "this server speaks HTTP/1.1 and HTTP/1.0")
+    return ProtocolError(400, "the request line is malformed")
 
 
 def parse_head(data: bytes | bytearray, environ: dict[str, Any]) -> None:
     """Fill `environ` with what a whole head (its last CR LF CR LF included) says.
 
-    Raises Refused. The caller has checked the limits of length.
+    Raises ProtocolError. The caller has checked the limits of length.
     """
     text = data.decode("latin-1")
     line = _LINE.match(text)
@@ -88,9 +88,9 @@ def parse_head(data: bytes | bytearray, environ: dict[str, Any]) -> None:
     environ["PATH_INFO"] = target.partition("?")[0]  # until it is decoded, for who refuses it
     fields = _FIELD.findall(text, line.end(), len(text) - 2)
     if fields and fields[-1][2]:
-        raise Refused(400, "a header field is malformed")
+        raise ProtocolError(400, "a header field is malformed")
     if len(fields) > MAX_FIELDS:
-        raise Refused(431, f"at most {MAX_FIELDS} header fields are read")
+        raise ProtocolError(431, f"at most {MAX_FIELDS} header fields are read")
     for name, value, _ in fields:
         key = environ_key(name)
         value = value.rstrip(" \t")
@@ -112,7 +112,7 @@ def parse_head(data: bytes | bytearray, environ: dict[str, Any]) -> None:
 def _joined(key: str, first: str, second: str) -> str:
     """Two fields of one name as one value (RFC 9110 section 5.3; cookies RFC 6265 section 5.4)."""
     if _SINGLE.fullmatch(key):
-        raise Refused(400, "a header field that is one value was sent twice")
+        raise ProtocolError(400, "a header field that is one value was sent twice")
     return first + ("; " if key == "HTTP_COOKIE" else ", ") + second
 
 
@@ -121,9 +121,9 @@ def _check_host(version: str, environ: dict[str, Any]) -> None:
     host = environ.get("HTTP_HOST")
     if host is None:
         if version == "1.1":
-            raise Refused(400, "a Host field is missing")
+            raise ProtocolError(400, "a Host field is missing")
     elif not is_host(host):
-        raise Refused(400, "the Host field is malformed")
+        raise ProtocolError(400, "the Host field is malformed")
 
 
 def is_host(text: str) -> bool:
@@ -136,10 +136,10 @@ def _other_form(method: str, target: str, environ: dict[str, Any]) -> str:
     if target == "*" and method == "OPTIONS":
         return ""  # PEP 3333: a path begins with a slash or is empty
     if method == "CONNECT":
-        raise Refused(501, "this server is no proxy")
+        raise ProtocolError(501, "this server is no proxy")
     found = _ABSOLUTE.fullmatch(target)
     if found is None or not is_host(found[1]):
-        raise Refused(400, "the request target is malformed")
+        raise ProtocolError(400, "the request target is malformed")
     environ["HTTP_HOST"] = found[1]
     rest = found[2]
     return rest if rest.startswith("/") else "/" + rest
@@ -148,8 +148,8 @@ def _other_form(method: str, target: str, environ: dict[str, Any]) -> str:
 def _decoded(path: str) -> str:
     """Percent-decoded, as PEP 3333 wants it: each byte one character."""
     if _BAD_ESCAPE.search(path):
-        raise Refused(400, "the request target is malformed")
+        raise ProtocolError(400, "the request target is malformed")
     plain = unquote_to_bytes(path)
     if 0 in plain:
-        raise Refused(400, "the request target holds a NUL")
+        raise ProtocolError(400, "the request target holds a NUL")
     return plain.decode("latin-1")

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from email.utils import formatdate
 from functools import lru_cache
 
-from ...expression import expression
-from ...fanout import plain_lines
+from ...fanout import try_format_head
+from ...lazy import lazy_pattern
 
-_NAME = expression(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_STATUS = expression(r"[2-5][0-9]{2} [\t\x20-\x7e]*")
-_CONTROL = expression(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")  # but for those that end a line
-_HOP_BY_HOP = expression(
+_NAME = lazy_pattern(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_STATUS = lazy_pattern(r"[2-5][0-9]{2} [\t\x20-\x7e]*")
+_CONTROL = lazy_pattern(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")  # but for those that end a line
+_HOP_BY_HOP = lazy_pattern(
     r"connection|keep-alive|proxy-(?:authenticate|authorization|connection)|te|trailer"
     r"|transfer-encoding|upgrade"
 )
@@ -75,7 +75,7 @@ def checked_head(status: str, headers: Fields) -> Head:
     3333 leaves to the server; TypeError for what is no text.
     """
     # PERF: what is plain is written in one pass (benchmarks/http, hello).
-    plain = plain_lines(status, headers, _STATUSES, _KINDS)
+    plain = try_format_head(status, headers, _STATUSES, _KINDS)
     if plain is not None:
         return plain
     number, line = _status(status)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache, wraps
 
-from ...text import preferences, text
+from ...i18n import preferences, text
 from ..problem import HTTPProblem
 from ..request import Request
 from ..response import Response

@@ -14,7 +14,7 @@ from typing import Any
 
 from ...errors import TooManyConnections
 from ...fanout import Lease, Limiter
-from ...text import text
+from ...i18n import text
 from ..contract import PARKS, RELEASE, Parked
 from ..problem import HTTPProblem
 from ..request import Request

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from ...auth import SESSION, current_identity
 from ...errors import ServerError
-from ...text import text
+from ...i18n import text
 from ..markup import Raw, void
 from ..problem import HTTPProblem
 from ..request import FORM, Request, first

@@ -13,7 +13,7 @@ from itertools import islice
 from math import ceil
 from time import monotonic
 
-from ...text import text
+from ...i18n import text
 from ..problem import HTTPProblem, problem_response
 from ..request import Request
 from ..response import Response

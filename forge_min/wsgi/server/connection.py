@@ -15,7 +15,7 @@ import termios
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ...fanout import Courier, receive, transmit
+from ...fanout import IoThread, receive, transmit
 from ..http1 import Phase, read_requests
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ CHUNK = 65536
 _SLOWEST = 1024  # bytes a second that a peer takes at least
 
 
-class Gone(Exception):
+class ClientDisconnected(Exception):
     """The peer is not there any more, or does not read within the write deadline."""
 
 
@@ -36,8 +36,8 @@ class Connection:
     phase: what a parked connection waits for, until `deadline` on the monotonic clock; None after
     an answer. last: the next answer is the last one, the server stops. closing: the last answer is
     given. queued: how much the kernel held at the last look. held: a whole answer stays in `out`
-    until `flush`, or for a Courier; given: it has the socket. came: what it brought. answering: the
-    exchange of which pieces are left. waiting: the request that is parked until its turn.
+    until `flush`, or for an IoThread; given: it has the socket. came: what it brought. answering:
+    the exchange of which pieces are left. waiting: the request that is parked until its turn.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Connection:
         self.waiting: dict[str, Any] | None = None
 
     def receive(self) -> bool:
-        """Read once into `buffer`; False when nothing was there. Raises Gone at the end."""
+        """Read once into `buffer`. Return whether there was data. Raises ClientDisconnected."""
         try:
             # SAFETY: asked of the socket: a server that is cut closes it, and another's may get its
             # number.
@@ -69,15 +69,16 @@ class Connection:
         except BlockingIOError:
             return False
         except OSError as err:
-            raise Gone from err
+            raise ClientDisconnected from err
         if not data:
-            raise Gone
+            raise ClientDisconnected
         self.buffer += data
         return True
 
     def send(self, data: bytes | memoryview, whole: bool = False) -> None:
         """Write what the kernel takes now and keep the rest in `out`, after waiting for what an
-        earlier call has left there. whole: nothing of the answer follows. Raises Gone.
+        earlier call has left there. whole: nothing of the answer follows.
+        Raises ClientDisconnected.
         """
         if self.out:
             self.send_rest()
@@ -92,39 +93,39 @@ class Connection:
         except BlockingIOError:
             sent = 0
         except OSError as err:
-            raise Gone from err
+            raise ClientDisconnected from err
         if sent < len(data):
             self.out = memoryview(data)[sent:]
 
     def flush(self) -> None:
-        """Write on what `out` holds, without waiting. Raises Gone."""
+        """Write on what `out` holds, without waiting. Raises ClientDisconnected."""
         data, self.out, self.held = self.out, b"", False
         if data:
             self.send(data)
 
-    def give(self, courier: Courier, parked: dict[int, Connection]) -> bool:
-        """Have `out` sent, and what follows read, while this thread goes on (see Courier); False
+    def give(self, io_thread: IoThread, parked: dict[int, Connection]) -> bool:
+        """Have `out` sent, and what follows read, while this thread goes on (see IoThread); False
         where this thread has to.
         """
         self.out = data = bytes(self.out)  # as it is already, and kept until it is collected
         self.held, self.given, self.phase = False, True, Phase.IDLE
-        if courier.give(self.fd, data, parked, self):
+        if io_thread.give(self.fd, data, parked, self):
             return True
         self.given, self.phase = False, None
         return False
 
     def collect(self) -> bool:
         """Take what `came`; False where it is not the next bytes, but that some of `out` is left.
-        Raises Gone.
+        Raises ClientDisconnected.
         """
         data, self.out, came, self.given = self.out, b"", self.came, False
         if isinstance(came, int):
             if came < 0:
-                raise Gone
+                raise ClientDisconnected
             self.out = memoryview(data)[came:]
             return False
         if not came:
-            raise Gone
+            raise ClientDisconnected
         self.buffer += came
         return True
 
@@ -146,8 +147,9 @@ class Connection:
             self.queued = int.from_bytes(held, sys.byteorder)
 
     def send_rest(self) -> None:
-        """Wait until the peer has taken what `out` holds. Raises Gone after `write_timeout`
-        without progress.
+        """Wait until the client has taken `out`.
+
+        Raises ClientDisconnected after `write_timeout` without progress.
 
         For answers that are made piece by piece, whose application holds the thread anyway.
         """
@@ -157,5 +159,5 @@ class Connection:
             writable.register(self.fd, select.POLLOUT)
             while not writable.poll(self.write_timeout * 1000):
                 if not self.takes():
-                    raise Gone
+                    raise ClientDisconnected
             self.flush()

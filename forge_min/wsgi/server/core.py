@@ -20,18 +20,18 @@ from itertools import chain
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from ...fanout import Courier, ready, rearm
+from ...fanout import IoThread, ready, rearm
 from ..contract import OnAnswered, Parked
 from ..http1 import (
     Phase,
-    Refused,
+    ProtocolError,
     TrustedProxies,
     problem,
     warn_of_untrusted,
 )
-from .connection import Connection, Gone
+from .connection import ClientDisconnected, Connection
 from .exchange import Exchange, WorkerState
-from .poll_policy import Crew
+from .poll_policy import PollPolicy
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -58,7 +58,7 @@ class Core:
 
     listener: bound, listening, non-blocking. environ: the constant part of every request's.
     seconds: how long each phase may last. max_body: bytes. max_connections: open ones. proxies:
-    None = nobody's word of a request's client counts. gather: see Crew.
+    None = nobody's word of a request's client counts. gather: see PollPolicy.
     """
 
     def __init__(
@@ -90,14 +90,14 @@ class Core:
         self._proxies, self._warns = proxies, True
         self.stopping = False
         self.turns: set[WorkerState] = set()  # LOCK: none, its operations are atomic
-        self._crew = Crew(gather)
+        self._crew = PollPolicy(gather)
         self._idle_until = inf
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._wake, select.EPOLLIN)
-        self.courier = Courier()
-        self.carries = bool(self._crew.gathers and self.courier.most)
+        self.io_thread = IoThread()
+        self.carries = bool(self._crew.gathers and self.io_thread.most)
         if self.carries:
-            self._epoll.register(self.courier.fileno(), select.EPOLLIN)
+            self._epoll.register(self.io_thread.fileno(), select.EPOLLIN)
 
     # -- new connections ---------------------------------------------------------------------------
 
@@ -209,16 +209,16 @@ class Core:
             fd = ready(self._epoll)
             if fd >= 0:
                 return self._found(fd), turns - 1
-        rests = self.courier.rest()
+        rests = self.io_thread.rest()
         self._crew.polls += 1
         fd = next((found for found, _ in self._epoll.poll(_TICK if rests else 0, 1)), -1)
-        if rests and fd != self.courier.fileno():
-            self.courier.rise()
+        if rests and fd != self.io_thread.fileno():
+            self.io_thread.rise()
         return (self._found(fd) if fd >= 0 else self._brought()), _TURNS
 
     def _brought(self) -> Connection | None:
-        """A connection for which the courier brings something."""
-        found = self.courier.fetch(self._parked)
+        """A connection for which the io_thread brings something."""
+        found = self.io_thread.fetch(self._parked)
         if found is None:
             return None
         conn: Connection = found[0]
@@ -233,14 +233,14 @@ class Core:
                 if not self._accept() or len(self.open) >= self._max_connections:
                     break
             self._listen()
-        elif fd == self.courier.fileno():
-            self.courier.hush()
+        elif fd == self.io_thread.fileno():
+            self.io_thread.hush()
             return self._brought()
         return self._recalled(fd)
 
     def _recalled(self, fd: int) -> Connection | None:
         """What is parked there, if it is not on its way, for this thread alone."""
-        conn: Connection | None = self.courier.recall(fd, self._parked)
+        conn: Connection | None = self.io_thread.recall(fd, self._parked)
         if conn is not None and conn.given:
             conn.given, conn.out = False, b""
         return conn
@@ -249,9 +249,9 @@ class Core:
         """Do for a connection what can be done now, then park or close it."""
         try:
             self._progress(conn, turn)
-        except Gone:
+        except ClientDisconnected:
             self._close(conn)
-        except Refused as err:
+        except ProtocolError as err:
             self._refuse(conn, err)
         except BaseException:  # SAFETY: whatever it is, the worker stays
             _log.exception("a connection failed")
@@ -314,7 +314,7 @@ class Core:
             if conn.held:
                 if not conn.closing and not conn.buffer:
                     conn.deadline = time.monotonic() + self._seconds[Phase.IDLE]
-                    if conn.give(self.courier, self._parked):
+                    if conn.give(self.io_thread, self._parked):
                         return
                 conn.flush()
         self._park(conn, Phase.WRITE)
@@ -324,7 +324,7 @@ class Core:
             self.carries
             and self._crew.spares
             and len(self.open) > _FEW
-            and conn.fd < self.courier.most
+            and conn.fd < self.io_thread.most
         )
         exchange = Exchange(conn, request)
         # SAFETY: in this order: who sees this exchange sees when it began (Watch).
@@ -393,8 +393,8 @@ class Core:
             if now < conn.deadline and not (idle_ends and conn.phase is Phase.IDLE):
                 self._arm(conn, _events(conn))
             elif conn.phase in (Phase.HEAD, Phase.BODY):
-                slow = Refused(408, "the request did not arrive in time")
-                with suppress(Refused):
+                slow = ProtocolError(408, "the request did not arrive in time")
+                with suppress(ProtocolError):
                     conn.requests.throw(slow)  # which tells what is known of it
                 self._refuse(conn, slow)
             else:
@@ -404,7 +404,7 @@ class Core:
 
     # -- the end of a connection -------------------------------------------------------------------
 
-    def _refuse(self, conn: Connection, why: Refused) -> None:
+    def _refuse(self, conn: Connection, why: ProtocolError) -> None:
         """Answer with an error, read no further request, close."""
         conn.last, waited = True, 0.0
         if conn.phase in (Phase.HEAD, Phase.BODY):
@@ -412,7 +412,7 @@ class Core:
         environ = {**_UNREAD, **why.environ}
         try:
             Exchange(conn, environ).run(problem(why.status, why.detail), environ)
-        except Gone:
+        except ClientDisconnected:
             self._close(conn)
         else:
             self._end(conn)
@@ -475,7 +475,7 @@ class Core:
         for worker in workers:
             if worker not in lost:
                 worker.join(max(until - time.monotonic(), 0))
-        self.courier.stop()
+        self.io_thread.stop()
         self._crew.end()
         for conn in list(self.open):
             self._close(conn)

@@ -11,10 +11,10 @@ from contextvars import Context, copy_context
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ...fanout import plain_answer
+from ...fanout import try_format_response
 from ..contract import RELEASE, REPORTED, ROUTE, SOCKET, STATUS, STREAM, Parked, request_id
 from ..http1 import FAILED, Fields, Head, checked_head, date_line
-from .connection import Connection, Gone
+from .connection import ClientDisconnected, Connection
 
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo
@@ -50,7 +50,7 @@ class Where(NamedTuple):
         return {"request_id": self.id, **({"route": self.route} if self.route else {})}
 
 
-def said_of(environ: dict[str, Any]) -> Where:
+def request_of(environ: dict[str, Any]) -> Where:
     """Of this request."""
     route = environ.get(ROUTE, "")
     return Where(environ["REQUEST_METHOD"], environ["PATH_INFO"], request_id(environ), route)
@@ -102,7 +102,7 @@ class Exchange:
 
         Where pieces of the body are left, `conn.answering` is this exchange: see `resume`. Else
         `conn.closing` says whether a further request may follow, and `streams` whether to hand the
-        socket over. Raises Gone.
+        socket over. Raises ClientDisconnected.
         """
         environ[STREAM], environ[SOCKET] = self.stream, self.conn.sock
         try:
@@ -118,35 +118,35 @@ class Exchange:
                 else:
                     self.conn.send(whole, whole=True)
             else:
-                self.where = said_of(environ)
+                self.where = request_of(environ)
                 self._body, self._context = body, copy_context()
                 self._inside = getattr(body, "forge_context", None)
                 self._go_on()
-        except Gone:
+        except ClientDisconnected:
             self.hand_over(-1)
             raise
         except Parked:
             raise
         except BaseException:  # a CancelledError or SystemExit is the application's too
-            self._failed(said_of(environ))
+            self._failed(request_of(environ))
             self._take_right()
             self.conn.last = True
             Exchange(self.conn, environ).run(FAILED, environ)
 
     def resume(self) -> None:
         """Go on where `run` or this has left off, when the peer has taken all that was written:
-        on any worker, in the context of the first one. Raises Gone.
+        on any worker, in the context of the first one. Raises ClientDisconnected.
         """
         self.conn.answering = None
         try:
             self._go_on()
-        except Gone:
+        except ClientDisconnected:
             self.hand_over(-1)
             raise
         except BaseException:
             assert self.where is not None
             self._failed(self.where)
-            raise Gone from None
+            raise ClientDisconnected from None
 
     def abandon(self) -> None:
         """The peer is gone before the last piece of the body."""
@@ -167,7 +167,7 @@ class Exchange:
             release = environ.pop(RELEASE, release)
         if release is not None:  # its handler may never come back
             release()
-        with _CUTTING, suppress(OSError, Gone):
+        with _CUTTING, suppress(OSError, ClientDisconnected):
             try:
                 self._right.pop()
             except IndexError:
@@ -222,11 +222,11 @@ class Exchange:
 
     def _whole(self, body: list[bytes]) -> bytes | None:
         """The answer of a body that is there, of the plainest kind, to be sent by this thread; None
-        where `_write` has to look closer. Raises Gone where another thread has answered.
+        where `_write` has to look closer. Raises ClientDisconnected if another thread has answered.
         """
         if not self._plain or self._head is None or self._mine or self.conn.last:
             return None
-        whole = plain_answer(self._head, body)
+        whole = try_format_response(self._head, body)
         if whole is not None:
             self._take_right()
             # SAFETY: nothing is left: `write`, kept and called later, would begin a second answer.
@@ -240,20 +240,20 @@ class Exchange:
         log() if self._inside is None else self._inside.run(log)
 
     def _failed(self, where: Where) -> None:
-        """Log what is being handled. Raises Gone where an answer has begun."""
+        """Log what is being handled. Raises ClientDisconnected where an answer has begun."""
         self._log("the application failed", where)
         self.hand_over(-1)
         if self._sent:
-            raise Gone from None
+            raise ClientDisconnected from None
 
     def _take_right(self) -> None:
-        """From here on this thread writes the answer. Raises Gone where another one did."""
+        """Claim the response for this thread. Raises ClientDisconnected if another one has it."""
         if not self._mine:
             try:
                 self._mine = self._right.pop()
             except IndexError:
                 with _CUTTING:
-                    raise Gone from None
+                    raise ClientDisconnected from None
 
     def _go_on(self) -> None:
         """Write pieces of the body as long as the peer takes them and nobody else has to wait."""
@@ -263,7 +263,7 @@ class Exchange:
                 return
             self._finish()
         except BaseException as err:
-            if not isinstance(err, Gone):
+            if not isinstance(err, ClientDisconnected):
                 self._tell_body(err)
             self._close()
             raise

@@ -95,7 +95,7 @@ def _watch_starts() -> None:
     sys.addaudithook(_let_go)
 
 
-class Crew:
+class PollPolicy:
     """Who polls, and where. alone: the identity of the one thread that polls, or 0 for all. polls:
     how often a thread has looked for something to do in a way that may wait for it.
 

@@ -217,7 +217,7 @@ class Server(HTTPServer):
             if self._workers or self._stopped.is_set():
                 return
             if self._core.carries:
-                self._helpers.append(self._thread("io", self._core.courier.run))
+                self._helpers.append(self._thread("io", self._core.io_thread.run))
             for _ in range(self._count):
                 self._hire()
             self._helpers.append(self._thread("watch", self._watch.run))

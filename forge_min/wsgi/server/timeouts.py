@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable
 
 from .core import Core
-from .exchange import Where, said_of
+from .exchange import Where, request_of
 
 _log = logging.getLogger("forge_min.wsgi.server")
 _TICK = 0.5  # seconds
@@ -50,7 +50,7 @@ class Watch:
             if exchange is None or turn.given_up or turn.began > late:
                 continue
             environ = turn.environ
-            where = said_of(environ) if environ else exchange.where
+            where = request_of(environ) if environ else exchange.where
             if where is None:
                 continue  # it has come back between these lines
             self._tell(turn.thread, where)

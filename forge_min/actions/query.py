@@ -1,0 +1,458 @@
+"""List queries: what a client may ask of a list, checked, and the SQL of lists and related rows.
+
+Names come from the resource's own columns and relations, and only from those that the current
+identity may see. Values are always parameters. A list is one statement, one round trip. Sorting is
+total (the key is the last one) and a position continues it exactly, NULLs included: ascending puts
+them last, descending first, as PostgreSQL does.
+
+A cursor is a position as an opaque token, signed for one list of one tenant. A client can read the
+keys in it, which are those of a row that it was shown, but cannot make one: any other token is
+refused with BadRequest.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from ..errors import BadRequest, FieldError
+from ..i18n import text
+from ..lazy import lazy_pattern
+from .base import hidden_columns, load_frames, scope
+from .check import pointer
+from .resource import Column, Relation, Resource, Sort, quote
+from .values import TYPES, read_text, to_text
+
+DEFAULT_LIMIT = 25
+MAX_LIMIT = 100
+MAX_PAGE = 100_000
+MAX_CONDITIONS = 20
+MAX_SEARCH = 200  # characters
+# Operator → SQL between the column and its value, which is in parentheses.
+OPERATORS = {"eq": "=", "ne": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+OPERATORS |= {"in": "= any", "contains": "ilike"}
+_KEY = lazy_pattern(r"([a-z][a-z0-9_]*)(?:\[([a-z_]+)\])?")
+_NUMBER = lazy_pattern("[0-9]{1,9}")
+_ALL = (*OPERATORS, "is_null")
+_CONTROL = frozenset({"limit", "cursor", "sort", "page", "per_page", "q", "include"})
+
+Order = tuple[Sort, ...]
+Params = dict[str, Any]
+
+# How well a row fits the words: the first sort key of a search that asks for no other.
+RANK = Column("forge_rank", "string", nullable=False)
+_WORDS = "websearch_to_tsquery('simple', %(forge_q)s)"
+_RANKED = f'ts_rank("forge_search", {_WORDS})'
+# PERF: json.dumps with any option builds an encoder at each call.
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_MAC = 16  # bytes kept of HMAC-SHA256; RFC 2104 section 5 asks for at least half of it
+
+MANY = ("has_many", "many_to_many")
+MOST_RELATED = 100  # rows that a relation gives of one row
+_ARRAYS = {"uuid": "uuid[]", "int": "integer[]", "bigint": "bigint[]"}  # else text[]
+_RELATED = load_frames("forge_min.actions", "related.sql")
+Read = Callable[[str, Any], Any]
+
+
+class Filter(NamedTuple):
+    """One condition. value: a Python value; a list for "in", a bool for "is_null"."""
+
+    column: Column
+    operator: str
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class ListQuery:
+    """What to list. q: words to search for, "" for none; without `sorts` the best match comes
+    first.
+
+    cursor: where to go on, as a page gave it. page: from 1, then the answer has a total; None for
+    cursors. include: names of relations whose rows are wanted too, not checked yet.
+    """
+
+    filters: tuple[Filter, ...] = ()
+    sorts: tuple[Sort, ...] = ()
+    limit: int = DEFAULT_LIMIT
+    cursor: str | None = None
+    page: int | None = None
+    q: str = ""
+    include: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(
+        cls,
+        resource: Resource[Any],
+        query: Mapping[str, Sequence[str]],
+        *,
+        max_conditions: int = MAX_CONDITIONS,
+    ) -> ListQuery:
+        """From a decoded query string, name → values. The same condition twice counts once.
+
+        Raises BadRequest naming the parameter and what would be allowed; F643 for more than
+        `max_conditions`.
+        """
+        pairs: list[tuple[str, Any]] = []
+        for key, values in query.items():
+            whole = key.endswith("[in]") and len(values) > 1  # so that a value may hold a comma
+            kept = [values] if whole else dict.fromkeys(values)
+            pairs += [(key, v) for v in kept if key not in _CONTROL]
+        if len(pairs) > max_conditions:
+            raise _too_many(pairs[max_conditions][0], max_conditions)
+        cursor, include = _one(query, "cursor"), _one(query, "include")
+        page = _number("page", _one(query, "page"), MAX_PAGE) if "page" in query else None
+        if page is not None and cursor is not None:
+            raise BadRequest(text("page and cursor exclude each other"))
+        wrong, size = ("limit", "per_page") if page else ("per_page", "limit")
+        if wrong in query:
+            message = text("{name} does not go with this; use {size}", name=wrong, size=size)
+            raise BadRequest(message)
+        return cls(
+            _filters(resource, pairs, read_text),
+            _sorts(resource, _one(query, "sort")),
+            _number(size, _one(query, size) if size in query else DEFAULT_LIMIT, MAX_LIMIT),
+            cursor,
+            page,
+            _search(resource, _one(query, "q")),
+            tuple(include.split(",")) if include else (),
+        )
+
+    @classmethod
+    def of(
+        cls,
+        resource: Resource[Any],
+        filters: Mapping[str, Any] | None = None,
+        *,
+        sort: str = "",
+        limit: int = DEFAULT_LIMIT,
+        q: str = "",
+        page: int | None = None,
+    ) -> ListQuery:
+        """The same from Python values: {"status": "active", "price[gte]": Decimal(10)}; None means
+        NULL, and "in" takes any iterable.
+
+        limit: from 1 to 100. page: from 1. Raises BadRequest as `parse`.
+        """
+        pairs = [
+            (key.removesuffix("[eq]") + "[is_null]", True) if value is None else (key, value)
+            for key, value in (filters or {}).items()
+        ]
+        return cls(
+            _filters(resource, pairs, lambda type_name, value: TYPES[type_name].read(value)),
+            _sorts(resource, sort or None),
+            _number("limit", limit, MAX_LIMIT),
+            page=None if page is None else _number("page", page, MAX_PAGE),
+            q=_search(resource, q),
+        )
+
+
+def kind_of(column: Column) -> str:
+    """The type that its values are read as: once stored, an address or a slug is any text."""
+    return "string" if column.type in ("text", "slug", "email", "url") else column.type
+
+
+def join(names: Iterable[str]) -> str:
+    """What is allowed, in a sentence."""
+    return ", ".join(names) or text("none")
+
+
+def _too_many(name: str, most: int) -> BadRequest:
+    message = text("a list takes at most {max} conditions", max=most)
+    error = BadRequest(message, code="F643")
+    error.errors = (FieldError(pointer(name), "too_many", message),)
+    return error
+
+
+def _one(query: Mapping[str, Sequence[str]], name: str) -> str | None:
+    values = query.get(name)
+    if not values:
+        return None
+    if len(values) > 1:
+        raise BadRequest(text("{name} is given more than once", name=name))
+    return values[0]
+
+
+def _number(name: str, given: object, most: int) -> int:
+    """A whole number from 1, as digits or as itself."""
+    spelled = str(given)
+    if _NUMBER.fullmatch(spelled) and 1 <= (number := int(spelled)) <= most:
+        return number
+    raise BadRequest(text("{name} must be a whole number from 1 to {most}", name=name, most=most))
+
+
+def _search(resource: Resource[Any], given: str | None) -> str:
+    if not given:
+        return ""
+    if not resource.searchable:
+        raise BadRequest(text("this list cannot be searched"))
+    if len(given) > MAX_SEARCH:
+        raise BadRequest(text("q must have at most {max} characters", max=MAX_SEARCH))
+    return str(_value("q", "string", given.strip(), read_text))
+
+
+def _sorts(resource: Resource[Any], given: str | None) -> tuple[Sort, ...]:
+    if given is None:
+        return ()
+    columns = _seen(resource, lambda c: c.sortable)
+    sorts: dict[str, Sort] = {}
+    for part in given.split(","):
+        name = part.removeprefix("-")
+        if name not in columns or name in sorts:
+            allowed = join(columns)
+            raise BadRequest(text("sort by each of these at most once: {allowed}", allowed=allowed))
+        sorts[name] = Sort(columns[name], part.startswith("-"))
+    return tuple(sorts.values())
+
+
+def _seen(resource: Resource[Any], fits: Callable[[Column], bool]) -> dict[str, Column]:
+    """The columns that fit, by name, of those that the current identity may see."""
+    hidden = hidden_columns(resource)
+    return {c.name: c for c in resource.columns if fits(c) and c.name not in hidden}
+
+
+def _filters(
+    resource: Resource[Any], pairs: Sequence[tuple[str, Any]], read: Read
+) -> tuple[Filter, ...]:
+    columns = _seen(resource, lambda c: c.filterable) if pairs else {}
+    return tuple(_filter(columns, key, value, read) for key, value in pairs)
+
+
+def _filter(columns: Mapping[str, Column], key: str, value: Any, read: Read) -> Filter:
+    match = _KEY.fullmatch(key)
+    column = columns.get(match[1]) if match else None
+    if match is None or column is None:
+        allowed = join(columns)
+        raise BadRequest(
+            text("{name} is no filter of this list; filters: {allowed}", name=key, allowed=allowed)
+        )
+    operator = match[2] or "eq"
+    if operator not in _ALL:
+        raise BadRequest(text("{name}: operators are {allowed}", name=key, allowed=join(_ALL)))
+    kind = kind_of(column)
+    if operator == "contains" and kind != "string":
+        raise BadRequest(text("{name}: contains works on text only", name=key))
+    if operator == "in":
+        parts = value.split(",") if isinstance(value, str) else value
+        return Filter(column, operator, [_value(key, kind, part, read) for part in parts])
+    kind = "bool" if operator == "is_null" else kind
+    return Filter(column, operator, _value(key, kind, value, read))
+
+
+def _value(name: str, kind: str, value: Any, read: Read) -> Any:
+    try:
+        return read(kind, value)
+    except ValueError as err:
+        raise BadRequest(f"{name} {err}") from None
+
+
+# -- as SQL ----------------------------------------------------------------------------------------
+
+
+class Position(NamedTuple):
+    """Between two rows of a list: after the one with these keys, or before it (backwards)."""
+
+    keys: tuple[Any, ...]
+    backwards: bool = False
+
+
+def order_of(resource: Resource[Any], query: ListQuery) -> Order:
+    """The sort keys up to the primary key, which makes them total.
+
+    What nobody sorted: the best match first, else the newest.
+    """
+    sorts = query.sorts or ((Sort(RANK, descending=True),) if query.q else ())
+    for n, sort in enumerate(sorts, 1):
+        if sort.column is resource.key:
+            return sorts[:n]
+    return (*sorts, Sort(resource.key, sorts[-1].descending if sorts else True))
+
+
+def statement(
+    resource: Resource[Any], query: ListQuery, at: Position | None = None
+) -> tuple[str, Params]:
+    """The SQL and its parameters, without forge_tenant.
+
+    Out: the resource's columns, the rank when that is a sort key, the total when there are pages.
+    One row more than the limit tells whether there is another page.
+    """
+    params: Params = {}
+    where = scope(resource, "")
+    where += [_condition(f, f"f{n}", params) for n, f in enumerate(query.filters)]
+    if query.q:
+        where.append(f'"forge_search" @@ {_WORDS}')
+        params["forge_q"] = query.q
+    order = order_of(resource, query)
+    more = f", {_RANKED} as forge_rank" if order[0].column is RANK else ""
+    # PERF: as a value the limit is a tenth of the table to the planner, who then plans anew at each
+    # call (benchmarks/http, list). SAFETY: a whole number, or `:d` raises ValueError.
+    paging = f"\nlimit {query.limit + 1:d}"
+    if query.page:
+        source = quote(resource.source or resource.table)
+        more += f", (select count(*) from {source}{_where(where)}) as forge_total"
+        if query.page > 1:
+            params["forge_offset"] = (query.page - 1) * query.limit
+            paging += " offset %(forge_offset)s"
+    select = resource.select.replace("\nfrom ", more + "\nfrom ", 1)
+    if at is None:
+        return select + _where(where) + _by(order) + paging, params
+    parts = [
+        select + _where([*where, *conditions]) + _by(order[same:], at.backwards) + paging
+        for same, conditions in _beyond(order, at, params)
+    ]
+    if len(parts) == 1:
+        return parts[0], params
+    # PERF: each of these is a range of the index; joined by OR they would be a filter over it.
+    ranges = "\nunion all\n".join(f"({part})" for part in parts)
+    return f"select * from (\n{ranges}\n) forge_rows{_by(order, at.backwards)}{paging}", params
+
+
+def _name(sort: Sort) -> str:
+    return _RANKED if sort.column is RANK else quote(sort.column.name)
+
+
+def _by(order: Order, backwards: bool = False) -> str:
+    keys = (_name(s) + (" desc" if s.descending != backwards else "") for s in order)
+    return "\norder by " + ", ".join(keys)
+
+
+def _where(conditions: Sequence[str]) -> str:
+    return "\nwhere " + " and ".join(conditions) if conditions else ""
+
+
+def _condition(f: Filter, param: str, params: Params) -> str:
+    name = quote(f.column.name)
+    if f.operator == "is_null":
+        return f"{name} is {'' if f.value else 'not '}null"
+    params[param] = f.value
+    if f.operator == "contains":
+        escaped = f.value.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+        params[param] = f"%{escaped}%"
+    return f"{name} {OPERATORS[f.operator]} (%({param})s)"
+
+
+# -- where a page goes on --------------------------------------------------------------------------
+
+
+def _beyond(order: Order, at: Position, params: Params) -> list[tuple[int, list[str]]]:
+    """The rows strictly after the position, as ranges that do not overlap: how many of the first
+    keys are the same in all of a range, and its conditions.
+    """
+    params.update((f"k{n}", value) for n, value in enumerate(at.keys))
+    marks = [f"%(k{n})s" + ("::real" if s.column is RANK else "") for n, s in enumerate(order)]
+    names = [_name(s) for s in order]
+    if len({s.descending for s in order}) == 1 and not any(s.column.nullable for s in order):
+        # PERF: a row comparison is one range on the index.
+        operator = "<" if order[0].descending != at.backwards else ">"
+        return [(0, [f"({', '.join(names)}) {operator} ({', '.join(marks)})"])]
+    ranges: list[tuple[int, list[str]]] = []
+    level: list[str] = []  # every key before the n-th is the same
+    for n, (sort, value, name, mark) in enumerate(zip(order, at.keys, names, marks)):
+        descending = sort.descending != at.backwards
+        if value is not None:
+            ranges.append((n, [*level, f"{name} {'<' if descending else '>'} {mark}"]))
+            if sort.column.nullable and not descending:
+                ranges.append((n + 1, [*level, f"{name} is null"]))
+        elif descending:
+            ranges.append((n, [*level, f"{name} is not null"]))
+        level.append(f"{name} is null" if value is None else f"{name} = {mark}")
+    return ranges
+
+
+# -- positions as tokens ---------------------------------------------------------------------------
+
+
+class Cursors:
+    """The cursors of one tenant's list in one order; the filters may change.
+
+    scope: the list that its cursors are signed for.
+    """
+
+    def __init__(
+        self, resource: Resource[Any], query: ListQuery, tenant: UUID | None, secret: bytes
+    ) -> None:
+        self._order = order_of(resource, query)
+        self._secret = secret
+        found = {c.name: n for n, c in enumerate((*resource.columns, RANK))}
+        self._places = [found[s.column.name] for s in self._order]
+        spelled = ",".join(("-" if s.descending else "") + s.column.name for s in self._order)
+        words = query.q if self._order[0].column is RANK else ""
+        self.scope = f"{resource.topic} {tenant} {spelled} {words}"
+
+    def at(self, values: Sequence[Any]) -> Position:
+        """The position after a row, as `statement` gave it."""
+        return Position(tuple(values[n] for n in self._places))
+
+    def write(self, values: Sequence[Any], backwards: bool) -> str:
+        """The cursor that leads on from a row."""
+        texts = [None if key is None else to_text(key) for key in self.at(values).keys]
+        return write_cursor(self._secret, self.scope, texts, backwards)
+
+    def read(self, token: str) -> Position:
+        """The position of a cursor. Raises BadRequest when it is none of this list."""
+        return read_cursor(self._secret, self.scope, token, self._keys)
+
+    def _keys(self, texts: Sequence[str | None]) -> tuple[Any, ...]:
+        return tuple(
+            None if text is None else read_text(kind_of(sort.column), text)
+            for sort, text in zip(self._order, texts, strict=True)
+        )
+
+
+def write_cursor(secret: bytes, scope: str, keys: Sequence[str | None], backwards: bool) -> str:
+    """Return the token of a position.
+
+    scope: which list it is of, and who may use it. keys: as text, None for NULL.
+    """
+    body = _encode([int(backwards), keys]).encode()
+    return _spell(_sign(secret, scope, body) + body)
+
+
+def read_cursor(
+    secret: bytes, scope: str, token: str, keys: Callable[[Sequence[str | None]], tuple[Any, ...]]
+) -> Position:
+    """Return the position of a token.
+
+    keys: reads the texts; raises ValueError for texts that a release has signed in which a column
+    had another type.
+    Raises BadRequest for what `write_cursor` did not give for `scope`.
+    """
+    try:
+        raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+        signed = hmac.compare_digest(raw[:_MAC], _sign(secret, scope, raw[_MAC:]))
+        if not signed or _spell(raw) != token:
+            raise ValueError("not ours")
+        backwards, texts = json.loads(raw[_MAC:])
+        return Position(keys(texts), bool(backwards))
+    except ValueError:
+        message = text("the cursor is not one of this list; start again without it")
+        raise BadRequest(message, hint="keep sort and q unchanged") from None
+
+
+def _sign(secret: bytes, scope: str, body: bytes) -> bytes:
+    return hmac.digest(secret, scope.encode() + b"\x00" + body, "sha256")[:_MAC]
+
+
+def _spell(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+# -- related rows ----------------------------------------------------------------------------------
+
+
+def related_statement(relation: Relation, owner: Resource[Any], target: Resource[Any]) -> str:
+    """The statement `rows` of related.sql for this relation of `owner`."""
+    from_key = relation.kind != "belongs_to"
+    lead = owner.key if from_key else target.key
+    names = {"key": quote(target.key.name), "array": _ARRAYS.get(lead.type, "text[]")}
+    names["column"] = quote(relation.column) if from_key else names["key"]
+    names |= {"other": quote(relation.target_column), "join": quote(relation.join)}
+    names["limit"] = str(MOST_RELATED if relation.kind in MANY else 1)
+    names["tenant"] = ' and "tenant_id" = %(forge_tenant)s' if target.tenant_scoped else ""
+    way = _RELATED["joined" if relation.join else "direct"].substitute(names)
+    where = " and ".join([*scope(target, ""), way])
+    return _RELATED["rows"].substitute(names, select=target.select, where=where)

@@ -1,0 +1,362 @@
+"""The ONE statement of a write: row, join rows, audit, event and jobs as CTEs of each other, so
+they commit or vanish together.
+
+The resource's SQL comes from gen/, the statements on forge_ tables from notify and jobs; this file
+puts them side by side in the frames of statements.sql. Values are placeholders. A pipeline of
+BEGIN, four statements and COMMIT costs three times as much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from .. import db, jobs, notify
+from .base import load_frames, scope, this_row
+from .resource import Column, Relation, Resource, quote
+
+Names = Sequence[str]
+VERSION = '"version" = forge_t."version" + 1'
+ROW, PRIOR, GIVEN = "forge_row", "forge_prior", "forge_given"  # CTEs that several frames have
+
+_FRAMES = load_frames("forge_min.actions", "statements.sql")
+# What our types are called in PostgreSQL, where their own names are no types there.
+_SQL_TYPES = {"datetime": "timestamptz", "json": "jsonb"}
+_SQL_TYPES |= dict.fromkeys(("string", "enum", "slug", "email", "url"), "text")
+_UNAUDITED = ("id", "version", "created_at", "updated_at", "deleted_at")
+# In the audit and in jobs as in the API's JSON: exact decimals, times in UTC.
+_SHOWN = {"decimal": "{}::text", "datetime": "to_json({} at time zone 'UTC') #>> '{{}}' || 'Z'"}
+
+
+def create(resource: Resource[Any], fields: Names = (), many: bool = False) -> str:
+    """One row in, the row as stored out; many: arrays of columns in, the number of rows out.
+
+    fields: the many_to_many fields that are given, the n-th as %(forge_owners_n)s and
+    %(forge_ids_n)s.
+    """
+    joined = {field: f"forge_link_{n}" for n, field in enumerate(fields)}
+    owner = f"forge_owner = {ROW}.{quote(resource.key.name)}"
+    others = "".join(f" left join {link} on {link}.{owner}" for link in joined.values())
+    made = _effects(resource, "create", joined, others=others)
+    return _fill(
+        "create",
+        resource,
+        insert=resource.insert_many if many else resource.insert,
+        answer="count(*)" if many else _columns(resource, ROW),
+        also=_join("link", resource, fields) + made,
+    )
+
+
+def update(
+    resource: Resource[Any], changed: Names, frozen: Names, fields: Names, merged: Names = ()
+) -> str:
+    """Write the columns `changed` and the many_to_many `fields` of a row where something differs
+    and the columns `frozen` do not. A placeholder for each. Out: as `_change`.
+
+    merged: those of `fields` of which only the difference from %(forge_seen_<field>)s is written.
+    """
+    given = [f"{_cast(resource, name)} as {quote(name)}" for name in (*changed, *frozen)]
+    return _change(
+        resource,
+        "update",
+        fields,
+        frozen,
+        sets=[f"{quote(name)} = %({name})s" for name in changed] + _touched(resource),
+        given=given
+        + [
+            sql
+            for name in fields
+            for sql in _join("merged" if name in merged else "given", resource, [name])
+        ],
+        when=_differs([*changed, *fields], PRIOR, GIVEN),
+        names=_shown_changes(resource, [*changed, *fields], GIVEN),
+    )
+
+
+def delete(resource: Resource[Any]) -> str:
+    """Delete a row, or with soft_delete mark it so. Out: as `_change`."""
+    sets = ['"deleted_at" = now()', VERSION] if resource.soft_delete else []
+    return _change(resource, "delete", _audited(resource), sets=sets)
+
+
+def cascade_effects(resource: Resource[Any]) -> str:
+    """What goes with a deletion, of a row that another one's takes along. Out: as `_change`."""
+    same = ['"version" = forge_t."version"']
+    return _change(resource, "delete", _audited(resource), sets=same)
+
+
+def restore(resource: Resource[Any]) -> str:
+    """Take the mark back. Out: as `_change`; a row without it is not written."""
+    fields, sets = _audited(resource), ['"deleted_at" = null', VERSION]
+    return _change(resource, "restore", fields, sets=sets, when=_marked(PRIOR))
+
+
+def upsert(resource: Resource[Any], names: Names, changed: Names, frozen: Names, on: Column) -> str:
+    """Insert rows, or update where the unique column `on` has the value already.
+
+    names: the columns of a new row, a placeholder with an array for each; changed: those that an
+    update writes where they differ; frozen: those that must be the same. Out, for each given row:
+    (created, updated, unchanged, missed, deleted or immutable; the columns that stand in the way).
+    """
+    is_key = on is resource.key
+    column, marks = quote(on.name), resource.soft_delete and is_key
+    prior = f" join {PRIOR} on {PRIOR}.{column} = forge_changed.{column}"
+    wanted = f"forge_t.{column} = any({_cast(resource, on.name, '[]')})"
+    return _fill(
+        "upsert",
+        resource,
+        on=column,
+        on_name=f"'{on.name}'",
+        names=[quote(name) for name in names],
+        arrays=[_cast(resource, name, "[]") for name in names],
+        columns=_columns(resource, "forge_t"),
+        found=" and ".join([wanted, *scope(resource, "forge_t", live=not is_key)]),
+        target=['"tenant_id"'] * resource.tenant_scoped + [column],
+        live=' where "deleted_at" is null' if resource.soft_delete and not is_key else "",
+        sets=[f"{quote(name)} = excluded.{quote(name)}" for name in changed] + _touched(resource),
+        differs=_differs(changed, "forge_t", "excluded"),
+        locked=_differs(frozen, "forge_t", "excluded"),
+        deleted=_marked("forge_t") if marks else "false",
+        before=_before(resource, "update", {}),
+        changed=_shown_changes(resource, changed, ROW),
+        was_deleted=_marked(PRIOR) if marks else "false",
+        was_locked=_differs(frozen, PRIOR, GIVEN),
+        frozen=_differing(frozen, PRIOR, GIVEN),
+        also=_effects(resource, "create", {}, source="forge_made")
+        + _effects(resource, "update", {}, source="forge_changed", others=prior),
+    )
+
+
+def _change(
+    resource: Resource[Any],
+    operation: str,
+    fields: Names,
+    frozen: Names = (),
+    *,
+    sets: Names,
+    given: Names = (),
+    when: str = "true",
+    names: str = "null",
+) -> str:
+    """Change one row where `when` holds; without `sets` delete it. Out: (again, stale, names of
+    frozen columns that differ, *columns): the new row, or the old one when nothing was written;
+    again: its join rows changed while we waited for the lock, so it has to be sent anew; stale: it
+    has another version than %(forge_version)s. fields: the many_to_many fields that an update
+    writes, or that the audit shows. names: SQL of what an update changes.
+    """
+    table, live, is_update = quote(resource.table), operation != "restore", operation == "update"
+    change = f"update {table} forge_t set {', '.join(sets)}\nfrom"
+    again = _fill("again", resource, found=this_row(resource, "forge_s", live=False))
+    joined = dict.fromkeys(fields, GIVEN if is_update else PRIOR)
+    joins = _join("relink", resource, fields) if is_update else []
+    made = _effects(resource, operation, joined, others=f", {PRIOR}, {GIVEN}")
+    return _fill(
+        "change",
+        resource,
+        prior=[_columns(resource, "forge_t"), *_join("targets", resource, fields)],
+        found=this_row(resource, "forge_t", live=live),
+        given=given or ["0 as forge_none"],
+        write=change if sets else f"delete from {table} forge_t\nusing",
+        differs=when,
+        again=again if fields else "false",
+        locked=_differs(frozen, PRIOR, GIVEN),
+        before=_before(resource, operation, dict.fromkeys(fields, PRIOR)),
+        changed=names,
+        also=joins + made,
+        frozen=_differing(frozen, PRIOR, GIVEN),
+        written=_columns(resource, ROW),
+        unwritten=_columns(resource, PRIOR),
+    )
+
+
+def _touched(resource: Resource[Any]) -> list[str]:
+    """What every update sets."""
+    return [VERSION, *['"updated_at" = now()'] * resource.timestamps]
+
+
+def _marked(source: str) -> str:
+    return f'{source}."deleted_at" is not null'
+
+
+def _cast(resource: Resource[Any], name: str, array: str = "") -> str:
+    return f"%({name})s::{_sql_type(resource, name)}{array}"
+
+
+def _audited(resource: Resource[Any]) -> Names:
+    """The many_to_many fields whose keys the audit of a whole row shows."""
+    return tuple(links(resource)) if resource.auditable else ()
+
+
+def _shown_changes(resource: Resource[Any], names: Names, after: str) -> str:
+    """The names that differ, without those that not everybody may see: an event goes to all."""
+    hidden = {column.name for column in resource.columns if column.visible_to}
+    return _differing([name for name in names if name not in hidden], PRIOR, after)
+
+
+# -- the parts of these statements -----------------------------------------------------------------
+
+
+def _fill(
+    frame: str, resource: Resource[Any], *, also: Iterable[str] = (), **parts: str | Iterable[str]
+) -> str:
+    """A frame of statements.sql with the resource's own names and `parts`, texts or lists of them,
+    put in. also: more CTEs.
+    """
+    owned = "%(forge_tenant)s" if resource.tenant_scoped else ""
+    return _FRAMES[frame].substitute(
+        {n: part if isinstance(part, str) else ", ".join(part) for n, part in parts.items()},
+        also="".join(f", {part}" for part in also),
+        table=quote(resource.table),
+        key=quote(resource.key.name),
+        tenant=owned or "null",
+        tenant_name=owned and ', "tenant_id"',
+        tenant_value=owned and f", {owned}::uuid",
+        tenant_t=owned and f' and forge_t."tenant_id" = {owned}',
+        tenant_x=owned and f' and forge_x."tenant_id" = {owned}',
+    )
+
+
+def _columns(resource: Resource[Any], source: str) -> str:
+    """The resource's columns, each qualified by `source`."""
+    return ", ".join(f"{source}.{quote(c.name)}" for c in resource.columns)
+
+
+def _sql_type(resource: Resource[Any], name: str) -> str:
+    """The type that a value of the column, or a key in a many_to_many field, is cast to."""
+    column = next((c for c in resource.columns if c.name == name), None)
+    kind = (column or links(resource)[name]).type
+    return _SQL_TYPES.get(kind, kind)
+
+
+def _differs(names: Iterable[str], before: str, after: str) -> str:
+    """Whether one of the columns differs between two sources."""
+    found = [f"{before}.{quote(n)} is distinct from {after}.{quote(n)}" for n in names]
+    return " or ".join(found) or "false"
+
+
+def _differing(names: Sequence[str], before: str, after: str) -> str:
+    """The names of the columns that differ, as text[]."""
+    found = (f"case when {_differs([n], before, after)} then '{n}' end" for n in names)
+    return f"array_remove(array[{', '.join(found)}], null)" if names else "'{}'::text[]"
+
+
+def links(resource: Resource[Any]) -> dict[str, Relation]:
+    """The many_to_many relations by the JSON field that holds the targets' keys."""
+    return {r.field: r for r in resource.relations if r.field}
+
+
+def _join(frame: str, resource: Resource[Any], fields: Iterable[str]) -> list[str]:
+    """What writes many_to_many fields, a text for each: the CTEs "link" of new rows or "relink" of
+    one that is there. Or an array of keys named as the field: "targets" of the row forge_t, or
+    those that are "given".
+    """
+    return [
+        _fill(
+            frame,
+            resource,
+            n=str(n),
+            name=field,
+            field=quote(field),
+            type=_sql_type(resource, field),
+            key_type=_sql_type(resource, resource.key.name),
+            join=quote(link.join),
+            column=quote(link.column),
+            target_column=quote(link.target_column),
+        )
+        for n, (field, link) in enumerate((f, links(resource)[f]) for f in fields)
+    ]
+
+
+def hooks(resource: Resource[Any], operation: str) -> tuple[jobs.JobHook, ...]:
+    """The jobs that an operation enqueues; a restore counts as an update."""
+    found = {"create": resource.after_create, "delete": resource.after_delete}
+    return found.get(operation, resource.after_update)
+
+
+def _values(resource: Resource[Any], source: str, joined: Mapping[str, str]) -> dict[str, str]:
+    """What the audit and jobs tell of a row of `source`: name → SQL. joined: many_to_many field →
+    the source that has its keys; no keys are told as null.
+    """
+    columns = {c.name: (c.type, f"{source}.{quote(c.name)}") for c in resource.columns}
+    found = {name: _SHOWN.get(kind, "{}").format(sql) for name, (kind, sql) in columns.items()}
+    return found | {f: f"nullif({has}.{quote(f)}, '{{}}')" for f, has in joined.items()}
+
+
+def _before(resource: Resource[Any], operation: str, joined: Mapping[str, str]) -> str:
+    """The same of the row as it was, as one jsonb value for the jobs; null when there are none."""
+    if not hooks(resource, operation):
+        return "null::jsonb"
+    shown = (f"{sql} as {quote(name)}" for name, sql in _values(resource, PRIOR, joined).items())
+    return f"(select to_jsonb(forge_j) from (select {', '.join(shown)}) forge_j)"
+
+
+def _changes(
+    resource: Resource[Any], operation: str, source: str, joined: Mapping[str, str]
+) -> str:
+    """The texts `"name": [before, after]` of the fields that differ, joined, for the audit."""
+    old = _values(resource, PRIOR, dict.fromkeys(joined, PRIOR))
+    found = []
+    for name, new in _values(resource, source, joined).items():
+        before, after = f"to_json({old[name]})", f"to_json({new})"
+        if name in _UNAUDITED:
+            continue
+        if operation in ("create", "restore"):
+            found.append(f"""'"{name}": [null, ' || {after} || ']'""")
+        elif operation == "delete":
+            found.append(f"""'"{name}": [' || {before} || ', null]'""")
+        else:
+            both = f"coalesce({before}::text, 'null') || ', ' || coalesce({after}::text, 'null')"
+            changed = f"{old[name]} is distinct from {new}"
+            found.append(f"""case when {changed} then '"{name}": [' || {both} || ']' end""")
+    while len(found) > 90:  # a function takes a hundred arguments (PostgreSQL manual, appendix K)
+        parts = (", ".join(found[at : at + 90]) for at in range(0, len(found), 90))
+        found = [f"nullif(concat_ws(', ', {part}), '')" for part in parts]
+    return f"concat_ws(', ', {', '.join(found) or 'null'})"
+
+
+def _effects(
+    resource: Resource[Any],
+    operation: str,
+    joined: Mapping[str, str],
+    *,
+    source: str = ROW,
+    others: str = "",
+) -> list[str]:
+    """The event, the jobs and the audit of each row in the CTE `source`, as CTEs.
+
+    joined: as of `_values`. others: what that reads beside `source`. But for a create, `source` has
+    forge_before, the state before; and forge_names in an update, what the event tells.
+    """
+    key, tenant = resource.key.name, "forge_tenant" if resource.tenant_scoped else None
+    event = notify.event_fragment(
+        source,
+        resource.topic,
+        f"{resource.event}.{operation}d",
+        changed_sql="forge_names" if operation == "update" else "null::text[]",
+        key=key,
+        tenant_param=tenant,
+    )
+    parts = [f"forge_event_{operation} as (\n{event}\n)"]
+    unique: set[str] = set()
+    for n, hook in enumerate(hooks(resource, operation)):
+        if hook.unique and hook.kind in unique:
+            continue  # it counts as the same, and a statement cannot lock a job that it inserts
+        if hook.unique:
+            unique.add(hook.kind)
+        job = jobs.job_fragment(
+            source,
+            hook,
+            resource.name,
+            operation,
+            metadata_param="forge_metadata",
+            before=None if operation == "create" else "forge_before",
+            key=key,
+            tenant_param=tenant,
+        )
+        parts.append(f"forge_job_{operation}_{n} as (\n{job}\n)")
+    if resource.auditable:
+        names = {"operation": operation, "source": source, "others": others}
+        names["topic"] = db.literal(resource.topic)
+        fields = _changes(resource, operation, source, joined)
+        parts.append(_fill("audit", resource, fields=fields, **names))
+    return parts

@@ -1,0 +1,118 @@
+"""Checks that need the parts of a running site: its code, the compiled core, psycopg, a database.
+
+One connection serves all that ask the database; when it is lost, the rest is skipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+
+import psycopg
+
+from ... import db
+from ...errors import ForgeError
+from ..finding import Finding, found, skipped, told
+from ..site import Site
+from ..time_limit import attempt
+from .capacity import check_connections, check_limits
+from .code import Declared, check_code, check_core, check_driver
+from .jobs import check_jobs
+from .queries import open_connection, place_of
+from .roles import check_isolation, check_role
+from .server import (
+    check_clock,
+    check_events,
+    check_migrations,
+    check_owner,
+    check_passwords,
+    check_room,
+    check_server,
+    check_way,
+)
+
+_HOLDERS = (
+    'psql -c "select pid, relation::regclass, mode from pg_locks '
+    "where granted and mode = 'AccessExclusiveLock'\""
+)
+Check = Callable[[db.Connection], Iterable[Finding]]
+
+
+def check_services(site: Site) -> list[Finding]:
+    """All of them, in order."""
+    declared = Declared()
+    results = [found("D104", "ok", "every part loads")]
+    results += attempt("D102", partial(check_core, site))
+    results += attempt("D103", partial(check_driver, site))
+    results += attempt("D105", partial(check_code, site, declared))
+    results += attempt("D305", partial(check_passwords, site))
+    opened: list[db.Connection] = []
+    results += attempt("D501", partial(_reach, site, opened))
+    checks: dict[str, Check] = {
+        "D502": partial(check_server, site),
+        "D503": partial(check_way, site),
+        "D504": lambda conn: check_events(site),
+        "D506": partial(check_clock, site),
+        "D508": partial(check_connections, site),
+        "D509": partial(check_limits, site),
+        "D510": partial(check_migrations, site),
+        "D513": partial(check_room, site),
+        "D514": lambda conn: check_owner(site),
+        "D601": partial(check_role, site, declared),
+        "D604": partial(check_isolation, site, declared),
+        "D701": partial(check_jobs, site, declared),
+    }
+    try:
+        for code, check in checks.items():
+            results += _asked(code, check, opened)
+    finally:
+        for conn in opened:
+            conn.close()
+    return results
+
+
+def _reach(site: Site, opened: list[db.Connection]) -> Iterator[Finding]:
+    url = site.settings["database.url"]
+    if not url:
+        message, step = "no database is named", "export FORGE_DATABASE_URL=postgresql://..."
+        if not site.prod:
+            message, step = f"{message}, and the one of development does not run", "forge-min serve"
+        yield found("D501", site.graver, message, next=step)
+        return
+    try:
+        conn = open_connection(site)
+    except Exception as err:
+        yield found("D501", "failed", told(err), **place_of(url))
+        return
+    opened.append(conn)
+    host, port = conn.info.host or "the local socket", conn.info.port
+    yield found("D501", "ok", f"{conn.info.dbname} at {host}:{port}, as {conn.info.user}")
+
+
+def _asked(code: str, check: Check, opened: list[db.Connection]) -> list[Finding]:
+    if not opened:
+        return [skipped(code, "no database")]
+    conn = opened[0]
+    results = attempt(code, partial(_understood, code, check, conn))
+    if conn.closed or not db.is_idle(conn):  # it was lost, or stands still: nobody asks it again
+        opened.clear()
+        conn.close()
+    return results
+
+
+def _understood(code: str, check: Check, conn: db.Connection) -> Iterator[Finding]:
+    """What is asked of a table that no migration has made yet is skipped."""
+    try:
+        with db.errors_translated():
+            yield from check(conn)
+    except (psycopg.Error, ForgeError) as err:
+        if isinstance(err.__cause__, psycopg.errors.UndefinedTable):
+            yield skipped(code, "its tables are not there yet (D510)")
+        elif isinstance(err.__cause__, psycopg.errors.LockNotAvailable):
+            message = "another session has locked its tables"
+            yield found(code, "failed", message, next=_HOLDERS)
+        else:
+            raise
+
+
+__all__ = ["check_services"]

@@ -1,0 +1,103 @@
+"""The code that runs: its implementations, and what the project declares to other checks."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+
+import psycopg
+
+from ... import fanout
+from ...app import App, Generated, declared_queues, declared_registry
+from ...errors import ForgeError
+from ...jobs import Catalogue, Kind, check_periodic
+from ..finding import Finding, found, skipped, told, verdict
+from ..site import Site
+from ..time_limit import Late
+
+_OUT = "the project's code does not load"
+
+
+@dataclass
+class Declared:
+    """What the code says; None where it does not load. kinds: it has workers for. queues: of
+    `declared_queues`. scoped: tables of tenants.
+    """
+
+    kinds: Mapping[str, Kind] | None = None
+    queues: Mapping[str, Sequence[str]] | None = None
+    scoped: frozenset[str] | None = None
+
+
+def check_core(site: Site) -> Iterator[Finding]:
+    """The compiled core, or its twin."""
+    state, wrong = site.lighter, "its Python twin runs"
+    if site.build.get("impl") == "c":
+        state, wrong = site.graver, "the artifact has it, and its Python twin runs"
+    forced = os.environ.get("FORGE_IMPL") == "python"
+    step = "unset FORGE_IMPL" if forced else ""
+    yield verdict("D102", state, "" if fanout.IMPL == "c" else wrong, "runs", next=step)
+
+
+def check_driver(site: Site) -> Iterator[Finding]:
+    """psycopg's implementation."""
+    told = f"psycopg {psycopg.__version__}, {psycopg.pq.__impl__}"
+    pure = psycopg.pq.__impl__ == "python"
+    yield found("D103", "warning" if pure else "ok", told)
+
+
+def check_code(site: Site, declared: Declared) -> Iterator[Finding]:
+    """Import it as `serve` does, with what it prints on stderr, and fill `declared`."""
+    try:
+        with redirect_stdout(sys.stderr):
+            app, generated = site.code()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as err:
+        why = str(err) if isinstance(err, Late) else f"{_place(site, err)}{told(err)}"
+        yield found("D105", "failed", why)
+        yield skipped("D106", _OUT)
+        yield skipped("D107", _OUT)
+        return
+    yield found("D105", "ok", "gen/registry.py and app.py load")
+    yield _evaluating(app)
+    yield from _declare(app, generated, declared)
+
+
+def _evaluating(app: App) -> Finding:
+    pages = [path for path, _, evaluating in app.pages if evaluating]
+    return verdict("D106", "warning", f"on {', '.join(pages)}" if pages else "", "on no page")
+
+
+def _declare(app: App, generated: Generated, declared: Declared) -> Iterator[Finding]:
+    """Kinds and tables are known even where hooks do not fit."""
+    try:
+        registry = declared_registry(app, generated)
+        resources = [actions.resource for actions in registry.actions.values()]
+        declared.scoped = frozenset(r.table for r in resources if r.tenant_scoped)
+        declared.kinds = kinds = registry.declared()
+        registry.bind_hooks()
+        check_periodic(app.schedules, Catalogue(kinds.values()))
+        declared.queues = declared_queues(registry, app.schedules)
+    except Exception as err:
+        code = err.code if isinstance(err, ForgeError) else "D107"
+        yield found("D107", "failed", told(err), code=code)
+    else:
+        yield found("D107", "ok", f"they fit; kinds: {len(kinds)}")
+
+
+def _place(site: Site, err: BaseException) -> str:
+    """The last line of the project that was reached, else the last one of all: "app.py:3: "."""
+    if isinstance(err, SyntaxError) and err.filename:
+        frames = [(err.filename, err.lineno)]
+    else:
+        frames = [(f.filename, f.lineno) for f in traceback.extract_tb(err.__traceback__)]
+    if isinstance(err, ForgeError) or not frames:
+        return ""
+    root = f"{site.artifact or site.root}/"
+    file, line = next((f for f in reversed(frames) if f[0].startswith(root)), frames[-1])
+    return f"{file.removeprefix(root)}:{line}: "

@@ -1,0 +1,214 @@
+"""The thread `job-fetch`: takes as many jobs as threads are free, each fetch under a claim of its
+own.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from json import loads
+from string import Template
+from typing import Any
+
+from ... import db
+from ...db import Connect, Connection, DatabaseThread
+from ...notify import Listener
+from ..job import SQL, Job, Result, hand_back
+from ..kinds import WorkerOptions
+from ..new import array
+from .pool import Pool
+
+REMEMBER = 600.0  # seconds that a fetch without an answer is looked for
+NOT_CONNECTED = (False, "the worker is not connected to the database")
+UNHINDERED = 0.005  # seconds of a fetch that found nothing in its way
+PRIORITIES = (1, 2, 3, 4)
+Row = tuple[Any, ...]
+
+
+class Fetcher(DatabaseThread):
+    """Feeds the pools, by queue.
+
+    held: where each fetched job is put, by id. ears: what it rests on, its connection LISTENs.
+    ready: whether the worker may take jobs now. nudge: called with "j:<queue>" where jobs have
+    become due that other processes may wait for. give_back: called with what was fetched and shall
+    not be run here.
+    """
+
+    def __init__(
+        self,
+        options: WorkerOptions,
+        connect: Connect,
+        pools: Mapping[str, Pool],
+        held: dict[int, Job],
+        ears: Listener,
+        *,
+        ready: Callable[[], bool],
+        nudge: Callable[[str], object],
+        give_back: Callable[[Result], object],
+    ) -> None:
+        super().__init__("job-fetch", self._step, connect, options.rescue_after, wake=ears)
+        self._pools, self._held, self._ears = pools, held, ears
+        self._ready, self._nudge, self._give_back = ready, nudge, give_back
+        self._poll_interval = options.poll_interval
+        # PERF: as PostgreSQL writes them: psycopg takes 80 us for a list after a rest.
+        kinds, queues = array(list(options.kinds)), array(list(pools))
+        self._params = {"worker": str(options.id), "kinds": kinds, "queues": queues}
+        self._due = 0.0  # when to look next
+        self._claim: int | None = None  # of the next fetch, None = ask for one
+        self._lost: dict[int, float] = {}  # claim of a fetch without an answer → when to forget it
+        self._limited: set[str] = set()
+        # queue → where the last fetch ended in each priority, as parameters
+        self._marks: dict[str, dict[str, object]] = {}
+        self.fetched = 0
+        self.state = NOT_CONNECTED
+        """Whether the last look succeeded, and why not."""
+
+    def _step(self) -> None:
+        if self.stopping.is_set():
+            return
+        if not self._ready():
+            self.rest(0.05)
+            return
+        if time.monotonic() >= self._due:
+            self._look()
+            self._due = time.monotonic() + self._poll_interval * random.uniform(0.95, 1.05)
+        due, self._due = self._due, 0.0  # a fetch that fails is followed by a look
+        fetched = sum([self._fetch(pool) for pool in self._pools.values()])
+        self._due = due
+        if not fetched and not self.stopping.is_set():
+            self._ears.rest(self.connection(), max(0.0, due - time.monotonic()))
+            self._ears.clear()
+
+    def connection(self) -> Connection:
+        """Return the connection; a new one listens first, then looks for jobs that it missed."""
+        fresh = self.conn is None or self.conn.closed
+        conn = super().connection()
+        if fresh:
+            self._ears.attach(conn)
+            self._due = 0.0
+        return conn
+
+    def close(self) -> None:
+        """As `ThreadConnection.close`."""
+        super().close()
+        self.state = NOT_CONNECTED
+
+    def freed(self, queues: set[str]) -> None:
+        """Runs of these queues have ended: what limits held back may run, here or elsewhere."""
+        for queue in queues & self._limited & self._pools.keys():
+            self._pools[queue].more = True
+            self._nudge("j:" + queue)
+            self.wake.set()
+
+    def _look(self) -> None:
+        conn, now = self.connection(), time.monotonic()
+        self._lost = {claim: until for claim, until in self._lost.items() if until > now}
+        if self._lost:
+            # Its statement may commit after we asked, so ask for a while.
+            db.run(conn, SQL["release"], self._params | {"claims": list(self._lost)})
+        self._marks.clear()
+        self.state = (True, "")
+        for queue, limited, woken in db.run(conn, SQL["look"], self._params):
+            if woken:
+                self._nudge("j:" + queue)
+            if queue in self._pools:
+                self._pools[queue].more = True
+                (self._limited.add if limited else self._limited.discard)(queue)
+
+    def _fetch(self, pool: Pool) -> int:
+        limited, free = pool.name in self._limited, pool.free
+        limit = pool.room() if pool.more and self._ready() else 0
+        if limited:  # what waits here counts as running, and holds up other workers
+            limit = min(limit, free)
+        if not limit:
+            return 0
+        pool.more = False  # before the statement: a wake during it means another look
+        began = time.monotonic()
+        rows = self._take(pool.name, limit)
+        # Within limits a fetch takes what they allow of the first that wait, not of all.
+        if len(rows) == limit or (rows and limited):
+            pool.more = True
+        rows.sort(key=lambda row: (row[10], row[9], row[0]))
+        self._mark(
+            pool.name, rows, quick=len(rows) < limit and time.monotonic() - began < UNHINDERED
+        )
+        self.fetched += len(rows)
+        jobs = [_job(row) for row in rows]
+        self._held.update((job.id, job) for job in jobs)
+        if rows:  # SAFETY: now that these are held: `asks_for` answers for them until here
+            self._claim = rows[0][12]
+        # A job that waits here when this process dies has lost an attempt: not its last one.
+        last = {job.id for job in jobs if job.attempt >= job.max_attempts}
+        back = [job for job in jobs[free:] if job.id in last] if last else []
+        pool.careful = bool(last)
+        for job in back:
+            pool.more = True
+            self._give_back(hand_back(job))
+        # PERF: last, because a lane wants to run now.
+        pool.add([job for job in jobs if job not in back] if back else jobs)
+        return len(rows)
+
+    def asks_for(self, claim: int) -> bool:
+        """Whether the answer to this fetch may be on its way."""
+        return claim == self._claim or claim in self._lost
+
+    def _take(self, queue: str, limit: int) -> list[Row]:
+        """Claim up to `limit` jobs. A fetch whose answer is lost is remembered and taken back."""
+        conn = self.connection()
+        if self._claim is None:
+            ((self._claim,),) = db.run(conn, SQL["claim"])
+        limited = queue in self._limited
+        params = {"queue": queue, "limit": limit, "claim": self._claim, **self._params}
+        try:
+            if limited:
+                with db.transaction(conn):
+                    db.run(conn, SQL["lock_queue"], params)
+                    rows = db.run(conn, _FETCH["pick_limited"], params)
+            elif marks := self._marks.get(queue):
+                rows = db.run(conn, _FETCH["pick_on"], params | marks)
+            else:
+                rows = db.run(conn, _FETCH["pick"], params)
+        except BaseException:
+            self._lost[self._claim] = time.monotonic() + REMEMBER
+            self._claim = None
+            raise
+        return rows
+
+    def _mark(self, queue: str, rows: Sequence[Row], *, quick: bool) -> None:
+        """Remember where to go on. rows: in their order. quick: nothing stood in the way, so begin
+        at the front again, which is the quicker statement.
+        """
+        if quick:
+            self._marks.pop(queue, None)
+        elif rows and queue not in self._limited:
+            marks = self._marks.setdefault(queue, dict(_NO_MARKS))
+            for n, row in {row[10]: row for row in rows}.items():  # the last of each priority
+                marks[f"at_{n}"], marks[f"id_{n}"] = row[9], row[0]
+
+
+def _job(row: Row) -> Job:
+    """The row as a job. PostgreSQL takes numbers that Python does not: that is the job's fault, and
+    not its neighbours'.
+    """
+    id, kind, queue, args, attempt, most, claim, metadata, *rest = row[:12]
+    try:
+        job = Job(id, kind, queue, loads(args), attempt, most, claim, loads(metadata), *rest)
+    except ValueError as err:
+        job = Job(id, kind, queue, {}, attempt, most, claim, {}, *rest)
+        job.unreadable = f"its arguments or metadata cannot be read: {err}"
+    job.failures = row[13]
+    return job
+
+
+_SCAN, _PARTS = Template(SQL["scan"]), dict(SQL)
+_PARTS["pick_on"] = Template(SQL["pick_on"]).substitute(
+    scans="\n  union all\n".join(_SCAN.substitute(n=n) for n in PRIORITIES)
+)
+_FETCH = {
+    name: Template(SQL["fetch"]).substitute(picked=_PARTS[name])
+    for name in ("pick", "pick_on", "pick_limited")
+}
+_NO_MARKS: dict[str, object] = {
+    name: value for n in PRIORITIES for name, value in ((f"at_{n}", "-infinity"), (f"id_{n}", 0))
+}

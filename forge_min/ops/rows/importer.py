@@ -1,0 +1,196 @@
+"""import: a file of JSON lines or CSV through the actions, in bulk.
+
+Every wrong line is named by its number. Nothing of its file is kept, or with `skip` all the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from psycopg import Rollback
+
+from ... import db
+from ...actions import Actions, Resource
+from ...auth import Identity, accounts, as_identity
+from ...errors import Conflict, ConstraintViolation, FieldError, Forbidden, ForgeError, Invalid
+from .. import console
+from ..project import Project
+from .reader import Line, read_lines
+
+AnyActions = Actions[Any, Any, Any]
+Send = Callable[..., int | tuple[int, int, int]]
+BATCH = 1000  # lines of one statement, and between two reports of progress
+SHOWN = 1000  # errors that --json lists; all are counted
+DONE = ("created", "updated", "unchanged")
+KEPT = {"version", "created_at", "updated_at", "deleted_at"}  # the table's own: passed over
+
+
+def import_file(project: Project, args: argparse.Namespace) -> int:
+    """Create a row of a resource from each line of a file.
+
+    file: .csv with a header line, else JSON lines. on_error: "skip" keeps the good lines; else a
+    wrong one undoes all. update: the unique field by which a row that is there is found, and
+    updated; "" creates only. Returns 1 when a line was refused. Raises as `opened`, BadRequest for
+    a file (F610) and for a field to update by that is not unique.
+    """
+    started = time.monotonic()
+    with opened(project, args.resource, operator(project, args, not args.as_role)) as actions:
+        key = args.update
+        send: Send = partial(actions.upsert_many, key=key) if key else actions.create_many
+        load = Load(actions, args.file, send, quiet=args.json)
+        load.run(skip=args.on_error == "skip")
+    counts, seconds = load.counts, time.monotonic() - started
+    report = {"resource": args.resource, "rows": sum(counts[n] for n in DONE), **counts}
+    report |= {"seconds": round(seconds, 3), "errors": load.errors}
+    words = ", ".join(f"{n} {name}" for name, n in counts.items() if n) or "no lines"
+    console.tell(report, [f"{args.resource}: {words} in {seconds:.1f} s"], as_json=args.json)
+    return 1 if counts["refused"] else 0
+
+
+def operator(project: Project, args: argparse.Namespace, system: bool) -> Identity:
+    """The identity that does this.
+
+    tenant: a slug, or an id, which is not looked up. Raises NotFound F634 for an unknown slug.
+    """
+    tenant = args.tenant and accounts.as_id(args.tenant)
+    if args.tenant and not tenant:
+        name = "forge_min transfer"
+        with db.connect(project.config.database.url, application_name=name) as conn:
+            tenant = accounts.find_tenant(conn, args.tenant).id
+    return Identity("operator", frozenset(args.as_role), tenant, system=system)
+
+
+@contextmanager
+def opened(project: Project, topic: str, who: Identity) -> Iterator[AnyActions]:
+    """The actions of `topic` in a running project, as `who`.
+
+    Raises ForgeError F601 where there is no such resource; Forbidden gets a hint.
+    """
+    running = project.start(serving=False)
+    try:
+        if topic not in running.registry.actions:
+            known = ", ".join(running.registry.actions)
+            raise ForgeError(f"no resource {topic}", code="F601", hint=f"resources: {known}")
+        with as_identity(who):
+            yield running.registry.actions[topic]
+    except Forbidden as err:
+        err.hint = "--as-role, --tenant and --all-fields (export) say as whom this is done"
+        raise
+    finally:
+        running.stop()
+
+
+class Load:
+    """One file on its way into one resource.
+
+    counts: lines by what became of them. errors: {line, field, code, message} of the first wrong
+    values. quiet: tell nobody of them.
+    """
+
+    def __init__(self, actions: AnyActions, file: Path, send: Send, *, quiet: bool) -> None:
+        self.counts = dict.fromkeys((*DONE, "refused"), 0)
+        self.errors: list[dict[str, object]] = []
+        self._actions, self._file, self._send, self._quiet = actions, file, send, quiet
+        # A row may refer to one of the same table in a later line: what is refused for that waits.
+        relations = actions.resource.relations
+        self._patience = 2 * any(r.target == actions.resource.topic for r in relations)
+        self._waiting: list[Line] = []
+
+    def run(self, *, skip: bool) -> None:
+        """All batches. skip: each is committed by itself; else all are, or none."""
+        conn = self._actions.connection()
+        with nullcontext() if skip else db.transaction(conn):
+            self._write_all(self._lines(), conn, skip)
+            for self._patience in (2, 1, 0):
+                before = 0
+                while len(self._waiting) not in (0, before):
+                    waiting, self._waiting = self._waiting, []
+                    before = len(waiting)
+                    self._write_all(iter(waiting), conn, skip)
+            if self.counts["refused"] and not skip:
+                self.counts.update(dict.fromkeys(DONE, 0))
+                self._tell("nothing of it was imported", hint="correct it, or use --on-error skip")
+                raise Rollback
+
+    def _write_all(self, lines: Iterator[Line], conn: db.Connection, skip: bool) -> None:
+        for batch in iter(lambda: list(islice(lines, BATCH)), []):
+            with db.transaction(conn):
+                self._write(batch, conn)
+            if self.counts["refused"] and not skip:
+                return
+
+    def _lines(self) -> Iterator[Line]:
+        """The lines that can be read; the others are refused. Tells a terminal how many."""
+        resource = self._actions.resource
+        kept = KEPT & {column.name for column in resource.columns}
+        show = sys.stderr.isatty() and not self._quiet
+        for count, line in enumerate(read_lines(self._file, field_types(resource)), 1):
+            if line.error:
+                self._refuse(line, [FieldError("", "malformed", line.error)])
+            else:
+                yield Line(line.number, {n: v for n, v in line.item.items() if n not in kept})
+            if show and count % BATCH == 0:
+                print(f"{count} lines\r", end="", file=sys.stderr, flush=True)
+
+    def _write(self, lines: Sequence[Line], conn: db.Connection) -> None:
+        """Write these lines but for those that are refused, which are halved out of the others, or
+        wait: with patience 2 as a whole, with 1 line by line.
+        """
+        if not lines:
+            return
+        try:
+            done = self._send([line.item for line in lines], conn=conn)
+        except (Invalid, Conflict, ConstraintViolation) as err:
+            errors = getattr(err, "errors", ()) or [FieldError("", "refused", err.message)]
+            if any(e.code == "no_such_row" for e in errors) and self._patience > (len(lines) > 1):
+                self._waiting += lines
+                return
+            wrong = _by_place(errors) or ({0: errors} if len(lines) == 1 else {})
+            for n in sorted(wrong):
+                self._refuse(lines[n], wrong[n])
+            rest = [line for n, line in enumerate(lines) if n not in wrong]
+            middle = len(rest) if wrong else len(rest) // 2
+            self._write(rest[:middle], conn)
+            self._write(rest[middle:], conn)
+        else:
+            for name, count in zip(DONE, done if isinstance(done, tuple) else (done,)):
+                self.counts[name] += count
+
+    def _refuse(self, line: Line, errors: Iterable[FieldError]) -> None:
+        self.counts["refused"] += 1
+        for error in errors:
+            field, why = error.pointer[1:], error.message
+            self._tell(f"{field} {why}".strip(), f":{line.number}")
+            if len(self.errors) < SHOWN:
+                one = {"line": line.number, "field": field, "code": error.code, "message": why}
+                self.errors.append(one)
+
+    def _tell(self, what: str, place: str = "", hint: str = "") -> None:
+        if not self._quiet:
+            error = ForgeError(f"{self._file}{place}: {what}", code="F611", hint=hint)
+            console.report(error, sys.stderr)
+
+
+def field_types(resource: Resource[Any]) -> Mapping[str, str]:
+    """Every field of the JSON object with its type; "many" for the ids of a many_to_many."""
+    columns = {column.name: column.type for column in resource.columns}
+    return columns | {r.field: "many" for r in resource.relations if r.field}
+
+
+def _by_place(errors: Iterable[FieldError]) -> dict[int, list[FieldError]]:
+    """Errors whose pointer begins with an item's place: "/17/name" is "/name" of the 17th."""
+    found: defaultdict[int, list[FieldError]] = defaultdict(list)
+    for error in errors:
+        place, _, field = error.pointer[1:].partition("/")
+        if place.isdigit():
+            found[int(place)].append(FieldError("/" + field, error.code, error.message))
+    return found

@@ -1,0 +1,146 @@
+"""The lines of a file to import, JSON lines or CSV: one object each. Nothing here writes rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from ...actions import TYPES
+from ...errors import BadRequest
+from ...i18n import exact
+from ...lazy import lazy_pattern
+
+MAX_LINE = 1 << 24  # characters
+STRUCTURED = ("json", "many")  # types whose CSV cell is JSON text
+# PERF: json.loads with any option builds a decoder at each call.
+_decode = json.JSONDecoder(parse_float=exact).decode
+# A cell of RFC 4180 and what ends it; and one whose quotes do not end in this text.
+_CELL = lazy_pattern(r'(?:"([^"]*(?:""[^"]*)*)"|((?:[^",\r\n][^,\r\n]*)?))(,|[\r\n]*\Z)')
+_OPEN = lazy_pattern(r'"[^"]*(?:""[^"]*)*\Z')
+
+
+class Line(NamedTuple):
+    """number: from 1; of a CSV row that spans several, the first. error: why there is no item."""
+
+    number: int
+    item: dict[str, Any]
+    error: str = ""
+
+
+def read_lines(file: Path, types: Mapping[str, str]) -> Iterator[Line]:
+    """The lines of `file` (.csv, else JSON lines) without the empty ones; one in memory at a time.
+
+    types: field → type, for the cells of a CSV; an empty cell is NULL, but a text where it is
+    quoted, as in PostgreSQL's COPY. Raises BadRequest F610 for
+    a file that cannot be read, and for a CSV whose header is wrong.
+    """
+    try:
+        # Bytes that are no UTF-8 become lone surrogates, so that their line can be named.
+        with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
+            texts = _texts(stream)
+            yield from _csv(file, texts, types) if file.suffix.lower() == ".csv" else _json(texts)
+    except OSError as err:
+        raise BadRequest(f"cannot read {file}: {err.strerror}", code="F610") from err
+
+
+def _texts(stream: IO[str]) -> Iterator[str]:
+    """The lines; of one that is too long its first MAX_LINE characters."""
+    while text := stream.readline(MAX_LINE):
+        yield text
+        rest = text
+        while len(rest) == MAX_LINE and not rest.endswith("\n"):
+            rest = stream.readline(MAX_LINE)
+
+
+def _fitting(text: str) -> str:
+    if len(text) == MAX_LINE:
+        raise ValueError(f"it has {MAX_LINE} characters or more")
+    return text
+
+
+def _json(texts: Iterator[str]) -> Iterator[Line]:
+    for number, text in enumerate(texts, 1):
+        if not text.strip():
+            continue
+        try:
+            _fitting(text).encode()
+            item = _decode(text)
+        except (ValueError, RecursionError) as err:
+            yield Line(number, {}, f"malformed JSON: {err}")
+        else:
+            good = isinstance(item, dict)
+            yield Line(number, item) if good else Line(number, {}, "not a JSON object")
+
+
+def _csv(file: Path, texts: Iterator[str], types: Mapping[str, str]) -> Iterator[Line]:
+    numbered = enumerate(texts, 1)
+    names: list[str] = []
+    for number, text in numbered:
+        try:
+            if not names:
+                names = _header(file, [cell or "" for cell in _cells(text, numbered)], types)
+            elif text.strip("\r\n"):
+                yield Line(number, _row(names, _cells(text, numbered), types))
+        except (ValueError, RecursionError) as err:
+            if not names:
+                raise BadRequest(f"{file}:{number}: malformed CSV: {err}", code="F610") from None
+            yield Line(number, {}, f"malformed CSV: {err}")
+
+
+def _cells(text: str, numbered: Iterator[tuple[int, str]]) -> list[str | None]:
+    """The cells of the record that begins with this line, and takes more of them where a quoted
+    cell goes on. A cell with nothing in it is None, a quoted one "". Raises ValueError.
+    """
+    _fitting(text)
+    cells: list[str | None] = []
+    at, end = 0, ","
+    while end == ",":
+        match = _CELL.match(text, at)
+        if match is None and _OPEN.match(text, at):
+            text += _until_a_quote(numbered)
+            continue
+        if match is None:
+            raise ValueError(f"cell {len(cells) + 1} goes on behind its quotes")
+        quoted, plain, end = match.groups()
+        cells.append(plain or None if quoted is None else quoted.replace('""', '"'))
+        at = match.end()
+    return cells
+
+
+def _until_a_quote(numbered: Iterator[tuple[int, str]]) -> str:
+    lines, length = [], 0
+    for _, text in numbered:
+        lines.append(_fitting(text))
+        length += len(text)
+        if '"' in text:
+            return "".join(lines)
+        if length > MAX_LINE:
+            break
+    raise ValueError("a quoted cell does not end")
+
+
+def _header(file: Path, names: list[str], types: Mapping[str, str]) -> list[str]:
+    if wrong := [n for i, n in enumerate(names) if n not in types or n in names[:i]]:
+        hint = f"the first line names the fields, each once: {', '.join(types)}"
+        raise BadRequest(f"{file}:1: not a field, or twice: {wrong}", code="F610", hint=hint)
+    return names
+
+
+def _row(names: list[str], cells: list[str | None], types: Mapping[str, str]) -> dict[str, Any]:
+    if len(cells) != len(names):
+        raise ValueError(f"{len(cells)} cells, and the header has {len(names)}")
+    return {name: _cell(types[name], text) for name, text in zip(names, cells)}
+
+
+def _cell(type_name: str, text: str | None) -> object:
+    if text is None or (text == "" and type_name not in ("string", "text")):
+        return None
+    data = text.encode()
+    if type_name not in STRUCTURED:
+        return TYPES[type_name].from_text(text)
+    try:
+        return _decode(text)
+    except (ValueError, RecursionError):
+        return data  # which no reader takes, so that the whole line is checked
