@@ -57,7 +57,7 @@ def sentences(source: str) -> Iterator[tuple[int, ast.expr, set[str] | None]]:
     names = {
         alias.asname or alias.name: alias.name
         for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.level and node.module == "text"
+        if isinstance(node, ast.ImportFrom) and node.level and node.module == "i18n"
         for alias in node.names
         if alias.name in ("text", "later")
     }
@@ -105,6 +105,7 @@ def template() -> str:
 
 def test_the_template_lists_every_sentence_of_the_source_and_no_other() -> None:
     written = TEMPLATE.read_text("utf-8")
+    assert len(messages()) > 150, "the sentences are not found"
     assert written == template(), "run python tests/test_i18n.py"
 
 

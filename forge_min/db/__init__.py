@@ -11,6 +11,16 @@ from typing import TYPE_CHECKING
 from ..errors import Unavailable
 from ..lazy import lazy_exports
 from ..resources import files
+
+try:
+    import psycopg  # noqa: F401  (first, so that a missing libpq gets this error)
+except ImportError as err:
+    raise Unavailable(
+        "PostgreSQL's client library (libpq) was not found, so no database can be reached",
+        code="F402",
+        hint="pip install 'psycopg[binary]', or install libpq (Debian: libpq5, Alpine: libpq)",
+    ) from err
+
 from .connection import Connection, Database, connect
 from .migrate import migrate, migrate_down, migration_lock, migration_status
 from .migration_files import MigrationFile, read_migrations
@@ -28,16 +38,6 @@ from .thread import (
 )
 from .transaction import after_commit, is_idle, notifies_in_transaction, nudge, transaction
 from .translate import errors_translated, translate
-
-try:
-    import psycopg  # noqa: F401
-except ImportError as err:
-    raise Unavailable(
-        "PostgreSQL's client library (libpq) was not found, so no database can be reached",
-        code="F402",
-        hint="pip install 'psycopg[binary]', or install libpq (Debian: libpq5, Alpine: libpq)",
-    ) from err
-
 
 if TYPE_CHECKING:
     from .embedded import EmbeddedServer, candidates, scratch_database, write_private

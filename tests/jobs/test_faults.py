@@ -33,10 +33,10 @@ DEADLINE = 30.0
 STUCK = """
 import sys, threading, time
 from forge_min import db, jobs
-from forge_min.jobs.worker import lane
+from forge_min.jobs.worker import executor
 from forge_min.ops.serve import Ended
 
-lane.GRACE = 0.1
+executor.GRACE = 0.1
 ended = Ended()
 
 def work(job):

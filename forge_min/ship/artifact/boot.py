@@ -15,6 +15,7 @@ from contextlib import suppress
 from importlib import import_module
 from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader
 from importlib.util import spec_from_file_location
+from zlib import crc32
 
 if False:  # for type checkers alone; annotations are strings, so that an old Python can load them
     from collections.abc import Callable
@@ -58,15 +59,27 @@ def damaged(what: str, err: Exception) -> SystemExit:
 
 
 def reader(root: str) -> "Callable[[str], bytes]":
-    """How to read a member of the artifact at `root`, a zip or a folder."""
-    if os.path.isfile(root):
-        return Importer(root).get_data
+    """Return the function that reads a member of the artifact at `root`, a zip or a folder.
 
-    def read(name: str) -> bytes:
+    It raises OSError for a member of a zip whose CRC-32 is wrong: zipimport checks none.
+    """
+
+    def read_file(name: str) -> bytes:
         with open(os.path.join(root, name), "rb") as file:
             return file.read()
 
-    return read
+    if not os.path.isfile(root):
+        return read_file
+    importer = Importer(root)
+    directory = vars(zipimport)["_zip_directory_cache"][root]  # its rows end with the CRC-32
+
+    def read_member(name: str) -> bytes:
+        data = importer.get_data(name)
+        if name in directory and crc32(data) != directory[name][-1]:
+            raise OSError(f"{name}: its checksum is wrong")
+        return data
+
+    return read_member
 
 
 def check_machine(info: "dict[str, Any]", suffix: str, version: str) -> None:

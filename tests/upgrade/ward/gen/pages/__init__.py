@@ -1,0 +1,1 @@
+"""The pages, compiled. Generated: do not edit."""
