@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING
 from ..lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from .history import SERIES, Figures, Jobs
-    from .inspection import OneProcess, ProcessInspector, Told
+    from .history import SERIES, Figures, JobCounts
+    from .inspection import LocalInspector, ProcessInspector, Reply
     from .jobs import JobsPages
     from .server import AdminServer
 
 __getattr__ = lazy_exports(
     __name__,
     {
-        "history": ["Figures", "Jobs", "SERIES"],
-        "inspection": ["ProcessInspector", "OneProcess", "Told"],
+        "history": ["Figures", "JobCounts", "SERIES"],
+        "inspection": ["ProcessInspector", "LocalInspector", "Reply"],
         "jobs": ["JobsPages"],
         "server": ["AdminServer"],
     },
 )
 
 __all__ = [
-    "AdminServer", "Figures", "Jobs", "JobsPages", "OneProcess", "ProcessInspector", "SERIES",
-    "Told",
+    "AdminServer", "Figures", "JobCounts", "JobsPages", "LocalInspector", "ProcessInspector",
+    "Reply", "SERIES",
 ]  # fmt: skip

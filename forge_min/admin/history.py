@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 from ..observe import Snapshot
 
-Jobs = Mapping[tuple[str, ...], float] | None
-Figures = tuple[Snapshot, Jobs]
+JobCounts = Mapping[tuple[str, ...], float] | None
+Figures = tuple[Snapshot, JobCounts]
 """The series that are counted now, and the jobs there are: (queue, state) → how many; None: nobody
 knows.
 """
@@ -108,7 +108,7 @@ class History:
             self._stopping.wait(PERIOD)
 
 
-def _read(now: float, snapshot: Snapshot, jobs: Jobs) -> _Reading:
+def _read(now: float, snapshot: Snapshot, jobs: JobCounts) -> _Reading:
     found = {family.name: family for family in snapshot}
     requests, ended = found.get(REQUESTS), found.get(JOBS)
     asked = [(s.labels[-1], s.buckets) for s in requests.samples()] if requests else []

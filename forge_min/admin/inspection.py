@@ -6,12 +6,12 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from ..observe import Inspector, Question, Wait
+from ..observe import Inspection, Inspector, Wait
 from ..wsgi import Handler
 from .history import Figures
 
 
-class Told(NamedTuple):
+class Reply(NamedTuple):
     """A process's answer. answer: as of `Inspector.ask`."""
 
     pid: int
@@ -27,7 +27,7 @@ class ProcessInspector(Protocol):
     def serving(self) -> Sequence[str]:
         """Those of them that are meant where none is named."""
 
-    def ask(self, names: Sequence[str], question: Question, wait: Wait) -> Mapping[str, Told]:
+    def ask(self, names: Sequence[str], question: Inspection, wait: Wait) -> Mapping[str, Reply]:
         """The answers of these, by name, all asked at once; who does not answer is not there.
 
         wait: as of `Inspector.ask`: ends the waiting for them. Raises HTTPProblem 503 when
@@ -35,7 +35,7 @@ class ProcessInspector(Protocol):
         """
 
 
-class OneProcess:
+class LocalInspector:
     """This process, called 1."""
 
     def __init__(self) -> None:
@@ -49,9 +49,9 @@ class OneProcess:
         """As of `ProcessInspector`."""
         return ("1",)
 
-    def ask(self, names: Sequence[str], question: Question, wait: Wait) -> Mapping[str, Told]:
+    def ask(self, names: Sequence[str], question: Inspection, wait: Wait) -> Mapping[str, Reply]:
         """As of `ProcessInspector`."""
-        return {name: Told(os.getpid(), self._inspector.ask(question, wait)) for name in names}
+        return {name: Reply(os.getpid(), self._inspector.ask(question, wait)) for name in names}
 
 
 class HealthSource(Protocol):

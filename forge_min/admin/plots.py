@@ -17,7 +17,7 @@ _STATES = ("available", "running", "scheduled", "retryable", "discarded")
 Values = Sequence[float | None]
 
 
-class Line(NamedTuple):
+class Series(NamedTuple):
     """One line of a plot. look: its class in admin.css. None in it: nothing is known there."""
 
     name: str
@@ -28,27 +28,29 @@ class Line(NamedTuple):
 def plots(points: Sequence[Point]) -> Raw:
     """All of them, as one element."""
     requests = [
-        Line("all", "a", [p.requests for p in points]),
-        Line("5xx", "bad", [p.failed for p in points]),
+        Series("all", "a", [p.requests for p in points]),
+        Series("5xx", "bad", [p.failed for p in points]),
     ]
     latency = [
-        Line("p50", "a", [_milli(p.p50) for p in points]),
-        Line("p99", "b", [_milli(p.p99) for p in points]),
+        Series("p50", "a", [_milli(p.p50) for p in points]),
+        Series("p99", "b", [_milli(p.p99) for p in points]),
     ]
     ended = [
-        Line("completed", "a", [p.jobs_done for p in points]),
-        Line("failed", "bad", [p.jobs_failed for p in points]),
+        Series("completed", "a", [p.jobs_done for p in points]),
+        Series("failed", "bad", [p.jobs_failed for p in points]),
     ]
     looks = ("a", "b", "c", "d", "bad")
     states = [
-        Line(state, look, [None if p.states is None else p.states.get(state, 0.0) for p in points])
+        Series(
+            state, look, [None if p.states is None else p.states.get(state, 0.0) for p in points]
+        )
         for state, look in zip(_STATES, looks)
     ]
     open_ones = [
-        Line("HTTP", "a", [p.connections for p in points]),
-        Line("streams", "b", [p.streams for p in points]),
+        Series("HTTP", "a", [p.connections for p in points]),
+        Series("streams", "b", [p.streams for p in points]),
     ]
-    processor = [Line("all processes", "a", [100 * p.processor for p in points])]
+    processor = [Series("all processes", "a", [100 * p.processor for p in points])]
     shown = [
         plot("Requests", "per second", requests),
         plot("Latency", "ms", latency),
@@ -60,7 +62,7 @@ def plots(points: Sequence[Point]) -> Raw:
     return Raw(page.render(plots=shown, minutes=round(PERIOD * KEPT / 60)))
 
 
-def plot(title: str, unit: str, lines: Sequence[Line]) -> Item:
+def plot(title: str, unit: str, lines: Sequence[Series]) -> Item:
     """A figure for plots.html: the lines, and in words what each is at."""
     most = _ceiling(max((v for line in lines for v in line.values if v is not None), default=0.0))
     now = [
@@ -81,7 +83,7 @@ def plot(title: str, unit: str, lines: Sequence[Line]) -> Item:
     )
 
 
-def _shapes(line: Line, most: float) -> Iterator[str]:
+def _shapes(line: Series, most: float) -> Iterator[str]:
     """The `d` of a path for each stretch without gaps; a value between two gaps is a dot."""
     step, start = _WIDTH / (KEPT - 1), KEPT - len(line.values)
     stretch: list[str] = []

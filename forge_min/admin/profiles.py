@@ -15,9 +15,9 @@ from typing import Any
 
 from ..errors import BadRequest
 from ..lazy import lazy_pattern
-from ..observe import Profile, Question, Wait, collapsed, flame_graph, merged
+from ..observe import Inspection, Profile, Wait, flame_graph, format_collapsed, merge_profiles
 from ..wsgi import Handler, HTTPProblem, Request, Response, first, preferred, text_response
-from .inspection import ProcessInspector, Told
+from .inspection import ProcessInspector, Reply
 
 PATH = "/debug/pprof/"
 _NUMBER = lazy_pattern(r"[0-9]{1,5}(\.[0-9]{1,3})?")
@@ -46,7 +46,7 @@ class Profiles:
 
     def _threads(self, request: Request) -> Response:
         names = self._asked(request.query)
-        told = self._answers(names, Question("threads"))
+        told = self._answers(names, Inspection("threads"))
         if len(self._inside.names()) == 1:
             return text_response(next(iter(told.values())).answer)
         parts = [f"{_head(name, of.pid)}\n\n{of.answer}" for name, of in told.items()]
@@ -63,28 +63,28 @@ class Profiles:
         names = self._asked(query)
         options = {"seconds": seconds, "hz": int(hz), "clock": clock}
         with self._my_turn(seconds):
-            told = self._answers(names, Question("profile", options))
+            told = self._answers(names, Inspection("profile", options))
         return _shown(names, told, request)
 
     def _heap(self, request: Request) -> Response:
         query = request.query
         seconds = _number(query, "seconds", 0, 0.1, 120) if first(query, "seconds") else 0.0
-        question = Question("heap", {"seconds": seconds, "top": _top(query)})
+        question = Inspection("heap", {"seconds": seconds, "top": _top(query)})
         return self._listed(query, request, question, _heap_lines, seconds)
 
     def _trace(self, request: Request) -> Response:
         action = first(request.form(), "action")
         if action not in ("start", "stop"):
             raise BadRequest(f"action must be start or stop, not {action[:40]!r}")
-        question = Question("trace", {"on": action == "start"})
+        question = Inspection("trace", {"on": action == "start"})
         return self._listed(request.form(), request, question, _trace_lines, 0.0)
 
     def _gc(self, request: Request) -> Response:
-        question = Question("gc", {"top": _top(request.query)})
+        question = Inspection("gc", {"top": _top(request.query)})
         return self._listed(request.query, request, question, _gc_lines, 0.0)
 
     def _listed(
-        self, query: Query, request: Request, question: Question, lines: Any, seconds: float
+        self, query: Query, request: Request, question: Inspection, lines: Any, seconds: float
     ) -> Response:
         """The answers as text, or as JSON where that is asked for."""
         names = self._asked(query)
@@ -99,7 +99,7 @@ class Profiles:
         parts = ["\n".join([_head(n, of.pid), *lines(of.answer)]) for n, of in told.items()]
         return text_response("\n\n".join([*parts, *silent(names, told)]) + "\n")
 
-    def _answers(self, names: Sequence[str], question: Question) -> Mapping[str, Told]:
+    def _answers(self, names: Sequence[str], question: Inspection) -> Mapping[str, Reply]:
         """By process. Raises HTTPProblem 503 if none answers."""
         told = self._inside.ask(names, question, self._wait)
         if not told:
@@ -142,14 +142,14 @@ def _top(query: Query) -> int:
     return int(_number(query, "top", 30, 1, 1000))
 
 
-def _shown(names: Sequence[str], told: Mapping[str, Told], request: Request) -> Response:
+def _shown(names: Sequence[str], told: Mapping[str, Reply], request: Request) -> Response:
     """Collapsed stacks, or a picture for who likes that as much as a browser does."""
     profiles: dict[str, Profile] = {name: of.answer for name, of in told.items()}
-    profile = merged(profiles) if len(profiles) > 1 else next(iter(profiles.values()))
+    profile = merge_profiles(profiles) if len(profiles) > 1 else next(iter(profiles.values()))
     of_whom = [f"process {n}; pid={of.pid}" for n, of in told.items()]
     headers = [("X-Profiled", ", ".join([*of_whom, *silent(names, told)]))]
     if preferred(request, ("text/plain", "image/svg+xml", "text/html")) == "text/plain":
-        return text_response(collapsed(profile), headers=headers)
+        return text_response(format_collapsed(profile), headers=headers)
     title = " and ".join(f"process {name} (pid {of.pid})" for name, of in told.items())
     headers.append(("Content-Type", "image/svg+xml"))
     return Response(200, flame_graph(profile, title).encode(), headers)
@@ -167,7 +167,7 @@ def _head(name: str, pid: int) -> str:
     return f"process {name} (pid {pid})"
 
 
-def silent(names: Sequence[str], answers: Mapping[str, Told]) -> list[str]:
+def silent(names: Sequence[str], answers: Mapping[str, Reply]) -> list[str]:
     """A line for each process that was asked and has not answered."""
     return [f"process {name}: no answer" for name in names if name not in answers]
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from types import SimpleNamespace as Item
 from typing import TYPE_CHECKING
 
-from ..observe import Question, Wait
+from ..observe import Inspection, Wait
 from ..wsgi import Handler, Raw, Request, Response, html_response, preferred, text_response
 from .inspection import ProcessInspector
 from .profiles import silent
@@ -36,7 +36,7 @@ class Traces:
 
     def _show(self, request: Request) -> Response:
         names = self._inside.serving()
-        told = self._inside.ask(names, Question("spans"), self._wait)
+        told = self._inside.ask(names, Inspection("spans"), self._wait)
         lost = silent(names, told)
         trees: list[Tree] = [tree for of in told.values() for tree in of.answer]
         trees = sorted(trees, key=lambda tree: -tree.at)[:_MOST]

@@ -108,7 +108,7 @@ class Runtime:
                 self._stack.callback(telemetry.shutdown)
                 self.metrics.watch_dropped("forge_spans_dropped_total", telemetry.dropped)
             self.metrics.watch_dropped(
-                "forge_log_dropped_total", observe.lines_to(sys.stderr).dropped
+                "forge_log_dropped_total", observe.line_writer(sys.stderr).dropped
             )
             self._connect(traced=telemetry is not None)
             self.registry = Registry(
@@ -133,7 +133,7 @@ class Runtime:
             if serving:
                 self._serve(app, generated, routes, root)
             if "opentelemetry.metrics" in sys.modules:  # else nobody reads, and it takes its time
-                self._stack.callback(observe.Exposed(self.metrics.registry).close)
+                self._stack.callback(observe.MeterBridge(self.metrics.registry).close)
             own = self.database.connection()  # raises here, before stop hooks have to run
             self._stack.callback(self._call, app.stop_hooks)
             if self._links is not None:

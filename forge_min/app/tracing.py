@@ -26,7 +26,7 @@ def new_telemetry(config: Any, *, development: bool) -> observe.Telemetry | None
     if config.otlp_endpoint:
         exporter = observe.new_exporter(config.otlp_endpoint, headers=config.otlp_headers)
     if development and observe.is_text(config.log_format, sys.stderr):
-        lines = observe.lines_to(sys.stderr)
+        lines = observe.line_writer(sys.stderr)
 
         def told(tree: object) -> None:
             lines.put(f"{tree}\n")
@@ -66,7 +66,7 @@ class RequestSpan(observe.Span):
         environ = self._request.environ
         for name, value in observe.http_attributes(environ).items():
             self.set_attribute(name, value)
-        observe.note_answer(environ, self, environ.get("forge.status", status))
+        observe.record_response(environ, self, environ.get("forge.status", status))
         error = environ.get("forge.error")
         if isinstance(error, Exception):
             self.fail_with(error)

@@ -18,7 +18,7 @@ from .. import db
 from ..auth import current_identity, to_metadata
 from ..db import Database
 from ..notify import check_names
-from ..observe import current_trace, recording, span
+from ..observe import recording, span, trace_headers
 from .job import SQL
 from .kinds import Catalogue
 from .new import Checked, NewJob, checked, encode
@@ -101,7 +101,7 @@ def caused_by() -> dict[str, str]:
     """What a job keeps of its cause: {"traceparent", "tracestate", "user", "tenant"} of this
     context, without what is unknown.
     """
-    return current_trace() | to_metadata(current_identity())
+    return trace_headers() | to_metadata(current_identity())
 
 
 def metadata_of(job: Checked, cause: Mapping[str, str]) -> str:

@@ -1,7 +1,7 @@
 """Seeing inside: logs, metrics, traces. Loads neither psycopg nor OpenTelemetry.
 
-`setup`, `Telemetry`, `OTLPExporter` and `Exposed` need OpenTelemetry: they are loaded when they are
-first asked for (PEP 562), so a process that exports no spans never pays for it (40 ms, 10 MiB).
+`setup`, `Telemetry`, `OTLPExporter` and `MeterBridge` need OpenTelemetry. They are loaded at their
+first use (PEP 562), so a process that exports no spans does not pay for it (40 ms, 10 MiB).
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from .connections import trace_connection
 from .logs import (
     AccessLog,
     LineWriter,
+    add_log_fields,
+    format_traceback,
     is_text,
-    lines_to,
+    line_writer,
+    log_context,
     log_fields,
-    masked,
     new_handler,
-    note,
-    noting,
-    tidied,
-    trace_of,
+    redact,
+    redact_error,
 )
 from .logs.handler import span_fields
 from .metrics import (
@@ -30,48 +30,57 @@ from .metrics import (
     Registry,
     Snapshot,
     add_process_metrics,
-    lasting,
+    aggregate,
+    counters_only,
     render_metrics,
     scrape,
     snapshot,
-    summed,
 )
 from .single_flight import SingleFlight
 from .traceparent import SpanContext, new_root
-from .tracing import Span, current, current_trace, current_traceparent, recording, span
-from .wsgi import http_attributes, note_answer, trace_wsgi
+from .tracing import Span, current, current_traceparent, recording, span, trace_headers
+from .wsgi import http_attributes, record_response, trace_wsgi
 
 if TYPE_CHECKING:
-    from .metrics.meter import Exposed
+    from .metrics.meter import MeterBridge
     from .otlp import OTLPExporter, new_exporter
-    from .profiles import Inspector, Profile, Question, Wait, collapsed, flame_graph, merged
+    from .profiles import (
+        Inspection,
+        Inspector,
+        Profile,
+        Wait,
+        flame_graph,
+        format_collapsed,
+        merge_profiles,
+    )
     from .recent_traces import Branch, Tree
     from .sdk import Telemetry, setup
 
 
 __all__ = [
-    "AccessLog", "Branch", "CONTENT_TYPE", "Exposed", "Inspector", "LineWriter", "OPENMETRICS_TYPE",
-    "OTLPExporter", "Profile", "Question", "Registry", "SingleFlight", "Snapshot", "Span",
-    "SpanContext", "Telemetry", "Tree", "Wait", "add_process_metrics", "collapsed", "current",
-    "current_trace", "current_traceparent", "flame_graph", "http_attributes", "is_text", "lasting",
-    "lines_to", "log_fields", "masked", "merged", "new_exporter", "new_handler", "new_root", "note",
-    "note_answer", "noting", "recording", "render_metrics", "scrape", "setup", "snapshot", "span",
-    "span_fields", "summed", "tidied", "trace_connection", "trace_of", "trace_wsgi",
+    "AccessLog", "Branch", "CONTENT_TYPE", "Inspection", "Inspector", "LineWriter", "MeterBridge",
+    "OPENMETRICS_TYPE", "OTLPExporter", "Profile", "Registry", "SingleFlight", "Snapshot", "Span",
+    "SpanContext", "Telemetry", "Tree", "Wait", "add_log_fields", "add_process_metrics",
+    "aggregate", "counters_only", "current", "current_traceparent", "flame_graph",
+    "format_collapsed", "format_traceback", "http_attributes", "is_text", "line_writer",
+    "log_context", "log_fields", "merge_profiles", "new_exporter", "new_handler", "new_root",
+    "record_response", "recording", "redact", "redact_error", "render_metrics", "scrape", "setup",
+    "snapshot", "span", "span_fields", "trace_connection", "trace_headers", "trace_wsgi",
 ]  # fmt: skip
 
 __getattr__ = lazy_exports(
     __name__,
     {
-        "metrics.meter": ["Exposed"],
+        "metrics.meter": ["MeterBridge"],
         "otlp": ["OTLPExporter", "new_exporter"],
         "profiles": [
             "Inspector",
             "Profile",
-            "Question",
+            "Inspection",
             "Wait",
-            "collapsed",
+            "format_collapsed",
             "flame_graph",
-            "merged",
+            "merge_profiles",
         ],
         "recent_traces": ["Branch", "Tree"],
         "sdk": ["Telemetry", "setup"],

@@ -58,7 +58,7 @@ class Tree(NamedTuple):
         return f"trace {self.trace_id}\n" + "\n".join(lines)
 
 
-class _Growing:
+class _OpenTrace:
     """What began here, by the span that began it. ended: its spans; the root is the last."""
 
     __slots__ = ("ended", "known", "left_out")
@@ -69,21 +69,21 @@ class _Growing:
         self.left_out = 0
 
 
-class Recent(SpanProcessor):
+class RecentTraces(SpanProcessor):
     """Keeps the last 50 trees. told: called with each one when its root has ended."""
 
     def __init__(self, told: Callable[[Tree], object] | None = None) -> None:
         self._told = told
-        self.begin_anew()
+        self.reset()
         _living.add(self)
 
-    def begin_anew(self) -> None:
+    def reset(self) -> None:
         """Know no span. For a child after a fork: spans that its parent began end there too, and
         another thread may have held the lock.
         """
-        self._roots: OrderedDict[int, _Growing] = OrderedDict()  # by the id of the root
-        self._of: dict[int, _Growing] = {}  # by the id of each span that has not been left out
-        self._ended: deque[_Growing] = deque(maxlen=_KEPT)
+        self._roots: OrderedDict[int, _OpenTrace] = OrderedDict()  # by the id of the root
+        self._of: dict[int, _OpenTrace] = {}  # by the id of each span that has not been left out
+        self._ended: deque[_OpenTrace] = deque(maxlen=_KEPT)
         # LOCK: guards all of these. SAFETY: reentrant: a collection of garbage may end a span in
         # the middle of this, and a signal's handler may begin one.
         self._lock = threading.RLock()
@@ -95,7 +95,7 @@ class Recent(SpanProcessor):
             if parent is None or parent.is_remote:
                 if len(self._roots) >= _OPEN:
                     self._forget(next(iter(self._roots)))
-                self._roots[me] = self._of[me] = _Growing(me)
+                self._roots[me] = self._of[me] = _OpenTrace(me)
                 return
             growing = self._of.get(parent.span_id)
             if growing is None:
@@ -134,18 +134,18 @@ class Recent(SpanProcessor):
             self._of.pop(span, None)
 
 
-_living: WeakSet[Recent] = WeakSet()
+_living: WeakSet[RecentTraces] = WeakSet()
 
 
 def _after_fork() -> None:
     for recent in list(_living):
-        recent.begin_anew()
+        recent.reset()
 
 
 os.register_at_fork(after_in_child=_after_fork)
 
 
-def _tree(growing: _Growing) -> Tree:
+def _tree(growing: _OpenTrace) -> Tree:
     *spans, root = growing.ended
     children: dict[int, list[ReadableSpan]] = {}
     for span in spans:

@@ -21,12 +21,12 @@ from opentelemetry.trace import SpanKind, StatusCode, TraceFlags, TraceState
 from opentelemetry.util.types import Attributes as OtelAttributes
 
 from .. import __version__
-from .logs import tidied, trace_of
+from .logs import format_traceback, redact_error
 from .logs.redaction import message_of, name_of
-from .otlp import Batch
-from .recent_traces import Recent, Tree
+from .otlp import BatchProcessor
+from .recent_traces import RecentTraces, Tree
 from .traceparent import SpanContext
-from .tracing import Attributes, Kind, current, use_recorder, using_recorder
+from .tracing import Attributes, Kind, current, is_recorder, set_recorder
 
 _LONGEST_STATE = 512  # characters (https://www.w3.org/TR/trace-context/#tracestate-limits)
 _LONGEST = 2048  # characters of a span's attribute, and of an exception's message
@@ -103,8 +103,8 @@ class RecordedSpan:
         """
         redacted = {
             "exception.type": name_of(exception),
-            "exception.message": tidied(message_of(exception)[:_READ], exception)[:_LONGEST],
-            "exception.stacktrace": trace_of(exception, most=_READ)[:_TRACE],
+            "exception.message": redact_error(message_of(exception)[:_READ], exception)[:_LONGEST],
+            "exception.stacktrace": format_traceback(exception, most=_READ)[:_TRACE],
             "exception.escaped": str(escaped),
         }
         self._span.add_event("exception", {**redacted, **(attributes or {})}, timestamp)
@@ -131,8 +131,8 @@ class Telemetry:
         tracer_provider: TracerProvider,
         meter_provider: MeterProvider,
         sample_ratio: float,
-        recent: Recent,
-        batch: Batch | None,
+        recent: RecentTraces,
+        batch: BatchProcessor | None,
     ) -> None:
         self.recent = recent
         self._batch = batch
@@ -194,8 +194,8 @@ class Telemetry:
         if not self._open:
             return
         self._open = False
-        if using_recorder(self):
-            use_recorder(None)
+        if is_recorder(self):
+            set_recorder(None)
         self.tracer_provider.shutdown()
         self.meter_provider.shutdown()
 
@@ -229,7 +229,7 @@ def setup(
     exporter: gets the ended spans in batches, on the thread `otlp-export`; None: nobody gets them,
     unless a processor is added to `tracer_provider`. told: called with the tree of each trace that
     has ended here; the last 50 are `recent.trees()` of what is returned. metric_readers: of
-    `meter_provider`, for instruments of your own and a registry that is `Exposed` there. The
+    `meter_provider`, for instruments of your own and a registry that is `MeterBridge` there. The
     providers become the global ones of the OpenTelemetry API if no others were set before. Call it
     after a fork, never before. Raises ValueError for a ratio out of range.
     """
@@ -242,14 +242,14 @@ def setup(
         shutdown_on_exit=False,
         span_limits=_limits(),
     )
-    recent, batch = Recent(told), None if exporter is None else Batch(exporter)
+    recent, batch = RecentTraces(told), None if exporter is None else BatchProcessor(exporter)
     tracers.add_span_processor(recent)
     if batch is not None:
         tracers.add_span_processor(batch)
     meters = MeterProvider(metric_readers, resource=resource, shutdown_on_exit=False)
     _make_global(tracers, meters)
     telemetry = Telemetry(tracers, meters, sample_ratio, recent, batch)
-    use_recorder(telemetry)
+    set_recorder(telemetry)
     return telemetry
 
 

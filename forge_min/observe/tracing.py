@@ -28,7 +28,7 @@ current: ContextVar[SpanContext | None] = ContextVar("forge_span_context", defau
 _recorder: Telemetry | None = None
 
 
-def use_recorder(recorder: Telemetry | None) -> None:
+def set_recorder(recorder: Telemetry | None) -> None:
     """Give every span of this process to `recorder` (None: to nobody)."""
     global _recorder
     _recorder = recorder
@@ -36,7 +36,7 @@ def use_recorder(recorder: Telemetry | None) -> None:
 
 # A child has neither the threads nor the connection of what its parent records with, and locks of
 # that may be held: it records nothing until it calls `setup` itself.
-os.register_at_fork(after_in_child=lambda: use_recorder(None))
+os.register_at_fork(after_in_child=lambda: set_recorder(None))
 
 
 def recording() -> bool:
@@ -44,7 +44,7 @@ def recording() -> bool:
     return _recorder is not None
 
 
-def using_recorder(recorder: Telemetry) -> bool:
+def is_recorder(recorder: Telemetry) -> bool:
     """Whether spans go to this recorder."""
     return _recorder is recorder
 
@@ -66,7 +66,7 @@ def current_traceparent() -> str | None:
     return None if context is None else format_traceparent(context)
 
 
-def current_trace() -> dict[str, str]:
+def trace_headers() -> dict[str, str]:
     """The headers `traceparent` and `tracestate` that continue the trace that this thread is in; {}
     outside. A state is known where the trace is sampled.
     """

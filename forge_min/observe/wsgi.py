@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
-from .logs import masked
+from .logs import redact
 from .tracing import Span, Value, span
 
 if TYPE_CHECKING:
@@ -52,14 +52,14 @@ def http_attributes(environ: WSGIEnvironment) -> dict[str, Value]:
     known = method if method in _METHODS else "_OTHER"
     attributes: dict[str, Value] = {
         "http.request.method": known,
-        "url.path": masked(_path(environ))[:_PATH],
+        "url.path": redact(_path(environ))[:_PATH],
         "url.scheme": environ.get("wsgi.url_scheme", "http"),
         **_asked_for(environ),
         "network.protocol.version": environ.get("SERVER_PROTOCOL", "HTTP/1.1").partition("/")[2],
     }
     for name, key in _OPTIONAL.items():
         if found := environ.get(key):
-            attributes[name] = masked(found[:_LONGEST])
+            attributes[name] = redact(found[:_LONGEST])
     if known == "_OTHER":
         attributes["http.request.method_original"] = method[:32]
     return attributes
@@ -106,7 +106,7 @@ def _noting(environ: WSGIEnvironment, start_response: StartResponse, active: Spa
     ) -> Callable[[bytes], object]:
         if active.recording:
             code = status[:3]  # what is no number is the server's to refuse (PEP 3333)
-            note_answer(environ, active, int(code) if code.isdecimal() else 500)
+            record_response(environ, active, int(code) if code.isdecimal() else 500)
         if exc_info is None:  # some servers' start_response takes two arguments
             return start_response(status, headers)
         return start_response(status, headers, exc_info)
@@ -114,7 +114,7 @@ def _noting(environ: WSGIEnvironment, start_response: StartResponse, active: Spa
     return start
 
 
-def note_answer(environ: WSGIEnvironment, active: Span, code: int) -> None:
+def record_response(environ: WSGIEnvironment, active: Span, code: int) -> None:
     """What a request's span says of its answer, whose status is `code`, and of its route."""
     active.set_attribute("http.response.status_code", code)
     route = environ.get("forge.route", "")

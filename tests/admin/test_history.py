@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 from forge_min.admin import SERIES, Figures
 from forge_min.admin.history import KEPT, History, Point, quantile
-from forge_min.admin.plots import Line, plot, plots
+from forge_min.admin.plots import Series, plot, plots
 from forge_min.admin.templates import plots as page
 from forge_min.app.metrics import Metrics
 from forge_min.observe import Registry, snapshot
@@ -114,14 +114,14 @@ def test_a_quantile_is_even_within_its_bucket(
 Parse = Callable[[str], Any]
 
 
-def draw(title: str, unit: str, lines: list[Line]) -> ElementTree.Element:
+def draw(title: str, unit: str, lines: list[Series]) -> ElementTree.Element:
     """The page's figure of one plot."""
     return ElementTree.fromstring(page.render(plots=[plot(title, unit, lines)], minutes=5))
 
 
 def test_a_gap_parts_a_line_and_a_lone_value_is_a_dot() -> None:
     values = [1.0, 2.0, None, 3.0, None]
-    figure = draw("A & B", "<unit>", [Line("x", "a", values)])
+    figure = draw("A & B", "<unit>", [Series("x", "a", values)])
     paths = [p.get("d", "") for p in figure.iter("path") if "line" in p.get("class", "")]
     assert [path.count("L") for path in paths] == [1, 0] and paths[1].endswith("h.1")
     drawing = figure.find(".//svg")
@@ -133,7 +133,7 @@ def test_a_gap_parts_a_line_and_a_lone_value_is_a_dot() -> None:
     [(0, "1"), (0.9, "1"), (1, "1"), (3, "5"), (99, "100"), (101, "200"), (12e6, "20,000,000")],
 )
 def test_an_axis_ends_at_a_round_number(most: float, shown: str) -> None:
-    figure = draw("t", "u", [Line("x", "a", [most])])
+    figure = draw("t", "u", [Series("x", "a", [most])])
     (label,) = (s for s in figure.iter("span") if s.get("class") == "most")
     assert label.text == shown
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from forge_min.observe.otlp import batch as module
-from forge_min.observe.otlp.batch import Batch
+from forge_min.observe.otlp.batch import BatchProcessor
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
@@ -37,11 +37,11 @@ class Kept(SpanExporter):
 
 
 @pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> tuple[Batch, Kept, Any]:
+def patient(monkeypatch: pytest.MonkeyPatch) -> tuple[BatchProcessor, Kept, Any]:
     """A batch that would gather for ten minutes, its exporter, and who makes spans."""
     monkeypatch.setattr(module, "_GATHER", 600.0)
     kept = Kept()
-    batch = Batch(kept)
+    batch = BatchProcessor(kept)
     provider = TracerProvider()
     provider.add_span_processor(batch)
     return batch, kept, provider.get_tracer("test")

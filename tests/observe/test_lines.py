@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from typing import TextIO
 
 import pytest
-from forge_min.observe import LineWriter, lines_to, new_handler
+from forge_min.observe import LineWriter, line_writer, new_handler
 from forge_min.observe.logs import writer as lines_module
 from forge_min.observe.logs.writer import _MANY, _ROOM
 
@@ -304,8 +304,8 @@ print("done", flush=True)
 
 def test_the_lines_of_handler_and_access_log_go_through_one_writer() -> None:
     stream = io.StringIO()
-    assert lines_to(stream) is lines_to(stream)
-    assert lines_to(stream) is not lines_to(io.StringIO())
+    assert line_writer(stream) is line_writer(stream)
+    assert line_writer(stream) is not line_writer(io.StringIO())
 
 
 def test_a_handler_that_is_closed_ends_the_thread_that_it_started(
@@ -367,7 +367,7 @@ def test_without_its_thread_it_may_be_told_not_to_wait(pipe: tuple[int, TextIO])
     """As the parent of several processes, which may have no thread before it forks."""
     _, stream = pipe
     writer = LineWriter(stream)
-    writer.waits = False
+    writer.blocks = False
     for _ in range(3000):
         writer.put("x" * 99 + "\n")
     assert writer.dropped["full"] > 2000

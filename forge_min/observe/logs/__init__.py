@@ -1,12 +1,11 @@
 """Logs: the handler of stdlib logging, the access log, and what both go through."""
 
 from .access import AccessLog
-from .fields import log_fields, note, noting
-from .handler import is_text, new_handler
-from .redaction import masked, tidied, trace_of
-from .writer import LineWriter, lines_to
+from .handler import add_log_fields, is_text, log_context, log_fields, new_handler
+from .redaction import format_traceback, redact, redact_error
+from .writer import LineWriter, line_writer
 
 __all__ = [
-    "AccessLog", "LineWriter", "is_text", "lines_to", "log_fields", "masked", "new_handler", "note",
-    "noting", "tidied", "trace_of",
+    "AccessLog", "LineWriter", "add_log_fields", "format_traceback", "is_text", "line_writer",
+    "log_context", "log_fields", "new_handler", "redact", "redact_error",
 ]  # fmt: skip

@@ -14,9 +14,8 @@ from typing import TextIO
 
 from ...fanout import access_line
 from ..tracing import current
-from .fields import log_fields
-from .handler import Format, Level, is_text, new_formatter
-from .writer import lines_to
+from .handler import Format, Level, is_text, log_fields, new_formatter
+from .writer import line_writer
 
 LOGGER = "forge_min.access"
 
@@ -42,7 +41,7 @@ class AccessLog:
         self._format = new_formatter(format, stream).format
         # As logging does it; a Handler checks the name.
         self._enabled = logging.Handler(level.upper()).level <= logging.INFO
-        self._lines = lines_to(stream)
+        self._lines = line_writer(stream)
         self._put = self._lines.put
         self._started = False
 

@@ -2,7 +2,7 @@
 
 Nothing that a client sends can begin a line of its own: text escapes every character that is not
 printable, JSON is pure ASCII. Fields come from `extra=`, from `log_fields` and from the current
-span. What looks like a secret, and what a database repeats of a row, is masked (redaction.py).
+span. What looks like a secret, and what a database repeats of a row, is redact (redaction.py).
 """
 
 from __future__ import annotations
@@ -11,16 +11,19 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from math import isfinite
+from types import MappingProxyType
 from typing import Literal, TextIO
 
 from ...errors import printable
 from ..traceparent import SpanContext
 from ..tracing import current
-from .fields import log_fields
-from .redaction import MASK, is_secret, masked, tidied, trace_of
-from .writer import LineWriter, lines_to
+from .redaction import MASK, format_traceback, is_secret, redact, redact_error
+from .writer import LineWriter, line_writer
 
 Format = Literal["auto", "text", "json"]
 Level = Literal["debug", "info", "warning", "error"]
@@ -33,6 +36,29 @@ _PLACES = 1000  # logging calls that are known
 _COLOURS = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "31;1"}
 
 
+log_fields: ContextVar[Mapping[str, object]] = ContextVar(
+    "forge_log_fields", default=MappingProxyType({})
+)
+"""Fields of every record logged in this context: request_id, user_id, tenant_id, route, job..."""
+
+
+def add_log_fields(**fields: object) -> None:
+    """Add fields to the records of the request or job that this context is in."""
+    known = log_fields.get()
+    if isinstance(known, dict):  # SAFETY: of this request alone, which has made it
+        known.update(fields)
+
+
+@contextmanager
+def log_context(**fields: object) -> Iterator[None]:
+    """Begin anew with these fields, and `note` more of them, within the block."""
+    token = log_fields.set(fields)
+    try:
+        yield
+    finally:
+        log_fields.reset(token)
+
+
 def new_handler(
     stream: TextIO | None = None,
     *,
@@ -40,19 +66,25 @@ def new_handler(
     level: Level | str = "info",
     queued: bool = True,
 ) -> logging.Handler:
-    """A handler for `logging.getLogger().addHandler()`.
+    """Return a handler for `logging.getLogger().addHandler()`.
 
-    stream: default stderr. format: "text" (coloured on a terminal unless NO_COLOR is set), "json",
-    or "auto": text on a terminal, JSON elsewhere. level: what is lower is not written. queued: the
-    thread `log-writer` writes, so that who logs never waits; what finds no room is counted
-    (lines.py). False: who logs writes, until `lines_to(stream).start()`. Of a call that logs more
-    than 100 times in a second every 100th is written, with `repeated`, the number of those before
-    it. `flush()` waits for the thread, 2 seconds at most. Raises ValueError for another format or
-    level.
+    If a logging call runs more than 100 times in a second, only every 100th of its further records
+    is written. The field `repeated` counts the records omitted before it. `flush()` waits for the
+    thread, at most 2 seconds.
+
+    stream: the output, default stderr.
+    format: "text" (coloured on a terminal unless NO_COLOR is set), "json", or "auto": text on a
+        terminal, JSON elsewhere.
+    level: records below it are not written.
+    queued: True: the thread `log-writer` writes, so that the logging thread never waits. Lines
+        beyond its capacity are counted (writer.py). False: the logging thread writes, until
+        `line_writer(stream).start()`.
+
+    Raises ValueError for an unknown format or level.
     """
     stream = sys.stderr if stream is None else stream
     formatter = new_formatter(format, stream)
-    handler = _Handler(lines_to(stream), level.upper(), queued)
+    handler = _Handler(line_writer(stream), level.upper(), queued)
     handler.setFormatter(formatter)
     return handler
 
@@ -71,7 +103,7 @@ def is_text(format: Format | str, stream: TextIO) -> bool:
     return format == "text" or (format == "auto" and stream.isatty())
 
 
-class Repeats:
+class RepeatLimiter:
     """Of each logging call the first 100 records of a second, and then every 100th.
 
     A database that is down gives a traceback for every request; the first ones say it. Not for
@@ -104,7 +136,7 @@ class _Handler(logging.Handler):
     def __init__(self, lines: LineWriter, level: str, queued: bool) -> None:
         super().__init__(level)
         self.lines = lines
-        self._repeats = Repeats()
+        self._repeats = RepeatLimiter()
         self._queued = queued
         if queued:
             lines.start()
@@ -174,7 +206,7 @@ def _message(record: logging.LogRecord) -> str:
         text = record.getMessage()
     except Exception:  # a wrong format string must not hide what was to be said
         text = f"{_repr(record.msg)} % {_repr(record.args)}"
-    return tidied(text, (record.msg, record.args))
+    return redact_error(text, (record.msg, record.args))
 
 
 def _repr(value: object) -> str:
@@ -202,7 +234,7 @@ def _field(name: str, value: object) -> Plain:
     if is_secret(name):
         return MASK
     text = _plain(value)
-    return tidied(text, value) if isinstance(text, str) else text
+    return redact_error(text, value) if isinstance(text, str) else text
 
 
 def _plain(value: object) -> Plain:
@@ -225,9 +257,9 @@ def _plain(value: object) -> Plain:
 def _exception(record: logging.LogRecord) -> str:
     text = ""
     if record.exc_info and record.exc_info[0] is not None:
-        text = trace_of(*record.exc_info[1:])
+        text = format_traceback(*record.exc_info[1:])
     if record.stack_info:
-        text += masked(record.stack_info)
+        text += redact(record.stack_info)
     return text.rstrip("\n")
 
 

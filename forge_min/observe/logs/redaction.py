@@ -1,12 +1,12 @@
-"""Redaction: what a log must not hold, secrets and the values that a database's errors repeat.
+"""Redaction of logs: secrets, and the row values that errors of a database repeat.
 
-`masked` redacts a text: a password in an address, the value after `token=`, credentials in a
-header, a private key, a field that is named like a secret, and the parts of a database's error that
-repeat a row. `tidied` redacts a text that comes from exceptions, by what these hold themselves.
+`redact` reads a text. It replaces a password in a URL, the value after `token=`, credentials in a
+header, a private key, the value of a field named like a secret, and the parts of a database error
+that repeat a row. `redact_error` also reads the exceptions that a text comes from.
 
 PostgreSQL repeats values in DETAIL, CONTEXT and QUERY, in the message of data exceptions (class 22
-of its error codes), in LINE (a line of the statement), and in a syntax error's message, where what
-follows a literal without an end is all "at or near" it.
+of its error codes), in LINE (a line of the statement), and in the message of a syntax error: after
+an unterminated literal, the rest of the statement is "at or near" it.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def is_secret(name: str) -> bool:
     return _NAME.search(name) is not None
 
 
-def masked(text: str) -> str:
+def redact(text: str) -> str:
     """The text without the secrets that can be seen in it, and without a database's rows."""
     if "://" in text:
         text = without_passwords(text)
@@ -138,7 +138,7 @@ _ONE_MORE = lazy_pattern(r"\s[^\s@]*+@\S*+")
 
 
 def without_passwords(text: str) -> str:
-    """The text with every password masked that stands between `://user:` and an @."""
+    """The text with every password redact that stands between `://user:` and an @."""
     # SAFETY: each piece is looked at once, so that the time grows as the text does.
     pieces = text.split("://")
     told, n = [pieces[0]], 1
@@ -291,12 +291,12 @@ def _said(diag: object, part: str) -> str:
 # -- exceptions ------------------------------------------------------------------------------------
 
 
-def tidied(text: str, source: object) -> str:
+def redact_error(text: str, source: object) -> str:
     """What an error, or its traceback, says, as it may be kept. source: it, or what holds it."""
-    return masked(without_rows(text, source))
+    return redact(without_rows(text, source))
 
 
-def trace_of(
+def format_traceback(
     error: BaseException | None,
     trace: TracebackType | None = None,
     *,
@@ -316,7 +316,7 @@ def trace_of(
         lines = "".join(traceback.format_tb(trace, limit))
         last = f"{name_of(error)}: {message_of(error)}\n"
         text = f"Traceback (most recent call last):\n{lines}{last}"
-    return tidied(text[:most], error)
+    return redact_error(text[:most], error)
 
 
 def name_of(error: BaseException | None) -> str:

@@ -47,7 +47,7 @@ class LineWriter:
         except (AttributeError, OSError, ValueError):
             self._fd = -1
         self.dropped: dict[Reason, int] = {"full": 0, "failed": 0, "repeated": 0}
-        self.waits = True
+        self.blocks = True
         """Whether `put` waits for the stream where no thread runs; else it counts."""
         self._users = 0
         self._thread: threading.Thread | None = None
@@ -70,7 +70,7 @@ class LineWriter:
         stream, and at most 20 ms in all for the thread to have its turn.
         """
         if self._thread is None:
-            if self._stuck or not (self.waits or self._is_ready()):
+            if self._stuck or not (self.blocks or self._is_ready()):
                 self.drop("full")
             else:
                 self._write([line])
@@ -218,7 +218,7 @@ os.register_at_fork(
 )
 
 
-def lines_to(stream: TextIO) -> LineWriter:
+def line_writer(stream: TextIO) -> LineWriter:
     """The one writer of a stream, which all share that log to it."""
     with _making:
         found = _of_streams.get(id(stream))  # no other has it: a writer keeps its stream

@@ -7,11 +7,11 @@ from itertools import zip_longest
 from operator import add
 from typing import NamedTuple
 
-from .family import Across, Exemplars, Kind, Labels, Sample
+from .metric import Across, Exemplars, Kind, Labels, Sample
 from .registry import Registry
 
 
-class Taken(NamedTuple):
+class MetricSnapshot(NamedTuple):
     """A family at one moment: what it is, and its samples by label set."""
 
     name: str
@@ -27,13 +27,13 @@ class Taken(NamedTuple):
         return self.rows.values()
 
 
-Snapshot = list[Taken]
+Snapshot = list[MetricSnapshot]
 
 
 def snapshot(registry: Registry, names: Collection[str] = ()) -> Snapshot:
     """Everything that the registry holds now, or these series of it; it can be pickled."""
     return [
-        Taken(
+        MetricSnapshot(
             f.name, f.help, f.kind, f.label_names, f.bounds, f.across,
             {sample.labels: sample for sample in f.samples()},
         )
@@ -42,16 +42,16 @@ def snapshot(registry: Registry, names: Collection[str] = ()) -> Snapshot:
     ]  # fmt: skip
 
 
-def lasting(taken: Snapshot) -> Snapshot:
+def counters_only(taken: Snapshot) -> Snapshot:
     """What a process leaves behind when it ends: what it has counted, not what stood at a value."""
     return [family for family in taken if family.kind not in ("gauge", "info")]
 
 
-def summed(snapshots: Sequence[Snapshot]) -> Snapshot:
+def aggregate(snapshots: Sequence[Snapshot]) -> Snapshot:
     """One snapshot of all, sorted by name: sums, or the highest value where a family says so; of
     exemplars the newest.
     """
-    found: dict[str, Taken] = {}
+    found: dict[str, MetricSnapshot] = {}
     for taken in snapshots:
         for family in taken:
             known = found.get(family.name)

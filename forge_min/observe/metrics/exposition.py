@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
 
 from ...i18n import preferences
-from .aggregation import Snapshot, Taken
-from .family import AnyFamily, Exemplar, Labels, Sample
-from .registry import Registry, family_name
+from .aggregation import MetricSnapshot, Snapshot
+from .metric import AnyMetric, Exemplar, Labels, Sample
+from .registry import Registry, base_name
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
-AFamily = AnyFamily | Taken
+AFamily = AnyMetric | MetricSnapshot
 
 _UNITS = ("seconds", "bytes")
 _OF_KIND = {"counter": "_total", "info": "_info"}
@@ -47,7 +47,7 @@ def _weight(accept: str, kind: str, subtype: str, version: str) -> tuple[float, 
 
 
 def render_metrics(metrics: Registry | Snapshot, *, openmetrics: bool = False) -> bytes:
-    """Every metric as one scrape, UTF-8. Of text that is not Unicode see `family.plain`.
+    """Every metric as one scrape, UTF-8. Of text that is not Unicode see `metric.plain`.
 
     OpenMetrics forbids counters below zero or NaN: such a counter has no sample there.
     """
@@ -55,7 +55,7 @@ def render_metrics(metrics: Registry | Snapshot, *, openmetrics: bool = False) -
     for family in metrics.collect() if isinstance(metrics, Registry) else metrics:
         name, kind = family.name, family.kind
         if openmetrics:
-            name = family_name(name, kind)
+            name = base_name(name, kind)
             lines += [f"# HELP {name} {_escaped(family.help)}", f"# TYPE {name} {kind}"]
             unit = name.rpartition("_")[2]
             if unit in _UNITS and kind != "info":

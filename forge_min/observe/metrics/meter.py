@@ -13,15 +13,15 @@ from itertools import accumulate
 from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation
 from opentelemetry.metrics import get_meter_provider as global_provider
 
-from .family import AnyFamily, Sample
-from .registry import Registry, family_name
+from .metric import AnyMetric, Sample
+from .registry import Registry, base_name
 
 _UNITS = {"seconds": "s", "bytes": "By"}  # as UCUM writes them
 
-Read = Callable[[AnyFamily], Iterable[Observation]]
+Read = Callable[[AnyMetric], Iterable[Observation]]
 
 
-class Exposed:
+class MeterBridge:
     """The families that a registry has now, as instruments of a provider; the API's global one
     where none is given, also when that is set later. `close()` ends it: instruments cannot be taken
     back, so they tell of nothing from then on.
@@ -37,8 +37,8 @@ class Exposed:
         """Tell of nothing any more. Idempotent."""
         self._open = False
 
-    def _add(self, meter: Meter, family: AnyFamily) -> None:
-        name, help = family_name(family.name, family.kind), family.help
+    def _add(self, meter: Meter, family: AnyMetric) -> None:
+        name, help = base_name(family.name, family.kind), family.help
         unit = _UNITS.get(name.rpartition("_")[2], "")
         if family.kind == "histogram":
             for suffix, read in _OF_HISTOGRAM.items():
@@ -53,20 +53,20 @@ class Exposed:
             meter.create_observable_gauge(family.name, [callback], unit, help)
 
     def _reads(
-        self, family: AnyFamily, read: Read
+        self, family: AnyMetric, read: Read
     ) -> Callable[[CallbackOptions], Iterable[Observation]]:
         return lambda options: read(family) if self._open else ()
 
 
-def _values(family: AnyFamily) -> Iterator[Observation]:
+def _values(family: AnyMetric) -> Iterator[Observation]:
     return (Observation(s.value, _attributes(family, s)) for s in family.samples())
 
 
-def _counts(family: AnyFamily) -> Iterator[Observation]:
+def _counts(family: AnyMetric) -> Iterator[Observation]:
     return (Observation(sum(s.buckets), _attributes(family, s)) for s in family.samples())
 
 
-def _buckets(family: AnyFamily) -> Iterator[Observation]:
+def _buckets(family: AnyMetric) -> Iterator[Observation]:
     bounds = [*map(repr, family.bounds), "+Inf"]
     for sample in family.samples():
         attributes = _attributes(family, sample)
@@ -74,7 +74,7 @@ def _buckets(family: AnyFamily) -> Iterator[Observation]:
             yield Observation(count, {**attributes, "le": bound})
 
 
-def _attributes(family: AnyFamily, sample: Sample) -> dict[str, str]:
+def _attributes(family: AnyMetric, sample: Sample) -> dict[str, str]:
     return dict(zip(family.label_names, sample.labels))
 
 

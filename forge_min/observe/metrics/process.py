@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from functools import cache, partial
 from pathlib import Path
 
-from .family import Across, Callback, Labels
+from .metric import Across, Callback, Labels
 from .registry import Registry
 
 _STAT = Path("/proc/self/stat")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ...fanout import Counter, Histogram
 from ...lazy import lazy_pattern
-from .family import LOCK, Across, AnyFamily, Callback, Cell, Family, Gauge, Kind, Labels
+from .metric import LOCK, Across, AnyMetric, Callback, Cell, Gauge, Kind, Labels, Metric
 
 _NAME = lazy_pattern(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL = lazy_pattern(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
@@ -24,7 +24,7 @@ class Registry:
     """Every metric of a process. Asking for a name again gives the same family."""
 
     def __init__(self) -> None:
-        self._families: dict[str, AnyFamily] = {}
+        self._families: dict[str, AnyMetric] = {}
         self._taken: dict[str, str] = {}  # name → whose family's
         self.counter(
             "forge_metrics_overflow_total",
@@ -35,14 +35,14 @@ class Registry:
 
     def counter(
         self, name: str, help: str, labels: Sequence[str] = (), *, callback: Callback | None = None
-    ) -> Family[Counter]:
+    ) -> Metric[Counter]:
         """A family of counters. callback: reads the value from elsewhere; then there are no cells.
 
         Give it a name that ends in `_total`: OpenMetrics adds that where it is missing. Raises
         ValueError for a name that Prometheus refuses or that another kind or label set has, and
         for a label that is named twice.
         """
-        return self._add(Family(name, help, "counter", tuple(labels), Counter, callback=callback))
+        return self._add(Metric(name, help, "counter", tuple(labels), Counter, callback=callback))
 
     def gauge(
         self,
@@ -52,41 +52,41 @@ class Registry:
         *,
         callback: Callback | None = None,
         across: Across = "sum",
-    ) -> Family[Gauge]:
+    ) -> Metric[Gauge]:
         """A family of gauges; as `counter`. across: "max" where each process tells of the whole."""
         return self._add(
-            Family(name, help, "gauge", tuple(labels), Gauge, callback=callback, across=across)
+            Metric(name, help, "gauge", tuple(labels), Gauge, callback=callback, across=across)
         )
 
-    def info(self, name: str, help: str, values: Mapping[str, str]) -> Family[Gauge]:
+    def info(self, name: str, help: str, values: Mapping[str, str]) -> Metric[Gauge]:
         """What does not change, as the labels of one series that is always 1. Raises ValueError as
         `counter`, and for a name that does not end in `_info`.
         """
         if not name.endswith("_info"):
             raise ValueError(f"{name}: the name of an info ends in _info")
         told = {tuple(values.values()): 1.0}
-        family = Family(
+        family = Metric(
             name, help, "info", tuple(values), Gauge, callback=lambda: told, across="max"
         )
         return self._add(family)
 
     def histogram(
         self, name: str, help: str, labels: Sequence[str] = (), bounds: Sequence[float] = _BOUNDS
-    ) -> Family[Histogram]:
+    ) -> Metric[Histogram]:
         """A family of histograms. bounds: upper bounds of the buckets, ascending, without +Inf."""
         limits = tuple(map(float, bounds))
         if not limits or list(limits) != sorted(set(limits)) or "le" in labels:
             raise ValueError(f"{name}: bounds must ascend and no label may be named 'le'")
         return self._add(
-            Family(name, help, "histogram", tuple(labels), lambda: Histogram(limits), bounds=limits)
+            Metric(name, help, "histogram", tuple(labels), lambda: Histogram(limits), bounds=limits)
         )
 
-    def collect(self) -> list[AnyFamily]:
+    def collect(self) -> list[AnyMetric]:
         """Every family, sorted by name."""
         with LOCK:
             return sorted(self._families.values(), key=lambda family: family.name)
 
-    def _add(self, family: Family[Cell]) -> Family[Cell]:
+    def _add(self, family: Metric[Cell]) -> Metric[Cell]:
         if not _NAME.fullmatch(family.name):
             raise ValueError(f"{family.name!r} is not a metric name")
         for label in family.label_names:
@@ -94,7 +94,7 @@ class Registry:
                 raise ValueError(f"{label!r} is not a label name")
         if len(set(family.label_names)) < len(family.label_names):
             raise ValueError(f"{family.name} has a label twice: {family.label_names}")
-        base = family_name(family.name, family.kind)
+        base = base_name(family.name, family.kind)
         names = [base + suffix for suffix in _SUFFIXES[family.kind]]
         with LOCK:
             known = self._families.get(family.name)
@@ -112,7 +112,7 @@ class Registry:
         return {(f.name,): float(f.overflowed) for f in self.collect() if f.overflowed}
 
 
-def family_name(name: str, kind: Kind) -> str:
+def base_name(name: str, kind: Kind) -> str:
     """The name of a family as OpenMetrics has it: without the suffix of its one series."""
     suffix = {"counter": "_total", "info": "_info"}.get(kind, "")
     return name.removesuffix(suffix) or name

@@ -23,7 +23,7 @@ _PATIENCE = 5.0  # seconds that a shutdown waits
 _log = logging.getLogger("forge_min.observe.otlp")
 
 
-class Batch(SpanProcessor):
+class BatchProcessor(SpanProcessor):
     """The thread `otlp-export`, between the SDK and an exporter.
 
     dropped: spans by reason: "full" found no room, "failed" no taker, or could not be written,
@@ -40,7 +40,7 @@ class Batch(SpanProcessor):
     def _begin(self) -> None:
         self._waiting: deque[ReadableSpan] = deque()
         self.dropped = {"full": 0, "failed": 0, "stopped": 0}
-        self._counting = threading.RLock()  # LOCK: guards `dropped`; as of Recent
+        self._counting = threading.RLock()  # LOCK: guards `dropped`; as of RecentTraces
         self._stopping = False
         self._exporting = 0  # spans that the exporter has just been given
         self._gone = 0  # spans that it has dealt with
@@ -48,7 +48,7 @@ class Batch(SpanProcessor):
         self._hurry = threading.Event()  # a batch is full, or somebody waits for what there is
         self._sent = threading.Condition()  # LOCK: guards what is counted here but for `dropped`
 
-    def end_in_child(self) -> None:
+    def stop_in_child(self) -> None:
         """For a child after a fork, which has no thread to send by: take nothing more. What waits
         is its parent's to send.
         """
@@ -130,12 +130,12 @@ class Batch(SpanProcessor):
             return len(batch)
 
 
-_living: WeakSet[Batch] = WeakSet()
+_living: WeakSet[BatchProcessor] = WeakSet()
 
 
 def _after_fork() -> None:
     for batch in list(_living):
-        batch.end_in_child()
+        batch.stop_in_child()
 
 
 os.register_at_fork(after_in_child=_after_fork)

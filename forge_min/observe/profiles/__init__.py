@@ -4,9 +4,10 @@ Nothing here runs, and nothing is kept, until somebody asks.
 """
 
 from .flame import flame_graph
-from .inspector import Inspector, Question
-from .sampling import Profile, Wait, collapsed, merged
+from .inspector import Inspection, Inspector
+from .sampling import Profile, Wait, format_collapsed, merge_profiles
 
 __all__ = [
-    "Inspector", "Profile", "Question", "Wait", "collapsed", "flame_graph", "merged",
+    "Inspection", "Inspector", "Profile", "Wait", "flame_graph", "format_collapsed",
+    "merge_profiles",
 ]  # fmt: skip

@@ -19,7 +19,7 @@ from .sampling import Profile, Wait, sample
 _LOOKED_AT = 200_000  # objects; of more, every nth is counted for n
 
 
-class Question(NamedTuple):
+class Inspection(NamedTuple):
     """what: "threads", "profile" (seconds, hz, clock), "heap" (seconds, 0: as it is now; top),
     "trace" (on), "gc" (top) or "spans".
     """
@@ -43,7 +43,7 @@ class Inspector:
             "spans": lambda wait: list(recent_trees()),
         }
 
-    def ask(self, question: Question, wait: Wait) -> Any:
+    def ask(self, question: Inspection, wait: Wait) -> Any:
         """The answer: a text, a `Profile`, the last traces, or what JSON can say. Takes as long as
         it says.
         """

@@ -229,7 +229,7 @@ def _frames(innermost: FrameType | None, labels: _Labels) -> list[str]:
     return found
 
 
-def merged(profiles: Mapping[str, Profile]) -> Profile:
+def merge_profiles(profiles: Mapping[str, Profile]) -> Profile:
     """Profiles of several processes as one, each stack below its process's name."""
     counts = {
         (safe(f"process {name}"), *stack): count
@@ -240,7 +240,7 @@ def merged(profiles: Mapping[str, Profile]) -> Profile:
     return first._replace(counts=counts, seconds=max(p.seconds for p in profiles.values()))
 
 
-def collapsed(profile: Profile) -> str:
+def format_collapsed(profile: Profile) -> str:
     """One line a stack, `thread;outer;inner 42`, as stackcollapse writes it
     (https://github.com/brendangregg/FlameGraph#2-fold-stacks), sorted.
     """

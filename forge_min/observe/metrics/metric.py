@@ -99,7 +99,7 @@ class Gauge:
 Cell = TypeVar("Cell", Counter, Gauge, Histogram)
 
 
-class Family(Generic[Cell]):
+class Metric(Generic[Cell]):
     """All cells of one name. Never holds more than 1,000 label sets and the overflow cell.
 
     bounds: of a histogram only, without +Inf. across: what several processes together say.
@@ -142,7 +142,7 @@ class Family(Generic[Cell]):
         cell = self._cells.get(values)
         return self._find(values) if cell is None else cell
 
-    def count(self: Family[Counter], labels: Labels, n: float = 1.0) -> None:
+    def count(self: Metric[Counter], labels: Labels, n: float = 1.0) -> None:
         """Add n to a counter's label set; its exemplar: the span this thread is in, if sampled."""
         cell = self._cells.get(labels)
         (self._find(labels) if cell is None else cell).inc(n)
@@ -151,7 +151,7 @@ class Family(Generic[Cell]):
             self._keep(labels, n, place)
 
     def observe(
-        self: Family[Histogram], labels: Labels, value: float, place: SpanContext | None = None
+        self: Metric[Histogram], labels: Labels, value: float, place: SpanContext | None = None
     ) -> None:
         """Count an observation of a histogram's label set; its bucket's exemplar: the span at
         `place`, else the one this thread is in, if sampled.
@@ -234,4 +234,4 @@ class Family(Generic[Cell]):
         return found
 
 
-AnyFamily = Family[Counter] | Family[Gauge] | Family[Histogram]
+AnyMetric = Metric[Counter] | Metric[Gauge] | Metric[Histogram]
