@@ -1,7 +1,6 @@
-"""The operations server: metrics, health, readiness, profiles and plots, apart from the
-application's own.
+"""The admin server: metrics, health, readiness, profiles and plots, on a port of its own.
 
-Loads neither psycopg nor OpenTelemetry, and each of its parts when it is asked for (PEP 562).
+Loads neither psycopg nor OpenTelemetry. Each module is loaded at its first use (PEP 562).
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Plots of the last minutes as inline SVG. Knows points, and nothing of where they come from."""
+"""Plots of the last minutes as inline SVG."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ Values = Sequence[float | None]
 
 
 class Series(NamedTuple):
-    """One line of a plot. look: its class in admin.css. None in it: nothing is known there."""
+    """One line of a plot.
+
+    look: its class in admin.css.
+    values: None if a value is unknown.
+    """
 
     name: str
     look: str
@@ -26,7 +30,7 @@ class Series(NamedTuple):
 
 
 def plots(points: Sequence[Point]) -> Raw:
-    """All of them, as one element."""
+    """Return all plots as one element."""
     requests = [
         Series("all", "a", [p.requests for p in points]),
         Series("5xx", "bad", [p.failed for p in points]),
@@ -63,7 +67,7 @@ def plots(points: Sequence[Point]) -> Raw:
 
 
 def plot(title: str, unit: str, lines: Sequence[Series]) -> Item:
-    """A figure for plots.html: the lines, and in words what each is at."""
+    """Return the values of a plot for plots.html: its lines, and the current values as text."""
     most = _ceiling(max((v for line in lines for v in line.values if v is not None), default=0.0))
     now = [
         Item(name=line.name, look=line.look, now=_number(line.values[-1] if line.values else None))
@@ -73,7 +77,7 @@ def plot(title: str, unit: str, lines: Sequence[Series]) -> Item:
         title=title,
         unit=unit,
         most=_number(most),
-        told=f"{title}, {unit}, now: " + ", ".join(f"{line.name} {line.now}" for line in now),
+        summary=f"{title}, {unit}, now: " + ", ".join(f"{line.name} {line.now}" for line in now),
         lines=now,
         paths=[
             Item(look=line.look, shape=shape)
@@ -84,7 +88,7 @@ def plot(title: str, unit: str, lines: Sequence[Series]) -> Item:
 
 
 def _shapes(line: Series, most: float) -> Iterator[str]:
-    """The `d` of a path for each stretch without gaps; a value between two gaps is a dot."""
+    """Yield the `d` of a path per stretch without gaps; a value between two gaps is a dot."""
     step, start = _WIDTH / (KEPT - 1), KEPT - len(line.values)
     stretch: list[str] = []
     for index, value in enumerate([*line.values, None], start):
@@ -98,7 +102,7 @@ def _shapes(line: Series, most: float) -> Iterator[str]:
 
 
 def _ceiling(most: float) -> float:
-    """The next of 1, 2, 5, 10, 20 …: an axis that does not change with each value."""
+    """Return the next of 1, 2, 5, 10, 20 …, for an axis that seldom changes."""
     if most <= 0:
         return 1.0
     power = 10.0 ** floor(log10(most))

@@ -98,7 +98,7 @@ class Runtime:
         # What server.ready_path answers by; the process that serves knows more.
         self.readiness: Callable[[], tuple[bool, object] | None] = observe.SingleFlight(
             self.ready
-        ).answer
+        ).result
         self._stack = ExitStack()  # what is running so far; closed where a later part fails
         with self._stack:
             telemetry = new_telemetry(
@@ -264,7 +264,7 @@ class Runtime:
         name = f"{self._config.project.name} admin"
         database = self._admin_database = self._new_database(self._config.database.url, name)
         counted = observe.SingleFlight(lambda: control.counted(database.connection()))
-        self.metrics.watch("forge_jobs", lambda: counted.answer() or {})
+        self.metrics.watch("forge_jobs", lambda: counted.result() or {})
 
     @cached_property
     def jobs_pages(self) -> JobsPages:

@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import observe
 from ..jobs import Job
-from ..observe import current, new_root, recording
+from ..observe import current, is_recording, new_root
 from ..wsgi import Request
 
 
@@ -32,7 +32,7 @@ def new_telemetry(config: Any, *, development: bool) -> observe.Telemetry | None
             lines.put(f"{tree}\n")
 
     return observe.setup(
-        config.service_name, sample_ratio=config.sample_ratio, exporter=exporter, told=told
+        config.service_name, sample_ratio=config.sample_ratio, exporter=exporter, on_trace=told
     )
 
 
@@ -51,7 +51,7 @@ class RequestSpan(observe.Span):
     def __enter__(self) -> Callable[[int], None] | None:  # type: ignore[override]
         environ = self._request.environ
         self._parent = parent = environ.get("HTTP_TRACEPARENT", "")
-        if not parent and not recording():
+        if not parent and not is_recording():
             self._context = context = new_root(False)
             self._token = current.set(context)
             return None

@@ -18,7 +18,7 @@ from .. import db
 from ..auth import current_identity, to_metadata
 from ..db import Database
 from ..notify import check_names
-from ..observe import recording, span, trace_headers
+from ..observe import is_recording, span, trace_headers
 from .job import SQL
 from .kinds import Catalogue
 from .new import Checked, NewJob, checked, encode
@@ -113,7 +113,7 @@ def produced(kind: str, queue: str = "") -> AbstractContextManager[object]:
     """The producer span around an insert, which `caused_by` names as the job's cause
     (OpenTelemetry's conventions for messaging). queue: "" where it may be several.
     """
-    if not recording():  # then the trace that the job belongs to goes on through it
+    if not is_recording():  # then the trace that the job belongs to goes on through it
         return nullcontext()
     where = {"messaging.destination.name": queue} if queue else {}
     return span(f"insert {kind}", kind="producer", attributes=_SENDS | where)

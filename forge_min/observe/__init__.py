@@ -20,7 +20,6 @@ from .logs import (
     log_context,
     log_fields,
     new_handler,
-    redact,
     redact_error,
 )
 from .logs.handler import span_fields
@@ -38,7 +37,7 @@ from .metrics import (
 )
 from .single_flight import SingleFlight
 from .traceparent import SpanContext, new_root
-from .tracing import Span, current, current_traceparent, recording, span, trace_headers
+from .tracing import Span, current, current_traceparent, is_recording, span, trace_headers
 from .wsgi import http_attributes, record_response, trace_wsgi
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ __all__ = [
     "aggregate", "counters_only", "current", "current_traceparent", "flame_graph",
     "format_collapsed", "format_traceback", "http_attributes", "is_text", "line_writer",
     "log_context", "log_fields", "merge_profiles", "new_exporter", "new_handler", "new_root",
-    "record_response", "recording", "redact", "redact_error", "render_metrics", "scrape", "setup",
+    "record_response", "is_recording", "redact_error", "render_metrics", "scrape", "setup",
     "snapshot", "span", "span_fields", "trace_connection", "trace_headers", "trace_wsgi",
 ]  # fmt: skip
 

@@ -69,7 +69,7 @@ class Health:
             return False, {"server": "draining"}
         if self.running is None:
             return False, {"server": "starting"}
-        return self._readiness.answer() or (False, {"database": "does not answer"})
+        return self._readiness.result() or (False, {"database": "does not answer"})
 
     def _ready(self) -> tuple[bool, Mapping[str, Any]]:
         assert self.running is not None

@@ -34,21 +34,21 @@ class Counted:
 def test_a_point_is_what_happened_between_two_looks() -> None:
     site = Counted()
     history = History(site)
-    history.look(100.0)
+    history.record(100.0)
     assert history.points() == []
     for _ in range(90):
         site.metrics.request_done("GET", "/a", 200, 0.004)
     for _ in range(10):
         site.metrics.request_done("POST", "/b", 503, 0.4)
     site.open, site.jobs = 7, {("mail", "available"): 3, ("default", "available"): 2}
-    history.look(102.0)
+    history.record(102.0)
     (point,) = history.points()
     assert (point.requests, point.failed) == (50.0, 5.0)
     assert point.p50 is not None and 0.0025 <= point.p50 <= 0.005
     assert point.p99 is not None and 0.25 <= point.p99 <= 0.5
     assert point.connections == 7 and point.states == {"available": 5}
     site.jobs = None
-    history.look(104.0)
+    history.record(104.0)
     quiet = history.points()[-1]
     assert (quiet.requests, quiet.p50, quiet.p99, quiet.states) == (0.0, None, None, None)
 
@@ -58,9 +58,9 @@ def test_counts_of_a_process_that_ended_make_no_negative_rate() -> None:
     for _ in range(50):
         sites[0].metrics.request_done("GET", "/a", 200, 0.01)
     history = History(lambda: sites[0]())
-    history.look(0.0)
+    history.record(0.0)
     sites.reverse()
-    history.look(2.0)
+    history.record(2.0)
     (point,) = history.points()
     assert (point.requests, point.p99) == (0.0, None)
 
@@ -68,7 +68,7 @@ def test_counts_of_a_process_that_ended_make_no_negative_rate() -> None:
 def test_the_past_has_a_bound() -> None:
     history = History(Counted())
     for second in range(3 * KEPT):
-        history.look(float(second))
+        history.record(float(second))
     assert len(history.points()) == KEPT
 
 

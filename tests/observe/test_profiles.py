@@ -261,7 +261,7 @@ def test_a_picture_has_a_bound_and_one_of_nothing_says_why() -> None:
     wide = Profile({(f"t{n}", f"f{n}"): 1 for n in range(5000)}, 1, 100, "cpu")
     assert not drawn(wide), "each is narrower than can be seen"
     nothing = flame_graph(Profile({}, 1.0, 100, "cpu"), "x")
-    assert "no thread had the processor" in nothing
+    assert "no thread used the processor" in nothing
     ElementTree.fromstring(nothing)
 
 
@@ -271,7 +271,7 @@ def test_a_picture_has_a_bound_and_one_of_nothing_says_why() -> None:
 def ask(inspector: Inspector, what: str, **options: Any) -> Any:
     """As another process would: questions and answers are pickled."""
     question = pickle.loads(pickle.dumps(Inspection(what, options)))
-    return pickle.loads(pickle.dumps(inspector.ask(question, pause)))
+    return pickle.loads(pickle.dumps(inspector.inspect(question, pause)))
 
 
 @pytest.fixture
@@ -307,12 +307,12 @@ def test_what_some_seconds_leave_behind_is_shown_and_then_nothing_is_traced(
         held.extend(bytes(2000) for _ in range(300))
         return False
 
-    told = inspector.ask(Inspection("heap", {"seconds": 5, "top": 3}), waits)
+    told = inspector.inspect(Inspection("heap", {"seconds": 5, "top": 3}), waits)
     assert "test_profiles.py:" in told["changed"][0]["where"]
     assert told["changed"][0]["bytes"] > 600_000 and len(told["top"]) <= 3
     assert not tracemalloc.is_tracing() and len(held) == 300
     tracemalloc.start()
-    inspector.ask(Inspection("heap", {"seconds": 1, "top": 3}), lambda seconds: True)
+    inspector.inspect(Inspection("heap", {"seconds": 1, "top": 3}), lambda seconds: True)
     assert tracemalloc.is_tracing(), "somebody else's goes on"
 
 
@@ -320,10 +320,10 @@ LOOKS = """
 import sys
 from forge_min.observe.profiles import Inspector, Inspection
 inspector, held = Inspector(), []
-inspector.ask(Inspection("trace", {"on": True}), None)
+inspector.inspect(Inspection("trace", {"on": True}), None)
 for _ in range(3):
     held.append([bytes(1000) for _ in range(100)])
-    told = inspector.ask(Inspection("heap", {"seconds": 0, "top": 10_000}), None)
+    told = inspector.inspect(Inspection("heap", {"seconds": 0, "top": 10_000}), None)
 print(sys.modules["forge_min"].__file__)
 print(*(row["where"] for row in told["top"] + told["changed"]), sep="\\n")
 """
@@ -392,7 +392,7 @@ def test_two_profiles_at_once_leave_the_interpreter_as_it_was(inspector: Inspect
     question = Inspection("profile", {"seconds": 0.2, "hz": 100, "clock": "wall"})
     found: list[Profile] = []
     threads = [
-        threading.Thread(target=lambda: found.append(inspector.ask(question, pause)))
+        threading.Thread(target=lambda: found.append(inspector.inspect(question, pause)))
         for _ in range(3)
     ]
     for thread in threads:

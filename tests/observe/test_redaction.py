@@ -292,17 +292,17 @@ def test_a_flood_of_one_place_is_thinned_and_what_was_left_out_is_told() -> None
         made.created = second
         return made
 
-    told = [repeats.left_out(record(1000.5)) for _ in range(350)]
+    told = [repeats.omitted_before(record(1000.5)) for _ in range(350)]
     assert [n for n in told if n is not None] == [0] * 100 + [99, 99]
-    assert repeats.left_out(record(1000.9, line=2)) == 0
-    assert repeats.left_out(record(1001.0)) == 50
-    assert repeats.left_out(record(1001.0)) == 0
+    assert repeats.omitted_before(record(1000.9, line=2)) == 0
+    assert repeats.omitted_before(record(1001.0)) == 50
+    assert repeats.omitted_before(record(1001.0)) == 0
 
 
 def test_code_that_is_made_at_run_time_leaves_memory_bounded() -> None:
     repeats = RepeatLimiter()
     for n in range(10_000):
-        repeats.left_out(logging.LogRecord("x", 20, f"<made {n}>", 1, "m", (), None))
+        repeats.omitted_before(logging.LogRecord("x", 20, f"<made {n}>", 1, "m", (), None))
     assert len(repeats._seen) <= 1000
 
 

@@ -1,4 +1,4 @@
-"""Metrics: the registry, its text for Prometheus, and the series of the process itself."""
+"""Metrics: the registry, its text formats, and the metrics of the process itself."""
 
 from .aggregation import Snapshot, aggregate, counters_only, snapshot
 from .exposition import CONTENT_TYPE, OPENMETRICS_TYPE, render_metrics, scrape

@@ -1,6 +1,6 @@
-"""A family: all series of one name, the cells that count them, and the bound on their number.
+"""A metric family: the series of one name, their cells, and the limit on their number.
 
-Counting happens in the cells of `fanout`, without a lock of ours. It knows no text format.
+The cells of `fanout` count without a Python lock. The text formats are in exposition.py.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from threading import RLock
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
@@ -21,15 +22,15 @@ Kind = Literal["counter", "gauge", "histogram", "info"]
 Across = Literal["sum", "max"]
 Labels = tuple[str, ...]
 Callback = Callable[[], float | Mapping[Labels, float]]
-"""Reads the value when somebody scrapes: one number, or one per label set."""
+"""Returns the value at each scrape: a number, or a number per label set."""
 
 OVERFLOW = "_other"
-"""The label value of the one cell that stands for every label set beyond the limit."""
+"""The label value of the cell that counts all label sets beyond the limit."""
 
 LIMIT = 1000
 
-# LOCK: guards the making of families and cells, `overflowed`, and the values of gauges. SAFETY:
-# reentrant, as a signal's handler may count; held during a fork, so that a child finds it free.
+# LOCK: guards the creation of metrics and cells, `overflowed`, and the values of gauges. SAFETY:
+# reentrant, because a signal handler may count; held during a fork, so it is free in the child.
 LOCK = RLock()
 os.register_at_fork(before=LOCK.acquire, after_in_parent=LOCK.release, after_in_child=LOCK.release)
 
@@ -37,10 +38,10 @@ _log = logging.getLogger(__name__)
 
 
 class Exemplar(NamedTuple):
-    """A span that was measured: its ids, the value, and when, in seconds since 1970.
+    """A measured value with the ids of its span. time: seconds since 1970.
 
-    Source: https://prometheus.io/docs/specs/om/open_metrics_spec/#exemplars. Their labels may have
-    128 characters: ours, `trace_id` and `span_id` in hex, have 63.
+    Source: https://prometheus.io/docs/specs/om/open_metrics_spec/#exemplars. Labels may have 128
+    characters: `trace_id` and `span_id` in hex have 63.
     """
 
     trace_id: int
@@ -50,11 +51,11 @@ class Exemplar(NamedTuple):
 
 
 Exemplars = Sequence[Exemplar | None]
-"""The last sampled span of each bucket, +Inf last; of a counter one. Empty: there was none."""
+"""The last sampled span of each bucket, +Inf last; one of a counter. Empty without any."""
 
 
 class Sample(NamedTuple):
-    """One label set at one moment. buckets: count per bound, not cumulative, +Inf last."""
+    """The value of a label set. buckets: count per bound, not cumulative, +Inf last."""
 
     labels: Labels
     value: float
@@ -63,7 +64,7 @@ class Sample(NamedTuple):
 
 
 def plain(value: object) -> str:
-    """Its text, a lone surrogate as `\\udc80`: two label sets that are written alike are one."""
+    """Return a value as text, a lone surrogate as `\\udc80`, so that equal texts are one label."""
     text = str(value)
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
@@ -78,7 +79,7 @@ class Gauge:
 
     @property
     def value(self) -> float:
-        """What it stands at."""
+        """The current value."""
         return self._value
 
     def set(self, value: float) -> None:
@@ -92,78 +93,76 @@ class Gauge:
             self._value += n
 
     def dec(self, n: float = 1.0) -> None:
-        """Take n away."""
+        """Subtract n."""
         self.inc(-n)
 
 
 Cell = TypeVar("Cell", Counter, Gauge, Histogram)
 
 
+@dataclass(eq=False)
 class Metric(Generic[Cell]):
-    """All cells of one name. Never holds more than 1,000 label sets and the overflow cell.
+    """A metric family. Has at most 1,000 label sets and the overflow cell.
 
-    bounds: of a histogram only, without +Inf. across: what several processes together say.
+    bounds: of a histogram only, without +Inf.
+    callback: returns the values; the metric then has no cells.
+    across: how the values of several processes are combined.
     """
 
-    def __init__(
-        self,
-        name: str,
-        help: str,
-        kind: Kind,
-        labels: Labels,
-        new_cell: Callable[[], Cell],
-        *,
-        bounds: tuple[float, ...] = (),
-        callback: Callback | None = None,
-        across: Across = "sum",
-    ) -> None:
-        self.name = name
-        self.help = plain(help)
-        self.kind: Kind = kind
-        self.label_names = labels
-        self.bounds = bounds
-        self.shape = (kind, labels, bounds)
-        self.callback = callback
-        self.across: Across = across
+    name: str
+    help: str
+    kind: Kind
+    label_names: Labels
+    new_cell: Callable[[], Cell]
+    bounds: tuple[float, ...] = ()
+    callback: Callback | None = None
+    across: Across = "sum"
+
+    def __post_init__(self) -> None:
+        self.help = plain(self.help)
+        self.shape = (self.kind, self.label_names, self.bounds)
         self.overflowed = 0
-        self._new_cell: Callable[[], Cell] = new_cell
         self._cells: dict[Labels, Cell] = {}
-        # LOCK: none; to set one place of a list is atomic, and any of two at once may stay.
+        # LOCK: none; setting an item of a list is atomic, and either of two writers may win.
         self._exemplars: dict[Labels, list[Exemplar | None]] = {}
-        if not labels and callback is None:
-            self._cells[()] = new_cell()
+        if not self.label_names and self.callback is None:
+            self._cells[()] = self.new_cell()
 
     def labels(self, *values: str) -> Cell:
-        """The cell of one label set, in the order of the names. Give strings: others are slower.
+        """Return the cell of a label set.
 
-        Beyond the limit every new set gets the one cell labelled `_other`, and is counted. Raises
-        ValueError when the number of values is wrong.
+        Beyond the limit, each new set is counted in the cell `_other`.
+
+        values: in the order of the names; other types than str are slower.
+
+        Raises ValueError for a wrong number of values.
         """
         cell = self._cells.get(values)
         return self._find(values) if cell is None else cell
 
     def count(self: Metric[Counter], labels: Labels, n: float = 1.0) -> None:
-        """Add n to a counter's label set; its exemplar: the span this thread is in, if sampled."""
+        """Add n to a label set of a counter, with the current span, if sampled, as exemplar."""
         cell = self._cells.get(labels)
         (self._find(labels) if cell is None else cell).inc(n)
-        place = current.get()
-        if place is not None and place.sampled:
-            self._keep(labels, n, place)
+        context = current.get()
+        if context is not None and context.sampled:
+            self._set_exemplar(labels, n, context)
 
     def observe(
-        self: Metric[Histogram], labels: Labels, value: float, place: SpanContext | None = None
+        self: Metric[Histogram], labels: Labels, value: float, context: SpanContext | None = None
     ) -> None:
-        """Count an observation of a histogram's label set; its bucket's exemplar: the span at
-        `place`, else the one this thread is in, if sampled.
+        """Count a value in a label set of a histogram.
+
+        The exemplar of its bucket is the span `context`, default the current one, if sampled.
         """
-        # PERF: one look at a context variable where nothing is sampled (benchmarks/observe).
+        # PERF: one lookup of a context variable if nothing is sampled (benchmarks/observe).
         cell = self._cells.get(labels)
         (self._find(labels) if cell is None else cell).observe(value)
-        place = place or current.get()
-        if place is not None and place.sampled:
-            self._keep(labels, value, place)
+        context = context or current.get()
+        if context is not None and context.sampled:
+            self._set_exemplar(labels, value, context)
 
-    def _keep(self, labels: Labels, value: float, place: SpanContext) -> None:
+    def _set_exemplar(self, labels: Labels, value: float, context: SpanContext) -> None:
         if labels not in self._cells:
             labels = tuple(map(plain, labels))
         if labels not in self._cells:
@@ -171,11 +170,11 @@ class Metric(Generic[Cell]):
         row = self._exemplars.get(labels)
         if row is None:
             row = self._exemplars.setdefault(labels, [None] * (len(self.bounds) + 1))
-        made = Exemplar(place.trace_id, place.span_id, value, time.time())
-        row[bisect_left(self.bounds, value)] = made
+        exemplar = Exemplar(context.trace_id, context.span_id, value, time.time())
+        row[bisect_left(self.bounds, value)] = exemplar
 
-    def _find(self, given: Labels) -> Cell:
-        values = tuple(map(plain, given))
+    def _find(self, labels: Labels) -> Cell:
+        values = tuple(map(plain, labels))
         if len(values) != len(self.label_names):
             raise ValueError(f"{self.name} has the labels {self.label_names}, not {len(values)}")
         with LOCK:
@@ -187,14 +186,14 @@ class Metric(Generic[Cell]):
                 values = (OVERFLOW,) * len(values)
                 cell = self._cells.get(values)
             if cell is None:
-                cell = self._cells.setdefault(values, self._new_cell())
+                cell = self._cells.setdefault(values, self.new_cell())
             return cell
 
     def samples(self) -> Iterable[Sample]:
-        """Every cell's value now. A callback that raises is logged and gives no samples."""
-        return self._called(self.callback) if self.callback else self._counted()
+        """Return the current values. If the callback raises, logs it and returns no samples."""
+        return self._call(self.callback) if self.callback else self._read_cells()
 
-    def _counted(self) -> Iterator[Sample]:
+    def _read_cells(self) -> Iterator[Sample]:
         with LOCK:
             cells = list(self._cells.items())
         for labels, cell in cells:
@@ -205,7 +204,7 @@ class Metric(Generic[Cell]):
             else:
                 yield Sample(labels, cell.value, (), exemplars)
 
-    def _called(self, callback: Callback) -> Iterable[Sample]:
+    def _call(self, callback: Callback) -> Iterable[Sample]:
         try:
             value = callback()
             values = value if isinstance(value, Mapping) else {(): value}
@@ -215,23 +214,23 @@ class Metric(Generic[Cell]):
             return []
 
     def _bounded(self, values: Mapping[Any, float]) -> Mapping[Labels, float]:
-        """Those of a callback, as texts; what is beyond the limit is added up as `_other`, and
-        counted: as many as there were at most, for the same are told at each scrape.
+        """Return the values of a callback, with the sum of those beyond the limit as `_other`.
+
+        `overflowed` is the highest number beyond the limit: each scrape has the same label sets.
         """
-        found: dict[Labels, float] = {}
+        bounded: dict[Labels, float] = {}
         beyond = 0
-        for given, value in values.items():
-            labels = tuple(map(plain, given))
+        for key, value in values.items():
+            labels = tuple(map(plain, key))
             if len(labels) != len(self.label_names):
-                raise ValueError(f"{labels} are no values of the labels {self.label_names}")
-            if labels not in found and len(found) >= LIMIT:
+                raise ValueError(f"{labels} do not match the labels {self.label_names}")
+            if labels not in bounded and len(bounded) >= LIMIT:
                 labels = (OVERFLOW,) * len(labels)
                 beyond += 1
-            found[labels] = found.get(labels, 0.0) + float(value)
-        if beyond:
-            with LOCK:
-                self.overflowed = max(self.overflowed, beyond)
-        return found
+            bounded[labels] = bounded.get(labels, 0.0) + float(value)
+        with LOCK:
+            self.overflowed = max(self.overflowed, beyond)
+        return bounded
 
 
 AnyMetric = Metric[Counter] | Metric[Gauge] | Metric[Histogram]

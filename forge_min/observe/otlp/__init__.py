@@ -1,4 +1,4 @@
-"""Spans to an OpenTelemetry collector: OTLP/HTTP with JSON bodies, by the standard library."""
+"""The export of spans to an OpenTelemetry collector: OTLP/HTTP with JSON bodies."""
 
 from .batch import BatchProcessor
 from .exporter import OTLPExporter, encode_spans, new_exporter

@@ -1,6 +1,6 @@
-"""Profiles: where this process spends its time, what fills its memory, what each thread does.
+"""Profiles of this process: its time, its memory, and the stacks of its threads.
 
-Nothing here runs, and nothing is kept, until somebody asks.
+Nothing runs and nothing is stored before an inspection.
 """
 
 from .flame import flame_graph

@@ -60,7 +60,7 @@ def _answer(health: Health, inspector: Inspector, question: Inspection, asker: C
         elif question == COUNTED:
             answer = health.counted()
         else:
-            answer = inspector.ask(question, asker.poll)
+            answer = inspector.inspect(question, asker.poll)
         asker.send((os.getpid(), answer))
 
 
@@ -115,12 +115,12 @@ class ManyProcesses:
         """As of `admin.ProcessInspector`."""
         return [*self._links, ADMIN]
 
-    def ask(
+    def inspect(
         self, names: Sequence[str], question: Inspection, wait: Wait = lambda _: False
     ) -> Mapping[str, Reply]:
         """As of `admin.ProcessInspector`. A process that hangs makes only the first asker wait."""
         if ADMIN in names:
-            return {ADMIN: Reply(os.getpid(), self._inspector.ask(question, wait))}
+            return {ADMIN: Reply(os.getpid(), self._inspector.inspect(question, wait))}
         with ExitStack() as stack:
             asked: dict[Connection, str] = {}
             for name in names:

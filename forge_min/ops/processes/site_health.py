@@ -79,9 +79,9 @@ class HealthOfMany(Health):
         """Ready when each process is."""
         _, reasons = super().ready()
         found = dict(reasons)
-        told = self._states.answer() or {}
+        told = self._states.result() or {}
         for name in self._others.serving():
-            why = told[name].answer[0][1] if name in told else {"process": "does not answer"}
+            why = told[name].result[0][1] if name in told else {"process": "does not answer"}
             found |= {f"process {name}: {what}": reason for what, reason in why.items()}
         return not found, found
 
@@ -90,7 +90,7 @@ class HealthOfMany(Health):
         # Its forge_ready asks all of them.
         own = snapshot(self.running.metrics.registry) if self.running else []
         if self.running is None:
-            self._states.answer()
+            self._states.result()
         with self._lock:
             # As it will be when this process is killed.
             gone = aggregate([counters_only(own), self._gone])
@@ -99,12 +99,12 @@ class HealthOfMany(Health):
 
     def counted(self) -> Snapshot:
         """The series of the plots of all processes that answer now."""
-        told = self._others.ask(self._others.serving(), COUNTED)
-        return aggregate([super().counted(), *(of.answer for of in told.values())])
+        told = self._others.inspect(self._others.serving(), COUNTED)
+        return aggregate([super().counted(), *(of.result for of in told.values())])
 
     def _ask(self) -> Mapping[str, Reply]:
         """Ask all for their state, and count."""
-        told = self._others.ask(self._others.serving(), STATE)
+        told = self._others.inspect(self._others.serving(), STATE)
         with self._lock:
             for name, taken in self._latest.items():
                 self._latest[name] = counters_only(taken)  # gauges of those that do not answer
