@@ -18,6 +18,10 @@ class Reply(NamedTuple):
     result: Any
 
 
+Replies = Mapping[str, Reply]
+"""Replies by the name of the process."""
+
+
 class ProcessInspector(Protocol):
     """The processes that `AdminServer` can inspect."""
 
@@ -27,9 +31,7 @@ class ProcessInspector(Protocol):
     def serving(self) -> Sequence[str]:
         """Return the processes that serve requests, the default selection."""
 
-    def inspect(
-        self, names: Sequence[str], inspection: Inspection, wait: Wait
-    ) -> Mapping[str, Reply]:
+    def inspect(self, names: Sequence[str], inspection: Inspection, wait: Wait) -> Replies:
         """Inspect processes concurrently, and return the replies by name.
 
         A process that does not reply is missing. wait: as in `Inspector.inspect`; ends the waiting.
@@ -49,9 +51,7 @@ class LocalInspector:
 
     serving = names
 
-    def inspect(
-        self, names: Sequence[str], inspection: Inspection, wait: Wait
-    ) -> Mapping[str, Reply]:
+    def inspect(self, names: Sequence[str], inspection: Inspection, wait: Wait) -> Replies:
         """Inspect this process."""
         return {
             name: Reply(os.getpid(), self._inspector.inspect(inspection, wait)) for name in names

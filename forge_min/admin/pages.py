@@ -68,9 +68,10 @@ class Pages:
 
 def uptime(seconds: float) -> str:
     """Return the two largest units of a duration, as "3 d 4 h"."""
-    minutes, left = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (left, "s")]
-    largest = next((i for i, (number, _) in enumerate(parts) if number), len(parts) - 1)
-    return " ".join(f"{number} {unit}" for number, unit in parts[largest : largest + 2])
+    parts: list[str] = []
+    left = int(seconds)
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
+        number, left = divmod(left, size)
+        if number or parts or size == 1:
+            parts.append(f"{number} {unit}")
+    return " ".join(parts[:2])

@@ -12,7 +12,20 @@ from .history import KEPT, PERIOD, Point
 from .templates import plots as page
 
 _WIDTH, _HEIGHT = 300, 80  # as in plots.html
-_STATES = ("available", "running", "scheduled", "retryable", "discarded")
+# title, unit, factor, name of each line → look, field of Point
+_PLOTS = (
+    ("Requests", "per second", 1, {"all": ("a", "requests"), "5xx": ("bad", "failed")}),
+    ("Latency", "ms", 1000, {"p50": ("a", "p50"), "p99": ("b", "p99")}),
+    (
+        "Jobs ended",
+        "per second",
+        1,
+        {"completed": ("a", "jobs_done"), "failed": ("bad", "jobs_failed")},
+    ),
+    ("Connections", "open", 1, {"HTTP": ("a", "connections"), "streams": ("b", "streams")}),
+    ("Processor", "% of one", 100, {"all processes": ("a", "processor")}),
+)
+_STATES = {"available": "a", "running": "b", "scheduled": "c", "retryable": "d", "discarded": "bad"}
 
 Values = Sequence[float | None]
 
@@ -31,38 +44,18 @@ class Series(NamedTuple):
 
 def plots(points: Sequence[Point]) -> Raw:
     """Return all plots as one element."""
-    requests = [
-        Series("all", "a", [p.requests for p in points]),
-        Series("5xx", "bad", [p.failed for p in points]),
-    ]
-    latency = [
-        Series("p50", "a", [_milli(p.p50) for p in points]),
-        Series("p99", "b", [_milli(p.p99) for p in points]),
-    ]
-    ended = [
-        Series("completed", "a", [p.jobs_done for p in points]),
-        Series("failed", "bad", [p.jobs_failed for p in points]),
-    ]
-    looks = ("a", "b", "c", "d", "bad")
+    shown = []
+    for title, unit, factor, lines in _PLOTS:
+        series = [
+            Series(name, look, [_scaled(getattr(point, field), factor) for point in points])
+            for name, (look, field) in lines.items()
+        ]
+        shown.append(plot(title, unit, series))
     states = [
-        Series(
-            state, look, [None if p.states is None else p.states.get(state, 0.0) for p in points]
-        )
-        for state, look in zip(_STATES, looks)
+        Series(state, look, [None if p.states is None else p.states.get(state, 0) for p in points])
+        for state, look in _STATES.items()
     ]
-    open_ones = [
-        Series("HTTP", "a", [p.connections for p in points]),
-        Series("streams", "b", [p.streams for p in points]),
-    ]
-    processor = [Series("all processes", "a", [100 * p.processor for p in points])]
-    shown = [
-        plot("Requests", "per second", requests),
-        plot("Latency", "ms", latency),
-        plot("Jobs ended", "per second", ended),
-        plot("Jobs", "by state", states),
-        plot("Connections", "open", open_ones),
-        plot("Processor", "% of one", processor),
-    ]
+    shown.insert(3, plot("Jobs", "by state", states))
     return Raw(page.render(plots=shown, minutes=round(PERIOD * KEPT / 60)))
 
 
@@ -117,5 +110,5 @@ def _number(value: float | None) -> str:
     return f"{value:.2g}" if value < 10 else f"{value:.1f}"
 
 
-def _milli(seconds: float | None) -> float | None:
-    return None if seconds is None else seconds * 1000
+def _scaled(value: float | None, factor: int) -> float | None:
+    return None if value is None else value * factor

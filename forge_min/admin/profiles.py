@@ -17,7 +17,7 @@ from ..errors import BadRequest
 from ..lazy import lazy_pattern
 from ..observe import Inspection, Profile, Wait, flame_graph, format_collapsed, merge_profiles
 from ..wsgi import Handler, HTTPProblem, Request, Response, first, preferred, text_response
-from .inspection import ProcessInspector, Reply
+from .inspection import ProcessInspector, Replies
 
 PATH = "/debug/pprof/"
 _NUMBER = lazy_pattern(r"[0-9]{1,5}(\.[0-9]{1,3})?")
@@ -104,7 +104,7 @@ class Profiles:
         parts = ["\n".join([_head(n, r.pid), *lines(r.result)]) for n, r in replies.items()]
         return text_response("\n\n".join([*parts, *missing_lines(names, replies)]) + "\n")
 
-    def _inspect(self, names: Sequence[str], inspection: Inspection) -> Mapping[str, Reply]:
+    def _inspect(self, names: Sequence[str], inspection: Inspection) -> Replies:
         """Return the replies by process. Raises HTTPProblem 503 if no process replies."""
         replies = self._inspector.inspect(names, inspection, self._wait)
         if not replies:
@@ -126,9 +126,7 @@ class Profiles:
         """Run one costly inspection at a time. Raises HTTPProblem 503 during another one."""
         if not self._lock.acquire(blocking=False):
             left = max(1, ceil(self._until - time.monotonic()))
-            raise _unavailable(
-                f"another profile is running, one at a time; try again in {left} s", left
-            )
+            raise _unavailable(f"one at a time; try again in {left} s", left)
         self._until = time.monotonic() + seconds
         try:
             yield
@@ -149,9 +147,7 @@ def _top(query: Query) -> int:
     return int(_number(query, "top", 30, 1, 1000))
 
 
-def _profile_response(
-    names: Sequence[str], replies: Mapping[str, Reply], request: Request
-) -> Response:
+def _profile_response(names: Sequence[str], replies: Replies, request: Request) -> Response:
     """Return collapsed stacks, or a flame graph if the client prefers images or HTML."""
     profiles: dict[str, Profile] = {name: reply.result for name, reply in replies.items()}
     profile = merge_profiles(profiles) if len(profiles) > 1 else next(iter(profiles.values()))
@@ -176,7 +172,7 @@ def _head(name: str, pid: int) -> str:
     return f"process {name} (pid {pid})"
 
 
-def missing_lines(names: Sequence[str], replies: Mapping[str, Reply]) -> list[str]:
+def missing_lines(names: Sequence[str], replies: Replies) -> list[str]:
     """Return a line for each process without a reply."""
     return [f"process {name}: no answer" for name in names if name not in replies]
 

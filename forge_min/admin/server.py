@@ -9,7 +9,6 @@ import json
 import secrets
 import socket
 import threading
-from collections.abc import Mapping
 from ipaddress import ip_address
 
 from ..errors import ServerError
@@ -78,11 +77,9 @@ class AdminServer:
             **Pages(project, health, self._history).routes(),
             **Profiles(health.inspector, self._stopping.wait).routes(),
             **Traces(health.inspector, self._stopping.wait, project).routes(),
-            "GET /metrics": lambda request: _metrics(
-                *health.metrics(request.header("Accept") or "")
-            ),
+            "GET /metrics": self._metrics,
             "GET /healthz": lambda _: json_response({"status": "ok", **health.alive()}),
-            "GET /readyz": lambda _: _readyz(*health.ready()),
+            "GET /readyz": self._readyz,
             "GET /static/forge/{path...}": StaticFiles(files("forge_min.html") / "assets"),
             "GET /static/admin/{path...}": StaticFiles(files(__package__) / "assets"),
             **{f"GET {path}": self._show_jobs for path in _JOBS},
@@ -125,6 +122,14 @@ class AdminServer:
         self._server.stop(timeout)
         self._history.stop()
 
+    def _metrics(self, request: Request) -> Response:
+        kind, body = self._health.metrics(request.header("Accept") or "")
+        return Response(200, body, [("Content-Type", kind)])
+
+    def _readyz(self, request: Request) -> Response:
+        ready, reasons = self._health.ready()
+        return json_response({"ready": ready, "reasons": dict(reasons)}, 200 if ready else 503)
+
     def _show_jobs(self, request: Request) -> Response:
         show = self._health.jobs()
         if show is None:
@@ -145,14 +150,6 @@ def _plain_errors(request: Request, handler: Handler) -> Response:
         headers = [*response.headers, ("Cache-Control", "no-store")]
         response = Response(response.status, response.body, headers)
     return response
-
-
-def _metrics(kind: str, body: bytes) -> Response:
-    return Response(200, body, [("Content-Type", kind)])
-
-
-def _readyz(good: bool, reasons: Mapping[str, object]) -> Response:
-    return json_response({"ready": good, "reasons": dict(reasons)}, 200 if good else 503)
 
 
 def _is_loopback(host: str) -> bool:

@@ -27,7 +27,7 @@ _NONE = (
 class Traces:
     """The page of traces.
 
-    inspector: the processes whose traces are shown.
+    inspector: the source of the traces.
     wait: as in `Inspector.inspect`.
     project: the project's name.
     """

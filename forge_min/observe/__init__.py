@@ -1,4 +1,4 @@
-"""Seeing inside: logs, metrics, traces. Loads neither psycopg nor OpenTelemetry.
+"""Observability: logs, metrics, traces and profiles. Loads neither psycopg nor OpenTelemetry.
 
 `setup`, `Telemetry`, `OTLPExporter` and `MeterBridge` need OpenTelemetry. They are loaded at their
 first use (PEP 562), so a process that exports no spans does not pay for it (40 ms, 10 MiB).
@@ -10,31 +10,12 @@ from typing import TYPE_CHECKING
 
 from ..lazy import lazy_exports
 from .connections import trace_connection
-from .logs import (
-    AccessLog,
-    LineWriter,
-    add_log_fields,
-    format_traceback,
-    is_text,
-    line_writer,
-    log_context,
-    log_fields,
-    new_handler,
-    redact_error,
-)
-from .logs.handler import span_fields
-from .metrics import (
-    CONTENT_TYPE,
-    OPENMETRICS_TYPE,
-    Registry,
-    Snapshot,
-    add_process_metrics,
-    aggregate,
-    counters_only,
-    render_metrics,
-    scrape,
-    snapshot,
-)
+from .logs import AccessLog, LineWriter, format_traceback, line_writer, log_fields, redact_error
+from .logs.handler import add_log_fields, is_text, log_context, new_handler, span_fields
+from .metrics import Registry
+from .metrics.aggregation import Snapshot, aggregate, counters_only, snapshot
+from .metrics.exposition import CONTENT_TYPE, OPENMETRICS_TYPE, render_metrics, scrape
+from .metrics.process import add_process_metrics
 from .single_flight import SingleFlight
 from .traceparent import SpanContext, new_root
 from .tracing import Span, current, current_traceparent, is_recording, span, trace_headers
@@ -43,15 +24,9 @@ from .wsgi import http_attributes, record_response, trace_wsgi
 if TYPE_CHECKING:
     from .metrics.meter import MeterBridge
     from .otlp import OTLPExporter, new_exporter
-    from .profiles import (
-        Inspection,
-        Inspector,
-        Profile,
-        Wait,
-        flame_graph,
-        format_collapsed,
-        merge_profiles,
-    )
+    from .profiles import Inspection, Inspector, Profile, Wait
+    from .profiles.flame import flame_graph
+    from .profiles.sampling import format_collapsed, merge_profiles
     from .recent_traces import Branch, Tree
     from .sdk import Telemetry, setup
 
@@ -72,15 +47,9 @@ __getattr__ = lazy_exports(
     {
         "metrics.meter": ["MeterBridge"],
         "otlp": ["OTLPExporter", "new_exporter"],
-        "profiles": [
-            "Inspector",
-            "Profile",
-            "Inspection",
-            "Wait",
-            "format_collapsed",
-            "flame_graph",
-            "merge_profiles",
-        ],
+        "profiles": ["Inspection", "Inspector", "Profile", "Wait"],
+        "profiles.flame": ["flame_graph"],
+        "profiles.sampling": ["format_collapsed", "merge_profiles"],
         "recent_traces": ["Branch", "Tree"],
         "sdk": ["Telemetry", "setup"],
     },

@@ -109,7 +109,9 @@ def _statement(conn: Any, query: Any) -> AbstractContextManager[Span | None]:
     if context is None or not context.sampled:
         return _NOTHING
     info, text = conn.info, _text(conn, query)
-    text = without_values(text, escapes="\\" in text and _has_escapes(info))
+    # A closed connection reports no parameter: then a backslash may be an escape.
+    escapes = "\\" in text and info.parameter_status("standard_conforming_strings") != "on"
+    text = without_values(text, escapes=escapes)
     name = operation(text)
     attributes = {
         "db.system.name": "postgresql",
@@ -125,20 +127,14 @@ def _statement(conn: Any, query: Any) -> AbstractContextManager[Span | None]:
 
 
 def _text(conn: Any, query: Any) -> str:
+    if isinstance(query, str):
+        return query
     if isinstance(query, bytes):
-        text = query.decode(conn.info.encoding, "replace")
-    elif isinstance(query, str):
-        text = query
-    elif hasattr(query, "as_string"):  # psycopg.sql.Composable, possibly with literals
-        text = query.as_string(conn)
-    else:  # a template string (PEP 750): its values are parameters
-        text = "?".join(getattr(query, "strings", (type(query).__name__,)))
-    return text
-
-
-def _has_escapes(info: Any) -> bool:
-    """Return whether a backslash escapes in every literal; true on a closed connection."""
-    return bool(info.parameter_status("standard_conforming_strings") != "on")
+        return query.decode(conn.info.encoding, "replace")
+    if hasattr(query, "as_string"):  # psycopg.sql.Composable, possibly with literals
+        return str(query.as_string(conn))
+    # A template string (PEP 750): its values are parameters.
+    return "?".join(getattr(query, "strings", (type(query).__name__,)))
 
 
 def _total_rows(cursor: Any) -> int:

@@ -174,7 +174,7 @@ def _tree(complete: _OpenTrace) -> Tree:
         ids = span.get_span_context()
         below = sorted(children.pop(ids.span_id if ids else -1, ()), key=_start, reverse=True)
         stack += [(depth + 1, child) for child in below]
-    # Spans whose parent did not end before the root.
+    # Spans without a parent that ended before the root.
     orphans = sorted((span for rows in children.values() for span in rows), key=_start)
     branches += [_branch(1, span, start) for span in orphans]
     context = root.get_span_context()

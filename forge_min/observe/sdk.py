@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import Token
+from dataclasses import dataclass
 from typing import Any
 
 from opentelemetry import context as otel
@@ -22,7 +23,7 @@ from opentelemetry.util.types import Attributes as OtelAttributes
 
 from .. import __version__
 from .logs import format_traceback, redact_error
-from .logs.redaction import message_of, name_of
+from .logs.redaction import error_message, type_name
 from .otlp import BatchProcessor
 from .recent_traces import RecentTraces, Tree
 from .traceparent import SpanContext
@@ -98,9 +99,10 @@ class RecordedSpan:
 
         Parameters as for the SDK's `record_exception`.
         """
+        message = redact_error(error_message(exception)[:_READ], exception)
         redacted = {
-            "exception.type": name_of(exception),
-            "exception.message": redact_error(message_of(exception)[:_READ], exception)[:_LONGEST],
+            "exception.type": type_name(exception),
+            "exception.message": message[:_LONGEST],
             "exception.stacktrace": format_traceback(exception, most=_READ)[:_TRACE],
             "exception.escaped": str(escaped),
         }
@@ -120,28 +122,19 @@ class RecordedSpan:
         self._span.end()
 
 
+@dataclass(eq=False)
 class Telemetry:
     """The providers of one process."""
 
-    def __init__(
-        self,
-        tracer_provider: TracerProvider,
-        meter_provider: MeterProvider,
-        sample_ratio: float,
-        recent: RecentTraces,
-        batch: BatchProcessor | None,
-    ) -> None:
-        self.recent = recent
-        self._batch = batch
-        self.tracer_provider = tracer_provider
-        self._tracer = tracer_provider.get_tracer("forge_min", __version__)
-        self.meter_provider = meter_provider
-        self.sample_ratio = sample_ratio
-        self._open = True
+    tracer_provider: TracerProvider
+    meter_provider: MeterProvider
+    sample_ratio: float
+    recent: RecentTraces
+    _batch: BatchProcessor | None
 
-    def trees(self) -> Sequence[Tree]:
-        """Return the traces that ended last, newest first."""
-        return self.recent.trees()
+    def __post_init__(self) -> None:
+        self._tracer = self.tracer_provider.get_tracer("forge_min", __version__)
+        self._open = True
 
     @property
     def dropped(self) -> Mapping[str, int]:
@@ -234,7 +227,7 @@ def setup(
         the caller takes precedence.
     exporter: exports ended spans in batches, on the thread `otlp-export`. None exports no spans,
         unless a processor is added to `tracer_provider`.
-    on_trace: called with the tree of each trace whose root ended in this process.
+    on_trace: called with the tree of each trace when its root has ended in this process.
     metric_readers: readers of `meter_provider`, for your own instruments and for a registry with a
         `MeterBridge`.
 

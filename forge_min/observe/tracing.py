@@ -51,7 +51,7 @@ def is_recorder(recorder: Telemetry) -> bool:
 
 def recent_trees() -> Sequence[Any]:
     """Return the traces of this process that ended last, newest first, as `recent_traces.Tree`."""
-    return () if _recorder is None else _recorder.trees()
+    return () if _recorder is None else _recorder.recent.trees()
 
 
 def current_context() -> SpanContext | None:

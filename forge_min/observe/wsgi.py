@@ -132,7 +132,7 @@ def record_response(environ: WSGIEnvironment, active: Span, code: int) -> None:
 
 
 class _Body:
-    """A response body whose close ends the span, after the application's own close.
+    """A response body that ends the span in `close`, after the application's own close.
 
     Its chunks are made inside the span, whatever the thread does between them.
     """

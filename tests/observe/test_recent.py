@@ -187,7 +187,7 @@ for n in range(150):
     if not child:
         with trace.get_tracer("a library").start_as_current_span("by the API"):
             pass
-        names = {branch.name for tree in telemetry.trees() for branch in tree.branches}
+        names = {branch.name for tree in telemetry.recent.trees() for branch in tree.branches}
         assert names <= {"by the API"}, "none of its parent's"
         assert telemetry.flush() and not any(telemetry.dropped.values())
         telemetry.shutdown()
@@ -198,7 +198,7 @@ for n in range(150):
 done.set()
 for thread in threads:
     thread.join()
-assert telemetry.trees()
+assert telemetry.recent.trees()
 telemetry.shutdown()
 print("forked")
 """

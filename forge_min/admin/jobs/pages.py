@@ -24,6 +24,7 @@ from ...wsgi import (
     StaticFiles,
     check_csrf,
     csrf_field,
+    first,
     html_response,
     redirect,
 )
@@ -42,7 +43,7 @@ class JobsPages:
 
     database: connections for the admin threads only.
     project: the project's name.
-    reporting_kinds: returns the kinds whose worker is notified of a discarded job.
+    reporting_kinds: returns the kinds with a handler for discarded jobs.
     """
 
     def __init__(
@@ -88,9 +89,9 @@ class JobsPages:
         return html_response(page)
 
     def _list(self, request: Request) -> Response:
-        values = {name: _last(request, name) for name in ("state", *_FIELDS)}
+        values = {name: first(request.query, name) for name in ("state", *_FIELDS)}
         selected = {name: value for name, value in values.items() if value}
-        before = _last(request, "before")
+        before = first(request.query, "before")
         filters: dict[str, Any] = {name: selected.get(name) for name in _FIELDS}
         rows = control.list_jobs(
             self._database.connection(),
@@ -109,7 +110,7 @@ class JobsPages:
                 Item(
                     **row,
                     due=control.moment(row["scheduled_at"]),
-                    last_error=_first_line(row["error"]),
+                    last_error=(row["error"] or "").split("\n")[0][:120],
                 )
                 for row in rows
             ],
@@ -145,12 +146,8 @@ class JobsPages:
         return redirect(f"/jobs/{id}")
 
     def _queue(self, change: Callable[..., object], request: Request) -> Response:
-        change(self._database.connection(), _last(request, "queue"))
+        change(self._database.connection(), first(request.query, "queue"))
         return redirect("/jobs")
-
-
-def _last(request: Request, name: str) -> str:
-    return request.query.get(name, [""])[-1]
 
 
 def _number(text: str) -> int:
@@ -210,14 +207,8 @@ def _relations(storage: Mapping[str, Any]) -> list[Item]:
     rows = [("forge_job", storage["table_bytes"], storage["live_rows"], storage["dead_rows"], "")]
     rows += [(n, i["bytes"], i["rows"], "", i["scans"]) for n, i in storage["indexes"].items()]
     return [
-        Item(
-            name=name,
-            size=f"{bytes / 1024 / 1024:.1f} MiB",
-            rows=f"{rows:.0f}",
-            dead=dead,
-            scans=scans,
-        )
-        for name, bytes, rows, dead, scans in rows
+        Item(name=name, size=f"{bytes / 2**20:.1f} MiB", rows=f"{n:.0f}", dead=dead, scans=scans)
+        for name, bytes, n, dead, scans in rows
     ]
 
 
@@ -245,14 +236,9 @@ def _facts(job: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _error(error: Mapping[str, Any]) -> Item:
-    head = (
-        f"Attempt {error.get('attempt')} at {control.moment(error.get('at'))}: {error.get('error')}"
-    )
+    at = control.moment(error.get("at"))
+    head = f"Attempt {error.get('attempt')} at {at}: {error.get('error')}"
     return Item(head=head, trace=error.get("trace"))
-
-
-def _first_line(text: str | None) -> str:
-    return (text or "").split("\n")[0][:120]
 
 
 def _possible(state: str) -> list[str]:

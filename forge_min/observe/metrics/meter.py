@@ -18,6 +18,7 @@ from .registry import Registry, base_name
 _UNITS = {"seconds": "s", "bytes": "By"}  # as UCUM writes them
 
 Read = Callable[[AnyMetric], Iterable[Observation]]
+Callback = Callable[[CallbackOptions], Iterable[Observation]]
 
 
 class MeterBridge:
@@ -43,18 +44,16 @@ class MeterBridge:
         if metric.kind == "histogram":
             for suffix, read in _OF_HISTOGRAM.items():
                 of = unit if suffix == "_sum" else ""
-                callback = self._reads(metric, read)
+                callback = self._callback(metric, read)
                 meter.create_observable_counter(name + suffix, [callback], of, help)
-        elif metric.kind == "counter":
-            callback = self._reads(metric, _values)
+            return
+        callback = self._callback(metric, _values)
+        if metric.kind == "counter":
             meter.create_observable_counter(name, [callback], unit, help)
         else:
-            callback = self._reads(metric, _values)
             meter.create_observable_gauge(metric.name, [callback], unit, help)
 
-    def _reads(
-        self, metric: AnyMetric, read: Read
-    ) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    def _callback(self, metric: AnyMetric, read: Read) -> Callback:
         return lambda options: read(metric) if self._open else ()
 
 

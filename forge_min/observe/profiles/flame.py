@@ -98,10 +98,9 @@ def _shape(name: str, count: int, row: int, x: float, width: float, total: int) 
 def _fitting(name: str, letters: int) -> str:
     """Return the name, only its function, or the beginning of that; "" if nothing fits."""
     short = name.rpartition(":")[2] or name
-    if len(name) <= letters:
-        return name
-    if len(short) <= letters:
-        return short
+    for text in (name, short):
+        if len(text) <= letters:
+            return text
     return short[: letters - 1] + "\N{HORIZONTAL ELLIPSIS}" if letters > 2 else ""
 
 

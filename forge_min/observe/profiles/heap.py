@@ -48,8 +48,10 @@ class Heap:
     def watch(self, seconds: float, top: int, wait: Wait) -> dict[str, Any]:
         """Return the allocations of these seconds that are still held, as `look` does.
 
-        Traces for that time, unless tracing is on already.
+        Traces for that time, unless tracing is on already. 0 seconds: the same as `look`.
         """
+        if not seconds:
+            return self.look(top)
         with self._lock:
             off = not tracemalloc.is_tracing()
             self.start()
@@ -103,9 +105,8 @@ def _changes(before: Sizes, after: Sizes) -> Sizes:
     changes = {}
     for line in before.keys() | after.keys():
         old, new = before.get(line, (0, 0)), after.get(line, (0, 0))
-        if old != new:
-            changes[line] = new[0] - old[0], new[1] - old[1]
-    return changes
+        changes[line] = new[0] - old[0], new[1] - old[1]
+    return {line: change for line, change in changes.items() if any(change)}
 
 
 def _rows(sizes: Sizes, top: int) -> list[dict[str, Any]]:

@@ -41,7 +41,7 @@ class Inspector:
         self._handlers: dict[str, Callable[..., Any]] = {
             "threads": lambda wait: _all_stacks(),
             "profile": self._sample,
-            "heap": self._look,
+            "heap": self._heap.watch,
             "trace": self._trace,
             "gc": lambda wait, top: _collector(top),
             "spans": lambda wait: list(recent_trees()),
@@ -54,9 +54,6 @@ class Inspector:
     def _sample(self, wait: Wait, **options: Any) -> Profile:
         with self._sampling:
             return sample(**options, wait=wait)
-
-    def _look(self, wait: Wait, seconds: float, top: int) -> dict[str, Any]:
-        return self._heap.watch(seconds, top, wait) if seconds else self._heap.look(top)
 
     def _trace(self, wait: Wait, on: bool) -> dict[str, Any]:
         (self._heap.start if on else self._heap.stop)()

@@ -10,8 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Literal, NamedTuple
@@ -66,29 +65,21 @@ def sample(seconds: float, hz: int, clock: Clock, wait: Wait) -> Profile:
     counter = _CPUCounter(hz) if cpu else _WallCounter(hz)
     started = time.monotonic()
     seen = 0  # ticks, including those missed while another thread held the GIL
-    with _short_switch_interval():
+    # Request the GIL from its holder sooner than after 5 ms. Most work ends within that time, and
+    # every thread would be sampled while it waits.
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(min(interval, _SWITCH_INTERVAL))
+    try:
         while (now := time.monotonic() - started) < seconds:
             due = int(now * hz)
             counter.sample(due - seen)
             seen = due
             if wait(max(0.0, (due + 1) / hz - (time.monotonic() - started))):
                 break
+    finally:
+        sys.setswitchinterval(interval)
     counter.finish()
     return Profile(counter.counts, time.monotonic() - started, hz, counter.name)
-
-
-@contextmanager
-def _short_switch_interval() -> Iterator[None]:
-    """Request the GIL from its holder sooner than after five milliseconds.
-
-    Most work ends within that time, and every thread would be sampled while it waits.
-    """
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(min(before, _SWITCH_INTERVAL))
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before)
 
 
 class _FrameNames:
