@@ -7,8 +7,6 @@ from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
 from typing import Any, AnyStr, cast
 
-from ._compat import renamed
-
 
 def lazy_exports(package: str, names: Mapping[str, Collection[str]]) -> Callable[[str], Any]:
     """Return the `__getattr__` of a package (PEP 562). names: by module, as "metrics.meter".
@@ -19,7 +17,7 @@ def lazy_exports(package: str, names: Mapping[str, Collection[str]]) -> Callable
 
     def load(name: str) -> Any:
         if name not in modules:
-            return getattr(import_module(package), renamed(package, name))
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
         return getattr(import_module(f".{modules[name]}", package), name)
 
     return load

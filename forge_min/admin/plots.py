@@ -12,7 +12,7 @@ from .history import KEPT, PERIOD, Point
 from .templates import plots as page
 
 _WIDTH, _HEIGHT = 300, 80  # as in plots.html
-# title, unit, factor, name of each line → look, field of Point
+# title, unit, factor, name of each line → style, field of Point
 _PLOTS = (
     ("Requests", "per second", 1, {"all": ("a", "requests"), "5xx": ("bad", "failed")}),
     ("Latency", "ms", 1000, {"p50": ("a", "p50"), "p99": ("b", "p99")}),
@@ -33,12 +33,12 @@ Values = Sequence[float | None]
 class Series(NamedTuple):
     """One line of a plot.
 
-    look: its class in admin.css.
+    style: defined in admin.css.
     values: None if a value is unknown.
     """
 
     name: str
-    look: str
+    style: str
     values: Values
 
 
@@ -47,13 +47,14 @@ def plots(points: Sequence[Point]) -> Raw:
     shown = []
     for title, unit, factor, lines in _PLOTS:
         series = [
-            Series(name, look, [_scaled(getattr(point, field), factor) for point in points])
-            for name, (look, field) in lines.items()
+            Series(name, style, [_scaled(getattr(point, field), factor) for point in points])
+            for name, (style, field) in lines.items()
         ]
         shown.append(plot(title, unit, series))
+    by_state = [point.states for point in points]
     states = [
-        Series(state, look, [None if p.states is None else p.states.get(state, 0) for p in points])
-        for state, look in _STATES.items()
+        Series(state, style, [None if n is None else n.get(state, 0) for n in by_state])
+        for state, style in _STATES.items()
     ]
     shown.insert(3, plot("Jobs", "by state", states))
     return Raw(page.render(plots=shown, minutes=round(PERIOD * KEPT / 60)))
@@ -63,7 +64,7 @@ def plot(title: str, unit: str, lines: Sequence[Series]) -> Item:
     """Return the values of a plot for plots.html: its lines, and the current values as text."""
     most = _ceiling(max((v for line in lines for v in line.values if v is not None), default=0.0))
     now = [
-        Item(name=line.name, look=line.look, now=_number(line.values[-1] if line.values else None))
+        Item(name=line.name, style=line.style, now=_number(next(reversed(line.values), None)))
         for line in lines
     ]
     return Item(
@@ -73,7 +74,7 @@ def plot(title: str, unit: str, lines: Sequence[Series]) -> Item:
         summary=f"{title}, {unit}, now: " + ", ".join(f"{line.name} {line.now}" for line in now),
         lines=now,
         paths=[
-            Item(look=line.look, shape=shape)
+            Item(style=line.style, shape=shape)
             for line in reversed(lines)
             for shape in _shapes(line, most)
         ],

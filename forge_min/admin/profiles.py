@@ -126,7 +126,8 @@ class Profiles:
         """Run one costly inspection at a time. Raises HTTPProblem 503 during another one."""
         if not self._lock.acquire(blocking=False):
             left = max(1, ceil(self._until - time.monotonic()))
-            raise _unavailable(f"one at a time; try again in {left} s", left)
+            message = f"another profile is running, one at a time; try again in {left} s"
+            raise _unavailable(message, left)
         self._until = time.monotonic() + seconds
         try:
             yield

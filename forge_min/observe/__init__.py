@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .._compat import renamed
 from ..lazy import lazy_exports
 from .connections import trace_connection
 from .logs import AccessLog, LineWriter, format_traceback, line_writer, log_fields, redact_error
@@ -36,13 +37,13 @@ __all__ = [
     "OPENMETRICS_TYPE", "OTLPExporter", "Profile", "Registry", "SingleFlight", "Snapshot", "Span",
     "SpanContext", "Telemetry", "Tree", "Wait", "add_log_fields", "add_process_metrics",
     "aggregate", "counters_only", "current", "current_traceparent", "flame_graph",
-    "format_collapsed", "format_traceback", "http_attributes", "is_text", "line_writer",
-    "log_context", "log_fields", "merge_profiles", "new_exporter", "new_handler", "new_root",
-    "record_response", "is_recording", "redact_error", "render_metrics", "scrape", "setup",
-    "snapshot", "span", "span_fields", "trace_connection", "trace_headers", "trace_wsgi",
+    "format_collapsed", "format_traceback", "http_attributes", "is_recording", "is_text",
+    "line_writer", "log_context", "log_fields", "merge_profiles", "new_exporter", "new_handler",
+    "new_root", "record_response", "redact_error", "render_metrics", "scrape", "setup", "snapshot",
+    "span", "span_fields", "trace_connection", "trace_headers", "trace_wsgi",
 ]  # fmt: skip
 
-__getattr__ = lazy_exports(
+_load = lazy_exports(
     __name__,
     {
         "metrics.meter": ["MeterBridge"],
@@ -54,3 +55,7 @@ __getattr__ = lazy_exports(
         "sdk": ["Telemetry", "setup"],
     },
 )
+
+
+def __getattr__(name: str) -> object:
+    return globals()[renamed(__name__, name)] if name == "note" else _load(name)

@@ -89,7 +89,7 @@ def _server_attributes(environ: WSGIEnvironment) -> dict[str, Value]:
 
 
 def span_name(method: str, route: str = "") -> str:
-    """Return a name of low cardinality: "GET /flights/{id}"; "HTTP" for an unknown method."""
+    """Return a name of low cardinality, as "GET /flights/{id}"; "HTTP" for an unknown method."""
     return f"{method if method in _METHODS else 'HTTP'} {route}".rstrip()
 
 

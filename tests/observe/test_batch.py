@@ -87,7 +87,7 @@ def test_a_flush_gets_what_lies_behind_a_full_batch(patient: Any) -> None:
     kept.goes.clear()
     for number in range(512):
         tracer.start_span(str(number)).end()
-    while batch._waiting:  # until these are being exported
+    while batch._queue:  # until these are being exported
         time.sleep(0.001)
     for number in range(512, 1200):
         tracer.start_span(str(number)).end()
@@ -107,7 +107,7 @@ def test_a_flush_beside_a_shutdown_that_gives_up_does_not_wait_on(patient: Any) 
     for number in range(513):
         tracer.start_span(str(number)).end()
     until = time.monotonic() + 10
-    while len(batch._waiting) > 1 and time.monotonic() < until:  # the rest is being exported
+    while len(batch._queue) > 1 and time.monotonic() < until:  # the rest is being exported
         time.sleep(0.001)
     with ThreadPoolExecutor(1) as pool:
         flushed = pool.submit(batch.force_flush, 60_000)

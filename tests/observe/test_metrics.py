@@ -67,8 +67,8 @@ def test_counters_gauges_and_histograms_are_rendered_exactly() -> None:
         'c_seconds_bucket{route="/x",le="+Inf"} 4\n'
         'c_seconds_sum{route="/x"} 9.65\n'
         'c_seconds_count{route="/x"} 4\n'
-        "# HELP forge_metrics_overflow_total Label sets that found no place in their metric and "
-        "were counted as _other.\n# TYPE forge_metrics_overflow_total counter\n"
+        "# HELP forge_metrics_overflow_total Label sets beyond the limit of their metric, "
+        "counted as _other.\n# TYPE forge_metrics_overflow_total counter\n"
     )
 
 

@@ -183,12 +183,12 @@ def _plot(minutes: Sequence[Any], now: float) -> tuple[str, list[Item]]:
     bars = []
     for ago, numbers in ended.items():
         y = float(_HEIGHT)
-        for look, number in zip(("done", "failed"), numbers):
+        for style, number in zip(("done", "failed"), numbers):
             height = number / most * _HEIGHT
             y -= height
             if number and 0 <= ago < _MINUTES:
                 x = _WIDTH - (ago + 1) * _WIDTH / _MINUTES
-                bars.append(Item(look=look, x=f"{x:.1f}", y=f"{y:.1f}", height=f"{height:.1f}"))
+                bars.append(Item(style=style, x=f"{x:.1f}", y=f"{y:.1f}", height=f"{height:.1f}"))
     done, failed = (sum(numbers[n] for numbers in ended.values()) for n in (0, 1))
     summary = f"{done} completed and {failed} failed in the last hour, at most {most} in a minute"
     return summary, bars

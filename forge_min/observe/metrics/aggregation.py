@@ -75,11 +75,11 @@ def _add(rows: dict[Labels, Sample], samples: Iterable[Sample], across: Across) 
             )
 
 
-def _newest(one: Exemplars, other: Exemplars) -> Exemplars:
+def _newest(first: Exemplars, second: Exemplars) -> Exemplars:
     """Return the later exemplar of each bucket."""
-    if not (one and other):
-        return one or other
+    if not (first and second):
+        return first or second
     return tuple(
         b if a is None or (b is not None and b.time > a.time) else a
-        for a, b in zip_longest(one, other)
+        for a, b in zip_longest(first, second)
     )

@@ -123,6 +123,6 @@ class Registry:
 
 
 def base_name(name: str, kind: Kind) -> str:
-    """Return the name of a metric metric in OpenMetrics, without the suffix of its one series."""
+    """Return the name of a metric family in OpenMetrics, without the suffix of its one series."""
     suffix = {"counter": "_total", "info": "_info"}.get(kind, "")
     return name.removesuffix(suffix) or name

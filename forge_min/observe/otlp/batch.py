@@ -39,7 +39,7 @@ class BatchProcessor(SpanProcessor):
         _living.add(self)
 
     def _begin(self) -> None:
-        self._waiting: deque[ReadableSpan] = deque()
+        self._queue: deque[ReadableSpan] = deque()
         self.dropped = {"full": 0, "failed": 0, "stopped": 0}
         self._counting = threading.RLock()  # LOCK: guards `dropped`; reentrant as in RecentTraces
         self._stopping = False
@@ -62,18 +62,18 @@ class BatchProcessor(SpanProcessor):
         context = span.get_span_context()
         if self._stopping or context is None or not context.trace_flags.sampled:
             return
-        size = len(self._waiting)
+        size = len(self._queue)
         if size >= _CAPACITY:
             self._drop("full", 1)
             return
-        self._waiting.append(span)
+        self._queue.append(span)
         if size + 1 >= _BATCH and not self._wake.is_set():
             self._wake.set()
 
     def force_flush(self, timeout_millis: int = int(_TIMEOUT * 1000)) -> bool:
         """Wait until all ended spans are exported or dropped; return whether they are."""
         with self._sent:
-            wanted = self._done + self._exporting + len(self._waiting)
+            wanted = self._done + self._exporting + len(self._queue)
             self._wanted = max(self._wanted, wanted)
             self._wake.set()
             return self._sent.wait_for(
@@ -91,8 +91,8 @@ class BatchProcessor(SpanProcessor):
         self._exporter.shutdown()  # ends its retries
         self._thread.join(max(0.0, until - time.monotonic()))
         with self._sent:
-            left = self._exporting + len(self._waiting)
-            self._waiting.clear()
+            left = self._exporting + len(self._queue)
+            self._queue.clear()
             self._done += left
             self._sent.notify_all()
         if left:
@@ -106,15 +106,15 @@ class BatchProcessor(SpanProcessor):
     def _run(self) -> None:
         # Instrumented libraries make no spans of the exporter's own requests.
         attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
-        while self._waiting or not self._stopping:
+        while self._queue or not self._stopping:
             # PERF: wakes up once per batch, not for each span (benchmarks/observe).
-            urgent = self._stopping or self._done < self._wanted or len(self._waiting) >= _BATCH
+            urgent = self._stopping or self._done < self._wanted or len(self._queue) >= _BATCH
             if not urgent:
                 self._wake.wait(_GATHER)
             self._wake.clear()  # before spans are taken: a later span sets it again
             with self._sent:
-                size = self._exporting = min(len(self._waiting), _BATCH)
-                batch = [self._waiting.popleft() for _ in range(size)]
+                size = self._exporting = min(len(self._queue), _BATCH)
+                batch = [self._queue.popleft() for _ in range(size)]
             if batch and (lost := self._export(batch)):
                 self._drop("failed", lost)
             with self._sent:

@@ -46,24 +46,24 @@ class Heap:
             self._before = None
 
     def watch(self, seconds: float, top: int, wait: Wait) -> dict[str, Any]:
-        """Return the allocations of these seconds that are still held, as `look` does.
+        """Return the allocations of these seconds that are still held, as `read` does.
 
-        Traces for that time, unless tracing is on already. 0 seconds: the same as `look`.
+        Traces for that time, unless tracing is on already. 0 seconds: the same as `read`.
         """
         if not seconds:
-            return self.look(top)
+            return self.read(top)
         with self._lock:
             off = not tracemalloc.is_tracing()
             self.start()
             try:
                 self._before = time.monotonic(), _sizes()
                 wait(seconds)
-                return self.look(top)
+                return self.read(top)
             finally:
                 if off:
                     self.stop()
 
-    def look(self, top: int) -> dict[str, Any]:
+    def read(self, top: int) -> dict[str, Any]:
         """Return the memory held now, and the change since the last call, `top` lines each."""
         with self._lock:
             result: dict[str, Any] = {
