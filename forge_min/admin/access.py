@@ -68,10 +68,8 @@ class Access:
             self._attempts.check(_network(request))
         if path in _OPEN or path.startswith("/static/") or self._is_allowed(request):
             return handler(request)
-        if (
-            path.startswith("/jobs")
-            or preferred(request, ("text/plain", "text/html")) == "text/html"
-        ):
+        is_page = preferred(request, ("text/plain", "text/html")) == "text/html"
+        if is_page or path.startswith("/jobs"):
             query = request.environ.get("QUERY_STRING", "")
             url = path + (f"?{query}" if query else "")
             return redirect(f"{SIGN_IN}?{urlencode({'next': url})}")

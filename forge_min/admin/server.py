@@ -88,19 +88,13 @@ class AdminServer:
         for route, handler in routes.items():
             method, path = route.split(" ")
             router.add(method, path, handler)
+        csrf = CSRF(secrets.token_bytes(32), secure=False)
         application = Application(
-            router,
-            middleware=[CSRF(secrets.token_bytes(32), secure=False), access],
-            outer=[_plain_errors],
-            max_body=_MOST,
+            router, middleware=[csrf, access], outer=[_plain_errors], max_body=_MOST
         )
         try:
             self._server = Server(
-                (host, port),
-                application,
-                threads=_THREADS,
-                listener=listener,
-                thread_name="admin",
+                (host, port), application, threads=_THREADS, listener=listener, thread_name="admin"
             )
         except ServerError as err:
             err.hint = "choose another address with FORGE_ADMIN_PORT and FORGE_ADMIN_HOST"

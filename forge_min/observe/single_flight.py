@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from queue import SimpleQueue
+from threading import Lock, Thread
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -24,11 +24,11 @@ class SingleFlight(Generic[T]):
 
     def __init__(self, query: Callable[[], T], timeout: float = 1.0) -> None:
         self._query, self._timeout = query, timeout
-        self._lock = threading.Lock()  # LOCK: guards the pending query and its start
+        self._lock = Lock()  # LOCK: guards the pending query and its start
         self._pending: Future[T] | None = None
         self._started_at = 0.0
         self._queue: SimpleQueue[Future[T]] = SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._thread: Thread | None = None
 
     def result(self) -> T | None:
         """Return the result, or None if it is late. Raises the exception of the query."""
@@ -37,9 +37,7 @@ class SingleFlight(Generic[T]):
                 self._pending, self._started_at = Future(), time.monotonic()
                 self._queue.put(self._pending)
                 if self._thread is None:  # not before a fork
-                    self._thread = threading.Thread(
-                        target=self._run, name="shared-query", daemon=True
-                    )
+                    self._thread = Thread(target=self._run, name="shared-query", daemon=True)
                     self._thread.start()
             pending, until = self._pending, self._started_at + self._timeout
         wait([pending], max(until - time.monotonic(), 0))

@@ -22,15 +22,8 @@ from xml.etree import ElementTree
 
 import forge_min
 import pytest
-from forge_min.observe.profiles import (
-    Inspection,
-    Inspector,
-    Profile,
-    flame_graph,
-    format_collapsed,
-    merge_profiles,
-    sampling,
-)
+from forge_min.observe import flame_graph, format_collapsed, merge_profiles
+from forge_min.observe.profiles import Inspection, Inspector, Profile, sampling
 from forge_min.observe.profiles.flame import colour
 from forge_min.observe.profiles.sampling import safe, sample
 

@@ -3,11 +3,7 @@
 Nothing runs and nothing is stored before an inspection.
 """
 
-from .flame import flame_graph
 from .inspector import Inspection, Inspector
-from .sampling import Profile, Wait, format_collapsed, merge_profiles
+from .sampling import Profile, Wait
 
-__all__ = [
-    "Inspection", "Inspector", "Profile", "Wait", "flame_graph", "format_collapsed",
-    "merge_profiles",
-]  # fmt: skip
+__all__ = ["Inspection", "Inspector", "Profile", "Wait"]
