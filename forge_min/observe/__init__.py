@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 from .._compat import renamed
 from ..lazy import lazy_exports
 from .connections import trace_connection
-from .logs import AccessLog, LineWriter, format_traceback, line_writer, log_fields, redact_error
+from .logs import format_traceback, log_fields, redact_error
+from .logs.access import AccessLog
 from .logs.handler import add_log_fields, is_text, log_context, new_handler, span_fields
+from .logs.writer import LineWriter, line_writer
 from .metrics import Registry
 from .metrics.aggregation import Snapshot, aggregate, counters_only, snapshot
 from .metrics.exposition import CONTENT_TYPE, OPENMETRICS_TYPE, render_metrics, scrape
