@@ -122,8 +122,8 @@ def _host_name(host: str) -> str:
 class _FailedAttempts:
     """Wrong tokens by network.
 
-    After ten in a minute, no token of the network is compared until the next attempt is allowed: a
-    correct one would reveal itself.
+    After ten in a minute, no token of the network is compared until the next attempt is allowed.
+    Otherwise the correct token could still be guessed.
     """
 
     def __init__(self) -> None:

@@ -103,7 +103,7 @@ class RecentTraces(SpanProcessor):
         self._lock = threading.RLock()
 
     def on_start(self, span: Any, parent_context: Any = None) -> None:
-        """Assign a span to its trace. Each root that starts here has a tree of its own."""
+        """Assign a span to its tree. Two requests have two trees, even if they share a trace."""
         parent, span_id = span.parent, span.get_span_context().span_id
         with self._lock:
             if parent is None or parent.is_remote:

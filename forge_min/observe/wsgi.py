@@ -35,7 +35,7 @@ def trace_wsgi(app: WSGIApplication) -> WSGIApplication:
         with ExitStack() as stack:
             active = stack.enter_context(_span(environ))
             environ["HTTP_TRACEPARENT"] = active.traceparent or ""  # for inner spans
-            body = app(environ, _recorded(environ, start_response, active))
+            body = app(environ, _record(environ, start_response, active))
             kind = _SizedBody if hasattr(body, "__len__") else _Body
             body = kind(body, active)
             stack.pop_all()  # from now on the body's close ends the span
@@ -101,9 +101,7 @@ def _span(environ: WSGIEnvironment) -> Span:
     return span(name, kind="server", attributes=attributes, parent=parent, state=state)
 
 
-def _recorded(
-    environ: WSGIEnvironment, start_response: StartResponse, active: Span
-) -> StartResponse:
+def _record(environ: WSGIEnvironment, start_response: StartResponse, active: Span) -> StartResponse:
     """Return a start_response that records the status on the span."""
 
     def start(
