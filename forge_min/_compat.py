@@ -27,6 +27,7 @@ RENAMED = {
     "forge_min.app.App.identifies": "authenticator",
     "forge_min.app.App.renews": "revalidate_identity",
     "forge_min.app.App.sends_reset": "password_reset_sender",
+    "forge_min.observe.note": "add_log_fields",
 }
 """Old name in its module or class: new name there."""
 

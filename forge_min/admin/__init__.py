@@ -1,7 +1,6 @@
-"""The operations server: metrics, health, readiness, profiles and plots, apart from the
-application's own.
+"""The admin server: metrics, health, readiness, profiles and plots, on a port of its own.
 
-Loads neither psycopg nor OpenTelemetry, and each of its parts when it is asked for (PEP 562).
+Loads neither psycopg nor OpenTelemetry. Each module is loaded at its first use (PEP 562).
 """
 
 from typing import TYPE_CHECKING
@@ -9,22 +8,22 @@ from typing import TYPE_CHECKING
 from ..lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from .history import SERIES, Figures, Jobs
-    from .inspection import OneProcess, ProcessInspector, Told
+    from .history import SERIES, Figures, JobCounts
+    from .inspection import LocalInspector, ProcessInspector, Reply
     from .jobs import JobsPages
     from .server import AdminServer
 
 __getattr__ = lazy_exports(
     __name__,
     {
-        "history": ["Figures", "Jobs", "SERIES"],
-        "inspection": ["ProcessInspector", "OneProcess", "Told"],
+        "history": ["Figures", "JobCounts", "SERIES"],
+        "inspection": ["ProcessInspector", "LocalInspector", "Reply"],
         "jobs": ["JobsPages"],
         "server": ["AdminServer"],
     },
 )
 
 __all__ = [
-    "AdminServer", "Figures", "Jobs", "JobsPages", "OneProcess", "ProcessInspector", "SERIES",
-    "Told",
+    "AdminServer", "Figures", "JobCounts", "JobsPages", "LocalInspector", "ProcessInspector",
+    "Reply", "SERIES",
 ]  # fmt: skip

@@ -1,6 +1,6 @@
-"""The last minutes of a site, for the plots: a thread reads what is counted, and keeps the rates.
+"""The last minutes of a site, for the plots: a thread reads counters and keeps their rates.
 
-It reads what `figures` gives, every 2 s, and keeps 5 minutes: some 50 KiB, however much happens.
+It calls `figures` every 2 s and keeps 5 minutes, about 50 KiB whatever the load.
 """
 
 from __future__ import annotations
@@ -16,11 +16,9 @@ from typing import Any, NamedTuple
 
 from ..observe import Snapshot
 
-Jobs = Mapping[tuple[str, ...], float] | None
-Figures = tuple[Snapshot, Jobs]
-"""The series that are counted now, and the jobs there are: (queue, state) → how many; None: nobody
-knows.
-"""
+JobCounts = Mapping[tuple[str, ...], float] | None
+Figures = tuple[Snapshot, JobCounts]
+"""The metrics now, and the number of jobs by (queue, state); None if the number is unknown."""
 
 PERIOD, KEPT = 2.0, 150
 REQUESTS = "forge_http_request_duration_seconds"
@@ -28,14 +26,17 @@ JOBS = "forge_job_duration_seconds"
 STREAMS, CONNECTIONS = "forge_sse_connections", "forge_http_connections"
 PROCESSOR = "process_cpu_seconds_total"
 SERIES = (REQUESTS, JOBS, STREAMS, CONNECTIONS, PROCESSOR)
-"""What `figures` must give of the registry, where it is there."""
+"""The metrics that the snapshot of `figures` must contain, if the registry has them."""
 
 _log = logging.getLogger(__name__)
 
 
 class Point(NamedTuple):
-    """One period. Rates are per second; p50 and p99 in seconds, None where nothing was asked;
-    states: of jobs, None where nobody knows; processor: 1 is one of them, busy all the time.
+    """One period of 2 s. Rates are per second.
+
+    p50, p99: of the request duration, in seconds; None without requests.
+    states: number of jobs by state; None if it is unknown.
+    processor: processor time per second; 1 is one busy processor.
     """
 
     requests: float
@@ -51,8 +52,10 @@ class Point(NamedTuple):
 
 
 class _Reading(NamedTuple):
-    """The figures of one moment. counts: since the start; levels: as they stand; both by the name
-    of a field of `Point`. bounds, buckets: of the duration of requests.
+    """The figures at one time.
+
+    counts, levels: counters and current values, by field of `Point`.
+    bounds, buckets: of the request duration.
     """
 
     at: float
@@ -63,7 +66,7 @@ class _Reading(NamedTuple):
 
 
 class History:
-    """`points` are of the past, the newest last. The thread is called admin-history."""
+    """The points of the last 5 minutes, read on the thread `admin-history`."""
 
     def __init__(self, figures: Callable[[], Figures]) -> None:
         self._figures = figures
@@ -74,25 +77,25 @@ class History:
         self._thread: threading.Thread | None = None
 
     def points(self) -> list[Point]:
-        """A copy."""
+        """Return a copy of the points, newest last."""
         return list(self._points)
 
     def start(self) -> None:
-        """Begin to read. Idempotent; not after stop."""
+        """Start reading. Idempotent. Not after `stop`."""
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="admin-history", daemon=True)
                 self._thread.start()
 
     def stop(self, timeout: float = 1.0) -> None:
-        """End; a database that does not answer is waited for `timeout` seconds. Idempotent."""
+        """Stop reading. Waits at most `timeout` seconds for the database. Idempotent."""
         self._stopping.set()
         with self._lock:
             if self._thread is not None:
                 self._thread.join(timeout)
 
-    def look(self, now: float) -> None:
-        """Read, and keep what has happened since the last look. now: in seconds of any clock."""
+    def record(self, now: float) -> None:
+        """Read the figures and keep the point since the last call. now: seconds of any clock."""
         snapshot, jobs = self._figures()
         reading, last = _read(now, snapshot, jobs), self._last
         self._last = reading
@@ -102,29 +105,29 @@ class History:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                self.look(time.monotonic())
+                self.record(time.monotonic())
             except Exception:
                 _log.exception("the figures for the plots could not be read")
             self._stopping.wait(PERIOD)
 
 
-def _read(now: float, snapshot: Snapshot, jobs: Jobs) -> _Reading:
-    found = {family.name: family for family in snapshot}
-    requests, ended = found.get(REQUESTS), found.get(JOBS)
-    asked = [(s.labels[-1], s.buckets) for s in requests.samples()] if requests else []
-    worked = [(s.labels[-1], sum(s.buckets)) for s in ended.samples()] if ended else []
+def _read(now: float, snapshot: Snapshot, jobs: JobCounts) -> _Reading:
+    metrics = {metric.name: metric for metric in snapshot}
+    requests, attempts = metrics.get(REQUESTS), metrics.get(JOBS)
+    by_status = [(s.labels[-1], s.buckets) for s in requests.samples()] if requests else []
+    by_outcome = [(s.labels[-1], sum(s.buckets)) for s in attempts.samples()] if attempts else []
     states: dict[str, float] = {}
     for (_, state), number in (jobs or {}).items():
         states[state] = states.get(state, 0) + number
 
     def total(name: str) -> float:
-        return sum(sample.value for sample in found[name].samples()) if name in found else 0.0
+        return sum(sample.value for sample in metrics[name].samples()) if name in metrics else 0.0
 
     counts = {
-        "requests": sum(sum(buckets) for _, buckets in asked),
-        "failed": sum(sum(buckets) for status, buckets in asked if status.startswith("5")),
-        "jobs_done": sum(number for outcome, number in worked if outcome == "completed"),
-        "jobs_failed": sum(n for outcome, n in worked if outcome in ("retried", "discarded")),
+        "requests": sum(sum(buckets) for _, buckets in by_status),
+        "failed": sum(sum(buckets) for status, buckets in by_status if status.startswith("5")),
+        "jobs_done": sum(n for outcome, n in by_outcome if outcome == "completed"),
+        "jobs_failed": sum(n for outcome, n in by_outcome if outcome in ("retried", "discarded")),
         "processor": total(PROCESSOR),
     }
     levels = {
@@ -132,12 +135,12 @@ def _read(now: float, snapshot: Snapshot, jobs: Jobs) -> _Reading:
         "connections": total(CONNECTIONS),
         "streams": total(STREAMS),
     }
-    buckets = [float(sum(column)) for column in zip(*(buckets for _, buckets in asked))]
+    buckets = [float(sum(column)) for column in zip(*(buckets for _, buckets in by_status))]
     return _Reading(now, counts, levels, requests.bounds if requests else (), buckets)
 
 
 def _between(last: _Reading, now: _Reading) -> Point:
-    """A count that has become less is one of a process that ended: nothing is known of it."""
+    """Return the point between two readings. A count falls if a process ended; it counts as 0."""
     rates: dict[str, Any] = {
         name: max(0.0, count - last.counts[name]) / (now.at - last.at)
         for name, count in now.counts.items()
@@ -149,8 +152,9 @@ def _between(last: _Reading, now: _Reading) -> Point:
 
 
 def quantile(q: float, bounds: Sequence[float], counts: Sequence[float]) -> float | None:
-    """An estimate from a histogram, as Prometheus' histogram_quantile makes it: even within a
-    bucket; beyond the last bound that bound. None without anything counted.
+    """Estimate a quantile from a histogram, as Prometheus' histogram_quantile does.
+
+    Interpolates linearly in a bucket; above the last bound returns that bound. None without counts.
     """
     total = sum(counts)
     if not total:

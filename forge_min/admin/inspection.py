@@ -1,4 +1,4 @@
-"""What the admin server asks: the site's health, and the processes whose inside it can show."""
+"""The sources of the admin server: the site's health, and the inspection of its processes."""
 
 from __future__ import annotations
 
@@ -6,75 +6,79 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from ..observe import Inspector, Question, Wait
+from ..observe import Inspection, Inspector, Wait
 from ..wsgi import Handler
 from .history import Figures
 
 
-class Told(NamedTuple):
-    """A process's answer. answer: as of `Inspector.ask`."""
+class Reply(NamedTuple):
+    """The reply of a process. result: the return value of `Inspector.inspect`."""
 
     pid: int
-    answer: Any
+    result: Any
+
+
+Replies = Mapping[str, Reply]
+"""Replies by the name of the process."""
 
 
 class ProcessInspector(Protocol):
-    """What `AdminServer` asks."""
+    """The processes that `AdminServer` can inspect."""
 
     def names(self) -> Sequence[str]:
-        """The processes that answer requests, then others that can be asked for by name."""
+        """Return the serving processes, then others that can be selected by name."""
 
     def serving(self) -> Sequence[str]:
-        """Those of them that are meant where none is named."""
+        """Return the processes that serve requests, the default selection."""
 
-    def ask(self, names: Sequence[str], question: Question, wait: Wait) -> Mapping[str, Told]:
-        """The answers of these, by name, all asked at once; who does not answer is not there.
+    def inspect(self, names: Sequence[str], inspection: Inspection, wait: Wait) -> Replies:
+        """Inspect processes concurrently, and return the replies by name.
 
-        wait: as of `Inspector.ask`: ends the waiting for them. Raises HTTPProblem 503 when
-        too many wait already.
+        A process that does not reply is missing. wait: as in `Inspector.inspect`; ends the waiting.
+        Raises HTTPProblem 503 if too many callers wait already.
         """
 
 
-class OneProcess:
-    """This process, called 1."""
+class LocalInspector:
+    """A `ProcessInspector` of this process, named "1"."""
 
     def __init__(self) -> None:
         self._inspector = Inspector()
 
     def names(self) -> Sequence[str]:
-        """As of `ProcessInspector`."""
-        return self.serving()
-
-    def serving(self) -> Sequence[str]:
-        """As of `ProcessInspector`."""
+        """Return the name of this process."""
         return ("1",)
 
-    def ask(self, names: Sequence[str], question: Question, wait: Wait) -> Mapping[str, Told]:
-        """As of `ProcessInspector`."""
-        return {name: Told(os.getpid(), self._inspector.ask(question, wait)) for name in names}
+    serving = names
+
+    def inspect(self, names: Sequence[str], inspection: Inspection, wait: Wait) -> Replies:
+        """Inspect this process."""
+        return {
+            name: Reply(os.getpid(), self._inspector.inspect(inspection, wait)) for name in names
+        }
 
 
 class HealthSource(Protocol):
-    """What the admin server shows.
+    """The values that the admin server shows.
 
     `figures` is called on the thread `admin-history`, the others on the threads `admin-N`.
     """
 
     @property
     def inspector(self) -> ProcessInspector:
-        """The processes that profiles and traces are of."""
+        """The processes for profiles and traces."""
 
     def alive(self) -> Mapping[str, object]:
-        """What /healthz adds to its status."""
+        """Return the members of /healthz beside its status."""
 
     def ready(self) -> tuple[bool, Mapping[str, object]]:
-        """Whether this process can serve, and why not."""
+        """Return whether this process can serve, and the reasons if it cannot."""
 
     def metrics(self, accept: str) -> tuple[str, bytes]:
-        """Content type and body of /metrics for an Accept header."""
+        """Return content type and body of /metrics for an Accept header."""
 
     def jobs(self) -> Handler | None:
-        """The handler of the jobs page; None until the application has started."""
+        """Return the handler of the jobs page; None until the application has started."""
 
     def figures(self) -> Figures:
-        """What the plots show, read every 2 s."""
+        """Return the values of the plots, read every 2 s."""

@@ -1,4 +1,4 @@
-"""The pages of the admin server itself: the overview, and the forms of the profiles."""
+"""The overview and the profile forms of the admin server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .plots import plots
 from .profiles import PATH
 from .templates import overview, profiles
 
-# Without scripts the page is loaded anew; with them only its plots are.
+# Without scripts the page reloads; with scripts only its plots do.
 _FRESH = Raw(
     '<noscript><meta http-equiv="refresh" content="10"></noscript>\n'
     '<script src="/static/admin/admin.js" defer></script>'
@@ -25,14 +25,14 @@ _ICON = (
 
 
 class Pages:
-    """project: the site's name."""
+    """The handlers of the two pages. project: the project's name."""
 
     def __init__(self, project: str, health: HealthSource, history: History) -> None:
         self._project, self._health, self._history = project, health, history
         self._started = time.monotonic()
 
     def routes(self) -> dict[str, Handler]:
-        """They are read at any time; none asks a database."""
+        """Return the handlers by method and path. None uses a database."""
         return {
             "GET /": self._overview,
             f"GET {PATH}": self._profiles,
@@ -40,11 +40,11 @@ class Pages:
         }
 
     def _overview(self, request: Request) -> Response:
-        said, serving = self._health.alive(), self._health.inspector.serving()
+        state, serving = self._health.alive(), self._health.inspector.serving()
         facts = {
-            "version": said.get("version", "unknown"),
-            "commit": str(said.get("commit", "unknown"))[:12],
-            "core": said.get("impl", "unknown"),
+            "version": state.get("version", "unknown"),
+            "commit": str(state.get("commit", "unknown"))[:12],
+            "core": state.get("impl", "unknown"),
             "up": uptime(time.monotonic() - self._started),
             "processes": len(serving),
         }
@@ -67,10 +67,11 @@ class Pages:
 
 
 def uptime(seconds: float) -> str:
-    """The two largest units: "3 d 4 h"."""
-    minutes, left = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (left, "s")]
-    largest = next((i for i, (number, _) in enumerate(parts) if number), len(parts) - 1)
-    return " ".join(f"{number} {unit}" for number, unit in parts[largest : largest + 2])
+    """Return the two largest units of a duration, as "3 d 4 h"."""
+    parts: list[str] = []
+    left = int(seconds)
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
+        number, left = divmod(left, size)
+        if number or parts or size == 1:
+            parts.append(f"{number} {unit}")
+    return " ".join(parts[:2])

@@ -1,4 +1,4 @@
-"""Plots of the last minutes as inline SVG. Knows points, and nothing of where they come from."""
+"""Plots of the last minutes as inline SVG."""
 
 from __future__ import annotations
 
@@ -12,77 +12,77 @@ from .history import KEPT, PERIOD, Point
 from .templates import plots as page
 
 _WIDTH, _HEIGHT = 300, 80  # as in plots.html
-_STATES = ("available", "running", "scheduled", "retryable", "discarded")
+# title, unit, factor, name of each line → style, field of Point
+_PLOTS = (
+    ("Requests", "per second", 1, {"all": ("a", "requests"), "5xx": ("bad", "failed")}),
+    ("Latency", "ms", 1000, {"p50": ("a", "p50"), "p99": ("b", "p99")}),
+    (
+        "Jobs ended",
+        "per second",
+        1,
+        {"completed": ("a", "jobs_done"), "failed": ("bad", "jobs_failed")},
+    ),
+    ("Connections", "open", 1, {"HTTP": ("a", "connections"), "streams": ("b", "streams")}),
+    ("Processor", "% of one", 100, {"all processes": ("a", "processor")}),
+)
+_STATES = {"available": "a", "running": "b", "scheduled": "c", "retryable": "d", "discarded": "bad"}
 
 Values = Sequence[float | None]
 
 
-class Line(NamedTuple):
-    """One line of a plot. look: its class in admin.css. None in it: nothing is known there."""
+class Series(NamedTuple):
+    """One line of a plot.
+
+    style: defined in admin.css.
+    values: None if a value is unknown.
+    """
 
     name: str
-    look: str
+    style: str
     values: Values
 
 
 def plots(points: Sequence[Point]) -> Raw:
-    """All of them, as one element."""
-    requests = [
-        Line("all", "a", [p.requests for p in points]),
-        Line("5xx", "bad", [p.failed for p in points]),
-    ]
-    latency = [
-        Line("p50", "a", [_milli(p.p50) for p in points]),
-        Line("p99", "b", [_milli(p.p99) for p in points]),
-    ]
-    ended = [
-        Line("completed", "a", [p.jobs_done for p in points]),
-        Line("failed", "bad", [p.jobs_failed for p in points]),
-    ]
-    looks = ("a", "b", "c", "d", "bad")
+    """Return all plots as one element."""
+    shown = []
+    for title, unit, factor, lines in _PLOTS:
+        series = [
+            Series(name, style, [_scaled(getattr(point, field), factor) for point in points])
+            for name, (style, field) in lines.items()
+        ]
+        shown.append(plot(title, unit, series))
+    by_state = [point.states for point in points]
     states = [
-        Line(state, look, [None if p.states is None else p.states.get(state, 0.0) for p in points])
-        for state, look in zip(_STATES, looks)
+        Series(state, style, [None if n is None else n.get(state, 0) for n in by_state])
+        for state, style in _STATES.items()
     ]
-    open_ones = [
-        Line("HTTP", "a", [p.connections for p in points]),
-        Line("streams", "b", [p.streams for p in points]),
-    ]
-    processor = [Line("all processes", "a", [100 * p.processor for p in points])]
-    shown = [
-        plot("Requests", "per second", requests),
-        plot("Latency", "ms", latency),
-        plot("Jobs ended", "per second", ended),
-        plot("Jobs", "by state", states),
-        plot("Connections", "open", open_ones),
-        plot("Processor", "% of one", processor),
-    ]
+    shown.insert(3, plot("Jobs", "by state", states))
     return Raw(page.render(plots=shown, minutes=round(PERIOD * KEPT / 60)))
 
 
-def plot(title: str, unit: str, lines: Sequence[Line]) -> Item:
-    """A figure for plots.html: the lines, and in words what each is at."""
+def plot(title: str, unit: str, lines: Sequence[Series]) -> Item:
+    """Return the values of a plot for plots.html: its lines, and the current values as text."""
     most = _ceiling(max((v for line in lines for v in line.values if v is not None), default=0.0))
     now = [
-        Item(name=line.name, look=line.look, now=_number(line.values[-1] if line.values else None))
+        Item(name=line.name, style=line.style, now=_number(next(reversed(line.values), None)))
         for line in lines
     ]
     return Item(
         title=title,
         unit=unit,
         most=_number(most),
-        told=f"{title}, {unit}, now: " + ", ".join(f"{line.name} {line.now}" for line in now),
+        summary=f"{title}, {unit}, now: " + ", ".join(f"{line.name} {line.now}" for line in now),
         lines=now,
         paths=[
-            Item(look=line.look, shape=shape)
+            Item(style=line.style, shape=shape)
             for line in reversed(lines)
             for shape in _shapes(line, most)
         ],
     )
 
 
-def _shapes(line: Line, most: float) -> Iterator[str]:
-    """The `d` of a path for each stretch without gaps; a value between two gaps is a dot."""
+def _shapes(line: Series, most: float) -> Iterator[str]:
+    """Yield the `d` of a path per stretch without gaps; a value between two gaps is a dot."""
     step, start = _WIDTH / (KEPT - 1), KEPT - len(line.values)
     stretch: list[str] = []
     for index, value in enumerate([*line.values, None], start):
@@ -96,7 +96,7 @@ def _shapes(line: Line, most: float) -> Iterator[str]:
 
 
 def _ceiling(most: float) -> float:
-    """The next of 1, 2, 5, 10, 20 …: an axis that does not change with each value."""
+    """Return the next of 1, 2, 5, 10, 20 …, for an axis that seldom changes."""
     if most <= 0:
         return 1.0
     power = 10.0 ** floor(log10(most))
@@ -111,5 +111,5 @@ def _number(value: float | None) -> str:
     return f"{value:.2g}" if value < 10 else f"{value:.1f}"
 
 
-def _milli(seconds: float | None) -> float | None:
-    return None if seconds is None else seconds * 1000
+def _scaled(value: float | None, factor: int) -> float | None:
+    return None if value is None else value * factor

@@ -1,6 +1,6 @@
-"""The routes of /debug/pprof/: which question a query is, and how its answer looks.
+"""The routes of /debug/pprof/: they parse the query, inspect processes, and format the replies.
 
-What costs is asked one at a time: of the two threads that answer, one stays free.
+Costly inspections run one at a time, so that the other threads of the admin server stay free.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 
 from ..errors import BadRequest
 from ..lazy import lazy_pattern
-from ..observe import Profile, Question, Wait, collapsed, flame_graph, merged
+from ..observe import Inspection, Profile, Wait, flame_graph, format_collapsed, merge_profiles
 from ..wsgi import Handler, HTTPProblem, Request, Response, first, preferred, text_response
-from .inspection import ProcessInspector, Told
+from .inspection import ProcessInspector, Replies
 
 PATH = "/debug/pprof/"
 _NUMBER = lazy_pattern(r"[0-9]{1,5}(\.[0-9]{1,3})?")
@@ -27,15 +27,19 @@ Query = Mapping[str, Sequence[str]]
 
 
 class Profiles:
-    """wait: what ends a profile before its time; as of `Inspector.ask`."""
+    """The handlers of /debug/pprof/.
 
-    def __init__(self, inside: ProcessInspector, wait: Wait) -> None:
-        self._inside, self._wait = inside, wait
-        self._turn = threading.Lock()  # LOCK: held while somebody's question is answered that costs
+    inspector: the processes to inspect.
+    wait: ends a profile early when the server stops; as in `Inspector.inspect`.
+    """
+
+    def __init__(self, inspector: ProcessInspector, wait: Wait) -> None:
+        self._inspector, self._wait = inspector, wait
+        self._lock = threading.Lock()  # LOCK: held during a costly inspection
         self._until = 0.0
 
     def routes(self) -> dict[str, Handler]:
-        """By method and path."""
+        """Return the handlers by method and path."""
         return {
             f"GET {PATH}threads": self._threads,
             f"GET {PATH}profile": self._profile,
@@ -45,12 +49,13 @@ class Profiles:
         }
 
     def _threads(self, request: Request) -> Response:
-        names = self._asked(request.query)
-        told = self._answers(names, Question("threads"))
-        if len(self._inside.names()) == 1:
-            return text_response(next(iter(told.values())).answer)
-        parts = [f"{_head(name, of.pid)}\n\n{of.answer}" for name, of in told.items()]
-        return text_response("\n".join([*parts, *(f"{line}\n" for line in silent(names, told))]))
+        names = self._selected(request.query)
+        replies = self._inspect(names, Inspection("threads"))
+        if len(self._inspector.names()) == 1:
+            return text_response(next(iter(replies.values())).result)
+        parts = [f"{_head(name, r.pid)}\n\n{r.result}" for name, r in replies.items()]
+        missing = [f"{line}\n" for line in missing_lines(names, replies)]
+        return text_response("\n".join([*parts, *missing]))
 
     def _profile(self, request: Request) -> Response:
         query = request.query
@@ -60,102 +65,103 @@ class Profiles:
         clock = first(query, "clock") or "cpu"
         if clock not in _CLOCKS:
             raise BadRequest(f"clock must be cpu or wall, not {clock[:40]!r}")
-        names = self._asked(query)
+        names = self._selected(query)
         options = {"seconds": seconds, "hz": int(hz), "clock": clock}
-        with self._my_turn(seconds):
-            told = self._answers(names, Question("profile", options))
-        return _shown(names, told, request)
+        with self._exclusive(seconds):
+            replies = self._inspect(names, Inspection("profile", options))
+        return _profile_response(names, replies, request)
 
     def _heap(self, request: Request) -> Response:
         query = request.query
         seconds = _number(query, "seconds", 0, 0.1, 120) if first(query, "seconds") else 0.0
-        question = Question("heap", {"seconds": seconds, "top": _top(query)})
-        return self._listed(query, request, question, _heap_lines, seconds)
+        inspection = Inspection("heap", {"seconds": seconds, "top": _top(query)})
+        return self._listed(query, request, inspection, _heap_lines, seconds)
 
     def _trace(self, request: Request) -> Response:
         action = first(request.form(), "action")
         if action not in ("start", "stop"):
             raise BadRequest(f"action must be start or stop, not {action[:40]!r}")
-        question = Question("trace", {"on": action == "start"})
-        return self._listed(request.form(), request, question, _trace_lines, 0.0)
+        inspection = Inspection("trace", {"on": action == "start"})
+        return self._listed(request.form(), request, inspection, _trace_lines)
 
     def _gc(self, request: Request) -> Response:
-        question = Question("gc", {"top": _top(request.query)})
-        return self._listed(request.query, request, question, _gc_lines, 0.0)
+        inspection = Inspection("gc", {"top": _top(request.query)})
+        return self._listed(request.query, request, inspection, _gc_lines)
 
     def _listed(
-        self, query: Query, request: Request, question: Question, lines: Any, seconds: float
+        self, query: Query, request: Request, inspection: Inspection, lines: Any, seconds: float = 0
     ) -> Response:
-        """The answers as text, or as JSON where that is asked for."""
-        names = self._asked(query)
-        with self._my_turn(seconds):
-            told = self._answers(names, question)
+        """Return the replies as text, or as JSON if the client prefers it."""
+        names = self._selected(query)
+        with self._exclusive(seconds):
+            replies = self._inspect(names, inspection)
         if preferred(request, ("text/plain", "application/json")) == "application/json":
-            rows = [{"process": n, "pid": of.pid, **of.answer} for n, of in told.items()]
-            lost = [name for name in names if name not in told]
-            found = {"processes": rows, **({"no_answer": lost} if lost else {})}
-            body = json.dumps(found, default=str).encode()
+            rows = [{"process": name, "pid": r.pid, **r.result} for name, r in replies.items()]
+            missing = [name for name in names if name not in replies]
+            content = {"processes": rows, **({"no_answer": missing} if missing else {})}
+            body = json.dumps(content, default=str).encode()
             return Response(200, body, [("Content-Type", "application/json")])
-        parts = ["\n".join([_head(n, of.pid), *lines(of.answer)]) for n, of in told.items()]
-        return text_response("\n\n".join([*parts, *silent(names, told)]) + "\n")
+        parts = ["\n".join([_head(n, r.pid), *lines(r.result)]) for n, r in replies.items()]
+        return text_response("\n\n".join([*parts, *missing_lines(names, replies)]) + "\n")
 
-    def _answers(self, names: Sequence[str], question: Question) -> Mapping[str, Told]:
-        """By process. Raises HTTPProblem 503 if none answers."""
-        told = self._inside.ask(names, question, self._wait)
-        if not told:
-            raise _later(f"no answer from: {', '.join(names)}", 5)
-        return told
+    def _inspect(self, names: Sequence[str], inspection: Inspection) -> Replies:
+        """Return the replies by process. Raises HTTPProblem 503 if no process replies."""
+        replies = self._inspector.inspect(names, inspection, self._wait)
+        if not replies:
+            raise _unavailable(f"no answer from: {', '.join(names)}", 5)
+        return replies
 
-    def _asked(self, query: Query) -> Sequence[str]:
-        """The processes that a query is about."""
-        wanted, names = first(query, "process"), self._inside.names()
-        if wanted in ("", "all"):
-            return self._inside.serving()
-        if wanted not in names:
+    def _selected(self, query: Query) -> Sequence[str]:
+        """Return the processes that a query selects. Raises BadRequest for an unknown one."""
+        name, names = first(query, "process"), self._inspector.names()
+        if name in ("", "all"):
+            return self._inspector.serving()
+        if name not in names:
             known = ", ".join([*names, "all"])
-            raise BadRequest(f"there is no process {wanted[:40]!r} here, but: {known}")
-        return [wanted]
+            raise BadRequest(f"process {name[:40]!r} not found; choose one of: {known}")
+        return [name]
 
     @contextmanager
-    def _my_turn(self, seconds: float) -> Iterator[None]:
-        """Raises HTTPProblem 503 while somebody else's question that costs is answered."""
-        if not self._turn.acquire(blocking=False):
+    def _exclusive(self, seconds: float) -> Iterator[None]:
+        """Run one costly inspection at a time. Raises HTTPProblem 503 during another one."""
+        if not self._lock.acquire(blocking=False):
             left = max(1, ceil(self._until - time.monotonic()))
-            raise _later("another profile is being taken; one at a time", left)
+            message = f"another profile is running, one at a time; try again in {left} s"
+            raise _unavailable(message, left)
         self._until = time.monotonic() + seconds
         try:
             yield
         finally:
-            self._turn.release()
+            self._lock.release()
 
 
 def _number(query: Query, name: str, default: float, least: float, most: float) -> float:
-    given = first(query, name)
-    if not given:
+    text = first(query, name)
+    if not text:
         return default
-    if not _NUMBER.fullmatch(given) or not least <= float(given) <= most:
-        raise BadRequest(f"{name} must be a number from {least:g} to {most:g}, not {given[:40]!r}")
-    return float(given)
+    if not _NUMBER.fullmatch(text) or not least <= float(text) <= most:
+        raise BadRequest(f"{name} must be a number from {least:g} to {most:g}, not {text[:40]!r}")
+    return float(text)
 
 
 def _top(query: Query) -> int:
     return int(_number(query, "top", 30, 1, 1000))
 
 
-def _shown(names: Sequence[str], told: Mapping[str, Told], request: Request) -> Response:
-    """Collapsed stacks, or a picture for who likes that as much as a browser does."""
-    profiles: dict[str, Profile] = {name: of.answer for name, of in told.items()}
-    profile = merged(profiles) if len(profiles) > 1 else next(iter(profiles.values()))
-    of_whom = [f"process {n}; pid={of.pid}" for n, of in told.items()]
-    headers = [("X-Profiled", ", ".join([*of_whom, *silent(names, told)]))]
+def _profile_response(names: Sequence[str], replies: Replies, request: Request) -> Response:
+    """Return collapsed stacks, or a flame graph if the client prefers images or HTML."""
+    profiles: dict[str, Profile] = {name: reply.result for name, reply in replies.items()}
+    profile = merge_profiles(profiles) if len(profiles) > 1 else next(iter(profiles.values()))
+    profiled = [f"process {name}; pid={reply.pid}" for name, reply in replies.items()]
+    headers = [("X-Profiled", ", ".join([*profiled, *missing_lines(names, replies)]))]
     if preferred(request, ("text/plain", "image/svg+xml", "text/html")) == "text/plain":
-        return text_response(collapsed(profile), headers=headers)
-    title = " and ".join(f"process {name} (pid {of.pid})" for name, of in told.items())
+        return text_response(format_collapsed(profile), headers=headers)
+    title = " and ".join(_head(name, reply.pid) for name, reply in replies.items())
     headers.append(("Content-Type", "image/svg+xml"))
     return Response(200, flame_graph(profile, title).encode(), headers)
 
 
-def _later(message: str, seconds: int) -> HTTPProblem:
+def _unavailable(message: str, seconds: int) -> HTTPProblem:
     return HTTPProblem(503, message, headers=[("Retry-After", str(seconds))])
 
 
@@ -163,35 +169,33 @@ def _later(message: str, seconds: int) -> HTTPProblem:
 
 
 def _head(name: str, pid: int) -> str:
-    """Which process what follows is of."""
+    """Return the heading of a process."""
     return f"process {name} (pid {pid})"
 
 
-def silent(names: Sequence[str], answers: Mapping[str, Told]) -> list[str]:
-    """A line for each process that was asked and has not answered."""
-    return [f"process {name}: no answer" for name in names if name not in answers]
+def missing_lines(names: Sequence[str], replies: Replies) -> list[str]:
+    """Return a line for each process without a reply."""
+    return [f"process {name}: no answer" for name in names if name not in replies]
 
 
-def _trace_lines(answer: Mapping[str, Any]) -> Iterator[str]:
-    """Of "trace"."""
-    yield f"heap tracing is {'on' if answer['tracing'] else 'off'}"
+def _trace_lines(result: Mapping[str, Any]) -> Iterator[str]:
+    yield f"heap tracing is {'on' if result['tracing'] else 'off'}"
 
 
-def _heap_lines(answer: Mapping[str, Any]) -> Iterator[str]:
-    """Of "heap"."""
-    if "top" not in answer:
-        yield f"{answer['allocated_blocks']} blocks are allocated; where is not traced"
-        yield "?seconds=5 traces for so long; POST action=start traces until action=stop"
+def _heap_lines(result: Mapping[str, Any]) -> Iterator[str]:
+    if "top" not in result:
+        yield f"{result['allocated_blocks']} blocks are allocated; heap tracing is off"
+        yield "?seconds=5 traces for 5 seconds; POST action=start traces until action=stop"
         return
     yield (
-        f"{_bytes(answer['traced_bytes'])} traced, {_bytes(answer['traced_peak_bytes'])} at most;"
-        f" tracing costs {_bytes(answer['tracing_costs_bytes'])}"
+        f"{_bytes(result['traced_bytes'])} traced, {_bytes(result['traced_peak_bytes'])} at most;"
+        f" tracing costs {_bytes(result['tracing_costs_bytes'])}"
     )
-    if "changed" in answer:
-        yield f"\nchanged in the last {answer['changed_in_seconds']:g} s"
-        yield from _sizes(answer["changed"], signed=True)
+    if "changed" in result:
+        yield f"\nchanged in the last {result['changed_in_seconds']:g} s"
+        yield from _sizes(result["changed"], signed=True)
     yield "\nheld now"
-    yield from _sizes(answer["top"])
+    yield from _sizes(result["top"])
 
 
 def _sizes(rows: Sequence[Mapping[str, Any]], signed: bool = False) -> Iterator[str]:
@@ -200,15 +204,15 @@ def _sizes(rows: Sequence[Mapping[str, Any]], signed: bool = False) -> Iterator[
         yield f"{row['bytes']:{sign}14,} B {row['blocks']:{sign}9,} blocks  {row['where']}"
 
 
-def _gc_lines(answer: Mapping[str, Any]) -> Iterator[str]:
-    """Of "gc"."""
-    state = "on" if answer["enabled"] else "off"
-    yield f"{state}; thresholds {answer['thresholds']}, counts {answer['counts']}"
-    for number, row in enumerate(answer["generations"]):
+def _gc_lines(result: Mapping[str, Any]) -> Iterator[str]:
+    state = "on" if result["enabled"] else "off"
+    yield f"{state}; thresholds {result['thresholds']}, counts {result['counts']}"
+    for number, row in enumerate(result["generations"]):
         yield f"generation {number}: " + ", ".join(f"{n} {v}" for n, v in row.items())
-    yield ", ".join(f"{n} {answer[n]:,}" for n in ("objects", "frozen", "uncollectable"))
-    yield "" if answer["counted_every"] == 1 else f"\nof every {answer['counted_every']}th object:"
-    for row in answer["types"]:
+    yield ", ".join(f"{n} {result[n]:,}" for n in ("objects", "frozen", "uncollectable"))
+    every = result["counted_every"]
+    yield "" if every == 1 else f"\nestimated from every {every}th object:"
+    for row in result["types"]:
         yield f"{row['objects']:12,}  {row['type']}"
 
 

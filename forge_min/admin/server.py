@@ -1,6 +1,6 @@
-"""The admin server: its own `wsgi.Server` with four threads, and the routes that it answers.
+"""The admin server: its routes, and a `wsgi.Server` of its own with four threads.
 
-What it shows comes from a `HealthSource`, so it knows no database, no job and no configuration.
+Its values come from a `HealthSource`: it depends on neither database, jobs nor configuration.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import json
 import secrets
 import socket
 import threading
-from collections.abc import Mapping
 from ipaddress import ip_address
 
 from ..errors import ServerError
@@ -35,17 +34,21 @@ from .profiles import Profiles
 from .traces import Traces
 
 _JOBS = ("/jobs", "/jobs/{path...}", "/static/jobs/{path...}")
-_THREADS = 4  # a profile takes one for as long as it lasts, what hangs two more for 2 s: see Inside
+_THREADS = 4  # a profile holds one until it ends, a process that hangs two more for 2 s
 _MOST = 10_000  # bytes of a form
 
 
 class AdminServer:
-    """Answers the overview at /, /metrics, /healthz, /readyz, /debug/pprof/ and /jobs.
+    """Serves the overview at /, /metrics, /healthz, /readyz, /debug/ and /jobs.
 
-    host, port: where to listen (port 0: any). project: the site's name. token: when not empty,
-    every request but /healthz needs it. listener: a socket that listens there already.
+    host, port: the address to listen on; port 0 chooses a free port.
+    health: the values to show.
+    project: the project's name, for the pages.
+    token: if not empty, required by every request except /healthz.
+    listener: a socket that already listens on this address.
 
-    Raises ServerError: F507 off loopback without a token, F503 when the address cannot be had.
+    Raises ServerError: F507 for an address other than loopback without a token, F503 if the address
+    is not available.
     """
 
     def __init__(
@@ -65,20 +68,18 @@ class AdminServer:
                 hint="set FORGE_ADMIN_TOKEN, or FORGE_ADMIN_HOST=127.0.0.1",
             )
         self._health = health
-        self._ending = threading.Event()
+        self._stopping = threading.Event()
         self._history = History(health.figures)
         access = Access(token, host)
         router = Router()
         routes: dict[str, Handler] = {
             **access.routes(),
             **Pages(project, health, self._history).routes(),
-            **Profiles(health.inspector, self._ending.wait).routes(),
-            **Traces(health.inspector, self._ending.wait, project).routes(),
-            "GET /metrics": lambda request: _metrics(
-                *health.metrics(request.header("Accept") or "")
-            ),
+            **Profiles(health.inspector, self._stopping.wait).routes(),
+            **Traces(health.inspector, self._stopping.wait, project).routes(),
+            "GET /metrics": self._metrics,
             "GET /healthz": lambda _: json_response({"status": "ok", **health.alive()}),
-            "GET /readyz": lambda _: _readyz(*health.ready()),
+            "GET /readyz": self._readyz,
             "GET /static/forge/{path...}": StaticFiles(files("forge_min.html") / "assets"),
             "GET /static/admin/{path...}": StaticFiles(files(__package__) / "assets"),
             **{f"GET {path}": self._show_jobs for path in _JOBS},
@@ -87,19 +88,13 @@ class AdminServer:
         for route, handler in routes.items():
             method, path = route.split(" ")
             router.add(method, path, handler)
+        csrf = CSRF(secrets.token_bytes(32), secure=False)
         application = Application(
-            router,
-            middleware=[CSRF(secrets.token_bytes(32), secure=False), access],
-            outer=[_for_terminals],
-            max_body=_MOST,
+            router, middleware=[csrf, access], outer=[_plain_errors], max_body=_MOST
         )
         try:
             self._server = Server(
-                (host, port),
-                application,
-                threads=_THREADS,
-                listener=listener,
-                thread_name="admin",
+                (host, port), application, threads=_THREADS, listener=listener, thread_name="admin"
             )
         except ServerError as err:
             err.hint = "choose another address with FORGE_ADMIN_PORT and FORGE_ADMIN_HOST"
@@ -107,48 +102,48 @@ class AdminServer:
 
     @property
     def port(self) -> int:
-        """The port that it listens on."""
+        """The port that the server listens on."""
         return int(self._server.server_address[1])
 
     def start(self) -> None:
-        """Start answering. Idempotent."""
+        """Start serving. Idempotent."""
         self._server.start()
         self._history.start()
 
     def stop(self, timeout: float = 5.0) -> None:
-        """End profiles, let running answers end, at most `timeout` seconds, then close.
-        Idempotent.
-        """
-        self._ending.set()
+        """Stop profiles, wait at most `timeout` seconds for responses, then close. Idempotent."""
+        self._stopping.set()
         self._server.stop(timeout)
         self._history.stop()
+
+    def _metrics(self, request: Request) -> Response:
+        kind, body = self._health.metrics(request.header("Accept") or "")
+        return Response(200, body, [("Content-Type", kind)])
+
+    def _readyz(self, request: Request) -> Response:
+        ready, reasons = self._health.ready()
+        return json_response({"ready": ready, "reasons": dict(reasons)}, 200 if ready else 503)
 
     def _show_jobs(self, request: Request) -> Response:
         show = self._health.jobs()
         if show is None:
-            raise HTTPProblem(503, "the application is starting", code="F506")
+            raise HTTPProblem(503, "the application is starting; try again", code="F506")
         return show(request)
 
 
-def _for_terminals(request: Request, handler: Handler) -> Response:
-    """Middleware: errors are plain text, and pages are not stored."""
-    answer = handler(request)
-    if answer.header("Content-Type") == "application/problem+json":
-        assert isinstance(answer.body, bytes)
-        headers = [pair for pair in answer.headers if pair[0] != "Content-Type"]
-        answer = text_response(json.loads(answer.body)["detail"] + "\n", answer.status, headers)
-    if answer.header("Cache-Control") is None:
-        headers = [*answer.headers, ("Cache-Control", "no-store")]
-        answer = Response(answer.status, answer.body, headers)
-    return answer
-
-
-def _metrics(kind: str, body: bytes) -> Response:
-    return Response(200, body, [("Content-Type", kind)])
-
-
-def _readyz(good: bool, reasons: Mapping[str, object]) -> Response:
-    return json_response({"ready": good, "reasons": dict(reasons)}, 200 if good else 503)
+def _plain_errors(request: Request, handler: Handler) -> Response:
+    """Middleware that makes errors plain text, and forbids caches to store responses."""
+    response = handler(request)
+    if response.header("Content-Type") == "application/problem+json":
+        assert isinstance(response.body, bytes)
+        headers = [pair for pair in response.headers if pair[0] != "Content-Type"]
+        response = text_response(
+            json.loads(response.body)["detail"] + "\n", response.status, headers
+        )
+    if response.header("Cache-Control") is None:
+        headers = [*response.headers, ("Cache-Control", "no-store")]
+        response = Response(response.status, response.body, headers)
+    return response
 
 
 def _is_loopback(host: str) -> bool:

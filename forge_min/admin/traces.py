@@ -1,4 +1,4 @@
-"""/debug/traces: the requests, jobs and deliveries that ended last, each as a tree of its spans."""
+"""/debug/traces: the requests, jobs and deliveries that ended last, as trees of spans."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from types import SimpleNamespace as Item
 from typing import TYPE_CHECKING
 
-from ..observe import Question, Wait
+from ..observe import Inspection, Wait
 from ..wsgi import Handler, Raw, Request, Response, html_response, preferred, text_response
 from .inspection import ProcessInspector
-from .profiles import silent
+from .profiles import missing_lines
 from .templates import traces as template
 
 if TYPE_CHECKING:
@@ -19,44 +19,49 @@ if TYPE_CHECKING:
 PATH = "/debug/traces"
 _MOST = 100
 _NONE = (
-    "There are none. In production a trace is kept when observe.otlp_endpoint is set and"
-    " observe.sample_ratio, or who asks, chooses it; in development each one is."
+    "No traces yet. In production a trace is kept if observe.otlp_endpoint is set and the trace is"
+    " sampled, by observe.sample_ratio or by the caller. In development every trace is kept."
 )
 
 
 class Traces:
-    """inside: the processes that are asked. wait: as of `Inspector.ask`. project: its name."""
+    """The page of traces.
 
-    def __init__(self, inside: ProcessInspector, wait: Wait, project: str) -> None:
-        self._inside, self._wait, self._project = inside, wait, project
+    inspector: the source of the traces.
+    wait: as in `Inspector.inspect`.
+    project: the project's name.
+    """
+
+    def __init__(self, inspector: ProcessInspector, wait: Wait, project: str) -> None:
+        self._inspector, self._wait, self._project = inspector, wait, project
 
     def routes(self) -> dict[str, Handler]:
-        """It may be asked for at any time."""
+        """Return the handlers by method and path."""
         return {f"GET {PATH}": self._show}
 
     def _show(self, request: Request) -> Response:
-        names = self._inside.serving()
-        told = self._inside.ask(names, Question("spans"), self._wait)
-        lost = silent(names, told)
-        trees: list[Tree] = [tree for of in told.values() for tree in of.answer]
+        names = self._inspector.serving()
+        replies = self._inspector.inspect(names, Inspection("spans"), self._wait)
+        missing = missing_lines(names, replies)
+        trees: list[Tree] = [tree for reply in replies.values() for tree in reply.result]
         trees = sorted(trees, key=lambda tree: -tree.at)[:_MOST]
         kind = preferred(request, ["text/plain", "text/html", "application/json"])
         if kind == "application/json":
-            headers = [("X-No-Answer", ", ".join(lost))] if lost else []
+            headers = [("X-No-Answer", ", ".join(missing))] if missing else []
             body = json.dumps([_plain(tree) for tree in trees], default=str)
             return Response(200, body.encode(), [("Content-Type", kind), *headers])
         if kind == "text/plain":
-            lines = [*(map(str, trees) if trees else [_NONE]), *lost]
+            lines = [*(map(str, trees) if trees else [_NONE]), *missing]
             return text_response("\n".join(lines) + "\n")
         page = template.render(
             project=self._project,
             title="Traces",
             head=Raw(),
-            lost=lost,
+            missing=missing,
             none="" if trees else _NONE,
             trees=list(map(_tree, trees)),
         )
-        # A span may hold half of a surrogate pair, which has no UTF-8.
+        # A span may contain a lone surrogate, which UTF-8 cannot encode.
         return html_response(page.encode(errors="replace").decode())
 
 
@@ -65,7 +70,7 @@ def _plain(tree: Tree) -> dict[str, object]:
 
 
 def _tree(tree: Tree) -> Item:
-    """As traces.html shows it."""
+    """Return the values of a trace for traces.html."""
     root = tree.branches[0]
     return Item(
         name=root.name,
@@ -78,9 +83,9 @@ def _tree(tree: Tree) -> Item:
     )
 
 
-def _branch(branch: Branch, whole: float) -> Item:
-    """whole: seconds of its root, in whose time it lies."""
-    scale = 100 / max(whole, 1e-9)
+def _branch(branch: Branch, total: float) -> Item:
+    """Return the values of a span for traces.html. total: seconds of the root."""
+    scale = 100 / max(total, 1e-9)
     start = min(max(branch.start * scale, 0.0), 100.0)
     return Item(
         name="\u2007" * 2 * branch.depth + branch.name,

@@ -98,7 +98,7 @@ class Runtime:
         # What server.ready_path answers by; the process that serves knows more.
         self.readiness: Callable[[], tuple[bool, object] | None] = observe.SingleFlight(
             self.ready
-        ).answer
+        ).result
         self._stack = ExitStack()  # what is running so far; closed where a later part fails
         with self._stack:
             telemetry = new_telemetry(
@@ -108,7 +108,7 @@ class Runtime:
                 self._stack.callback(telemetry.shutdown)
                 self.metrics.watch_dropped("forge_spans_dropped_total", telemetry.dropped)
             self.metrics.watch_dropped(
-                "forge_log_dropped_total", observe.lines_to(sys.stderr).dropped
+                "forge_log_dropped_total", observe.line_writer(sys.stderr).dropped
             )
             self._connect(traced=telemetry is not None)
             self.registry = Registry(
@@ -133,7 +133,7 @@ class Runtime:
             if serving:
                 self._serve(app, generated, routes, root)
             if "opentelemetry.metrics" in sys.modules:  # else nobody reads, and it takes its time
-                self._stack.callback(observe.Exposed(self.metrics.registry).close)
+                self._stack.callback(observe.MeterBridge(self.metrics.registry).close)
             own = self.database.connection()  # raises here, before stop hooks have to run
             self._stack.callback(self._call, app.stop_hooks)
             if self._links is not None:
@@ -264,7 +264,7 @@ class Runtime:
         name = f"{self._config.project.name} admin"
         database = self._admin_database = self._new_database(self._config.database.url, name)
         counted = observe.SingleFlight(lambda: control.counted(database.connection()))
-        self.metrics.watch("forge_jobs", lambda: counted.answer() or {})
+        self.metrics.watch("forge_jobs", lambda: counted.result() or {})
 
     @cached_property
     def jobs_pages(self) -> JobsPages:

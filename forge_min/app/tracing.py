@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import observe
 from ..jobs import Job
-from ..observe import current, new_root, recording
+from ..observe import current, is_recording, new_root
 from ..wsgi import Request
 
 
@@ -26,13 +26,13 @@ def new_telemetry(config: Any, *, development: bool) -> observe.Telemetry | None
     if config.otlp_endpoint:
         exporter = observe.new_exporter(config.otlp_endpoint, headers=config.otlp_headers)
     if development and observe.is_text(config.log_format, sys.stderr):
-        lines = observe.lines_to(sys.stderr)
+        lines = observe.line_writer(sys.stderr)
 
         def told(tree: object) -> None:
             lines.put(f"{tree}\n")
 
     return observe.setup(
-        config.service_name, sample_ratio=config.sample_ratio, exporter=exporter, told=told
+        config.service_name, sample_ratio=config.sample_ratio, exporter=exporter, on_trace=told
     )
 
 
@@ -51,7 +51,7 @@ class RequestSpan(observe.Span):
     def __enter__(self) -> Callable[[int], None] | None:  # type: ignore[override]
         environ = self._request.environ
         self._parent = parent = environ.get("HTTP_TRACEPARENT", "")
-        if not parent and not recording():
+        if not parent and not is_recording():
             self._context = context = new_root(False)
             self._token = current.set(context)
             return None
@@ -66,7 +66,7 @@ class RequestSpan(observe.Span):
         environ = self._request.environ
         for name, value in observe.http_attributes(environ).items():
             self.set_attribute(name, value)
-        observe.note_answer(environ, self, environ.get("forge.status", status))
+        observe.record_response(environ, self, environ.get("forge.status", status))
         error = environ.get("forge.error")
         if isinstance(error, Exception):
             self.fail_with(error)

@@ -89,7 +89,7 @@ def told(err: BaseException) -> str:
 def _masked(text: str, err: BaseException) -> str:
     """Without secrets; of what masks them, the core may be what is not there."""
     try:
-        from ..observe import tidied
+        from ..observe import redact_error
     except (ImportError, ForgeError):
         return type(err).__name__
-    return tidied(text, err)
+    return redact_error(text, err)

@@ -18,7 +18,7 @@ from .. import db
 from ..auth import current_identity, to_metadata
 from ..db import Database
 from ..notify import check_names
-from ..observe import current_trace, recording, span
+from ..observe import is_recording, span, trace_headers
 from .job import SQL
 from .kinds import Catalogue
 from .new import Checked, NewJob, checked, encode
@@ -101,7 +101,7 @@ def caused_by() -> dict[str, str]:
     """What a job keeps of its cause: {"traceparent", "tracestate", "user", "tenant"} of this
     context, without what is unknown.
     """
-    return current_trace() | to_metadata(current_identity())
+    return trace_headers() | to_metadata(current_identity())
 
 
 def metadata_of(job: Checked, cause: Mapping[str, str]) -> str:
@@ -113,7 +113,7 @@ def produced(kind: str, queue: str = "") -> AbstractContextManager[object]:
     """The producer span around an insert, which `caused_by` names as the job's cause
     (OpenTelemetry's conventions for messaging). queue: "" where it may be several.
     """
-    if not recording():  # then the trace that the job belongs to goes on through it
+    if not is_recording():  # then the trace that the job belongs to goes on through it
         return nullcontext()
     where = {"messaging.destination.name": queue} if queue else {}
     return span(f"insert {kind}", kind="producer", attributes=_SENDS | where)

@@ -21,7 +21,7 @@ from .. import db
 from ..auth import Identity, for_job
 from ..db import Connection
 from ..errors import ForgeError
-from ..observe import SpanContext, span_fields, tidied, trace_of
+from ..observe import SpanContext, format_traceback, redact_error, span_fields
 
 if TYPE_CHECKING:  # with a default, so that a plain Job is a Job[Any]
     from typing_extensions import TypeVar
@@ -242,10 +242,11 @@ def judge(
             return Result(job, "snoozed", "scheduled", refund=1, delay=err.seconds)
         case Cancel() | Discard():
             state = "cancelled" if isinstance(err, Cancel) else "discarded"
-            return Result(job, state, state, error=_error(tidied(str(err.reason or state), err)))
-    trace = trace_of(err, limit=-20)
+            reason = redact_error(str(err.reason or state), err)
+            return Result(job, state, state, error=_error(reason))
+    trace = format_traceback(err, limit=-20)
     delay = own_delay(retry, job, err)
-    return failed(job, tidied(_describe(err), err), trace[-TRACE:], delay, lost=lost)
+    return failed(job, redact_error(_describe(err), err), trace[-TRACE:], delay, lost=lost)
 
 
 def own_delay(retry: Retry | None, job: Job, err: BaseException) -> float | None:

@@ -1,79 +1,63 @@
-"""Seeing inside: logs, metrics, traces. Loads neither psycopg nor OpenTelemetry.
+"""Observability: logs, metrics, traces and profiles. Loads neither psycopg nor OpenTelemetry.
 
-`setup`, `Telemetry`, `OTLPExporter` and `Exposed` need OpenTelemetry: they are loaded when they are
-first asked for (PEP 562), so a process that exports no spans never pays for it (40 ms, 10 MiB).
+`setup`, `Telemetry`, `OTLPExporter` and `MeterBridge` need OpenTelemetry. They are loaded at their
+first use (PEP 562), so a process that exports no spans does not pay for it (40 ms, 10 MiB).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .._compat import renamed
 from ..lazy import lazy_exports
 from .connections import trace_connection
-from .logs import (
-    AccessLog,
-    LineWriter,
-    is_text,
-    lines_to,
-    log_fields,
-    masked,
-    new_handler,
-    note,
-    noting,
-    tidied,
-    trace_of,
-)
-from .logs.handler import span_fields
-from .metrics import (
-    CONTENT_TYPE,
-    OPENMETRICS_TYPE,
-    Registry,
-    Snapshot,
-    add_process_metrics,
-    lasting,
-    render_metrics,
-    scrape,
-    snapshot,
-    summed,
-)
+from .logs import format_traceback, log_fields, redact_error
+from .logs.access import AccessLog
+from .logs.handler import add_log_fields, is_text, log_context, new_handler, span_fields
+from .logs.writer import LineWriter, line_writer
+from .metrics import Registry
+from .metrics.aggregation import Snapshot, aggregate, counters_only, snapshot
+from .metrics.exposition import CONTENT_TYPE, OPENMETRICS_TYPE, render_metrics, scrape
+from .metrics.process import add_process_metrics
 from .single_flight import SingleFlight
 from .traceparent import SpanContext, new_root
-from .tracing import Span, current, current_trace, current_traceparent, recording, span
-from .wsgi import http_attributes, note_answer, trace_wsgi
+from .tracing import Span, current, current_traceparent, is_recording, span, trace_headers
+from .wsgi import http_attributes, record_response, trace_wsgi
 
 if TYPE_CHECKING:
-    from .metrics.meter import Exposed
+    from .metrics.meter import MeterBridge
     from .otlp import OTLPExporter, new_exporter
-    from .profiles import Inspector, Profile, Question, Wait, collapsed, flame_graph, merged
+    from .profiles import Inspection, Inspector, Profile, Wait
+    from .profiles.flame import flame_graph
+    from .profiles.sampling import format_collapsed, merge_profiles
     from .recent_traces import Branch, Tree
     from .sdk import Telemetry, setup
 
 
 __all__ = [
-    "AccessLog", "Branch", "CONTENT_TYPE", "Exposed", "Inspector", "LineWriter", "OPENMETRICS_TYPE",
-    "OTLPExporter", "Profile", "Question", "Registry", "SingleFlight", "Snapshot", "Span",
-    "SpanContext", "Telemetry", "Tree", "Wait", "add_process_metrics", "collapsed", "current",
-    "current_trace", "current_traceparent", "flame_graph", "http_attributes", "is_text", "lasting",
-    "lines_to", "log_fields", "masked", "merged", "new_exporter", "new_handler", "new_root", "note",
-    "note_answer", "noting", "recording", "render_metrics", "scrape", "setup", "snapshot", "span",
-    "span_fields", "summed", "tidied", "trace_connection", "trace_of", "trace_wsgi",
+    "AccessLog", "Branch", "CONTENT_TYPE", "Inspection", "Inspector", "LineWriter", "MeterBridge",
+    "OPENMETRICS_TYPE", "OTLPExporter", "Profile", "Registry", "SingleFlight", "Snapshot", "Span",
+    "SpanContext", "Telemetry", "Tree", "Wait", "add_log_fields", "add_process_metrics",
+    "aggregate", "counters_only", "current", "current_traceparent", "flame_graph",
+    "format_collapsed", "format_traceback", "http_attributes", "is_recording", "is_text",
+    "line_writer", "log_context", "log_fields", "merge_profiles", "new_exporter", "new_handler",
+    "new_root", "record_response", "redact_error", "render_metrics", "scrape", "setup", "snapshot",
+    "span", "span_fields", "trace_connection", "trace_headers", "trace_wsgi",
 ]  # fmt: skip
 
-__getattr__ = lazy_exports(
+_load = lazy_exports(
     __name__,
     {
-        "metrics.meter": ["Exposed"],
+        "metrics.meter": ["MeterBridge"],
         "otlp": ["OTLPExporter", "new_exporter"],
-        "profiles": [
-            "Inspector",
-            "Profile",
-            "Question",
-            "Wait",
-            "collapsed",
-            "flame_graph",
-            "merged",
-        ],
+        "profiles": ["Inspection", "Inspector", "Profile", "Wait"],
+        "profiles.flame": ["flame_graph"],
+        "profiles.sampling": ["format_collapsed", "merge_profiles"],
         "recent_traces": ["Branch", "Tree"],
         "sdk": ["Telemetry", "setup"],
     },
 )
+
+
+def __getattr__(name: str) -> object:
+    return globals()[renamed(__name__, name)] if name == "note" else _load(name)

@@ -1,8 +1,8 @@
 """`trace_connection`: one client span per statement of a psycopg connection. Imports no psycopg.
 
-It replaces the connection's cursor classes by subclasses of them, so whatever the connection's
-owner chose stays; a cursor that somebody makes of another class is not traced. An unsampled
-statement costs one context variable lookup.
+It replaces the connection's cursor classes by subclasses of them, so the owner's choice of cursor
+class stays. A cursor of another class is not traced. An unsampled statement costs one lookup of a
+context variable.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from .logs import log_fields
 from .statements import operation, without_values
-from .tracing import Span, current, here, span
+from .tracing import Span, current, current_context, span
 
 Connection = TypeVar("Connection")
 
@@ -22,19 +22,20 @@ _NOTHING = nullcontext()
 
 
 def trace_connection(conn: Connection) -> Connection:
-    """Make every statement of this psycopg connection a span; returns the same connection.
+    """Make every statement of a psycopg connection a span, and return the connection.
 
-    The span carries the statement's text with its placeholders, never its parameters; literals are
-    `?`, comments left out. conn: a Connection, not an
-    AsyncConnection. In pipeline mode a span covers
-    the sending, not the answer. A cursor that the connection did not make
-    (`psycopg.RawCursor(conn)`) has no spans. Only statements inside a sampled span are recorded,
-    among them those of transactions and of named cursors.
+    The span has the statement's text with placeholders, never with parameters; literals are shown
+    as `?` and comments are omitted. In pipeline mode a span covers the sending, not the result. A
+    cursor that the connection did not make (`psycopg.RawCursor(conn)`) has no spans. Only
+    statements inside a sampled span are recorded, including those of transactions and named
+    cursors.
+
+    conn: a Connection, not an AsyncConnection.
     """
     traced: Any = conn
     traced.cursor_factory = _traced(traced.cursor_factory)
     traced.server_cursor_factory = _traced(traced.server_cursor_factory)
-    traced.around = partial(_around, conn)  # of statements that no cursor sends: db.run
+    traced.around = partial(_around, conn)  # for statements sent without a cursor: db.run
     send = traced._exec_command
     if getattr(send, "func", None) is not _command:
         traced._exec_command = partial(_command, conn, send)
@@ -42,8 +43,9 @@ def trace_connection(conn: Connection) -> Connection:
 
 
 def _command(conn: Any, send: Callable[..., Any], query: Any, *args: Any, **options: Any) -> Any:
-    """What psycopg sends by itself: BEGIN and COMMIT, savepoints, a named cursor's FETCH. A
-    generator, as `send` is.
+    """Trace a command that psycopg sends itself, such as BEGIN, COMMIT, SAVEPOINT or FETCH.
+
+    A generator, as `send` is.
     """
     with _statement(conn, query) as active:
         result = yield from send(query, *args, **options)
@@ -61,7 +63,7 @@ def _around(conn: Any, query: str, send: Callable[[], list[Any]]) -> list[Any]:
 
 @cache
 def _traced(base: Any) -> Any:
-    """The traced subclass of a cursor class; of a traced class itself."""
+    """Return the traced subclass of a cursor class; a traced class is returned as it is."""
     if getattr(base, "_forge_traced", False):
         return base
 
@@ -77,7 +79,7 @@ def _traced(base: Any) -> Any:
         def executemany(self, query: Any, params_seq: Any, *args: Any, **options: Any) -> None:
             with _statement(self.connection, query) as active:
                 super().executemany(query, params_seq, *args, **options)
-                _rows(active, _of_all(self))
+                _rows(active, _total_rows(self))
 
         @contextmanager
         def copy(self, statement: Any, params: Any = None, *args: Any, **options: Any) -> Any:
@@ -102,12 +104,14 @@ def _traced(base: Any) -> Any:
 
 
 def _statement(conn: Any, query: Any) -> AbstractContextManager[Span | None]:
-    """The span around a statement; around one that is not sampled, nothing."""
-    context = current.get() or here()
+    """Return the span around a statement, or a null context if it is not sampled."""
+    context = current.get() or current_context()
     if context is None or not context.sampled:
         return _NOTHING
     info, text = conn.info, _text(conn, query)
-    text = without_values(text, escapes="\\" in text and _has_escapes(info))
+    # A closed connection reports no parameter: then a backslash may be an escape.
+    escapes = "\\" in text and info.parameter_status("standard_conforming_strings") != "on"
+    text = without_values(text, escapes=escapes)
     name = operation(text)
     attributes = {
         "db.system.name": "postgresql",
@@ -118,30 +122,25 @@ def _statement(conn: Any, query: Any) -> AbstractContextManager[Span | None]:
         "server.port": info.port,
     }
     if isinstance(route := log_fields.get().get("route"), str):
-        attributes["http.route"] = route  # whose request it belongs to
+        attributes["http.route"] = route  # of the request that runs the statement
     return span(name, kind="client", attributes=attributes)
 
 
 def _text(conn: Any, query: Any) -> str:
+    if isinstance(query, str):
+        return query
     if isinstance(query, bytes):
-        text = query.decode(conn.info.encoding, "replace")
-    elif isinstance(query, str):
-        text = query
-    elif hasattr(query, "as_string"):  # psycopg.sql.Composable: it may hold literals
-        text = query.as_string(conn)
-    else:  # a template string (PEP 750): its values are parameters
-        text = "?".join(getattr(query, "strings", (type(query).__name__,)))
-    return text
+        return query.decode(conn.info.encoding, "replace")
+    if hasattr(query, "as_string"):  # psycopg.sql.Composable, possibly with literals
+        return str(query.as_string(conn))
+    # A template string (PEP 750): its values are parameters.
+    return "?".join(getattr(query, "strings", (type(query).__name__,)))
 
 
-def _has_escapes(info: Any) -> bool:
-    """Whether a backslash is one in every text; a connection that has ended tells no more."""
-    return bool(info.parameter_status("standard_conforming_strings") != "on")
+def _total_rows(cursor: Any) -> int:
+    """Return the rows of all statements of an executemany.
 
-
-def _of_all(cursor: Any) -> int:
-    """The rows of all statements of an executemany: with returning=True each has its own result,
-    and `rowcount` is that of the first.
+    With returning=True each statement has its own result, and `rowcount` is that of the first.
     """
     if results := cursor._results:
         return sum(result.command_tuples or 0 for result in results)

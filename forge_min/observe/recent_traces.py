@@ -1,4 +1,4 @@
-"""The traces that ended last, as trees: for a person who develops, and for /debug/traces."""
+"""The traces that ended last, as trees: for the development console and /debug/traces."""
 
 from __future__ import annotations
 
@@ -14,16 +14,21 @@ from opentelemetry.trace import StatusCode
 
 from ..errors import printable
 
-_KEPT = 50  # trees
-_OPEN = 200  # traces that have not ended here
-_MOST = 500  # spans of one tree; the others are counted
+_KEPT = 50  # traces that have ended
+_OPEN = 200  # traces that have not ended
+_MOST = 500  # spans of one trace; further spans are counted
 _TEXT = 200  # characters of a statement on the console
-_OF_AN_ERROR = ("exception.type", "exception.message")
 _SHOWN = ("db.query.text", "messaging.message.id", "url.path")
 
 
 class Branch(NamedTuple):
-    """A span in its tree. depth: 0 is the root. start, seconds: from the root's start on."""
+    """A span in its tree.
+
+    depth: 0 for the root.
+    start: seconds since the start of the root.
+    seconds: the duration.
+    events: one line per recorded exception.
+    """
 
     depth: int
     name: str
@@ -35,7 +40,12 @@ class Branch(NamedTuple):
 
 
 class Tree(NamedTuple):
-    """What one request, job or delivery did. at: Unix time. left_out: spans beyond the most."""
+    """The spans of one request, job or delivery.
+
+    at: start, as Unix time.
+    branches: each span after its parent.
+    left_out: number of omitted spans, beyond 500.
+    """
 
     trace_id: str
     at: float
@@ -43,23 +53,26 @@ class Tree(NamedTuple):
     left_out: int
 
     def __str__(self) -> str:
-        """As lines for a terminal. What clients have sent begins none, and moves no cursor."""
+        """Return lines for a terminal.
+
+        Text from clients is escaped: it cannot start a line or move the cursor.
+        """
         lines = []
         for branch in self.branches:
             mark = "!" if branch.failed else " "
             shown = next((str(branch.attributes[k]) for k in _SHOWN if k in branch.attributes), "")
             shown = " ".join(shown.split())[:_TEXT]
             name = "  " * branch.depth + branch.name
-            told = printable(f"{name:<32} {shown}".rstrip())
-            lines.append(f"  {mark}{branch.seconds * 1e3:8.1f} ms  {told}")
+            text = printable(f"{name:<32} {shown}".rstrip())
+            lines.append(f"  {mark}{branch.seconds * 1e3:8.1f} ms  {text}")
             lines += [f"    | {printable(row)}" for e in branch.events for row in e.splitlines()]
         if self.left_out:
             lines.append(f"   and {self.left_out} more")
         return f"trace {self.trace_id}\n" + "\n".join(lines)
 
 
-class _Growing:
-    """What began here, by the span that began it. ended: its spans; the root is the last."""
+class _OpenTrace:
+    """The spans of a trace that has not ended. ended: its ended spans, the root last."""
 
     __slots__ = ("ended", "known", "left_out")
 
@@ -69,121 +82,121 @@ class _Growing:
         self.left_out = 0
 
 
-class Recent(SpanProcessor):
-    """Keeps the last 50 trees. told: called with each one when its root has ended."""
+class RecentTraces(SpanProcessor):
+    """Keeps the last 50 traces. on_trace: called with the tree of each trace when its root ends."""
 
-    def __init__(self, told: Callable[[Tree], object] | None = None) -> None:
-        self._told = told
-        self.begin_anew()
+    def __init__(self, on_trace: Callable[[Tree], object] | None = None) -> None:
+        self._on_trace = on_trace
+        self.reset()
         _living.add(self)
 
-    def begin_anew(self) -> None:
-        """Know no span. For a child after a fork: spans that its parent began end there too, and
-        another thread may have held the lock.
+    def reset(self) -> None:
+        """Forget all spans. For a child after a fork.
+
+        Spans that its parent started end there, and another thread may have held the lock.
         """
-        self._roots: OrderedDict[int, _Growing] = OrderedDict()  # by the id of the root
-        self._of: dict[int, _Growing] = {}  # by the id of each span that has not been left out
-        self._ended: deque[_Growing] = deque(maxlen=_KEPT)
-        # LOCK: guards all of these. SAFETY: reentrant: a collection of garbage may end a span in
-        # the middle of this, and a signal's handler may begin one.
+        self._roots: OrderedDict[int, _OpenTrace] = OrderedDict()  # by the root's id
+        self._by_span: dict[int, _OpenTrace] = {}  # by the id of each span that is not omitted
+        self._ended: deque[_OpenTrace] = deque(maxlen=_KEPT)
+        # LOCK: guards all of these. SAFETY: reentrant: garbage collection may end a span while the
+        # lock is held, and a signal handler may start one.
         self._lock = threading.RLock()
 
     def on_start(self, span: Any, parent_context: Any = None) -> None:
-        """Note where it belongs: a trace that two requests share is two trees here."""
-        parent, me = span.parent, span.get_span_context().span_id
+        """Assign a span to its tree. Two requests have two trees, even if they share a trace."""
+        parent, span_id = span.parent, span.get_span_context().span_id
         with self._lock:
             if parent is None or parent.is_remote:
                 if len(self._roots) >= _OPEN:
                     self._forget(next(iter(self._roots)))
-                self._roots[me] = self._of[me] = _Growing(me)
+                self._roots[span_id] = self._by_span[span_id] = _OpenTrace(span_id)
                 return
-            growing = self._of.get(parent.span_id)
-            if growing is None:
-                return  # of one that was left out or has ended
-            if len(growing.known) < _MOST:
-                growing.known.append(me)
-                self._of[me] = growing
+            open_trace = self._by_span.get(parent.span_id)
+            if open_trace is None:
+                return  # the parent was omitted, or its trace has ended
+            if len(open_trace.known) < _MOST:
+                open_trace.known.append(span_id)
+                self._by_span[span_id] = open_trace
             else:
-                growing.left_out += 1
+                open_trace.left_out += 1
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Keep a span; with the one that began here the tree is whole."""
+        """Keep a span. The end of the root completes its trace."""
         context = span.get_span_context()
-        me = context.span_id if context else 0
+        span_id = context.span_id if context else 0
         with self._lock:
-            growing = self._of.get(me)
-            if growing is None:
+            open_trace = self._by_span.get(span_id)
+            if open_trace is None:
                 return
-            growing.ended.append(span)
-            whole = growing.known[0] == me
-            if whole:
-                self._forget(me)
-                self._ended.append(growing)
-        if whole and self._told is not None:
-            self._told(_tree(growing))
+            open_trace.ended.append(span)
+            complete = open_trace.known[0] == span_id
+            if complete:
+                self._forget(span_id)
+                self._ended.append(open_trace)
+        if complete and self._on_trace is not None:
+            self._on_trace(_tree(open_trace))
 
     def trees(self) -> list[Tree]:
-        """The newest first."""
+        """Return the traces that ended last, newest first."""
         with self._lock:
             ended = list(self._ended)
-        return [_tree(growing) for growing in reversed(ended)]  # PERF: not before somebody looks
+        # PERF: trees are built on request, not for each trace.
+        return [_tree(trace) for trace in reversed(ended)]
 
     def _forget(self, root: int) -> None:
-        growing = self._roots.pop(root, None)
-        for span in growing.known if growing else ():
-            self._of.pop(span, None)
+        open_trace = self._roots.pop(root, None)
+        for span in open_trace.known if open_trace else ():
+            self._by_span.pop(span, None)
 
 
-_living: WeakSet[Recent] = WeakSet()
+_living: WeakSet[RecentTraces] = WeakSet()
 
 
 def _after_fork() -> None:
     for recent in list(_living):
-        recent.begin_anew()
+        recent.reset()
 
 
 os.register_at_fork(after_in_child=_after_fork)
 
 
-def _tree(growing: _Growing) -> Tree:
-    *spans, root = growing.ended
+def _tree(complete: _OpenTrace) -> Tree:
+    *spans, root = complete.ended
     children: dict[int, list[ReadableSpan]] = {}
     for span in spans:
         children.setdefault(span.parent.span_id if span.parent else 0, []).append(span)
-    began = root.start_time or 0
+    start = root.start_time or 0
     branches: list[Branch] = []
-    waiting = [(0, root)]
-    while waiting:
-        depth, span = waiting.pop()
-        branches.append(_branch(depth, span, began))
+    stack = [(0, root)]
+    while stack:
+        depth, span = stack.pop()
+        branches.append(_branch(depth, span, start))
         ids = span.get_span_context()
         below = sorted(children.pop(ids.span_id if ids else -1, ()), key=_start, reverse=True)
-        waiting += [(depth + 1, child) for child in below]
-    # Those whose parent has not ended before the root.
-    lost = sorted((span for rows in children.values() for span in rows), key=_start)
-    branches += [_branch(1, span, began) for span in lost]
+        stack += [(depth + 1, child) for child in below]
+    # Spans without a parent that ended before the root.
+    orphans = sorted((span for rows in children.values() for span in rows), key=_start)
+    branches += [_branch(1, span, start) for span in orphans]
     context = root.get_span_context()
-    trace = f"{context.trace_id:032x}" if context else ""
-    return Tree(trace, began / 1e9, tuple(branches), growing.left_out)
+    trace_id = f"{context.trace_id:032x}" if context else ""
+    return Tree(trace_id, start / 1e9, tuple(branches), complete.left_out)
 
 
 def _start(span: ReadableSpan) -> int:
     return span.start_time or 0
 
 
-def _branch(depth: int, span: ReadableSpan, began: int) -> Branch:
-    start, end = span.start_time or began, span.end_time or began
+def _branch(depth: int, span: ReadableSpan, root_start: int) -> Branch:
+    start, end = span.start_time or root_start, span.end_time or root_start
+    exceptions = [e.attributes for e in span.events if e.name == "exception" and e.attributes]
     events = tuple(
-        " ".join(
-            str(event.attributes.get(key, "")) for key in ("exception.type", "exception.message")
-        )
-        for event in span.events
-        if event.name == "exception" and event.attributes is not None
+        f"{attributes.get('exception.type', '')} {attributes.get('exception.message', '')}"
+        for attributes in exceptions
     )
     return Branch(
         depth,
         str(span.name),
-        (start - began) / 1e9,
+        (start - root_start) / 1e9,
         (end - start) / 1e9,
         span.status.status_code is StatusCode.ERROR,
         dict(span.attributes or {}),

@@ -1,4 +1,4 @@
-"""OpenTelemetry's SDK: the providers, recorded spans, and a sampler that follows our decision."""
+"""The providers and spans of OpenTelemetry's SDK, with the sampling decision of tracing.py."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import Token
+from dataclasses import dataclass
 from typing import Any
 
 from opentelemetry import context as otel
@@ -21,28 +22,24 @@ from opentelemetry.trace import SpanKind, StatusCode, TraceFlags, TraceState
 from opentelemetry.util.types import Attributes as OtelAttributes
 
 from .. import __version__
-from .logs import tidied, trace_of
-from .logs.redaction import message_of, name_of
-from .otlp import Batch
-from .recent_traces import Recent, Tree
+from .logs import format_traceback, redact_error
+from .logs.redaction import error_message, type_name
+from .otlp import BatchProcessor
+from .recent_traces import RecentTraces, Tree
 from .traceparent import SpanContext
-from .tracing import Attributes, Kind, current, use_recorder, using_recorder
+from .tracing import Attributes, Kind, current, is_recorder, set_recorder
 
 _LONGEST_STATE = 512  # characters (https://www.w3.org/TR/trace-context/#tracestate-limits)
 _LONGEST = 2048  # characters of a span's attribute, and of an exception's message
 _TRACE = 16_384  # characters of a stack trace, and of any attribute of an event
-_READ = 65_536  # characters that are redacted: a message may hold all that a client has sent
-_RECORD = otel.create_key("forge-record")  # in the context of a span that is to be recorded
-# SAFETY: it logs each `tracestate` that is none, and a client writes those.
+_READ = 65_536  # characters of a message that are redacted: it may hold a whole request
+_RECORD = otel.create_key("forge-record")  # set in the context of a span to record
+# SAFETY: it logs each invalid `tracestate`, and clients write those.
 logging.getLogger(TraceState.__module__).setLevel(logging.ERROR)
-_KINDS: dict[Kind, SpanKind] = {
-    "internal": SpanKind.INTERNAL, "server": SpanKind.SERVER, "client": SpanKind.CLIENT,
-    "producer": SpanKind.PRODUCER, "consumer": SpanKind.CONSUMER,
-}  # fmt: skip
 
 
 class _DecidedSampler(Sampler):
-    """Follows the decision of tracing.py, also for spans that other code starts by the API."""
+    """Follows the decision of tracing.py, also for spans that libraries start by the API."""
 
     def __init__(self, ratio: float) -> None:
         self._ratio = TraceIdRatioBased(ratio)
@@ -58,24 +55,25 @@ class _DecidedSampler(Sampler):
         trace_state: trace.TraceState | None = None,
     ) -> SamplingResult:
         parent = trace.get_current_span(parent_context).get_span_context()
-        ours = current.get()
+        context = current.get()
         if otel.get_value(_RECORD, parent_context):
             sampled = True
         elif parent.is_valid:
             sampled = parent.trace_flags.sampled
-        elif ours is not None:
-            sampled = ours.sampled
+        elif context is not None:
+            sampled = context.sampled
         else:
             return self._ratio.should_sample(parent_context, trace_id, name, kind, attributes)
         decision = Decision.RECORD_AND_SAMPLE if sampled else Decision.DROP
-        return SamplingResult(decision, attributes, parent.trace_state)  # else the SDK loses it
+        # The SDK drops a trace state that is not returned here.
+        return SamplingResult(decision, attributes, parent.trace_state)
 
     def get_description(self) -> str:
         return f"forge_min({self._ratio.get_description()})"
 
 
 class RecordedSpan:
-    """A span of the SDK and its place in the OpenTelemetry context."""
+    """A span of the SDK, attached to the OpenTelemetry context."""
 
     def __init__(self, span: trace.Span) -> None:
         self._span = span
@@ -83,86 +81,78 @@ class RecordedSpan:
         ids = span.get_span_context()
         self.context = SpanContext(ids.trace_id, ids.span_id, True)
         # SAFETY: libraries record exceptions on the current span, and the SDK redacts nothing.
-        span.record_exception = self.record  # type: ignore[method-assign]
+        span.record_exception = self.record_exception  # type: ignore[method-assign]
         self._token: Token[Context] | None = otel.attach(trace.set_span_in_context(span))
 
     def fail(self, description: str) -> None:
         """Set the status to error."""
         self._span.set_status(StatusCode.ERROR, description or None)
 
-    def record(
+    def record_exception(
         self,
         exception: BaseException,
         attributes: OtelAttributes = None,
         timestamp: int | None = None,
         escaped: bool = False,
     ) -> None:
-        """Add an exception as an event, redacted like in the log.
+        """Add an exception as an event, redacted as in the log.
 
-        Otherwise as the SDK's `record_exception`.
+        Parameters as for the SDK's `record_exception`.
         """
+        message = redact_error(error_message(exception)[:_READ], exception)
         redacted = {
-            "exception.type": name_of(exception),
-            "exception.message": tidied(message_of(exception)[:_READ], exception)[:_LONGEST],
-            "exception.stacktrace": trace_of(exception, most=_READ)[:_TRACE],
+            "exception.type": type_name(exception),
+            "exception.message": message[:_LONGEST],
+            "exception.stacktrace": format_traceback(exception, most=_READ)[:_TRACE],
             "exception.escaped": str(escaped),
         }
         self._span.add_event("exception", {**redacted, **(attributes or {})}, timestamp)
 
     def leave(self) -> None:
-        """Leave its OpenTelemetry context. Idempotent."""
+        """Detach the span from the OpenTelemetry context. Idempotent."""
         token, self._token = self._token, None
         if token is not None:
-            # otel.detach() logs an error if another thread closes the body; this raises it.
+            # If another thread closes the body, otel.detach() logs an error and this raises it.
             with suppress(ValueError):
                 otel._RUNTIME_CONTEXT.detach(token)
 
     def end(self) -> None:
-        """Leave its context and end it."""
+        """Detach and end the span."""
         self.leave()
         self._span.end()
 
 
+@dataclass(eq=False)
 class Telemetry:
-    """The providers of one process. `shutdown()` flushes and ends them; idempotent."""
+    """The providers of one process."""
 
-    def __init__(
-        self,
-        tracer_provider: TracerProvider,
-        meter_provider: MeterProvider,
-        sample_ratio: float,
-        recent: Recent,
-        batch: Batch | None,
-    ) -> None:
-        self.recent = recent
-        self._batch = batch
-        self.tracer_provider = tracer_provider
-        self._tracer = tracer_provider.get_tracer("forge_min", __version__)
-        self.meter_provider = meter_provider
-        self.sample_ratio = sample_ratio
+    tracer_provider: TracerProvider
+    meter_provider: MeterProvider
+    sample_ratio: float
+    recent: RecentTraces
+    _batch: BatchProcessor | None
+
+    def __post_init__(self) -> None:
+        self._tracer = self.tracer_provider.get_tracer("forge_min", __version__)
         self._open = True
-
-    def trees(self) -> Sequence[Tree]:
-        """The traces that ended last, the newest first."""
-        return self.recent.trees()
 
     @property
     def dropped(self) -> Mapping[str, int]:
-        """Spans that nobody has got, by reason; empty without an exporter."""
+        """Spans that were not exported, by reason; empty without an exporter."""
         return self._batch.dropped if self._batch else {}
 
     def state(self) -> str:
-        """The `tracestate` of the span that this thread is in; "" if it has none."""
+        """Return the `tracestate` of the current span, "" if it has none."""
         return trace.get_current_span().get_span_context().trace_state.to_header()
 
-    def here(self) -> SpanContext | None:
-        """The span of OpenTelemetry's API that this thread is in."""
-        found = trace.get_current_span().get_span_context()
-        if not found.is_valid:
+    def current_context(self) -> SpanContext | None:
+        """Return the context of the current span of OpenTelemetry's API; None without one."""
+        ids = trace.get_current_span().get_span_context()
+        if not ids.is_valid:
             return None
-        return SpanContext(found.trace_id, found.span_id, found.trace_flags.sampled)
+        return SpanContext(ids.trace_id, ids.span_id, ids.trace_flags.sampled)
 
-    def record(
+    def start_span(
         self,
         name: str,
         kind: Kind,
@@ -172,47 +162,51 @@ class Telemetry:
         links: Sequence[SpanContext],
         state: str,
     ) -> RecordedSpan:
-        """Start a sampled span and enter its OpenTelemetry context.
+        """Start a sampled span and attach it to the OpenTelemetry context.
 
-        parent: None begins a new trace. remote: `parent` is a span of another process.
+        parent: None starts a new trace.
+        remote: whether `parent` is a span of another process.
+        state: the `tracestate` of a remote parent.
         """
         context = otel.set_value(_RECORD, True, Context())
         if parent is not None:
-            above = trace.NonRecordingSpan(_above(parent, remote, state))
+            above = trace.NonRecordingSpan(_parent_of(parent, remote, state))
             context = trace.set_span_in_context(above, context)
-        linked = [trace.Link(_named(link)) for link in links]
-        return RecordedSpan(
-            self._tracer.start_span(name, context, _KINDS[kind], attributes, linked)
-        )
+        linked = [trace.Link(_sdk_context(link)) for link in links]
+        sdk_kind = SpanKind[kind.upper()]
+        return RecordedSpan(self._tracer.start_span(name, context, sdk_kind, attributes, linked))
 
     def flush(self, timeout: float = 5.0) -> bool:
-        """Export what has ended. timeout in seconds. False: the exporter did not finish in time."""
+        """Export all ended spans, and return whether the exporter finished in time.
+
+        timeout: seconds.
+        """
         return self.tracer_provider.force_flush(int(timeout * 1000))
 
     def shutdown(self) -> None:
-        """Stop taking spans, export the rest, end the export thread."""
+        """Stop recording, export the ended spans, and end the export thread. Idempotent."""
         if not self._open:
             return
         self._open = False
-        if using_recorder(self):
-            use_recorder(None)
+        if is_recorder(self):
+            set_recorder(None)
         self.tracer_provider.shutdown()
         self.meter_provider.shutdown()
 
 
-def _above(parent: SpanContext, remote: bool, state: str) -> trace.SpanContext:
-    """The parent, or the span of a library inside of it that this thread is in."""
+def _parent_of(parent: SpanContext, remote: bool, state: str) -> trace.SpanContext:
+    """Return the SDK's context of `parent`, or of the current span of a library inside of it."""
     if not remote:
-        here = trace.get_current_span().get_span_context()
-        if here.trace_id == parent.trace_id:
-            return here
-    return _named(parent, remote, state)
+        active = trace.get_current_span().get_span_context()
+        if active.trace_id == parent.trace_id:
+            return active
+    return _sdk_context(parent, remote, state)
 
 
-def _named(place: SpanContext, remote: bool = True, state: str = "") -> trace.SpanContext:
-    flags = TraceFlags(place.sampled)
+def _sdk_context(context: SpanContext, remote: bool = True, state: str = "") -> trace.SpanContext:
+    flags = TraceFlags(context.sampled)
     states = TraceState.from_header([state]) if 0 < len(state) <= _LONGEST_STATE else None
-    return trace.SpanContext(place.trace_id, place.span_id, remote, flags, states)
+    return trace.SpanContext(context.trace_id, context.span_id, remote, flags, states)
 
 
 def setup(
@@ -220,21 +214,27 @@ def setup(
     *,
     sample_ratio: float = 1.0,
     exporter: SpanExporter | None = None,
-    told: Callable[[Tree], object] | None = None,
+    on_trace: Callable[[Tree], object] | None = None,
     metric_readers: Sequence[MetricReader] = (),
 ) -> Telemetry:
-    """Make tracer and meter providers and send every `span()` of this process to them.
+    """Make tracer and meter providers, and record every `span()` of this process with them.
 
-    sample_ratio: share of new traces that are recorded, 0 to 1 (a caller's decision wins).
-    exporter: gets the ended spans in batches, on the thread `otlp-export`; None: nobody gets them,
-    unless a processor is added to `tracer_provider`. told: called with the tree of each trace that
-    has ended here; the last 50 are `recent.trees()` of what is returned. metric_readers: of
-    `meter_provider`, for instruments of your own and a registry that is `Exposed` there. The
-    providers become the global ones of the OpenTelemetry API if no others were set before. Call it
-    after a fork, never before. Raises ValueError for a ratio out of range.
+    The providers become the global ones of the OpenTelemetry API, if none are set. Call it after a
+    fork, never before. `recent.trees()` of the return value has the last 50 traces.
+
+    service_name: the resource attribute `service.name`.
+    sample_ratio: share of new traces that are recorded, 0 to 1, default 1. A sampling decision of
+        the caller takes precedence.
+    exporter: exports ended spans in batches, on the thread `otlp-export`. None exports no spans,
+        unless a processor is added to `tracer_provider`.
+    on_trace: called with the tree of each trace when its root has ended in this process.
+    metric_readers: readers of `meter_provider`, for your own instruments and for a registry with a
+        `MeterBridge`.
+
+    Raises ValueError for a ratio out of range.
     """
     if not 0.0 <= sample_ratio <= 1.0:
-        raise ValueError(f"sample_ratio must lie between 0 and 1, not {sample_ratio}")
+        raise ValueError(f"sample_ratio must be between 0 and 1, not {sample_ratio}")
     resource = Resource.create({"service.name": service_name})
     tracers = TracerProvider(
         sampler=_DecidedSampler(sample_ratio),
@@ -242,20 +242,21 @@ def setup(
         shutdown_on_exit=False,
         span_limits=_limits(),
     )
-    recent, batch = Recent(told), None if exporter is None else Batch(exporter)
+    recent, batch = RecentTraces(on_trace), None if exporter is None else BatchProcessor(exporter)
     tracers.add_span_processor(recent)
     if batch is not None:
         tracers.add_span_processor(batch)
     meters = MeterProvider(metric_readers, resource=resource, shutdown_on_exit=False)
     _make_global(tracers, meters)
     telemetry = Telemetry(tracers, meters, sample_ratio, recent, batch)
-    use_recorder(telemetry)
+    set_recorder(telemetry)
     return telemetry
 
 
 def _limits() -> SpanLimits:
-    """Lengths of attributes, unless OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT sets them. The SDK's default
-    is no limit, and thousands of spans wait for a collector that is away.
+    """Return limits for the length of attributes, unless OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT is set.
+
+    The SDK has no default limit, and thousands of spans wait for an unreachable collector.
     """
     limits = SpanLimits()
     if limits.max_span_attribute_length is None:
@@ -264,7 +265,7 @@ def _limits() -> SpanLimits:
 
 
 def _make_global(tracers: TracerProvider, meters: MeterProvider) -> None:
-    providers: Any = trace  # the API has no public question "was one set?"
+    providers: Any = trace  # the API has no public test for a set provider
     if providers._TRACER_PROVIDER is None:
         trace.set_tracer_provider(tracers)
         metrics.set_meter_provider(meters)

@@ -1,49 +1,52 @@
-"""A question that may take its time, and an end to who waits for it."""
+"""A query shared by concurrent callers, with a limit on the time that they wait."""
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from queue import SimpleQueue
+from threading import Lock, Thread
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 
 class SingleFlight(Generic[T]):
-    """Asks `question` on the thread `ask`, one at a time; all who ask meanwhile get its answer.
+    """Runs `query` once at a time; concurrent callers of `result` share its result.
 
-    patience: seconds since its begin after which nobody waits any more. The thread, and with it
-    whatever connection it takes, is kept for the next question.
+    The thread `shared-query` runs it. The thread, and any connection that it holds, is kept for the
+    next query.
+
+    query: returns the result, or raises.
+    timeout: seconds after the start of the query for which callers wait.
     """
 
-    def __init__(self, question: Callable[[], T], patience: float = 1.0) -> None:
-        self._question, self._patience = question, patience
-        self._lock = threading.Lock()  # LOCK: what is pending, and since when
+    def __init__(self, query: Callable[[], T], timeout: float = 1.0) -> None:
+        self._query, self._timeout = query, timeout
+        self._lock = Lock()  # LOCK: guards the pending query and its start
         self._pending: Future[T] | None = None
-        self._begun = 0.0
-        self._todo: SimpleQueue[Future[T]] = SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._started_at = 0.0
+        self._queue: SimpleQueue[Future[T]] = SimpleQueue()
+        self._thread: Thread | None = None
 
-    def answer(self) -> T | None:
-        """The answer; None where it does not come in time. Raises what the question raises."""
+    def result(self) -> T | None:
+        """Return the result, or None if it is late. Raises the exception of the query."""
         with self._lock:
             if self._pending is None or self._pending.done():
-                self._pending, self._begun = Future(), time.monotonic()
-                self._todo.put(self._pending)
+                self._pending, self._started_at = Future(), time.monotonic()
+                self._queue.put(self._pending)
                 if self._thread is None:  # not before a fork
-                    self._thread = threading.Thread(target=self._run, name="ask", daemon=True)
+                    self._thread = Thread(target=self._run, name="shared-query", daemon=True)
                     self._thread.start()
-            pending, until = self._pending, self._begun + self._patience
+            pending, until = self._pending, self._started_at + self._timeout
         wait([pending], max(until - time.monotonic(), 0))
         return pending.result() if pending.done() else None
 
     def _run(self) -> None:
         while True:
-            pending = self._todo.get()
+            pending = self._queue.get()
             try:
-                pending.set_result(self._question())
+                pending.set_result(self._query())
             except Exception as err:
                 pending.set_exception(err)

@@ -1,4 +1,4 @@
-"""The text of a statement as a trace may hold it: without literals and comments.
+"""The text of a statement for a trace: without literals and comments.
 
 Source: PostgreSQL manual, section 4.1.
 """
@@ -10,25 +10,25 @@ from functools import cache
 
 from ..lazy import lazy_pattern
 
-# PERF: said by the ASCII that they are not: for a range up to the last character re.compile builds
-# a map, which made the start of a process 20 ms longer (benchmarks/build.py).
-_FIRST = r"[^\x00-@\[-\^`{-\x7f]"  # of a name: letters, _, and all beyond ASCII
+# PERF: character classes that exclude ASCII. For a range up to the last code point, re.compile
+# builds a map, which made the start of a process 20 ms longer (benchmarks/build.py).
+_FIRST = r"[^\x00-@\[-\^`{-\x7f]"  # of a name: letters, _, all characters beyond ASCII
 _REST = r"[^\x00-\x23\x25-/:-@\[-\^`{-\x7f]"  # also digits and $
 _TAG = r"[^\x00-/:-@\[-\^`{-\x7f]"  # also digits
 _OTHER = r"[\x00-\x20!\#%&()*+,.:;<=>?@\[-\^`{-\x7f]"
-_ESCAPED = r"""' (?: [^'\\]++ | '' | \\.  # or it goes on after the end of a line
+_ESCAPED = r"""' (?: [^'\\]++ | '' | \\.  # or it continues after the end of a line
         | ' (?: [^\S\n\r] | --[^\n\r]*+ )*+ [\n\r] (?: \s | --[^\n\r]*+ )*+ ' )*+ (?: ' | \\?\Z )"""
 _PLAIN = r"' (?: [^']++ | '' )*+ (?: ' | \Z )"
 _WORD = lazy_pattern(r"\s*+(\w+)")
-_READ, _KEPT = 8000, 2000  # characters of a text that are looked at, and that are shown
+_READ, _KEPT = 8000, 2000  # characters of a text that are read, and that are kept
 
 
-# PERF: each part that repeats gives nothing back (`*+`), so that any text is read once; one that
-# tries again can double its time with each comment (tests/observe/test_statements.py). What stays
-# is found in runs: word by word it took twice as long.
+# PERF: every repeat is possessive (`*+`), so that any text is read once; with backtracking each
+# comment can double the time (tests/observe/test_statements.py). The parts that stay are matched in
+# runs: word by word took twice as long.
 @cache
 def _token(text: str) -> re.Pattern[str]:
-    """text: the form of one that begins with a quote alone."""
+    """Return the pattern of one token. text: the pattern of a literal without the prefix E."""
     return re.compile(rf"""(?sx)
     (?P<kept> (?: (?![eE]') {_FIRST}{_REST}*+
         | \$[0-9]++ | " (?: [^"]++ | "" )*+ "
@@ -48,21 +48,22 @@ _STANDARD = _token(_PLAIN)
 
 
 def without_values(text: str, *, escapes: bool = False) -> str:
-    """Literals are `?`, comments left out; names stay. At most 2,000 characters.
+    """Return a statement with `?` for its literals and without comments, at most 2,000 characters.
 
-    What has no end, be it by a mistake or as it was cut, ends with the text. A comment that holds
-    another hides all that follows. escapes: whether a backslash is one in any text: with
-    `standard_conforming_strings` off.
+    A literal or comment without an end, by mistake or because the text was cut, ends with the text.
+    A nested comment hides the rest of the text.
+
+    escapes: whether a backslash escapes in every literal: `standard_conforming_strings` is off.
     """
     token = _token(_ESCAPED) if escapes else _STANDARD
-    return token.sub(_shown, text[:_READ])[:_KEPT]
+    return token.sub(_replacement, text[:_READ])[:_KEPT]
 
 
-def operation(shown: str) -> str:
-    """The first word of a text that `without_values` gave, in capitals; QUERY without any."""
-    word = _WORD.match(shown)
+def operation(statement: str) -> str:
+    """Return the first word of a result of `without_values` in capitals, QUERY if it has none."""
+    word = _WORD.match(statement)
     return word[1].upper() if word else "QUERY"
 
 
-def _shown(found: re.Match[str]) -> str:
-    return found["kept"] or ("?" if found["comment"] is None else "")
+def _replacement(match: re.Match[str]) -> str:
+    return match["kept"] or ("?" if match["comment"] is None else "")

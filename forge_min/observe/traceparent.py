@@ -1,4 +1,4 @@
-"""The W3C `traceparent` header as text: parse and format, nothing else.
+"""Parse and format the W3C `traceparent` header.
 
 Source: https://www.w3.org/TR/trace-context/ (sections 3.2 and 4.3).
 """
@@ -15,7 +15,12 @@ _new = tuple.__new__
 
 
 class SpanContext(NamedTuple):
-    """A place in a trace. trace_id: 128 bits, span_id: 64 bits, neither is 0."""
+    """The identity of a span (W3C Trace Context).
+
+    trace_id: 128 bits, not 0.
+    span_id: 64 bits, not 0.
+    sampled: whether the trace is recorded.
+    """
 
     trace_id: int
     span_id: int
@@ -23,10 +28,10 @@ class SpanContext(NamedTuple):
 
 
 def parse_traceparent(header: str) -> SpanContext | None:
-    """The context of a header, or None where the rules say that it must be ignored.
+    """Return the context of a header, or None if the rules require that it is ignored.
 
-    Strict: lower-case hex, no zero ids, version ff refused, nothing behind the flags in version 00;
-    of a later version only the four known fields are read.
+    Strict: hex is lower-case, ids are not zero, version ff is rejected, and version 00 has nothing
+    after the flags. Of later versions only the four known fields are read.
     """
     match = _HEADER.fullmatch(header)
     if match is None:
@@ -39,11 +44,11 @@ def parse_traceparent(header: str) -> SpanContext | None:
 
 
 def format_traceparent(context: SpanContext) -> str:
-    """The header for what is called next: version 00, flags 01 when sampled, else 00."""
+    """Return the header for an outgoing call: version 00, with flags 01 if sampled, else 00."""
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.sampled):02x}"
 
 
 def new_root(sampled: bool) -> SpanContext:
-    """A fresh trace. The ids are random, not secret (section 3.2.2.3)."""
-    # PERF: as SpanContext(...), without Python code in between (benchmarks/http, hello).
+    """Return the root of a new trace. Its ids are random, not secret (section 3.2.2.3)."""
+    # PERF: SpanContext(...) without its Python-level __new__ (benchmarks/http, hello).
     return _new(SpanContext, (getrandbits(128) or 1, getrandbits(64) or 1, sampled))

@@ -1,8 +1,8 @@
-"""Spans: where in a trace this thread is. Decides sampling, and loads no SDK.
+"""Spans, and the sampling decision. Does not load OpenTelemetry's SDK.
 
-PERF: an SDK span costs 21 µs sampled and 10 µs with the SDK's own sampler off. So the decision is
-made here, before the SDK is touched: what is not sampled costs one small object and two
-context variable calls.
+PERF: an SDK span costs 21 µs when sampled, and 10 µs when the SDK's own sampler drops it. The
+decision is therefore made here, before the SDK is used: an unsampled span costs one small object
+and two context variable calls.
 """
 
 from __future__ import annotations
@@ -28,81 +28,86 @@ current: ContextVar[SpanContext | None] = ContextVar("forge_span_context", defau
 _recorder: Telemetry | None = None
 
 
-def use_recorder(recorder: Telemetry | None) -> None:
-    """Give every span of this process to `recorder` (None: to nobody)."""
+def set_recorder(recorder: Telemetry | None) -> None:
+    """Record every span of this process with `recorder`; None records none."""
     global _recorder
     _recorder = recorder
 
 
-# A child has neither the threads nor the connection of what its parent records with, and locks of
-# that may be held: it records nothing until it calls `setup` itself.
-os.register_at_fork(after_in_child=lambda: use_recorder(None))
+# A child has neither the threads nor the connection of its parent's recorder, and the recorder's
+# locks may be held. It records nothing until it calls `setup` itself.
+os.register_at_fork(after_in_child=lambda: set_recorder(None))
 
 
-def recording() -> bool:
-    """Whether spans go anywhere at all."""
+def is_recording() -> bool:
+    """Return whether any span of this process can be recorded."""
     return _recorder is not None
 
 
-def using_recorder(recorder: Telemetry) -> bool:
-    """Whether spans go to this recorder."""
+def is_recorder(recorder: Telemetry) -> bool:
+    """Return whether `recorder` records the spans of this process."""
     return _recorder is recorder
 
 
 def recent_trees() -> Sequence[Any]:
-    """The traces of this process that ended last, the newest first, as `recent.Tree`."""
-    return () if _recorder is None else _recorder.trees()
+    """Return the traces of this process that ended last, newest first, as `recent_traces.Tree`."""
+    return () if _recorder is None else _recorder.recent.trees()
 
 
-def here() -> SpanContext | None:
-    """The span this thread is in, be it one of OpenTelemetry's API with none of ours around it."""
+def current_context() -> SpanContext | None:
+    """Return the context of the current span, also of a span of OpenTelemetry's API."""
     context = current.get()
-    return _recorder.here() if context is None and _recorder is not None else context
+    return _recorder.current_context() if context is None and _recorder is not None else context
 
 
 def current_traceparent() -> str | None:
-    """The W3C `traceparent` of the span this thread is in, sampled or not; None outside."""
-    context = here()
+    """Return the W3C `traceparent` of the current span, sampled or not; None without a span."""
+    context = current_context()
     return None if context is None else format_traceparent(context)
 
 
-def current_trace() -> dict[str, str]:
-    """The headers `traceparent` and `tracestate` that continue the trace that this thread is in; {}
-    outside. A state is known where the trace is sampled.
+def trace_headers() -> dict[str, str]:
+    """Return the headers that continue the current trace; {} without a span.
+
+    They are `traceparent` and, if the trace is sampled and has one, `tracestate`.
     """
-    context = here()
+    context = current_context()
     if context is None:
         return {}
-    found = {"traceparent": format_traceparent(context)}
+    headers = {"traceparent": format_traceparent(context)}
     if context.sampled and _recorder is not None and (state := _recorder.state()):
-        found["tracestate"] = state
-    return found
+        headers["tracestate"] = state
+    return headers
 
 
 class Span:
     """A span around a block: `with span("GET /flights/{id}", kind="server", parent=header) as s:`.
 
-    parent: a W3C traceparent that came from outside. None: the span this thread is in, else a new
-    trace. One that is not valid is ignored, as the W3C says: a new trace begins. Sampling is
-    parent-based; a new trace is sampled with the ratio given to `setup`. links: traceparents of
-    spans that it has to do with and is no child of. state: the `tracestate` that came with
-    `parent`; what this thread asks of others by OpenTelemetry's propagators takes it along.
+    A context manager that is entered once and not shared between threads. Sampling is parent-based;
+    a new trace is sampled with the ratio given to `setup`. An exception that leaves the block is
+    recorded and marks the span as failed. It is recorded once, even if it passes several spans, and
+    again if the same exception is raised later.
 
-    A context manager, not shared between threads, entered once. Leaving it with an exception
-    records that (once, however many spans it passes; again where the same one is raised later) and
-    marks the span as failed.
+    name: low cardinality; a pattern, not a value.
+    kind: as in OpenTelemetry, default "internal".
+    attributes: set when the span starts.
+    parent: a W3C traceparent received from another process. None: the current span, or a new trace
+        without one. An invalid traceparent starts a new trace, as the W3C requires.
+    links: traceparents of related spans that are not the parent.
+    state: the `tracestate` received with `parent`. Requests that this thread sends with
+        OpenTelemetry's propagators include it.
     """
 
-    # PERF: of the class, so that most spans need not set them (benchmarks/http, hello).
+    # PERF: class attributes, so that most spans need not set them (benchmarks/http, hello).
     _kind: Kind = "internal"
     _attributes: Attributes | None = None
     _parent: str | None = None
-    _trusts_parent = True  # its sampling decision counts; else only its ids do
+    _trusts_parent = True  # follow its sampling decision; if false, use only its ids
     _links: Sequence[str] = ()
     _token: Token[SpanContext | None] | None = None
     _recording: RecordedSpan | None = None
     _context: SpanContext | None = None
-    _above: int | None = None  # the id of the span that an exception comes to next
+    _parent_id: int | None = None  # the span that an exception reaches next
 
     def __init__(
         self,
@@ -123,56 +128,57 @@ class Span:
 
     @property
     def recording(self) -> bool:
-        """Whether attributes go anywhere: ask before computing costly ones."""
+        """Whether attributes are recorded. Check it before computing costly ones."""
         return self._recording is not None
 
     @property
     def traceparent(self) -> str | None:
-        """The W3C header that names this span as the parent; None before it is entered."""
+        """The W3C header with this span as the parent; None before the span is entered."""
         return None if self._context is None else format_traceparent(self._context)
 
     def set_attribute(self, key: str, value: Value) -> None:
-        """Set one attribute (OpenTelemetry semantic conventions give the names)."""
+        """Set one attribute, named by OpenTelemetry's semantic conventions."""
         if self._recording is not None:
             self._recording.set_attribute(key, value)
 
     def update_name(self, name: str) -> None:
-        """Name it anew, e.g. when the route is known. Low cardinality: patterns, never values."""
+        """Rename the span, e.g. once the route is known. Use patterns, never values."""
         if self._recording is not None:
             self._recording.update_name(name)
 
     def fail(self, description: str = "") -> None:
-        """Mark it as failed without an exception, e.g. for a status of 500 and above."""
+        """Mark the span as failed without an exception, e.g. for a status of 500 or above."""
         if self._recording is not None:
             self._recording.fail(description)
 
     def fail_with(self, error: Exception) -> None:
-        """Mark it as failed by an exception that was answered inside of it; the exception is
-        recorded, unless a span inside of this one has done so.
+        """Mark the span as failed by an exception that was handled inside of it.
+
+        Records the exception, unless a span inside of this one has done so.
         """
         if self._recording is not None:
-            _fail(self._recording, error, self._above)
+            _fail(self._recording, error, self._parent_id)
 
     def __enter__(self) -> Span:
         self._begin()
         return self
 
     def _begin(self) -> None:
-        given = self._parent
-        remote = given is not None
-        if given is None:
-            parent = current.get() or here()
+        header = self._parent
+        remote = header is not None
+        if header is None:
+            parent = current.get() or current_context()
         else:
-            parent = parse_traceparent(given) if given else None
+            parent = parse_traceparent(header) if header else None
         follows = parent is not None and self._trusts_parent
         if parent is not None and not follows:
-            parent = parent._replace(sampled=False)  # for spans inside, and jobs
+            parent = parent._replace(sampled=False)  # for inner spans and jobs
         recorder = _recorder
         if recorder is None:
             context = parent or new_root(False)
         elif parent.sampled if parent and follows else random() < recorder.sample_ratio:
-            links = [found for found in map(parse_traceparent, self._links) if found]
-            self._recording = recorder.record(
+            links = [link for link in map(parse_traceparent, self._links) if link]
+            self._recording = recorder.start_span(
                 self._name, self._kind, self._attributes, parent, remote, links, self._state
             )
             context = self._recording.context
@@ -180,19 +186,20 @@ class Span:
             context = parent or new_root(False)
         self._context = context
         if parent is not None:
-            self._above = parent.span_id
+            self._parent_id = parent.span_id
         self._token = current.set(context)
 
     def leave(self) -> None:
-        """This thread goes on with something else; the span ends later, with `__exit__`. What
-        belongs to it until then runs in a copy of the context of before. Idempotent.
+        """Detach the span from this thread; `__exit__` ends it later. Idempotent.
+
+        Work that belongs to the span until then runs in a copy of the earlier context.
         """
         token, self._token = self._token, None
         if token is None:
             return
         try:
             current.reset(token)
-        except ValueError:  # left in another context than entered (a body closed by another thread)
+        except ValueError:  # entered in another context: another thread closes the body
             pass
         if self._recording is not None:
             self._recording.leave()
@@ -203,7 +210,7 @@ class Span:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._token is not None:  # PERF: as `leave` does (benchmarks/http, hello)
+        if self._token is not None:  # PERF: `leave` inlined (benchmarks/http, hello)
             try:
                 current.reset(self._token)
             except ValueError:
@@ -212,14 +219,14 @@ class Span:
         if self._recording is not None:
             recording, self._recording = self._recording, None
             if isinstance(error, Exception):
-                _fail(recording, error, self._above)
+                _fail(recording, error, self._parent_id)
             recording.end()
 
 
-def _fail(recording: RecordedSpan, error: Exception, above: int | None) -> None:
+def _fail(recording: RecordedSpan, error: Exception, parent_id: int | None) -> None:
     recording.set_attribute("error.type", type(error).__qualname__)
     recording.fail(type(error).__qualname__)
-    # SAFETY: what its own class raises here must not come in its place.
+    # SAFETY: an exception raised by the error's own class here must not replace it.
     with suppress(Exception):
         if isinstance(state := getattr(error, "sqlstate", None), str):
             recording.set_attribute("db.response.status_code", state)
@@ -227,9 +234,9 @@ def _fail(recording: RecordedSpan, error: Exception, above: int | None) -> None:
     with suppress(Exception):
         passed = getattr(error, "_forge_passed_to", None)
     if passed != recording.context.span_id:
-        recording.record(error)  # it comes from no span inside of this one
-    with suppress(Exception):  # one without a __dict__, or frozen: recorded again
-        error._forge_passed_to = above  # type: ignore[attr-defined]
+        recording.record_exception(error)  # no span inside of this one has recorded it
+    with suppress(Exception):  # an error without a __dict__, or frozen, is recorded again
+        error._forge_passed_to = parent_id  # type: ignore[attr-defined]
 
 
 span = Span

@@ -74,10 +74,10 @@ def report(error: BaseException, stream: TextIO, *, verbose: bool = False) -> in
 def _masked(text: str, error: BaseException) -> str:
     """Without secrets; of what masks them, the core may be what is not there."""
     try:
-        from ..observe import tidied  # PERF: 50 ms that no other start waits for
+        from ..observe import redact_error  # PERF: 50 ms that no other start waits for
     except (ImportError, ForgeError):
         return type(error).__name__
-    return tidied(text.rstrip("\n"), error)
+    return redact_error(text.rstrip("\n"), error)
 
 
 def run(command: Callable[[], int], *, verbose: bool = False) -> int:

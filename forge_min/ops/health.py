@@ -13,7 +13,7 @@ from .. import __version__, fanout
 from ..observe import Registry, SingleFlight, Snapshot, scrape, snapshot
 
 if TYPE_CHECKING:
-    from ..admin import Figures, Jobs, ProcessInspector
+    from ..admin import Figures, JobCounts, ProcessInspector
     from ..app import Runtime
     from ..config import Config
 
@@ -39,15 +39,15 @@ class Health:
         self.running: Runtime | None = None
         self.draining = False
         self._readiness = SingleFlight(self._ready)
-        self._jobs: Jobs = None
+        self._jobs: JobCounts = None
         self._jobs_until = 0.0
 
     @cached_property
     def inspector(self) -> ProcessInspector:
         """The processes that profiles can be taken of."""
-        from ..admin import OneProcess
+        from ..admin import LocalInspector
 
-        return OneProcess()
+        return LocalInspector()
 
     def drain(self) -> None:
         """The application is about to stop: not ready any more, still alive."""
@@ -69,7 +69,7 @@ class Health:
             return False, {"server": "draining"}
         if self.running is None:
             return False, {"server": "starting"}
-        return self._readiness.answer() or (False, {"database": "does not answer"})
+        return self._readiness.result() or (False, {"database": "does not answer"})
 
     def _ready(self) -> tuple[bool, Mapping[str, Any]]:
         assert self.running is not None
@@ -97,7 +97,7 @@ class Health:
         return self.counted(), self._jobs
 
 
-def _jobs(registry: Registry) -> Jobs:
+def _jobs(registry: Registry) -> JobCounts:
     """The jobs there are; nothing while the database is away, which /readyz and the log tell of."""
     (count,) = [family.callback for family in registry.collect() if family.name == JOBS]
     try:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import Config
 from ..errors import ForgeError, UsageError
-from ..observe import lines_to, new_handler
+from ..observe import line_writer, new_handler
 from ..wsgi import Server, inherited_listener
 from .console import DONE, STUCK
 from .health import Health, has_admin
@@ -117,7 +117,7 @@ class _Process:
     @contextmanager
     def until_ended(self, *, delays: bool = False) -> Iterator[tuple[ExitStack, Ended]]:
         """What ends with the process, and the signal that it shall end."""
-        lines = lines_to(sys.stderr)
+        lines = line_writer(sys.stderr)
         with _signals(self.link is not None, delays) as ended, ExitStack() as stack:
             lines.start()  # not before a fork
             stack.callback(lines.stop)
@@ -273,7 +273,8 @@ def _serve_many(project: Project, settings: dict[str, Any], count: int, jobs: bo
             ended.wait()
         return DONE
 
-    lines_to(sys.stderr).waits = False  # no thread before a fork, and nothing holds up the parent
+    # No thread before a fork, and a slow stream must not block the parent.
+    line_writer(sys.stderr).blocks = False
     with Server(**settings) as first:
         if settings["listener"] or config.server.unix_socket:
             settings["listener"] = first.socket

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 from forge_min.admin import SERIES, Figures
 from forge_min.admin.history import KEPT, History, Point, quantile
-from forge_min.admin.plots import Line, plot, plots
+from forge_min.admin.plots import Series, plot, plots
 from forge_min.admin.templates import plots as page
 from forge_min.app.metrics import Metrics
 from forge_min.observe import Registry, snapshot
@@ -34,21 +34,21 @@ class Counted:
 def test_a_point_is_what_happened_between_two_looks() -> None:
     site = Counted()
     history = History(site)
-    history.look(100.0)
+    history.record(100.0)
     assert history.points() == []
     for _ in range(90):
         site.metrics.request_done("GET", "/a", 200, 0.004)
     for _ in range(10):
         site.metrics.request_done("POST", "/b", 503, 0.4)
     site.open, site.jobs = 7, {("mail", "available"): 3, ("default", "available"): 2}
-    history.look(102.0)
+    history.record(102.0)
     (point,) = history.points()
     assert (point.requests, point.failed) == (50.0, 5.0)
     assert point.p50 is not None and 0.0025 <= point.p50 <= 0.005
     assert point.p99 is not None and 0.25 <= point.p99 <= 0.5
     assert point.connections == 7 and point.states == {"available": 5}
     site.jobs = None
-    history.look(104.0)
+    history.record(104.0)
     quiet = history.points()[-1]
     assert (quiet.requests, quiet.p50, quiet.p99, quiet.states) == (0.0, None, None, None)
 
@@ -58,9 +58,9 @@ def test_counts_of_a_process_that_ended_make_no_negative_rate() -> None:
     for _ in range(50):
         sites[0].metrics.request_done("GET", "/a", 200, 0.01)
     history = History(lambda: sites[0]())
-    history.look(0.0)
+    history.record(0.0)
     sites.reverse()
-    history.look(2.0)
+    history.record(2.0)
     (point,) = history.points()
     assert (point.requests, point.p99) == (0.0, None)
 
@@ -68,7 +68,7 @@ def test_counts_of_a_process_that_ended_make_no_negative_rate() -> None:
 def test_the_past_has_a_bound() -> None:
     history = History(Counted())
     for second in range(3 * KEPT):
-        history.look(float(second))
+        history.record(float(second))
     assert len(history.points()) == KEPT
 
 
@@ -114,14 +114,14 @@ def test_a_quantile_is_even_within_its_bucket(
 Parse = Callable[[str], Any]
 
 
-def draw(title: str, unit: str, lines: list[Line]) -> ElementTree.Element:
+def draw(title: str, unit: str, lines: list[Series]) -> ElementTree.Element:
     """The page's figure of one plot."""
     return ElementTree.fromstring(page.render(plots=[plot(title, unit, lines)], minutes=5))
 
 
 def test_a_gap_parts_a_line_and_a_lone_value_is_a_dot() -> None:
     values = [1.0, 2.0, None, 3.0, None]
-    figure = draw("A & B", "<unit>", [Line("x", "a", values)])
+    figure = draw("A & B", "<unit>", [Series("x", "a", values)])
     paths = [p.get("d", "") for p in figure.iter("path") if "line" in p.get("class", "")]
     assert [path.count("L") for path in paths] == [1, 0] and paths[1].endswith("h.1")
     drawing = figure.find(".//svg")
@@ -133,7 +133,7 @@ def test_a_gap_parts_a_line_and_a_lone_value_is_a_dot() -> None:
     [(0, "1"), (0.9, "1"), (1, "1"), (3, "5"), (99, "100"), (101, "200"), (12e6, "20,000,000")],
 )
 def test_an_axis_ends_at_a_round_number(most: float, shown: str) -> None:
-    figure = draw("t", "u", [Line("x", "a", [most])])
+    figure = draw("t", "u", [Series("x", "a", [most])])
     (label,) = (s for s in figure.iter("span") if s.get("class") == "most")
     assert label.text == shown
 

@@ -121,7 +121,7 @@ def _stacks(desk: Any) -> list[str]:
 
 def test_memory_is_traced_between_start_and_stop_and_told_as_text_or_json(desk_of: Any) -> None:
     desk = desk_of()
-    assert "not traced" in desk.ask(f"{PPROF}heap").text
+    assert "tracing is off" in desk.ask(f"{PPROF}heap").text
     assert "tracing is on" in desk.ask(f"{PPROF}heap", form={"action": "start"}).text
     try:
         desk.ask(f"{PPROF}heap")

@@ -212,7 +212,7 @@ with lock:  # what `on_start` and `on_end` hold
         Stranded(); gc.collect()
     else:
         signal.raise_signal(signal.SIGALRM)
-print("on it goes", len(telemetry.trees()))
+print("on it goes", len(telemetry.recent.trees()))
 """
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False

@@ -14,7 +14,7 @@ from forge_min import db, i18n
 from forge_min.app import Runtime
 from forge_min.errors import ConfigError, ForgeError, Unavailable
 from forge_min.observe.metrics import meter
-from forge_min.observe.metrics.registry import family_name
+from forge_min.observe.metrics.registry import base_name
 from forge_min.testing import Client, TestDatabase, running_app
 from forge_min.wsgi import ServerThread
 from opentelemetry.sdk.metrics import MeterProvider
@@ -137,7 +137,7 @@ def test_a_reader_of_opentelemetry_sees_every_series_while_it_runs(
         assert Client(running).get("/api/v1/lines").status == 200
         found = told()
         registry = running.metrics.registry
-        wanted = {family_name(f.name, f.kind) for f in registry.collect() if f.kind != "histogram"}
+        wanted = {base_name(f.name, f.kind) for f in registry.collect() if f.kind != "histogram"}
         wanted -= {"forge_spans_dropped"}  # nothing is exported, so nothing was lost
         wanted -= {"forge_metrics_overflow", "forge_jobs", "forge_jobs_inserted", "forge_build"}
         assert wanted | {"forge_build_info"} <= found.keys()

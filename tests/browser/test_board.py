@@ -217,7 +217,7 @@ def test_the_jobs_page_shows_what_happens_without_being_loaded_again(
 ) -> None:
     browser = browse()
     browser.get(f"http://127.0.0.1:{board.site.admin}/jobs")
-    browser.until("document.querySelector('[data-told]').textContent === 'live'")
+    browser.until("document.querySelector('[data-status]').textContent === 'live'")
     with db.connect(board.site.environ["FORGE_DATABASE_URL"]) as conn:
         conn.execute("insert into forge_job (kind) values ('Later')")
         browser.until("document.querySelector('.note').textContent.includes('Later')")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from forge_min.observe.otlp import batch as module
-from forge_min.observe.otlp.batch import Batch
+from forge_min.observe.otlp.batch import BatchProcessor
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
@@ -37,11 +37,11 @@ class Kept(SpanExporter):
 
 
 @pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> tuple[Batch, Kept, Any]:
+def patient(monkeypatch: pytest.MonkeyPatch) -> tuple[BatchProcessor, Kept, Any]:
     """A batch that would gather for ten minutes, its exporter, and who makes spans."""
     monkeypatch.setattr(module, "_GATHER", 600.0)
     kept = Kept()
-    batch = Batch(kept)
+    batch = BatchProcessor(kept)
     provider = TracerProvider()
     provider.add_span_processor(batch)
     return batch, kept, provider.get_tracer("test")
@@ -87,7 +87,7 @@ def test_a_flush_gets_what_lies_behind_a_full_batch(patient: Any) -> None:
     kept.goes.clear()
     for number in range(512):
         tracer.start_span(str(number)).end()
-    while batch._waiting:  # until these are being exported
+    while batch._queue:  # until these are being exported
         time.sleep(0.001)
     for number in range(512, 1200):
         tracer.start_span(str(number)).end()
@@ -107,7 +107,7 @@ def test_a_flush_beside_a_shutdown_that_gives_up_does_not_wait_on(patient: Any) 
     for number in range(513):
         tracer.start_span(str(number)).end()
     until = time.monotonic() + 10
-    while len(batch._waiting) > 1 and time.monotonic() < until:  # the rest is being exported
+    while len(batch._queue) > 1 and time.monotonic() < until:  # the rest is being exported
         time.sleep(0.001)
     with ThreadPoolExecutor(1) as pool:
         flushed = pool.submit(batch.force_flush, 60_000)

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from forge_min.observe import (
     Registry,
+    aggregate,
+    counters_only,
     current_traceparent,
-    lasting,
     render_metrics,
     snapshot,
     span,
-    summed,
 )  # fmt: skip
-from forge_min.observe.metrics.family import LIMIT, OVERFLOW
+from forge_min.observe.metrics.metric import LIMIT, OVERFLOW
 from forge_min.observe.tracing import current
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
@@ -133,10 +133,10 @@ def test_over_processes_the_newest_exemplar_of_each_bucket_wins(
                 family.observe(("x",), value)
         taken.append(pickle.loads(pickle.dumps(snapshot(registry))))
     for order in (taken, taken[::-1]):
-        found = exemplars(summed(order))
+        found = exemplars(aggregate(order))
         assert {key[1][1]: float(e.timestamp) for key, e in found.items()} == {
             "0.1": 30.0, "1.0": 40.0, "+Inf": 20.0,
         }  # fmt: skip
-    gone = lasting(summed(taken[:2]))
-    assert exemplars(summed([gone, taken[2]])) == exemplars(summed(taken))
-    assert b'h_count{a="x"} 7\n' in render_metrics(summed([gone, taken[2]]), openmetrics=True)
+    gone = counters_only(aggregate(taken[:2]))
+    assert exemplars(aggregate([gone, taken[2]])) == exemplars(aggregate(taken))
+    assert b'h_count{a="x"} 7\n' in render_metrics(aggregate([gone, taken[2]]), openmetrics=True)

@@ -117,7 +117,7 @@ def test_everything_is_rendered_as_openmetrics_exactly(monkeypatch: pytest.Monke
         "# HELP c_bytes Counted.\n# TYPE c_bytes counter\n# UNIT c_bytes bytes\n"
         f'c_bytes_total 2 # {{trace_id="{"a" * 32}",span_id="{"b" * 16}"}} 2 1700000000.250\n'
         '# HELP d Is.\n# TYPE d info\nd_info{version="1.0"} 1\n'
-        "# HELP forge_metrics_overflow Label sets that found no place in their metric and were "
+        "# HELP forge_metrics_overflow Label sets beyond the limit of their metric, "
         "counted as _other.\n# TYPE forge_metrics_overflow counter\n# EOF\n"
     )
 

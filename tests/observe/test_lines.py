@@ -16,9 +16,9 @@ from types import SimpleNamespace
 from typing import TextIO
 
 import pytest
-from forge_min.observe import LineWriter, lines_to, new_handler
+from forge_min.observe import LineWriter, line_writer, new_handler
 from forge_min.observe.logs import writer as lines_module
-from forge_min.observe.logs.writer import _MANY, _ROOM
+from forge_min.observe.logs.writer import _CAPACITY, _CONGESTED
 
 PIPE = 1 << 16  # bytes that a pipe holds (pipe(7))
 
@@ -70,7 +70,7 @@ def test_a_pipe_that_nobody_reads_makes_nobody_wait_and_every_lost_line_is_count
         longest = max(longest, time.perf_counter() - started)
     assert longest < 5.0  # one that waits for the pipe never returns
     assert not writer.flush(0.1)
-    assert writer.dropped["full"] > count - 2 * _ROOM - 2 * (PIPE // 68)
+    assert writer.dropped["full"] > count - 2 * _CAPACITY - 2 * (PIPE // 68)
     came = everything(read)
     assert writer.flush(20)
     writer.stop()
@@ -129,15 +129,15 @@ def test_who_logs_pauses_for_a_writer_that_is_late_but_not_for_long(
             taken.clear()
             writer.put("x\n")
             assert taken.wait(20)
-            for _ in range(_MANY):
+            for _ in range(_CONGESTED):
                 writer.put("x\n")
             assert not pauses
-            for _ in range(2 * _ROOM):
+            for _ in range(2 * _CAPACITY):
                 writer.put("x\n")
         assert 0.02 <= sum(pauses) < 0.022
         assert writer.flush(20)
         pauses.clear()
-    assert writer.dropped["full"] == 2 * (_MANY + 2 * _ROOM - _ROOM)
+    assert writer.dropped["full"] == 2 * (_CONGESTED + 2 * _CAPACITY - _CAPACITY)
     writer.stop(20)
 
 
@@ -304,8 +304,8 @@ print("done", flush=True)
 
 def test_the_lines_of_handler_and_access_log_go_through_one_writer() -> None:
     stream = io.StringIO()
-    assert lines_to(stream) is lines_to(stream)
-    assert lines_to(stream) is not lines_to(io.StringIO())
+    assert line_writer(stream) is line_writer(stream)
+    assert line_writer(stream) is not line_writer(io.StringIO())
 
 
 def test_a_handler_that_is_closed_ends_the_thread_that_it_started(
@@ -367,7 +367,7 @@ def test_without_its_thread_it_may_be_told_not_to_wait(pipe: tuple[int, TextIO])
     """As the parent of several processes, which may have no thread before it forks."""
     _, stream = pipe
     writer = LineWriter(stream)
-    writer.waits = False
+    writer.blocks = False
     for _ in range(3000):
         writer.put("x" * 99 + "\n")
     assert writer.dropped["full"] > 2000

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from forge_min import observe
-from forge_min.observe import Exposed, Registry, add_process_metrics
+from forge_min.observe import MeterBridge, Registry, add_process_metrics
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import Gauge, InMemoryMetricReader, Sum
 
@@ -41,7 +41,7 @@ def registry() -> Registry:
 def test_counters_gauges_and_histograms_are_observable(registry: Registry) -> None:
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader])
-    Exposed(registry, provider)
+    MeterBridge(registry, provider)
     found = read(reader)
     assert points(found["c"]) == {("x",): 2}
     assert isinstance(found["c"].data, Sum) and found["c"].data.is_monotonic
@@ -66,7 +66,7 @@ def test_the_provider_of_setup_takes_readers() -> None:
     add_process_metrics(registry)
     telemetry = observe.setup("tests", metric_readers=[reader])
     try:
-        exposed = Exposed(registry, telemetry.meter_provider)
+        exposed = MeterBridge(registry, telemetry.meter_provider)
         found = read(reader)
         assert found["process_cpu_seconds"].unit == "s"
         assert points(found["process_open_fds"])[()] >= 3
@@ -79,8 +79,8 @@ def test_the_provider_of_setup_takes_readers() -> None:
 def test_a_global_provider_that_comes_later_sees_it_too() -> None:
     """In a process of its own: the API takes one global provider in its life."""
     script = (
-        "from forge_min.observe import Exposed, Registry\n"
-        "r = Registry(); r.counter('c_total', '').count((), 4); Exposed(r)\n"
+        "from forge_min.observe import MeterBridge, Registry\n"
+        "r = Registry(); r.counter('c_total', '').count((), 4); MeterBridge(r)\n"
         "from opentelemetry import metrics\n"
         "from opentelemetry.sdk.metrics import MeterProvider\n"
         "from opentelemetry.sdk.metrics.export import InMemoryMetricReader\n"

@@ -13,8 +13,8 @@ import time
 from contextlib import ExitStack
 
 import pytest
-from forge_min.observe import Registry, add_process_metrics, render_metrics, snapshot, summed
-from forge_min.observe.metrics.family import OVERFLOW
+from forge_min.observe import Registry, add_process_metrics, aggregate, render_metrics, snapshot
+from forge_min.observe.metrics.metric import OVERFLOW
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -67,8 +67,8 @@ def test_counters_gauges_and_histograms_are_rendered_exactly() -> None:
         'c_seconds_bucket{route="/x",le="+Inf"} 4\n'
         'c_seconds_sum{route="/x"} 9.65\n'
         'c_seconds_count{route="/x"} 4\n'
-        "# HELP forge_metrics_overflow_total Label sets that found no place in their metric and "
-        "were counted as _other.\n# TYPE forge_metrics_overflow_total counter\n"
+        "# HELP forge_metrics_overflow_total Label sets beyond the limit of their metric, "
+        "counted as _other.\n# TYPE forge_metrics_overflow_total counter\n"
     )
 
 
@@ -255,7 +255,7 @@ def test_of_several_processes_the_descriptors_are_those_of_the_one_nearest_to_it
             files.enter_context(open(os.devnull))
         busy = snapshot(registry)
     for several in ([quiet, busy, quiet], [busy, quiet, quiet]):
-        series = read(render_metrics(summed(several)))
+        series = read(render_metrics(aggregate(several)))
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         assert series[("process_max_fds", ())] == limit
         alone = read(render_metrics(busy))

@@ -14,7 +14,7 @@ import forge_min
 import pytest
 from forge_min.app.metrics import Metrics
 from forge_min.observe import Registry, render_metrics
-from forge_min.observe.metrics.registry import _SUFFIXES, family_name
+from forge_min.observe.metrics.registry import _SUFFIXES, base_name
 
 PACKAGE = Path(forge_min.__file__).parent
 SHIPPED = PACKAGE / "observe" / "monitoring"
@@ -32,12 +32,10 @@ def series() -> dict[str, set[str]]:
     for kind in ("counter", "gauge"):
         families += [(n, kind, row.get("labels", ())) for n, row in TABLE[kind].items()]
     for name, kind, labels in families:
-        suffixes = (
-            _SUFFIXES[kind] if kind == "histogram" else [name[len(family_name(name, kind)) :]]
-        )
+        suffixes = _SUFFIXES[kind] if kind == "histogram" else [name[len(base_name(name, kind)) :]]
         for suffix in suffixes:
             more = {"le"} if suffix == "_bucket" else set()
-            found[family_name(name, kind) + suffix] = {*labels, *more}
+            found[base_name(name, kind) + suffix] = {*labels, *more}
     return found
 
 

@@ -392,7 +392,7 @@ def test_a_span_that_cannot_be_written_costs_no_other_and_is_counted(
     with caplog.at_level(logging.WARNING, "forge_min.observe.otlp"):
         assert exporter.export(spans) is SpanExportResult.SUCCESS
     assert [row["name"] for row in collector.spans] == ["a"] and exporter.left_out == 1
-    assert "1 spans cannot be written: RuntimeError('no')" in caplog.text
+    assert "1 spans cannot be encoded: RuntimeError('no')" in caplog.text
 
 
 def test_the_official_exporter_is_used_where_it_is_installed(collector: Collector) -> None:

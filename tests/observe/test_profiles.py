@@ -22,15 +22,8 @@ from xml.etree import ElementTree
 
 import forge_min
 import pytest
-from forge_min.observe.profiles import (
-    Inspector,
-    Profile,
-    Question,
-    collapsed,
-    flame_graph,
-    merged,
-    sampling,
-)
+from forge_min.observe import flame_graph, format_collapsed, merge_profiles
+from forge_min.observe.profiles import Inspection, Inspector, Profile, sampling
 from forge_min.observe.profiles.flame import colour
 from forge_min.observe.profiles.sampling import safe, sample
 
@@ -172,7 +165,7 @@ def test_more_stacks_than_there_is_room_for_count_as_others(
 def test_collapsed_stacks_have_one_line_each_whatever_names_hold() -> None:
     with running((HOSTILE, rest)):
         profile = sample(0.2, 50, "wall", pause)
-    lines = collapsed(profile).splitlines()
+    lines = format_collapsed(profile).splitlines()
     assert len(lines) == len(profile.counts)
     for line in lines:
         assert re.fullmatch(r"[^\s;]+(;[^\s;]+)* [1-9][0-9]*", line), line
@@ -196,7 +189,7 @@ def test_a_name_is_made_safe(name: str, shown: str) -> None:
 
 def test_profiles_of_processes_are_put_below_their_names() -> None:
     one = Profile({("t", "f"): 2}, 1.0, 100, "cpu")
-    both = merged({"1": one, "2": one._replace(counts={("t", "f"): 3}, seconds=1.5)})
+    both = merge_profiles({"1": one, "2": one._replace(counts={("t", "f"): 3}, seconds=1.5)})
     assert both.counts == {("process_1", "t", "f"): 2, ("process_2", "t", "f"): 3}
     assert both.seconds == 1.5
 
@@ -261,7 +254,7 @@ def test_a_picture_has_a_bound_and_one_of_nothing_says_why() -> None:
     wide = Profile({(f"t{n}", f"f{n}"): 1 for n in range(5000)}, 1, 100, "cpu")
     assert not drawn(wide), "each is narrower than can be seen"
     nothing = flame_graph(Profile({}, 1.0, 100, "cpu"), "x")
-    assert "no thread had the processor" in nothing
+    assert "no thread used the processor" in nothing
     ElementTree.fromstring(nothing)
 
 
@@ -270,8 +263,8 @@ def test_a_picture_has_a_bound_and_one_of_nothing_says_why() -> None:
 
 def ask(inspector: Inspector, what: str, **options: Any) -> Any:
     """As another process would: questions and answers are pickled."""
-    question = pickle.loads(pickle.dumps(Question(what, options)))
-    return pickle.loads(pickle.dumps(inspector.ask(question, pause)))
+    question = pickle.loads(pickle.dumps(Inspection(what, options)))
+    return pickle.loads(pickle.dumps(inspector.inspect(question, pause)))
 
 
 @pytest.fixture
@@ -307,23 +300,23 @@ def test_what_some_seconds_leave_behind_is_shown_and_then_nothing_is_traced(
         held.extend(bytes(2000) for _ in range(300))
         return False
 
-    told = inspector.ask(Question("heap", {"seconds": 5, "top": 3}), waits)
+    told = inspector.inspect(Inspection("heap", {"seconds": 5, "top": 3}), waits)
     assert "test_profiles.py:" in told["changed"][0]["where"]
     assert told["changed"][0]["bytes"] > 600_000 and len(told["top"]) <= 3
     assert not tracemalloc.is_tracing() and len(held) == 300
     tracemalloc.start()
-    inspector.ask(Question("heap", {"seconds": 1, "top": 3}), lambda seconds: True)
+    inspector.inspect(Inspection("heap", {"seconds": 1, "top": 3}), lambda seconds: True)
     assert tracemalloc.is_tracing(), "somebody else's goes on"
 
 
 LOOKS = """
 import sys
-from forge_min.observe.profiles import Inspector, Question
+from forge_min.observe.profiles import Inspector, Inspection
 inspector, held = Inspector(), []
-inspector.ask(Question("trace", {"on": True}), None)
+inspector.inspect(Inspection("trace", {"on": True}), None)
 for _ in range(3):
     held.append([bytes(1000) for _ in range(100)])
-    told = inspector.ask(Question("heap", {"seconds": 0, "top": 10_000}), None)
+    told = inspector.inspect(Inspection("heap", {"seconds": 0, "top": 10_000}), None)
 print(sys.modules["forge_min"].__file__)
 print(*(row["where"] for row in told["top"] + told["changed"]), sep="\\n")
 """
@@ -389,10 +382,10 @@ def test_the_stacks_of_threads_are_told_by_name(inspector: Inspector) -> None:
 
 def test_two_profiles_at_once_leave_the_interpreter_as_it_was(inspector: Inspector) -> None:
     before = sys.getswitchinterval()
-    question = Question("profile", {"seconds": 0.2, "hz": 100, "clock": "wall"})
+    question = Inspection("profile", {"seconds": 0.2, "hz": 100, "clock": "wall"})
     found: list[Profile] = []
     threads = [
-        threading.Thread(target=lambda: found.append(inspector.ask(question, pause)))
+        threading.Thread(target=lambda: found.append(inspector.inspect(question, pause)))
         for _ in range(3)
     ]
     for thread in threads:

@@ -21,7 +21,7 @@ def told() -> list[Tree]:
 
 @pytest.fixture
 def telemetry(told: list[Tree]) -> Iterator[Telemetry]:
-    made = observe.setup("shop", told=told.append)
+    made = observe.setup("shop", on_trace=told.append)
     yield made
     made.shutdown()
 
@@ -98,7 +98,7 @@ def test_memory_is_bounded_whatever_ends_or_does_not(telemetry: Telemetry) -> No
 
     for _ in range(1000):
         copy_context().run(never_ends)
-    assert len(telemetry.recent._roots) <= 200 and len(telemetry.recent._of) <= 400
+    assert len(telemetry.recent._roots) <= 200 and len(telemetry.recent._by_span) <= 400
 
 
 def test_two_requests_of_one_trace_at_once_are_two_trees(
@@ -169,7 +169,7 @@ class Slow(SpanExporter):
     def export(self, spans):
         time.sleep(0.01)
         return SpanExportResult.SUCCESS
-telemetry = observe.setup("shop", exporter=Slow(), told=lambda tree: None)
+telemetry = observe.setup("shop", exporter=Slow(), on_trace=lambda tree: None)
 sys.setswitchinterval(1e-5)
 done = threading.Event()
 def busy():
@@ -187,7 +187,7 @@ for n in range(150):
     if not child:
         with trace.get_tracer("a library").start_as_current_span("by the API"):
             pass
-        names = {branch.name for tree in telemetry.trees() for branch in tree.branches}
+        names = {branch.name for tree in telemetry.recent.trees() for branch in tree.branches}
         assert names <= {"by the API"}, "none of its parent's"
         assert telemetry.flush() and not any(telemetry.dropped.values())
         telemetry.shutdown()
@@ -198,7 +198,7 @@ for n in range(150):
 done.set()
 for thread in threads:
     thread.join()
-assert telemetry.trees()
+assert telemetry.recent.trees()
 telemetry.shutdown()
 print("forked")
 """

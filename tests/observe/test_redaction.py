@@ -10,8 +10,8 @@ from typing import Any
 import psycopg
 import pytest
 from forge_min.observe import log_fields, new_handler
-from forge_min.observe.logs.handler import Repeats
-from forge_min.observe.logs.redaction import masked
+from forge_min.observe.logs.handler import RepeatLimiter
+from forge_min.observe.logs.redaction import redact
 from forge_min.testing import TestDatabase
 
 SECRET = "hunter2hunter2"
@@ -110,7 +110,7 @@ SECRET = "hunter2hunter2"
     ],
 )
 def test_a_secret_in_a_text_is_masked_and_the_rest_stays(text: str) -> None:
-    told = masked(text)
+    told = redact(text)
     assert SECRET not in told and "***" in told
     assert told.split()[0] == text.split()[0] or "=" in text.split()[0]
 
@@ -142,7 +142,7 @@ def test_a_secret_in_a_text_is_masked_and_the_rest_stays(text: str) -> None:
     ],
 )
 def test_what_is_no_secret_stays(text: str) -> None:
-    assert masked(text) == text
+    assert redact(text) == text
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_what_is_no_secret_stays(text: str) -> None:
     ],
 )
 def test_no_more_is_masked_than_the_secret(text: str, told: str) -> None:
-    assert masked(text) == told
+    assert redact(text) == told
 
 
 @pytest.mark.parametrize(
@@ -193,9 +193,9 @@ def test_the_time_grows_as_the_text_does(text: str) -> None:
     # Where it grows as the square does, this takes hours.
     long = text * (200_000 // len(text))
     for end in ("", "=", ": x", "'", "@"):
-        masked(long + end)
+        redact(long + end)
     for begin in ("://a:", "token=[", "-----BEGIN PRIVATE KEY-----", "\nDETAIL:  ", "LINE 1: "):
-        masked(begin + long)
+        redact(begin + long)
 
 
 def logged(format: str, **extra: object) -> str:
@@ -285,24 +285,24 @@ def test_what_a_database_repeats_of_a_row_is_not_logged(
 
 
 def test_a_flood_of_one_place_is_thinned_and_what_was_left_out_is_told() -> None:
-    repeats = Repeats()
+    repeats = RepeatLimiter()
 
     def record(second: float, line: int = 1) -> logging.LogRecord:
         made = logging.LogRecord("x", logging.ERROR, "a.py", line, "boom", (), None)
         made.created = second
         return made
 
-    told = [repeats.left_out(record(1000.5)) for _ in range(350)]
+    told = [repeats.omitted_before(record(1000.5)) for _ in range(350)]
     assert [n for n in told if n is not None] == [0] * 100 + [99, 99]
-    assert repeats.left_out(record(1000.9, line=2)) == 0
-    assert repeats.left_out(record(1001.0)) == 50
-    assert repeats.left_out(record(1001.0)) == 0
+    assert repeats.omitted_before(record(1000.9, line=2)) == 0
+    assert repeats.omitted_before(record(1001.0)) == 50
+    assert repeats.omitted_before(record(1001.0)) == 0
 
 
 def test_code_that_is_made_at_run_time_leaves_memory_bounded() -> None:
-    repeats = Repeats()
+    repeats = RepeatLimiter()
     for n in range(10_000):
-        repeats.left_out(logging.LogRecord("x", 20, f"<made {n}>", 1, "m", (), None))
+        repeats.omitted_before(logging.LogRecord("x", 20, f"<made {n}>", 1, "m", (), None))
     assert len(repeats._seen) <= 1000
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from forge_min.observe import new_handler, tidied
+from forge_min.observe import new_handler, redact_error
 from forge_min.testing import TestDatabase
 
 VALUE = "hunter2"
@@ -64,7 +64,7 @@ def test_a_value_with_quotes_in_it_is_hidden_whole(
     failure: Callable[..., psycopg.Error], statement: str, value: str
 ) -> None:
     err = failure(statement, value)
-    told = tidied(str(err), err)
+    told = redact_error(str(err), err)
     assert VALUE in str(err) and VALUE not in told
     assert told[:12] == str(err)[:12]
 

@@ -1,32 +1,32 @@
-// Keeps a page up to date while it is visible: the parts marked data-fresh every 2 s, readiness every 10 s.
+// Updates a page while it is visible: elements marked data-fresh every 2 s, readiness every 10 s.
 (() => {
   "use strict";
   const live = [...document.querySelectorAll("[data-fresh]")];
   const shown = live.map((part) => part.innerHTML);
   const ready = document.querySelector("[data-ready]");
-  const told = document.querySelector("[data-told]");
+  const status = document.querySelector("[data-status]");
 
-  const look = async () => {
+  const refresh = async () => {
     if (document.hidden) return;
     try {
-      const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-      if (answer.redirected) return location.reload();
-      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const response = await fetch(location.href, { headers: { Accept: "text/html" } });
+      if (response.redirected) return location.reload();
+      const page = new DOMParser().parseFromString(await response.text(), "text/html");
       const fresh = [...page.querySelectorAll("[data-fresh]")];
-      if (!answer.ok || fresh.length !== live.length) throw new Error(answer.status);
+      if (!response.ok || fresh.length !== live.length) throw new Error(response.status);
       live.forEach((part, i) => {
-        // A part in use stays as it is: its focus would be lost.
+        // Replacing an element in use would lose its focus.
         if (fresh[i].innerHTML === shown[i] || part.contains(document.activeElement)) return;
         shown[i] = fresh[i].innerHTML;
         part.replaceChildren(...fresh[i].childNodes);
       });
-      told.textContent = "live";
+      status.textContent = "live";
     } catch {
-      told.textContent = "no answer; trying again";
+      status.textContent = "no response; retrying";
     }
   };
 
-  const askReady = async () => {
+  const checkReady = async () => {
     if (document.hidden) return;
     try {
       const state = await (await fetch("/readyz")).json();
@@ -34,18 +34,18 @@
       ready.textContent = state.ready ? "ready" : `not ready (${why.join("; ")})`;
       ready.className = state.ready ? "good" : "bad";
     } catch {
-      ready.textContent = "no answer";
+      ready.textContent = "no response";
       ready.className = "bad";
     }
   };
 
-  const repeat = async (does, pause) => {
+  const repeat = async (action, pause) => {
     for (;;) {
-      await does();
+      await action();
       await new Promise((done) => setTimeout(done, pause));
     }
   };
-  told.textContent = "live";
-  if (live.length) repeat(look, 2000);
-  if (ready) repeat(askReady, 10000);
+  status.textContent = "live";
+  if (live.length) repeat(refresh, 2000);
+  if (ready) repeat(checkReady, 10000);
 })();

@@ -1,4 +1,4 @@
-"""The page /jobs of the admin server: queues, workers, one job, what a person may do to them."""
+"""The page /jobs of the admin server: queues, workers and jobs, and their actions."""
 
 from .pages import JobsPages
 

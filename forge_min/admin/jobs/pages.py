@@ -1,6 +1,6 @@
 """The jobs page: its routes and the values of its templates.
 
-All clients of the admin server may use it.
+Every client of the admin server may use it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from ...wsgi import (
     StaticFiles,
     check_csrf,
     csrf_field,
+    first,
     html_response,
     redirect,
 )
@@ -32,7 +33,7 @@ from ..templates import jobs as jobs_page
 from ..templates import queues as queues_page
 
 _LIMIT = 50  # jobs on a page
-_FIELDS = ("queue", "kind", "tag")  # what jobs are chosen by, besides their state
+_FIELDS = ("queue", "kind", "tag")  # the filters of the list, beside the state
 _MINUTES, _WIDTH, _HEIGHT = 60, 200, 40  # as in queues.html
 _LABELS = {"retry": "Run again", "cancel": "Cancel", "discard": "Discard"}
 
@@ -40,26 +41,27 @@ _LABELS = {"retry": "Run again", "cancel": "Cancel", "discard": "Discard"}
 class JobsPages:
     """The handler of /jobs and the pages below it, inside the middleware CSRF.
 
-    database: connections of the admin threads alone. project: the site's name. told: kinds whose
-    worker wants to be told of a discarded job.
+    database: connections for the admin threads only.
+    project: the project's name.
+    reporting_kinds: returns the kinds with a handler for discarded jobs.
     """
 
     def __init__(
-        self, database: db.Database, project: str, told: Callable[[], Sequence[str]]
+        self, database: db.Database, project: str, reporting_kinds: Callable[[], Sequence[str]]
     ) -> None:
-        self._database, self._project, self._told = database, project, told
+        self._database, self._project, self._reporting_kinds = database, project, reporting_kinds
         self._router = router = Router()
         router.add("GET", "/static/jobs/{path...}", StaticFiles(files(__package__) / "assets"))
         router.add("GET", "/jobs", self._overview)
         router.add("GET", "/jobs/list", self._list)
         router.add("GET", "/jobs/{id}", self._detail)
-        for does in control.DOES:
-            router.add("POST", f"/jobs/{{id}}/{does}", partial(self._change, does))
-        for does in ("pause", "resume"):
-            router.add("POST", f"/jobs/queues/{does}", partial(self._queue, does))
+        for action in control.DOES:
+            router.add("POST", f"/jobs/{{id}}/{action}", partial(self._change, action))
+        for change in (control.pause, control.resume):
+            router.add("POST", f"/jobs/queues/{change.__name__}", partial(self._queue, change))
 
     def __call__(self, request: Request) -> Response:
-        """Answer one request. Raises as `Router.match`, and HTTPProblem for another site's form."""
+        """Handle one request. Raises as `Router.match`, and HTTPProblem for a cross-site form."""
         handler, request.params, _ = self._router.match(request.method, request.path)
         if request.method == "POST":
             check_csrf(request)
@@ -87,32 +89,32 @@ class JobsPages:
         return html_response(page)
 
     def _list(self, request: Request) -> Response:
-        given = {name: _last(request, name) for name in ("state", *_FIELDS)}
-        chosen = {name: value for name, value in given.items() if value}
-        before = _last(request, "before")
-        filters: dict[str, Any] = {name: chosen.get(name) for name in _FIELDS}
-        found = control.list_jobs(
+        values = {name: first(request.query, name) for name in ("state", *_FIELDS)}
+        selected = {name: value for name, value in values.items() if value}
+        before = first(request.query, "before")
+        filters: dict[str, Any] = {name: selected.get(name) for name in _FIELDS}
+        rows = control.list_jobs(
             self._database.connection(),
-            states=[chosen["state"]] if "state" in chosen else None,
+            states=[selected["state"]] if "state" in selected else None,
             before=_number(before) if before else None,
             limit=_LIMIT,
             **filters,
         )
-        more = len(found) == _LIMIT
+        more = len(rows) == _LIMIT
         page = jobs_page.render(
             project=self._project,
             title="Jobs",
-            states=[Item(name=name, chosen=name == given["state"]) for name in control.STATES],
-            fields=[Item(name=n, label=n.capitalize(), value=given[n]) for n in _FIELDS],
+            states=[Item(name=name, chosen=name == values["state"]) for name in control.STATES],
+            fields=[Item(name=n, label=n.capitalize(), value=values[n]) for n in _FIELDS],
             jobs=[
                 Item(
                     **row,
                     due=control.moment(row["scheduled_at"]),
-                    last_error=_first_line(row["error"]),
+                    last_error=(row["error"] or "").split("\n")[0][:120],
                 )
-                for row in found
+                for row in rows
             ],
-            older=urlencode({**chosen, "before": str(found[-1]["id"])}) if more else "",
+            older=urlencode({**selected, "before": str(rows[-1]["id"])}) if more else "",
         )
         return html_response(page)
 
@@ -135,32 +137,26 @@ class JobsPages:
         )
         return html_response(page)
 
-    # -- what a person does -----------------------------------------------------------------------
+    # -- actions ----------------------------------------------------------------------------------
 
-    def _change(self, does: str, request: Request) -> Response:
+    def _change(self, action: str, request: Request) -> Response:
         id = _number(request.params["id"])
-        told = self._told() if does == "discard" else ()
-        control.change_jobs(self._database.connection(), does, [id], told)
+        kinds = self._reporting_kinds() if action == "discard" else ()
+        control.change_jobs(self._database.connection(), action, [id], kinds)
         return redirect(f"/jobs/{id}")
 
-    def _queue(self, does: str, request: Request) -> Response:
-        name = _last(request, "queue")
-        change = {"pause": control.pause, "resume": control.resume}[does]
-        change(self._database.connection(), name)
+    def _queue(self, change: Callable[..., object], request: Request) -> Response:
+        change(self._database.connection(), first(request.query, "queue"))
         return redirect("/jobs")
-
-
-def _last(request: Request, name: str) -> str:
-    return request.query.get(name, [""])[-1]
 
 
 def _number(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 20):
-        raise BadRequest("a job's number is digits")
+        raise BadRequest(f"the id of a job must be a number, not {text[:40]!r}")
     return int(text)
 
 
-# -- what the templates show -----------------------------------------------------------------------
+# -- values of the templates -----------------------------------------------------------------------
 
 
 def _queue(queue: Mapping[str, Any], minutes: Sequence[Any], now: float) -> Item:
@@ -180,22 +176,22 @@ def _queue(queue: Mapping[str, Any], minutes: Sequence[Any], now: float) -> Item
 
 
 def _plot(minutes: Sequence[Any], now: float) -> tuple[str, list[Item]]:
-    """What ended in the last hour: in words, and a bar a minute, completed and above it failed."""
+    """Return the runs of the last hour as text, and two bars a minute: completed, failed above."""
     last = int(now // 60)
     ended = {last - int(at) // 60: (done, failed) for at, done, failed, _ in minutes}
     most = max(map(sum, ended.values()), default=0) or 1
     bars = []
     for ago, numbers in ended.items():
         y = float(_HEIGHT)
-        for look, number in zip(("done", "failed"), numbers):
+        for style, number in zip(("done", "failed"), numbers):
             height = number / most * _HEIGHT
             y -= height
             if number and 0 <= ago < _MINUTES:
                 x = _WIDTH - (ago + 1) * _WIDTH / _MINUTES
-                bars.append(Item(look=look, x=f"{x:.1f}", y=f"{y:.1f}", height=f"{height:.1f}"))
+                bars.append(Item(style=style, x=f"{x:.1f}", y=f"{y:.1f}", height=f"{height:.1f}"))
     done, failed = (sum(numbers[n] for numbers in ended.values()) for n in (0, 1))
-    told = f"{done} completed and {failed} failed in the last hour, at most {most} in a minute"
-    return told, bars
+    summary = f"{done} completed and {failed} failed in the last hour, at most {most} in a minute"
+    return summary, bars
 
 
 def _worker(worker: Mapping[str, Any]) -> Item:
@@ -211,19 +207,13 @@ def _relations(storage: Mapping[str, Any]) -> list[Item]:
     rows = [("forge_job", storage["table_bytes"], storage["live_rows"], storage["dead_rows"], "")]
     rows += [(n, i["bytes"], i["rows"], "", i["scans"]) for n, i in storage["indexes"].items()]
     return [
-        Item(
-            name=name,
-            size=f"{bytes / 1024 / 1024:.1f} MiB",
-            rows=f"{rows:.0f}",
-            dead=dead,
-            scans=scans,
-        )
-        for name, bytes, rows, dead, scans in rows
+        Item(name=name, size=f"{bytes / 2**20:.1f} MiB", rows=f"{n:.0f}", dead=dead, scans=scans)
+        for name, bytes, n, dead, scans in rows
     ]
 
 
 def _facts(job: Mapping[str, Any]) -> dict[str, Any]:
-    """By name; what is empty is not shown."""
+    """Return the facts of a job by label. The page omits empty ones."""
     metadata, worker = job["metadata"], job.get("worker")
     trace = str(metadata.get("traceparent", "")).split("-")
     return {
@@ -232,11 +222,11 @@ def _facts(job: Mapping[str, Any]) -> dict[str, Any]:
         "Attempt": f"{job['attempt']} of {job['max_attempts']}",
         "Created": control.moment(job["created_at"]),
         "Due": control.moment(job["scheduled_at"]),
-        "Last taken": control.moment(job["attempted_at"]),
+        "Last started": control.moment(job["attempted_at"]),
         "Ended": control.moment(job["finalized_at"]),
-        "Asked to cancel": control.moment(job["cancel_requested_at"]),
+        "Cancel requested": control.moment(job["cancel_requested_at"]),
         "Runs on": worker and f"{worker['host']}, process {worker['pid']}",
-        "By": metadata.get("user"),
+        "Inserted by": metadata.get("user"),
         "Tenant": metadata.get("tenant"),
         "Trace": trace[1] if len(trace) == 4 else None,
         "Unique by": job["unique_key"] or job.get("begun_key"),
@@ -246,21 +236,16 @@ def _facts(job: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _error(error: Mapping[str, Any]) -> Item:
-    head = (
-        f"Attempt {error.get('attempt')} at {control.moment(error.get('at'))}: {error.get('error')}"
-    )
+    at = control.moment(error.get("at"))
+    head = f"Attempt {error.get('attempt')} at {at}: {error.get('error')}"
     return Item(head=head, trace=error.get("trace"))
-
-
-def _first_line(text: str | None) -> str:
-    return (text or "").split("\n")[0][:120]
 
 
 def _possible(state: str) -> list[str]:
     if state == "running":
         return ["cancel"]
-    waits = state in ("available", "scheduled", "retryable")
-    return (["retry"] if state != "available" else []) + (["cancel", "discard"] if waits else [])
+    waiting = state in ("available", "scheduled", "retryable")
+    return (["retry"] if state != "available" else []) + (["cancel", "discard"] if waiting else [])
 
 
 def _json(value: object) -> str:

@@ -22,7 +22,7 @@ from psycopg.pq import TransactionStatus
 from ...auth import as_identity, for_job
 from ...db import Connection, ThreadConnection
 from ...errors import ForgeError
-from ...observe import noting
+from ...observe import log_context
 from ..args import read_args
 from ..job import Cancelled, Job, Result, failed, ids_of, judge, log_failure, own_delay
 from ..kinds import Kind, WorkerOptions
@@ -184,7 +184,7 @@ class JobThread:
         kind = self._options.kinds[job.kind]
         try:
             who = for_job(job.metadata)
-            with as_identity(who), noting(**ids_of(job, who)), self._options.around(job):
+            with as_identity(who), log_context(**ids_of(job, who)), self._options.around(job):
                 run_kind(kind, job)
                 if not self._clean():
                     raise ForgeError(

@@ -1,7 +1,7 @@
 """The access log: one line per request.
 
-Its lines are those that handler.py writes for a record of `forge_min.access` at INFO with the
-fields method, status and duration (seconds): no value could begin a line of its own.
+A line equals that of handler.py for an INFO record of `forge_min.access` with the fields method,
+status and duration (seconds). No value can start a line of its own.
 """
 
 from __future__ import annotations
@@ -14,20 +14,24 @@ from typing import TextIO
 
 from ...fanout import access_line
 from ..tracing import current
-from .fields import log_fields
-from .handler import Format, Level, is_text, new_formatter
-from .writer import lines_to
+from .handler import Format, Level, is_text, log_fields, new_formatter
+from .writer import line_writer
 
 LOGGER = "forge_min.access"
 
 
 class AccessLog:
-    """Called with (method, path, status, seconds) after every request; from any thread.
+    """A callable for (method, path, status, seconds) of each request, from any thread.
 
-    stream: default stderr. format: as of `new_handler`. level: of the whole log; above "info"
-    nothing is written. Between `start` and `stop` the stream's thread writes (lines.py), so that no
-    request waits for it; before and after, each line is written at once unless a handler of the
-    same stream has started that thread. Raises ValueError for another format or level.
+    Between `start` and `stop` the stream's thread writes (writer.py), so that no request waits for
+    the stream. Otherwise each line is written at once, unless a handler of the same stream has
+    started that thread.
+
+    stream: the output, default stderr.
+    format: as for `new_handler`.
+    level: of the whole log; above "info" nothing is written.
+
+    Raises ValueError for an unknown format or level.
     """
 
     def __init__(
@@ -40,9 +44,9 @@ class AccessLog:
         stream = sys.stderr if stream is None else stream
         self._json = not is_text(format, stream)
         self._format = new_formatter(format, stream).format
-        # As logging does it; a Handler checks the name.
+        # A logging.Handler checks the name.
         self._enabled = logging.Handler(level.upper()).level <= logging.INFO
-        self._lines = lines_to(stream)
+        self._lines = line_writer(stream)
         self._put = self._lines.put
         self._started = False
 
@@ -52,21 +56,21 @@ class AccessLog:
             return
         line = None
         if self._json:
-            # PERF: plain values are written in one pass; a LogRecord and its formatter cost as much
-            # as the rest of a request (benchmarks/http, hello).
+            # PERF: plain values are formatted in one pass; a LogRecord and its formatter cost as
+            # much as the rest of a request (benchmarks/http, hello).
             line = access_line(
                 time.time(), method, path, status, seconds, log_fields.get(), current.get()
             )
         self._put(line or self._line(method, path, status, seconds))
 
     def start(self) -> None:
-        """Let the stream's thread write from here on. Idempotent."""
+        """Start the stream's thread, which writes from now on. Idempotent."""
         if not self._started:
             self._started = True
             self._lines.start()
 
     def stop(self) -> None:
-        """Write what waits; end the thread unless a handler uses it. Idempotent."""
+        """Write queued lines, and end the thread unless a handler uses it. Idempotent."""
         if self._started:
             self._started = False
             self._lines.stop()

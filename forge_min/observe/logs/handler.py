@@ -1,8 +1,8 @@
-"""The log handler: one record, one line, text for people or JSON for machines.
+"""The log handler: one line per record, as text or JSON, and the fields of each record.
 
-Nothing that a client sends can begin a line of its own: text escapes every character that is not
-printable, JSON is pure ASCII. Fields come from `extra=`, from `log_fields` and from the current
-span. What looks like a secret, and what a database repeats of a row, is masked (redaction.py).
+Values from clients cannot start a line: text escapes every unprintable character, JSON is ASCII.
+Fields come from `extra=`, from `log_fields` and from the current span. Likely secrets, and row
+values that a database repeats in its errors, are redacted (redaction.py).
 """
 
 from __future__ import annotations
@@ -11,26 +11,52 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from math import isfinite
+from types import MappingProxyType
 from typing import Literal, TextIO
 
 from ...errors import printable
 from ..traceparent import SpanContext
 from ..tracing import current
-from .fields import log_fields
-from .redaction import MASK, is_secret, masked, tidied, trace_of
-from .writer import LineWriter, lines_to
+from .redaction import MASK, format_traceback, is_secret, redact, redact_error
+from .writer import LineWriter, line_writer
 
 Format = Literal["auto", "text", "json"]
 Level = Literal["debug", "info", "warning", "error"]
-Plain = str | int | float | bool | None
+FieldValue = str | int | float | bool | None
 
 _OWN = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "color_message"}
-_LARGEST = 64  # bits of the numbers that are written as they are
-_FIRST = 100  # records of one logging call that a second may have; then only every 100th
-_PLACES = 1000  # logging calls that are known
+_LARGEST = 64  # bits of an integer that is written as a number
+_FIRST = 100  # records per second of one logging call; then every 100th is written
+_CALLS = 1000  # logging calls that are tracked
 _COLOURS = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "31;1"}
+
+
+log_fields: ContextVar[Mapping[str, object]] = ContextVar(
+    "forge_log_fields", default=MappingProxyType({})
+)
+"""Fields of the records logged in this context: request_id, user_id, tenant_id, route, job..."""
+
+
+def add_log_fields(**fields: object) -> None:
+    """Add fields to all further log records of the current request or job."""
+    current_fields = log_fields.get()
+    if isinstance(current_fields, dict):  # SAFETY: made by this request, and not shared
+        current_fields.update(fields)
+
+
+@contextmanager
+def log_context(**fields: object) -> Iterator[None]:
+    """Set the fields of all log records in the block; `add_log_fields` adds to them."""
+    token = log_fields.set(fields)
+    try:
+        yield
+    finally:
+        log_fields.reset(token)
 
 
 def new_handler(
@@ -40,56 +66,62 @@ def new_handler(
     level: Level | str = "info",
     queued: bool = True,
 ) -> logging.Handler:
-    """A handler for `logging.getLogger().addHandler()`.
+    """Return a handler for `logging.getLogger().addHandler()`.
 
-    stream: default stderr. format: "text" (coloured on a terminal unless NO_COLOR is set), "json",
-    or "auto": text on a terminal, JSON elsewhere. level: what is lower is not written. queued: the
-    thread `log-writer` writes, so that who logs never waits; what finds no room is counted
-    (lines.py). False: who logs writes, until `lines_to(stream).start()`. Of a call that logs more
-    than 100 times in a second every 100th is written, with `repeated`, the number of those before
-    it. `flush()` waits for the thread, 2 seconds at most. Raises ValueError for another format or
-    level.
+    If a logging call runs more than 100 times in a second, only every 100th of its further records
+    is written. The field `repeated` counts the records omitted before it. `flush()` waits for the
+    thread, at most 2 seconds.
+
+    stream: the output, default stderr.
+    format: "text" (coloured on a terminal unless NO_COLOR is set), "json", or "auto": text on a
+        terminal, JSON elsewhere.
+    level: records below it are not written.
+    queued: True: the thread `log-writer` writes, so that the logging thread never waits. Lines
+        beyond its capacity are counted (writer.py). False: the logging thread writes, until
+        `line_writer(stream).start()`.
+
+    Raises ValueError for an unknown format or level.
     """
     stream = sys.stderr if stream is None else stream
     formatter = new_formatter(format, stream)
-    handler = _Handler(lines_to(stream), level.upper(), queued)
+    handler = _Handler(line_writer(stream), level.upper(), queued)
     handler.setFormatter(formatter)
     return handler
 
 
 def new_formatter(format: Format | str, stream: TextIO) -> logging.Formatter:
-    """A formatter for this stream; arguments as of `new_handler`. Raises ValueError."""
+    """Return a formatter for this stream; arguments and errors as for `new_handler`."""
     if is_text(format, stream):
         return _TextFormatter(stream.isatty() and not os.environ.get("NO_COLOR"))
     return _JSONFormatter()
 
 
 def is_text(format: Format | str, stream: TextIO) -> bool:
-    """Whether lines of this format are text on this stream, and not JSON. Raises ValueError."""
+    """Return whether this format is text on this stream, not JSON. Raises ValueError."""
     if format not in ("auto", "text", "json"):
         raise ValueError(f"format must be 'auto', 'text' or 'json', not {format!r}")
     return format == "text" or (format == "auto" and stream.isatty())
 
 
-class Repeats:
-    """Of each logging call the first 100 records of a second, and then every 100th.
+class RepeatLimiter:
+    """Allows the first 100 records per second of each logging call, and then every 100th.
 
-    A database that is down gives a traceback for every request; the first ones say it. Not for
-    several threads at once: its handler's lock is held.
+    A database that is down causes a traceback per request, and the first ones suffice. Called by
+    one thread at a time, which holds the handler's lock.
     """
 
     def __init__(self) -> None:
-        # place → second, records in it, those left out since one was written
+        # logging call → second, records in it, records omitted since the last one written
         self._seen: dict[tuple[str, int, str, int], list[int]] = {}
 
-    def left_out(self, record: logging.LogRecord) -> int | None:
-        """Count the records of its place that were left out; None leaves this one out."""
-        place = record.name, record.levelno, record.pathname, record.lineno
-        seen = self._seen.get(place)
+    def omitted_before(self, record: logging.LogRecord) -> int | None:
+        """Return the number of records omitted before this one; None omits this one too."""
+        call = record.name, record.levelno, record.pathname, record.lineno
+        seen = self._seen.get(call)
         if seen is None:
-            if len(self._seen) >= _PLACES:  # code that is made at run time: begin anew
+            if len(self._seen) >= _CALLS:  # of code generated at run time: forget all
                 self._seen.clear()
-            seen = self._seen[place] = [0, 0, 0]
+            seen = self._seen[call] = [0, 0, 0]
         if seen[0] != int(record.created):
             seen[:2] = int(record.created), 0
         seen[1] += 1
@@ -104,13 +136,13 @@ class _Handler(logging.Handler):
     def __init__(self, lines: LineWriter, level: str, queued: bool) -> None:
         super().__init__(level)
         self.lines = lines
-        self._repeats = Repeats()
+        self._repeats = RepeatLimiter()
         self._queued = queued
         if queued:
             lines.start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        before = self._repeats.left_out(record)
+        before = self._repeats.omitted_before(record)
         if before is None:
             self.lines.drop("repeated")
             return
@@ -118,7 +150,7 @@ class _Handler(logging.Handler):
             record.__dict__["repeated"] = before
         try:
             self.lines.put(self.format(record) + "\n")
-        except Exception:  # a log that fails must not end what it tells of
+        except Exception:  # a log that fails must not end its caller
             self.lines.drop("failed")
         if before:
             del record.__dict__["repeated"]
@@ -143,7 +175,7 @@ class _JSONFormatter(logging.Formatter):
             "time": moment, "level": record.levelname.lower(), "logger": record.name,
             "message": _message(record),
         }  # fmt: skip
-        # A field cannot replace what the line says itself.
+        # A field cannot replace a member of the line itself.
         return json.dumps({**own, **fields, **own}, separators=(",", ":"))
 
 
@@ -172,9 +204,9 @@ def _time(record: logging.LogRecord) -> datetime:
 def _message(record: logging.LogRecord) -> str:
     try:
         text = record.getMessage()
-    except Exception:  # a wrong format string must not hide what was to be said
+    except Exception:  # a wrong format string must not hide the message
         text = f"{_repr(record.msg)} % {_repr(record.args)}"
-    return tidied(text, (record.msg, record.args))
+    return redact_error(text, (record.msg, record.args))
 
 
 def _repr(value: object) -> str:
@@ -184,31 +216,31 @@ def _repr(value: object) -> str:
         return f"<{type(value).__name__}: {type(err).__name__} in repr()>"
 
 
-def _fields(record: logging.LogRecord) -> dict[str, Plain]:
+def _fields(record: logging.LogRecord) -> dict[str, FieldValue]:
     extra = {key: value for key, value in vars(record).items() if key not in _OWN}
     fields = {**log_fields.get(), **span_fields(current.get()), **extra}
     return {str(key): _field(str(key), value) for key, value in fields.items()}
 
 
 def span_fields(context: SpanContext | None) -> dict[str, str]:
-    """The ids of a span."""
+    """Return the log fields of a span, {} without one."""
     if context is None:
         return {}
     return {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}
 
 
-def _field(name: str, value: object) -> Plain:
-    """A field's value as it is written."""
+def _field(name: str, value: object) -> FieldValue:
+    """Return the value of a field as it is written."""
     if is_secret(name):
         return MASK
     text = _plain(value)
-    return tidied(text, value) if isinstance(text, str) else text
+    return redact_error(text, value) if isinstance(text, str) else text
 
 
-def _plain(value: object) -> Plain:
-    """A value that JSON has a word for; whatever fails to become one is described."""
+def _plain(value: object) -> FieldValue:
+    """Return a value of a JSON type; if the conversion raises, describe the value."""
     try:
-        # SAFETY: of their own classes: a subclass may write itself in another way, or not at all.
+        # SAFETY: methods of the built-in classes: those of a subclass may differ or raise.
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, str):
@@ -225,14 +257,14 @@ def _plain(value: object) -> Plain:
 def _exception(record: logging.LogRecord) -> str:
     text = ""
     if record.exc_info and record.exc_info[0] is not None:
-        text = trace_of(*record.exc_info[1:])
+        text = format_traceback(*record.exc_info[1:])
     if record.stack_info:
-        text += masked(record.stack_info)
+        text += redact(record.stack_info)
     return text.rstrip("\n")
 
 
-def _quoted(value: Plain) -> str:
-    """A value of `key=value`: in quotes where it could be taken for the next field."""
+def _quoted(value: FieldValue) -> str:
+    """Return the value for `key=value`, in quotes if it would be ambiguous."""
     text = str(value)
     if text and text.isprintable() and not any(c in ' "=' for c in text):
         return text

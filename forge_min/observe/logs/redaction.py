@@ -1,12 +1,12 @@
-"""Redaction: what a log must not hold, secrets and the values that a database's errors repeat.
+"""Redaction of logs: secrets, and the row values that errors of a database repeat.
 
-`masked` redacts a text: a password in an address, the value after `token=`, credentials in a
-header, a private key, a field that is named like a secret, and the parts of a database's error that
-repeat a row. `tidied` redacts a text that comes from exceptions, by what these hold themselves.
+`redact` reads a text. It replaces a password in a URL, the value after `token=`, credentials in a
+header, a private key, the value of a field named like a secret, and the parts of a database error
+that repeat a row. `redact_error` also reads the exceptions that a text comes from.
 
 PostgreSQL repeats values in DETAIL, CONTEXT and QUERY, in the message of data exceptions (class 22
-of its error codes), in LINE (a line of the statement), and in a syntax error's message, where what
-follows a literal without an end is all "at or near" it.
+of its error codes), in LINE (a line of the statement), and in the message of a syntax error: after
+an unterminated literal, the rest of the statement is "at or near" it.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ MASK = "***"
 _SECRET = (
     r"password|passwd|passphrase|passcode|passkey|pwd|secret|token|credentials?|cookie"
     r"|session_?id|jwt|(?:api|access|private|signing|cryption)[_-]?key|private[_-]?pem"
-    r"|authorization|signature(?==|%3d)"  # of an address that is signed for whoever has it
+    r"|authorization|signature(?==|%3d)"  # of a signed URL
 )
-# These are words of their own, and parts of others: `bypass`, `author`.
+# Matched as whole words only: they are parts of others, such as `bypass` and `author`.
 _SHORT = r"(?:(?<![a-z0-9])(?:pass|auth)|(?<=(?<![a-z0-9])o)tp)"
 _NAME = lazy_pattern(
     rf"(?i)(?:{_SECRET})s?(?:[_-](?:access[_-]?)?(?:key|hash|value)s?)?$"
     rf"|{_SHORT}$|(?-i:(?<=[a-z])(?:Pass|Otp|Auth)$)"
 )
-# SAFETY: every repeat is possessive or has a small bound, so that the time grows as the text does:
-# clients choose what a line of the log holds, and `re` keeps all other threads from running.
+# SAFETY: every repeat is possessive or has a small bound, so that the time is linear in the text:
+# clients choose the content of log lines, and `re` blocks all other threads while it runs.
 _STRING = """[bru]{0,2}(?:'(?:[^'\\\\]|\\\\.|'')*+(?:'|$)|"(?:[^"\\\\]|\\\\.)*+(?:"|$))"""
-# The first sign of a list, of an object, of a string that is escaped, or of a call.
+# The start of a list, an object, an escaped string, or a call.
 _OPEN = r"""[\[{(] | \\++['"] | [\w.]{1,64}\((?=[bru]{0,2}\\*+['"\[{(])"""
-# To the next field of a query: & and a name; to a quote or a bracket that ends a sentence's part.
+# Up to the next field of a query, `&name=`, or to a quote or bracket that ends a clause.
 _BARE = r"""(?: [^\s&'";)\\] | \\. | [&;](?! [\s&;] | [\w.%\[\]-]{1,64}= | $ ) | ['")](?=\w) )++"""
-# What stands before a secret, and is kept, in a group of its own; then the secret.
+# The text before a secret, which is kept, in a group of its own; then the secret.
 _PAIR = lazy_pattern(
     rf"""(?isx)
     (?P<header> (?:authorization|cookie) \s{{0,4}} [:=] \s{{0,4}} ) [^\r\n]++
@@ -61,8 +61,8 @@ _PAIR = lazy_pattern(
     """
 )
 _KEPT = ("header", "key", "pair", "clause", "option", "tag", "scheme")
-# PERF: all that `_PAIR` can begin with, to be looked for in small letters: a tenth of its time, as
-# long as few letters begin it: of `otp` and `encryption_key` what follows is looked for.
+# PERF: the possible starts of `_PAIR`, searched in lower case: a tenth of its time, as long as they
+# start with few letters: for `otp` and `encryption_key` only the ends of these words are searched.
 _WORD = lazy_pattern(
     b"pass(?:word|wd|phrase|code|key|[\\\\\"'=%])|pwd|secret|token|credential|cookie|session_?id|jwt"
     b"|api[_-]?key|access[_-]?key|private[_-]?(?:key|pem)|signing[_-]?key|tp[\\\\\"'=%]"
@@ -76,44 +76,44 @@ _BRACKET = lazy_pattern(r"""\\++['"]?|['"]|[][(){}]""")
 
 
 def is_secret(name: str) -> bool:
-    """Whether a field of this name is never shown."""
+    """Return whether the value of a field with this name is never shown."""
     return _NAME.search(name) is not None
 
 
-def masked(text: str) -> str:
-    """The text without the secrets that can be seen in it, and without a database's rows."""
+def redact(text: str) -> str:
+    """Return the text without recognizable secrets and without row values of a database error."""
     if "://" in text:
-        text = without_passwords(text)
+        text = mask_passwords(text)
     if "PRIVATE KEY" in text:
         text = _PEM.sub(rf"\1{MASK}\2", text)
     if ":  " in text or "LINE " in text:
-        text = without_parts(text)
+        text = mask_details(text)
     parts, done = [], 0
     for word in _WORD.finditer(text.encode("ascii", "replace").lower()):
-        if word.start() >= done and (found := _PAIR.match(text, word.start())):
-            kept = next(found[name] for name in _KEPT if found[name] is not None)
+        if word.start() >= done and (pair := _PAIR.match(text, word.start())):
+            kept = next(pair[name] for name in _KEPT if pair[name] is not None)
             parts += [text[done : word.start()], kept, MASK]
-            done = found.end()
-            if found["opened"] or found["begun"]:
-                done = _closed(text, found["opened"] or found["begun"], done)
+            done = pair.end()
+            if pair["opened"] or pair["begun"]:
+                done = _end_of(text, pair["opened"] or pair["begun"], done)
     return "".join([*parts, text[done:]]) if done else text
 
 
-def _closed(text: str, first: str, start: int) -> int:
-    """Where the bracket or the string that begins with `first` ends; the text's end, if not at all.
+def _end_of(text: str, first: str, start: int) -> int:
+    """Return the end of the bracket or string that starts with `first`, by default of the text.
 
-    In a text that is escaped, a string ends at a quote that is escaped as its first one is.
+    In an escaped text, a string ends at a quote that is escaped like its first one.
     """
     depth, quote, escapes = 1, "", 0
     if first[-1] in "'\"":
         depth, quote, escapes = 0, first[-1], len(first) - 1
-    for found in _BRACKET.finditer(text, start):
-        sign, slashes = found[0][-1], len(found[0]) - 1
+    for match in _BRACKET.finditer(text, start):
+        sign, slashes = match[0][-1], len(match[0]) - 1
         if quote:
             if sign == quote and (slashes - escapes) % (2 * escapes + 2) == 0:
                 quote = ""
                 if not depth:
-                    return found.end()
+                    return match.end()
         elif sign in "'\"":
             quote, escapes = sign, slashes
         elif sign in "[{(":
@@ -121,47 +121,47 @@ def _closed(text: str, first: str, start: int) -> int:
         elif sign != "\\":
             depth -= 1
             if not depth:
-                return found.end()
+                return match.end()
     return len(text)
 
 
-# -- passwords in addresses: `scheme://user:password@host` -----------------------------------------
-# A password may hold what an address must not, such as spaces, / and @. A port is not a password;
-# in an address of the web, a long user without a password is a token.
+# -- passwords in URLs: `scheme://user:password@host` ----------------------------------------------
+# A password may contain characters that a URL must not, such as spaces, / and @. A port is not a
+# password. In a web URL, a long user without a password is a token.
 
-_WORDS = 6  # of a password with spaces
+_WORDS = 6  # words of a password with spaces
 _TOKEN = lazy_pattern(r"[^/?#:@\s]{20,}+(?=@)")
 _PORT = lazy_pattern(r"\d{1,5}(?:[/?#\s\"',;)\]}>]|$)")
 _PORT_AND_PATH = lazy_pattern(r"\d{1,5}[/?#]")
-_WEB = lazy_pattern(r"(?i)(?:https?|wss?|s?ftps?|ssh)$")  # whose paths hold an @ more than often
+_WEB = lazy_pattern(r"(?i)(?:https?|wss?|s?ftps?|ssh)$")  # their paths often contain an @
 _ONE_MORE = lazy_pattern(r"\s[^\s@]*+@\S*+")
 
 
-def without_passwords(text: str) -> str:
-    """The text with every password masked that stands between `://user:` and an @."""
-    # SAFETY: each piece is looked at once, so that the time grows as the text does.
+def mask_passwords(text: str) -> str:
+    """Mask every password between `://user:` and an @."""
+    # SAFETY: each piece is read once, so that the time is linear in the text.
     pieces = text.split("://")
-    told, n = [pieces[0]], 1
+    masked, n = [pieces[0]], 1
     while n < len(pieces):
         first = n
-        while n + 1 < len(pieces) and _goes_on(pieces[n]):
+        while n + 1 < len(pieces) and _continues(pieces[n]):
             n += 1
         web = _WEB.search(pieces[first - 1][-5:]) is not None
-        told.append(_without("://".join(pieces[first : n + 1]), web))
+        masked.append(_mask_password("://".join(pieces[first : n + 1]), web))
         n += 1
-    return "://".join(told)
+    return "://".join(masked)
 
 
-def _goes_on(piece: str) -> bool:
-    """Whether the `://` that follows belongs to a password."""
+def _continues(piece: str) -> bool:
+    """Return whether the `://` after this piece belongs to a password."""
     user, colon, rest = piece.partition(":")
     if not colon or "/" in user or "@" in piece or _PORT.match(rest):
         return False
     return not any(map(str.isspace, piece))
 
 
-def _without(piece: str, web: bool) -> str:
-    """What follows one `://`. web: a port and a path may stand before an @."""
+def _mask_password(piece: str, web: bool) -> str:
+    """Mask the text after a `://`. web: a port and a path may precede an @."""
     head = piece.split(None, 1)[0] if piece and not piece[0].isspace() else ""
     if web and (token := _TOKEN.match(head)):
         return MASK + piece[token.end() :]
@@ -182,14 +182,14 @@ def _without(piece: str, web: bool) -> str:
     return f"{user}:{MASK}{piece[end:]}"
 
 
-# -- values that PostgreSQL repeats ----------------------------------------------------------------
+# -- row values in errors of PostgreSQL ------------------------------------------------------------
 
 _PLAIN = frozenset((str, int, float, bool, type(None)))  # PERF: most values that are logged
 _COLLECTIONS: tuple[Any, ...] = (list, tuple, set, frozenset)
 _SYNTAX_ERROR = "42601"  # PostgreSQL manual, appendix A
-# From the first quote to the last, in any language of the server: values hold quotes themselves.
+# From the first quote to the last, in any language of the server: values may contain quotes.
 _QUOTED = lazy_pattern('["«»„“”].*["«»„“”]|["«»„“”].*', re.S)
-# SAFETY: linear in the text, as above. As libpq writes it, then escaped.
+# SAFETY: linear in the text, as above. First as libpq formats it, then escaped.
 _LINE = lazy_pattern(
     r"\n[ |]*+LINE \d+: .*(?:\n[ |]*+\^)?"
     r"|\\n[ |]*+LINE \d+: (?:[^\\\n]|\\[^\nn])*+(?:\\n[ |]*+\^)?"
@@ -204,131 +204,132 @@ _PART = lazy_pattern(
 )
 
 
-def without_parts(text: str) -> str:
-    """The text without what follows DETAIL, QUERY and CONTEXT, and without LINE.
+def mask_details(text: str) -> str:
+    """Mask the text after DETAIL, QUERY and CONTEXT, and remove LINE.
 
-    Whoever wrote it, an error, or `str()` or `repr()` of one: to the end, where a value in it may
-    hold anything, but for a HINT.
+    Works on the message of an error and on its `str()` and `repr()`. A value may contain any text,
+    so everything up to the end is masked, except a HINT.
     """
     if "LINE " in text:
         text = _LINE.sub("", text)
     if ":  " in text:
-        text = _PART.sub(lambda found: (found[1] or found[2]) + MASK, text)
+        text = _PART.sub(lambda part: (part[1] or part[2]) + MASK, text)
     return text
 
 
-def without_rows(text: str, source: object) -> str:
-    """What tells of an error, or of what holds errors, without what they repeat of a row.
+def mask_row_values(text: str, source: object) -> str:
+    """Mask the row values of errors in a text, plain or as `repr()` and JSON escape them.
 
-    Finds their parts as they are, and as `repr()` and JSON escape them. source: also a collection.
+    source: an error, or a collection that contains errors.
     """
     for error in _errors(source):
-        diag = _of(error, "diag")
+        diag = _attribute(error, "diag")
         if diag is None:
             continue
-        for part in ("message_detail", "internal_query", "context"):
-            if said := _said(diag, part):
-                text = _replaced(text, said, MASK)
-        said, state = _said(diag, "message_primary"), _said(diag, "sqlstate")
-        if said and (state == _SYNTAX_ERROR or state.startswith("22")):
-            text = _replaced(text, said, _QUOTED.sub(MASK, said))
+        for name in ("message_detail", "internal_query", "context"):
+            if part := _diag_text(diag, name):
+                text = _replace(text, part, MASK)
+        message, state = _diag_text(diag, "message_primary"), _diag_text(diag, "sqlstate")
+        if message and (state == _SYNTAX_ERROR or state.startswith("22")):
+            text = _replace(text, message, _QUOTED.sub(MASK, message))
     return text
 
 
-def _errors(told: object) -> Iterator[BaseException]:
-    """Those in it, their causes, and what they were made of; each once."""
+def _errors(source: object) -> Iterator[BaseException]:
+    """Yield each error in an object, with its causes and the errors in its arguments, once."""
     seen: set[int] = set()
-    waiting = [told]
-    while waiting:
-        one = waiting.pop()
-        if type(one) in _PLAIN or id(one) in seen:
+    stack = [source]
+    while stack:
+        item = stack.pop()
+        if type(item) in _PLAIN or id(item) in seen:
             continue
-        # SAFETY: by the object's type: what it says of its class (a proxy), or gives to who goes
-        # through it, is code of somebody else, which may raise.
-        kind = type(one)
+        # SAFETY: by the type of the object: its `__class__` (of a proxy) and its own iteration may
+        # run any code, which may raise.
+        kind = type(item)
         if issubclass(kind, BaseException):
-            yield one  # type: ignore[misc]
+            yield item  # type: ignore[misc]
             names = ("__cause__", "__context__", "args", "exceptions")
-            waiting += [_of(one, name) for name in names]
+            stack += [_attribute(item, name) for name in names]
         elif issubclass(kind, dict):
-            waiting += [*dict.keys(one), *dict.values(one)]  # type: ignore[arg-type]
+            stack += [*dict.keys(item), *dict.values(item)]  # type: ignore[arg-type]
         elif base := next((base for base in _COLLECTIONS if issubclass(kind, base)), None):
-            waiting += base.__iter__(one)
+            stack += base.__iter__(item)
         else:
             continue
-        seen.add(id(one))
+        seen.add(id(item))
 
 
-def _of(one: object, name: str) -> Any:
-    """An attribute; None where its own class raises."""
+def _attribute(item: object, name: str) -> Any:
+    """Return an attribute, None if the object's class raises."""
     try:
-        return getattr(one, name, None)
+        return getattr(item, name, None)
     except Exception:
         return None
 
 
 def _forms(text: str) -> tuple[str, ...]:
-    """The text as it is, as `repr()` escapes it between each kind of quotes, and as JSON does."""
+    """Return a text plain, as `repr()` escapes it in either kind of quotes, and as JSON does."""
     in_repr = repr('"' + text)[2:-1]
     return text, in_repr, in_repr.replace("\\'", "'"), json.dumps(text)[1:-1]
 
 
-def _replaced(text: str, said: str, by: str) -> str:
-    """Also where it is escaped, or its lines are indented, as those of a group's errors are."""
-    for form, shown in zip(_forms(said), _forms(by)):
-        text = text.replace(form, shown)
-    if "\n" in said and " | " in text:
-        lines = r"\n[ |]*".join(map(re.escape, said.split("\n")))
-        text = re.sub(lines, lambda _: by, text)
+def _replace(text: str, old: str, new: str) -> str:
+    """Replace a text, also escaped, or with indented lines as in an exception group."""
+    for old_form, new_form in zip(_forms(old), _forms(new)):
+        text = text.replace(old_form, new_form)
+    if "\n" in old and " | " in text:
+        lines = r"\n[ |]*".join(map(re.escape, old.split("\n")))
+        text = re.sub(lines, lambda _: new, text)
     return text
 
 
-def _said(diag: object, part: str) -> str:
-    said = _of(diag, part)
-    return said if isinstance(said, str) else ""
+def _diag_text(diag: object, name: str) -> str:
+    value = _attribute(diag, name)
+    return value if isinstance(value, str) else ""
 
 
 # -- exceptions ------------------------------------------------------------------------------------
 
 
-def tidied(text: str, source: object) -> str:
-    """What an error, or its traceback, says, as it may be kept. source: it, or what holds it."""
-    return masked(without_rows(text, source))
+def redact_error(text: str, source: object) -> str:
+    """Redact the text of an error. source: the error, or a collection that contains it."""
+    return redact(mask_row_values(text, source))
 
 
-def trace_of(
+def format_traceback(
     error: BaseException | None,
     trace: TracebackType | None = None,
     *,
     limit: int | None = None,
     most: int | None = None,
 ) -> str:
-    """The redacted traceback of `error`.
+    """Return the redacted traceback of an error.
 
-    trace: None is its own. limit: frames, as of traceback.format_exception. most: characters that
-    are read.
+    trace: default that of the error.
+    limit: frames, as for traceback.format_exception.
+    most: characters to read.
     """
     trace = trace or (error.__traceback__ if error else None)
     try:
         kind = None if error is None else type(error)
         text = "".join(traceback.format_exception(kind, error, trace, limit))
-    except Exception:  # before Python 3.13 it asks the class for more, and that raised
+    except Exception:  # before Python 3.13 it reads attributes of the class, which may raise
         lines = "".join(traceback.format_tb(trace, limit))
-        last = f"{name_of(error)}: {message_of(error)}\n"
+        last = f"{type_name(error)}: {error_message(error)}\n"
         text = f"Traceback (most recent call last):\n{lines}{last}"
-    return tidied(text[:most], error)
+    return redact_error(text[:most], error)
 
 
-def name_of(error: BaseException | None) -> str:
-    """Its class, as Python's traceback names it."""
+def type_name(error: BaseException | None) -> str:
+    """Return the name of the error's class, as in Python's tracebacks."""
     kind = type(error)
     plain = kind.__module__ in ("builtins", "")
     return kind.__qualname__ if plain else f"{kind.__module__}.{kind.__qualname__}"
 
 
-def message_of(error: BaseException | None) -> str:
-    """What it says of itself, or that it cannot."""
+def error_message(error: BaseException | None) -> str:
+    """Return `str(error)`, or a fixed text if that raises."""
     try:
         return str(error)
-    except Exception:  # as its traceback says
+    except Exception:  # the text of Python's tracebacks
         return "<exception str() failed>"

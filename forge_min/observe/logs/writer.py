@@ -1,6 +1,7 @@
-"""Whole lines of a log to a stream: taken at once from any thread, written by one of its own.
+"""The log writer: it queues whole lines from any thread, and writes them on a thread of its own.
 
-Who logs never waits for a disk or a pipe. What finds no room, or cannot be written, is counted.
+A logging thread never waits for a disk or a pipe. Lines that are lost, because the queue is full or
+the write fails, are counted.
 """
 
 from __future__ import annotations
@@ -19,25 +20,27 @@ from weakref import WeakSet, WeakValueDictionary
 Reason = Literal["full", "failed", "repeated"]
 
 _GATHER = 0.05  # seconds that a line may wait for others
-# Places for lines that wait, and as many more for those that are being written; a line takes one
-# for each KiB.
-_ROOM = 16_384
-_MANY = _ROOM // 4  # places taken that are more than a writer leaves that gets its turn
-_TURN = 0.02, 0.001  # seconds in which threads make room for it, and that each pauses
-_PLACE = 10  # a place holds 2**10 characters
-_PATIENCE = 2.0  # seconds that the end of the process waits for the stream
-_LOOK = 0.1  # seconds between looks at a stream that takes nothing
+# Slots for queued lines, and as many more for lines that are being written. A line takes one slot
+# per KiB.
+_CAPACITY = 16_384
+_CONGESTED = _CAPACITY // 4  # slots in use: more than a writer that is scheduled leaves
+_YIELD = 0.02, 0.001  # seconds in which threads pause for the writer, and seconds of each pause
+_SLOT = 10  # a slot holds 2**10 characters
+_TIMEOUT = 2.0  # seconds that the end of the process waits for the stream
+_POLL = 0.1  # seconds between checks of a stream that accepts no data
 
 
 class LineWriter:
-    """Writes the lines of one stream in the order in which they were given.
+    """Writes lines to one stream, in their order.
 
-    stream: a text stream; where it has a descriptor, that is written to and its buffers are left
-    alone. Between `start` and `stop` the thread `log-writer` writes what 50 ms have brought, so a
-    kill -9 loses that much; before and after, `put` writes. dropped: lines by reason: "full" is a
-    stream that takes less than it is given, "failed" one that refuses (a full disk, a closed pipe),
-    "repeated" what a handler left out. After a fork the child goes on with a thread of its own, and
-    what waited is the parent's to write.
+    Between `start` and `stop` the thread `log-writer` writes the lines of 50 ms at a time, so a
+    kill -9 loses at most those. Otherwise `put` writes. After a fork the child continues with a
+    thread of its own; the parent writes the queued lines.
+
+    stream: a text stream. If it has a descriptor, lines are written to that, past its buffers.
+
+    The attribute `dropped` counts lost lines by reason: "full": the stream is too slow. "failed":
+    the write failed (a full disk, a closed pipe). "repeated": a handler omitted the line.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -47,8 +50,8 @@ class LineWriter:
         except (AttributeError, OSError, ValueError):
             self._fd = -1
         self.dropped: dict[Reason, int] = {"full": 0, "failed": 0, "repeated": 0}
-        self.waits = True
-        """Whether `put` waits for the stream where no thread runs; else it counts."""
+        self.blocks = True
+        """Whether `put` waits for the stream if no thread runs; if false, it drops the line."""
         self._users = 0
         self._thread: threading.Thread | None = None
         self._stuck = False
@@ -56,54 +59,57 @@ class LineWriter:
         _writers.add(self)
 
     def _begin(self) -> None:
-        # Lines, events to be set once all lines before them are written, and None: the end.
-        # SAFETY: `put` may run in a signal handler, in the middle of itself: this queue is
-        # reentrant, and so is each lock that `put` takes.
+        # Lines; events to set once all lines before them are written; None for the end.
+        # SAFETY: a signal handler may call `put` during a call of `put`: this queue is reentrant,
+        # and so is each lock that `put` acquires.
         self._queue: SimpleQueue[str | threading.Event | None] = SimpleQueue()
         self._counting = threading.RLock()  # LOCK: guards `dropped`
-        self._writing = threading.RLock()  # LOCK: lines leave whole, and in order
-        self._turn = 0.0  # until then, as time.monotonic() counts; 0 where it had its turn
-        self._hurry = threading.Event()
+        self._writing = threading.RLock()  # LOCK: lines are written whole and in order
+        self._yield_until = 0.0  # time.monotonic(); 0 once the writer has run
+        self._wake = threading.Event()
 
     def put(self, line: str) -> None:
-        """Take a line with its end. Never raises. While the thread runs it never waits for the
-        stream, and at most 20 ms in all for the thread to have its turn.
+        """Queue a line, which includes its line end. Never raises.
+
+        While the thread runs, it never waits for the stream, and at most 20 ms in total for the
+        thread to run.
         """
         if self._thread is None:
-            if self._stuck or not (self.waits or self._is_ready()):
+            if self._stuck or not (self.blocks or self._is_ready()):
                 self.drop("full")
             else:
                 self._write([line])
             return
-        queue, more = self._queue, len(line) >> _PLACE
-        taken = queue.qsize() + more
-        if taken >= _MANY:
-            if taken >= _ROOM:
+        queue, more = self._queue, len(line) >> _SLOT
+        used = queue.qsize() + more
+        if used >= _CONGESTED:
+            if used >= _CAPACITY:
                 self.drop("full")
                 return
-            self._give_way()
+            self._yield_to_writer()
         queue.put(line)
         for _ in range(more):
             queue.put("")
 
-    def _give_way(self) -> None:
-        """Pause, unless the stream is what takes long: threads that go from one system call to the
-        next hand the interpreter lock to each other, and the writer, which sleeps, may wait for it
-        until there is no room (benchmarks/http, endurance).
+    def _yield_to_writer(self) -> None:
+        """Pause this thread, unless the stream itself is slow.
+
+        Threads that make system calls in a row pass the interpreter lock to each other. The writer,
+        which sleeps, may wait for it until the queue is full (benchmarks/http, endurance).
         """
         now = time.monotonic()
-        if not self._turn:
-            self._turn = now + _TURN[0]
-        if now < self._turn:
-            time.sleep(_TURN[1])
+        if not self._yield_until:
+            self._yield_until = now + _YIELD[0]
+        if now < self._yield_until:
+            time.sleep(_YIELD[1])
 
     def drop(self, reason: Reason, count: int = 1) -> None:
-        """Count lines that are not written."""
+        """Count lost lines."""
         with self._counting:
             self.dropped[reason] += count
 
     def start(self) -> None:
-        """Write on the thread `log-writer`, until `stop` was called as often as this."""
+        """Write on the thread `log-writer`, until `stop` has been called as often as `start`."""
         self._users += 1
         if self._thread is None:
             self._stuck, self._queue = False, SimpleQueue()
@@ -112,23 +118,23 @@ class LineWriter:
             )
             self._thread.start()
 
-    def flush(self, timeout: float = _PATIENCE) -> bool:
-        """Wait until what was put is written, at most `timeout` seconds; whether it is."""
+    def flush(self, timeout: float = _TIMEOUT) -> bool:
+        """Wait at most `timeout` seconds until all lines are written; return whether they are."""
         if self._thread is None or self._thread is threading.current_thread():
             return not self._stuck
         written = threading.Event()
         self._queue.put(written)
-        self._hurry.set()
+        self._wake.set()
         return written.wait(timeout)
 
-    def stop(self, timeout: float = _PATIENCE) -> None:
-        """Write what waits, at most `timeout` seconds. The last user's ends the thread."""
+    def stop(self, timeout: float = _TIMEOUT) -> None:
+        """Write queued lines, for at most `timeout` seconds. The last `stop` ends the thread."""
         self._users = max(self._users - 1, 0)
         if self._users:
             self.flush(timeout)
         elif (thread := self._thread) is not None:
             self._queue.put(None)
-            self._hurry.set()
+            self._wake.set()
             thread.join(timeout)
             self._stuck = thread.is_alive()
             self._thread = None
@@ -137,22 +143,22 @@ class LineWriter:
         ending = False
         while not (ending and queue.empty()):
             items = [queue.get()]
-            self._hurry.wait(_GATHER)
-            self._hurry.clear()
-            self._turn = 0.0
+            self._wake.wait(_GATHER)
+            self._wake.clear()
+            self._yield_until = 0.0
             items += [queue.get() for _ in range(queue.qsize())]
             lines = [item for item in items if item.__class__ is str and item]
             self._write(lines)
-            # PERF: hardly ever is there anything but lines (benchmarks/http, hello).
+            # PERF: the queue seldom contains anything but lines (benchmarks/http, hello).
             for item in items if len(lines) < len(items) else ():
                 if isinstance(item, threading.Event):
                     item.set()
                 ending = ending or item is None
 
     def _write(self, lines: Sequence[str]) -> None:
-        """Count what is not written; a log that cannot be written must not end anything."""
+        """Write lines, and count those that fail. Never raises: a log must not end its caller."""
         left = len(lines)
-        with self._writing, suppress(Exception):  # whatever a stream raises
+        with self._writing, suppress(Exception):  # a stream may raise any exception
             if self._fd < 0:
                 self._stream.write("".join(lines))
                 self._stream.flush()
@@ -160,9 +166,9 @@ class LineWriter:
             else:
                 encoding = getattr(self._stream, "encoding", None) or "utf-8"
                 encoded = [line.encode(encoding, "backslashreplace") for line in lines]
-                for piece in _pieces(encoded):
-                    self._send(b"".join(piece))
-                    left -= len(piece)
+                for chunk in _chunks(encoded):
+                    self._send(b"".join(chunk))
+                    left -= len(chunk)
         if left:
             self.drop("failed", left)
 
@@ -170,20 +176,20 @@ class LineWriter:
         """Write to the descriptor. Raises ValueError if the stream is closed, OSError."""
         left = memoryview(data)
         while left:
-            # SAFETY: before each write: the number of a closed one may be another file's by now.
+            # SAFETY: checked before each write: another file may reuse a closed descriptor.
             if self._stream.closed:
                 raise ValueError("the stream is closed")
             try:
                 left = left[os.write(self._fd, left) :]
             except BlockingIOError:  # other code has made it non-blocking
-                self._is_ready(_LOOK)
+                self._is_ready(_POLL)
 
     def _is_ready(self, timeout: float = 0) -> bool:
-        """Whether a line can be written without waiting, now or within so many seconds."""
-        look = select.poll()
+        """Return whether a line can be written at once, now or within `timeout` seconds."""
+        poll = select.poll()
         if self._fd >= 0:
-            look.register(self._fd, select.POLLOUT)
-        return self._fd < 0 or bool(look.poll(int(timeout * 1000)))
+            poll.register(self._fd, select.POLLOUT)
+        return self._fd < 0 or bool(poll.poll(int(timeout * 1000)))
 
     def _after_fork(self) -> None:
         started, self._thread = self._thread is not None, None
@@ -193,38 +199,39 @@ class LineWriter:
             self.start()
 
 
-def _pieces(lines: Sequence[bytes]) -> Iterator[list[bytes]]:
-    """As many whole lines as are written at once: a pipe takes so much whole (pipe(7), PIPE_BUF),
-    which keeps the lines of several processes apart.
+def _chunks(lines: Sequence[bytes]) -> Iterator[list[bytes]]:
+    """Yield groups of whole lines of at most PIPE_BUF bytes, unless a line is longer.
+
+    A pipe writes that many bytes atomically (pipe(7)), so lines of several processes do not mix.
     """
-    piece: list[bytes] = []
+    chunk: list[bytes] = []
     size = 0
     for line in lines:
-        if piece and size + len(line) > select.PIPE_BUF:
-            yield piece
-            piece, size = [], 0
-        piece.append(line)
+        if chunk and size + len(line) > select.PIPE_BUF:
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(line)
         size += len(line)
-    if piece:
-        yield piece
+    if chunk:
+        yield chunk
 
 
 _writers: WeakSet[LineWriter] = WeakSet()
-_of_streams: WeakValueDictionary[int, LineWriter] = WeakValueDictionary()  # by id(stream)
-# LOCK: guards _of_streams. SAFETY: held during a fork, so that a child finds it free.
-_making = threading.RLock()
+_by_stream: WeakValueDictionary[int, LineWriter] = WeakValueDictionary()  # by id(stream)
+# LOCK: guards _by_stream. SAFETY: held during a fork, so that a child finds it free.
+_lock = threading.RLock()
 os.register_at_fork(
-    before=_making.acquire, after_in_parent=_making.release, after_in_child=_making.release
+    before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
 )
 
 
-def lines_to(stream: TextIO) -> LineWriter:
-    """The one writer of a stream, which all share that log to it."""
-    with _making:
-        found = _of_streams.get(id(stream))  # no other has it: a writer keeps its stream
-        if found is None:
-            found = _of_streams[id(stream)] = LineWriter(stream)
-        return found
+def line_writer(stream: TextIO) -> LineWriter:
+    """Return the writer of a stream, which all its users share."""
+    with _lock:
+        writer = _by_stream.get(id(stream))  # the id is unique: a writer keeps its stream
+        if writer is None:
+            writer = _by_stream[id(stream)] = LineWriter(stream)
+        return writer
 
 
 def _after_fork() -> None:
@@ -233,7 +240,7 @@ def _after_fork() -> None:
 
 
 def _at_exit() -> None:
-    until = time.monotonic() + _PATIENCE
+    until = time.monotonic() + _TIMEOUT
     for writer in list(_writers):
         writer._users = 0
         writer.stop(max(0.0, until - time.monotonic()))

@@ -1,18 +1,18 @@
-"""The metrics of several processes as those of one."""
+"""Snapshots of metrics, and the aggregation of those of several processes."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from operator import add
 from typing import NamedTuple
 
-from .family import Across, Exemplars, Kind, Labels, Sample
+from .metric import Across, AnyMetric, Exemplars, Kind, Labels, Sample
 from .registry import Registry
 
 
-class Taken(NamedTuple):
-    """A family at one moment: what it is, and its samples by label set."""
+class MetricSnapshot(NamedTuple):
+    """A metric family at one time, with its samples by label set."""
 
     name: str
     help: str
@@ -23,48 +23,47 @@ class Taken(NamedTuple):
     rows: dict[Labels, Sample]
 
     def samples(self) -> Iterable[Sample]:
-        """As of a family of the registry."""
+        """Return the samples, as `Metric.samples` does."""
         return self.rows.values()
 
 
-Snapshot = list[Taken]
+Snapshot = list[MetricSnapshot]
 
 
 def snapshot(registry: Registry, names: Collection[str] = ()) -> Snapshot:
-    """Everything that the registry holds now, or these series of it; it can be pickled."""
+    """Return all metrics now, or those with the given names. The result can be pickled."""
     return [
-        Taken(
-            f.name, f.help, f.kind, f.label_names, f.bounds, f.across,
-            {sample.labels: sample for sample in f.samples()},
-        )
-        for f in registry.collect()
-        if not names or f.name in names
-    ]  # fmt: skip
+        MetricSnapshot(m.name, m.help, m.kind, m.label_names, m.bounds, m.across, _rows(m))
+        for m in registry.collect()
+        if not names or m.name in names
+    ]
 
 
-def lasting(taken: Snapshot) -> Snapshot:
-    """What a process leaves behind when it ends: what it has counted, not what stood at a value."""
-    return [family for family in taken if family.kind not in ("gauge", "info")]
+def _rows(metric: AnyMetric) -> dict[Labels, Sample]:
+    return {sample.labels: sample for sample in metric.samples()}
 
 
-def summed(snapshots: Sequence[Snapshot]) -> Snapshot:
-    """One snapshot of all, sorted by name: sums, or the highest value where a family says so; of
-    exemplars the newest.
+def counters_only(snapshot: Snapshot) -> Snapshot:
+    """Return counters and histograms, without gauges: the values that outlive a process."""
+    return [metric for metric in snapshot if metric.kind not in ("gauge", "info")]
+
+
+def aggregate(snapshots: Sequence[Snapshot]) -> Snapshot:
+    """Aggregate snapshots into one, sorted by name.
+
+    Values are summed, or the maximum is used for metrics with across="max". The newest exemplar of
+    each bucket is kept.
     """
-    found: dict[str, Taken] = {}
-    for taken in snapshots:
-        for family in taken:
-            known = found.get(family.name)
-            if known is None:
-                found[family.name] = family._replace(rows=dict(family.rows))
-            else:
-                _add(known.rows, family.rows.values(), known.across)
-    return [found[name] for name in sorted(found)]
+    total: dict[str, MetricSnapshot] = {}
+    for metric in chain.from_iterable(snapshots):
+        known = total.setdefault(metric.name, metric._replace(rows={}))
+        _add(known.rows, metric.rows.values(), known.across)
+    return [total[name] for name in sorted(total)]
 
 
-def _add(rows: dict[Labels, Sample], more: Iterable[Sample], across: Across) -> None:
-    """To the samples of one process those of another."""
-    for sample in more:
+def _add(rows: dict[Labels, Sample], samples: Iterable[Sample], across: Across) -> None:
+    """Add the samples of another process."""
+    for sample in samples:
         known = rows.get(sample.labels)
         if known is None or (across == "max" and sample.value > known.value):
             rows[sample.labels] = sample
@@ -76,11 +75,11 @@ def _add(rows: dict[Labels, Sample], more: Iterable[Sample], across: Across) -> 
             )
 
 
-def _newest(one: Exemplars, other: Exemplars) -> Exemplars:
-    """Of each bucket the one that was measured later."""
-    if not (one and other):
-        return one or other
+def _newest(first: Exemplars, second: Exemplars) -> Exemplars:
+    """Return the later exemplar of each bucket."""
+    if not (first and second):
+        return first or second
     return tuple(
         b if a is None or (b is not None and b.time > a.time) else a
-        for a, b in zip_longest(one, other)
+        for a, b in zip_longest(first, second)
     )

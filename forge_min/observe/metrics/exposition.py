@@ -1,6 +1,6 @@
-"""Metrics as text: Prometheus 0.0.4, or OpenMetrics 1.0.0 with exemplars where a scrape prefers it.
+"""Metrics as text: Prometheus 0.0.4, or OpenMetrics 1.0.0 with exemplars if a scrape prefers it.
 
-`_created` of OpenMetrics is left out: it is optional, and would add a series to each of a counter.
+The optional `_created` of OpenMetrics is omitted: it would double the series of a counter.
 
 Sources: https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format and
 https://prometheus.io/docs/specs/om/open_metrics_spec/
@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
 
 from ...i18n import preferences
-from .aggregation import Snapshot, Taken
-from .family import AnyFamily, Exemplar, Labels, Sample
-from .registry import Registry, family_name
+from .aggregation import MetricSnapshot, Snapshot
+from .metric import AnyMetric, Exemplar, Labels, Sample
+from .registry import Registry, base_name
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
-AFamily = AnyFamily | Taken
+Renderable = AnyMetric | MetricSnapshot
 
 _UNITS = ("seconds", "bytes")
 _OF_KIND = {"counter": "_total", "info": "_info"}
@@ -28,7 +28,7 @@ _OF_KIND = {"counter": "_total", "info": "_info"}
 def scrape(metrics: Registry | Snapshot, accept: str = "") -> tuple[str, bytes]:
     """Return (Content-Type, body) for an Accept header (RFC 9110 section 12.5.1).
 
-    Prometheus text, unless OpenMetrics is preferred.
+    The format is Prometheus text, unless OpenMetrics is preferred.
     """
     wanted = _weight(accept, "application", "openmetrics-text", "1.0.0")
     openmetrics = bool(wanted[0]) and wanted > _weight(accept, "text", "plain", "0.0.4")
@@ -37,56 +37,56 @@ def scrape(metrics: Registry | Snapshot, accept: str = "") -> tuple[str, bytes]:
 
 
 def _weight(accept: str, kind: str, subtype: str, version: str) -> tuple[float, int]:
-    """The weight of a format in the range that names it most closely, and how closely that is."""
+    """Return the weight of a format in its most specific range, and a rank of that range."""
     ranges = [r for r in preferences(accept) if r[1].get("version", version) == version]
     weights = {name: weight for name, _, weight in ranges}
-    for closeness, name in enumerate((f"{kind}/{subtype}", f"{kind}/*", "*/*")):
+    for rank, name in enumerate((f"{kind}/{subtype}", f"{kind}/*", "*/*")):
         if name in weights:
-            return weights[name], -closeness
+            return weights[name], -rank
     return 0.0, 0
 
 
 def render_metrics(metrics: Registry | Snapshot, *, openmetrics: bool = False) -> bytes:
-    """Every metric as one scrape, UTF-8. Of text that is not Unicode see `family.plain`.
+    """Return all metrics as the body of a scrape, in UTF-8. See `metric.plain` for lone surrogates.
 
-    OpenMetrics forbids counters below zero or NaN: such a counter has no sample there.
+    OpenMetrics forbids negative and NaN counters: these have no sample there.
     """
     lines: list[str] = []
-    for family in metrics.collect() if isinstance(metrics, Registry) else metrics:
-        name, kind = family.name, family.kind
+    for metric in metrics.collect() if isinstance(metrics, Registry) else metrics:
+        name, kind = metric.name, metric.kind
         if openmetrics:
-            name = family_name(name, kind)
-            lines += [f"# HELP {name} {_escaped(family.help)}", f"# TYPE {name} {kind}"]
+            name = base_name(name, kind)
+            lines += [f"# HELP {name} {_escaped(metric.help)}", f"# TYPE {name} {kind}"]
             unit = name.rpartition("_")[2]
             if unit in _UNITS and kind != "info":
                 lines.append(f"# UNIT {name} {unit}")
             name += _OF_KIND.get(kind, "")
         else:
             shown = "gauge" if kind == "info" else kind
-            lines += [f"# HELP {name} {_on_one_line(family.help)}", f"# TYPE {name} {shown}"]
+            lines += [f"# HELP {name} {_on_one_line(metric.help)}", f"# TYPE {name} {shown}"]
         write = _add_histograms if kind == "histogram" else _add_values
-        write(lines, family, name, openmetrics)
+        write(lines, metric, name, openmetrics)
     lines += ["# EOF", ""] if openmetrics else [""]
     return "\n".join(lines).encode()
 
 
-def _add_values(lines: list[str], family: AFamily, name: str, openmetrics: bool) -> None:
-    label_text = _label_writer(family.label_names)
-    positive = openmetrics and family.kind == "counter"
-    for sample in family.samples():
+def _add_values(lines: list[str], metric: Renderable, name: str, openmetrics: bool) -> None:
+    label_text = _label_writer(metric.label_names)
+    positive = openmetrics and metric.kind == "counter"
+    for sample in metric.samples():
         if positive and not sample.value >= 0:
             continue
         line = f"{name}{_braced(label_text(sample.labels))} {_number(sample.value)}"
         lines += _with_exemplars([line], sample) if openmetrics and sample.exemplars else [line]
 
 
-def _add_histograms(lines: list[str], family: AFamily, name: str, openmetrics: bool) -> None:
-    label_text = _label_writer(family.label_names)
-    # PERF: once for a family, not for every label set (benchmarks/observe, 10000 text).
-    bounds = (*map(repr if openmetrics else _number, family.bounds), "+Inf")
+def _add_histograms(lines: list[str], metric: Renderable, name: str, openmetrics: bool) -> None:
+    label_text = _label_writer(metric.label_names)
+    # PERF: computed once per metric, not for every label set (benchmarks/observe, 10000 text).
+    bounds = (*map(repr if openmetrics else _number, metric.bounds), "+Inf")
     tails = [f'le="{bound}"}} ' for bound in bounds]
-    negative = openmetrics and family.bounds[0] < 0  # then it has neither a sum nor a count
-    for sample in family.samples():
+    negative = openmetrics and metric.bounds[0] < 0  # then OpenMetrics has neither sum nor count
+    for sample in metric.samples():
         labels = label_text(sample.labels)
         head = f"{name}_bucket{{{labels}," if labels else f"{name}_bucket{{"
         buckets = (f"{head}{tail}{n}" for tail, n in zip(tails, accumulate(sample.buckets)))
@@ -98,23 +98,23 @@ def _add_histograms(lines: list[str], family: AFamily, name: str, openmetrics: b
 
 
 def _with_exemplars(lines: Iterable[str], sample: Sample) -> Iterator[str]:
-    for line, found in zip(lines, sample.exemplars):
-        yield line + _exemplar(found) if found else line
+    for line, exemplar in zip(lines, sample.exemplars):
+        yield line + _exemplar(exemplar) if exemplar else line
 
 
-def _exemplar(found: Exemplar) -> str:
-    ids = f'trace_id="{found.trace_id:032x}",span_id="{found.span_id:016x}"'
-    return f" # {{{ids}}} {_number(found.value)} {found.time:.3f}"
+def _exemplar(exemplar: Exemplar) -> str:
+    ids = f'trace_id="{exemplar.trace_id:032x}",span_id="{exemplar.span_id:016x}"'
+    return f" # {{{ids}}} {_number(exemplar.value)} {exemplar.time:.3f}"
 
 
 def _label_writer(names: Labels) -> Callable[[Labels], str]:
-    """Writes the label sets of one family: `a="x",b="y"`, the values escaped."""
+    """Return a function that formats label sets as `a="x",b="y"`, with escaped values."""
     form = ",".join(f'{name}="%s"' for name in names)
     quotes = 2 * len(names)
 
     def write(values: Labels) -> str:
-        # PERF: hardly any label set has something to escape, and to check each value costs three
-        # times as much (benchmarks/observe, 10000 text).
+        # PERF: few label sets need escapes, and checking each value costs three times as much
+        # (benchmarks/observe, 10000 text).
         text = form % values
         if text.count('"') != quotes or "\\" in text or "\n" in text:
             text = form % tuple(map(_escaped, values))
@@ -136,7 +136,7 @@ def _braced(labels: str) -> str:
 
 
 def _number(value: float) -> str:
-    """A value; of whole numbers without a point."""
+    """Return a number as text, a whole number without a point."""
     try:
         whole = int(value)
     except (ValueError, OverflowError):

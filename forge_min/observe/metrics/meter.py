@@ -1,7 +1,6 @@
-"""The registry's families as observable instruments of an OpenTelemetry meter, so that a reader of
-its provider sees them. Knows OpenTelemetry's API, not its SDK.
+"""The metrics of a registry as observable instruments of OpenTelemetry's API, not its SDK.
 
-The API has no observable histogram: one is told as three observable counters, `_bucket`
+The API has no observable histogram. A histogram becomes three observable counters: `_bucket`
 (cumulative, with `le`), `_sum` and `_count`.
 """
 
@@ -13,69 +12,69 @@ from itertools import accumulate
 from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation
 from opentelemetry.metrics import get_meter_provider as global_provider
 
-from .family import AnyFamily, Sample
-from .registry import Registry, family_name
+from .metric import AnyMetric, Sample
+from .registry import Registry, base_name
 
 _UNITS = {"seconds": "s", "bytes": "By"}  # as UCUM writes them
 
-Read = Callable[[AnyFamily], Iterable[Observation]]
+Read = Callable[[AnyMetric], Iterable[Observation]]
+Callback = Callable[[CallbackOptions], Iterable[Observation]]
 
 
-class Exposed:
-    """The families that a registry has now, as instruments of a provider; the API's global one
-    where none is given, also when that is set later. `close()` ends it: instruments cannot be taken
-    back, so they tell of nothing from then on.
+class MeterBridge:
+    """Exposes the current metrics of a registry as instruments of a meter provider.
+
+    registry: metrics registered later are not exposed.
+    provider: default the global one of the API, even if it is set later.
     """
 
     def __init__(self, registry: Registry, provider: MeterProvider | None = None) -> None:
         meter = (provider or global_provider()).get_meter("forge_min")
         self._open = True
-        for family in registry.collect():
-            self._add(meter, family)
+        for metric in registry.collect():
+            self._add(meter, metric)
 
     def close(self) -> None:
-        """Tell of nothing any more. Idempotent."""
+        """Stop reporting: instruments cannot be unregistered. Idempotent."""
         self._open = False
 
-    def _add(self, meter: Meter, family: AnyFamily) -> None:
-        name, help = family_name(family.name, family.kind), family.help
+    def _add(self, meter: Meter, metric: AnyMetric) -> None:
+        name, help = base_name(metric.name, metric.kind), metric.help
         unit = _UNITS.get(name.rpartition("_")[2], "")
-        if family.kind == "histogram":
+        if metric.kind == "histogram":
             for suffix, read in _OF_HISTOGRAM.items():
                 of = unit if suffix == "_sum" else ""
-                callback = self._reads(family, read)
+                callback = self._callback(metric, read)
                 meter.create_observable_counter(name + suffix, [callback], of, help)
-        elif family.kind == "counter":
-            callback = self._reads(family, _values)
+            return
+        callback = self._callback(metric, _values)
+        if metric.kind == "counter":
             meter.create_observable_counter(name, [callback], unit, help)
         else:
-            callback = self._reads(family, _values)
-            meter.create_observable_gauge(family.name, [callback], unit, help)
+            meter.create_observable_gauge(metric.name, [callback], unit, help)
 
-    def _reads(
-        self, family: AnyFamily, read: Read
-    ) -> Callable[[CallbackOptions], Iterable[Observation]]:
-        return lambda options: read(family) if self._open else ()
+    def _callback(self, metric: AnyMetric, read: Read) -> Callback:
+        return lambda options: read(metric) if self._open else ()
 
 
-def _values(family: AnyFamily) -> Iterator[Observation]:
-    return (Observation(s.value, _attributes(family, s)) for s in family.samples())
+def _values(metric: AnyMetric) -> Iterator[Observation]:
+    return (Observation(s.value, _attributes(metric, s)) for s in metric.samples())
 
 
-def _counts(family: AnyFamily) -> Iterator[Observation]:
-    return (Observation(sum(s.buckets), _attributes(family, s)) for s in family.samples())
+def _counts(metric: AnyMetric) -> Iterator[Observation]:
+    return (Observation(sum(s.buckets), _attributes(metric, s)) for s in metric.samples())
 
 
-def _buckets(family: AnyFamily) -> Iterator[Observation]:
-    bounds = [*map(repr, family.bounds), "+Inf"]
-    for sample in family.samples():
-        attributes = _attributes(family, sample)
+def _buckets(metric: AnyMetric) -> Iterator[Observation]:
+    bounds = [*map(repr, metric.bounds), "+Inf"]
+    for sample in metric.samples():
+        attributes = _attributes(metric, sample)
         for bound, count in zip(bounds, accumulate(sample.buckets)):
             yield Observation(count, {**attributes, "le": bound})
 
 
-def _attributes(family: AnyFamily, sample: Sample) -> dict[str, str]:
-    return dict(zip(family.label_names, sample.labels))
+def _attributes(metric: AnyMetric, sample: Sample) -> dict[str, str]:
+    return dict(zip(metric.label_names, sample.labels))
 
 
 _OF_HISTOGRAM: dict[str, Read] = {"_bucket": _buckets, "_sum": _values, "_count": _counts}

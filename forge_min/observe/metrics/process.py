@@ -1,8 +1,8 @@
-"""Metrics of the process itself: `process_*` and `python_gc_*`, read when somebody scrapes.
+"""Metrics of the process itself, `process_*` and `python_gc_*`, read at each scrape.
 
-Names and units as Prometheus asks of client libraries
-(https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics). What a system does
-not tell (no /proc) is left out.
+Names and units follow Prometheus' rules for client libraries
+(https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics). Metrics that need
+/proc are omitted on systems without it.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from collections.abc import Mapping
 from functools import cache, partial
 from pathlib import Path
 
-from .family import Across, Callback, Labels
+from .metric import Across, Callback, Labels
 from .registry import Registry
 
 _STAT = Path("/proc/self/stat")
 _FDS = Path("/proc/self/fd")
 _PAGE = resource.getpagesize()
-# Of several processes the highest: the limit is of each alone, and who is near it must be seen.
+# The highest of several processes: each has its own limit, and one near it must be visible.
 _HIGHEST = ("process_start_time_seconds", "process_open_fds", "process_max_fds")
 
 
 def add_process_metrics(registry: Registry) -> None:
-    """Add the `process_*` and `python_gc_*` series to a registry."""
+    """Add the metrics `process_*` and `python_gc_*` to a registry."""
     registry.counter(
         "process_cpu_seconds_total", "User and system CPU time spent.", callback=time.process_time
     )
@@ -39,14 +39,16 @@ def add_process_metrics(registry: Registry) -> None:
 
 
 def _stat() -> list[str]:
-    """Fields of proc(5) stat from number 3 on: the command's name may hold spaces and brackets."""
+    """Return the fields of proc(5) stat from 3 on: the command may contain spaces and brackets."""
     return _STAT.read_text(errors="replace").rpartition(")")[2].split()
 
 
 @cache
 def _started(pid: int) -> float:
-    """Of this process. Computed once: two clocks that are read one after the other give another
-    fraction of a second each time, and one of them may be set.
+    """Return the start of this process, in seconds since 1970.
+
+    Computed once: two clocks read in turn differ by another fraction each time, and one of them may
+    be adjusted.
     """
     since_boot = int(_stat()[19]) / os.sysconf("SC_CLK_TCK")
     return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + since_boot
@@ -56,7 +58,7 @@ def _of_gc(field: str) -> Mapping[Labels, float]:
     return {(str(i),): float(row[field]) for i, row in enumerate(gc.get_stats())}
 
 
-# name → help, and what reads it
+# name → help, callback
 _GAUGES: dict[str, tuple[str, Callback]] = {
     "process_max_fds": (
         "Most file descriptors that may be open.",
@@ -73,7 +75,7 @@ _OF_PROC: dict[str, tuple[str, Callback]] = {
     ),
     "process_start_time_seconds": ("Start, seconds since 1970.", lambda: _started(os.getpid())),
 }
-# name → help, and the field of gc.get_stats()
+# name → help, field of gc.get_stats()
 _OF_GC = {
     "python_gc_collections_total": ("Collections of a generation.", "collections"),
     "python_gc_objects_collected_total": ("Objects collected.", "collected"),

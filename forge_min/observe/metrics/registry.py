@@ -1,4 +1,4 @@
-"""The registry of metrics: every family of a process, by names that no two of them share."""
+"""The registry of metrics: every metric of a process, by its unique name."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from ...fanout import Counter, Histogram
 from ...lazy import lazy_pattern
-from .family import LOCK, Across, AnyFamily, Callback, Cell, Family, Gauge, Kind, Labels
+from .metric import LOCK, Across, AnyMetric, Callback, Cell, Gauge, Kind, Labels, Metric
 
 _NAME = lazy_pattern(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL = lazy_pattern(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 _BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-# What OpenMetrics makes of a family's name: no other family may be called that.
+# The names that OpenMetrics derives from that of a metric: no other metric may have one of them.
 _SUFFIXES: dict[Kind, tuple[str, ...]] = {
     "counter": ("", "_total", "_created"),
     "gauge": ("",),
@@ -21,28 +21,32 @@ _SUFFIXES: dict[Kind, tuple[str, ...]] = {
 
 
 class Registry:
-    """Every metric of a process. Asking for a name again gives the same family."""
+    """The metrics of a process. A second registration of a name returns the same metric."""
 
     def __init__(self) -> None:
-        self._families: dict[str, AnyFamily] = {}
-        self._taken: dict[str, str] = {}  # name → whose family's
+        self._metrics: dict[str, AnyMetric] = {}
+        self._owners: dict[str, str] = {}  # derived name → name of the metric
         self.counter(
             "forge_metrics_overflow_total",
-            "Label sets that found no place in their metric and were counted as _other.",
+            "Label sets beyond the limit of their metric, counted as _other.",
             ("metric",),
             callback=self._overflows,
         )
 
     def counter(
         self, name: str, help: str, labels: Sequence[str] = (), *, callback: Callback | None = None
-    ) -> Family[Counter]:
-        """A family of counters. callback: reads the value from elsewhere; then there are no cells.
+    ) -> Metric[Counter]:
+        """Return a counter, new or registered already.
 
-        Give it a name that ends in `_total`: OpenMetrics adds that where it is missing. Raises
-        ValueError for a name that Prometheus refuses or that another kind or label set has, and
-        for a label that is named twice.
+        name: ends in `_total`, which OpenMetrics adds if it is missing.
+        help: one sentence.
+        labels: the names of the labels.
+        callback: returns the value at each scrape; the metric then has no cells.
+
+        Raises ValueError for a name that Prometheus rejects or that is registered with another kind
+        or other labels, and for a repeated label.
         """
-        return self._add(Family(name, help, "counter", tuple(labels), Counter, callback=callback))
+        return self._add(Metric(name, help, "counter", tuple(labels), Counter, callback=callback))
 
     def gauge(
         self,
@@ -52,67 +56,73 @@ class Registry:
         *,
         callback: Callback | None = None,
         across: Across = "sum",
-    ) -> Family[Gauge]:
-        """A family of gauges; as `counter`. across: "max" where each process tells of the whole."""
+    ) -> Metric[Gauge]:
+        """Return a gauge; parameters and errors as for `counter`.
+
+        across: "max" if each process reports the value of the whole site.
+        """
         return self._add(
-            Family(name, help, "gauge", tuple(labels), Gauge, callback=callback, across=across)
+            Metric(name, help, "gauge", tuple(labels), Gauge, callback=callback, across=across)
         )
 
-    def info(self, name: str, help: str, values: Mapping[str, str]) -> Family[Gauge]:
-        """What does not change, as the labels of one series that is always 1. Raises ValueError as
-        `counter`, and for a name that does not end in `_info`.
+    def info(self, name: str, help: str, values: Mapping[str, str]) -> Metric[Gauge]:
+        """Return a metric for constants: the labels of one series whose value is always 1.
+
+        Raises ValueError as `counter`, and for a name that does not end in `_info`.
         """
         if not name.endswith("_info"):
-            raise ValueError(f"{name}: the name of an info ends in _info")
-        told = {tuple(values.values()): 1.0}
-        family = Family(
-            name, help, "info", tuple(values), Gauge, callback=lambda: told, across="max"
+            raise ValueError(f"{name}: the name of an info metric must end in _info")
+        samples = {tuple(values.values()): 1.0}
+        return self._add(
+            Metric(name, help, "info", tuple(values), Gauge, (), lambda: samples, across="max")
         )
-        return self._add(family)
 
     def histogram(
         self, name: str, help: str, labels: Sequence[str] = (), bounds: Sequence[float] = _BOUNDS
-    ) -> Family[Histogram]:
-        """A family of histograms. bounds: upper bounds of the buckets, ascending, without +Inf."""
+    ) -> Metric[Histogram]:
+        """Return a histogram; other parameters and errors as for `counter`.
+
+        bounds: upper bounds of the buckets, ascending, without +Inf.
+        """
         limits = tuple(map(float, bounds))
         if not limits or list(limits) != sorted(set(limits)) or "le" in labels:
             raise ValueError(f"{name}: bounds must ascend and no label may be named 'le'")
         return self._add(
-            Family(name, help, "histogram", tuple(labels), lambda: Histogram(limits), bounds=limits)
+            Metric(name, help, "histogram", tuple(labels), lambda: Histogram(limits), bounds=limits)
         )
 
-    def collect(self) -> list[AnyFamily]:
-        """Every family, sorted by name."""
+    def collect(self) -> list[AnyMetric]:
+        """Return every metric, sorted by name."""
         with LOCK:
-            return sorted(self._families.values(), key=lambda family: family.name)
+            return sorted(self._metrics.values(), key=lambda metric: metric.name)
 
-    def _add(self, family: Family[Cell]) -> Family[Cell]:
-        if not _NAME.fullmatch(family.name):
-            raise ValueError(f"{family.name!r} is not a metric name")
-        for label in family.label_names:
+    def _add(self, metric: Metric[Cell]) -> Metric[Cell]:
+        if not _NAME.fullmatch(metric.name):
+            raise ValueError(f"{metric.name!r} is not a metric name")
+        for label in metric.label_names:
             if not _LABEL.fullmatch(label):
                 raise ValueError(f"{label!r} is not a label name")
-        if len(set(family.label_names)) < len(family.label_names):
-            raise ValueError(f"{family.name} has a label twice: {family.label_names}")
-        base = family_name(family.name, family.kind)
-        names = [base + suffix for suffix in _SUFFIXES[family.kind]]
+        if len(set(metric.label_names)) < len(metric.label_names):
+            raise ValueError(f"{metric.name} has a label twice: {metric.label_names}")
+        base = base_name(metric.name, metric.kind)
+        names = [base + suffix for suffix in _SUFFIXES[metric.kind]]
         with LOCK:
-            known = self._families.get(family.name)
+            known = self._metrics.get(metric.name)
             if known is None:
-                if others := {self._taken[name] for name in names if name in self._taken}:
-                    raise ValueError(f"{family.name} has series named as those of {others}")
-                self._taken |= dict.fromkeys(names, family.name)
-                self._families[family.name] = family
-                return family
-        if known.shape != family.shape:
-            raise ValueError(f"{family.name} exists already as another kind or with other labels")
-        return known  # type: ignore[return-value]  # same kind: same cells
+                if others := {self._owners[name] for name in names if name in self._owners}:
+                    raise ValueError(f"{metric.name} has series named as those of {others}")
+                self._owners |= dict.fromkeys(names, metric.name)
+                self._metrics[metric.name] = metric
+                return metric
+        if known.shape != metric.shape:
+            raise ValueError(f"{metric.name} exists already as another kind or with other labels")
+        return known  # type: ignore[return-value]  # same kind, so same cells
 
     def _overflows(self) -> Mapping[Labels, float]:
-        return {(f.name,): float(f.overflowed) for f in self.collect() if f.overflowed}
+        return {(m.name,): float(m.overflowed) for m in self.collect() if m.overflowed}
 
 
-def family_name(name: str, kind: Kind) -> str:
-    """The name of a family as OpenMetrics has it: without the suffix of its one series."""
+def base_name(name: str, kind: Kind) -> str:
+    """Return the name of a metric family in OpenMetrics, without the suffix of its one series."""
     suffix = {"counter": "_total", "info": "_info"}.get(kind, "")
     return name.removesuffix(suffix) or name

@@ -1,6 +1,6 @@
-"""Ended spans, gathered and handed to an exporter on a thread of their own, within bounds.
+"""A bounded queue of ended spans, exported in batches on a thread of its own.
 
-Nobody who ends a span waits for a collector: what finds no room is counted.
+Code that ends a span never waits for the collector: spans beyond the capacity are counted.
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_val
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-_ROOM = 8192  # spans that wait
-_BATCH = 512
+_CAPACITY = 8192  # queued spans
+_BATCH = 512  # spans
 _GATHER = 1.0  # seconds that a span may wait for others
-_PATIENCE = 5.0  # seconds that a shutdown waits
+_TIMEOUT = 5.0  # seconds that a shutdown waits
 _log = logging.getLogger("forge_min.observe.otlp")
 
 
-class Batch(SpanProcessor):
-    """The thread `otlp-export`, between the SDK and an exporter.
+class BatchProcessor(SpanProcessor):
+    """Passes ended spans of the SDK to an exporter, on the thread `otlp-export`.
 
-    dropped: spans by reason: "full" found no room, "failed" no taker, or could not be written,
-    "stopped" were not sent before the shutdown's deadline.
+    The attribute `dropped` counts lost spans by reason: "full": the queue was full. "failed": the
+    export failed, or the span could not be encoded. "stopped": not sent before the deadline of the
+    shutdown.
     """
 
     def __init__(self, exporter: SpanExporter) -> None:
@@ -38,104 +39,105 @@ class Batch(SpanProcessor):
         _living.add(self)
 
     def _begin(self) -> None:
-        self._waiting: deque[ReadableSpan] = deque()
+        self._queue: deque[ReadableSpan] = deque()
         self.dropped = {"full": 0, "failed": 0, "stopped": 0}
-        self._counting = threading.RLock()  # LOCK: guards `dropped`; as of Recent
+        self._counting = threading.RLock()  # LOCK: guards `dropped`; reentrant as in RecentTraces
         self._stopping = False
-        self._exporting = 0  # spans that the exporter has just been given
-        self._gone = 0  # spans that it has dealt with
-        self._wanted = 0  # as many of them as somebody waits for
-        self._hurry = threading.Event()  # a batch is full, or somebody waits for what there is
-        self._sent = threading.Condition()  # LOCK: guards what is counted here but for `dropped`
+        self._exporting = 0  # spans in the current export
+        self._done = 0  # spans exported or dropped
+        self._wanted = 0  # the number of done spans that a flush waits for
+        self._wake = threading.Event()  # a batch is full, or a flush waits
+        self._sent = threading.Condition()  # LOCK: guards the three counts above
 
-    def end_in_child(self) -> None:
-        """For a child after a fork, which has no thread to send by: take nothing more. What waits
-        is its parent's to send.
+    def stop_in_child(self) -> None:
+        """Ignore further spans. For a child after a fork, which has no export thread.
+
+        The parent exports the queued spans.
         """
         self._begin()
         self._stopping = True
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Take a span. Never waits, never raises."""
+        """Queue a span. Never waits, never raises."""
         context = span.get_span_context()
         if self._stopping or context is None or not context.trace_flags.sampled:
             return
-        size = len(self._waiting)
-        if size >= _ROOM:
+        size = len(self._queue)
+        if size >= _CAPACITY:
             self._drop("full", 1)
             return
-        self._waiting.append(span)
-        if size + 1 >= _BATCH and not self._hurry.is_set():
-            self._hurry.set()
+        self._queue.append(span)
+        if size + 1 >= _BATCH and not self._wake.is_set():
+            self._wake.set()
 
-    def force_flush(self, timeout_millis: int = int(_PATIENCE * 1000)) -> bool:
-        """Wait until what has ended is sent or given up; whether it is."""
+    def force_flush(self, timeout_millis: int = int(_TIMEOUT * 1000)) -> bool:
+        """Wait until all ended spans are exported or dropped; return whether they are."""
         with self._sent:
-            wanted = self._gone + self._exporting + len(self._waiting)
+            wanted = self._done + self._exporting + len(self._queue)
             self._wanted = max(self._wanted, wanted)
-            self._hurry.set()
+            self._wake.set()
             return self._sent.wait_for(
-                lambda: self._gone >= wanted or not self._thread.is_alive(), timeout_millis / 1000
+                lambda: self._done >= wanted or not self._thread.is_alive(), timeout_millis / 1000
             )
 
-    def shutdown(self, timeout: float = _PATIENCE) -> None:
-        """Send what waits, at most `timeout` seconds; the rest is counted. Idempotent."""
+    def shutdown(self, timeout: float = _TIMEOUT) -> None:
+        """Export queued spans, for at most `timeout` seconds, and count the rest. Idempotent."""
         if self._stopping:
             return
         self._stopping = True
         until = time.monotonic() + timeout
-        self._hurry.set()
+        self._wake.set()
         self._thread.join(timeout / 2)
-        self._exporter.shutdown()  # tries nothing again
+        self._exporter.shutdown()  # ends its retries
         self._thread.join(max(0.0, until - time.monotonic()))
         with self._sent:
-            left = self._exporting + len(self._waiting)
-            self._waiting.clear()
-            self._gone += left
+            left = self._exporting + len(self._queue)
+            self._queue.clear()
+            self._done += left
             self._sent.notify_all()
         if left:
             self._drop("stopped", left)
-            _log.warning("%d spans were not sent before the end", left)
+            _log.warning("%d spans were not exported before the shutdown", left)
 
     def _drop(self, reason: str, count: int) -> None:
         with self._counting:
             self.dropped[reason] += count
 
     def _run(self) -> None:
-        # Libraries that are instrumented make no spans of what an exporter does.
+        # Instrumented libraries make no spans of the exporter's own requests.
         attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
-        while self._waiting or not self._stopping:
-            # PERF: once for all of them, not for each that comes (benchmarks/observe).
-            hurry = self._stopping or self._gone < self._wanted or len(self._waiting) >= _BATCH
-            if not hurry:
-                self._hurry.wait(_GATHER)
-            self._hurry.clear()  # before they are taken: who comes now sets it again
+        while self._queue or not self._stopping:
+            # PERF: wakes up once per batch, not for each span (benchmarks/observe).
+            urgent = self._stopping or self._done < self._wanted or len(self._queue) >= _BATCH
+            if not urgent:
+                self._wake.wait(_GATHER)
+            self._wake.clear()  # before spans are taken: a later span sets it again
             with self._sent:
-                size = self._exporting = min(len(self._waiting), _BATCH)
-                batch = [self._waiting.popleft() for _ in range(size)]
+                size = self._exporting = min(len(self._queue), _BATCH)
+                batch = [self._queue.popleft() for _ in range(size)]
             if batch and (lost := self._export(batch)):
                 self._drop("failed", lost)
             with self._sent:
-                self._gone, self._exporting = self._gone + size, 0
+                self._done, self._exporting = self._done + size, 0
                 self._sent.notify_all()
 
     def _export(self, batch: list[ReadableSpan]) -> int:
-        """How many nobody has got."""
+        """Export a batch, and return the number of lost spans."""
         try:
-            taken = self._exporter.export(batch) is SpanExportResult.SUCCESS
-            left_out: int = getattr(self._exporter, "left_out", 0)  # by ours
-            return left_out if taken else len(batch)
+            exported = self._exporter.export(batch) is SpanExportResult.SUCCESS
+            left_out: int = getattr(self._exporter, "left_out", 0)  # an OTLPExporter has it
+            return left_out if exported else len(batch)
         except Exception:
             _log.exception("%d spans were dropped: the exporter failed", len(batch))
             return len(batch)
 
 
-_living: WeakSet[Batch] = WeakSet()
+_living: WeakSet[BatchProcessor] = WeakSet()
 
 
 def _after_fork() -> None:
     for batch in list(_living):
-        batch.end_in_child()
+        batch.stop_in_child()
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -1,8 +1,8 @@
-"""Spans to a collector: OTLP over HTTP with JSON bodies, tried again where the protocol says so.
+"""The exporter of spans to a collector: OTLP over HTTP with JSON bodies, and retries.
 
 Sources: https://opentelemetry.io/docs/specs/otlp/#otlphttp and #json-protobuf-encoding . Ids are
-hex, 64-bit integers are strings, bytes are base64, span kinds are the API's plus one, and numbers
-that JSON has no word for are strings. Redirects are not followed.
+hex, 64-bit integers are strings, bytes are base64, span kinds are the API's plus one, and NaN and
+infinite numbers are strings. Redirects are not followed.
 """
 
 from __future__ import annotations
@@ -30,34 +30,34 @@ from opentelemetry.trace import Link, SpanContext
 from ... import __version__
 from ...errors import ConfigError
 
-_AGAIN = frozenset((429, 502, 503, 504))
-_FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0  # seconds between two tries
-_SMALL = 1024  # bytes that are sent as they are
-_MOST_ANSWER = 1 << 16  # bytes read of an answer
-_SAID = 200  # characters of it that a line of the log repeats
-_REMOTE, _LOCAL = 0x300, 0x100  # flags: whether the parent is known to be remote, and is
+_RETRIED = frozenset((429, 502, 503, 504))
+_FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0  # seconds between two attempts
+_SMALL = 1024  # bytes of a body that is not compressed
+_MOST_RESPONSE = 1 << 16  # bytes read of a response
+_LOGGED = 200  # characters of an error that are logged
+_REMOTE, _LOCAL = 0x300, 0x100  # flags of a remote and of a local parent
 _LEAST_INT, _MOST_INT, _MOST_TIME = -(1 << 63), (1 << 63) - 1, (1 << 64) - 1  # int64, fixed64
 _OFFICIAL = "opentelemetry.exporter.otlp.proto.http"
 _log = logging.getLogger("forge_min.observe.otlp")
 
 
 def new_exporter(endpoint: str, *, headers: Mapping[str, str] | None = None) -> SpanExporter:
-    """An exporter to `<endpoint>/v1/traces`.
+    """Return an exporter to `<endpoint>/v1/traces`.
 
-    The official one if it is installed ([otlp]), otherwise ours. Raises ConfigError (F200) for an
-    endpoint that is not an address.
+    It is OpenTelemetry's exporter if that is installed ([otlp]), else an `OTLPExporter`. Raises
+    ConfigError (F200) for an invalid endpoint.
     """
-    address(endpoint)
+    parse_endpoint(endpoint)
     try:
         official, package = import_module(f"{_OFFICIAL}.trace_exporter"), import_module(_OFFICIAL)
     except ImportError:
         return OTLPExporter(endpoint, headers=headers)
-    made: SpanExporter = official.OTLPSpanExporter(
+    exporter: SpanExporter = official.OTLPSpanExporter(
         endpoint=endpoint.rstrip("/") + "/v1/traces",
         headers=dict(headers or {}),
         compression=package.Compression.Gzip,
     )
-    return made
+    return exporter
 
 
 class _Failed(Exception):
@@ -67,10 +67,14 @@ class _Failed(Exception):
 class OTLPExporter(SpanExporter):
     """Posts batches of spans to `<endpoint>/v1/traces`, each on a connection of its own.
 
-    endpoint: "http://host:4318" or https. headers: sent with each request, e.g. credentials.
-    timeout: seconds for each step of a request: to connect, to send, to read. patience: seconds
-    after which a batch that finds no taker is not tried again. Called by one thread; `shutdown`,
-    from any, ends its waiting. Raises ConfigError (F200) for an endpoint that is no such address.
+    One thread calls `export`; `shutdown`, from any thread, ends its retries.
+
+    endpoint: "http://host:4318", or https.
+    headers: sent with each request, e.g. credentials.
+    timeout: seconds for each step of a request: connect, send, read. Default 10.
+    patience: seconds after which a failed batch is not retried. Default 60.
+
+    Raises ConfigError (F200) for an invalid endpoint.
     """
 
     def __init__(
@@ -81,7 +85,7 @@ class OTLPExporter(SpanExporter):
         timeout: float = 10.0,
         patience: float = 60.0,
     ) -> None:
-        self._url = address(endpoint)
+        self._url = parse_endpoint(endpoint)
         self._tls = ssl.create_default_context() if self._url.scheme == "https" else None
         self._headers = {
             "Content-Type": "application/json",
@@ -90,19 +94,19 @@ class OTLPExporter(SpanExporter):
         }
         self._timeout, self._patience = timeout, patience
         self.left_out = 0
-        """Spans of the last batch that could not be written, or that the collector rejected."""
-        self._ended = threading.Event()
+        """Spans of the last batch that could not be encoded, or that the collector rejected."""
+        self._stopping = threading.Event()
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send one batch.
+        """Send one batch. Never raises.
 
-        FAILURE: it is given up; the reason is logged. Never raises.
+        Returns FAILURE if the batch is dropped, and logs the reason.
         """
         try:
             body, errors = encode_spans(spans)
             if errors:
-                _log.warning("%d spans cannot be written: %r", len(errors), errors[-1])
-            rejected = self._deliver(body)
+                _log.warning("%d spans cannot be encoded: %r", len(errors), errors[-1])
+            rejected = self._send(body)
             self.left_out = len(errors) + max(0, min(rejected, len(spans) - len(errors)))
         except Exception as err:
             _log.warning("%d spans were dropped: %s", len(spans), err)
@@ -110,11 +114,11 @@ class OTLPExporter(SpanExporter):
         return SpanExportResult.SUCCESS
 
     def shutdown(self) -> None:
-        """Try nothing again from here on. Idempotent."""
-        self._ended.set()
+        """End retries. Idempotent."""
+        self._stopping.set()
 
-    def _deliver(self, body: bytes) -> int:
-        """How many spans the collector has rejected, as it says. Raises _Failed."""
+    def _send(self, body: bytes) -> int:
+        """Return the number of spans that the collector reports as rejected. Raises _Failed."""
         headers = dict(self._headers)
         if len(body) > _SMALL:
             body, headers["Content-Encoding"] = gzip.compress(body, 3, mtime=0), "gzip"
@@ -122,64 +126,63 @@ class OTLPExporter(SpanExporter):
         while True:
             pause = wait * random.uniform(0.8, 1.2)
             try:
-                status, retry_after, answer = self._post(body, headers)
+                status, retry_after, content = self._post(body, headers)
             except (OSError, http.client.HTTPException) as err:
-                why = str(err)[:_SAID] or type(err).__name__
-                why = f"the collector cannot be reached: {why}"
+                why = f"cannot reach the collector: {str(err)[:_LOGGED] or type(err).__name__}"
             else:
                 if 200 <= status < 300:
-                    return _rejected(answer)
-                why = f"the collector answered {status}"
-                if status not in _AGAIN:
+                    return _rejected(content)
+                why = f"the collector returned status {status}"
+                if status not in _RETRIED:
                     raise _Failed(why)
                 pause = max(pause, retry_after)
-            if time.monotonic() + pause > until or self._ended.wait(pause):
+            if time.monotonic() + pause > until or self._stopping.wait(pause):
                 raise _Failed(why)
             wait = min(wait * 2, _LONGEST_WAIT)
 
     def _post(self, body: bytes, headers: dict[str, str]) -> tuple[int, float, bytes]:
-        """The answer: its status, Retry-After in seconds (0 for a date), and body."""
-        host, port = self._url.hostname or "", self._url.port
-        connection = (
-            http.client.HTTPConnection(host, port, timeout=self._timeout)
-            if self._tls is None
-            else http.client.HTTPSConnection(host, port, timeout=self._timeout, context=self._tls)
-        )
+        """Return the status, Retry-After in seconds (0 for a date), and the body."""
+        address = self._url.hostname or "", self._url.port
+        connection = http.client.HTTPConnection(*address, timeout=self._timeout)
+        if self._tls is not None:
+            connection = http.client.HTTPSConnection(
+                *address, timeout=self._timeout, context=self._tls
+            )
         with closing(connection):
             try:
                 connection.request("POST", self._url.path.rstrip("/") + "/v1/traces", body, headers)
-            except ValueError as err:  # its text may be a header's value, which is a secret
-                what = type(err).__name__
-                message = f"the request cannot be written: {what}; look at the headers"
+            except ValueError as err:  # its text may contain a header's value, which is a secret
+                kind = type(err).__name__
+                message = f"invalid request ({kind}): check observe.otlp_headers"
                 raise _Failed(message) from None
-            answer = connection.getresponse()
-            later = answer.getheader("Retry-After", "")
-            seconds = float(later[:9]) if later.isascii() and later.isdigit() else 0.0
-            return answer.status, seconds, answer.read(_MOST_ANSWER)
+            response = connection.getresponse()
+            after = response.getheader("Retry-After", "")
+            seconds = float(after[:9]) if after.isascii() and after.isdigit() else 0.0
+            return response.status, seconds, response.read(_MOST_RESPONSE)
 
 
-def _rejected(answer: bytes) -> int:
-    """A partial success is not tried again, as the specification says."""
+def _rejected(content: bytes) -> int:
+    """Return the rejected spans of a partial success, which the specification does not retry."""
     try:
-        part = json.loads(answer)["partialSuccess"]
+        part = json.loads(content)["partialSuccess"]
         count, why = int(part.get("rejectedSpans", 0)), str(part.get("errorMessage", ""))
-    except Exception:  # it may be anything; then it says nothing of that
+    except Exception:  # not an ExportTraceServiceResponse: no span is reported as rejected
         return 0
     if count > 0:
-        _log.warning("the collector rejected %d spans: %s", count, why[:_SAID])
+        _log.warning("the collector rejected %d spans: %s", count, why[:_LOGGED])
     return count
 
 
-def address(endpoint: str) -> SplitResult:
-    """Its parts. Raises ConfigError (F200) unless it is one."""
+def parse_endpoint(endpoint: str) -> SplitResult:
+    """Return the parts of an http or https URL. Raises ConfigError (F200) for any other text."""
     try:
         url = urlsplit(endpoint)
         usable = url.scheme in ("http", "https") and url.hostname and url.port != 0
-    except ValueError:  # a port that is no number, a broken IPv6 address
+    except ValueError:  # an invalid port or IPv6 address
         usable = False
     if not usable:
         raise ConfigError(
-            f"observe.otlp_endpoint must be an http:// or https:// address, not {endpoint!r}",
+            f"observe.otlp_endpoint must be an http:// or https:// URL, not {endpoint!r}",
             hint="for example http://127.0.0.1:4318",
         )
     return url
@@ -188,16 +191,16 @@ def address(endpoint: str) -> SplitResult:
 def encode_spans(spans: Sequence[ReadableSpan]) -> tuple[bytes, list[Exception]]:
     """Encode spans of one resource as an ExportTraceServiceRequest.
 
-    Returns it with an error for each span that is left out because a value in it cannot be written.
+    Returns the request, and an error for each span that is omitted because it cannot be encoded.
     """
     scopes: dict[tuple[str, str], list[dict[str, Any]]] = {}
     errors: list[Exception] = []
     for span in spans:
         try:
             scope = span.instrumentation_scope
-            place = (str(scope.name), str(scope.version or "")) if scope else ("", "")
-            scopes.setdefault(place, []).append(_span(span))
-        except Exception as err:  # of a value's own
+            key = (str(scope.name), str(scope.version or "")) if scope else ("", "")
+            scopes.setdefault(key, []).append(_span(span))
+        except Exception as err:  # raised by a value
             errors.append(err)
     groups = [
         {"scope": {"name": name, "version": version}, "spans": rows}
@@ -205,16 +208,16 @@ def encode_spans(spans: Sequence[ReadableSpan]) -> tuple[bytes, list[Exception]]
     ]
     resource = {"attributes": _attributes(spans[0].resource.attributes if spans else None)}
     request = {"resourceSpans": [{"resource": resource, "scopeSpans": groups}]}
-    # A collector refuses a batch for half a surrogate pair: "?" takes its place.
+    # A collector rejects a batch with a lone surrogate: it becomes "?".
     text = json.dumps(request, ensure_ascii=False, separators=(",", ":"))
     return text.encode("utf-8", "replace"), errors
 
 
 def _span(span: ReadableSpan) -> dict[str, Any]:
     ids, parent = span.get_span_context(), span.parent
-    assert ids is not None  # of one that has ended
+    assert ids is not None  # the span has ended
     row: dict[str, Any] = {
-        **_place(ids),
+        **_ids(ids),
         "flags": ids.trace_flags,
         "name": str(span.name),
         "kind": span.kind.value + 1,
@@ -237,7 +240,7 @@ def _span(span: ReadableSpan) -> dict[str, Any]:
     return row
 
 
-def _place(ids: SpanContext) -> dict[str, str]:
+def _ids(ids: SpanContext) -> dict[str, str]:
     return {
         "traceId": f"{ids.trace_id:032x}",
         "spanId": f"{ids.span_id:016x}",
@@ -256,7 +259,7 @@ def _event(event: Event) -> dict[str, Any]:
 def _link(link: Link) -> dict[str, Any]:
     flags = (_REMOTE if link.context.is_remote else _LOCAL) | link.context.trace_flags
     attributes = _attributes(link.attributes)
-    return {**_place(link.context), "flags": flags, "attributes": attributes}
+    return {**_ids(link.context), "flags": flags, "attributes": attributes}
 
 
 def _attributes(attributes: Mapping[str, Any] | None) -> list[dict[str, Any]]:
@@ -264,7 +267,7 @@ def _attributes(attributes: Mapping[str, Any] | None) -> list[dict[str, Any]]:
 
 
 def _value(value: Any) -> dict[str, Any]:
-    # SAFETY: by the number's own class; a subclass may write itself in another way, as Enum does.
+    # SAFETY: methods of the built-in classes; those of a subclass may differ, as Enum's do.
     if isinstance(value, bool):
         return {"boolValue": value}
     if isinstance(value, int) and _LEAST_INT <= value <= _MOST_INT:
@@ -279,7 +282,7 @@ def _value(value: Any) -> dict[str, Any]:
         return {}
     try:
         return {"stringValue": str(value)}
-    except Exception:  # of the value's own
+    except Exception:  # raised by the value
         return {"stringValue": type(value).__name__}
 
 
@@ -289,6 +292,6 @@ def _double(value: float) -> float | str:
     return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
 
 
-def _time(given: Any) -> str:
-    """ns since 1970, within the protocol's bounds; libraries may have given any number."""
-    return str(min(max(int(given or 0), 0), _MOST_TIME))
+def _time(time_ns: Any) -> str:
+    """Return ns since 1970, limited to the protocol's range: libraries may set any number."""
+    return str(min(max(int(time_ns or 0), 0), _MOST_TIME))

@@ -1,12 +1,9 @@
-"""Profiles: where this process spends its time, what fills its memory, what each thread does.
+"""Profiles of this process: its time, its memory, and the stacks of its threads.
 
-Nothing here runs, and nothing is kept, until somebody asks.
+Nothing runs and nothing is stored before an inspection.
 """
 
-from .flame import flame_graph
-from .inspector import Inspector, Question
-from .sampling import Profile, Wait, collapsed, merged
+from .inspector import Inspection, Inspector
+from .sampling import Profile, Wait
 
-__all__ = [
-    "Inspector", "Profile", "Question", "Wait", "collapsed", "flame_graph", "merged",
-]  # fmt: skip
+__all__ = ["Inspection", "Inspector", "Profile", "Wait"]

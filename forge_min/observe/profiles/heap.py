@@ -1,5 +1,7 @@
-"""What fills the memory, by the line that asked for it (tracemalloc). Off until somebody begins it:
-a small allocation then takes some ten times as long, and memory for the note of it.
+"""The memory of this process by the line that allocated it (tracemalloc).
+
+Off by default. While it is on, a small allocation takes about ten times as long, and memory for its
+record.
 """
 
 from __future__ import annotations
@@ -8,107 +10,107 @@ import sys
 import threading
 import time
 import tracemalloc
-from collections.abc import Mapping
 from typing import Any
 
 from .sampling import Wait, file_name
 
 Sizes = dict[tuple[str, int], tuple[int, int]]
-"""(file, line) → bytes and blocks that were asked for there and are still held."""
+"""(file, line) → bytes and blocks that were allocated there and are still held."""
 
-# By the names that code has, as tracemalloc tells them: an artifact's are no paths of files.
-_OURS = (
+# By file name as in code objects and tracemalloc: in an artifact these are not paths of files.
+_EXCLUDED = (
     tracemalloc.take_snapshot.__code__.co_filename,
     (lambda: None).__code__.co_filename.rpartition("/")[0] + "/",
 )
 
 
 class Heap:
-    """Of this process. LOCK: tracing begins, ends and is looked at by one thread at a time."""
+    """The traced heap of this process. LOCK: one thread at a time starts, stops or reads it."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()  # LOCK: `watch` calls the others
-        self._before: tuple[float, Sizes] | None = None  # the last look
+        self._before: tuple[float, Sizes] | None = None  # the last reading
         self._since = 0.0
 
     def start(self) -> None:
-        """Trace what is asked for from now on. Idempotent."""
+        """Trace allocations from now on. Idempotent."""
         with self._lock:
             if not tracemalloc.is_tracing():
                 tracemalloc.start()
                 self._before, self._since = None, time.monotonic()
 
     def stop(self) -> None:
-        """Trace no more and forget what was. Idempotent."""
+        """Stop tracing and forget all allocations. Idempotent."""
         with self._lock:
             tracemalloc.stop()
             self._before = None
 
     def watch(self, seconds: float, top: int, wait: Wait) -> dict[str, Any]:
-        """What these seconds leave behind. Traces for so long, where nobody traces already."""
+        """Return the allocations of these seconds that are still held, as `read` does.
+
+        Traces for that time, unless tracing is on already. 0 seconds: the same as `read`.
+        """
+        if not seconds:
+            return self.read(top)
         with self._lock:
-            begun = not tracemalloc.is_tracing()
+            off = not tracemalloc.is_tracing()
             self.start()
             try:
                 self._before = time.monotonic(), _sizes()
                 wait(seconds)
-                return self.look(top)
+                return self.read(top)
             finally:
-                if begun:
+                if off:
                     self.stop()
 
-    def look(self, top: int) -> dict[str, Any]:
-        """What is held now, and what has changed since the last look: `top` lines each."""
+    def read(self, top: int) -> dict[str, Any]:
+        """Return the memory held now, and the change since the last call, `top` lines each."""
         with self._lock:
-            return self._look(top)
-
-    def _look(self, top: int) -> dict[str, Any]:
-        told: dict[str, Any] = {
-            "tracing": tracemalloc.is_tracing(),
-            "allocated_blocks": sys.getallocatedblocks(),
-        }
-        if not told["tracing"]:
-            return told
-        now, sizes, before = time.monotonic(), _sizes(), self._before
-        self._before = now, sizes
-        held, peak = tracemalloc.get_traced_memory()
-        told |= {
-            "traced_seconds": round(now - self._since, 1) if self._since else None,
-            "traced_bytes": held,
-            "traced_peak_bytes": peak,
-            "tracing_costs_bytes": tracemalloc.get_tracemalloc_memory(),
-            "top": _rows(sizes, top),
-        }
-        if before is not None:
-            told["changed_in_seconds"] = round(now - before[0], 1)
-            told["changed"] = _rows(_changes(before[1], sizes), top)
-        return told
+            result: dict[str, Any] = {
+                "tracing": tracemalloc.is_tracing(),
+                "allocated_blocks": sys.getallocatedblocks(),
+            }
+            if not result["tracing"]:
+                return result
+            now, sizes, before = time.monotonic(), _sizes(), self._before
+            self._before = now, sizes
+            held, peak = tracemalloc.get_traced_memory()
+            result |= {
+                "traced_seconds": round(now - self._since, 1) if self._since else None,
+                "traced_bytes": held,
+                "traced_peak_bytes": peak,
+                "tracing_costs_bytes": tracemalloc.get_tracemalloc_memory(),
+                "top": _rows(sizes, top),
+            }
+            if before is not None:
+                result["changed_in_seconds"] = round(now - before[0], 1)
+                result["changed"] = _rows(_changes(before[1], sizes), top)
+            return result
 
 
 def _sizes() -> Sizes:
-    """By the line that asked; what tracing and profiles hold themselves is left out.
+    """Return the held memory by line, without the memory of tracing and profiles.
 
-    PERF: Snapshot.statistics makes objects of each block: 17 s for a million, against four.
+    PERF: Snapshot.statistics makes an object per block: 17 s for a million, against 4 s here.
     """
-    found: Sizes = {}
+    sizes: Sizes = {}
     for _, size, frames, *_ in tracemalloc.take_snapshot().traces._traces:  # type: ignore[attr-defined]
-        place = frames[0]
-        bytes, blocks = found.get(place, (0, 0))
-        found[place] = bytes + size, blocks + 1
-    return {place: of for place, of in found.items() if not place[0].startswith(_OURS)}
+        line = frames[0]
+        bytes, blocks = sizes.get(line, (0, 0))
+        sizes[line] = bytes + size, blocks + 1
+    return {line: held for line, held in sizes.items() if not line[0].startswith(_EXCLUDED)}
 
 
 def _changes(before: Sizes, after: Sizes) -> Sizes:
-    found = {}
-    for place in before.keys() | after.keys():
-        old, new = before.get(place, (0, 0)), after.get(place, (0, 0))
-        if old != new:
-            found[place] = new[0] - old[0], new[1] - old[1]
-    return found
+    changes = {}
+    for line in before.keys() | after.keys():
+        old, new = before.get(line, (0, 0)), after.get(line, (0, 0))
+        changes[line] = new[0] - old[0], new[1] - old[1]
+    return {line: change for line, change in changes.items() if any(change)}
 
 
-def _rows(sizes: Mapping[tuple[str, int], tuple[int, int]], top: int) -> list[dict[str, Any]]:
-    """The largest first, whether they grew or shrank."""
+def _rows(sizes: Sizes, top: int) -> list[dict[str, Any]]:
+    """Return the `top` lines, largest absolute size first."""
     ordered = sorted(sizes.items(), key=lambda item: (-abs(item[1][0]), item[0]))
     return [
         {"where": f"{file_name(file)}:{line}", "bytes": size, "blocks": blocks}

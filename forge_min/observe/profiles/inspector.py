@@ -1,5 +1,6 @@
-"""The inspector answers what is asked of the process that it lives in. Questions and answers can be
-pickled, so that another process may ask.
+"""The inspector of this process.
+
+Inspections and their results can be pickled, so that another process can request them.
 """
 
 from __future__ import annotations
@@ -16,45 +17,43 @@ from ..tracing import recent_trees
 from .heap import Heap
 from .sampling import Profile, Wait, sample
 
-_LOOKED_AT = 200_000  # objects; of more, every nth is counted for n
+_COUNTED = 200_000  # objects; of more, every nth is counted as n
 
 
-class Question(NamedTuple):
-    """what: "threads", "profile" (seconds, hz, clock), "heap" (seconds, 0: as it is now; top),
-    "trace" (on), "gc" (top) or "spans".
+class Inspection(NamedTuple):
+    """A request to the inspector.
+
+    kind: "threads", "profile" (seconds, hz, clock), "heap" (seconds, 0: the current state; top),
+        "trace" (on), "gc" (top) or "spans".
+    options: the values in brackets, by name.
     """
 
-    what: str
+    kind: str
     options: Mapping[str, Any] = {}
 
 
 class Inspector:
-    """Of one process; makes no thread, and keeps nothing but the last look at the heap."""
+    """Inspects this process. Starts no thread, and stores only the last reading of the heap."""
 
     def __init__(self) -> None:
         self._heap = Heap()
         self._sampling = threading.Lock()  # LOCK: a profile changes the switch interval
-        self._answers: dict[str, Callable[..., Any]] = {
+        self._handlers: dict[str, Callable[..., Any]] = {
             "threads": lambda wait: _all_stacks(),
             "profile": self._sample,
-            "heap": self._look,
+            "heap": self._heap.watch,
             "trace": self._trace,
             "gc": lambda wait, top: _collector(top),
             "spans": lambda wait: list(recent_trees()),
         }
 
-    def ask(self, question: Question, wait: Wait) -> Any:
-        """The answer: a text, a `Profile`, the last traces, or what JSON can say. Takes as long as
-        it says.
-        """
-        return self._answers[question.what](wait=wait, **question.options)
+    def inspect(self, inspection: Inspection, wait: Wait) -> Any:
+        """Return a text, a `Profile`, the last traces, or a JSON object. Takes its `seconds`."""
+        return self._handlers[inspection.kind](wait=wait, **inspection.options)
 
     def _sample(self, wait: Wait, **options: Any) -> Profile:
         with self._sampling:
             return sample(**options, wait=wait)
-
-    def _look(self, wait: Wait, seconds: float, top: int) -> dict[str, Any]:
-        return self._heap.watch(seconds, top, wait) if seconds else self._heap.look(top)
 
     def _trace(self, wait: Wait, on: bool) -> dict[str, Any]:
         (self._heap.start if on else self._heap.stop)()
@@ -62,7 +61,7 @@ class Inspector:
 
 
 def _all_stacks() -> str:
-    """One paragraph per thread: its name, ident and daemon flag, then the innermost call last."""
+    """Return a paragraph per thread: name, ident and daemon flag, then the innermost call last."""
     threads = {thread.ident: thread for thread in threading.enumerate()}
     parts = []
     for ident, frame in sorted(sys._current_frames().items()):
@@ -75,13 +74,14 @@ def _all_stacks() -> str:
 
 
 def _collector(top: int) -> dict[str, Any]:
-    """As of the module `gc`; `types`: the `top` most frequent, an estimate above 200,000 objects.
+    """Return the values of the module `gc`, and the `top` most frequent types.
 
-    Text, numbers and what else can hold nothing are not the collector's, and not counted.
+    `types` is an estimate above 200,000 objects. The collector does not track objects that contain
+    no others, such as text and numbers: they are not counted.
     """
     objects = gc.get_objects()
     number = len(objects)
-    step = number // _LOOKED_AT + 1
+    step = number // _COUNTED + 1
     counted = Counter(map(type, objects[::step]))
     del objects
     return {
@@ -101,7 +101,7 @@ def _collector(top: int) -> dict[str, Any]:
 
 
 def _name(kind: type) -> str:
-    """SAFETY: by `type` itself: a metaclass may run anything for kind.__qualname__."""
+    """SAFETY: reads `type` itself: a metaclass may run any code for kind.__qualname__."""
     module = type.__dict__["__module__"].__get__(kind)
     name = type.__dict__["__qualname__"].__get__(kind)
     return name if module == "builtins" else f"{module}.{name}"[:300]

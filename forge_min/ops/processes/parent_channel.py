@@ -17,14 +17,14 @@ from contextlib import ExitStack, suppress
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any
 
-from ...admin import Told
-from ...observe import Inspector, Question, Wait, snapshot
+from ...admin import Reply
+from ...observe import Inspection, Inspector, Wait, snapshot
 from ..health import Health
 
 ADMIN = "admin"
-STATE = Question("state")
+STATE = Inspection("state")
 """Whether the process is ready, why not, and all its metrics."""
-COUNTED = Question("counted")
+COUNTED = Inspection("counted")
 """The series of the plots; asks no database."""
 
 PATIENCE = 2.0  # seconds to answer a question that needs no work
@@ -46,12 +46,12 @@ def answer_all(questions: socket.socket, health: Health) -> None:
     """Answer until the process ends, each question on a thread `inspector`."""
     inspector = Inspector()
     while (received := socket.recv_fds(questions, _MESSAGE, 1))[1]:
-        question: Question = pickle.loads(received[0])
+        question: Inspection = pickle.loads(received[0])
         args = (health, inspector, question, Connection(received[1][0]))
         threading.Thread(target=_answer, args=args, name="inspector", daemon=True).start()
 
 
-def _answer(health: Health, inspector: Inspector, question: Question, asker: Connection) -> None:
+def _answer(health: Health, inspector: Inspector, question: Inspection, asker: Connection) -> None:
     with asker, suppress(OSError):  # nobody waits any more
         if question == STATE:
             running = health.running
@@ -60,7 +60,7 @@ def _answer(health: Health, inspector: Inspector, question: Question, asker: Con
         elif question == COUNTED:
             answer = health.counted()
         else:
-            answer = inspector.ask(question, asker.poll)
+            answer = inspector.inspect(question, asker.poll)
         asker.send((os.getpid(), answer))
 
 
@@ -115,12 +115,12 @@ class ManyProcesses:
         """As of `admin.ProcessInspector`."""
         return [*self._links, ADMIN]
 
-    def ask(
-        self, names: Sequence[str], question: Question, wait: Wait = lambda _: False
-    ) -> Mapping[str, Told]:
+    def inspect(
+        self, names: Sequence[str], question: Inspection, wait: Wait = lambda _: False
+    ) -> Mapping[str, Reply]:
         """As of `admin.ProcessInspector`. A process that hangs makes only the first asker wait."""
         if ADMIN in names:
-            return {ADMIN: Told(os.getpid(), self._inspector.ask(question, wait))}
+            return {ADMIN: Reply(os.getpid(), self._inspector.inspect(question, wait))}
         with ExitStack() as stack:
             asked: dict[Connection, str] = {}
             for name in names:
@@ -130,10 +130,10 @@ class ManyProcesses:
             found = dict(_answers(asked, question, wait, self._silent))
         if not wait(0):
             self._silent = self._silent - found.keys() | (set(names) - found.keys())
-        return {name: Told(*found[name]) for name in names if name in found}
+        return {name: Reply(*found[name]) for name in names if name in found}
 
 
-def _sent(link: socket.socket, question: Question) -> Connection:
+def _sent(link: socket.socket, question: Inspection) -> Connection:
     """Send a question; the pipe of its answer. Raises OSError when too many wait already."""
     ours, theirs = Pipe()
     with theirs:
@@ -146,7 +146,7 @@ def _sent(link: socket.socket, question: Question) -> Connection:
 
 
 def _answers(
-    asked: Mapping[Connection, str], question: Question, stop: Wait, silent: frozenset[str]
+    asked: Mapping[Connection, str], question: Inspection, stop: Wait, silent: frozenset[str]
 ) -> Iterator[tuple[str, Any]]:
     """(name, answer) of each process that answers in time, until `stop` returns true.
 

@@ -12,8 +12,8 @@ from struct import Struct
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from ...admin import Told
-from ...observe import SingleFlight, Snapshot, lasting, scrape, snapshot, summed
+from ...admin import Reply
+from ...observe import SingleFlight, Snapshot, aggregate, counters_only, scrape, snapshot
 from ..health import Health
 from .parent_channel import COUNTED, PATIENCE, STATE, ManyProcesses
 
@@ -73,15 +73,15 @@ class HealthOfMany(Health):
         self._lock = threading.Lock()  # LOCK: the counts
         self._memory = memory
         self._gone, self._pids, latest = memory.take()
-        self._latest = {name: lasting(taken) for name, taken in latest.items()}
+        self._latest = {name: counters_only(taken) for name, taken in latest.items()}
 
     def ready(self) -> tuple[bool, Mapping[str, Any]]:
         """Ready when each process is."""
         _, reasons = super().ready()
         found = dict(reasons)
-        told = self._states.answer() or {}
+        told = self._states.result() or {}
         for name in self._others.serving():
-            why = told[name].answer[0][1] if name in told else {"process": "does not answer"}
+            why = told[name].result[0][1] if name in told else {"process": "does not answer"}
             found |= {f"process {name}: {what}": reason for what, reason in why.items()}
         return not found, found
 
@@ -90,25 +90,26 @@ class HealthOfMany(Health):
         # Its forge_ready asks all of them.
         own = snapshot(self.running.metrics.registry) if self.running else []
         if self.running is None:
-            self._states.answer()
+            self._states.result()
         with self._lock:
-            gone = summed([lasting(own), self._gone])  # as it will be when this one is killed
+            # As it will be when this process is killed.
+            gone = aggregate([counters_only(own), self._gone])
             self._memory.leave(Counted(gone, self._pids, self._latest))
-            return scrape(summed([own, self._gone, *self._latest.values()]), accept)
+            return scrape(aggregate([own, self._gone, *self._latest.values()]), accept)
 
     def counted(self) -> Snapshot:
         """The series of the plots of all processes that answer now."""
-        told = self._others.ask(self._others.serving(), COUNTED)
-        return summed([super().counted(), *(of.answer for of in told.values())])
+        told = self._others.inspect(self._others.serving(), COUNTED)
+        return aggregate([super().counted(), *(of.result for of in told.values())])
 
-    def _ask(self) -> Mapping[str, Told]:
+    def _ask(self) -> Mapping[str, Reply]:
         """Ask all for their state, and count."""
-        told = self._others.ask(self._others.serving(), STATE)
+        told = self._others.inspect(self._others.serving(), STATE)
         with self._lock:
             for name, taken in self._latest.items():
-                self._latest[name] = lasting(taken)  # gauges of those that do not answer
+                self._latest[name] = counters_only(taken)  # gauges of those that do not answer
             for name, (pid, (_, taken)) in told.items():
                 if self._pids.get(name, pid) != pid:
-                    self._gone = summed([self._gone, self._latest[name]])
+                    self._gone = aggregate([self._gone, self._latest[name]])
                 self._pids[name], self._latest[name] = pid, taken
         return told

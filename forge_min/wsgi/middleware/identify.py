@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from ...auth import Identity, as_identity
 from ...errors import Forbidden, Unauthenticated
-from ...observe import note
+from ...observe import add_log_fields
 from ..request import Request
 from ..response import Response
 from ..router import Handler
@@ -51,9 +51,9 @@ class Identify:
         if identity is None:
             return handler(request)
         request.identity = identity
-        note(user_id=identity.user)
+        add_log_fields(user_id=identity.user)
         if identity.tenant is not None:
-            note(tenant_id=str(identity.tenant))
+            add_log_fields(tenant_id=str(identity.tenant))
         # Two tenants' rows of one address may have the same ETag, so a cache has to tell them
         # apart (RFC 9110 section 12.5.5); a key may be for one of them.
         varies = [*self._varies, *["Authorization"] * (identity.tenant is not None)]

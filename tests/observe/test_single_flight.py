@@ -18,11 +18,11 @@ def test_an_answer_is_given_and_an_error_raised_each_time_anew() -> None:
             raise answer
         return int(answer)
 
-    asked = SingleFlight(question, patience=30)
-    assert asked.answer() == 1
+    asked = SingleFlight(question, timeout=30)
+    assert asked.result() == 1
     with pytest.raises(ValueError, match="no"):
-        asked.answer()
-    assert asked.answer() == 3
+        asked.result()
+    assert asked.result() == 3
 
 
 def test_nobody_waits_for_longer_than_its_patience_and_one_asks_for_all() -> None:
@@ -35,18 +35,18 @@ def test_nobody_waits_for_longer_than_its_patience_and_one_asks_for_all() -> Non
         go.wait(30)
         return "here"
 
-    asked = SingleFlight(question, patience=0.2)
-    assert [asked.answer() for _ in range(50)] == [None] * 50  # 10 s, if each waited
+    asked = SingleFlight(question, timeout=0.2)
+    assert [asked.result() for _ in range(50)] == [None] * 50  # 10 s, if each waited
     assert begun.acquire(timeout=30) and not begun.acquire(blocking=False)
     go.set()
-    patient = SingleFlight(question, patience=30)
+    patient = SingleFlight(question, timeout=30)
     got: list[str | None] = []
-    several = [threading.Thread(target=lambda: got.append(patient.answer())) for _ in range(8)]
+    several = [threading.Thread(target=lambda: got.append(patient.result())) for _ in range(8)]
     for thread in several:
         thread.start()
     for thread in several:
         thread.join(30)
     assert got == ["here"] * 8
-    while asked.answer() != "here":
+    while asked.result() != "here":
         pass
     assert len(threads) == 2

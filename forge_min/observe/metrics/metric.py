@@ -1,0 +1,236 @@
+"""A metric family: the series of one name, their cells, and the limit on their number.
+
+The cells of `fanout` count without a Python lock. The text formats are in exposition.py.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from threading import RLock
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
+
+from ...fanout import Counter, Histogram
+from ..traceparent import SpanContext
+from ..tracing import current
+
+Kind = Literal["counter", "gauge", "histogram", "info"]
+Across = Literal["sum", "max"]
+Labels = tuple[str, ...]
+Callback = Callable[[], float | Mapping[Labels, float]]
+"""Returns the value at each scrape: a number, or a number per label set."""
+
+OVERFLOW = "_other"
+"""The label value of the cell that counts all label sets beyond the limit."""
+
+LIMIT = 1000
+
+# LOCK: guards the creation of metrics and cells, `overflowed`, and the values of gauges. SAFETY:
+# reentrant, because a signal handler may count; held during a fork, so it is free in the child.
+LOCK = RLock()
+os.register_at_fork(before=LOCK.acquire, after_in_parent=LOCK.release, after_in_child=LOCK.release)
+
+_log = logging.getLogger(__name__)
+
+
+class Exemplar(NamedTuple):
+    """A measured value with the ids of its span. time: seconds since 1970.
+
+    Source: https://prometheus.io/docs/specs/om/open_metrics_spec/#exemplars. Labels may have 128
+    characters: `trace_id` and `span_id` in hex have 63.
+    """
+
+    trace_id: int
+    span_id: int
+    value: float
+    time: float
+
+
+Exemplars = Sequence[Exemplar | None]
+"""The last sampled span of each bucket, +Inf last; one of a counter. Empty without any."""
+
+
+class Sample(NamedTuple):
+    """The value of a label set. buckets: count per bound, not cumulative, +Inf last."""
+
+    labels: Labels
+    value: float
+    buckets: Sequence[int] = ()
+    exemplars: Exemplars = ()
+
+
+def plain(value: object) -> str:
+    """Return a value as text, a lone surrogate as `\\udc80`, so that equal texts are one label."""
+    text = str(value)
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+class Gauge:
+    """A value that goes up and down."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self) -> None:
+        self._value = 0.0
+
+    @property
+    def value(self) -> float:
+        """The current value."""
+        return self._value
+
+    def set(self, value: float) -> None:
+        """Replace the value."""
+        with LOCK:
+            self._value = float(value)
+
+    def inc(self, n: float = 1.0) -> None:
+        """Add n."""
+        with LOCK:
+            self._value += n
+
+    def dec(self, n: float = 1.0) -> None:
+        """Subtract n."""
+        self.inc(-n)
+
+
+Cell = TypeVar("Cell", Counter, Gauge, Histogram)
+
+
+@dataclass(eq=False)
+class Metric(Generic[Cell]):
+    """A metric family. Has at most 1,000 label sets and the overflow cell.
+
+    bounds: of a histogram only, without +Inf.
+    callback: returns the values; the metric then has no cells.
+    across: how the values of several processes are combined.
+    """
+
+    name: str
+    help: str
+    kind: Kind
+    label_names: Labels
+    new_cell: Callable[[], Cell]
+    bounds: tuple[float, ...] = ()
+    callback: Callback | None = None
+    across: Across = "sum"
+
+    def __post_init__(self) -> None:
+        self.help = plain(self.help)
+        self.shape = (self.kind, self.label_names, self.bounds)
+        self.overflowed = 0
+        self._cells: dict[Labels, Cell] = {}
+        # LOCK: none; setting an item of a list is atomic, and either of two writers may win.
+        self._exemplars: dict[Labels, list[Exemplar | None]] = {}
+        if not self.label_names and self.callback is None:
+            self._cells[()] = self.new_cell()
+
+    def labels(self, *values: str) -> Cell:
+        """Return the cell of a label set.
+
+        Beyond the limit, each new set is counted in the cell `_other`.
+
+        values: in the order of the names; other types than str are slower.
+
+        Raises ValueError for a wrong number of values.
+        """
+        cell = self._cells.get(values)
+        return self._find(values) if cell is None else cell
+
+    def count(self: Metric[Counter], labels: Labels, n: float = 1.0) -> None:
+        """Add n to a label set of a counter, with the current span, if sampled, as exemplar."""
+        cell = self._cells.get(labels)
+        (self._find(labels) if cell is None else cell).inc(n)
+        context = current.get()
+        if context is not None and context.sampled:
+            self._set_exemplar(labels, n, context)
+
+    def observe(
+        self: Metric[Histogram], labels: Labels, value: float, context: SpanContext | None = None
+    ) -> None:
+        """Count a value in a label set of a histogram.
+
+        The exemplar of its bucket is the span `context`, default the current one, if sampled.
+        """
+        # PERF: one lookup of a context variable if nothing is sampled (benchmarks/observe).
+        cell = self._cells.get(labels)
+        (self._find(labels) if cell is None else cell).observe(value)
+        context = context or current.get()
+        if context is not None and context.sampled:
+            self._set_exemplar(labels, value, context)
+
+    def _set_exemplar(self, labels: Labels, value: float, context: SpanContext) -> None:
+        if labels not in self._cells:
+            labels = tuple(map(plain, labels))
+        if labels not in self._cells:
+            labels = (OVERFLOW,) * len(labels)
+        row = self._exemplars.get(labels)
+        if row is None:
+            row = self._exemplars.setdefault(labels, [None] * (len(self.bounds) + 1))
+        exemplar = Exemplar(context.trace_id, context.span_id, value, time.time())
+        row[bisect_left(self.bounds, value)] = exemplar
+
+    def _find(self, labels: Labels) -> Cell:
+        values = tuple(map(plain, labels))
+        if len(values) != len(self.label_names):
+            raise ValueError(f"{self.name} has the labels {self.label_names}, not {len(values)}")
+        with LOCK:
+            cell = self._cells.get(values)
+            if cell is not None:
+                return cell
+            if len(self._cells) >= LIMIT:
+                self.overflowed += 1
+                values = (OVERFLOW,) * len(values)
+                cell = self._cells.get(values)
+            if cell is None:
+                cell = self._cells.setdefault(values, self.new_cell())
+            return cell
+
+    def samples(self) -> Iterable[Sample]:
+        """Return the current values. If the callback raises, logs it and returns no samples."""
+        return self._call(self.callback) if self.callback else self._read_cells()
+
+    def _read_cells(self) -> Iterator[Sample]:
+        with LOCK:
+            cells = list(self._cells.items())
+        for labels, cell in cells:
+            exemplars = tuple(self._exemplars.get(labels, ()))
+            if isinstance(cell, Histogram):
+                buckets, total, _ = cell.snapshot()
+                yield Sample(labels, total, buckets, exemplars)
+            else:
+                yield Sample(labels, cell.value, (), exemplars)
+
+    def _call(self, callback: Callback) -> Iterable[Sample]:
+        try:
+            value = callback()
+            values = value if isinstance(value, Mapping) else {(): value}
+            return [Sample(k, v) for k, v in self._bounded(values).items()]
+        except Exception:
+            _log.exception("the callback of metric %s failed", self.name)
+            return []
+
+    def _bounded(self, values: Mapping[Any, float]) -> Mapping[Labels, float]:
+        """Return the values of a callback, with the sum of those beyond the limit as `_other`.
+
+        `overflowed` is the highest number beyond the limit: each scrape has the same label sets.
+        """
+        bounded: dict[Labels, float] = {}
+        beyond = 0
+        for key, value in values.items():
+            labels = tuple(map(plain, key))
+            if len(labels) != len(self.label_names):
+                raise ValueError(f"{labels} do not match the labels {self.label_names}")
+            if labels not in bounded and len(bounded) >= LIMIT:
+                labels = (OVERFLOW,) * len(labels)
+                beyond += 1
+            bounded[labels] = bounded.get(labels, 0.0) + float(value)
+        with LOCK:
+            self.overflowed = max(self.overflowed, beyond)
+        return bounded
+
+
+AnyMetric = Metric[Counter] | Metric[Gauge] | Metric[Histogram]
