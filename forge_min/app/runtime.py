@@ -385,7 +385,7 @@ class Runtime:
     def _opened(self, conn: db.Connection, *, traced: bool) -> None:
         # Nothing interrupts a thread of our server (docs/architecture.md, Threads); a job's thread
         # is interrupted by the job's time-out.
-        conn.patient = isinstance(threading.current_thread(), ServerThread)
+        conn.may_block = isinstance(threading.current_thread(), ServerThread)
         conn.tenant_tables = self._tenant_tables
         conn.checks_tenant = self._config.env == "development"
         if traced:

@@ -21,7 +21,7 @@ from .thread import (
     DATABASE_ERRORS,
     Connect,
     DatabaseThread,
-    NoAnswer,
+    NoResponse,
     Replaced,
     ThreadConnection,
     is_pooled,
@@ -53,7 +53,7 @@ FORGE_MIGRATIONS = tuple(read_migrations(files(__name__) / "forge", "forge"))
 
 __all__ = [
     "Connect", "Connection", "DATABASE_ERRORS", "Database", "DatabaseThread", "EmbeddedServer",
-    "FORGE_MIGRATIONS", "MigrationFile", "NoAnswer", "Replaced", "ThreadConnection", "after_commit",
+    "FORGE_MIGRATIONS", "MigrationFile", "NoResponse", "Replaced", "ThreadConnection", "after_commit",
     "candidates", "check_bound_role", "connect", "ensure_app_role", "errors_translated", "is_idle",
     "is_pooled", "literal", "load_sql", "migrate", "migrate_down", "migration_lock",
     "migration_status", "notifies_in_transaction", "nudge", "query", "read", "read_migrations",

@@ -27,12 +27,12 @@ from psycopg.sql import Composable
 
 from ..errors import ConfigError, ForgeError, Unavailable
 from ..lazy import lazy_pattern
-from .statements import Prepared, refuse_without_tenant
+from .statements import PreparedStatements, require_tenant
 from .translate import TABLE
 
 Observe = Callable[[str, float], None]
 Hook = Callable[[], None]
-Around = Callable[[str, Callable[[], list[Any]]], list[Any]]
+Instrument = Callable[[str, Callable[[], list[Any]]], list[Any]]
 
 OLDEST_SERVER = 150000
 # Defaults of the connection string; whatever the URL says wins. Seconds. libpq manual, section
@@ -44,14 +44,14 @@ DEFAULTS: dict[str, str | int] = {
     "keepalives_count": 3,
     "client_encoding": "utf8",
 }
-_LOOK = 0.5  # seconds between looks at who waits for an answer
-_IDLE = 0.02  # seconds without a statement after which the kernel is asked about a connection
-_LONG = 5.0  # the same, for the server: a firewall may have forgotten the connection
+_CHECK_INTERVAL = 0.5  # seconds between looks at who waits for an answer
+_IDLE_AFTER = 0.02  # seconds without a statement after which the kernel is asked about a connection
+_STALE_AFTER = 5.0  # the same, for the server: a firewall may have forgotten the connection
 # Seconds that the server has to answer an empty query. Less than the second for which requests of
 # one client wait for each other, so that none is refused while connections are replaced.
-_ANSWER = 0.4
-_BRIEF = 1.0  # seconds that the server has to obey a cancel
-_CANCEL = 2.0  # seconds for the request that cancels a statement
+_PROBE_TIMEOUT = 0.4
+_CANCEL_GRACE = 1.0  # seconds that the server has to obey a cancel
+_CANCEL_TIMEOUT = 2.0  # seconds for the request that cancels a statement
 _log = logging.getLogger("forge_min.db")
 OPERATION = lazy_pattern(r"(?i)\s*(select|insert|update|delete|with|copy|begin|commit|call)\b")
 
@@ -73,7 +73,7 @@ os.register_at_fork(after_in_child=_count_fork)
 _losses = 0
 
 
-class Nudges(Protocol):
+class NudgeSender(Protocol):
     """Who wakes readers: `notify.Nudger` does."""
 
     def nudge(self, payload: str) -> None:
@@ -88,7 +88,7 @@ class Options(TypedDict, total=False):
 
     application_name: str
     prepare: str
-    nudger: Nudges | None
+    nudger: NudgeSender | None
     observe: Observe | None
     jobs: Any
 
@@ -106,20 +106,20 @@ class Connection(psycopg.Connection[TupleRow]):
     use one of them while no tenant is set.
     """
 
-    nudger: Nudges | None = None
+    nudger: NudgeSender | None = None
     observe: Observe | None = None
-    around: Around | None = None
+    instrument: Instrument | None = None
     jobs: Any = None
-    patient = False
-    asked = 0.0
+    may_block = False
+    busy_since = 0.0
     tenant_tables: Collection[str] = ()
     checks_tenant = False
-    used = 0.0
+    last_used = 0.0
     losses = 0
     # Of a read that has a deadline, by time.perf_counter(), else 0.0; and the deadline at which a
     # read was cancelled.
     deadline = cancelled = 0.0
-    prepared = Prepared(None)
+    prepared = PreparedStatements(None)
     # Of the innermost db.transaction(); None outside, and inside a BEGIN of the caller's own.
     hooks: list[Hook] | None = None
     # Of db.run: what converts values, and the session's settings that it was created for; None
@@ -138,9 +138,9 @@ class Connection(psycopg.Connection[TupleRow]):
         """Close the connection if `err` means that it is lost, and have the others checked."""
         state = getattr(err, "sqlstate", None) or ""
         if self.broken or state.startswith(("08006", "57P")):
-            self.lose()
+            self.mark_lost()
 
-    def lose(self) -> None:
+    def mark_lost(self) -> None:
         """Close the connection, and have every one that was opened before checked."""
         global _losses
         if self.losses == _losses:
@@ -166,10 +166,10 @@ class Connection(psycopg.Connection[TupleRow]):
         losses, pg, poll = _losses, self.pgconn, select.poll()
         poll.register(self.fileno(), select.POLLIN)
         alive = not poll.poll(0)  # readable at its end only: nothing else comes unasked
-        if alive and (self.losses != losses or time.perf_counter() - self.used > _LONG):
+        if alive and (self.losses != losses or time.perf_counter() - self.last_used > _STALE_AFTER):
             try:
                 pg.send_query(b"")
-                alive = bool(poll.poll(_ANSWER * 1000) and self.wait(generators.execute(pg)))
+                alive = bool(poll.poll(_PROBE_TIMEOUT * 1000) and self.wait(generators.execute(pg)))
             except psycopg.Error:
                 alive = False
             finally:
@@ -177,7 +177,7 @@ class Connection(psycopg.Connection[TupleRow]):
                     alive = False
                     self.close()
         if alive:
-            self.losses, self.used = losses, time.perf_counter()
+            self.losses, self.last_used = losses, time.perf_counter()
         return alive
 
 
@@ -190,12 +190,12 @@ class Cursor(psycopg.Cursor[TupleRow]):
         ours: Any = self.connection
         if ours.checks_tenant and not ours.pgconn.pipeline_status:
             sql = query.as_string(ours) if isinstance(query, Composable) else str(query)
-            refuse_without_tenant(ours, sql, unless_set=True)
-        ours.asked = started
+            require_tenant(ours, sql, unless_set=True)
+        ours.busy_since = started
         try:
             return super().execute(query, params, **options)
         finally:
-            ours.asked = 0.0
+            ours.busy_since = 0.0
             observe = getattr(ours, "observe", None)
             if observe is not None and not ours.pgconn.pipeline_status:
                 observe(operation(query), time.perf_counter() - started)
@@ -206,7 +206,7 @@ def connect(
     *,
     application_name: str = "forge_min",
     prepare: str = "auto",
-    nudger: Nudges | None = None,
+    nudger: NudgeSender | None = None,
     observe: Observe | None = None,
     jobs: Any = None,
 ) -> Connection:
@@ -240,7 +240,7 @@ def connect(
             cursor_factory=Cursor,
         )
     except (psycopg.Error, OSError) as err:  # with no descriptor free psycopg cannot wait
-        raise _refusal(str(err), values) from None
+        raise _connection_error(str(err), values) from None
     if conn.info.server_version < OLDEST_SERVER:
         version = conn.info.server_version // 10000
         conn.close()
@@ -248,8 +248,8 @@ def connect(
             f"the server is PostgreSQL {version}, and 15 is the oldest that is supported",
             code="F404",
         )
-    conn.nudger, conn.observe, conn.prepared = nudger, observe, Prepared(often)
-    conn.jobs, conn.losses, conn.used = jobs, losses, time.perf_counter()
+    conn.nudger, conn.observe, conn.prepared = nudger, observe, PreparedStatements(often)
+    conn.jobs, conn.losses, conn.last_used = jobs, losses, time.perf_counter()
     return conn
 
 
@@ -277,17 +277,17 @@ class Database:
         self._patience = patience
         self._connect: Callable[[], Connection] = lambda: connect(url, **options)
         self._opened = opened
-        self._begin()
+        self._reset()
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         # SAFETY: in a forked child the parent's connections are only forgotten: closing one would
         # end the parent's session.
         self._lock = threading.Lock()  # LOCK: guards changes of _open
         self._open: dict[threading.Thread, Connection] = {}
-        self._refusal: ForgeError | None = None  # why there is none, until one is opened
+        self._unavailable: ForgeError | None = None  # why there is none, until one is opened
         self._successes = 0  # connections that were opened
         self._trying = threading.Lock()  # LOCK: guards nothing; one thread at a time tries
-        self._watch: threading.Thread | None = None
+        self._watcher: threading.Thread | None = None
         self._closed = threading.Event()
         # SAFETY: at last: another thread that sees it sees none of the parent's connections.
         self._generation = _generation
@@ -297,13 +297,13 @@ class Database:
         was idle. Raises as `connect`.
         """
         if self._generation != _generation:
-            self._begin()
+            self._reset()
         conn = self._open.get(threading.current_thread())
         if conn is None:
-            return self._reopen()
+            return self._replace()
         # PERF: not for a busy thread: poll(2) releases the GIL (benchmarks/http, row).
-        idle = time.perf_counter() - conn.used > _IDLE
-        return self._checked(conn) if idle or conn.losses != _losses or conn.closed else conn
+        idle = time.perf_counter() - conn.last_used > _IDLE_AFTER
+        return self._ensure_alive(conn) if idle or conn.losses != _losses or conn.closed else conn
 
     def verified(self) -> Connection:
         """This thread's connection, if new ones can be had and no thread of a server still waits on
@@ -312,12 +312,12 @@ class Database:
         """
         opened = list(self._open.values())
         for each in opened:
-            each.used = 0.0
+            each.last_used = 0.0
         conn = self.connection()
-        if self._refusal is not None:
+        if self._unavailable is not None:
             conn.close()
-            conn = self._reopen()
-        waiting = [each for each in opened if each.asked and each.patient]
+            conn = self._replace()
+        waiting = [each for each in opened if each.busy_since and each.may_block]
         if number := sum(c.losses != _losses or 0.0 < c.deadline == c.cancelled for c in waiting):
             message = f"{number} threads wait for an answer on a lost connection"
             raise Unavailable(message, code="F405")
@@ -333,17 +333,17 @@ class Database:
     def close(self) -> None:
         """Close every thread's connection. Idempotent."""
         if self._generation != _generation:
-            self._begin()
+            self._reset()
         with self._lock:
             conns, self._open = list(self._open.values()), {}
-            self._watch = None
+            self._watcher = None
             self._closed.set()
         for conn in conns:
             conn.close()
 
-    def _try(self) -> Connection:
+    def _open_or_refuse(self) -> Connection:
         """A connection, or why there is none: what another thread is just finding out anew."""
-        refusal = self._refusal
+        refusal = self._unavailable
         if refusal is not None and not self._trying.acquire(blocking=False):
             raise Unavailable(refusal.message, code=refusal.code, hint=refusal.hint)
         successes = self._successes
@@ -351,16 +351,16 @@ class Database:
             conn = self.open()
         except Unavailable as err:
             if successes == self._successes:  # else another thread knows better by now
-                self._refusal = err
+                self._unavailable = err
             raise
         finally:
             if refusal is not None:
                 self._trying.release()
         self._successes += 1
-        self._refusal = None
+        self._unavailable = None
         return conn
 
-    def _checked(self, conn: Connection) -> Connection:
+    def _ensure_alive(self, conn: Connection) -> Connection:
         """The connection if it is alive or in a transaction of the caller's, else a new one."""
         status = conn.pgconn.transaction_status
         idle = status in (TransactionStatus.IDLE, TransactionStatus.UNKNOWN)
@@ -369,44 +369,46 @@ class Database:
         if status == TransactionStatus.IDLE and conn.is_alive():
             return conn
         if status == TransactionStatus.IDLE or conn.broken:
-            conn.lose()
-        return self._reopen()
+            conn.mark_lost()
+        return self._replace()
 
-    def _look(self, closed: threading.Event) -> None:
+    def _watch_connections(self, closed: threading.Event) -> None:
         """The life of the thread `db-watch`."""
-        while not closed.wait(_LOOK):
+        while not closed.wait(_CHECK_INTERVAL):
             now = time.perf_counter()
             late = now - self._patience
             for conn in list(self._open.values()):
-                asked, deadline = conn.asked, conn.deadline
+                asked, deadline = conn.busy_since, conn.deadline
                 over, cancelled = 0.0 < deadline < now, conn.cancelled == deadline
-                if asked and (asked < late or over and cancelled and deadline < now - _BRIEF):
-                    self._cut(conn, asked)
+                if asked and (
+                    asked < late or over and cancelled and deadline < now - _CANCEL_GRACE
+                ):
+                    self._abort_late(conn, asked)
                 elif over and not cancelled:
                     _cancel(conn, deadline)
 
-    def _cut(self, conn: Connection, asked: float) -> None:
-        if conn.asked == asked:
+    def _abort_late(self, conn: Connection, asked: float) -> None:
+        if conn.busy_since == asked:
             seconds = time.perf_counter() - asked
             _log.error("the database has not answered for %.1f s: cut", seconds)
             if seconds > self._patience:
                 message = "the database has not answered in time"
-                self._refusal = Unavailable(message, code="F401")
+                self._unavailable = Unavailable(message, code="F401")
             conn.cut()
 
-    def _reopen(self) -> Connection:
-        conn = self._try()
+    def _replace(self) -> Connection:
+        conn = self._open_or_refuse()
         me = threading.current_thread()
         with self._lock:
             unused = [thread for thread in self._open if thread is me or not thread.is_alive()]
             old = [self._open.pop(thread) for thread in unused]
             self._open[me] = conn
-            if self._patience and self._watch is None:
+            if self._patience and self._watcher is None:
                 self._closed = closed = threading.Event()
-                self._watch = threading.Thread(
-                    target=self._look, args=(closed,), name="db-watch", daemon=True
+                self._watcher = threading.Thread(
+                    target=self._watch_connections, args=(closed,), name="db-watch", daemon=True
                 )
-                self._watch.start()
+                self._watcher.start()
         for each in old:
             each.close()
         return conn
@@ -422,7 +424,7 @@ def _cancel(conn: Connection, deadline: float) -> None:
 
     def send() -> None:
         with suppress(psycopg.Error):
-            conn.cancel_safe(timeout=_CANCEL)
+            conn.cancel_safe(timeout=_CANCEL_TIMEOUT)
 
     # SAFETY: on its own thread: before libpq 17 it may wait as long as the server stands still.
     threading.Thread(target=send, name="db-cancel", daemon=True).start()
@@ -434,7 +436,7 @@ def operation(query: object) -> str:
     return found[1].lower() if found else "other"
 
 
-def _refusal(text: str, values: dict[str, Any]) -> ForgeError:
+def _connection_error(text: str, values: dict[str, Any]) -> ForgeError:
     """One line for a person, from what libpq said. The server's own words are not repeated."""
     where = f"{values.get('host') or 'the local socket'}:{values.get('port') or 5432}"
     user, name = values.get("user") or "(you)", values.get("dbname") or values.get("user")

@@ -29,7 +29,7 @@ SQL = load_sql("forge_min.db", "migrate.sql")
 # What PostgreSQL refuses inside a transaction: CONCURRENTLY, VACUUM; COMMIT inside DO or CALL.
 RUNS_ALONE = (psycopg.errors.ActiveSqlTransaction, psycopg.errors.InvalidTransactionTermination)
 # What a down part meets where the up part was not done: nothing to drop, or still there.
-NOT_DONE = (
+ALREADY_UNDONE = (
     psycopg.errors.UndefinedTable,
     psycopg.errors.UndefinedColumn,
     psycopg.errors.UndefinedObject,
@@ -40,13 +40,13 @@ NOT_DONE = (
     psycopg.errors.DuplicateFunction,
 )
 # Done again before the statement after it is, of which it removes what an interrupted run left.
-REPEATED = lazy_pattern(r"(--[^\n]*\n|\s)*drop index concurrently if exists\b", re.IGNORECASE)
+CLEAN_UP = lazy_pattern(r"(--[^\n]*\n|\s)*drop index concurrently if exists\b", re.IGNORECASE)
 
 Progress = Callable[[str], None]
 Connection = psycopg.Connection[Any]
 Key = tuple[str, str]  # source and name of a file
 Note = tuple[str, Sequence[object]]  # a statement of migrate.sql and its values
-Passed = tuple[type[Exception], ...]
+Ignored = tuple[type[Exception], ...]
 NOTHING: Note = ("select", [])
 State = Literal["applied", "pending", "changed", "half applied", "missing"]
 
@@ -78,7 +78,7 @@ def migrate(
     stay), Unavailable F326 when a table or another runner holds us up.
     """
     done = []
-    with _running(conn) as applied:
+    with _locked(conn) as applied:
         for file in files:
             _check_unchanged(file, applied.get((file.source, file.name)))
         for file in files:
@@ -98,7 +98,7 @@ def migrate_down(conn: Connection, files: Sequence[MigrationFile], steps: int = 
     Raises BuildError F323, before anything is done, when one of them has no down part, or a newer
     file was applied that is not given; else as migrate.
     """
-    with _running(conn) as applied:
+    with _locked(conn) as applied:
         chosen = [f for f in reversed(files) if (f.source, f.name) in applied][: max(steps, 0)]
         for file in chosen:
             known = {f.name for f in files if f.source == file.source}
@@ -125,7 +125,7 @@ def migration_status(conn: Connection, files: Sequence[MigrationFile]) -> list[M
     """Where each file stands, and applied ones without a file. Only reads; the app role may call
     it.
     """
-    applied = _applied(conn) if _one(conn, SQL["exists"]) else {}
+    applied = _applied(conn) if _scalar(conn, SQL["exists"]) else {}
     rows = []
     for file in files:
         row = applied.pop((file.source, file.name), None)
@@ -144,7 +144,7 @@ def migration_lock(conn: Connection) -> Iterator[None]:
     of those.
     """
     deadline = time.monotonic() + LOCK_WAIT
-    while not _one(conn, "select pg_try_advisory_lock(%s)", LOCK_KEY):
+    while not _scalar(conn, "select pg_try_advisory_lock(%s)", LOCK_KEY):
         if time.monotonic() > deadline:
             raise Unavailable("another migration has been running for too long", code="F326")
         time.sleep(LOCK_POLL)  # see above: waiting in PostgreSQL would hold a snapshot
@@ -157,12 +157,12 @@ def migration_lock(conn: Connection) -> Iterator[None]:
 
 def create_migration_table(conn: Connection) -> None:
     """Create forge_migration where it is missing. LOCK: the caller holds migration_lock."""
-    if not _one(conn, SQL["exists"]):
+    if not _scalar(conn, SQL["exists"]):
         conn.execute(SQL["create"])
 
 
 @contextmanager
-def _running(conn: Connection) -> Iterator[dict[Key, _Applied]]:
+def _locked(conn: Connection) -> Iterator[dict[Key, _Applied]]:
     """Alone in this database; what is applied."""
     with migration_lock(conn):
         create_migration_table(conn)
@@ -176,38 +176,38 @@ def _running(conn: Connection) -> Iterator[dict[Key, _Applied]]:
 def _apply(conn: Connection, file: MigrationFile, done: int) -> None:
     conn.execute(SQL["reset"], prepare=False)
     todo = [file.up] if file.transactional else file.statements
-    while done and REPEATED.match(todo[done - 1]):
+    while done and CLEAN_UP.match(todo[done - 1]):
         done -= 1
     for number, text in enumerate(todo[done:] or [""], done + 1):
         last = number >= len(todo)
-        checksum = file.checksum if last else _done(todo, number)
+        checksum = file.checksum if last else _partial_checksum(todo, number)
         note = SQL["note"], [file.source, file.name, checksum, number, last]
-        with _failures_named(file, text, 0 if file.transactional else number):
+        with _errors_named(file, text, 0 if file.transactional else number):
             _step(conn, file, text, note)
 
 
 def _undo(conn: Connection, file: MigrationFile, whole: bool) -> None:
     """All in one transaction where PostgreSQL allows it, whatever the file's head says."""
     conn.execute(SQL["reset"], prepare=False)
-    passed, todo = ((), [file.down]) if whole else (NOT_DONE, statements(file.down))
+    ignored, todo = ((), [file.down]) if whole else (ALREADY_UNDONE, statements(file.down))
     forget = SQL["forget"], [file.source, file.name]
-    with _failures_named(file, file.down if whole else ""):
+    with _errors_named(file, file.down if whole else ""):
         try:
-            _together(conn, file, todo, forget, passed)
+            _run_in_transaction(conn, file, todo, forget, ignored)
         except RUNS_ALONE:
             if file.transactional:
                 raise
             # Nobody who comes after an interruption may take the file for applied.
-            conn.execute(SQL["note"], [file.source, file.name, _done([], 0), 0, False])
+            conn.execute(SQL["note"], [file.source, file.name, _partial_checksum([], 0), 0, False])
             for text in statements(file.down):
-                with suppress(*passed):
+                with suppress(*ignored):
                     _step(conn, file, text, NOTHING)
             conn.execute(*forget)
 
 
 def _step(conn: Connection, file: MigrationFile, text: str, note: Note) -> None:
     try:
-        _together(conn, file, [text], note)
+        _run_in_transaction(conn, file, [text], note)
     except RUNS_ALONE:
         if file.transactional:
             raise
@@ -216,8 +216,8 @@ def _step(conn: Connection, file: MigrationFile, text: str, note: Note) -> None:
         conn.execute(*note)
 
 
-def _together(
-    conn: Connection, file: MigrationFile, todo: list[str], note: Note, passed: Passed = ()
+def _run_in_transaction(
+    conn: Connection, file: MigrationFile, todo: list[str], note: Note, ignored: Ignored = ()
 ) -> None:
     """Run it and note it, in one transaction; anew where a table stayed in use, since the locks
     that were had by then hold others up. passed: errors of a statement that do not matter.
@@ -226,7 +226,7 @@ def _together(
     for left in reversed(range(TABLE_TRIES)):
         try:
             with conn.transaction():
-                _run_all(conn, file, todo, passed)
+                _run_all(conn, file, todo, ignored)
                 conn.execute(*note)
             return
         except psycopg.errors.LockNotAvailable:
@@ -235,12 +235,12 @@ def _together(
             time.sleep(TABLE_WAIT / 4)  # others may take the table first
 
 
-def _run_all(conn: Connection, file: MigrationFile, todo: list[str], passed: Passed) -> None:
-    before = _one(conn, "select pg_current_xact_id()::text")
+def _run_all(conn: Connection, file: MigrationFile, todo: list[str], ignored: Ignored) -> None:
+    before = _scalar(conn, "select pg_current_xact_id()::text")
     for text in todo:
-        with suppress(*passed), conn.transaction() if passed else nullcontext():
+        with suppress(*ignored), conn.transaction() if ignored else nullcontext():
             conn.execute(text, prepare=False)
-    if before != _one(conn, "select pg_current_xact_id()::text"):
+    if before != _scalar(conn, "select pg_current_xact_id()::text"):
         raise BuildError(
             f"{file.label} commits or rolls back by itself, so part of it may be applied",
             code="F324",
@@ -249,7 +249,7 @@ def _run_all(conn: Connection, file: MigrationFile, todo: list[str], passed: Pas
 
 
 @contextmanager
-def _failures_named(file: MigrationFile, text: str, statement: int = 0) -> Iterator[None]:
+def _errors_named(file: MigrationFile, text: str, statement: int = 0) -> Iterator[None]:
     """statement: its number; 0 where the line is said instead, of `text` as a whole."""
     try:
         yield
@@ -290,12 +290,12 @@ def _state(file: MigrationFile, row: _Applied | None) -> State:
     if row is None:
         return "pending"
     if not row.whole:
-        unchanged = row.checksum == _done(file.statements, row.steps)
+        unchanged = row.checksum == _partial_checksum(file.statements, row.steps)
         return "half applied" if unchanged else "changed"
     return "applied" if row.checksum == file.checksum else "changed"
 
 
-def _done(todo: list[str], steps: int) -> str:
+def _partial_checksum(todo: list[str], steps: int) -> str:
     """The checksum of the statements done so far: what is still to come may be corrected."""
     return digest("\n;\n".join(todo[:steps]))
 
@@ -305,6 +305,6 @@ def _applied(conn: Connection) -> dict[Key, _Applied]:
     return {(source, name): _Applied(*rest) for source, name, *rest in rows}
 
 
-def _one(conn: Connection, query: str, *params: object) -> Any:
+def _scalar(conn: Connection, query: str, *params: object) -> Any:
     row = conn.execute(query, params or None).fetchone()
     return row[0] if row else None

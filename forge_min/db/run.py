@@ -26,14 +26,14 @@ from psycopg.rows import class_row, tuple_row
 from ..errors import DatabaseError, Unavailable
 from .connection import Connection
 from .connection import operation as first_word
-from .statements import Statement, numbered, refuse_without_tenant, values_at
+from .statements import Statement, number_placeholders, require_tenant, values_of
 from .transaction import transaction
 from .translate import errors_translated, translate
 
 # What a prepared statement may say and a new one does not: a migration changed its columns, or it
 # was discarded behind our back (PostgreSQL manual, appendix A).
 STALE = (b"0A000", b"26000")
-operation = lru_cache(2000)(first_word)  # PERF: as `numbered` (benchmarks/http, row)
+operation = lru_cache(2000)(first_word)  # PERF: as `number_placeholders` (benchmarks/http, row)
 SETTINGS = (  # what psycopg's loaders and dumpers read of a session, each when it is made
     b"TimeZone", b"DateStyle", b"IntervalStyle", b"client_encoding", b"standard_conforming_strings",
 )  # fmt: skip
@@ -45,7 +45,7 @@ SCOPE = (
     " set_config('transaction_read_only', %(read_only)s, true)"
 )
 TENANT = "select set_config('forge.tenant_id', %s, true)"
-SET_TENANT: Statement = (numbered(TENANT)[0], (25,))  # 25: text
+SET_TENANT: Statement = (number_placeholders(TENANT)[0], (25,))  # 25: text
 Params = Mapping[str, Any] | Sequence[Any] | None
 read_timeout: ContextVar[float] = ContextVar("forge_read_timeout", default=0.0)
 """Seconds that a read of this context may take: a request's; 0: no limit."""
@@ -72,10 +72,10 @@ def run(
     """
     try:
         if not isinstance(conn, Connection) or not conn.autocommit or conn.pgconn.pipeline_status:
-            return _by_cursor(conn, sql, params, tenant)
-        if conn.around is not None:
-            return conn.around(sql, lambda: _by_parts(conn, sql, params, tenant))
-        return _by_parts(conn, sql, params, tenant)
+            return _run_with_cursor(conn, sql, params, tenant)
+        if conn.instrument is not None:
+            return conn.instrument(sql, lambda: _run_directly(conn, sql, params, tenant))
+        return _run_directly(conn, sql, params, tenant)
     except psycopg.Error as err:
         if isinstance(conn, Connection):
             conn.note_error(err)
@@ -96,7 +96,7 @@ def query(
     Raises ForgeError F418 for a tenant's table without a tenant, and the errors of `db.translate`.
     """
     if tenant is None:
-        refuse_without_tenant(conn, sql)
+        require_tenant(conn, sql)
     try:
         with transaction(conn), conn.cursor(row_factory=class_row(into)) as cursor:
             run(conn, SCOPE, {"tenant": str(tenant or ""), "read_only": "off" if write else "on"})
@@ -137,7 +137,7 @@ def read(
             conn.close()
 
 
-def _by_cursor(
+def _run_with_cursor(
     conn: psycopg.Connection[Any], sql: str, params: Params, tenant: UUID | None
 ) -> Rows:
     with conn.cursor(row_factory=tuple_row) as cursor:
@@ -152,17 +152,17 @@ def _by_cursor(
             return []  # it gives none, and in a pipeline only now that is known
 
 
-def _by_parts(conn: Connection, sql: str, params: Params, tenant: UUID | None) -> Rows:
-    started = conn.asked = time.perf_counter()
+def _run_directly(conn: Connection, sql: str, params: Params, tenant: UUID | None) -> Rows:
+    started = conn.busy_since = time.perf_counter()
     try:
-        text, places = (sql, ()) if params is None else numbered(sql)
-        given = values_at(places, params or ())
+        text, places = (sql, ()) if params is None else number_placeholders(sql)
+        given = values_of(places, params or ())
         adapted, session = _converter(conn)
         values = adapted.dump_sequence(given, [_AUTO] * len(given))
         statement = text, adapted.types or ()
         message = statement, values, adapted.formats
         again = conn.pgconn.transaction_status == IDLE
-        while (result := _answer(conn, message, tenant)).status == FAILED:
+        while (result := _execute(conn, message, tenant)).status == FAILED:
             stale = result.error_field(DiagnosticField.SQLSTATE) in STALE
             if not stale or not conn.prepared.forget(statement, SET_TENANT):
                 raise error_from_result(result, encoding=adapted.encoding)
@@ -178,10 +178,10 @@ def _by_parts(conn: Connection, sql: str, params: Params, tenant: UUID | None) -
             rows = adapted.load_rows(0, result.ntuples, tuple)
             adapted.set_pgresult(None)
         conn.converter = adapted, session
-        conn.used = started
+        conn.last_used = started
         return rows
     finally:
-        conn.asked = 0.0
+        conn.busy_since = 0.0
         if conn.observe is not None:
             conn.observe(operation(sql), time.perf_counter() - started)
 
@@ -209,7 +209,7 @@ def _new_converter(conn: Connection) -> abc.Transformer:
     return Transformer(SimpleNamespace(adapters=conn.adapters, connection=proxy(conn)))
 
 
-def _answer(conn: Connection, message: Message, tenant: UUID | None) -> PGresult:
+def _execute(conn: Connection, message: Message, tenant: UUID | None) -> PGresult:
     """The statement's result, or the first error of its round trip."""
     pg = conn.pgconn
     statement, values, formats = message
@@ -218,7 +218,7 @@ def _answer(conn: Connection, message: Message, tenant: UUID | None) -> PGresult
             name = conn.prepared.name(statement) if tenant is None else None
             if name is None:
                 return _pipeline(conn, message, tenant)
-            if conn.patient:
+            if conn.may_block:
                 # PERF: one call lets go of the GIL once, the steps below four times, and each time
                 # it may be another's turn (benchmarks/http, row).
                 return _waited(pg, pg.exec_prepared(name, values, formats))
@@ -243,7 +243,7 @@ def _first_failure(results: Sequence[PGresult]) -> PGresult:
 
 
 def _pipeline(conn: Connection, message: Message, tenant: UUID | None) -> PGresult:
-    """As `_answer`, of several messages: what prepares statements, the tenant's, and it."""
+    """As `_execute`, of several messages: what prepares statements, the tenant's, and it."""
     pg = conn.pgconn
     pg.enter_pipeline_mode()
     messages = [message]
@@ -260,7 +260,7 @@ def _pipeline(conn: Connection, message: Message, tenant: UUID | None) -> PGresu
         else:
             pg.send_query_prepared(name, values, formats)
     pg.pipeline_sync()
-    results = conn.wait(_results(pg, len(sent) + len(messages)))
+    results = conn.wait(_fetch_results(pg, len(sent) + len(messages)))
     pg.exit_pipeline_mode()
     for prepared, result in zip(sent, results):
         if prepared is not None and result.status != ExecStatus.COMMAND_OK:
@@ -280,7 +280,7 @@ def _prepare(conn: Connection, statement: Statement) -> list[Statement | None]:
     return [statement] if old is None else [None, statement]
 
 
-def _results(pg: PGconn, sent: int) -> Generator[Any, Any, list[PGresult]]:
+def _fetch_results(pg: PGconn, sent: int) -> Generator[Any, Any, list[PGresult]]:
     """One of each message, and one more when the commit fails."""
     yield from generators.send(pg)
     results: list[PGresult] = []

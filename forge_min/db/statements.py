@@ -20,16 +20,18 @@ from ..resources import files
 
 NAME = lazy_pattern(r"^-- name: *(\S+) *$", re.MULTILINE)
 PLACEHOLDER = lazy_pattern(r"%%|%(?:\((\w+)\))?([sbt])?")
-_NO_NAMES = lazy_pattern(  # comments and strings
+_COMMENTS_AND_STRINGS = lazy_pattern(  # comments and strings
     r"(?is)--[^\n]*|/\*.*?\*/|\be'(?:\\.|[^\\'])*'|'[^']*'|(\$\w*\$).*?\1"
 )
-_WITH = lazy_pattern(r'(?i)(\w+)"?\s*(?:\([^()]*\)\s*)?\bas\s+(?:(?:not\s+)?materialized\s+)?\(')
+_CTE_NAMES = lazy_pattern(
+    r'(?i)(\w+)"?\s*(?:\([^()]*\)\s*)?\bas\s+(?:(?:not\s+)?materialized\s+)?\('
+)
 _TABLE = r'(?:only\s+)?(?:"?\w+"?\s*\.\s*)?"?(\w+)"?'
-_USED = lazy_pattern(  # with the tables behind commas, which may have aliases
+_REFERENCES = lazy_pattern(  # with the tables behind commas, which may have aliases
     rf"(?i)(?:(?<!\bdistinct )\bfrom|\b(?:join|update|into|using))\s+({_TABLE}"
     rf'(?:(?:\s+(?:as\s+)?"?\w+"?)?\s*,\s*{_TABLE})*)'
 )
-_LISTED = lazy_pattern(rf"(?i)(?:^|,)\s*{_TABLE}")
+_TABLES = lazy_pattern(rf"(?i)(?:^|,)\s*{_TABLE}")
 
 CAN_CLOSE = pq.version() >= 170000  # PQclosePrepared; a pooler understands its message
 Statement = tuple[str, tuple[int, ...]]  # its text, and the types (OIDs) of its values
@@ -62,7 +64,7 @@ def literal(value: str) -> str:
 
 
 @lru_cache(2000)
-def numbered(sql: str) -> tuple[str, tuple[str | int, ...]]:
+def number_placeholders(sql: str) -> tuple[str, tuple[str | int, ...]]:
     """The statement with $1, $2, ... and the names, or places in a sequence, of their values.
 
     PERF: each text is read once; psycopg does so up to 4,096 characters only, and takes 90 to 160
@@ -82,8 +84,8 @@ def numbered(sql: str) -> tuple[str, tuple[str | int, ...]]:
     return text, tuple(numbers)
 
 
-def values_at(places: tuple[str | int, ...], params: Any) -> list[Any]:
-    """The values that `numbered` asks for, of a mapping or a sequence. Raises ProgrammingError."""
+def values_of(places: tuple[str | int, ...], params: Any) -> list[Any]:
+    """The values that `number_placeholders` asks for, of a mapping or a sequence. Raises ProgrammingError."""
     try:
         # PERF: nearly always a dict, and the look at Mapping costs 10 us when nothing is warm.
         if type(params) is dict or isinstance(params, Mapping) or len(params) == len(places):
@@ -94,7 +96,7 @@ def values_at(places: tuple[str | int, ...], params: Any) -> list[Any]:
     raise psycopg.ProgrammingError(f"other values than the statement's are given: {wanted}")
 
 
-class Prepared:
+class PreparedStatements:
     """The statements that one connection has prepared, by name (PostgreSQL manual, PREPARE).
 
     psycopg keeps such a list for its cursors; this one is for `run`, which uses none. The least
@@ -103,14 +105,14 @@ class Prepared:
     (before 17, without the server's DEALLOCATE, which no pooler understands), the first stay.
     """
 
-    def __init__(self, after: int | None, room: int = 100) -> None:
+    def __init__(self, after: int | None, capacity: int = 100) -> None:
         self._after = after
-        self._room = room
+        self._capacity = capacity
         self._names: dict[Statement, bytes] = {}
         self._counts: dict[Statement, int] = {}
-        self._made = 0
+        self._created = 0
 
-    def at_once(self) -> None:
+    def prepare_immediately(self) -> None:
         """Prepare from now on what comes the first time, where anything is prepared."""
         self._after = None if self._after is None else 0
 
@@ -129,14 +131,14 @@ class Prepared:
         if self._after is None or statement in self._names:
             return None
         self._counts[statement] = count = self._counts.pop(statement, 0) + 1
-        if len(self._counts) > self._room:
+        if len(self._counts) > self._capacity:
             del self._counts[next(iter(self._counts))]
-        full = len(self._names) >= self._room
+        full = len(self._names) >= self._capacity
         if count <= self._after or (full and not CAN_CLOSE):
             return None
         old = self._names.pop(next(iter(self._names))) if full else None
-        self._made += 1
-        self._names[statement] = name = b"forge_%d" % self._made
+        self._created += 1
+        self._names[statement] = name = b"forge_%d" % self._created
         return name, old
 
     def forget(self, *statements: Statement) -> bool:
@@ -147,7 +149,7 @@ class Prepared:
         return any(known)
 
 
-def refuse_without_tenant(conn: Any, sql: str, *, unless_set: bool = False) -> None:
+def require_tenant(conn: Any, sql: str, *, unless_set: bool = False) -> None:
     """Raises ForgeError F418 if the statement uses a table of tenants. unless_set: not if a tenant
     is set on the connection.
     """
@@ -155,9 +157,9 @@ def refuse_without_tenant(conn: Any, sql: str, *, unless_set: bool = False) -> N
     # PERF: in development every statement comes here; most use no such table (make run SMOKE=1).
     if not any(table in sql for table in tenant_tables):
         return
-    names = _NO_NAMES.sub(" ", sql)
-    tables = {name for found in _USED.finditer(names) for name in _LISTED.findall(found[1])}
-    used = (tables - {*_WITH.findall(names)}).intersection(tenant_tables)
+    names = _COMMENTS_AND_STRINGS.sub(" ", sql)
+    tables = {name for found in _REFERENCES.finditer(names) for name in _TABLES.findall(found[1])}
+    used = (tables - {*_CTE_NAMES.findall(names)}).intersection(tenant_tables)
     if not used:
         return
     if unless_set:

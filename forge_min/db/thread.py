@@ -24,8 +24,11 @@ DATABASE_ERRORS = (
     ForgeError,
     OSError,
 )  # what a database that is away, or refuses, raises
-FIRST, MOST = 0.05, 5.0  # seconds between attempts, each ± half: under 40 in the first second
-HANGS = 2.0  # seconds
+FIRST_PAUSE, LONGEST_PAUSE = (
+    0.05,
+    5.0,
+)  # seconds between attempts, each ± half: under 40 in the first second
+JOIN_MARGIN = 2.0  # seconds
 
 
 class ThreadConnection:
@@ -46,7 +49,7 @@ class ThreadConnection:
             assert self._connect is not None, "this thread has no database"
             self.conn = self._connect()
             if self._patience is not None:
-                self.conn.wait = _bounded(self.conn, self._patience)  # type: ignore[method-assign]
+                self.conn.wait = _wait_with_deadline(self.conn, self._patience)  # type: ignore[method-assign]
         return self.conn
 
     def close(self) -> None:
@@ -62,25 +65,25 @@ def is_pooled(conn: Connection) -> bool:
     return bool(backend != conn.info.backend_pid)
 
 
-class NoAnswer(psycopg.OperationalError):
+class NoResponse(psycopg.OperationalError):
     """A statement took longer than its link has patience."""
 
     sqlstate = "08006"  # connection_failure
 
 
-def _bounded(conn: Connection, patience: float) -> Callable[..., Any]:
+def _wait_with_deadline(conn: Connection, patience: float) -> Callable[..., Any]:
     """What `conn.wait` is, with an end. Waiting for a notification has its own."""
     plain = conn.wait
 
     def wait(statement: Any, *arguments: Any, **options: Any) -> Any:
         if arguments or options:
             return plain(statement, *arguments, **options)
-        return plain(_within(patience, statement))
+        return plain(_until_deadline(patience, statement))
 
     return wait
 
 
-def _within(seconds: float, statement: Any) -> Generator[Any, Any, Any]:
+def _until_deadline(seconds: float, statement: Any) -> Generator[Any, Any, Any]:
     """psycopg's steps of a statement, which it takes at least ten times a second. Raises NoAnswer
     for the step after so many seconds.
     """
@@ -91,7 +94,7 @@ def _within(seconds: float, statement: Any) -> Generator[Any, Any, Any]:
             wanted = statement.send((yield wanted))
     except StopIteration as done:
         return done.value
-    raise NoAnswer(f"the server did not answer within {seconds:g} s")
+    raise NoResponse(f"the server did not answer within {seconds:g} s")
 
 
 class Replaced(Exception):
@@ -144,7 +147,7 @@ class DatabaseThread(ThreadConnection):
             self._give_up = time.monotonic() + patience
             self.stopping.set()
             self.wake.set()
-            self._thread.join(patience + HANGS)
+            self._thread.join(patience + JOIN_MARGIN)
             self._thread = None
 
     def rest(self, seconds: float | None = None) -> None:
@@ -155,12 +158,12 @@ class DatabaseThread(ThreadConnection):
 
     def _run(self) -> None:
         self.wake.wait(self._quiet)
-        pause, going = FIRST, True
+        pause, going = FIRST_PAUSE, True
         while going:
             last = self.stopping.is_set()
             try:
                 self._repeat()
-                pause, going = FIRST, not last
+                pause, going = FIRST_PAUSE, not last
             except Replaced:
                 return
             except Exception as err:
@@ -171,7 +174,7 @@ class DatabaseThread(ThreadConnection):
                     self.conn.note_error(err)
                 self.close()
                 if self.stopping.wait(pause * random.uniform(0.5, 1.5)):
-                    time.sleep(FIRST)  # the event is set: it would end no wait
+                    time.sleep(FIRST_PAUSE)  # the event is set: it would end no wait
                     going = time.monotonic() < self._give_up
-                pause = min(MOST, 2 * pause)
+                pause = min(LONGEST_PAUSE, 2 * pause)
         self.close()

@@ -36,14 +36,14 @@ def transaction(conn: psycopg.Connection[Any]) -> Iterator[None]:
     if not isinstance(conn, Connection):
         with conn.transaction():
             yield
-            _check_unhurt(conn)
+            _check_usable(conn)
         return
     outer, hooks = conn.hooks, None
     conn.hooks = [] if outer is not None or conn.pgconn.transaction_status == IDLE else None
     try:
-        with _begun(conn) as tx:
+        with _psycopg_transaction(conn) as tx:
             yield
-            _check_unhurt(conn)
+            _check_usable(conn)
         if tx.status is tx.Status.COMMITTED:
             hooks = conn.hooks
     finally:
@@ -55,7 +55,7 @@ def transaction(conn: psycopg.Connection[Any]) -> Iterator[None]:
 
 
 @contextmanager
-def _begun(conn: Connection) -> Iterator[psycopg.Transaction]:
+def _psycopg_transaction(conn: Connection) -> Iterator[psycopg.Transaction]:
     """psycopg's transaction, whose own BEGIN and COMMIT raise the errors of `translate`."""
     scope = conn.transaction()
     with errors_translated():
@@ -115,7 +115,7 @@ def is_idle(conn: psycopg.Connection[Any]) -> bool:
     return conn.autocommit and conn.pgconn.transaction_status == IDLE
 
 
-def _check_unhurt(conn: psycopg.Connection[Any]) -> None:
+def _check_usable(conn: psycopg.Connection[Any]) -> None:
     status = conn.pgconn.transaction_status
     if status == TransactionStatus.UNKNOWN:
         raise Unavailable("the connection was lost before the commit", code="F405")

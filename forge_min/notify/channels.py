@@ -16,13 +16,13 @@ from uuid import UUID
 
 from ..fanout import Subscription
 from ..observe import span
-from .encoding import MOST_BYTES, Channel, EncoderThread, Replayer
-from .hub import Batch, Encode, Event, Read, TopicKey, Wanted, always, refresh_frame
+from .encoding import MAX_REPLAY_BYTES, Channel, EncoderThread, Replayer
+from .hub import Batch, Encode, Event, IsWanted, Read, TopicKey, always, refresh_frame
 
 STUCK = "F453: the encoder of events does not return"
 BACKLOG = 10_000  # events that may wait; more become one refresh to all
 BATCH = 500  # events whose rows are read together
-SILENT = 60.0  # seconds in which a key whose encoder did not return gets refreshes only
+REFRESH_ONLY = 60.0  # seconds in which a key whose encoder did not return gets refreshes only
 TICK = 0.5  # seconds between two calls of `idle`
 
 _SENDS = {
@@ -75,13 +75,13 @@ class Channels(EncoderThread):
         self._replayer.stop()
         super().stop(patience)
 
-    def relieve(self) -> Channel | None:
+    def replace_stuck(self) -> Channel | None:
         """As `EncoderThread.relieve`, of both threads."""
-        until = time.monotonic() + SILENT
-        if (late := self._replayer.relieve()) is not None:
+        until = time.monotonic() + REFRESH_ONLY
+        if (late := self._replayer.replace_stuck()) is not None:
             late.no_replay_until = until
-        if (busy := super().relieve()) is not None:
-            busy.silent_until = busy.no_replay_until = until
+        if (busy := super().replace_stuck()) is not None:
+            busy.refresh_only_until = busy.no_replay_until = until
             self._refresh(busy)
         return busy
 
@@ -100,7 +100,7 @@ class Channels(EncoderThread):
         """Encode and publish `events` in this order, those of channels. Never blocks. One thread
         at a time.
         """
-        self.relieve()
+        self.replace_stuck()
         with self._lock:
             groups = self._groups
             events = [event for event in events if (event.tenant_id, event.topic) in groups]
@@ -126,15 +126,15 @@ class Channels(EncoderThread):
                 topic.publish(frame)
         return sum(topic.subscribers for topic in topics)
 
-    def replay(self, key: TopicKey, read: Read, wanted: Wanted = always) -> list[bytes] | None:
+    def replay(self, key: TopicKey, read: Read, is_wanted: IsWanted = always) -> list[bytes] | None:
         """As `Replayer.replay`, for `key`, which has a subscriber."""
         with self._lock:
             channel = self._groups[key.tenant, key.topic][key]
-        return None if self.stuck else self._replayer.replay(key, channel, read, wanted)
+        return None if self.stuck else self._replayer.replay(key, channel, read, is_wanted)
 
-    def resumed(self, frames: list[bytes] | None) -> bytes:
+    def first_bytes(self, frames: list[bytes] | None) -> bytes:
         """What a returning subscriber gets first: its frames; a refresh when they are not known."""
-        if frames is None or sum(map(len, frames)) > MOST_BYTES:
+        if frames is None or sum(map(len, frames)) > MAX_REPLAY_BYTES:
             self.refreshes["resume"] += 1
             return refresh_frame("resume")
         return b"".join(frames)
@@ -174,7 +174,7 @@ class Channels(EncoderThread):
     def _send(self, encode: Encode, key: TopicKey, channel: Channel, event: Event) -> None:
         what = _SENDS | {"messaging.destination.name": key.topic, "forge.event.kind": event.kind}
         with span(f"deliver {key.topic}", kind="producer", attributes=what):
-            frame = self._frame(encode, key, channel, event)
+            frame = self._encode(encode, key, channel, event)
             if frame is None:
                 self._refresh(channel)
             elif frame:

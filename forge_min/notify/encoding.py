@@ -15,18 +15,20 @@ from collections.abc import Callable
 
 from ..db import DatabaseThread, Replaced
 from ..fanout import Topic
-from .hub import Batch, Encode, Event, Read, TopicKey, Wanted
+from .hub import Batch, Encode, Event, IsWanted, Read, TopicKey
 
 log = logging.getLogger("forge_min.notify")
-SLOW = 0.05  # seconds of the thread's own time after which a frame is refused
+SLOW_CPU = 0.05  # seconds of the thread's own time after which a frame is refused
 # ... and on the clock, which holds the waiting for a database too. It is wider because a frame that
 # only waited for its turn on a busy machine is a good one.
-SLOW_WAITING = 0.25
-LONG = 1.0  # seconds on one frame: it may never return
-SPARE = 3  # threads that may be lost to encoders that do not return
-ANSWER = 2.0  # seconds that a returning subscriber waits for its frames before it gets a refresh
-MOST_BYTES = 1 << 20  # of the frames that one returning subscriber gets
-REPLAYED = 50  # missed events whose rows are read together
+SLOW_WALL = 0.25
+STUCK_AFTER = 1.0  # seconds on one frame: it may never return
+MAX_LOST_THREADS = 3  # threads that may be lost to encoders that do not return
+REPLAY_TIMEOUT = (
+    2.0  # seconds that a returning subscriber waits for its frames before it gets a refresh
+)
+MAX_REPLAY_BYTES = 1 << 20  # of the frames that one returning subscriber gets
+REPLAY_BATCH = 50  # missed events whose rows are read together
 
 
 class Channel:
@@ -40,36 +42,36 @@ class Channel:
         self.topic = Topic(size)
         self.ids: dict[str, int] = {}
         self.used = time.monotonic()
-        self.silent_until = self.no_replay_until = 0.0
+        self.refresh_only_until = self.no_replay_until = 0.0
 
 
 class EncoderThread(DatabaseThread):
-    """Runs the functions of `_inbox` in turn; those that encode call `_frame`."""
+    """Runs the functions of `_inbox` in turn; those that encode call `_encode`."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name, self._step, None)
         self._lock = threading.Lock()  # LOCK: guards _began, _lost and _thread, for moments only
         self._inbox: deque[Callable[[], object]] = deque()
         self._began: float | None = None  # when the frame that is being encoded was begun
-        self._busy: Channel | None = None  # whose frame it is
+        self._busy_channel: Channel | None = None  # whose frame it is
         self._lost: set[threading.Thread | None] = set()  # those whose encoder has not returned
 
     @property
     def stuck(self) -> bool:
         """Whether the encoder does not return."""
         began = self._began
-        return began is not None and time.monotonic() - began > LONG
+        return began is not None and time.monotonic() - began > STUCK_AFTER
 
-    def relieve(self) -> Channel | None:
+    def replace_stuck(self) -> Channel | None:
         """Replace the thread if its encoder does not return. Called now and then.
 
         Returns the channel of the frame that was given up, if any.
         """
         with self._lock:
-            if not self.stuck or len(self._lost) == SPARE or self.stopping.is_set():
+            if not self.stuck or len(self._lost) == MAX_LOST_THREADS or self.stopping.is_set():
                 return None
             self._lost.add(self._thread)
-            self._began, busy = None, self._busy
+            self._began, busy = None, self._busy_channel
             self.replace()
         log.error("the encoder of events does not return: another thread goes on")
         return busy
@@ -81,13 +83,15 @@ class EncoderThread(DatabaseThread):
         if inbox:
             inbox.popleft()()
 
-    def _frame(self, encode: Encode, key: TopicKey, channel: Channel, event: Event) -> bytes | None:
+    def _encode(
+        self, encode: Encode, key: TopicKey, channel: Channel, event: Event
+    ) -> bytes | None:
         """What the encoder makes of `event`; None when it raised, gave no bytes, took too long, or
         did not return lately.
         """
-        if time.monotonic() < channel.silent_until:
+        if time.monotonic() < channel.refresh_only_until:
             return None
-        self._busy, self._began = channel, (clock := time.monotonic())
+        self._busy_channel, self._began = channel, (clock := time.monotonic())
         own = time.thread_time()
         frame: bytes | None = None
         try:
@@ -102,7 +106,7 @@ class EncoderThread(DatabaseThread):
             self._began = None
         if frame is None:
             return None
-        if time.thread_time() - own > SLOW or time.monotonic() - clock > SLOW_WAITING:
+        if time.thread_time() - own > SLOW_CPU or time.monotonic() - clock > SLOW_WALL:
             log.warning("the encoder took too long for topic %s", key.topic)
             return None
         return frame
@@ -118,24 +122,24 @@ class Replayer(EncoderThread):
         super().__init__("hub-replay")
         self._begin = begin
         self._hurry_until = 0.0  # until then none waits: the last replay came too late
-        self._worked = 0.0  # time.thread_time() after the last pause
+        self._cpu_time = 0.0  # time.thread_time() after the last pause
         # The last frames by the ids of their events, for one key and window.
         self._known: tuple[tuple[TopicKey, int] | None, dict[int, bytes]] = (None, {})
 
     def replay(
-        self, key: TopicKey, channel: Channel, read: Read, wanted: Wanted
+        self, key: TopicKey, channel: Channel, read: Read, is_wanted: IsWanted
     ) -> list[bytes] | None:
         """The frames of some events as the subscribers of `key` see them.
 
         read: called on the thread. wanted: called on the thread between batches.
         Returns None if the frames could not be had in time.
         """
-        end = time.monotonic() + ANSWER
+        end = time.monotonic() + REPLAY_TIMEOUT
         if self.stuck or time.monotonic() < max(self._hurry_until, channel.no_replay_until):
             return None
 
         def is_awaited() -> bool:
-            return time.monotonic() < end and wanted()
+            return time.monotonic() < end and is_wanted()
 
         answer: queue.SimpleQueue[list[bytes] | None] = queue.SimpleQueue()
 
@@ -146,13 +150,13 @@ class Replayer(EncoderThread):
         self._inbox.append(run)
         self.wake.set()
         try:
-            return answer.get(timeout=ANSWER)
+            return answer.get(timeout=REPLAY_TIMEOUT)
         except queue.Empty:
-            self._hurry_until = time.monotonic() + ANSWER
+            self._hurry_until = time.monotonic() + REPLAY_TIMEOUT
             return None
 
     def _frames(
-        self, key: TopicKey, channel: Channel, read: Read, is_awaited: Wanted
+        self, key: TopicKey, channel: Channel, read: Read, is_awaited: IsWanted
     ) -> list[bytes] | None:
         events = read() if is_awaited() else None
         if events is None:
@@ -162,15 +166,15 @@ class Replayer(EncoderThread):
         place = key, events[0].window if events else 0
         frames = dict(self._known[1]) if self._known[0] == place else {}
         missing = [event for event in events if event.id not in frames]
-        for start in range(0, len(missing), REPLAYED):
-            batch = missing[start : start + REPLAYED]
+        for start in range(0, len(missing), REPLAY_BATCH):
+            batch = missing[start : start + REPLAY_BATCH]
             encode = self._begin(batch)
             for event in batch:
-                frame = self._frame(encode, key, channel, event)
+                frame = self._encode(encode, key, channel, event)
                 if frame is None:
                     return None
                 frames[event.id] = frame
-            if not is_awaited() or sum(map(len, frames.values())) > MOST_BYTES:
+            if not is_awaited() or sum(map(len, frames.values())) > MAX_REPLAY_BYTES:
                 return None
             self._pause()
         self._known = place, {event.id: frames[event.id] for event in events}
@@ -178,5 +182,5 @@ class Replayer(EncoderThread):
 
     def _pause(self) -> None:
         # PERF: as long as it has worked since, so that live events find the interpreter free.
-        self.stopping.wait(max(0.0, time.thread_time() - self._worked))
-        self._worked = time.thread_time()
+        self.stopping.wait(max(0.0, time.thread_time() - self._cpu_time))
+        self._cpu_time = time.thread_time()

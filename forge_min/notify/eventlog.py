@@ -98,7 +98,7 @@ def delete_old(conn: Connection, retention: float) -> bool:
     return conn.execute(SQL["delete_old"], {"limit": BATCH}).rowcount == BATCH
 
 
-class Reader:
+class EventLogReader:
     """A position in the event log that outlives the connection it was read on.
 
     The window of an event holds the boot's fingerprint above bit 48 and an xid below: an id that a

@@ -80,7 +80,7 @@ Batch = Callable[[Sequence[Event]], Encode]
 # The events that a returning subscriber missed; None where they are not known.
 Read = Callable[[], Sequence[Event] | None]
 # False once the client is gone; called on any thread.
-Wanted = Callable[[], bool]
+IsWanted = Callable[[], bool]
 
 
 def always() -> bool:
@@ -112,7 +112,7 @@ class Hub(Protocol):
         """End the threads. Idempotent. Subscriptions stay open and silent."""
 
     def subscribe(
-        self, key: TopicKey, last_event_id: str | None = None, wanted: Wanted = always
+        self, key: TopicKey, last_event_id: str | None = None, is_wanted: IsWanted = always
     ) -> Opened:
         """Hear of what comes next, and first of what came after `last_event_id`, or get a
         refresh.

@@ -22,7 +22,7 @@ log = logging.getLogger("forge_min.notify")
 QUIET = 0.02  # seconds without a nudge
 INTERVAL = 0.002  # seconds
 # After so many in a row the others wait longer (seconds), and all of them cost less.
-BUSY = ((100, 0.01), (10, 0.005))
+BUSY_INTERVALS = ((100, 0.01), (10, 0.005))
 
 
 class Listener(threading.Event):
@@ -35,15 +35,15 @@ class Listener(threading.Event):
 
     def __init__(
         self,
-        of: Collection[str],
+        payloads: Collection[str],
         *,
-        heard: Callable[[str], object] = lambda payload: None,
+        on_payload: Callable[[str], object] = lambda payload: None,
         listen: bool = True,
         nudger: Nudger | None = None,
     ) -> None:
         super().__init__()
-        self.of: Collection[str] = frozenset(of)
-        self._heard = heard
+        self.payloads: Collection[str] = frozenset(payloads)
+        self._on_payload = on_payload
         self._listen, self._nudger = listen, nudger
         self.polls = not listen
         """Whether nothing is heard of others: LISTEN is off, or a pooler stands between."""
@@ -56,12 +56,12 @@ class Listener(threading.Event):
             for end in self._pair:
                 end.setblocking(False)
             if self._nudger is not None:
-                self._nudger.ears |= {self}
+                self._nudger.listeners |= {self}
 
     def close(self) -> None:
         """Hear nothing any more. Idempotent."""
         if self._nudger is not None:
-            self._nudger.ears -= {self}
+            self._nudger.listeners -= {self}
         pair, self._pair = self._pair, None
         for end in pair or ():
             end.close()
@@ -75,13 +75,13 @@ class Listener(threading.Event):
         if self._nudger is not None:
             self._nudger.backend = 0
         if not self.polls:
-            conn.add_notify_handler(lambda found: self._notified(found.payload, found.pid))
+            conn.add_notify_handler(lambda found: self._on_notification(found.payload, found.pid))
             conn.execute(SQL["listen"])
 
-    def hear(self, payload: str) -> None:
+    def notify(self, payload: str) -> None:
         """Of one of this process's commits, or another's."""
-        if payload in self.of:
-            self._heard(payload)
+        if payload in self.payloads:
+            self._on_payload(payload)
             self.set()
 
     def set(self) -> None:
@@ -107,24 +107,24 @@ class Listener(threading.Event):
                 if fd == ear.fileno():
                     ear.recv(4096)  # a leftover of what was set before is one look more
                 else:
-                    self._listen_to(conn)
+                    self._read_notifications(conn)
         return self.is_set()
 
-    def _listen_to(self, conn: Connection) -> None:
+    def _read_notifications(self, conn: Connection) -> None:
         # PERF: libpq's own calls; `conn.notifies` costs a wait more (benchmarks/jobs).
         conn.pgconn.consume_input()
         while (found := conn.pgconn.notifies()) is not None:
-            self._notified(found.extra.decode(), found.be_pid)
+            self._on_notification(found.extra.decode(), found.be_pid)
 
-    def _notified(self, payload: str, backend: int) -> None:
-        if payload in self.of and (self._nudger is None or backend != self._nudger.backend):
-            self._heard(payload)  # else we have heard of our own commit
+    def _on_notification(self, payload: str, backend: int) -> None:
+        if payload in self.payloads and (self._nudger is None or backend != self._nudger.backend):
+            self._on_payload(payload)  # else we have heard of our own commit
             super().set()  # this is the thread that rests: no need to wake it
 
 
 def pause(in_a_row: int) -> float:
     """Seconds between two NOTIFYs or reads, of which so many in a row came without a rest."""
-    return next((seconds for count, seconds in BUSY if in_a_row >= count), INTERVAL)
+    return next((seconds for count, seconds in BUSY_INTERVALS if in_a_row >= count), INTERVAL)
 
 
 class Nudger(DatabaseThread):
@@ -141,7 +141,7 @@ class Nudger(DatabaseThread):
         self._waiting: set[str] = set()  # each operation on it is atomic
         self._in_a_row = 0
         self._last = 0.0  # when somebody nudged or was let ride, by time.monotonic()
-        self.ears: frozenset[Listener] = frozenset()
+        self.listeners: frozenset[Listener] = frozenset()
         # The number that its notifications come from, 0 = not known. SAFETY: ears forget it when
         # they connect anew: after a restart the number may be another process's.
         self.backend = 0
@@ -155,8 +155,8 @@ class Nudger(DatabaseThread):
         self._waiting.add(payload)
         if not self.wake.is_set():  # PERF: a look costs less than the lock
             self.wake.set()
-        for ears in self.ears:
-            ears.hear(payload)
+        for listener in self.listeners:
+            listener.notify(payload)
 
     def notifies_in_transaction(self, payload: str) -> bool:
         """Whether the transaction that nudges may send this NOTIFY itself, in place of `nudge`.
@@ -166,7 +166,9 @@ class Nudger(DatabaseThread):
         second at most, and not for what this process waits for itself.
         """
         now = time.monotonic()
-        if now - self._last < QUIET or any(payload in ears.of for ears in self.ears):
+        if now - self._last < QUIET or any(
+            payload in listener.payloads for listener in self.listeners
+        ):
             return False
         self._last = now
         return True

@@ -14,7 +14,7 @@ import psycopg
 
 from .. import db
 from .channels import STUCK, Channels
-from .hub import Encode, Event, Opened, TopicKey, Wanted, always
+from .hub import Encode, Event, IsWanted, Opened, TopicKey, always
 
 NOT_STARTED = (False, "F452: the hub is not started")
 
@@ -42,7 +42,7 @@ class MemoryHub:
     @property
     def ready(self) -> tuple[bool, str]:
         """As `Hub.ready`."""
-        self._channels.relieve()
+        self._channels.replace_stuck()
         return (False, STUCK) if self._channels.stuck else self._state
 
     def start(self) -> None:
@@ -56,12 +56,12 @@ class MemoryHub:
         self._channels.stop()
 
     def subscribe(
-        self, key: TopicKey, last_event_id: str | None = None, wanted: Wanted = always
+        self, key: TopicKey, last_event_id: str | None = None, is_wanted: IsWanted = always
     ) -> Opened:
         """As `Hub.subscribe`."""
         subscription, exact = self._channels.subscribe(key, last_event_id)
         missed = last_event_id is not None and not exact
-        return Opened(subscription, self._channels.resumed(None if missed else []))
+        return Opened(subscription, self._channels.first_bytes(None if missed else []))
 
     def publish(self, event: Event) -> None:
         """As `Hub.publish`."""

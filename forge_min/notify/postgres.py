@@ -15,24 +15,24 @@ from typing import Any, NamedTuple
 import psycopg
 
 from .. import db
-from ..db import DATABASE_ERRORS, Connect, Connection, DatabaseThread, NoAnswer, ThreadConnection
+from ..db import DATABASE_ERRORS, Connect, Connection, DatabaseThread, NoResponse, ThreadConnection
 from ..errors import ForgeError
 from .channels import STUCK, Channels
-from .eventlog import MARKS, Reader, delete_old, publish_tx
-from .hub import Batch, Encode, Event, Opened, TopicKey, Wanted, always, status_frame
+from .eventlog import MARKS, EventLogReader, delete_old, publish_tx
+from .hub import Batch, Encode, Event, IsWanted, Opened, TopicKey, always, status_frame
 from .listener import Listener, Nudger, pause
 
 log = logging.getLogger("forge_min.notify")
-SAME = 3  # reads without an answer, then what they ask for may be too much: begin anew
-GLANCE = 0.2  # seconds between looks at whether to stop
+FORGET_AFTER = 3  # reads without an answer, then what they ask for may be too much: begin anew
+STOP_CHECK = 0.2  # seconds between looks at whether to stop
 EVENTS = frozenset("e")  # the nudge that says there are some
 CATCH_UP = 1.0  # seconds that a first subscriber waits for the read before it
-SURE = 0.05  # seconds before that in which a read may be too late for who waits
+LATE_MARGIN = 0.05  # seconds before that in which a read may be too late for who waits
 GRACE = 1.0  # seconds from a subscriber's coming in which the hub hears
 NOT_CONNECTED = "F452: the hub is not connected to the database"
 
 
-class _Silence(NamedTuple):
+class _WakeUp(NamedTuple):
     """One that a subscriber has ended. over: set once what was committed in it is read. until: when
     nobody waits for that any more, by time.monotonic().
     """
@@ -73,22 +73,24 @@ class PostgresHub:
         self._interval = min(poll_interval, heartbeat)
         self._retention = retention
         self._window = resume_window
-        self._ears = Listener((), listen=listen, nudger=nudger)
-        self._attended = time.monotonic()  # when a subscriber came
-        self._ending: _Silence | None = None  # until a read that began after its end succeeds
-        self._calling = threading.Lock()  # LOCK: one at a time begins an `_ending`
+        self._listener = Listener((), listen=listen, nudger=nudger)
+        self._subscribed_at = time.monotonic()  # when a subscriber came
+        self._wake_up_pending: _WakeUp | None = (
+            None  # until a read that began after its end succeeds
+        )
+        self._wake_up_lock = threading.Lock()  # LOCK: one at a time begins an `_wake_up_pending`
         self._read_at = 0.0
-        self._in_a_row = 0  # reads that were wanted before their pause was over
-        self._reader = Reader()
-        self._loop = DatabaseThread("hub", self._step, connect, heartbeat, wake=self._ears)
-        self._side = ThreadConnection(connect, 2 * heartbeat)  # thread hub-encode
-        self._replay_link = ThreadConnection(connect, 2 * heartbeat)  # thread hub-replay
-        self._lost = False  # every open stream has been told so
-        self._channels = Channels(encode, ring, resume_window, begin, self._delete)
-        self._delete_at = 0.0  # thread hub-encode
+        self._reads_in_a_row = 0  # reads that were wanted before their pause was over
+        self._reader = EventLogReader()
+        self._loop = DatabaseThread("hub", self._step, connect, heartbeat, wake=self._listener)
+        self._retention_connection = ThreadConnection(connect, 2 * heartbeat)  # thread hub-encode
+        self._replay_connection = ThreadConnection(connect, 2 * heartbeat)  # thread hub-replay
+        self._announced_lost = False  # every open stream has been told so
+        self._channels = Channels(encode, ring, resume_window, begin, self._delete_old)
+        self._delete_due = 0.0  # thread hub-encode
         self._state = (False, NOT_CONNECTED)
         self.reconnects = 0
-        self._unanswered = 0  # reads in a row
+        self._timeouts = 0  # reads in a row
 
     # -- the protocol -----------------------------------------------------------------------------
 
@@ -100,7 +102,7 @@ class PostgresHub:
     @property
     def polls(self) -> bool:
         """Whether events are found by polling alone: LISTEN is off, or a pooler stands between."""
-        return self._ears.polls
+        return self._listener.polls
 
     @property
     def refreshes(self) -> Mapping[str, int]:
@@ -112,13 +114,13 @@ class PostgresHub:
         """How old the newest event of the last batch was when it was read, by the database's
         clock; 0 while nobody's are read.
         """
-        return self._reader.lag if self._ears.of else 0.0
+        return self._reader.lag if self._listener.payloads else 0.0
 
     def start(self, quiet: float = 0.0) -> None:
         """As `Hub.start`: the threads `hub`, `hub-encode` and `hub-replay`. quiet: seconds in which
         it connects only where it is woken.
         """
-        self._ears.open()
+        self._listener.open()
         self._channels.start()
         self._loop.start(quiet)
 
@@ -126,44 +128,46 @@ class PostgresHub:
         """As `Hub.stop`."""
         self._loop.stop()
         self._channels.stop()
-        self._side.close()
-        self._replay_link.close()
+        self._retention_connection.close()
+        self._replay_connection.close()
         self._state = (False, NOT_CONNECTED)
-        self._ears.close()
+        self._listener.close()
 
     def subscribe(
-        self, key: TopicKey, last_event_id: str | None = None, wanted: Wanted = always
+        self, key: TopicKey, last_event_id: str | None = None, is_wanted: IsWanted = always
     ) -> Opened:
         """As `Hub.subscribe`: from the ring, else from the log, else a refresh with reason
         resume.
         """
-        self._attend()
+        self._wake_up()
         subscription, exact = self._channels.subscribe(key, last_event_id)
-        if not self._ears.of:  # fallen silent in between, for this one was not there yet
-            self._attend()
+        if not self._listener.payloads:  # fallen silent in between, for this one was not there yet
+            self._wake_up()
         first = b""
         if not exact and last_event_id is not None:
             # SAFETY: read after the subscription stands: what is not in the log yet comes through
             # the ring.
-            frames = self._channels.replay(key, lambda: self._missed(key, last_event_id), wanted)
-            first = self._channels.resumed(frames)
+            frames = self._channels.replay(key, lambda: self._missed(key, last_event_id), is_wanted)
+            first = self._channels.first_bytes(frames)
         # SAFETY: as above: that it is live again comes through the ring.
-        return Opened(subscription, first + status_frame("reconnecting") * self._lost)
+        return Opened(subscription, first + status_frame("reconnecting") * self._announced_lost)
 
-    def _attend(self) -> None:
+    def _wake_up(self) -> None:
         """Hear each commit from now on. What was committed earlier and nobody has read is nobody's:
         the subscriber that ends the silence waits until it is read.
         """
-        self._attended = time.monotonic()
-        if self._ears.of and self._ending is None:  # SAFETY: in this order, which is not theirs
+        self._subscribed_at = time.monotonic()
+        if (
+            self._listener.payloads and self._wake_up_pending is None
+        ):  # SAFETY: in this order, which is not theirs
             return
-        with self._calling:
-            ending = self._ending
+        with self._wake_up_lock:
+            ending = self._wake_up_pending
             if ending is None:
-                ending = _Silence(threading.Event(), time.monotonic() + CATCH_UP)
-                self._ending = ending
-                self._ears.of = EVENTS
-                self._ears.set()
+                ending = _WakeUp(threading.Event(), time.monotonic() + CATCH_UP)
+                self._wake_up_pending = ending
+                self._listener.payloads = EVENTS
+                self._listener.set()
         ending.over.wait(max(0.0, ending.until - time.monotonic()))
 
     def publish(self, event: Event) -> None:
@@ -181,8 +185,8 @@ class PostgresHub:
         try:
             self._wait(self._catch_up())
         except Exception as err:
-            self._unanswered += isinstance(err, NoAnswer)
-            if self._unanswered == SAME:
+            self._timeouts += isinstance(err, NoResponse)
+            if self._timeouts == FORGET_AFTER:
                 self._reader.forget()
             self.reconnects += 1
             why = f"{err.code}: {err}" if isinstance(err, ForgeError) else NOT_CONNECTED
@@ -196,29 +200,29 @@ class PostgresHub:
         conn = self._loop.connection()
         if fresh:
             self._attach(conn)
-        self._read_at, ending = time.monotonic(), self._ending
+        self._read_at, ending = time.monotonic(), self._wake_up_pending
         events = self._read(conn)  # the heartbeat as well
-        self._unanswered = 0
+        self._timeouts = 0
         # Who did not wait any longer must not hear what came before him.
-        if events is None or (ending is not None and time.monotonic() > ending.until - SURE):
+        if events is None or (ending is not None and time.monotonic() > ending.until - LATE_MARGIN):
             self._channels.refresh_all("reconnect")
         else:
             self._channels.submit(events)
         self._state = (True, "")
         self._announce(lost=False)
         if ending is not None:
-            self._ending = None
+            self._wake_up_pending = None
             ending.over.set()
         return conn
 
     def _announce(self, *, lost: bool) -> None:
         """Tell every open stream when the database is lost, and when events arrive again."""
-        if lost != self._lost:
-            self._lost = lost
+        if lost != self._announced_lost:
+            self._announced_lost = lost
             self._channels.publish_all(status_frame("reconnecting" if lost else "live"))
 
     def _attach(self, conn: Connection) -> None:
-        self._ears.attach(conn)
+        self._listener.attach(conn)
         if not self.polls:  # through a pooler a session's settings would reach others
             conn.execute("set enable_seqscan = off")
         self._reader.attach(conn)
@@ -234,48 +238,48 @@ class PostgresHub:
     def _wait(self, conn: Connection) -> None:
         """Wait until a read is wanted: by a nudge, or because the interval is over."""
         deadline, left = time.monotonic() + self._interval, self._interval
-        if self._ears.of and self._alone():
+        if self._listener.payloads and self._is_unused():
             # PERF: else each commit is read at once, for nobody (benchmarks/http, create).
-            self._ears.of = frozenset()
-            if not self._alone():  # who came in between has seen that we hear
-                self._ears.of = EVENTS
-                self._ears.set()
+            self._listener.payloads = frozenset()
+            if not self._is_unused():  # who came in between has seen that we hear
+                self._listener.payloads = EVENTS
+                self._listener.set()
         while not self._loop.stopping.is_set() and left > 0:
-            self._channels.relieve()
-            if self._ears.rest(conn, min(left, GLANCE)):
+            self._channels.replace_stuck()
+            if self._listener.rest(conn, min(left, STOP_CHECK)):
                 # Who publishes much nudges often: one read serves all within 2 ms, and while that
                 # goes on within 5 and 10.
-                left = self._read_at + pause(self._in_a_row) - time.monotonic()
-                self._in_a_row = self._in_a_row + 1 if left > 0 else 0
+                left = self._read_at + pause(self._reads_in_a_row) - time.monotonic()
+                self._reads_in_a_row = self._reads_in_a_row + 1 if left > 0 else 0
                 self._loop.stopping.wait(left)
                 break
             left = deadline - time.monotonic()
-        self._ears.clear()
+        self._listener.clear()
 
-    def _alone(self) -> bool:
-        return time.monotonic() > self._attended + GRACE and not self._channels.any
+    def _is_unused(self) -> bool:
+        return time.monotonic() > self._subscribed_at + GRACE and not self._channels.any
 
     # -- thread hub-encode ------------------------------------------------------------------------
 
-    def _delete(self) -> None:
-        if not self._state[0] or time.monotonic() < self._delete_at:
+    def _delete_old(self) -> None:
+        if not self._state[0] or time.monotonic() < self._delete_due:
             return
         # A mark is due by the database's clock; asking four times per period is near it.
-        self._delete_at = time.monotonic() + self._retention / MARKS / 4
+        self._delete_due = time.monotonic() + self._retention / MARKS / 4
         try:
-            if delete_old(self._side.connection(), self._retention):
-                self._delete_at = 0.0
+            if delete_old(self._retention_connection.connection(), self._retention):
+                self._delete_due = 0.0
         except DATABASE_ERRORS as err:
             log.warning("the hub could not delete old events: %s", err)
-            self._side.close()
+            self._retention_connection.close()
 
     # -- thread hub-replay ------------------------------------------------------------------------
 
     def _missed(self, key: TopicKey, last_event_id: str) -> list[Event] | None:
         try:
-            conn = self._replay_link.connection()
+            conn = self._replay_connection.connection()
             return self._reader.since(conn, last_event_id, key, self._window)
         except DATABASE_ERRORS as err:
             log.warning("a stream could not be resumed: %s", err)
-            self._replay_link.close()
+            self._replay_connection.close()
             return None

@@ -17,7 +17,7 @@ from typing import Any
 import psycopg
 import pytest
 from forge_min.db import Database, connect, run, transaction
-from forge_min.db.connection import _refusal
+from forge_min.db.connection import _connection_error
 from forge_min.errors import ConfigError, ForgeError, Unavailable
 from forge_min.testing import TestDatabase
 from psycopg import sql
@@ -150,7 +150,7 @@ def test_a_missing_socket_is_one_clear_line(tmp_path):
     ],
 )
 def test_what_libpq_says_is_told_as_what_it_means(text, expected):
-    assert expected in _refusal(text, {"host": "db", "user": "me"}).message
+    assert expected in _connection_error(text, {"host": "db", "user": "me"}).message
 
 
 @pytest.mark.db
@@ -312,7 +312,7 @@ def test_a_thread_whose_read_ignores_its_cancel_is_no_verified_database(
     database = Database(fresh_database.app_url)
     with ThreadPoolExecutor(1) as other:
         waits = other.submit(database.connection).result()
-        waits.patient, waits.asked, waits.deadline = True, 1.0, 2.0
+        waits.may_block, waits.busy_since, waits.deadline = True, 1.0, 2.0
         assert database.verified() is database.connection()
         waits.cancelled = waits.deadline
         with pytest.raises(Unavailable, match="1 threads wait"):
@@ -327,13 +327,13 @@ def test_a_thread_that_waits_on_a_lost_connection_is_no_verified_database(
     database = Database(fresh_database.app_url)
     with ThreadPoolExecutor(1) as other:
         waits = other.submit(database.connection).result()
-        waits.patient = True
+        waits.may_block = True
         waiting = other.submit(run, waits, "select pg_sleep(60)")
         terminated(fresh_database.app_url, database.connection())
         with suppress(Unavailable):
             run(database.connection(), "select 1")
         until = time.monotonic() + 20
-        while not waits.asked:
+        while not waits.busy_since:
             assert time.monotonic() < until
         with pytest.raises(Unavailable, match="1 threads wait") as caught:
             database.verified()

@@ -102,10 +102,12 @@ def test_clients_that_come_back_for_an_event_that_hangs_cost_nobody_anything(
         kit.wait_for(lambda: rings.stuck)
         began = time.monotonic()
         assert rings.replay(kit.key(), lambda: [poison]) is None, "asked of a stuck encoder"
-        rings.relieve()
-        for _ in range(encoding.SPARE + 1):
+        rings.replace_stuck()
+        for _ in range(encoding.MAX_LOST_THREADS + 1):
             assert rings.replay(kit.key(), lambda: [poison]) is None
-        assert time.monotonic() - began < encoding.ANSWER * encoding.SPARE, "each would wait"
+        assert time.monotonic() - began < encoding.REPLAY_TIMEOUT * encoding.MAX_LOST_THREADS, (
+            "each would wait"
+        )
         rings.submit([Event("airports", "airport.updated", resource_id="after")])
         other.until(lambda me: me.heard == ["after"])
         assert not rings.stuck

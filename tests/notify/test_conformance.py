@@ -157,7 +157,7 @@ def test_an_encoder_that_does_not_return_costs_its_own_key_and_nobody_else(
     other = kit.Listener(hub.subscribe(kit.key(topic="airports"))[0])
     try:
         hub.publish(event(1))
-        time.sleep(encoding.LONG + 0.3)
+        time.sleep(encoding.STUCK_AFTER + 0.3)
         hub.publish(event(2, topic="airports"))
         bad.until(lambda me: me.refreshes >= 1)
         good.until(lambda me: me.heard == ["1"])
@@ -183,9 +183,9 @@ def test_a_hub_whose_encoder_never_returns_is_not_ready_until_it_does(
 
     hub = make(hanging)
     listener = kit.Listener(hub.subscribe(kit.key(topic="late"))[0])
-    held = [hub.subscribe(kit.key(topic=f"t{n}"))[0] for n in range(encoding.SPARE)]
+    held = [hub.subscribe(kit.key(topic=f"t{n}"))[0] for n in range(encoding.MAX_LOST_THREADS)]
     try:
-        for n in range(encoding.SPARE):
+        for n in range(encoding.MAX_LOST_THREADS):
             hub.publish(event(n, topic=f"t{n}"))
         hub.publish(event(9, topic="late"))
 
@@ -201,7 +201,7 @@ def test_a_hub_whose_encoder_never_returns_is_not_ready_until_it_does(
     monkeypatch.setattr(encoding, "LONG", 1.0)
     hub.publish(event(11, topic="late"))
     listener.until(lambda me: "11" in me.heard)
-    assert len(held) == encoding.SPARE
+    assert len(held) == encoding.MAX_LOST_THREADS
 
 
 def test_a_subscriber_that_comes_back_gets_exactly_what_it_missed(make: Make, kit: Any) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import psycopg
 import pytest
 from forge_min import db, notify
-from forge_min.db.thread import FIRST, NoAnswer
+from forge_min.db.thread import FIRST_PAUSE, NoResponse
 from forge_min.errors import Unavailable
 from forge_min.notify import Event
 from forge_min.notify.eventlog import SQL
@@ -476,7 +476,7 @@ def test_a_batch_too_large_for_the_heartbeat_is_a_refresh_in_the_end(
     def too_slow(conn: db.Connection) -> Any:
         if hub._reader._snapshot and len(asked) < 50:
             asked.append(hub._reader._snapshot)
-            raise NoAnswer("the server did not answer")
+            raise NoResponse("the server did not answer")
         return read(conn)
 
     monkeypatch.setattr(hub._reader, "read", too_slow)
@@ -496,9 +496,9 @@ def test_a_database_that_refuses_is_asked_again_with_pauses_that_grow(house: Any
     hub.start()
     kit.wait_for(lambda: len(attempts) >= 6)
     pauses = [later - earlier for earlier, later in pairwise(attempts)]
-    assert min(pauses) >= FIRST / 2, "more than 40 attempts a second"
+    assert min(pauses) >= FIRST_PAUSE / 2, "more than 40 attempts a second"
     assert sum(pauses[3:]) > 2 * sum(pauses[:2]) and hub.reconnects >= 5
-    assert len({round(pause / FIRST, 3) for pause in pauses}) == len(pauses), "no jitter"
+    assert len({round(pause / FIRST_PAUSE, 3) for pause in pauses}) == len(pauses), "no jitter"
 
 
 def test_a_server_that_stops_answering_is_given_up_within_two_heartbeats(

@@ -27,7 +27,7 @@ TICK = 0.005  # seconds between two looks at postmaster.pid
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class LaunchStrategy:
     """How PostgreSQL's programs are run. user: as `keeper` takes it. owner: of the data, "" = as it
     is. home: the folder that holds `pg`. lock: a descriptor that all programs inherit.
     """
@@ -44,7 +44,7 @@ class Place:
         """PostgreSQL's data."""
         return self.home / "pg"
 
-    def keep(self, program: str, *arguments: str, output: int | IO[bytes]) -> Keeper:
+    def start(self, program: str, *arguments: str, output: int | IO[bytes]) -> GuardedProcess:
         """Start one of PostgreSQL's programs; it ends when the keeper's stdin is closed."""
         code = (files(__package__ or "") / "process_guard.py").read_text("utf-8")
         command = [str(self.binaries.folder / program), *arguments]
@@ -62,25 +62,25 @@ class Place:
 
     def run(self, program: str, *arguments: str) -> None:
         """Run one of PostgreSQL's programs to its end. Raises Unavailable F422."""
-        with self.keep(program, *arguments, output=subprocess.PIPE) as process:
+        with self.start(program, *arguments, output=subprocess.PIPE) as process:
             said = process.stdout.read() if process.stdout else b""
         if process.returncode != 0:
-            raise failed(program, said.decode("utf-8", "replace"))
+            raise launch_error(program, said.decode("utf-8", "replace"))
 
-    def claim(self) -> None:
+    def prepare(self) -> None:
         """Try it, and give the data to its user. Raises Unavailable F422."""
         look = 'cd "$0" && exec "$1" --version'
         program = str(self.binaries.folder / "postgres")
         self.run("/bin/sh", "-c", look, str(self.home), program)
-        self.give(self.pg)
+        self._chown(self.pg)
 
-    def give(self, path: Path) -> None:
+    def _chown(self, path: Path) -> None:
         """Make a file or folder of our own the user's. Raises Unavailable F422."""
         if self.owner and path.exists():
             command = ["chown", "-hR", self.owner, str(path)]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode != 0:
-                raise failed("chown", done.stderr)
+                raise launch_error("chown", done.stderr)
 
     def initialise(self, password: str) -> None:
         """Run initdb where there is no data. A crash leaves pg.new, which the next start removes.
@@ -98,14 +98,14 @@ class Place:
             rules = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
         common = ["--username=postgres", "--auth=scram-sha-256", "--encoding=UTF8", "--no-sync"]
         try:
-            self.give(new)
-            self.give(secret)
+            self._chown(new)
+            self._chown(secret)
             self.run("initdb", f"--pgdata={new}", f"--pwfile={secret}", *common, *rules)
         finally:
             secret.unlink()
         new.rename(self.pg)
 
-    def wait_ready(self, server: Keeper, log: Path) -> None:
+    def wait_ready(self, server: GuardedProcess, log: Path) -> None:
         """Wait until postmaster.pid says "ready" (its 8th line, as pg_ctl reads it).
 
         Raises Unavailable F422.
@@ -113,7 +113,7 @@ class Place:
         deadline = time.monotonic() + START_TIMEOUT
         while self._state() != "ready":
             if server.poll() is not None or time.monotonic() > deadline:
-                raise failed("postgres", log.read_text("utf-8", "replace"))
+                raise launch_error("postgres", log.read_text("utf-8", "replace"))
             time.sleep(TICK)  # PostgreSQL only writes a file; pg_ctl polls it as well
 
     def _state(self) -> str:
@@ -124,22 +124,22 @@ class Place:
         return lines[7].strip() if len(lines) > 7 else ""
 
 
-Keeper = subprocess.Popen[bytes]
+GuardedProcess = subprocess.Popen[bytes]
 
 
-def failed(program: str, said: str) -> Unavailable:
+def launch_error(program: str, said: str) -> Unavailable:
     """The error of a program that ended, with the last of what it said."""
     return Unavailable(f"{Path(program).name} failed: {said.strip()[-800:]}", code="F422")
 
 
-def find_place(data: Path, binaries: Binaries, lock: int) -> Place:
+def find_strategy(data: Path, binaries: Binaries, lock: int) -> LaunchStrategy:
     """The best place that works here. Raises Unavailable F421 when none does."""
     if os.geteuid() != 0:
-        return Place("direct", "", "", binaries, data, lock)
+        return LaunchStrategy("direct", "", "", binaries, data, lock)
     refusals = []
-    for place in _ways(data, binaries, lock):
+    for place in _root_strategies(data, binaries, lock):
         try:
-            place.claim()
+            place.prepare()
             return place
         except Unavailable as err:
             refusals.append(f"{place.mode}: {err.message.splitlines()[-1]}")
@@ -150,13 +150,13 @@ def find_place(data: Path, binaries: Binaries, lock: int) -> Place:
     )
 
 
-def _ways(data: Path, binaries: Binaries, lock: int) -> Iterator[Place]:
-    yield Place("namespace", "namespace", "0:0", binaries, data, lock)
-    yield Place("nobody", NOBODY, NOBODY, binaries, data, lock)
+def _root_strategies(data: Path, binaries: Binaries, lock: int) -> Iterator[LaunchStrategy]:
+    yield LaunchStrategy("namespace", "namespace", "0:0", binaries, data, lock)
+    yield LaunchStrategy("nobody", NOBODY, NOBODY, binaries, data, lock)
     stage = _stage(data)
-    yield Place("staged", NOBODY, NOBODY, binaries, stage, lock)
+    yield LaunchStrategy("staged", NOBODY, NOBODY, binaries, stage, lock)
     copied = Binaries(_copy_programs(binaries.folder, stage / "install"), binaries.major)
-    yield Place("staged", NOBODY, NOBODY, copied, stage, lock)
+    yield LaunchStrategy("staged", NOBODY, NOBODY, copied, stage, lock)
 
 
 def _stage(data: Path) -> Path:
@@ -180,7 +180,7 @@ def _copy_programs(bin: Path, target: Path) -> Path:
     return target / bin.relative_to(package.parent)
 
 
-def bring_home(data: Path) -> None:
+def collect_data(data: Path) -> None:
     """Bring the data of a stage home and remove the stage, also one that a killed run left behind.
 
     No server may run in it. Every step may be interrupted and done again.

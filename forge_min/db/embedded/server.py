@@ -29,7 +29,7 @@ from ..migrate import migration_lock
 from ..roles import ensure_app_role
 from ..statements import load_sql
 from . import binaries
-from .launcher import Keeper, Place, bring_home, find_place, write_private
+from .launcher import GuardedProcess, LaunchStrategy, collect_data, find_strategy, write_private
 
 LOCK_TIMEOUT = 20.0  # seconds that a server whose starter was killed gets to end
 SQL = load_sql("forge_min.db.embedded", "bootstrap.sql")
@@ -62,7 +62,7 @@ class EmbeddedServer:
         self._wanted_port = self.port
         self._roles = {"admin": "postgres", "owner": self.owner_role, "app": self.app_role}
         self._passwords: dict[str, str] = {}
-        self._process: Keeper | None = None
+        self._process: GuardedProcess | None = None
         self._lock: int | None = None  # a descriptor, held from start to stop
 
     @property
@@ -121,7 +121,7 @@ class EmbeddedServer:
         if lock is not None:
             try:
                 if process is None or process.returncode in (0, 1):
-                    bring_home(self.data)  # else somebody may run still: the next start does it
+                    collect_data(self.data)  # else somebody may run still: the next start does it
             finally:
                 os.close(lock)
 
@@ -134,9 +134,9 @@ class EmbeddedServer:
 
     def _start(self, lock: int) -> None:
         self._lock = lock
-        bring_home(self.data)
+        collect_data(self.data)
         self._passwords = load_credentials(self.data)
-        place = find_place(self.data, self._find(), lock)
+        place = find_strategy(self.data, self._find(), lock)
         place.initialise(self._passwords["admin"])
         self.mode, self.port = place.mode, _port(self._wanted_port)
         self._process = self._launch(place)
@@ -148,7 +148,7 @@ class EmbeddedServer:
         major = int(made_by.read_text()) if made_by.exists() else None
         return binaries.find(major, [self.bin] if self.bin else None)
 
-    def _launch(self, place: Place) -> Keeper:
+    def _launch(self, place: LaunchStrategy) -> GuardedProcess:
         # SAFETY: whoever holds the lock knows that no server runs on this folder, so the file is
         # stale. PostgreSQL would believe it where another process has the number by now.
         (place.pg / "postmaster.pid").unlink(missing_ok=True)
@@ -158,7 +158,7 @@ class EmbeddedServer:
         values = {**SETTINGS, **self.settings, "port": str(self.port)}
         settings = [f"--{name}={value}" for name, value in values.items()]
         with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as out:
-            return place.keep("postgres", "-D", str(place.pg), *settings, output=out)
+            return place.start("postgres", "-D", str(place.pg), *settings, output=out)
 
     def _bootstrap(self) -> None:
         with connect(self._url("admin", "postgres")) as conn:
