@@ -37,7 +37,7 @@ def test_events_that_wait_are_bounded_and_what_is_dropped_is_a_refresh(kit: Any)
 def test_a_returning_subscriber_does_not_wait_for_ever(
     kit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoding, "ANSWER", 0.01)
+    monkeypatch.setattr(encoding, "REPLAY_TIMEOUT", 0.01)
     rings = Channels(kit.encode, 64)
     rings.subscribe(kit.key())
     assert rings.replay(kit.key(), list) is None
@@ -84,7 +84,7 @@ def test_an_encoder_may_do_anything_and_the_thread_goes_on(kit: Any, trouble: ob
 def test_clients_that_come_back_for_an_event_that_hangs_cost_nobody_anything(
     kit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoding, "LONG", 0.1)
+    monkeypatch.setattr(encoding, "STUCK_AFTER", 0.1)
     gate = threading.Event()
 
     def hanging(event: Event, audience: str, format: str) -> bytes:
@@ -119,7 +119,7 @@ def test_clients_that_come_back_for_an_event_that_hangs_cost_nobody_anything(
 def test_one_late_answer_is_waited_for_and_those_behind_it_are_not(
     kit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoding, "ANSWER", 1.0)
+    monkeypatch.setattr(encoding, "REPLAY_TIMEOUT", 1.0)
     rings = Channels(kit.encode, 64)  # not started: it never answers
     keys = [kit.key(topic=f"t{number}") for number in range(60)]
     for key in keys:

@@ -174,7 +174,7 @@ def test_an_encoder_that_does_not_return_costs_its_own_key_and_nobody_else(
 def test_a_hub_whose_encoder_never_returns_is_not_ready_until_it_does(
     make: Make, kit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoding, "LONG", 0.05)
+    monkeypatch.setattr(encoding, "STUCK_AFTER", 0.05)
     gate = threading.Event()
 
     def hanging(event: Event, audience: str, format: str) -> bytes:
@@ -198,7 +198,7 @@ def test_a_hub_whose_encoder_never_returns_is_not_ready_until_it_does(
     finally:
         gate.set()
     kit.wait_for(lambda: hub.ready[0])
-    monkeypatch.setattr(encoding, "LONG", 1.0)
+    monkeypatch.setattr(encoding, "STUCK_AFTER", 1.0)
     hub.publish(event(11, topic="late"))
     listener.until(lambda me: "11" in me.heard)
     assert len(held) == encoding.MAX_LOST_THREADS
