@@ -253,7 +253,7 @@ def test_a_connection_that_was_lost_while_idle_is_replaced_before_its_use(
     database = Database(fresh_database.app_url)
     first = database.connection()
     terminated(fresh_database.app_url, first)
-    first.used = 0.0  # long ago
+    first.last_used = 0.0  # long ago
     second = database.connection()
     assert second is not first and first.closed
     assert run(second, "select 1") == [(1,)]
@@ -296,7 +296,7 @@ def test_a_connection_that_a_firewall_has_forgotten_is_replaced_before_its_use(
         forgotten = other.submit(database.connection).result()
         proxy.freeze()
         if idle:
-            forgotten.used -= 6.0
+            forgotten.last_used -= 6.0
         else:
             assert database.verified() is not forgotten, "it is new"
         replaced = other.submit(database.connection).result()

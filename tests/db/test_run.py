@@ -365,7 +365,7 @@ def test_a_read_whose_cancel_has_no_effect_is_cut_and_may_be_sent_again(
         with pytest.raises(Unavailable) as caught:
             db.read(conn, "select 1")
         assert caught.value.code == "F405" and conn.closed
-        assert database._refusal is None, "a new one can be had"
+        assert database._unavailable is None, "a new one can be had"
         assert db.read(database.connection(), "select 1") == [(1,)]
         database.close()
 
