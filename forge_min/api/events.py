@@ -17,10 +17,11 @@ from uuid import UUID
 
 from .. import sse
 from ..auth import Identity, Renew, as_identity, current_identity
+from ..db import DATABASE_ERRORS, DatabaseThread
 from ..errors import BadRequest, Forbidden, NotFound, TooManyConnections, Unauthenticated
 from ..fanout import Lease, Limiter, StreamWriter
 from ..i18n import text
-from ..notify import DATABASE_ERRORS, DatabaseThread, Hub, Opened, TopicKey
+from ..notify import Hub, Opened, TopicKey
 from ..wsgi import Handler, Request, Response, network
 
 log = logging.getLogger("forge_min.wsgi")
@@ -147,7 +148,7 @@ def events_handler(
             last = request.header("Last-Event-ID")
             wanted = partial(_is_connected, request.environ.get("forge.socket"))
             for tenant, name in seat.places:
-                opened.append(hub.subscribe(TopicKey(tenant, name, "", format), last, wanted))
+                opened.append(hub.subscribe(TopicKey(tenant, name, format), last, wanted))
             return _answer(request, writer, opened, lease, heartbeat, patrol, seat)
         except BaseException:
             for one in opened:

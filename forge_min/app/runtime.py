@@ -247,13 +247,12 @@ class Runtime:
         encoder = Encoder(self.registry, app.fragments)
         hub = notify.PostgresHub(
             self._open_direct,
-            encoder.encode,
+            encoder.begin,
             poll_interval=c.poll_interval,
             listen=c.listen,
             retention=c.retention,
             ring=max(64, self._config.sse.buffer_size),
             resume_window=self._config.sse.resume_window,
-            begin=encoder.begin,
             nudger=self._nudger,
         )
         self._stack.callback(hub.stop)

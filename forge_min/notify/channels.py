@@ -17,7 +17,7 @@ from uuid import UUID
 from ..fanout import Subscription
 from ..observe import span
 from .encoding import MAX_REPLAY_BYTES, Channel, EncoderThread, Replayer
-from .hub import Batch, Encode, Event, IsWanted, Read, TopicKey, always, refresh_frame
+from .hub import BeginBatch, Encode, Event, IsWanted, Read, TopicKey, always, refresh_frame
 
 STUCK = "F453: the encoder of events does not return"
 BACKLOG = 10_000  # events that may wait; more become one refresh to all
@@ -43,17 +43,16 @@ class Channels(EncoderThread):
 
     def __init__(
         self,
-        encode: Encode,
+        begin: BeginBatch,
         ring: int,
         window: float = 600.0,
-        begin: Batch | None = None,
         idle: Callable[[], object] = lambda: None,
     ) -> None:
         super().__init__("hub-encode")
         self._ring = ring
         self._window = window
-        self._begin = begin or (lambda events: encode)
-        self._replayer = Replayer(self._begin)
+        self._begin = begin
+        self._replayer = Replayer(begin)
         self._idle = idle
         # LOCK: _lock guards _groups and what is in it too.
         self._groups: dict[tuple[UUID | None, str], dict[TopicKey, Channel]] = {}

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from ..db import DatabaseThread, Replaced
 from ..fanout import Topic
-from .hub import Batch, Encode, Event, IsWanted, Read, TopicKey
+from .hub import BeginBatch, Encode, Event, IsWanted, Read, TopicKey
 
 log = logging.getLogger("forge_min.notify")
 SLOW_CPU = 0.05  # seconds of the thread's own time after which a frame is refused
@@ -95,7 +95,7 @@ class EncoderThread(DatabaseThread):
         own = time.thread_time()
         frame: bytes | None = None
         try:
-            made = encode(event, key.audience, key.format)
+            made = encode(event, key.format)
             frame = made if isinstance(made, bytes) else None
         except BaseException:  # a SystemExit of the user's code must not end the thread
             log.exception("the encoder failed for topic %s", key.topic)
@@ -118,7 +118,7 @@ class Replayer(EncoderThread):
     It serves one subscriber at a time, apart from the live events. begin: see `Channels`.
     """
 
-    def __init__(self, begin: Batch) -> None:
+    def __init__(self, begin: BeginBatch) -> None:
         super().__init__("hub-replay")
         self._begin = begin
         self._hurry_until = 0.0  # until then none waits: the last replay came too late

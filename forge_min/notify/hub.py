@@ -11,8 +11,6 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
-import psycopg
-
 from ..fanout import Subscription
 
 CLOSE = b"event: close\ndata: {}\n\n"
@@ -45,11 +43,10 @@ class Event:
 
 
 class TopicKey(NamedTuple):
-    """Who hears what: a tenant's topic, as one audience may see it, in one wire format."""
+    """The events of one stream: those of a tenant's topic, in one wire format."""
 
     tenant: UUID | None
     topic: str
-    audience: str
     format: str
 
 
@@ -73,10 +70,10 @@ def status_frame(state: str) -> bytes:
     return f'event: status\ndata: {{"state":"{state}"}}\n\n'.encode("ascii")
 
 
-# (event, audience, format) → one whole SSE frame, with its id, or b"" for nothing at all.
-Encode = Callable[[Event, str, str], bytes]
-# Events that are encoded together → what encodes each of them.
-Batch = Callable[[Sequence[Event]], Encode]
+# (event, format) → one whole SSE frame with its id, or b"" to send nothing.
+Encode = Callable[[Event, str], bytes]
+# The events of a batch → the function that encodes each of them.
+BeginBatch = Callable[[Sequence[Event]], Encode]
 # The events that a returning subscriber missed; None where they are not known.
 Read = Callable[[], Sequence[Event] | None]
 # False once the client is gone; called on any thread.
@@ -117,9 +114,3 @@ class Hub(Protocol):
         """Hear of what comes next, and first of what came after `last_event_id`, or get a
         refresh.
         """
-
-    def publish(self, event: Event) -> None:
-        """Publish at once, in a transaction of its own. Raises errors.Unavailable."""
-
-    def publish_tx(self, conn: psycopg.Connection[Any], event: Event) -> None:
-        """Publish when the caller's transaction commits; never when it is rolled back."""

@@ -10,16 +10,13 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import psycopg
-
-from .. import db
 from ..db import DATABASE_ERRORS, Connect, Connection, DatabaseThread, NoResponse, ThreadConnection
 from ..errors import ForgeError
 from .channels import STUCK, Channels
-from .eventlog import MARKS, EventLogReader, delete_old, publish_tx
-from .hub import Batch, Encode, Event, IsWanted, Opened, TopicKey, always, status_frame
+from .eventlog import MARKS, EventLogReader, delete_old
+from .hub import BeginBatch, Event, IsWanted, Opened, TopicKey, always, status_frame
 from .listener import Listener, Nudger, pause
 
 log = logging.getLogger("forge_min.notify")
@@ -58,18 +55,16 @@ class PostgresHub:
     def __init__(
         self,
         connect: Connect,
-        encode: Encode,
+        begin: BeginBatch,
         *,
         poll_interval: float = 1.0,
         listen: bool = True,
         retention: float = 3600.0,
         ring: int = 64,
         resume_window: float = 600.0,
-        begin: Batch | None = None,
         heartbeat: float = 2.5,
         nudger: Nudger | None = None,
     ) -> None:
-        self._connect = connect
         self._interval = min(poll_interval, heartbeat)
         self._retention = retention
         self._window = resume_window
@@ -86,7 +81,7 @@ class PostgresHub:
         self._retention_connection = ThreadConnection(connect, 2 * heartbeat)  # thread hub-encode
         self._replay_connection = ThreadConnection(connect, 2 * heartbeat)  # thread hub-replay
         self._announced_lost = False  # every open stream has been told so
-        self._channels = Channels(encode, ring, resume_window, begin, self._delete_old)
+        self._channels = Channels(begin, ring, resume_window, self._delete_old)
         self._delete_due = 0.0  # thread hub-encode
         self._state = (False, NOT_CONNECTED)
         self.reconnects = 0
@@ -169,15 +164,6 @@ class PostgresHub:
                 self._listener.payloads = EVENTS
                 self._listener.set()
         ending.over.wait(max(0.0, ending.until - time.monotonic()))
-
-    def publish(self, event: Event) -> None:
-        """As `Hub.publish`, on a connection opened for it."""
-        with db.errors_translated(), self._connect() as conn:
-            publish_tx(conn, event, wake="notify")
-
-    def publish_tx(self, conn: psycopg.Connection[Any], event: Event) -> None:
-        """As `Hub.publish_tx`."""
-        publish_tx(conn, event)
 
     # -- thread hub -------------------------------------------------------------------------------
 

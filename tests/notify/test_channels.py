@@ -19,7 +19,7 @@ def events(count: int, first: int = 1) -> list[Event]:
 
 
 def test_events_that_wait_are_bounded_and_what_is_dropped_is_a_refresh(kit: Any) -> None:
-    rings = Channels(kit.encode, 64)
+    rings = Channels(kit.begin(kit.encode), 64)
     listener = kit.Listener(rings.subscribe(kit.key())[0])
     rings.submit(events(6_000))
     rings.submit(events(6_000))
@@ -38,18 +38,18 @@ def test_a_returning_subscriber_does_not_wait_for_ever(
     kit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(encoding, "REPLAY_TIMEOUT", 0.01)
-    rings = Channels(kit.encode, 64)
+    rings = Channels(kit.begin(kit.encode), 64)
     rings.subscribe(kit.key())
     assert rings.replay(kit.key(), list) is None
 
 
 def test_a_replay_with_one_frame_that_failed_is_none(kit: Any) -> None:
-    def picky(event: Event, audience: str, format: str) -> bytes:
+    def picky(event: Event, format: str) -> bytes:
         if event.resource_id == "1":
             raise RuntimeError("no such fragment")
-        return bytes(kit.encode(event, audience, format))
+        return bytes(kit.encode(event, format))
 
-    rings = Channels(picky, 64)
+    rings = Channels(kit.begin(picky), 64)
     rings.subscribe(kit.key())
     rings.start()
     try:
@@ -63,14 +63,14 @@ def test_a_replay_with_one_frame_that_failed_is_none(kit: Any) -> None:
 
 @pytest.mark.parametrize("trouble", [SystemExit(1), KeyboardInterrupt(), "text", None, 7])
 def test_an_encoder_may_do_anything_and_the_thread_goes_on(kit: Any, trouble: object) -> None:
-    def odd(event: Event, audience: str, format: str) -> Any:
+    def odd(event: Event, format: str) -> Any:
         if event.resource_id == "0":
             if isinstance(trouble, BaseException):
                 raise trouble
             return trouble
-        return kit.encode(event, audience, format)
+        return kit.encode(event, format)
 
-    rings = Channels(odd, 64)
+    rings = Channels(kit.begin(odd), 64)
     listener = kit.Listener(rings.subscribe(kit.key())[0])
     rings.start()
     try:
@@ -87,13 +87,13 @@ def test_clients_that_come_back_for_an_event_that_hangs_cost_nobody_anything(
     monkeypatch.setattr(encoding, "STUCK_AFTER", 0.1)
     gate = threading.Event()
 
-    def hanging(event: Event, audience: str, format: str) -> bytes:
+    def hanging(event: Event, format: str) -> bytes:
         if event.resource_id == "poison":
             gate.wait(60)
-        return bytes(kit.encode(event, audience, format))
+        return bytes(kit.encode(event, format))
 
     poison = Event("flights", "flight.updated", resource_id="poison")
-    rings = Channels(hanging, 64)
+    rings = Channels(kit.begin(hanging), 64)
     other = kit.Listener(rings.subscribe(kit.key(topic="airports"))[0])
     rings.start()
     try:
@@ -120,7 +120,7 @@ def test_one_late_answer_is_waited_for_and_those_behind_it_are_not(
     kit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(encoding, "REPLAY_TIMEOUT", 1.0)
-    rings = Channels(kit.encode, 64)  # not started: it never answers
+    rings = Channels(kit.begin(kit.encode), 64)  # not started: it never answers
     keys = [kit.key(topic=f"t{number}") for number in range(60)]
     for key in keys:
         rings.subscribe(key)
@@ -131,22 +131,22 @@ def test_one_late_answer_is_waited_for_and_those_behind_it_are_not(
 
 
 def test_a_replay_is_bounded_in_bytes(kit: Any) -> None:
-    rings = Channels(kit.encode, 64)
-    assert rings.resumed([b"x" * 1000] * 1000) == b"x" * 1_000_000
-    assert b'"resume"' in rings.resumed([b"x" * 1000] * 1100)
-    assert b'"resume"' in rings.resumed(None) and rings.refreshes["resume"] == 2
+    rings = Channels(kit.begin(kit.encode), 64)
+    assert rings.first_bytes([b"x" * 1000] * 1000) == b"x" * 1_000_000
+    assert b'"resume"' in rings.first_bytes([b"x" * 1000] * 1100)
+    assert b'"resume"' in rings.first_bytes(None) and rings.refreshes["resume"] == 2
 
 
 def test_live_events_arrive_while_a_replay_is_held_up(kit: Any) -> None:
     gate, held = threading.Event(), threading.Event()
 
-    def slow(event: Event, audience: str, format: str) -> bytes:
+    def slow(event: Event, format: str) -> bytes:
         if event.resource_id == "missed":
             held.set()
             gate.wait(60)
-        return bytes(kit.encode(event, audience, format))
+        return bytes(kit.encode(event, format))
 
-    rings = Channels(slow, 64)
+    rings = Channels(kit.begin(slow), 64)
     rings.subscribe(kit.key())
     listener = kit.Listener(rings.subscribe(kit.key(topic="airports"))[0])
     missed = [Event("flights", "flight.updated", resource_id="missed")]
@@ -171,8 +171,8 @@ def test_a_replay_is_encoded_in_batches_and_dropped_when_its_client_is_gone(kit:
         batches.append(len(events))
         return kit.encode  # type: ignore[no-any-return]
 
-    last = events(121)[-1], "public", "json"
-    rings = Channels(kit.encode, 64, begin=begin)
+    last = events(121)[-1], "json"
+    rings = Channels(begin, 64)
     rings.subscribe(kit.key())
     rings.start()
     try:

@@ -23,7 +23,7 @@ def test_behind_a_pooler_the_hub_polls_and_says_so(
     url = pooled(house.database.app_url, prepared)
     prepare = "auto" if prepared else "off"
     hub = notify.PostgresHub(
-        lambda: db.connect(url, prepare=prepare), kit.encode, poll_interval=0.05
+        lambda: db.connect(url, prepare=prepare), kit.begin(), poll_interval=0.05
     )
     house.hubs.append(hub)
     hub.start()

@@ -189,7 +189,7 @@ def test_who_resumes_right_after_a_start_gets_what_was_missed(
     listener.count(1)
     earlier.publish(event("two"))
     listener.count(2)
-    hub = postgres.PostgresHub(house.open, kit.encode)
+    hub = kit.PublishingHub(house.open, kit.begin())
     house.hubs.append(hub)
     hub.start(0.1)
     time.sleep(after)
