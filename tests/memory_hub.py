@@ -14,7 +14,7 @@ import psycopg
 from forge_min import db
 from forge_min.notify import BeginBatch, Event, Opened, TopicKey
 from forge_min.notify.channels import STUCK, Channels
-from forge_min.notify.hub import IsWanted, always
+from forge_min.notify.events import IsWanted, always
 
 NOT_STARTED = (False, "F452: the hub is not started")
 

@@ -5,7 +5,7 @@ The loop of threads that work with the database is imported by its path, `db.thr
 """
 
 from .eventlog import check_names, event_fragment, publish_tx
-from .hub import CLOSE, BeginBatch, Encode, Event, Hub, Opened, TopicKey, refresh_frame
+from .events import CLOSE, BeginBatch, Encode, Event, Hub, Opened, TopicKey, refresh_frame
 from .listener import Listener, Nudger
 from .postgres import PostgresHub
 

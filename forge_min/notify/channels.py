@@ -17,7 +17,7 @@ from uuid import UUID
 from ..fanout import Subscription
 from ..observe import span
 from .encoding import MAX_REPLAY_BYTES, Channel, EncoderThread, Replayer
-from .hub import BeginBatch, Encode, Event, IsWanted, Read, TopicKey, always, refresh_frame
+from .events import BeginBatch, Encode, Event, IsWanted, Read, TopicKey, always, refresh_frame
 
 STUCK = "F453: the encoder of events does not return"
 BACKLOG = 10_000  # events that may wait; more become one refresh to all

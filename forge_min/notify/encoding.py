@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from ..db import DatabaseThread, Replaced
 from ..fanout import Topic
-from .hub import BeginBatch, Encode, Event, IsWanted, Read, TopicKey
+from .events import BeginBatch, Encode, Event, IsWanted, Read, TopicKey
 
 log = logging.getLogger("forge_min.notify")
 SLOW_CPU = 0.05  # seconds of the thread's own time after which a frame is refused

@@ -20,7 +20,7 @@ from .. import db
 from ..db import Connection
 from ..errors import ForgeError, Unavailable
 from ..lazy import lazy_pattern
-from .hub import Event, TopicKey
+from .events import Event, TopicKey
 
 Wake = Literal["poll", "notify"]
 SQL = db.load_sql("forge_min.notify", "events.sql")

@@ -16,7 +16,7 @@ from ..db import DATABASE_ERRORS, Connect, Connection, DatabaseThread, NoRespons
 from ..errors import ForgeError
 from .channels import STUCK, Channels
 from .eventlog import MARKS, EventLogReader, delete_old
-from .hub import BeginBatch, Event, IsWanted, Opened, TopicKey, always, status_frame
+from .events import BeginBatch, Event, IsWanted, Opened, TopicKey, always, status_frame
 from .listener import Listener, Nudger, pause
 
 log = logging.getLogger("forge_min.notify")
