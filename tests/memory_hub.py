@@ -20,7 +20,7 @@ NOT_STARTED = (False, "F452: the hub is not started")
 
 
 class MemoryHub:
-    """Keeps the promises of `Hub`; a client that missed more than the ring gets a refresh.
+    """Keeps the promises of `PostgresHub`; a client that missed more than the ring gets a refresh.
 
     begin: called with the events of a batch, returns the function that encodes each of them.
     ring: frames kept per topic key.
@@ -36,29 +36,29 @@ class MemoryHub:
 
     @property
     def refreshes(self) -> Mapping[str, int]:
-        """As `Hub.refreshes`."""
+        """As `PostgresHub.refreshes`."""
         return self._channels.refreshes
 
     @property
     def ready(self) -> tuple[bool, str]:
-        """As `Hub.ready`."""
+        """As `PostgresHub.ready`."""
         self._channels.replace_stuck()
         return (False, STUCK) if self._channels.stuck else self._state
 
     def start(self) -> None:
-        """As `Hub.start`."""
+        """As `PostgresHub.start`."""
         self._state = (True, "")
         self._channels.start()
 
     def stop(self) -> None:
-        """As `Hub.stop`."""
+        """As `PostgresHub.stop`."""
         self._state = NOT_STARTED
         self._channels.stop()
 
     def subscribe(
         self, key: TopicKey, last_event_id: str | None = None, is_wanted: IsWanted = always
     ) -> Opened:
-        """As `Hub.subscribe`."""
+        """As `PostgresHub.subscribe`."""
         subscription, exact = self._channels.subscribe(key, last_event_id)
         missed = last_event_id is not None and not exact
         return Opened(subscription, self._channels.first_bytes(None if missed else []))

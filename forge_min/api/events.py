@@ -21,7 +21,7 @@ from ..db import DATABASE_ERRORS, DatabaseThread
 from ..errors import BadRequest, Forbidden, NotFound, TooManyConnections, Unauthenticated
 from ..fanout import Lease, Limiter, StreamWriter
 from ..i18n import text
-from ..notify import Hub, Opened, TopicKey
+from ..notify import Opened, PostgresHub, TopicKey
 from ..wsgi import Handler, Request, Response, network
 
 log = logging.getLogger("forge_min.wsgi")
@@ -112,7 +112,7 @@ def client_key(request: Request) -> str:
 
 
 def events_handler(
-    hub: Hub,
+    hub: PostgresHub,
     limiter: Limiter,
     writer: StreamWriter,
     *,

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from typing import Any, Protocol, TypedDict, Unpack
+from typing import Any, Protocol
 
 import psycopg
 from psycopg import generators
@@ -81,16 +81,6 @@ class NudgeSender(Protocol):
 
     def notifies_in_transaction(self, payload: str) -> bool:
         """Return whether the transaction must send this NOTIFY itself, without `nudge`."""
-
-
-class Options(TypedDict, total=False):
-    """Keyword arguments of `connect`."""
-
-    application_name: str
-    prepare: str
-    nudger: NudgeSender | None
-    observe: Observe | None
-    jobs: Any
 
 
 class Connection(psycopg.Connection[TupleRow]):
@@ -282,7 +272,7 @@ class Database:
         *,
         opened: Callable[[Connection], object] | None = None,
         patience: float = 0.0,
-        **options: Unpack[Options],
+        **options: Any,
     ) -> None:
         self.url = url
         self._patience = patience

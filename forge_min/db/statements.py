@@ -33,6 +33,7 @@ _REFERENCES = lazy_pattern(  # including tables after commas, with or without an
 )
 _TABLES = lazy_pattern(rf"(?i)(?:^|,)\s*{_TABLE}")
 
+CAPACITY = 100  # statements that stay prepared on a connection, and statements counted
 CAN_CLOSE = pq.version() >= 170000  # PQclosePrepared; a pooler understands its message
 Statement = tuple[str, tuple[int, ...]]  # the text, and the types (OIDs) of its values
 
@@ -108,12 +109,10 @@ class PreparedStatements:
     understands: there the first statements stay.
 
     after: number of uses before a statement is prepared; None: never.
-    capacity: number of statements that stay prepared, and of those counted.
     """
 
-    def __init__(self, after: int | None, capacity: int = 100) -> None:
+    def __init__(self, after: int | None) -> None:
         self._after = after
-        self._capacity = capacity
         self._names: dict[Statement, bytes] = {}
         self._counts: dict[Statement, int] = {}
         self._created = 0
@@ -137,9 +136,9 @@ class PreparedStatements:
         if self._after is None or statement in self._names:
             return None
         self._counts[statement] = count = self._counts.pop(statement, 0) + 1
-        if len(self._counts) > self._capacity:
+        if len(self._counts) > CAPACITY:
             del self._counts[next(iter(self._counts))]
-        full = len(self._names) >= self._capacity
+        full = len(self._names) >= CAPACITY
         if count <= self._after or (full and not CAN_CLOSE):
             return None
         old = self._names.pop(next(iter(self._names))) if full else None

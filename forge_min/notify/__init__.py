@@ -5,12 +5,12 @@ The loop of threads that work with the database is imported by its path, `db.thr
 """
 
 from .eventlog import check_names, event_fragment, publish_tx
-from .events import CLOSE, BeginBatch, Encode, Event, Hub, Opened, TopicKey, refresh_frame
+from .events import BeginBatch, Encode, Event, Opened, TopicKey, refresh_frame
 from .listener import Listener, Nudger
 from .postgres import PostgresHub
 
 __all__ = [
-    "BeginBatch", "CLOSE", "Encode", "Event", "Hub", "Listener",
+    "BeginBatch", "Encode", "Event", "Listener",
     "Nudger", "Opened", "PostgresHub", "TopicKey", "check_names", "event_fragment", "publish_tx",
     "refresh_frame",
 ]  # fmt: skip

@@ -55,14 +55,9 @@ class Channels(EncoderThread):
         self._replayer = Replayer(begin)
         self._idle = idle
         # LOCK: _lock guards _groups and what is in it too.
-        self._groups: dict[tuple[UUID | None, str], dict[TopicKey, Channel]] = {}
+        self.groups: dict[tuple[UUID | None, str], dict[TopicKey, Channel]] = {}
         self._idle_at = 0.0
         self.refreshes = dict.fromkeys(("overflow", "reconnect", "resume"), 0)
-
-    @property
-    def any(self) -> bool:
-        """Whether there is a channel."""
-        return bool(self._groups)
 
     def start(self, quiet: float = 0.0) -> None:
         """As `DatabaseThread.start`, of both threads."""
@@ -89,7 +84,7 @@ class Channels(EncoderThread):
     ) -> tuple[Subscription, bool]:
         """A subscription, and whether it goes on exactly after `last_event_id`."""
         with self._lock:
-            group = self._groups.setdefault((key.tenant, key.topic), {})
+            group = self.groups.setdefault((key.tenant, key.topic), {})
             channel = group.setdefault(key, Channel(self._ring))
             channel.used = time.monotonic()
             after = None if last_event_id is None else channel.ids.get(last_event_id)
@@ -101,7 +96,7 @@ class Channels(EncoderThread):
         """
         self.replace_stuck()
         with self._lock:
-            groups = self._groups
+            groups = self.groups
             events = [event for event in events if (event.tenant_id, event.topic) in groups]
         if len(self._inbox) + len(events) > BACKLOG:
             self._inbox = deque()
@@ -120,7 +115,7 @@ class Channels(EncoderThread):
     def publish_all(self, frame: bytes) -> int:
         """Send a frame without an id to every subscriber. Returns how many there are."""
         with self._lock:
-            topics = [one.topic for group in self._groups.values() for one in group.values()]
+            topics = [one.topic for group in self.groups.values() for one in group.values()]
             for topic in topics:
                 topic.publish(frame)
         return sum(topic.subscribers for topic in topics)
@@ -128,7 +123,7 @@ class Channels(EncoderThread):
     def replay(self, key: TopicKey, read: Read, is_wanted: IsWanted = always) -> list[bytes] | None:
         """As `Replayer.replay`, for `key`, which has a subscriber."""
         with self._lock:
-            channel = self._groups[key.tenant, key.topic][key]
+            channel = self.groups[key.tenant, key.topic][key]
         return None if self.stuck else self._replayer.replay(key, channel, read, is_wanted)
 
     def first_bytes(self, frames: list[bytes] | None) -> bytes:
@@ -142,14 +137,14 @@ class Channels(EncoderThread):
         """Forget the channels that had no subscriber for a whole resume window."""
         now = time.monotonic()
         with self._lock:
-            for name, group in list(self._groups.items()):
+            for name, group in list(self.groups.items()):
                 for key, channel in list(group.items()):
                     if channel.topic.subscribers:
                         channel.used = now
                     elif now - channel.used > self._window:
                         del group[key]
                 if not group:
-                    del self._groups[name]
+                    del self.groups[name]
 
     # -- thread hub-encode ------------------------------------------------------------------------
 
@@ -166,7 +161,7 @@ class Channels(EncoderThread):
     def _deliver(self, encode: Encode, event: Event) -> None:
         # Another tenant's channels are never among these.
         with self._lock:
-            channels = self._groups.get((event.tenant_id, event.topic), {}).items()
+            channels = self.groups.get((event.tenant_id, event.topic), {}).items()
             # One step each: should one not return, another thread finds the rest here.
             self._inbox.extendleft([partial(self._send, encode, *one, event) for one in channels])
 

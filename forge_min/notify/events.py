@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from ..fanout import Subscription
-
-CLOSE = b"event: close\ndata: {}\n\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,34 +81,3 @@ IsWanted = Callable[[], bool]
 def always() -> bool:
     """A client that waits however long it takes."""
     return True
-
-
-class Hub(Protocol):
-    """Carries committed events to the subscribers of this process.
-
-    Every event that is committed reaches each subscriber of its key, or that subscriber gets a
-    refresh; none arrives before its commit.
-    """
-
-    @property
-    def ready(self) -> tuple[bool, str]:
-        """(True, ""), or (False, why): "F451: ..."."""
-
-    @property
-    def refreshes(self) -> Mapping[str, int]:
-        """Refreshes given to subscribers, by reason: of those that fell off their ring the
-        subscription tells.
-        """
-
-    def start(self) -> None:
-        """Start the threads. Idempotent."""
-
-    def stop(self) -> None:
-        """End the threads. Idempotent. Subscriptions stay open and silent."""
-
-    def subscribe(
-        self, key: TopicKey, last_event_id: str | None = None, is_wanted: IsWanted = always
-    ) -> Opened:
-        """Hear of what comes next, and first of what came after `last_event_id`, or get a
-        refresh.
-        """

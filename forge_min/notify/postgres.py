@@ -95,11 +95,6 @@ class PostgresHub:
         return (False, STUCK) if self._channels.stuck else self._state
 
     @property
-    def polls(self) -> bool:
-        """Whether events are found by polling alone: LISTEN is off, or a pooler stands between."""
-        return self._listener.polls
-
-    @property
     def refreshes(self) -> Mapping[str, int]:
         """As `Hub.refreshes`."""
         return self._channels.refreshes
@@ -209,12 +204,12 @@ class PostgresHub:
 
     def _attach(self, conn: Connection) -> None:
         self._listener.attach(conn)
-        if not self.polls:  # through a pooler a session's settings would reach others
+        if not self._listener.polls:  # through a pooler a session's settings would reach others
             conn.execute("set enable_seqscan = off")
         self._reader.attach(conn)
 
     def _read(self, conn: Connection) -> list[Event] | None:
-        if not self.polls:
+        if not self._listener.polls:
             return self._reader.read(conn)
         # READ COMMITTED: the statement that reads has a snapshot of its own in a transaction too.
         with conn.transaction():
@@ -243,7 +238,7 @@ class PostgresHub:
         self._listener.clear()
 
     def _is_unused(self) -> bool:
-        return time.monotonic() > self._subscribed_at + GRACE and not self._channels.any
+        return time.monotonic() > self._subscribed_at + GRACE and not self._channels.groups
 
     # -- thread hub-encode ------------------------------------------------------------------------
 

@@ -157,7 +157,7 @@ def test_what_libpq_says_is_told_as_what_it_means(text, expected):
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"password": SECRET}, "another password of user app"),
+        ({"password": SECRET}, "rejects the password of user app"),
         ({"user": "stranger", "password": SECRET}, "user stranger"),
         ({"dbname": "nowhere"}, "database nowhere does not exist"),
         ({"sslmode": "require"}, "TLS"),

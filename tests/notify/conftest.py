@@ -100,7 +100,7 @@ class Maintainer:
     """A hub factory over one fresh database, as the app's role."""
 
     database: TestDatabase
-    hubs: list[notify.Hub] = field(default_factory=list)
+    hubs: list[Any] = field(default_factory=list)
     nudgers: list[notify.Nudger] = field(default_factory=list)
     conns: list[db.Connection] = field(default_factory=list)
 

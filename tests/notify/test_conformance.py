@@ -269,7 +269,7 @@ def test_a_topic_without_subscribers_goes_away_after_the_window(make: Make, kit:
     subscription = hub.subscribe(kit.key()).subscription
     kept = hub.subscribe(kit.key(topic="airports")).subscription
     subscription.close()
-    kit.wait_for(lambda: len(hub._channels._groups) == 1)
+    kit.wait_for(lambda: len(hub._channels.groups) == 1)
     assert not kept.closed
 
 
