@@ -1,8 +1,4 @@
-"""Committed changes on their way to whoever listens: the event log, the hubs that read it, the
-nudger.
-
-The loop of threads that work with the database is imported by its path, `db.thread`.
-"""
+"""Live events: the log of committed changes, the hub that reads it, and notifications."""
 
 from .eventlog import check_names, event_fragment, publish_tx
 from .events import BeginBatch, Encode, Event, Opened, TopicKey, refresh_frame

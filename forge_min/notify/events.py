@@ -1,7 +1,4 @@
-"""The words of this room: event, topic key, subscription, the hub's own frames and its promise.
-
-No I/O. One conformance suite runs on everything that calls itself a hub.
-"""
+"""The types of the event stream: events, topic keys, subscriptions and the hub's own frames."""
 
 from __future__ import annotations
 
@@ -16,11 +13,17 @@ from ..fanout import Subscription
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One change. topic: a table's name. kind: "flight.updated". version: of the row after the
-    change.
+    """One change of a row, or an event of the application.
 
-    id, window and created_at are given by the log. Ids are not commit order: whoever has seen
-    everything that was visible when the batch of `window` began may ask for the rest by `sse_id`.
+    topic: name of a table.
+    kind: such as "flight.updated".
+    resource_id: the row's key as text.
+    version: of the row after the change.
+    changed: names of the changed fields.
+    payload: more data for the frame; JSON values.
+    tenant_id: of the row; None: it belongs to no tenant.
+    id, window, created_at: set by the log. Ids are not in commit order: `sse_id` resumes a client
+        that has seen everything visible before the batch of `window`.
     """
 
     topic: str
@@ -36,12 +39,12 @@ class Event:
 
     @property
     def sse_id(self) -> str:
-        """The id of this event's frame: "<window>.<id>"."""
+        """The id of the event's frame: "<window>.<id>"."""
         return f"{self.window}.{self.id}"
 
 
 class TopicKey(NamedTuple):
-    """The events of one stream: those of a tenant's topic, in one wire format."""
+    """The key of a channel: a topic of one tenant, in one wire format."""
 
     tenant: UUID | None
     topic: str
@@ -49,22 +52,24 @@ class TopicKey(NamedTuple):
 
 
 class Opened(NamedTuple):
-    """An open subscription. first: bytes to send before anything else, mostly empty."""
+    """An open subscription, and the bytes to send first, usually none."""
 
     subscription: Subscription
     first: bytes
 
 
 def refresh_frame(reason: str, missed: int | None = None) -> bytes:
-    """The frame that tells a page to read everything again. reason: overflow, reconnect or
-    resume.
+    """Return the frame after which a client must read everything again.
+
+    reason: "overflow", "reconnect" or "resume".
+    missed: number of missed frames, if known.
     """
     count = "null" if missed is None else str(missed)
     return f'event: refresh\ndata: {{"reason":"{reason}","missed":{count}}}\n\n'.encode("ascii")
 
 
 def status_frame(state: str) -> bytes:
-    """The frame that says whether events arrive: "live", or "reconnecting" to the database."""
+    """Return the frame with the state of the hub: "live", or "reconnecting" to the database."""
     return f'event: status\ndata: {{"state":"{state}"}}\n\n'.encode("ascii")
 
 
@@ -72,12 +77,12 @@ def status_frame(state: str) -> bytes:
 Encode = Callable[[Event, str], bytes]
 # The events of a batch → the function that encodes each of them.
 BeginBatch = Callable[[Sequence[Event]], Encode]
-# The events that a returning subscriber missed; None where they are not known.
+# Returns the events that a returning subscriber missed, or None if they are not known.
 Read = Callable[[], Sequence[Event] | None]
-# False once the client is gone; called on any thread.
+# Returns False when the client has disconnected; called on any thread.
 IsWanted = Callable[[], bool]
 
 
 def always() -> bool:
-    """A client that waits however long it takes."""
+    """Return True, for a client that waits without a limit."""
     return True
