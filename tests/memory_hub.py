@@ -14,7 +14,7 @@ import psycopg
 from forge_min import db
 from forge_min.notify import BeginBatch, Event, Opened, TopicKey
 from forge_min.notify.channels import STUCK, Channels
-from forge_min.notify.events import IsWanted, always
+from forge_min.notify.events import IsWanted
 
 NOT_STARTED = (False, "F452: the hub is not started")
 
@@ -56,7 +56,7 @@ class MemoryHub:
         self._channels.stop()
 
     def subscribe(
-        self, key: TopicKey, last_event_id: str | None = None, is_wanted: IsWanted = always
+        self, key: TopicKey, last_event_id: str | None = None, is_wanted: IsWanted = lambda: True
     ) -> Opened:
         """As `PostgresHub.subscribe`."""
         subscription, exact = self._channels.subscribe(key, last_event_id)

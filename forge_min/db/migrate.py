@@ -53,7 +53,10 @@ State = Literal["applied", "pending", "changed", "half applied", "missing"]
 
 
 class MigrationStatus(NamedTuple):
-    """The state of one file; "missing": applied, perhaps by a newer release, but absent here."""
+    """The state of one migration file.
+
+    state: "missing": applied, perhaps by a newer release, but its file is not here.
+    """
 
     source: str
     name: str

@@ -44,11 +44,7 @@ def ensure_app_role(
     call; it holds a placeholder, never the password. Raises psycopg.Error if the connection is
     lost.
     """
-    values = {
-        "role": role,
-        "database": database,
-        "settings": Jsonb(dict(settings or {})),
-    }
+    values = {"role": role, "database": database, "settings": Jsonb(dict(settings or {}))}
     with migration_lock(conn):
         create = _statements(conn, "create", values, password=_hashed(conn, role, password))
         if _refused(conn, create):

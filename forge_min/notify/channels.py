@@ -17,7 +17,7 @@ from uuid import UUID
 from ..fanout import Subscription
 from ..observe import span
 from .encoding import MAX_REPLAY_BYTES, Channel, EncoderThread, Replayer
-from .events import BeginBatch, Encode, Event, IsWanted, Read, TopicKey, always, refresh_frame
+from .events import BeginBatch, Encode, Event, IsWanted, Read, TopicKey, refresh_frame
 
 STUCK = "F453: the encoder of events does not return"
 BACKLOG = 10_000  # events that may wait; beyond that, all subscribers get one refresh
@@ -41,7 +41,7 @@ class Channels(EncoderThread):
     window: seconds that a channel without subscribers is kept.
     idle: called on the thread every TICK; must not raise.
 
-    `groups` has the channels by (tenant, topic).
+    `groups` has the channels by (tenant, topic) and format.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Channels(EncoderThread):
         self._replayer = Replayer(begin)
         self._idle = idle
         # LOCK: _lock guards `groups` and the channels in it too.
-        self.groups: dict[tuple[UUID | None, str], dict[TopicKey, Channel]] = {}
+        self.groups: dict[tuple[UUID | None, str], dict[str, Channel]] = {}
         self._idle_at = 0.0
         self.refreshes = dict.fromkeys(("overflow", "reconnect", "resume"), 0)
 
@@ -88,7 +88,7 @@ class Channels(EncoderThread):
         """Return a subscription, and whether it continues exactly after `last_event_id`."""
         with self._lock:
             group = self.groups.setdefault((key.tenant, key.topic), {})
-            channel = group.setdefault(key, Channel(self._ring))
+            channel = group.setdefault(key.format, Channel(key.format, self._ring))
             channel.used = time.monotonic()
             after = None if last_event_id is None else channel.ids.get(last_event_id)
             return channel.topic.subscribe(after), after is not None
@@ -124,11 +124,13 @@ class Channels(EncoderThread):
                 topic.publish(frame)
         return sum(topic.subscribers for topic in topics)
 
-    def replay(self, key: TopicKey, read: Read, is_wanted: IsWanted = always) -> list[bytes] | None:
+    def replay(
+        self, key: TopicKey, read: Read, is_wanted: IsWanted = lambda: True
+    ) -> list[bytes] | None:
         """Return the frames that a subscriber of `key` missed: see `Replayer.replay`."""
         with self._lock:
-            channel = self.groups[key.tenant, key.topic][key]
-        return None if self.stuck else self._replayer.replay(key, channel, read, is_wanted)
+            channel = self.groups[key.tenant, key.topic][key.format]
+        return None if self.stuck else self._replayer.replay(channel, read, is_wanted)
 
     def first_bytes(self, frames: list[bytes] | None) -> bytes:
         """Return the missed frames joined, or a refresh if they are unknown or too large."""
@@ -142,11 +144,11 @@ class Channels(EncoderThread):
         now = time.monotonic()
         with self._lock:
             for name, group in list(self.groups.items()):
-                for key, channel in list(group.items()):
+                for format, channel in list(group.items()):
                     if channel.topic.subscribers:
                         channel.used = now
                     elif now - channel.used > self._window:
-                        del group[key]
+                        del group[format]
                 if not group:
                     del self.groups[name]
 
@@ -165,15 +167,14 @@ class Channels(EncoderThread):
     def _deliver(self, encode: Encode, event: Event) -> None:
         # The tenant is part of the key, so an event never reaches another tenant's channels.
         with self._lock:
-            channels = self.groups.get((event.tenant_id, event.topic), {}).items()
+            channels = self.groups.get((event.tenant_id, event.topic), {}).values()
             # One step per channel: if one does not return, another thread does the others.
-            steps = [partial(self._send, encode, key, channel, event) for key, channel in channels]
-            self._inbox.extendleft(steps)
+            self._inbox.extendleft([partial(self._send, encode, ch, event) for ch in channels])
 
-    def _send(self, encode: Encode, key: TopicKey, channel: Channel, event: Event) -> None:
-        names = {"messaging.destination.name": key.topic, "forge.event.kind": event.kind}
-        with span(f"deliver {key.topic}", kind="producer", attributes=_ATTRIBUTES | names):
-            frame = self._encode(encode, key, channel, event)
+    def _send(self, encode: Encode, channel: Channel, event: Event) -> None:
+        names = {"messaging.destination.name": event.topic, "forge.event.kind": event.kind}
+        with span(f"deliver {event.topic}", kind="producer", attributes=_ATTRIBUTES | names):
+            frame = self._encode(encode, channel, event)
             if frame is None:
                 self._refresh(channel)
             elif frame:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from ..db import DatabaseThread, Replaced
 from ..fanout import Topic
-from .events import BeginBatch, Encode, Event, IsWanted, Read, TopicKey
+from .events import BeginBatch, Encode, Event, IsWanted, Read
 
 log = logging.getLogger("forge_min.notify")
 SLOW_CPU = 0.05  # seconds of CPU time after which a frame is dropped
@@ -32,6 +32,7 @@ REPLAY_BATCH = 50  # missed events that are encoded together
 class Channel:
     """The ring of one topic key.
 
+    format: of the frames, as in TopicKey.
     size: frames in the ring.
 
     ids: sequence numbers of the last frames, by their ids.
@@ -40,7 +41,8 @@ class Channel:
         resume, because an encoder of this key did not return.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, format: str, size: int) -> None:
+        self.format = format
         self.topic = Topic(size)
         self.ids: dict[str, int] = {}
         self.used = time.monotonic()
@@ -85,9 +87,7 @@ class EncoderThread(DatabaseThread):
         if inbox:
             inbox.popleft()()
 
-    def _encode(
-        self, encode: Encode, key: TopicKey, channel: Channel, event: Event
-    ) -> bytes | None:
+    def _encode(self, encode: Encode, channel: Channel, event: Event) -> bytes | None:
         """Return the frame of `event`.
 
         Returns None if the encoder raises, returns no bytes, takes too long, or was stuck recently.
@@ -98,10 +98,10 @@ class EncoderThread(DatabaseThread):
         cpu_time = time.thread_time()
         frame: bytes | None = None
         try:
-            result = encode(event, key.format)
+            result = encode(event, channel.format)
             frame = result if isinstance(result, bytes) else None
         except BaseException:  # a SystemExit in application code must not end the thread
-            log.exception("the encoder failed for topic %s", key.topic)
+            log.exception("the encoder failed for topic %s", event.topic)
         with self._lock:
             if threading.current_thread() is not self._thread:
                 self._lost.discard(threading.current_thread())
@@ -110,7 +110,7 @@ class EncoderThread(DatabaseThread):
         if frame is None:
             return None
         if time.thread_time() - cpu_time > SLOW_CPU or time.monotonic() - clock > SLOW_WALL:
-            log.warning("the encoder took too long for topic %s", key.topic)
+            log.warning("the encoder took too long for topic %s", event.topic)
             return None
         return frame
 
@@ -128,15 +128,13 @@ class Replayer(EncoderThread):
         self._begin = begin
         self._hurry_until = 0.0  # no replay until then: the last one took too long
         self._cpu_time = 0.0  # time.thread_time() after the last pause
-        # The last frames by the ids of their events, for one key and window.
-        self._known: tuple[tuple[TopicKey, int] | None, dict[int, bytes]] = (None, {})
+        # The last frames by the ids of their events, for one channel and window.
+        self._known: tuple[tuple[Channel, int] | None, dict[int, bytes]] = (None, {})
 
-    def replay(
-        self, key: TopicKey, channel: Channel, read: Read, is_wanted: IsWanted
-    ) -> list[bytes] | None:
+    def replay(self, channel: Channel, read: Read, is_wanted: IsWanted) -> list[bytes] | None:
         """Return the frames of the missed events, None if they are not ready in time.
 
-        key, channel: of the subscriber.
+        channel: of the subscriber.
         read: called on the thread, returns the events.
         is_wanted: called on the thread between batches.
         """
@@ -150,7 +148,7 @@ class Replayer(EncoderThread):
         result: queue.SimpleQueue[list[bytes] | None] = queue.SimpleQueue()
 
         def run() -> None:
-            result.put(self._frames(key, channel, read, is_awaited))
+            result.put(self._frames(channel, read, is_awaited))
             self._pause()
 
         self._inbox.append(run)
@@ -161,22 +159,20 @@ class Replayer(EncoderThread):
             self._hurry_until = time.monotonic() + REPLAY_TIMEOUT
             return None
 
-    def _frames(
-        self, key: TopicKey, channel: Channel, read: Read, is_awaited: IsWanted
-    ) -> list[bytes] | None:
+    def _frames(self, channel: Channel, read: Read, is_awaited: IsWanted) -> list[bytes] | None:
         events = read() if is_awaited() else None
         if events is None:
             return None
         # Clients that were disconnected together missed the same events. Frames can be reused: a
         # later change of the row has another event.
-        window = key, events[0].window if events else 0
+        window = channel, events[0].window if events else 0
         frames = dict(self._known[1]) if self._known[0] == window else {}
         missing = [event for event in events if event.id not in frames]
         for start in range(0, len(missing), REPLAY_BATCH):
             batch = missing[start : start + REPLAY_BATCH]
             encode = self._begin(batch)
             for event in batch:
-                frame = self._encode(encode, key, channel, event)
+                frame = self._encode(encode, channel, event)
                 if frame is None:
                     return None
                 frames[event.id] = frame

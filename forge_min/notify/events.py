@@ -81,8 +81,3 @@ BeginBatch = Callable[[Sequence[Event]], Encode]
 Read = Callable[[], Sequence[Event] | None]
 # Returns False when the client has disconnected; called on any thread.
 IsWanted = Callable[[], bool]
-
-
-def always() -> bool:
-    """Return True, for a client that waits without a limit."""
-    return True

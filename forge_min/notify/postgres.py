@@ -15,7 +15,7 @@ from ..db import DATABASE_ERRORS, Connect, Connection, DatabaseThread, NoRespons
 from ..errors import ForgeError
 from .channels import STUCK, Channels
 from .eventlog import MARKS, EventLogReader, delete_old
-from .events import BeginBatch, Event, IsWanted, Opened, TopicKey, always, status_frame
+from .events import BeginBatch, Event, IsWanted, Opened, TopicKey, status_frame
 from .listener import Listener, Nudger, pause
 
 log = logging.getLogger("forge_min.notify")
@@ -128,7 +128,7 @@ class PostgresHub:
         self._listener.close()
 
     def subscribe(
-        self, key: TopicKey, last_event_id: str | None = None, is_wanted: IsWanted = always
+        self, key: TopicKey, last_event_id: str | None = None, is_wanted: IsWanted = lambda: True
     ) -> Opened:
         """Subscribe to the events of `key` from now on.
 

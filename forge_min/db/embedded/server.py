@@ -140,17 +140,15 @@ class EmbeddedServer:
         self._lock = lock
         collect_data(self.data)
         self._passwords = load_credentials(self.data)
-        strategy = find_strategy(self.data, self._find(), lock)
+        version = self.data / "pg" / "PG_VERSION"
+        major = int(version.read_text()) if version.exists() else None
+        programs = binaries.find(major, [self.bin] if self.bin else None)
+        strategy = find_strategy(self.data, programs, lock)
         strategy.initialise(self._passwords["admin"])
         self.mode, self.port = strategy.mode, _port(self._wanted_port)
         self._process = self._launch(strategy)
         strategy.wait_ready(self._process, self.data / "server.log")
         self._bootstrap()
-
-    def _find(self) -> binaries.Binaries:
-        version = self.data / "pg" / "PG_VERSION"
-        major = int(version.read_text()) if version.exists() else None
-        return binaries.find(major, [self.bin] if self.bin else None)
 
     def _launch(self, strategy: LaunchStrategy) -> GuardedProcess:
         # SAFETY: under the lock no server runs on this folder, so the file is stale. PostgreSQL
