@@ -141,7 +141,7 @@ class Connection(psycopg.Connection[TupleRow]):
             _losses += 1
         self.close()
 
-    def cut(self) -> bool:
+    def shut_down(self) -> bool:
         """Shut down the socket, so that the thread waiting for a response gets an error.
 
         Called by another thread. Returns whether a thread was waiting.
@@ -183,17 +183,17 @@ class Cursor(psycopg.Cursor[TupleRow]):
     def execute(self, query: Any, params: Any = None, **options: Any) -> Cursor:
         """Execute a statement, as psycopg does, and report its `operation` and seconds."""
         started = time.perf_counter()
-        ours: Any = self.connection
-        if ours.checks_tenant and not ours.pgconn.pipeline_status:
-            sql = query.as_string(ours) if isinstance(query, Composable) else str(query)
-            require_tenant(ours, sql, unless_set=True)
-        ours.busy_since = started
+        conn: Any = self.connection
+        if conn.checks_tenant and not conn.pgconn.pipeline_status:
+            sql = query.as_string(conn) if isinstance(query, Composable) else str(query)
+            require_tenant(conn, sql, unless_set=True)
+        conn.busy_since = started
         try:
             return super().execute(query, params, **options)
         finally:
-            ours.busy_since = 0.0
-            observe = getattr(ours, "observe", None)
-            if observe is not None and not ours.pgconn.pipeline_status:
+            conn.busy_since = 0.0
+            observe = getattr(conn, "observe", None)
+            if observe is not None and not conn.pgconn.pipeline_status:
                 observe(operation(query), time.perf_counter() - started)
 
 
@@ -314,13 +314,13 @@ class Database:
         Unavailable F405 while a thread of the HTTP server still waits on a lost connection.
         """
         opened = list(self._open.values())
-        for each in opened:
-            each.last_used = 0.0
+        for other in opened:
+            other.last_used = 0.0
         conn = self.connection()
         if self._unavailable is not None:
             conn.close()
             conn = self._replace()
-        waiting = [each for each in opened if each.busy_since and each.may_block]
+        waiting = [other for other in opened if other.busy_since and other.may_block]
         if number := sum(c.losses != _losses or 0.0 < c.deadline == c.cancelled for c in waiting):
             message = f"{number} threads wait for a response on a lost connection"
             raise Unavailable(message, code="F405")
@@ -396,7 +396,7 @@ class Database:
             if seconds > self._patience:
                 message = "the database has not responded in time"
                 self._unavailable = Unavailable(message, code="F401")
-            conn.cut()
+            conn.shut_down()
 
     def _replace(self) -> Connection:
         conn = self._open_or_refuse()
@@ -411,8 +411,8 @@ class Database:
                     target=self._watch_connections, args=(closed,), name="db-watch", daemon=True
                 )
                 self._watcher.start()
-        for each in old:
-            each.close()
+        for other in old:
+            other.close()
         return conn
 
 

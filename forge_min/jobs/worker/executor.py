@@ -79,7 +79,7 @@ class JobThread:
             conn = self._link.conn
             if self._fired:
                 if conn is not None and not self._lost and now >= self._deadline + CUT:
-                    self._lost = conn.cut()
+                    self._lost = conn.shut_down()
                 return now >= self._deadline + GRACE
             self._fired = True
             _raise_in(self.thread, TimedOut)
