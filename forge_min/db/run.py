@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextvars import ContextVar
-from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any, TypeVar
 from uuid import UUID
@@ -24,8 +23,7 @@ from psycopg.pq.abc import PGconn, PGresult
 from psycopg.rows import class_row, tuple_row
 
 from ..errors import DatabaseError, Unavailable
-from .connection import Connection
-from .connection import operation as first_word
+from .connection import Connection, operation
 from .statements import Statement, number_placeholders, require_tenant, values_of
 from .transaction import transaction
 from .translate import errors_translated, translate
@@ -33,7 +31,6 @@ from .translate import errors_translated, translate
 # Errors of a prepared statement that a new one would not have: a migration changed its columns, or
 # the server discarded it (PostgreSQL manual, appendix A).
 STALE = (b"0A000", b"26000")
-operation = lru_cache(2000)(first_word)  # PERF: reads each text once (benchmarks/http, row)
 SETTINGS = (  # session settings that psycopg's loaders and dumpers read when they are created
     b"TimeZone", b"DateStyle", b"IntervalStyle", b"client_encoding", b"standard_conforming_strings",
 )  # fmt: skip

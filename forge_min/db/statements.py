@@ -80,8 +80,7 @@ def number_placeholders(sql: str) -> tuple[str, tuple[str | int, ...]]:
         if match[0] == "%%":
             return "%"
         if not match[2]:
-            message = f"{match[0]!r} is not a placeholder; write a percent sign as %%"
-            raise psycopg.ProgrammingError(message)
+            raise psycopg.ProgrammingError(f"{match[0]!r} is not a placeholder; write % as %%")
         name = match[1] or len(numbers)
         return f"${numbers.setdefault(name, len(numbers) + 1)}"
 

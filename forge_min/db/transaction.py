@@ -103,9 +103,8 @@ def notifies_in_transaction(conn: psycopg.Connection[Any], payload: str) -> bool
     """
     if not isinstance(conn, Connection) or conn.nudger is None:
         return False
-    return (conn.hooks is not None or is_idle(conn)) and conn.nudger.notifies_in_transaction(
-        payload
-    )
+    can_notify = conn.hooks is not None or is_idle(conn)
+    return can_notify and conn.nudger.notifies_in_transaction(payload)
 
 
 def is_idle(conn: psycopg.Connection[Any]) -> bool:

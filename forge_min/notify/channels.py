@@ -124,9 +124,7 @@ class Channels(EncoderThread):
                 topic.publish(frame)
         return sum(topic.subscribers for topic in topics)
 
-    def replay(
-        self, key: TopicKey, read: Read, is_wanted: IsWanted = lambda: True
-    ) -> list[bytes] | None:
+    def replay(self, key: TopicKey, read: Read, is_wanted: IsWanted) -> list[bytes] | None:
         """Return the frames that a subscriber of `key` missed: see `Replayer.replay`."""
         with self._lock:
             channel = self.groups[key.tenant, key.topic][key.format]

@@ -100,8 +100,7 @@ def delete_old(conn: Connection, retention: float) -> bool:
     paused for less than `retention` has read it. Rows are kept for 1 to 1 1/8 times `retention`.
     """
     conn.execute(SQL["mark"], {"period": retention / MARKS})
-    deleted = conn.execute(SQL["delete_old"], {"limit": DELETE_BATCH}).rowcount
-    return deleted == DELETE_BATCH
+    return conn.execute(SQL["delete_old"], {"limit": DELETE_BATCH}).rowcount == DELETE_BATCH
 
 
 class EventLogReader:

@@ -174,9 +174,8 @@ class Nudger(DatabaseThread):
         times per second, and not if a listener of this process waits for the payload.
         """
         now = time.monotonic()
-        if now - self._last < QUIET or any(
-            payload in listener.payloads for listener in self.listeners
-        ):
+        is_local = any(payload in listener.payloads for listener in self.listeners)
+        if is_local or now - self._last < QUIET:
             return False
         self._last = now
         return True

@@ -12,6 +12,10 @@ from forge_min.notify import Encode, Event, encoding
 from forge_min.notify.channels import BACKLOG, Channels
 
 
+def always() -> bool:
+    return True
+
+
 def events(count: int, first: int = 1) -> list[Event]:
     return [
         Event("flights", "flight.updated", resource_id=str(n), id=first + n) for n in range(count)
@@ -40,7 +44,7 @@ def test_a_returning_subscriber_does_not_wait_for_ever(
     monkeypatch.setattr(encoding, "REPLAY_TIMEOUT", 0.01)
     rings = Channels(kit.begin(kit.encode), 64)
     rings.subscribe(kit.key())
-    assert rings.replay(kit.key(), list) is None
+    assert rings.replay(kit.key(), list, always) is None
 
 
 def test_a_replay_with_one_frame_that_failed_is_none(kit: Any) -> None:
@@ -53,9 +57,9 @@ def test_a_replay_with_one_frame_that_failed_is_none(kit: Any) -> None:
     rings.subscribe(kit.key())
     rings.start()
     try:
-        assert rings.replay(kit.key(), lambda: events(3)) is None
-        assert rings.replay(kit.key(), lambda: None) is None
-        frames = rings.replay(kit.key(), lambda: events(1))
+        assert rings.replay(kit.key(), lambda: events(3), always) is None
+        assert rings.replay(kit.key(), lambda: None, always) is None
+        frames = rings.replay(kit.key(), lambda: events(1), always)
     finally:
         rings.stop()
     assert frames is not None and len(frames) == 1
@@ -101,10 +105,10 @@ def test_clients_that_come_back_for_an_event_that_hangs_cost_nobody_anything(
         rings.submit([poison])
         kit.wait_for(lambda: rings.stuck)
         began = time.monotonic()
-        assert rings.replay(kit.key(), lambda: [poison]) is None, "asked of a stuck encoder"
+        assert rings.replay(kit.key(), lambda: [poison], always) is None, "asked of a stuck encoder"
         rings.replace_stuck()
         for _ in range(encoding.MAX_LOST_THREADS + 1):
-            assert rings.replay(kit.key(), lambda: [poison]) is None
+            assert rings.replay(kit.key(), lambda: [poison], always) is None
         assert time.monotonic() - began < encoding.REPLAY_TIMEOUT * encoding.MAX_LOST_THREADS, (
             "each would wait"
         )
@@ -126,7 +130,7 @@ def test_one_late_answer_is_waited_for_and_those_behind_it_are_not(
         rings.subscribe(key)
     began = time.monotonic()
     for key in keys:
-        assert rings.replay(key, list) is None
+        assert rings.replay(key, list, always) is None
     assert time.monotonic() - began < 30, "each would wait, together for a minute"
 
 
@@ -176,9 +180,9 @@ def test_a_replay_is_encoded_in_batches_and_dropped_when_its_client_is_gone(kit:
     rings.subscribe(kit.key())
     rings.start()
     try:
-        frames = rings.replay(kit.key(), lambda: events(120))
+        frames = rings.replay(kit.key(), lambda: events(120), always)
         assert frames is not None and len(frames) == 120 and batches == [50, 50, 20]
-        assert rings.replay(kit.key(), lambda: events(121)) == [*frames, kit.encode(*last)]
+        assert rings.replay(kit.key(), lambda: events(121), always) == [*frames, kit.encode(*last)]
         assert batches.pop() == 1, "what another client has just missed is not encoded again"
         stays = iter([True, True, False])
         assert rings.replay(kit.key(), lambda: events(120, 500), lambda: next(stays)) is None
