@@ -154,7 +154,7 @@ def test_live_events_arrive_while_a_replay_is_held_up(kit: Any) -> None:
     rings.subscribe(kit.key())
     listener = kit.Listener(rings.subscribe(kit.key(topic="airports"))[0])
     missed = [Event("flights", "flight.updated", resource_id="missed")]
-    returning = threading.Thread(target=rings.replay, args=(kit.key(), lambda: missed))
+    returning = threading.Thread(target=rings.replay, args=(kit.key(), lambda: missed, always))
     rings.start()
     try:
         returning.start()
