@@ -11,7 +11,7 @@ import logging
 import random
 import socket
 from collections.abc import Callable, Container
-from functools import partial
+from functools import cache, partial
 from typing import NamedTuple
 from uuid import UUID
 
@@ -92,16 +92,14 @@ class StreamReauthorizer(DatabaseThread):
 
     def _round(self) -> None:
         self.rest(self._heartbeat)
-        asked: dict[StreamGrant, bytes] = {}
+        ended = cache(self.ended)  # once for all streams with the same grant
         for stream, seat in list(self._seats.items()):
             if self.stopping.is_set():
                 return
             if self._writer.alive(stream):
-                if seat not in asked:
-                    asked[seat] = self.ended(seat)
-                if not asked[seat]:
+                if not (frame := ended(seat)):
                     continue
-                self._writer.drop(stream, asked[seat])
+                self._writer.drop(stream, frame)
             del self._seats[stream]
 
 
